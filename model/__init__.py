@@ -1,0 +1,1 @@
+"""Open-vocabulary segmentation models: pixels and words in, masks out. Knows nothing of serving."""

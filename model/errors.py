@@ -1,0 +1,45 @@
+"""What can go wrong in model/, as one small tree. Messages say what came and what was expected.
+
+ModelError
+ +- ShapeError         an array has the wrong shape, size or dtype
+ +- OptionError        an option or value outside its range
+ +- UnknownModelError  no model of that name
+ +- TaskError          the model cannot do the task
+ +- WeightsError       weights missing, damaged or of another model
+ +- DatasetError       a data set missing or not in the expected layout
+ +- RecipeError        a recipe that does not exist or does not validate
+"""
+
+from __future__ import annotations
+
+
+class ModelError(Exception):
+    """Root of every error that model/ raises on purpose."""
+
+
+class ShapeError(ModelError, ValueError):
+    """An array has the wrong shape, size or dtype."""
+
+
+class OptionError(ModelError, ValueError):
+    """An option or value lies outside its range."""
+
+
+class UnknownModelError(ModelError, LookupError):
+    """No model of that name is bundled or installed."""
+
+
+class TaskError(ModelError):
+    """The model cannot do the task that was asked for."""
+
+
+class WeightsError(ModelError):
+    """Weights are missing, damaged, or belong to another model."""
+
+
+class DatasetError(ModelError):
+    """A data set is missing or not in the expected layout."""
+
+
+class RecipeError(ModelError):
+    """A recipe does not exist or does not validate."""

@@ -1,0 +1,1 @@
+"""`tiny`: the compact network that this project trains itself and ships."""

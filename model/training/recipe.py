@@ -1,0 +1,73 @@
+"""Recipes: what a training run uses, as validated data; `key=value` overrides on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model.errors import RecipeError
+
+FOLDER = Path(__file__).parent / "recipes"
+
+
+class Phase(BaseModel):
+    """Crop size and batch from a share of the run on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: float = Field(ge=0, lt=1)
+    crop: int = Field(ge=64, multiple_of=32)
+    batch: int = Field(ge=1)
+
+
+class TinyRecipe(BaseModel):
+    """Everything that decides the weights of `tiny`, but the data itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path = Path("../shared/data")
+    sets: dict[str, float]  # data set -> factor beside size ** mixing
+    mixing: float = Field(ge=0, le=1)
+    start: str = "bundled"  # "bundled", "scratch" or a safetensors file
+    out: Path = Path("runs/tiny")
+    minutes: float = Field(gt=0)
+    seed: int = 0
+    phases: list[Phase]
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(ge=0)
+    weight_decay: float = Field(ge=0)
+    average_decay: float = Field(ge=0, lt=1)
+    balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
+    subset_weight: float = Field(ge=0)
+    presence_weight: float = Field(ge=0)
+    checkpoint_minutes: float = Field(gt=0)
+    device: str = "auto"
+    workers: int = Field(1, ge=0)
+
+
+def read_recipe(name: str, overrides: list[str]) -> TinyRecipe:
+    """Reads a recipe that comes with the package.
+
+    Args:
+        name: a file in `recipes/` without its suffix.
+        overrides: `key=value` strings; values are YAML.
+
+    Raises:
+        RecipeError: no such recipe, a malformed override, or a value out of range.
+    """
+    known = sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.endswith("_texts"))
+    if name not in known:
+        raise RecipeError(f"no recipe {name!r}; there is: {', '.join(known)}")
+    values = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise RecipeError(f"override {override!r} is not key=value, as in minutes=30")
+        values[key] = yaml.safe_load(value)
+    try:
+        return TinyRecipe.model_validate(values)
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (came: {e['input']!r})" for e in error.errors())
+        raise RecipeError(f"recipe {name!r}: {lines}") from None
