@@ -58,7 +58,9 @@ def random_crop(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(IGNORE,),
     )
-    return _recolour(crop.astype(np.uint8), random), labels[stride // 2 :: stride, stride // 2 :: stride].astype(np.uint8)
+    return _recolour(crop.astype(np.uint8), random), labels[stride // 2 :: stride, stride // 2 :: stride].astype(
+        np.uint8
+    )
 
 
 def _centre(mask: NDArray[np.uint8], random: np.random.Generator) -> tuple[float, float]:

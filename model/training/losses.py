@@ -152,7 +152,12 @@ def question_loss(
 
 
 def presence_loss(
-    network: TinyNetwork, image: Tensor, labels: NDArray[np.uint8], space: LabelSpace, rows: list[int], texts: dict[int, Tensor]
+    network: TinyNetwork,
+    image: Tensor,
+    labels: NDArray[np.uint8],
+    space: LabelSpace,
+    rows: list[int],
+    texts: dict[int, Tensor],
 ) -> Tensor:
     """Is each class of the data set in the crop? Present and absent classes weigh the same."""
     shift = int(space.has_background)

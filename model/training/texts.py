@@ -73,9 +73,7 @@ class TextTable:
         exclusive = self.likeness < 0.7
         members = {data.name: [name for name in data.classes if name != BACKGROUND] for data in datasets}
         for group in book.overlaps:
-            names = [
-                name for entry in group for name in (members.get(entry[1:], []) if entry[0] == "@" else [entry])
-            ]
+            names = [name for entry in group for name in (members.get(entry[1:], []) if entry[0] == "@" else [entry])]
             positions = [self.index[name] for name in names if name in self.index]
             exclusive[np.ix_(positions, positions)] = False
         return exclusive

@@ -14,13 +14,14 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
+from model.catalog import read_card
+from model.data.indexed import IndexedDataset, read_dataset
 from model.errors import WeightsError
-from model.methods.tiny import background, weights
+from model.methods.tiny import weights
 from model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork
 from model.methods.tiny.text_tower import load_text_tower
 from model.training.augment import Crop, random_crop
@@ -70,13 +71,11 @@ class TinyTrainer:
         self.datasets = [read_dataset(recipe.data, name, "train") for name in recipe.sets]
         sizes = [len(data.samples) ** recipe.mixing * recipe.sets[data.name] for data in self.datasets]
         self.shares = np.array(sizes) / sum(sizes)
-        self.rule = background.read_rule()
+        self.rule = read_card(weights.FOLDER).background
         book = TextBook.read(FOLDER / "tiny_texts.yaml")
         self.table = TextTable(book, self.datasets, self.rule.words, weights.TEMPLATE, load_text_tower())
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
-        self.spaces = [
-            LabelSpace.of(data, self.table, count_pixels(data), recipe.balance) for data in self.datasets
-        ]
+        self.spaces = [LabelSpace.of(data, self.table, count_pixels(data), recipe.balance) for data in self.datasets]
         person = self.table.index["person"]
         self.person_space = LabelSpace(np.array([person]), True, np.ones(2, np.float32))
         self.random = np.random.default_rng(recipe.seed)
@@ -99,9 +98,7 @@ class TinyTrainer:
         if self.recipe.start == "scratch":
             return network
         path = weights.BUNDLED if self.recipe.start == "bundled" else Path(self.recipe.start)
-        if not path.exists():
-            raise WeightsError(f"start={self.recipe.start}: {path} does not exist; start=scratch needs no weights")
-        state = {name: value.float() for name, value in load_file(path).items()}
+        state = weights.read_weights(path, None)
         fresh, unexpected = network.load_state_dict(state, strict=False)
         fresh = [name for name in fresh if not name.endswith("num_batches_tracked")]
         if unexpected:
@@ -194,8 +191,7 @@ class TinyTrainer:
             losses += [
                 question_loss(self.network, own_pixels, own_image, full, texts),
                 self.recipe.subset_weight * question_loss(self.network, own_pixels, own_image, part, texts),
-                self.recipe.presence_weight
-                * presence_loss(self.network, own_image, labels, space, full.rows, texts),
+                self.recipe.presence_weight * presence_loss(self.network, own_image, labels, space, full.rows, texts),
             ]
         return torch.stack(losses).sum() / len(batch)
 

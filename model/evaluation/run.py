@@ -1,0 +1,85 @@
+"""`lexiseg eval`: a model on one split of an indexed data set, with the set's own class list."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.indexed import BACKGROUND, IndexedDataset
+from model.evaluation.confusion import Scores, confusion, scores
+from model.masks.upsample import winners
+from model.segmenter import Segmenter
+from model.tasks import score_vocabulary
+from model.types import Background, ClassEntry, Vocabulary
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation measured; `renamed` are the synonyms that stood in for class names."""
+
+    model: str
+    dataset: str
+    split: str
+    images: int
+    classes: tuple[str, ...]
+    renamed: dict[str, str]
+    scores: Scores
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "split": self.split,
+            "images": self.images,
+            "miou": round(self.scores.miou, 2),
+            "pixel_accuracy": round(self.scores.pixel_accuracy, 2),
+            "per_class": {
+                name: None if math.isnan(value) else round(float(value), 2)
+                for name, value in zip(self.classes, self.scores.per_class, strict=True)
+            },
+            "renamed": self.renamed,
+        }
+
+
+def evaluate(
+    segmenter: Segmenter,
+    data: IndexedDataset,
+    renamed: dict[str, str] | None = None,
+    on_image: Callable[[], None] = lambda: None,
+) -> Report:
+    """Labels every photograph and compares pixel by pixel at the mask's size.
+
+    A data set whose class 0 is "background" is asked with the background rule on, which answers for class 0; in any
+    other every pixel gets a class. Mask value 255 counts nowhere.
+
+    Args:
+        segmenter: the model.
+        data: the split.
+        renamed: class name -> the word to ask with instead.
+        on_image: called after each image.
+    """
+    renamed = {name: word for name, word in (renamed or {}).items() if name in data.classes}
+    asked = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)
+    vocabulary = Vocabulary(asked, Background() if data.has_background else None, data.name)
+    known: dict[str, NDArray[np.float16]] = {}
+
+    def rows_of(texts: list[str]) -> NDArray[np.float16]:
+        fresh = [text for text in texts if text not in known]
+        known.update(zip(fresh, segmenter.encode_texts(fresh), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    # Mask value of each row of the scores; with a background the last row is nobody, mask value 0.
+    value_of = np.arange(len(asked)) if not data.has_background else np.append(np.arange(1, len(asked) + 1), 0)
+    counts = np.zeros((len(data.classes), len(data.classes)), np.int64)
+    for sample in data.samples:
+        plan = segmenter.plan(sample.read_image())
+        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+        labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of), plan.size).labels
+        counts += confusion(sample.read_mask(), value_of[labels], len(data.classes))
+        on_image()
+    return Report(segmenter.card.name, data.name, data.split, len(data.samples), data.classes, renamed, scores(counts))

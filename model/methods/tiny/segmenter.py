@@ -1,0 +1,163 @@
+"""`tiny` as a Segmenter: one tile per image, one vector per text, presence of a class as a bonus on its pixels."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from model.device import inference_dtype
+from model.errors import ShapeError, WeightsError
+from model.methods.tiny.network import EMBEDDING, MEAN, PRESENCE_FLOOR, STD, TinyNetwork
+from model.methods.tiny.text_tower import load_text_tower
+from model.methods.tiny.weights import TEMPLATE, read_weights
+from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TileFeatures
+from model.types import ClassEntry, ModelCard
+
+COMMON_SHAPES = (1.0, 4 / 3, 3 / 2, 16 / 9)  # of photographs, both ways up: the buckets that are warmed up
+
+
+class TinySegmenter(Segmenter):
+    """The bundled model on one device."""
+
+    def __init__(self, network: TinyNetwork, card: ModelCard, device: torch.device) -> None:
+        self.card = card
+        self.digest = card.weights_sha256[:16]
+        self._tower = load_text_tower()
+        self.text_digest = self._tower.digest
+        self._device = device
+        self._dtype = inference_dtype(device)
+        # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
+        self._scalars = network
+        self._scale = network.log_scale.exp().item()
+        self._nobody = self._scale * network.nobody.item() + card.background.offset
+        self._image_tower = _fuse(network).to(device, memory_format=torch.channels_last)
+        for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head"):
+            getattr(self._image_tower, name).to(self._dtype)
+        self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
+        self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
+        self.buckets = tuple(sorted({self._fit(shape, None) for shape in _shapes()}))
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+            raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
+        size = (rgb.shape[0], rgb.shape[1])
+        height, width = self._fit(size, options.max_side)
+        shrinks = height * width < size[0] * size[1]
+        resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        return Plan(size, np.ascontiguousarray(resized.transpose(2, 0, 1))[None])
+
+    def _fit(self, size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+        """The network's input shape for an image of `size`; sides are rounded, not padded."""
+        limits = self.card.input
+        long_side = limits.long_side if max_side is None else min(limits.long_side, max_side)
+        factor = min(limits.short_side / min(size), long_side / max(size))
+        height, width = (
+            max(limits.multiple, round(side * factor / limits.multiple) * limits.multiple) for side in size
+        )
+        return height, width
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        # On a CPU a batch gains nothing, and its kernels may round otherwise than those of a single tile.
+        step = 1 if self._device.type == "cpu" else len(tiles)
+        passes = [self._forward(tiles[start : start + step]) for start in range(0, len(tiles), step)]
+        return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
+
+    def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        pixels = torch.from_numpy(tiles).to(self._device, non_blocking=True).float()
+        images = ((pixels - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
+        features = self._image_tower(images)
+        return features.pixels.half(), features.image.half()
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        pixels, image = tile_features
+        return Features(plan.size, {"pixels": pixels[0], "image": image[0]})
+
+    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
+        return [TEMPLATE.format(text) for entry in classes for text in entry.texts]
+
+    def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
+        return self._tower.encode(texts).astype(np.float16)
+
+    @torch.inference_mode()
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: NDArray[np.float16]) -> TextBank:
+        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
+        if rows.shape != (len(owner), self._tower.width):
+            raise ShapeError(f"expected text rows [{len(owner)}, {self._tower.width}], got {list(rows.shape)}")
+        vectors = self._scalars.project_texts(torch.from_numpy(rows).to(self._device))
+        return TextBank(vectors, owner, len(classes))
+
+    @torch.inference_mode()
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        presence = self._scalars.presence(features.tensors["image"].float(), bank.vectors)
+        bonus = F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR)
+        return self._best_per_class(self._text_scores(features, bank) + bonus[:, None, None], bank)
+
+    @torch.inference_mode()
+    def word_scores(self, features: Features, bank: TextBank) -> Tensor:
+        return self._best_per_class(self._text_scores(features, bank), bank)
+
+    def nobody_score(self, threshold: float | None) -> float:
+        if threshold is None:
+            return self._nobody
+        clipped = min(max(threshold, 1e-6), 1 - 1e-6)
+        return self._nobody + math.log(clipped / (1 - clipped))
+
+    def _text_scores(self, features: Features, bank: TextBank) -> Tensor:
+        pixels = features.tensors["pixels"].float()
+        # [T, 96] x [96, h*w] -> [T, h, w]
+        return self._scale * (bank.vectors @ pixels.flatten(1)).view(-1, *pixels.shape[1:])
+
+    @staticmethod
+    def _best_per_class(scores: Tensor, bank: TextBank) -> Tensor:
+        """The best text of each class: [T, h, w] -> [K, h, w]."""
+        if len(bank.owner) == bank.n_classes:
+            return scores
+        first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
+        return torch.stack([scores[a:b].amax(0) for a, b in zip(first[:-1], first[1:], strict=True)])
+
+
+def load(folder: Path, card: ModelCard, device: torch.device) -> TinySegmenter:
+    """Loads a model directory (`tiny.safetensors` beside its card).
+
+    Raises:
+        WeightsError: the weights are missing, damaged, or not of this network.
+    """
+    network = TinyNetwork()
+    state = read_weights(folder / "tiny.safetensors", card.weights_sha256)
+    missing, unexpected = network.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise WeightsError(f"{folder}: weights lack {missing[:3]} and hold unknown {list(unexpected)[:3]}")
+    if card.embedding != EMBEDDING:
+        raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
+    return TinySegmenter(network.eval().requires_grad_(False), card, device)
+
+
+def _shapes() -> list[tuple[int, int]]:
+    wide = [(900, round(900 * ratio)) for ratio in COMMON_SHAPES]
+    return wide + [(width, height) for height, width in wide]
+
+
+def _fuse(module: TinyNetwork) -> TinyNetwork:
+    """Folds every batch norm into the convolution before it."""
+
+    def walk(parent: nn.Module) -> None:
+        for child in parent.children():
+            if isinstance(child, nn.Sequential) and len(child) > 1 and isinstance(child[1], nn.BatchNorm2d):
+                assert isinstance(child[0], nn.Conv2d)
+                child[0] = fuse_conv_bn_eval(child[0], child[1])
+                child[1] = nn.Identity()
+            else:
+                walk(child)
+
+    walk(module)
+    return module

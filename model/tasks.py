@@ -1,0 +1,115 @@
+"""The tasks, built once over the Segmenter interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.errors import OptionError
+from model.masks.rle import encode_label_map
+from model.masks.upsample import winners
+from model.segmenter import Features, Segmenter
+from model.types import Background, ClassEntry, LabelMap, Segment, Segmentation, Vocabulary
+
+RowsOf = Callable[[list[str]], NDArray[np.float16]]  # text rows, from a cache or the tower
+
+
+def semantic(
+    segmenter: Segmenter,
+    features: Features,
+    vocabulary: Vocabulary,
+    threshold: float = 0.0,
+    rows_of: RowsOf | None = None,
+) -> Segmentation:
+    """Every pixel to one class, or to nobody where the vocabulary has a background.
+
+    Args:
+        segmenter: the model that made `features`.
+        features: of one image.
+        vocabulary: at least one class.
+        threshold: segments with a lower score are dropped; a class's own threshold goes before it.
+        rows_of: where text rows come from; the segmenter's tower when None.
+
+    Returns:
+        Disjoint segments in the vocabulary's order, only of classes that own pixels; without a background they
+        cover the image.
+
+    Raises:
+        OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
+    """
+    if not vocabulary.classes:
+        raise OptionError("a semantic task needs at least one class, none came")
+    if vocabulary.background is None and (threshold or any(entry.threshold for entry in vocabulary.classes)):
+        raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")
+    scores = score_vocabulary(segmenter, features, vocabulary, rows_of or segmenter.encode_texts)
+    labels, probability = winners(scores, features.size)
+    return _segments(labels, probability, vocabulary, threshold)
+
+
+def score_vocabulary(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Tensor:
+    """Scores [K, h, w] of the classes; with a background a last row more, for nobody."""
+    classes = vocabulary.classes
+    rows = rows_of(segmenter.texts(classes))
+    scores = segmenter.class_scores(features, segmenter.text_bank(classes, rows))
+    if vocabulary.background is None:
+        return scores
+    nobody = _nobody_scores(segmenter, features, vocabulary.background, rows, rows_of, scores)
+    return torch.cat([scores, nobody[None]])
+
+
+def _nobody_scores(
+    segmenter: Segmenter,
+    features: Features,
+    background: Background,
+    class_rows: NDArray[np.float16],
+    rows_of: RowsOf,
+    scores: Tensor,
+) -> Tensor:
+    """[h, w]: the best background word, and never less than the score that a class must beat."""
+    rule = segmenter.card.background
+    words = tuple(ClassEntry(word) for word in (rule.words if background.words is None else background.words))
+    nobody = torch.full_like(scores[0], segmenter.nobody_score(background.threshold))
+    if not words:
+        return nobody
+    rows = rows_of(segmenter.texts(words))
+    # A word that means the same as a requested class would take that class's pixels: it steps aside.
+    likeness = rows.astype(np.float32) @ class_rows.astype(np.float32).T
+    apart = likeness.max(1) < rule.same_meaning
+    apart = apart.reshape(len(words), -1).all(1)  # of all templates of the word
+    if not apart.any():
+        return nobody
+    kept = tuple(word for word, stays in zip(words, apart, strict=True) if stays)
+    bank = segmenter.text_bank(kept, rows[np.repeat(apart, len(rows) // len(words))])
+    return torch.maximum(nobody, segmenter.word_scores(features, bank).amax(0))
+
+
+def _segments(
+    labels: LabelMap, probability: NDArray[np.float32], vocabulary: Vocabulary, threshold: float
+) -> Segmentation:
+    classes = vocabulary.classes
+    rles = encode_label_map(labels, len(classes))
+    votes = np.bincount(labels.reshape(-1), weights=probability.reshape(-1), minlength=len(classes))
+    segments: list[Segment] = []
+    segment_of = np.zeros(max(len(classes) + 1, int(labels.max()) + 1), np.uint16)
+    for index, (entry, rle) in enumerate(zip(classes, rles, strict=True)):
+        if not rle.area:
+            continue
+        score = float(votes[index] / rle.area)
+        if score < (threshold if entry.threshold is None else entry.threshold):
+            continue
+        segments.append(Segment(len(segments) + 1, entry.name, index, score, rle))
+        segment_of[index] = len(segments)
+    return Segmentation(
+        (labels.shape[0], labels.shape[1]),
+        "semantic",
+        tuple(segments),
+        segment_of[labels].astype(_dtype(len(segments))),
+    )
+
+
+def _dtype(largest: int) -> type[np.uint8] | type[np.uint16]:
+    return np.uint8 if largest < 256 else np.uint16

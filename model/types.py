@@ -1,0 +1,162 @@
+"""The words that everything shares: classes, vocabularies, prompts, segments, cards. Free of torch.
+
+A *class* is a user's entry, a *text* a string that stands for it (its name or a synonym), a *label* the string on a
+segment. Coordinates are pixels of the image as sent, after EXIF rotation; `size` is always (height, width).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+Task = Literal["semantic", "instance", "panoptic", "prompt"]
+LabelMap = NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """One class of a request: a name, other names for the same thing, and an optional score to reach."""
+
+    name: str
+    synonyms: tuple[str, ...] = ()
+    threshold: float | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The name and the synonyms; any of them found answers under the name."""
+        return (self.name, *self.synonyms)
+
+
+@dataclass(frozen=True)
+class Background:
+    """What a pixel that no class explains becomes.
+
+    `words` replace the words of the model's card, `threshold` (0..1) the probability below which a class owns no
+    pixel; None keeps the card's.
+    """
+
+    words: tuple[str, ...] | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A class list; `background` is the rule for what it does not name, None where every pixel gets a class."""
+
+    classes: tuple[ClassEntry, ...]
+    background: Background | None = field(default_factory=Background)
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A click: on the object when `positive`, on what is not the object otherwise."""
+
+    x: float
+    y: float
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Points, a box (x0, y0, x1, y1), or both, for one object."""
+
+    points: tuple[Point, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Rle:
+    """A mask as COCO compressed run lengths: column-major, what `pycocotools.mask.decode` reads."""
+
+    size: tuple[int, int]
+    counts: str
+    area: int  # pixels
+    bbox: tuple[int, int, int, int]  # x, y, width, height; zeros for an empty mask
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One mask with its label. `score` is in 0..1, `area` in pixels, `bbox` is x, y, width, height."""
+
+    id: int
+    label: str | None
+    class_index: int | None
+    score: float
+    mask: Rle
+
+    @property
+    def area(self) -> int:
+        return self.mask.area
+
+    @property
+    def bbox(self) -> tuple[int, int, int, int]:
+        return self.mask.bbox
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The answer for one image: segments, and the label map [H, W] they came from (value = segment id, 0 = nobody)."""
+
+    size: tuple[int, int]
+    task: Task
+    segments: tuple[Segment, ...]
+    label_map: LabelMap
+
+
+class InputSize(BaseModel):
+    """How an image is brought to the network: sides in pixels, both rounded to `multiple`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    short_side: int = Field(ge=32)
+    long_side: int = Field(ge=32)
+    multiple: int = Field(ge=1)
+
+
+class BackgroundRule(BaseModel):
+    """Background words, and the score (in the model's own units) that a class must beat to own a pixel."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    words: list[str]
+    same_meaning: float = Field(gt=0, le=1, description="text likeness from which a word steps aside for a class")
+    offset: float = Field(0.0, description="calibration, added to the learned score of `nobody`")
+
+
+class Quality(BaseModel):
+    """Measured on one data set, in percent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    miou: float
+    pixel_accuracy: float
+    images: int
+
+
+class ModelCard(BaseModel):
+    """What a model is, may be used for, and was measured to do."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    method: str
+    summary: str
+    tasks: list[Task]
+    licence: str
+    training_data: list[str]
+    recipe: str
+    commit: str = Field(description="of the code that trained the weights")
+    seed: int
+    input: InputSize
+    embedding: int
+    text_tower: str
+    background: BackgroundRule
+    quality: dict[str, Quality] = Field(default_factory=dict)
+    limits: list[str]
+    weights_sha256: str

@@ -1,0 +1,1 @@
+"""lexiseg's service: send an image and words, get masks."""

@@ -1,0 +1,156 @@
+"""The command line: names, options and examples. The work is in `service.commands`."""
+
+from __future__ import annotations
+
+import os
+
+# Read by OpenMP when torch loads: threads that wait by spinning starve each other as soon as two programs share the
+# cores (measured: an image pass twenty times slower), and gain nothing when they do not.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="lexiseg",
+    help="Send an image and words, get masks.\n\n"
+    "  lexiseg serve\n\n"
+    "  lexiseg segment street.jpg -c car -c road --out out/\n\n"
+    "  lexiseg models list",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+models = typer.Typer(help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models, name="models")
+
+Model = Annotated[str | None, typer.Option(help="Model name, NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")]
+ModelsDir = Annotated[Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N [env: LEXISEG_DEVICE; default: auto]")]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on [env: LEXISEG_HOST]")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Port, 0 for any free one [env: LEXISEG_HTTP_PORT]")] = None,
+    model: Model = None,
+    models_dir: ModelsDir = None,
+    device: Device = None,
+    max_batch: Annotated[int | None, typer.Option(help="Tiles in one image pass [env: LEXISEG_MAX_BATCH]")] = None,
+    queue_limit: Annotated[int | None, typer.Option(help="Requests in flight [env: LEXISEG_QUEUE_LIMIT]")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error [env: LEXISEG_LOG_LEVEL]")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json or console [env: LEXISEG_LOG_FORMAT]")] = None,
+) -> None:
+    """Serve masks over HTTP: gateway and worker in one process.
+
+    Example:  lexiseg serve --http-port 8080 --log-format console
+    """
+    from service.commands.serve import run
+    from service.commands.settings import settings_of
+
+    given = dict(locals())
+    raise typer.Exit(run(settings_of({name: given[name] for name in SERVE_OPTIONS})))
+
+
+SERVE_OPTIONS = (
+    "host", "http_port", "model", "models_dir", "device", "max_batch", "queue_limit", "log_level", "log_format",
+)  # fmt: skip
+
+
+@app.command()
+def segment(
+    images: Annotated[list[Path], typer.Argument(help="Image files")],
+    classes: Annotated[list[str], typer.Option("-c", "--class", help="A class to look for; repeat it")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures and annotations.json")] = Path("out"),
+    background: Annotated[bool, typer.Option(help="Pixels that no class explains belong to nobody")] = True,
+    threshold: Annotated[float, typer.Option(help="Drop segments with a lower score, 0..1")] = 0.0,
+    max_side: Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")] = None,
+    model: Model = None,
+    models_dir: ModelsDir = None,
+    device: Device = None,
+) -> None:
+    """Segment image files here, without a server: an overlay PNG each, and one COCO-style JSON for all.
+
+    Examples:
+
+      lexiseg segment street.jpg -c car -c road --out out/
+
+      lexiseg segment photos/*.jpg -c sky -c building -c "traffic sign" --no-background
+    """
+    from service.commands.segment import Question, run
+    from service.commands.settings import settings_of
+
+    settings = settings_of({"model": model, "models_dir": models_dir, "device": device})
+    question = Question(tuple(classes), background, threshold, max_side)
+    raise typer.Exit(run(images, question, out, settings))
+
+
+@models.command("list")
+def list_models(models_dir: ModelsDir = None) -> None:
+    """List the models that can be served, with their measured quality.
+
+    Example:  lexiseg models list
+    """
+    from service.commands.models import list_all
+    from service.commands.settings import settings_of
+
+    list_all(settings_of({"models_dir": models_dir}))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe, as `tiny`")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change")] = None,
+) -> None:
+    """Train a model by a recipe; started again, it goes on from its last checkpoint.
+
+    Examples:
+
+      lexiseg train tiny
+
+      lexiseg train tiny data=/data/mine minutes=60 start=scratch out=runs/mine
+    """
+    from service.commands.train import run
+
+    raise typer.Exit(run(recipe, overrides or []))
+
+
+@app.command("eval")
+def evaluate(
+    dataset: Annotated[str, typer.Option(help="Name of the data set's folder")],
+    root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
+    model: Model = None,
+    models_dir: ModelsDir = None,
+    device: Device = None,
+    split: Annotated[str, typer.Option(help="Which split")] = "val",
+    json: Annotated[Path | None, typer.Option(help="Also write the report here")] = None,
+    rename: Annotated[list[str] | None, typer.Option(help="Ask with another word: car=automobile; repeat it")] = None,
+) -> None:
+    """Measure a model on a data set: mIoU, pixel accuracy, IoU of each class.
+
+    Example:  lexiseg eval --model tiny --dataset camvid --root data/ --json camvid.json
+    """
+    from service.commands.evaluate import run
+    from service.commands.settings import settings_of
+
+    settings = settings_of({"model": model, "models_dir": models_dir, "device": device})
+    raise typer.Exit(run(settings, dataset, root, split, json, rename or []))
+
+
+def main() -> None:
+    """Entry point: errors of ours are one line, not a stack trace."""
+    from model.errors import ModelError
+    from service.errors import ServiceError
+
+    try:
+        app()
+    except (ModelError, ServiceError) as error:
+        typer.echo(f"lexiseg: {error}", err=True)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

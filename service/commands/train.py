@@ -1,0 +1,26 @@
+"""`lexiseg train`."""
+
+from __future__ import annotations
+
+import typer
+
+from model.training.recipe import read_recipe
+from model.training.tiny import TinyTrainer
+
+
+def run(name: str, overrides: list[str]) -> int:
+    """Trains by a recipe and says where the weights are."""
+    recipe = read_recipe(name, overrides)
+    if not recipe.data.is_dir():
+        typer.echo(
+            f"lexiseg: there is no data at {recipe.data}.\n"
+            f"The recipe {name!r} reads {', '.join(recipe.sets)}; each set is a folder\n"
+            "  SET/classes.json              the class names; index = mask value\n"
+            "  SET/train/images/NAME.jpg     photographs\n"
+            "  SET/train/masks/NAME.png      8-bit masks of the same size, 255 = ignore\n"
+            f"Name yours with: lexiseg train {name} data=FOLDER sets='{{SET: 1.0}}'",
+            err=True,
+        )
+        return 1
+    typer.echo(f"weights: {TinyTrainer(recipe).train()}")
+    return 0

@@ -1,0 +1,117 @@
+"""What can go wrong for a client, as one small tree; each class is one stable problem `type` (RFC 9457).
+
+ServiceError
+ +- MalformedRequest    400 malformed-request    not the form that the route takes
+ +- UnknownModel        404 unknown-model
+ +- UnknownVocabulary   404 unknown-vocabulary
+ +- ImageExpired        404 image-expired        no features are kept under that image id
+ +- TooLarge            413 too-large            bytes or pixels
+ +- UnsupportedImage    415 unsupported-image    not a still image type that we take
+ +- UndecodableImage    422 undecodable-image
+ +- InvalidValue        422 invalid-value        names field, value and limit
+ +- QueueFull           429 queue-full           with Retry-After
+ +- NotReady            503 not-ready
+ +- DeadlineExceeded    504 deadline-exceeded
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ServiceError(Exception):
+    """Root. `detail` says what came and what was expected; it goes to the client as it is."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Something failed on our side"
+
+    def __init__(self, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.extra = extra
+        self.headers: dict[str, str] = {}
+
+
+class MalformedRequest(ServiceError):
+    """The body is not the form that the route takes."""
+
+    status, type, title = 400, "malformed-request", "The request is malformed"
+
+
+class UnknownModel(ServiceError):
+    """No such model here."""
+
+    status, type, title = 404, "unknown-model", "No such model"
+
+
+class UnknownVocabulary(ServiceError):
+    """No vocabulary of that name."""
+
+    status, type, title = 404, "unknown-vocabulary", "No such vocabulary"
+
+
+class ImageExpired(ServiceError):
+    """Nothing is kept of the image that the id names."""
+
+    status, type, title = 404, "image-expired", "The image is no longer known"
+
+
+class TooLarge(ServiceError):
+    """More bytes or pixels than the limit."""
+
+    status, type, title = 413, "too-large", "The request is too large"
+
+
+class UnsupportedImage(ServiceError):
+    """Not a still image of a type that we take."""
+
+    status, type, title = 415, "unsupported-image", "Not an image type that is taken"
+
+
+class UndecodableImage(ServiceError):
+    """It begins like an image, but cannot be decoded."""
+
+    status, type, title = 422, "undecodable-image", "The image cannot be decoded"
+
+
+class InvalidValue(ServiceError):
+    """A value out of range. `errors` lists field, value and what was expected."""
+
+    status, type, title = 422, "invalid-value", "A value is out of range"
+
+    @classmethod
+    def of(cls, field: str, value: Any, expected: str) -> InvalidValue:
+        """One wrong field, said in one sentence and as data."""
+        shown = value if isinstance(value, (bool, int, str)) or value is None else str(value)
+        shown = f"{shown[:77]}..." if isinstance(shown, str) and len(shown) > 80 else shown
+        return cls(
+            f"{field}: expected {expected}, got {shown!r}",
+            errors=[{"field": field, "value": shown, "expected": expected}],
+        )
+
+
+class QueueFull(ServiceError):
+    """More requests wait than the queue holds."""
+
+    status, type, title = 429, "queue-full", "Too many requests are waiting"
+
+    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after_seconds)}
+
+
+class NotReady(ServiceError):
+    """The model is still loading, or the process is going down."""
+
+    status, type, title = 503, "not-ready", "Not ready"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": "1"}
+
+
+class DeadlineExceeded(ServiceError):
+    """The answer would have come after the request's deadline."""
+
+    status, type, title = 504, "deadline-exceeded", "The deadline passed"

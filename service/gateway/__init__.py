@@ -1,0 +1,1 @@
+"""The gateway: checks, limits, relays. Knows no torch."""

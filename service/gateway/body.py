@@ -1,0 +1,156 @@
+"""The two forms of POST /segment: multipart/form-data and application/json, to one (image, question)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import ImageExpired, InvalidValue, MalformedRequest, ServiceError
+from service.gateway.schemas import JsonRequest, Question
+from service.settings import Limits
+
+M = TypeVar("M", bound=BaseModel)
+REPEATED = "classes"
+WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The encoded image and everything else of the request."""
+
+    image: bytes
+    question: Question
+
+
+async def read(request: Request, limits: Limits) -> Asked:
+    """Reads and validates a body.
+
+    Raises:
+        MalformedRequest: neither of the two forms, or a damaged one.
+        InvalidValue: a field is unknown, missing or out of range.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _read_multipart(request, limits)
+    if kind == "application/json":
+        return _read_json(await request.body())
+    raise MalformedRequest(f"content-type {kind or 'missing'!r}; send multipart/form-data or application/json")
+
+
+async def _read_multipart(request: Request, limits: Limits) -> Asked:
+    try:
+        form = await request.form(
+            max_files=2, max_fields=limits.max_classes + 64, max_part_size=limits.max_text_bytes * 4
+        )
+    except (MultiPartException, ServiceError, ClientDisconnect):
+        raise
+    except Exception as error:  # Starlette wraps the parser's errors as HTTP exceptions
+        detail = getattr(error, "detail", None) or type(error).__name__
+        raise MalformedRequest(f"the multipart body cannot be read: {detail}") from None
+    try:
+        files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
+        if len(files) != 1:
+            raise InvalidValue.of("image", f"{len(files)} files", "one file in the multipart field `image`")
+        image = await files[0].read()
+        return Asked(image, _validate(Question, _fields(form)))
+    finally:
+        await form.close()
+
+
+def _fields(form: FormData) -> dict[str, Any]:
+    """One JSON field `request`, or flat fields; not both."""
+    given: dict[str, Any] = {}
+    for name in dict.fromkeys(form):
+        if name == "image":
+            continue
+        values = form.getlist(name)
+        if not all(isinstance(value, str) for value in values):
+            raise InvalidValue.of(name, "a file", "text; only `image` is a file")
+        if len(values) > 1 and name != REPEATED:
+            raise InvalidValue.of(name, f"{len(values)} times", "the field once (only `classes` repeats)")
+        given[name] = values if name == REPEATED else values[0]
+    if "request" not in given:
+        return {name: _flat(name, value) for name, value in given.items()}
+    if len(given) > 1:
+        others = ", ".join(name for name in given if name != "request")
+        raise InvalidValue.of("request", others, "either the JSON field `request` or flat fields, not both")
+    parsed = _parse(given["request"])
+    if not isinstance(parsed, dict):
+        raise InvalidValue.of("request", type(parsed).__name__, "a JSON object")
+    return parsed
+
+
+def _flat(name: str, value: Any) -> Any:
+    """A form's text as what it stands for; anything unclear is left to validation."""
+    if name in ("background", "overlay") and value.lower() in WORDS_OF_TRUTH:
+        return WORDS_OF_TRUTH[value.lower()]
+    if name == "background" and value.lstrip().startswith("{"):
+        return _parse(value)
+    if name in ("task", "model", "max_side", "background") and value == "":
+        return None
+    return value
+
+
+def _read_json(body: bytes) -> Asked:
+    parsed = _parse(body)
+    if not isinstance(parsed, dict):
+        raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
+    asked = _validate(JsonRequest, parsed)
+    question = Question.model_construct(**{name: getattr(asked, name) for name in Question.model_fields})
+    if (asked.image.base64 is None) == (asked.image.id is None):
+        raise InvalidValue.of("image", asked.image.model_fields_set, 'exactly one of {"base64": ...} and {"id": ...}')
+    if asked.image.base64 is None:
+        raise ImageExpired("image.id: nothing is kept of that image; send it again")
+    try:
+        return Asked(base64.b64decode(asked.image.base64, validate=True), question)
+    except (binascii.Error, ValueError):
+        raise InvalidValue.of("image.base64", f"{len(asked.image.base64)} characters", "base64 (RFC 4648)") from None
+
+
+def _parse(text: str | bytes) -> Any:
+    try:
+        # Python's parser lets NaN through, so that validation can name the field that holds it.
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f"the JSON cannot be parsed: {str(error)[:120]}") from None
+
+
+def _validate(schema: type[M], given: dict[str, Any]) -> M:
+    try:
+        return schema.model_validate(given)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> InvalidValue:
+    """pydantic's findings as ours: which field, what came, what was expected."""
+    findings = []
+    for found in error.errors(include_url=False):
+        # The branch of a union is pydantic's business, not the client's.
+        field = ".".join(str(part) for part in found["loc"] if part not in ("ClassInput", "BackgroundInput", "bool"))
+        field = field.replace(".constrained-str", "")
+        findings.append(
+            InvalidValue.of(field, found["input"] if found["type"] != "missing" else None, _expected(found))
+        )
+    distinct = {finding.detail: finding for finding in findings}
+    return InvalidValue(
+        "; ".join(list(distinct)[:5]),
+        errors=[entry for finding in distinct.values() for entry in finding.extra["errors"]][:20],
+    )
+
+
+def _expected(found: Any) -> str:
+    if found["type"] == "extra_forbidden":
+        return "no field of that name"
+    if found["type"] == "missing":
+        return "a value; the field is missing"
+    message: str = found["msg"]
+    return message.removeprefix("Input should be ").removeprefix("Value error, ")

@@ -1,0 +1,106 @@
+"""What surrounds every request: an id, the body limit, one log line, one count. Plain ASGI, no copies of bodies."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import ServiceError, TooLarge
+from service.gateway import problem
+from service.metrics import Metrics
+
+logger = structlog.get_logger("lexiseg.access")
+ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+DRAIN_FACTOR = 4  # a body this many times over the limit is read to its end, so that its sender sees the answer
+
+
+class RequestFrame:
+    """Gives each request an id (the client's own `X-Request-Id` if it is harmless), logs and counts it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        identity = given if ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = identity
+        status = 499  # the client went before an answer began
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(route, scope["method"], status).inc()
+            logger.info(
+                "request",
+                request_id=identity,
+                route=route,
+                method=scope["method"],
+                status=status,
+                milliseconds=round(1e3 * (time.monotonic() - began), 1),
+            )
+
+
+class BodyLimit:
+    """Refuses a body over the limit with 413: by its Content-Length before reading, else as soon as it grows over."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"0")
+        length = int(announced) if announced.isdigit() else 0
+        if length > self._max_bytes:
+            if headers.get(b"expect", b"").lower() != b"100-continue":
+                await self._drain(receive)
+            await self._refuse(scope, receive, send, length)
+            return
+        received = 0
+        over = False
+
+        async def limited() -> Message:
+            nonlocal received, over
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                over = True
+                await self._drain(receive, received)
+                raise self._error(received)
+            return message
+
+        await self._app(scope, limited, send)
+
+    async def _drain(self, receive: Receive, received: int = 0) -> None:
+        while received <= DRAIN_FACTOR * self._max_bytes:
+            message = await receive()
+            received += len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
+        answer = problem.response(self._error(length), scope.get("state", {}).get("request_id"))
+        await answer(scope, receive, send)
+
+    def _error(self, length: int) -> ServiceError:
+        return TooLarge(f"the body has {length:,} bytes or more, at most {self._max_bytes:,} are taken")

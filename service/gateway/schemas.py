@@ -1,0 +1,139 @@
+"""The JSON that goes in and out of the REST routes, as pydantic models; OpenAPI is made from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Strict(BaseModel):
+    """An unknown field is an error, not a surprise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClassInput(Strict):
+    """A class with more than a name."""
+
+    name: Text
+    synonyms: list[Text] = Field(default_factory=list, description="found ones answer under `name`")
+    threshold: Probability | None = Field(None, description="segments of this class with a lower score are dropped")
+
+
+class BackgroundInput(Strict):
+    """Overrides of the model card's background rule."""
+
+    threshold: Probability | None = Field(None, description="probability below which a class owns no pixel")
+    words: list[Text] | None = Field(None, description="what else may be in the picture")
+
+
+class ImageInput(Strict):
+    """An image inside JSON."""
+
+    base64: str | None = Field(None, description="the encoded file")
+    id: str | None = Field(None, description="`image_id` of an earlier answer")
+
+
+class Question(Strict):
+    """Everything of a request but the image."""
+
+    classes: list[Text | ClassInput] | None = Field(None, examples=[["sky", "building", "tree"]])
+    task: Literal["semantic", "instance", "panoptic", "prompt"] | None = None
+    model: str | None = None
+    mask: Literal["rle", "none"] = "rle"
+    overlay: bool = Field(False, description="also answer a PNG of the image with its segments painted on")
+    background: bool | BackgroundInput | None = Field(
+        None, description="true (default): what no class explains belongs to nobody; false: every pixel gets a class"
+    )
+    threshold: Probability = Field(0.0, description="segments with a lower score are dropped")
+    max_side: Annotated[int, Field(ge=32, le=16384)] | None = Field(
+        None, description="caps the longer side of the network's input; masks keep the image's size"
+    )
+
+
+class JsonRequest(Question):
+    """The application/json form of POST /segment."""
+
+    image: ImageInput
+
+
+class MaskOutput(BaseModel):
+    """`pycocotools.mask.decode({"size": size, "counts": counts})` gives the mask."""
+
+    format: Literal["coco_rle"] = "coco_rle"
+    size: tuple[int, int]
+    counts: str
+
+
+class SegmentOutput(BaseModel):
+    """One class's pixels."""
+
+    id: int
+    label: str | None
+    class_index: int | None
+    score: float
+    area: int
+    bbox: tuple[int, int, int, int] = Field(description="x, y, width, height")
+    prompt_index: int | None = None
+    mask_index: int | None = None
+    quality: float | None = None
+    is_thing: bool | None = None
+    track_id: int | None = None
+    mask: MaskOutput | None
+
+
+class TimingsOutput(BaseModel):
+    """Milliseconds."""
+
+    decode: float
+    queue: float
+    text: float
+    image: float
+    post: float
+    total: float
+
+
+class CacheOutput(BaseModel):
+    """What did not have to be computed again."""
+
+    text_hits: int
+    text_misses: int
+    features: bool
+
+
+class LabelMapOutput(BaseModel):
+    """A PNG whose values are segment ids."""
+
+    base64: str
+    bits: Literal[8, 16]
+
+
+class SegmentAnswer(BaseModel):
+    """The answer to POST /segment."""
+
+    id: str
+    image_id: str
+    model: str
+    model_digest: str
+    task: str
+    size: tuple[int, int] = Field(description="height, width")
+    segments: list[SegmentOutput]
+    label_map: LabelMapOutput | None = None
+    overlay: str | None = Field(None, description="base64 PNG")
+    timings_ms: TimingsOutput
+    cache: CacheOutput
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str | None = None
+    errors: list[dict[str, object]] | None = None

@@ -1,0 +1,88 @@
+"""From the class list of a request to a Vocabulary, or to a 422 that names what is wrong."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from model.types import Background, ClassEntry, Vocabulary
+from service.errors import InvalidValue
+from service.gateway.schemas import BackgroundInput, ClassInput, Question
+from service.settings import Limits
+
+
+def resolve(question: Question, limits: Limits) -> Vocabulary:
+    """The vocabulary that a question asks with.
+
+    Raises:
+        InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or holds control characters.
+    """
+    if not question.classes:
+        raise InvalidValue.of("classes", question.classes, "at least one class")
+    if len(question.classes) > limits.max_classes:
+        raise InvalidValue.of("classes", f"{len(question.classes)} classes", f"at most {limits.max_classes}")
+    classes = tuple(_entry(given, index, limits) for index, given in enumerate(question.classes))
+    _refuse_duplicates(classes)
+    n_bytes = sum(len(text.encode()) for entry in classes for text in entry.texts)
+    if n_bytes > limits.max_text_bytes:
+        raise InvalidValue.of("classes", f"{n_bytes:,} bytes of text", f"at most {limits.max_text_bytes:,}")
+    background = _background(question, limits)
+    if background is None:
+        if question.threshold:
+            raise InvalidValue.of(
+                "threshold", question.threshold, "0 with background=false, where every pixel gets a class"
+            )
+        for index, entry in enumerate(classes):
+            if entry.threshold:
+                raise InvalidValue.of(f"classes.{index}.threshold", entry.threshold, "none with background=false")
+    return Vocabulary(classes, background)
+
+
+def _entry(given: str | ClassInput, index: int, limits: Limits) -> ClassEntry:
+    if isinstance(given, str):
+        return ClassEntry(_text(given, f"classes.{index}", limits))
+    if len(given.synonyms) > limits.max_synonyms:
+        raise InvalidValue.of(
+            f"classes.{index}.synonyms", f"{len(given.synonyms)} synonyms", f"at most {limits.max_synonyms}"
+        )
+    synonyms = tuple(
+        _text(text, f"classes.{index}.synonyms.{position}", limits) for position, text in enumerate(given.synonyms)
+    )
+    return ClassEntry(_text(given.name, f"classes.{index}.name", limits), synonyms, given.threshold)
+
+
+def _text(given: str, field: str, limits: Limits) -> str:
+    text = unicodedata.normalize("NFC", given).strip()
+    if not text:
+        raise InvalidValue.of(field, given, "a word, not blank")
+    if len(text) > limits.max_text_length:
+        raise InvalidValue.of(field, f"{len(text)} characters", f"at most {limits.max_text_length}")
+    # Cc: control characters; Cs: halves of surrogate pairs, which no UTF-8 can carry.
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise InvalidValue.of(field, text.encode("unicode_escape").decode(), "text without control characters")
+    return text
+
+
+def _refuse_duplicates(classes: tuple[ClassEntry, ...]) -> None:
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(classes):
+        for text in entry.texts:
+            first = seen.setdefault(text.casefold(), index)
+            if first != index or sum(text.casefold() == other.casefold() for other in entry.texts) > 1:
+                raise InvalidValue.of(f"classes.{index}", text, f"a text only once (it is in classes.{first} too)")
+
+
+def _background(question: Question, limits: Limits) -> Background | None:
+    match question.background:
+        case False:
+            return None
+        case None | True:
+            return Background()
+        case BackgroundInput(words=words, threshold=threshold):
+            if words is not None and len(words) > limits.max_classes:
+                raise InvalidValue.of("background.words", f"{len(words)} words", f"at most {limits.max_classes}")
+            checked = (
+                None
+                if words is None
+                else tuple(_text(word, f"background.words.{index}", limits) for index, word in enumerate(words))
+            )
+            return Background(checked, threshold)

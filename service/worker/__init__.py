@@ -1,0 +1,1 @@
+"""The worker: owns a model and a device; decodes, computes, renders. The only part that loads a model."""

@@ -1,0 +1,200 @@
+"""The worker's engine: three overlapped stages around one device.
+
+    submit -> intake threads -> compute thread -> finish threads -> answer
+
+    intake   header check, decode, plan; may wait for a thread
+    compute  owns the device; takes what waits, up to max_batch tiles of one bucket; waits only when nothing waits
+    finish   text rows, scores, arg-max, RLE, overlay; may wait for a thread
+
+A request counts against the queue limit from submit to answer: beyond it, submit refuses at once. Abandoned work
+(client gone, deadline passed) is dropped before each stage. An error belongs to its request alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import structlog
+import torch
+
+from model.segmenter import InferenceOptions, Segmenter
+from service.errors import NotReady, QueueFull
+from service.messages import WorkerAnswer, WorkerRequest
+from service.metrics import Metrics
+from service.settings import Settings
+from service.worker.decode import decode
+from service.worker.finish import finish
+from service.worker.job import Job
+from service.worker.text_cache import TextCache
+
+logger = structlog.get_logger("lexiseg.engine")
+
+
+class Engine:
+    """One model on one device, for many requests at once."""
+
+    def __init__(self, segmenter: Segmenter, settings: Settings, metrics: Metrics) -> None:
+        self.segmenter = segmenter
+        self.text_cache = TextCache(segmenter.encode_texts, settings.text_cache_bytes)
+        self._settings = settings
+        self._metrics = metrics
+        self._waiting: deque[Job] = deque()
+        self._arrived = threading.Condition()
+        self._open = True
+        self._in_flight = 0
+        self._seconds_per_answer = 0.1  # moving average, for Retry-After
+        self._last_answer = time.monotonic()
+        self._count_guard = threading.Lock()
+        # Beside the compute thread, a stage's torch work stays on its own thread.
+        self._intake = ThreadPoolExecutor(settings.intake_threads, "intake")
+        self._finish = ThreadPoolExecutor(settings.finish_threads, "finish", lambda: torch.set_num_threads(1))
+        self._compute = threading.Thread(target=self._compute_forever, name="compute", daemon=True)
+        self._compute.start()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests accepted and not yet answered."""
+        return self._in_flight
+
+    def warm_up(self) -> None:
+        """One image pass of every bucket, and one text: the first request shall not pay for the first time."""
+        for height, width in self.segmenter.buckets:
+            self.segmenter.encode_tiles(np.zeros((1, 3, height, width), np.uint8))
+        self.text_cache.rows(["warm-up"])
+
+    def submit(self, request: WorkerRequest) -> Future[WorkerAnswer]:
+        """Accepts a request; cancelling the future abandons it.
+
+        Raises:
+            QueueFull: as many requests as the queue holds are in flight.
+            NotReady: the engine is closing.
+        """
+        job = Job(request)
+        with self._count_guard:
+            if not self._open:
+                raise NotReady("the worker is going down")
+            if self._in_flight >= self._settings.queue_limit:
+                wait = max(1, round(self._in_flight * self._seconds_per_answer))
+                raise QueueFull(f"{self._in_flight} requests are in flight, which is the limit", wait)
+            self._in_flight += 1
+        self._metrics.in_flight.inc()
+        job.answer.add_done_callback(self._answered)
+        self._intake.submit(self._guarded, job, self._take_in)
+        return job.answer
+
+    def close(self, seconds: float) -> None:
+        """Refuses new requests, answers those in flight for at most `seconds`, then stops."""
+        with self._count_guard:
+            self._open = False
+        deadline = time.monotonic() + seconds
+        while self._in_flight and time.monotonic() < deadline:
+            time.sleep(0.02)
+        with self._arrived:
+            self._arrived.notify_all()
+        self._compute.join(timeout=5)
+        self._intake.shutdown(wait=False, cancel_futures=True)
+        self._finish.shutdown(wait=False, cancel_futures=True)
+
+    def _answered(self, _: Future[WorkerAnswer]) -> None:
+        with self._count_guard:
+            self._in_flight -= 1
+            now = time.monotonic()
+            elapsed, self._last_answer = now - self._last_answer, now
+            if self._in_flight:  # a gap without work says nothing about the rate
+                self._seconds_per_answer += 0.1 * (elapsed - self._seconds_per_answer)
+        self._metrics.in_flight.dec()
+
+    def _guarded(self, job: Job, stage: Callable[[Job], None]) -> None:
+        """Runs one stage of one job; what it raises is that job's answer."""
+        if job.abandoned:
+            return
+        try:
+            stage(job)
+        except Exception as error:
+            job.fail(error)
+
+    def _take_in(self, job: Job) -> None:
+        began = time.monotonic()
+        limits = self.segmenter.card.input
+        decoded = decode(job.request.image, self._settings.limits, 2 * limits.short_side)
+        plan = self.segmenter.plan(decoded.rgb, InferenceOptions(job.request.max_side))
+        job.plan = plan.of_size(decoded.size)
+        job.rgb = decoded.rgb if job.request.overlay else None
+        job.planned = time.monotonic()
+        job.decode_seconds = job.planned - began
+        self._metrics.stage("decode", job.decode_seconds)
+        with self._arrived:
+            self._waiting.append(job)
+            self._metrics.queue_depth.set(len(self._waiting))
+            self._arrived.notify()
+
+    def _compute_forever(self) -> None:
+        while True:
+            with self._arrived:
+                while not self._waiting:
+                    if not self._open and not self._in_flight:
+                        return
+                    self._arrived.wait(timeout=1.0)
+                batch = self._next_batch()
+            if batch:
+                try:
+                    self._encode(batch)
+                except Exception as error:
+                    logger.exception("image pass failed", requests=len(batch))
+                    for job in batch:
+                        job.fail(error)
+            # The thread would otherwise keep the last batch's images alive while it waits.
+            del batch
+
+    def _next_batch(self) -> list[Job]:
+        """The oldest job and those of its bucket behind it, up to max_batch tiles."""
+        batch: list[Job] = []
+        others: list[Job] = []
+        tiles = 0
+        while self._waiting:
+            job = self._waiting.popleft()
+            if job.abandoned:
+                continue
+            assert job.plan is not None
+            n_tiles = len(job.plan.tiles)
+            fits = not batch or (
+                job.plan.bucket == batch[0].plan.bucket  # type: ignore[union-attr]
+                and tiles + n_tiles <= self._settings.max_batch
+            )
+            if fits:
+                batch.append(job)
+                tiles += n_tiles
+            else:
+                others.append(job)
+            if tiles >= self._settings.max_batch:
+                break
+        self._waiting.extendleft(reversed(others))
+        self._metrics.queue_depth.set(len(self._waiting))
+        return batch
+
+    def _encode(self, batch: list[Job]) -> None:
+        began = time.monotonic()
+        plans = [job.plan for job in batch if job.plan is not None]
+        tile_features = self.segmenter.encode_tiles(np.concatenate([plan.tiles for plan in plans]))
+        first = 0
+        for job, plan in zip(batch, plans, strict=True):
+            last = first + len(plan.tiles)
+            job.features = self.segmenter.assemble(plan, tuple(part[first:last] for part in tile_features))
+            first = last
+        ended = time.monotonic()
+        self._metrics.batch_size.observe(first)
+        self._metrics.stage("image", ended - began)
+        for job in batch:
+            self._metrics.stage("queue", began - job.planned)
+            job.computed, job.image_seconds = ended, ended - began
+            self._finish.submit(self._guarded, job, self._finish_job)
+
+    def _finish_job(self, job: Job) -> None:
+        answer = finish(job, self.segmenter, self.text_cache)
+        self._metrics.answered(answer)
+        job.succeed(answer)

@@ -1,0 +1,41 @@
+"""What several tests of model/ share: the bundled model, real photographs, the text tower."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage import data
+from sklearn.datasets import load_sample_images
+
+from model.catalog import load
+from model.methods.tiny.segmenter import TinySegmenter
+from model.methods.tiny.text_tower import MiniLM, load_text_tower
+
+Photographs = dict[str, NDArray[np.uint8]]
+
+
+@pytest.fixture(scope="session")
+def tiny() -> TinySegmenter:
+    segmenter = load("tiny", device="cpu")
+    assert isinstance(segmenter, TinySegmenter)
+    return segmenter
+
+
+@pytest.fixture(scope="session")
+def tower() -> MiniLM:
+    return load_text_tower()
+
+
+@pytest.fixture(scope="session")
+def photographs() -> Photographs:
+    """Six photographs by name, [H, W, 3]: a temple by a lake, a flower, a cat's face, a cup, a woman, a rocket."""
+    china, flower = load_sample_images().images
+    return {
+        "china": china,
+        "flower": flower,
+        "chelsea": data.chelsea(),
+        "coffee": data.coffee(),
+        "astronaut": data.astronaut(),
+        "rocket": data.rocket(),
+    }

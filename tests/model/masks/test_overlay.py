@@ -1,0 +1,143 @@
+"""Overlays: size, colours, outlines and labels."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.masks.overlay import MAX_WIDTH, OPACITY, colour, paint, to_png
+from model.masks.rle import encode_mask
+from model.types import LabelMap, Segment
+
+
+def gray(height: int, width: int) -> NDArray[np.uint8]:
+    return np.full((height, width, 3), 100, np.uint8)
+
+
+def left_half(height: int, width: int) -> LabelMap:
+    labels = np.zeros((height, width), np.uint8)
+    labels[:, : width // 2] = 1
+    return labels
+
+
+def segment(label_map: LabelMap, index: int = 0, label: str | None = None) -> Segment:
+    return Segment(1, label, index, 0.9, encode_mask(label_map == 1))
+
+
+def mixed(index: int) -> NDArray[np.uint8]:
+    """The colour of a class over `gray`."""
+    return np.round(100 * (1 - OPACITY) + np.array(colour(index)) * OPACITY).astype(np.uint8)
+
+
+def test_pixels_of_nobody_keep_the_photograph() -> None:
+    labels = left_half(40, 60)
+
+    painted = paint(gray(40, 60), labels, (segment(labels),))
+
+    assert (painted[:, 32:] == 100).all()
+
+
+def test_pixels_of_a_segment_take_half_the_colour_of_its_class() -> None:
+    labels = left_half(40, 60)
+
+    painted = paint(gray(40, 60), labels, (segment(labels, index=4),))
+
+    assert (painted[:, :29] == mixed(4)).all()
+
+
+def test_a_white_line_runs_along_the_border() -> None:
+    labels = left_half(40, 60)
+
+    painted = paint(gray(40, 60), labels, (segment(labels),))
+
+    assert (painted[:, 30] == 255).all()
+
+
+def test_without_segments_the_photograph_comes_back() -> None:
+    photograph = np.random.default_rng(0).integers(0, 256, (30, 50, 3)).astype(np.uint8)
+
+    np.testing.assert_array_equal(paint(photograph, np.zeros((30, 50), np.uint8), ()), photograph)
+
+
+def test_the_photograph_itself_is_not_painted_on() -> None:
+    photograph, labels = gray(40, 60), left_half(40, 60)
+
+    paint(photograph, labels, (segment(labels, label="sky"),))
+
+    assert (photograph == 100).all()
+
+
+def test_a_label_is_written_on_its_own_segment() -> None:
+    labels = left_half(200, 400)
+
+    with_text = paint(gray(200, 400), labels, (segment(labels, label="sky"),))
+
+    changed = np.argwhere((with_text != paint(gray(200, 400), labels, (segment(labels),))).any(2))
+    assert len(changed) > 50
+    assert changed[:, 1].max() < 200
+
+
+def test_a_part_too_small_to_read_gets_no_label() -> None:
+    labels = np.zeros((200, 400), np.uint8)
+    labels[:10, :10] = 1
+
+    with_text = paint(gray(200, 400), labels, (segment(labels, label="sky"),))
+
+    np.testing.assert_array_equal(with_text, paint(gray(200, 400), labels, (segment(labels),)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_wide_photograph_shrinks_to_the_largest_width(dtype: type[np.unsignedinteger]) -> None:
+    labels = left_half(300, 2 * MAX_WIDTH).astype(dtype)
+
+    painted = paint(gray(300, 2 * MAX_WIDTH), labels, (segment(labels, index=2),))
+
+    assert painted.shape == (150, MAX_WIDTH, 3)
+    assert (painted[:, : MAX_WIDTH // 2 - 2] == mixed(2)).all()
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 1280), (900, 16), (1, 1)])
+def test_a_photograph_of_any_shape_can_carry_a_long_label(size: tuple[int, int]) -> None:
+    labels = np.ones(size, np.uint8)
+
+    painted = paint(gray(*size), labels, (segment(labels, label="a rather long label for so small a picture"),))
+
+    assert painted.shape == (*size, 3)
+
+
+def test_segments_without_a_class_are_coloured_by_their_id() -> None:
+    labels = left_half(40, 60)
+    nameless = Segment(1, None, None, 0.5, encode_mask(labels == 1))
+
+    assert (paint(gray(40, 60), labels, (nameless,))[:, :29] == mixed(1)).all()
+
+
+def test_ids_beyond_a_byte_find_their_colour() -> None:
+    labels = np.arange(400, dtype=np.uint16).reshape(20, 20).repeat(4, 0).repeat(4, 1)
+    segments = tuple(Segment(i, None, i - 1, 0.5, encode_mask(labels == i)) for i in range(1, 400))
+
+    painted = paint(gray(80, 80), labels, segments)
+
+    assert (painted[79, 79] == mixed(398)).all()
+
+
+def test_the_first_hundred_classes_have_different_colours() -> None:
+    assert len({colour(index) for index in range(100)}) == 100
+
+
+def test_neighbours_in_the_class_list_are_told_apart_by_eye() -> None:
+    apart = [np.abs(np.subtract(colour(index), colour(index + 1))).sum() for index in range(200)]
+
+    assert min(apart) > 60
+
+
+def test_the_png_holds_the_picture_as_it_was() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (21, 34, 3)).astype(np.uint8)
+
+    with Image.open(io.BytesIO(to_png(picture))) as read:
+        assert read.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(read), picture)

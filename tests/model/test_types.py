@@ -1,0 +1,39 @@
+"""The shared words: what classes and segments derive, and what a card refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from model.types import Background, ClassEntry, ModelCard, Rle, Segment, Vocabulary
+from tests.model.stand_in import card
+
+
+def test_the_texts_of_a_class_begin_with_its_name() -> None:
+    assert ClassEntry("sofa", ("couch", "settee")).texts == ("sofa", "couch", "settee")
+
+
+def test_a_vocabulary_has_the_cards_background_unless_told_otherwise() -> None:
+    assert Vocabulary((ClassEntry("sofa"),)).background == Background(words=None, threshold=None)
+
+
+def test_a_segment_measures_its_mask() -> None:
+    segment = Segment(1, "sofa", 0, 0.5, Rle((4, 5), "d0", 3, (1, 2, 3, 1)))
+
+    assert (segment.area, segment.bbox) == (3, (1, 2, 3, 1))
+
+
+def test_a_card_survives_being_written_and_read() -> None:
+    assert ModelCard.model_validate_json(card(["sky"]).model_dump_json()) == card(["sky"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("tasks", ["colouring"]), ("input", {"short_side": 8, "long_side": 64, "multiple": 1}), ("colour", "red")],
+    ids=["unknown task", "too small an input", "unknown field"],
+)
+def test_a_card_refuses_what_it_does_not_know(field: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=field):
+        ModelCard.model_validate(card().model_dump() | {field: value})

@@ -1,0 +1,116 @@
+"""The shape of the house: which way imports point, how long a module grows, what no file may name."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+FOREIGN_TO_MODEL = {"service", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
+SHARED_WORDS = {"model.types", "model.errors"}
+LONGEST_MODULE = 400  # lines
+OWN_SUFFIXES = {".py", ".md", ".yaml", ".toml"}
+MACHINE_FOLDERS = ("work", "root", "opt")
+# A path that starts at such a folder; `models/work/` and web addresses start elsewhere.
+MACHINE_PATH = re.compile(rf"(?<![\w.\-/])/(?:{'|'.join(MACHINE_FOLDERS)})/")
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    """Dotted names that a module imports anywhere in it, functions included; relative ones made absolute.
+
+    `from model import types` gives `model.types`; `from model.types import Segment` gives `model.types.Segment`.
+    """
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            origin = ".".join((*base, *filter(None, [node.module])))
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def is_within(name: str, roots: set[str]) -> bool:
+    return any(name == root or name.startswith(f"{root}.") for root in roots)
+
+
+def own_files() -> Iterator[Path]:
+    """The project's files: what git would track, or everything outside hidden folders without git."""
+    if (ROOT / ".git").exists() and (git := shutil.which("git")):
+        command = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listing = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        paths = [ROOT / name for name in listing.split("\0") if name]
+    else:
+        paths = [p for p in ROOT.rglob("*") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts)]
+    # A file deleted but not yet committed is still listed.
+    yield from (path for path in paths if path.is_file())
+
+
+def test_the_model_knows_nothing_of_the_service() -> None:
+    sources = modules("model")
+
+    offences = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources
+        for name in imported_names(path)
+        if is_within(name, FOREIGN_TO_MODEL)
+    ]
+
+    assert sources
+    assert offences == []
+
+
+def test_only_the_worker_reaches_into_the_model() -> None:
+    worker = ROOT / "service" / "worker"
+    outside = [p for p in modules("service") if worker not in p.parents and p != ROOT / "service" / "cli.py"]
+
+    offences = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in outside
+        for name in imported_names(path)
+        if is_within(name, {"torch"}) or (is_within(name, {"model"}) and not is_within(name, SHARED_WORDS))
+    ]
+
+    assert offences == []
+
+
+def test_the_shared_words_load_without_torch() -> None:
+    program = f"import sys, {', '.join(sorted(SHARED_WORDS))}; sys.exit('torch' in sys.modules)"
+
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 0, answer.stderr or "torch came along"
+
+
+def test_no_module_is_longer_than_a_reader_can_hold() -> None:
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for package in ("model", "service")
+        for path in modules(package)
+    }
+
+    assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
+
+
+def test_no_file_names_a_folder_of_one_machine() -> None:
+    texts = [path for path in own_files() if path.suffix in OWN_SUFFIXES or path.name == "Makefile"]
+
+    offences = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in texts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if MACHINE_PATH.search(line)
+    ]
+
+    assert texts
+    assert offences == []
