@@ -84,5 +84,10 @@ def load(name: str, *, models_dir: Path | None = None, device: str = "auto") -> 
         OptionError: the device does not exist.
     """
     folder, card = find(name, models_dir)
-    loader = cast(Loader, import_module(f"model.methods.{card.method}.segmenter").load)
+    try:
+        loader = cast(Loader, import_module(f"model.methods.{card.method}.segmenter").load)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("model.methods."):
+            raise  # the method is there, something that it needs is not
+        raise WeightsError(f"{folder}: the card's method {card.method!r} is not known here") from None
     return loader(folder, card, choose_device(device))

@@ -22,9 +22,28 @@ MAGIC = {
 TAKEN = "JPEG, PNG, WebP, BMP or TIFF"
 ORIENTATION = 0x0112  # EXIF tag
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
+MOST_READS = 10_000  # of an honest header: hundreds; one made of millions of empty chunks takes a parser minutes
 
 # Our own limit is checked on the header, before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
+
+
+class TooManyParts(Exception):
+    """The file is a swarm of tiny parts."""
+
+
+class BoundedReader(io.BytesIO):
+    """A file in memory that may be read so many times: Pillow's parsers take one part at a time."""
+
+    def __init__(self, content: bytes, most_reads: int = MOST_READS) -> None:
+        super().__init__(content)
+        self._left = most_reads
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise TooManyParts
+        return super().read(size)
 
 
 @dataclass(frozen=True)
@@ -72,9 +91,10 @@ def _parse(image: bytes, kind: str) -> ImageHeader:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse or to log
-            with Image.open(io.BytesIO(image), formats=[kind]) as picture:
+            with Image.open(BoundedReader(image), formats=[kind]) as picture:
                 # A JPEG with a second picture inside (MPO, many phones) is a still; the first one is meant.
-                animated = kind != "JPEG" and getattr(picture, "n_frames", 1) > 1
+                # Not n_frames, which walks through every page of a TIFF.
+                animated = kind != "JPEG" and bool(getattr(picture, "is_animated", False))
                 orientation = _orientation(picture)
                 width, height = picture.size
     except UnidentifiedImageError:
@@ -91,7 +111,8 @@ def _parse(image: bytes, kind: str) -> ImageHeader:
 
 def _orientation(picture: Image.Image) -> int:
     try:
-        value = picture.getexif().get(ORIENTATION, 1)
+        # The base class's: PNG's own decodes the picture first, to look for EXIF behind the pixels.
+        value = Image.Image.getexif(picture).get(ORIENTATION, 1)
     except Exception:  # EXIF is a courtesy: an unreadable block means "as stored"
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -1,4 +1,4 @@
-"""Data sets of photographs with index masks: `<set>/<split>/images/NAME.jpg`, `masks/NAME.png`, `<set>/classes.json`."""
+"""Photographs with index masks: `<set>/<split>/images/NAME.jpg`, `masks/NAME.png` and `<set>/classes.json`."""
 
 from __future__ import annotations
 

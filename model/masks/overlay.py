@@ -40,7 +40,7 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
     if width > MAX_WIDTH:
         size = (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        label_map = cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST)
+        label_map = cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST).astype(label_map.dtype)
     palette = np.zeros((len(segments) + 1, 3), np.float32)
     for segment in segments:
         palette[segment.id] = colour(segment.class_index if segment.class_index is not None else segment.id)

@@ -104,7 +104,7 @@ def _counts(runs: _Runs, first: NDArray[np.int64], pixels: int) -> tuple[NDArray
     before = np.concatenate([[0], runs.end[:-1]])[: len(runs.end)]
     before[first[:-1][n_runs > 0]] = 0
     # Where a run's zeros go: two places a run, shifted by the trailing zeros of the classes before.
-    shift = np.repeat(np.cumsum(trailing) - trailing, n_runs)
+    shift: NDArray[np.int64] = np.repeat(np.cumsum(trailing) - trailing, n_runs)
     place = 2 * np.arange(len(runs.start)) + shift
     counts[place] = runs.start - before
     counts[place + 1] = runs.end - runs.start

@@ -77,7 +77,7 @@ def _centre(mask: NDArray[np.uint8], random: np.random.Generator) -> tuple[float
 
 def _recolour(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
     """Brightness, contrast, saturation and channel balance, each a little; rarely gray."""
-    pixels = crop.astype(np.float32)
+    pixels: NDArray[np.floating] = crop.astype(np.float32)
     gray = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
     saturation = 0.0 if random.random() < 0.03 else random.uniform(0.6, 1.4)
     pixels = gray[..., None] + saturation * (pixels - gray[..., None])

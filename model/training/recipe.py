@@ -28,13 +28,13 @@ class TinyRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Path = Path("../shared/data")
-    sets: dict[str, float]  # data set -> factor beside size ** mixing
+    sets: dict[str, float] = Field(min_length=1)  # data set -> factor beside size ** mixing
     mixing: float = Field(ge=0, le=1)
     start: str = "bundled"  # "bundled", "scratch" or a safetensors file
     out: Path = Path("runs/tiny")
     minutes: float = Field(gt=0)
     seed: int = 0
-    phases: list[Phase]
+    phases: list[Phase] = Field(min_length=1)
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0)
@@ -65,7 +65,10 @@ def read_recipe(name: str, overrides: list[str]) -> TinyRecipe:
         key, equals, value = override.partition("=")
         if not equals:
             raise RecipeError(f"override {override!r} is not key=value, as in minutes=30")
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise RecipeError(f"override {override!r}: {value!r} is not YAML, as in minutes=30") from None
     try:
         return TinyRecipe.model_validate(values)
     except ValidationError as error:

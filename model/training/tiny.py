@@ -16,10 +16,12 @@ import yaml
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from model.catalog import read_card
 from model.data.indexed import IndexedDataset, read_dataset
+from model.device import choose_device
 from model.errors import WeightsError
 from model.methods.tiny import weights
 from model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork
@@ -65,9 +67,7 @@ class TinyTrainer:
 
     def __init__(self, recipe: TinyRecipe) -> None:
         self.recipe = recipe
-        self.device = torch.device(
-            ("cuda" if torch.cuda.is_available() else "cpu") if recipe.device == "auto" else recipe.device
-        )
+        self.device = choose_device(recipe.device)
         self.datasets = [read_dataset(recipe.data, name, "train") for name in recipe.sets]
         sizes = [len(data.samples) ** recipe.mixing * recipe.sets[data.name] for data in self.datasets]
         self.shares = np.array(sizes) / sum(sizes)
@@ -76,10 +76,10 @@ class TinyTrainer:
         self.table = TextTable(book, self.datasets, self.rule.words, weights.TEMPLATE, load_text_tower())
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
         self.spaces = [LabelSpace.of(data, self.table, count_pixels(data), recipe.balance) for data in self.datasets]
-        person = self.table.index["person"]
-        self.person_space = LabelSpace(np.array([person]), True, np.ones(2, np.float32))
+        person = self.table.index.get("person")  # nobody's own pictures need show one
+        self.person_space = None if person is None else LabelSpace(np.array([person]), True, np.ones(2, np.float32))
         self.random = np.random.default_rng(recipe.seed)
-        self.network = self._initial_network().to(self.device, memory_format=torch.channels_last)
+        self.network = convert_conv2d_weight_memory_format(self._initial_network().to(self.device), torch.channels_last)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -173,7 +173,8 @@ class TinyTrainer:
         drawn: set[int] = set()
         for which, (_, labels) in batch:
             space = self.spaces[which]
-            if self.datasets[which].name == "fashion" and self.random.random() < PERSON_VIEW:
+            fashion = self.datasets[which].name == "fashion"
+            if fashion and self.person_space is not None and self.random.random() < PERSON_VIEW:
                 space = self.person_space
                 labels = np.where((labels > 0) & (labels != 255), np.uint8(1), labels)
             full = full_question(labels, space, self.table, self.rule.same_meaning, self.random)

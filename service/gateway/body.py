@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -13,12 +14,13 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import ImageExpired, InvalidValue, MalformedRequest, ServiceError
+from service.errors import ImageExpired, InvalidValue, MalformedRequest, ServiceError, TooLarge
 from service.gateway.schemas import JsonRequest, Question
 from service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
+MOST_FINDINGS = 20  # told to the client
 WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -41,7 +43,9 @@ async def read(request: Request, limits: Limits) -> Asked:
     if kind == "multipart/form-data":
         return await _read_multipart(request, limits)
     if kind == "application/json":
-        return _read_json(await request.body())
+        content = await request.body()
+        # Megabytes of base64 would hold up everybody else's requests on the event loop.
+        return await asyncio.to_thread(_read_json, content, limits)
     raise MalformedRequest(f"content-type {kind or 'missing'!r}; send multipart/form-data or application/json")
 
 
@@ -60,12 +64,12 @@ async def _read_multipart(request: Request, limits: Limits) -> Asked:
         if len(files) != 1:
             raise InvalidValue.of("image", f"{len(files)} files", "one file in the multipart field `image`")
         image = await files[0].read()
-        return Asked(image, _validate(Question, _fields(form)))
+        return Asked(image, _validate(Question, _fields(form, limits)))
     finally:
         await form.close()
 
 
-def _fields(form: FormData) -> dict[str, Any]:
+def _fields(form: FormData, limits: Limits) -> dict[str, Any]:
     """One JSON field `request`, or flat fields; not both."""
     given: dict[str, Any] = {}
     for name in dict.fromkeys(form):
@@ -78,29 +82,29 @@ def _fields(form: FormData) -> dict[str, Any]:
             raise InvalidValue.of(name, f"{len(values)} times", "the field once (only `classes` repeats)")
         given[name] = values if name == REPEATED else values[0]
     if "request" not in given:
-        return {name: _flat(name, value) for name, value in given.items()}
+        return {name: _flat(name, value, limits) for name, value in given.items()}
     if len(given) > 1:
         others = ", ".join(name for name in given if name != "request")
         raise InvalidValue.of("request", others, "either the JSON field `request` or flat fields, not both")
-    parsed = _parse(given["request"])
+    parsed = _parse(given["request"], limits)
     if not isinstance(parsed, dict):
         raise InvalidValue.of("request", type(parsed).__name__, "a JSON object")
     return parsed
 
 
-def _flat(name: str, value: Any) -> Any:
+def _flat(name: str, value: Any, limits: Limits) -> Any:
     """A form's text as what it stands for; anything unclear is left to validation."""
     if name in ("background", "overlay") and value.lower() in WORDS_OF_TRUTH:
         return WORDS_OF_TRUTH[value.lower()]
     if name == "background" and value.lstrip().startswith("{"):
-        return _parse(value)
+        return _parse(value, limits)
     if name in ("task", "model", "max_side", "background") and value == "":
         return None
     return value
 
 
-def _read_json(body: bytes) -> Asked:
-    parsed = _parse(body)
+def _read_json(body: bytes, limits: Limits) -> Asked:
+    parsed = _parse(body, limits)
     if not isinstance(parsed, dict):
         raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
     asked = _validate(JsonRequest, parsed)
@@ -115,12 +119,21 @@ def _read_json(body: bytes) -> Asked:
         raise InvalidValue.of("image.base64", f"{len(asked.image.base64)} characters", "base64 (RFC 4648)") from None
 
 
-def _parse(text: str | bytes) -> Any:
+def _parse(text: str | bytes, limits: Limits) -> Any:
+    given = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    # Each value costs a hundred bytes or more once parsed: a small body could otherwise fill the memory.
+    if sum(given.count(mark) for mark in (b",", b"[", b"{")) > _most_values(limits):
+        raise TooLarge(f"the JSON holds more than {_most_values(limits):,} values")
     try:
         # Python's parser lets NaN through, so that validation can name the field that holds it.
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"the JSON cannot be parsed: {str(error)[:120]}") from None
+
+
+def _most_values(limits: Limits) -> int:
+    """Commas and brackets in the JSON of the largest request that the limits allow, twice over."""
+    return 2 * limits.max_classes * (limits.max_synonyms + 5) + 1000
 
 
 def _validate(schema: type[M], given: dict[str, Any]) -> M:
@@ -133,7 +146,7 @@ def _validate(schema: type[M], given: dict[str, Any]) -> M:
 def _invalid(error: ValidationError) -> InvalidValue:
     """pydantic's findings as ours: which field, what came, what was expected."""
     findings = []
-    for found in error.errors(include_url=False):
+    for found in error.errors(include_url=False)[:MOST_FINDINGS]:
         # The branch of a union is pydantic's business, not the client's.
         field = ".".join(str(part) for part in found["loc"] if part not in ("ClassInput", "BackgroundInput", "bool"))
         field = field.replace(".constrained-str", "")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import orjson
 import structlog
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -20,10 +20,9 @@ KINDS = {404: "no-such-route", 405: "method-not-allowed", 400: "malformed-reques
 
 def render(status: int, kind: str, title: str, detail: str, request_id: str | None, **extra: Any) -> bytes:
     """The JSON body of a problem."""
-    return orjson.dumps(
-        {"type": kind, "title": title, "status": status, "detail": detail, "request_id": request_id, **extra},
-        default=str,
-    )
+    content = {"type": kind, "title": title, "status": status, "detail": detail, "request_id": request_id, **extra}
+    # The standard library escapes what no UTF-8 can carry (half a surrogate pair that a client sent); orjson refuses.
+    return json.dumps(content, default=str).encode()
 
 
 def response(error: ServiceError, request_id: str | None) -> Response:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import structlog
 
 from model import catalog
 from model.types import ModelCard
-from service.errors import NotReady
+from service.errors import DeadlineExceeded, NotReady
 from service.gateway.backend import Health
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
@@ -50,7 +51,14 @@ class LocalWorker:
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         if self._engine is None or self._closing:
             raise NotReady(self.health().detail)
-        return await asyncio.wrap_future(self._engine.submit(request))
+        answer = asyncio.wrap_future(self._engine.submit(request))
+        try:
+            # The client hears of its deadline when it passes, whatever stage the work is in.
+            return await asyncio.wait_for(answer, request.deadline - time.monotonic())
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"no answer within the deadline of {self._settings.deadline_seconds:g} seconds"
+            ) from None
 
     async def start(self) -> None:
         self._loading = asyncio.create_task(asyncio.to_thread(self._load))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from model.device import inference_dtype
 from model.errors import ShapeError, WeightsError
@@ -21,6 +23,7 @@ from model.methods.tiny.weights import TEMPLATE, read_weights
 from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TileFeatures
 from model.types import ClassEntry, ModelCard
 
+CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
 COMMON_SHAPES = (1.0, 4 / 3, 3 / 2, 16 / 9)  # of photographs, both ways up: the buckets that are warmed up
 
 
@@ -34,13 +37,12 @@ class TinySegmenter(Segmenter):
         self.text_digest = self._tower.digest
         self._device = device
         self._dtype = inference_dtype(device)
-        # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
-        self._scalars = network
         self._scale = network.log_scale.exp().item()
         self._nobody = self._scale * network.nobody.item() + card.background.offset
-        self._image_tower = _fuse(network).to(device, memory_format=torch.channels_last)
+        self._network: TinyNetwork = convert_conv2d_weight_memory_format(_fuse(network).to(device), torch.channels_last)
+        # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head"):
-            getattr(self._image_tower, name).to(self._dtype)
+            getattr(self._network, name).to(self._dtype)
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
         self.buckets = tuple(sorted({self._fit(shape, None) for shape in _shapes()}))
@@ -52,12 +54,14 @@ class TinySegmenter(Segmenter):
         height, width = self._fit(size, options.max_side)
         shrinks = height * width < size[0] * size[1]
         resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        return Plan(size, np.ascontiguousarray(resized.transpose(2, 0, 1))[None])
+        return Plan(size, np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)[None])
 
     def _fit(self, size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
         """The network's input shape for an image of `size`; sides are rounded, not padded."""
         limits = self.card.input
-        long_side = limits.long_side if max_side is None else min(limits.long_side, max_side)
+        long_side = limits.long_side
+        if max_side is not None:  # whole multiples of it, or rounding could go beyond the cap
+            long_side = min(long_side, max_side // limits.multiple * limits.multiple)
         factor = min(limits.short_side / min(size), long_side / max(size))
         height, width = (
             max(limits.multiple, round(side * factor / limits.multiple) * limits.multiple) for side in size
@@ -74,12 +78,13 @@ class TinySegmenter(Segmenter):
     def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         pixels = torch.from_numpy(tiles).to(self._device, non_blocking=True).float()
         images = ((pixels - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
-        features = self._image_tower(images)
+        features = self._network(images)
         return features.pixels.half(), features.image.half()
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         pixels, image = tile_features
-        return Features(plan.size, {"pixels": pixels[0], "image": image[0]})
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        return Features(plan.size, {"pixels": pixels[0].clone(), "image": image[0].clone()})
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
         return [TEMPLATE.format(text) for entry in classes for text in entry.texts]
@@ -92,18 +97,17 @@ class TinySegmenter(Segmenter):
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         if rows.shape != (len(owner), self._tower.width):
             raise ShapeError(f"expected text rows [{len(owner)}, {self._tower.width}], got {list(rows.shape)}")
-        vectors = self._scalars.project_texts(torch.from_numpy(rows).to(self._device))
+        vectors = self._network.project_texts(torch.from_numpy(rows).to(self._device))
         return TextBank(vectors, owner, len(classes))
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        presence = self._scalars.presence(features.tensors["image"].float(), bank.vectors)
-        bonus = F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR)
-        return self._best_per_class(self._text_scores(features, bank) + bonus[:, None, None], bank)
+        presence = self._network.presence(features.tensors["image"].float(), bank.vectors)
+        return self._best_per_class(features, bank, F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR))
 
     @torch.inference_mode()
     def word_scores(self, features: Features, bank: TextBank) -> Tensor:
-        return self._best_per_class(self._text_scores(features, bank), bank)
+        return self._best_per_class(features, bank, torch.zeros_like(bank.vectors[:, 0]))
 
     def nobody_score(self, threshold: float | None) -> float:
         if threshold is None:
@@ -111,18 +115,21 @@ class TinySegmenter(Segmenter):
         clipped = min(max(threshold, 1e-6), 1 - 1e-6)
         return self._nobody + math.log(clipped / (1 - clipped))
 
-    def _text_scores(self, features: Features, bank: TextBank) -> Tensor:
+    def _best_per_class(self, features: Features, bank: TextBank, bonus: Tensor) -> Tensor:
+        """Each class's best text: scaled cosine plus `bonus` [T], to [K, h, w]."""
         pixels = features.tensors["pixels"].float()
-        # [T, 96] x [96, h*w] -> [T, h, w]
-        return self._scale * (bank.vectors @ pixels.flatten(1)).view(-1, *pixels.shape[1:])
-
-    @staticmethod
-    def _best_per_class(scores: Tensor, bank: TextBank) -> Tensor:
-        """The best text of each class: [T, h, w] -> [K, h, w]."""
-        if len(bank.owner) == bank.n_classes:
-            return scores
+        best = pixels.new_empty(bank.n_classes, *pixels.shape[1:])
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
-        return torch.stack([scores[a:b].amax(0) for a, b in zip(first[:-1], first[1:], strict=True)])
+        for start in range(0, bank.n_classes, CLASSES_AT_ONCE):
+            end = min(start + CLASSES_AT_ONCE, bank.n_classes)
+            texts = slice(first[start], first[end])
+            # [t, 96] x [96, h*w] -> [t, h*w]
+            scores = torch.addmm(bonus[texts, None], bank.vectors[texts], pixels.flatten(1), alpha=self._scale)
+            if len(scores) > end - start:
+                inside = pairwise(first[start : end + 1] - first[start])
+                scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
+            best[start:end] = scores.view(-1, *pixels.shape[1:])
+        return best
 
 
 def load(folder: Path, card: ModelCard, device: torch.device) -> TinySegmenter:
@@ -133,7 +140,10 @@ def load(folder: Path, card: ModelCard, device: torch.device) -> TinySegmenter:
     """
     network = TinyNetwork()
     state = read_weights(folder / "tiny.safetensors", card.weights_sha256)
-    missing, unexpected = network.load_state_dict(state, strict=False)
+    try:
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # a tensor of another shape
+        raise WeightsError(f"{folder}: {error}") from None
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or unexpected:
         raise WeightsError(f"{folder}: weights lack {missing[:3]} and hold unknown {list(unexpected)[:3]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -26,4 +27,7 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if sha256 is not None and found != sha256:
         raise WeightsError(f"{path} has sha256 {found}; its card says {sha256}")
-    return {name: value.float() for name, value in load_file(path).items()}
+    try:
+        return {name: value.float() for name, value in load_file(path).items()}
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is not a safetensors file: {error}") from None

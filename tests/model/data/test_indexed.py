@@ -1,0 +1,109 @@
+"""The reader of indexed data sets: what it lists, and what it says of a layout that it cannot read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.data.indexed import IndexedDataset, Sample, read_dataset
+from model.errors import DatasetError
+
+CLASSES = ["background", "cat", "dog"]
+
+
+def write_set(root: Path, names: tuple[str, ...] = ("b", "a"), classes: list[str] = CLASSES) -> None:
+    folder = root / "pets" / "val"
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    (root / "pets" / "classes.json").write_text(json.dumps(classes))
+    for name in names:
+        Image.new("RGB", (6, 4), (200, 10, 10)).save(folder / "images" / f"{name}.jpg", quality=95)
+        Image.fromarray(np.full((4, 6), 255, np.uint8)).save(folder / "masks" / f"{name}.png")
+
+
+def test_samples_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    write_set(tmp_path, ("c", "a", "b"))
+
+    assert [sample.name for sample in read_dataset(tmp_path, "pets", "val").samples] == ["a", "b", "c"]
+
+
+def test_a_split_knows_its_set_and_classes(tmp_path: Path) -> None:
+    write_set(tmp_path)
+
+    data = read_dataset(tmp_path, "pets", "val")
+
+    assert (data.name, data.split, data.classes) == ("pets", "val", tuple(CLASSES))
+
+
+@pytest.mark.parametrize(("classes", "has_background"), [(["background", "cat"], True), (["cat", "dog"], False)])
+def test_value_zero_is_background_only_where_the_class_list_says_so(classes: list[str], has_background: bool) -> None:
+    assert IndexedDataset("pets", "val", tuple(classes), ()).has_background is has_background
+
+
+def test_an_image_is_read_as_rgb(tmp_path: Path) -> None:
+    write_set(tmp_path)
+
+    image = read_dataset(tmp_path, "pets", "val").samples[0].read_image()
+
+    assert (image.shape, image.dtype) == ((4, 6, 3), np.uint8)
+    assert image[..., 0].min() > 180
+
+
+def test_a_gray_image_is_read_as_rgb(tmp_path: Path) -> None:
+    Image.new("L", (6, 4), 70).save(tmp_path / "gray.png")
+
+    assert Sample(tmp_path / "gray.png", tmp_path / "gray.png").read_image().tolist() == np.full((4, 6, 3), 70).tolist()
+
+
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_a_mask_is_read_as_its_indices(tmp_path: Path, mode: str) -> None:
+    values = np.array([[0, 1, 2], [20, 254, 255]], np.uint8)
+    mask = Image.fromarray(values)
+    if mode == "P":
+        mask.putpalette([channel for value in range(256) for channel in (255 - value, value, 0)])
+    mask.save(tmp_path / "mask.png")
+
+    np.testing.assert_array_equal(Sample(tmp_path / "mask.png", tmp_path / "mask.png").read_mask(), values)
+
+
+@pytest.mark.parametrize("missing", ["pets", "pets/classes.json", "pets/val/images", "pets/val/masks"])
+def test_what_is_missing_is_named_with_the_expected_layout(tmp_path: Path, missing: str) -> None:
+    write_set(tmp_path)
+    (tmp_path / missing).rename(tmp_path / "elsewhere")
+
+    with pytest.raises(DatasetError) as raised:
+        read_dataset(tmp_path, "pets", "val")
+
+    assert f"{tmp_path / missing} does not exist" in str(raised.value)
+    assert f"{tmp_path}/pets/val/images/NAME.jpg, masks/NAME.png and {tmp_path}/pets/classes.json" in str(raised.value)
+
+
+def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="nowhere does not exist"):
+        read_dataset(tmp_path / "nowhere", "pets", "val")
+
+
+def test_a_missing_split_is_named(tmp_path: Path) -> None:
+    write_set(tmp_path)
+
+    with pytest.raises(DatasetError, match=r"split 'train': .*train.images does not exist"):
+        read_dataset(tmp_path, "pets", "train")
+
+
+def test_an_image_without_a_mask_is_named(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    (tmp_path / "pets" / "val" / "masks" / "b.png").unlink()
+
+    with pytest.raises(DatasetError, match=r"b\.jpg has no mask; expected .*b\.png"):
+        read_dataset(tmp_path, "pets", "val")
+
+
+def test_a_split_without_images_is_refused(tmp_path: Path) -> None:
+    write_set(tmp_path, names=())
+
+    with pytest.raises(DatasetError, match="holds no images"):
+        read_dataset(tmp_path, "pets", "val")

@@ -1,0 +1,91 @@
+"""Recipes: what comes with the package, overrides, and messages that name key, value and limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model.data.indexed import BACKGROUND
+from model.errors import RecipeError
+from model.training.recipe import Phase, read_recipe
+
+
+def test_the_recipe_of_tiny_validates() -> None:
+    recipe = read_recipe("tiny", [])
+
+    assert recipe.sets
+    assert BACKGROUND not in recipe.sets
+
+
+def test_the_recipe_of_tiny_begins_with_a_phase() -> None:
+    assert read_recipe("tiny", []).phases[0].after == 0
+
+
+def test_overrides_replace_values() -> None:
+    recipe = read_recipe("tiny", ["minutes=0.5", "data=/pictures", "start=scratch", "sets={mine: 2.0}"])
+
+    assert (recipe.minutes, recipe.data, recipe.start, recipe.sets) == (0.5, Path("/pictures"), "scratch", {"mine": 2})
+
+
+def test_an_override_may_be_a_list() -> None:
+    recipe = read_recipe("tiny", ["phases=[{after: 0, crop: 64, batch: 2}, {after: 0.5, crop: 96, batch: 1}]"])
+
+    assert recipe.phases == [Phase(after=0, crop=64, batch=2), Phase(after=0.5, crop=96, batch=1)]
+
+
+def test_of_two_overrides_the_last_holds() -> None:
+    assert read_recipe("tiny", ["seed=1", "seed=2"]).seed == 2
+
+
+def test_a_value_may_hold_an_equals_sign() -> None:
+    assert read_recipe("tiny", ["start=a=b.safetensors"]).start == "a=b.safetensors"
+
+
+def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
+    with pytest.raises(RecipeError, match="no recipe 'huge'; there is: tiny$"):
+        read_recipe("huge", [])
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value", "limit"),
+    [
+        ("minutes=0", "minutes", "0", "greater than 0"),
+        ("mixing=1.5", "mixing", "1.5", "less than or equal to 1"),
+        ("average_decay=1", "average_decay", "1", "less than 1"),
+        ("workers=-1", "workers", "-1", "greater than or equal to 0"),
+        ("minutes=soon", "minutes", "'soon'", "valid number"),
+        ("seed=", "seed", "None", "valid integer"),
+        ("phases=[{after: 0, crop: 100, batch: 2}]", "phases.0.crop", "100", "multiple of 32"),
+        ("phases=[{after: 0, crop: 32, batch: 2}]", "phases.0.crop", "32", "greater than or equal to 64"),
+        ("phases=[]", "phases", "[]", "at least 1 item"),
+        ("sets={}", "sets", "{}", "at least 1 item"),
+        ("colour=red", "colour", "'red'", "not permitted"),
+    ],
+)
+def test_a_bad_override_is_answered_with_key_value_and_limit(
+    override: str, key: str, value: str, limit: str
+) -> None:
+    with pytest.raises(RecipeError) as raised:
+        read_recipe("tiny", [override])
+
+    message = str(raised.value)
+    assert f"{key}: " in message
+    assert limit in message
+    assert f"(came: {value})" in message
+
+
+def test_every_bad_override_is_named_at_once() -> None:
+    with pytest.raises(RecipeError, match=r"minutes: .*; balance: "):
+        read_recipe("tiny", ["minutes=-1", "balance=2"])
+
+
+@pytest.mark.parametrize("override", ["minutes", "", "minutes 30"])
+def test_an_override_without_an_equals_sign_is_refused(override: str) -> None:
+    with pytest.raises(RecipeError, match="is not key=value, as in minutes=30"):
+        read_recipe("tiny", [override])
+
+
+def test_a_value_that_is_no_yaml_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"phases=\[\{after: 0"):
+        read_recipe("tiny", ["phases=[{after: 0"])
