@@ -11,9 +11,9 @@ from torch import Tensor
 
 from model.errors import OptionError
 from model.masks.rle import encode_label_map
-from model.masks.upsample import winners
+from model.masks.upsample import Winners, winners
 from model.segmenter import Features, Segmenter
-from model.types import Background, ClassEntry, LabelMap, Segment, Segmentation, Vocabulary
+from model.types import Background, ClassEntry, Segment, Segmentation, Vocabulary
 
 RowsOf = Callable[[list[str]], NDArray[np.float16]]  # text rows, from a cache or the tower
 
@@ -46,8 +46,7 @@ def semantic(
     if vocabulary.background is None and (threshold or any(entry.threshold for entry in vocabulary.classes)):
         raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")
     scores = score_vocabulary(segmenter, features, vocabulary, rows_of or segmenter.encode_texts)
-    labels, probability = winners(scores, features.size)
-    return _segments(labels, probability, vocabulary, threshold)
+    return _segments(winners(scores, features.size), vocabulary, threshold)
 
 
 def score_vocabulary(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Tensor:
@@ -87,18 +86,15 @@ def _nobody_scores(
     return torch.maximum(nobody, segmenter.word_scores(features, bank).amax(0))
 
 
-def _segments(
-    labels: LabelMap, probability: NDArray[np.float32], vocabulary: Vocabulary, threshold: float
-) -> Segmentation:
-    classes = vocabulary.classes
+def _segments(won: Winners, vocabulary: Vocabulary, threshold: float) -> Segmentation:
+    classes, labels = vocabulary.classes, won.labels
     rles = encode_label_map(labels, len(classes))
-    votes = np.bincount(labels.reshape(-1), weights=probability.reshape(-1), minlength=len(classes))
     segments: list[Segment] = []
-    segment_of = np.zeros(max(len(classes) + 1, int(labels.max()) + 1), np.uint16)
+    segment_of = np.zeros(len(won.votes), np.uint16)  # nobody's row stays 0
     for index, (entry, rle) in enumerate(zip(classes, rles, strict=True)):
         if not rle.area:
             continue
-        score = float(votes[index] / rle.area)
+        score = float(won.votes[index] / rle.area)
         if score < (threshold if entry.threshold is None else entry.threshold):
             continue
         segments.append(Segment(len(segments) + 1, entry.name, index, score, rle))
@@ -107,7 +103,7 @@ def _segments(
         (labels.shape[0], labels.shape[1]),
         "semantic",
         tuple(segments),
-        segment_of[labels].astype(_dtype(len(segments))),
+        segment_of.astype(_dtype(len(segments)))[labels],
     )
 
 

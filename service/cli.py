@@ -150,6 +150,9 @@ def main() -> None:
     except (ModelError, ServiceError) as error:
         typer.echo(f"lexiseg: {error}", err=True)
         raise SystemExit(1) from None
+    except OSError as error:  # a folder that cannot be made, a disk that is full
+        typer.echo(f"lexiseg: {error.filename or ''}: {error.strerror or error}", err=True)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,15 @@
-"""From low-resolution class scores to a label map at the image's size: bilinear, arg-max, probability of the winner."""
+"""From low-resolution class scores to a label map at the image's size, at a cost that hardly grows with the classes.
+
+Bilinear upsampling never leaves the range of the four corners around a pixel. So a class can win inside a cell of the
+low-resolution grid only if its highest corner reaches the lowest corner of the best class; few classes do. Only those
+*candidates* are upsampled, and only over the pixels of their cells; the labels are those of the plain formulation
+(upsample every class, arg-max).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,55 +19,158 @@ from torch import Tensor
 
 from model.types import LabelMap
 
-CHUNK_BYTES = 32 << 20  # of upsampled scores held at a time
+BAND_PIXELS = 1 << 18  # of the answer, worked on at a time
+SLACK = 1e-4  # of the scores: rounding must not lose a candidate
 
 
 class Winners(NamedTuple):
-    """`labels` [H, W]: the winning row of the scores; `probability` [H, W] float32 of it among all rows."""
+    """The label map and what its pixels are worth."""
 
-    labels: LabelMap
-    probability: NDArray[np.float32]
+    labels: LabelMap  # [H, W], the winning row of the scores: uint8 up to 256 rows, else uint16
+    votes: NDArray[np.float64]  # [K], sum over a row's pixels of its probability among all rows
+    probability: NDArray[np.float32] | None  # [H, W] of the winner, when asked for
 
 
 class _Axis(NamedTuple):
-    low: Tensor
-    high: Tensor
-    weight: Tensor  # of `high`
+    """Where each output position lies between two input positions (half-pixel centres, edges clamped)."""
+
+    low: NDArray[np.intp]
+    weight: NDArray[np.float32]  # of the position after `low`
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Rows that can win, cell by cell, ascending: `rows[first[cell] : first[cell] + count[cell]]`."""
+
+    rows: NDArray[np.intp]
+    first: NDArray[np.intp]
+    count: NDArray[np.intp]
 
 
 @torch.inference_mode()
-def winners(scores: Tensor, size: tuple[int, int]) -> Winners:
-    """Bilinear upsampling (align_corners=False) and arg-max in chunks of rows; memory does not grow with the image.
+def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = False) -> Winners:
+    """Bilinear upsampling (align_corners=False) and arg-max.
 
     Args:
         scores: [K, h, w] float32 logits.
         size: (H, W) of the answer.
+        keep_probability: also give the probability of every pixel's winner.
 
     Returns:
-        The label map (uint8 up to 256 rows, else uint16), ties going to the lower row, and the winner's probability:
-        its upsampled logit against the upsampled log-sum-exp of all rows, which never exceeds 1.
+        Labels (ties go to the lower row), votes, and on request probabilities: the winner's upsampled logit against
+        the upsampled log-sum-exp of all rows, which never exceeds 1.
     """
     n_rows, height, width = scores.shape
-    normaliser = torch.logsumexp(scores, 0, keepdim=True)
-    y, x = _axis(height, size[0], scores.device), _axis(width, size[1], scores.device)
+    normaliser = torch.logsumexp(scores, 0).cpu().numpy()
+    candidates = _find_candidates(scores)
+    # A border of copies at the end, so that every cell has four corners.
+    corners = torch.nn.functional.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0].cpu().numpy()
+    normaliser = np.pad(normaliser, (0, 1), mode="edge")
+    y, x = _axis(height, size[0]), _axis(width, size[1])
     labels = np.empty(size, np.uint8 if n_rows <= 256 else np.uint16)
-    probability = np.empty(size, np.float32)
-    chunk = max(1, CHUNK_BYTES // (4 * n_rows * size[1]))
-    for start in range(0, size[0], chunk):
-        band = _Axis(*(part[start : start + chunk] for part in y))
-        best, index = _bilinear(scores, band, x).max(0)
-        total = _bilinear(normaliser, band, x)[0]
-        labels[start : start + chunk] = index.cpu().numpy()
-        probability[start : start + chunk] = (best - total).exp_().clamp_(0, 1).cpu().numpy()
-    return Winners(labels, probability)
+    probability = np.empty(size, np.float32) if keep_probability else None
+    votes = np.zeros(n_rows)
+    for band in _bands(size):
+        rows = _Axis(y.low[band], y.weight[band])
+        best, winner = _win(corners, candidates, rows, x)
+        total = _interpolate(normaliser[rows.low], normaliser[rows.low + 1], rows, x)
+        np.exp(np.minimum(best - total, 0, out=best), out=best)
+        labels[band] = winner
+        votes += np.bincount(winner.reshape(-1), weights=best.reshape(-1), minlength=n_rows)
+        if probability is not None:
+            probability[band] = best
+    return Winners(labels, votes, probability)
 
 
-def _axis(cells: int, pixels: int, device: torch.device) -> _Axis:
-    position = ((torch.arange(pixels, device=device) + 0.5) * (cells / pixels) - 0.5).clamp_(0, cells - 1)
-    low = position.floor().long()
-    return _Axis(low, (low + 1).clamp_max(cells - 1), (position - low).float())
+def _axis(cells: int, pixels: int) -> _Axis:
+    position = ((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5).clip(0, cells - 1)
+    low = np.floor(position).astype(np.intp)
+    return _Axis(low, (position - low).astype(np.float32))
 
 
-def _bilinear(scores: Tensor, y: _Axis, x: _Axis) -> Tensor:
-    rows = torch.lerp(scores[:, y.low], scores[:, y.high], y.weight[:, None])  # [K, R, w]
-    return torch.lerp(rows[:, :, x.low], rows[:, :, x.high], x.weight)  # [K, R, W]
+def _bands(size: tuple[int, int]) -> Iterator[slice]:
+    step = max(1, BAND_PIXELS // size[1])
+    for start in range(0, size[0], step):
+        yield slice(start, min(start + step, size[0]))
+
+
+def _find_candidates(scores: Tensor) -> _Candidates:
+    padded = torch.nn.functional.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0]
+    across = torch.maximum(padded[:, :, :-1], padded[:, :, 1:])
+    highest = torch.maximum(across[:, :-1], across[:, 1:])  # [K, h, w] of a cell's four corners
+    across = torch.minimum(padded[:, :, :-1], padded[:, :, 1:])
+    lowest = torch.minimum(across[:, :-1], across[:, 1:])
+    can_win = highest >= lowest.amax(0) - SLACK
+    cell, row = can_win.flatten(1).T.contiguous().nonzero(as_tuple=True)
+    count = torch.bincount(cell, minlength=can_win[0].numel())
+    first = count.cumsum(0) - count
+    return _Candidates(row.cpu().numpy(), first.cpu().numpy(), count.cpu().numpy())
+
+
+def _interpolate(upper: NDArray[np.float32], lower: NDArray[np.float32], y: _Axis, x: _Axis) -> NDArray[np.float32]:
+    """[R, w + 1] values above and below each output row -> [R, W]."""
+    column = upper + y.weight[:, None] * (lower - upper)
+    left = column.take(x.low, 1)
+    return left + x.weight * (column.take(x.low + 1, 1) - left)
+
+
+def _win(
+    corners: NDArray[np.float32], candidates: _Candidates, y: _Axis, x: _Axis
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Best score and its row for a band of output rows: [R, W] each."""
+    best, winner, count = _first_candidates(corners, candidates, y, x)
+    flat_best, flat_winner = best.reshape(-1), winner.reshape(-1)
+    contested = np.flatnonzero(count > 1)
+    line, column = np.divmod(contested, len(x.low))
+    cell = y.low[line] * (corners.shape[2] - 1) + x.low[column]
+    rank = 1
+    while len(contested):
+        challenger = candidates.rows[candidates.first[cell] + rank]
+        score = _score_at(
+            corners, challenger, _Axis(y.low[line], y.weight[line]), _Axis(x.low[column], x.weight[column])
+        )
+        better = score > flat_best[contested]
+        flat_best[contested[better]] = score[better]
+        flat_winner[contested[better]] = challenger[better]
+        rank += 1
+        more = candidates.count[cell] > rank
+        contested, line, column, cell = contested[more], line[more], column[more], cell[more]
+    return best, winner
+
+
+def _first_candidates(
+    corners: NDArray[np.float32], candidates: _Candidates, y: _Axis, x: _Axis
+) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
+    """Score and row of each cell's first candidate over all its pixels, and how many candidates there are."""
+    cells_wide = corners.shape[2] - 1
+    top, bottom = y.low[0], y.low[-1] + 1  # the cells that this band lies in
+    cells = slice(top * cells_wide, bottom * cells_wide)
+    row = candidates.rows[candidates.first[cells]].reshape(-1, cells_wide)
+    at_y, at_x = np.arange(top, bottom)[:, None], np.arange(cells_wide)
+    inside = _Axis(y.low - top, y.weight)
+    sides = []
+    for shift in (0, 1):
+        upper, lower = corners[row, at_y, at_x + shift], corners[row, at_y + 1, at_x + shift]
+        sides.append(upper[inside.low] + y.weight[:, None] * (lower - upper)[inside.low])  # [R, w]
+    left, right = sides
+    right -= left
+    best = right.take(x.low, 1)  # and not [:, x.low], whose answer is not contiguous
+    best *= x.weight
+    best += left.take(x.low, 1)
+    count = candidates.count[cells].reshape(-1, cells_wide)
+    return best, row[inside.low].take(x.low, 1), count[inside.low].take(x.low, 1)
+
+
+def _score_at(corners: NDArray[np.float32], row: NDArray[np.intp], y: _Axis, x: _Axis) -> NDArray[np.float32]:
+    """Bilinear values of single pixels: one row of the scores and one place for each."""
+    _, height, width = corners.shape
+    flat = corners.reshape(-1)
+    corner = (row * height + y.low) * width + x.low
+    left = flat[corner]
+    left += y.weight * (flat[corner + width] - left)
+    right = flat[corner + 1]
+    right += y.weight * (flat[corner + width + 1] - right)
+    right -= left
+    right *= x.weight
+    left += right
+    return left

@@ -15,6 +15,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from model import catalog
 from service.errors import ServiceError
+from service.gateway.body import validate
 from service.gateway.schemas import Question as RestQuestion
 from service.gateway.vocabulary import resolve
 from service.messages import WorkerAnswer, WorkerRequest
@@ -38,9 +39,10 @@ class Question:
 class _Annotations:
     """COCO-style annotations, and the pictures beside them."""
 
-    def __init__(self, folder: Path, classes: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, classes: tuple[str, ...], images: list[Path]) -> None:
         self._folder = folder
-        self._names: set[str] = set()
+        # A picture never takes the place of a photograph that it was made from.
+        self._names = {path.name for path in images if path.parent.resolve() == folder.resolve()}
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
         self._categories = [{"id": index + 1, "name": name} for index, name in enumerate(classes)]
@@ -93,16 +95,17 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
         ServiceError: the classes or a value are not as expected.
         ModelError: the model cannot be loaded.
     """
-    vocabulary = resolve(
-        RestQuestion.model_validate(
-            {"classes": list(question.classes), "background": question.background, "threshold": question.threshold}
-        ),
-        settings.limits,
-    )
+    asked = {
+        "classes": list(question.classes),
+        "background": question.background,
+        "threshold": question.threshold,
+        "max_side": question.max_side,
+    }
+    vocabulary = resolve(validate(RestQuestion, asked), settings.limits)
     segmenter = catalog.load(settings.model, models_dir=settings.models_dir, device=settings.device)
     engine = Engine(segmenter, settings, Metrics())
     out.mkdir(parents=True, exist_ok=True)
-    annotations = _Annotations(out, question.classes)
+    annotations = _Annotations(out, question.classes, images)
     failures: list[str] = []
     pending: deque[tuple[Path, Future[WorkerAnswer]]] = deque()
 

@@ -64,7 +64,7 @@ async def _read_multipart(request: Request, limits: Limits) -> Asked:
         if len(files) != 1:
             raise InvalidValue.of("image", f"{len(files)} files", "one file in the multipart field `image`")
         image = await files[0].read()
-        return Asked(image, _validate(Question, _fields(form, limits)))
+        return Asked(image, validate(Question, _fields(form, limits)))
     finally:
         await form.close()
 
@@ -107,7 +107,7 @@ def _read_json(body: bytes, limits: Limits) -> Asked:
     parsed = _parse(body, limits)
     if not isinstance(parsed, dict):
         raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
-    asked = _validate(JsonRequest, parsed)
+    asked = validate(JsonRequest, parsed)
     question = Question.model_construct(**{name: getattr(asked, name) for name in Question.model_fields})
     if (asked.image.base64 is None) == (asked.image.id is None):
         raise InvalidValue.of("image", asked.image.model_fields_set, 'exactly one of {"base64": ...} and {"id": ...}')
@@ -136,7 +136,8 @@ def _most_values(limits: Limits) -> int:
     return 2 * limits.max_classes * (limits.max_synonyms + 5) + 1000
 
 
-def _validate(schema: type[M], given: dict[str, Any]) -> M:
+def validate(schema: type[M], given: dict[str, Any]) -> M:
+    """A schema's object, or InvalidValue that names every wrong field."""
     try:
         return schema.model_validate(given)
     except ValidationError as error:

@@ -15,6 +15,7 @@ from service.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.access")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NO_ANSWER = 499  # the client went before an answer began
 DRAIN_FACTOR = 4  # a body this many times over the limit is read to its end, so that its sender sees the answer
 
 
@@ -33,7 +34,7 @@ class RequestFrame:
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         identity = given if ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = identity
-        status = 499  # the client went before an answer began
+        status = NO_ANSWER
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -44,6 +45,10 @@ class RequestFrame:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except Exception as error:
+            if status != NO_ANSWER:  # half an answer is out: only closing the connection can tell the client
+                raise
+            await problem.surprise(error, identity)(scope, receive, send_with_id)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, scope["method"], status).inc()

@@ -31,8 +31,16 @@ def response(error: ServiceError, request_id: str | None) -> Response:
     return Response(body, error.status, error.headers, "application/problem+json")
 
 
+def surprise(error: Exception, request_id: str | None) -> Response:
+    """The answer for an error that nobody foresaw: logged here, and told to the client without its words."""
+    # A model's own error means that a check of ours is missing: ours to mend, not the client's to read.
+    kind = "model error" if isinstance(error, ModelError) else "unexpected error"
+    logger.error(kind, request_id=request_id, error=type(error).__name__, exc_info=error)
+    return response(ServiceError("an unexpected error; the request id finds it in the log"), request_id)
+
+
 def install(app: FastAPI) -> None:
-    """Every error that can leave a route becomes a problem."""
+    """Every error that a route raises on purpose becomes a problem; `RequestFrame` sees to the others."""
 
     @app.exception_handler(ServiceError)
     async def on_service_error(request: Request, error: ServiceError) -> Response:
@@ -43,13 +51,6 @@ def install(app: FastAPI) -> None:
         kind = KINDS.get(error.status_code, "http-error")
         body = render(error.status_code, kind, "The request cannot be served", str(error.detail), request_id(request))
         return Response(body, error.status_code, error.headers, "application/problem+json")
-
-    @app.exception_handler(Exception)
-    async def on_surprise(request: Request, error: Exception) -> Response:
-        # A model's own error means that a check of ours is missing: ours to mend, not the client's to read.
-        kind = "model error" if isinstance(error, ModelError) else "unexpected error"
-        logger.error(kind, error=type(error).__name__, exc_info=error)
-        return response(ServiceError("an unexpected error; the request id finds it in the log"), request_id(request))
 
 
 def request_id(request: Request) -> str | None:

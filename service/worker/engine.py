@@ -33,6 +33,7 @@ from service.worker.job import Job
 from service.worker.text_cache import TextCache
 
 logger = structlog.get_logger("lexiseg.engine")
+GOING_DOWN = "the worker is going down"
 
 
 class Engine:
@@ -46,7 +47,7 @@ class Engine:
         self._waiting: deque[Job] = deque()
         self._arrived = threading.Condition()
         self._open = True
-        self._in_flight = 0
+        self._in_flight: set[Job] = set()
         self._seconds_per_answer = 0.1  # moving average, for Retry-After
         self._last_answer = time.monotonic()
         self._count_guard = threading.Lock()
@@ -59,7 +60,7 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """Requests accepted and not yet answered."""
-        return self._in_flight
+        return len(self._in_flight)
 
     def warm_up(self) -> None:
         """One image pass of every bucket, and one text: the first request shall not pay for the first time."""
@@ -77,18 +78,20 @@ class Engine:
         job = Job(request)
         with self._count_guard:
             if not self._open:
-                raise NotReady("the worker is going down")
-            if self._in_flight >= self._settings.queue_limit:
-                wait = max(1, round(self._in_flight * self._seconds_per_answer))
-                raise QueueFull(f"{self._in_flight} requests are in flight, which is the limit", wait)
-            self._in_flight += 1
+                raise NotReady(GOING_DOWN)
+            if self.in_flight >= self._settings.queue_limit:
+                wait = max(1, round(self.in_flight * self._seconds_per_answer))
+                raise QueueFull(f"{self.in_flight} requests are in flight, which is the limit", wait)
+            if not self._in_flight:  # idle time says nothing about the rate
+                self._last_answer = time.monotonic()
+            self._in_flight.add(job)
         self._metrics.in_flight.inc()
-        job.answer.add_done_callback(self._answered)
+        job.answer.add_done_callback(lambda _: self._answered(job))
         self._intake.submit(self._guarded, job, self._take_in)
         return job.answer
 
     def close(self, seconds: float) -> None:
-        """Refuses new requests, answers those in flight for at most `seconds`, then stops."""
+        """Refuses new requests, answers those in flight for at most `seconds`, then stops; the rest hear that."""
         with self._count_guard:
             self._open = False
         deadline = time.monotonic() + seconds
@@ -99,14 +102,15 @@ class Engine:
         self._compute.join(timeout=5)
         self._intake.shutdown(wait=False, cancel_futures=True)
         self._finish.shutdown(wait=False, cancel_futures=True)
+        for job in tuple(self._in_flight):
+            job.fail(NotReady(GOING_DOWN))
 
-    def _answered(self, _: Future[WorkerAnswer]) -> None:
+    def _answered(self, job: Job) -> None:
         with self._count_guard:
-            self._in_flight -= 1
+            self._in_flight.discard(job)
             now = time.monotonic()
             elapsed, self._last_answer = now - self._last_answer, now
-            if self._in_flight:  # a gap without work says nothing about the rate
-                self._seconds_per_answer += 0.1 * (elapsed - self._seconds_per_answer)
+            self._seconds_per_answer += 0.1 * (elapsed - self._seconds_per_answer)
         self._metrics.in_flight.dec()
 
     def _guarded(self, job: Job, stage: Callable[[Job], None]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,10 +42,10 @@ class Job:
 
     def fail(self, error: BaseException) -> None:
         """Answers with an error, unless the client has gone."""
-        if not self.answer.done():
+        with suppress(InvalidStateError):
             self.answer.set_exception(error)
 
     def succeed(self, answer: WorkerAnswer) -> None:
         """Answers, unless the client has gone."""
-        if not self.answer.done():
+        with suppress(InvalidStateError):
             self.answer.set_result(answer)
