@@ -83,7 +83,12 @@ def load(name: str, *, models_dir: Path | None = None, device: str = "auto") -> 
         WeightsError: its directory is damaged.
         OptionError: the device does not exist.
     """
-    folder, card = find(name, models_dir)
+    return load_folder(find(name, models_dir).folder, device)
+
+
+def load_folder(folder: Path, device: str = "auto") -> Segmenter:
+    """Loads the model of one directory; errors as `load`."""
+    card = read_card(folder)
     try:
         loader = cast(Loader, import_module(f"model.methods.{card.method}.segmenter").load)
     except ModuleNotFoundError as error:

@@ -122,13 +122,9 @@ class Segmenter(ABC):
         """
 
     @abstractmethod
-    def word_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """Scores [K, h, w] of background words, comparable with `class_scores`."""
-
-    @abstractmethod
     def nobody_score(self, threshold: float | None) -> float:
-        """The score that a class must beat to own a pixel.
+        """The score that a class must beat to own a pixel, before the card's calibration.
 
         Args:
-            threshold: probability in (0, 1) that replaces the card's calibrated rule; None keeps it.
+            threshold: probability in 0..1 that replaces the learned one (0.5); None keeps it.
         """

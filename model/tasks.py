@@ -13,7 +13,7 @@ from model.errors import OptionError
 from model.masks.rle import encode_label_map
 from model.masks.upsample import Winners, winners
 from model.segmenter import Features, Segmenter
-from model.types import Background, ClassEntry, Segment, Segmentation, Vocabulary
+from model.types import Background, ClassEntry, LabelMap, Segment, Segmentation, Vocabulary
 
 RowsOf = Callable[[list[str]], NDArray[np.float16]]  # text rows, from a cache or the tower
 
@@ -70,8 +70,10 @@ def _nobody_scores(
 ) -> Tensor:
     """[h, w]: the best background word, and never less than the score that a class must beat."""
     rule = segmenter.card.background
+    relief = rule.relief(len(scores))
     words = tuple(ClassEntry(word) for word in (rule.words if background.words is None else background.words))
-    nobody = torch.full_like(scores[0], segmenter.nobody_score(background.threshold))
+    learned = segmenter.nobody_score(background.threshold)
+    nobody = torch.full_like(scores[0], learned + relief * rule.offset)
     if not words:
         return nobody
     rows = rows_of(segmenter.texts(words))
@@ -83,7 +85,7 @@ def _nobody_scores(
         return nobody
     kept = tuple(word for word, stays in zip(words, apart, strict=True) if stays)
     bank = segmenter.text_bank(kept, rows[np.repeat(apart, len(rows) // len(words))])
-    return torch.maximum(nobody, segmenter.word_scores(features, bank).amax(0))
+    return torch.maximum(nobody, segmenter.class_scores(features, bank).amax(0) - relief * rule.margin)
 
 
 def _segments(won: Winners, vocabulary: Vocabulary, threshold: float) -> Segmentation:
@@ -99,13 +101,6 @@ def _segments(won: Winners, vocabulary: Vocabulary, threshold: float) -> Segment
             continue
         segments.append(Segment(len(segments) + 1, entry.name, index, score, rle))
         segment_of[index] = len(segments)
-    return Segmentation(
-        (labels.shape[0], labels.shape[1]),
-        "semantic",
-        tuple(segments),
-        segment_of.astype(_dtype(len(segments)))[labels],
-    )
-
-
-def _dtype(largest: int) -> type[np.uint8] | type[np.uint16]:
-    return np.uint8 if largest < 256 else np.uint16
+    # The smallest type that holds every id, before the ids are spread over the pixels.
+    ids: LabelMap = segment_of.astype(np.uint8) if len(segments) < 256 else segment_of
+    return Segmentation((labels.shape[0], labels.shape[1]), "semantic", tuple(segments), ids[labels])

@@ -6,6 +6,7 @@ segment. Coordinates are pixels of the image as sent, after EXIF rotation; `size
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -119,13 +120,23 @@ class InputSize(BaseModel):
 
 
 class BackgroundRule(BaseModel):
-    """Background words, and the score (in the model's own units) that a class must beat to own a pixel."""
+    """Words that answer for what a request does not name, and the calibration of a short request.
+
+    `offset` and `margin` are in the model's own units (logits) and hold for a request of one class. A long list says
+    more of what the picture may hold, so they fade with the logarithm of the number of classes, to 0 at `fades_at`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     words: list[str]
     same_meaning: float = Field(gt=0, le=1, description="text likeness from which a word steps aside for a class")
-    offset: float = Field(0.0, description="calibration, added to the learned score of `nobody`")
+    offset: float = Field(0.0, description="added to the learned score of nobody")
+    margin: float = Field(0.0, description="by how much a word must beat a class")
+    fades_at: int = Field(20, ge=2, description="classes in a request from which neither applies")
+
+    def relief(self, n_classes: int) -> float:
+        """Share of `offset` and `margin` that a request of so many classes gets: 1 for one class, 0 from `fades_at`."""
+        return max(0.0, 1 - math.log(n_classes) / math.log(self.fades_at))
 
 
 class Quality(BaseModel):

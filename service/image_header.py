@@ -48,7 +48,7 @@ class BoundedReader(io.BytesIO):
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """`size` is (height, width) as shown, after EXIF rotation; `orientation` is the EXIF value, 1 to 8."""
+    """`size` is (height, width) as shown, after EXIF rotation; `orientation` (EXIF, 1 to 8) is what decoding leaves."""
 
     format: str
     size: tuple[int, int]
@@ -110,6 +110,8 @@ def _parse(image: bytes, kind: str) -> ImageHeader:
 
 
 def _orientation(picture: Image.Image) -> int:
+    if picture.format == "TIFF":  # Pillow turns these itself, and tells their size as turned
+        return 1
     try:
         # The base class's: PNG's own decodes the picture first, to look for EXIF behind the pixels.
         value = Image.Image.getexif(picture).get(ORIENTATION, 1)

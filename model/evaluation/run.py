@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model.data.indexed import BACKGROUND, IndexedDataset
 from model.evaluation.confusion import Scores, confusion, scores
 from model.masks.upsample import winners
 from model.segmenter import Segmenter
 from model.tasks import score_vocabulary
+from model.text_rows import KnownRows
 from model.types import Background, ClassEntry, Vocabulary
 
 
@@ -66,13 +66,7 @@ def evaluate(
     renamed = {name: word for name, word in (renamed or {}).items() if name in data.classes}
     asked = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)
     vocabulary = Vocabulary(asked, Background() if data.has_background else None, data.name)
-    known: dict[str, NDArray[np.float16]] = {}
-
-    def rows_of(texts: list[str]) -> NDArray[np.float16]:
-        fresh = [text for text in texts if text not in known]
-        known.update(zip(fresh, segmenter.encode_texts(fresh), strict=True))
-        return np.stack([known[text] for text in texts])
-
+    rows_of = KnownRows(segmenter)
     # Mask value of each row of the scores; with a background the last row is nobody, mask value 0.
     value_of = np.arange(len(asked)) if not data.has_background else np.append(np.arange(1, len(asked) + 1), 0)
     counts = np.zeros((len(data.classes), len(data.classes)), np.int64)

@@ -166,7 +166,7 @@ def _score_at(corners: NDArray[np.float32], row: NDArray[np.intp], y: _Axis, x: 
     _, height, width = corners.shape
     flat = corners.reshape(-1)
     corner = (row * height + y.low) * width + x.low
-    left = flat[corner]
+    left: NDArray[np.float32] = flat[corner]
     left += y.weight * (flat[corner + width] - left)
     right = flat[corner + 1]
     right += y.weight * (flat[corner + width + 1] - right)

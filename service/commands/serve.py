@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import typer
@@ -17,10 +19,22 @@ from service.worker.local import LocalWorker
 
 
 class Server(uvicorn.Server):
-    """Says where it listens once it does."""
+    """Says where it listens once it does; a stop that was asked for is a success."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            yield
+            # Everything is answered and closed: uvicorn would now die of the signal once more.
+            self._captured_signals.clear()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # uvicorn's way to say so
+            where = f"{self.config.host}:{self.config.port}"
+            typer.echo(f"lexiseg: cannot listen on {where}; is it taken? Choose another with --http-port", err=True)
+            raise
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             shown = "localhost" if host in ("127.0.0.1", "::1", "0.0.0.0") else host

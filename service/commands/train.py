@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from model.training.publish import publish
 from model.training.recipe import read_recipe
 from model.training.tiny import TinyTrainer
 
@@ -22,5 +23,11 @@ def run(name: str, overrides: list[str]) -> int:
             err=True,
         )
         return 1
-    typer.echo(f"weights: {TinyTrainer(recipe).train()}")
+    weights = TinyTrainer(recipe).train()
+    typer.echo("weights are there; calibrating the background rule and measuring")
+    card = publish(recipe, weights)
+    typer.echo(
+        f"model directory: {weights.parent}\n"
+        f"serve it: LEXISEG_MODELS_DIR={weights.parent.parent} lexiseg serve --model {card.name}"
+    )
     return 0

@@ -110,7 +110,11 @@ def _read_json(body: bytes, limits: Limits) -> Asked:
     asked = validate(JsonRequest, parsed)
     question = Question.model_construct(**{name: getattr(asked, name) for name in Question.model_fields})
     if (asked.image.base64 is None) == (asked.image.id is None):
-        raise InvalidValue.of("image", asked.image.model_fields_set, 'exactly one of {"base64": ...} and {"id": ...}')
+        raise InvalidValue.of(
+            "image",
+            " and ".join(sorted(asked.image.model_fields_set)) or "neither",
+            'exactly one of {"base64": ...} and {"id": ...}',
+        )
     if asked.image.base64 is None:
         raise ImageExpired("image.id: nothing is kept of that image; send it again")
     try:

@@ -97,13 +97,13 @@ class Engine:
         deadline = time.monotonic() + seconds
         while self._in_flight and time.monotonic() < deadline:
             time.sleep(0.02)
+        for job in tuple(self._in_flight):
+            job.fail(NotReady(GOING_DOWN))
         with self._arrived:
             self._arrived.notify_all()
         self._compute.join(timeout=5)
         self._intake.shutdown(wait=False, cancel_futures=True)
         self._finish.shutdown(wait=False, cancel_futures=True)
-        for job in tuple(self._in_flight):
-            job.fail(NotReady(GOING_DOWN))
 
     def _answered(self, job: Job) -> None:
         with self._count_guard:

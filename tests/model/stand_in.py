@@ -45,7 +45,7 @@ def card(words: Sequence[str] = (), name: str = "colours") -> ModelCard:
         input=InputSize(short_side=32, long_side=64, multiple=1),
         embedding=4,
         text_tower="colours",
-        background=BackgroundRule(words=list(words), same_meaning=0.9, offset=0.0),
+        background=BackgroundRule(words=list(words), same_meaning=0.9, margin=-WORD_BONUS),
         limits=[],
         weights_sha256="0",
     )
@@ -89,9 +89,6 @@ class ColourSegmenter(Segmenter):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         scores = SCALE * torch.einsum("td,dhw->thw", bank.vectors, features.tensors["pixels"].float())
         return torch.stack([scores[torch.from_numpy(bank.owner == k)].amax(0) for k in range(bank.n_classes)])
-
-    def word_scores(self, features: Features, bank: TextBank) -> Tensor:
-        return self.class_scores(features, bank) + WORD_BONUS
 
     def nobody_score(self, threshold: float | None) -> float:
         return NOBODY if threshold is None else NOBODY + math.log(threshold / (1 - threshold))

@@ -38,7 +38,7 @@ class TinySegmenter(Segmenter):
         self._device = device
         self._dtype = inference_dtype(device)
         self._scale = network.log_scale.exp().item()
-        self._nobody = self._scale * network.nobody.item() + card.background.offset
+        self._nobody = self._scale * network.nobody.item()
         self._network: TinyNetwork = convert_conv2d_weight_memory_format(_fuse(network).to(device), torch.channels_last)
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head"):
@@ -104,10 +104,6 @@ class TinySegmenter(Segmenter):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         presence = self._network.presence(features.tensors["image"].float(), bank.vectors)
         return self._best_per_class(features, bank, F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR))
-
-    @torch.inference_mode()
-    def word_scores(self, features: Features, bank: TextBank) -> Tensor:
-        return self._best_per_class(features, bank, torch.zeros_like(bank.vectors[:, 0]))
 
     def nobody_score(self, threshold: float | None) -> float:
         if threshold is None:

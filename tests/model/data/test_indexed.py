@@ -49,7 +49,8 @@ def test_an_image_is_read_as_rgb(tmp_path: Path) -> None:
 
     image = read_dataset(tmp_path, "pets", "val").samples[0].read_image()
 
-    assert (image.shape, image.dtype) == ((4, 6, 3), np.uint8)
+    assert image.shape == (4, 6, 3)
+    assert image.dtype == np.uint8
     assert image[..., 0].min() > 180
 
 

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 from torch import Tensor
 
 from model.masks import upsample
@@ -38,6 +42,12 @@ def interpolated(scores: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(scores[None].double(), size=size, mode="bilinear", align_corners=False)[0]
 
 
+def probabilities(scores: Tensor, size: tuple[int, int]) -> NDArray[np.float32]:
+    probability = winners(scores, size, keep_probability=True).probability
+    assert probability is not None
+    return probability
+
+
 @pytest.mark.parametrize(("n_rows", "cells", "size"), CASES)
 def test_labels_are_the_arg_max_of_the_interpolated_scores(
     n_rows: int, cells: tuple[int, int], size: tuple[int, int]
@@ -52,36 +62,99 @@ def test_labels_are_the_arg_max_of_the_interpolated_scores(
 
 
 @pytest.mark.parametrize(("n_rows", "cells", "size"), CASES)
-def test_a_probability_lies_between_nothing_and_one(
-    n_rows: int, cells: tuple[int, int], size: tuple[int, int]
-) -> None:
-    scores = random_scores(n_rows, cells)
+def test_a_probability_lies_between_nothing_and_one(n_rows: int, cells: tuple[int, int], size: tuple[int, int]) -> None:
+    probability = probabilities(random_scores(n_rows, cells), size)
 
-    probability = winners(scores, size).probability
-
-    assert probability.dtype == np.float32
     assert probability.min() >= 0
     assert probability.max() <= 1
+
+
+@pytest.mark.parametrize(("n_rows", "cells", "size"), CASES)
+def test_votes_are_the_sums_of_the_winners_probabilities(
+    n_rows: int, cells: tuple[int, int], size: tuple[int, int]
+) -> None:
+    answer = winners(random_scores(n_rows, cells), size, keep_probability=True)
+
+    assert answer.probability is not None
+    expected = [answer.probability[answer.labels == row].sum(dtype=np.float64) for row in range(n_rows)]
+    np.testing.assert_allclose(answer.votes, expected, rtol=1e-5)
+
+
+def test_a_probability_is_the_winner_against_the_interpolated_normaliser() -> None:
+    scores = random_scores(5, (7, 9))
+
+    probability = probabilities(scores, (50, 61))
+
+    normaliser = interpolated(scores.logsumexp(0, keepdim=True), (50, 61))[0]
+    expected = (interpolated(scores, (50, 61)).amax(0) - normaliser).exp()
+    np.testing.assert_allclose(probability, expected.numpy(), atol=1e-5)
 
 
 def test_at_the_scores_own_size_the_probability_is_the_softmax_of_the_winner() -> None:
     scores = random_scores(9, (14, 11))
 
-    probability = winners(scores, (14, 11)).probability
+    probability = probabilities(scores, (14, 11))
 
     np.testing.assert_allclose(probability, scores.softmax(0).amax(0).numpy(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 5_000, 40_000])
-def test_the_size_of_the_chunks_changes_nothing(chunk_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = random_scores(6, (12, 15))
-    whole = winners(scores, (101, 77))
-    monkeypatch.setattr(upsample, "CHUNK_BYTES", chunk_bytes)
+def test_probabilities_are_given_only_when_asked_for() -> None:
+    assert winners(random_scores(2, (3, 3)), (9, 9)).probability is None
 
-    pieces = winners(scores, (101, 77))
+
+@pytest.mark.parametrize("band_pixels", [1, 300, 3_000])
+def test_the_size_of_the_bands_changes_nothing(band_pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = random_scores(6, (12, 15))
+    whole = winners(scores, (101, 77), keep_probability=True)
+    monkeypatch.setattr(upsample, "BAND_PIXELS", band_pixels)
+
+    pieces = winners(scores, (101, 77), keep_probability=True)
 
     np.testing.assert_array_equal(pieces.labels, whole.labels)
     np.testing.assert_array_equal(pieces.probability, whole.probability)
+    np.testing.assert_allclose(pieces.votes, whole.votes)
+
+
+def test_a_class_that_no_corner_prefers_can_win_between_them() -> None:
+    # Rows 0 and 1 each own two opposite corners by far; row 2 is second everywhere and first in the middle.
+    scores = torch.tensor([[[9.0, -9], [-9, 9]], [[-9, 9], [9, -9]], [[5, 5], [5, 5]]])
+
+    labels = winners(scores, (64, 64)).labels
+
+    assert labels[32, 32] == 2
+    assert set(np.unique(labels)) == {0, 1, 2}
+
+
+def test_smooth_scores_of_many_classes_give_the_arg_max() -> None:
+    scores = interpolated(random_scores(150, (5, 6)), (40, 52)).float()
+
+    labels = torch.from_numpy(winners(scores, (160, 208)).labels.astype(np.int64))
+
+    plain = interpolated(scores, (160, 208))
+    assert (plain.amax(0) - plain.gather(0, labels[None])[0]).max() < TIE
+
+
+def test_scores_that_hardly_differ_give_the_arg_max() -> None:
+    scores = random_scores(40, (8, 9)) * 1e-4
+
+    labels = torch.from_numpy(winners(scores, (51, 60)).labels.astype(np.int64))
+
+    plain = interpolated(scores, (51, 60))
+    assert (plain.amax(0) - plain.gather(0, labels[None])[0]).max() < 1e-9
+
+
+@given(
+    arrays(np.float32, array_shapes(min_dims=3, max_dims=3, max_side=7), elements=st.floats(-30, 30, width=16)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_scores_at_any_size_give_the_arg_max(values: NDArray[np.float32], size: tuple[int, int]) -> None:
+    scores = torch.from_numpy(values)
+
+    labels = torch.from_numpy(winners(scores, size).labels.astype(np.int64))
+
+    plain = interpolated(scores, size)
+    assert (plain.amax(0) - plain.gather(0, labels[None])[0]).max() < TIE
 
 
 @pytest.mark.parametrize(("n_rows", "dtype"), [(1, np.uint8), (256, np.uint8), (257, np.uint16), (300, np.uint16)])
@@ -100,8 +173,4 @@ def test_of_equal_rows_the_first_wins() -> None:
 
 
 def test_very_large_scores_do_not_overflow() -> None:
-    scores = random_scores(4, (5, 5)) * 1e4
-
-    probability = winners(scores, (40, 40)).probability
-
-    assert np.isfinite(probability).all()
+    assert np.isfinite(probabilities(random_scores(4, (5, 5)) * 1e4, (40, 40))).all()

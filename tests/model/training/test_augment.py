@@ -28,8 +28,9 @@ def test_a_crop_of_any_photograph_has_the_wanted_size(height: int, width: int, s
 
     crop, labels = random_crop(image, mask, size, STRIDE, np.random.default_rng(seed))
 
-    assert (crop.shape, crop.dtype) == ((size, size, 3), np.uint8)
-    assert (labels.shape, labels.dtype) == ((size // STRIDE, size // STRIDE), np.uint8)
+    assert crop.shape == (size, size, 3)
+    assert labels.shape == (size // STRIDE, size // STRIDE)
+    assert crop.dtype == labels.dtype == np.uint8
 
 
 @given(st.integers(0, 2**31))
@@ -60,7 +61,7 @@ def test_what_lies_outside_the_photograph_is_ignored() -> None:
     image = np.full((20, 200, 3), 255, np.uint8)
     outside = []
     for seed in range(30):
-        crop, labels = random_crop(image, np.ones((20, 200), np.uint8), 64, STRIDE, np.random.default_rng(seed))
+        _, labels = random_crop(image, np.ones((20, 200), np.uint8), 64, STRIDE, np.random.default_rng(seed))
         outside.append((labels == IGNORE).any())
         assert set(np.unique(labels)) <= {1, IGNORE}
 
@@ -96,9 +97,7 @@ def test_a_small_class_is_in_more_crops_than_its_share_of_pixels() -> None:
     image, mask = checkered(240, 240, cell=1000)
     mask[200:232, 200:232] = 3  # 2 % of the pixels
 
-    seen = [
-        (random_crop(image, mask, 64, STRIDE, np.random.default_rng(seed))[1] == 3).any() for seed in range(100)
-    ]
+    seen = [(random_crop(image, mask, 64, STRIDE, np.random.default_rng(seed))[1] == 3).any() for seed in range(100)]
 
     assert np.mean(seen) > 0.3
 

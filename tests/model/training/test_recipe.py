@@ -43,7 +43,7 @@ def test_a_value_may_hold_an_equals_sign() -> None:
 
 
 def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
-    with pytest.raises(RecipeError, match="no recipe 'huge'; there is: tiny$"):
+    with pytest.raises(RecipeError, match=r"no recipe 'huge'; there is: tiny$"):
         read_recipe("huge", [])
 
 
@@ -63,9 +63,7 @@ def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
         ("colour=red", "colour", "'red'", "not permitted"),
     ],
 )
-def test_a_bad_override_is_answered_with_key_value_and_limit(
-    override: str, key: str, value: str, limit: str
-) -> None:
+def test_a_bad_override_is_answered_with_key_value_and_limit(override: str, key: str, value: str, limit: str) -> None:
     with pytest.raises(RecipeError) as raised:
         read_recipe("tiny", [override])
 

@@ -39,7 +39,9 @@ def entries(*names: str) -> tuple[ClassEntry, ...]:
 def test_a_plan_is_one_tile_whose_sides_are_multiples(tiny: TinySegmenter, size: tuple[int, int]) -> None:
     plan = tiny.plan(blank(*size))
 
-    assert (plan.size, plan.tiles.dtype, plan.tiles.shape[:2]) == (size, np.uint8, (1, 3))
+    assert plan.size == size
+    assert plan.tiles.dtype == np.uint8
+    assert plan.tiles.shape[:2] == (1, 3)
     assert all(side % tiny.card.input.multiple == 0 for side in plan.bucket)
 
 
@@ -49,9 +51,7 @@ def test_a_plan_stays_within_the_cards_longest_side(tiny: TinySegmenter, size: t
 
 
 @pytest.mark.parametrize("size", [(300, 451), (427, 640), (512, 512), (2160, 3840), (640, 480)])
-def test_a_plan_keeps_the_shape_of_a_photograph_to_half_a_multiple(
-    tiny: TinySegmenter, size: tuple[int, int]
-) -> None:
+def test_a_plan_keeps_the_shape_of_a_photograph_to_half_a_multiple(tiny: TinySegmenter, size: tuple[int, int]) -> None:
     height, width = tiny.plan(blank(*size)).bucket
 
     factor = min(tiny.card.input.short_side / min(size), tiny.card.input.long_side / max(size))
@@ -190,7 +190,8 @@ def test_texts_come_class_by_class_name_first(tiny: TinySegmenter) -> None:
 def test_rows_are_rounded_to_half_precision(tiny: TinySegmenter) -> None:
     rows = tiny.encode_texts(["a photo of a cat.", "a photo of a dog."])
 
-    assert (rows.shape, rows.dtype) == ((2, 384), np.float16)
+    assert rows.shape == (2, 384)
+    assert rows.dtype == np.float16
 
 
 def test_a_kept_row_and_a_fresh_one_in_other_company_ask_the_same(tiny: TinySegmenter) -> None:
@@ -249,15 +250,6 @@ def test_a_class_scores_the_same_in_any_company(tiny: TinySegmenter, photographs
     together = tiny.class_scores(features, tiny.text_bank(entries("cat", "sky", "grass"), rows))
 
     torch.testing.assert_close(together[1], alone[0], atol=1e-4, rtol=0)
-
-
-def test_an_absent_class_loses_against_its_own_word(tiny: TinySegmenter, photographs: Photographs) -> None:
-    features = features_of(tiny, photographs["chelsea"])
-    bank = tiny.text_bank(entries("cat"), tiny.encode_texts(tiny.texts(entries("cat"))))
-
-    penalty = tiny.word_scores(features, bank) - tiny.class_scores(features, bank)
-
-    assert penalty.min() >= 0
 
 
 def test_a_stricter_threshold_raises_the_score_of_nobody(tiny: TinySegmenter) -> None:

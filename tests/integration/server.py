@@ -1,0 +1,98 @@
+"""`lexiseg serve` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+TO_START = 120.0  # seconds; a loaded machine needs a tenth of it
+TO_STOP = 60.0
+
+
+class Server:
+    """Starts on any free port, waits until ready; `log` is its standard error."""
+
+    def __init__(self, log: Path, **environment: str) -> None:
+        self.log = log
+        self._errors = log.open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service.cli", "serve", "--http-port", "0"],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+        # Nobody waits for ever: a process that does not come up is stopped, which ends the reading below.
+        guard = threading.Timer(TO_START, self.process.kill)
+        guard.start()
+        try:
+            assert self.process.stdout is not None
+            self.greeting = self.process.stdout.readline()
+            found = re.search(r"http://localhost:\d+", self.greeting)
+            assert found, f"no address in {self.greeting!r}; {self.log.read_text()[-2000:]}"
+            self.url = found[0].replace("localhost", "127.0.0.1")
+            self._wait_until_ready()
+        except BaseException:
+            self.process.kill()
+            self._close()
+            raise
+        finally:
+            guard.cancel()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + TO_START
+        while httpx.get(f"{self.url}/readyz").status_code != 200:
+            assert time.monotonic() < deadline, self.log.read_text()[-2000:]
+            time.sleep(0.1)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.process.poll() is None:
+            self.terminate()
+        self.wait()
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """The exit status; a process that does not end is killed."""
+        try:
+            return self.process.wait(TO_STOP)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self.process.wait(TO_STOP)
+        self._errors.close()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+    def metric(self, name: str) -> float:
+        """One value of /metrics without labels."""
+        text = httpx.get(f"{self.url}/metrics").text
+        return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))
+
+
+def form(image: bytes, *classes: str, **fields: Any) -> list[tuple[str, Any]]:
+    """Multipart parts of a flat question."""
+    parts: list[tuple[str, Any]] = [("image", ("image", image))]
+    parts += [("classes", (None, name)) for name in classes]
+    return parts + [(name, (None, str(value))) for name, value in fields.items()]

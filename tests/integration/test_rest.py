@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.gateway.schemas import SegmentAnswer
+from tests import coco, pictures
+from tests.integration.server import Server, form
+
+SCENES = {
+    "china": ["sky", "building", "tree", "water", "zebra"],
+    "flower": ["flower", "leaf", "car"],
+    "chelsea": ["cat", "dog"],
+    "coffee": ["cup", "table", "spoon"],
+    "astronaut": ["person", "flag", "sky"],
+    "rocket": ["rocket", "sky", "sea"],
+}
+
+
+def photograph(name: str, side: int = 320) -> bytes:
+    return pictures.encoded(pictures.small(name, side), "JPEG", quality=90)
+
+
+def answered(response: httpx.Response) -> dict[str, Any]:
+    assert response.status_code == 200, response.text
+    content: dict[str, Any] = response.json()
+    return content
+
+
+def ask(client: httpx.Client, image: bytes, *classes: str, **fields: Any) -> dict[str, Any]:
+    return answered(client.post("/segment", files=form(image, *classes, **fields)))
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_every_mask_agrees_with_its_area_box_and_size(client: httpx.Client, name: str) -> None:
+    answer = ask(client, photograph(name), *SCENES[name])
+
+    width, height = pictures.small(name, 320).size
+    assert answer["size"] == [height, width]
+    for segment in answer["segments"]:
+        pixels = coco.decode(segment["mask"])
+        rows, columns = np.nonzero(pixels)
+        corner = [int(columns.min()), int(rows.min())]
+        assert pixels.shape == (height, width)
+        assert segment["area"] == int(pixels.sum()) == coco.area(segment["mask"])
+        assert segment["bbox"] == [*corner, int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
+        assert segment["bbox"] == coco.box(segment["mask"])
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_no_pixel_has_two_classes(client: httpx.Client, name: str) -> None:
+    answer = ask(client, photograph(name), *SCENES[name])
+
+    owners = np.sum([coco.decode(segment["mask"]) for segment in answer["segments"]], axis=0)
+
+    assert np.max(owners, initial=0) <= 1
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_without_background_the_masks_cover_the_image(client: httpx.Client, name: str) -> None:
+    answer = ask(client, photograph(name), *SCENES[name], background="false")
+
+    owners = np.sum([coco.decode(segment["mask"]) for segment in answer["segments"]], axis=0)
+
+    assert np.all(owners == 1)
+
+
+def test_segments_keep_the_order_and_the_names_of_the_classes(client: httpx.Client) -> None:
+    answer = ask(client, photograph("china"), *SCENES["china"], background="false")
+
+    indices = [segment["class_index"] for segment in answer["segments"]]
+    assert indices == sorted(set(indices))
+    assert [segment["label"] for segment in answer["segments"]] == [SCENES["china"][index] for index in indices]
+    assert [segment["id"] for segment in answer["segments"]] == list(range(1, len(indices) + 1))
+
+
+def test_scores_are_probabilities(client: httpx.Client) -> None:
+    answer = ask(client, photograph("china"), *SCENES["china"])
+
+    assert answer["segments"]
+    assert all(0 <= segment["score"] <= 1 for segment in answer["segments"])
+
+
+def test_the_sky_is_above_the_temple(client: httpx.Client) -> None:
+    answer = ask(client, photograph("china"), "sky", "building", background="false")
+
+    masks = {segment["label"]: coco.decode(segment["mask"]) for segment in answer["segments"]}
+    rows = {label: np.nonzero(mask)[0].mean() for label, mask in masks.items()}
+    assert rows["sky"] < rows["building"]
+
+
+def test_a_threshold_drops_segments_below_it(client: httpx.Client) -> None:
+    every = ask(client, photograph("china"), *SCENES["china"])["segments"]
+    limit = sorted(segment["score"] for segment in every)[-1] - 0.001
+
+    kept = ask(client, photograph("china"), *SCENES["china"], threshold=limit)["segments"]
+
+    assert [segment["label"] for segment in kept] == [s["label"] for s in every if s["score"] >= limit]
+
+
+def test_background_words_of_the_request_take_pixels_away(client: httpx.Client) -> None:
+    alone = ask(client, photograph("china"), "building", background='{"words": []}')
+    beside = ask(client, photograph("china"), "building", background='{"words": ["sky", "tree"]}')
+
+    assert sum(s["area"] for s in beside["segments"]) < sum(s["area"] for s in alone["segments"])
+
+
+def test_the_three_forms_of_a_request_have_one_answer(client: httpx.Client) -> None:
+    image = photograph("china")
+    question = {"classes": ["sky", {"name": "building", "synonyms": ["pagoda"]}], "threshold": 0.1}
+
+    as_field = client.post("/segment", files=[*form(image), ("request", (None, json.dumps(question)))])
+    as_json = client.post("/segment", json={"image": {"base64": base64.b64encode(image).decode()}, **question})
+    flat = client.post("/segment", files=form(image, "sky", "building", threshold=0.1))
+
+    assert answered(as_field)["segments"] == answered(as_json)["segments"]
+    assert [s["label"] for s in answered(flat)["segments"]] == [s["label"] for s in answered(as_json)["segments"]]
+
+
+def test_a_comma_does_not_split_a_class(client: httpx.Client) -> None:
+    answer = ask(client, photograph("china"), "sky, trees", background="false")
+
+    assert [segment["label"] for segment in answer["segments"]] == ["sky, trees"]
+
+
+def test_an_answer_has_the_shape_that_the_documentation_gives(client: httpx.Client) -> None:
+    response = client.post("/segment", files=form(photograph("china"), "sky", overlay="true"))
+
+    assert response.headers["content-type"] == "application/json"
+    assert set(response.json()) == set(SegmentAnswer.model_fields)
+    SegmentAnswer.model_validate(response.json())
+
+
+def test_masks_can_be_left_out(client: httpx.Client) -> None:
+    answer = ask(client, photograph("china"), "sky", background="false", mask="none")
+
+    (segment,) = answer["segments"]
+    assert (segment["mask"], segment["area"]) == (None, answer["size"][0] * answer["size"][1])
+
+
+def test_an_overlay_is_a_png_of_the_image(client: httpx.Client) -> None:
+    answer = ask(client, photograph("china"), "sky", "building", overlay="true")
+
+    with Image.open(io.BytesIO(base64.b64decode(answer["overlay"]))) as picture:
+        assert picture.format == "PNG"
+        assert [picture.height, picture.width] == answer["size"]
+
+
+def test_an_overlay_of_a_wide_image_is_at_most_1280_pixels_wide(client: httpx.Client) -> None:
+    image = pictures.encoded(pictures.photograph("china").resize((1500, 600)), "JPEG")
+
+    answer = ask(client, image, "sky", overlay="true")
+
+    with Image.open(io.BytesIO(base64.b64decode(answer["overlay"]))) as picture:
+        assert picture.size == (1280, 512)
+
+
+def test_a_capped_input_keeps_the_size_of_the_masks(client: httpx.Client) -> None:
+    answer = ask(client, photograph("china"), "sky", background="false", max_side=64)
+
+    assert answer["segments"][0]["mask"]["size"] == answer["size"]
+
+
+def test_the_same_question_has_the_same_answer(client: httpx.Client) -> None:
+    first, second = (ask(client, photograph("coffee"), *SCENES["coffee"]) for _ in range(2))
+
+    assert first["segments"] == second["segments"]
+    assert first["image_id"] == second["image_id"]
+    assert second["cache"]["text_misses"] == 0
+
+
+def test_the_request_id_is_echoed(client: httpx.Client) -> None:
+    response = client.post("/segment", files=form(photograph("china"), "sky"), headers={"x-request-id": "mine-7"})
+
+    assert response.headers["x-request-id"] == answered(response)["id"] == "mine-7"
+
+
+def test_a_request_without_an_id_gets_one(client: httpx.Client) -> None:
+    ids = {client.get("/livez").headers["x-request-id"] for _ in range(2)}
+
+    assert len(ids) == 2
+
+
+def test_a_model_may_be_named_with_its_version(client: httpx.Client) -> None:
+    card = client.get("/models/tiny").json()
+
+    answer = ask(client, photograph("china"), "sky", model=f"tiny@{card['version']}")
+
+    assert (answer["model"], answer["model_digest"]) == ("tiny", card["digest"])
+
+
+def test_the_list_of_models_holds_the_cards(client: httpx.Client) -> None:
+    models = answered(client.get("/models"))["models"]
+
+    assert [model["name"] for model in models] == ["tiny"]
+    assert models[0] == answered(client.get("/models/tiny"))
+    assert models[0]["tasks"] == ["semantic"]
+    assert models[0]["licence"]
+    assert models[0]["loaded"] is True
+
+
+@pytest.mark.parametrize(("path", "status"), [("/livez", "alive"), ("/readyz", "ready")])
+def test_a_running_service_says_so(client: httpx.Client, path: str, status: str) -> None:
+    assert answered(client.get(path))["status"] == status
+
+
+def test_metrics_count_the_answers(client: httpx.Client) -> None:
+    def count() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        start = 'lexiseg_requests_total{code="200",method="POST",route="/segment"}'
+        return next((float(line.split()[-1]) for line in lines if line.startswith(start)), 0.0)
+
+    before = count()
+    ask(client, photograph("china"), "sky", max_side=64)
+
+    assert count() == before + 1
+
+
+def test_the_documentation_is_served(client: httpx.Client) -> None:
+    assert "/openapi.json" in client.get("/docs").text
+    assert "/segment" in answered(client.get("/openapi.json"))["paths"]
+
+
+def test_the_first_line_names_the_address(server: Server) -> None:
+    assert server.greeting.startswith("lexiseg ")
+    assert "/docs" in server.greeting
+
+
+def test_the_logs_hold_neither_words_nor_images(client: httpx.Client, server: Server) -> None:
+    ask(client, photograph("china"), "unicorn", "sky")
+    client.post("/segment", files=form(photograph("china"), "unicorn", "unicorn"))
+
+    written = server.log.read_text()
+
+    assert '"route": "/segment"' in written
+    assert "unicorn" not in written
+    assert "JFIF" not in written

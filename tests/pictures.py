@@ -1,0 +1,86 @@
+"""Image files for the tests: photographs that come inside installed packages, and files made to be refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from functools import cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from skimage import data
+from sklearn.datasets import load_sample_images
+
+ORIENTATION = 0x0112  # EXIF tag
+
+
+@cache
+def photograph(name: str) -> Image.Image:
+    """china, flower, chelsea, coffee, astronaut or rocket; RGB."""
+    if name in ("china", "flower"):
+        china, flower = load_sample_images().images
+        return Image.fromarray({"china": china, "flower": flower}[name])
+    return Image.fromarray(getattr(data, name)())
+
+
+def small(name: str = "china", side: int = 96) -> Image.Image:
+    """A photograph whose longer side is `side`: quick to segment."""
+    picture = photograph(name).copy()
+    picture.thumbnail((side, side))
+    return picture
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """The picture as a file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def turned(picture: Image.Image, orientation: int, kind: str = "PNG") -> bytes:
+    """A file with an EXIF orientation."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return encoded(picture, kind, exif=exif, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+
+
+def animated(kind: str) -> bytes:
+    """Two frames."""
+    return encoded(small("china"), kind, save_all=True, append_images=[small("flower")])
+
+
+def png_chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def png_of(width: int, height: int, *chunks: bytes) -> bytes:
+    """A 1-bit gray PNG by hand: header, then `chunks`, then the end."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + png_chunk(b"IEND", b"")
+
+
+def bomb(side: int = 50_000) -> bytes:
+    """A complete PNG, small as a file and gigabytes as pixels."""
+    packer = zlib.compressobj(9)
+    rows = bytes(100 * (1 + (side + 7) // 8))
+    content = b"".join(packer.compress(rows) for _ in range(side // 100)) + packer.flush()
+    return png_of(side, side, png_chunk(b"IDAT", content))
+
+
+def swarm(chunks: int = 400_000) -> bytes:
+    """A PNG of a great many empty chunks."""
+    idle = png_chunk(b"abCd", b"") * chunks
+    return png_of(64, 64, idle, png_chunk(b"IDAT", zlib.compress(bytes(64 * 9))))
+
+
+def truncated_jpeg() -> bytes:
+    whole = encoded(photograph("china"), "JPEG")
+    return whole[: len(whole) // 2]
+
+
+def sixteen_bit(side: int = 64) -> Image.Image:
+    """Gray, 16 bits: a ramp from black to white."""
+    ramp = np.linspace(0, 65535, side).astype(np.uint16)
+    return Image.fromarray(np.tile(ramp, (side, 1)))

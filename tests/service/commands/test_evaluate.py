@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import pictures
+from tests.service.commands.command_line import CommandLine
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data set of two photographs whose upper half is sky by decree."""
+    split = tmp_path / "halves" / "val"
+    (split / "images").mkdir(parents=True)
+    (split / "masks").mkdir()
+    (tmp_path / "halves" / "classes.json").write_text('["sky", "building"]')
+    for name in ("china", "rocket"):
+        picture = pictures.small(name, 120)
+        picture.save(split / "images" / f"{name}.jpg")
+        labels = np.zeros((picture.height, picture.width), np.uint8)
+        labels[picture.height // 2 :] = 1
+        Image.fromarray(labels).save(split / "masks" / f"{name}.png")
+    return tmp_path
+
+
+def test_the_report_has_a_figure_for_every_class(lexiseg: CommandLine, root: Path) -> None:
+    target = root / "reports" / "halves.json"
+
+    outcome = lexiseg("eval", "--dataset", "halves", "--root", root, "--json", target)
+
+    assert outcome.status == 0, outcome.err
+    report = json.loads(target.read_text())
+    assert (report["model"], report["dataset"], report["split"], report["images"]) == ("tiny", "halves", "val", 2)
+    assert set(report["per_class"]) == {"sky", "building"}
+    assert report["miou"] == pytest.approx(np.mean(list(report["per_class"].values())), abs=0.01)
+    assert 0 < report["pixel_accuracy"] <= 100
+
+
+def test_the_table_names_the_classes_and_the_mean(lexiseg: CommandLine, root: Path) -> None:
+    outcome = lexiseg("eval", "--dataset", "halves", "--root", root)
+
+    for word in ("sky", "building", "mIoU", "pixel accuracy"):
+        assert word in outcome.out
+
+
+def test_a_class_is_asked_by_another_word(lexiseg: CommandLine, root: Path) -> None:
+    target = root / "report.json"
+
+    lexiseg("eval", "--dataset", "halves", "--root", root, "--rename", "building=pagoda", "--json", target)
+
+    assert json.loads(target.read_text())["renamed"] == {"building": "pagoda"}
+
+
+@pytest.mark.parametrize("rename", ["building", "building=", "castle=house"])
+def test_a_rename_that_cannot_be_says_what_can(lexiseg: CommandLine, root: Path, rename: str) -> None:
+    outcome = lexiseg("eval", "--dataset", "halves", "--root", root, "--rename", rename)
+
+    assert outcome.status == 1
+    assert "expected CLASS=WORD with CLASS one of sky, building" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "options", [["--dataset", "thirds"], ["--dataset", "halves", "--split", "test"]], ids=["data set", "split"]
+)
+def test_what_is_missing_is_named_with_the_layout(lexiseg: CommandLine, root: Path, options: list[str]) -> None:
+    outcome = lexiseg("eval", "--root", root, *options)
+
+    assert outcome.status == 1
+    assert "does not exist; expected" in outcome.err
+    assert "classes.json" in outcome.err

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.service.commands.command_line import CommandLine
+
+
+def test_the_bundled_model_is_listed_with_its_version(lexiseg: CommandLine) -> None:
+    outcome = lexiseg("models", "list")
+
+    assert outcome.status == 0
+    assert "tiny@" in outcome.out
+    assert "semantic" in outcome.out
+
+
+def test_a_folder_without_models_changes_nothing(lexiseg: CommandLine, tmp_path: Path) -> None:
+    assert lexiseg("models", "list", "--models-dir", tmp_path).out == lexiseg("models", "list").out
+
+
+def test_a_damaged_card_is_named(lexiseg: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "card.yaml").write_text("name: mine\n")
+
+    outcome = lexiseg("models", "list", "--models-dir", tmp_path)
+
+    assert outcome.status == 1
+    assert "card.yaml is not a valid card" in outcome.err

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import coco, pictures
+from tests.service.commands.command_line import CommandLine
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two photographs and a text."""
+    (tmp_path / "china.jpg").write_bytes(pictures.encoded(pictures.small("china", 240), "JPEG"))
+    (tmp_path / "flower.png").write_bytes(pictures.encoded(pictures.small("flower", 240)))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    return tmp_path
+
+
+def annotations(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / "annotations.json").read_text())
+    return content
+
+
+def test_a_file_gets_a_picture_of_its_size(lexiseg: CommandLine, folder: Path) -> None:
+    outcome = lexiseg("segment", folder / "china.jpg", "-c", "sky", "-c", "tree", "--out", folder / "out")
+
+    assert outcome.status == 0, outcome.err
+    with Image.open(folder / "out" / "china.png") as painted, Image.open(folder / "china.jpg") as photograph:
+        assert painted.size == photograph.size
+
+
+def test_the_annotations_are_read_by_pycocotools(lexiseg: CommandLine, folder: Path) -> None:
+    lexiseg("segment", folder / "china.jpg", folder / "flower.png", "-c", "sky", "-c", "flower", "--out", folder / "o")
+
+    found = annotations(folder / "o")
+
+    assert [Path(image["file_name"]).name for image in found["images"]] == ["china.jpg", "flower.png"]
+    assert [category["name"] for category in found["categories"]] == ["sky", "flower"]
+    assert found["annotations"]
+    for annotation in found["annotations"]:
+        assert coco.area(annotation["segmentation"]) == annotation["area"]
+        assert coco.box(annotation["segmentation"]) == annotation["bbox"]
+
+
+def test_without_background_every_pixel_has_a_class(lexiseg: CommandLine, folder: Path) -> None:
+    lexiseg("segment", folder / "china.jpg", "-c", "sky", "-c", "zebra", "--no-background", "--out", folder / "out")
+
+    masks = [coco.decode(found["segmentation"]) for found in annotations(folder / "out")["annotations"]]
+
+    assert np.array_equal(np.sum(masks, axis=0), np.ones_like(masks[0]))
+
+
+def test_a_file_that_fails_is_named_and_the_others_go_on(lexiseg: CommandLine, folder: Path) -> None:
+    outcome = lexiseg(
+        "segment", folder / "notes.txt", folder / "gone.jpg", folder / "china.jpg", "-c", "sky", "--out", folder / "out"
+    )
+
+    assert outcome.status == 1
+    assert "notes.txt: image: the first bytes" in outcome.err
+    assert "gone.jpg: No such file" in outcome.err
+    assert "1 of 3 images" in outcome.out
+    assert (folder / "out" / "china.png").exists()
+
+
+def test_two_files_of_one_name_get_two_pictures(lexiseg: CommandLine, folder: Path) -> None:
+    (folder / "more").mkdir()
+    (folder / "china.jpg").rename(folder / "more" / "flower.jpg")
+
+    lexiseg("segment", folder / "flower.png", folder / "more" / "flower.jpg", "-c", "sky", "--out", folder / "out")
+
+    assert {path.name for path in (folder / "out").glob("*.png")} == {"flower.png", "flower-2.png"}
+
+
+def test_a_photograph_is_never_written_over(lexiseg: CommandLine, folder: Path) -> None:
+    before = (folder / "flower.png").read_bytes()
+
+    outcome = lexiseg("segment", folder / "flower.png", "-c", "flower", "--out", folder)
+
+    assert outcome.status == 0
+    assert (folder / "flower.png").read_bytes() == before
+    assert (folder / "flower-2.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-c", "sky", "--threshold", "nan"], "threshold: expected a finite number"),
+        (["-c", "sky", "--threshold", "2"], "threshold: expected less than or equal to 1"),
+        (["-c", "sky", "--threshold", "0.5", "--no-background"], "every pixel gets a class"),
+        (["-c", "sky", "--max-side", "1"], "max_side: expected greater than or equal to 32"),
+        (["-c", "sky", "-c", "Sky"], "only once"),
+        (["-c", " "], "a word, not blank"),
+        (["-c", "sky", "--model", "sam"], "no model 'sam'; there is: tiny"),
+        (["-c", "sky", "--device", "abacus"], "expected auto, cpu, cuda"),
+    ],
+)
+def test_a_wrong_option_is_one_line_that_helps(
+    lexiseg: CommandLine, folder: Path, options: list[str], said: str
+) -> None:
+    outcome = lexiseg("segment", folder / "china.jpg", *options, "--out", folder / "out")
+
+    assert outcome.status == 1
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+def test_without_classes_the_option_is_named(lexiseg: CommandLine, folder: Path) -> None:
+    outcome = lexiseg("segment", folder / "china.jpg")
+
+    assert outcome.status == 2
+    assert "'-c' / '--class'" in outcome.err
+
+
+def test_an_output_folder_that_is_a_file_is_named(lexiseg: CommandLine, folder: Path) -> None:
+    outcome = lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "notes.txt")
+
+    assert outcome.status == 1
+    assert "notes.txt: File exists" in outcome.err

@@ -1,0 +1,47 @@
+"""A backend of a few lines, whose answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from model.types import ModelCard, Rle, Segment
+from service.gateway.backend import Health
+from service.messages import CacheUse, Timings, WorkerAnswer, WorkerRequest
+from tests.model.stand_in import card
+
+WARM = Health(True, True, "colours are warmed up")
+
+
+def answer(*, overlay: bytes | None = None) -> WorkerAnswer:
+    """One segment: the left half of a 4 x 4 image."""
+    segment = Segment(1, "sky", 0, 0.91234567, Rle((4, 4), "088", 8, (0, 0, 2, 4)))
+    timings = Timings(1.23456, 0.0, 0.0, 2.0, 3.0, 6.5)
+    return WorkerAnswer("abc", "colours", "digest", "semantic", (4, 4), (segment,), timings, CacheUse(1, 2), overlay)
+
+
+@dataclass
+class KnownBackend:
+    """Answers what `answer()` says, or raises what it is told; `asked` holds every request."""
+
+    asked: list[WorkerRequest] = field(default_factory=list)
+    failure: Exception | None = None
+    now: Health = WARM
+
+    def health(self) -> Health:
+        return self.now
+
+    def cards(self) -> list[ModelCard]:
+        return [card()]
+
+    def digest(self, name: str) -> str | None:
+        return "digest" if self.now.ready else None
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.asked.append(request)
+        if self.failure:
+            raise self.failure
+        return answer()
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...

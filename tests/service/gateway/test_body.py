@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from model.types import Background
+from tests import pictures
+from tests.service.gateway.known_backend import KnownBackend
+
+IMAGE = pictures.encoded(pictures.small())
+BASE64 = base64.b64encode(IMAGE).decode()
+Fields = list[tuple[str, str]]
+
+
+async def post_form(client: httpx.AsyncClient, fields: Fields, **files: Any) -> httpx.Response:
+    parts = [(name, (None, value)) for name, value in fields]
+    return await client.post("/segment", files=[*parts, *(files or {"image": ("a.png", IMAGE)}).items()])
+
+
+async def post_json(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
+    content = json.dumps({"image": {"base64": BASE64}, "classes": ["sky"]} | fields)
+    return await client.post("/segment", content=content, headers={"content-type": "application/json"})
+
+
+async def test_flat_fields_are_what_they_stand_for(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    fields = [("classes", "sky, blue"), ("classes", "sea"), ("overlay", "1"), ("threshold", "0.25"), ("mask", "none")]
+
+    answer = await post_form(client, fields)
+
+    assert answer.status_code == 200, answer.text
+    asked = backend.asked[0]
+    assert [entry.name for entry in asked.vocabulary.classes] == ["sky, blue", "sea"]
+    assert (asked.image, asked.overlay, asked.threshold, asked.mask) == (IMAGE, True, 0.25, "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("true", Background()),
+        ("", Background()),
+        ("False", None),
+        ("0", None),
+        ('{"threshold": 0.4, "words": ["wall"]}', Background(("wall",), 0.4)),
+    ],
+)
+async def test_a_flat_background_is_a_word_or_json(
+    client: httpx.AsyncClient, backend: KnownBackend, text: str, rule: Background | None
+) -> None:
+    answer = await post_form(client, [("classes", "sky"), ("background", text)])
+
+    assert answer.status_code == 200, answer.text
+    assert backend.asked[0].vocabulary.background == rule
+
+
+async def test_the_three_forms_ask_the_same(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    question = {"classes": ["sky", "sea"], "threshold": 0.25, "max_side": 128, "background": True}
+
+    await post_form(client, [("request", json.dumps(question))])
+    await post_json(client, **question)
+    await post_form(client, [("classes", "sky"), ("classes", "sea"), ("threshold", "0.25"), ("max_side", "128")])
+
+    asked = [
+        (a.image, a.vocabulary, a.model, a.task, a.mask, a.overlay, a.threshold, a.max_side) for a in backend.asked
+    ]
+    assert len(asked) == 3
+    assert asked[0] == asked[1] == asked[2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        pytest.param([("classes", "a"), ("threshold", "nan")], "threshold", id="threshold is no number"),
+        pytest.param([("classes", "a"), ("threshold", "1.1")], "threshold", id="threshold over one"),
+        pytest.param([("classes", "a"), ("threshold", "0.1"), ("threshold", "0.2")], "threshold", id="field twice"),
+        pytest.param([("classes", "a"), ("colour", "red")], "colour", id="unknown field"),
+        pytest.param([("classes", "a"), ("mask", "")], "mask", id="empty mask"),
+        pytest.param([("classes", "a"), ("max_side", "31")], "max_side", id="small max_side"),
+        pytest.param([("classes", "a"), ("background", "maybe")], "background", id="unclear background"),
+        pytest.param([("classes", "a"), ("request", '{"classes": ["a"]}')], "request", id="both forms"),
+        pytest.param([("request", "[]")], "request", id="request is a list"),
+        pytest.param([("request", '{"classes": ["a"], "threshold": NaN}')], "threshold", id="nan in the request"),
+        pytest.param([("request", '{"classes": [""]}')], "classes.0", id="empty class"),
+        pytest.param([("request", '{"classes": [{"name": "a", "colour": "red"}]}')], "classes.0", id="in a class"),
+        pytest.param([], "classes", id="no classes"),
+    ],
+)
+async def test_a_wrong_field_of_a_form_is_named(client: httpx.AsyncClient, fields: Fields, field: str) -> None:
+    answer = await post_form(client, fields)
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert answer.json()["errors"][0]["field"].startswith(field)
+
+
+async def test_a_form_without_an_image_is_told_so(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/segment", files=[("classes", (None, "sky"))])
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "image")
+
+
+async def test_two_images_are_one_too_many(client: httpx.AsyncClient) -> None:
+    files = [("classes", (None, "sky")), ("image", ("a.png", IMAGE)), ("image", ("b.png", IMAGE))]
+
+    answer = await client.post("/segment", files=files)
+
+    assert (answer.status_code, answer.json()["errors"][0]["value"]) == (422, "2 files")
+
+
+async def test_a_file_elsewhere_than_in_image_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/segment", files={"image": ("a.png", IMAGE), "classes": ("a.txt", b"sky")})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "classes")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        pytest.param({"image": {"base64": "%%%"}}, "image.base64", id="no base64"),
+        pytest.param({"image": {"base64": BASE64 + "="}}, "image.base64", id="base64 padded too far"),
+        pytest.param({"image": {}}, "image", id="empty image"),
+        pytest.param({"image": {"base64": BASE64, "id": "a"}}, "image", id="image two ways"),
+        pytest.param({"image": BASE64}, "image", id="image as a string"),
+        pytest.param({"classes": "sky"}, "classes", id="classes as a string"),
+        pytest.param({"classes": [7]}, "classes.0", id="a number as a class"),
+        pytest.param({"threshold": float("nan")}, "threshold", id="nan"),
+        pytest.param({"threshold": float("inf")}, "threshold", id="infinity"),
+        pytest.param({"max_side": 10**30}, "max_side", id="an integer of 30 digits"),
+        pytest.param({"task": "\ud800"}, "task", id="half a surrogate pair"),
+        pytest.param({"colour": 1}, "colour", id="unknown field"),
+    ],
+)
+async def test_a_wrong_field_of_json_is_named(client: httpx.AsyncClient, fields: dict[str, Any], field: str) -> None:
+    answer = await post_json(client, **fields)
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert answer.json()["errors"][0]["field"].startswith(field)
+
+
+async def test_an_image_id_that_nobody_knows_has_expired(client: httpx.AsyncClient) -> None:
+    answer = await post_json(client, image={"id": "abc"})
+
+    assert (answer.status_code, answer.json()["type"]) == (404, "image-expired")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        pytest.param("application/json", b"{", id="half an object"),
+        pytest.param("application/json", b"[]", id="a list"),
+        pytest.param("application/json", b"\xff\xfe\x00", id="no text"),
+        pytest.param("application/json", b"", id="nothing"),
+        pytest.param("application/json", b"[" * 40_000, id="a deep hole"),
+        pytest.param("application/json", b'{"max_side": ' + b"9" * 5_000 + b"}", id="an endless integer"),
+        pytest.param("multipart/form-data", b"--a\r\n", id="a form without its boundary"),
+        pytest.param("multipart/form-data; boundary=a", b"garbage", id="a form of garbage"),
+        pytest.param("text/plain", b"sky", id="plain text"),
+        pytest.param("application/x-www-form-urlencoded", b"classes=sky", id="an urlencoded form"),
+    ],
+)
+async def test_a_body_of_another_form_is_malformed(client: httpx.AsyncClient, kind: str, content: bytes) -> None:
+    answer = await client.post("/segment", content=content, headers={"content-type": kind})
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "malformed-request")
+
+
+async def test_a_body_without_a_content_type_is_told_what_to_send(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/segment", content=b"sky")
+
+    assert answer.status_code == 400
+    assert "multipart/form-data or application/json" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("swarm", ['"a"', "0", "[]", "{}"])
+async def test_json_of_countless_values_is_refused_unread(client: httpx.AsyncClient, swarm: str) -> None:
+    content = f'{{"image": {{"base64": "{BASE64}"}}, "classes": [{",".join([swarm] * 100_000)}]}}'
+
+    answer = await client.post("/segment", content=content, headers={"content-type": "application/json"})
+
+    assert (answer.status_code, answer.json()["type"]) == (413, "too-large")

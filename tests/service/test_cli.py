@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from service.cli import app
+
+COMMANDS = ["serve", "segment", "train", "eval", "models list"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_that_begins_with_the_command(command: str) -> None:
+    shown = CliRunner().invoke(app, [*command.split(), "--help"])
+
+    assert shown.exit_code == 0
+    assert "Example" in shown.output
+    assert f"lexiseg {command}" in shown.output
+
+
+def test_help_teaches_by_example() -> None:
+    shown = CliRunner().invoke(app, ["--help"])
+
+    assert "lexiseg segment street.jpg -c car -c road --out out/" in shown.output
+
+
+@pytest.mark.parametrize("command", [command.split()[0] for command in COMMANDS])
+def test_help_names_every_command(command: str) -> None:
+    assert f"  {command} " in CliRunner().invoke(app, ["--help"]).output
+
+
+def test_an_unknown_command_is_refused() -> None:
+    refused = CliRunner().invoke(app, ["fly"])
+
+    assert refused.exit_code == 2
+    assert "fly" in refused.output
+
+
+@pytest.mark.parametrize("option", ["--host", "--http-port", "--model", "--queue-limit", "--log-level"])
+def test_every_option_of_serve_names_its_variable(option: str) -> None:
+    shown = " ".join(CliRunner().invoke(app, ["serve", "--help"]).output.split())
+
+    assert option in shown
+    assert f"LEXISEG_{option.removeprefix('--').upper().replace('-', '_')}" in shown

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+
+from service.errors import InvalidValue, ServiceError, TooLarge, UndecodableImage, UnsupportedImage
+from service.image_header import read_header
+from service.settings import Limits
+from tests import pictures
+
+LIMITS = Limits()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_every_taken_type_tells_its_height_and_width(kind: str) -> None:
+    image = pictures.encoded(pictures.small("china").resize((40, 30)), kind)
+
+    header = read_header(image, LIMITS)
+
+    assert (header.format, header.size, header.orientation) == (kind, (30, 40), 1)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_after_exif_rotation(kind: str, orientation: int) -> None:
+    image = pictures.turned(pictures.small("china").resize((40, 30)), orientation, kind)
+
+    header = read_header(image, LIMITS)
+
+    assert header.size == ((40, 30) if orientation >= 5 else (30, 40))
+
+
+def test_an_orientation_out_of_range_means_as_stored() -> None:
+    image = pictures.turned(pictures.small("china").resize((40, 30)), 9)
+
+    header = read_header(image, LIMITS)
+
+    assert (header.size, header.orientation) == ((30, 40), 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        pytest.param(b"", UndecodableImage, id="empty"),
+        pytest.param(b"hello, world", UnsupportedImage, id="text"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnsupportedImage, id="svg"),
+        pytest.param(b"RIFF\0\0\0\0WAVEfmt ", UnsupportedImage, id="sound in a RIFF"),
+        pytest.param(pictures.encoded(pictures.small(), "GIF"), UnsupportedImage, id="gif of one frame"),
+        pytest.param(pictures.animated("GIF"), UnsupportedImage, id="animated gif"),
+        pytest.param(pictures.animated("PNG"), UnsupportedImage, id="animated png"),
+        pytest.param(pictures.animated("WEBP"), UnsupportedImage, id="animated webp"),
+        pytest.param(pictures.animated("TIFF"), UnsupportedImage, id="tiff of two pages"),
+        pytest.param(b"\xff\xd8\xff", UndecodableImage, id="jpeg of three bytes"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", UndecodableImage, id="png without a header"),
+        pytest.param(b"BM and nothing like it", UndecodableImage, id="text that begins like a bmp"),
+        pytest.param(b"II*\x00\xff\xff\xff\xff", UndecodableImage, id="tiff whose directory is nowhere"),
+        pytest.param(pictures.encoded(pictures.small().resize((1, 1))), InvalidValue, id="1 x 1"),
+        pytest.param(pictures.encoded(pictures.small().resize((15, 400))), InvalidValue, id="a side too short"),
+        pytest.param(pictures.png_of(50_000, 50_000), TooLarge, id="50,000 x 50,000"),
+        pytest.param(pictures.png_of(0, 64), ServiceError, id="no width"),
+    ],
+)
+def test_what_must_not_be_decoded_is_refused(image: bytes, error: type[ServiceError]) -> None:
+    with pytest.raises(error, match=r"^image: "):
+        read_header(image, LIMITS)
+
+
+def test_a_file_over_the_byte_limit_is_refused_whatever_it_holds() -> None:
+    limits = Limits(max_image_bytes=100)
+
+    with pytest.raises(TooLarge, match="101 bytes came, at most 100"):
+        read_header(bytes(101), limits)
+
+
+def test_no_pixel_of_a_png_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
+
+    header = read_header(pictures.encoded(pictures.small().resize((40, 30))), LIMITS)
+
+    assert header.size == (30, 40)
+
+
+def test_a_file_of_countless_empty_parts_is_given_up() -> None:
+    with pytest.raises(UndecodableImage, match="TooManyParts"):
+        read_header(pictures.swarm(20_000), LIMITS)

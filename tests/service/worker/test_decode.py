@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from service.errors import UndecodableImage
+from service.settings import Limits
+from service.worker.decode import decode
+from tests import pictures
+
+LIMITS = Limits()
+WHOLE = 10_000  # a shortest side beyond every test image: nothing is scaled
+
+
+def decoded(image: bytes) -> NDArray[np.uint8]:
+    return decode(image, LIMITS, WHOLE).rgb
+
+
+def as_pillow_shows(image: bytes) -> NDArray[np.uint8]:
+    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(image))).convert("RGB"))
+
+
+def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    assert one.shape == other.shape
+    return float(np.abs(one.astype(int) - other.astype(int)).mean())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_is_undone_as_pillow_does(orientation: int, kind: str) -> None:
+    image = pictures.turned(pictures.small("astronaut").resize((40, 30)), orientation, kind)
+
+    assert np.array_equal(decoded(image), as_pillow_shows(image))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_of_a_jpeg_is_undone(orientation: int) -> None:
+    image = pictures.turned(pictures.small("astronaut").resize((40, 30)), orientation, "JPEG")
+
+    assert difference(decoded(image), as_pillow_shows(image)) < 2
+
+
+def test_a_large_jpeg_is_decoded_smaller_but_keeps_its_size() -> None:
+    image = pictures.encoded(pictures.photograph("china").resize((1280, 960)), "JPEG")
+
+    found = decode(image, LIMITS, 200)
+
+    assert found.size == (960, 1280)
+    assert 200 <= min(found.rgb.shape[:2]) < 960
+
+
+def test_a_large_turned_jpeg_is_scaled_by_its_own_sides() -> None:
+    image = pictures.turned(pictures.photograph("china").resize((1280, 640)), 6, "JPEG")
+
+    found = decode(image, LIMITS, 160)
+
+    assert found.size == (1280, 640)
+    assert found.rgb.shape == (320, 160, 3)
+
+
+def test_a_small_jpeg_is_not_scaled() -> None:
+    image = pictures.encoded(pictures.small("china"), "JPEG")
+
+    assert decode(image, LIMITS, 640).rgb.shape[:2] == decode(image, LIMITS, 640).size
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "LA"])
+def test_every_mode_of_png_becomes_rgb(mode: str) -> None:
+    image = pictures.encoded(pictures.small("flower").convert(mode))
+
+    assert np.array_equal(decoded(image), as_pillow_shows(image))
+
+
+def test_a_gray_jpeg_becomes_rgb() -> None:
+    picture = pictures.small("flower").convert("L")
+
+    rgb = decoded(pictures.encoded(picture, "JPEG", quality=95))
+
+    assert difference(rgb, np.asarray(picture.convert("RGB"))) < 4
+
+
+def test_a_cmyk_jpeg_has_the_colours_that_it_shows() -> None:
+    picture = Image.new("RGB", (32, 32), (200, 30, 30))
+
+    rgb = decoded(pictures.encoded(picture.convert("CMYK"), "JPEG", quality=95))
+
+    assert difference(rgb, np.asarray(picture)) < 6
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_become_eight_by_their_upper_half(kind: str) -> None:
+    image = pictures.encoded(pictures.sixteen_bit(64), kind)
+
+    rgb = decoded(image)
+
+    assert np.array_equal(rgb[0, :, 0], np.linspace(0, 65535, 64).astype(np.uint16) >> 8)
+
+
+def test_what_is_transparent_becomes_white() -> None:
+    picture = Image.new("RGBA", (32, 32), (255, 0, 0, 0))
+    picture.paste((255, 0, 0, 255), (0, 0, 16, 32))
+
+    rgb = decoded(pictures.encoded(picture))
+
+    assert tuple(rgb[0, 0]) == (255, 0, 0)
+    assert tuple(rgb[0, 31]) == (255, 255, 255)
+
+
+def test_a_transparent_palette_entry_becomes_white() -> None:
+    picture = Image.new("P", (32, 32), 1)
+    picture.putpalette([0, 0, 0, 255, 0, 0])
+
+    rgb = decoded(pictures.encoded(picture, transparency=1))
+
+    assert tuple(rgb[0, 0]) == (255, 255, 255)
+
+
+def test_the_pixels_are_one_block_of_memory() -> None:
+    image = pictures.turned(pictures.small("astronaut").resize((40, 30)), 6)
+
+    assert decoded(image).flags.c_contiguous
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_a_file_cut_short_is_undecodable(kind: str) -> None:
+    whole = pictures.encoded(pictures.photograph("chelsea"), kind)
+
+    with pytest.raises(UndecodableImage, match=r"^image: "):
+        decoded(whole[: len(whole) * 2 // 3])
+
+
+def test_a_png_of_other_bytes_is_undecodable() -> None:
+    image = pictures.png_of(64, 64, pictures.png_chunk(b"IDAT", b"no deflate stream"))
+
+    with pytest.raises(UndecodableImage, match=r"^image: PNG"):
+        decoded(image)

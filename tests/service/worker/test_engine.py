@@ -1,0 +1,317 @@
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.segmenter import TileFeatures
+from model.types import Background, ClassEntry, Vocabulary
+from service.errors import DeadlineExceeded, NotReady, QueueFull, UndecodableImage
+from service.messages import WorkerRequest
+from service.metrics import Metrics
+from service.settings import Settings
+from service.worker.engine import Engine
+from tests import pictures
+from tests.model.stand_in import ColourSegmenter, picture
+
+SOON = 20.0  # seconds that nothing here should need
+SIDE = 16
+
+
+class GatedColours(ColourSegmenter):
+    """Colours whose image pass waits at a gate; `batches` are the tiles of each pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+        self.batches: list[int] = []
+        self.failures: list[Exception] = []
+
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        self.batches.append(len(tiles))
+        self.entered.release()
+        assert self.gate.wait(SOON)
+        if self.failures:
+            raise self.failures.pop()
+        return super().encode_tiles(tiles)
+
+
+class Bench:
+    """An engine over gated colours, and how to ask it."""
+
+    def __init__(self, **settings: int) -> None:
+        self.segmenter = GatedColours()
+        self.metrics = Metrics()
+        self.engine = Engine(self.segmenter, Settings.model_validate(settings), self.metrics)
+        self.submit = self.engine.submit
+
+    def hold(self) -> None:
+        """Occupies the device until the gate opens."""
+        self.segmenter.gate.clear()
+        self.submit(ask("red"))
+        assert self.segmenter.entered.acquire(timeout=SOON)
+
+    def until_waiting(self, n: int) -> None:
+        """Waits until n planned requests wait for the device."""
+        until(lambda: self.metrics.registry.get_sample_value("lexiseg_queue_depth") == n)
+
+    def release(self) -> None:
+        self.segmenter.gate.set()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.005)
+
+
+def halves(left: str, right: str, side: int = SIDE) -> bytes:
+    """A square PNG: letters of two colours."""
+    return pictures.encoded(Image.fromarray(picture([left * (side // 2) + right * (side // 2)] * side)))
+
+
+def ask(
+    *classes: str, image: bytes | None = None, deadline: float = float("inf"), overlay: bool = False
+) -> WorkerRequest:
+    vocabulary = Vocabulary(tuple(ClassEntry(name) for name in classes), Background(()))
+    return WorkerRequest(image or halves("r", "b"), vocabulary, "colours", overlay=overlay, deadline=deadline)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.release()
+    made.engine.close(SOON)
+
+
+def test_each_class_gets_the_pixels_of_its_colour(bench: Bench) -> None:
+    answer = bench.submit(ask("blue", "green", "red")).result(SOON)
+
+    assert [(segment.label, segment.class_index, segment.bbox) for segment in answer.segments] == [
+        ("blue", 0, (8, 0, 8, 16)),
+        ("red", 2, (0, 0, 8, 16)),
+    ]
+
+
+def test_the_same_bytes_have_the_same_image_id(bench: Bench) -> None:
+    ids = [bench.submit(ask(colour)).result(SOON).image_id for colour in ("red", "blue")]
+    other = bench.submit(ask("red", image=halves("g", "b"))).result(SOON).image_id
+
+    assert ids[0] == ids[1] != other
+
+
+def test_requests_with_different_class_lists_share_an_image_pass(bench: Bench) -> None:
+    bench.hold()
+    answers = [bench.submit(ask(*classes)) for classes in (["red"], ["blue"], ["green", "red"])]
+    bench.until_waiting(3)
+    bench.release()
+
+    labels = [[segment.label for segment in answer.result(SOON).segments] for answer in answers]
+
+    assert labels == [["red"], ["blue"], ["red"]]
+    assert bench.segmenter.batches == [1, 3]
+
+
+def test_an_image_pass_has_no_more_tiles_than_it_may() -> None:
+    bench = Bench(max_batch=2)
+    bench.hold()
+    answers = [bench.submit(ask("red")) for _ in range(5)]
+    bench.until_waiting(5)
+    bench.release()
+
+    for answer in answers:
+        answer.result(SOON)
+    bench.engine.close(SOON)
+
+    assert bench.segmenter.batches == [1, 2, 2, 1]
+
+
+def test_images_of_another_shape_wait_for_their_own_pass() -> None:
+    bench = Bench(intake_threads=1)
+    bench.hold()
+    answers = [bench.submit(ask("red", image=halves("r", "b", side))) for side in (16, 32, 16)]
+    bench.until_waiting(3)
+    bench.release()
+
+    sizes = [answer.result(SOON).size for answer in answers]
+    bench.engine.close(SOON)
+
+    assert sizes == [(16, 16), (32, 32), (16, 16)]
+    assert bench.segmenter.batches == [1, 2, 1]
+
+
+def test_a_damaged_image_fails_its_own_request_alone(bench: Bench) -> None:
+    bench.hold()
+    good = [bench.submit(ask("red")), bench.submit(ask("blue"))]
+    bad = bench.submit(ask("red", image=halves("r", "b")[:60]))
+    bench.until_waiting(2)
+    bench.release()
+
+    assert isinstance(bad.exception(SOON), UndecodableImage)
+    assert [len(answer.result(SOON).segments) for answer in good] == [1, 1]
+
+
+def test_after_an_image_pass_has_failed_the_next_request_is_served(bench: Bench) -> None:
+    bench.segmenter.failures.append(RuntimeError("the device is gone"))
+
+    failed = bench.submit(ask("red")).exception(SOON)
+    answer = bench.submit(ask("red")).result(SOON)
+
+    assert isinstance(failed, RuntimeError)
+    assert len(answer.segments) == 1
+
+
+def test_cancelled_work_never_reaches_the_device(bench: Bench) -> None:
+    bench.hold()
+    abandoned = bench.submit(ask("red"))
+    bench.until_waiting(1)
+
+    assert abandoned.cancel()
+    bench.release()
+    bench.submit(ask("blue")).result(SOON)
+
+    assert sum(bench.segmenter.batches) == 2
+
+
+def test_expired_work_never_reaches_the_device(bench: Bench) -> None:
+    expired = bench.submit(ask("red", deadline=time.monotonic() - 1))
+
+    assert isinstance(expired.exception(SOON), DeadlineExceeded)
+    assert bench.segmenter.batches == []
+
+
+def test_work_that_expires_while_it_waits_is_dropped(bench: Bench) -> None:
+    bench.hold()
+    deadline = time.monotonic() + 0.5
+    waiting = bench.submit(ask("red", deadline=deadline))
+    until(lambda: time.monotonic() > deadline)
+    bench.release()
+
+    assert isinstance(waiting.exception(SOON), DeadlineExceeded)
+    assert bench.segmenter.batches == [1]
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    bench = Bench(queue_limit=2)
+    bench.hold()
+    bench.submit(ask("red"))
+
+    with pytest.raises(QueueFull, match="2 requests are in flight") as refusal:
+        bench.submit(ask("red"))
+
+    assert int(refusal.value.headers["Retry-After"]) >= 1
+    bench.release()
+    bench.engine.close(SOON)
+
+
+def test_a_place_in_the_queue_is_free_once_an_answer_is_out() -> None:
+    bench = Bench(queue_limit=1)
+
+    for _ in range(3):
+        bench.submit(ask("red")).result(SOON)
+        until(lambda: bench.engine.in_flight == 0)
+
+    bench.engine.close(SOON)
+
+
+def test_an_idle_hour_does_not_make_the_next_client_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=time.sleep)
+    monkeypatch.setattr("service.worker.engine.time", clock)
+    bench = Bench(queue_limit=2, max_batch=1)
+    bench.submit(ask("red")).result(SOON)
+    until(lambda: bench.engine.in_flight == 0)
+
+    ahead = 3600.0
+    first, second = bench.submit(ask("red")), bench.submit(ask("red"))
+    first.result(SOON), second.result(SOON)
+    until(lambda: bench.engine.in_flight == 0)
+    bench.hold()
+    bench.submit(ask("red"))
+    with pytest.raises(QueueFull) as refusal:
+        bench.submit(ask("red"))
+
+    assert int(refusal.value.headers["Retry-After"]) < 60
+    bench.release()
+    bench.engine.close(SOON)
+
+
+def test_closing_answers_what_is_in_flight() -> None:
+    bench = Bench()
+    bench.hold()
+    answer = bench.submit(ask("red"))
+    with ThreadPoolExecutor(1) as threads:
+        closing = threads.submit(bench.engine.close, SOON)
+        bench.release()
+        closing.result(SOON)
+
+    assert answer.done()
+    assert len(answer.result(0).segments) == 1
+
+
+def test_what_closing_has_no_time_for_hears_of_it() -> None:
+    bench = Bench(intake_threads=1)
+    bench.hold()
+    answers = [bench.submit(ask("red")) for _ in range(4)]
+    with ThreadPoolExecutor(1) as threads:
+        closing = threads.submit(bench.engine.close, 0.0)
+        failures = [answer.exception(SOON) for answer in answers]
+        bench.release()
+        closing.result(SOON)
+
+    assert [type(failure) for failure in failures] == [NotReady] * 4
+
+
+def test_a_closed_engine_takes_nothing() -> None:
+    bench = Bench()
+    bench.engine.close(SOON)
+
+    with pytest.raises(NotReady, match="going down"):
+        bench.submit(ask("red"))
+
+
+def test_an_overlay_is_painted_only_when_asked_for(bench: Bench) -> None:
+    plain = bench.submit(ask("red")).result(SOON)
+    painted = bench.submit(ask("red", overlay=True)).result(SOON)
+
+    assert plain.overlay is None
+    assert painted.overlay is not None
+    assert Image.open(io.BytesIO(painted.overlay)).format == "PNG"
+
+
+def test_a_text_is_encoded_once_for_all_requests(bench: Bench) -> None:
+    for _ in range(3):
+        bench.submit(ask("red", "blue")).result(SOON)
+    again = bench.submit(ask("red", "green")).result(SOON)
+
+    assert sorted(bench.segmenter.asked) == ["blue", "green", "red"]
+    assert (again.cache.text_hits, again.cache.text_misses) == (1, 1)
+
+
+def test_many_threads_get_each_their_own_answer() -> None:
+    bench = Bench(queue_limit=200, max_batch=4)
+    colours = ["red", "green", "blue"]
+    images = {colour: halves(colour[0], "x") for colour in colours}
+
+    def one(index: int) -> bool:
+        shown, asked = colours[index % 3], colours[index // 3 % 3]
+        answer = bench.submit(ask(asked, image=images[shown])).result(SOON)
+        return [segment.label for segment in answer.segments] == ([asked] if asked == shown else [])
+
+    with ThreadPoolExecutor(16) as threads:
+        right = list(threads.map(one, range(180)))
+    bench.engine.close(SOON)
+
+    assert all(right)
