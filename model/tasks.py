@@ -24,6 +24,7 @@ def semantic(
     vocabulary: Vocabulary,
     threshold: float = 0.0,
     rows_of: RowsOf | None = None,
+    keep_probability: bool = False,
 ) -> Segmentation:
     """Every pixel to one class, or to nobody where the vocabulary has a background.
 
@@ -33,6 +34,7 @@ def semantic(
         vocabulary: at least one class.
         threshold: segments with a lower score are dropped; a class's own threshold goes before it.
         rows_of: where text rows come from; the segmenter's tower when None.
+        keep_probability: also give each pixel's confidence.
 
     Returns:
         Disjoint segments in the vocabulary's order, only of classes that own pixels; without a background they
@@ -46,7 +48,7 @@ def semantic(
     if vocabulary.background is None and (threshold or any(entry.threshold for entry in vocabulary.classes)):
         raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")
     scores = score_vocabulary(segmenter, features, vocabulary, rows_of or segmenter.encode_texts)
-    return _segments(winners(scores, features.size), vocabulary, threshold)
+    return _segments(winners(scores, features.size, keep_probability), vocabulary, threshold)
 
 
 def score_vocabulary(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Tensor:
@@ -103,4 +105,4 @@ def _segments(won: Winners, vocabulary: Vocabulary, threshold: float) -> Segment
         segment_of[index] = len(segments)
     # The smallest type that holds every id, before the ids are spread over the pixels.
     ids: LabelMap = segment_of.astype(np.uint8) if len(segments) < 256 else segment_of
-    return Segmentation((labels.shape[0], labels.shape[1]), "semantic", tuple(segments), ids[labels])
+    return Segmentation((labels.shape[0], labels.shape[1]), "semantic", tuple(segments), ids[labels], won.probability)

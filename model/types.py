@@ -81,6 +81,18 @@ class Rle:
 
 
 @dataclass(frozen=True)
+class Ring:
+    """One connected part of a mask (by sides): an exterior and its holes, flat lists x, y, x, y, ... of pixel corners.
+
+    Exteriors run clockwise on the screen, holes against it. A pixel is inside when its centre is inside the exterior
+    and outside every hole.
+    """
+
+    exterior: list[int]
+    holes: list[list[int]]
+
+
+@dataclass(frozen=True)
 class Segment:
     """One mask with its label. `score` is in 0..1, `area` in pixels, `bbox` is x, y, width, height."""
 
@@ -101,12 +113,16 @@ class Segment:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The answer for one image: segments, and the label map [H, W] they came from (value = segment id, 0 = nobody)."""
+    """The answer for one image: segments, and the label map [H, W] they came from (value = segment id, 0 = nobody).
+
+    `probability` [H, W], when it was asked for, is that of each pixel's winner, nobody included.
+    """
 
     size: tuple[int, int]
     task: Task
     segments: tuple[Segment, ...]
     label_map: LabelMap
+    probability: NDArray[np.float32] | None = None
 
 
 class InputSize(BaseModel):

@@ -2,14 +2,18 @@
 
 ServiceError
  +- MalformedRequest    400 malformed-request    not the form that the route takes
+ +- Unauthorized        401 unauthorized         no API key, or an unknown one
+ +- ReadOnly            403 read-only            a built-in vocabulary
  +- UnknownModel        404 unknown-model
  +- UnknownVocabulary   404 unknown-vocabulary
  +- ImageExpired        404 image-expired        no features are kept under that image id
+ +- PreconditionFailed  412 precondition-failed  If-Match or If-None-Match does not hold
  +- TooLarge            413 too-large            bytes or pixels
  +- UnsupportedImage    415 unsupported-image    not a still image type that we take
  +- UndecodableImage    422 undecodable-image
  +- InvalidValue        422 invalid-value        names field, value and limit
  +- QueueFull           429 queue-full           with Retry-After
+ +- RateLimited         429 rate-limited         one client's own limit; with Retry-After
  +- NotReady            503 not-ready
  +- DeadlineExceeded    504 deadline-exceeded
 """
@@ -39,6 +43,22 @@ class MalformedRequest(ServiceError):
     status, type, title = 400, "malformed-request", "The request is malformed"
 
 
+class Unauthorized(ServiceError):
+    """The API key is missing or unknown."""
+
+    status, type, title = 401, "unauthorized", "A valid API key is needed"
+
+    def __init__(self, detail: str, challenge: str = "Bearer") -> None:
+        super().__init__(detail)
+        self.headers = {"WWW-Authenticate": challenge}
+
+
+class ReadOnly(ServiceError):
+    """Nobody may change it."""
+
+    status, type, title = 403, "read-only", "It cannot be changed"
+
+
 class UnknownModel(ServiceError):
     """No such model here."""
 
@@ -55,6 +75,12 @@ class ImageExpired(ServiceError):
     """Nothing is kept of the image that the id names."""
 
     status, type, title = 404, "image-expired", "The image is no longer known"
+
+
+class PreconditionFailed(ServiceError):
+    """What is there is not what the client expects."""
+
+    status, type, title = 412, "precondition-failed", "It has changed in the meantime"
 
 
 class TooLarge(ServiceError):
@@ -95,6 +121,16 @@ class QueueFull(ServiceError):
     """More requests wait than the queue holds."""
 
     status, type, title = 429, "queue-full", "Too many requests are waiting"
+
+    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": str(retry_after_seconds)}
+
+
+class RateLimited(ServiceError):
+    """One client asks more often, or more at once, than it may."""
+
+    status, type, title = 429, "rate-limited", "Too many requests from one client"
 
     def __init__(self, detail: str, retry_after_seconds: int) -> None:
         super().__init__(detail)

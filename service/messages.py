@@ -5,24 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from model.types import Segment, Task, Vocabulary
+from model.types import Ring, Segment, Task, Vocabulary
 
-MaskFormat = Literal["rle", "none"]
+MaskFormat = Literal["rle", "polygon", "png", "none"]
 
 
 @dataclass(frozen=True)
 class WorkerRequest:
     """One image and one question about it."""
 
-    image: bytes  # encoded, as sent
+    image: bytes | None  # encoded, as sent; None asks again about the image of `image_id`
     vocabulary: Vocabulary
     model: str
     task: Task = "semantic"
     mask: MaskFormat = "rle"
     overlay: bool = False
+    confidence: bool = False
     threshold: float = 0.0
     max_side: int | None = None
     deadline: float = float("inf")  # time.monotonic()
+    image_id: str | None = None
+    owner: str = ""  # id of the API key: images sent with it can be asked about again with it alone
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,14 @@ class CacheUse:
 
 
 @dataclass(frozen=True)
+class RenderedMap:
+    """A PNG of segment ids."""
+
+    png: bytes = field(repr=False)
+    bits: Literal[8, 16]
+
+
+@dataclass(frozen=True)
 class WorkerAnswer:
     """Rendered: nothing is left to compute."""
 
@@ -58,4 +69,7 @@ class WorkerAnswer:
     segments: tuple[Segment, ...]
     timings: Timings
     cache: CacheUse
+    polygons: tuple[list[Ring], ...] | None = None  # one list for each segment
+    label_map: RenderedMap | None = None
     overlay: bytes | None = field(default=None, repr=False)  # PNG
+    confidence: bytes | None = field(default=None, repr=False)  # 8-bit PNG, 255 = certain

@@ -30,6 +30,13 @@ class Metrics:
         )
         self.in_flight = Gauge("lexiseg_inflight", "Requests accepted and not yet answered", registry=self.registry)
         self._texts = Counter("lexiseg_text_cache", "Texts looked up", ["tier", "result"], registry=self.registry)
+        self._features = Counter(
+            "lexiseg_feature_cache",
+            "Requests by whether the image's features were kept",
+            ["result"],
+            registry=self.registry,
+        )
+        self.cache_bytes = Gauge("lexiseg_cache_bytes", "Bytes held", ["cache"], registry=self.registry)
         self.loaded = Gauge("lexiseg_model_loaded", "1 once warmed up", ["model", "version"], registry=self.registry)
 
     def stage(self, stage: str, seconds: float) -> None:
@@ -41,6 +48,7 @@ class Metrics:
         self.stage("text", answer.timings.text / 1e3)
         self.stage("post", answer.timings.post / 1e3)
         self.stage("total", answer.timings.total / 1e3)
+        self._features.labels("hit" if answer.cache.features else "miss").inc()
         self._texts.labels("l1", "hit").inc(answer.cache.text_hits)
         self._texts.labels("l1", "miss").inc(answer.cache.text_misses)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Limits(BaseSettings):
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     http_port: int = Field(8000, ge=0, le=65535)
     model: str = "tiny"
     models_dir: Path | None = None
+    state_dir: Path | None = Field(None, description="what outlives the process: users' vocabularies")
     device: str = "auto"
     max_batch: int = Field(8, ge=1, description="tiles in one image pass")
     queue_limit: int = Field(64, ge=1, description="requests accepted and not yet answered; more get 429")
@@ -40,6 +42,29 @@ class Settings(BaseSettings):
     deadline_seconds: float = Field(30.0, gt=0)
     drain_seconds: float = Field(25.0, ge=0)
     text_cache_bytes: int = Field(64 * 2**20, ge=0)
+    feature_cache_bytes: int = Field(256 * 2**20, ge=0, description="features and images kept for a second question")
+    max_vocabularies: int = Field(256, ge=0, description="of users; built-in ones do not count")
+    api_keys_file: Path | None = Field(None, description="lines of ID and SHA-256; with none, everybody may ask")
+    api_keys: SecretStr | None = Field(None, description="the same lines, or parts between commas")
+    metrics_need_key: bool = Field(False, description="/metrics asks for an API key too")
+    rate_limit: float | None = Field(None, gt=0, le=1e6, description="requests a second of one key or address")
+    rate_burst: int | None = Field(None, ge=1, description="requests at once after a pause; default: one second's")
+    concurrency_limit: int | None = Field(None, ge=1, description="requests at a time of one key or address")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="web pages that may ask; * is every one")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     limits: Limits = Field(default_factory=Limits)
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _between_commas(cls, given: Any) -> Any:
+        return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in given:
+            # A browser compares the whole string: a path or a slash at the end would never match.
+            if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s,*]+", origin):
+                raise ValueError(f"expected * or origins like https://example.org, got {origin!r}")
+        return given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import io
 
 import cv2
 import numpy as np
@@ -50,13 +49,6 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
     picture = Image.fromarray(painted.round().astype(np.uint8))
     _write_labels(picture, label_map, segments)
     return np.asarray(picture)
-
-
-def to_png(rgb: NDArray[np.uint8]) -> bytes:
-    """PNG file of an [H, W, 3] picture."""
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _outline(label_map: LabelMap) -> NDArray[np.bool_]:

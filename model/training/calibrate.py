@@ -116,7 +116,7 @@ def _ask(
     named = [value for value, name in enumerate(data.classes) if name != BACKGROUND]
     missing = [data.classes[value] for value in named if not seen[value]]
     strangers = [name for name in foreign if name not in data.classes]
-    asked = [(data.classes[value], value) for value in named if seen[value] > VISIBLE]
+    asked: list[tuple[str, int | None]] = [(data.classes[value], value) for value in named if seen[value] > VISIBLE]
     asked += [(str(name), None) for name in random.permutation(missing)[:ABSENT]]
     asked += [(str(name), None) for name in random.permutation(strangers)[:ABSENT]]
     for name, value in asked:
@@ -133,4 +133,5 @@ def _lone_scores(
     vocabulary = Vocabulary((ClassEntry(name),), Background(threshold=0.0))
     scores = score_vocabulary(segmenter, features, vocabulary, rows)
     rule = segmenter.card.background
-    return scores[0].cpu().numpy(), scores[1].cpu().numpy() + rule.relief(1) * rule.margin
+    own, words = scores.cpu().numpy()
+    return own, words + np.float32(rule.relief(1) * rule.margin)

@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import ImageExpired, InvalidValue, MalformedRequest, ServiceError, TooLarge
+from service.errors import InvalidValue, MalformedRequest, ServiceError, TooLarge
 from service.gateway.schemas import JsonRequest, Question
 from service.settings import Limits
 
@@ -26,10 +26,11 @@ WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 @dataclass(frozen=True)
 class Asked:
-    """The encoded image and everything else of the request."""
+    """The encoded image, or the id of one sent before, and everything else of the request."""
 
-    image: bytes
+    image: bytes | None
     question: Question
+    image_id: str | None = None
 
 
 async def read(request: Request, limits: Limits) -> Asked:
@@ -86,7 +87,7 @@ def _fields(form: FormData, limits: Limits) -> dict[str, Any]:
     if len(given) > 1:
         others = ", ".join(name for name in given if name != "request")
         raise InvalidValue.of("request", others, "either the JSON field `request` or flat fields, not both")
-    parsed = _parse(given["request"], limits)
+    parsed = parse_json(given["request"], limits)
     if not isinstance(parsed, dict):
         raise InvalidValue.of("request", type(parsed).__name__, "a JSON object")
     return parsed
@@ -97,17 +98,14 @@ def _flat(name: str, value: Any, limits: Limits) -> Any:
     if name in ("background", "overlay") and value.lower() in WORDS_OF_TRUTH:
         return WORDS_OF_TRUTH[value.lower()]
     if name == "background" and value.lstrip().startswith("{"):
-        return _parse(value, limits)
-    if name in ("task", "model", "max_side", "background") and value == "":
+        return parse_json(value, limits)
+    if name in ("task", "model", "vocabulary", "max_side", "background") and value == "":
         return None
     return value
 
 
 def _read_json(body: bytes, limits: Limits) -> Asked:
-    parsed = _parse(body, limits)
-    if not isinstance(parsed, dict):
-        raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
-    asked = validate(JsonRequest, parsed)
+    asked = validate(JsonRequest, _object(body, limits))
     question = Question.model_construct(**{name: getattr(asked, name) for name in Question.model_fields})
     if (asked.image.base64 is None) == (asked.image.id is None):
         raise InvalidValue.of(
@@ -116,14 +114,41 @@ def _read_json(body: bytes, limits: Limits) -> Asked:
             'exactly one of {"base64": ...} and {"id": ...}',
         )
     if asked.image.base64 is None:
-        raise ImageExpired("image.id: nothing is kept of that image; send it again")
+        return Asked(None, question, asked.image.id)
     try:
         return Asked(base64.b64decode(asked.image.base64, validate=True), question)
     except (binascii.Error, ValueError):
         raise InvalidValue.of("image.base64", f"{len(asked.image.base64)} characters", "base64 (RFC 4648)") from None
 
 
-def _parse(text: str | bytes, limits: Limits) -> Any:
+async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
+    """A JSON body as a schema's object.
+
+    Raises:
+        MalformedRequest: not a JSON object.
+        InvalidValue: a field is unknown, missing or out of range.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
+    content = await request.body()
+    return await asyncio.to_thread(lambda: validate(schema, _object(content, limits)))
+
+
+def _object(content: bytes, limits: Limits) -> dict[str, Any]:
+    parsed = parse_json(content, limits)
+    if not isinstance(parsed, dict):
+        raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
+    return parsed
+
+
+def parse_json(text: str | bytes, limits: Limits) -> Any:
+    """Any JSON value, unless it holds more values than a request can need.
+
+    Raises:
+        TooLarge: it does.
+        MalformedRequest: not JSON.
+    """
     given = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     # Each value costs a hundred bytes or more once parsed: a small body could otherwise fill the memory.
     if sum(given.count(mark) for mark in (b",", b"[", b"{")) > _most_values(limits):

@@ -55,6 +55,7 @@ class RequestFrame:
             logger.info(
                 "request",
                 request_id=identity,
+                key_id=scope["state"].get("key_id"),
                 route=route,
                 method=scope["method"],
                 status=status,

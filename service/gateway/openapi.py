@@ -10,9 +10,12 @@ from service.errors import (
     MalformedRequest,
     NotReady,
     QueueFull,
+    RateLimited,
     ServiceError,
     TooLarge,
+    Unauthorized,
     UnknownModel,
+    UnknownVocabulary,
     UnsupportedImage,
 )
 from service.gateway.schemas import JsonRequest, Problem, Question

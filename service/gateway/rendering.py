@@ -14,6 +14,7 @@ from service.messages import MaskFormat, WorkerAnswer
 
 def render_answer(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> bytes:
     """JSON bytes, as `schemas.SegmentAnswer` describes them."""
+    label_map = answer.label_map
     return orjson.dumps(
         {
             "id": request_id,
@@ -22,17 +23,32 @@ def render_answer(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> by
             "model_digest": answer.model_digest,
             "task": answer.task,
             "size": answer.size,
-            "segments": [_segment(segment, mask) for segment in answer.segments],
-            "label_map": None,
-            "overlay": None if answer.overlay is None else base64.b64encode(answer.overlay).decode(),
+            "segments": [
+                _segment(segment, _mask(answer, position, mask)) for position, segment in enumerate(answer.segments)
+            ],
+            "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
+            "overlay": None if answer.overlay is None else _base64(answer.overlay),
             "timings_ms": {stage: round(value, 2) for stage, value in asdict(answer.timings).items()},
             "cache": asdict(answer.cache),
+            **({} if answer.confidence is None else {"confidence": _base64(answer.confidence)}),
         }
     )
 
 
-def _segment(segment: Segment, mask: MaskFormat) -> dict[str, Any]:
-    rle = segment.mask
+def _mask(answer: WorkerAnswer, position: int, mask: MaskFormat) -> dict[str, Any] | None:
+    if mask == "rle":
+        rle = answer.segments[position].mask
+        return {"format": "coco_rle", "size": rle.size, "counts": rle.counts}
+    if mask == "polygon" and answer.polygons is not None:
+        return {"format": "polygon", "rings": [asdict(ring) for ring in answer.polygons[position]]}
+    return None
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _segment(segment: Segment, mask: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "id": segment.id,
         "label": segment.label,
@@ -45,5 +61,5 @@ def _segment(segment: Segment, mask: MaskFormat) -> dict[str, Any]:
         "quality": None,
         "is_thing": None,
         "track_id": None,
-        "mask": {"format": "coco_rle", "size": rle.size, "counts": rle.counts} if mask == "rle" else None,
+        "mask": mask,
     }

@@ -42,7 +42,9 @@ async def segment(request: Request) -> Response:
     metrics: Metrics = request.app.state.metrics
     try:
         asked = await body.read(request, settings.limits)
-        answer = await _unless_gone(request, use_case.segment(asked, request.app.state.backend, settings))
+        owner = getattr(request.state, "key_id", None) or ""
+        work = use_case.segment(asked, request.app.state.backend, request.app.state.vocabularies, settings, owner)
+        answer = await _unless_gone(request, work)
     except ClientGone:
         metrics.failures.labels("canceled").inc()
         return Response(status_code=499)
@@ -113,8 +115,9 @@ async def live(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """200 once requests are answered; the body names what is degraded."""
     health = request.app.state.backend.health()
+    degraded = [*health.degraded, *filter(None, [request.app.state.vocabularies.store.degraded()])]
     status = "ready" if health.ready else "not ready"
-    return _health(health.ready, {"status": status, "detail": health.detail, "degraded": list(health.degraded)})
+    return _health(health.ready, {"status": status, "detail": health.detail, "degraded": degraded})
 
 
 def _health(good: bool, content: dict[str, Any]) -> Response:

@@ -42,12 +42,18 @@ class Question(Strict):
     """Everything of a request but the image."""
 
     classes: list[Text | ClassInput] | None = Field(None, examples=[["sky", "building", "tree"]])
+    vocabulary: str | None = Field(None, description="a named class list instead of `classes`", examples=["ade20k"])
     task: Literal["semantic", "instance", "panoptic", "prompt"] | None = None
     model: str | None = None
-    mask: Literal["rle", "none"] = "rle"
+    mask: Literal["rle", "polygon", "png", "none"] = Field(
+        "rle", description="png answers one label map instead of a mask for each segment"
+    )
+    confidence: bool = Field(False, description="also answer an 8-bit PNG of each pixel's confidence")
     overlay: bool = Field(False, description="also answer a PNG of the image with its segments painted on")
     background: bool | BackgroundInput | None = Field(
-        None, description="true (default): what no class explains belongs to nobody; false: every pixel gets a class"
+        None,
+        description="true (default with `classes`): what no class explains belongs to nobody; false: every pixel gets "
+        "a class; a named vocabulary has a default of its own",
     )
     threshold: Probability = Field(0.0, description="segments with a lower score are dropped")
     max_side: Annotated[int, Field(ge=32, le=16384)] | None = Field(
@@ -59,6 +65,20 @@ class JsonRequest(Question):
     """The application/json form of POST /segment."""
 
     image: ImageInput
+
+
+class RingOutput(BaseModel):
+    """Corners of pixels x, y, x, y, ...; a pixel is inside when its centre is."""
+
+    exterior: list[int]
+    holes: list[list[int]]
+
+
+class PolygonOutput(BaseModel):
+    """One ring for each connected part."""
+
+    format: Literal["polygon"] = "polygon"
+    rings: list[RingOutput]
 
 
 class MaskOutput(BaseModel):
@@ -83,7 +103,7 @@ class SegmentOutput(BaseModel):
     quality: float | None = None
     is_thing: bool | None = None
     track_id: int | None = None
-    mask: MaskOutput | None
+    mask: MaskOutput | PolygonOutput | None
 
 
 class TimingsOutput(BaseModel):
@@ -124,6 +144,7 @@ class SegmentAnswer(BaseModel):
     segments: list[SegmentOutput]
     label_map: LabelMapOutput | None = None
     overlay: str | None = Field(None, description="base64 PNG")
+    confidence: str | None = Field(None, description="base64 8-bit PNG of the image's size, 255 = certain")
     timings_ms: TimingsOutput
     cache: CacheOutput
 

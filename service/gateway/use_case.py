@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import time
 
-from model.types import ModelCard
+from model.types import ModelCard, Vocabulary
 from service.errors import InvalidValue, UnknownModel
 from service.gateway.backend import Backend
 from service.gateway.body import Asked
+from service.gateway.schemas import Question
 from service.gateway.vocabulary import resolve
 from service.image_header import read_header
 from service.messages import WorkerAnswer, WorkerRequest
 from service.settings import Settings
+from service.vocabularies.collection import Vocabularies
 
 
-async def segment(asked: Asked, backend: Backend, settings: Settings) -> WorkerAnswer:
-    """Checks a request and has it answered.
+async def segment(
+    asked: Asked, backend: Backend, vocabularies: Vocabularies, settings: Settings, owner: str = ""
+) -> WorkerAnswer:
+    """Checks a request and has it answered; `owner` is the id of its API key.
 
     Raises:
         ServiceError: of any kind; the message is for the client.
@@ -27,21 +31,39 @@ async def segment(asked: Asked, backend: Backend, settings: Settings) -> WorkerA
         able = [other.name for other in backend.cards() if task in other.tasks]
         who = f"models that can: {', '.join(able)}" if able else "no model here can"
         raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who} {task})")
-    vocabulary = resolve(question, settings.limits)
-    read_header(asked.image, settings.limits)
+    vocabulary = resolve(question, settings.limits, await named_vocabulary(question, vocabularies))
+    if asked.image is not None:
+        read_header(asked.image, settings.limits)
     return await backend.segment(
         WorkerRequest(
             image=asked.image,
+            image_id=asked.image_id,
+            owner=owner,
             vocabulary=vocabulary,
             model=card.name,
             task=task,
             mask=question.mask,
             overlay=question.overlay,
+            confidence=question.confidence,
             threshold=question.threshold,
             max_side=question.max_side,
             deadline=time.monotonic() + settings.deadline_seconds,
         )
     )
+
+
+async def named_vocabulary(question: Question, vocabularies: Vocabularies) -> Vocabulary | None:
+    """The vocabulary that a question names, if it names one.
+
+    Raises:
+        InvalidValue: it brings classes of its own, too.
+        UnknownVocabulary: there is none of that name.
+    """
+    if question.vocabulary is None:
+        return None
+    if question.classes is not None:
+        raise InvalidValue.of("vocabulary", question.vocabulary, "either `classes` or `vocabulary`, not both")
+    return (await vocabularies.find(question.vocabulary)).vocabulary
 
 
 def _find_card(name: str, cards: list[ModelCard]) -> ModelCard:

@@ -25,13 +25,14 @@ class Decoded:
     size: tuple[int, int]
 
 
-def decode(image: bytes, limits: Limits, shortest: int) -> Decoded:
+def decode(image: bytes, limits: Limits, shortest: int | None) -> Decoded:
     """Decodes a still image.
 
     Args:
         image: the file.
         limits: checked on the header, before decoding.
-        shortest: the shorter side need not have more pixels than this; JPEG decoding then does less work.
+        shortest: the shorter side need not have more pixels than this, and JPEG decoding does less work; None keeps
+            them all.
 
     Raises:
         ServiceError: as `read_header`; UndecodableImage when the pixels are damaged.
@@ -43,10 +44,10 @@ def decode(image: bytes, limits: Limits, shortest: int) -> Decoded:
     return Decoded(np.ascontiguousarray(_upright(rgb, header.orientation)), header.size)
 
 
-def _decode_jpeg(image: bytes, header: ImageHeader, shortest: int) -> NDArray[np.uint8] | None:
+def _decode_jpeg(image: bytes, header: ImageHeader, shortest: int | None) -> NDArray[np.uint8] | None:
     """None where the fast decoder does not manage; the thorough one then decides."""
     height, width = header.size if header.orientation not in SIDEWAYS else header.size[::-1]
-    factor = min(1.0, shortest / min(height, width))
+    factor = 1.0 if shortest is None else min(1.0, shortest / min(height, width))
     try:
         *_, colours, _ = simplejpeg.decode_jpeg_header(image)
         if colours not in ("YCbCr", "Gray", "RGB"):

@@ -2,7 +2,7 @@
 
     submit -> intake threads -> compute thread -> finish threads -> answer
 
-    intake   header check, decode, plan; may wait for a thread
+    intake   header check, decode, plan; may wait for a thread; an image whose features are kept goes on to finish
     compute  owns the device; takes what waits, up to max_batch tiles of one bucket; waits only when nothing waits
     finish   text rows, scores, arg-max, RLE, overlay; may wait for a thread
 
@@ -12,6 +12,7 @@ A request counts against the queue limit from submit to answer: beyond it, submi
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections import deque
@@ -23,14 +24,22 @@ import structlog
 import torch
 
 from model.segmenter import InferenceOptions, Segmenter
-from service.errors import NotReady, QueueFull
+from model.types import ClassEntry
+from service.errors import ImageExpired, NotReady, QueueFull
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
 from service.worker.decode import decode
+from service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from service.worker.finish import finish
 from service.worker.job import Job
 from service.worker.text_cache import TextCache
+
+
+def image_id_of(image: bytes) -> str:
+    """The name under which an image can be asked about again: 128 bits of its digest."""
+    return hashlib.sha256(image).hexdigest()[:32]
+
 
 logger = structlog.get_logger("lexiseg.engine")
 GOING_DOWN = "the worker is going down"
@@ -42,6 +51,7 @@ class Engine:
     def __init__(self, segmenter: Segmenter, settings: Settings, metrics: Metrics) -> None:
         self.segmenter = segmenter
         self.text_cache = TextCache(segmenter.encode_texts, settings.text_cache_bytes)
+        self.feature_cache = FeatureCache(settings.feature_cache_bytes)
         self._settings = settings
         self._metrics = metrics
         self._waiting: deque[Job] = deque()
@@ -63,10 +73,11 @@ class Engine:
         return len(self._in_flight)
 
     def warm_up(self) -> None:
-        """One image pass of every bucket, and one text: the first request shall not pay for the first time."""
+        """One image pass of every bucket, and the background words: the first request shall not pay for them."""
         for height, width in self.segmenter.buckets:
             self.segmenter.encode_tiles(np.zeros((1, 3, height, width), np.uint8))
-        self.text_cache.rows(["warm-up"])
+        words = tuple(ClassEntry(word) for word in self.segmenter.card.background.words) or (ClassEntry("warm-up"),)
+        self.text_cache.rows(self.segmenter.texts(words))
 
     def submit(self, request: WorkerRequest) -> Future[WorkerAnswer]:
         """Accepts a request; cancelling the future abandons it.
@@ -124,18 +135,43 @@ class Engine:
 
     def _take_in(self, job: Job) -> None:
         began = time.monotonic()
-        limits = self.segmenter.card.input
-        decoded = decode(job.request.image, self._settings.limits, 2 * limits.short_side)
-        plan = self.segmenter.plan(decoded.rgb, InferenceOptions(job.request.max_side))
-        job.plan = plan.of_size(decoded.size)
-        job.rgb = decoded.rgb if job.request.overlay else None
+        request = job.request
+        job.image_id = request.image_id or image_id_of(request.image or b"")
+        kept = self.feature_cache.find(self._feature_key(job))
+        job.image = self._image_of(request, kept)
+        if kept is None or request.overlay:
+            self._decode(job)
         job.planned = time.monotonic()
         job.decode_seconds = job.planned - began
         self._metrics.stage("decode", job.decode_seconds)
+        if kept is not None:
+            job.features, job.from_cache, job.computed = kept.features, True, job.planned
+            self._finish.submit(self._guarded, job, self._finish_job)
+            return
         with self._arrived:
             self._waiting.append(job)
             self._metrics.queue_depth.set(len(self._waiting))
             self._arrived.notify()
+
+    def _feature_key(self, job: Job) -> FeatureKey:
+        return FeatureKey(job.request.owner, job.image_id, self.segmenter.digest, job.request.max_side)
+
+    def _image_of(self, request: WorkerRequest, kept: Remembered | None) -> bytes:
+        """The encoded image: as sent, or as remembered under its id."""
+        if request.image is not None:
+            return request.image
+        image = kept.image if kept else self.feature_cache.find_image(request.owner, request.image_id or "")
+        if image is None:
+            raise ImageExpired(f"image.id: nothing is kept of {(request.image_id or '')[:64]!r}; send the image again")
+        return image
+
+    def _decode(self, job: Job) -> None:
+        # An overlay is painted on every pixel; the network sees no more than this of the shorter side.
+        shortest = None if job.request.overlay else 2 * self.segmenter.card.input.short_side
+        decoded = decode(job.image, self._settings.limits, shortest)
+        plan = self.segmenter.plan(decoded.rgb, InferenceOptions(job.request.max_side))
+        job.plan = plan.of_size(decoded.size)
+        job.rgb = decoded.rgb if job.request.overlay else None
 
     def _compute_forever(self) -> None:
         while True:
@@ -189,7 +225,9 @@ class Engine:
         for job, plan in zip(batch, plans, strict=True):
             last = first + len(plan.tiles)
             job.features = self.segmenter.assemble(plan, tuple(part[first:last] for part in tile_features))
+            self.feature_cache.keep(self._feature_key(job), Remembered(job.features, job.image))
             first = last
+        self._metrics.cache_bytes.labels("features").set(self.feature_cache.nbytes)
         ended = time.monotonic()
         self._metrics.batch_size.observe(first)
         self._metrics.stage("image", ended - began)

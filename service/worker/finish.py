@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 
 import numpy as np
@@ -10,8 +9,11 @@ from numpy.typing import NDArray
 
 from model import tasks
 from model.masks import overlay
+from model.masks.png import to_png
+from model.masks.polygons import rings
 from model.segmenter import Segmenter
-from service.messages import CacheUse, Timings, WorkerAnswer
+from model.types import Ring, Segmentation
+from service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from service.worker.job import Job
 from service.worker.text_cache import TextCache
 
@@ -40,13 +42,18 @@ def finish(job: Job, segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
     request = job.request
     rows = _TimedRows(cache)
     began = time.monotonic()
-    found = tasks.semantic(segmenter, job.features, request.vocabulary, request.threshold, rows)
+    found = tasks.semantic(
+        segmenter, job.features, request.vocabulary, request.threshold, rows, keep_probability=request.confidence
+    )
     picture = None
     if job.rgb is not None:
-        picture = overlay.to_png(overlay.paint(job.rgb, found.label_map, found.segments))
+        picture = to_png(overlay.paint(job.rgb, found.label_map, found.segments))
+    polygons = _polygons(found) if request.mask == "polygon" else None
+    label_map = _label_map(found) if request.mask == "png" else None
+    confidence = None if found.probability is None else to_png(np.rint(255 * found.probability).astype(np.uint8))
     ended = time.monotonic()
     return WorkerAnswer(
-        image_id=hashlib.sha256(request.image).hexdigest()[:32],
+        image_id=job.image_id,
         model=segmenter.card.name,
         model_digest=segmenter.digest,
         task=request.task,
@@ -60,6 +67,23 @@ def finish(job: Job, segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
             post=1e3 * (ended - began - rows.seconds),
             total=1e3 * (ended - job.accepted),
         ),
-        cache=CacheUse(rows.hits, rows.misses),
+        cache=CacheUse(rows.hits, rows.misses, job.from_cache),
+        polygons=polygons,
+        label_map=label_map,
+        confidence=confidence,
         overlay=picture,
     )
+
+
+def _polygons(found: Segmentation) -> tuple[list[Ring], ...]:
+    """Outlines of each segment, traced inside its box."""
+    outlines = []
+    for segment in found.segments:
+        x, y, width, height = segment.bbox
+        part = found.label_map[y : y + height, x : x + width] == segment.id
+        outlines.append(rings(part, (x, y)))
+    return tuple(outlines)
+
+
+def _label_map(found: Segmentation) -> RenderedMap:
+    return RenderedMap(to_png(found.label_map), 8 if found.label_map.dtype == np.uint8 else 16)

@@ -22,6 +22,9 @@ class Job:
     request: WorkerRequest
     answer: Future[WorkerAnswer] = field(default_factory=Future)
     accepted: float = field(default_factory=time.monotonic)
+    image: bytes = b""  # encoded; of the request, or remembered
+    image_id: str = ""
+    from_cache: bool = False
     decode_seconds: float = 0.0
     planned: float = 0.0
     computed: float = 0.0

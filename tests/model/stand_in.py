@@ -91,4 +91,7 @@ class ColourSegmenter(Segmenter):
         return torch.stack([scores[torch.from_numpy(bank.owner == k)].amax(0) for k in range(bank.n_classes)])
 
     def nobody_score(self, threshold: float | None) -> float:
-        return NOBODY if threshold is None else NOBODY + math.log(threshold / (1 - threshold))
+        if threshold is None:
+            return NOBODY
+        share = min(max(threshold, 1e-6), 1 - 1e-6)
+        return NOBODY + math.log(share / (1 - share))

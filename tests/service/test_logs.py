@@ -88,7 +88,7 @@ async def test_a_request_is_logged_without_its_words_or_its_image(
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         capsys.readouterr()
 
-        await client.post("/segment", files=[*files, *(("classes", (None, name)) for name in classes)])  # type: ignore[list-item]
+        await client.post("/segment", files=[*files, *(("classes", (None, name)) for name in classes)])
 
     written = capsys.readouterr().err
     requests = [line for line in map(json.loads, written.splitlines()) if line["event"] == "request"]

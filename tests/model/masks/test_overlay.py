@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.masks.overlay import MAX_WIDTH, OPACITY, colour, paint, to_png
+from model.masks.overlay import MAX_WIDTH, OPACITY, colour, paint
+from model.masks.png import to_png
 from model.masks.rle import encode_mask
 from model.types import LabelMap, Segment
 

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def annotations(out: Path) -> dict[str, Any]:
+def written(out: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((out / "annotations.json").read_text())
     return content
 
@@ -37,7 +37,7 @@ def test_a_file_gets_a_picture_of_its_size(lexiseg: CommandLine, folder: Path) -
 def test_the_annotations_are_read_by_pycocotools(lexiseg: CommandLine, folder: Path) -> None:
     lexiseg("segment", folder / "china.jpg", folder / "flower.png", "-c", "sky", "-c", "flower", "--out", folder / "o")
 
-    found = annotations(folder / "o")
+    found = written(folder / "o")
 
     assert [Path(image["file_name"]).name for image in found["images"]] == ["china.jpg", "flower.png"]
     assert [category["name"] for category in found["categories"]] == ["sky", "flower"]
@@ -50,7 +50,7 @@ def test_the_annotations_are_read_by_pycocotools(lexiseg: CommandLine, folder: P
 def test_without_background_every_pixel_has_a_class(lexiseg: CommandLine, folder: Path) -> None:
     lexiseg("segment", folder / "china.jpg", "-c", "sky", "-c", "zebra", "--no-background", "--out", folder / "out")
 
-    masks = [coco.decode(found["segmentation"]) for found in annotations(folder / "out")["annotations"]]
+    masks = [coco.decode(found["segmentation"]) for found in written(folder / "out")["annotations"]]
 
     assert np.array_equal(np.sum(masks, axis=0), np.ones_like(masks[0]))
 

@@ -16,7 +16,9 @@ def answer(*, overlay: bytes | None = None) -> WorkerAnswer:
     """One segment: the left half of a 4 x 4 image."""
     segment = Segment(1, "sky", 0, 0.91234567, Rle((4, 4), "088", 8, (0, 0, 2, 4)))
     timings = Timings(1.23456, 0.0, 0.0, 2.0, 3.0, 6.5)
-    return WorkerAnswer("abc", "colours", "digest", "semantic", (4, 4), (segment,), timings, CacheUse(1, 2), overlay)
+    return WorkerAnswer(
+        "abc", "colours", "digest", "semantic", (4, 4), (segment,), timings, CacheUse(1, 2), overlay=overlay
+    )
 
 
 @dataclass

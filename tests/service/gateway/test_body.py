@@ -102,7 +102,11 @@ async def test_a_form_without_an_image_is_told_so(client: httpx.AsyncClient) -> 
 
 
 async def test_two_images_are_one_too_many(client: httpx.AsyncClient) -> None:
-    files = [("classes", (None, "sky")), ("image", ("a.png", IMAGE)), ("image", ("b.png", IMAGE))]
+    files: list[tuple[str, Any]] = [
+        ("classes", (None, "sky")),
+        ("image", ("a.png", IMAGE)),
+        ("image", ("b.png", IMAGE)),
+    ]
 
     answer = await client.post("/segment", files=files)
 

@@ -1,0 +1,26 @@
+"""Texts are encoded once in a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.text_rows import KnownRows
+from tests.model.stand_in import ColourSegmenter
+
+
+def test_a_text_is_encoded_once() -> None:
+    segmenter = ColourSegmenter()
+    rows = KnownRows(segmenter)
+
+    rows(["red", "blue"])
+    rows(["blue", "green", "blue"])
+
+    assert segmenter.asked == ["red", "blue", "green"]
+
+
+def test_rows_come_in_the_order_of_the_texts() -> None:
+    segmenter = ColourSegmenter()
+    rows = KnownRows(segmenter)
+    rows(["green"])
+
+    assert np.array_equal(rows(["red", "green", "red"]), segmenter.encode_texts(["red", "green", "red"]))
