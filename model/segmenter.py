@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.errors import OptionError
 from model.types import ClassEntry, ModelCard
 
 TileFeatures = tuple[Tensor, ...]  # every tensor has one entry per tile in front
@@ -120,6 +121,14 @@ class Segmenter(ABC):
 
         Logits: their softmax over classes is a probability.
         """
+
+    def guide(self, features: Features) -> Tensor:
+        """A small, normalised image [3, H, W] float32 for refinement by colours.
+
+        Raises:
+            OptionError: the method keeps none.
+        """
+        raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
 
     @abstractmethod
     def nobody_score(self, threshold: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.errors import OptionError
+from model.masks import pamr
 from model.masks.rle import encode_label_map
 from model.masks.upsample import Winners, winners
 from model.segmenter import Features, Segmenter
-from model.types import Background, ClassEntry, LabelMap, Segment, Segmentation, Vocabulary
+from model.types import Background, ClassEntry, LabelMap, Refinement, Segment, Segmentation, Vocabulary
 
+LOG_OF_NOTHING = -20.0
 RowsOf = Callable[[list[str]], NDArray[np.float16]]  # text rows, from a cache or the tower
 
 
@@ -25,6 +28,7 @@ def semantic(
     threshold: float = 0.0,
     rows_of: RowsOf | None = None,
     keep_probability: bool = False,
+    refine: Refinement | None = None,
 ) -> Segmentation:
     """Every pixel to one class, or to nobody where the vocabulary has a background.
 
@@ -35,6 +39,7 @@ def semantic(
         threshold: segments with a lower score are dropped; a class's own threshold goes before it.
         rows_of: where text rows come from; the segmenter's tower when None.
         keep_probability: also give each pixel's confidence.
+        refine: what to do to the scores before they are compared; the card's default when None.
 
     Returns:
         Disjoint segments in the vocabulary's order, only of classes that own pixels; without a background they
@@ -48,6 +53,8 @@ def semantic(
     if vocabulary.background is None and (threshold or any(entry.threshold for entry in vocabulary.classes)):
         raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")
     scores = score_vocabulary(segmenter, features, vocabulary, rows_of or segmenter.encode_texts)
+    if (refine or segmenter.card.refine) == "pamr":
+        scores = _refine(scores, segmenter.guide(features))
     return _segments(winners(scores, features.size, keep_probability), vocabulary, threshold)
 
 
@@ -60,6 +67,19 @@ def score_vocabulary(segmenter: Segmenter, features: Features, vocabulary: Vocab
         return scores
     nobody = _nobody_scores(segmenter, features, vocabulary.background, rows, rows_of, scores)
     return torch.cat([scores, nobody[None]])
+
+
+def _refine(scores: Tensor, guide: Tensor) -> Tensor:
+    """PAMR on the probabilities of the rows that win anywhere; the others cannot come back and would only cost time.
+
+    [K, h, w] logits and a guide [3, H, W] -> logits [K, H, W].
+    """
+    probability = scores.softmax(0)
+    winning = torch.bincount(scores.argmax(0).flatten(), minlength=len(scores)).nonzero()[:, 0]
+    refined = pamr.refine(probability[winning], guide)
+    logits = refined.new_full((len(scores), *refined.shape[1:]), LOG_OF_NOTHING)
+    logits[winning] = refined.clamp_min(math.exp(LOG_OF_NOTHING)).log()
+    return logits
 
 
 def _nobody_scores(

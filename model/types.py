@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 Task = Literal["semantic", "instance", "panoptic", "prompt"]
+Refinement = Literal["none", "pamr"]
 LabelMap = NDArray[np.unsignedinteger]
 
 
@@ -184,6 +185,7 @@ class ModelCard(BaseModel):
     embedding: int
     text_tower: str
     background: BackgroundRule
+    refine: Refinement = "none"  # what a request gets that does not say
     quality: dict[str, Quality] = Field(default_factory=dict)
     limits: list[str]
     weights_sha256: str

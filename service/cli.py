@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 models = typer.Typer(help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models, name="models")
+keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys, name="keys")
 
 Model = Annotated[str | None, typer.Option(help="Model name, NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")]
@@ -41,6 +43,19 @@ def serve(
     device: Device = None,
     max_batch: Annotated[int | None, typer.Option(help="Tiles in one image pass [env: LEXISEG_MAX_BATCH]")] = None,
     queue_limit: Annotated[int | None, typer.Option(help="Requests in flight [env: LEXISEG_QUEUE_LIMIT]")] = None,
+    state_dir: Annotated[Path | None, typer.Option(help="Keeps users' vocabularies [env: LEXISEG_STATE_DIR]")] = None,
+    api_keys_file: Annotated[Path | None, typer.Option(help="Keys let in [env: LEXISEG_API_KEYS_FILE]")] = None,
+    rate_limit: Annotated[float | None, typer.Option(help="Requests/s of a client [env: LEXISEG_RATE_LIMIT]")] = None,
+    rate_burst: Annotated[int | None, typer.Option(help="At once after a pause [env: LEXISEG_RATE_BURST]")] = None,
+    concurrency_limit: Annotated[
+        int | None, typer.Option(help="Requests at a time of a client [env: LEXISEG_CONCURRENCY_LIMIT]")
+    ] = None,
+    cors_origins: Annotated[
+        str | None, typer.Option(help="Web pages that may ask, between commas [env: LEXISEG_CORS_ORIGINS]")
+    ] = None,
+    url_fetch: Annotated[
+        bool | None, typer.Option(help="Take images by URL, from public HTTPS hosts [env: LEXISEG_URL_FETCH]")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error [env: LEXISEG_LOG_LEVEL]")] = None,
     log_format: Annotated[str | None, typer.Option(help="json or console [env: LEXISEG_LOG_FORMAT]")] = None,
 ) -> None:
@@ -56,16 +71,21 @@ def serve(
 
 
 SERVE_OPTIONS = (
-    "host", "http_port", "model", "models_dir", "device", "max_batch", "queue_limit", "log_level", "log_format",
+    "host", "http_port", "model", "models_dir", "device", "max_batch", "queue_limit", "state_dir",
+    "api_keys_file", "rate_limit", "rate_burst", "concurrency_limit", "cors_origins", "url_fetch", "log_level", "log_format",
 )  # fmt: skip
 
 
 @app.command()
 def segment(
     images: Annotated[list[Path], typer.Argument(help="Image files")],
-    classes: Annotated[list[str], typer.Option("-c", "--class", help="A class to look for; repeat it")],
+    classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures and annotations.json")] = Path("out"),
-    background: Annotated[bool, typer.Option(help="Pixels that no class explains belong to nobody")] = True,
+    background: Annotated[
+        bool | None,
+        typer.Option(help="Pixels that no class explains belong to nobody [default: yes, or the vocabulary's own]"),
+    ] = None,
     threshold: Annotated[float, typer.Option(help="Drop segments with a lower score, 0..1")] = 0.0,
     max_side: Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")] = None,
     model: Model = None,
@@ -79,13 +99,30 @@ def segment(
       lexiseg segment street.jpg -c car -c road --out out/
 
       lexiseg segment photos/*.jpg -c sky -c building -c "traffic sign" --no-background
+
+      lexiseg segment photos/*.jpg --vocabulary ade20k
     """
     from service.commands.segment import Question, run
     from service.commands.settings import settings_of
 
+    if bool(classes) == (vocabulary is not None):
+        raise typer.BadParameter("give either classes or --vocabulary NAME", param_hint="'-c' / '--class'")
     settings = settings_of({"model": model, "models_dir": models_dir, "device": device})
-    question = Question(tuple(classes), background, threshold, max_side)
+    question = Question(tuple(classes or ()), vocabulary, background, threshold, max_side)
     raise typer.Exit(run(images, question, out, settings))
+
+
+@keys.command("new")
+def new_key(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="A name for its owner; it stands in the logs")],
+) -> None:
+    """Make an API key: its line goes to the standard output, the key itself only to the terminal.
+
+    Example:  lexiseg keys new camera-7 >> keys.txt
+    """
+    from service.commands.keys import new
+
+    new(identity)
 
 
 @models.command("list")

@@ -4,6 +4,7 @@ ServiceError
  +- MalformedRequest    400 malformed-request    not the form that the route takes
  +- Unauthorized        401 unauthorized         no API key, or an unknown one
  +- ReadOnly            403 read-only            a built-in vocabulary
+ +- UrlFetchOff         403 url-fetch-off        images by URL are switched off here
  +- UnknownModel        404 unknown-model
  +- UnknownVocabulary   404 unknown-vocabulary
  +- ImageExpired        404 image-expired        no features are kept under that image id
@@ -11,6 +12,7 @@ ServiceError
  +- TooLarge            413 too-large            bytes or pixels
  +- UnsupportedImage    415 unsupported-image    not a still image type that we take
  +- UndecodableImage    422 undecodable-image
+ +- ImageNotFetched     422 image-not-fetched    no image came from the URL
  +- InvalidValue        422 invalid-value        names field, value and limit
  +- QueueFull           429 queue-full           with Retry-After
  +- RateLimited         429 rate-limited         one client's own limit; with Retry-After
@@ -59,6 +61,12 @@ class ReadOnly(ServiceError):
     status, type, title = 403, "read-only", "It cannot be changed"
 
 
+class UrlFetchOff(ServiceError):
+    """Whoever runs the service has not switched images by URL on."""
+
+    status, type, title = 403, "url-fetch-off", "Images by URL are switched off"
+
+
 class UnknownModel(ServiceError):
     """No such model here."""
 
@@ -99,6 +107,12 @@ class UndecodableImage(ServiceError):
     """It begins like an image, but cannot be decoded."""
 
     status, type, title = 422, "undecodable-image", "The image cannot be decoded"
+
+
+class ImageNotFetched(ServiceError):
+    """No image came from the URL. The message is the same for every host that is refused or cannot be reached."""
+
+    status, type, title = 422, "image-not-fetched", "The image cannot be fetched from its URL"
 
 
 class InvalidValue(ServiceError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from model.types import Ring, Segment, Task, Vocabulary
+from model.types import Refinement, Ring, Segment, Task, Vocabulary
 
 MaskFormat = Literal["rle", "polygon", "png", "none"]
 
@@ -21,6 +21,7 @@ class WorkerRequest:
     mask: MaskFormat = "rle"
     overlay: bool = False
     confidence: bool = False
+    refine: Refinement | None = None  # None: the card's default
     threshold: float = 0.0
     max_side: int | None = None
     deadline: float = float("inf")  # time.monotonic()

@@ -30,6 +30,9 @@ class Metrics:
         )
         self.in_flight = Gauge("lexiseg_inflight", "Requests accepted and not yet answered", registry=self.registry)
         self._texts = Counter("lexiseg_text_cache", "Texts looked up", ["tier", "result"], registry=self.registry)
+        self.redis_breaker = Gauge(
+            "lexiseg_redis_breaker_state", "0 closed, 1 half-open, 2 open: Redis is left alone", registry=self.registry
+        )
         self._features = Counter(
             "lexiseg_feature_cache",
             "Requests by whether the image's features were kept",
@@ -44,13 +47,16 @@ class Metrics:
         self._stages.labels(stage).observe(seconds)
 
     def answered(self, answer: WorkerAnswer) -> None:
-        """What an answer says of its last stages and of the text cache."""
+        """What an answer says of its last stages and of the feature cache."""
         self.stage("text", answer.timings.text / 1e3)
         self.stage("post", answer.timings.post / 1e3)
         self.stage("total", answer.timings.total / 1e3)
         self._features.labels("hit" if answer.cache.features else "miss").inc()
-        self._texts.labels("l1", "hit").inc(answer.cache.text_hits)
-        self._texts.labels("l1", "miss").inc(answer.cache.text_misses)
+
+    def texts(self, tier: str, result: str, n: int) -> None:
+        """Texts that one tier of the cache (l1, redis) was asked for; result is hit, miss or error."""
+        if n:
+            self._texts.labels(tier, result).inc(n)
 
     def render(self) -> bytes:
         """The text exposition format."""

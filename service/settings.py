@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -42,6 +43,15 @@ class Settings(BaseSettings):
     deadline_seconds: float = Field(30.0, gt=0)
     drain_seconds: float = Field(25.0, ge=0)
     text_cache_bytes: int = Field(64 * 2**20, ge=0)
+    text_cache_ttl_seconds: int = Field(30 * 86400, ge=1, description="how long Redis keeps a text's row")
+    redis_url: SecretStr | None = Field(
+        None, description="redis://, rediss:// or unix://; without it nothing is shared"
+    )
+    redis_timeout_seconds: float = Field(
+        0.2, gt=0, le=0.2, description="a connect, an answer; a whole call: 1.25 of it"
+    )
+    redis_breaker_failures: int = Field(3, ge=1, description="in a row, until Redis is left alone")
+    redis_breaker_seconds: float = Field(15.0, gt=0, description="how long it is, before it is tried again")
     feature_cache_bytes: int = Field(256 * 2**20, ge=0, description="features and images kept for a second question")
     max_vocabularies: int = Field(256, ge=0, description="of users; built-in ones do not count")
     api_keys_file: Path | None = Field(None, description="lines of ID and SHA-256; with none, everybody may ask")
@@ -50,10 +60,22 @@ class Settings(BaseSettings):
     rate_limit: float | None = Field(None, gt=0, le=1e6, description="requests a second of one key or address")
     rate_burst: int | None = Field(None, ge=1, description="requests at once after a pause; default: one second's")
     concurrency_limit: int | None = Field(None, ge=1, description="requests at a time of one key or address")
+    url_fetch: bool = Field(False, description="takes images by URL, from public HTTPS hosts")
+    api_key: SecretStr | None = Field(None, description="what `segment --server` shows the server")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="web pages that may ask; * is every one")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     limits: Limits = Field(default_factory=Limits)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, given: SecretStr | None) -> SecretStr | None:
+        if given is not None:
+            parts = urlsplit(given.get_secret_value())
+            _ = parts.port  # raises when it is none
+            if parts.scheme not in ("redis", "rediss", "unix"):
+                raise ValueError("expected redis://, rediss:// or unix://")  # the value may hold a password
+        return given
 
     @field_validator("cors_origins", mode="before")
     @classmethod

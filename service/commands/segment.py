@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
 from concurrent.futures import Future
@@ -14,13 +15,16 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from model import catalog
+from model.types import Vocabulary
 from service.errors import ServiceError
 from service.gateway.body import validate
 from service.gateway.schemas import Question as RestQuestion
+from service.gateway.use_case import named_vocabulary
 from service.gateway.vocabulary import resolve
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
+from service.state import open_vocabularies
 from service.worker.engine import Engine
 
 AHEAD = 8  # files in flight: enough to overlap decoding, computing and writing
@@ -28,10 +32,11 @@ AHEAD = 8  # files in flight: enough to overlap decoding, computing and writing
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask of every file."""
+    """What to ask of every file: either classes or a vocabulary; a background of None is the vocabulary's own."""
 
     classes: tuple[str, ...]
-    background: bool
+    vocabulary: str | None
+    background: bool | None
     threshold: float
     max_side: int | None
 
@@ -88,6 +93,17 @@ class _Annotations:
         return name
 
 
+def _resolve(question: RestQuestion, settings: Settings) -> Vocabulary:
+    async def named() -> Vocabulary | None:
+        vocabularies = open_vocabularies(settings)
+        try:
+            return await named_vocabulary(question, vocabularies)
+        finally:
+            await vocabularies.store.close()
+
+    return resolve(question, settings.limits, asyncio.run(named()) if question.vocabulary else None)
+
+
 def run(images: list[Path], question: Question, out: Path, settings: Settings) -> int:
     """Segments every file; one that fails is reported and the others go on. Returns 1 if any failed.
 
@@ -96,16 +112,17 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
         ModelError: the model cannot be loaded.
     """
     asked = {
-        "classes": list(question.classes),
+        "classes": list(question.classes) or None,
+        "vocabulary": question.vocabulary,
         "background": question.background,
         "threshold": question.threshold,
         "max_side": question.max_side,
     }
-    vocabulary = resolve(validate(RestQuestion, asked), settings.limits)
+    vocabulary = _resolve(validate(RestQuestion, asked), settings)
     segmenter = catalog.load(settings.model, models_dir=settings.models_dir, device=settings.device)
     engine = Engine(segmenter, settings, Metrics())
     out.mkdir(parents=True, exist_ok=True)
-    annotations = _Annotations(out, question.classes, images)
+    annotations = _Annotations(out, tuple(entry.name for entry in vocabulary.classes), images)
     failures: list[str] = []
     pending: deque[tuple[Path, Future[WorkerAnswer]]] = deque()
 

@@ -23,6 +23,6 @@ def settings_of(options: dict[str, Any]) -> Settings:
         name = str(found["loc"][0])
         raise InvalidValue.of(
             f"--{name.replace('_', '-')} / LEXISEG_{name.upper()}",
-            found["input"],
+            "***" if "SecretStr" in str(Settings.model_fields[name].annotation) else found["input"],
             found["msg"].removeprefix("Input should be "),
         ) from None

@@ -9,26 +9,52 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.middleware.cors import CORSMiddleware
 
 from service.gateway import problem
+from service.gateway.auth import read_keys
 from service.gateway.backend import Backend
+from service.gateway.guard import Guard, open_paths
+from service.gateway.limits import Gate
 from service.gateway.middleware import BodyLimit, RequestFrame
-from service.gateway.openapi import extra_schemas
+from service.gateway.openapi import extra_schemas, secure
 from service.gateway.routes import router
+from service.gateway.url_fetch import UrlFetcher
+from service.gateway.vocabulary_routes import router as vocabulary_router
 from service.metrics import Metrics
 from service.settings import Settings
+from service.state import open_gate, open_vocabularies
 
 DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation."
 
 
-def create_app(settings: Settings, backend: Backend, metrics: Metrics) -> FastAPI:
-    """The REST gateway over one backend, which it starts and closes."""
+def create_app(
+    settings: Settings,
+    backend: Backend,
+    metrics: Metrics,
+    gate: Gate | None = None,
+    fetcher: UrlFetcher | None = None,
+) -> FastAPI:
+    """The REST gateway over one backend, which it starts and closes. `gate` and `fetcher` replace the settings' own.
+
+    Raises:
+        InvalidValue: the API keys are not as expected.
+        OSError: the API keys cannot be read, or the state directory cannot be used.
+    """
+    keys = read_keys(settings)
+    gate = gate or open_gate(settings)
+    vocabularies = open_vocabularies(settings)
+    open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await vocabularies.store.start()
         await backend.start()
         yield
         await backend.close()
+        await vocabularies.store.close()
+        if gate is not None:
+            await gate.close()
 
     app = FastAPI(
         title="lexiseg", version=version("lexiseg"), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
@@ -36,17 +62,30 @@ def create_app(settings: Settings, backend: Backend, metrics: Metrics) -> FastAP
     app.state.settings = settings
     app.state.backend = backend
     app.state.metrics = metrics
+    app.state.vocabularies = vocabularies
+    app.state.fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
     app.include_router(router)
+    app.include_router(vocabulary_router)
     problem.install(app)
     # Base64 takes four bytes for three; beside the image there are texts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_text_bytes * 4
     app.add_middleware(BodyLimit, max_bytes=largest)
+    app.add_middleware(Guard, keys=keys, gate=gate, open_to_all=open_to_all)
     app.add_middleware(RequestFrame, metrics=metrics)
+    if settings.cors_origins:  # outermost: a browser shows its page no answer without these headers, not even an error
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-API-Key", "X-Request-Id"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
+        )
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
             schema.setdefault("components", {}).setdefault("schemas", {}).update(extra_schemas())
+            secure(schema, open_to_all, needed=keys.needed)
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -99,7 +99,9 @@ def _entries(source: str, text: str) -> list[tuple[str, bytes]]:
             continue
         # The line itself is not shown: it may be a key by mistake.
         if len(words) != 2 or not ID.fullmatch(words[0]) or not DIGEST.fullmatch(words[1]):
-            raise InvalidValue.of(source, f"something else in line {number}", "lines `ID SHA256`; see `lexiseg keys new`")
+            raise InvalidValue.of(
+                source, f"something else in line {number}", "lines `ID SHA256`; see `lexiseg keys new`"
+            )
         entries.append((words[0], bytes.fromhex(words[1])))
     if not entries:
         # Open to everybody, or closed to everybody? Neither is what its owner wants.

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,17 +21,23 @@ from service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
+# What browsers and encoders put around base64; dropped.
+DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
+LINE_BREAKS = str.maketrans("", "", "\r\n")
+BRANCHES = {"ClassInput", "BackgroundInput"}
+PLAIN = {"bool", "constrained-str", "str"}
 MOST_FINDINGS = 20  # told to the client
 WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The encoded image, or the id of one sent before, and everything else of the request."""
+    """The encoded image, the id of one sent before or the URL of one, and everything else of the request."""
 
     image: bytes | None
     question: Question
     image_id: str | None = None
+    image_url: str | None = None
 
 
 async def read(request: Request, limits: Limits) -> Asked:
@@ -95,11 +102,11 @@ def _fields(form: FormData, limits: Limits) -> dict[str, Any]:
 
 def _flat(name: str, value: Any, limits: Limits) -> Any:
     """A form's text as what it stands for; anything unclear is left to validation."""
-    if name in ("background", "overlay") and value.lower() in WORDS_OF_TRUTH:
+    if name in ("background", "overlay", "confidence") and value.lower() in WORDS_OF_TRUTH:
         return WORDS_OF_TRUTH[value.lower()]
     if name == "background" and value.lstrip().startswith("{"):
         return parse_json(value, limits)
-    if name in ("task", "model", "vocabulary", "max_side", "background") and value == "":
+    if name in ("task", "model", "vocabulary", "max_side", "background", "refine") and value == "":
         return None
     return value
 
@@ -107,16 +114,16 @@ def _flat(name: str, value: Any, limits: Limits) -> Any:
 def _read_json(body: bytes, limits: Limits) -> Asked:
     asked = validate(JsonRequest, _object(body, limits))
     question = Question.model_construct(**{name: getattr(asked, name) for name in Question.model_fields})
-    if (asked.image.base64 is None) == (asked.image.id is None):
+    given = {name: value for name, value in asked.image if value is not None}
+    if len(given) != 1:
         raise InvalidValue.of(
-            "image",
-            " and ".join(sorted(asked.image.model_fields_set)) or "neither",
-            'exactly one of {"base64": ...} and {"id": ...}',
+            "image", " and ".join(given) or "none", 'exactly one of {"base64": ...}, {"url": ...} and {"id": ...}'
         )
     if asked.image.base64 is None:
-        return Asked(None, question, asked.image.id)
+        return Asked(None, question, asked.image.id, asked.image.url)
+    encoded = DATA_URI.sub("", asked.image.base64, count=1).translate(LINE_BREAKS)
     try:
-        return Asked(base64.b64decode(asked.image.base64, validate=True), question)
+        return Asked(base64.b64decode(encoded, validate=True), question)
     except (binascii.Error, ValueError):
         raise InvalidValue.of("image.base64", f"{len(asked.image.base64)} characters", "base64 (RFC 4648)") from None
 
@@ -176,10 +183,9 @@ def validate(schema: type[M], given: dict[str, Any]) -> M:
 def _invalid(error: ValidationError) -> InvalidValue:
     """pydantic's findings as ours: which field, what came, what was expected."""
     findings = []
-    for found in error.errors(include_url=False)[:MOST_FINDINGS]:
+    for found in _of_the_branch_meant(error.errors(include_url=False)[:MOST_FINDINGS]):
         # The branch of a union is pydantic's business, not the client's.
-        field = ".".join(str(part) for part in found["loc"] if part not in ("ClassInput", "BackgroundInput", "bool"))
-        field = field.replace(".constrained-str", "")
+        field = ".".join(str(part) for part in found["loc"] if part not in BRANCHES | PLAIN)
         findings.append(
             InvalidValue.of(field, found["input"] if found["type"] != "missing" else None, _expected(found))
         )
@@ -190,10 +196,20 @@ def _invalid(error: ValidationError) -> InvalidValue:
     )
 
 
+def _of_the_branch_meant(findings: list[Any]) -> list[Any]:
+    """Of a field that may be plain or an object, only what is wrong with the form that came."""
+    not_an_object = [found for found in findings if found["type"] == "model_type" and found["loc"][-1] in BRANCHES]
+    rest = [found for found in findings if found not in not_an_object]
+    objects = {found["loc"][: found["loc"].index(name)] for found in rest for name in BRANCHES & set(found["loc"])}
+    return [found for found in rest if not (found["loc"][:-1] in objects and found["loc"][-1] in PLAIN)]
+
+
 def _expected(found: Any) -> str:
     if found["type"] == "extra_forbidden":
         return "no field of that name"
     if found["type"] == "missing":
         return "a value; the field is missing"
     message: str = found["msg"]
-    return message.removeprefix("Input should be ").removeprefix("Value error, ")
+    for beginning in ("Input should be ", "Value error, ", "String should have ", "List should have "):
+        message = message.removeprefix(beginning)
+    return message

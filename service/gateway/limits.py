@@ -1,4 +1,4 @@
-"""What one client may ask: requests a second (a token bucket) and requests at a time. For every protocol of the gateway."""
+"""What one client may ask, by any protocol: requests a second (a token bucket) and requests at a time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from service.errors import RateLimited
 from service.settings import Settings
 
 MOST_CLIENTS = 65_536  # buckets held; the one not asked for longest is forgotten first
+ONE = 1 - 1e-9  # token: many small additions lose the last digits of a float
 IPV6_SITE = 64  # bits; one customer commonly has all addresses behind them
 
 
@@ -59,6 +60,8 @@ class Gate(Protocol):
 
     async def leave(self, client: str, ticket: str) -> None: ...
 
+    async def close(self) -> None: ...
+
 
 class MemoryGate:
     """Counts within this process."""
@@ -88,6 +91,9 @@ class MemoryGate:
         if self._inside[client] <= 0:
             del self._inside[client]
 
+    async def close(self) -> None:
+        """Nothing to do."""
+
     def _take(self, client: str) -> None:
         rate = self._rule.rate
         if rate is None:
@@ -95,8 +101,8 @@ class MemoryGate:
         now = self._clock()
         tokens, since = self._buckets.pop(client, (float(self._rule.burst), now))
         tokens = min(self._rule.burst, tokens + (now - since) * rate)
-        allowed = tokens >= 1
-        self._buckets[client] = (tokens - allowed, now)
+        allowed = tokens >= ONE
+        self._buckets[client] = (max(0.0, tokens - allowed), now)
         if len(self._buckets) > MOST_CLIENTS:
             self._buckets.popitem(last=False)
         if not allowed:

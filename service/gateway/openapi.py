@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from service.errors import (
     DeadlineExceeded,
+    ImageExpired,
+    ImageNotFetched,
     InvalidValue,
     MalformedRequest,
     NotReady,
@@ -14,15 +17,20 @@ from service.errors import (
     ServiceError,
     TooLarge,
     Unauthorized,
+    UndecodableImage,
     UnknownModel,
     UnknownVocabulary,
     UnsupportedImage,
+    UrlFetchOff,
 )
 from service.gateway.schemas import JsonRequest, Problem, Question
+from service.gateway.vocabulary_schemas import VocabularyInput
 
-_JSON_EXAMPLE = {
-    "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
-    "classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}],
+_ASKED = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
+_JSON_EXAMPLES = {
+    "file": {"summary": "The file itself", "value": {"image": {"base64": "/9j/4AAQSkZJRgABAQ..."}, **_ASKED}},
+    "again": {"summary": "An image sent before", "value": {"image": {"id": "9b0b54d1c7..."}, **_ASKED}},
+    "url": {"summary": "By URL", "value": {"image": {"url": "https://example.org/street.jpg"}, **_ASKED}},
 }
 
 
@@ -49,38 +57,72 @@ SEGMENT_BODY: dict[str, Any] = {
         "multipart/form-data": {"schema": _flat_form(), "encoding": {"classes": {"style": "form", "explode": True}}},
         "application/json": {
             "schema": {"$ref": "#/components/schemas/JsonRequest"},
-            "example": _JSON_EXAMPLE,
+            "examples": _JSON_EXAMPLES,
         },
     },
 }
 
 
-def _problem(error: type[ServiceError]) -> dict[str, Any]:
+def problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """Descriptions by status; errors of one status share one."""
+    by_status: dict[int, list[type[ServiceError]]] = {}
+    for error in errors:
+        by_status.setdefault(error.status, []).append(error)
+    return {status: _problem(same) for status, same in by_status.items()}
+
+
+def _problem(errors: list[type[ServiceError]]) -> dict[str, Any]:
     return {
-        "description": f"{error.title} (`{error.type}`)",
+        "description": "; ".join(f"{error.title} (`{error.type}`)" for error in errors),
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    error.status: _problem(error)
-    for error in (
-        MalformedRequest,
-        UnknownModel,
-        TooLarge,
-        UnsupportedImage,
-        InvalidValue,
-        QueueFull,
-        NotReady,
-        DeadlineExceeded,
-    )
+PROBLEMS = problems(
+    MalformedRequest,
+    UrlFetchOff,
+    UnknownModel,
+    UnknownVocabulary,
+    ImageExpired,
+    TooLarge,
+    UnsupportedImage,
+    UndecodableImage,
+    ImageNotFetched,
+    InvalidValue,
+    QueueFull,
+    RateLimited,
+    NotReady,
+    DeadlineExceeded,
+)
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+
+
+def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool) -> None:
+    """Adds what the guard does before any route: keys and limits, everywhere but on the open paths."""
+    schema["components"]["securitySchemes"] = SECURITY_SCHEMES
+    either: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
+    guarded = {str(status): described for status, described in problems(Unauthorized, RateLimited).items()}
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            _drop_frameworks_own(operation["responses"])
+            if path not in open_to_all:
+                operation["security"] = either if needed else [{}, *either]
+                operation["responses"] = guarded | operation["responses"]
+
+
+def _drop_frameworks_own(responses: dict[str, Any]) -> None:
+    """FastAPI announces a 422 of its own form for every route with a parameter; ours come as problems."""
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]
 
 
 def extra_schemas() -> dict[str, Any]:
     """Component schemas that the hand-written parts refer to."""
     components: dict[str, Any] = {}
-    for schema in (JsonRequest, Question, Problem):
+    for schema in (JsonRequest, Question, Problem, VocabularyInput):
         described = schema.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= described.pop("$defs", {})
         components[schema.__name__] = described

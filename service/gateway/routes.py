@@ -43,7 +43,8 @@ async def segment(request: Request) -> Response:
     try:
         asked = await body.read(request, settings.limits)
         owner = getattr(request.state, "key_id", None) or ""
-        work = use_case.segment(asked, request.app.state.backend, request.app.state.vocabularies, settings, owner)
+        state = request.app.state
+        work = use_case.segment(asked, state.backend, state.vocabularies, settings, owner, state.fetcher)
         answer = await _unless_gone(request, work)
     except ClientGone:
         metrics.failures.labels("canceled").inc()
@@ -104,6 +105,7 @@ def _describe(card: ModelCard, backend: Backend) -> dict[str, Any]:
     return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", summary="Is the process healthy?", responses={503: PROBLEMS[503]})
 async def live(request: Request) -> Response:
     """200 as long as a restart would not help."""
@@ -111,6 +113,7 @@ async def live(request: Request) -> Response:
     return _health(health.alive, {"status": "alive" if health.alive else "dead", "detail": health.detail})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Is a model warmed up?", responses={503: PROBLEMS[503]})
 async def ready(request: Request) -> Response:
     """200 once requests are answered; the body names what is degraded."""

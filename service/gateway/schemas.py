@@ -32,9 +32,12 @@ class BackgroundInput(Strict):
 
 
 class ImageInput(Strict):
-    """An image inside JSON."""
+    """An image inside JSON: exactly one of the three."""
 
     base64: str | None = Field(None, description="the encoded file")
+    url: Annotated[str, Field(min_length=1, max_length=2048)] | None = Field(
+        None, description="https, public hosts only; 403 unless the service has it switched on"
+    )
     id: str | None = Field(None, description="`image_id` of an earlier answer")
 
 
@@ -48,6 +51,7 @@ class Question(Strict):
     mask: Literal["rle", "polygon", "png", "none"] = Field(
         "rle", description="png answers one label map instead of a mask for each segment"
     )
+    refine: Literal["none", "pamr"] | None = Field(None, description="pamr follows colours; null: the card's default")
     confidence: bool = Field(False, description="also answer an 8-bit PNG of each pixel's confidence")
     overlay: bool = Field(False, description="also answer a PNG of the image with its segments painted on")
     background: bool | BackgroundInput | None = Field(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 from model.types import ModelCard, Vocabulary
-from service.errors import InvalidValue, UnknownModel
+from service.errors import InvalidValue, UnknownModel, UrlFetchOff
 from service.gateway.backend import Backend
 from service.gateway.body import Asked
 from service.gateway.schemas import Question
+from service.gateway.url_fetch import UrlFetcher
 from service.gateway.vocabulary import resolve
 from service.image_header import read_header
 from service.messages import WorkerAnswer, WorkerRequest
@@ -17,13 +18,19 @@ from service.vocabularies.collection import Vocabularies
 
 
 async def segment(
-    asked: Asked, backend: Backend, vocabularies: Vocabularies, settings: Settings, owner: str = ""
+    asked: Asked,
+    backend: Backend,
+    vocabularies: Vocabularies,
+    settings: Settings,
+    owner: str = "",
+    fetcher: UrlFetcher | None = None,
 ) -> WorkerAnswer:
-    """Checks a request and has it answered; `owner` is the id of its API key.
+    """Checks a request and has it answered; `owner` is the id of its API key. No fetcher: no images by URL.
 
     Raises:
         ServiceError: of any kind; the message is for the client.
     """
+    deadline = time.monotonic() + settings.deadline_seconds
     question = asked.question
     card = _find_card(question.model or settings.model, backend.cards())
     task = question.task or "semantic"
@@ -32,11 +39,12 @@ async def segment(
         who = f"models that can: {', '.join(able)}" if able else "no model here can"
         raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who} {task})")
     vocabulary = resolve(question, settings.limits, await named_vocabulary(question, vocabularies))
-    if asked.image is not None:
-        read_header(asked.image, settings.limits)
+    image = asked.image if asked.image_url is None else await _fetched(asked.image_url, fetcher)
+    if image is not None:
+        read_header(image, settings.limits)
     return await backend.segment(
         WorkerRequest(
-            image=asked.image,
+            image=image,
             image_id=asked.image_id,
             owner=owner,
             vocabulary=vocabulary,
@@ -45,9 +53,10 @@ async def segment(
             mask=question.mask,
             overlay=question.overlay,
             confidence=question.confidence,
+            refine=question.refine,
             threshold=question.threshold,
             max_side=question.max_side,
-            deadline=time.monotonic() + settings.deadline_seconds,
+            deadline=deadline,
         )
     )
 
@@ -64,6 +73,12 @@ async def named_vocabulary(question: Question, vocabularies: Vocabularies) -> Vo
     if question.classes is not None:
         raise InvalidValue.of("vocabulary", question.vocabulary, "either `classes` or `vocabulary`, not both")
     return (await vocabularies.find(question.vocabulary)).vocabulary
+
+
+async def _fetched(url: str, fetcher: UrlFetcher | None) -> bytes:
+    if fetcher is None:
+        raise UrlFetchOff("image.url: this service fetches no images (LEXISEG_URL_FETCH is off); send the file itself")
+    return await fetcher.fetch(url)
 
 
 def _find_card(name: str, cards: list[ModelCard]) -> ModelCard:

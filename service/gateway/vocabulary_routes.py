@@ -9,10 +9,6 @@ from fastapi import APIRouter, Header, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.gateway import body
-from service.gateway.openapi import problems
-from service.gateway.preconditions import Preconditions
-from service.gateway.vocabulary_schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
 from service.errors import (
     InvalidValue,
     MalformedRequest,
@@ -22,6 +18,10 @@ from service.errors import (
     TooLarge,
     UnknownVocabulary,
 )
+from service.gateway import body
+from service.gateway.openapi import problems
+from service.gateway.preconditions import Preconditions
+from service.gateway.vocabulary_schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
 from service.vocabularies.collection import Vocabularies
 from service.vocabularies.named import NamedVocabulary
 
@@ -40,7 +40,9 @@ _BODY: dict[str, Any] = {
 }
 
 
-@router.get("/vocabularies", summary="Named class lists, built in and your own", responses={200: {"model": VocabularyList}})
+@router.get(
+    "/vocabularies", summary="Named class lists, built in and your own", responses={200: {"model": VocabularyList}}
+)
 async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
     found = await _vocabularies(request).list_all()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.gateway.schemas import BackgroundInput, ClassInput, Strict, Text
 
-EXAMPLE = {
+EXAMPLE: dict[str, JsonValue] = {
     "classes": ["floor", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}, "lamp"],
     "background": True,
     "source": "our living-room survey",

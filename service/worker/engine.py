@@ -33,7 +33,7 @@ from service.worker.decode import decode
 from service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from service.worker.finish import finish
 from service.worker.job import Job
-from service.worker.text_cache import TextCache
+from service.worker.text_cache import open_text_cache
 
 
 def image_id_of(image: bytes) -> str:
@@ -50,7 +50,7 @@ class Engine:
 
     def __init__(self, segmenter: Segmenter, settings: Settings, metrics: Metrics) -> None:
         self.segmenter = segmenter
-        self.text_cache = TextCache(segmenter.encode_texts, settings.text_cache_bytes)
+        self.text_cache = open_text_cache(segmenter, settings, metrics)
         self.feature_cache = FeatureCache(settings.feature_cache_bytes)
         self._settings = settings
         self._metrics = metrics
@@ -71,6 +71,11 @@ class Engine:
     def in_flight(self) -> int:
         """Requests accepted and not yet answered."""
         return len(self._in_flight)
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What works less well than it should, without a change in the answers."""
+        return ("text cache",) if self.text_cache.degraded else ()
 
     def warm_up(self) -> None:
         """One image pass of every bucket, and the background words: the first request shall not pay for them."""
@@ -115,6 +120,7 @@ class Engine:
         self._compute.join(timeout=5)
         self._intake.shutdown(wait=False, cancel_futures=True)
         self._finish.shutdown(wait=False, cancel_futures=True)
+        self.text_cache.close()
 
     def _answered(self, job: Job) -> None:
         with self._count_guard:
@@ -182,14 +188,28 @@ class Engine:
                     self._arrived.wait(timeout=1.0)
                 batch = self._next_batch()
             if batch:
-                try:
-                    self._encode(batch)
-                except Exception as error:
-                    logger.exception("image pass failed", requests=len(batch))
-                    for job in batch:
-                        job.fail(error)
+                self._encode_or_fail(batch)
             # The thread would otherwise keep the last batch's images alive while it waits.
             del batch
+
+    def _encode_or_fail(self, batch: list[Job], may_split: bool = True) -> None:
+        """Encodes a batch; one that does not fit the memory is tried again in two halves, once."""
+        try:
+            self._encode(batch)
+            return
+        except (torch.OutOfMemoryError, MemoryError):
+            logger.warning("out of memory in the image pass", requests=len(batch))
+            failure: Exception = NotReady("the image pass ran out of memory; send a smaller image or max_side")
+        except Exception as error:
+            logger.exception("image pass failed", requests=len(batch))
+            failure, may_split = error, False
+        if may_split and len(batch) > 1:
+            middle = len(batch) // 2
+            self._encode_or_fail(batch[:middle], may_split=False)
+            self._encode_or_fail(batch[middle:], may_split=False)
+            return
+        for job in batch:
+            job.fail(failure)
 
     def _next_batch(self) -> list[Job]:
         """The oldest job and those of its bucket behind it, up to max_batch tiles."""

@@ -21,15 +21,16 @@ from service.worker.text_cache import TextCache
 class _TimedRows:
     """Text rows through the cache, with the time and the hits they took."""
 
-    def __init__(self, cache: TextCache) -> None:
+    def __init__(self, cache: TextCache, job: Job) -> None:
         self._cache = cache
+        self._job = job
         self.seconds = 0.0
         self.hits = 0
         self.misses = 0
 
     def __call__(self, texts: list[str]) -> NDArray[np.float16]:
         began = time.monotonic()
-        found = self._cache.rows(texts)
+        found = self._cache.rows(texts, lambda: self._job.abandoned)
         self.seconds += time.monotonic() - began
         self.hits += found.hits
         self.misses += found.misses
@@ -40,10 +41,16 @@ def finish(job: Job, segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
     """Scores, arg-max, RLE and overlay of a job whose features are there."""
     assert job.features is not None
     request = job.request
-    rows = _TimedRows(cache)
+    rows = _TimedRows(cache, job)
     began = time.monotonic()
     found = tasks.semantic(
-        segmenter, job.features, request.vocabulary, request.threshold, rows, keep_probability=request.confidence
+        segmenter,
+        job.features,
+        request.vocabulary,
+        request.threshold,
+        rows,
+        keep_probability=request.confidence,
+        refine=request.refine,
     )
     picture = None
     if job.rgb is not None:

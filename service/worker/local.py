@@ -40,7 +40,7 @@ class LocalWorker:
             return Health(True, False, "going down")
         if self._engine is None:
             return Health(True, False, f"loading {self._settings.model}")
-        return Health(True, True, f"{self._settings.model} is warmed up")
+        return Health(True, True, f"{self._settings.model} is warmed up", self._engine.degraded)
 
     def cards(self) -> list[ModelCard]:
         return self._cards

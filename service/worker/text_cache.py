@@ -1,20 +1,36 @@
-"""Rows of the text tower, kept in memory: the least recently used go first."""
+"""Rows of the text tower through the tiers, each asked for what the one before does not know.
+
+    memory -> a lookup of this process that is already getting them -> rows the fleet shares -> the tower
+
+A text that several miss at once is encoded once, in this process and in the fleet. The tower is asked in chunks, and
+each chunk is kept as it is done: a lookup that is given up leaves what it has for the next. Whoever finds its rows in
+a tier waits for no tower.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from model.segmenter import Segmenter
+from service.errors import DeadlineExceeded
+from service.metrics import Metrics
+from service.settings import Settings
+from service.worker.text_tiers import Alone, Count, Flight, MemoryRows, SharedRows, TextRows, Visit
+
 Rows = NDArray[np.float16]
+CHUNK = 128  # texts for the tower at once
+PATIENCE = 2.0  # seconds without a new row from whoever has claimed it
+POLL = 0.05
 
 
 class Lookup(NamedTuple):
-    """Rows in the order of the texts, and how many of the distinct texts were known."""
+    """Rows in the order of the texts, and how many of the distinct texts were in a tier."""
 
     rows: Rows
     hits: int
@@ -22,51 +38,159 @@ class Lookup(NamedTuple):
 
 
 class TextCache:
-    """Text -> row, bounded in bytes; a text that several requests miss at once is encoded once."""
+    """Text -> row of one text tower; safe to use from any thread."""
 
-    def __init__(self, encode: Callable[[list[str]], Rows], max_bytes: int) -> None:
+    def __init__(
+        self,
+        encode: Callable[[list[str]], Rows],
+        max_bytes: int,
+        shared: SharedRows | None = None,
+        count: Count = lambda tier, result, n: None,
+        patience: float = PATIENCE,
+    ) -> None:
         self._encode = encode
-        self._max_bytes = max_bytes
-        self._rows: OrderedDict[str, Rows] = OrderedDict()
-        self._bytes = 0
+        self._memory = MemoryRows(max_bytes)
+        self._shared = shared
+        self._count = count
+        self._patience = patience
+        self._width: int | None = None
+        self._flights: dict[str, Flight] = {}
         self._guard = threading.Lock()
-        self._encoding = threading.Lock()
+        self._tower = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        return self._bytes
+        return self._memory.nbytes
 
-    def rows(self, texts: list[str]) -> Lookup:
-        """Rows [len(texts), D] from the cache; what is missing is encoded in one go."""
+    @property
+    def degraded(self) -> bool:
+        """Whether the shared tier is given up at the moment."""
+        return self._shared is not None and self._shared.degraded
+
+    def close(self) -> None:
+        if self._shared is not None:
+            self._shared.close()
+
+    def rows(self, texts: list[str], abandoned: Callable[[], bool] = lambda: False) -> Lookup:
+        """Rows [len(texts), D] of at least one text.
+
+        Raises:
+            DeadlineExceeded: `abandoned` said between two chunks that nobody waits for them.
+        """
         distinct = dict.fromkeys(texts)
-        found = self._find(distinct)
-        hits = len(found)
-        if hits < len(distinct):
-            # Whoever waits here finds on entering what the one before has just encoded.
-            with self._encoding:
-                found |= self._find({text: None for text in distinct if text not in found})
-                missing = [text for text in distinct if text not in found]
-                if missing:
-                    fresh = dict(zip(missing, self._encode(missing), strict=True))
-                    self._keep(fresh)
-                    found |= fresh
-        return Lookup(np.stack([found[text] for text in texts]), hits, len(distinct) - hits)
+        known = self._memory.find(distinct)
+        self._count("l1", "hit", len(known))
+        self._count("l1", "miss", len(distinct) - len(known))
+        misses = 0
+        while missing := _without(distinct, known):
+            flight, mine, others = self._board(missing)
+            try:
+                for rows, is_new in self._get(mine, abandoned):
+                    self._memory.keep(rows)
+                    flight.land(rows)
+                    known |= rows
+                    misses += len(rows) if is_new else 0
+            finally:
+                with self._guard:
+                    for text in mine:
+                        del self._flights[text]
+                flight.end()
+            # Only now: two lookups that want each other's texts must not both wait first.
+            for other, wanted in others.items():
+                while (landed := other.wait(wanted, POLL)) is None:
+                    _raise_if(abandoned)
+                known |= landed  # what is lacking, its lookup broke off: it is got here in the next round
+                misses += len(landed)
+        together = bytearray().join([known[text] for text in texts])
+        return Lookup(np.frombuffer(together, np.float16).reshape(len(texts), -1), len(distinct) - misses, misses)
 
-    def _find(self, texts: dict[str, None]) -> dict[str, Rows]:
+    def _board(self, texts: list[str]) -> tuple[Flight, list[str], dict[Flight, list[str]]]:
+        """A flight, the texts that it is to get, and those that other flights are already getting."""
+        flight, mine = Flight(), []
+        others: dict[Flight, list[str]] = {}
         with self._guard:
-            known = {text: self._rows[text] for text in texts if text in self._rows}
-            for text in known:
-                self._rows.move_to_end(text)
-        return known
+            for text in texts:
+                flying = self._flights.setdefault(text, flight)
+                if flying is flight:
+                    mine.append(text)
+                else:
+                    others.setdefault(flying, []).append(text)
+        return flight, mine, others
 
-    def _keep(self, fresh: dict[str, Rows]) -> None:
-        with self._guard:
-            for text, row in fresh.items():
-                self._rows[text] = row.copy()  # a view would keep its whole batch alive
-                self._bytes += _cost(text, row)
-            while self._bytes > self._max_bytes and self._rows:
-                self._bytes -= _cost(*self._rows.popitem(last=False))
+    def _get(self, texts: list[str], abandoned: Callable[[], bool]) -> Iterator[tuple[TextRows, bool]]:
+        """Rows of all the texts, some at a time as they come, and whether they are new to the tiers."""
+        landed = self._memory.find(texts)  # by a flight that ended just before this one was boarded
+        yield landed, False
+        left = _without(texts, landed)
+        if not left:
+            return
+        visit = self._visit()
+        found = visit.find(left)
+        yield found, False
+        elsewhere: list[str] = []
+        for chunk in _chunks(_without(left, found)):
+            _raise_if(abandoned)
+            claim = visit.claim(chunk)
+            elsewhere += claim.elsewhere
+            yield claim.rows, True
+            if claim.mine:
+                yield self._ask_tower(claim.mine, visit), True
+        for rows in self._await(elsewhere, visit, abandoned):
+            yield rows, True
+
+    def _await(self, texts: list[str], visit: Visit, abandoned: Callable[[], bool]) -> Iterator[TextRows]:
+        """Rows that others have claimed; what does not come is encoded here, so that nobody waits for ever."""
+        last_news = time.monotonic()
+        while texts and time.monotonic() - last_news < self._patience:
+            _raise_if(abandoned)
+            claim = visit.claim(texts[:CHUNK])  # a claim that has lapsed is taken over
+            if claim.mine:
+                yield self._ask_tower(claim.mine, visit)
+            if claim.rows:
+                yield claim.rows
+            if claim.rows or claim.mine:
+                texts = claim.elsewhere + texts[CHUNK:]
+                last_news = time.monotonic()
+            else:
+                time.sleep(POLL)
+        for chunk in _chunks(texts):
+            _raise_if(abandoned)
+            yield self._ask_tower(chunk, visit)
+
+    def _visit(self) -> Visit:
+        if self._shared is None:
+            return Alone()
+        if self._width is None:  # what the tower says, not what a shared value says
+            with self._tower:
+                self._width = self._encode(["width"]).shape[1]
+        return self._shared.visit(self._width)
+
+    def _ask_tower(self, texts: list[str], visit: Visit) -> TextRows:
+        with self._tower:  # one chunk at a time: a few texts need not wait for a long list
+            rows = np.ascontiguousarray(self._encode(texts), np.float16)
+        fresh = {text: row.tobytes() for text, row in zip(texts, rows, strict=True)}
+        visit.keep(fresh)
+        return fresh
 
 
-def _cost(text: str, row: Rows) -> int:
-    return row.nbytes + 2 * len(text) + 200  # what the entry itself takes
+def open_text_cache(segmenter: Segmenter, settings: Settings, metrics: Metrics) -> TextCache:
+    """The tiers that the settings ask for."""
+    shared = None
+    if settings.redis_url is not None:
+        from service.worker.redis_rows import open_rows  # without an address nothing needs the client
+
+        shared = open_rows(settings, segmenter.text_digest, metrics)
+    return TextCache(segmenter.encode_texts, settings.text_cache_bytes, shared, metrics.texts)
+
+
+def _without(texts: Sequence[str] | dict[str, None], known: TextRows) -> list[str]:
+    return [text for text in texts if text not in known]
+
+
+def _chunks(texts: list[str]) -> Iterator[list[str]]:
+    return (texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK))
+
+
+def _raise_if(abandoned: Callable[[], bool]) -> None:
+    if abandoned():
+        raise DeadlineExceeded("the deadline passed while texts were encoded")

@@ -23,6 +23,7 @@ from model.methods.tiny.weights import TEMPLATE, read_weights
 from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TileFeatures
 from model.types import ClassEntry, ModelCard
 
+GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
 COMMON_SHAPES = (1.0, 4 / 3, 3 / 2, 16 / 9)  # of photographs, both ways up: the buckets that are warmed up
 
@@ -84,7 +85,12 @@ class TinySegmenter(Segmenter):
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         pixels, image = tile_features
         # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
-        return Features(plan.size, {"pixels": pixels[0].clone(), "image": image[0].clone()})
+        guide = F.avg_pool2d(torch.from_numpy(plan.tiles).float(), GUIDE_STRIDE)[0].round().byte()
+        return Features(plan.size, {"pixels": pixels[0].clone(), "image": image[0].clone(), "guide": guide})
+
+    def guide(self, features: Features) -> Tensor:
+        guide = features.tensors["guide"].to(self._device).float()
+        return ((guide - self._mean) * self._inverse_std)[0]
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
         return [TEMPLATE.format(text) for entry in classes for text in entry.texts]

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +66,7 @@ class MiniLM:
             raise WeightsError(f"{path} has sha256 {found}; the pinned text tower has {WEIGHTS_SHA256}")
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        self._tokenizer.enable_padding()
+        self._tokenizer.no_padding()  # the file asks for it
         with safe_open(path, framework="pt") as archive:
             self._weights: dict[str, Tensor] = {
                 name: archive.get_tensor(name) for name in archive.keys() if "position_ids" not in name
@@ -71,19 +74,24 @@ class MiniLM:
 
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows [len(texts), 384] float32 of unit length, in the order of `texts`."""
+        """Rows [len(texts), 384] float32 of unit length, in the order of `texts`.
+
+        A text's row is the same, bit for bit, alone and in any company. Kernels choose the order of their sums by
+        shape and number of threads; so texts of one length share a pass without padding, each has matrix products of
+        its own (half as dear again as shared ones), and all is done on one thread.
+        """
         rows = np.empty((len(texts), WIDTH), np.float32)
-        # Neighbours of like length waste no padding, and each row is the same in any company.
-        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        for start in range(0, len(order), BATCH):
-            chosen = order[start : start + BATCH]
-            encodings = self._tokenizer.encode_batch([texts[index] for index in chosen])
-            ids = torch.tensor([encoding.ids for encoding in encodings])
-            mask = torch.tensor([encoding.attention_mask for encoding in encodings])
-            rows[chosen] = self._forward(ids, mask).numpy()
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+        order = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
+        with _one_thread():
+            for _, alike in groupby(order, key=lambda index: len(tokens[index])):
+                chosen = list(alike)
+                for start in range(0, len(chosen), BATCH):
+                    some = chosen[start : start + BATCH]
+                    rows[some] = self._forward(torch.tensor([tokens[index] for index in some])).numpy()
         return rows
 
-    def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def _forward(self, ids: Tensor) -> Tensor:  # [B, L] -> [B, 384]
         hidden = (
             self._weights["embeddings.word_embeddings.weight"][ids]
             + self._weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
@@ -91,19 +99,17 @@ class MiniLM:
         )
         hidden = self._norm(hidden, "embeddings.LayerNorm")
         for layer in range(LAYERS):
-            hidden = self._block(hidden, mask, f"encoder.layer.{layer}")
-        weight = mask.unsqueeze(-1).float()
-        return F.normalize((hidden * weight).sum(1) / weight.sum(1), dim=1)
+            hidden = self._block(hidden, f"encoder.layer.{layer}")
+        return F.normalize(hidden.mean(1), dim=1)
 
-    def _block(self, hidden: Tensor, mask: Tensor, prefix: str) -> Tensor:
+    def _block(self, hidden: Tensor, prefix: str) -> Tensor:
         count, length, _ = hidden.shape
 
         def heads(name: str) -> Tensor:  # [B, L, 384] -> [B, 12, L, 32]
             projected = self._linear(hidden, f"{prefix}.attention.self.{name}")
             return projected.view(count, length, HEADS, WIDTH // HEADS).transpose(1, 2)
 
-        visible = mask[:, None, None, :].bool()
-        mixed = F.scaled_dot_product_attention(heads("query"), heads("key"), heads("value"), attn_mask=visible)
+        mixed = F.scaled_dot_product_attention(heads("query"), heads("key"), heads("value"))
         mixed = mixed.transpose(1, 2).reshape(count, length, WIDTH)
         mixed = self._linear(mixed, f"{prefix}.attention.output.dense")
         hidden = self._norm(hidden + mixed, f"{prefix}.attention.output.LayerNorm")
@@ -112,10 +118,22 @@ class MiniLM:
         return self._norm(hidden + outer, f"{prefix}.output.LayerNorm")
 
     def _linear(self, rows: Tensor, name: str) -> Tensor:
-        return F.linear(rows, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        return torch.stack([F.linear(row, weight, bias) for row in rows])  # [L, in] -> [L, out] each
 
     def _norm(self, rows: Tensor, name: str) -> Tensor:
         return F.layer_norm(rows, (WIDTH,), self._weights[f"{name}.weight"], self._weights[f"{name}.bias"], EPSILON)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps torch's work on the calling thread; other threads are not concerned."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache

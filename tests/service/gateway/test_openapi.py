@@ -45,7 +45,7 @@ def test_segment_takes_a_form_or_json(schema: dict[str, Any]) -> None:
 def test_every_problem_of_segment_is_described(schema: dict[str, Any]) -> None:
     responses = schema["paths"]["/segment"]["post"]["responses"]
 
-    assert set(responses) == {"200", "400", "404", "413", "415", "422", "429", "503", "504"}
+    assert set(responses) == {"200", "400", "401", "403", "404", "413", "415", "422", "429", "503", "504"}
     for status in set(responses) - {"200"}:
         assert "application/problem+json" in responses[status]["content"]
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -36,6 +37,7 @@ class GatedColours(ColourSegmenter):
         self.entered = threading.Semaphore(0)
         self.batches: list[int] = []
         self.failures: list[Exception] = []
+        self.most_tiles = 1000  # that fit the memory
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
         self.batches.append(len(tiles))
@@ -43,6 +45,8 @@ class GatedColours(ColourSegmenter):
         assert self.gate.wait(SOON)
         if self.failures:
             raise self.failures.pop()
+        if len(tiles) > self.most_tiles:
+            raise torch.OutOfMemoryError
         return super().encode_tiles(tiles)
 
 
@@ -52,7 +56,9 @@ class Bench:
     def __init__(self, **settings: int) -> None:
         self.segmenter = GatedColours()
         self.metrics = Metrics()
-        self.engine = Engine(self.segmenter, Settings.model_validate(settings), self.metrics)
+        # Nothing is remembered: every request is an image pass, and these tests count them.
+        wanted = Settings.model_validate({"feature_cache_bytes": 0, **settings})
+        self.engine = Engine(self.segmenter, wanted, self.metrics)
         self.submit = self.engine.submit
 
     def hold(self) -> None:
@@ -315,3 +321,38 @@ def test_many_threads_get_each_their_own_answer() -> None:
     bench.engine.close(SOON)
 
     assert all(right)
+
+
+def test_a_second_question_runs_no_image_pass() -> None:
+    bench = Bench(feature_cache_bytes=1 << 20)
+    first = bench.submit(ask("red")).result(SOON)
+
+    second = bench.submit(ask("blue")).result(SOON)
+
+    assert (first.cache.features, second.cache.features) == (False, True)
+    assert bench.segmenter.batches == [1]
+    bench.engine.close(SOON)
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_halved() -> None:
+    bench = Bench()
+    bench.segmenter.most_tiles = 2
+    bench.hold()
+    answers = [bench.submit(ask("red")) for _ in range(4)]
+    bench.until_waiting(4)
+    bench.release()
+
+    for answer in answers:
+        assert len(answer.result(SOON).segments) == 1
+    assert bench.segmenter.batches == [1, 4, 2, 2]
+    bench.engine.close(SOON)
+
+
+def test_an_image_that_does_not_fit_the_memory_fails_alone() -> None:
+    bench = Bench()
+    bench.segmenter.most_tiles = 0
+
+    assert isinstance(bench.submit(ask("red")).exception(SOON), NotReady)
+    bench.segmenter.most_tiles = 8
+    assert len(bench.submit(ask("red")).result(SOON).segments) == 1
+    bench.engine.close(SOON)

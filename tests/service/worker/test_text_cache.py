@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.worker.text_cache import Rows, TextCache
+from service.errors import DeadlineExceeded
+from service.worker.text_cache import CHUNK, Rows, TextCache
 
+ROOT = Path(__file__).resolve().parents[3]
 WIDTH = 8
 
 
@@ -107,3 +112,101 @@ def test_a_failure_of_the_tower_is_not_kept() -> None:
         cache.rows(["sky"])
 
     assert cache.rows(["sky"]).misses == 1
+
+
+def test_a_known_text_does_not_wait_for_the_encoding_of_others() -> None:
+    tower = Tower()
+    cache = TextCache(tower.encode, 10_000)
+    cache.rows(["sky"])
+    tower.entered.clear()
+    tower.open.clear()
+
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(cache.rows, ["mountain"])
+        assert tower.entered.wait(20)
+        hits = cache.rows(["sky"]).hits
+        tower.open.set()
+        slow.result(20)
+
+    assert hits == 1
+
+
+def test_two_lookups_that_want_each_others_texts_both_end() -> None:
+    tower = Tower()
+    cache = TextCache(tower.encode, 10_000)
+    questions = [[f"word {(index + shift) % 8}" for index in range(4)] for shift in range(8)]
+
+    with ThreadPoolExecutor(8) as threads:
+        lookups = [threads.submit(cache.rows, texts) for texts in questions for _ in range(20)]
+        assert all(lookup.result(20).rows.shape == (4, WIDTH) for lookup in lookups)
+
+    assert sorted(tower.asked) == sorted({text for texts in questions for text in texts})
+
+
+def test_what_is_done_when_nobody_waits_any_more_is_kept() -> None:
+    tower = Tower()
+    cache = TextCache(tower.encode, 1_000_000)
+    texts = [f"word {index}" for index in range(3 * CHUNK)]
+
+    with pytest.raises(DeadlineExceeded):
+        cache.rows(texts, lambda: len(tower.asked) >= CHUNK)
+
+    assert cache.rows(texts).hits == CHUNK
+    assert len(tower.asked) == len(texts)
+
+
+def test_a_lookup_goes_on_where_the_one_it_waited_for_was_given_up() -> None:
+    tower = Tower()
+    cache = TextCache(tower.encode, 1_000_000)
+    texts = [f"word {index}" for index in range(2 * CHUNK)]
+    tower.open.clear()
+
+    with ThreadPoolExecutor(2) as threads:
+        given_up = threads.submit(cache.rows, texts, lambda: len(tower.asked) >= CHUNK)
+        assert tower.entered.wait(20)
+        patient = threads.submit(cache.rows, texts)
+        tower.open.set()
+        with pytest.raises(DeadlineExceeded):
+            given_up.result(20)
+        rows = patient.result(20).rows
+
+    assert rows[:, 0].tolist() == [len(text) for text in texts]
+    assert len(tower.asked) == len(texts)
+
+
+def test_who_waits_for_another_lookup_can_be_given_up_too() -> None:
+    tower = Tower()
+    cache = TextCache(tower.encode, 10_000)
+    tower.open.clear()
+
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(cache.rows, ["sky"])
+        assert tower.entered.wait(20)
+        with pytest.raises(DeadlineExceeded):
+            cache.rows(["sky"], lambda: True)
+        tower.open.set()
+        slow.result(20)
+
+
+def test_rows_may_be_written_to_without_a_change_in_the_cache() -> None:
+    cache = TextCache(Tower().encode, 10_000)
+    cache.rows(["sky"]).rows[:] = 0
+
+    assert cache.rows(["sky"]).rows[0, 0] == 3
+
+
+def test_the_counts_tell_hits_and_misses_of_the_memory() -> None:
+    counted: list[tuple[str, str, int]] = []
+    cache = TextCache(Tower().encode, 10_000, count=lambda *what: counted.append(what))
+    cache.rows(["sky", "sky", "road"])
+    cache.rows(["sky"])
+
+    assert [what for what in counted if what[2]] == [("l1", "miss", 2), ("l1", "hit", 1)]
+
+
+def test_without_an_address_nothing_needs_the_redis_client() -> None:
+    program = "import sys; sys.modules['redis'] = None; import service.worker.local"
+
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 0, answer.stderr

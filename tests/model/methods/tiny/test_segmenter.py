@@ -137,13 +137,14 @@ def test_features_have_one_cell_for_each_stride(tiny: TinySegmenter, photographs
 def test_features_are_kept_in_half_precision(tiny: TinySegmenter, photographs: Photographs) -> None:
     features = features_of(tiny, photographs["chelsea"])
 
-    assert {tensor.dtype for tensor in features.tensors.values()} == {torch.float16}
+    assert {features.tensors[name].dtype for name in ("pixels", "image")} == {torch.float16}
 
 
 def test_features_know_their_bytes(tiny: TinySegmenter, photographs: Photographs) -> None:
     features = features_of(tiny, photographs["chelsea"])
 
-    assert features.nbytes == 2 * (features.tensors["pixels"].numel() + EMBEDDING)
+    halves = features.tensors["pixels"].numel() + EMBEDDING
+    assert features.nbytes == 2 * halves + features.tensors["guide"].numel()
 
 
 def test_features_hold_no_memory_of_their_batch(tiny: TinySegmenter, photographs: Photographs) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from model.errors import WeightsError
 from model.methods.tiny import text_tower
@@ -35,7 +36,23 @@ def test_no_strings_give_no_rows(tower: MiniLM) -> None:
 def test_a_row_is_the_same_alone_and_in_company(tower: MiniLM) -> None:
     alone = np.concatenate([tower.encode([word]) for word in WORDS])
 
-    np.testing.assert_allclose(tower.encode(WORDS), alone, atol=1e-5)
+    np.testing.assert_array_equal(tower.encode(WORDS), alone)
+
+
+def test_a_row_is_the_same_in_any_company_and_on_any_number_of_threads(tower: MiniLM) -> None:
+    words = [f"a photo of a {'big ' * (index % 6)}thing {index}." for index in range(text_tower.BATCH + 20)]
+    threads = torch.get_num_threads()
+    together = tower.encode(words)
+    try:
+        torch.set_num_threads(2)
+        pieces = [tower.encode(words[start : start + 7]) for start in range(0, len(words), 7)]
+        left_as_it_was = torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+    np.testing.assert_array_equal(np.concatenate(pieces), together)
+    np.testing.assert_array_equal(tower.encode(words[::-1]), together[::-1])
+    assert left_as_it_was
 
 
 def test_rows_keep_the_order_of_their_strings(tower: MiniLM) -> None:

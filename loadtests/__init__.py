@@ -1,0 +1,1 @@
+"""Load and speed: benchmarks that print ratios against a baseline of the same run."""

@@ -1,0 +1,130 @@
+"""Images per second over HTTP at 1, 8 and 32 clients: lexiseg, a plain FastAPI server, and the bare forward loop."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import NamedTuple
+
+import httpx
+import numpy as np
+import psutil
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from loadtests.bench.clock import cost, print_table
+from model import catalog
+
+CLASSES = (
+    *("sky", "building", "tree", "road", "car", "person", "grass", "water", "mountain", "boat"),
+    *("dog", "cat", "chair", "table", "window", "door", "fence", "wall", "floor", "sign"),
+)
+CLIENTS = (1, 8, 32)
+SECONDS = 12.0
+START_SECONDS = 60.0
+SERVERS = {
+    "lexiseg": [sys.executable, "-m", "service.cli", "serve", "--http-port", "0", "--log-level", "warning"],
+    "plain FastAPI": [sys.executable, "-m", "loadtests.peers.plain_fastapi"],
+}
+
+
+class Served(NamedTuple):
+    """What a server did under load."""
+
+    images_per_second: float
+    median_ms: float
+    cpu_ms: float  # of the server's process for each image
+
+
+def photograph() -> bytes:
+    """A 640 x 480 JPEG."""
+    picture = Image.fromarray(load_sample_images().images[0]).resize((640, 480))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+@contextmanager
+def serving(command: list[str]) -> Iterator[tuple[str, psutil.Process]]:
+    """Starts a server that prints its address first; ends it by its own pid."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+:\d+", process.stdout.readline())
+        assert found, f"{command} did not print its address"
+        deadline = time.monotonic() + START_SECONDS
+        while httpx.get(f"{found[0]}/readyz").status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        yield found[0], psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+async def load(url: str, process: psutil.Process, clients: int) -> Served:
+    """A closed loop: each client sends its next request when the last is answered."""
+    image = photograph()
+    serial = count()
+    times: list[float] = []
+
+    async def one_client(session: httpx.AsyncClient, until: float) -> None:
+        while time.monotonic() < until:
+            # A few bytes behind the end of the JPEG: another image to every cache, the same work to decode.
+            fresh = image + next(serial).to_bytes(8, "little")
+            began = time.monotonic()
+            answer = await session.post("/segment", files={"image": fresh}, data={"classes": CLASSES})
+            answer.raise_for_status()
+            times.append(time.monotonic() - began)
+
+    limits = httpx.Limits(max_connections=clients)
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as session:
+        await one_client(session, time.monotonic() + 1)
+        times.clear()
+        before, began = sum(process.cpu_times()[:2]), time.monotonic()
+        await asyncio.gather(*(one_client(session, began + SECONDS) for _ in range(clients)))
+        elapsed, cpu = time.monotonic() - began, sum(process.cpu_times()[:2]) - before
+    return Served(len(times) / elapsed, 1e3 * float(np.median(times)), 1e3 * cpu / len(times))
+
+
+def bare_forward() -> tuple[float, float]:
+    """Best images per second over batch sizes of the image pass alone, and its CPU milliseconds for one image."""
+    segmenter = catalog.load("tiny")
+    tiles = segmenter.plan(np.asarray(Image.open(io.BytesIO(photograph())))).tiles
+    best_wall = best_cpu = float("inf")
+    for batch in (1, 4, 8):
+        together = np.repeat(tiles, batch, 0)
+        found = cost(lambda together=together: segmenter.encode_tiles(together))  # type: ignore[misc]
+        if found.wall / batch < best_wall:
+            best_wall, best_cpu = found.wall / batch, found.cpu / batch
+    return 1 / best_wall, 1e3 * best_cpu
+
+
+def run() -> None:
+    """One table; the clients share the machine with the server."""
+    bare, bare_cpu = bare_forward()
+    rows = [["bare forward loop", "-", f"{bare:.1f}", "1.00", "-", f"{bare_cpu:.0f}"]]
+    for name, command in SERVERS.items():
+        with serving(command) as (url, process):
+            for clients in CLIENTS:
+                served = asyncio.run(load(url, process, clients))
+                share = served.images_per_second / bare
+                rows.append(
+                    [
+                        name,
+                        str(clients),
+                        f"{served.images_per_second:.1f}",
+                        f"{share:.2f}",
+                        f"{served.median_ms:.0f}",
+                        f"{served.cpu_ms:.0f}",
+                    ]
+                )
+    head = ["server", "clients", "images/s", "of the bare loop", "median ms", "server CPU ms per image"]
+    print_table(f"640 x 480 JPEG, {len(CLASSES)} classes, warm texts", head, rows)

@@ -1,0 +1,68 @@
+"""The usual home-made server: FastAPI, one image at a time, every class upsampled, pycocotools class by class."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import io
+import socket
+import threading
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import uvicorn
+from fastapi import FastAPI, File, Form
+from PIL import Image
+from pycocotools import mask as coco
+
+from model import catalog
+from model.tasks import score_vocabulary
+from model.types import ClassEntry, Vocabulary
+
+app = FastAPI()
+segmenter = catalog.load("tiny")
+one_at_a_time = threading.Lock()
+texts: dict[str, Any] = {}
+
+
+def rows_of(asked: list[str]) -> Any:
+    fresh = [text for text in asked if text not in texts]
+    if fresh:
+        texts.update(zip(fresh, segmenter.encode_texts(fresh), strict=True))
+    return np.stack([texts[text] for text in asked])
+
+
+@app.get("/readyz")
+def ready() -> dict[str, bool]:
+    return {"ready": True}
+
+
+@app.post("/segment")
+def segment(image: Annotated[bytes, File()], classes: Annotated[list[str], Form()]) -> dict[str, Any]:
+    rgb = np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
+    vocabulary = Vocabulary(tuple(ClassEntry(name) for name in classes))
+    with one_at_a_time, torch.inference_mode():
+        plan = segmenter.plan(rgb)
+        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+        scores = score_vocabulary(segmenter, features, vocabulary, rows_of)
+        full = F.interpolate(scores[None], size=plan.size, mode="bilinear")[0]
+        labels = full.argmax(0).numpy()
+    segments = []
+    for index, name in enumerate(classes):
+        mask = np.asfortranarray((labels == index).astype(np.uint8))
+        if mask.any():
+            rle = coco.encode(mask)
+            area, box = int(coco.area(rle)), coco.toBbox(rle).tolist()
+            segments.append({"label": name, "counts": rle["counts"].decode(), "area": area, "bbox": box})
+    return {"segments": segments}
+
+
+if __name__ == "__main__":
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run([listening])

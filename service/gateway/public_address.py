@@ -1,0 +1,37 @@
+"""Which addresses are of the public internet: the only ones that a URL of a client may lead to.
+
+`ipaddress.is_global` alone is not enough: it takes multicast, site-local and IPv6 addresses that carry a private IPv4
+one, and what it takes differs between Python's patch releases.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Address = IPv4Address | IPv6Address
+
+RELAYS_OF_6TO4 = IPv4Network("192.88.99.0/24")  # RFC 7526: out of use, but packets may still be taken
+GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that IANA hands out; loopback, ULA, link-local lie elsewhere
+DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637; newer than some of the Pythons that we run on
+NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address is in the last 32 bits
+
+
+def is_public(address: Address) -> bool:
+    """Whether a packet to it leaves for the public internet, through whatever the address carries inside."""
+    if isinstance(address, IPv4Address):
+        return address.is_global and not (
+            address.is_multicast or address.is_reserved or address.is_unspecified or address in RELAYS_OF_6TO4
+        )
+    if address.scope_id is not None:
+        return False
+    inside = _carried(address)
+    if inside is not None:
+        return is_public(inside)
+    return address.is_global and address in GLOBAL_UNICAST and address not in DOCUMENTATION and address.teredo is None
+
+
+def _carried(address: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address that an IPv4-mapped, 6to4 or NAT64 address stands for."""
+    if address in NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour

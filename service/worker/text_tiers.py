@@ -1,0 +1,114 @@
+"""What the tiers of the text cache share: their words, rows in memory, and rows on their way."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+TextRows = dict[str, bytes]  # text -> one row, fp16
+Count = Callable[[str, str, int], None]  # tier, result, texts
+
+
+class Claim(NamedTuple):
+    """Of the texts asked for: rows that are there by now, texts to encode here, texts that somebody else encodes."""
+
+    rows: TextRows
+    mine: list[str]
+    elsewhere: list[str]
+
+
+class Visit(Protocol):
+    """One lookup's use of the shared tier; a tier that fails finds nothing and leaves every text to who asks."""
+
+    def find(self, texts: Sequence[str]) -> TextRows: ...
+
+    def claim(self, texts: Sequence[str]) -> Claim: ...
+
+    def keep(self, rows: TextRows) -> None: ...
+
+
+class SharedRows(Protocol):
+    """A tier beyond this process."""
+
+    @property
+    def degraded(self) -> bool: ...
+
+    def visit(self, width: int) -> Visit: ...
+
+    def close(self) -> None: ...
+
+
+class Alone:
+    """The visit of a process that shares nothing."""
+
+    def find(self, texts: Sequence[str]) -> TextRows:
+        return {}
+
+    def claim(self, texts: Sequence[str]) -> Claim:
+        return Claim({}, list(texts), [])
+
+    def keep(self, rows: TextRows) -> None: ...
+
+
+class MemoryRows:
+    """Text -> row, bounded in bytes; the least recently used go first."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._rows: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+        self._guard = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        return self._bytes
+
+    def find(self, texts: Iterable[str]) -> TextRows:
+        """Rows of those texts that are kept, which then count as just used."""
+        with self._guard:
+            known = {text: self._rows[text] for text in texts if text in self._rows}
+            for text in known:
+                self._rows.move_to_end(text)
+        return known
+
+    def keep(self, rows: TextRows) -> None:
+        with self._guard:
+            for text, row in rows.items():
+                before = self._rows.pop(text, None)
+                self._bytes += _cost(text, row) - (0 if before is None else _cost(text, before))
+                self._rows[text] = row
+            while self._bytes > self._max_bytes:
+                self._bytes -= _cost(*self._rows.popitem(last=False))
+
+
+class Flight:
+    """Rows that one lookup is getting, for every lookup of this process that wants them too."""
+
+    def __init__(self) -> None:
+        self._rows: TextRows = {}
+        self._over = False
+        self._changed = threading.Condition()
+
+    def land(self, rows: TextRows) -> None:
+        with self._changed:
+            self._rows |= rows
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Nothing more will land, be it done or broken off."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+
+    def wait(self, texts: Sequence[str], seconds: float) -> TextRows | None:
+        """Rows of the texts once all have landed, or of some once the flight is over; None when it takes longer."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._over or all(text in self._rows for text in texts), seconds):
+                return None
+            return {text: self._rows[text] for text in texts if text in self._rows}
+
+
+def _cost(text: str, row: bytes) -> int:
+    return len(row) + 2 * len(text) + 200  # what the entry itself takes

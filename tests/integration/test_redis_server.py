@@ -1,0 +1,75 @@
+"""`lexiseg serve` beside a redis-server that dies and comes back: same answers, ready all the time."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from tests.integration.server import Server, form
+from tests.redis_server import RedisServer
+
+SOON = 60.0
+
+
+def photograph() -> bytes:
+    picture = io.BytesIO()
+    Image.linear_gradient("L").resize((64, 48)).convert("RGB").save(picture, "png")
+    return picture.getvalue()
+
+
+def segments(server: Server, *classes: str) -> Any:
+    answer = httpx.post(f"{server.url}/segment", files=form(photograph(), *classes), timeout=SOON)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["segments"]
+
+
+def degraded(server: Server) -> list[str]:
+    answer = httpx.get(f"{server.url}/readyz")
+    assert answer.status_code == 200
+    found: list[str] = answer.json()["degraded"]
+    return found
+
+
+def test_redis_dies_and_comes_back_under_a_server_that_stays_ready(tmp_path: Path) -> None:
+    store = RedisServer(tmp_path)
+    settings = {"LEXISEG_REDIS_URL": store.url, "LEXISEG_REDIS_BREAKER_SECONDS": "0.2"}
+    try:
+        with Server(tmp_path / "log.jsonl", **settings) as server:
+            before = segments(server, "sky", "sea")
+            well = degraded(server)
+
+            store.kill()
+            for word in ("road", "tree", "house", "lamp"):
+                segments(server, word)
+            ill = degraded(server)
+            during = segments(server, "sky", "sea")
+            state = server.metric("lexiseg_redis_breaker_state")
+
+            store.start()
+            deadline = time.monotonic() + SOON
+            while degraded(server):
+                assert time.monotonic() < deadline, "redis is back, and nobody sees it"
+                time.sleep(0.05)
+            segments(server, "river")
+
+        assert (well, ill) == ([], ["text cache"])
+        assert during == before
+        assert state in (1, 2)
+    finally:
+        store.kill()
+
+
+def test_a_redis_that_was_never_there_does_not_keep_a_server_from_being_ready(tmp_path: Path) -> None:
+    store = RedisServer(tmp_path)
+    store.kill()
+
+    with Server(tmp_path / "log.jsonl", LEXISEG_REDIS_URL=store.url) as server:
+        for word in ("road", "tree", "house"):
+            segments(server, word)
+
+        assert degraded(server) == ["text cache"]

@@ -1,0 +1,229 @@
+"""What gateways share over a real redis-server: vocabularies, and the limits of one client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from structlog.testing import capture_logs
+
+from service.breaker import Breaker
+from service.errors import NotReady, PreconditionFailed, RateLimited, UnknownVocabulary
+from service.gateway.limits import Rule
+from service.gateway.preconditions import Preconditions
+from service.gateway.redis_limits import RedisGate
+from service.gateway.vocabulary_schemas import VocabularyInput
+from service.redis_link import RedisLink
+from service.settings import Limits
+from service.vocabularies.collection import Vocabularies
+from service.vocabularies.redis_store import INDEX, PREFIX, RedisStore
+from tests.redis_server import RedisServer
+
+ANY = Preconditions()
+ROOM = VocabularyInput(classes=["floor", "lamp"])
+PATIENT = 30.0  # seconds that nothing here should need
+SHORT = 0.2
+PLACES = "lexiseg:limit:{a}:places"
+BUCKET = "lexiseg:limit:{a}:rate"
+
+
+@pytest.fixture(autouse=True)
+def _quiet_logs() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    running = RedisServer(tmp_path)
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def link(server: RedisServer) -> Iterator[Callable[..., RedisLink]]:
+    """Makes links, each as of another gateway."""
+    made: list[RedisLink] = []
+
+    def make(timeout: float = PATIENT) -> RedisLink:
+        made.append(RedisLink(server.url, Breaker(3, 15.0, lambda: 0.0), timeout))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def gateway(link: Callable[..., RedisLink]) -> Callable[..., Vocabularies]:
+    return lambda timeout=PATIENT: Vocabularies(RedisStore(link(timeout)), Limits())
+
+
+@pytest.fixture
+def inside(server: RedisServer) -> Iterator[redis.Redis]:
+    with redis.Redis(port=server.port) as client:
+        yield client
+
+
+async def refusal(gate: RedisGate) -> int:
+    """Seconds to wait by the refusal."""
+    with pytest.raises(RateLimited) as caught:
+        await gate.enter("a")
+    return int(caught.value.headers["Retry-After"])
+
+
+async def test_what_one_gateway_keeps_the_others_find(
+    gateway: Callable[..., Vocabularies], inside: redis.Redis
+) -> None:
+    one, other = gateway(), gateway()
+    await one.store.start()
+    kept, created = await one.put("room", ROOM, ANY)
+
+    found = await other.find("room")
+    listed = [vocabulary.name for vocabulary in await other.list_all() if not vocabulary.built_in]
+    await one.store.close()
+
+    assert created
+    assert (found.etag, listed) == (kept.etag, ["room"])
+    assert inside.ttl(PREFIX + "room") == inside.ttl(INDEX) == -1
+
+
+async def test_what_one_gateway_deletes_is_gone_for_the_others(gateway: Callable[..., Vocabularies]) -> None:
+    one, other = gateway(), gateway()
+    await one.put("room", ROOM, ANY)
+    await other.find("room")
+
+    await one.delete("room", ANY)
+
+    with pytest.raises(UnknownVocabulary):
+        await other.find("room")
+    assert await other.store.read_all() == {}
+
+
+async def test_two_gateways_do_not_overwrite_each_other(gateway: Callable[..., Vocabularies]) -> None:
+    one, other = gateway(), gateway()
+    first, _ = await one.put("room", ROOM, ANY)
+    await other.put("room", VocabularyInput(classes=["rug"]), ANY)
+
+    with pytest.raises(PreconditionFailed):
+        await one.put("room", ROOM, Preconditions(if_match=first.etag))
+
+
+async def test_a_write_on_something_else_changes_nothing(gateway: Callable[..., Vocabularies]) -> None:
+    store = gateway().store
+    assert await store.replace("room", None, b"1")
+
+    assert not await store.replace("room", None, b"2")
+    assert not await store.replace("room", b"0", None)
+    assert await store.read("room") == b"1"
+
+
+@pytest.mark.parametrize("ill", ["kill", "pause"])
+async def test_reads_go_on_and_writes_say_so_while_redis_is_away(
+    gateway: Callable[..., Vocabularies], server: RedisServer, ill: str
+) -> None:
+    await gateway().put("room", ROOM, ANY)
+    vocabularies = gateway(SHORT)
+    await vocabularies.store.start()
+    getattr(server, ill)()
+
+    found = [await vocabularies.find("room") for _ in range(5)]
+    with pytest.raises(NotReady):
+        await vocabularies.put("other", ROOM, ANY)
+    degraded = vocabularies.store.degraded()
+    listed = await vocabularies.list_all()
+    await vocabularies.store.close()
+
+    assert {each.name for each in found} == {"room"}
+    assert degraded == "vocabularies"
+    assert "room" in [each.name for each in listed]
+
+
+async def test_nobody_is_told_that_a_vocabulary_is_unknown_while_nobody_knows(
+    gateway: Callable[..., Vocabularies], server: RedisServer
+) -> None:
+    server.kill()
+    vocabularies = gateway(SHORT)
+    await vocabularies.store.start()
+
+    with pytest.raises(NotReady):
+        await vocabularies.find("room")
+    built_in = await vocabularies.find("ade20k")
+    await vocabularies.store.close()
+
+    assert built_in.built_in
+
+
+async def test_foreign_values_are_nobodys_vocabularies(
+    gateway: Callable[..., Vocabularies], inside: redis.Redis
+) -> None:
+    inside.lpush(PREFIX + "list", "x")
+    inside.set(PREFIX + "text", b"\xff\x00")
+    inside.sadd(INDEX, "list", "text", "gone", b"\xff", "No Name")
+    vocabularies = gateway()
+
+    listed = [each.name for each in await vocabularies.list_all() if not each.built_in]
+    for name in ("list", "text", "gone"):
+        with pytest.raises(UnknownVocabulary):
+            await vocabularies.find(name)
+
+    assert listed == []
+    assert vocabularies.store.degraded() is None
+
+
+async def test_a_foreign_value_makes_way_for_a_vocabulary(
+    gateway: Callable[..., Vocabularies], inside: redis.Redis
+) -> None:
+    inside.lpush(PREFIX + "room", "x")
+    vocabularies = gateway()
+
+    await vocabularies.put("room", ROOM, ANY)
+
+    assert (await vocabularies.find("room")).vocabulary.classes[1].name == "lamp"
+
+
+async def test_gateways_count_one_clients_rate_together(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
+    gates = [RedisGate(Rule(rate=0.001, burst=2), link(), PATIENT) for _ in range(2)]
+    for gate in gates:
+        await gate.enter("a")
+
+    assert 900 < await refusal(gates[0]) <= 1000
+    assert 0 < inside.pttl(BUCKET) <= 2_001_000
+    since = float(inside.hget(BUCKET, "since") or 0)  # type: ignore[arg-type]
+    inside.hset(BUCKET, "since", since - 1000)  # a thousand seconds pass
+    await gates[1].enter("a")
+    await refusal(gates[0])
+    await gates[0].enter("b")
+
+
+async def test_gateways_count_one_clients_places_together(link: Callable[..., RedisLink]) -> None:
+    one, other = (RedisGate(Rule(concurrent=1), link(), PATIENT) for _ in range(2))
+    ticket = await one.enter("a")
+
+    assert await refusal(other) == 1
+    await one.leave("a", ticket)
+    await other.enter("a")
+
+
+async def test_a_gateway_that_died_gives_its_places_back(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
+    gate = RedisGate(Rule(concurrent=1), link(), PATIENT)
+    await gate.enter("a")
+    (ticket,) = inside.zrange(PLACES, 0, -1)  # type: ignore[misc]
+
+    inside.zadd(PLACES, {ticket: 1.0})  # its lease ended long ago
+
+    await gate.enter("a")
+
+
+async def test_without_redis_each_gateway_counts_alone(link: Callable[..., RedisLink], server: RedisServer) -> None:
+    gate = RedisGate(Rule(rate=0.001, burst=2, concurrent=1), link(SHORT), PATIENT)
+    before = await gate.enter("a")
+    server.kill()
+
+    ticket = await gate.enter("a")
+    assert await refusal(gate) == 1
+    await gate.leave("a", ticket)
+    await gate.leave("a", before)
+    await gate.enter("a")

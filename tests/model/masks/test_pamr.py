@@ -1,0 +1,83 @@
+"""PAMR against the authors' own outputs, and what refinement must never do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.errors import ShapeError
+from model.masks import pamr
+from model.masks.pamr import PamrSettings, affinity, refine
+from tests.golden import golden_inputs
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+SEED = json.loads((GOLDEN / "meta.json").read_text())["seed"]
+TOLERANCE = 3e-5  # of the fixtures' README
+
+
+def photograph() -> Tensor:
+    pixels = golden_inputs.image(SEED, "pamr/image", 72, 100)
+    normalised = golden_inputs.normalise(pixels, golden_inputs.IMAGENET_MEAN, golden_inputs.IMAGENET_STD, 255.0)
+    return torch.from_numpy(normalised)[0]
+
+
+def maps() -> Tensor:
+    noise = golden_inputs.uniform(SEED, "pamr/mask_noise", (1, 4, 72, 100))
+    blobs = golden_inputs.blob_masks(SEED, "pamr/mask", 4, 72, 100).astype(np.float32)
+    return torch.from_numpy(0.3 * noise + 0.7 * blobs)[0].float()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("tcl", PamrSettings()),
+        ("naclip", PamrSettings(10, (8, 16))),
+        ("one_step_d1", PamrSettings(1, (1,))),
+    ],
+)
+def test_the_reference_is_reproduced(name: str, settings: PamrSettings) -> None:
+    expected = np.load(GOLDEN / "pamr.npz")[name]
+
+    refined = refine(maps(), photograph(), settings)
+
+    np.testing.assert_allclose(refined.numpy(), expected, atol=TOLERANCE, rtol=0)
+
+
+def test_a_small_map_is_resized_as_in_the_reference() -> None:
+    small = torch.from_numpy(golden_inputs.uniform(SEED, "pamr/mask_small", (1, 3, 18, 25)))[0]
+    expected = np.load(GOLDEN / "pamr.npz")["small_mask"]
+
+    np.testing.assert_allclose(refine(small, photograph()).numpy(), expected, atol=TOLERANCE, rtol=0)
+
+
+def test_affinities_of_a_pixel_sum_to_one() -> None:
+    weights = affinity(photograph(), (1, 2))
+
+    torch.testing.assert_close(weights.sum(0), torch.ones(72, 100))
+
+
+def test_probabilities_stay_probabilities() -> None:
+    probability = maps().softmax(0)
+
+    refined = refine(probability, photograph(), PamrSettings(3, (1, 4)))
+
+    torch.testing.assert_close(refined.sum(0), torch.ones(72, 100))
+    assert refined.min() >= 0
+
+
+def test_the_size_of_the_bands_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = refine(maps(), photograph())
+
+    monkeypatch.setattr(pamr, "BAND_BYTES", 1)
+
+    assert torch.equal(refine(maps(), photograph()), whole)
+
+
+def test_a_batch_is_refused() -> None:
+    with pytest.raises(ShapeError, match=r"\[1, 4, 72, 100\]"):
+        refine(maps()[None], photograph())

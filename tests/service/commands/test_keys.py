@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from service.gateway.auth import read_keys
+from service.settings import Settings
+from tests.service.commands.command_line import CommandLine
+
+
+def test_the_line_goes_to_the_file_and_the_key_to_the_eyes(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("keys", "new", "camera-7")
+    (tmp_path / "keys.txt").write_text(outcome.out)
+    key = next(word for word in outcome.err.split() if word.startswith("lexiseg_"))
+
+    assert outcome.status == 0
+    assert read_keys(Settings(api_keys_file=tmp_path / "keys.txt")).identify(key) == "camera-7"
+    assert key not in outcome.out
+
+
+def test_an_id_with_a_blank_is_refused(lexiseg: CommandLine) -> None:
+    outcome = lexiseg("keys", "new", "camera 7")
+
+    assert outcome.status == 1
+    assert outcome.err.startswith("lexiseg: ID: expected")

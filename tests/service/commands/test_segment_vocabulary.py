@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests import pictures
+from tests.service.commands.command_line import CommandLine
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    path = tmp_path / "china.jpg"
+    path.write_bytes(pictures.encoded(pictures.small("china", 160), "JPEG"))
+    return path
+
+
+def test_a_vocabulary_stands_for_its_classes_and_its_background(lexiseg: CommandLine, photograph: Path) -> None:
+    outcome = lexiseg("segment", photograph, "--vocabulary", "camvid", "--out", photograph.parent / "out")
+
+    assert outcome.status == 0, outcome.err
+    written = json.loads((photograph.parent / "out" / "annotations.json").read_text())
+    (image,) = written["images"]
+    assert len(written["categories"]) == 11
+    assert sum(found["area"] for found in written["annotations"]) == image["height"] * image["width"]
+
+
+def test_an_unknown_vocabulary_is_one_line(lexiseg: CommandLine, photograph: Path) -> None:
+    outcome = lexiseg("segment", photograph, "--vocabulary", "nope")
+
+    assert outcome.status == 1
+    assert outcome.err.startswith("lexiseg: vocabulary: no 'nope' here")
+
+
+@pytest.mark.parametrize("options", [[], ["-c", "sky", "--vocabulary", "camvid"]])
+def test_either_classes_or_a_vocabulary_is_needed(lexiseg: CommandLine, photograph: Path, options: list[str]) -> None:
+    outcome = lexiseg("segment", photograph, *options)
+
+    assert outcome.status == 2
+    assert "either classes or --vocabulary NAME" in outcome.err

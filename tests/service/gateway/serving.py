@@ -1,0 +1,34 @@
+"""The real application with settings of a test's own, asked without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from service.gateway.app import create_app
+from service.gateway.limits import Gate
+from service.metrics import Metrics
+from service.settings import Settings
+from tests import pictures
+from tests.service.gateway.known_backend import KnownBackend
+
+IMAGE: list[Any] = [("image", ("a.png", pictures.encoded(pictures.small())))]
+
+
+@asynccontextmanager
+async def serving(
+    *, backend: KnownBackend | None = None, gate: Gate | None = None, **settings: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway of its own."""
+    app = create_app(Settings(model="colours", **settings), backend or KnownBackend(), Metrics(), gate)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        yield client
+
+
+def form(*classes: str, **fields: str) -> list[Any]:
+    """Multipart parts of a question about a small image."""
+    parts = [*IMAGE, *(("classes", (None, name)) for name in classes)]
+    return parts + [(name, (None, value)) for name, value in fields.items()]

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from service.errors import InvalidValue, Unauthorized
+from service.gateway.auth import KeyRing, key_of, line_of, new_key, read_keys
+from service.settings import Settings
+
+
+def ring(*lines: str) -> KeyRing:
+    return read_keys(Settings(api_keys=SecretStr("\n".join(lines))))
+
+
+def test_without_keys_everybody_is_let_in() -> None:
+    assert read_keys(Settings()).identify(None) is None
+
+
+def test_a_key_is_known_by_its_id() -> None:
+    first, second = new_key(), new_key()
+    keys = ring(line_of("one", first), line_of("two", second))
+
+    assert (keys.identify(first), keys.identify(second)) == ("one", "two")
+
+
+def test_two_keys_of_one_id_overlap_while_one_is_replaced() -> None:
+    old, new = new_key(), new_key()
+    keys = ring(line_of("camera", old), line_of("camera", new))
+
+    assert {keys.identify(old), keys.identify(new)} == {"camera"}
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_a_missing_key_is_told_how_to_send_one(key: str | None) -> None:
+    with pytest.raises(Unauthorized, match="X-API-Key") as caught:
+        ring(line_of("one", "k")).identify(key)
+
+    assert caught.value.headers["WWW-Authenticate"] == 'Bearer realm="lexiseg"'
+
+
+def test_an_unknown_key_is_refused_without_being_repeated() -> None:
+    with pytest.raises(Unauthorized) as caught:
+        ring(line_of("one", "k")).identify("stolen")
+
+    assert "invalid_token" in caught.value.headers["WWW-Authenticate"]
+    assert "stolen" not in caught.value.detail
+
+
+def test_the_digest_of_a_key_is_no_key() -> None:
+    with pytest.raises(Unauthorized):
+        ring(line_of("one", "k")).identify(hashlib.sha256(b"k").hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("authorization", "x_api_key", "found"),
+    [
+        ("Bearer k", None, "k"),
+        ("bearer  k ", None, "k"),
+        (None, " k ", "k"),
+        ("Bearer k", "other", "k"),
+        ("Basic dXNlcg==", "k", "k"),
+        ("Bearer", None, None),
+        ("", "", None),
+        (None, None, None),
+    ],
+)
+def test_a_key_is_taken_from_either_header(authorization: str | None, x_api_key: str | None, found: str | None) -> None:
+    assert key_of(authorization, x_api_key) == found
+
+
+def test_a_file_has_comments_and_blank_lines(tmp_path: Path) -> None:
+    path = tmp_path / "keys.txt"
+    path.write_text(f"# our keys\n\n{line_of('one', 'k')}  # until May\n")
+
+    assert read_keys(Settings(api_keys_file=path)).identify("k") == "one"
+
+
+def test_the_file_and_the_environment_add_up(tmp_path: Path) -> None:
+    path = tmp_path / "keys.txt"
+    path.write_text(line_of("one", "a"))
+    both = Settings(api_keys_file=path, api_keys=SecretStr(f"{line_of('two', 'b')},{line_of('three', 'c')}"))
+
+    keys = read_keys(both)
+
+    assert [keys.identify(key) for key in "abc"] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "one", "one two", "one:" + "0" * 64, "a b " + "0" * 64, "-a " + "0" * 64]
+)
+def test_a_line_that_is_none_stops_the_start_and_is_not_shown(text: str) -> None:
+    with pytest.raises(InvalidValue, match="LEXISEG_API_KEYS: expected") as caught:
+        read_keys(Settings(api_keys=SecretStr(text)))
+
+    assert not text or text not in caught.value.detail
+
+
+def test_one_key_for_two_ids_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="one SHA256 twice"):
+        ring(line_of("one", "k"), line_of("two", "k"))
+
+
+def test_a_missing_file_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_keys(Settings(api_keys_file=tmp_path / "gone.txt"))
+
+
+def test_secrets_are_not_printed() -> None:
+    line = line_of("one", "k")
+
+    assert line.split()[1] not in repr(Settings(api_keys=SecretStr(line)))
+    assert "one" not in repr(ring(line))
+
+
+def test_no_two_keys_are_the_same() -> None:
+    assert len({new_key() for _ in range(100)}) == 100

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from service.gateway.auth import line_of
+from service.gateway.limits import MemoryGate, Rule
+from service.messages import WorkerAnswer, WorkerRequest
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import form, serving
+
+KEYS = SecretStr(line_of("camera", "right"))
+RIGHT: list[dict[str, str]] = [{"Authorization": "Bearer right"}, {"X-API-Key": "right"}]
+OPEN = ["/livez", "/readyz", "/docs", "/openapi.json", "/metrics"]
+GUARDED = ["/models", "/models/colours", "/vocabularies", "/vocabularies/voc20", "/nowhere", "/livez/"]
+
+
+class SlowBackend(KnownBackend):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go_on = asyncio.Event()
+        self.reached = asyncio.Event()
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.reached.set()
+        await self.may_go_on.wait()
+        return await super().segment(request)
+
+
+@pytest.mark.parametrize("headers", RIGHT)
+async def test_a_known_key_is_let_in(headers: dict[str, str]) -> None:
+    async with serving(api_keys=KEYS) as client:
+        answer = await client.post("/segment", files=form("sky"), headers=headers)
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-API-Key": "wrong"}, {"Authorization": "Bearer wrong"}])
+@pytest.mark.parametrize("path", GUARDED)
+async def test_without_a_known_key_nothing_else_is_told(path: str, headers: dict[str, str]) -> None:
+    async with serving(api_keys=KEYS) as client:
+        answer = await client.get(path, headers=headers)
+
+    assert (answer.status_code, answer.json()["type"]) == (401, "unauthorized")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_a_body_without_a_key_reaches_no_model() -> None:
+    backend = KnownBackend()
+    async with serving(backend=backend, api_keys=KEYS) as client:
+        answer = await client.post("/segment", files=form("sky"))
+
+    assert (answer.status_code, backend.asked) == (401, [])
+
+
+@pytest.mark.parametrize("path", OPEN)
+async def test_probes_documentation_and_metrics_ask_for_no_key(path: str) -> None:
+    async with serving(api_keys=KEYS) as client:
+        assert (await client.get(path)).status_code == 200
+
+
+async def test_metrics_can_ask_for_a_key() -> None:
+    async with serving(api_keys=KEYS, metrics_need_key=True) as client:
+        assert (await client.get("/metrics")).status_code == 401
+        assert (await client.get("/metrics", headers=RIGHT[0])).status_code == 200
+
+
+async def test_without_keys_everything_is_open() -> None:
+    async with serving() as client:
+        assert (await client.post("/segment", files=form("sky"))).status_code == 200
+
+
+async def test_the_log_names_the_key_by_its_id_alone() -> None:
+    async with serving(api_keys=KEYS) as client:
+        with capture_logs() as lines:
+            await client.get("/models", headers=RIGHT[0])
+            await client.get("/models")
+
+    assert [line["key_id"] for line in lines if line["event"] == "request"] == ["camera", None]
+    assert "right" not in str(lines)
+
+
+async def test_the_worker_is_told_whose_request_it_is() -> None:
+    backend = KnownBackend()
+    async with serving(backend=backend, api_keys=KEYS) as client:
+        await client.post("/segment", files=form("sky"), headers=RIGHT[0])
+
+    assert backend.asked[0].owner == "camera"
+
+
+async def test_too_many_requests_are_told_when_to_come_again() -> None:
+    gate = MemoryGate(Rule(rate=0.25, burst=1), lambda: 0.0)
+    async with serving(gate=gate) as client:
+        assert (await client.get("/models")).status_code == 200
+        answer = await client.get("/models")
+
+    assert (answer.status_code, answer.json()["type"]) == (429, "rate-limited")
+    assert answer.headers["retry-after"] == "4"
+
+
+async def test_probes_count_for_no_limit() -> None:
+    gate = MemoryGate(Rule(rate=0.25, burst=1), lambda: 0.0)
+    async with serving(gate=gate) as client:
+        assert {(await client.get("/readyz")).status_code for _ in range(5)} == {200}
+
+
+async def test_each_key_has_limits_of_its_own() -> None:
+    gate = MemoryGate(Rule(rate=0.25, burst=1), lambda: 0.0)
+    keys = SecretStr(f"{line_of('one', 'a')},{line_of('two', 'b')}")
+    async with serving(gate=gate, api_keys=keys) as client:
+        statuses = [(await client.get("/models", headers={"X-API-Key": key})).status_code for key in "aab"]
+
+    assert statuses == [200, 429, 200]
+
+
+async def test_a_wrong_key_uses_up_nothing_of_anybodys() -> None:
+    gate = MemoryGate(Rule(rate=0.25, burst=1), lambda: 0.0)
+    async with serving(gate=gate, api_keys=KEYS) as client:
+        statuses = [(await client.get("/models", headers={"X-API-Key": k})).status_code for k in ("x", "y", "right")]
+
+    assert statuses == [401, 401, 200]
+
+
+async def test_a_client_has_only_so_many_requests_at_a_time() -> None:
+    backend = SlowBackend()
+    async with serving(backend=backend, concurrency_limit=1) as client:
+        first = asyncio.create_task(client.post("/segment", files=form("sky")))
+        await backend.reached.wait()
+        second = await client.get("/models")
+        backend.may_go_on.set()
+        answers: list[Any] = [await first, await client.get("/models")]
+
+    assert (second.status_code, second.json()["type"]) == (429, "rate-limited")
+    assert [answer.status_code for answer in answers] == [200, 200]

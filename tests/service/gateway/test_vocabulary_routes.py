@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from model.types import Background
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import form, serving
+
+ROOM: dict[str, Any] = {"classes": ["floor", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
+
+
+def kind(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["type"]
+
+
+async def test_the_list_holds_the_built_in_ones_and_the_users(client: httpx.AsyncClient) -> None:
+    await client.put("/vocabularies/room", json=ROOM)
+
+    found = {entry["name"]: entry for entry in (await client.get("/vocabularies")).json()["vocabularies"]}
+
+    assert found["room"] == {"name": "room", "n_classes": 2, "background": True, "built_in": False, "source": None}
+    assert (found["ade20k"]["n_classes"], found["ade20k"]["built_in"]) == (150, True)
+    assert len(found) == 15
+
+
+async def test_what_is_put_is_found_again(client: httpx.AsyncClient) -> None:
+    put = await client.put("/vocabularies/room", json={**ROOM, "background": False, "classes": ["a", "b "]})
+
+    got = await client.get("/vocabularies/room")
+
+    assert (put.status_code, put.headers["location"]) == (201, "/vocabularies/room")
+    assert got.json() == put.json()
+    assert got.headers["etag"] == put.headers["etag"]
+    assert [entry["name"] for entry in got.json()["classes"]] == ["a", "b"]
+    assert got.json()["background"] is False
+
+
+async def test_a_second_put_replaces(client: httpx.AsyncClient) -> None:
+    first = await client.put("/vocabularies/room", json=ROOM)
+    second = await client.put("/vocabularies/room", json={"classes": ["lamp"]})
+
+    assert (second.status_code, second.json()["n_classes"]) == (200, 1)
+    assert second.headers["etag"] != first.headers["etag"]
+
+
+async def test_the_etag_is_of_the_content(client: httpx.AsyncClient) -> None:
+    tags = [(await client.put(f"/vocabularies/{name}", json=ROOM)).headers["etag"] for name in ("one", "two")]
+
+    assert tags[0] == tags[1]
+
+
+async def test_an_unchanged_vocabulary_is_not_sent_again(client: httpx.AsyncClient) -> None:
+    tag = (await client.get("/vocabularies/voc20")).headers["etag"]
+
+    answer = await client.get("/vocabularies/voc20", headers={"If-None-Match": tag})
+
+    assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+
+
+async def test_two_writers_do_not_overwrite_each_other(client: httpx.AsyncClient) -> None:
+    tag = (await client.put("/vocabularies/room", json=ROOM)).headers["etag"]
+    await client.put("/vocabularies/room", json={"classes": ["lamp"]}, headers={"If-Match": tag})
+
+    late = await client.put("/vocabularies/room", json={"classes": ["rug"]}, headers={"If-Match": tag})
+
+    assert kind(late) == (412, "precondition-failed")
+    assert (await client.get("/vocabularies/room")).json()["classes"][0]["name"] == "lamp"
+
+
+async def test_a_creation_replaces_nothing(client: httpx.AsyncClient) -> None:
+    statuses = [
+        (await client.put("/vocabularies/room", json=ROOM, headers={"If-None-Match": "*"})).status_code
+        for _ in range(2)
+    ]
+
+    assert statuses == [201, 412]
+
+
+async def test_a_replacement_creates_nothing(client: httpx.AsyncClient) -> None:
+    answer = await client.put("/vocabularies/room", json=ROOM, headers={"If-Match": "*"})
+
+    assert kind(answer) == (412, "precondition-failed")
+    assert (await client.get("/vocabularies/room")).status_code == 404
+
+
+async def test_what_is_deleted_is_gone(client: httpx.AsyncClient) -> None:
+    await client.put("/vocabularies/room", json=ROOM)
+
+    refused = await client.delete("/vocabularies/room", headers={"If-Match": '"other"'})
+    deleted = await client.delete("/vocabularies/room")
+
+    assert (kind(refused), deleted.status_code) == ((412, "precondition-failed"), 204)
+    assert kind(await client.get("/vocabularies/room")) == (404, "unknown-vocabulary")
+    assert kind(await client.delete("/vocabularies/room")) == (404, "unknown-vocabulary")
+
+
+async def test_built_in_vocabularies_stay(client: httpx.AsyncClient) -> None:
+    assert kind(await client.put("/vocabularies/ade20k", json=ROOM)) == (403, "read-only")
+    assert kind(await client.delete("/vocabularies/ade20k")) == (403, "read-only")
+
+
+@pytest.mark.parametrize("name", ["Room", "-room", "living_room", "r" * 65, "r%00m", "..", "räume"])
+async def test_a_name_that_is_none_is_refused(client: httpx.AsyncClient, name: str) -> None:
+    answer = await client.put(f"/vocabularies/{name}" if name != ".." else "/vocabularies/%2e%2e", json=ROOM)
+
+    assert answer.status_code in (404, 422) if name == ".." else kind(answer) == (422, "invalid-value")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "classes"),
+        ({"classes": []}, "classes"),
+        ({"classes": ["sky", "Sky "]}, "classes.1"),
+        ({"classes": ["s\x00y"]}, "classes.0"),
+        ({"classes": ["s" * 129]}, "classes.0"),
+        ({"classes": ["sky"], "background": "perhaps"}, "background"),
+        ({"classes": [{"name": "sky", "threshold": 0.3}], "background": False}, "classes.0.threshold"),
+        ({"classes": ["sky"], "colour": "blue"}, "colour"),
+        ({"classes": ["sky"], "source": "\ud800"}, "source"),
+        ({"classes": ["sky"], "source": " "}, "source"),
+    ],
+)
+async def test_a_class_list_is_checked_like_a_requests(
+    client: httpx.AsyncClient, body: dict[str, Any], field: str
+) -> None:
+    # httpx itself would refuse half a surrogate pair.
+    content, header = json.dumps(body), {"content-type": "application/json"}
+
+    answer = await client.put("/vocabularies/room", content=content, headers=header)
+
+    assert kind(answer) == (422, "invalid-value")
+    assert answer.json()["errors"][0]["field"] == field
+    assert (await client.get("/vocabularies/room")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "type_"), [(b"{", "application/json"), (b"[]", "application/json"), (b"{}", "text/plain")]
+)
+async def test_what_is_no_json_object_is_malformed(client: httpx.AsyncClient, content: bytes, type_: str) -> None:
+    answer = await client.put("/vocabularies/room", content=content, headers={"content-type": type_})
+
+    assert kind(answer) == (400, "malformed-request")
+
+
+async def test_there_is_room_for_so_many_and_no_more() -> None:
+    async with serving(max_vocabularies=1) as client:
+        await client.put("/vocabularies/one", json=ROOM)
+        second = await client.put("/vocabularies/two", json=ROOM)
+        again = await client.put("/vocabularies/one", json=ROOM)
+
+    assert (kind(second), again.status_code) == ((422, "invalid-value"), 200)
+
+
+async def test_they_survive_a_restart(tmp_path: Path) -> None:
+    async with serving(state_dir=tmp_path) as client:
+        put = await client.put("/vocabularies/room", json=ROOM)
+    async with serving(state_dir=tmp_path) as client:
+        got = await client.get("/vocabularies/room")
+
+    assert (got.json(), got.headers["etag"]) == (put.json(), put.headers["etag"])
+
+
+async def test_segment_takes_a_name_instead_of_classes(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    await client.put("/vocabularies/room", json=ROOM)
+
+    answer = await client.post("/segment", files=form(vocabulary="room"))
+
+    assert answer.status_code == 200
+    asked = backend.asked[0].vocabulary
+    assert (asked.name, [entry.texts for entry in asked.classes]) == ("room", [("floor",), ("sofa", "couch")])
+
+
+@pytest.mark.parametrize(
+    ("name", "background", "rule"),
+    [
+        ("voc21", None, Background()),
+        ("cityscapes", None, None),
+        ("cityscapes", "true", Background()),
+        ("voc21", "false", None),
+        ("cityscapes", '{"words": ["wall"]}', Background(("wall",))),
+    ],
+)
+async def test_a_vocabularys_own_background_holds_unless_the_request_says(
+    client: httpx.AsyncClient, backend: KnownBackend, name: str, background: str | None, rule: Background | None
+) -> None:
+    said = {} if background is None else {"background": background}
+
+    await client.post("/segment", files=form(vocabulary=name, **said))
+
+    assert backend.asked[0].vocabulary.background == rule
+
+
+async def test_an_unknown_vocabulary_is_404(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/segment", files=form(vocabulary="nope"))
+
+    assert kind(answer) == (404, "unknown-vocabulary")
+
+
+async def test_classes_and_a_vocabulary_are_one_too_many(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/segment", files=form("sky", vocabulary="voc20"))
+
+    assert kind(answer) == (422, "invalid-value")
+    assert answer.json()["errors"][0]["field"] == "vocabulary"
+
+
+async def test_neither_classes_nor_a_vocabulary_is_too_little(client: httpx.AsyncClient) -> None:
+    assert kind(await client.post("/segment", files=form())) == (422, "invalid-value")
+
+
+async def test_a_threshold_does_not_fit_a_vocabulary_without_background(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/segment", files=form(vocabulary="cityscapes", threshold="0.5"))
+
+    assert answer.json()["errors"][0]["field"] == "threshold"
+
+
+async def test_class_thresholds_do_not_fit_a_request_without_background(client: httpx.AsyncClient) -> None:
+    await client.put("/vocabularies/room", json=ROOM)
+
+    answer = await client.post("/segment", files=form(vocabulary="room", background="false"))
+
+    assert answer.json()["errors"][0]["field"] == "classes.1.threshold"
+
+
+async def test_a_list_longer_than_the_limit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXISEG_MAX_CLASSES", "100")
+    async with serving() as client:
+        answer = await client.post("/segment", files=form(vocabulary="ade20k"))
+
+    assert kind(answer) == (422, "invalid-value")
+    assert "150 classes" in answer.json()["detail"]
+
+
+async def test_every_answer_of_the_routes_is_described(client: httpx.AsyncClient) -> None:
+    schema = (await client.get("/openapi.json")).json()
+    routes = schema["paths"]["/vocabularies/{name}"]
+
+    assert set(routes["get"]["responses"]) == {"200", "304", "401", "404", "429"}
+    assert set(routes["put"]["responses"]) == {"200", "201", "400", "401", "403", "412", "413", "422", "429", "503"}
+    assert set(routes["delete"]["responses"]) == {"204", "401", "403", "404", "412", "429", "503"}
+    assert routes["put"]["requestBody"]["content"]["application/json"]["example"]
+    assert {"bearer", "apiKey"} == set(schema["components"]["securitySchemes"])
+    assert "security" not in schema["paths"]["/livez"]["get"]

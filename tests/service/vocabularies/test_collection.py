@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+from structlog.testing import capture_logs
+
+from service.errors import PreconditionFailed, UnknownVocabulary
+from service.gateway.preconditions import Preconditions
+from service.gateway.vocabulary_schemas import VocabularyInput
+from service.settings import Limits
+from service.vocabularies.collection import Vocabularies
+from service.vocabularies.store import MemoryStore
+
+ANY = Preconditions()
+SKY = VocabularyInput(classes=["sky"])
+DAMAGED = [
+    b"",
+    b"{",
+    b"[]",
+    b"\xff",
+    b'{"classes": ["a", "A"]}',
+    b'{"classes": 1}',
+    b'{"classes": ["\\ud800"]}',
+    b"null",
+]
+
+
+class OvertakenStore(MemoryStore):
+    """Somebody else writes between each read and write, `times` times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._times = times
+
+    async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        if self._times:
+            self._times -= 1
+            await super().replace(name, await self.read(name), b'{"classes": ["other %d"]}' % self._times)
+        return await super().replace(name, old, new)
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+async def test_a_damaged_document_is_skipped_with_one_line_in_the_log(content: bytes) -> None:
+    vocabularies = Vocabularies(MemoryStore({"room": content}), Limits())
+
+    with capture_logs() as lines:
+        for _ in range(3):
+            with pytest.raises(UnknownVocabulary):
+                await vocabularies.find("room")
+        names = [found.name for found in await vocabularies.list_all()]
+
+    assert "room" not in names
+    assert [line["vocabulary"] for line in lines] == ["room"]
+
+
+async def test_a_damaged_document_can_be_replaced() -> None:
+    vocabularies = Vocabularies(MemoryStore({"room": b"{"}), Limits())
+
+    with capture_logs():
+        _, created = await vocabularies.put("room", SKY, Preconditions(if_none_match="*"))
+
+    assert created
+    assert (await vocabularies.find("room")).vocabulary.classes[0].name == "sky"
+
+
+async def test_a_document_is_read_once() -> None:
+    vocabularies = Vocabularies(MemoryStore(), Limits())
+    await vocabularies.put("room", SKY, ANY)
+
+    assert await vocabularies.find("room") is await vocabularies.find("room")
+
+
+async def test_a_writer_that_is_overtaken_writes_again() -> None:
+    vocabularies = Vocabularies(OvertakenStore(2), Limits())
+
+    _, created = await vocabularies.put("room", SKY, ANY)
+
+    assert not created
+    assert (await vocabularies.find("room")).vocabulary.classes[0].name == "sky"
+
+
+async def test_a_condition_is_checked_against_the_one_that_overtook() -> None:
+    vocabularies = Vocabularies(OvertakenStore(1), Limits())
+
+    with pytest.raises(PreconditionFailed):
+        await vocabularies.put("room", SKY, Preconditions(if_none_match="*"))
+
+    assert (await vocabularies.find("room")).vocabulary.classes[0].name == "other 0"
+
+
+async def test_a_writer_that_never_comes_through_is_told_so() -> None:
+    vocabularies = Vocabularies(OvertakenStore(100), Limits())
+
+    with pytest.raises(PreconditionFailed, match="send it again"):
+        await vocabularies.put("room", SKY, ANY)
