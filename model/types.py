@@ -21,11 +21,15 @@ LabelMap = NDArray[np.unsignedinteger]
 
 @dataclass(frozen=True)
 class ClassEntry:
-    """One class of a request: a name, other names for the same thing, and an optional score to reach."""
+    """One class of a request: a name, other names for the same thing, and an optional score to reach.
+
+    `thing` says whether it comes in countable pieces (a car) or not (sky); None where nobody knows.
+    """
 
     name: str
     synonyms: tuple[str, ...] = ()
     threshold: float | None = None
+    thing: bool | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -102,6 +106,7 @@ class Segment:
     class_index: int | None
     score: float
     mask: Rle
+    is_thing: bool | None = None
 
     @property
     def area(self) -> int:

@@ -72,7 +72,8 @@ def serve(
 
 SERVE_OPTIONS = (
     "host", "http_port", "model", "models_dir", "device", "max_batch", "queue_limit", "state_dir",
-    "api_keys_file", "rate_limit", "rate_burst", "concurrency_limit", "cors_origins", "url_fetch", "log_level", "log_format",
+    "api_keys_file", "rate_limit", "rate_burst", "concurrency_limit", "cors_origins", "url_fetch",
+    "log_level", "log_format",
 )  # fmt: skip
 
 
@@ -91,8 +92,10 @@ def segment(
     model: Model = None,
     models_dir: ModelsDir = None,
     device: Device = None,
+    server: Annotated[str | None, typer.Option(metavar="URL", help="Ask a running server, load no model here")] = None,
+    api_key: Annotated[str | None, typer.Option(help="Key for the server [env: LEXISEG_API_KEY]")] = None,
 ) -> None:
-    """Segment image files here, without a server: an overlay PNG each, and one COCO-style JSON for all.
+    """Segment image files, here or by a server: an overlay PNG each, and one COCO-style JSON for all.
 
     Examples:
 
@@ -101,15 +104,27 @@ def segment(
       lexiseg segment photos/*.jpg -c sky -c building -c "traffic sign" --no-background
 
       lexiseg segment photos/*.jpg --vocabulary ade20k
+
+      lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
-    from service.commands.segment import Question, run
+    from service.commands.question import Question
     from service.commands.settings import settings_of
 
     if bool(classes) == (vocabulary is not None):
         raise typer.BadParameter("give either classes or --vocabulary NAME", param_hint="'-c' / '--class'")
-    settings = settings_of({"model": model, "models_dir": models_dir, "device": device})
+    settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "api_key": api_key})
     question = Question(tuple(classes or ()), vocabulary, background, threshold, max_side)
-    raise typer.Exit(run(images, question, out, settings))
+    if server is None:
+        if api_key is not None:
+            raise typer.BadParameter("there is no server to show it to; give --server URL", param_hint="'--api-key'")
+        from service.commands.segment import run
+
+        raise typer.Exit(run(images, question, out, settings))
+    if models_dir is not None or device is not None:
+        raise typer.BadParameter("the server has its own models and devices", param_hint="'--models-dir' / '--device'")
+    from service.commands.segment_remote import run as ask_server
+
+    raise typer.Exit(ask_server(images, question, out, settings, server))
 
 
 @keys.command("new")

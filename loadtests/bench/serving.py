@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import NamedTuple
 
 import httpx
@@ -30,10 +31,17 @@ CLASSES = (
 CLIENTS = (1, 8, 32)
 SECONDS = 12.0
 START_SECONDS = 60.0
+PEERS_PYTHON = f"{sys.prefix}-peers/bin/python"  # made by `make peers`
 SERVERS = {
     "lexiseg": [sys.executable, "-m", "service.cli", "serve", "--http-port", "0", "--log-level", "warning"],
     "plain FastAPI": [sys.executable, "-m", "loadtests.peers.plain_fastapi"],
+    "LitServe": [PEERS_PYTHON, "-m", "loadtests.peers.litserve_server"],
 }
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Of a server and the processes it has started."""
+    return sum(sum(member.cpu_times()[:2]) for member in (process, *process.children(recursive=True)))
 
 
 class Served(NamedTuple):
@@ -41,7 +49,7 @@ class Served(NamedTuple):
 
     images_per_second: float
     median_ms: float
-    cpu_ms: float  # of the server's process for each image
+    cpu_ms: float  # of the server's processes for each image
 
 
 def photograph() -> bytes:
@@ -65,7 +73,10 @@ def serving(command: list[str]) -> Iterator[tuple[str, psutil.Process]]:
             time.sleep(0.1)
         yield found[0], psutil.Process(process.pid)
     finally:
-        process.terminate()
+        # LitServe's workers are processes of their own, children of the one that was started.
+        leader = psutil.Process(process.pid)
+        for member in (*leader.children(recursive=True), leader):
+            member.terminate()
         process.wait(30)
 
 
@@ -88,9 +99,9 @@ async def load(url: str, process: psutil.Process, clients: int) -> Served:
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as session:
         await one_client(session, time.monotonic() + 1)
         times.clear()
-        before, began = sum(process.cpu_times()[:2]), time.monotonic()
+        before, began = cpu_seconds(process), time.monotonic()
         await asyncio.gather(*(one_client(session, began + SECONDS) for _ in range(clients)))
-        elapsed, cpu = time.monotonic() - began, sum(process.cpu_times()[:2]) - before
+        elapsed, cpu = time.monotonic() - began, cpu_seconds(process) - before
     return Served(len(times) / elapsed, 1e3 * float(np.median(times)), 1e3 * cpu / len(times))
 
 
@@ -112,6 +123,9 @@ def run() -> None:
     bare, bare_cpu = bare_forward()
     rows = [["bare forward loop", "-", f"{bare:.1f}", "1.00", "-", f"{bare_cpu:.0f}"]]
     for name, command in SERVERS.items():
+        if not Path(command[0]).exists():
+            print(f"{name} is left out: no {command[0]}; `make peers` sets it up")
+            continue
         with serving(command) as (url, process):
             for clients in CLIENTS:
                 served = asyncio.run(load(url, process, clients))

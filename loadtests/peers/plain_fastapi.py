@@ -20,7 +20,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from model import catalog
-from model.tasks import score_vocabulary
+from model.scoring import score_vocabulary
 from model.types import ClassEntry, Vocabulary
 
 app = FastAPI()

@@ -12,8 +12,8 @@ import numpy as np
 from model.data.indexed import BACKGROUND, IndexedDataset
 from model.evaluation.confusion import Scores, confusion, scores
 from model.masks.upsample import winners
+from model.scoring import score_vocabulary
 from model.segmenter import Segmenter
-from model.tasks import score_vocabulary
 from model.text_rows import KnownRows
 from model.types import Background, ClassEntry, Vocabulary
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
+from model.scoring import score_vocabulary
 from model.segmenter import Features, Segmenter
-from model.tasks import score_vocabulary
 from model.text_rows import KnownRows
 from model.types import Background, BackgroundRule, ClassEntry, Vocabulary
 

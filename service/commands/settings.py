@@ -24,5 +24,5 @@ def settings_of(options: dict[str, Any]) -> Settings:
         raise InvalidValue.of(
             f"--{name.replace('_', '-')} / LEXISEG_{name.upper()}",
             "***" if "SecretStr" in str(Settings.model_fields[name].annotation) else found["input"],
-            found["msg"].removeprefix("Input should be "),
+            found["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
         ) from None

@@ -59,7 +59,7 @@ def _segment(segment: Segment, mask: dict[str, Any] | None) -> dict[str, Any]:
         "prompt_index": None,
         "mask_index": None,
         "quality": None,
-        "is_thing": None,
+        "is_thing": segment.is_thing,
         "track_id": None,
         "mask": mask,
     }

@@ -128,14 +128,14 @@ class UrlFetcher:
             raise InvalidValue.of(FIELD, "a user name or a password", "none in the URL")
         if not url.raw_host:
             raise InvalidValue.of(FIELD, "no host", "https://HOST/PATH")
-        if (url.port or 443) not in self._ports:
+        if _port(url) not in self._ports:
             raise InvalidValue.of(FIELD, f"port {url.port}", f"port {', '.join(map(str, sorted(self._ports)))}")
         return url
 
     async def _addresses(self, url: httpx.URL) -> list[Address]:
         """Every address of the host, if all of them may be connected to: with one that may not, none is taken."""
         try:
-            found = await self._resolve(_name(url), url.port or 443)
+            found = await self._resolve(_name(url), _port(url))
             addresses = [ip_address(text) for text in dict.fromkeys(found)]
         except (OSError, ValueError):  # UnicodeError too: a name that no resolver takes
             raise ImageNotFetched(UNREACHABLE) from None
@@ -201,3 +201,7 @@ class UrlFetcher:
 def _name(url: httpx.URL) -> str:
     """The host as resolvers and certificates write it: punycode, no brackets, no dot at the end."""
     return url.raw_host.decode("ascii").rstrip(".")
+
+
+def _port(url: httpx.URL) -> int:
+    return 443 if url.port is None else url.port

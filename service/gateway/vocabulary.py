@@ -10,6 +10,7 @@ from model.types import Background, ClassEntry, Vocabulary
 from service.errors import InvalidValue
 from service.gateway.schemas import BackgroundInput, ClassInput, Question
 from service.settings import Limits
+from service.vocabularies.stuff import is_thing
 
 
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:
@@ -70,7 +71,8 @@ def _with_background_of(question: Question, named: Vocabulary, limits: Limits) -
 
 def _entry(given: str | ClassInput, index: int, limits: Limits) -> ClassEntry:
     if isinstance(given, str):
-        return ClassEntry(_text(given, f"classes.{index}", limits))
+        name = _text(given, f"classes.{index}", limits)
+        return ClassEntry(name, thing=is_thing(name))
     if len(given.synonyms) > limits.max_synonyms:
         raise InvalidValue.of(
             f"classes.{index}.synonyms", f"{len(given.synonyms)} synonyms", f"at most {limits.max_synonyms}"
@@ -78,7 +80,8 @@ def _entry(given: str | ClassInput, index: int, limits: Limits) -> ClassEntry:
     synonyms = tuple(
         _text(text, f"classes.{index}.synonyms.{position}", limits) for position, text in enumerate(given.synonyms)
     )
-    return ClassEntry(_text(given.name, f"classes.{index}.name", limits), synonyms, given.threshold)
+    name = _text(given.name, f"classes.{index}.name", limits)
+    return ClassEntry(name, synonyms, given.threshold, is_thing(name))
 
 
 def _text(given: str, field: str, limits: Limits) -> str:

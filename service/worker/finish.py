@@ -43,15 +43,8 @@ def finish(job: Job, segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
     request = job.request
     rows = _TimedRows(cache, job)
     began = time.monotonic()
-    found = tasks.semantic(
-        segmenter,
-        job.features,
-        request.vocabulary,
-        request.threshold,
-        rows,
-        keep_probability=request.confidence,
-        refine=request.refine,
-    )
+    options = tasks.Options(request.threshold, request.refine, keep_probability=request.confidence)
+    found = tasks.segment(request.task, segmenter, job.features, request.vocabulary, options, rows)
     picture = None
     if job.rgb is not None:
         picture = to_png(overlay.paint(job.rgb, found.label_map, found.segments))

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.errors import OptionError
+from model import tasks
+from model.errors import OptionError, TaskError
 from model.masks.rle import decode
 from model.segmenter import Features, TextBank
-from model.tasks import semantic
+from model.tasks import Options, instance, semantic
 from model.types import Background, ClassEntry, Segmentation, Vocabulary
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
 
@@ -45,7 +46,7 @@ def ask(
     segmenter = ColourSegmenter(words)
     plan = segmenter.plan(picture(rows))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-    return semantic(segmenter, features, Vocabulary(entries, background), threshold)
+    return semantic(segmenter, features, Vocabulary(entries, background), Options(threshold))
 
 
 def labels(answer: Segmentation) -> list[str | None]:
@@ -278,3 +279,41 @@ def test_many_segments_keep_their_ids(n_classes: int, dtype: type[np.unsignedint
 
     assert answer.label_map.dtype == dtype
     np.testing.assert_array_equal(answer.label_map, owners + 1)
+
+
+def ask_instances(rows: Sequence[str], *classes: ClassEntry) -> Segmentation:
+    segmenter = ColourSegmenter()
+    plan = segmenter.plan(picture(rows))
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    return instance(segmenter, features, Vocabulary(classes, Background()))
+
+
+def test_each_connected_region_of_a_thing_is_an_instance() -> None:
+    answer = ask_instances(["rrbbrr", "rrbbrr", "rrbbrr"], ClassEntry("red"), ClassEntry("blue"))
+
+    assert [(segment.label, segment.area) for segment in answer.segments] == [("red", 6), ("red", 6), ("blue", 6)]
+    assert {segment.is_thing for segment in answer.segments} == {True}
+
+
+def test_known_stuff_has_no_instances() -> None:
+    answer = ask_instances(["rrbb", "rrbb"], ClassEntry("red"), ClassEntry("blue", thing=False))
+
+    assert [segment.label for segment in answer.segments] == ["red"]
+    assert (answer.label_map[:, 2:] == 0).all()
+
+
+def test_ids_of_instances_are_the_values_of_the_label_map() -> None:
+    answer = ask_instances(["rbrb"], ClassEntry("red"), ClassEntry("blue"))
+
+    for segment in answer.segments:
+        assert (answer.label_map == segment.id).sum() == segment.area
+    assert [segment.id for segment in answer.segments] == [1, 2, 3, 4]
+
+
+def test_a_task_that_the_card_lacks_is_refused() -> None:
+    segmenter = ColourSegmenter()
+    plan = segmenter.plan(picture(["r"]))
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+
+    with pytest.raises(TaskError, match="panoptic"):
+        tasks.segment("panoptic", segmenter, features, Vocabulary((ClassEntry("red"),)))

@@ -53,3 +53,23 @@ def test_a_wrong_variable_is_named_with_its_option(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(InvalidValue, match=r"--http-port / LEXISEG_HTTP_PORT: .* got 'port'"):
         settings_of({})
+
+
+@pytest.mark.parametrize("url", ["redsi://user:secret@host", "redis://user:secret@host:port", "user:secret@host:6379"])
+def test_a_wrong_redis_address_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("LEXISEG_REDIS_URL", url)
+
+    with pytest.raises(InvalidValue, match="LEXISEG_REDIS_URL") as refused:
+        settings_of({})
+
+    assert "secret" not in f"{refused.value.detail} {refused.value.extra}"
+
+
+@pytest.mark.parametrize("url", ["redis://user:secret@host:6379/0", "rediss://host", "unix:///run/redis.sock"])
+def test_a_redis_address_is_kept_secret(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("LEXISEG_REDIS_URL", url)
+    settings = Settings()
+
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == url
+    assert url not in repr(settings)

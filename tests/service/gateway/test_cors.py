@@ -61,5 +61,5 @@ def test_origins_are_parted_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("wrong", ["example.org", "https://a.example/", "https://a.example/path", "https://*.example"])
 def test_an_origin_that_no_browser_sends_is_refused(wrong: str) -> None:
-    with pytest.raises(ValidationError, match="expected \\* or origins"):
+    with pytest.raises(ValidationError, match="or origins like"):
         Settings(cors_origins=(wrong,))

@@ -1,0 +1,166 @@
+"""A running lexiseg server as the command line asks it: over HTTP, patiently, and without loading a model here."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import sleep as wall_sleep
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from pydantic import ValidationError
+
+from model.types import Rle, Segment
+from service.commands.pace import Pace
+from service.errors import InvalidValue, ServiceError
+from service.gateway.schemas import MaskOutput, Problem, SegmentAnswer, SegmentOutput
+from service.gateway.vocabulary_schemas import VocabularyOutput
+
+TIMEOUT = httpx.Timeout(120.0, connect=10.0)  # a server has a deadline of its own, well below
+BUSY = (429, 503)
+MOST_RETRIES = 8  # of one request
+LONGEST_WAIT = 60.0  # seconds; a server that asks for more is asked again after this
+SHORTEST_WAIT = 0.25  # seconds, doubled with each retry
+PRINTABLE = re.compile(r"[!-~]+")
+
+
+class ServerFailure(ServiceError):
+    """What a server said instead of the answer, or that it said nothing."""
+
+
+@dataclass(frozen=True)
+class RemoteAnswer:
+    """A server's answer, as far as it is written to files."""
+
+    size: tuple[int, int]
+    segments: tuple[Segment, ...]
+    overlay: bytes = field(repr=False)
+
+
+class RemoteServer:
+    """Asks one server; from several threads, if `most` allows. To be closed, or used as a context manager.
+
+    Raises:
+        InvalidValue: the address or the key cannot be one.
+    """
+
+    def __init__(self, url: str, api_key: str | None, most: int, sleep: Callable[[float], object] = wall_sleep) -> None:
+        self.url = _checked(url)
+        if api_key is not None and not PRINTABLE.fullmatch(api_key):
+            raise InvalidValue.of("--api-key / LEXISEG_API_KEY", "***", "printable characters without blanks")
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._client = httpx.Client(base_url=self.url, headers=headers, timeout=TIMEOUT)
+        self._pace = Pace(most, sleep)
+
+    def __enter__(self) -> RemoteServer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._client.close()
+
+    def check(self, model: str | None) -> None:
+        """Makes sure of the server, of our key and of the model, before any file is sent.
+
+        Raises:
+            ServerFailure: something is amiss.
+        """
+        response = self._send("GET", "/models" if model is None else f"/models/{quote(model, safe='@')}")
+        try:
+            known = response.json()
+        except ValueError:
+            known = None
+        if not isinstance(known, dict) or not ({"models", "version"} & known.keys()):
+            raise ServerFailure(f"what answers at {self.url} is no lexiseg server")
+
+    def classes_of(self, vocabulary: str) -> tuple[str, ...]:
+        """The names of a named vocabulary's classes, in order.
+
+        Raises:
+            ServerFailure: there is none of that name.
+        """
+        response = self._send("GET", f"/vocabularies/{quote(vocabulary, safe='')}")
+        try:
+            return tuple(entry.name for entry in VocabularyOutput.model_validate_json(response.content).classes)
+        except ValidationError:
+            raise ServerFailure(f"the vocabulary that {self.url} sent cannot be read") from None
+
+    def segment(self, image: bytes, fields: dict[str, Any]) -> RemoteAnswer:
+        """One file's masks.
+
+        Raises:
+            ServerFailure: the server refused it, or did not answer.
+        """
+        parts = {"data": {"request": json.dumps({**fields, "overlay": True})}, "files": {"image": ("image", image)}}
+        response = self._send("POST", "/segment", **parts)
+        try:
+            answer = SegmentAnswer.model_validate_json(response.content)
+            overlay = base64.b64decode(answer.overlay or "", validate=True)
+            return RemoteAnswer(answer.size, tuple(map(_segment, answer.segments)), overlay)
+        except ValueError:
+            raise ServerFailure(f"the answer that {self.url} sent cannot be read") from None
+
+    def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        """The server's answer of success; while it is busy, asks again when it wants to be asked."""
+        for retry in range(MOST_RETRIES + 1):
+            with self._pace.lane():
+                response = self._once(method, path, **parts)
+                if response.is_success:
+                    self._pace.answered()
+                    return response
+                if response.status_code not in BUSY:
+                    break
+                self._pace.refused(_wait(response, retry))
+        raise self._failure(response)
+
+    def _once(self, method: str, path: str, **parts: Any) -> httpx.Response:
+        try:
+            try:
+                return self._client.request(method, path, **parts)
+            except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+                # A connection that was kept and that the server closed in the same moment; asking twice is harmless.
+                return self._client.request(method, path, **parts)
+        except httpx.TimeoutException:
+            raise ServerFailure(f"{self.url} did not answer in time") from None
+        except httpx.TransportError as error:
+            raise ServerFailure(f"no server answers at {self.url} ({error}); is it running?") from None
+
+    def _failure(self, response: httpx.Response) -> ServerFailure:
+        try:
+            detail = Problem.model_validate_json(response.content).detail
+        except ValidationError:
+            detail = f"{self.url}{response.request.url.path} answered {response.status_code} {response.reason_phrase}"
+        if response.status_code == 401:
+            detail = f"the server lets only its API keys in; give one by LEXISEG_API_KEY or --api-key ({detail})"
+        return ServerFailure(detail)
+
+
+def _checked(given: str) -> str:
+    expected = "an address like http://localhost:8000"
+    try:
+        url = httpx.URL(given)
+    except (httpx.InvalidURL, ValueError):
+        raise InvalidValue.of("--server", given, expected) from None
+    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        raise InvalidValue.of("--server", given, expected)
+    if url.userinfo:
+        raise InvalidValue.of("--server", "a user name or a password", f"{expected}; a key goes into LEXISEG_API_KEY")
+    return str(url).rstrip("/")
+
+
+def _wait(response: httpx.Response, retry: int) -> float:
+    """Seconds: what the server asks for, and more with each retry; both within reason."""
+    asked = response.headers.get("retry-after", "")
+    # The other form of the header, a date, takes the default.
+    return min(LONGEST_WAIT, max(float(asked) if asked.isdecimal() else 1.0, SHORTEST_WAIT * 2**retry))
+
+
+def _segment(found: SegmentOutput) -> Segment:
+    if not isinstance(found.mask, MaskOutput) or found.class_index is None:
+        raise ValueError("expected a COCO mask of a class")
+    mask = Rle(found.mask.size, found.mask.counts, found.area, found.bbox)
+    return Segment(found.id, found.label, found.class_index, found.score, mask, found.is_thing)

@@ -1,0 +1,40 @@
+"""`lexiseg segment --server`: the same files in and out, the masks from a running server. Loads no model and no torch."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from service.commands.annotations import Annotations
+from service.commands.question import Question
+from service.commands.remote import RemoteAnswer, RemoteServer
+from service.commands.segment_files import AHEAD, segment_files
+from service.gateway.vocabulary import resolve
+from service.settings import Settings
+
+
+def run(images: list[Path], question: Question, out: Path, settings: Settings, url: str) -> int:
+    """Segments every file; one that fails is reported and the others go on. Returns 1 if any failed.
+
+    Raises:
+        ServiceError: the classes or a value are not as expected, or the server cannot be asked.
+    """
+    asked = question.validated()
+    # Unless somebody names a model, the server's own default answers.
+    model = settings.model if "model" in settings.model_fields_set else None
+    fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model})
+    key = None if settings.api_key is None else settings.api_key.get_secret_value()
+    with RemoteServer(url, key, AHEAD) as server, ThreadPoolExecutor(AHEAD) as threads:
+        if question.vocabulary is None:
+            classes = tuple(entry.name for entry in resolve(asked, settings.limits).classes)
+            server.check(model)
+        else:
+            server.check(model)
+            classes = server.classes_of(question.vocabulary)
+        annotations = Annotations(out, classes, images)
+
+        def ask(content: bytes) -> Future[RemoteAnswer]:
+            return threads.submit(server.segment, content, fields)
+
+        return segment_files(images, ask, annotations)

@@ -1,0 +1,61 @@
+"""Instances of a pixel method are its connected regions."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+
+from model.masks.regions import split
+
+maps = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=10), elements=st.integers(0, 3))
+
+
+def labels(*rows: str) -> NDArray[np.uint8]:
+    return np.array([[int(letter) for letter in row] for row in rows], np.uint8)
+
+
+def test_two_parts_of_a_class_are_two_regions() -> None:
+    found = split(labels("00100", "00100"), [0], smallest=1)
+
+    assert found.owner.tolist() == [0, 0]
+    assert found.labels.tolist() == [[0, 0, 2, 1, 1], [0, 0, 2, 1, 1]]
+
+
+def test_parts_that_touch_at_a_corner_are_apart() -> None:
+    assert len(split(labels("01", "10"), [0], smallest=1).owner) == 2
+
+
+def test_the_largest_of_a_class_comes_first() -> None:
+    found = split(labels("01000"), [0], smallest=1)
+
+    assert (found.labels == 0).sum() == 3
+
+
+def test_small_parts_belong_to_nobody() -> None:
+    found = split(labels("01000"), [0], smallest=2)
+
+    assert found.owner.tolist() == [0]
+    assert found.labels.tolist() == [[1, 1, 0, 0, 0]]
+
+
+def test_classes_that_are_not_split_belong_to_nobody() -> None:
+    found = split(labels("0011"), [1], smallest=1)
+
+    assert found.owner.tolist() == [1]
+    assert found.labels.tolist() == [[1, 1, 0, 0]]
+
+
+def test_without_classes_everything_belongs_to_nobody() -> None:
+    assert not split(labels("01"), [], smallest=1).labels.any()
+
+
+@given(maps)
+def test_regions_are_disjoint_and_cover_their_classes(given_map: NDArray[np.uint8]) -> None:
+    found = split(given_map, [0, 1, 2], smallest=1)
+
+    owners = np.append(found.owner, 3)[found.labels]
+
+    assert np.array_equal(owners, given_map)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+
+from service.gateway.app import create_app
+from service.gateway.url_fetch import UrlFetcher
+from service.metrics import Metrics
+from service.settings import Settings
+from tests import pictures
+from tests.service.gateway.image_server import ImageServer, Names, content, serving_images
+from tests.service.gateway.known_backend import KnownBackend
+
+IMAGE = pictures.encoded(pictures.small())
+
+
+@pytest.fixture(scope="module")
+def images() -> Iterator[ImageServer]:
+    with serving_images("pictures.example") as server:
+        server.routes = {"/a.png": content(IMAGE), "/notes.txt": content(b"not a picture")}
+        yield server
+
+
+@pytest.fixture
+async def fetching(images: ImageServer, backend: KnownBackend, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
+    fetcher = images.fetcher(Names(pictures=[["127.0.0.1"]]), max_bytes=len(IMAGE))
+    app = create_app(Settings(model="colours"), backend, metrics, fetcher=fetcher)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        yield client
+
+
+async def ask(client: httpx.AsyncClient, **image: str) -> httpx.Response:
+    return await client.post("/segment", json={"image": image, "classes": ["sky"]})
+
+
+async def test_the_worker_gets_the_content(
+    fetching: httpx.AsyncClient, backend: KnownBackend, images: ImageServer
+) -> None:
+    answer = await ask(fetching, url=images.url("/a.png"))
+
+    assert answer.status_code == 200, answer.text
+    assert backend.asked[0].image == IMAGE
+
+
+async def test_what_comes_is_checked_like_an_upload(
+    fetching: httpx.AsyncClient, backend: KnownBackend, images: ImageServer
+) -> None:
+    answer = await ask(fetching, url=images.url("/notes.txt"))
+
+    assert (answer.status_code, answer.json()["type"]) == (415, "unsupported-image")
+    assert backend.asked == []
+
+
+async def test_a_refused_host_is_a_problem_and_counts_as_a_failure(
+    fetching: httpx.AsyncClient, metrics: Metrics, images: ImageServer
+) -> None:
+    answer = await ask(fetching, url=images.url("/a.png", "unknown.example"))
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "image-not-fetched")
+    assert b'lexiseg_request_failures_total{reason="other"} 1.0' in metrics.render()
+
+
+async def test_it_is_switched_off_by_default(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    answer = await ask(client, url="https://pictures.example/a.png")
+
+    assert (answer.status_code, answer.json()["type"]) == (403, "url-fetch-off")
+    assert "LEXISEG_URL_FETCH" in answer.json()["detail"]
+    assert backend.asked == []
+
+
+async def test_the_setting_switches_it_on(monkeypatch: pytest.MonkeyPatch, backend: KnownBackend) -> None:
+    monkeypatch.setenv("LEXISEG_URL_FETCH", "on")
+
+    app = create_app(Settings(model="colours"), backend, Metrics())
+
+    assert isinstance(app.state.fetcher, UrlFetcher)
+
+
+@pytest.mark.parametrize("image", [{"url": "https://a.example/", "id": "b"}, {"url": ""}, {"url": "h" * 2049}])
+async def test_an_image_comes_one_way_only_and_its_url_is_short(
+    client: httpx.AsyncClient, image: dict[str, str]
+) -> None:
+    answer = await ask(client, **image)
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert answer.json()["errors"][0]["field"].startswith("image")

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from service.errors import ImageNotFetched, InvalidValue, QueueFull, TooLarge
+from service.gateway import url_fetch
+from service.gateway.url_fetch import UNREACHABLE, UrlFetcher
+from tests.service.gateway.image_server import ImageServer, Names, content, endless, redirect, serving_images
+
+HERE = [["127.0.0.1"]]
+LITERALS = [
+    "127.0.0.1", "10.0.0.5", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "[fe80::1]", "[64:ff9b::7f00:1]",
+    "2130706433", "0x7f.1", "127.1", "localhost", "LOCALHOST.", "0",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ImageServer]:
+    with serving_images("pictures.example", "mirror.example") as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: ImageServer) -> ImageServer:
+    running.seen.clear()
+    running.routes = {"/a.png": content(b"pixels")}
+    return running
+
+
+async def refused(fetcher: UrlFetcher, url: str) -> str:
+    with pytest.raises(ImageNotFetched) as caught:
+        await fetcher.fetch(url)
+    return caught.value.detail
+
+
+async def test_the_connection_goes_to_the_address_that_was_checked(server: ImageServer) -> None:
+    rebinding = Names(pictures=[["127.0.0.1"], ["10.0.0.1"]])  # another answer to whoever asks again
+
+    assert await server.fetcher(rebinding).fetch(server.url("/a.png")) == b"pixels"
+    assert rebinding.asked == ["pictures.example"]
+
+
+async def test_the_server_hears_the_name(server: ImageServer) -> None:
+    await server.fetcher(Names(pictures=HERE)).fetch(server.url("/a.png"))
+
+    assert server.seen[0].server_name == "pictures.example"
+    assert server.seen[0].headers["Host"] == f"pictures.example:{server.port}"
+
+
+async def test_a_certificate_for_another_name_is_refused(server: ImageServer) -> None:
+    fetcher = server.fetcher(Names(stranger=HERE))
+
+    assert await refused(fetcher, server.url("/a.png", "stranger.example")) == UNREACHABLE
+    assert server.seen == []
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused(server: ImageServer) -> None:
+    fetcher = server.fetcher(Names(pictures=HERE), trust=None)
+
+    assert await refused(fetcher, server.url("/a.png")) == UNREACHABLE
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("host", LITERALS)
+async def test_a_host_of_our_own_is_refused_however_it_is_written(server: ImageServer, host: str) -> None:
+    fetcher = UrlFetcher(1000, ports=frozenset({server.port}), trust=server.trust)
+
+    assert await refused(fetcher, server.url("/a.png", host)) == UNREACHABLE
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("addresses", [["169.254.169.254"], ["127.0.0.1", "10.0.0.1"], ["::ffff:10.0.0.1"], [], ["?"]])
+async def test_a_name_with_any_address_that_is_not_public_is_refused(server: ImageServer, addresses: list[str]) -> None:
+    fetcher = server.fetcher(Names(pictures=[addresses]))
+
+    assert await refused(fetcher, server.url("/a.png")) == UNREACHABLE
+    assert server.seen == []
+
+
+async def test_unknown_refused_and_silent_hosts_cannot_be_told_apart(server: ImageServer) -> None:
+    fetcher = server.fetcher(Names(private=[["10.0.0.1"]], silent=HERE), ports=frozenset({1, server.port}))
+
+    urls = [server.url("/", "unknown.example"), server.url("/", "private.example"), "https://silent.example:1/"]
+
+    assert {await refused(fetcher, url) for url in urls} == {UNREACHABLE}
+
+
+async def test_a_dead_address_leaves_the_next_one(server: ImageServer) -> None:
+    both = Names(pictures=[["127.0.0.3", "127.0.0.1"]])  # nobody listens at the first
+    allowed = [url_fetch.IPv4Network("127.0.0.0/29")]
+
+    assert await server.fetcher(both, also_allowed=allowed).fetch(server.url("/a.png")) == b"pixels"
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+async def test_a_proxy_of_the_environment_is_not_asked(
+    server: ImageServer, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")  # nobody listens there
+
+    assert await server.fetcher(Names(pictures=HERE)).fetch(server.url("/a.png")) == b"pixels"
+
+
+async def test_every_redirect_is_resolved_and_connected_anew(server: ImageServer) -> None:
+    server.routes["/moved"] = redirect(server.url("/a.png", "mirror.example"), Set_Cookie="who=me")
+    names = Names(pictures=HERE, mirror=HERE)
+
+    assert await server.fetcher(names).fetch(server.url("/moved")) == b"pixels"
+    assert names.asked == ["pictures.example", "mirror.example"]
+    assert [seen.server_name for seen in server.seen] == ["pictures.example", "mirror.example"]
+    assert "Cookie" not in server.seen[1].headers
+
+
+async def test_a_redirect_may_be_relative(server: ImageServer) -> None:
+    server.routes["/moved"] = redirect("a.png")
+
+    assert await server.fetcher(Names(pictures=HERE)).fetch(server.url("/moved")) == b"pixels"
+
+
+async def test_a_redirect_to_a_host_that_is_not_public_is_refused(server: ImageServer) -> None:
+    server.routes["/moved"] = redirect(server.url("/a.png", "private.example"))
+    fetcher = server.fetcher(Names(pictures=HERE, private=[["192.168.0.1"]]))
+
+    assert await refused(fetcher, server.url("/moved")) == UNREACHABLE
+
+
+async def test_a_redirect_to_a_name_that_now_means_another_address_is_refused(server: ImageServer) -> None:
+    server.routes["/moved"] = redirect("/a.png")
+    rebinding = Names(pictures=[["127.0.0.1"], ["10.0.0.1"]])
+
+    assert await refused(server.fetcher(rebinding), server.url("/moved")) == UNREACHABLE
+    assert [seen.path for seen in server.seen] == ["/moved"]
+
+
+async def test_a_redirect_cannot_borrow_the_connection_of_another_name(server: ImageServer) -> None:
+    server.routes["/moved"] = redirect(server.url("/a.png", "stranger.example"))
+    fetcher = server.fetcher(Names(pictures=HERE, stranger=HERE))
+
+    assert await refused(fetcher, server.url("/moved")) == UNREACHABLE
+    assert [seen.path for seen in server.seen] == ["/moved"]
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("http://pictures.example/a.png", "http scheme"),
+        ("file:///etc/passwd", "file scheme"),
+        ("https://me:secret@pictures.example/a.png", "a user name or a password"),
+        ("https://pictures.example:1/a.png", "port 1"),
+        ("https://[::1/a.png", "leads to no URL"),
+    ],
+)
+async def test_a_redirect_is_checked_like_a_first_url(server: ImageServer, location: str, said: str) -> None:
+    server.routes["/moved"] = redirect(location)
+
+    detail = await refused(server.fetcher(Names(pictures=HERE)), server.url("/moved"))
+
+    assert "a redirect leads to" in detail
+    assert said in detail
+    assert "secret" not in detail
+
+
+async def test_three_redirects_are_followed_and_a_fourth_is_not(server: ImageServer) -> None:
+    server.routes |= {f"/{left}": redirect(f"/{left - 1}") for left in (2, 3, 4)}
+    server.routes["/1"] = redirect("/a.png")
+    fetcher = server.fetcher(Names(pictures=HERE))
+
+    assert await fetcher.fetch(server.url("/3")) == b"pixels"
+    assert await refused(fetcher, server.url("/4")) == "image.url: more than 3 redirects"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://pictures.example/a.png", "got 'http scheme'"),
+        ("ftp://pictures.example/a.png", "got 'ftp scheme'"),
+        ("data:image/png;base64,AAAA", "got 'data scheme'"),
+        ("//pictures.example/a.png", "got 'no scheme'"),
+        ("https:///a.png", "got 'no host'"),
+        ("https://me:secret@pictures.example/a.png", "a user name or a password"),
+        ("https://me@pictures.example/a.png", "a user name or a password"),
+        ("https://pictures.example:8443/a.png", "expected port 443, got 'port 8443'"),
+        ("https://pictures.example:99999/a.png", "got 'port 99999'"),
+        ("https://0177.0.0.1/a.png", "expected a URL"),
+        ("https://pictures.example/a\r\nHost: b", "expected a URL"),
+        ("https://\ud800/", "expected a URL"),
+        ("https://xn--a.example:0/", "got 'port 0'"),
+    ],
+)
+async def test_a_url_that_is_not_taken_is_told_why(url: str, said: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        await UrlFetcher(1000, resolve=Names()).fetch(url)
+
+    assert said in caught.value.detail
+    assert "secret" not in caught.value.detail
+
+
+async def test_an_image_of_the_largest_size_is_taken(server: ImageServer) -> None:
+    server.routes["/full"] = content(b"x" * 1000)
+
+    assert len(await server.fetcher(Names(pictures=HERE)).fetch(server.url("/full"))) == 1000
+
+
+async def test_more_than_that_is_refused_by_its_announcement(server: ImageServer) -> None:
+    server.routes["/large"] = content(b"", Content_Length="1001")
+
+    with pytest.raises(TooLarge, match="1,001 bytes"):
+        await server.fetcher(Names(pictures=HERE)).fetch(server.url("/large"))
+
+
+async def test_an_endless_answer_is_refused_as_soon_as_it_is_too_large(server: ImageServer) -> None:
+    server.routes["/endless"] = endless(b"x" * 100)
+
+    with pytest.raises(TooLarge, match="at most 1,000"):
+        await server.fetcher(Names(pictures=HERE)).fetch(server.url("/endless"))
+
+
+async def test_an_answer_in_drops_is_ended_by_the_time_for_all(server: ImageServer) -> None:
+    over = threading.Event()
+    server.routes["/drops"] = endless(b"x", lambda: over.wait(0.05))
+
+    detail = await refused(server.fetcher(Names(pictures=HERE), seconds=0.5), server.url("/drops"))
+
+    assert detail == "image.url: the image did not come within 0.5 seconds"
+
+
+async def test_the_time_for_all_holds_for_names_too() -> None:
+    async def never(host: str, port: int) -> Sequence[str]:
+        await asyncio.Event().wait()
+        return []
+
+    detail = await refused(UrlFetcher(1000, resolve=never, seconds=0.05), "https://pictures.example/a.png")
+
+    assert "did not come within 0.05 seconds" in detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (content(b"gone", 404), "expected status 200, got 404"),
+        (content(b"", 302), "expected status 200, got 302"),
+        (content(b"packed", Content_Encoding="gzip"), "packed"),
+        (content(b"half", Content_Length="8"), "broke off"),
+    ],
+)
+async def test_an_answer_without_an_image_is_told_why(server: ImageServer, answer: Any, said: str) -> None:
+    server.routes["/odd"] = answer
+
+    assert said in await refused(server.fetcher(Names(pictures=HERE)), server.url("/odd"))
+
+
+async def test_only_so_many_are_fetched_at_a_time_and_cancelling_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(url_fetch, "MOST_AT_ONCE", 1)
+    busy = asyncio.Event()
+
+    async def never(host: str, port: int) -> Sequence[str]:
+        busy.set()
+        await asyncio.Event().wait()
+        return []
+
+    fetcher = UrlFetcher(1000, resolve=never)
+    first = asyncio.create_task(fetcher.fetch("https://pictures.example/a.png"))
+    await busy.wait()
+    with pytest.raises(QueueFull):
+        await fetcher.fetch("https://pictures.example/a.png")
+    first.cancel()
+    await asyncio.wait({first})
+    busy.clear()
+    second = asyncio.create_task(fetcher.fetch("https://pictures.example/a.png"))
+    await busy.wait()
+    second.cancel()
