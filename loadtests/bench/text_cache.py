@@ -1,19 +1,21 @@
-"""What a vocabulary of 1,000 classes costs from each tier of the text cache; needs LEXISEG_REDIS_URL.
-
-LEXISEG_REDIS_URL=redis://localhost:6379 python -m loadtests.text_cache
-"""
+"""What a vocabulary of 1,000 classes costs from each tier of the text cache, against a redis-server of its own."""
 
 from __future__ import annotations
 
+import shutil
+import socket
 import statistics
+import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtests.bench.clock import print_table
 from service.metrics import Metrics
 from service.settings import Settings
 from service.worker.redis_rows import open_rows
@@ -22,6 +24,7 @@ from service.worker.text_cache import TextCache
 CLASSES = [f"a photo of a thing number {index}." for index in range(1000)]
 WIDTH = 384
 ROUNDS = 15
+START_SECONDS = 10.0
 
 
 def encode(texts: list[str]) -> NDArray[np.float16]:
@@ -36,32 +39,53 @@ def milliseconds(work: Callable[[], object]) -> tuple[float, float]:
     return 1e3 * (time.perf_counter() - began), 1e3 * (time.process_time() - cpu)
 
 
-def main() -> None:
-    settings, metrics = Settings(), Metrics()
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """A redis-server of its own, in memory, on a free port; ended by its pid."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def run() -> None:
+    """A table: what the lookup adds to a request."""
+    if shutil.which("redis-server") is None:
+        print("the text cache is left out: no redis-server on this machine")
+        return
+    with redis_server() as url:
+        rows = _measure(Settings.model_validate({"redis_url": url}))
+    head = ["rows from", "median ms", "best ms", "CPU ms"]
+    print_table(f"A vocabulary of {len(CLASSES):,} classes", head, rows)
+
+
+def _measure(settings: Settings) -> list[list[str]]:
+    metrics = Metrics()
     tower = uuid.uuid4().hex  # nobody else's rows
-    found: dict[str, list[tuple[float, float]]] = {
-        "cold, without the tower's own time": [],
-        "from Redis": [],
-        "from memory": [],
-    }
-    for round_ in range(ROUNDS):
-        of_round = open_rows(settings, f"{tower}-{round_}", metrics)
-        caches = [TextCache(encode, 2**26, of_round, metrics.texts) for _ in range(2)]
-        for cache in caches:
-            cache.rows(["warm-up"])  # connected
+    found: dict[str, list[tuple[float, float]]] = {"the tower (its own time left out)": [], "Redis": [], "memory": []}
+    for turn in range(ROUNDS):
+        caches = []
+        for _ in range(2):
+            caches.append(TextCache(encode, 2**26, open_rows(settings, f"{tower}-{turn}", metrics), metrics.texts))
+            caches[-1].rows(["warm-up"])  # connected
         for name, cache in zip(found, (caches[0], caches[1], caches[1]), strict=True):
             found[name].append(milliseconds(partial(cache.rows, CLASSES)))
-        caches[0].close()
+        for cache in caches:
+            cache.close()
+    rows = []
     for name, times in found.items():
         clock, cpu = zip(*times, strict=True)
-        print(
-            f"{name:36} median {statistics.median(clock):7.2f} ms   best {min(clock):7.2f} ms   "
-            f"CPU {statistics.median(cpu):7.2f} ms"
-        )
-    for result in ("hit", "miss", "error"):
-        labels = {"tier": "redis", "result": result}
-        print(f"redis {result}: {metrics.registry.get_sample_value('lexiseg_text_cache_total', labels) or 0:.0f} texts")
-
-
-if __name__ == "__main__":
-    main()
+        rows.append([name, f"{statistics.median(clock):.2f}", f"{min(clock):.2f}", f"{statistics.median(cpu):.2f}"])
+    return rows

@@ -154,9 +154,10 @@ def _checked(given: str) -> str:
 
 def _wait(response: httpx.Response, retry: int) -> float:
     """Seconds: what the server asks for, and more with each retry; both within reason."""
-    asked = response.headers.get("retry-after", "")
+    header = response.headers.get("retry-after", "")
     # The other form of the header, a date, takes the default.
-    return min(LONGEST_WAIT, max(float(asked) if asked.isdecimal() else 1.0, SHORTEST_WAIT * 2**retry))
+    asked = float(header) if header.isdecimal() else 1.0
+    return float(min(LONGEST_WAIT, max(asked, SHORTEST_WAIT * 2**retry)))
 
 
 def _segment(found: SegmentOutput) -> Segment:

@@ -1,4 +1,4 @@
-"""`lexiseg segment --server`: the same files in and out, the masks from a running server. Loads no model and no torch."""
+"""`lexiseg segment --server`: the same files in and out, masks from a running server. No model and no torch here."""
 
 from __future__ import annotations
 

@@ -8,10 +8,8 @@ Nothing of the environment (proxies, .netrc, CA overrides) and no cookie takes p
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from importlib.metadata import version
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -19,8 +17,7 @@ import httpx
 
 from service.errors import ImageNotFetched, InvalidValue, QueueFull, TooLarge
 from service.gateway.public_address import Address, is_public
-
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+from service.gateway.resolver import Resolve, SystemResolver
 
 FIELD = "image.url"
 SECONDS = 5.0  # for everything: names, connections, redirects, content
@@ -34,19 +31,6 @@ REDIRECTS = (301, 302, 303, 307, 308)
 UNREACHABLE = (
     f"{FIELD}: expected a public host that answers over HTTPS with a valid certificate; this one cannot be reached"
 )
-
-
-class SystemResolver:
-    """The operating system's resolver, in threads of its own: slow names hold up nobody else's work."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="resolver")
-
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
-        look_up = asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        )
-        return [str(found[4][0]) for found in await look_up]
 
 
 class UrlFetcher:
@@ -72,7 +56,7 @@ class UrlFetcher:
         seconds: float = SECONDS,
     ) -> None:
         self._max_bytes = max_bytes
-        self._resolve = resolve or SystemResolver()
+        self._resolve = resolve or SystemResolver(MOST_AT_ONCE)
         self._also_allowed = tuple(also_allowed)
         self._ports = ports
         self._trust = trust or httpx.create_ssl_context(trust_env=False)

@@ -140,12 +140,13 @@ def test_the_files_go_to_the_server_and_the_answers_keep_their_order(
 
 def test_the_question_arrives_as_it_was_asked(lexiseg: CommandLine, folder: Path, painter: Painter, url: str) -> None:
     lexiseg(
-        "segment", folder / "00.png", "-c", "sky, blue", "-c", "ciel\u0301", "--threshold", 0.25, "--max-side", 640,
+        "segment", folder / "00.png", "-c", "sky, blue", "-c", "cafe\u0301", "--threshold", 0.25, "--max-side", 640,
         "--background", "--model", "colours@1", "--server", url, "--out", folder / "out",
     )  # fmt: skip
 
     asked = painter.asked[0]
-    assert [entry.name for entry in asked.vocabulary.classes] == ["sky, blue", "ciel\u0301"]
+    assert [entry.name for entry in asked.vocabulary.classes] == ["sky, blue", "caf\u00e9"]
+    assert [category["name"] for category in written(folder)["categories"]] == ["sky, blue", "caf\u00e9"]
     assert (asked.threshold, asked.max_side, asked.mask, asked.overlay) == (0.25, 640, "rle", True)
 
 
@@ -174,13 +175,13 @@ def test_a_file_that_the_server_refuses_is_named_and_the_others_go_on(
 def test_a_busy_server_is_asked_again_when_it_wants(
     lexiseg: CommandLine, folder: Path, app: ASGIApp, painter: Painter, slept: list[float]
 ) -> None:
-    with listening(Busy(app, refusals=10, seconds=7)) as url:
+    with listening(Busy(app, refusals=8, seconds=7)) as url:
         outcome = lexiseg("segment", *folder.glob("*.png"), "-c", "sky", "--server", url, "--out", folder / "out")
 
     assert outcome.status == 0, outcome.err
     assert len(painter.asked) == 12
     assert slept
-    assert set(slept) == {7.0}
+    assert min(slept) >= 7.0
 
 
 def test_a_server_that_stays_busy_is_given_up(
@@ -253,7 +254,9 @@ def test_a_wrong_option_is_one_line_that_helps(
     assert said in outcome.err
 
 
-@pytest.mark.parametrize("address", ["localhost:8000", "ftp://a.example", "http://", "http://a.example?b", "http://["])
+@pytest.mark.parametrize(
+    "address", ["localhost:8000", "ftp://a.example", "http://", "http://a.example?b", "http://a\n"]
+)
 def test_an_address_that_is_none_is_told_so(lexiseg: CommandLine, folder: Path, address: str) -> None:
     outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", address)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -92,7 +93,7 @@ async def test_unknown_refused_and_silent_hosts_cannot_be_told_apart(server: Ima
 
 async def test_a_dead_address_leaves_the_next_one(server: ImageServer) -> None:
     both = Names(pictures=[["127.0.0.3", "127.0.0.1"]])  # nobody listens at the first
-    allowed = [url_fetch.IPv4Network("127.0.0.0/29")]
+    allowed = [ip_network("127.0.0.0/29")]
 
     assert await server.fetcher(both, also_allowed=allowed).fetch(server.url("/a.png")) == b"pixels"
 
