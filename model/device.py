@@ -30,6 +30,6 @@ def inference_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Without AVX-512 bf16 the type is emulated and slower than float32.
-    native = torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    # Without these instructions the type is emulated and slower than float32.
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
