@@ -39,6 +39,20 @@ SERVERS = {
 }
 
 
+def is_ready(url: str) -> bool:
+    """Whether a server answers; one that does not listen yet is not ready."""
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def image_seconds(url: str) -> float | None:
+    """Seconds spent in image passes so far, from the metrics; None from a server without them."""
+    found = re.search(r'lexiseg_stage_seconds_sum\{stage="image"\} (\S+)', httpx.get(f"{url}/metrics").text)
+    return float(found[1]) if found else None
+
+
 def cpu_seconds(process: psutil.Process) -> float:
     """Of a server and the processes it has started."""
     return sum(sum(member.cpu_times()[:2]) for member in (process, *process.children(recursive=True)))
@@ -50,6 +64,7 @@ class Served(NamedTuple):
     images_per_second: float
     median_ms: float
     cpu_ms: float  # of the server's processes for each image
+    busy: float | None  # share of the time that the compute thread computed, where the server tells
 
 
 def photograph() -> bytes:
@@ -69,7 +84,8 @@ def serving(command: list[str]) -> Iterator[tuple[str, psutil.Process]]:
         found = re.search(r"http://\S+:\d+", process.stdout.readline())
         assert found, f"{command} did not print its address"
         deadline = time.monotonic() + START_SECONDS
-        while httpx.get(f"{found[0]}/readyz").status_code != 200 and time.monotonic() < deadline:
+        while not is_ready(found[0]):
+            assert time.monotonic() < deadline, f"{command} did not become ready"
             time.sleep(0.1)
         yield found[0], psutil.Process(process.pid)
     finally:
@@ -99,10 +115,13 @@ async def load(url: str, process: psutil.Process, clients: int) -> Served:
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as session:
         await one_client(session, time.monotonic() + 1)
         times.clear()
+        passes = image_seconds(url)
         before, began = cpu_seconds(process), time.monotonic()
         await asyncio.gather(*(one_client(session, began + SECONDS) for _ in range(clients)))
         elapsed, cpu = time.monotonic() - began, cpu_seconds(process) - before
-    return Served(len(times) / elapsed, 1e3 * float(np.median(times)), 1e3 * cpu / len(times))
+        after = image_seconds(url)
+        busy = None if passes is None or after is None else (after - passes) / elapsed
+    return Served(len(times) / elapsed, 1e3 * float(np.median(times)), 1e3 * cpu / len(times), busy)
 
 
 def bare_forward() -> tuple[float, float]:
@@ -121,7 +140,7 @@ def bare_forward() -> tuple[float, float]:
 def run() -> None:
     """One table; the clients share the machine with the server."""
     bare, bare_cpu = bare_forward()
-    rows = [["bare forward loop", "-", f"{bare:.1f}", "1.00", "-", f"{bare_cpu:.0f}"]]
+    rows = [["bare forward loop", "-", f"{bare:.1f}", "1.00", "-", f"{bare_cpu:.0f}", "-"]]
     for name, command in SERVERS.items():
         if not Path(command[0]).exists():
             print(f"{name} is left out: no {command[0]}; `make peers` sets it up")
@@ -138,7 +157,8 @@ def run() -> None:
                         f"{share:.2f}",
                         f"{served.median_ms:.0f}",
                         f"{served.cpu_ms:.0f}",
+                        "-" if served.busy is None else f"{100 * served.busy:.0f} %",
                     ]
                 )
-    head = ["server", "clients", "images/s", "of the bare loop", "median ms", "server CPU ms per image"]
+    head = ["server", "clients", "images/s", "of the bare loop", "median ms", "server CPU ms per image", "compute busy"]
     print_table(f"640 x 480 JPEG, {len(CLASSES)} classes, warm texts", head, rows)

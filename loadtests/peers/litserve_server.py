@@ -15,8 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from pycocotools import mask as coco
 
+from loadtests.peers.class_by_class import segments_of
 from model import catalog
 from model.scoring import score_vocabulary
 from model.text_rows import KnownRows
@@ -52,17 +52,6 @@ class SegmentAPI(litserve.LitAPI):
 
     def encode_response(self, output: list[dict[str, Any]]) -> dict[str, Any]:
         return {"segments": output}
-
-
-def segments_of(labels: Any, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    segments = []
-    for index, name in enumerate(classes):
-        mask = np.asfortranarray((labels == index).astype(np.uint8))
-        if mask.any():
-            rle = coco.encode(mask)
-            area, box = int(coco.area(rle)), coco.toBbox(rle).tolist()
-            segments.append({"label": name, "counts": rle["counts"].decode(), "area": area, "bbox": box})
-    return segments
 
 
 if __name__ == "__main__":

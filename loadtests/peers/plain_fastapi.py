@@ -17,8 +17,8 @@ import torch.nn.functional as F
 import uvicorn
 from fastapi import FastAPI, File, Form
 from PIL import Image
-from pycocotools import mask as coco
 
+from loadtests.peers.class_by_class import segments_of
 from model import catalog
 from model.scoring import score_vocabulary
 from model.types import ClassEntry, Vocabulary
@@ -51,14 +51,7 @@ def segment(image: Annotated[bytes, File()], classes: Annotated[list[str], Form(
         scores = score_vocabulary(segmenter, features, vocabulary, rows_of)
         full = F.interpolate(scores[None], size=plan.size, mode="bilinear")[0]
         labels = full.argmax(0).numpy()
-    segments = []
-    for index, name in enumerate(classes):
-        mask = np.asfortranarray((labels == index).astype(np.uint8))
-        if mask.any():
-            rle = coco.encode(mask)
-            area, box = int(coco.area(rle)), coco.toBbox(rle).tolist()
-            segments.append({"label": name, "counts": rle["counts"].decode(), "area": area, "bbox": box})
-    return {"segments": segments}
+    return {"segments": segments_of(labels, classes)}
 
 
 if __name__ == "__main__":

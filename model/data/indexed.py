@@ -67,7 +67,7 @@ def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
                 f"data set {name!r}, split {split!r}: {wanted} does not exist; expected "
                 f"{root}/{name}/{split}/images/NAME.jpg, masks/NAME.png and {root}/{name}/classes.json"
             )
-    classes = tuple(json.loads(listing.read_text()))
+    classes = _read_classes(listing)
     samples = []
     for image in sorted((folder / "images").iterdir()):
         mask = folder / "masks" / f"{image.stem}.png"
@@ -77,3 +77,15 @@ def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
     if not samples:
         raise DatasetError(f"data set {name!r}: {folder / 'images'} holds no images")
     return IndexedDataset(name, split, classes, tuple(samples))
+
+
+def _read_classes(listing: Path) -> tuple[str, ...]:
+    try:
+        classes = json.loads(listing.read_text())
+    except ValueError as error:
+        raise DatasetError(f"{listing} is not JSON: {error}") from None
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise DatasetError(f"{listing}: expected a list of class names, index = mask value")
+    if BACKGROUND in classes[1:]:
+        raise DatasetError(f"{listing}: {BACKGROUND!r} is mask value {classes.index(BACKGROUND, 1)}; it can only be 0")
+    return tuple(classes)

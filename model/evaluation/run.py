@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from model.data.indexed import BACKGROUND, IndexedDataset
+from model.errors import DatasetError
 from model.evaluation.confusion import Scores, confusion, scores
 from model.masks.upsample import winners
 from model.scoring import score_vocabulary
@@ -74,6 +75,9 @@ def evaluate(
         plan = segmenter.plan(sample.read_image())
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
         labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of), plan.size).labels
-        counts += confusion(sample.read_mask(), value_of[labels], len(data.classes))
+        truth = sample.read_mask()
+        if truth.shape != labels.shape:
+            raise DatasetError(f"{sample.mask} is {truth.shape}, its photograph {labels.shape} (height, width)")
+        counts += confusion(truth, value_of[labels], len(data.classes))
         on_image()
     return Report(segmenter.card.name, data.name, data.split, len(data.samples), data.classes, renamed, scores(counts))

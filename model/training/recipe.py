@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from model.errors import RecipeError
 
@@ -28,7 +29,7 @@ class TinyRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Path = Path("../shared/data")
-    sets: dict[str, float] = Field(min_length=1)  # data set -> factor beside size ** mixing
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)  # data set -> factor beside size ** mixing
     mixing: float = Field(ge=0, le=1)
     start: str = "bundled"  # "bundled", "scratch" or a safetensors file
     out: Path = Path("runs/tiny")
@@ -45,6 +46,14 @@ class TinyRecipe(BaseModel):
     checkpoint_minutes: float = Field(gt=0)
     device: str = "auto"
     workers: int = Field(1, ge=0)
+
+    @field_validator("phases")
+    @classmethod
+    def _cover_the_run(cls, phases: list[Phase]) -> list[Phase]:
+        starts = [phase.after for phase in phases]
+        if starts[0] != 0 or starts != sorted(starts):
+            raise ValueError(f"phases begin after {starts} of the run; the first must begin at 0, the others in order")
+        return phases
 
 
 def read_recipe(name: str, overrides: list[str]) -> TinyRecipe:

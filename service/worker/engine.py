@@ -22,6 +22,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import structlog
 import torch
+from structlog.contextvars import bound_contextvars
 
 from model.segmenter import InferenceOptions, Segmenter
 from model.types import ClassEntry
@@ -29,6 +30,7 @@ from service.errors import ImageExpired, NotReady, QueueFull
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
+from service.tracing import StageTime, Tracing
 from service.worker.decode import decode
 from service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from service.worker.finish import finish
@@ -42,18 +44,24 @@ def image_id_of(image: bytes) -> str:
 
 
 logger = structlog.get_logger("lexiseg.engine")
+COMPUTE_THREADS = torch.get_num_threads()
 GOING_DOWN = "the worker is going down"
 
 
 class Engine:
     """One model on one device, for many requests at once."""
 
-    def __init__(self, segmenter: Segmenter, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, segmenter: Segmenter, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
+    ) -> None:
         self.segmenter = segmenter
         self.text_cache = open_text_cache(segmenter, settings, metrics)
         self.feature_cache = FeatureCache(settings.feature_cache_bytes)
         self._settings = settings
         self._metrics = metrics
+        self._tracing = tracing
+        metrics.held("texts", lambda: self.text_cache.nbytes)
+        metrics.held("features", lambda: self.feature_cache.nbytes)
         self._waiting: deque[Job] = deque()
         self._arrived = threading.Condition()
         self._open = True
@@ -129,15 +137,18 @@ class Engine:
             elapsed, self._last_answer = now - self._last_answer, now
             self._seconds_per_answer += 0.1 * (elapsed - self._seconds_per_answer)
         self._metrics.in_flight.dec()
+        if self._tracing is not None:
+            self._tracing.stages(job.request.traceparent, tuple(job.stages))
 
     def _guarded(self, job: Job, stage: Callable[[Job], None]) -> None:
         """Runs one stage of one job; what it raises is that job's answer."""
         if job.abandoned:
             return
-        try:
-            stage(job)
-        except Exception as error:
-            job.fail(error)
+        with bound_contextvars(**job.who):  # for every line that this thread logs meanwhile
+            try:
+                stage(job)
+            except Exception as error:
+                job.fail(error)
 
     def _take_in(self, job: Job) -> None:
         began = time.monotonic()
@@ -150,6 +161,7 @@ class Engine:
         job.planned = time.monotonic()
         job.decode_seconds = job.planned - began
         self._metrics.stage("decode", job.decode_seconds)
+        job.stages.append(StageTime("decode", began, job.planned))
         if kept is not None:
             job.features, job.from_cache, job.computed = kept.features, True, job.planned
             self._finish.submit(self._guarded, job, self._finish_job)
@@ -180,6 +192,8 @@ class Engine:
         job.rgb = decoded.rgb if job.request.overlay else None
 
     def _compute_forever(self) -> None:
+        # Of each new thread torch takes the number that was set last, by whichever thread.
+        torch.set_num_threads(COMPUTE_THREADS)
         while True:
             with self._arrived:
                 while not self._waiting:
@@ -198,10 +212,13 @@ class Engine:
             self._encode(batch)
             return
         except (torch.OutOfMemoryError, MemoryError):
-            logger.warning("out of memory in the image pass", requests=len(batch))
+            for job in batch:
+                logger.warning("out of memory in the image pass", requests=len(batch), **job.who)
             failure: Exception = NotReady("the image pass ran out of memory; send a smaller image or max_side")
         except Exception as error:
-            logger.exception("image pass failed", requests=len(batch))
+            for job in batch:  # the trace once
+                trace = error if job is batch[0] else None
+                logger.error("image pass failed", requests=len(batch), exc_info=trace, **job.who)
             failure, may_split = error, False
         if may_split and len(batch) > 1:
             middle = len(batch) // 2
@@ -247,12 +264,12 @@ class Engine:
             job.features = self.segmenter.assemble(plan, tuple(part[first:last] for part in tile_features))
             self.feature_cache.keep(self._feature_key(job), Remembered(job.features, job.image))
             first = last
-        self._metrics.cache_bytes.labels("features").set(self.feature_cache.nbytes)
         ended = time.monotonic()
         self._metrics.batch_size.observe(first)
         self._metrics.stage("image", ended - began)
         for job in batch:
             self._metrics.stage("queue", began - job.planned)
+            job.stages += (StageTime("queue", job.planned, began), StageTime("image", began, ended))
             job.computed, job.image_seconds = ended, ended - began
             self._finish.submit(self._guarded, job, self._finish_job)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,11 +22,10 @@ from model.methods.tiny.network import EMBEDDING, MEAN, PRESENCE_FLOOR, STD, Tin
 from model.methods.tiny.text_tower import load_text_tower
 from model.methods.tiny.weights import TEMPLATE, read_weights
 from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TileFeatures
-from model.types import ClassEntry, ModelCard
+from model.types import ClassEntry, InputSize, ModelCard
 
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
-COMMON_SHAPES = (1.0, 4 / 3, 3 / 2, 16 / 9)  # of photographs, both ways up: the buckets that are warmed up
 
 
 class TinySegmenter(Segmenter):
@@ -44,9 +44,10 @@ class TinySegmenter(Segmenter):
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head"):
             getattr(self._network, name).to(self._dtype)
+        self._cores = _cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
-        self.buckets = tuple(sorted({self._fit(shape, None) for shape in _shapes()}))
+        self.buckets = _buckets(card.input)
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
@@ -71,11 +72,16 @@ class TinySegmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        # On a CPU a batch gains nothing, and its kernels may round otherwise than those of a single tile.
-        step = 1 if self._device.type == "cpu" else len(tiles)
-        passes = [self._forward(tiles[start : start + step]) for start in range(0, len(tiles), step)]
+        if self._device.type != "cpu":
+            return self._forward(tiles)
+        # A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU. Tiles side by
+        # side, each on a core of its own, never wait for each other inside a layer.
+        single = [tiles[index : index + 1] for index in range(len(tiles))]
+        side_by_side = self._cores.map if self._cores is not None and len(tiles) > 1 else map
+        passes = list(side_by_side(self._forward, single))
         return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
+    @torch.inference_mode()
     def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
         pixels = torch.from_numpy(tiles).to(self._device, non_blocking=True).float()
         images = ((pixels - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
@@ -154,9 +160,22 @@ def load(folder: Path, card: ModelCard, device: torch.device) -> TinySegmenter:
     return TinySegmenter(network.eval().requires_grad_(False), card, device)
 
 
-def _shapes() -> list[tuple[int, int]]:
-    wide = [(900, round(900 * ratio)) for ratio in COMMON_SHAPES]
-    return wide + [(width, height) for height, width in wide]
+def _buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:
+    """Every input shape (height, width) of images up to `long_side / short_side` times as long as wide, 2.2 for tiny.
+
+    Longer ones, panoramas and the like, have shapes of their own: their first image pass takes a little more.
+    """
+    wide = [(limits.short_side, side) for side in range(limits.short_side, limits.long_side + 1, limits.multiple)]
+    return tuple(sorted({*wide, *((width, height) for height, width in wide)}))
+
+
+def _cores() -> ThreadPoolExecutor:
+    """One thread for each core, whose torch work stays on it.
+
+    For bfloat16 alone: there a layer's result does not depend on how many threads share it, in float32 it does in
+    the last bit, and the answer for a tile must not depend on its company.
+    """
+    return ThreadPoolExecutor(torch.get_num_threads(), "tile", lambda: torch.set_num_threads(1))
 
 
 def _fuse(module: TinyNetwork) -> TinyNetwork:

@@ -108,3 +108,20 @@ def test_a_split_without_images_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match="holds no images"):
         read_dataset(tmp_path, "pets", "val")
+
+
+@pytest.mark.parametrize(
+    ("listing", "complaint"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "expected a list of class names"),
+        ('{"0": "cat"}', "expected a list of class names"),
+        ('["cat", "background"]', "'background' is mask value 1; it can only be 0"),
+    ],
+)
+def test_a_class_list_that_cannot_be_meant_is_refused(tmp_path: Path, listing: str, complaint: str) -> None:
+    write_set(tmp_path)
+    (tmp_path / "pets" / "classes.json").write_text(listing)
+
+    with pytest.raises(DatasetError, match=complaint):
+        read_dataset(tmp_path, "pets", "val")

@@ -87,3 +87,16 @@ def test_an_override_without_an_equals_sign_is_refused(override: str) -> None:
 def test_a_value_that_is_no_yaml_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"phases=\[\{after: 0"):
         read_recipe("tiny", ["phases=[{after: 0"])
+
+
+@pytest.mark.parametrize("starts", [(0.2,), (0.0, 0.8, 0.5)])
+def test_phases_cover_the_run_in_order(starts: tuple[float, ...]) -> None:
+    phases = [{"after": after, "crop": 64, "batch": 1} for after in starts]
+
+    with pytest.raises(RecipeError, match="the first must begin at 0, the others in order"):
+        read_recipe("tiny", [f"phases={phases}"])
+
+
+def test_a_data_set_without_a_share_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"sets\.voc: .*greater than 0"):
+        read_recipe("tiny", ["sets={voc: 0}"])
