@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.data.indexed import BACKGROUND, IGNORE, IndexedDataset
-from model.methods.tiny.network import PRESENCE_FLOOR, TinyNetwork
+from model.methods.tiny.network import TinyNetwork
 from model.training.texts import TextTable
 
 REQUEST_OWN = 5  # at most so many of the data set's own classes in a random request
@@ -140,7 +140,7 @@ def question_loss(
     if question.rows:
         bank = torch.stack([texts[row] for row in question.rows])
         # Detached: presence learns from its own loss, the pixels learn to live with it.
-        presence = F.logsigmoid(network.presence(image, bank)).clamp_min(PRESENCE_FLOOR).detach()
+        presence = network.presence_bonus(image, bank).detach()
         channels.append(scale * (bank @ flat) + presence[:, None])
     logits = torch.cat(channels)  # [channels, P]
     if question.forbidden is not None:

@@ -20,7 +20,8 @@ MULTIPLE = 32  # both input sides must divide by it: five halvings
 WIDTHS = (48, 96, 192, 384)
 BLOCKS = (1, 2, 4, 2)
 EMBEDDING = 96
-PRESENCE_FLOOR = -6.0  # an absent class loses at most this much, so the pixels can still overrule the image
+PRESENCE_FLOOR = -6.0  # log-probability: an absent class loses only so much, and the pixels can overrule the image
+PRESENCE_WEIGHT = 0.5  # of it in a pixel's score; 1 costs rare classes more than it gains (camvid 46.5 against 49.3)
 
 
 class ImageFeatures(NamedTuple):
@@ -113,3 +114,7 @@ class TinyNetwork(nn.Module):
     def presence(self, image: Tensor, texts: Tensor) -> Tensor:
         """Logit that a class is anywhere in the image: [..., 96] x [T, 96] -> [..., T]."""
         return self.presence_log_scale.exp() * (image @ texts.T) + self.presence_bias
+
+    def presence_bonus(self, image: Tensor, texts: Tensor) -> Tensor:
+        """What presence takes from the score of a class's pixels: [..., 96] x [T, 96] -> [..., T], never positive."""
+        return PRESENCE_WEIGHT * F.logsigmoid(self.presence(image, texts)).clamp_min(PRESENCE_FLOOR)

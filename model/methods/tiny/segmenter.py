@@ -18,7 +18,7 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from model.device import inference_dtype
 from model.errors import ShapeError, WeightsError
-from model.methods.tiny.network import EMBEDDING, MEAN, PRESENCE_FLOOR, STD, TinyNetwork
+from model.methods.tiny.network import EMBEDDING, MEAN, STD, TinyNetwork
 from model.methods.tiny.text_tower import load_text_tower
 from model.methods.tiny.weights import TEMPLATE, read_weights
 from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TileFeatures
@@ -114,8 +114,8 @@ class TinySegmenter(Segmenter):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        presence = self._network.presence(features.tensors["image"].float(), bank.vectors)
-        return self._best_per_class(features, bank, F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR))
+        bonus = self._network.presence_bonus(features.tensors["image"].float(), bank.vectors)
+        return self._best_per_class(features, bank, bonus)
 
     def nobody_score(self, threshold: float | None) -> float:
         if threshold is None:
