@@ -27,6 +27,8 @@ class WorkerRequest:
     deadline: float = float("inf")  # time.monotonic()
     image_id: str | None = None
     owner: str = ""  # id of the API key: images sent with it can be asked about again with it alone
+    request_id: str = ""  # for the log
+    traceparent: str | None = None  # W3C trace context, under which the stages are reported
 
 
 @dataclass(frozen=True)

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from service.messages import WorkerAnswer
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-TILES = (1, 2, 4, 8, 16, 32, 64)
+# From a text row in memory (tenths of a millisecond) to the default deadline.
+SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
 class Metrics:
-    """Every metric of the process."""
+    """Every metric of the process; docs/observability.md explains them."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.requests = Counter(
-            "lexiseg_requests", "Answered HTTP requests", ["route", "method", "code"], registry=self.registry
+            "lexiseg_requests", "Answered HTTP requests", ["route", "method", "code"], registry=registry
         )
         self.failures = Counter(
-            "lexiseg_request_failures", "Requests to a model that failed", ["reason"], registry=self.registry
+            "lexiseg_request_failures", "Requests for masks that failed", ["reason"], registry=registry
         )
         self._stages = Histogram(
-            "lexiseg_stage_seconds", "Time in each stage", ["stage"], buckets=SECONDS, registry=self.registry
+            "lexiseg_stage_seconds", "Time in each stage", ["stage"], buckets=SECONDS, registry=registry
         )
-        self.batch_size = Histogram("lexiseg_batch_size", "Tiles per image pass", buckets=TILES, registry=self.registry)
-        self.queue_depth = Gauge(
-            "lexiseg_queue_depth", "Planned requests waiting for the device", registry=self.registry
-        )
-        self.in_flight = Gauge("lexiseg_inflight", "Requests accepted and not yet answered", registry=self.registry)
-        self._texts = Counter("lexiseg_text_cache", "Texts looked up", ["tier", "result"], registry=self.registry)
-        self.redis_breaker = Gauge(
-            "lexiseg_redis_breaker_state", "0 closed, 1 half-open, 2 open: Redis is left alone", registry=self.registry
+        self.batch_size = Histogram("lexiseg_batch_size", "Tiles per image pass", buckets=TILES, registry=registry)
+        self.queue_depth = Gauge("lexiseg_queue_depth", "Planned requests waiting for the device", registry=registry)
+        self.in_flight = Gauge("lexiseg_inflight", "Requests accepted and not yet answered", registry=registry)
+        self._texts = Counter("lexiseg_text_cache", "Texts looked up", ["tier", "result"], registry=registry)
+        self._breakers = Gauge(
+            "lexiseg_redis_breaker_state",
+            "0 closed, 1 half-open, 2 open: Redis is left alone",
+            ["link"],
+            registry=registry,
         )
         self._features = Counter(
-            "lexiseg_feature_cache",
-            "Requests by whether the image's features were kept",
-            ["result"],
-            registry=self.registry,
+            "lexiseg_feature_cache", "Requests by whether the image's features were kept", ["result"], registry=registry
         )
-        self.cache_bytes = Gauge("lexiseg_cache_bytes", "Bytes held", ["cache"], registry=self.registry)
-        self.loaded = Gauge("lexiseg_model_loaded", "1 once warmed up", ["model", "version"], registry=self.registry)
+        self._held = Gauge("lexiseg_cache_bytes", "Bytes held in memory", ["cache"], registry=registry)
+        self.loaded = Gauge("lexiseg_model_loaded", "1 once warmed up", ["model", "version"], registry=registry)
+        self._gpu = Gauge(
+            "lexiseg_gpu_memory_bytes", "Device memory held by this process", ["device"], registry=registry
+        )
 
     def stage(self, stage: str, seconds: float) -> None:
         """One pass of a stage: decode, queue, text, image, post or total."""
@@ -53,10 +58,28 @@ class Metrics:
         self.stage("total", answer.timings.total / 1e3)
         self._features.labels("hit" if answer.cache.features else "miss").inc()
 
+    def failed(self, reason: str) -> None:
+        """A request for masks failed: rejected, canceled, timeout, decode, backend or other."""
+        self.failures.labels(reason).inc()
+
     def texts(self, tier: str, result: str, n: int) -> None:
         """Texts that one tier of the cache (l1, redis) was asked for; result is hit, miss or error."""
         if n:
             self._texts.labels(tier, result).inc(n)
+
+    def breaker(self, link: str) -> Callable[[float], None]:
+        """Shows a closed breaker; the answer tells of each new state."""
+        shown = self._breakers.labels(link)
+        shown.set(0)
+        return shown.set
+
+    def held(self, cache: str, nbytes: Callable[[], float]) -> None:
+        """A cache whose bytes are asked for at each scrape."""
+        self._held.labels(cache).set_function(nbytes)
+
+    def gpu(self, device: str, nbytes: Callable[[], float]) -> None:
+        """A device whose memory is asked for at each scrape; without one there is no series."""
+        self._gpu.labels(device).set_function(nbytes)
 
     def render(self) -> bytes:
         """The text exposition format."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.breaker import Breaker
 from service.gateway.limits import Gate, MemoryGate, Rule
 from service.gateway.redis_limits import RedisGate
+from service.metrics import Metrics
 from service.redis_link import RedisLink
 from service.settings import Settings
 from service.vocabularies.collection import Vocabularies
@@ -13,27 +14,27 @@ from service.vocabularies.redis_store import RedisStore
 from service.vocabularies.store import MemoryStore, Store
 
 
-def open_vocabularies(settings: Settings) -> Vocabularies:
+def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
     """The vocabularies of an installation.
 
     Raises:
         OSError: the state directory cannot be used.
     """
-    return Vocabularies(_store(settings), settings.limits, settings.max_vocabularies)
+    return Vocabularies(_store(settings, metrics), settings.limits, settings.max_vocabularies)
 
 
-def open_gate(settings: Settings) -> Gate | None:
+def open_gate(settings: Settings, metrics: Metrics) -> Gate | None:
     """The limits that the settings ask for; None where they ask for none."""
     rule = Rule.of(settings)
     if not rule.on:
         return None
-    link = _link(settings)
+    link = _link(settings, "limits", metrics)
     # Longer than any request lives: it has its deadline, and its upload before that.
     return MemoryGate(rule) if link is None else RedisGate(rule, link, max(60.0, 2 * settings.deadline_seconds))
 
 
-def _store(settings: Settings) -> Store:
-    link = _link(settings)
+def _store(settings: Settings, metrics: Metrics) -> Store:
+    link = _link(settings, "vocabularies", metrics)
     if link is not None:
         return RedisStore(link)
     if settings.state_dir is not None:
@@ -41,9 +42,10 @@ def _store(settings: Settings) -> Store:
     return MemoryStore()
 
 
-def _link(settings: Settings) -> RedisLink | None:
+def _link(settings: Settings, purpose: str, metrics: Metrics) -> RedisLink | None:
     """A link for one purpose: what is slow for one is not given up for the others."""
     if settings.redis_url is None:
         return None
-    breaker = Breaker(settings.redis_breaker_failures, settings.redis_breaker_seconds)
+    changed = metrics.breaker(purpose)
+    breaker = Breaker(settings.redis_breaker_failures, settings.redis_breaker_seconds, changed=changed)
     return RedisLink(settings.redis_url.get_secret_value(), breaker, settings.redis_timeout_seconds)

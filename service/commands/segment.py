@@ -53,7 +53,7 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
 
 def _resolve(question: RestQuestion, settings: Settings) -> Vocabulary:
     async def named() -> Vocabulary | None:
-        vocabularies = open_vocabularies(settings)
+        vocabularies = open_vocabularies(settings, Metrics())
         try:
             return await named_vocabulary(question, vocabularies)
         finally:

@@ -15,6 +15,7 @@ from service import logs
 from service.gateway.app import create_app
 from service.metrics import Metrics
 from service.settings import Settings
+from service.tracing import open_tracing
 from service.worker.local import LocalWorker
 
 
@@ -52,6 +53,7 @@ def run(settings: Settings) -> int:
     catalog.find(settings.model, settings.models_dir)
     logs.configure(settings)
     metrics = Metrics()
+    tracing = open_tracing(settings)
     failed = False
 
     def give_up() -> None:
@@ -59,10 +61,10 @@ def run(settings: Settings) -> int:
         failed = True
         server.should_exit = True
 
-    worker = LocalWorker(settings, metrics, on_failure=give_up)
+    worker = LocalWorker(settings, metrics, give_up, tracing)
     server = Server(
         uvicorn.Config(
-            create_app(settings, worker, metrics),
+            create_app(settings, worker, metrics, tracing=tracing),
             host=settings.host,
             port=settings.http_port,
             log_config=None,
@@ -71,4 +73,6 @@ def run(settings: Settings) -> int:
         )
     )
     server.run()
+    if tracing is not None:
+        tracing.close()
     return 1 if failed else 0

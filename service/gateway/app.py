@@ -9,11 +9,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from service.gateway import problem
 from service.gateway.auth import read_keys
 from service.gateway.backend import Backend
+from service.gateway.docs_page import router as docs_router
 from service.gateway.guard import Guard, open_paths
 from service.gateway.limits import Gate
 from service.gateway.middleware import BodyLimit, RequestFrame
@@ -24,7 +26,10 @@ from service.gateway.vocabulary_routes import router as vocabulary_router
 from service.metrics import Metrics
 from service.settings import Settings
 from service.state import open_gate, open_vocabularies
+from service.tracing import Tracing
 
+# FastAPI's own spans and records quote what clients sent; ours are made in service.tracing.
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation."
 
 
@@ -34,6 +39,7 @@ def create_app(
     metrics: Metrics,
     gate: Gate | None = None,
     fetcher: UrlFetcher | None = None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """The REST gateway over one backend, which it starts and closes. `gate` and `fetcher` replace the settings' own.
 
@@ -42,8 +48,8 @@ def create_app(
         OSError: the API keys cannot be read, or the state directory cannot be used.
     """
     keys = read_keys(settings)
-    gate = gate or open_gate(settings)
-    vocabularies = open_vocabularies(settings)
+    gate = gate or open_gate(settings, metrics)
+    vocabularies = open_vocabularies(settings, metrics)
     open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
 
     @asynccontextmanager
@@ -57,7 +63,13 @@ def create_app(
             await gate.close()
 
     app = FastAPI(
-        title="lexiseg", version=version("lexiseg"), description=DESCRIPTION, lifespan=lifespan, redoc_url=None
+        title="lexiseg",
+        version=version("lexiseg"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        telemetry=NO_TELEMETRY,
     )
     app.state.settings = settings
     app.state.backend = backend
@@ -66,12 +78,13 @@ def create_app(
     app.state.fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
     app.include_router(router)
     app.include_router(vocabulary_router)
+    app.include_router(docs_router)
     problem.install(app)
     # Base64 takes four bytes for three; beside the image there are texts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_text_bytes * 4
     app.add_middleware(BodyLimit, max_bytes=largest)
     app.add_middleware(Guard, keys=keys, gate=gate, open_to_all=open_to_all)
-    app.add_middleware(RequestFrame, metrics=metrics)
+    app.add_middleware(RequestFrame, metrics=metrics, tracing=tracing)
     if settings.cors_origins:  # outermost: a browser shows its page no answer without these headers, not even an error
         app.add_middleware(
             CORSMiddleware,

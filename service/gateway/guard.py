@@ -6,12 +6,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from service.errors import RateLimited, Unauthorized
-from service.gateway import problem
+from service.gateway import docs_page, problem
 from service.gateway.auth import KeyRing, key_of
 from service.gateway.limits import Gate, admitted, client_of
 
 # Probes carry no key, and a browser that opens a page cannot send one; none of these holds anything of a user's.
-OPEN = frozenset({"/livez", "/readyz", "/", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
+OPEN = frozenset({"/livez", "/readyz", "/", docs_page.PAGE, *docs_page.ASSETS, "/openapi.json"})
 METRICS = "/metrics"
 
 

@@ -7,11 +7,15 @@ import time
 import uuid
 
 import structlog
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from service.errors import ServiceError, TooLarge
 from service.gateway import problem
 from service.metrics import Metrics
+from service.tracing import UNTRACED, Tracing
 
 logger = structlog.get_logger("lexiseg.access")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -20,11 +24,12 @@ DRAIN_FACTOR = 4  # a body this many times over the limit is read to its end, so
 
 
 class RequestFrame:
-    """Gives each request an id (the client's own `X-Request-Id` if it is harmless), logs and counts it."""
+    """Gives each request an id (the client's own `X-Request-Id` if it is harmless), logs, counts and traces it."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -33,7 +38,12 @@ class RequestFrame:
         began = time.monotonic()
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         identity = given if ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = identity
+        span = None
+        if self._tracing is not None and scope["path"] not in UNTRACED:
+            span = self._tracing.begin(scope["method"], Headers(scope=scope))
+        state = scope.setdefault("state", {})
+        state["request_id"], state["traceparent"] = identity, span and span.traceparent
+        on_each_line = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
         status = NO_ANSWER
 
         async def send_with_id(message: Message) -> None:
@@ -44,23 +54,28 @@ class RequestFrame:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            with bound_contextvars(**on_each_line):
+                await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:  # in the middle of its request: nobody is left to answer
+            pass
         except Exception as error:
             if status != NO_ANSWER:  # half an answer is out: only closing the connection can tell the client
                 raise
-            await problem.surprise(error, identity)(scope, receive, send_with_id)
+            await problem.surprise(error, identity, state.get("key_id"))(scope, receive, send_with_id)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, scope["method"], status).inc()
             logger.info(
                 "request",
-                request_id=identity,
-                key_id=scope["state"].get("key_id"),
+                key_id=state.get("key_id"),
                 route=route,
                 method=scope["method"],
                 status=status,
                 milliseconds=round(1e3 * (time.monotonic() - began), 1),
+                **on_each_line,
             )
+            if span is not None:
+                span.end(route, scope["method"], status, identity, state.get("key_id"))
 
 
 class BodyLimit:

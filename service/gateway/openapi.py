@@ -37,18 +37,30 @@ _JSON_EXAMPLES = {
 def _flat_form() -> dict[str, Any]:
     """The multipart form: the file, and either `request` or the question's fields one by one."""
     schema = Question.model_json_schema(ref_template="#/components/schemas/{model}")
-    properties: dict[str, Any] = schema["properties"]
-    properties["classes"] = {"type": "array", "items": {"type": "string"}, "description": "repeat once per class"}
+    properties: dict[str, Any] = {name: _plain(described) for name, described in schema["properties"].items()}
+    properties["classes"] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "repeat once per class",
+        "example": ["sky", "building", "tree"],
+    }
     properties["background"] = {"type": "string", "description": "true, false, or a JSON object"}
     return {
         "type": "object",
         "required": ["image"],
+        "additionalProperties": False,
         "properties": {
             "image": {"type": "string", "format": "binary"},
             "request": {"type": "string", "description": "all other fields as one JSON object"},
             **properties,
         },
     }
+
+
+def _plain(described: dict[str, Any]) -> dict[str, Any]:
+    """A field of a form: null is to leave it out, and no default, or a page would fill in and send every field."""
+    (kind, *_) = [option for option in described.get("anyOf", [{}]) if option.get("type") != "null"]
+    return {name: value for name, value in (described | kind).items() if name not in ("anyOf", "default", "examples")}
 
 
 SEGMENT_BODY: dict[str, Any] = {
@@ -74,8 +86,27 @@ def problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
 def _problem(errors: list[type[ServiceError]]) -> dict[str, Any]:
     return {
         "description": "; ".join(f"{error.title} (`{error.type}`)" for error in errors),
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": {error.type: {"summary": error.title, "value": _example(error)} for error in errors},
+            }
+        },
     }
+
+
+def _example(error: type[ServiceError]) -> dict[str, Any]:
+    example = {
+        "type": error.type,
+        "title": error.title,
+        "status": error.status,
+        "detail": "what came, what was expected",
+    }
+    if error is InvalidValue:
+        detail = "threshold: expected less than or equal to 1, got 7"
+        errors = [{"field": "threshold", "value": 7, "expected": "less than or equal to 1"}]
+        example |= {"detail": detail, "errors": errors}
+    return example | {"request_id": "0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f"}
 
 
 PROBLEMS = problems(

@@ -31,11 +31,11 @@ def response(error: ServiceError, request_id: str | None) -> Response:
     return Response(body, error.status, error.headers, "application/problem+json")
 
 
-def surprise(error: Exception, request_id: str | None) -> Response:
+def surprise(error: Exception, request_id: str | None, key_id: str | None = None) -> Response:
     """The answer for an error that nobody foresaw: logged here, and told to the client without its words."""
     # A model's own error means that a check of ours is missing: ours to mend, not the client's to read.
     kind = "model error" if isinstance(error, ModelError) else "unexpected error"
-    logger.error(kind, request_id=request_id, error=type(error).__name__, exc_info=error)
+    logger.error(kind, request_id=request_id, key_id=key_id, error=type(error).__name__, exc_info=error)
     return response(ServiceError("an unexpected error; the request id finds it in the log"), request_id)
 
 

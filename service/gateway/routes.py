@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
-from fastapi import APIRouter
-from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from fastapi import APIRouter, Path
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from model.types import ModelCard
-from service.errors import DeadlineExceeded, QueueFull, ServiceError, UnknownModel
-from service.gateway import body, use_case
+from service.errors import UnknownModel
+from service.gateway import body, examples, use_case
 from service.gateway.backend import Backend
-from service.gateway.openapi import PROBLEMS, SEGMENT_BODY
+from service.gateway.examples import shown
+from service.gateway.failures import reason_of
+from service.gateway.openapi import PROBLEMS, SEGMENT_BODY, problems
 from service.gateway.rendering import render_answer
-from service.gateway.schemas import SegmentAnswer
+from service.gateway.schemas import Liveness, ModelList, ModelOutput, Readiness, SegmentAnswer
 from service.metrics import Metrics
 from service.settings import Settings
 
 router = APIRouter()
 T = TypeVar("T")
+ModelName = Annotated[str, Path(description="NAME or NAME@VERSION", examples=["tiny"])]
 
 
 class ClientGone(Exception):
@@ -32,7 +35,8 @@ class ClientGone(Exception):
 @router.post(
     "/segment",
     summary="Masks for an image and a class list",
-    responses={200: {"model": SegmentAnswer}, **PROBLEMS},
+    tags=["segmentation"],
+    responses={200: {"model": SegmentAnswer, **shown(examples.SEGMENT)}, **PROBLEMS},
     openapi_extra={"requestBody": SEGMENT_BODY},
     response_class=Response,
 )
@@ -44,13 +48,22 @@ async def segment(request: Request) -> Response:
         asked = await body.read(request, settings.limits)
         owner = getattr(request.state, "key_id", None) or ""
         state = request.app.state
-        work = use_case.segment(asked, state.backend, state.vocabularies, settings, owner, state.fetcher)
+        work = use_case.segment(
+            asked,
+            state.backend,
+            state.vocabularies,
+            settings,
+            owner,
+            state.fetcher,
+            request.state.request_id,
+            request.state.traceparent,
+        )
         answer = await _unless_gone(request, work)
-    except ClientGone:
-        metrics.failures.labels("canceled").inc()
+    except (ClientGone, ClientDisconnect):
+        metrics.failed("canceled")
         return Response(status_code=499)
-    except ServiceError as error:
-        metrics.failures.labels(_reason(error)).inc()
+    except Exception as error:
+        metrics.failed(reason_of(error))
         raise
     rendered = render_answer(answer, request.state.request_id, asked.question.mask)
     return Response(rendered, media_type="application/json")
@@ -75,28 +88,30 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         listening.cancel()
 
 
-def _reason(error: ServiceError) -> str:
-    if isinstance(error, QueueFull):
-        return "rejected"
-    if isinstance(error, DeadlineExceeded):
-        return "timeout"
-    return "decode" if error.status in (413, 415) or error.type == "undecodable-image" else "other"
-
-
-@router.get("/models", summary="Cards of the models served here")
-async def list_models(request: Request) -> dict[str, list[dict[str, Any]]]:
+@router.get(
+    "/models",
+    summary="Cards of the models served here",
+    tags=["models"],
+    responses={200: {"model": ModelList, **shown(examples.MODELS)}},
+)
+async def list_models(request: Request) -> Response:
     """Tasks, input size, licence, training data, measured quality, digest of the weights."""
     backend: Backend = request.app.state.backend
-    return {"models": [_describe(card, backend) for card in backend.cards()]}
+    return _json({"models": [_describe(card, backend) for card in backend.cards()]})
 
 
-@router.get("/models/{name}", summary="One model's card", responses={404: PROBLEMS[404]})
-async def show_model(request: Request, name: str) -> dict[str, Any]:
+@router.get(
+    "/models/{name}",
+    summary="One model's card",
+    tags=["models"],
+    responses={200: {"model": ModelOutput, **shown(examples.MODEL)}, **problems(UnknownModel)},
+)
+async def show_model(request: Request, name: ModelName) -> Response:
     """`name` may carry a version: `tiny@1`."""
     backend: Backend = request.app.state.backend
     for card in backend.cards():
         if name in (card.name, f"{card.name}@{card.version}"):
-            return _describe(card, backend)
+            return _json(_describe(card, backend))
     raise UnknownModel(f"no model {name[:80]!r} here; there is: {', '.join(card.name for card in backend.cards())}")
 
 
@@ -106,7 +121,15 @@ def _describe(card: ModelCard, backend: Backend) -> dict[str, Any]:
 
 
 @router.head("/livez", include_in_schema=False)
-@router.get("/livez", summary="Is the process healthy?", responses={503: PROBLEMS[503]})
+@router.get(
+    "/livez",
+    summary="Is the process healthy?",
+    tags=["service"],
+    responses={
+        200: {"model": Liveness, **shown(examples.LIVE)},
+        503: {"model": Liveness, "description": "It is not", **shown(examples.DEAD)},
+    },
+)
 async def live(request: Request) -> Response:
     """200 as long as a restart would not help."""
     health = request.app.state.backend.health()
@@ -114,7 +137,15 @@ async def live(request: Request) -> Response:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", summary="Is a model warmed up?", responses={503: PROBLEMS[503]})
+@router.get(
+    "/readyz",
+    summary="Is a model warmed up?",
+    tags=["service"],
+    responses={
+        200: {"model": Readiness, **shown(examples.READY)},
+        503: {"model": Readiness, "description": "Not yet, or no longer", **shown(examples.NOT_READY)},
+    },
+)
 async def ready(request: Request) -> Response:
     """200 once requests are answered; the body names what is degraded."""
     health = request.app.state.backend.health()
@@ -124,10 +155,20 @@ async def ready(request: Request) -> Response:
 
 
 def _health(good: bool, content: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(content), 200 if good else 503, media_type="application/json")
+    return _json(content, 200 if good else 503)
 
 
-@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+def _json(content: dict[str, Any], status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    tags=["service"],
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": examples.METRICS}}}},
+)
 async def metrics(request: Request) -> Response:
     """The text exposition format."""
     return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")

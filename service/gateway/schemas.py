@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from model.types import ModelCard
+
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -151,6 +153,34 @@ class SegmentAnswer(BaseModel):
     confidence: str | None = Field(None, description="base64 8-bit PNG of the image's size, 255 = certain")
     timings_ms: TimingsOutput
     cache: CacheOutput
+
+
+class ModelOutput(ModelCard):
+    """A model's card, and what is loaded of it."""
+
+    digest: str | None = Field(description="of the loaded weights; null until they are")
+    loaded: bool
+
+
+class ModelList(BaseModel):
+    """Every model that a request may name."""
+
+    models: list[ModelOutput]
+
+
+class Liveness(BaseModel):
+    """`detail` is for people."""
+
+    status: Literal["alive", "dead"]
+    detail: str
+
+
+class Readiness(BaseModel):
+    """`detail` is for people."""
+
+    status: Literal["ready", "not ready"]
+    detail: str
+    degraded: list[str] = Field(description="what works less well than it should, without a change in the answers")
 
 
 class Problem(BaseModel):

@@ -24,6 +24,8 @@ async def segment(
     settings: Settings,
     owner: str = "",
     fetcher: UrlFetcher | None = None,
+    request_id: str = "",
+    traceparent: str | None = None,
 ) -> WorkerAnswer:
     """Checks a request and has it answered; `owner` is the id of its API key. No fetcher: no images by URL.
 
@@ -57,6 +59,8 @@ async def segment(
             threshold=question.threshold,
             max_side=question.max_side,
             deadline=deadline,
+            request_id=request_id,
+            traceparent=traceparent,
         )
     )
 

@@ -18,7 +18,8 @@ from service.errors import (
     TooLarge,
     UnknownVocabulary,
 )
-from service.gateway import body
+from service.gateway import body, examples
+from service.gateway.examples import shown
 from service.gateway.openapi import problems
 from service.gateway.preconditions import Preconditions
 from service.gateway.vocabulary_schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
@@ -41,7 +42,9 @@ _BODY: dict[str, Any] = {
 
 
 @router.get(
-    "/vocabularies", summary="Named class lists, built in and your own", responses={200: {"model": VocabularyList}}
+    "/vocabularies",
+    summary="Named class lists, built in and your own",
+    responses={200: {"model": VocabularyList, **shown(examples.VOCABULARIES)}},
 )
 async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
@@ -53,7 +56,7 @@ async def list_vocabularies(request: Request) -> Response:
     "/vocabularies/{name}",
     summary="One class list",
     responses={
-        200: {"model": VocabularyOutput, **_TAGGED},
+        200: {"model": VocabularyOutput, **_TAGGED, **shown(examples.VOCABULARY)},
         304: {"description": "Unchanged since the ETag in `If-None-Match`"},
         **problems(UnknownVocabulary),
     },
@@ -70,8 +73,8 @@ async def show_vocabulary(request: Request, name: Name, if_none_match: IfNoneMat
     "/vocabularies/{name}",
     summary="Keep a class list of your own",
     responses={
-        200: {"model": VocabularyOutput, "description": "Replaced", **_TAGGED},
-        201: {"model": VocabularyOutput, "description": "Created", **_TAGGED},
+        200: {"model": VocabularyOutput, "description": "Replaced", **_TAGGED, **shown(examples.VOCABULARY)},
+        201: {"model": VocabularyOutput, "description": "Created", **_TAGGED, **shown(examples.VOCABULARY)},
         **problems(MalformedRequest, ReadOnly, PreconditionFailed, TooLarge, InvalidValue, NotReady),
     },
     openapi_extra={"requestBody": _BODY},

@@ -14,6 +14,7 @@ from model.masks.polygons import rings
 from model.segmenter import Segmenter
 from model.types import Ring, Segmentation
 from service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
+from service.tracing import StageTime
 from service.worker.job import Job
 from service.worker.text_cache import TextCache
 
@@ -31,7 +32,9 @@ class _TimedRows:
     def __call__(self, texts: list[str]) -> NDArray[np.float16]:
         began = time.monotonic()
         found = self._cache.rows(texts, lambda: self._job.abandoned)
-        self.seconds += time.monotonic() - began
+        ended = time.monotonic()
+        self.seconds += ended - began
+        self._job.stages.append(StageTime("text", began, ended))
         self.hits += found.hits
         self.misses += found.misses
         return found.rows
@@ -52,6 +55,7 @@ def finish(job: Job, segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
     label_map = _label_map(found) if request.mask == "png" else None
     confidence = None if found.probability is None else to_png(np.rint(255 * found.probability).astype(np.uint8))
     ended = time.monotonic()
+    job.stages.append(StageTime("post", began, ended))
     return WorkerAnswer(
         image_id=job.image_id,
         model=segmenter.card.name,

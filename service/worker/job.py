@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from model.segmenter import Features, Plan
 from service.errors import DeadlineExceeded
 from service.messages import WorkerAnswer, WorkerRequest
+from service.tracing import StageTime
 
 
 @dataclass(eq=False)
@@ -32,6 +33,13 @@ class Job:
     rgb: NDArray[np.uint8] | None = None
     plan: Plan | None = None
     features: Features | None = None
+    stages: list[StageTime] = field(default_factory=list)  # those that are over
+
+    @property
+    def who(self) -> dict[str, str | None]:
+        """What every log line about the request carries."""
+        request = self.request
+        return {"request_id": request.request_id, "key_id": request.owner or None} if request.request_id else {}
 
     @property
     def abandoned(self) -> bool:

@@ -15,6 +15,8 @@ from service.gateway.backend import Health
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
+from service.tracing import Tracing
+from service.worker.device_memory import watch_device
 from service.worker.engine import Engine
 
 logger = structlog.get_logger("lexiseg.worker")
@@ -23,15 +25,23 @@ logger = structlog.get_logger("lexiseg.worker")
 class LocalWorker:
     """Loads the model in the background and relays to its engine."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, on_failure: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        on_failure: Callable[[], None] = lambda: None,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._on_failure = on_failure
+        self._tracing = tracing
         self._cards = [catalog.find(settings.model, settings.models_dir).card]
         self._engine: Engine | None = None
         self._failure: str | None = None
         self._loading: asyncio.Task[None] | None = None
         self._closing = False
+        self._loaded = [metrics.loaded.labels(card.name, card.version) for card in self._cards]  # 0 from the start
 
     def health(self) -> Health:
         if self._failure:
@@ -65,6 +75,8 @@ class LocalWorker:
 
     async def close(self) -> None:
         self._closing = True
+        for loaded in self._loaded:
+            loaded.set(0)
         if self._loading:
             await self._loading
         if self._engine:
@@ -75,7 +87,8 @@ class LocalWorker:
             segmenter = catalog.load(
                 self._settings.model, models_dir=self._settings.models_dir, device=self._settings.device
             )
-            engine = Engine(segmenter, self._settings, self._metrics)
+            watch_device(self._settings.device, self._metrics)
+            engine = Engine(segmenter, self._settings, self._metrics, self._tracing)
             engine.warm_up()
         except Exception as error:
             logger.exception("the model cannot be loaded", model=self._settings.model)
@@ -83,5 +96,6 @@ class LocalWorker:
             self._on_failure()
             return
         self._engine = engine
-        self._metrics.loaded.labels(segmenter.card.name, segmenter.card.version).set(1)
+        for loaded in self._loaded:
+            loaded.set(1)
         logger.info("ready", model=segmenter.card.name, digest=segmenter.digest)

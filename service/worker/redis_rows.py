@@ -140,7 +140,7 @@ def open_rows(settings: Settings, tower: str, metrics: Metrics) -> RedisRows | N
     if settings.redis_url is None:
         return None
     breaker = Breaker(
-        settings.redis_breaker_failures, settings.redis_breaker_seconds, changed=metrics.redis_breaker.set
+        settings.redis_breaker_failures, settings.redis_breaker_seconds, changed=metrics.breaker("text_cache")
     )
     link = RedisLink(
         settings.redis_url.get_secret_value(), breaker, settings.redis_timeout_seconds, settings.finish_threads + 2

@@ -86,7 +86,7 @@ class Server:
             self.process.stdout.close()
 
     def metric(self, name: str) -> float:
-        """One value of /metrics without labels."""
+        """One value of /metrics, its labels as they are written there."""
         text = httpx.get(f"{self.url}/metrics").text
         return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))
 

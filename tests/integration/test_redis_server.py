@@ -49,7 +49,7 @@ def test_redis_dies_and_comes_back_under_a_server_that_stays_ready(tmp_path: Pat
                 segments(server, word)
             ill = degraded(server)
             during = segments(server, "sky", "sea")
-            state = server.metric("lexiseg_redis_breaker_state")
+            state = server.metric('lexiseg_redis_breaker_state{link="text_cache"}')
 
             store.start()
             deadline = time.monotonic() + SOON

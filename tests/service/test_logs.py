@@ -2,19 +2,28 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import structlog
+from numpy.typing import NDArray
+from pydantic import SecretStr
 
+from model.segmenter import Segmenter, TileFeatures
 from service import logs
 from service.gateway.app import create_app
+from service.gateway.auth import line_of
 from service.metrics import Metrics
 from service.settings import Settings
 from tests import pictures
+from tests.model.stand_in import ColourSegmenter
+from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import form
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +34,24 @@ def _logging_as_before() -> Iterator[None]:
     root.handlers[:], root.level = handlers, level
     logging.getLogger("uvicorn.access").disabled = access
     structlog.reset_defaults()
+    for name, module in tuple(sys.modules.items()):  # loggers keep their configuration after the first line
+        if name.startswith("service."):
+            vars(vars(module).get("logger", structlog)).pop("bind", None)
+
+
+class BrokenColours(ColourSegmenter):
+    """Every image pass fails."""
+
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        raise RuntimeError("the device is gone")
+
+
+class TalkativeColours(ColourSegmenter):
+    """Logs from within a stage, as a library would."""
+
+    def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
+        logging.getLogger("library").warning("looked up")
+        return super().encode_texts(texts)
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -96,3 +123,53 @@ async def test_a_request_is_logged_without_its_words_or_its_image(
     assert "unicorn" not in written
     assert "secret" not in written
     assert "PNG" not in written
+
+
+async def asked_of(segmenter: Segmenter) -> None:
+    """One request, with an id and a key, for a real engine."""
+    logs.configure(Settings(log_level="debug"))
+    backend = EngineBackend(segmenter)
+    app = create_app(Settings(model="colours", api_keys=SecretStr(line_of("camera", "secret"))), backend, Metrics())
+    headers = {"X-API-Key": "secret", "X-Request-Id": "request-7"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        await client.post("/segment", files=form("unicorn"), headers=headers)
+    backend.engine.close(20)
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "event"),
+    [(BrokenColours(), "image pass failed"), (BrokenColours(), "unexpected error"), (TalkativeColours(), "looked up")],
+)
+async def test_a_line_about_a_request_names_it_and_its_key_from_any_thread(
+    capsys: pytest.CaptureFixture[str], segmenter: Segmenter, event: str
+) -> None:
+    await asked_of(segmenter)
+
+    written = lines(capsys)
+    about = [line for line in written if line["event"] in (event, "request")]
+    assert [line["event"] for line in about] == [event, "request"]
+    assert {(line["request_id"], line["key_id"]) for line in about} == {("request-7", "camera")}
+
+
+@pytest.mark.parametrize("segmenter", [BrokenColours(), TalkativeColours()])
+async def test_no_line_of_a_worker_holds_words_images_or_keys(
+    capsys: pytest.CaptureFixture[str], segmenter: Segmenter
+) -> None:
+    await asked_of(segmenter)
+
+    written = capsys.readouterr().err
+    assert "request-7" in written
+    assert "unicorn" not in written
+    assert "secret" not in written
+    assert "PNG" not in written
+
+
+async def test_a_request_leaves_nothing_on_the_lines_after_it(capsys: pytest.CaptureFixture[str]) -> None:
+    await asked_of(ColourSegmenter())
+    capsys.readouterr()
+
+    structlog.get_logger("lexiseg.test").info("hello")
+
+    (line,) = lines(capsys)
+    assert "request_id" not in line
+    assert "key_id" not in line

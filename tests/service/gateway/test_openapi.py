@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel
 
-from service.gateway.schemas import Question
+from service.gateway import examples
+from service.gateway.schemas import Liveness, ModelList, ModelOutput, Question, Readiness, SegmentAnswer
+from service.gateway.vocabulary_schemas import VocabularyList, VocabularyOutput
 
 
 @pytest.fixture
@@ -61,4 +63,63 @@ async def test_the_documentation_is_the_front_door(client: httpx.AsyncClient) ->
     answer = await client.get("/", follow_redirects=True)
 
     assert answer.url.path == "/docs"
-    assert re.search(r"openapi\.json", answer.text)
+    assert "/docs/assets/docs.js" in answer.text
+
+
+def operations(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (f"{method.upper()} {path}", operation)
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_every_operation_shows_an_example_of_each_answer(schema: dict[str, Any]) -> None:
+    lacking = [
+        f"{name} {status}"
+        for name, operation in operations(schema)
+        for status, answer in operation["responses"].items()
+        for content in answer.get("content", {}).values()
+        if not {"example", "examples"} & set(content)
+    ]
+
+    assert lacking == []
+
+
+def test_the_examples_of_answers_are_what_the_schemas_say() -> None:
+    SegmentAnswer.model_validate(examples.SEGMENT)
+    ModelList.model_validate(examples.MODELS)
+    Liveness.model_validate(examples.LIVE)
+    Readiness.model_validate(examples.READY)
+    Readiness.model_validate(examples.NOT_READY)
+    VocabularyList.model_validate(examples.VOCABULARIES)
+    VocabularyOutput.model_validate(examples.VOCABULARY)
+
+
+@pytest.mark.parametrize("path", ["/models", "/models/colours", "/livez", "/readyz"])
+async def test_an_answer_is_what_its_schema_says(client: httpx.AsyncClient, path: str) -> None:
+    schemas: dict[str, type[BaseModel]] = {
+        "/models": ModelList,
+        "/models/colours": ModelOutput,
+        "/livez": Liveness,
+        "/readyz": Readiness,
+    }
+
+    schemas[path].model_validate((await client.get(path)).json())
+
+
+def test_a_form_can_be_filled_in_by_hand(schema: dict[str, Any]) -> None:
+    form = schema["paths"]["/segment"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    fields = form["properties"]
+
+    assert form["required"] == ["image"]
+    assert (fields["image"]["type"], fields["image"]["format"]) == ("string", "binary")
+    assert fields["classes"]["type"] == "array"
+    # Plain types get an input each; a default would be filled in and sent along with the JSON field `request`.
+    assert {name: field["type"] for name, field in fields.items() if field["type"] not in ("string", "array")} == {
+        "confidence": "boolean",
+        "overlay": "boolean",
+        "threshold": "number",
+        "max_side": "integer",
+    }
+    assert not any("default" in field for field in fields.values())

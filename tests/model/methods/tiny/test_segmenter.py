@@ -115,10 +115,17 @@ def test_what_is_no_image_is_refused(tiny: TinySegmenter, rgb: NDArray[np.uint8]
         tiny.plan(rgb)
 
 
-def test_the_buckets_to_warm_up_are_those_of_common_photographs(tiny: TinySegmenter) -> None:
-    common = [(600, 900), (900, 600), (768, 1024), (1080, 1920), (512, 512)]
+@pytest.mark.parametrize("ratio", [1 + step / 100 for step in range(0, 123)])
+def test_every_ordinary_photograph_has_a_bucket_that_is_warmed_up(tiny: TinySegmenter, ratio: float) -> None:
+    short, long = 300, round(300 * ratio)
 
-    assert {tiny.plan(blank(*size)).bucket for size in common} <= set(tiny.buckets)
+    assert {tiny.plan(blank(short, long)).bucket, tiny.plan(blank(long, short)).bucket} <= set(tiny.buckets)
+
+
+def test_every_bucket_that_is_warmed_up_is_one_that_images_have(tiny: TinySegmenter) -> None:
+    assert len(tiny.buckets) == 23
+    for bucket in tiny.buckets:
+        assert tiny.plan(blank(*bucket)).bucket == bucket
 
 
 # encode_tiles, assemble

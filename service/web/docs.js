@@ -1,0 +1,27 @@
+// Swagger UI fills made-up values ("string", 32) into every field of a form that has no example, and sends them; an
+// emptied field it sends too, unless a box is unticked. Here such a field begins empty, and what is empty is not sent.
+const EmptyFields = {
+  components: { ParameterIncludeEmpty: () => null },
+  afterLoad() {
+    const sample = this.fn.getSampleSchema;
+    this.fn.getSampleSchema = (schema, contentType, ...rest) => {
+      const isField = contentType === false;
+      if (!isField || schema.get("example") !== undefined || schema.get("default") !== undefined) {
+        return sample(schema, contentType, ...rest);
+      }
+      return schema.get("type") === "array" ? "[]" : "";
+    };
+  },
+};
+
+SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  displayRequestDuration: true,
+  persistAuthorization: true,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+  defaultModelsExpandDepth: 0,
+  plugins: [() => EmptyFields],
+});

@@ -1,0 +1,39 @@
+"""The memory that one large photograph takes."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import pictures
+from tests.integration.server import Server, form
+
+SIZE = (4000, 3000)  # 12 megapixels
+MOST = 1.5e9  # bytes, of the whole process at its peak
+
+
+def peak(pid: int) -> int:
+    """The most bytes that a process has ever held in memory."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found, status
+    return int(found[1]) * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_twelve_megapixels_and_150_classes_fit_in_one_and_a_half_gigabytes(tmp_path: Path, kind: str) -> None:
+    image = pictures.encoded(pictures.photograph("china").resize(SIZE), kind)
+    with Server(tmp_path / "log.jsonl", LEXISEG_DEVICE="cpu", LEXISEG_DEADLINE_SECONDS="600") as server:
+        before = peak(server.process.pid)
+        answer = httpx.post(f"{server.url}/segment", files=form(image, vocabulary="ade20k"), timeout=600)
+        reached = peak(server.process.pid)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["size"] == [SIZE[1], SIZE[0]]
+    assert reached < MOST, f"{reached / 1e6:.0f} MB, of them {before / 1e6:.0f} MB before the request"

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.errors import (
+    DeadlineExceeded,
+    InvalidValue,
+    NotReady,
+    QueueFull,
+    ServiceError,
+    TooLarge,
+    UndecodableImage,
+    UnknownModel,
+    UnsupportedImage,
+)
+from service.gateway.app import create_app
+from service.metrics import Metrics
+from service.settings import Settings
+from service.worker.device_memory import watch_device
+from service.worker.local import LocalWorker
+from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import form
+
+MANUAL = Path(__file__).resolve().parents[2] / "docs" / "observability.md"
+# A sample once a real request is answered, without Redis and without a GPU.
+ALWAYS = [
+    'lexiseg_requests_total{code="200",method="POST",route="/segment"} 1.0',
+    'lexiseg_text_cache_total{result="miss",tier="l1"} 1.0',
+    'lexiseg_feature_cache_total{result="miss"} 1.0',
+    'lexiseg_batch_size_bucket{le="1.0"} 1.0',
+    "lexiseg_inflight 0.0",
+    "lexiseg_queue_depth 0.0",
+]
+STAGES = ("decode", "queue", "text", "image", "post", "total")
+
+
+def documented() -> dict[str, str]:
+    """Name -> type of every metric in the manual's table."""
+    rows = re.findall(
+        r"^\| `(lexiseg_\w+)(?:\{[^`]*\})?` \| (\w+) \|", MANUAL.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return dict(rows)
+
+
+def exposed(scrape: str) -> dict[str, str]:
+    """Name -> type of every metric in a scrape."""
+    return dict(re.findall(r"^# TYPE (lexiseg_\w+) (\w+)$", scrape, re.MULTILINE))
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def backend(metrics: Metrics) -> Iterator[EngineBackend]:
+    made = EngineBackend(metrics=metrics)
+    yield made
+    made.engine.close(20)
+
+
+async def scrape_after_a_request(backend: EngineBackend | KnownBackend, metrics: Metrics) -> str:
+    app = create_app(Settings(model="colours"), backend, metrics)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        await client.post("/segment", files=form("red"))
+        return (await client.get("/metrics")).text
+
+
+async def test_a_scrape_and_the_manual_name_the_same_metrics(backend: EngineBackend, metrics: Metrics) -> None:
+    scrape = await scrape_after_a_request(backend, metrics)
+
+    exposed_names = {name: kind for name, kind in exposed(scrape).items() if not name.endswith("_created")}
+    assert documented()
+    assert documented() == exposed_names
+
+
+@pytest.mark.parametrize("sample", ALWAYS)
+async def test_a_request_leaves_its_traces(sample: str, backend: EngineBackend, metrics: Metrics) -> None:
+    assert sample in (await scrape_after_a_request(backend, metrics)).splitlines()
+
+
+async def test_every_stage_of_a_request_is_measured(backend: EngineBackend, metrics: Metrics) -> None:
+    scrape = await scrape_after_a_request(backend, metrics)
+
+    for stage in STAGES:
+        assert f'lexiseg_stage_seconds_count{{stage="{stage}"}} 1.0' in scrape
+
+
+async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Metrics) -> None:
+    scrape = await scrape_after_a_request(backend, metrics)
+
+    held = dict(re.findall(r'^lexiseg_cache_bytes\{cache="(\w+)"\} (\S+)$', scrape, re.MULTILINE))
+    assert float(held["texts"]) == backend.engine.text_cache.nbytes > 0
+    assert float(held["features"]) == backend.engine.feature_cache.nbytes > 0
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (QueueFull("full", 1), "rejected"),
+        (DeadlineExceeded("late"), "timeout"),
+        (TooLarge("large"), "decode"),
+        (UnsupportedImage("gif"), "decode"),
+        (UndecodableImage("damaged"), "decode"),
+        (NotReady("loading"), "backend"),
+        (RuntimeError("the device is gone"), "backend"),
+        (InvalidValue.of("threshold", 7, "less"), "other"),
+        (UnknownModel("no"), "other"),
+    ],
+)
+async def test_a_failure_counts_under_its_reason(
+    failure: ServiceError | RuntimeError, reason: str, metrics: Metrics
+) -> None:
+    scrape = await scrape_after_a_request(KnownBackend(failure=failure), metrics)
+
+    assert f'lexiseg_request_failures_total{{reason="{reason}"}} 1.0' in scrape
+
+
+def test_each_link_to_redis_has_a_breaker_of_its_own(metrics: Metrics) -> None:
+    metrics.breaker("limits")
+    metrics.breaker("vocabularies")(2)
+
+    scrape = metrics.render().decode()
+
+    assert 'lexiseg_redis_breaker_state{link="limits"} 0.0' in scrape
+    assert 'lexiseg_redis_breaker_state{link="vocabularies"} 2.0' in scrape
+
+
+def test_a_model_that_is_not_loaded_yet_is_shown_as_such(metrics: Metrics) -> None:
+    LocalWorker(Settings(), metrics)
+
+    assert 'lexiseg_model_loaded{model="tiny",version="1"} 0.0' in metrics.render().decode()
+
+
+def test_a_cpu_has_no_gpu_memory(metrics: Metrics) -> None:
+    watch_device("cpu", metrics)
+
+    assert "lexiseg_gpu_memory_bytes{" not in metrics.render().decode()
+
+
+def test_gpu_memory_is_asked_for_at_each_scrape(metrics: Metrics) -> None:
+    held = 1.0
+    metrics.gpu("0", lambda: held)
+    held = 5.0
+
+    assert 'lexiseg_gpu_memory_bytes{device="0"} 5.0' in metrics.render().decode()
+
+
+def test_the_process_itself_is_measured(metrics: Metrics) -> None:
+    assert "process_resident_memory_bytes" in metrics.render().decode()

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import builtins
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from service.errors import InvalidValue
+from service.gateway.app import create_app
+from service.metrics import Metrics
+from service.settings import Settings
+from service.tracing import STANDARD, Tracing, open_tracing
+from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import form
+
+TRACE, CLIENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+STAGES = ["decode", "image", "post", "queue", "text"]
+
+
+@pytest.fixture(autouse=True)
+def _no_collector_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*STANDARD, "LEXISEG_OTEL_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def exporter() -> InMemorySpanExporter:
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def tracing(exporter: InMemorySpanExporter) -> Iterator[Tracing]:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    made = Tracing(provider)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def backend(tracing: Tracing) -> Iterator[EngineBackend]:
+    made = EngineBackend(tracing=tracing)
+    yield made
+    made.engine.close(20)
+
+
+async def asked(backend: Any, tracing: Tracing | None, path: str = "/segment", **headers: str) -> httpx.Response:
+    app = create_app(Settings(model="colours"), backend, Metrics(), tracing=tracing)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        if path == "/segment":
+            return await client.post(path, files=form("red"), headers=headers)
+        return await client.get(path, headers=headers)
+
+
+def attributes(span: ReadableSpan) -> Mapping[str, Any]:
+    return span.attributes or {}
+
+
+async def test_a_request_is_one_server_span_with_a_span_for_each_stage(
+    backend: EngineBackend, tracing: Tracing, exporter: InMemorySpanExporter
+) -> None:
+    await asked(backend, tracing)
+
+    spans = exporter.get_finished_spans()
+    (server,) = [span for span in spans if span.kind is SpanKind.SERVER]
+    stages = [span for span in spans if span is not server]
+    assert server.name == "POST /segment"
+    assert sorted(span.name for span in stages) == STAGES
+    assert server.context is not None
+    assert {span.parent.span_id for span in stages if span.parent} == {server.context.span_id}
+
+
+async def test_the_stages_lie_where_they_were(
+    backend: EngineBackend, tracing: Tracing, exporter: InMemorySpanExporter
+) -> None:
+    before = time.time_ns()
+    await asked(backend, tracing)
+    after = time.time_ns()
+
+    spans = {span.name: (span.start_time or 0, span.end_time or 0) for span in exporter.get_finished_spans()}
+    slack = 10**7  # two clocks of one machine
+    assert all(before - slack <= began <= ended <= after + slack for began, ended in spans.values())
+    assert spans["decode"][1] == pytest.approx(spans["queue"][0], abs=10**6)
+    assert spans["queue"][1] == pytest.approx(spans["image"][0], abs=10**6)
+    assert spans["image"][1] <= spans["post"][0] + 10**6
+    assert spans["post"][0] <= spans["text"][0] + 10**6
+    assert spans["text"][1] <= spans["post"][1] + 10**6
+
+
+async def test_the_clients_trace_goes_on(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
+    await asked(KnownBackend(), tracing, traceparent=f"00-{TRACE}-{CLIENT}-01")
+
+    (server,) = exporter.get_finished_spans()
+    assert server.parent is not None
+    assert f"{server.parent.trace_id:032x}" == TRACE
+    assert f"{server.parent.span_id:016x}" == CLIENT
+
+
+async def test_a_client_that_does_not_sample_gets_no_spans(
+    backend: EngineBackend, tracing: Tracing, exporter: InMemorySpanExporter
+) -> None:
+    await asked(backend, tracing, traceparent=f"00-{TRACE}-{CLIENT}-00")
+
+    assert exporter.get_finished_spans() == ()
+
+
+async def test_a_damaged_traceparent_begins_a_new_trace(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
+    await asked(KnownBackend(), tracing, traceparent="00-nonsense")
+
+    (server,) = exporter.get_finished_spans()
+    assert server.parent is None
+
+
+async def test_a_span_says_route_status_and_request_but_no_words(
+    tracing: Tracing, exporter: InMemorySpanExporter
+) -> None:
+    answer = await asked(KnownBackend(), tracing)
+
+    (server,) = exporter.get_finished_spans()
+    assert attributes(server) == {
+        "http.request.method": "POST",
+        "http.route": "/segment",
+        "http.response.status_code": 200,
+        "lexiseg.request_id": answer.headers["x-request-id"],
+    }
+
+
+async def test_a_failure_of_ours_is_an_error_of_the_span(tracing: Tracing, exporter: InMemorySpanExporter) -> None:
+    await asked(KnownBackend(failure=RuntimeError("the device is gone")), tracing)
+
+    (server,) = exporter.get_finished_spans()
+    assert server.status.status_code is StatusCode.ERROR
+    assert attributes(server)["error.type"] == "500"
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+async def test_probes_and_scrapes_leave_no_spans(path: str, tracing: Tracing, exporter: InMemorySpanExporter) -> None:
+    await asked(KnownBackend(), tracing, path)
+
+    assert exporter.get_finished_spans() == ()
+
+
+def test_without_an_endpoint_nothing_of_it_is_needed() -> None:
+    program = (
+        "import sys; sys.modules['opentelemetry'] = None; "  # an import of it would now fail
+        "from service.settings import Settings; from service.tracing import open_tracing; "
+        "assert open_tracing(Settings()) is None"
+    )
+
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_the_standard_variables_switch_it_on_too(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    opened = open_tracing(Settings())
+
+    assert opened is not None
+    opened.close()
+
+
+def test_an_endpoint_without_the_extra_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_otel(monkeypatch)
+
+    with pytest.raises(InvalidValue, match=r"pip install 'lexiseg\[otel\]'"):
+        open_tracing(Settings(otel_endpoint="http://127.0.0.1:9"))
+
+
+def test_a_variable_of_the_cluster_without_the_extra_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_otel(monkeypatch)
+    monkeypatch.setenv(STANDARD[0], "http://127.0.0.1:9")
+
+    assert open_tracing(Settings()) is None
+
+
+def test_a_collector_that_is_away_does_not_hold_up_the_end() -> None:
+    tracing = open_tracing(Settings(otel_endpoint="http://127.0.0.1:9"))
+    assert tracing is not None
+    tracing.begin("GET", {}).end("/models", "GET", 200, "a", None)
+
+    began = time.monotonic()
+    tracing.close()
+
+    assert time.monotonic() - began < 5
+
+
+def without_otel(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def failing(name: str, *rest: Any, **more: Any) -> Any:
+        if name.startswith("opentelemetry"):
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", failing)
