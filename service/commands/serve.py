@@ -18,6 +18,8 @@ from service.settings import Settings
 from service.tracing import open_tracing
 from service.worker.local import LocalWorker
 
+MOST_HEADER_BYTES = 64 * 2**10
+
 
 class Server(uvicorn.Server):
     """Says where it listens once it does; a stop that was asked for is a success."""
@@ -67,6 +69,9 @@ def run(settings: Settings) -> int:
             create_app(settings, worker, metrics, tracing=tracing),
             host=settings.host,
             port=settings.http_port,
+            # Unlike httptools it bounds the head of a request; a 64 MiB header is read by nobody.
+            http="h11",
+            h11_max_incomplete_event_size=MOST_HEADER_BYTES,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=int(settings.drain_seconds) + 1,

@@ -84,6 +84,8 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
             raise ClientGone
         return working.result()
     finally:
+        # An error that comes in the moment of the cancelling is nobody's any more; asyncio would log it as forgotten.
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())
         working.cancel()
         listening.cancel()
 
