@@ -184,6 +184,7 @@ class ModelCard(BaseModel):
     licence: str
     training_data: list[str]
     recipe: str
+    lineage: str = Field("", description="what the weights started from, and how long they were trained")
     commit: str = Field(description="of the code that trained the weights")
     seed: int
     input: InputSize

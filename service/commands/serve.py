@@ -13,12 +13,11 @@ import uvicorn
 from model import catalog
 from service import logs
 from service.gateway.app import create_app
+from service.gateway.http_head import BoundedHeadProtocol
 from service.metrics import Metrics
 from service.settings import Settings
 from service.tracing import open_tracing
 from service.worker.local import LocalWorker
-
-MOST_HEADER_BYTES = 64 * 2**10
 
 
 class Server(uvicorn.Server):
@@ -69,9 +68,7 @@ def run(settings: Settings) -> int:
             create_app(settings, worker, metrics, tracing=tracing),
             host=settings.host,
             port=settings.http_port,
-            # Unlike httptools it bounds the head of a request; a 64 MiB header is read by nobody.
-            http="h11",
-            h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+            http=BoundedHeadProtocol,
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=int(settings.drain_seconds) + 1,

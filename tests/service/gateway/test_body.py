@@ -143,12 +143,6 @@ async def test_a_wrong_field_of_json_is_named(client: httpx.AsyncClient, fields:
     assert answer.json()["errors"][0]["field"].startswith(field)
 
 
-async def test_an_image_id_that_nobody_knows_has_expired(client: httpx.AsyncClient) -> None:
-    answer = await post_json(client, image={"id": "abc"})
-
-    assert (answer.status_code, answer.json()["type"]) == (404, "image-expired")
-
-
 @pytest.mark.parametrize(
     ("kind", "content"),
     [
