@@ -1,7 +1,5 @@
 """The same model behind LitServe, batched as its documentation shows; masks class by class through pycocotools."""
 
-from __future__ import annotations
-
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -14,6 +12,7 @@ import litserve
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fastapi import Request
 from PIL import Image
 
 from loadtests.peers.class_by_class import segments_of
@@ -33,9 +32,11 @@ class SegmentAPI(litserve.LitAPI):
         self.segmenter = catalog.load("tiny")
         self.rows = KnownRows(self.segmenter)
 
-    def decode_request(self, request: Any) -> tuple[Any, tuple[str, ...]]:
-        rgb = np.asarray(Image.open(io.BytesIO(request["image"].file.read())).convert("RGB"))
-        return rgb, tuple(request.getlist("classes"))
+    def decode_request(self, request: Request) -> tuple[Any, tuple[str, ...]]:
+        # LitServe hands over the parsed form, although its hook is typed as the request.
+        form: Any = request
+        rgb = np.asarray(Image.open(io.BytesIO(form["image"].file.read())).convert("RGB"))
+        return rgb, tuple(form.getlist("classes"))
 
     def predict(self, requests: list[tuple[Any, tuple[str, ...]]]) -> list[list[dict[str, Any]]]:
         plans = [self.segmenter.plan(rgb) for rgb, _ in requests]
