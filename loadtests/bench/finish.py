@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,9 +35,9 @@ def run() -> None:
     few = 0.0
     for n_classes in CLASSES:
         scores = smooth_scores(n_classes)
-        ours = cost(lambda scores=scores: winners(scores, SIZE)).cpu  # type: ignore[misc]
+        ours = cost(partial(winners, scores, SIZE)).cpu
         few = few or ours
-        theirs = cost(lambda scores=scores: plain(scores), runs=2).cpu if n_classes <= PLAIN_UP_TO else None  # type: ignore[misc]
+        theirs = cost(partial(plain, scores), runs=2).cpu if n_classes <= PLAIN_UP_TO else None
         rows.append(
             [
                 str(n_classes),
