@@ -119,7 +119,7 @@ class TinyTrainer:
         saved = clock = time.monotonic()
         logged: list[float] = []
         while self.progress < 1:
-            phase = [phase for phase in self.recipe.phases if phase.after <= self.progress][-1]
+            phase = self._phase()
             for batch in self._loader(phase):
                 logged.append(self._step(batch))
                 now = time.monotonic()
@@ -131,11 +131,14 @@ class TinyTrainer:
                 if now - saved > 60 * self.recipe.checkpoint_minutes:
                     self._save()
                     saved = now
-                current = [phase for phase in self.recipe.phases if phase.after <= self.progress][-1]
-                if self.progress >= 1 or current != phase:
+                if self.progress >= 1 or self._phase() != phase:
                     break
         self._save()
         return self.recipe.out / "tiny.safetensors"
+
+    def _phase(self) -> Phase:
+        """The last phase that has begun."""
+        return [phase for phase in self.recipe.phases if phase.after <= self.progress][-1]
 
     def _loader(self, phase: Phase) -> Iterator[list[tuple[int, Crop]]]:
         crops = Crops(self.datasets, self.shares, phase.crop, self.recipe.seed + self.step)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import redis
@@ -75,7 +76,7 @@ class RedisStore:
             names = sorted(name for member in members if NAME.fullmatch(name := member.decode("latin-1")))
             found: dict[str, bytes] = {}
             for some in _batches(names):
-                contents = await self._ask(lambda client, some=some: _documents(client, some))  # type: ignore[misc]
+                contents = await self._ask(partial(_documents, names=some))
                 found |= {name: content for name, content in zip(some, contents, strict=True) if content is not None}
             self._snapshot = found
         return dict(self._snapshot or {})

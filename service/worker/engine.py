@@ -31,7 +31,7 @@ from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
 from service.tracing import StageTime, Tracing
-from service.worker.decode import decode
+from service.worker.decode import Decoded, decode
 from service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from service.worker.finish import finish
 from service.worker.job import Job
@@ -157,7 +157,11 @@ class Engine:
         kept = self.feature_cache.find(self._feature_key(job))
         job.image = self._image_of(request, kept)
         if kept is None or request.overlay:
-            self._decode(job)
+            decoded = self._decode(job)
+            job.rgb = decoded.rgb if request.overlay else None
+            if kept is None:  # an overlay alone needs the pixels and no image pass
+                plan = self.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
+                job.plan = plan.of_size(decoded.size)
         job.planned = time.monotonic()
         job.decode_seconds = job.planned - began
         self._metrics.stage("decode", job.decode_seconds)
@@ -183,13 +187,10 @@ class Engine:
             raise ImageExpired(f"image.id: nothing is kept of {(request.image_id or '')[:64]!r}; send the image again")
         return image
 
-    def _decode(self, job: Job) -> None:
+    def _decode(self, job: Job) -> Decoded:
         # An overlay is painted on every pixel; the network sees no more than this of the shorter side.
         shortest = None if job.request.overlay else 2 * self.segmenter.card.input.short_side
-        decoded = decode(job.image, self._settings.limits, shortest)
-        plan = self.segmenter.plan(decoded.rgb, InferenceOptions(job.request.max_side))
-        job.plan = plan.of_size(decoded.size)
-        job.rgb = decoded.rgb if job.request.overlay else None
+        return decode(job.image, self._settings.limits, shortest)
 
     def _compute_forever(self) -> None:
         # Of each new thread torch takes the number that was set last, by whichever thread.
@@ -233,17 +234,15 @@ class Engine:
         batch: list[Job] = []
         others: list[Job] = []
         tiles = 0
+        bucket: tuple[int, int] | None = None  # of the oldest
         while self._waiting:
             job = self._waiting.popleft()
             if job.abandoned:
                 continue
             assert job.plan is not None
             n_tiles = len(job.plan.tiles)
-            fits = not batch or (
-                job.plan.bucket == batch[0].plan.bucket  # type: ignore[union-attr]
-                and tiles + n_tiles <= self._settings.max_batch
-            )
-            if fits:
+            if bucket is None or (job.plan.bucket == bucket and tiles + n_tiles <= self._settings.max_batch):
+                bucket = job.plan.bucket
                 batch.append(job)
                 tiles += n_tiles
             else:
