@@ -1,22 +1,24 @@
-"""Model name -> card -> Segmenter: the bundled model and the directories in LEXISEG_MODELS_DIR."""
+"""Model name -> card -> Segmenter: the bundled cards and the directories in LEXISEG_MODELS_DIR."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, cast
 
-import torch
 import yaml
 from pydantic import ValidationError
 
-from model.device import choose_device
+from model.device import Execution, choose_device
 from model.errors import UnknownModelError, WeightsError
 from model.segmenter import Segmenter
-from model.types import ModelCard
+from model.types import ModelCard, Precision
 
-BUNDLED = Path(__file__).parent / "methods" / "tiny" / "bundled"
+METHODS = Path(__file__).parent / "methods"
+BUNDLED = METHODS / "tiny" / "bundled"
+BUNDLED_CARDS = {"tiny": BUNDLED}
 CARD = "card.yaml"
 
 
@@ -27,12 +29,12 @@ class ModelFolder(NamedTuple):
     card: ModelCard
 
 
-Loader = Callable[[Path, ModelCard, torch.device], Segmenter]
+Loader = Callable[[Path, ModelCard, Execution], Segmenter]
 
 
 def folders(models_dir: Path | None = None) -> dict[str, Path]:
     """Model directories by name: what is bundled, and every directory with a card in `models_dir`."""
-    found = {"tiny": BUNDLED}
+    found = dict(BUNDLED_CARDS)
     if models_dir is not None and models_dir.is_dir():
         found |= {path.parent.name: path.parent for path in sorted(models_dir.glob(f"*/{CARD}"))}
     return found
@@ -54,7 +56,7 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def cards(models_dir: Path | None = None) -> list[ModelCard]:
-    """The cards of every model that can be loaded."""
+    """The cards of every model there is; of some the weights must be provided first."""
     return [read_card(folder) for folder in folders(models_dir).values()]
 
 
@@ -75,24 +77,46 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
     return ModelFolder(known[base], card)
 
 
-def load(name: str, *, models_dir: Path | None = None, device: str = "auto") -> Segmenter:
-    """Loads a model, `NAME` or `NAME@VERSION`.
+def require(name: str, models_dir: Path | None = None) -> ModelFolder:
+    """`find`, and its weights are here or can be had from the hub now; nothing is loaded.
 
     Raises:
         UnknownModelError: there is no model of that name and version.
-        WeightsError: its directory is damaged.
+        WeightsError: its card is damaged or its weights are missing; the message says how to provide them.
+    """
+    found = find(name, models_dir)
+    if found.card.weights_sha256 is None:
+        _method(found.folder, found.card).require_weights(found.card)
+    elif not any(found.folder.glob("*.safetensors")):
+        raise WeightsError(f"{found.folder} has a card and no weights (*.safetensors)")
+    return found
+
+
+def load(
+    name: str, *, models_dir: Path | None = None, device: str = "auto", precision: Precision | None = None
+) -> Segmenter:
+    """Loads a model, `NAME` or `NAME@VERSION`; `precision` None means its card's.
+
+    Raises:
+        UnknownModelError: there is no model of that name and version.
+        WeightsError: its directory is damaged, or its weights are missing.
         OptionError: the device does not exist.
     """
-    return load_folder(find(name, models_dir).folder, device)
+    return load_folder(find(name, models_dir).folder, device, precision)
 
 
-def load_folder(folder: Path, device: str = "auto") -> Segmenter:
+def load_folder(folder: Path, device: str = "auto", precision: Precision | None = None) -> Segmenter:
     """Loads the model of one directory; errors as `load`."""
     card = read_card(folder)
+    loader = cast(Loader, _method(folder, card).load)
+    return loader(folder, card, Execution(choose_device(device), precision or card.precision))
+
+
+def _method(folder: Path, card: ModelCard) -> ModuleType:
+    """The module of the card's method: its `load`, and `require_weights` where they may come from the hub."""
     try:
-        loader = cast(Loader, import_module(f"model.methods.{card.method}.segmenter").load)
+        return import_module(f"model.methods.{card.method}.segmenter")
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("model.methods."):
             raise  # the method is there, something that it needs is not
         raise WeightsError(f"{folder}: the card's method {card.method!r} is not known here") from None
-    return loader(folder, card, choose_device(device))

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from model.errors import OptionError
+from model.types import Precision
+
+
+@dataclass(frozen=True)
+class Execution:
+    """On what a model computes, and how exactly."""
+
+    device: torch.device
+    precision: Precision = "fast"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the image pass: float32 when exact, else what the device multiplies fastest."""
+        return torch.float32 if self.precision == "exact" else inference_dtype(self.device)
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""From features and a vocabulary to the scores that compete for every pixel: classes, nobody, refinement."""
+"""From features and a vocabulary to the logits that compete for every pixel: classes, nobody, refinement."""
 
 from __future__ import annotations
 
@@ -7,64 +7,78 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from model.masks import pamr
-from model.segmenter import Features, Segmenter
-from model.types import Background, ClassEntry, Vocabulary
+from model.segmenter import Features, Segmenter, TextRows
+from model.types import Background, ClassEntry, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0
-RowsOf = Callable[[list[str]], NDArray[np.float16]]  # text rows, from a cache or the tower
+RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
 
 
-def score_vocabulary(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Tensor:
-    """Scores [K, h, w] of the classes; with a background a last row more, for nobody."""
+def score_vocabulary(
+    segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf, refine: Refinement = "none"
+) -> Tensor:
+    """Logits [K, h, w] of the classes; with a background a last row more, for nobody."""
     classes = vocabulary.classes
     rows = rows_of(segmenter.texts(classes))
-    scores = segmenter.class_scores(features, segmenter.text_bank(classes, rows))
-    if vocabulary.background is None:
-        return scores
-    nobody = _nobody_scores(segmenter, features, vocabulary.background, rows, rows_of, scores)
-    return torch.cat([scores, nobody[None]])
+    words: tuple[ClassEntry, ...] = ()
+    if vocabulary.background is not None:
+        words, word_rows = _words_apart(segmenter, vocabulary.background, classes, rows, rows_of)
+        rows = np.concatenate([rows, word_rows])
+    bank = segmenter.text_bank(classes + words, rows)
+    scores = segmenter.refined_scores(features, bank) if refine == "pamr" else None
+    refined = scores is not None
+    if scores is None:
+        scores = segmenter.class_scores(features, bank)
+    logits = scores * segmenter.probability_scale
+    if vocabulary.background is not None:
+        nobody = _nobody_logits(segmenter, logits, len(classes), vocabulary.background.threshold, refine)
+        logits = torch.cat([logits[: len(classes)], nobody[None]])
+    if refine == "pamr" and not refined:
+        return refine_logits(logits, segmenter.guide(features))
+    return logits
 
 
-def refine_scores(scores: Tensor, guide: Tensor) -> Tensor:
+def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
     """PAMR on the probabilities of the rows that win anywhere; the others cannot come back and would only cost time.
 
     [K, h, w] logits and a guide [3, H, W] -> logits [K, H, W].
     """
-    probability = scores.softmax(0)
-    winning = torch.bincount(scores.argmax(0).flatten(), minlength=len(scores)).nonzero()[:, 0]
+    probability = logits.softmax(0)
+    winning = torch.bincount(logits.argmax(0).flatten(), minlength=len(logits)).nonzero()[:, 0]
     refined = pamr.refine(probability[winning], guide)
-    logits = refined.new_full((len(scores), *refined.shape[1:]), LOG_OF_NOTHING)
-    logits[winning] = refined.clamp_min(math.exp(LOG_OF_NOTHING)).log()
-    return logits
+    spread = refined.new_full((len(logits), *refined.shape[1:]), LOG_OF_NOTHING)
+    spread[winning] = refined.clamp_min(math.exp(LOG_OF_NOTHING)).log()
+    return spread
 
 
-def _nobody_scores(
-    segmenter: Segmenter,
-    features: Features,
-    background: Background,
-    class_rows: NDArray[np.float16],
-    rows_of: RowsOf,
-    scores: Tensor,
-) -> Tensor:
-    """[h, w]: the best background word, and never less than the score that a class must beat."""
+def _words_apart(
+    segmenter: Segmenter, background: Background, classes: tuple[ClassEntry, ...], rows: TextRows, rows_of: RowsOf
+) -> tuple[tuple[ClassEntry, ...], TextRows]:
+    """The background words that compete, and their rows.
+
+    A word that means the same as a requested class would take that class's pixels: it steps aside.
+    """
     rule = segmenter.card.background
-    relief = rule.relief(len(scores))
     words = tuple(ClassEntry(word) for word in (rule.words if background.words is None else background.words))
-    learned = segmenter.nobody_score(background.threshold)
-    nobody = torch.full_like(scores[0], learned + relief * rule.offset)
     if not words:
-        return nobody
-    rows = rows_of(segmenter.texts(words))
-    # A word that means the same as a requested class would take that class's pixels: it steps aside.
-    likeness = rows.astype(np.float32) @ class_rows.astype(np.float32).T
+        return (), rows[:0]
+    word_rows = rows_of(segmenter.texts(words))
+    likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
     apart = likeness.max(1) < rule.same_meaning
-    apart = apart.reshape(len(words), -1).all(1)  # of all templates of the word
-    if not apart.any():
-        return nobody
     kept = tuple(word for word, stays in zip(words, apart, strict=True) if stays)
-    bank = segmenter.text_bank(kept, rows[np.repeat(apart, len(rows) // len(words))])
-    return torch.maximum(nobody, segmenter.class_scores(features, bank).amax(0) - relief * rule.margin)
+    return kept, word_rows[np.repeat(apart, len(word_rows) // len(words))]  # with all templates of a word
+
+
+def _nobody_logits(
+    segmenter: Segmenter, logits: Tensor, n_classes: int, threshold: float | None, refine: Refinement
+) -> Tensor:
+    """[h, w]: the best background word, and never less than the logit that a class must beat."""
+    rule = segmenter.card.background
+    relief = rule.relief(n_classes)
+    must_beat = segmenter.nobody_score(logits, threshold, refine) + relief * rule.offset
+    if len(logits) == n_classes:
+        return must_beat.expand(logits.shape[1:])
+    return torch.maximum(must_beat, logits[n_classes:].amax(0) - relief * rule.margin)

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.errors import OptionError
-from model.types import ClassEntry, ModelCard
+from model.types import ClassEntry, ModelCard, Refinement
 
 TileFeatures = tuple[Tensor, ...]  # every tensor has one entry per tile in front
+TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,25 @@ class InferenceOptions:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Where the tiles of one image lie: `offsets` (top, left) of each on a `canvas` (height, width) of pixels."""
+
+    canvas: tuple[int, int]
+    tile: tuple[int, int]
+    offsets: tuple[tuple[int, int], ...] = ((0, 0),)
+
+
+@dataclass(frozen=True)
 class Plan:
     """The tiles of one image and how to put them back.
 
-    `tiles` is uint8 [N, 3, s, t] RGB; every tile of one plan has the same shape, its *bucket*.
+    `tiles` is uint8 [N, 3, s, t] RGB; every tile of one plan has the same shape, its *bucket*. A plan without a
+    `layout` is one tile, the whole image.
     """
 
     size: tuple[int, int]  # of the image as sent
     tiles: NDArray[np.uint8]
+    layout: Layout | None = None
 
     @property
     def bucket(self) -> tuple[int, int]:
@@ -52,10 +64,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Features:
-    """What is kept of one image: fp16 tensors by name."""
+    """What is kept of one image: tensors by name, fp16 (float32 where the model was loaded as exact)."""
 
     size: tuple[int, int]
     tensors: dict[str, Tensor]
+    layout: Layout | None = None
 
     @property
     def nbytes(self) -> int:
@@ -78,6 +91,7 @@ class Segmenter(ABC):
     digest: str  # of the weights that decide the image pass
     text_digest: str  # of the text tower: rows of one digest may be shared between models
     buckets: tuple[tuple[int, int], ...]  # tile shapes to warm up
+    probability_scale: float = 1.0  # the softmax of scores times this is a probability
 
     @abstractmethod
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
@@ -104,11 +118,14 @@ class Segmenter(ABC):
         """The exact strings whose rows `text_bank` needs, in its order (templates filled in)."""
 
     @abstractmethod
-    def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
-        """Raw rows [S, D] of the text tower, rounded to fp16 so that a kept row and a fresh one are equal."""
+    def encode_texts(self, texts: list[str]) -> TextRows:
+        """Raw rows [S, D] of the text tower, rounded to fp16 so that a kept row and a fresh one are equal.
+
+        A model loaded as exact gives float32.
+        """
 
     @abstractmethod
-    def text_bank(self, classes: tuple[ClassEntry, ...], rows: NDArray[np.float16]) -> TextBank:
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         """The method's rule from rows (of `texts(classes)`, in order) to the vectors of each class.
 
         Raises:
@@ -119,8 +136,19 @@ class Segmenter(ABC):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Scores [K, h, w] float32 at native resolution, before the background rule.
 
-        Logits: their softmax over classes is a probability.
+        In the method's own units; times `probability_scale` they are logits.
         """
+
+    def refined_scores(self, features: Features, bank: TextBank) -> Tensor | None:
+        """Scores [K, H, W] after the method's own refinement by colours.
+
+        None where it has none of its own: then probabilities are refined, once classes and nobody have competed.
+        """
+        return None
+
+    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
+        """Unit vectors [T, D], one for each text of the classes: what tells a background word from a class."""
+        return rows.astype(np.float32)
 
     def guide(self, features: Features) -> Tensor:
         """A small, normalised image [3, H, W] float32 for refinement by colours.
@@ -131,9 +159,14 @@ class Segmenter(ABC):
         raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
 
     @abstractmethod
-    def nobody_score(self, threshold: float | None) -> float:
-        """The score that a class must beat to own a pixel, before the card's calibration.
+    def nobody_score(self, logits: Tensor, threshold: float | None, refine: Refinement) -> Tensor:
+        """The logit that a class must beat to own a pixel, before the card's calibration.
 
         Args:
-            threshold: probability in 0..1 that replaces the learned one (0.5); None keeps it.
+            logits: [K, h, w] of all that competes, background words included: scores times `probability_scale`.
+            threshold: probability in 0..1 that replaces the method's own; None keeps that.
+            refine: how the logits were refined; a method may have a threshold for each.
+
+        Returns:
+            [h, w], or [] where every pixel has the same.
         """

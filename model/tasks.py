@@ -12,7 +12,7 @@ from model.errors import OptionError, TaskError
 from model.masks.regions import split
 from model.masks.rle import encode_label_map
 from model.masks.upsample import Winners, winners
-from model.scoring import RowsOf, refine_scores, score_vocabulary
+from model.scoring import RowsOf, score_vocabulary
 from model.segmenter import Features, Segmenter
 from model.types import LabelMap, Refinement, Segment, Segmentation, Task, Vocabulary
 
@@ -119,10 +119,9 @@ def _compete(
         raise OptionError("the task needs at least one class, none came")
     if vocabulary.background is None and (options.threshold or any(entry.threshold for entry in vocabulary.classes)):
         raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")
-    scores = score_vocabulary(segmenter, features, vocabulary, rows_of or segmenter.encode_texts)
-    if (options.refine or segmenter.card.refine) == "pamr":
-        scores = refine_scores(scores, segmenter.guide(features))
-    return winners(scores, features.size, options.keep_probability)
+    refine = options.refine or segmenter.card.refine
+    logits = score_vocabulary(segmenter, features, vocabulary, rows_of or segmenter.encode_texts, refine)
+    return winners(logits, features.size, options.keep_probability)
 
 
 def _segmentation(task: Task, pieces: _Pieces, won: Winners, vocabulary: Vocabulary, threshold: float) -> Segmentation:

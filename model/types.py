@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Task = Literal["semantic", "instance", "panoptic", "prompt"]
 Refinement = Literal["none", "pamr"]
+Precision = Literal["exact", "fast"]
 LabelMap = NDArray[np.unsignedinteger]
 
 
@@ -183,15 +184,19 @@ class ModelCard(BaseModel):
     tasks: list[Task]
     licence: str
     training_data: list[str]
-    recipe: str
+    recipe: str | None = Field(None, description="the file that trains the weights anew; None for imported ones")
     lineage: str = Field("", description="what the weights started from, and how long they were trained")
-    commit: str = Field(description="of the code that trained the weights")
-    seed: int
+    commit: str | None = Field(None, description="of the code that trained the weights")
+    seed: int | None = None
     input: InputSize
     embedding: int
     text_tower: str
     background: BackgroundRule
     refine: Refinement = "none"  # what a request gets that does not say
+    precision: Precision = Field(
+        "fast", description="exact: float32 throughout, as published; fast: as the device likes"
+    )
+    settings: dict[str, Any] = Field(default_factory=dict, description="of the method, which validates them")
     quality: dict[str, Quality] = Field(default_factory=dict)
     limits: list[str]
-    weights_sha256: str
+    weights_sha256: str | None = Field(description="None where the weights come from the hub, by the card's settings")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
@@ -56,7 +57,7 @@ def calibrate(segmenter: Segmenter, datasets: list[IndexedDataset], foreign: lis
         seed: of the choice of absent classes.
     """
     random = np.random.default_rng(seed)
-    nobody = segmenter.nobody_score(None)
+    nobody = float(segmenter.nobody_score(torch.zeros(1, 1, 1), None, "none"))
     present = np.zeros((len(OFFSETS), len(MARGINS)))
     absent = np.zeros_like(present)
     n_present = n_absent = 0

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TileFeatures
-from model.types import BackgroundRule, ClassEntry, InputSize, ModelCard
+from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TextRows, TileFeatures
+from model.types import BackgroundRule, ClassEntry, InputSize, ModelCard, Refinement
 
 SCALE = 8.0
 NOBODY = 4.0
@@ -82,7 +82,7 @@ class ColourSegmenter(Segmenter):
             row[:] = (0, 0, 0, 1) if colour is None else (*(channel / 255 for channel in colour), 0)
         return rows
 
-    def text_bank(self, classes: tuple[ClassEntry, ...], rows: NDArray[np.float16]) -> TextBank:
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         return TextBank(torch.from_numpy(rows).float(), owner, len(classes))
 
@@ -90,8 +90,8 @@ class ColourSegmenter(Segmenter):
         scores = SCALE * torch.einsum("td,dhw->thw", bank.vectors, features.tensors["pixels"].float())
         return torch.stack([scores[torch.from_numpy(bank.owner == k)].amax(0) for k in range(bank.n_classes)])
 
-    def nobody_score(self, threshold: float | None) -> float:
+    def nobody_score(self, logits: Tensor, threshold: float | None, refine: Refinement) -> Tensor:
         if threshold is None:
-            return NOBODY
+            return torch.tensor(NOBODY)
         share = min(max(threshold, 1e-6), 1 - 1e-6)
-        return NOBODY + math.log(share / (1 - share))
+        return torch.tensor(NOBODY + math.log(share / (1 - share)))

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
-from model.device import inference_dtype
+from model.device import Execution
 from model.errors import ShapeError, WeightsError
 from model.methods.tiny.network import EMBEDDING, MEAN, STD, TinyNetwork
 from model.methods.tiny.text_tower import load_text_tower
 from model.methods.tiny.weights import TEMPLATE, read_weights
-from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TileFeatures
-from model.types import ClassEntry, InputSize, ModelCard
+from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TextRows, TileFeatures
+from model.types import ClassEntry, InputSize, ModelCard, Refinement
 
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
@@ -31,13 +31,14 @@ CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so
 class TinySegmenter(Segmenter):
     """The bundled model on one device."""
 
-    def __init__(self, network: TinyNetwork, card: ModelCard, device: torch.device) -> None:
+    def __init__(self, network: TinyNetwork, card: ModelCard, digest: str, execution: Execution) -> None:
+        device = execution.device
         self.card = card
-        self.digest = card.weights_sha256[:16]
+        self.digest = digest
         self._tower = load_text_tower()
         self.text_digest = self._tower.digest
         self._device = device
-        self._dtype = inference_dtype(device)
+        self._dtype = execution.dtype
         self._scale = network.log_scale.exp().item()
         self._nobody = self._scale * network.nobody.item()
         self._network: TinyNetwork = convert_conv2d_weight_memory_format(_fuse(network).to(device), torch.channels_last)
@@ -105,7 +106,7 @@ class TinySegmenter(Segmenter):
         return self._tower.encode(texts).astype(np.float16)
 
     @torch.inference_mode()
-    def text_bank(self, classes: tuple[ClassEntry, ...], rows: NDArray[np.float16]) -> TextBank:
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         if rows.shape != (len(owner), self._tower.width):
             raise ShapeError(f"expected text rows [{len(owner)}, {self._tower.width}], got {list(rows.shape)}")
@@ -117,11 +118,11 @@ class TinySegmenter(Segmenter):
         bonus = self._network.presence_bonus(features.tensors["image"].float(), bank.vectors)
         return self._best_per_class(features, bank, bonus)
 
-    def nobody_score(self, threshold: float | None) -> float:
+    def nobody_score(self, logits: Tensor, threshold: float | None, refine: Refinement) -> Tensor:
         if threshold is None:
-            return self._nobody
+            return logits.new_tensor(self._nobody)
         clipped = min(max(threshold, 1e-6), 1 - 1e-6)
-        return self._nobody + math.log(clipped / (1 - clipped))
+        return logits.new_tensor(self._nobody + math.log(clipped / (1 - clipped)))
 
     def _best_per_class(self, features: Features, bank: TextBank, bonus: Tensor) -> Tensor:
         """Each class's best text: scaled cosine plus `bonus` [T], to [K, h, w]."""
@@ -140,12 +141,14 @@ class TinySegmenter(Segmenter):
         return best
 
 
-def load(folder: Path, card: ModelCard, device: torch.device) -> TinySegmenter:
+def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
     """Loads a model directory (`tiny.safetensors` beside its card).
 
     Raises:
         WeightsError: the weights are missing, damaged, or not of this network.
     """
+    if card.weights_sha256 is None:
+        raise WeightsError(f"{folder}: the card names no weights (weights_sha256)")
     network = TinyNetwork()
     state = read_weights(folder / "tiny.safetensors", card.weights_sha256)
     try:
@@ -157,7 +160,7 @@ def load(folder: Path, card: ModelCard, device: torch.device) -> TinySegmenter:
         raise WeightsError(f"{folder}: weights lack {missing[:3]} and hold unknown {list(unexpected)[:3]}")
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
-    return TinySegmenter(network.eval().requires_grad_(False), card, device)
+    return TinySegmenter(network.eval().requires_grad_(False), card, card.weights_sha256[:16], execution)
 
 
 def _buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:

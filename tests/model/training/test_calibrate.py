@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from model.data.indexed import read_dataset
 from model.training.calibrate import ALLOWED_PAINT, MARGINS, OFFSETS, calibrate
+from model.types import Refinement
 from tests.model.stand_in import ColourSegmenter
 from tests.model.training.colours import draw
 
@@ -25,8 +28,8 @@ def test_what_is_chosen_paints_little_of_what_is_not_there(tmp_path: Path) -> No
 
 def test_a_model_that_takes_likeness_for_sameness_needs_an_offset(tmp_path: Path) -> None:
     class Gullible(ColourSegmenter):
-        def nobody_score(self, threshold: float | None) -> float:
-            return -0.75  # even a colour that is not there clears it
+        def nobody_score(self, logits: Tensor, threshold: float | None, refine: Refinement) -> Tensor:
+            return torch.tensor(-0.75)  # even a colour that is not there clears it
 
     data = read_dataset(draw(tmp_path), "colours", "train")
 

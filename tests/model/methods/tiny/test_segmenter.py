@@ -15,6 +15,7 @@ from model.methods.tiny.segmenter import TinySegmenter
 from model.segmenter import Features, InferenceOptions
 from model.types import ClassEntry
 
+LOGITS = torch.zeros(1, 1, 1)
 Photographs = dict[str, NDArray[np.uint8]]
 SIZES = [(300, 451), (427, 640), (512, 512), (16, 16), (17, 1000), (1000, 17), (33, 64), (2160, 3840), (20, 20_000)]
 
@@ -261,7 +262,7 @@ def test_a_class_scores_the_same_in_any_company(tiny: TinySegmenter, photographs
 
 
 def test_a_stricter_threshold_raises_the_score_of_nobody(tiny: TinySegmenter) -> None:
-    scores = [tiny.nobody_score(threshold) for threshold in (0.1, 0.5, 0.9)]
+    scores = [float(tiny.nobody_score(LOGITS, threshold, "none")) for threshold in (0.1, 0.5, 0.9)]
 
     assert scores == sorted(scores)
     assert scores[0] < scores[2]
@@ -269,7 +270,7 @@ def test_a_stricter_threshold_raises_the_score_of_nobody(tiny: TinySegmenter) ->
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_the_ends_of_the_threshold_give_finite_scores(tiny: TinySegmenter, threshold: float) -> None:
-    assert math.isfinite(tiny.nobody_score(threshold))
+    assert math.isfinite(tiny.nobody_score(LOGITS, threshold, "none"))
 
 
 # identity
