@@ -13,12 +13,19 @@ from pydantic import ValidationError
 
 from model.device import Execution, choose_device
 from model.errors import UnknownModelError, WeightsError
+from model.export.manifest import FOLDER as EXPORT
+from model.export.manifest import cached
 from model.segmenter import Segmenter
-from model.types import ModelCard, Precision
+from model.types import ModelCard, Precision, Runtime
 
 METHODS = Path(__file__).parent / "methods"
 BUNDLED = METHODS / "tiny" / "bundled"
-BUNDLED_CARDS = {"tiny": BUNDLED}
+# Of the last two only the cards: their weights come from the hub or from `lexiseg models import`.
+BUNDLED_CARDS = {
+    "tiny": BUNDLED,
+    "dense-clip": METHODS / "dense_clip" / "bundled",
+    "tcl": METHODS / "tcl" / "bundled",
+}
 CARD = "card.yaml"
 
 
@@ -93,21 +100,47 @@ def require(name: str, models_dir: Path | None = None) -> ModelFolder:
 
 
 def load(
-    name: str, *, models_dir: Path | None = None, device: str = "auto", precision: Precision | None = None
+    name: str,
+    *,
+    models_dir: Path | None = None,
+    device: str = "auto",
+    precision: Precision | None = None,
+    runtime: Runtime = "torch",
+    cache_dir: Path | None = None,
 ) -> Segmenter:
     """Loads a model, `NAME` or `NAME@VERSION`; `precision` None means its card's.
+
+    Another `runtime` than torch does its image pass (docs/runtimes.md); exports of bundled models lie in `cache_dir`.
 
     Raises:
         UnknownModelError: there is no model of that name and version.
         WeightsError: its directory is damaged, or its weights are missing.
         OptionError: the device does not exist.
+        ExportError: the runtime was asked for and cannot be had.
     """
-    return load_folder(find(name, models_dir).folder, device, precision)
+    folder = find(name, models_dir).folder
+    segmenter = load_folder(folder, device, precision)
+    if runtime != "torch":
+        from model.export.choose import use_runtime  # ONNX Runtime is optional
+
+        execution = Execution(choose_device(device), precision or segmenter.card.precision)
+        place = export_folder(folder, segmenter, cache_dir)
+        use_runtime(segmenter, runtime, execution, place, lambda: load_folder(folder, "cpu", "exact"))
+    return segmenter
 
 
-def load_folder(folder: Path, device: str = "auto", precision: Precision | None = None) -> Segmenter:
-    """Loads the model of one directory; errors as `load`."""
-    card = read_card(folder)
+def export_folder(folder: Path, segmenter: Segmenter, cache_dir: Path | None = None) -> Path:
+    """Where the ONNX export of a model lies: beside its card, or in the cache if it is bundled."""
+    if folder in BUNDLED_CARDS.values():
+        return cached(cache_dir, segmenter.card.name, segmenter.digest)
+    return folder / EXPORT
+
+
+def load_folder(
+    folder: Path, device: str = "auto", precision: Precision | None = None, card: ModelCard | None = None
+) -> Segmenter:
+    """Loads the model of one directory, by its own card when none is given; errors as `load`."""
+    card = card or read_card(folder)
     loader = cast(Loader, _method(folder, card).load)
     return loader(folder, card, Execution(choose_device(device), precision or card.precision))
 

@@ -8,6 +8,7 @@ ModelError
  +- WeightsError       weights missing, damaged or of another model
  +- DatasetError       a data set missing or not in the expected layout
  +- RecipeError        a recipe that does not exist or does not validate
+ +- ExportError        ONNX Runtime or an export is missing, damaged or of other weights
 """
 
 from __future__ import annotations
@@ -43,3 +44,7 @@ class DatasetError(ModelError):
 
 class RecipeError(ModelError):
     """A recipe does not exist or does not validate."""
+
+
+class ExportError(ModelError):
+    """ONNX Runtime is not there, or an export cannot be made, is damaged, or belongs to other weights."""

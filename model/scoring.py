@@ -15,10 +15,16 @@ from model.types import Background, ClassEntry, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0
 RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
+Steady = Callable[[Tensor], Tensor]  # in a video: from a frame's logits to their average with the frames before
 
 
 def score_vocabulary(
-    segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf, refine: Refinement = "none"
+    segmenter: Segmenter,
+    features: Features,
+    vocabulary: Vocabulary,
+    rows_of: RowsOf,
+    refine: Refinement = "none",
+    steady: Steady | None = None,
 ) -> Tensor:
     """Logits [K, h, w] of the classes; with a background a last row more, for nobody."""
     classes = vocabulary.classes
@@ -34,8 +40,10 @@ def score_vocabulary(
         scores = segmenter.class_scores(features, bank)
     logits = scores * segmenter.probability_scale
     if vocabulary.background is not None:
-        nobody = _nobody_logits(segmenter, logits, len(classes), vocabulary.background.threshold, refine)
+        nobody = _nobody_logits(segmenter, features, logits, len(classes), vocabulary.background.threshold, refine)
         logits = torch.cat([logits[: len(classes)], nobody[None]])
+    if steady is not None:
+        logits = steady(logits)
     if refine == "pamr" and not refined:
         return refine_logits(logits, segmenter.guide(features))
     return logits
@@ -73,12 +81,17 @@ def _words_apart(
 
 
 def _nobody_logits(
-    segmenter: Segmenter, logits: Tensor, n_classes: int, threshold: float | None, refine: Refinement
+    segmenter: Segmenter,
+    features: Features,
+    logits: Tensor,
+    n_classes: int,
+    threshold: float | None,
+    refine: Refinement,
 ) -> Tensor:
     """[h, w]: the best background word, and never less than the logit that a class must beat."""
     rule = segmenter.card.background
     relief = rule.relief(n_classes)
-    must_beat = segmenter.nobody_score(logits, threshold, refine) + relief * rule.offset
+    must_beat = segmenter.nobody_score(logits, threshold, refine, features) + relief * rule.offset
     if len(logits) == n_classes:
         return must_beat.expand(logits.shape[1:])
     return torch.maximum(must_beat, logits[n_classes:].amax(0) - relief * rule.margin)

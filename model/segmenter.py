@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.errors import OptionError
 from model.types import ClassEntry, ModelCard, Refinement
@@ -93,6 +94,16 @@ class Segmenter(ABC):
     buckets: tuple[tuple[int, int], ...]  # tile shapes to warm up
     probability_scale: float = 1.0  # the softmax of scores times this is a probability
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights in memory, for a worker's budget: of the modules among the attributes, each tensor once.
+
+        A method that holds weights elsewhere, too, adds them.
+        """
+        modules = (held for held in vars(self).values() if isinstance(held, nn.Module))
+        tensors = (tensor for module in modules for tensor in chain(module.parameters(), module.buffers()))
+        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+
     @abstractmethod
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         """Decides what to encode.
@@ -159,13 +170,16 @@ class Segmenter(ABC):
         raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
 
     @abstractmethod
-    def nobody_score(self, logits: Tensor, threshold: float | None, refine: Refinement) -> Tensor:
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
         """The logit that a class must beat to own a pixel, before the card's calibration.
 
         Args:
             logits: [K, h, w] of all that competes, background words included: scores times `probability_scale`.
             threshold: probability in 0..1 that replaces the method's own; None keeps that.
             refine: how the logits were refined; a method may have a threshold for each.
+            features: of the image, for methods that see in them what no class explains.
 
         Returns:
             [h, w], or [] where every pixel has the same.

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Task = Literal["semantic", "instance", "panoptic", "prompt"]
 Refinement = Literal["none", "pamr"]
 Precision = Literal["exact", "fast"]
+Runtime = Literal["auto", "torch", "onnx", "onnx-int8"]
 LabelMap = NDArray[np.unsignedinteger]
 
 

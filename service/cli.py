@@ -9,9 +9,12 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from service.commands.apart import gateway, worker
+from service.commands.models_app import models
 
 app = typer.Typer(
     name="lexiseg",
@@ -24,23 +27,36 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-models = typer.Typer(help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models, name="models")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
+app.command()(gateway)
+app.command()(worker)
 
 Model = Annotated[str | None, typer.Option(help="Model name, NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N [env: LEXISEG_DEVICE; default: auto]")]
+Runtime = Annotated[
+    str | None, typer.Option(help="auto, torch, onnx or onnx-int8 [env: LEXISEG_RUNTIME; default: auto]")
+]
 
 
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [env: LEXISEG_HOST]")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port, 0 for any free one [env: LEXISEG_HTTP_PORT]")] = None,
-    model: Model = None,
+    grpc_port: Annotated[int | None, typer.Option(help="The same for gRPC [env: LEXISEG_GRPC_PORT]")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="NAME, or several between commas, the default first [env: LEXISEG_MODEL]")
+    ] = None,
+    models_file: Annotated[Path | None, typer.Option(help="YAML list of models [env: LEXISEG_MODELS_FILE]")] = None,
     models_dir: ModelsDir = None,
+    model_memory_bytes: Annotated[
+        int | None, typer.Option(help="Of all loaded models' weights [env: LEXISEG_MODEL_MEMORY_BYTES; default: all]")
+    ] = None,
     device: Device = None,
+    runtime: Runtime = None,
+    precision: Annotated[str | None, typer.Option(help="fast or exact [env: LEXISEG_PRECISION; default: fast]")] = None,
     max_batch: Annotated[int | None, typer.Option(help="Tiles in one image pass [env: LEXISEG_MAX_BATCH]")] = None,
     queue_limit: Annotated[int | None, typer.Option(help="Requests in flight [env: LEXISEG_QUEUE_LIMIT]")] = None,
     state_dir: Annotated[Path | None, typer.Option(help="Keeps users' vocabularies [env: LEXISEG_STATE_DIR]")] = None,
@@ -61,7 +77,11 @@ def serve(
 ) -> None:
     """Serve masks over HTTP: gateway and worker in one process.
 
-    Example:  lexiseg serve --http-port 8080 --log-format console
+    Examples:
+
+      lexiseg serve --http-port 8080 --log-format console
+
+      lexiseg serve --model tiny,dense-clip
     """
     from service.commands.serve import run
     from service.commands.settings import settings_of
@@ -71,7 +91,8 @@ def serve(
 
 
 SERVE_OPTIONS = (
-    "host", "http_port", "model", "models_dir", "device", "max_batch", "queue_limit", "state_dir",
+    "host", "http_port", "grpc_port", "model", "models_file", "models_dir", "model_memory_bytes", "device", "precision",
+    "runtime", "max_batch", "queue_limit", "state_dir",
     "api_keys_file", "rate_limit", "rate_burst", "concurrency_limit", "cors_origins", "url_fetch",
     "log_level", "log_format",
 )  # fmt: skip
@@ -140,18 +161,6 @@ def new_key(
     new(identity)
 
 
-@models.command("list")
-def list_models(models_dir: ModelsDir = None) -> None:
-    """List the models that can be served, with their measured quality.
-
-    Example:  lexiseg models list
-    """
-    from service.commands.models import list_all
-    from service.commands.settings import settings_of
-
-    list_all(settings_of({"models_dir": models_dir}))
-
-
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, as `tiny`")],
@@ -170,26 +179,83 @@ def train(
     raise typer.Exit(run(recipe, overrides or []))
 
 
+@app.command()
+def export(
+    model: Model = None,
+    models_dir: ModelsDir = None,
+    out: Annotated[Path | None, typer.Option(help="Folder [default: beside the card, or in the cache]")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="8-bit graphs as well, for CPUs: faster, slightly off")] = False,
+    photos: Annotated[
+        Path | None, typer.Option(help="Photographs: to compare labels with torch's, and for the ranges of --int8")
+    ] = None,
+) -> None:
+    """Write a model's image pass as ONNX; LEXISEG_RUNTIME=onnx or onnx-int8 serves it.
+
+    Examples:
+
+      lexiseg export --model tiny
+
+      lexiseg export --model tiny --int8 --photos pictures/
+    """
+    from service.commands.export import run
+    from service.commands.settings import settings_of
+
+    raise typer.Exit(run(settings_of({"model": model, "models_dir": models_dir}), out, int8, photos))
+
+
 @app.command("eval")
 def evaluate(
-    dataset: Annotated[str, typer.Option(help="Name of the data set's folder")],
+    dataset: Annotated[str, typer.Option(help="Name of the data set's folder; of a benchmark, or `all`, by protocol")],
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
     model: Model = None,
     models_dir: ModelsDir = None,
     device: Device = None,
+    runtime: Runtime = None,
     split: Annotated[str, typer.Option(help="Which split")] = "val",
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Ask a public benchmark as tcl, sclip, naclip, clearclip, proxyclip or clip-dinoiser do"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first images")] = None,
+    refine: Annotated[
+        Literal["none", "pamr"] | None, typer.Option(help="[default: the protocol's, then the model's own]")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Also write the report here")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Also write the Markdown here; with --protocol")] = None,
+    progress: Annotated[
+        Path, typer.Option(help="Keeps the counts of a benchmark until it is done, so that it can be resumed")
+    ] = Path("runs/eval"),
     rename: Annotated[list[str] | None, typer.Option(help="Ask with another word: car=automobile; repeat it")] = None,
 ) -> None:
     """Measure a model on a data set: mIoU, pixel accuracy, IoU of each class.
 
-    Example:  lexiseg eval --model tiny --dataset camvid --root data/ --json camvid.json
+    With a protocol the data set is a public benchmark in its official layout, published figures stand beside the
+    model's own, and a run that was stopped goes on where it was; torchrun shares the images among processes.
+
+    Examples:
+
+      lexiseg eval --model tiny --dataset camvid --root data/ --json camvid.json
+
+      lexiseg eval --model tcl --protocol tcl --dataset voc21 --root data/
+
+      torchrun --nproc-per-node 8 -m service.cli eval --model tcl --protocol tcl --dataset all --root data/
     """
-    from service.commands.evaluate import run
     from service.commands.settings import settings_of
 
-    settings = settings_of({"model": model, "models_dir": models_dir, "device": device})
-    raise typer.Exit(run(settings, dataset, root, split, json, rename or []))
+    settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "runtime": runtime})
+    if protocol is None:
+        if refine is not None or markdown is not None:
+            raise typer.BadParameter("these belong to --protocol", param_hint="'--refine' / '--markdown'")
+        from service.commands.evaluate import run
+
+        raise typer.Exit(run(settings, dataset, root, split, json, rename or [], limit))
+    if rename:
+        raise typer.BadParameter("a protocol says itself which words to ask with", param_hint="'--rename'")
+    from service.commands.evaluate_protocol import Wanted
+    from service.commands.evaluate_protocol import run as run_protocol
+
+    wanted = Wanted(protocol, dataset, root, split, limit, refine, json, markdown, progress)
+    raise typer.Exit(run_protocol(settings, wanted))
 
 
 def main() -> None:

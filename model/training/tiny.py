@@ -23,13 +23,14 @@ from model.catalog import read_card
 from model.data.indexed import IndexedDataset, read_dataset
 from model.device import choose_device
 from model.errors import WeightsError
-from model.methods.tiny import weights
 from model.methods.tiny.network import MEAN, STD, STRIDE, TinyNetwork
 from model.methods.tiny.text_tower import load_text_tower
+from model.methods.tiny.weights import BUNDLED, TEMPLATE
 from model.training.augment import Crop, random_crop
 from model.training.losses import LabelSpace, full_question, presence_loss, question_loss, random_question
 from model.training.recipe import FOLDER, Phase, TinyRecipe
 from model.training.texts import TextBook, TextTable
+from model.weights import read_weights
 
 PERSON_VIEW = 0.25  # share of fashion photographs that are read as "person against background"
 COUNTED = 300  # masks per data set that class frequencies are counted on
@@ -71,9 +72,9 @@ class TinyTrainer:
         self.datasets = [read_dataset(recipe.data, name, "train") for name in recipe.sets]
         sizes = [len(data.samples) ** recipe.mixing * recipe.sets[data.name] for data in self.datasets]
         self.shares = np.array(sizes) / sum(sizes)
-        self.rule = read_card(weights.FOLDER).background
+        self.rule = read_card(BUNDLED.parent).background
         book = TextBook.read(FOLDER / "tiny_texts.yaml")
-        self.table = TextTable(book, self.datasets, self.rule.words, weights.TEMPLATE, load_text_tower())
+        self.table = TextTable(book, self.datasets, self.rule.words, TEMPLATE, load_text_tower())
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
         self.spaces = [LabelSpace.of(data, self.table, count_pixels(data), recipe.balance) for data in self.datasets]
         person = self.table.index.get("person")  # nobody's own pictures need show one
@@ -97,8 +98,8 @@ class TinyTrainer:
         network = TinyNetwork()
         if self.recipe.start == "scratch":
             return network
-        path = weights.BUNDLED if self.recipe.start == "bundled" else Path(self.recipe.start)
-        state = weights.read_weights(path, None)
+        path = BUNDLED if self.recipe.start == "bundled" else Path(self.recipe.start)
+        state = read_weights(path, None)
         fresh, unexpected = network.load_state_dict(state, strict=False)
         fresh = [name for name in fresh if not name.endswith("num_batches_tracked")]
         if unexpected:

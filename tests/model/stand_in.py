@@ -90,7 +90,9 @@ class ColourSegmenter(Segmenter):
         scores = SCALE * torch.einsum("td,dhw->thw", bank.vectors, features.tensors["pixels"].float())
         return torch.stack([scores[torch.from_numpy(bank.owner == k)].amax(0) for k in range(bank.n_classes)])
 
-    def nobody_score(self, logits: Tensor, threshold: float | None, refine: Refinement) -> Tensor:
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
         if threshold is None:
             return torch.tensor(NOBODY)
         share = min(max(threshold, 1e-6), 1 - 1e-6)

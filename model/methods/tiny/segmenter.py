@@ -18,11 +18,14 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from model.device import Execution
 from model.errors import ShapeError, WeightsError
+from model.export.protocol import ImageRunner
+from model.methods.tiny.image_pass import ImagePass
 from model.methods.tiny.network import EMBEDDING, MEAN, STD, TinyNetwork
 from model.methods.tiny.text_tower import load_text_tower
-from model.methods.tiny.weights import TEMPLATE, read_weights
+from model.methods.tiny.weights import TEMPLATE
 from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TextRows, TileFeatures
 from model.types import ClassEntry, InputSize, ModelCard, Refinement
+from model.weights import read_weights
 
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
@@ -30,6 +33,8 @@ CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so
 
 class TinySegmenter(Segmenter):
     """The bundled model on one device."""
+
+    any_size = True  # the network is convolutions throughout
 
     def __init__(self, network: TinyNetwork, card: ModelCard, digest: str, execution: Execution) -> None:
         device = execution.device
@@ -49,6 +54,17 @@ class TinySegmenter(Segmenter):
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
         self.buckets = _buckets(card.input)
+        self._runner: ImageRunner | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return super().nbytes + self._tower.nbytes + (self._runner.nbytes if self._runner else 0)
+
+    def image_network(self) -> ImagePass:
+        return ImagePass(self._network)
+
+    def use_image_runner(self, runner: ImageRunner) -> None:
+        self._runner = runner
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
@@ -73,6 +89,8 @@ class TinySegmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        if self._runner is not None and self._runner.takes((tiles.shape[2], tiles.shape[3])):
+            return tuple(part.half() for part in self._runner(tiles))
         if self._device.type != "cpu":
             return self._forward(tiles)
         # A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU. Tiles side by
@@ -118,7 +136,9 @@ class TinySegmenter(Segmenter):
         bonus = self._network.presence_bonus(features.tensors["image"].float(), bank.vectors)
         return self._best_per_class(features, bank, bonus)
 
-    def nobody_score(self, logits: Tensor, threshold: float | None, refine: Refinement) -> Tensor:
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
         if threshold is None:
             return logits.new_tensor(self._nobody)
         clipped = min(max(threshold, 1e-6), 1 - 1e-6)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from model.data.indexed import read_dataset
+from model.segmenter import Features
 from model.training.calibrate import ALLOWED_PAINT, MARGINS, OFFSETS, calibrate
 from model.types import Refinement
 from tests.model.stand_in import ColourSegmenter
@@ -28,7 +29,9 @@ def test_what_is_chosen_paints_little_of_what_is_not_there(tmp_path: Path) -> No
 
 def test_a_model_that_takes_likeness_for_sameness_needs_an_offset(tmp_path: Path) -> None:
     class Gullible(ColourSegmenter):
-        def nobody_score(self, logits: Tensor, threshold: float | None, refine: Refinement) -> Tensor:
+        def nobody_score(
+            self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+        ) -> Tensor:
             return torch.tensor(-0.75)  # even a colour that is not there clears it
 
     data = read_dataset(draw(tmp_path), "colours", "train")

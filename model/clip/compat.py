@@ -1,0 +1,54 @@
+"""open_clip and timm, importable with a CPU-only torch.
+
+Both import torchvision, and torchvision describes two of its compiled operators to torch while it is imported. A
+torchvision built for CUDA beside a CPU-only torch has no compiled library that loads, so these operators do not
+exist and the import fails, although nothing here calls them. Then, and only then, this module declares them: names
+and signatures without an implementation. Where torchvision's library loads, nothing is done.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import torch
+
+# As in torchvision/csrc/ops: what its Python part describes without asking whether it exists.
+SIGNATURES = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+
+_declared: list[torch.library.Library] = []  # a declaration lives as long as its library object
+
+
+def torchvision_library() -> Path | None:
+    """The compiled library of the installed torchvision, found without importing it; None where there is none."""
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent
+    return next((folder / name for name in ("_C.so", "_C.pyd") if (folder / name).is_file()), None)
+
+
+def declare_missing_operators() -> bool:
+    """Declares torchvision's operators if its library cannot be loaded; says whether it did.
+
+    A second call, or one after torchvision was imported, does nothing.
+    """
+    if _declared or "torchvision" in sys.modules:
+        return False
+    library = torchvision_library()
+    if library is not None:
+        try:
+            torch.ops.load_library(library)
+        except OSError:
+            pass
+        else:
+            return False
+    fragment = torch.library.Library("torchvision", "FRAGMENT")
+    for signature in SIGNATURES:
+        fragment.define(signature)
+    _declared.append(fragment)
+    return True

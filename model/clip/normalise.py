@@ -1,0 +1,41 @@
+"""Which mean and deviation an image is normalised with: each method has its own."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Normalisation = Literal["clip", "clip_rounded", "imagenet"]
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of 0..255 RGB."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def _of_unit_range(mean: tuple[float, ...], std: tuple[float, ...]) -> Statistics:
+    red, green, blue = (255 * value for value in mean)
+    return Statistics((red, green, blue), (255 * std[0], 255 * std[1], 255 * std[2]))
+
+
+STATISTICS: dict[Normalisation, Statistics] = {
+    # OpenAI CLIP's, as open_clip has them.
+    "clip": _of_unit_range((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    # The same with three decimals: the configurations of SCLIP, ClearCLIP, NACLIP and ProxyCLIP.
+    "clip_rounded": Statistics((122.771, 116.746, 104.094), (68.501, 66.632, 70.323)),
+    # TCL, a legacy of GroupViT's data pipeline; DINO and DINOv2 as well.
+    "imagenet": _of_unit_range((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+def normalise(pixels: Tensor, normalisation: Normalisation) -> Tensor:
+    """(pixels - mean) / std of 0..255 RGB [N, 3, H, W], any number type, to float32.
+
+    Sums are done in float64 and rounded once, so that the answer does not depend on how the constants are written.
+    """
+    mean, std = (pixels.new_tensor(row, dtype=torch.float64).view(3, 1, 1) for row in STATISTICS[normalisation])
+    return ((pixels.double() - mean) / std).float()

@@ -1,0 +1,121 @@
+"""Official checkpoints -> model directories: weights as safetensors, a card beside them. Done once, then served.
+
+The only place that reads TorchScript archives, as OpenAI publishes its models: loading one runs code of the archive.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model import catalog
+from model.clip.checkpoint import read_tensors
+from model.clip.towers import ClipTowers, from_files
+from model.errors import OptionError, WeightsError
+from model.methods.dense_clip.dinoiser import heads_from_state
+from model.methods.dense_clip.proxies import proxy_from_file
+from model.methods.dense_clip.settings import PolicyName, card_settings, published_policy
+from model.methods.dense_clip.stored import flat_state
+from model.methods.tcl import checkpoint as tcl
+from model.types import ModelCard
+from model.weights import WEIGHTS, file_digest
+
+
+def import_tcl(name: str, checkpoint: Path, clip: Sequence[Path], models_dir: Path, replace: bool = False) -> Path:
+    """The authors' `tcl.pth` over OpenAI's ViT-B/16.
+
+    Args:
+        name: of the model directory, and on the card.
+        checkpoint: the released file, or that of a whole training run.
+        clip: the towers in one file or two; none where `checkpoint` holds them.
+        models_dir: where the model directory goes.
+        replace: an existing directory of that name is replaced.
+
+    Returns:
+        The model directory.
+
+    Raises:
+        WeightsError: a file is missing, damaged, or not what it is taken for.
+        OptionError: the name is taken or cannot be one.
+    """
+    folder = _folder(name, models_dir, replace)
+    official = tcl.read_official(checkpoint)
+    towers = _openai(tcl.ARCHITECTURE, clip) if clip else None
+    state = tcl.from_official(official, None if towers is None else towers.state)
+    tcl.restore(state)  # shapes are checked before anything is written
+    card = catalog.read_card(catalog.BUNDLED_CARDS["tcl"])
+    sources = ", ".join(path.name for path in (checkpoint, *clip))
+    return _write(folder, card.model_copy(update={"name": name, "lineage": f"Imported from {sources}."}), state)
+
+
+def import_dense_clip(
+    name: str,
+    clip: Sequence[Path],
+    models_dir: Path,
+    policy: PolicyName = "naclip",
+    architecture: str = tcl.ARCHITECTURE,
+    quick_gelu: bool | None = None,
+    proxy: Path | None = None,
+    heads: Path | None = None,
+    replace: bool = False,
+) -> Path:
+    """CLIP weights under an attention policy; arguments, answer and errors as `import_tcl`.
+
+    Args:
+        architecture: open_clip's name of the model in the files.
+        quick_gelu: its activation; None reads it off the files, and takes OpenAI's where they do not tell.
+        proxy: the tower of DINO that proxyclip asks.
+        heads: the trained convolutions of clip_dinoiser.
+    """
+    folder = _folder(name, models_dir, replace)
+    for given, wants, option in ((proxy, "proxyclip", "--proxy"), (heads, "clip_dinoiser", "--heads")):
+        if (given is not None) != (policy == wants):
+            raise OptionError(f"{option} and --policy {wants} belong together; the policy is {policy}")
+    towers = from_files(architecture, clip, quick_gelu=quick_gelu, unmarked=True, allow_torchscript=True)
+    tower = None if proxy is None else proxy_from_file(published_policy(policy).settings.proxy, proxy)
+    convolutions = None if heads is None else heads_from_state(read_tensors(heads))
+    bundled = catalog.read_card(catalog.BUNDLED_CARDS["dense-clip"])
+    sources = ", ".join(path.name for path in (*clip, *filter(None, (proxy, heads))))
+    changes = card_settings(bundled, policy, towers.architecture, towers.quick_gelu) | {
+        "name": name,
+        "summary": f"Policy {policy} in the last block of {towers.architecture}; training-free.",
+        "lineage": f"Imported from {sources}.",
+    }
+    return _write(folder, bundled.model_copy(update=changes), flat_state(towers, tower, convolutions))
+
+
+def _openai(architecture: str, clip: Sequence[Path]) -> ClipTowers:
+    return from_files(architecture, clip, unmarked=True, allow_torchscript=True)
+
+
+def _folder(name: str, models_dir: Path, replace: bool) -> Path:
+    if not name or name != Path(name).name or name.startswith(".") or "@" in name or "," in name:
+        raise OptionError(f"model name {name!r}; expected a plain name without /, @ or a comma")
+    folder = models_dir / name
+    if folder.exists() and not replace:
+        raise OptionError(f"{folder} exists; choose another name, or replace it with --replace")
+    return folder
+
+
+def _write(folder: Path, card: ModelCard, state: dict[str, Tensor]) -> Path:
+    """Into a folder beside it first: a broken import leaves nothing that looks like a model."""
+    draft = folder.with_name(f".{folder.name}.importing")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir(parents=True)
+        save_file({key: value.contiguous() for key, value in state.items()}, draft / WEIGHTS)
+        card = card.model_copy(update={"weights_sha256": file_digest(draft / WEIGHTS), "quality": {}})
+        text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
+        (draft / catalog.CARD).write_text(text)
+        shutil.rmtree(folder, ignore_errors=True)
+        draft.rename(folder)
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder

@@ -1,0 +1,1 @@
+"""Training-free dense CLIP: stock open_clip weights, another last block."""

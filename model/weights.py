@@ -1,0 +1,54 @@
+"""Weights of a model directory: one safetensors file, vouched for by the card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from model.errors import WeightsError
+from model.types import ModelCard
+
+WEIGHTS = "weights.safetensors"  # the name that imports write
+
+
+def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
+    """Tensors of a safetensors file in float32, after its digest was checked.
+
+    Raises:
+        WeightsError: there is no such file, or it is not the one that the digest names.
+    """
+    if not path.exists():
+        raise WeightsError(f"no weights at {path}")
+    found = file_digest(path)
+    if sha256 is not None and found != sha256:
+        raise WeightsError(f"{path} has sha256 {found}; its card says {sha256}")
+    try:
+        return {name: value.float() for name, value in load_file(path).items()}
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is not a safetensors file: {error}") from None
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def image_digest(card: ModelCard, weights: str) -> str:
+    """Names what decides an image pass: the weights (a digest of them) and how the card has them used."""
+    said = json.dumps([card.method, card.input.model_dump(), card.settings], sort_keys=True)
+    return hashlib.sha256(f"{weights} {said}".encode()).hexdigest()[:16]
+
+
+def state_digest(state: dict[str, Tensor]) -> str:
+    """SHA-256 of tensors that come from elsewhere than a model directory."""
+    total = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        total.update(f"{name} {list(value.shape)}".encode())
+        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()

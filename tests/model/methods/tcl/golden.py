@@ -1,0 +1,76 @@
+"""The authors' outputs for TCL, and the random weights and images that they were computed from."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.methods.tcl.checkpoint import Restored, State, from_official, restore
+from tests.golden import golden_inputs, golden_weights
+from tests.golden.weights import FOLDER, META, SEED, openai_clip_vitb16_state
+
+Floats = NDArray[np.float32]
+
+EMBEDDING_TOLERANCE = 5e-5  # tolerances of the fixtures' README
+SIMILARITY_TOLERANCE = 3e-6
+MASK_TOLERANCE = {False: 2e-5, True: 2e-4}  # without and with PAMR
+ABOUT: dict[str, Any] = META["tcl"]
+SIZES = {"224": (224, 224), "288x352": (288, 352), "100x130": (100, 130)}
+
+
+@cache
+def reference() -> dict[str, NDArray[Any]]:
+    """Every array of the fixture."""
+    with np.load(FOLDER / "tcl.npz") as archive:
+        return dict(archive)
+
+
+@cache
+def official() -> State:
+    """The 37 tensors of a `tcl.pth`. Shared: never write into them."""
+    state: State = golden_weights.build(golden_weights.tcl_masker(), SEED)
+    assert golden_weights.digest(state) == ABOUT["digest_masker"]
+    return state
+
+
+@cache
+def restored() -> Restored:
+    """The model of the fixture. Shared: never change its modules."""
+    return restore(from_official(official(), openai_clip_vitb16_state()))
+
+
+def image(name: str, height: int, width: int) -> NDArray[np.uint8]:
+    """One of the fixture's pictures, [H, W, 3]."""
+    pixels: NDArray[np.uint8] = golden_inputs.image(SEED, name, height, width)
+    assert ABOUT["images"][name] == [height, width, golden_inputs.digest(pixels)]
+    return pixels
+
+
+def normalised(pixels: NDArray[np.uint8]) -> Tensor:
+    """uint8 [H, W, 3] -> float32 [1, 3, H, W] with ImageNet's statistics."""
+    return torch.from_numpy(
+        golden_inputs.normalise(pixels, golden_inputs.IMAGENET_MEAN, golden_inputs.IMAGENET_STD, 255.0)
+    )
+
+
+def network_input(tag: str) -> Tensor:
+    """[1, 3, H, W] of a tag in `SIZES`."""
+    return normalised(image(f"tcl/image{tag}", *SIZES[tag]))
+
+
+def texts() -> Tensor:
+    """Five unit vectors, [5, 512]."""
+    return torch.from_numpy(reference()["texts"])
+
+
+def assert_close(ours: Tensor, name: str, atol: float) -> None:
+    """Compares with an array of the fixture; where magnitudes go beyond 5, 1e-4 of them is allowed in addition."""
+    expected = reference()[name]
+    assert ours.shape == expected.shape
+    rtol = 1e-4 if np.abs(expected).max() > 5 else 0
+    np.testing.assert_allclose(ours.detach().numpy(), expected, atol=atol, rtol=rtol)
