@@ -36,7 +36,7 @@ class TextTower:
 
     def __init__(self, towers: ClipTowers, device: torch.device | None = None) -> None:
         self._device = device or torch.device("cpu")
-        self._model: Any = towers.model  # open_clip is untyped
+        self._model: Any = towers.model.to(self._device)  # open_clip is untyped
         self._tokenize: Callable[..., Tensor] = open_clip.get_tokenizer(towers.architecture)
         self._end_marked = isinstance(towers.model, open_clip.CLIP) and towers.model.text_pool_type == "argmax"
         self.digest = _digest(towers, self._tokenize([PROBE]))

@@ -119,8 +119,9 @@ def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowe
     state = convert_state_dict(model, state)
     if isinstance(model, open_clip.CustomTextCLIP):
         state = convert_to_custom_text_state_dict(state)
-    if "logit_scale" in state:  # some files keep it as a vector of one
-        state = {**state, "logit_scale": state["logit_scale"].reshape(wanted["logit_scale"].shape)}
+    # The temperature of training: some files keep it as a vector of one, some not at all, and nothing here reads it.
+    scale = state.get("logit_scale", wanted["logit_scale"])
+    state = {**state, "logit_scale": scale.reshape(wanted["logit_scale"].shape)}
     _require_same(name, wanted, state)
     model.load_state_dict(state)
     return ClipTowers(model.eval().requires_grad_(False), name, quick_gelu)

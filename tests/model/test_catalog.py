@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -51,16 +52,11 @@ def test_the_bundled_card_vouches_for_the_bundled_weights() -> None:
     assert read_card(catalog.BUNDLED).weights_sha256 == found
 
 
-def test_the_bundled_card_states_its_terms() -> None:
-    card = read_card(catalog.BUNDLED)
-
-    assert card.licence
-    assert card.training_data
-    assert card.limits
-
-
 def test_the_recipe_on_the_bundled_card_exists() -> None:
-    assert (Path(catalog.__file__).parents[1] / read_card(catalog.BUNDLED).recipe).is_file()
+    recipe = read_card(catalog.BUNDLED).recipe
+
+    assert recipe is not None
+    assert (Path(catalog.__file__).parents[1] / recipe).is_file()
 
 
 def test_a_model_may_be_asked_for_by_its_version() -> None:
@@ -79,7 +75,7 @@ def test_another_version_is_unknown_and_the_message_names_the_one_there_is() -> 
 def test_an_unknown_name_is_answered_with_the_names_there_are(tmp_path: Path) -> None:
     copy_of_tiny(tmp_path, "mine")
 
-    with pytest.raises(UnknownModelError, match="'clip'; there is: tiny, mine"):
+    with pytest.raises(UnknownModelError, match="'clip'; there is: tiny, dense-clip, tcl, mine"):
         load("clip", models_dir=tmp_path, device="cpu")
 
 
@@ -94,23 +90,23 @@ def test_a_directory_with_a_card_is_a_model(tmp_path: Path) -> None:
 def test_a_directory_without_a_card_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
 
-    assert list(folders(tmp_path)) == ["tiny"]
+    assert folders(tmp_path) == catalog.BUNDLED_CARDS
 
 
 def test_a_models_directory_that_does_not_exist_adds_nothing(tmp_path: Path) -> None:
-    assert list(folders(tmp_path / "nowhere")) == ["tiny"]
+    assert folders(tmp_path / "nowhere") == catalog.BUNDLED_CARDS
 
 
 def test_a_directory_named_like_the_bundled_model_goes_before_it(tmp_path: Path) -> None:
     folder = copy_of_tiny(tmp_path, "tiny", version="2")
 
-    assert folders(tmp_path) == {"tiny": folder}
+    assert folders(tmp_path) == catalog.BUNDLED_CARDS | {"tiny": folder}
 
 
 def test_cards_are_listed_without_loading_weights(tmp_path: Path) -> None:
     (copy_of_tiny(tmp_path, "mine") / WEIGHTS).unlink()
 
-    assert [card.name for card in cards(tmp_path)] == ["tiny", "mine"]
+    assert [card.name for card in cards(tmp_path)] == [*catalog.BUNDLED_CARDS, "mine"]
 
 
 def test_a_directory_without_a_card_cannot_be_read_as_one(tmp_path: Path) -> None:
@@ -188,3 +184,29 @@ def test_a_device_that_does_not_exist_is_refused(device: str) -> None:
 def test_a_cuda_device_is_refused_where_there_is_none() -> None:
     with pytest.raises(OptionError, match="finds no CUDA device"):
         load("tiny", device="cuda")
+
+
+def test_a_model_without_its_weights_cannot_be_had(tmp_path: Path) -> None:
+    (copy_of_tiny(tmp_path, "mine") / WEIGHTS).unlink()
+
+    assert catalog.require("tiny", tmp_path).card.name == "tiny"
+    with pytest.raises(WeightsError, match="has a card and no weights"):
+        catalog.require("mine", tmp_path)
+
+
+@pytest.mark.parametrize("name", catalog.BUNDLED_CARDS)
+def test_every_bundled_card_states_its_terms_and_the_name_it_is_found_by(name: str) -> None:
+    card = read_card(catalog.BUNDLED_CARDS[name])
+
+    assert card.name == name
+    assert card.licence
+    assert card.training_data
+    assert card.limits
+
+
+def test_exact_and_fast_give_other_number_types() -> None:
+    exact, fast = (load("tiny", device="cpu", precision=precision) for precision in ("exact", "fast"))
+
+    tiles = exact.plan(np.zeros((288, 288, 3), np.uint8)).tiles
+    torch.testing.assert_close(exact.encode_tiles(tiles)[0], fast.encode_tiles(tiles)[0], atol=0.2, rtol=0)
+    assert exact.digest == fast.digest

@@ -46,7 +46,7 @@ def merged(window_cosines: Iterable[Tensor], layout: Layout, size: tuple[int, in
 
 
 def refined(maps: Tensor, image: Tensor, iterations: int, dilations: tuple[int, ...]) -> Tensor:
-    """PAMR on cosines [Q, H, W] by `image` [3, H, W], normalised as the network's input; 0 iterations change nothing."""
+    """PAMR on cosines [Q, H, W] by `image` [3, H, W], normalised as for the network; 0 iterations change nothing."""
     if iterations == 0:
         return maps
     return pamr.refine(maps, image, pamr.PamrSettings(iterations, dilations))

@@ -22,18 +22,20 @@ from model.clip.templates import template_set
 from model.clip.text import TextTower
 from model.clip.text_side import TextSide
 from model.device import Execution
+from model.export.exportable import Exportable
 from model.masks import pamr
 from model.masks.pamr import PamrSettings
+from model.methods.dense_clip.image_pass import ImagePass
 from model.methods.dense_clip.network import DenseNetwork
 from model.methods.dense_clip.settings import DenseClipSettings
 from model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts, settings_of
-from model.segmenter import Features, InferenceOptions, Layout, Plan, Segmenter, TextBank, TextRows, TileFeatures
+from model.segmenter import Features, InferenceOptions, Layout, Plan, TextBank, TextRows, TileFeatures
 from model.types import ClassEntry, ModelCard, Refinement
 
 LEAST = 1e-6  # of a threshold of probability, before its logarithm
 
 
-class DenseClipSegmenter(Segmenter):
+class DenseClipSegmenter(Exportable):
     """A stock CLIP under an attention policy, on one device."""
 
     def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
@@ -58,14 +60,18 @@ class DenseClipSegmenter(Segmenter):
             rgb, self.card.input, settings.window, settings.stride, options, self._execution.precision
         )
 
+    def image_network(self) -> ImagePass:
+        return ImagePass(self.network)
+
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        done = self._encode_elsewhere(tiles)
+        if done is not None:
+            return windowed.as_kept(done, self._execution.precision)
         return windowed.encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
-        maps = self.network(tiles)
-        kept = (maps.patches,) if maps.objectness is None else (maps.patches, maps.objectness)
-        return windowed.as_kept(kept, self._execution.precision)
+        return windowed.as_kept(self.image_network()(tiles), self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         # Copies: a view would keep the whole batch in memory for as long as this image is remembered.

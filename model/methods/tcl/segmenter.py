@@ -24,16 +24,17 @@ from model.clip.text import TextTower
 from model.clip.text_side import TextSide
 from model.device import Execution
 from model.errors import WeightsError
+from model.export.exportable import Exportable
 from model.methods.tcl import blend
 from model.methods.tcl.blend import ImageMaps, MaskSettings
 from model.methods.tcl.checkpoint import Restored, restore
 from model.methods.tcl.grounder import STRIDE
+from model.methods.tcl.image_pass import PATCH, ImagePass, prepared
 from model.methods.tcl.settings import TclSettings
-from model.segmenter import Features, InferenceOptions, Layout, Plan, Segmenter, TextBank, TextRows, TileFeatures
+from model.segmenter import Features, InferenceOptions, Layout, Plan, TextBank, TextRows, TileFeatures
 from model.types import ClassEntry, ModelCard, Refinement
 from model.weights import WEIGHTS, image_digest, read_weights
 
-PATCH = 16
 HOW_TO_PROVIDE = (
     "tcl has no weights here. Either import the authors' checkpoint, `lexiseg models import --method tcl "
     "--checkpoint tcl.pth --clip ViT-B-16.pt tcl` with LEXISEG_MODELS_DIR set, or put a model directory "
@@ -41,7 +42,7 @@ HOW_TO_PROVIDE = (
 )
 
 
-class TclSegmenter(Segmenter):
+class TclSegmenter(Exportable):
     """TCL on one device."""
 
     def __init__(
@@ -71,8 +72,14 @@ class TclSegmenter(Segmenter):
             rgb, self.card.input, settings.window, settings.stride, options, self._execution.precision
         )
 
+    def image_network(self) -> ImagePass:
+        return ImagePass(self._network)
+
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        done = self._encode_elsewhere(tiles)
+        if done is not None:
+            return windowed.as_kept(done, self._execution.precision)
         return windowed.encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
@@ -80,8 +87,7 @@ class TclSegmenter(Segmenter):
 
     def _images(self, tiles: Tensor) -> Tensor:
         """uint8 [N, 3, s, t] -> normalised, then padded with zeros to whole patches, in the network's type."""
-        padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), PATCH)
-        return padding.add(normalise(tiles, "imagenet")).to(self._execution.dtype)
+        return prepared(tiles, self._execution.dtype)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         grounder, clip_embedding = tile_features

@@ -18,12 +18,12 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from model.device import Execution
 from model.errors import ShapeError, WeightsError
-from model.export.protocol import ImageRunner
+from model.export.exportable import Exportable
 from model.methods.tiny.image_pass import ImagePass
 from model.methods.tiny.network import EMBEDDING, MEAN, STD, TinyNetwork
 from model.methods.tiny.text_tower import load_text_tower
 from model.methods.tiny.weights import TEMPLATE
-from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TextRows, TileFeatures
+from model.segmenter import Features, InferenceOptions, Plan, TextBank, TextRows, TileFeatures
 from model.types import ClassEntry, InputSize, ModelCard, Refinement
 from model.weights import read_weights
 
@@ -31,7 +31,7 @@ GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
 
 
-class TinySegmenter(Segmenter):
+class TinySegmenter(Exportable):
     """The bundled model on one device."""
 
     any_size = True  # the network is convolutions throughout
@@ -54,17 +54,9 @@ class TinySegmenter(Segmenter):
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
         self.buckets = _buckets(card.input)
-        self._runner: ImageRunner | None = None
-
-    @property
-    def nbytes(self) -> int:
-        return super().nbytes + self._tower.nbytes + (self._runner.nbytes if self._runner else 0)
 
     def image_network(self) -> ImagePass:
         return ImagePass(self._network)
-
-    def use_image_runner(self, runner: ImageRunner) -> None:
-        self._runner = runner
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
@@ -89,8 +81,9 @@ class TinySegmenter(Segmenter):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        if self._runner is not None and self._runner.takes((tiles.shape[2], tiles.shape[3])):
-            return tuple(part.half() for part in self._runner(tiles))
+        done = self._encode_elsewhere(tiles)
+        if done is not None:
+            return tuple(part.half() for part in done)
         if self._device.type != "cpu":
             return self._forward(tiles)
         # A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU. Tiles side by

@@ -72,11 +72,6 @@ class MiniLM:
                 name: archive.get_tensor(name) for name in archive.keys() if "position_ids" not in name
             }
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the weights in memory."""
-        return sum(tensor.nbytes for tensor in self._weights.values())
-
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Rows [len(texts), 384] float32 of unit length, in the order of `texts`.

@@ -78,6 +78,15 @@ def test_the_size_of_the_bands_does_not_matter(monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(refine(maps(), photograph()), whole)
 
 
+def test_many_maps_are_refined_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pamr, "MAPS_AT_ONCE", 3)
+    settings = PamrSettings(2, (1, 4))
+
+    together = refine(maps(), photograph(), settings)
+
+    assert torch.equal(together, torch.cat([refine(each[None], photograph(), settings) for each in maps()]))
+
+
 def test_a_batch_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"\[1, 4, 72, 100\]"):
         refine(maps()[None], photograph())

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.clip.vision import Tokens
+from model.methods.tcl.blend import ImageMaps, Padding
 from model.methods.tcl.checkpoint import Restored, State, from_official, restore
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import FOLDER, META, SEED, openai_clip_vitb16_state
@@ -58,14 +60,37 @@ def normalised(pixels: NDArray[np.uint8]) -> Tensor:
     )
 
 
+@cache
 def network_input(tag: str) -> Tensor:
-    """[1, 3, H, W] of a tag in `SIZES`."""
-    return normalised(image(f"tcl/image{tag}", *SIZES[tag]))
+    """[1, 3, H, W] of a tag in `SIZES`, padded to whole patches."""
+    return padding(tag).add(normalised(image(f"tcl/image{tag}", *SIZES[tag])))
+
+
+def padding(tag: str) -> Padding:
+    """What `network_input` added."""
+    return Padding.to_multiple(SIZES[tag], 16)
+
+
+@cache
+@torch.no_grad()
+def tokens(tag: str) -> Tokens:
+    """What enters CLIP's last block."""
+    return restored().network.tokens(network_input(tag))
+
+
+@cache
+@torch.no_grad()
+def maps(tag: str) -> ImageMaps:
+    """What the image pass gives, step by step."""
+    network = restored().network
+    return ImageMaps(network.grounder(*tokens(tag)), network.clip_embedding(network.dense(tokens(tag))))
 
 
 def texts() -> Tensor:
     """Five unit vectors, [5, 512]."""
-    return torch.from_numpy(reference()["texts"])
+    vectors = golden_inputs.unit_vectors(SEED, "tcl/texts", 5, 512)
+    np.testing.assert_array_equal(vectors, reference()["texts"])
+    return torch.from_numpy(vectors)
 
 
 def assert_close(ours: Tensor, name: str, atol: float) -> None:

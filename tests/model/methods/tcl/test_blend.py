@@ -20,7 +20,7 @@ from tests.golden import golden_inputs
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import MASK_TOLERANCE, assert_close
 
-WINDOW, STRIDE, PATCH = 448, 224, 16  # of TCL's evaluation
+WINDOW, STRIDE = 448, 224  # of TCL's evaluation
 
 
 @torch.no_grad()
@@ -31,14 +31,6 @@ def masks_of(images: Tensor, maps: ImageMaps, settings: MaskSettings, padding: P
     return to_pixels(masks, (images.shape[2], images.shape[3]), padding)
 
 
-@cache
-@torch.no_grad()
-def image_pass(tag: str) -> tuple[Tensor, ImageMaps, Padding]:
-    padding = Padding.to_multiple(golden.SIZES[tag], PATCH)
-    images = padding.add(golden.network_input(tag))
-    return images, golden.restored().network(images), padding
-
-
 def settings(kp: bool, refined: bool) -> MaskSettings:
     return MaskSettings(0.3 if kp else 0.0, PamrSettings() if refined else None)
 
@@ -47,19 +39,17 @@ def settings(kp: bool, refined: bool) -> MaskSettings:
 @pytest.mark.parametrize("kp", [False, True])
 @pytest.mark.parametrize("tag", ["224", "288x352"])
 def test_masks_are_the_references(tag: str, kp: bool, refined: bool) -> None:
-    images, maps, padding = image_pass(tag)
-
-    masks = masks_of(images, maps, settings(kp, refined), padding)
+    masks = masks_of(golden.network_input(tag), golden.maps(tag), settings(kp, refined), golden.padding(tag))
 
     assert_close(masks[0, :, 2::5, 2::5], f"mask_{tag}_kp{3 * kp}_pamr{int(refined)}", MASK_TOLERANCE[refined])
 
 
 @pytest.mark.parametrize("refined", [False, True])
 def test_masks_of_an_image_that_needs_padding_are_the_references(refined: bool) -> None:
-    images, maps, padding = image_pass("100x130")
+    images, maps = golden.network_input("100x130"), golden.maps("100x130")
     assert images.shape[2:] == (112, 144)
 
-    masks = masks_of(images, maps, settings(True, refined), padding)
+    masks = masks_of(images, maps, settings(True, refined), golden.padding("100x130"))
 
     assert masks.shape[2:] == (100, 130)
     assert_close(masks[0, :, 2::3, 2::3], f"mask_100x130_kp3_pamr{int(refined)}", MASK_TOLERANCE[refined])

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from model.clip.vision import Tokens
 from model.errors import ShapeError
 from model.methods.tcl.blend import similarity
 from model.methods.tcl.network import TclNetwork
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
+from tests.model.methods.tcl.small import small_network
 
 TAGS = ("224", "288x352")
 
@@ -23,44 +20,29 @@ def network() -> TclNetwork:
     return golden.restored().network
 
 
-@cache
-@torch.no_grad()
-def tokens(tag: str) -> Tokens:
-    return network().tokens(golden.network_input(tag))
-
-
-@cache
-@torch.no_grad()
-def grounder(tag: str) -> Tensor:
-    embedding: Tensor = network().grounder(*tokens(tag))
-    return embedding
-
-
 @pytest.mark.parametrize("tag", TAGS)
 def test_what_enters_the_last_block_is_the_references(tag: str) -> None:
-    assert_close(tokens(tag).tokens[0, :, ::16], f"feature0_{tag}", EMBEDDING_TOLERANCE)
+    assert_close(golden.tokens(tag).tokens[0, :, ::16], f"feature0_{tag}", EMBEDDING_TOLERANCE)
 
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_the_dense_map_is_the_references(tag: str) -> None:
-    assert_close(network().dense(tokens(tag))[0, ::8], f"dense_{tag}", EMBEDDING_TOLERANCE)
+    assert_close(network().dense(golden.tokens(tag))[0, ::8], f"dense_{tag}", EMBEDDING_TOLERANCE)
 
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_the_clip_embedding_is_the_references(tag: str) -> None:
-    embedding = network().clip_embedding(network().dense(tokens(tag)))
-
-    assert_close(embedding[0, ::8], f"clip_embedding_{tag}", EMBEDDING_TOLERANCE)
+    assert_close(golden.maps(tag).clip_embedding[0, ::8], f"clip_embedding_{tag}", EMBEDDING_TOLERANCE)
 
 
 @pytest.mark.parametrize(("tag", "step"), [("224", 3), ("288x352", 5)])
 def test_the_grounder_is_the_references(tag: str, step: int) -> None:
-    assert_close(grounder(tag)[0, ::8, ::step, ::step], f"grounder_{tag}", EMBEDDING_TOLERANCE)
+    assert_close(golden.maps(tag).grounder[0, ::8, ::step, ::step], f"grounder_{tag}", EMBEDDING_TOLERANCE)
 
 
 @pytest.mark.parametrize(("tag", "step"), [("224", 1), ("288x352", 2)])
 def test_similarities_are_the_references(tag: str, step: int) -> None:
-    similarities = similarity(grounder(tag), golden.texts())
+    similarities = similarity(golden.maps(tag).grounder, golden.texts())
 
     assert_close(similarities[0, :, ::step, ::step], f"similarity_{tag}", SIMILARITY_TOLERANCE)
 
@@ -73,15 +55,19 @@ def test_the_vector_of_the_whole_image_is_the_references() -> None:
 
 @torch.no_grad()
 def test_the_image_pass_is_its_named_steps() -> None:
-    maps = network()(golden.network_input("224"))
+    small = small_network()
+    images = torch.randn(2, 3, 32, 64, generator=torch.Generator().manual_seed(0))
 
-    assert torch.equal(maps.grounder, grounder("224"))
-    assert torch.equal(maps.clip_embedding, network().clip_embedding(network().dense(tokens("224"))))
+    maps = small(images)
+
+    tokens = small.tokens(images)
+    assert torch.equal(maps.grounder, small.grounder(*tokens))
+    assert torch.equal(maps.clip_embedding, small.clip_embedding(small.dense(tokens)))
 
 
 @torch.no_grad()
 def test_the_image_pass_runs_in_bfloat16() -> None:
-    exact = network()(golden.network_input("224"))
+    exact = golden.maps("224")
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
         fast = network()(golden.network_input("224"))

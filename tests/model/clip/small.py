@@ -1,0 +1,64 @@
+"""A CLIP of a few thousand weights under a name of its own, built by open_clip as any other."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import open_clip
+import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
+from model.clip.towers import ClipTowers, from_state
+
+ARCHITECTURE = "lexiseg-small"
+PATCH = 8
+PRETRAINED_SIDE = 32  # a grid of 4 x 4
+
+
+def register() -> None:
+    """Makes open_clip know the architecture; once is enough."""
+    if open_clip.get_model_config(ARCHITECTURE) is not None:
+        return
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {
+            "image_size": PRETRAINED_SIDE,
+            "layers": 4,
+            "width": 32,
+            "head_width": 16,
+            "patch_size": PATCH,
+        },
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    }
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{ARCHITECTURE}.json"
+        path.write_text(json.dumps(config))
+        open_clip.add_model_config(path)
+
+
+@cache
+def state(seed: int = 0) -> dict[str, Tensor]:
+    """Random weights, large enough that every part shows in the result."""
+    register()
+    torch.manual_seed(seed)
+    model = open_clip.CLIP(**open_clip.get_model_config(ARCHITECTURE))
+    return {name: value + 0.1 * torch.randn_like(value) for name, value in model.state_dict().items()}
+
+
+def towers(*, quick_gelu: bool = False, seed: int = 0) -> ClipTowers:
+    return from_state(ARCHITECTURE, state(seed), quick_gelu=quick_gelu)
+
+
+def visual(*, quick_gelu: bool = False) -> VisionTransformer:
+    tower = towers(quick_gelu=quick_gelu).visual
+    assert isinstance(tower, VisionTransformer)
+    return tower
+
+
+def images(count: int = 1, height: int = PRETRAINED_SIDE, width: int = PRETRAINED_SIDE) -> Tensor:
+    """[count, 3, height, width], each different."""
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))

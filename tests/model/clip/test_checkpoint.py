@@ -1,0 +1,211 @@
+"""Weights from files of every writer, and what the files tell about their activation."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from model.clip import checkpoint
+from model.clip.checkpoint import is_torchscript, openai_digests, read_checkpoint, read_tensors, tidy
+from model.errors import WeightsError
+from tests.model.clip import small
+
+
+class Archive(nn.Module):
+    """A module whose state dict looks like an image tower's, to be scripted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = nn.ModuleDict({"conv1": nn.Conv2d(3, 4, 2, bias=False)})
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    path = tmp_path / "ViT-B-16.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(Archive()), str(path))
+    return path
+
+
+def saved(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+def prefixed(prefix: str) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in small.state().items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda: small.state(),
+        lambda: {"state_dict": small.state(), "epoch": 3},
+        lambda: {"model": small.state(), "config": {"lr": 1.0}},
+        lambda: {"state_dict": prefixed("module.")},
+        lambda: {"model": prefixed("backbone.clip_model.") | {"sem_seg_head.x": torch.zeros(1)}},
+        lambda: prefixed("_orig_mod.module."),
+        lambda: small.state() | {"attn_mask": torch.zeros(77, 77)},
+    ],
+)
+def test_every_wrapping_comes_off(wrap: Callable[[], Any], tmp_path: Path) -> None:
+    found = read_checkpoint(saved(tmp_path / "weights.pt", wrap()))
+
+    same(found.state, small.state())
+
+
+def test_a_safetensors_file_is_read(tmp_path: Path) -> None:
+    save_file(small.state(), tmp_path / "weights.safetensors")
+
+    same(read_checkpoint(tmp_path / "weights.safetensors").state, small.state())
+
+
+def test_an_image_tower_alone_gets_its_place() -> None:
+    alone = {name.removeprefix("visual."): value for name, value in small.state().items() if name[:7] == "visual."}
+
+    same(tidy(alone), {f"visual.{name}": value for name, value in alone.items()})
+
+
+def test_halves_become_single() -> None:
+    halves = {name: value.half() for name, value in small.state().items()}
+
+    assert {value.dtype for value in tidy(halves).values()} == {torch.float32}
+
+
+def test_a_state_dict_of_an_openai_archive_says_quickgelu(tmp_path: Path) -> None:
+    numbers = {name: torch.tensor(7) for name in checkpoint.OPENAI_MARKERS}
+
+    found = read_checkpoint(saved(tmp_path / "weights.pt", small.state() | numbers))
+
+    assert found.evidence is not None
+    assert found.evidence.quick_gelu
+    same(found.state, small.state())
+
+
+def test_halves_with_single_norms_say_quickgelu(tmp_path: Path) -> None:
+    mixed = {name: value if ".ln_" in name else value.half() for name, value in small.state().items()}
+
+    found = read_checkpoint(saved(tmp_path / "weights.pt", mixed))
+
+    assert found.evidence is not None
+    assert found.evidence.quick_gelu
+
+
+@pytest.mark.parametrize(("name", "quick"), [("ViT-B-16", False), ("ViT-B-16-quickgelu", True)])
+def test_a_checkpoint_of_open_clip_s_training_says_what_it_trained(name: str, quick: bool, tmp_path: Path) -> None:
+    content = {"epoch": 3, "name": f"2024-{name}-lr_0.001", "state_dict": prefixed("module.")}
+
+    found = read_checkpoint(saved(tmp_path / "epoch_3.pt", content))
+
+    assert found.evidence is not None
+    assert found.evidence.quick_gelu is quick
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_configuration_beside_the_file_decides(quick: bool, tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": {"quick_gelu": quick}}))
+
+    found = read_checkpoint(saved(tmp_path / "open_clip_pytorch_model.bin", small.state()))
+
+    assert found.evidence is not None
+    assert found.evidence.quick_gelu is quick
+
+
+def test_a_broken_configuration_beside_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open_clip_config.json").write_text("[]")
+
+    with pytest.raises(WeightsError, match=r"open_clip_config\.json"):
+        read_checkpoint(saved(tmp_path / "weights.pt", small.state()))
+
+
+def test_a_plain_state_dict_tells_nothing(tmp_path: Path) -> None:
+    assert read_checkpoint(saved(tmp_path / "weights.pt", small.state())).evidence is None
+
+
+def test_openai_s_own_files_are_known_by_their_digest() -> None:
+    # As OpenAI's code has it for ViT-B/16.
+    assert "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f" in openai_digests()
+    assert all(len(digest) == 64 for digest in openai_digests())
+
+
+def test_a_torchscript_archive_is_refused_unless_it_was_allowed(archive: Path) -> None:
+    assert is_torchscript(archive)
+    with pytest.raises(WeightsError, match="lexiseg models import"):
+        read_checkpoint(archive)
+
+    found = read_checkpoint(archive, allow_torchscript=True)
+
+    assert list(found.state) == ["visual.conv1.weight"]
+    assert found.evidence is not None
+    assert found.evidence.quick_gelu
+
+
+def test_a_torch_file_is_no_torchscript_archive(tmp_path: Path) -> None:
+    assert not is_torchscript(saved(tmp_path / "weights.pt", small.state()))
+
+
+class Trap:
+    """Unpickling it would make a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    path = saved(tmp_path / "weights.pt", {"visual.conv1.weight": Trap(tmp_path / "sprung")})
+
+    with pytest.raises(WeightsError, match="plain tensors"):
+        read_checkpoint(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("weights.pt", b"no weights", "plain tensors"),
+        ("weights.pt", b"", "plain tensors"),
+        ("weights.safetensors", b"no weights", "safetensors"),
+    ],
+)
+def test_damaged_files_are_refused(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(WeightsError, match=message):
+        read_checkpoint(tmp_path / name)
+
+
+def test_files_of_other_things_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no weights at"):
+        read_checkpoint(tmp_path / "none.pt")
+    with pytest.raises(WeightsError, match="no CLIP weights"):
+        read_checkpoint(saved(tmp_path / "other.pt", {"layer1.weight": torch.zeros(2)}))
+    with pytest.raises(WeightsError, match="list"):
+        read_checkpoint(saved(tmp_path / "list.pt", [torch.zeros(2)]))
+
+
+def test_tensors_of_any_model_keep_their_names(tmp_path: Path) -> None:
+    path = saved(tmp_path / "dino.pth", {"model": {"cls_token": torch.zeros(1, 1, 2).half(), "epoch": 3}})
+
+    same(read_tensors(path), {"cls_token": torch.zeros(1, 1, 2)})

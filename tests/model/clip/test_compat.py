@@ -1,0 +1,66 @@
+"""torchvision's missing operators: declared where its library does not load, never elsewhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from model.clip import compat
+
+# The module by itself, in a fresh process: importing its package would already have declared what is missing.
+ALONE = f"""
+import importlib.util, torch
+spec = importlib.util.spec_from_file_location("compat", {str(Path(compat.__file__))!r})
+compat = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(compat)
+"""
+
+
+def run(script: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ALONE + script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_open_clip_and_timm_can_be_imported_whatever_torchvision_is_like() -> None:
+    # A library that cannot be loaded: a text file.
+    out = run(f"""
+from pathlib import Path
+import sys
+print(compat.torchvision_library().parent.name, "torchvision" in sys.modules)
+compat.torchvision_library = lambda: Path({__file__!r})
+print(compat.declare_missing_operators(), compat.declare_missing_operators())
+print(torch.ops.torchvision.nms, torch.ops.torchvision.qnms)
+""")
+
+    found, declared, operators = out.splitlines()
+    assert found == "torchvision False"  # looked for, not imported
+    assert declared == "True False"
+    assert operators == "torchvision.nms torchvision.qnms"
+
+
+def test_nothing_is_declared_where_the_library_loads() -> None:
+    loadable = next((Path(torch.__file__).parent / "lib").glob("libc10.*"))
+
+    out = run(f"""
+from pathlib import Path
+compat.torchvision_library = lambda: Path({str(loadable)!r})
+print(compat.declare_missing_operators(), hasattr(torch.ops.torchvision, "nms"))
+""")
+
+    assert out.split() == ["False", "False"]
+
+
+def test_importing_the_package_makes_open_clip_importable() -> None:
+    import open_clip
+    import timm
+
+    import model.clip  # noqa: F401
+
+    assert open_clip.create_model
+    assert timm.create_model

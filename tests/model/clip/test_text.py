@@ -1,0 +1,94 @@
+"""Rows of the text tower, and the digest under which they are shared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from open_clip import tokenizer
+
+from model.clip.text import CHUNK, TextTower
+from model.clip.towers import from_state
+from tests.model.clip import small
+
+TEXTS = [f"a photo of a {word}." for word in ("road", "sky", "potted plant", "fire hydrant by the kerb", "dog", "tree")]
+LONG = "a very long sentence about nothing in particular " * 20
+
+
+@pytest.fixture(scope="module")
+def tower() -> TextTower:
+    return TextTower(small.towers(quick_gelu=True))
+
+
+@torch.inference_mode()
+def test_rows_are_open_clip_s_own(tower: TextTower) -> None:
+    towers = small.towers(quick_gelu=True)
+    texts = [*TEXTS, LONG, ""]
+
+    rows = tower.encode(texts)
+
+    expected = towers.model.encode_text(tokenizer.tokenize(texts))
+    assert rows.dtype == np.float32
+    assert rows.shape == (len(texts), tower.width) == (len(texts), 16)
+    np.testing.assert_allclose(rows, expected.numpy(), atol=1e-5, rtol=1e-4)
+
+
+def test_rows_are_not_of_unit_length(tower: TextTower) -> None:
+    assert np.abs(np.linalg.norm(tower.encode(TEXTS), axis=1) - 1).min() > 1e-3
+
+
+def test_a_text_has_the_same_row_in_any_company(tower: TextTower) -> None:
+    many = [f"{text} {number}" for number in range(CHUNK) for text in TEXTS]
+    together = tower.encode(many)
+
+    assert np.array_equal(tower.encode(many[::-1]), together[::-1])
+    for index in (0, 7, len(many) - 1):
+        assert np.array_equal(tower.encode([many[index]])[0], together[index])
+
+
+def test_the_number_of_threads_does_not_matter(tower: TextTower) -> None:
+    before = torch.get_num_threads()
+    rows = tower.encode(TEXTS)
+    try:
+        torch.set_num_threads(1)
+        assert np.array_equal(tower.encode(TEXTS), rows)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_text_that_is_too_long_keeps_its_end_mark(tower: TextTower) -> None:
+    tokens = tower.tokens([LONG])
+
+    assert tokens.shape == (1, 77)
+    assert tokens[0, -1] == tokens.max() == 49407
+
+
+def test_no_texts_give_no_rows(tower: TextTower) -> None:
+    assert tower.encode([]).shape == (0, 16)
+
+
+def test_models_with_the_same_text_tower_share_a_digest(tower: TextTower) -> None:
+    state = {name: value + 1 if name.startswith("visual.") else value.clone() for name, value in small.state().items()}
+
+    assert TextTower(from_state(small.ARCHITECTURE, state, quick_gelu=True)).digest == tower.digest
+
+
+def test_another_weight_or_activation_is_another_text_tower(tower: TextTower) -> None:
+    towers = small.towers(quick_gelu=True)
+    changed = small.state() | {"ln_final.bias": small.state()["ln_final.bias"] + 1e-6}
+
+    assert TextTower(replace(towers, quick_gelu=False)).digest != tower.digest
+    assert TextTower(from_state(small.ARCHITECTURE, changed, quick_gelu=True)).digest != tower.digest
+
+
+@torch.inference_mode()
+def test_towers_that_read_another_way_are_asked_as_a_whole() -> None:
+    towers = small.towers(quick_gelu=True)
+    towers.model.text_pool_type = "last"  # such a tower reads behind the end mark, too
+
+    rows = TextTower(towers).encode(TEXTS)
+
+    expected = towers.model.encode_text(tokenizer.tokenize(TEXTS))
+    np.testing.assert_allclose(rows, expected.numpy(), atol=1e-5, rtol=1e-4)

@@ -1,0 +1,162 @@
+"""Both towers from the hub's cache, from files, from memory."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from open_clip import pretrained
+from open_clip.transformer import QuickGELU
+from safetensors.torch import save_file
+from torch import nn
+
+from model.clip.towers import from_files, from_hub, from_state, known_architecture
+from model.errors import OptionError, WeightsError
+from tests.model.clip import small
+
+ARCHITECTURE = small.ARCHITECTURE
+
+
+@pytest.fixture(autouse=True)
+def _small_architecture() -> None:
+    small.register()
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    save_file(small.state(), tmp_path / "clip.safetensors")
+    return tmp_path / "clip.safetensors"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub's cache that holds the weights of tag `known`, and no hub behind it."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    tags = {
+        "known": {"hf_hub": "somebody/small/", "quick_gelu": True},
+        "exact": {"hf_hub": "somebody/small/"},
+        "unknown": {"hf_hub": "somebody/else/"},
+    }
+    monkeypatch.setitem(pretrained._PRETRAINED, ARCHITECTURE, tags)
+    repository = tmp_path / "models--somebody--small"
+    (repository / "snapshots" / "abc").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("abc")
+    save_file(small.state(), repository / "snapshots" / "abc" / "open_clip_model.safetensors")
+    return tmp_path
+
+
+def activations(model: nn.Module) -> set[type[nn.Module]]:
+    return {type(module) for module in model.modules() if isinstance(module, QuickGELU | nn.GELU)}
+
+
+def test_weights_in_memory_come_back_as_they_were() -> None:
+    towers = from_state(ARCHITECTURE, small.state(), quick_gelu=True)
+
+    assert not towers.model.training
+    assert not any(weight.requires_grad for weight in towers.model.parameters())
+    for name, value in towers.state.items():
+        assert torch.equal(value, small.state()[name])
+
+
+@pytest.mark.parametrize(("quick", "expected"), [(True, QuickGELU), (False, nn.GELU)])
+def test_both_towers_get_the_activation(quick: bool, expected: type[nn.Module]) -> None:
+    towers = from_state(ARCHITECTURE, small.state(), quick_gelu=quick)
+
+    assert activations(towers.model) == {expected}
+    assert activations(towers.visual) == {expected}
+    assert towers.quick_gelu is quick
+
+
+def test_a_file_for_each_tower_makes_a_model(tmp_path: Path) -> None:
+    visual = {name.removeprefix("visual."): value for name, value in small.state().items() if name[:7] == "visual."}
+    text = {name: value for name, value in small.state().items() if name[:7] != "visual."}
+    torch.save(visual, tmp_path / "visual.pt")
+    torch.save(text, tmp_path / "text.pt")
+
+    towers = from_files(ARCHITECTURE, [tmp_path / "visual.pt", tmp_path / "text.pt"], quick_gelu=False)
+
+    assert torch.equal(towers.state["visual.proj"], small.state()["visual.proj"])
+    with pytest.raises(WeightsError, match="no text tower"):
+        from_files(ARCHITECTURE, [tmp_path / "visual.pt"], quick_gelu=False)
+    with pytest.raises(WeightsError, match="no image tower"):
+        from_files(ARCHITECTURE, [tmp_path / "text.pt"], quick_gelu=False)
+
+
+def test_a_temperature_is_not_needed() -> None:
+    state = {name: value for name, value in small.state().items() if name != "logit_scale"}
+
+    assert from_state(ARCHITECTURE, state, quick_gelu=False).state["logit_scale"].isfinite()
+
+
+def test_what_an_unmarked_file_is_taken_for_is_said(whole: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        towers = from_files(ARCHITECTURE, [whole], unmarked=True)
+
+    assert towers.quick_gelu
+    assert "QuickGELU is assumed" in caplog.text
+
+
+def test_files_of_different_activations_are_refused(tmp_path: Path) -> None:
+    numbers = {name: torch.tensor(7) for name in ("input_resolution", "context_length", "vocab_size")}
+    torch.save(small.state() | numbers, tmp_path / "openai.pt")
+    torch.save({"epoch": 1, "name": ARCHITECTURE, "state_dict": small.state()}, tmp_path / "trained.pt")
+
+    with pytest.raises(WeightsError, match="different activations"):
+        from_files(ARCHITECTURE, [tmp_path / "openai.pt", tmp_path / "trained.pt"])
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    state = small.state()
+    lacking = {name: value for name, value in state.items() if name != "visual.ln_pre.bias"}
+
+    with pytest.raises(WeightsError, match=r"lack 1 tensors, first visual\.ln_pre\.bias"):
+        from_state(ARCHITECTURE, lacking, quick_gelu=False)
+    with pytest.raises(WeightsError, match=r"hold 1 tensors .* first extra"):
+        from_state(ARCHITECTURE, state | {"extra": torch.zeros(1)}, quick_gelu=False)
+    with pytest.raises(WeightsError, match=r"visual\.proj is \[2, 2\]; .* has \[32, 16\]"):
+        from_state(ARCHITECTURE, state | {"visual.proj": torch.zeros(2, 2)}, quick_gelu=False)
+
+
+def test_architectures_go_by_open_clip_s_names() -> None:
+    assert known_architecture("ViT-B/16") == "ViT-B-16"
+    assert known_architecture("ViT-B-16-quickgelu") == "ViT-B-16"
+    with pytest.raises(OptionError, match="ViT-B-15"):
+        known_architecture("ViT-B-15")
+
+
+def test_a_tag_is_read_from_the_cache_with_its_own_activation(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        quick = from_hub(ARCHITECTURE, "known", cache=cache)
+        exact = from_hub(f"{ARCHITECTURE}-quickgelu", "exact", cache=cache)
+
+    assert (quick.quick_gelu, exact.quick_gelu) == (True, False)
+    assert "pretrained tag known" in caplog.text
+    assert "pretrained tag exact" in caplog.text
+    assert torch.equal(quick.state["visual.proj"], small.state()["visual.proj"])
+
+
+def test_a_setting_against_the_tag_is_refused(cache: Path) -> None:
+    with pytest.raises(WeightsError, match="pretrained tag known"):
+        from_hub(ARCHITECTURE, "known", quick_gelu=False, cache=cache)
+
+
+def test_without_the_hub_the_two_ways_are_named(cache: Path) -> None:
+    with pytest.raises(WeightsError, match=r"hub can be reached, or bring .* `lexiseg models import`"):
+        from_hub(ARCHITECTURE, "unknown", cache=cache)
+
+
+def test_a_hub_that_does_not_answer_is_given_up_at_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens at discard
+
+    with pytest.raises(WeightsError, match=r"http://127\.0\.0\.1:9 does not answer"):
+        from_hub(ARCHITECTURE, "unknown", cache=cache)
+
+
+def test_an_unknown_tag_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(OptionError, match="laion2b_s34b_b88k"):
+        from_hub("ViT-B-16", "laion")

@@ -1,0 +1,139 @@
+"""Dense features of open_clip's vision transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import open_clip
+import pytest
+import torch
+from torch import Tensor
+
+from model.clip.vision import (
+    PositionRule,
+    embed,
+    image_embedding,
+    patch_map,
+    project,
+    require_plain_vit,
+    resize_positions,
+    tokens_before_last_block,
+    tokens_with_inner,
+)
+from model.errors import ShapeError, WeightsError
+from tests.model.clip import small
+
+RULES: tuple[PositionRule, ...] = ("size", "scale_factor")
+CLOSE = {"atol": 1e-5, "rtol": 1e-4}
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_at_its_own_size_the_tower_gives_open_clip_s_own_vectors(rule: PositionRule) -> None:
+    visual, images = small.visual(), small.images(2)
+
+    found = image_embedding(visual, tokens_before_last_block(visual, images, rule))
+
+    torch.testing.assert_close(found, visual(images), **CLOSE)
+
+
+def test_tokens_are_open_clip_s_own_intermediates() -> None:
+    visual, images = small.visual(), small.images(2)
+    theirs = visual.forward_intermediates(images, indices=[2], output_fmt="NLC", output_extra_tokens=True)
+
+    tokens, grid = tokens_before_last_block(visual, images, "size")
+
+    assert grid == (4, 4)
+    torch.testing.assert_close(tokens[:, :1], theirs["image_intermediates_prefix"][0], **CLOSE)
+    torch.testing.assert_close(tokens[:, 1:], theirs["image_intermediates"][0], **CLOSE)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_inner_tokens_are_what_a_block_feeds_forward(depth: int) -> None:
+    visual, images = small.visual(), small.images(1, 24, 40)
+    seen: list[Tensor] = []
+    handle = visual.transformer.resblocks[-depth].ln_2.register_forward_hook(lambda *call: seen.append(call[2]))
+    expected = tokens_before_last_block(visual, images, "size")
+    handle.remove()
+
+    tokens, inner, grid = tokens_with_inner(visual, images, "size", depth)
+
+    assert grid == (3, 5)
+    torch.testing.assert_close(inner, seen[0], **CLOSE)
+    torch.testing.assert_close(tokens, expected.tokens, **CLOSE)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_tile_has_the_same_tokens_in_any_company(rule: PositionRule) -> None:
+    visual, images = small.visual(), small.images(3, 48, 16)
+
+    together = tokens_before_last_block(visual, images, rule).tokens
+
+    for index in range(3):
+        alone = tokens_before_last_block(visual, images[index : index + 1], rule).tokens
+        torch.testing.assert_close(together[index : index + 1], alone, **CLOSE)
+
+
+def test_patches_stay_where_they_are_on_a_wide_image() -> None:
+    visual = small.visual()
+    images = torch.zeros(1, 3, 16, 48)
+    images[:, :, 8:, 40:] = 5  # the last patch
+
+    before = patch_map(embed(visual, torch.zeros(1, 3, 16, 48), "size").tokens[:, 1:], (2, 6))
+    after = patch_map(embed(visual, images, "size").tokens[:, 1:], (2, 6))
+
+    changed = (after - before).abs().amax(1)[0] > 1e-4
+    assert changed.nonzero().tolist() == [[1, 5]]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_positions_reach_every_grid(rule: PositionRule) -> None:
+    positions = torch.randn(1 + 14 * 14, 2)
+
+    for side in range(1, 129):
+        assert len(resize_positions(positions, (14, 14), (side, 129 - side), rule)) == 1 + side * (129 - side)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_positions_of_the_learned_grid_and_the_class_token_s_are_untouched(rule: PositionRule) -> None:
+    positions = torch.randn(1 + 14 * 14, 8)
+
+    assert resize_positions(positions, (14, 14), (14, 14), rule) is positions
+    assert torch.equal(resize_positions(positions, (14, 14), (7, 28), rule)[0], positions[0])
+
+
+def test_as_many_patches_in_another_shape_are_another_grid() -> None:
+    positions = torch.randn(1 + 14 * 14, 8)
+
+    assert not torch.allclose(resize_positions(positions, (14, 14), (7, 28), "size"), positions)
+
+
+def test_the_projection_is_the_end_of_the_tower() -> None:
+    visual = small.visual()
+    tokens = torch.randn(2, 5, 32)
+
+    expected = torch.nn.functional.layer_norm(tokens, (32,), visual.ln_post.weight, visual.ln_post.bias) @ visual.proj
+    torch.testing.assert_close(project(visual, tokens), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 33, 32), (1, 3, 32, 31), (1, 3, 0, 32), (3, 32, 32), (1, 1, 32, 32)])
+def test_images_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="expected"):
+        tokens_before_last_block(small.visual(), torch.zeros(shape), "size")
+
+
+def test_towers_whose_last_block_cannot_be_opened_are_refused() -> None:
+    pooling = open_clip.transformer.VisionTransformer(32, 8, 32, 1, 2, 2.0, output_dim=16, attentional_pool=True)
+    custom = open_clip.transformer.VisionTransformer(32, 8, 32, 1, 2, 2.0, output_dim=16, block_type="custom")
+
+    with pytest.raises(WeightsError, match="pools otherwise"):
+        require_plain_vit(pooling)
+    with pytest.raises(WeightsError, match="plain attention blocks"):
+        require_plain_vit(custom)
+    with pytest.raises(WeightsError, match="Linear"):
+        require_plain_vit(torch.nn.Linear(2, 2))

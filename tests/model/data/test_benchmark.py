@@ -1,0 +1,83 @@
+"""The benchmarks' own numbers, against what their papers and code say."""
+
+from __future__ import annotations
+
+import pytest
+
+from model.data.benchmark import Benchmark, benchmark, names
+from model.errors import DatasetError
+
+CLASSES = {
+    "voc20": 20, "voc21": 21, "context59": 59, "context60": 60, "coco-object": 81, "coco-stuff": 171,
+    "cityscapes": 19, "ade20k": 150, "ade847": 847, "pc459": 459, "lvis": 1203,
+    "imagenet-s50": 51, "imagenet-s300": 301, "imagenet-s919": 920,
+}  # fmt: skip
+VALIDATION = {
+    "voc20": 1449, "voc21": 1449, "context59": 5104, "context60": 5104, "coco-object": 5000, "coco-stuff": 5000,
+    "cityscapes": 500, "ade20k": 2000, "ade847": 2000, "pc459": 5104, "lvis": 19809,
+    "imagenet-s50": 752, "imagenet-s300": 4097, "imagenet-s919": 12419,
+}  # fmt: skip
+BACKGROUND = {"voc21", "context60", "coco-object", "imagenet-s50", "imagenet-s300", "imagenet-s919"}
+
+
+def test_every_benchmark_is_there() -> None:
+    assert set(names()) == set(CLASSES)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_benchmark_has_its_classes_and_images(name: str) -> None:
+    found = benchmark(name)
+
+    assert len(found.classes) == CLASSES[name]
+    assert found.split("val").images == VALIDATION[name]
+    assert found.background == (name in BACKGROUND)
+    assert found.source
+
+
+@pytest.mark.parametrize("name", sorted(BACKGROUND))
+def test_the_background_is_class_0(name: str) -> None:
+    assert benchmark(name).classes[0] in ("background", "others")
+
+
+@pytest.mark.parametrize(("whole", "part"), [("voc21", "voc20"), ("context60", "context59")])
+def test_with_and_without_background_name_the_same_classes(whole: str, part: str) -> None:
+    assert benchmark(whole).classes[1:] == benchmark(part).classes
+
+
+def test_names_are_the_benchmarks_own_strings() -> None:
+    assert {"diningtable", "pottedplant", "tvmonitor", "aeroplane"} < set(benchmark("voc20").classes)
+    assert {"hair drier", "potted plant", "airplane"} < set(benchmark("coco-object").classes)
+    assert benchmark("ade847").classes[1] == "building, edifice"
+    assert "baseballbat" in benchmark("pc459").classes
+    assert benchmark("lvis").classes[0] == "aerosol can"
+    assert benchmark("imagenet-s919").classes[1] == "tench"
+
+
+def test_lvis_knows_how_frequent_each_class_is() -> None:
+    frequency = benchmark("lvis").frequency
+
+    assert frequency is not None
+    assert {letter: frequency.count(letter) for letter in "rcf"} == {"r": 337, "c": 461, "f": 405}
+
+
+def test_stored_values_of_different_classes_do_not_meet() -> None:
+    for name in names():
+        stored = [value for values in benchmark(name).stored or [] for value in values]
+        assert len(stored) == len(set(stored)), name
+
+
+def test_an_unknown_benchmark_names_those_that_there_are() -> None:
+    with pytest.raises(DatasetError, match=r"no benchmark 'voc22'; there is: ade20k, .*voc21"):
+        benchmark("voc22")
+
+
+def test_an_unknown_split_names_those_that_there_are() -> None:
+    with pytest.raises(DatasetError, match="cityscapes has no split 'test'; it has: val, train"):
+        benchmark("cityscapes").split("test")
+
+
+def test_as_many_stored_values_as_classes() -> None:
+    content = benchmark("cityscapes").model_dump()
+
+    with pytest.raises(ValueError, match="18 lists of stored values for 19 classes"):
+        Benchmark.model_validate(content | {"stored": content["stored"][1:]})

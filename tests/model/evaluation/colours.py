@@ -1,0 +1,75 @@
+"""A benchmark of colours, for the segmenter whose answers are known: nothing of it lies on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.annotated import AnnotatedSet
+from model.data.benchmark import Benchmark, Convention, Split
+from model.data.labels import IGNORED, Labels
+from model.evaluation.protocol import DatasetRule, Sight
+from tests.model.stand_in import picture
+
+SIGHT = Sight(short_side=448, long_side=2048, window=448, stride=224)
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A picture in letters and its labels: digits count in the class list, anything else is ignored."""
+
+    name: str
+    rows: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def read_image(self) -> NDArray[np.uint8]:
+        return picture(self.rows)
+
+    def read_labels(self) -> Labels:
+        return np.array([[int(cell) if cell.isdigit() else IGNORED for cell in row] for row in self.labels], np.uint16)
+
+
+def colours(
+    classes: Sequence[str],
+    *paintings: tuple[list[str], list[str]],
+    miou: Convention = "mmseg",
+    frequency: str | None = None,
+) -> AnnotatedSet:
+    """A set of (picture in letters, labels in digits); class 0 called background is one."""
+    benchmark = Benchmark(
+        name="flags",
+        title="Flags",
+        source="these tests",
+        notes="",
+        miou=miou,
+        background=classes[0] == "background",
+        roots=["."],
+        splits={"val": Split(folder="val", images=len(paintings))},
+        layouts=[],
+        frequency=frequency,
+        classes=list(classes),
+    )
+    images = tuple(
+        Painting(f"flag-{index}", tuple(rows), tuple(labels)) for index, (rows, labels) in enumerate(paintings)
+    )
+    return AnnotatedSet(benchmark, "val", images)
+
+
+def rule(
+    threshold: float | str | None = None,
+    background: Sequence[str] = (),
+    queries: dict[str, list[str]] | None = None,
+    scale: float | None = None,
+) -> DatasetRule:
+    return DatasetRule.model_validate(
+        {
+            "sight": SIGHT,
+            "threshold": threshold,
+            "background": list(background),
+            "queries": queries or {},
+            "scale": scale,
+        }
+    )

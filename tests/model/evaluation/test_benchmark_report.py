@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.data.benchmark import benchmark
+from model.evaluation.benchmark_report import BenchmarkReport, summary
+from model.evaluation.counts import Counts, count
+from model.evaluation.protocol import protocol
+from model.types import ModelCard
+from tests.model.evaluation.colours import colours, rule
+from tests.model.stand_in import card
+
+
+def tcl_card() -> ModelCard:
+    return card(name="my-tcl").model_copy(update={"method": "tcl"})
+
+
+def report(name: str = "voc21", **changes: Any) -> BenchmarkReport:
+    found = benchmark(name)
+    counts = count(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), len(found.classes))
+    given: dict[str, Any] = {
+        "card": tcl_card(),
+        "digest": "0123",
+        "protocol": "tcl",
+        "rule": protocol("tcl").rule(name),
+        "refine": "pamr",
+        "benchmark": found,
+        "split": "val",
+        "images": found.split("val").images,
+        "counts": counts,
+    }
+    return BenchmarkReport(**(given | changes))
+
+
+def test_the_published_figure_of_the_same_measurement_stands_beside_ours() -> None:
+    values = json.loads(json.dumps(report().to_json()))
+
+    same = [row for row in values["published"] if row["same_measurement"]]
+    assert [(row["method"], row["variant"], row["miou"]) for row in same] == [("TCL", "PAMR", 55.0)]
+    assert values["miou"] == pytest.approx((50 + 100 * 2 / 3) / 2, abs=0.01)
+    assert (values["images"], values["official_images"]) == (1449, 1449)
+
+
+@pytest.mark.parametrize("changes", [{"images": 100}, {"protocol": "sclip"}, {"refine": "none"}, {"card": card()}])
+def test_a_different_measurement_is_not_called_the_same(changes: dict[str, Any]) -> None:
+    rows = {(row.method, row.variant): report(**changes).is_same(row) for row in report().published}
+
+    assert not rows[("TCL", "PAMR")]
+
+
+def test_rows_of_the_same_method_come_first() -> None:
+    assert [row.method for row in report().published][:2] == ["TCL", "TCL"]
+    assert {row.method for row in report().published} > {"NACLIP", "S-Seg", "Unpair-Seg"}
+
+
+def test_a_policy_is_only_its_own_rows() -> None:
+    naclip = tcl_card().model_copy(update={"method": "dense_clip", "settings": {"policy": "naclip"}})
+
+    own = [row.method for row in report(card=naclip).published if row.is_of(naclip)]
+
+    assert own == ["NACLIP", "NACLIP"]
+
+
+def test_a_data_set_that_nobody_has_published_has_no_rows() -> None:
+    assert report("lvis").to_json()["published"] == []
+
+
+def test_every_convention_is_reported_and_that_of_the_data_set_is_the_figure() -> None:
+    # 151 classes more that nobody saw: only the one convention counts them.
+    values = report("pc459", counts=count(np.array([0, 0, 1]), np.array([0, 2, 1]), 459)).to_json()
+
+    assert values["miou_convention"] == "detectron2"
+    assert values["miou"] == values["miou_by_convention"]["detectron2"] == 75.0
+    assert values["miou_by_convention"]["mmseg"] == 50.0
+    assert values["miou_by_convention"]["imagenet-s"] == pytest.approx(150 / 459, abs=0.01)
+
+
+def test_frequent_and_rare_classes_are_reported_apart() -> None:
+    data = colours(["red", "green", "blue"], (["rg"], ["01"]), frequency="frc", miou="detectron2")
+    counts = count(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 3)
+
+    values = report(benchmark=data.benchmark, counts=counts, rule=rule()).to_json()
+
+    assert values["miou_by_frequency"] == {"frequent": 50.0, "common": None, "rare": 66.67}
+
+
+def test_every_class_has_its_iou_by_name() -> None:
+    values = report().to_json()["per_class"]
+
+    assert list(values) == benchmark("voc21").classes
+    assert (values["background"], values["aeroplane"], values["bicycle"]) == (50.0, 66.67, None)
+
+
+def test_two_classes_of_one_name_are_told_apart() -> None:
+    names = report("imagenet-s919").to_json()["per_class"]
+
+    assert len(names) == 920
+    assert len([name for name in names if name.startswith("crane #")]) == 2
+
+
+def test_markdown_sets_ours_above_the_published() -> None:
+    lines = report().to_markdown().splitlines()
+
+    ours = next(index for index, line in enumerate(lines) if line.startswith("| **my-tcl** (measured) | **58.33** |"))
+    theirs = next(index for index, line in enumerate(lines) if line.startswith("| **TCL (PAMR)** | 55.0 |"))
+    assert ours < theirs
+    assert "| aeroplane | 66.67 |" in lines
+    assert "| bicycle | - |" in lines
+
+
+def test_markdown_of_a_long_list_leaves_the_classes_to_the_json() -> None:
+    assert "| class | IoU |" not in report("ade847").to_markdown()
+
+
+def test_the_summary_has_a_line_for_each_data_set() -> None:
+    lines = summary([report("voc21"), report("ade20k", images=10)]).splitlines()
+
+    assert lines[2] == "| voc21 | 1,449 of 1,449 | 58.33 | 51.2 (no PAMR), 55.0 (PAMR) |"
+    assert lines[3] == "| ade20k | 10 of 2,000 | 58.33 | 14.9 (no PAMR), 17.1 (PAMR) |"
+
+
+def test_without_a_counted_pixel_the_figure_is_null() -> None:
+    assert report(counts=Counts.none(21)).to_json()["miou"] is None

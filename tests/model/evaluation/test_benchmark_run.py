@@ -1,0 +1,246 @@
+"""A model whose answers are known on a benchmark of colours: background rules, mistakes, runs that were stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.data.annotated import AnnotatedSet
+from model.errors import DatasetError
+from model.evaluation import reduction
+from model.evaluation.benchmark_run import BenchmarkRun
+from model.evaluation.counts import Counts, scores
+from model.evaluation.protocol import DatasetRule
+from model.evaluation.ranks import Ranks
+from model.segmenter import Features
+from model.types import Refinement
+from tests.model.evaluation.colours import colours, rule
+from tests.model.stand_in import SCALE, ColourSegmenter
+
+STRIPES = (["rrgg"], ["0011"])
+
+
+class Probable(ColourSegmenter):
+    """Nobody wins where no text is probable enough, as in the CLIP family."""
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        return logits.logsumexp(0) + torch.tensor(0.5 if threshold is None else threshold).log()
+
+
+class Observant(ColourSegmenter):
+    """No text explains a pixel, unless an object is seen there: anything that is not black."""
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        unsure = logits.logsumexp(0) + 1
+        if features is None:
+            return unsure
+        seen = F.interpolate(features.tensors["pixels"][None, :3].float(), logits.shape[1:])[0].amax(0) > 0.5
+        return torch.where(seen, -torch.inf, unsure)
+
+
+class Guided(ColourSegmenter):
+    """Keeps a guide, so that its answers can be refined by colours."""
+
+    def guide(self, features: Features) -> Tensor:
+        return features.tensors["pixels"][:3].float()
+
+
+def evaluate(
+    segmenter: ColourSegmenter,
+    data: AnnotatedSet,
+    rules: DatasetRule,
+    progress: Path,
+    refine: Refinement = "none",
+    ranks: Ranks = Ranks(),  # noqa: B008
+) -> Counts:
+    return BenchmarkRun(segmenter, data, rules, refine, progress, ranks, save_seconds=0).run()
+
+
+def test_a_perfect_model_scores_a_hundred(tmp_path: Path) -> None:
+    data = colours(["red", "green"], STRIPES)
+
+    counts = evaluate(ColourSegmenter(), data, rule(), tmp_path)
+
+    assert scores(counts, "mmseg").miou == 100
+
+
+def test_mistakes_and_ignored_pixels_are_counted(tmp_path: Path) -> None:
+    data = colours(["red", "green", "blue"], (["rrgg", "rgrg"], ["0111", "xxxx"]))
+
+    counts = evaluate(ColourSegmenter(), data, rule(), tmp_path)
+
+    assert (counts.truth.tolist(), counts.predicted.tolist(), counts.hits.tolist()) == ([1, 3, 0], [2, 2, 0], [1, 2, 0])
+
+
+def test_the_methods_own_rule_answers_for_a_background_without_text(tmp_path: Path) -> None:
+    data = colours(["background", "red", "green"], (["r.gb"], ["1020"]))
+    segmenter = ColourSegmenter()
+
+    counts = evaluate(segmenter, data, rule("own"), tmp_path)
+
+    assert scores(counts).miou == 100
+    assert segmenter.asked == ["red", "green"]
+
+
+def test_a_threshold_of_probability_is_tested_at_the_best_text(tmp_path: Path) -> None:
+    data = colours(["background", "red", "green"], (["r.ga"], ["1020"]))
+
+    # Amber is 0.8 red and 0.6 green: red is e^1.6 = 5 times as probable, 0.83. Black is half red, half green.
+    strict = evaluate(Probable(), data, rule(0.9), tmp_path)
+    lax = evaluate(Probable(), data, rule(0.6), tmp_path)
+
+    assert strict.hits.tolist() == [2, 1, 1]
+    assert lax.predicted.tolist() == [1, 2, 1]
+
+
+def test_what_a_method_sees_in_the_features_decides_about_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reduction, "STRIP_VALUES", 2 * 4)  # a strip for each row
+    data = colours(["background", "red", "green"], (["r..g", "....", "grgr"], ["1002", "0000", "2121"]))
+
+    counts = evaluate(Observant(), data, rule("own"), tmp_path)
+
+    assert scores(counts).miou == 100
+
+
+def test_a_scale_of_the_protocol_replaces_the_models_own(tmp_path: Path) -> None:
+    data = colours(["background", "red", "green"], (["ra"], ["10"]))
+
+    flat = evaluate(Probable(), data, rule(0.9, scale=0.5), tmp_path)
+    steep = evaluate(Probable(), data, rule(0.9, scale=4), tmp_path)
+
+    assert flat.predicted.tolist() == [1, 1, 0]
+    assert steep.predicted.tolist() == [0, 2, 0]
+
+
+def test_background_words_compete_for_the_background(tmp_path: Path) -> None:
+    data = colours(["background", "red"], (["rgb"], ["100"]))
+
+    counts = evaluate(ColourSegmenter(), data, rule(None, background=["green", "navy"]), tmp_path)
+
+    assert scores(counts).miou == 100
+
+
+def test_without_a_threshold_only_background_words_win_background(tmp_path: Path) -> None:
+    data = colours(["background", "red"], (["r.g"], ["100"]))
+
+    counts = evaluate(ColourSegmenter(), data, rule(None, background=["green"]), tmp_path)
+
+    assert counts.predicted[0] >= 1
+    assert counts.hits[1] == 1
+
+
+def test_a_class_answers_to_all_its_texts(tmp_path: Path) -> None:
+    data = colours(["warm", "cold"], (["rgb"], ["011"]))
+
+    counts = evaluate(ColourSegmenter(), data, rule(queries={"warm": ["crimson"], "cold": ["lime", "navy"]}), tmp_path)
+
+    assert scores(counts).miou == 100
+
+
+@pytest.mark.parametrize("with_background", [False, True])
+def test_a_method_without_a_refinement_of_its_own_is_refined_by_colours(tmp_path: Path, with_background: bool) -> None:
+    rows = ["rrrrgggg"] * 6
+    labels = ["11112222"] * 6 if with_background else ["00001111"] * 6
+    classes = ["background", "red", "green"] if with_background else ["red", "green"]
+    data = colours(classes, (rows, labels))
+
+    counts = evaluate(Guided(), data, rule("own" if with_background else None), tmp_path, "pamr")
+
+    assert scores(counts).miou == 100
+
+
+def test_a_refinement_of_the_methods_own_goes_first(tmp_path: Path) -> None:
+    class Inverted(ColourSegmenter):
+        def refined_scores(self, features: Features, bank: object) -> Tensor:
+            return SCALE - self.class_scores(features, bank)  # type: ignore[arg-type]
+
+    counts = evaluate(Inverted(), colours(["red", "green"], STRIPES), rule(), tmp_path, "pamr")
+
+    assert counts.hits.tolist() == [0, 0]
+
+
+def test_a_photograph_and_its_annotation_have_one_size(tmp_path: Path) -> None:
+    data = colours(["red", "green"], (["rrgg"], ["00"]))
+
+    with pytest.raises(DatasetError, match=r"the annotation of flag-0 is \(1, 2\), its photograph \(1, 4\)"):
+        evaluate(ColourSegmenter(), data, rule(), tmp_path)
+
+
+class Stopped(Exception):
+    """In the place of a signal."""
+
+
+def many(n_images: int = 7) -> AnnotatedSet:
+    rows = ["rrgg", "rggg", "gggg", "rrrr", "grgr", "rgbr", "bbbb"]
+    return colours(["red", "green", "blue"], *(([rows[index]], ["0112"]) for index in range(n_images)))
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    expected = evaluate(ColourSegmenter(), many(), rule(), tmp_path / "other")
+    left = 3
+
+    def stop() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        BenchmarkRun(ColourSegmenter(), many(), rule(), "none", tmp_path).run(stop)
+    again = BenchmarkRun(ColourSegmenter(), many(), rule(), "none", tmp_path)
+
+    assert (again.share.done, len(again.share.images)) == (3, 4)
+    total = again.run()
+    assert (total.hits.tolist(), total.predicted.tolist()) == (expected.hits.tolist(), expected.predicted.tolist())
+
+
+def test_what_was_saved_before_a_kill_is_kept(tmp_path: Path) -> None:
+    killed = BenchmarkRun(ColourSegmenter(), many(), rule(), "none", tmp_path, save_seconds=0)
+    images = iter(killed.share.images)
+    for _ in range(2):  # as `run` does, without its last words
+        image = next(images)
+        killed._tally.add(image.name, killed._count(image))
+
+    assert BenchmarkRun(ColourSegmenter(), many(), rule(), "none", tmp_path).share.done == 2
+
+
+def test_a_finished_run_begins_anew(tmp_path: Path) -> None:
+    evaluate(ColourSegmenter(), many(), rule(), tmp_path)
+
+    assert list(tmp_path.iterdir()) == []
+    assert BenchmarkRun(ColourSegmenter(), many(), rule(), "none", tmp_path).share.done == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "rules", "refine"),
+    [(many(6), rule(), "none"), (many(), rule(scale=2.0), "none"), (many(), rule(), "pamr")],
+    ids=["other images", "another rule", "another refinement"],
+)
+def test_another_evaluation_does_not_go_on_with_these_counts(
+    tmp_path: Path, data: AnnotatedSet, rules: DatasetRule, refine: Refinement
+) -> None:
+    def stop() -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        BenchmarkRun(ColourSegmenter(), many(), rule(), "none", tmp_path).run(stop)
+
+    assert BenchmarkRun(ColourSegmenter(), data, rules, refine, tmp_path).share.done == 0
+
+
+def test_the_text_tower_is_asked_once_for_all_images(tmp_path: Path) -> None:
+    segmenter = ColourSegmenter()
+
+    evaluate(segmenter, many(), rule(), tmp_path)
+
+    assert segmenter.asked == ["red", "green", "blue"]

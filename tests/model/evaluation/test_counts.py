@@ -1,0 +1,123 @@
+"""mIoU and pixel accuracy against scikit-learn, and the three conventions against their own definitions."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+from operator import add
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
+
+from model.errors import ShapeError
+from model.evaluation.counts import CONVENTIONS, Counts, count, scores
+
+Maps = tuple[NDArray[np.uint16], NDArray[np.uint16]]
+IGNORED = 65535
+
+
+def random_maps(n_classes: int, seed: int, ignored: float = 0.1) -> Maps:
+    """True and predicted labels [40, 50] that agree on about half of the pixels."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, n_classes, (40, 50))
+    predicted = np.where(random.random(truth.shape) < 0.5, truth, random.integers(0, n_classes, truth.shape))
+    truth = np.where(random.random(truth.shape) < ignored, IGNORED, truth)
+    return truth.astype(np.uint16), predicted.astype(np.uint16)
+
+
+@pytest.mark.parametrize(("n_classes", "seed"), [(1, 0), (2, 1), (5, 2), (21, 3), (150, 4), (847, 5)])
+def test_every_iou_is_that_of_scikit_learn(n_classes: int, seed: int) -> None:
+    truth, predicted = random_maps(n_classes, seed)
+    counted = truth != IGNORED
+
+    per_class = scores(count(truth, predicted, n_classes)).per_class
+
+    labels = np.union1d(truth[counted], predicted[counted])
+    expected = np.full(n_classes, np.nan)
+    expected[labels] = 100 * jaccard_score(truth[counted], predicted[counted], labels=labels, average=None)
+    np.testing.assert_allclose(per_class, expected)
+
+
+@pytest.mark.parametrize(("n_classes", "seed"), [(2, 1), (5, 2), (21, 3)])
+def test_counts_are_the_margins_and_the_diagonal_of_a_confusion_matrix(n_classes: int, seed: int) -> None:
+    truth, predicted = random_maps(n_classes, seed)
+    counted = truth != IGNORED
+
+    counts = count(truth, predicted, n_classes)
+
+    matrix = confusion_matrix(truth[counted], predicted[counted], labels=range(n_classes))
+    np.testing.assert_array_equal(counts.hits, np.diag(matrix))
+    np.testing.assert_array_equal(counts.truth, matrix.sum(1))
+    np.testing.assert_array_equal(counts.predicted, matrix.sum(0))
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_miou_is_the_macro_mean_where_every_class_is_there(convention: str) -> None:
+    truth, predicted = random_maps(21, 3)
+    counted = truth != IGNORED
+
+    expected = 100 * jaccard_score(truth[counted], predicted[counted], average="macro")
+    assert scores(count(truth, predicted, 21), convention).miou == pytest.approx(expected)  # type: ignore[arg-type]
+
+
+def test_pixel_accuracy_is_that_of_scikit_learn() -> None:
+    truth, predicted = random_maps(7, 5)
+    counted = truth != IGNORED
+
+    expected = 100 * accuracy_score(truth[counted], predicted[counted])
+    assert scores(count(truth, predicted, 7)).pixel_accuracy == pytest.approx(expected)
+
+
+def test_counts_of_images_add_up_to_those_of_all_pixels() -> None:
+    maps = [random_maps(4, seed) for seed in range(3)]
+
+    total = reduce(add, (count(truth, labels, 4) for truth, labels in maps), Counts.none(4))
+
+    together = count(np.stack([truth for truth, _ in maps]), np.stack([labels for _, labels in maps]), 4)
+    for name in ("hits", "truth", "predicted"):
+        np.testing.assert_array_equal(getattr(total, name), getattr(together, name))
+
+
+@pytest.mark.parametrize("ignored", [255, IGNORED])
+def test_ignored_pixels_count_nowhere(ignored: int) -> None:
+    counts = count(np.array([ignored, ignored, 1]), np.array([0, 1, 1]), 2)
+
+    assert (counts.hits.tolist(), counts.truth.tolist(), counts.predicted.tolist()) == ([0, 1], [0, 1], [0, 1])
+
+
+def test_a_class_that_nobody_saw_or_said_has_no_iou() -> None:
+    assert math.isnan(scores(count(np.array([0, 1]), np.array([0, 1]), 3)).per_class[2])
+
+
+@pytest.mark.parametrize(
+    ("convention", "absent", "only_predicted"),
+    # Class 0 is half right, class 1 is absent from the truth: left out, or counted as 0.
+    [("mmseg", 100.0, 25.0), ("detectron2", 100.0, 50.0), ("imagenet-s", 50.0, 25.0)],
+)
+def test_conventions_differ_in_classes_that_are_absent(convention: str, absent: float, only_predicted: float) -> None:
+    nobody_said = count(np.array([0, 0]), np.array([0, 0]), 2)
+    somebody_said = count(np.array([0, 0]), np.array([0, 1]), 2)
+
+    assert scores(nobody_said, convention).miou == pytest.approx(absent)  # type: ignore[arg-type]
+    assert scores(somebody_said, convention).miou == pytest.approx(only_predicted)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_a_class_that_is_never_found_counts_as_zero(convention: str) -> None:
+    counts = count(np.array([0, 1]), np.array([0, 0]), 2)
+
+    assert scores(counts, convention).miou == pytest.approx(25)  # type: ignore[arg-type]
+
+
+def test_without_a_counted_pixel_there_is_no_miou() -> None:
+    result = scores(count(np.array([255, 255]), np.array([0, 1]), 2))
+
+    assert math.isnan(result.miou)
+    assert result.pixel_accuracy == 0
+
+
+def test_maps_of_different_shapes_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"labels \(2, 3\) for a truth of \(3, 2\)"):
+        count(np.zeros((3, 2), int), np.zeros((2, 3), int), 2)

@@ -1,0 +1,134 @@
+"""Labels from the scores of queries, against the plain formulation: upsample all, softmax, compare."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.errors import OptionError
+from model.evaluation import reduction
+from model.evaluation.reduction import Reduction, below, less_probable_than, reduce_to_labels, upsample_rows
+
+SIZE = (37, 53)
+
+
+def random_scores(n_queries: int, seed: int, size: tuple[int, int] = (9, 13)) -> Tensor:
+    """Smooth cosines [T, h, w] between -0.1 and 0.4."""
+    coarse = torch.rand(1, n_queries, 4, 5, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(coarse, size, mode="bicubic")[0].clamp(0, 1) * 0.5 - 0.1
+
+
+def plain(scores: Tensor, owner: list[int], scale: float, threshold: float, share: float | None) -> NDArray[np.int64]:
+    """As the released code of SCLIP does it: probabilities of queries, one-hot owners, arg-max, then the threshold."""
+    upsampled = F.interpolate(scores[None], SIZE, mode="bilinear", align_corners=False)[0]
+    probability = (scale * upsampled).softmax(0)
+    n_classes = max(owner) + 1
+    mine = F.one_hot(torch.tensor(owner)).T.view(n_classes, len(owner), 1, 1)
+    of_class = (probability[None] * mine).amax(1)
+    if share is not None:
+        area = F.one_hot(of_class.argmax(0), n_classes)[..., 1:].sum((0, 1)).float()
+        of_class[1:] *= (area > share * area.sum()).float()[:, None, None]
+    labels = of_class.argmax(0)
+    labels[of_class.amax(0) < threshold] = 0
+    return labels.numpy()
+
+
+@pytest.mark.parametrize("owner", [[0, 1, 2, 3, 4], [0, 0, 0, 1, 1, 2, 3, 3, 4]], ids=["one text", "many texts"])
+@pytest.mark.parametrize(("scale", "threshold"), [(40, 0.3), (40, 0.6), (10, 0.25)])
+def test_a_class_below_the_threshold_is_background(owner: list[int], scale: float, threshold: float) -> None:
+    scores = random_scores(len(owner), seed=len(owner))
+
+    labels = reduce_to_labels(scores, SIZE, Reduction(np.array(owner), scale, less_probable_than(threshold)))
+
+    expected = plain(scores, owner, scale, threshold, None)
+    assert (labels == expected).mean() > 0.999  # rounding on a border
+    assert 0.05 < (expected != 0).mean() < 0.95
+
+
+def test_the_threshold_is_tested_against_the_best_text_not_the_sum_of_a_class() -> None:
+    scores = torch.zeros(3, 1, 1)  # each text has a third; class 1 would have two thirds in sum
+
+    labels = reduce_to_labels(
+        scores + torch.tensor([0, 0.1, 0.1])[:, None, None],
+        (1, 1),
+        Reduction(np.array([0, 1, 1]), 1.0, less_probable_than(0.5)),
+    )
+
+    assert labels.tolist() == [[0]]
+
+
+def test_small_classes_lose_their_pixels_to_the_next_best() -> None:
+    owner = [0, 1, 1, 2, 3, 4, 5]
+    scores = random_scores(len(owner), seed=3)
+
+    labels = reduce_to_labels(
+        scores, SIZE, Reduction(np.array(owner), 65, less_probable_than(0.1), smallest_share=0.15)
+    )
+
+    expected = plain(scores, owner, 65, 0.1, 0.15)
+    kept, all_of_them = set(np.unique(expected)), set(np.unique(plain(scores, owner, 65, 0.1, None)))
+    assert kept < all_of_them
+    assert (labels == expected).mean() > 0.999
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.2, 0.35])
+def test_a_constant_channel_competes_as_background(constant: float) -> None:
+    masks = random_scores(5, seed=8)
+
+    labels = reduce_to_labels(masks, SIZE, Reduction(np.arange(1, 6), 1.0, below(constant)))
+
+    with_background = torch.cat([torch.full_like(masks[:1], constant), masks])
+    expected = F.interpolate(with_background[None], SIZE, mode="bilinear", align_corners=False)[0].argmax(0)
+    assert (labels == expected.numpy()).mean() > 0.999
+
+
+def test_without_a_rule_for_nobody_every_pixel_gets_a_class() -> None:
+    scores = random_scores(4, seed=5) - 10
+
+    labels = reduce_to_labels(scores, SIZE, Reduction(np.array([0, 0, 1, 2])))
+
+    expected = np.array([0, 0, 1, 2])[F.interpolate(scores[None], SIZE, mode="bilinear")[0].argmax(0).numpy()]
+    assert (labels == expected).mean() > 0.999
+
+
+def test_rows_beyond_the_queries_are_seen_by_nobody_alone() -> None:
+    scores = torch.tensor([1.0, 2.0, 5.0]).view(3, 1, 1)
+
+    won = reduce_to_labels(scores, (1, 1), Reduction(np.array([1, 2])))
+    lost = reduce_to_labels(scores, (1, 1), Reduction(np.array([1, 2]), 1.0, lambda logits, _: logits[-1]))
+
+    assert (won.item(), lost.item()) == (2, 0)
+
+
+def test_a_tie_goes_to_the_lower_label() -> None:
+    assert reduce_to_labels(torch.zeros(3, 2, 2), (4, 4), Reduction(np.array([1, 2, 3]))).max() == 1
+
+
+@pytest.mark.parametrize("size", [(37, 53), (9, 13), (4, 6), (100, 13)])
+def test_strips_are_those_of_a_bilinear_upsampling(size: tuple[int, int]) -> None:
+    scores = random_scores(3, seed=1)
+
+    strips = [upsample_rows(scores, size, slice(top, min(top + 7, size[0]))) for top in range(0, size[0], 7)]
+
+    expected = F.interpolate(scores[None], size, mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(torch.cat(strips, 1), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_strips_do_not_change_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = random_scores(6, seed=2)
+    rules = Reduction(np.array([0, 1, 1, 2, 3, 4]), 40, less_probable_than(0.3), smallest_share=0.1)
+    whole = reduce_to_labels(scores, SIZE, rules)
+
+    monkeypatch.setattr(reduction, "STRIP_VALUES", 6 * SIZE[1] * 5)
+
+    np.testing.assert_array_equal(reduce_to_labels(scores, SIZE, rules), whole)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.1, 1.1])
+def test_a_threshold_is_a_probability(threshold: float) -> None:
+    with pytest.raises(OptionError, match="must lie in 0"):
+        less_probable_than(threshold)

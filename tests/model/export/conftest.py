@@ -1,0 +1,54 @@
+"""The export of the bundled model, made once: float32, and int8 with the ranges of the six photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from model.catalog import load
+from model.export.exportable import Exportable
+from model.export.manifest import Manifest, Numbers
+from model.export.runner import OnnxRunner
+from model.export.write import add_int8, export
+from tests.model.conftest import Photographs
+
+
+class Export(NamedTuple):
+    folder: Path
+    manifest: Manifest
+
+
+def exact_tiny() -> Exportable:
+    segmenter = load("tiny", device="cpu", precision="exact")
+    assert isinstance(segmenter, Exportable)
+    return segmenter
+
+
+@pytest.fixture(scope="session")
+def torch_tiny() -> Exportable:
+    """`tiny` in float32 by torch."""
+    return exact_tiny()
+
+
+@pytest.fixture(scope="session")
+def exported(torch_tiny: Exportable, photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    folder = tmp_path_factory.mktemp("export") / "onnx"
+    manifest = export(torch_tiny, folder)
+    tiles = [torch_tiny.plan(photograph).tiles for photograph in photographs.values()]
+    return Export(folder, add_int8(folder, manifest, tiles))
+
+
+@pytest.fixture(scope="session")
+def onnx_tiny(exported: Export) -> Callable[[Numbers], Exportable]:
+    """`tiny` by ONNX Runtime."""
+
+    def made(numbers: Numbers) -> Exportable:
+        segmenter = exact_tiny()
+        segmenter.use_image_runner(OnnxRunner(*exported, numbers, torch.device("cpu")))
+        return segmenter
+
+    return made

@@ -1,0 +1,82 @@
+"""Which ONNX Runtime is there, and what it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+import torch
+
+from model.errors import ExportError
+from model.export import onnx_runtime
+from model.export.onnx_runtime import TileShapes
+
+SHAPES = TileShapes(((288, 640), (288, 384), (640, 288)))
+
+
+def versions(*packages: str) -> Callable[[str], str]:
+    def version(name: str) -> str:
+        if name not in packages:
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    return version
+
+
+def test_without_the_package_the_error_names_both_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_runtime, "version", versions())
+
+    with pytest.raises(ExportError, match=r"lexiseg\[cpu\].*lexiseg\[gpu\]"):
+        onnx_runtime.require()
+
+
+def test_both_packages_at_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_runtime, "version", versions("onnxruntime", "onnxruntime-gpu"))
+
+    with pytest.raises(ExportError, match="pip uninstall onnxruntime onnxruntime-gpu"):
+        onnx_runtime.require()
+
+
+def test_a_cpu_has_one_provider() -> None:
+    assert onnx_runtime.providers(torch.device("cpu"), SHAPES, exact=False) == [("CPUExecutionProvider", {})]
+
+
+class GpuBuild:
+    def get_available_providers(self) -> list[str]:
+        return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnx_runtime.require().get_available_providers(), reason="this ONNX Runtime has CUDA"
+)
+def test_a_gpu_needs_the_other_extra() -> None:
+    with pytest.raises(ExportError, match=r"lexiseg\[gpu\]"):
+        onnx_runtime.providers(torch.device("cuda"), SHAPES, exact=False)
+
+
+@pytest.mark.parametrize(("library", "first"), [("libc.so.6", "TensorrtExecutionProvider"), ("libnone.so", "CUDA")])
+def test_tensorrt_comes_first_where_its_library_loads(
+    library: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_runtime, "require", GpuBuild)
+    monkeypatch.setattr(onnx_runtime, "TENSORRT_LIBRARY", library)
+
+    found = onnx_runtime.providers(torch.device("cuda:1"), SHAPES, exact=True)
+
+    assert found[0][0].startswith(first)
+    assert [name for name, _ in found][-2:] == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert all(options["device_id"] == 1 for _, options in found[:-1])
+    assert found[-2][1]["use_tf32"] == 0
+
+
+def test_tensorrt_is_told_the_shapes_of_the_buckets() -> None:
+    assert SHAPES.profile() == {"min": "1x3x288x288", "opt": "8x3x288x640", "max": "8x3x640x640"}
+
+
+def test_threads_follow_the_variable_that_torch_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert onnx_runtime.threads() == 3
+
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert onnx_runtime.threads() >= 1

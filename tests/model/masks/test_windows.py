@@ -1,0 +1,99 @@
+"""Sliding windows: mmsegmentation's grid, and the mean of overlapping scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.errors import OptionError, ShapeError
+from model.masks.windows import cut, hit_count, merge, place_windows
+from model.segmenter import Layout
+
+Lengths = st.integers(1, 90)
+
+
+def loop_of_mmsegmentation(height: int, width: int, crop: int, stride: int) -> list[tuple[int, int, int, int]]:
+    """(top, left, bottom, right) of every window, as its documentation describes the loop."""
+    boxes = []
+    for row in range(max(height - crop + stride - 1, 0) // stride + 1):
+        for column in range(max(width - crop + stride - 1, 0) // stride + 1):
+            bottom, right = min(row * stride + crop, height), min(column * stride + crop, width)
+            boxes.append((max(bottom - crop, 0), max(right - crop, 0), bottom, right))
+    return boxes
+
+
+@pytest.mark.parametrize(
+    ("canvas", "offsets"),
+    [
+        ((448, 448), [(0, 0)]),
+        ((448, 627), [(0, 0), (0, 179)]),
+        ((448, 896), [(0, 0), (0, 224), (0, 448)]),
+        ((448, 897), [(0, 0), (0, 224), (0, 448), (0, 449)]),
+        ((449, 448), [(0, 0), (1, 0)]),
+    ],
+)
+def test_tcl_windows_lie_where_its_protocol_puts_them(canvas: tuple[int, int], offsets: list[tuple[int, int]]) -> None:
+    assert place_windows(canvas, 448, 224) == Layout(canvas, (448, 448), tuple(offsets))
+
+
+@given(Lengths, Lengths, Lengths, Lengths)
+def test_windows_are_those_of_the_reference_loop(height: int, width: int, crop: int, stride: int) -> None:
+    stride = min(stride, crop)
+
+    layout = place_windows((height, width), crop, stride)
+
+    boxes = [(top, left, top + layout.tile[0], left + layout.tile[1]) for top, left in layout.offsets]
+    assert boxes == loop_of_mmsegmentation(height, width, crop, stride)
+
+
+@given(Lengths, Lengths, Lengths, Lengths)
+def test_every_pixel_lies_in_a_window(height: int, width: int, crop: int, stride: int) -> None:
+    assert hit_count(place_windows((height, width), crop, min(stride, crop))).min() >= 1
+
+
+def test_a_window_is_as_small_as_the_image() -> None:
+    assert place_windows((300, 2048), (448, 448), (224, 224)).tile == (300, 448)
+
+
+@pytest.mark.parametrize(("canvas", "crop", "stride"), [((0, 5), 4, 2), ((9, 9), 0, 1), ((9, 9), 4, 0), ((9, 9), 4, 5)])
+def test_impossible_grids_are_refused(canvas: tuple[int, int], crop: int, stride: int) -> None:
+    with pytest.raises(OptionError):
+        place_windows(canvas, crop, stride)
+
+
+def test_cut_windows_merge_to_the_image_they_came_from() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (3, 37, 53), np.uint8)
+    layout = place_windows((37, 53), 16, 7)
+
+    merged = merge((torch.from_numpy(window).float() for window in cut(image, layout)), layout)
+
+    np.testing.assert_allclose(merged.numpy(), image, atol=1e-3)
+
+
+def test_scores_are_averaged_where_windows_overlap() -> None:
+    layout = place_windows((1, 3), (1, 2), 1)
+    scores = [torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[4.0, 8.0]]])]
+
+    assert merge(scores, layout).tolist() == [[[1, 3, 8]]]
+
+
+def test_half_precision_scores_are_summed_in_single() -> None:
+    layout = place_windows((1, 1), 1, 1)
+
+    assert merge([torch.ones(1, 1, 1, dtype=torch.bfloat16)], layout).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "shapes", [[], [(2, 4, 4)], [(2, 4, 4)] * 3, [(2, 4, 5), (2, 4, 4)], [(4, 4), (4, 4)]], ids=str
+)
+def test_scores_that_do_not_fit_the_windows_are_refused(shapes: list[tuple[int, ...]]) -> None:
+    with pytest.raises(ShapeError):
+        merge([torch.zeros(shape) for shape in shapes], place_windows((4, 6), 4, 2))
+
+
+def test_an_image_of_another_size_is_not_cut() -> None:
+    with pytest.raises(ShapeError, match="40"):
+        cut(np.zeros((3, 40, 40), np.uint8), place_windows((40, 41), 20, 10))

@@ -1,0 +1,192 @@
+"""Every array of the authors' own outputs on random weights, within the fixtures' tolerances."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
+from model.clip.normalise import normalise
+from model.clip.vision import PositionRule, Tokens, image_embedding, require_plain_vit, tokens_before_last_block
+from model.masks.windows import cut, place_windows
+from model.methods.dense_clip import protocol
+from model.methods.dense_clip.network import DenseNetwork, attention_policy
+from model.methods.dense_clip.policies import dense_map
+from model.methods.dense_clip.proxyclip import proxy_map
+from model.methods.dense_clip.settings import PolicyName, published_policy
+from tests.golden import golden_inputs
+from tests.golden.weights import FOLDER, META, SEED, openai_clip_vitb16
+
+REFERENCE = dict(np.load(FOLDER / "dense_clip.npz"))
+SIZES = {"224": (224, 224), "336x448": (336, 448)}
+UNIT = {"atol": 3e-6, "rtol": 0}  # of the fixtures' README: cosines and unit vectors
+PROBABILITY = {"atol": 1e-5, "rtol": 0}
+PROBABILITY_PAMR = {"atol": 5e-5, "rtol": 0}
+LABELS_DIFFERING = 1e-4  # of all pixels
+POLICIES: tuple[PolicyName, ...] = ("maskclip", "sclip", "clearclip", "naclip")
+
+
+@cache
+def pixels(tag: str) -> NDArray[np.uint8]:
+    """uint8 [3, H, W], equal to the reference's input to the bit."""
+    image = golden_inputs.image(SEED, f"dense/image{tag}", *SIZES[tag])
+    assert golden_inputs.digest(image) == META["dense_clip"]["images"][tag][2]
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def batch(tag: str) -> Tensor:
+    return torch.from_numpy(pixels(tag))[None]
+
+
+def visual() -> VisionTransformer:
+    return require_plain_vit(openai_clip_vitb16().visual)
+
+
+@cache
+@torch.inference_mode()
+def entering(rule: PositionRule, tag: str) -> Tokens:
+    """Tokens that enter the last block: the same for all methods."""
+    return tokens_before_last_block(visual(), normalise(batch(tag), "clip_rounded"), rule)
+
+
+@torch.inference_mode()
+def unit_map(policy: PolicyName, rule: PositionRule, tag: str) -> Tensor:
+    """Unit vectors [512, h, w]."""
+    attends = attention_policy(published_policy(policy).settings)
+    return torch.nn.functional.normalize(dense_map(visual(), entering(rule, tag), attends), dim=1)[0]
+
+
+def proxy(tag: str) -> Tensor:
+    """The fixtures' stand-in for a DINO map: [1, 768, H/8, W/8]."""
+    height, width = (side // 8 for side in SIZES[tag])
+    prototypes = golden_inputs.normal(SEED, "dense/vfm_prototypes", (16, 768)).astype(np.float64)
+    prototypes += 0.6 * np.roll(prototypes, 1, 0)
+    labels = golden_inputs.integers(SEED, f"dense/vfm_labels{tag}", (height // 7, width // 7), 0, 16)
+    labels = labels.repeat(7, 0).repeat(7, 1)
+    noise = golden_inputs.normal(SEED, f"dense/vfm_noise{tag}", (height, width, 768))
+    return torch.from_numpy((prototypes[labels] + 0.7 * noise).transpose(2, 0, 1)[None].astype(np.float32))
+
+
+@torch.inference_mode()
+def proxy_unit_map(tokens: Tokens, tag: str) -> Tensor:
+    """Unit vectors [512, H/8, W/8]."""
+    return torch.nn.functional.normalize(proxy_map(visual(), tokens, proxy(tag)), dim=1)[0]
+
+
+def texts() -> Tensor:
+    return torch.from_numpy(golden_inputs.unit_vectors(SEED, "dense/texts", 6, 512))
+
+
+def test_the_texts_are_the_reference_s() -> None:
+    np.testing.assert_array_equal(texts().numpy(), REFERENCE["texts"])
+
+
+@pytest.mark.parametrize("tag", SIZES)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_attention_policy_repeats_its_released_code(policy: PolicyName, tag: str) -> None:
+    vectors = unit_map(policy, "scale_factor", tag)
+
+    np.testing.assert_allclose(vectors[::8].numpy(), REFERENCE[f"features_{policy}_{tag}"], **UNIT)
+    np.testing.assert_allclose(protocol.cosines(vectors, texts()).numpy(), REFERENCE[f"logits_{policy}_{tag}"], **UNIT)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_positions_resized_by_size_are_reproduced_too(policy: PolicyName) -> None:
+    vectors = unit_map(policy, "size", "336x448")
+
+    np.testing.assert_allclose(
+        protocol.cosines(vectors, texts()).numpy(), REFERENCE[f"logits_{policy}_336x448_size"], **UNIT
+    )
+
+
+def test_the_two_rules_for_positions_are_far_apart() -> None:
+    plain, by_size = (REFERENCE[f"logits_maskclip_336x448{suffix}"] for suffix in ("", "_size"))
+
+    assert np.abs(plain - by_size).max() > 1e-3
+
+
+@pytest.mark.parametrize("tag", SIZES)
+def test_proxyclip_repeats_its_released_code_with_the_value_grid_set_right(tag: str) -> None:
+    vectors = proxy_unit_map(entering("scale_factor", tag), tag)
+
+    np.testing.assert_allclose(vectors[::16, ::3, ::3].numpy(), REFERENCE[f"features_proxyclip_{tag}"], **UNIT)
+    np.testing.assert_allclose(
+        protocol.cosines(vectors, texts())[:, ::2, ::2].numpy(), REFERENCE[f"logits_proxyclip_{tag}"], **UNIT
+    )
+
+
+def test_the_released_proxyclip_reads_the_value_grid_the_wrong_way_round() -> None:
+    tokens, (rows, columns) = entering("scale_factor", "336x448")
+
+    vectors = proxy_unit_map(Tokens(tokens, (columns, rows)), "336x448")
+
+    name = "proxyclip_asreleased_336x448"
+    np.testing.assert_allclose(vectors[::16, ::3, ::3].numpy(), REFERENCE[f"features_{name}"], **UNIT)
+    np.testing.assert_allclose(
+        protocol.cosines(vectors, texts())[:, ::2, ::2].numpy(), REFERENCE[f"logits_{name}"], **UNIT
+    )
+
+
+def test_proxyclip_with_positions_resized_by_size() -> None:
+    vectors = proxy_unit_map(entering("size", "336x448"), "336x448")
+
+    np.testing.assert_allclose(
+        protocol.cosines(vectors, texts())[:, ::2, ::2].numpy(), REFERENCE["logits_proxyclip_336x448_size"], **UNIT
+    )
+
+
+@pytest.mark.parametrize("tag", SIZES)
+@torch.inference_mode()
+def test_clip_s_own_image_vector_is_reproduced(tag: str) -> None:
+    vector = torch.nn.functional.normalize(image_embedding(visual(), entering("scale_factor", tag)), dim=1)[0]
+
+    np.testing.assert_allclose(vector.numpy(), REFERENCE[f"clip_image_embedding_{tag}"], **UNIT)
+
+
+@cache
+@torch.inference_mode()
+def slide() -> tuple[Tensor, Tensor]:
+    """Merged cosines [6, 300, 400], and the same after PAMR."""
+    network = DenseNetwork(visual(), published_policy("naclip").settings)
+    layout = place_windows((336, 448), 224, 112)
+    vectors = [network(torch.from_numpy(tile)[None]).patches[0] for tile in cut(pixels("336x448"), layout)]
+    words = torch.from_numpy(REFERENCE["slide_texts"])
+    merged = protocol.merged((protocol.cosines(each, words) for each in vectors), layout, (300, 400))
+    guide = protocol.on_pixels(normalise(batch("336x448"), "clip_rounded")[0], (300, 400))
+    return merged, protocol.refined(merged, guide, 10, (8, 16))
+
+
+def test_merged_window_cosines_repeat_naclip() -> None:
+    np.testing.assert_allclose(slide()[0][:, 5::10, 5::10].numpy(), REFERENCE["naclip_slide_logits"], **UNIT)
+
+
+@pytest.mark.parametrize(("refined", "suffix"), [(0, ""), (1, "_pamr")])
+def test_probabilities_and_labels_repeat_naclip(refined: int, suffix: str) -> None:
+    owner = REFERENCE["query_index"].astype(np.int64)
+
+    probability = protocol.class_probabilities(slide()[refined], owner, 4, 40)
+    labels = protocol.labels(probability, 0.4)
+
+    np.testing.assert_allclose(
+        protocol.renormalised(probability)[:, 5::10, 5::10].numpy(),
+        REFERENCE[f"naclip_slide_prob{suffix}"],
+        **(PROBABILITY_PAMR if refined else PROBABILITY),
+    )
+    assert np.mean(labels.numpy() != REFERENCE[f"naclip_slide_label{suffix}"]) <= LABELS_DIFFERING
+
+
+def test_every_array_of_the_reference_is_tested() -> None:
+    tested = {"texts", "query_index", "slide_texts"}
+    for tag in SIZES:
+        tested |= {f"clip_image_embedding_{tag}"}
+        tested |= {f"{kind}_{policy}_{tag}" for kind in ("logits", "features") for policy in (*POLICIES, "proxyclip")}
+    tested |= {f"logits_{policy}_336x448_size" for policy in (*POLICIES, "proxyclip")}
+    tested |= {f"{kind}_proxyclip_asreleased_336x448" for kind in ("logits", "features")}
+    tested |= {f"naclip_slide_{kind}" for kind in ("logits", "prob", "label", "prob_pamr", "label_pamr")}
+
+    assert tested == set(REFERENCE)

@@ -1,0 +1,120 @@
+"""What the attention policies do in the last block, against the formulas written out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
+from model.clip.vision import Tokens, last_block, tokens_before_last_block
+from model.methods.dense_clip.policies import (
+    AttentionPolicy,
+    ClearClip,
+    MaskClip,
+    Naclip,
+    Sclip,
+    dense_map,
+    neighbourhood,
+)
+from tests.model.clip import small
+
+POLICIES: list[AttentionPolicy] = [MaskClip(), MaskClip(keeps_rest=True), Sclip(), ClearClip(), Naclip(2.0)]
+CLOSE = {"atol": 1e-5, "rtol": 1e-4}
+
+
+def entering(visual: VisionTransformer, count: int = 1) -> Tokens:
+    return tokens_before_last_block(visual, small.images(count, 24, 40), "size")
+
+
+def written_out(visual: VisionTransformer, tokens: Tokens, policy: AttentionPolicy) -> Tensor:
+    """[N, D, h, w] in the plainest way."""
+    block = last_block(visual)
+    x = tokens.tokens
+    count, length, width = x.shape
+    packed = block.ln_1(x) @ block.attn.in_proj_weight.T + block.attn.in_proj_bias
+    q, k, v = (part.view(count, length, 2, width // 2).transpose(1, 2) for part in packed.split(width, -1))
+    scale = (width // 2) ** -0.5
+
+    def attend(a: Tensor, bias: Tensor | float = 0.0) -> Tensor:
+        return ((a @ a.transpose(2, 3)) * scale + bias).softmax(-1) @ v
+
+    match policy:
+        case MaskClip():
+            mixed = v
+        case Sclip():
+            mixed = attend(q) + attend(k)
+        case ClearClip():
+            mixed = attend(q)
+        case Naclip():
+            height, wide = tokens.grid
+            near = torch.zeros(length, length)
+            for i in range(height * wide):
+                for j in range(height * wide):
+                    distance = (i // wide - j // wide) ** 2 + (i % wide - j % wide) ** 2
+                    near[1 + i, 1 + j] = math.exp(-distance / (2 * policy.std**2))
+            mixed = attend(k, near)
+    out = block.attn.out_proj(mixed.transpose(1, 2).reshape(count, length, width))
+    if policy.keeps_rest:
+        out = x + out
+        out = out + block.mlp(block.ln_2(out))
+    projected = visual.ln_post(out[:, 1:]) @ visual.proj
+    return projected.transpose(1, 2).reshape(count, -1, *tokens.grid)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@torch.inference_mode()
+def test_a_policy_is_its_formula(policy: AttentionPolicy) -> None:
+    visual = small.visual()
+    tokens = entering(visual, 2)
+
+    torch.testing.assert_close(dense_map(visual, tokens, policy), written_out(visual, tokens, policy), **CLOSE)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@torch.inference_mode()
+def test_an_image_gets_the_same_map_in_any_company(policy: AttentionPolicy) -> None:
+    visual = small.visual()
+    tokens, grid = entering(visual, 3)
+
+    together = dense_map(visual, Tokens(tokens, grid), policy)
+
+    for index in range(3):
+        alone = dense_map(visual, Tokens(tokens[index : index + 1], grid), policy)
+        torch.testing.assert_close(together[index : index + 1], alone, **CLOSE)
+
+
+@torch.inference_mode()
+def test_the_tower_is_as_before() -> None:
+    visual = small.visual()
+    images = small.images()
+    before = visual(images)
+
+    for policy in POLICIES:
+        dense_map(visual, tokens_before_last_block(visual, images, "size"), policy)
+
+    assert torch.equal(visual(images), before)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in visual.modules())
+
+
+def test_nearness_falls_with_the_distance_and_leaves_the_class_token_alone() -> None:
+    near = neighbourhood((2, 3), 5.0, torch.device("cpu"))
+
+    assert near.shape == (7, 7)
+    assert not near[0].any()
+    assert not near[:, 0].any()
+    assert torch.equal(near.diagonal()[1:], torch.ones(6))
+    # From the first patch to the last: one row and two columns away.
+    assert near[1, 6].item() == pytest.approx(math.exp(-(1 + 4) / 50))
+
+
+def test_a_nearness_that_was_kept_by_serving_can_be_trained_with() -> None:
+    with torch.inference_mode():
+        neighbourhood((3, 2), 4.0, torch.device("cpu"))
+    weight = torch.ones(1, requires_grad=True)
+
+    (weight * neighbourhood((3, 2), 4.0, torch.device("cpu"))).sum().backward()
+
+    assert weight.grad is not None

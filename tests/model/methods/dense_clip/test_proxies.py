@@ -1,0 +1,93 @@
+"""DINO and DINOv2 towers: maps on their own grids, weights in timm's and in the authors' names."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+
+from model.errors import ShapeError, WeightsError
+from model.methods.dense_clip.proxies import KINDS, ProxyTower, proxy_from_file, proxy_from_hub, proxy_from_state
+from model.methods.dense_clip.settings import ProxyName
+
+
+@cache
+def random_tower(name: ProxyName) -> ProxyTower:
+    """Weights large enough that positions and registers show."""
+    torch.manual_seed(3)
+    tower = ProxyTower(KINDS[name])
+    return proxy_from_state(
+        name, {key: value + 0.02 * torch.randn_like(value) for key, value in tower.vit.state_dict().items()}
+    )
+
+
+@torch.inference_mode()
+def test_at_its_own_size_dino_gives_timm_s_tokens() -> None:
+    tower = deepcopy(random_tower("dino_vits8"))
+    tower.vit.blocks = tower.vit.blocks[:1]  # of twelve alike
+    images = torch.randn(1, 3, 224, 224)
+    tokens = tower.vit.forward_features(images)[0, 1:]
+
+    found = tower(images)
+
+    torch.testing.assert_close(found[0].flatten(1).T, tokens, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "grid"), [("dino_vits8", (7, 14)), ("dinov2_vits14_reg", (4, 8))])
+@torch.inference_mode()
+def test_a_wide_image_has_a_wide_map(name: ProxyName, grid: tuple[int, int]) -> None:
+    tower = random_tower(name)
+
+    assert tower(torch.randn(1, 3, 56, 112)).shape == (1, 384, *grid)
+    with pytest.raises(ShapeError, match="50 x 112"):
+        tower(torch.randn(1, 3, 50, 112))
+
+
+@torch.inference_mode()
+def test_dino_s_positions_are_resized_as_in_its_code() -> None:
+    tower = random_tower("dino_vits8")
+    images = torch.randn(1, 3, 56, 112)
+    ours = tower(images)
+
+    assert not torch.allclose(ours[0].flatten(1).T, tower.vit.forward_features(images)[0, 1:], atol=1e-3)
+
+
+@torch.inference_mode()
+def test_the_authors_file_of_dinov2_is_understood(tmp_path: Path) -> None:
+    tower = random_tower("dinov2_vits14_reg")
+    state = dict(tower.vit.state_dict())
+    # Theirs gives the class token a position of its own, and names the registers in full.
+    position = torch.randn(1, 1, 384)
+    official = state | {
+        "cls_token": state["cls_token"] - position,
+        "pos_embed": torch.cat([position, state["pos_embed"]], 1),
+        "register_tokens": state["reg_token"],
+        "mask_token": torch.zeros(1, 384),
+    }
+    del official["reg_token"]
+    torch.save(official, tmp_path / "dinov2_vits14_reg4_pretrain.pth")
+    images = torch.randn(1, 3, 56, 56)
+
+    found = proxy_from_file("dinov2_vits14_reg", tmp_path / "dinov2_vits14_reg4_pretrain.pth")
+
+    torch.testing.assert_close(found(images), tower(images), atol=1e-4, rtol=1e-4)
+
+
+def test_weights_of_another_tower_are_refused() -> None:
+    state = dict(random_tower("dino_vits8").vit.state_dict())
+
+    with pytest.raises(WeightsError, match="not the weights of dino_vitb8"):
+        proxy_from_state("dino_vitb8", state)
+    with pytest.raises(WeightsError, match="not the weights of dino_vits8"):
+        proxy_from_state("dino_vits8", {})
+
+
+def test_without_the_hub_the_two_ways_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    with pytest.raises(WeightsError, match=r"dino_vits8 .* `lexiseg models import`"):
+        proxy_from_hub("dino_vits8", tmp_path)

@@ -1,0 +1,214 @@
+"""`dense-clip` as a Segmenter: NACLIP's released outputs through the interface, and the serving side of it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model import catalog
+from model.clip import windowed
+from model.device import Execution
+from model.errors import ShapeError, WeightsError
+from model.evaluation.reduction import Reduction, less_probable_than, reduce_to_labels
+from model.methods.dense_clip.dinoiser import DinoiserHeads
+from model.methods.dense_clip.segmenter import DenseClipSegmenter
+from model.methods.dense_clip.settings import PolicyName, card_settings
+from model.methods.dense_clip.stored import Parts, settings_of
+from model.segmenter import Features, Plan, TextBank
+from model.tasks import segment
+from model.types import Background, ClassEntry, Precision, Vocabulary
+from tests.golden import golden_inputs
+from tests.golden.weights import FOLDER, SEED, openai_clip_vitb16
+
+CPU = torch.device("cpu")
+REFERENCE = dict(np.load(FOLDER / "dense_clip.npz"))
+OWNER = REFERENCE["query_index"].astype(np.int64)
+
+
+@cache
+def segmenter(policy: PolicyName = "naclip", precision: Precision = "exact") -> DenseClipSegmenter:
+    bundled = catalog.read_card(catalog.BUNDLED_CARDS["dense-clip"])
+    card = bundled.model_copy(update=card_settings(bundled, policy, "ViT-B-16", quick_gelu=True))
+    heads = None
+    if policy == "clip_dinoiser":
+        torch.manual_seed(0)
+        heads = DinoiserHeads().eval().requires_grad_(False)
+    towers = openai_clip_vitb16() if precision == "exact" else deepcopy(openai_clip_vitb16())
+    return DenseClipSegmenter(Parts(towers, None, heads, "golden"), settings_of(card), card, Execution(CPU, precision))
+
+
+def picture() -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = golden_inputs.image(SEED, "dense/image336x448", 336, 448)
+    return pixels
+
+
+def features_of(model: DenseClipSegmenter) -> Features:
+    """The fixture's: of an image said to be 300 x 400, seen at 336 x 448."""
+    plan = model.plan(picture()).of_size((300, 400))
+    return model.assemble(plan, model.encode_tiles(plan.tiles))
+
+
+def bank() -> TextBank:
+    return TextBank(torch.from_numpy(REFERENCE["slide_texts"]), np.arange(6), 6)
+
+
+def entries(*names: str) -> tuple[ClassEntry, ...]:
+    return tuple(ClassEntry(name) for name in names)
+
+
+# the authors' outputs
+
+
+def test_windows_of_a_picture_follow_naclips_grid() -> None:
+    plan = segmenter().plan(picture())
+
+    assert plan.bucket == (224, 224)
+    assert plan.layout is not None
+    assert plan.layout.offsets == tuple((top, left) for top in (0, 112) for left in (0, 112, 224))
+
+
+def test_merged_cosines_are_the_references() -> None:
+    scores = segmenter().class_scores(features_of(segmenter()), bank())
+
+    full = windowed.resize(scores, (300, 400))
+
+    np.testing.assert_allclose(full[:, 5::10, 5::10], REFERENCE["naclip_slide_logits"], atol=3e-6)
+
+
+@pytest.mark.parametrize("refined", [False, True])
+def test_labels_are_the_references(refined: bool) -> None:
+    model = segmenter()
+    features = features_of(model)
+    scores = model.refined_scores(features, bank()) if refined else model.class_scores(features, bank())
+    order = np.argsort(OWNER, kind="stable")
+
+    rules = Reduction(OWNER[order], model.probability_scale, less_probable_than(0.4))
+    labels = reduce_to_labels(scores[torch.from_numpy(order)], (300, 400), rules)
+
+    expected = REFERENCE["naclip_slide_label_pamr" if refined else "naclip_slide_label"]
+    assert (labels != expected).mean() <= 1e-4
+
+
+@pytest.mark.parametrize("policy", ["maskclip", "sclip", "clearclip", "naclip"])
+def test_kept_patches_are_the_references_features(policy: PolicyName) -> None:
+    tile = np.ascontiguousarray(picture().transpose(2, 0, 1))[None]
+    model = segmenter(policy)
+
+    kept = model.assemble(Plan((336, 448), tile), model.encode_tiles(tile)).tensors["patches"][0]
+
+    np.testing.assert_allclose(kept[::8], REFERENCE[f"features_{policy}_336x448"], atol=3e-6)
+
+
+def test_the_image_embedding_is_the_references() -> None:
+    tile = np.ascontiguousarray(picture().transpose(2, 0, 1))[None]
+
+    ours = segmenter().image_embedding(tile)[0]
+
+    np.testing.assert_allclose(ours, REFERENCE["clip_image_embedding_336x448"], atol=3e-6)
+
+
+# serving
+
+
+def test_a_request_is_answered_and_every_pixel_owned_without_a_background() -> None:
+    model = segmenter("naclip", "fast")
+    vocabulary = Vocabulary(entries("cat", "grass", "sky"), background=None)
+
+    found = segment("semantic", model, features_of(model), vocabulary)
+
+    assert found.size == (300, 400)
+    assert sum(one.area for one in found.segments) == 300 * 400
+
+
+def test_fast_scores_agree_with_exact_ones() -> None:
+    scores = []
+    for precision in ("exact", "fast"):
+        model = segmenter("naclip", precision)
+        scores.append(windowed.resize(model.class_scores(features_of(model), bank()), (300, 400)))
+
+    # Cosines of random weights lie close together: bfloat16 may move the label of a pixel between two of them.
+    assert (scores[0] - scores[1]).abs().max() < 0.02
+    assert (scores[0].argmax(0) == scores[1].argmax(0)).float().mean() > 0.95
+
+
+def test_refinement_when_fast_moves_only_classes_that_win_somewhere() -> None:
+    model = segmenter("naclip", "fast")
+    features = features_of(model)
+    common = features.tensors["patches"].float().mean((0, 2, 3))
+    words = TextBank(torch.cat([bank().vectors, -10 * common[None]]), np.arange(7), 7)  # the last wins nowhere
+
+    refined = model.refined_scores(features, words)
+
+    assert refined.shape == (7, 336, 448)
+    assert refined[6].unique().numel() == 1
+
+
+def test_a_threshold_is_the_probability_that_a_class_must_have() -> None:
+    logits = torch.tensor([2.0, 1.0, 0.0]).view(3, 1, 1)
+    best = logits.softmax(0)[0].item()
+
+    below, above = (segmenter().nobody_score(logits, best + step, "none") for step in (-0.01, 0.01))
+
+    assert below.item() < 2.0 < above.item()
+
+
+def test_clip_dinoiser_leaves_uncertain_pixels_without_an_object_to_nobody() -> None:
+    model = segmenter("clip_dinoiser")
+    features = features_of(model)
+    logits = model.class_scores(features, bank()) * model.probability_scale
+    size = (logits.shape[1], logits.shape[2])
+    objects = {"objectness": torch.ones_like(features.tensors["objectness"])}
+    nothing = {"objectness": torch.zeros_like(features.tensors["objectness"])}
+
+    seen, unseen = (
+        model.nobody_score(logits, None, "none", Features(features.size, features.tensors | kept, features.layout))
+        for kept in (objects, nothing)
+    )
+
+    assert seen.shape == unseen.shape == size
+    assert torch.isneginf(seen).all()
+    expected = logits.softmax(0).amax(0) < 0.99
+    assert torch.equal(logits.amax(0) < unseen, expected)
+
+
+def test_a_background_word_that_is_asked_for_steps_aside() -> None:
+    model = segmenter("naclip", "fast")
+    vocabulary = Vocabulary(entries("sky"), Background(words=("sky",), threshold=0.0))
+
+    found = segment("semantic", model, features_of(model), vocabulary)
+
+    assert [one.area for one in found.segments] == [300 * 400]
+
+
+def test_a_texts_templates_are_averaged_as_unit_vectors() -> None:
+    classes = entries("cat")
+    rows = segmenter().encode_texts(segmenter().texts(classes))
+    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    mean = units.mean(0)
+
+    ours = segmenter().text_bank(classes, rows).vectors[0]
+
+    np.testing.assert_allclose(ours, mean / np.linalg.norm(mean), atol=1e-6)
+    with pytest.raises(ShapeError, match="expected text rows"):
+        segmenter().text_bank(classes, rows[1:])
+
+
+def test_policies_have_an_image_pass_of_their_own() -> None:
+    tile = np.ascontiguousarray(picture()[:64, :64].transpose(2, 0, 1))[None]
+    passes = [segmenter(policy).encode_tiles(tile)[0] for policy in ("maskclip", "sclip", "clearclip", "naclip")]
+
+    for index, one in enumerate(passes):
+        assert all((one - other).abs().max() > 1e-3 for other in passes[index + 1 :])
+
+
+def test_without_hub_the_bundled_card_says_how_to_provide_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("model.clip.hub.try_to_load_from_cache", lambda *_, **__: None)
+
+    with pytest.raises(WeightsError, match=r"Either .*hub.* or .*models import"):
+        catalog.require("dense-clip")

@@ -1,0 +1,79 @@
+"""The published settings as data."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from model.errors import OptionError
+from model.methods.dense_clip.settings import (
+    DenseClipSettings,
+    PolicyName,
+    known_policy,
+    published_policy,
+    published_queries,
+)
+
+DATASETS = ("voc20", "voc21", "context59", "context60", "coco-object", "coco-stuff", "cityscapes", "ade20k")
+
+
+@pytest.mark.parametrize("policy", get_args(PolicyName))
+def test_every_policy_has_settings_for_the_eight_benchmarks(policy: PolicyName) -> None:
+    for dataset in (None, *DATASETS):
+        published = published_policy(policy, dataset)
+        assert published.settings.policy == policy
+        assert published.background_words
+
+
+def test_naclip_is_as_its_authors_ran_it() -> None:
+    default, voc21, cityscapes = (published_policy("naclip", dataset) for dataset in (None, "voc21", "cityscapes"))
+
+    assert (default.short_side, default.settings.window, default.settings.stride) == (336, 224, 112)
+    assert (default.settings.pamr_iterations, default.settings.pamr_dilations) == (10, (8, 16))
+    assert default.settings.positions == "scale_factor"
+    assert default.settings.normalisation == "clip_rounded"
+    assert (voc21.settings.window, voc21.settings.prob_thd) == (None, 0.1)
+    assert len(voc21.background_words) == 26
+    assert (cityscapes.short_side, cityscapes.settings.prob_thd) == (560, 0)
+
+
+def test_what_a_data_set_changes_is_changed() -> None:
+    assert published_policy("sclip", "voc21").settings.logit_scale == 65
+    assert published_policy("sclip", "voc21").settings.area_thd == 0.1
+    assert published_policy("proxyclip", "coco-object").settings.prob_thd == 0.25
+    assert len(published_policy("proxyclip", "coco-object").background_words) == 17
+    assert published_policy("clearclip", "cityscapes").settings.window == 224
+    assert published_policy("clip_dinoiser").settings.positions == "size"
+    assert published_policy("clip_dinoiser").settings.normalisation == "clip"
+
+
+def test_queries_are_the_authors_own() -> None:
+    assert published_queries("sclip", "voc21")["boat"] == ("ship",)
+    assert published_queries("naclip", "voc21") == published_queries("sclip", "voc21")
+    assert published_queries("clearclip", "cityscapes")["traffic light"] == ("trafficlight",)
+    assert published_queries("naclip", "context59") == {}
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(OptionError, match="naclip"):
+        known_policy("naclipp")
+    with pytest.raises(OptionError, match="cityscapes"):
+        published_policy("naclip", "citiscapes")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"window": None}, "come together"),
+        ({"window": 224, "stride": 225}, "leaves gaps"),
+        ({"templates": "imagenet"}, "no template set"),
+        ({"prob_thd": 1.5}, "prob_thd"),
+        ({"temperature": 1}, "temperature"),
+        ({"policy": "gem"}, "policy"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DenseClipSettings.model_validate(changes)

@@ -1,0 +1,235 @@
+"""`tcl` as a Segmenter: the authors' outputs through the interface, loaded as exact; what is different when fast."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model import catalog
+from model.clip import windowed
+from model.device import Execution
+from model.errors import ShapeError, WeightsError
+from model.masks.pamr import PamrSettings
+from model.methods.tcl.blend import MaskSettings
+from model.methods.tcl.segmenter import TclSegmenter
+from model.methods.tcl.settings import TclSettings
+from model.segmenter import Features, InferenceOptions, Plan, TextBank
+from model.types import ClassEntry, Precision
+from tests.model.methods.tcl import golden
+from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
+
+CPU = torch.device("cpu")
+CARD = catalog.read_card(catalog.BUNDLED_CARDS["tcl"])
+
+
+@cache
+def segmenter(precision: Precision = "exact") -> TclSegmenter:
+    restored = golden.restored() if precision == "exact" else deepcopy(golden.restored())
+    return TclSegmenter(restored, TclSettings.model_validate(CARD.settings), CARD, "golden", Execution(CPU, precision))
+
+
+def bank() -> TextBank:
+    return TextBank(golden.texts(), np.arange(5), 5)
+
+
+@cache
+def features(tag: str) -> Features:
+    """Of one picture as a single window, without a resize."""
+    picture = golden.image(f"tcl/image{tag}", *golden.SIZES[tag])
+    tiles = np.ascontiguousarray(picture.transpose(2, 0, 1))[None]
+    return segmenter().assemble(Plan(golden.SIZES[tag], tiles), segmenter().encode_tiles(tiles))
+
+
+@cache
+def sliding() -> Features:
+    plan = segmenter().plan(golden.image("tcl/image500x700", 500, 700))
+    return segmenter().assemble(plan, segmenter().encode_tiles(plan.tiles))
+
+
+def entries(*names: str) -> tuple[ClassEntry, ...]:
+    return tuple(ClassEntry(name) for name in names)
+
+
+def photograph(height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+
+
+# the authors' outputs
+
+
+@pytest.mark.parametrize("tag", ["224", "288x352"])
+def test_similarities_of_pixels_and_texts_are_the_references(tag: str) -> None:
+    step = 1 if tag == "224" else 2
+    ours = segmenter().similarities(features(tag), bank())[0, :, ::step, ::step]
+
+    assert_close(ours, f"similarity_{tag}", SIMILARITY_TOLERANCE)
+
+
+@pytest.mark.parametrize("name", [name for name in golden.reference() if name.startswith("mask_")])
+def test_masks_with_and_without_blend_and_refinement_are_the_references(name: str) -> None:
+    _, tag, blend, refined = name.split("_")
+    with_pamr = refined == "pamr1"
+    settings = MaskSettings(int(blend[2:]) / 10, PamrSettings() if with_pamr else None)
+    step = 3 if tag == "100x130" else 5
+
+    ours = segmenter().masks(features(tag), bank(), settings)
+
+    assert_close(ours[:, 2::step, 2::step], name, MASK_TOLERANCE[with_pamr])
+
+
+def test_the_canvas_of_the_protocol_is_the_references() -> None:
+    guide = sliding().tensors["guide"].numpy().transpose(1, 2, 0)
+
+    np.testing.assert_array_equal(guide[5::16, 5::16], golden.reference()["slide_resized"])
+
+
+@pytest.mark.parametrize("refined", [False, True])
+@pytest.mark.parametrize("background", [0, 1])
+def test_sliding_windows_give_the_references_scores_and_labels(refined: bool, background: int) -> None:
+    model = segmenter()
+    scores = model.refined_scores(sliding(), bank()) if refined else model.class_scores(sliding(), bank())
+    if background:
+        nobody = model.nobody_score(scores, None, "pamr" if refined else "none") / model.probability_scale
+        scores = torch.cat([nobody.expand(1, *scores.shape[1:]), scores])
+
+    full = windowed.resize(scores, (500, 700))
+
+    name = f"bg{background}_pamr{int(refined)}"
+    assert_close(full[:, 7::15, 7::15], f"slide_logit_{name}", MASK_TOLERANCE[refined])
+    differing = (full.argmax(0).numpy() != golden.reference()[f"slide_label_{name}"]).mean()
+    assert differing <= 1e-4
+
+
+def test_a_class_is_the_mean_of_its_unnormalised_templates() -> None:
+    classes = entries(*golden.ABOUT["classes"])
+    rows = segmenter().encode_texts(segmenter().texts(classes))
+
+    assert_close(segmenter().text_bank(classes, rows).vectors, "classifier", SIMILARITY_TOLERANCE)
+
+
+def test_the_steps_of_the_image_pass_have_names() -> None:
+    picture = golden.image("tcl/image224", 224, 224)
+
+    steps = segmenter().intermediates(np.ascontiguousarray(picture.transpose(2, 0, 1))[None])
+
+    assert_close(steps["feature0"][0, :, ::16], "feature0_224", EMBEDDING_TOLERANCE)
+    assert_close(steps["dense"][0, ::8], "dense_224", EMBEDDING_TOLERANCE)
+    assert_close(steps["clip_embedding"][0, ::8], "clip_embedding_224", EMBEDDING_TOLERANCE)
+    assert_close(steps["grounder"][0, ::8, ::3, ::3], "grounder_224", EMBEDDING_TOLERANCE)
+    assert_close(steps["image_embedding"], "image_embedding_224", EMBEDDING_TOLERANCE)
+
+
+# windows
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas", "windows"),
+    [
+        ((500, 700), (448, 627), 2),
+        ((448, 448), (448, 448), 1),
+        ((1000, 500), (896, 448), 3),
+        ((300, 3000), (205, 2048), 9),
+    ],
+)
+def test_a_plan_follows_the_protocols_arithmetic(size: tuple[int, int], canvas: tuple[int, int], windows: int) -> None:
+    plan = segmenter().plan(photograph(*size))
+
+    assert plan.layout is not None
+    assert plan.layout.canvas == canvas
+    assert len(plan.tiles) == windows
+    assert plan.bucket == (min(448, canvas[0]), min(448, canvas[1]))
+
+
+def test_a_fast_canvas_is_made_of_whole_patches() -> None:
+    plan = segmenter("fast").plan(photograph(500, 700))
+
+    assert plan.layout is not None
+    assert plan.layout.canvas == (448, 624)
+    assert all(top % 16 == left % 16 == 0 for top, left in plan.layout.offsets)
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_max_side_caps_the_canvas(precision: Precision) -> None:
+    plan = segmenter(precision).plan(photograph(500, 700), InferenceOptions(max_side=200))
+
+    assert plan.layout is not None
+    assert max(plan.layout.canvas) <= 200
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 5000), (5000, 17)])
+def test_a_sliver_of_an_image_has_a_plan(size: tuple[int, int]) -> None:
+    assert segmenter().plan(photograph(*size)).tiles.size
+
+
+def test_what_is_no_image_is_refused() -> None:
+    with pytest.raises(ShapeError, match="uint8"):
+        segmenter().plan(np.zeros((8, 8), np.uint8))
+
+
+# fast
+
+
+def test_fast_masks_agree_with_exact_ones() -> None:
+    picture = golden.image("tcl/image288x352", 288, 352)
+    options = InferenceOptions(max_side=352)
+    maps = []
+    for precision in ("exact", "fast"):
+        model = segmenter(precision)
+        plan = model.plan(picture, options)
+        scores = model.class_scores(model.assemble(plan, model.encode_tiles(plan.tiles)), bank())
+        maps.append(windowed.resize(scores, (288, 352)))
+
+    # Random weights put many pixels on an edge between classes; bfloat16 and the coarser lattice move those.
+    assert (maps[0] - maps[1]).abs().mean() < 0.02
+    assert (maps[0].argmax(0) == maps[1].argmax(0)).float().mean() > 0.97
+
+
+def test_fast_features_take_half_the_memory() -> None:
+    picture = golden.image("tcl/image224", 224, 224)
+    tiles = np.ascontiguousarray(picture.transpose(2, 0, 1))[None]
+    model = segmenter("fast")
+
+    kept = model.assemble(Plan((224, 224), tiles), model.encode_tiles(tiles))
+
+    assert {kept.tensors[name].dtype for name in ("grounder", "clip_embedding")} == {torch.float16}
+    assert kept.tensors["guide"].dtype == torch.uint8
+    assert model.encode_texts(["a photo of a cat."]).dtype == np.float16
+
+
+def test_a_tile_is_encoded_alike_in_any_company() -> None:
+    tiles = np.stack([photograph(64, 64).transpose(2, 0, 1), photograph(65, 64)[1:].transpose(2, 0, 1)])
+
+    together = segmenter().encode_tiles(tiles)
+
+    for index in range(2):
+        for part, alone in zip(together, segmenter().encode_tiles(tiles[index : index + 1]), strict=True):
+            assert torch.equal(part[index], alone[0])
+
+
+# texts and weights
+
+
+def test_the_best_of_a_classs_texts_is_its_score() -> None:
+    apart = segmenter().class_scores(features("224"), bank())
+    owned = TextBank(golden.texts(), np.array([0, 0, 1, 2, 2]), 3)
+
+    best = segmenter().class_scores(features("224"), owned)
+
+    torch.testing.assert_close(best, torch.stack([apart[:2].amax(0), apart[2], apart[3:].amax(0)]))
+
+
+def test_rows_of_another_number_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"expected text rows \[9, 512\]"):
+        segmenter().text_bank(entries("cat"), np.zeros((8, 512), np.float32))
+
+
+def test_the_bundled_card_says_how_to_provide_its_weights() -> None:
+    with pytest.raises(WeightsError, match=r"models import --method tcl .*or put a model directory"):
+        catalog.require("tcl")
+    with pytest.raises(WeightsError, match="models import"):
+        catalog.load("tcl", device="cpu")

@@ -1,0 +1,81 @@
+"""Official checkpoints become model directories that load by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from model import catalog, importing
+from model.errors import OptionError, WeightsError
+from model.methods.dense_clip.segmenter import DenseClipSegmenter
+from model.methods.tcl.segmenter import TclSegmenter
+from model.types import ClassEntry
+from tests.golden import golden_weights
+from tests.golden.weights import SEED, openai_clip_vitb16_state
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files in the official layouts: `tcl.pth`, and CLIP's towers as a state dict."""
+    folder = tmp_path_factory.mktemp("official")
+    torch.save({"model": golden_weights.build(golden_weights.tcl_masker(), SEED)}, folder / "tcl.pth")
+    torch.save(openai_clip_vitb16_state(), folder / "clip.pt")
+    return folder
+
+
+def test_tcl_and_its_clip_become_a_model(official: Path, tmp_path: Path) -> None:
+    folder = importing.import_tcl("mine", official / "tcl.pth", [official / "clip.pt"], tmp_path)
+
+    segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
+
+    assert folder == tmp_path / "mine"
+    assert isinstance(segmenter, TclSegmenter)
+    assert segmenter.card.name == "mine"
+    assert segmenter.card.lineage == "Imported from tcl.pth, clip.pt."
+    assert catalog.require("mine", tmp_path).card.weights_sha256 is not None
+
+
+def test_clip_under_a_policy_becomes_a_model(official: Path, tmp_path: Path) -> None:
+    importing.import_dense_clip("mine", [official / "clip.pt"], tmp_path, "sclip")
+
+    segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
+
+    assert isinstance(segmenter, DenseClipSegmenter)
+    assert segmenter.settings.policy == "sclip"
+    assert segmenter.settings.quick_gelu is True
+    assert segmenter.card.refine == "none"
+    assert len(segmenter.texts((ClassEntry("cat"),))) == 80
+
+
+def test_a_name_that_is_taken_is_refused_unless_it_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+
+    with pytest.raises(OptionError, match="exists"):
+        importing.import_dense_clip("mine", [tmp_path / "clip.pt"], tmp_path)
+    with pytest.raises(WeightsError, match="no weights"):
+        importing.import_dense_clip("mine", [tmp_path / "clip.pt"], tmp_path, replace=True)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "tiny@2", "one,two", ".hidden"])
+def test_what_cannot_be_a_models_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OptionError, match="plain name"):
+        importing.import_dense_clip(name, [tmp_path / "clip.pt"], tmp_path)
+
+
+def test_proxy_and_policy_belong_together(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"--proxy .* belong together"):
+        importing.import_dense_clip("mine", [tmp_path / "clip.pt"], tmp_path, "proxyclip")
+    with pytest.raises(OptionError, match=r"--heads .* belong together"):
+        importing.import_dense_clip("mine", [tmp_path / "clip.pt"], tmp_path, "naclip", heads=tmp_path / "last.pt")
+
+
+def test_a_failed_import_leaves_nothing_behind(tmp_path: Path) -> None:
+    save_file({"visual.conv1.weight": torch.zeros(3)}, tmp_path / "clip.safetensors")
+
+    with pytest.raises(WeightsError):
+        importing.import_dense_clip("mine", [tmp_path / "clip.safetensors"], tmp_path / "models")
+
+    assert not (tmp_path / "models").exists()

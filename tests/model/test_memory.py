@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from model import catalog
+from model.masks.pamr import PamrSettings
+from model.memory import held_bytes
+from model.methods.tiny.text_tower import load_text_tower
+from model.segmenter import Features
+
+LINEAR = 4 * (8 * 16 + 16)  # bytes: float32, weight and bias
+
+
+def test_a_module_holds_its_parameters_and_buffers() -> None:
+    assert held_bytes(nn.Linear(8, 16)) == LINEAR
+    assert held_bytes(nn.Sequential(nn.Linear(8, 16), nn.BatchNorm2d(16))) == LINEAR + 4 * 4 * 16 + 8
+
+
+def test_a_tensor_that_is_shared_is_counted_once() -> None:
+    linear = nn.Linear(8, 16)
+
+    assert held_bytes([linear, {"again": linear}, (linear.weight, linear.weight[:4])]) == LINEAR
+
+
+def test_objects_of_the_package_are_looked_into() -> None:
+    features = Features((8, 8), {"pixels": torch.zeros(96, 2, 2), "image": torch.zeros(96, dtype=torch.half)})
+
+    assert held_bytes(features) == 4 * 96 * 4 + 2 * 96
+
+
+def test_what_holds_itself_ends() -> None:
+    circle: list[Any] = [torch.zeros(4)]
+    circle.append(circle)
+
+    assert held_bytes(circle) == 16
+
+
+def test_what_holds_no_tensor_holds_nothing() -> None:
+    assert held_bytes([PamrSettings, "words", 7, None]) == 0
+
+
+def test_a_model_counts_its_network_and_its_text_tower() -> None:
+    tower = held_bytes(load_text_tower())
+
+    assert tower > 80e6
+    assert tower < catalog.load("tiny").nbytes < tower + 60e6

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from model.masks.windows import cut, place_windows
+from model.segmenter import Plan
+from model.video.picture import LONGEST_SIDE, small_picture
+from tests.model.video.scenes import plan_of, window
+
+
+def test_a_large_frame_is_shrunk_to_the_longest_side_and_keeps_its_shape() -> None:
+    frame = np.random.default_rng(0).integers(0, 255, (288, 512, 3), np.uint8)
+
+    picture = small_picture(plan_of(frame))
+
+    assert picture.shape == (144, LONGEST_SIDE, 3)
+
+
+def test_a_small_frame_stays_as_it_is() -> None:
+    frame = window("china")
+
+    assert np.array_equal(small_picture(plan_of(frame)), frame)
+
+
+@pytest.mark.parametrize("crop", [96, 128])
+def test_overlapping_tiles_show_what_the_whole_frame_shows(crop: int) -> None:
+    frame = np.asarray(cv2.resize(window("china"), (512, 288), interpolation=cv2.INTER_CUBIC), np.uint8)
+    layout = place_windows((288, 512), crop, 64)
+    tiled = Plan((288, 512), cut(frame.transpose(2, 0, 1), layout), layout)
+
+    together, whole = small_picture(tiled).astype(int), small_picture(plan_of(frame)).astype(int)
+
+    assert together.shape == whole.shape
+    assert np.abs(together - whole).max() <= 2

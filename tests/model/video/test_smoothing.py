@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.errors import OptionError
+from model.video import smoothing
+from model.video.motion import Motion
+from model.video.smoothing import ScoreSmoother
+
+SIZE = (8, 12)
+
+
+def motion(x: float = 0.0, trust: float = 1.0, size: tuple[int, int] = SIZE) -> Motion:
+    """Everything was `x` pixels further right."""
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    return Motion(np.stack([columns + np.float32(x), rows], 2), np.full(size, trust, np.float32), False)
+
+
+def flat(*values: float) -> Tensor:
+    """One row of scores for each value, the same everywhere."""
+    return torch.tensor(values).view(-1, 1, 1).expand(len(values), *SIZE).contiguous()
+
+
+def test_the_first_frame_speaks_for_itself() -> None:
+    scores = torch.randn(3, *SIZE)
+
+    assert torch.equal(ScoreSmoother(0.8).steady(scores, None), scores)
+
+
+def test_the_past_counts_by_its_weight() -> None:
+    smoother = ScoreSmoother(0.75)
+    smoother.steady(flat(0.0, 4.0), None)
+
+    average = smoother.steady(flat(4.0, 0.0), motion())
+
+    assert torch.allclose(average, flat(1.0, 3.0))
+
+
+def test_the_past_fades_by_its_weight_with_every_frame() -> None:
+    smoother = ScoreSmoother(0.5)
+    smoother.steady(flat(8.0), None)
+
+    values = [float(smoother.steady(flat(0.0), motion())[0, 0, 0]) for _ in range(3)]
+
+    assert values == pytest.approx([4.0, 2.0, 1.0])
+
+
+def test_where_the_motion_is_doubtful_the_frame_speaks_for_itself() -> None:
+    smoother = ScoreSmoother(0.9)
+    smoother.steady(flat(8.0), None)
+
+    assert torch.allclose(smoother.steady(flat(1.0), motion(trust=0.0)), flat(1.0))
+
+
+def test_the_past_moves_with_the_picture() -> None:
+    smoother = ScoreSmoother(0.95)
+    edge = torch.zeros(1, *SIZE)
+    edge[:, :, 6:] = 1.0
+    smoother.steady(edge, None)
+    moved = torch.zeros(1, *SIZE)
+    moved[:, :, 4:] = 1.0  # what is here was two pixels further right
+
+    average = smoother.steady(moved, motion(x=2.0))
+
+    assert torch.allclose(average, moved, atol=1e-5)
+
+
+def test_motion_of_a_finer_picture_than_the_scores_is_scaled() -> None:
+    smoother = ScoreSmoother(0.95)
+    edge = torch.zeros(1, *SIZE)
+    edge[:, :, 6:] = 1.0
+    smoother.steady(edge, None)
+    moved = torch.zeros(1, *SIZE)
+    moved[:, :, 4:] = 1.0
+
+    average = smoother.steady(moved, motion(x=8.0, size=(SIZE[0] * 4, SIZE[1] * 4)))
+
+    assert torch.allclose(average, moved, atol=1e-4)
+
+
+def test_scores_of_another_size_begin_anew() -> None:
+    smoother = ScoreSmoother(0.9)
+    smoother.steady(flat(8.0), None)
+    larger = torch.ones(1, 16, 24)
+
+    assert torch.equal(smoother.steady(larger, motion(size=(16, 24))), larger)
+
+
+def test_no_weight_keeps_nothing() -> None:
+    smoother = ScoreSmoother(0.0)
+    smoother.steady(flat(8.0), None)
+
+    assert torch.equal(smoother.steady(flat(1.0), motion()), flat(1.0))
+    assert smoother.nbytes == 0
+
+
+def test_of_very_many_classes_only_those_near_winning_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smoothing, "MOST_SCORES", 2 * SIZE[0] * SIZE[1])
+    smoother = ScoreSmoother(0.5)
+    smoother.steady(flat(9.0, -50.0, 8.0, -60.0), None)
+
+    average = smoother.steady(flat(1.0, 2.0, 2.0, 2.0), motion())
+
+    assert torch.allclose(average, flat(5.0, 2.0, 5.0, 2.0))
+    assert smoother.nbytes == 2 * SIZE[0] * SIZE[1] * 4
+
+
+@pytest.mark.parametrize("weight", [-0.1, 0.96, float("nan")])
+def test_a_weight_out_of_range_is_refused(weight: float) -> None:
+    with pytest.raises(OptionError, match=r"0 to 0\.95"):
+        ScoreSmoother(weight)

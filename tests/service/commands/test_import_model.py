@@ -1,0 +1,74 @@
+"""`lexiseg models import`: what it refuses, and what it writes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.catalog import read_card
+from tests.golden.weights import openai_clip_vitb16_state
+from tests.service.commands.command_line import CommandLine
+
+
+def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandLine, tmp_path: Path) -> None:
+    torch.save(openai_clip_vitb16_state(), tmp_path / "clip.pt")
+
+    outcome = lexiseg(
+        *("models", "import", "--method", "dense-clip", "--policy", "clearclip"),
+        *("--clip", tmp_path / "clip.pt", "--models-dir", tmp_path / "models", "mine"),
+    )
+
+    assert outcome.status == 0
+    assert "lexiseg serve --model mine" in outcome.out
+    assert read_card(tmp_path / "models" / "mine").settings["policy"] == "clearclip"
+    assert "mine@1" in lexiseg("models", "list", "--models-dir", tmp_path / "models").out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--method", "tcl", "x"), "needs --checkpoint"),
+        (("--method", "tcl", "--checkpoint", "tcl.pth", "--policy", "sclip", "x"), "are for --method dense-clip"),
+        (("--method", "dense-clip", "x"), "needs --clip"),
+        (("--method", "dense-clip", "--clip", "nowhere.pt", "--policy", "magic", "x"), "no policy 'magic'"),
+        (("--method", "dense-clip", "--clip", "nowhere.pt", "x"), "no weights at nowhere.pt"),
+        (("--method", "tcl", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said(
+    lexiseg: CommandLine, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    outcome = lexiseg("models", "import", *words, "--models-dir", tmp_path)
+
+    assert outcome.status == 1
+    assert said in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_folder_to_import_into_the_setting_is_named(lexiseg: CommandLine) -> None:
+    outcome = lexiseg("models", "import", "--method", "tcl", "--checkpoint", "tcl.pth", "x")
+
+    assert outcome.status == 1
+    assert "LEXISEG_MODELS_DIR" in outcome.err
+
+
+def test_a_torchscript_archive_is_read_and_that_is_said(lexiseg: CommandLine, tmp_path: Path) -> None:
+    class Empty(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    with warnings.catch_warnings():  # torch advises against the format; it is what OpenAI published in
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(Empty()), tmp_path / "clip.pt")
+
+    outcome = lexiseg(
+        *("models", "import", "--method", "dense-clip", "--clip", tmp_path / "clip.pt"),
+        *("--models-dir", tmp_path / "models", "mine"),
+    )
+
+    assert outcome.status == 1
+    assert "TorchScript archive: running its code" in outcome.err
+    assert "no CLIP weights" in outcome.err
