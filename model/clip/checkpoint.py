@@ -6,7 +6,6 @@ publishes its models, holds code that loading it runs; it is read only where tha
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import warnings
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from model.clip.activation import Evidence
 from model.errors import WeightsError
+from model.weights import file_digest
 
 State = dict[str, Tensor]
 
@@ -139,7 +139,7 @@ def _evidence(path: Path, raw: Mapping[str, Any], inner: Mapping[str, Any]) -> E
         # open_clip's training loop writes its architecture's name; its own default activation is GELU.
         name = str(raw.get("name", ""))
         return Evidence("quickgelu" in name.lower(), "a checkpoint of open_clip's training")
-    if hashlib.sha256(path.read_bytes()).hexdigest() in openai_digests():
+    if file_digest(path) in openai_digests():
         return Evidence(True, "a file that OpenAI published")
     return None
 

@@ -36,7 +36,7 @@ def template_set(name: str) -> list[str]:
     """
     sets = _data()["sets"]
     if name not in sets:
-        raise OptionError(f"no template set {name!r}; there are {', '.join(sets)}")
+        raise OptionError(f"no template set {name!r}; there are {', '.join(template_names())}")
     return list(sets[name]["templates"])
 
 

@@ -22,7 +22,7 @@ Grid = tuple[int, int]  # (rows, columns) of patches
 
 # How learned positions are brought to another grid, bicubic both times. `size` names the target: TCL. `scale_factor`
 # names (h + 0.1) / pretrained rows and samples with that factor: the released code of SCLIP, ClearCLIP, NACLIP and
-# ProxyCLIP. Cosines differ by up to 9e-3, so published figures need their own rule. See docs/models.md.
+# ProxyCLIP. Cosines differ by up to 9e-3, so published figures need their own rule. See docs/methods.md.
 PositionRule = Literal["size", "scale_factor"]
 
 

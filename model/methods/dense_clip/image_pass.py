@@ -1,4 +1,4 @@
-"""The image pass of a dense CLIP method as a plain tuple: what is kept of a tile, and what is written down as a graph."""
+"""The image pass of a dense CLIP method as a plain tuple: what is kept of a tile, and what is written as a graph."""
 
 from __future__ import annotations
 

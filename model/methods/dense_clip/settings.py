@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
@@ -126,22 +125,3 @@ def card_settings(card: ModelCard, policy: PolicyName, architecture: str, quick_
         "embedding": open_clip.get_model_config(architecture)["embed_dim"],
         "text_tower": f"CLIP {architecture}",
     }
-
-
-@cache
-def _class_names() -> dict[str, Any]:
-    names: dict[str, Any] = json.loads((DATA / "class_names.json").read_text())
-    names["naclip"] = names["sclip"]  # the same files
-    names["maskclip"] = names["clearclip"]  # its configurations
-    return names
-
-
-def published_queries(policy: str, dataset: str) -> dict[str, tuple[str, ...]]:
-    """The texts by which the authors ask for a class, where they are not its official name.
-
-    Many lack their spaces (`trafficlight`): needed to repeat published figures, and worse otherwise.
-
-    Returns:
-        official name -> texts; empty where all names are the official ones, or nothing is known.
-    """
-    return {name: tuple(texts) for name, texts in _class_names().get(policy, {}).get(dataset, {}).items()}

@@ -62,3 +62,8 @@ def visual(*, quick_gelu: bool = False) -> VisionTransformer:
 def images(count: int = 1, height: int = PRETRAINED_SIDE, width: int = PRETRAINED_SIDE) -> Tensor:
     """[count, 3, height, width], each different."""
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def assert_alike(found: Tensor, expected: Tensor) -> None:
+    """Equal but for the order of float32 sums."""
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

@@ -24,7 +24,6 @@ from model.errors import ShapeError, WeightsError
 from tests.model.clip import small
 
 RULES: tuple[PositionRule, ...] = ("size", "scale_factor")
-CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +38,7 @@ def test_at_its_own_size_the_tower_gives_open_clip_s_own_vectors(rule: PositionR
 
     found = image_embedding(visual, tokens_before_last_block(visual, images, rule))
 
-    torch.testing.assert_close(found, visual(images), **CLOSE)
+    small.assert_alike(found, visual(images))
 
 
 def test_tokens_are_open_clip_s_own_intermediates() -> None:
@@ -49,8 +48,8 @@ def test_tokens_are_open_clip_s_own_intermediates() -> None:
     tokens, grid = tokens_before_last_block(visual, images, "size")
 
     assert grid == (4, 4)
-    torch.testing.assert_close(tokens[:, :1], theirs["image_intermediates_prefix"][0], **CLOSE)
-    torch.testing.assert_close(tokens[:, 1:], theirs["image_intermediates"][0], **CLOSE)
+    small.assert_alike(tokens[:, :1], theirs["image_intermediates_prefix"][0])
+    small.assert_alike(tokens[:, 1:], theirs["image_intermediates"][0])
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4])
@@ -64,8 +63,8 @@ def test_inner_tokens_are_what_a_block_feeds_forward(depth: int) -> None:
     tokens, inner, grid = tokens_with_inner(visual, images, "size", depth)
 
     assert grid == (3, 5)
-    torch.testing.assert_close(inner, seen[0], **CLOSE)
-    torch.testing.assert_close(tokens, expected.tokens, **CLOSE)
+    small.assert_alike(inner, seen[0])
+    small.assert_alike(tokens, expected.tokens)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -76,7 +75,7 @@ def test_a_tile_has_the_same_tokens_in_any_company(rule: PositionRule) -> None:
 
     for index in range(3):
         alone = tokens_before_last_block(visual, images[index : index + 1], rule).tokens
-        torch.testing.assert_close(together[index : index + 1], alone, **CLOSE)
+        small.assert_alike(together[index : index + 1], alone)
 
 
 def test_patches_stay_where_they_are_on_a_wide_image() -> None:

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
+from model.clip import windowed
 from model.clip.normalise import normalise
 from model.clip.vision import PositionRule, Tokens, image_embedding, require_plain_vit, tokens_before_last_block
+from model.masks import pamr
 from model.masks.windows import cut, place_windows
-from model.methods.dense_clip import protocol
 from model.methods.dense_clip.network import DenseNetwork, attention_policy
 from model.methods.dense_clip.policies import dense_map
 from model.methods.dense_clip.proxyclip import proxy_map
@@ -24,9 +25,9 @@ from tests.golden.weights import FOLDER, META, SEED, openai_clip_vitb16
 
 REFERENCE = dict(np.load(FOLDER / "dense_clip.npz"))
 SIZES = {"224": (224, 224), "336x448": (336, 448)}
-UNIT = {"atol": 3e-6, "rtol": 0}  # of the fixtures' README: cosines and unit vectors
-PROBABILITY = {"atol": 1e-5, "rtol": 0}
-PROBABILITY_PAMR = {"atol": 5e-5, "rtol": 0}
+UNIT = 3e-6  # of the fixtures' README: cosines and unit vectors
+PROBABILITY = 1e-5
+PROBABILITY_PAMR = 5e-5
 LABELS_DIFFERING = 1e-4  # of all pixels
 POLICIES: tuple[PolicyName, ...] = ("maskclip", "sclip", "clearclip", "naclip")
 
@@ -82,6 +83,15 @@ def texts() -> Tensor:
     return torch.from_numpy(golden_inputs.unit_vectors(SEED, "dense/texts", 6, 512))
 
 
+def cosines(vectors: Tensor, words: Tensor | None = None) -> Tensor:
+    """[D, h, w] -> [6, h, w] with the fixtures' texts, or with others [6, D]."""
+    return torch.einsum("dhw,td->thw", vectors, texts() if words is None else words)
+
+
+def assert_reference(found: Tensor, name: str, tolerance: float = UNIT) -> None:
+    np.testing.assert_allclose(found.numpy(), REFERENCE[name], atol=tolerance, rtol=0)
+
+
 def test_the_texts_are_the_reference_s() -> None:
     np.testing.assert_array_equal(texts().numpy(), REFERENCE["texts"])
 
@@ -91,17 +101,15 @@ def test_the_texts_are_the_reference_s() -> None:
 def test_an_attention_policy_repeats_its_released_code(policy: PolicyName, tag: str) -> None:
     vectors = unit_map(policy, "scale_factor", tag)
 
-    np.testing.assert_allclose(vectors[::8].numpy(), REFERENCE[f"features_{policy}_{tag}"], **UNIT)
-    np.testing.assert_allclose(protocol.cosines(vectors, texts()).numpy(), REFERENCE[f"logits_{policy}_{tag}"], **UNIT)
+    assert_reference(vectors[::8], f"features_{policy}_{tag}")
+    assert_reference(cosines(vectors), f"logits_{policy}_{tag}")
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_positions_resized_by_size_are_reproduced_too(policy: PolicyName) -> None:
     vectors = unit_map(policy, "size", "336x448")
 
-    np.testing.assert_allclose(
-        protocol.cosines(vectors, texts()).numpy(), REFERENCE[f"logits_{policy}_336x448_size"], **UNIT
-    )
+    assert_reference(cosines(vectors), f"logits_{policy}_336x448_size")
 
 
 def test_the_two_rules_for_positions_are_far_apart() -> None:
@@ -114,10 +122,8 @@ def test_the_two_rules_for_positions_are_far_apart() -> None:
 def test_proxyclip_repeats_its_released_code_with_the_value_grid_set_right(tag: str) -> None:
     vectors = proxy_unit_map(entering("scale_factor", tag), tag)
 
-    np.testing.assert_allclose(vectors[::16, ::3, ::3].numpy(), REFERENCE[f"features_proxyclip_{tag}"], **UNIT)
-    np.testing.assert_allclose(
-        protocol.cosines(vectors, texts())[:, ::2, ::2].numpy(), REFERENCE[f"logits_proxyclip_{tag}"], **UNIT
-    )
+    assert_reference(vectors[::16, ::3, ::3], f"features_proxyclip_{tag}")
+    assert_reference(cosines(vectors)[:, ::2, ::2], f"logits_proxyclip_{tag}")
 
 
 def test_the_released_proxyclip_reads_the_value_grid_the_wrong_way_round() -> None:
@@ -126,18 +132,14 @@ def test_the_released_proxyclip_reads_the_value_grid_the_wrong_way_round() -> No
     vectors = proxy_unit_map(Tokens(tokens, (columns, rows)), "336x448")
 
     name = "proxyclip_asreleased_336x448"
-    np.testing.assert_allclose(vectors[::16, ::3, ::3].numpy(), REFERENCE[f"features_{name}"], **UNIT)
-    np.testing.assert_allclose(
-        protocol.cosines(vectors, texts())[:, ::2, ::2].numpy(), REFERENCE[f"logits_{name}"], **UNIT
-    )
+    assert_reference(vectors[::16, ::3, ::3], f"features_{name}")
+    assert_reference(cosines(vectors)[:, ::2, ::2], f"logits_{name}")
 
 
 def test_proxyclip_with_positions_resized_by_size() -> None:
     vectors = proxy_unit_map(entering("size", "336x448"), "336x448")
 
-    np.testing.assert_allclose(
-        protocol.cosines(vectors, texts())[:, ::2, ::2].numpy(), REFERENCE["logits_proxyclip_336x448_size"], **UNIT
-    )
+    assert_reference(cosines(vectors)[:, ::2, ::2], "logits_proxyclip_336x448_size")
 
 
 @pytest.mark.parametrize("tag", SIZES)
@@ -145,7 +147,7 @@ def test_proxyclip_with_positions_resized_by_size() -> None:
 def test_clip_s_own_image_vector_is_reproduced(tag: str) -> None:
     vector = torch.nn.functional.normalize(image_embedding(visual(), entering("scale_factor", tag)), dim=1)[0]
 
-    np.testing.assert_allclose(vector.numpy(), REFERENCE[f"clip_image_embedding_{tag}"], **UNIT)
+    assert_reference(vector, f"clip_image_embedding_{tag}")
 
 
 @cache
@@ -156,27 +158,26 @@ def slide() -> tuple[Tensor, Tensor]:
     layout = place_windows((336, 448), 224, 112)
     vectors = [network(torch.from_numpy(tile)[None]).patches[0] for tile in cut(pixels("336x448"), layout)]
     words = torch.from_numpy(REFERENCE["slide_texts"])
-    merged = protocol.merged((protocol.cosines(each, words) for each in vectors), layout, (300, 400))
-    guide = protocol.on_pixels(normalise(batch("336x448"), "clip_rounded")[0], (300, 400))
-    return merged, protocol.refined(merged, guide, 10, (8, 16))
+    scores = windowed.merge((cosines(each, words) for each in vectors), layout, "exact")
+    guide = normalise(batch("336x448"), "clip_rounded")[0]
+    merged, guide = windowed.resize(scores, (300, 400)), windowed.resize(guide, (300, 400))
+    return merged, pamr.refine(merged, guide, pamr.PamrSettings(10, (8, 16)))
 
 
 def test_merged_window_cosines_repeat_naclip() -> None:
-    np.testing.assert_allclose(slide()[0][:, 5::10, 5::10].numpy(), REFERENCE["naclip_slide_logits"], **UNIT)
+    assert_reference(slide()[0][:, 5::10, 5::10], "naclip_slide_logits")
 
 
 @pytest.mark.parametrize(("refined", "suffix"), [(0, ""), (1, "_pamr")])
 def test_probabilities_and_labels_repeat_naclip(refined: int, suffix: str) -> None:
-    owner = REFERENCE["query_index"].astype(np.int64)
+    shares = (slide()[refined] * 40).softmax(0)
+    # The best text of each class; then, below the threshold, class 0.
+    probability = torch.stack([shares[REFERENCE["query_index"] == entry].amax(0) for entry in range(4)])
+    best, winner = probability.max(0)
+    labels = winner.where(best >= 0.4, 0)
 
-    probability = protocol.class_probabilities(slide()[refined], owner, 4, 40)
-    labels = protocol.labels(probability, 0.4)
-
-    np.testing.assert_allclose(
-        protocol.renormalised(probability)[:, 5::10, 5::10].numpy(),
-        REFERENCE[f"naclip_slide_prob{suffix}"],
-        **(PROBABILITY_PAMR if refined else PROBABILITY),
-    )
+    tolerance = PROBABILITY_PAMR if refined else PROBABILITY
+    assert_reference((probability / probability.sum(0))[:, 5::10, 5::10], f"naclip_slide_prob{suffix}", tolerance)
     assert np.mean(labels.numpy() != REFERENCE[f"naclip_slide_label{suffix}"]) <= LABELS_DIFFERING
 
 

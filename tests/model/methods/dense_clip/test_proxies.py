@@ -28,7 +28,7 @@ def random_tower(name: ProxyName) -> ProxyTower:
 @torch.inference_mode()
 def test_at_its_own_size_dino_gives_timm_s_tokens() -> None:
     tower = deepcopy(random_tower("dino_vits8"))
-    tower.vit.blocks = tower.vit.blocks[:1]  # of twelve alike
+    del tower.vit.blocks[1:]  # eleven alike
     images = torch.randn(1, 3, 224, 224)
     tokens = tower.vit.forward_features(images)[0, 1:]
 

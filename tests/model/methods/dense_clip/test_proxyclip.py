@@ -11,8 +11,6 @@ from model.errors import ShapeError
 from model.methods.dense_clip.proxyclip import proxy_attention, proxy_map
 from tests.model.clip import small
 
-CLOSE = {"atol": 1e-5, "rtol": 1e-4}
-
 
 def proxies(count: int, height: int = 6, width: int = 10) -> Tensor:
     """Maps that are alike in different degrees: the second image's patches have much in common."""
@@ -39,7 +37,7 @@ def test_the_mean_similarity_is_each_image_s_own() -> None:
     for index in range(2):
         one = slice(index, index + 1)
         alone = proxy_map(visual, Tokens(tokens[one], grid), proxies(2)[one])
-        torch.testing.assert_close(together[one], alone, **CLOSE)
+        small.assert_alike(together[one], alone)
 
 
 @torch.inference_mode()
@@ -54,7 +52,7 @@ def test_a_picture_of_one_colour_keeps_every_patch_s_own_value() -> None:
     found = proxy_map(visual, Tokens(tokens, grid), flat)
 
     assert torch.equal(proxy_attention(flat[0]), torch.eye(15))
-    torch.testing.assert_close(found.flatten(2).transpose(1, 2), expected, **CLOSE)
+    small.assert_alike(found.flatten(2).transpose(1, 2), expected)
 
 
 @torch.inference_mode()

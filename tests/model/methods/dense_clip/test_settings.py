@@ -13,7 +13,6 @@ from model.methods.dense_clip.settings import (
     PolicyName,
     known_policy,
     published_policy,
-    published_queries,
 )
 
 DATASETS = ("voc20", "voc21", "context59", "context60", "coco-object", "coco-stuff", "cityscapes", "ade20k")
@@ -47,13 +46,6 @@ def test_what_a_data_set_changes_is_changed() -> None:
     assert published_policy("clearclip", "cityscapes").settings.window == 224
     assert published_policy("clip_dinoiser").settings.positions == "size"
     assert published_policy("clip_dinoiser").settings.normalisation == "clip"
-
-
-def test_queries_are_the_authors_own() -> None:
-    assert published_queries("sclip", "voc21")["boat"] == ("ship",)
-    assert published_queries("naclip", "voc21") == published_queries("sclip", "voc21")
-    assert published_queries("clearclip", "cityscapes")["traffic light"] == ("trafficlight",)
-    assert published_queries("naclip", "context59") == {}
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:

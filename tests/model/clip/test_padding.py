@@ -1,0 +1,37 @@
+"""Zeros around an image up to whole patches, and off again."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model.clip.padding import Padding
+
+
+@pytest.mark.parametrize(
+    ("size", "padding"),
+    [((112, 144), (0, 0, 0, 0)), ((100, 130), (6, 7, 6, 7)), ((111, 145), (0, 7, 1, 8)), ((1, 17), (7, 7, 8, 8))],
+)
+def test_padding_is_symmetric_and_comes_off_again(size: tuple[int, int], padding: tuple[int, ...]) -> None:
+    images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    around = Padding.to_multiple(size, 16)
+
+    assert around == padding
+    assert torch.equal(around.crop(around.add(images)), images)
+    assert [side % 16 for side in around.add(images).shape[2:]] == [0, 0]
+
+
+def test_padded_pixels_are_zero() -> None:
+    padded = Padding(1, 0, 0, 2).add(torch.ones(1, 1, 2, 2))
+
+    assert padded.tolist() == [[[[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]]]]
+
+
+def test_a_padded_size_is_that_of_padded_images() -> None:
+    padding = Padding.to_multiple((100, 130), 16)
+
+    assert padding.padded((100, 130)) == padding.add(torch.zeros(1, 1, 100, 130)).shape[2:] == (112, 144)
+
+
+def test_padding_over_a_stride_comes_off_maps() -> None:
+    assert Padding(8, 4, 8, 12).over(4).crop(torch.zeros(1, 10, 10)).shape == (1, 6, 6)
