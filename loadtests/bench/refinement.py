@@ -1,8 +1,13 @@
-"""PAMR from shifted views, band by band, against the plain formulation that unfolds every neighbourhood."""
+"""PAMR from shifted views, band by band, against the plain formulation that unfolds every neighbourhood.
+
+Time on one thread, and the largest resident memory of a process that does nothing else.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 from functools import partial
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +17,8 @@ from loadtests.bench.clock import cost, print_table
 from model.masks.pamr import NEIGHBOURS, PamrSettings, affinity, refine
 
 SIDE = 448
-CLASSES = (5, 20)
+CLASSES = (5, 20, 150)
+UNFOLDED = (5, 20)  # with 150 it holds eleven gigabytes
 SETTINGS = PamrSettings()
 
 
@@ -35,16 +41,50 @@ def _unfold(maps: Tensor) -> Tensor:
     return torch.stack(copies)
 
 
-def run() -> None:
-    """CPU milliseconds on one thread."""
-    torch.set_num_threads(1)
+def pictures(n_classes: int) -> tuple[Tensor, Tensor]:
+    """Maps [K, 448, 448] and an image [3, 448, 448], the same each time."""
     random = torch.Generator().manual_seed(0)
     image = F.interpolate(torch.randn(1, 3, 40, 40, generator=random), size=(SIDE, SIDE), mode="bicubic")[0]
-    rows = []
+    return torch.rand(n_classes, SIDE, SIDE, generator=random), image
+
+
+def _most_resident() -> float:
+    """Megabytes that this process held at most. Not `ru_maxrss`: a child begins with its parent's."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def _memory(unfolded: bool, n_classes: int) -> tuple[float, float]:
+    torch.set_num_threads(1)
+    maps, image = pictures(n_classes)
+    before = _most_resident()
+    (plain if unfolded else refine)(maps, image)
+    return before, _most_resident()
+
+
+def memory(unfolded: bool, n_classes: int) -> tuple[float, float]:
+    """Megabytes of a process of its own: with its inputs, and at most."""
+    with multiprocessing.get_context("spawn").Pool(1) as fresh:
+        return fresh.apply(_memory, (unfolded, n_classes))
+
+
+def run() -> None:
+    """CPU milliseconds on one thread, and megabytes."""
+    torch.set_num_threads(1)
+    times, peaks = [], []
     for n_classes in CLASSES:
-        maps = torch.rand(n_classes, SIDE, SIDE, generator=random)
+        maps, image = pictures(n_classes)
         ours = cost(partial(refine, maps, image), runs=3).cpu
-        theirs = cost(partial(plain, maps, image), runs=1).cpu
-        rows.append([str(n_classes), f"{1e3 * ours:.0f}", f"{1e3 * theirs:.0f}", f"{theirs / ours:.1f}x"])
-    head = ["classes", "shifted views, ms", "unfolded, ms", "gain"]
-    print_table(f"PAMR, {SIDE} x {SIDE}, 10 iterations, 48 neighbours, CPU time", head, rows)
+        row = [str(n_classes), f"{1e3 * ours:.0f}", "-", "-"]
+        before, most = memory(False, n_classes)
+        held = [str(n_classes), f"{before:.0f}", f"{most:.0f}", "-"]
+        if n_classes in UNFOLDED:
+            theirs = cost(partial(plain, maps, image), runs=1).cpu
+            row[2:] = [f"{1e3 * theirs:.0f}", f"{theirs / ours:.1f}x"]
+            held[3] = f"{memory(True, n_classes)[1]:.0f}"
+        times.append(row)
+        peaks.append(held)
+    what = f"PAMR, {SIDE} x {SIDE}, 10 iterations, 48 neighbours"
+    print_table(f"{what}, CPU time", ["classes", "shifted views, ms", "unfolded, ms", "gain"], times)
+    head = ["classes", "process with its inputs, MB", "shifted views at most, MB", "unfolded at most, MB"]
+    print_table(f"{what}, resident memory", head, peaks)

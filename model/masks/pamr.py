@@ -7,6 +7,7 @@ summed from shifted views, so that it stays in the processor's cache and memory 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 
 SHARPNESS = 0.1  # of the standard deviation, in the affinity
 EPSILON = 1e-8
 BAND_BYTES = 1 << 19  # of refined rows at a time: they, and what they are summed from, fit a core's cache
+MAPS_AT_ONCE = 24  # or a band of so few rows would be left that everything it is summed from comes from memory
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,12 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
     if maps.shape[1:] != image.shape[1:]:
         maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0]
     weights = affinity(image, settings.dilations)
-    refined = maps.contiguous()
-    for _ in range(settings.iterations):
-        refined = _step(refined, weights, settings.dilations)
+    refined = torch.empty_like(maps, memory_format=torch.contiguous_format)
+    n_groups = max(1, math.ceil(len(maps) / MAPS_AT_ONCE))
+    for group, result in zip(maps.tensor_split(n_groups), refined.tensor_split(n_groups), strict=True):
+        for _ in range(settings.iterations):
+            group = _step(group, weights, settings.dilations)
+        result.copy_(group)
     return refined
 
 

@@ -52,10 +52,6 @@ class DenseClipSegmenter(Exportable):
         self.buckets = () if settings.window is None else ((settings.window, settings.window),)
         self.probability_scale = settings.logit_scale
 
-    @property
-    def nbytes(self) -> int:
-        return super().nbytes + self._text.tower.nbytes
-
     # images
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:

@@ -64,10 +64,6 @@ class TclSegmenter(Exportable):
         self.buckets = ((settings.window, settings.window),)
         self.probability_scale = settings.probability_scale
 
-    @property
-    def nbytes(self) -> int:
-        return super().nbytes + self._text.tower.nbytes
-
     # images
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
