@@ -13,9 +13,9 @@ DOCKER=${DOCKER:-docker}
 COMPOSE=${COMPOSE:-docker-compose}
 PHOTOGRAPH=${1:-}
 URL=http://127.0.0.1:${LEXISEG_HTTP_PORT:-8000}
-FILES="-f docker-compose.yml"
+FILES="-f docker-compose.yml -f docker-compose.override.yml"
 if [ "${HOST_NETWORK:-}" = 1 ]; then
-    FILES="$FILES -f deploy/compose/host-network.yml"
+    FILES="-f docker-compose.yml -f deploy/compose/host-network.yml"
     URL=http://127.0.0.1:18000
 fi
 compose() { $COMPOSE $FILES -p lexiseg-check "$@"; }
@@ -32,7 +32,7 @@ say "images"
 export DOCKER_BUILDKIT=1
 for target in gateway worker; do
     # --network=host: for registries that only the host reaches.
-    $DOCKER build --network=host --target "$target" -t "lexiseg-$target" \
+    $DOCKER build -q --network=host --target "$target" -t "lexiseg-$target" \
         --build-arg BASE_IMAGE="${BASE_IMAGE:-python:3.11-slim-bookworm}" --build-arg PIP_ARGS="${PIP_ARGS:-}" . >/dev/null
     $DOCKER image inspect -f "lexiseg-$target: {{.Size}} bytes" "lexiseg-$target"
 done
