@@ -11,7 +11,7 @@ import numpy as np
 
 from model.data.indexed import BACKGROUND, IndexedDataset
 from model.errors import DatasetError
-from model.evaluation.confusion import Scores, confusion, scores
+from model.evaluation.counts import Counts, Scores, count, scores
 from model.masks.upsample import winners
 from model.scoring import score_vocabulary
 from model.segmenter import Segmenter
@@ -67,17 +67,17 @@ def evaluate(
     renamed = {name: word for name, word in (renamed or {}).items() if name in data.classes}
     asked = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)
     vocabulary = Vocabulary(asked, Background() if data.has_background else None, data.name)
-    rows_of = KnownRows(segmenter)
+    rows_of, refine = KnownRows(segmenter), segmenter.card.refine
     # Mask value of each row of the scores; with a background the last row is nobody, mask value 0.
     value_of = np.arange(len(asked)) if not data.has_background else np.append(np.arange(1, len(asked) + 1), 0)
-    counts = np.zeros((len(data.classes), len(data.classes)), np.int64)
+    counts = Counts.none(len(data.classes))
     for sample in data.samples:
         plan = segmenter.plan(sample.read_image())
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-        labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of), plan.size).labels
+        labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of, refine), plan.size).labels
         truth = sample.read_mask()
         if truth.shape != labels.shape:
             raise DatasetError(f"{sample.mask} is {truth.shape}, its photograph {labels.shape} (height, width)")
-        counts += confusion(truth, value_of[labels], len(data.classes))
+        counts += count(truth, value_of[labels], len(data.classes))
         on_image()
     return Report(segmenter.card.name, data.name, data.split, len(data.samples), data.classes, renamed, scores(counts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -16,15 +17,30 @@ from model.evaluation.run import Report, evaluate
 from service.settings import Settings
 
 
-def run(settings: Settings, dataset: str, root: Path, split: str, target: Path | None, renames: list[str]) -> int:
-    """Measures, prints a table and writes the report.
+def run(
+    settings: Settings,
+    dataset: str,
+    root: Path,
+    split: str,
+    target: Path | None,
+    renames: list[str],
+    limit: int | None = None,
+) -> int:
+    """Measures, prints a table and writes the report; of the first `limit` images where one is given.
 
     Raises:
         ModelError: the data set, the model or a rename is not as expected.
     """
     data = read_dataset(root, dataset, split)
+    data = replace(data, samples=data.samples[:limit])
     renamed = dict(_pair(rename, data.classes) for rename in renames)
-    segmenter = catalog.load(settings.model, models_dir=settings.models_dir, device=settings.device)
+    segmenter = catalog.load(
+        settings.model,
+        models_dir=settings.models_dir,
+        device=settings.device,
+        runtime=settings.runtime,
+        cache_dir=settings.cache_dir,
+    )
     with Progress(transient=True, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"{settings.model} on {dataset}/{split}", total=len(data.samples))
         report = evaluate(segmenter, data, renamed, lambda: progress.advance(task))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.data.annotated import AnnotatedSet
+from model.data.labels import Labels
 from model.errors import DatasetError
 from model.evaluation import reduction
 from model.evaluation.benchmark_run import BenchmarkRun
@@ -18,7 +20,7 @@ from model.evaluation.protocol import DatasetRule
 from model.evaluation.ranks import Ranks
 from model.segmenter import Features
 from model.types import Refinement
-from tests.model.evaluation.colours import colours, rule
+from tests.model.evaluation.colours import Painting, colours, rule
 from tests.model.stand_in import SCALE, ColourSegmenter
 
 STRIPES = (["rrgg"], ["0011"])
@@ -176,6 +178,20 @@ def test_a_photograph_and_its_annotation_have_one_size(tmp_path: Path) -> None:
         evaluate(ColourSegmenter(), data, rule(), tmp_path)
 
 
+def test_an_image_that_cannot_be_read_stops_the_run_and_keeps_what_was_counted(tmp_path: Path) -> None:
+    class Torn(Painting):
+        def read_labels(self) -> Labels:
+            raise DatasetError("torn")
+
+    data = many(4)
+    torn = replace(data, images=(*data.images[:3], Torn("torn", ("r",), ("0",))))
+
+    with pytest.raises(DatasetError, match="torn"):
+        evaluate(ColourSegmenter(), torn, rule(), tmp_path)
+
+    assert BenchmarkRun(ColourSegmenter(), torn, rule(), "none", tmp_path).share.done == 3
+
+
 class Stopped(Exception):
     """In the place of a signal."""
 
@@ -209,7 +225,7 @@ def test_what_was_saved_before_a_kill_is_kept(tmp_path: Path) -> None:
     images = iter(killed.share.images)
     for _ in range(2):  # as `run` does, without its last words
         image = next(images)
-        killed._tally.add(image.name, killed._count(image))
+        killed._tally.add(image.name, killed._count(image.name, image.read_image(), image.read_labels()))
 
     assert BenchmarkRun(ColourSegmenter(), many(), rule(), "none", tmp_path).share.done == 2
 

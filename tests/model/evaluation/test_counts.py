@@ -80,7 +80,7 @@ def test_counts_of_images_add_up_to_those_of_all_pixels() -> None:
         np.testing.assert_array_equal(getattr(total, name), getattr(together, name))
 
 
-@pytest.mark.parametrize("ignored", [255, IGNORED])
+@pytest.mark.parametrize("ignored", [2, 255, IGNORED])
 def test_ignored_pixels_count_nowhere(ignored: int) -> None:
     counts = count(np.array([ignored, ignored, 1]), np.array([0, 1, 1]), 2)
 

@@ -44,6 +44,7 @@ def test_renamed_classes_are_classes_of_the_data_set(name: str, dataset: str) ->
 
     assert set(rule.queries) <= set(benchmark(dataset).classes)
     assert all(chain(*rule.queries.values()))
+    assert "background" not in rule.queries  # it has a place of its own
     assert not rule.background or benchmark(dataset).background
 
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from model.data.indexed import IndexedDataset, read_dataset
+from model.errors import OptionError
 from model.evaluation.run import Report, evaluate
 from tests.model.stand_in import ColourSegmenter, picture
 
@@ -138,3 +139,12 @@ def test_the_report_is_plain_json(tmp_path: Path) -> None:
         "per_class": {"red": 50.0, "green": 66.67, "violin": None},
         "renamed": {},
     }
+
+
+def test_masks_are_refined_where_the_card_says_so(tmp_path: Path) -> None:
+    data = write_set(tmp_path, ["red", "green"], (["rrgg"], [[0, 0, 1, 1]]))
+    segmenter = ColourSegmenter()
+    segmenter.card = segmenter.card.model_copy(update={"refine": "pamr"})
+
+    with pytest.raises(OptionError, match="cannot refine its masks"):  # for want of a guide
+        evaluate(segmenter, data)

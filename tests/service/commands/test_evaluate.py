@@ -55,6 +55,14 @@ def test_a_class_is_asked_by_another_word(lexiseg: CommandLine, root: Path) -> N
     assert json.loads(target.read_text())["renamed"] == {"building": "pagoda"}
 
 
+def test_a_limit_takes_the_first_images(lexiseg: CommandLine, root: Path) -> None:
+    target = root / "report.json"
+
+    lexiseg("eval", "--dataset", "halves", "--root", root, "--limit", 1, "--json", target)
+
+    assert json.loads(target.read_text())["images"] == 1
+
+
 @pytest.mark.parametrize("rename", ["building", "building=", "castle=house"])
 def test_a_rename_that_cannot_be_says_what_can(lexiseg: CommandLine, root: Path, rename: str) -> None:
     outcome = lexiseg("eval", "--dataset", "halves", "--root", root, "--rename", rename)

@@ -1,0 +1,49 @@
+"""Short video files, made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from tests import pictures
+from tests.model.stand_in import picture
+
+
+def written(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = 10, codec: str = "libx264") -> Path:
+    """A clip of frames [H, W, 3] of one size."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        assert isinstance(stream, VideoStream)
+        stream.pix_fmt = "yuv420p"
+        stream.bit_rate = 2_000_000
+        for index, rgb in enumerate(frames):
+            if index == 0:
+                stream.height, stream.width = rgb.shape[:2]
+            frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def panning(path: Path, n_frames: int = 6) -> Path:
+    """A camera that turns over a temple by a lake, 320 x 240."""
+    whole = np.asarray(pictures.photograph("china"))
+    return written(path, (np.ascontiguousarray(whole[100:340, x : x + 320]) for x in range(0, 4 * n_frames, 4)))
+
+
+def halves(path: Path, n_frames: int = 6) -> Path:
+    """Red on the left, blue on the right, 64 x 48."""
+    return written(path, [np.asarray(picture(["r" * 32 + "b" * 32] * 48))] * n_frames)
+
+
+def read(path: Path) -> list[NDArray[np.uint8]]:
+    """All frames of a clip."""
+    with av.open(str(path)) as container:
+        return [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in container.decode(video=0)]

@@ -1,0 +1,204 @@
+"""`lexiseg eval --protocol` with the bundled model on a miniature VOC."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import pictures
+from tests.model.data.trees import write_map
+from tests.service.commands.command_line import CommandLine, Outcome
+
+PHOTOGRAPHS = {"chelsea": 8, "china": 0, "coffee": 5, "flower": 16, "rocket": 1}  # and a VOC label by decree
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """VOCdevkit/VOC2012 with five photographs: a frame of void, the middle one class, the rest background."""
+    base = tmp_path / "data" / "VOCdevkit" / "VOC2012"
+    (base / "JPEGImages").mkdir(parents=True)
+    for name, label in PHOTOGRAPHS.items():
+        photograph = pictures.small(name, 96)
+        photograph.save(base / "JPEGImages" / f"{name}.jpg")
+        stored = np.zeros((photograph.height, photograph.width), np.uint8)
+        stored[20:70, 20:70] = label
+        stored[:3] = 255
+        write_map(base / "SegmentationClass" / f"{name}.png", stored, palette=True)
+    listing = base / "ImageSets" / "Segmentation" / "val.txt"
+    listing.parent.mkdir(parents=True)
+    listing.write_text("".join(f"{name}\n" for name in PHOTOGRAPHS))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def evaluate(lexiseg: CommandLine, root: Path, tmp_path: Path) -> Any:
+    def run(*options: object, dataset: str = "voc21", protocol: str = "tcl") -> Outcome:
+        return lexiseg(
+            "eval", "--protocol", protocol, "--dataset", dataset, "--root", root,
+            "--progress", tmp_path / "progress", *options,
+        )  # fmt: skip
+
+    return run
+
+
+def json_and_markdown(out: str) -> tuple[Any, str]:
+    values, end = json.JSONDecoder().raw_decode(out)
+    return values, out[end:].lstrip()
+
+
+def test_json_comes_first_and_markdown_after_it(evaluate: Any) -> None:
+    outcome = evaluate()
+
+    assert outcome.status == 0, outcome.err
+    values, markdown = json_and_markdown(outcome.out)
+    assert (values["model"], values["protocol"], values["dataset"], values["images"]) == ("tiny", "tcl", "voc21", 5)
+    assert 0 < values["miou"] <= 100
+    assert len(values["per_class"]) == 21
+    assert {row["method"] for row in values["published"]} > {"TCL", "NACLIP"}
+    assert markdown.startswith("## tiny on voc21, protocol tcl")
+    assert "| TCL (PAMR) | 55.0 | tcl |" in markdown
+
+
+def test_progress_is_told_where_there_is_no_terminal(evaluate: Any) -> None:
+    lines = evaluate("--limit", 3).err.splitlines()
+
+    assert lines == ["tiny on voc21: 0 of 3 images", "tiny on voc21: 3 of 3 images"]
+
+
+def test_both_are_written_where_files_are_asked_for(evaluate: Any, tmp_path: Path) -> None:
+    outcome = evaluate("--json", tmp_path / "a" / "voc21.json", "--markdown", tmp_path / "b" / "voc21.md")
+
+    values, markdown = json_and_markdown(outcome.out)
+    assert json.loads((tmp_path / "a" / "voc21.json").read_text()) == values
+    assert (tmp_path / "b" / "voc21.md").read_text() == markdown
+
+
+def test_a_limit_takes_the_first_images(evaluate: Any) -> None:
+    values, _ = json_and_markdown(evaluate("--limit", 2, dataset="voc20").out)
+
+    assert values["images"] == 2
+    assert values["official_images"] == 1449
+
+
+def test_all_takes_what_is_there_and_names_the_rest(evaluate: Any) -> None:
+    outcome = evaluate("--limit", 1, dataset="all")
+
+    reports, markdown = json_and_markdown(outcome.out)
+    assert [report["dataset"] for report in reports] == ["voc21", "voc20"]
+    assert "left out: ade20k, split 'val'" in outcome.err
+    assert markdown.startswith("| data set | images | mIoU |")
+
+
+def test_all_of_nothing_is_an_error(evaluate: Any, lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg(
+        "eval",
+        "--protocol",
+        "tcl",
+        "--dataset",
+        "all",
+        "--root",
+        tmp_path / "data" / "VOCdevkit" / "VOC2012" / "JPEGImages",
+    )
+
+    assert outcome.status == 1
+    assert "holds no data set of the protocol tcl" in outcome.err
+
+
+def test_masks_can_be_refined(evaluate: Any) -> None:
+    plain, _ = json_and_markdown(evaluate("--limit", 1).out)
+    refined, _ = json_and_markdown(evaluate("--limit", 1, "--refine", "pamr").out)
+
+    assert (plain["refine"], refined["refine"]) == ("none", "pamr")
+    assert plain["per_class"] != refined["per_class"]
+
+
+@pytest.mark.parametrize(
+    ("options", "protocol", "dataset", "says"),
+    [
+        ((), "mine", "voc21", "no protocol 'mine'; there is: tcl"),
+        ((), "tcl", "voc22", "the protocol tcl does not cover 'voc22'"),
+        ((), "tcl", "ade20k", "none of"),
+        (("--split", "test"), "tcl", "voc21", "voc21 has no split 'test'"),
+        (("--model", "huge"), "tcl", "voc21", "no model 'huge'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    evaluate: Any, options: tuple[str, ...], protocol: str, dataset: str, says: str
+) -> None:
+    outcome = evaluate(*options, dataset=dataset, protocol=protocol)
+
+    assert outcome.status == 1
+    assert says in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "options", [["--protocol", "tcl", "--rename", "cat=kitten"], ["--refine", "pamr"], ["--markdown", "x.md"]]
+)
+def test_options_of_the_other_kind_are_refused(lexiseg: CommandLine, root: Path, options: list[str]) -> None:
+    assert lexiseg("eval", "--dataset", "voc21", "--root", root, *options).status == 2
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: Path) -> None:
+    once, _ = json_and_markdown(evaluate().out)
+    listing = root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
+    for name in PHOTOGRAPHS:
+        for copy in range(8):
+            for folder, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+                base = root / "VOCdevkit" / "VOC2012" / folder
+                (base / f"{name}-{copy}.{suffix}").symlink_to(base / f"{name}.{suffix}")
+    listing.write_text("".join(f"{name}-{copy}\n" for copy in range(8) for name in PHOTOGRAPHS))
+    progress = tmp_path / "progress"
+    command = [
+        sys.executable, "-m", "service.cli", "eval", "--protocol", "tcl", "--dataset", "voc21", "--root", root,
+        "--progress", progress,
+    ]  # fmt: skip
+
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        deadline = time.monotonic() + 120
+        while not list(progress.glob("*/*.json")):
+            assert run.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        run.kill()
+    assert run.returncode == -signal.SIGKILL
+    again = evaluate()
+
+    assert again.status == 0, again.err
+    assert "1 images done before" in again.err
+    values, _ = json_and_markdown(again.out)
+    assert values["images"] == 40
+    assert values["per_class"] == once["per_class"]  # of eight times the same images
+
+
+@pytest.mark.slow
+def test_two_processes_count_what_one_does(evaluate: Any, root: Path, tmp_path: Path) -> None:
+    alone, _ = json_and_markdown(evaluate().out)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "service.cli",
+        "eval", "--protocol", "tcl", "--dataset", "voc21", "--root", root, "--progress", tmp_path / "shared",
+    ]  # fmt: skip
+
+    answer = subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    together, _ = json_and_markdown(answer.stdout)
+    assert together == alone
+    assert not list((tmp_path / "shared").iterdir())

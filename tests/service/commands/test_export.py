@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import pictures
+from tests.service.commands.command_line import CommandLine
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Four photographs, one of them to be turned by its EXIF entry, and a file that is none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("china", "chelsea", "coffee"):
+        pictures.small(name, 160).save(folder / f"{name}.jpg")
+    (folder / "rocket.jpg").write_bytes(pictures.turned(pictures.small("rocket", 160), 6, "JPEG"))
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data set of one photograph that is all sky by decree."""
+    split = tmp_path / "skies" / "val"
+    (split / "images").mkdir(parents=True)
+    (split / "masks").mkdir()
+    (tmp_path / "skies" / "classes.json").write_text('["sky", "building"]')
+    picture = pictures.small("china", 160)
+    picture.save(split / "images" / "china.png")
+    Image.fromarray(np.zeros((picture.height, picture.width), np.uint8)).save(split / "masks" / "china.png")
+    return tmp_path
+
+
+def test_an_export_is_served_by_its_runtime_from_the_cache(
+    lexiseg: CommandLine, photos: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEXISEG_CACHE_DIR", str(tmp_path / "cache"))
+
+    exported = lexiseg("export", "--model", "tiny", "--int8", "--photos", photos)
+
+    assert exported.status == 0, exported.err
+    (folder,) = (tmp_path / "cache" / "onnx").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"image.onnx", "image.int8.onnx", "onnx.json"}
+    for words in ("opset 20", "100.00 %", "ranges of 4 photographs"):
+        assert words in " ".join(exported.out.split())
+
+    accuracy = {}
+    for runtime in ("torch", "onnx", "onnx-int8"):
+        report = tmp_path / f"{runtime}.json"
+        asked = lexiseg("eval", "--dataset", "skies", "--root", root, "--runtime", runtime, "--json", report)
+        assert asked.status == 0, asked.err
+        accuracy[runtime] = json.loads(report.read_text())["pixel_accuracy"]
+    assert accuracy["onnx"] == pytest.approx(accuracy["torch"], abs=0.5)
+    assert accuracy["onnx-int8"] == pytest.approx(accuracy["torch"], abs=5)
+    assert accuracy["onnx-int8"] != accuracy["torch"]
+
+
+@pytest.mark.parametrize(("made", "message"), [(False, "expected a folder"), (True, "no photographs in it")])
+def test_a_folder_without_photographs_is_refused_at_once(
+    made: bool, message: str, lexiseg: CommandLine, tmp_path: Path
+) -> None:
+    if made:
+        (tmp_path / "photos").mkdir()
+
+    refused = lexiseg("export", "--int8", "--photos", tmp_path / "photos", "--out", tmp_path / "out")
+
+    assert refused.status == 1
+    assert message in refused.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_runtime_is_refused_with_its_names(lexiseg: CommandLine, root: Path) -> None:
+    refused = lexiseg("eval", "--dataset", "skies", "--root", root, "--runtime", "tensorflow")
+
+    assert refused.status == 1
+    assert "--runtime / LEXISEG_RUNTIME" in refused.err
+    assert "onnx-int8" in refused.err
+
+
+def test_a_protocol_is_asked_by_torch_alone(lexiseg: CommandLine, root: Path) -> None:
+    refused = lexiseg("eval", "--protocol", "tcl", "--dataset", "voc21", "--root", root, "--runtime", "onnx")
+
+    assert refused.status == 2
+    assert "--runtime" in refused.err
