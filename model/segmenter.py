@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.errors import OptionError
+from model.memory import held_bytes
 from model.types import ClassEntry, ModelCard, Refinement
 
 TileFeatures = tuple[Tensor, ...]  # every tensor has one entry per tile in front
@@ -96,13 +96,11 @@ class Segmenter(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights in memory, for a worker's budget: of the modules among the attributes, each tensor once.
+        """Bytes of the weights in memory, for a worker's budget.
 
-        A method that holds weights elsewhere, too, adds them.
+        A method that holds weights where no tensor shows them adds these.
         """
-        modules = (held for held in vars(self).values() if isinstance(held, nn.Module))
-        tensors = (tensor for module in modules for tensor in chain(module.parameters(), module.buffers()))
-        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
+        return held_bytes(self)
 
     @abstractmethod
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:

@@ -152,13 +152,13 @@ class RateLimited(ServiceError):
 
 
 class NotReady(ServiceError):
-    """The model is still loading, or the process is going down."""
+    """The model is still loading or cannot be loaded, or the process is going down."""
 
     status, type, title = 503, "not-ready", "Not ready"
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, retry_after_seconds: int = 1) -> None:
         super().__init__(detail)
-        self.headers = {"Retry-After": "1"}
+        self.headers = {"Retry-After": str(retry_after_seconds)}
 
 
 class DeadlineExceeded(ServiceError):

@@ -27,6 +27,8 @@ class WorkerRequest:
     deadline: float = float("inf")  # time.monotonic()
     image_id: str | None = None
     owner: str = ""  # id of the API key: images sent with it can be asked about again with it alone
+    source: str = ""  # who takes turns in the waiting line, as a stream's id; "": the owner does
+    remember: bool = True  # keeps the features for a second question, and looks for kept ones
     request_id: str = ""  # for the log
     traceparent: str | None = None  # W3C trace context, under which the stages are reported
 

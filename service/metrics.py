@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from service.messages import WorkerAnswer
-
 # From a text row in memory (tenths of a millisecond) to the default deadline.
 SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+LOAD_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)
 TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
@@ -22,6 +21,7 @@ class Metrics:
         self.requests = Counter(
             "lexiseg_requests", "Answered HTTP requests", ["route", "method", "code"], registry=registry
         )
+        self.calls = Counter("lexiseg_grpc_requests", "Answered gRPC calls", ["method", "code"], registry=registry)
         self.failures = Counter(
             "lexiseg_request_failures", "Requests for masks that failed", ["reason"], registry=registry
         )
@@ -41,8 +41,22 @@ class Metrics:
         self._features = Counter(
             "lexiseg_feature_cache", "Requests by whether the image's features were kept", ["result"], registry=registry
         )
+        self.streams = Gauge("lexiseg_stream_active", "Video streams that are open", registry=registry)
+        self.frames = Counter(
+            "lexiseg_stream_frames", "Frames of video streams: ok, error or dropped", ["result"], registry=registry
+        )
         self._held = Gauge("lexiseg_cache_bytes", "Bytes held in memory", ["cache"], registry=registry)
-        self.loaded = Gauge("lexiseg_model_loaded", "1 once warmed up", ["model", "version"], registry=registry)
+        self.loaded = Gauge("lexiseg_model_loaded", "1 while in memory", ["model", "version"], registry=registry)
+        self.model_bytes = Gauge("lexiseg_model_bytes", "Bytes of the weights in memory", ["model"], registry=registry)
+        self.load_seconds = Histogram(
+            "lexiseg_model_load_seconds", "Time to load a model", ["model"], buckets=LOAD_SECONDS, registry=registry
+        )
+        self.load_failures = Counter(
+            "lexiseg_model_load_failures", "Models that could not be loaded", ["model"], registry=registry
+        )
+        self.unloads = Counter(
+            "lexiseg_model_unloads", "Models unloaded to make room for another", ["model"], registry=registry
+        )
         self._gpu = Gauge(
             "lexiseg_gpu_memory_bytes", "Device memory held by this process", ["device"], registry=registry
         )
@@ -51,12 +65,12 @@ class Metrics:
         """One pass of a stage: decode, queue, text, image, post or total."""
         self._stages.labels(stage).observe(seconds)
 
-    def answered(self, answer: WorkerAnswer) -> None:
-        """What an answer says of its last stages and of the feature cache."""
-        self.stage("text", answer.timings.text / 1e3)
-        self.stage("post", answer.timings.post / 1e3)
-        self.stage("total", answer.timings.total / 1e3)
-        self._features.labels("hit" if answer.cache.features else "miss").inc()
+    def answered(self, text: float, post: float, total: float, *, from_cache: bool) -> None:
+        """Seconds of a request's last stages, and whether the image's features were kept."""
+        self.stage("text", text)
+        self.stage("post", post)
+        self.stage("total", total)
+        self._features.labels("hit" if from_cache else "miss").inc()
 
     def failed(self, reason: str) -> None:
         """A request for masks failed: rejected, canceled, timeout, decode, backend or other."""

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
+
 
 class Limits(BaseSettings):
     """What one request may ask for; beyond it the answer is 413 or 422 and names the limit."""
@@ -22,6 +24,7 @@ class Limits(BaseSettings):
     max_classes: int = Field(2048, gt=0)
     max_synonyms: int = Field(8, ge=0)
     max_text_length: int = Field(128, gt=0, description="characters of one name or synonym")
+    max_grpc_bytes: int = Field(24 * 2**20, gt=0, description="of one gRPC message, either way")
     max_text_bytes: int = Field(256 * 2**10, gt=0, description="UTF-8 bytes of all names and synonyms")
 
 
@@ -32,15 +35,31 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     http_port: int = Field(8000, ge=0, le=65535)
-    model: str = "tiny"
+    grpc_port: int = Field(50051, ge=0, le=65535)
+    worker_port: int = Field(50061, ge=0, le=65535, description="where `lexiseg worker` listens for gateways")
+    metrics_port: int = Field(8001, ge=0, le=65535, description="HTTP of `lexiseg worker`: metrics, livez, readyz")
+    workers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="of `lexiseg gateway`: HOST:PORT or dns:///HOST:PORT, between commas"
+    )
+    grpc_reflection: bool = Field(True, description="gRPC clients may ask for the interface itself")
+    grpc_connection_age_seconds: float = Field(1800.0, gt=0, description="then a client is asked to connect anew")
+    grpc_connection_grace_seconds: float = Field(300.0, gt=0, description="for calls on a connection of that age")
+    model: str = Field("tiny", description="NAME or NAME@VERSION; several between commas, the first is the default")
+    models_file: Path | None = Field(None, description="YAML list of models instead: name, preload, device")
     models_dir: Path | None = None
+    model_memory_bytes: int | None = Field(None, ge=1, description="weights of all loaded models; default: no bound")
+    precision: Literal["fast", "exact"] = Field("fast", description="fast: bfloat16 where the hardware has it")
     state_dir: Path | None = Field(None, description="what outlives the process: users' vocabularies")
     device: str = "auto"
+    runtime: Literal["auto", "torch", "onnx", "onnx-int8"] = Field("auto", description="who does the image pass")
+    cache_dir: Path | None = Field(None, description="what can be made again; default: lexiseg in the user's cache")
     max_batch: int = Field(8, ge=1, description="tiles in one image pass")
     queue_limit: int = Field(64, ge=1, description="requests accepted and not yet answered; more get 429")
     intake_threads: int = Field(2, ge=1)
-    finish_threads: int = Field(2, ge=1)
+    finish_threads: int = Field(2, ge=1, description="of each model")
     deadline_seconds: float = Field(30.0, gt=0)
+    max_streams: int = Field(64, ge=1, description="video streams of one worker at a time; more get 429")
+    stream_idle_seconds: float = Field(60.0, gt=0, description="without a message, then a video stream is ended")
     drain_seconds: float = Field(25.0, ge=0)
     text_cache_bytes: int = Field(64 * 2**20, ge=0)
     text_cache_ttl_seconds: int = Field(30 * 86400, ge=1, description="how long Redis keeps a text's row")
@@ -68,6 +87,11 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     limits: Limits = Field(default_factory=Limits)
 
+    @property
+    def default_model(self) -> str | None:
+        """The model that was named, the first of several; None where none was: then the worker's order decides."""
+        return self.model.partition(",")[0].strip() if "model" in self.model_fields_set else None
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, given: SecretStr | None) -> SecretStr | None:
@@ -78,10 +102,18 @@ class Settings(BaseSettings):
                 raise ValueError("redis://, rediss:// or unix://")  # the value may hold a password
         return given
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "workers", mode="before")
     @classmethod
     def _between_commas(cls, given: Any) -> Any:
         return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+
+    @field_validator("workers")
+    @classmethod
+    def _are_addresses(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for address in given:
+            if not WORKER.fullmatch(address):
+                raise ValueError("HOST:PORT or dns:///HOST:PORT, between commas")
+        return given
 
     @field_validator("cors_origins")
     @classmethod

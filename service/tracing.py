@@ -27,6 +27,7 @@ STANDARD = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 TRACES = "/v1/traces"  # OTLP over HTTP
 CLOSING_SECONDS = 2.0  # a collector that is away does not hold up the end
 INSTALL = "pip install 'lexiseg[otel]'"
+SERVERS_FAULT = frozenset({"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"})  # of the codes that are ours to send
 UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})  # asked all day, by machines
 
 
@@ -39,7 +40,7 @@ class StageTime(NamedTuple):
 
 
 class RequestSpan:
-    """The span of one HTTP request."""
+    """The span of one HTTP request or gRPC call."""
 
     def __init__(self, span: Span, traceparent: str) -> None:
         self._span = span
@@ -50,18 +51,24 @@ class RequestSpan:
         """32 hexadecimal digits."""
         return self.traceparent.split("-")[1]
 
+    def end_call(self, code: str, request_id: str, key_id: str | None) -> None:
+        """The gRPC call is over; `code` is the name of its status."""
+        self._end({"rpc.response.status_code": code}, code if code in SERVERS_FAULT else None, request_id, key_id)
+
     def end(self, route: str, method: str, status: int, request_id: str, key_id: str | None) -> None:
         """The answer is out."""
+        self._span.update_name(f"{method} {route}")
+        attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
+        self._end(attributes, str(status) if status >= 500 else None, request_id, key_id)
+
+    def _end(self, attributes: Mapping[str, str | int], fault: str | None, request_id: str, key_id: str | None) -> None:
         from opentelemetry.trace import StatusCode
 
-        self._span.update_name(f"{method} {route}")
-        self._span.set_attribute("http.route", route)
-        self._span.set_attribute("http.response.status_code", status)
-        self._span.set_attribute("lexiseg.request_id", request_id)
+        self._span.set_attributes({**attributes, "lexiseg.request_id": request_id})
         if key_id is not None:
             self._span.set_attribute("lexiseg.key_id", key_id)
-        if status >= 500:
-            self._span.set_attribute("error.type", str(status))
+        if fault is not None:
+            self._span.set_attribute("error.type", fault)
             self._span.set_status(StatusCode.ERROR)
         self._span.end()
 
@@ -80,8 +87,16 @@ class Tracing:
 
     def begin(self, method: str, headers: Mapping[str, str]) -> RequestSpan:
         """The span of a request that begins now, below the client's own if it sent a `traceparent`."""
+        return self._begin(method, headers, {"http.request.method": method})
+
+    def begin_call(self, method: str, metadata: Mapping[str, str]) -> RequestSpan:
+        """The span of a gRPC call; `method` as in `/lexiseg.v1.Segmentation/Segment`."""
+        name = method.removeprefix("/")
+        return self._begin(name, metadata, {"rpc.system.name": "grpc", "rpc.method": name})
+
+    def _begin(self, name: str, headers: Mapping[str, str], attributes: Mapping[str, str]) -> RequestSpan:
         context = self._propagator.extract({name: headers[name] for name in self._propagator.fields if name in headers})
-        span = self._tracer.start_span(method, context, self._server, {"http.request.method": method})
+        span = self._tracer.start_span(name, context, self._server, attributes)
         trace = span.get_span_context()
         return RequestSpan(span, f"00-{trace.trace_id:032x}-{trace.span_id:016x}-{trace.trace_flags:02x}")
 

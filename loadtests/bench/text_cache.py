@@ -14,12 +14,14 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import SecretStr
 
 from loadtests.bench.clock import print_table
 from service.metrics import Metrics
 from service.settings import Settings
-from service.worker.redis_rows import open_rows
-from service.worker.text_cache import TextCache
+from service.worker.redis_rows import open_tier
+from service.worker.text_cache import TextCache, Tiers
+from service.worker.text_tiers import MemoryRows
 
 CLASSES = [f"a photo of a thing number {index}." for index in range(1000)]
 WIDTH = 384
@@ -66,24 +68,26 @@ def run() -> None:
         print("the text cache is left out: no redis-server on this machine")
         return
     with redis_server() as url:
-        rows = _measure(Settings.model_validate({"redis_url": url}))
+        rows = _measure(SecretStr(url))
     head = ["rows from", "median ms", "best ms", "CPU ms"]
     print_table(f"A vocabulary of {len(CLASSES):,} classes", head, rows)
 
 
-def _measure(settings: Settings) -> list[list[str]]:
-    metrics = Metrics()
+def _measure(address: SecretStr) -> list[list[str]]:
+    settings, metrics = Settings(), Metrics()
     tower = uuid.uuid4().hex  # nobody else's rows
     found: dict[str, list[tuple[float, float]]] = {"the tower (its own time left out)": [], "Redis": [], "memory": []}
     for turn in range(ROUNDS):
-        caches = []
+        tiers, caches = [], []
         for _ in range(2):
-            caches.append(TextCache(encode, 2**26, open_rows(settings, f"{tower}-{turn}", metrics), metrics.texts))
+            tiers.append(open_tier(address, settings, metrics))
+            name = f"{tower}-{turn}"
+            caches.append(TextCache(encode, Tiers(name, MemoryRows(2**26), tiers[-1].of(name), metrics.texts)))
             caches[-1].rows(["warm-up"])  # connected
         for name, cache in zip(found, (caches[0], caches[1], caches[1]), strict=True):
             found[name].append(milliseconds(partial(cache.rows, CLASSES)))
-        for cache in caches:
-            cache.close()
+        for tier in tiers:
+            tier.close()
     rows = []
     for name, times in found.items():
         clock, cpu = zip(*times, strict=True)

@@ -1,6 +1,8 @@
-"""How much memory this process holds on the devices that it computes with."""
+"""The memory that this process holds on the devices that it computes with."""
 
 from __future__ import annotations
+
+import gc
 
 import torch
 
@@ -19,3 +21,10 @@ def watch_device(name: str, metrics: Metrics) -> None:
         index = torch.cuda.current_device() if device.index is None else device.index
         # Reserved and not allocated: what nobody else can have.
         metrics.gpu(str(index), lambda: torch.cuda.memory_reserved(index))
+
+
+def give_back() -> None:
+    """Has the memory of what nobody holds any more returned now, not when it is next needed."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

@@ -1,10 +1,13 @@
 """The worker's engine: three overlapped stages around one device.
 
-    submit -> intake threads -> compute thread -> finish threads -> answer
+    submit -> model -> intake threads -> compute thread -> finish threads -> answer
 
+    model    held from here to the answer; one that is not loaded is waited for, which holds up no thread
     intake   header check, decode, plan; may wait for a thread; an image whose features are kept goes on to finish
-    compute  owns the device; takes what waits, up to max_batch tiles of one bucket; waits only when nothing waits
-    finish   text rows, scores, arg-max, RLE, overlay; may wait for a thread
+    compute  owns the device for all models; takes what waits, up to max_batch tiles of one model and one bucket, the
+             sources in turn; waits only when nothing waits
+    finish   text rows, scores, arg-max, RLE, overlay, or whatever the job's `render` does; may wait for a thread of its
+             model's
 
 A request counts against the queue limit from submit to answer: beyond it, submit refuses at once. Abandoned work
 (client gone, deadline passed) is dropped before each stage. An error belongs to its request alone.
@@ -12,68 +15,56 @@ A request counts against the queue limit from submit to answer: beyond it, submi
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, overload
 
 import numpy as np
-import structlog
 import torch
 from structlog.contextvars import bound_contextvars
 
 from model.segmenter import InferenceOptions, Segmenter
 from model.types import ClassEntry
 from service.errors import ImageExpired, NotReady, QueueFull
+from service.image_id import image_id_of
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
 from service.tracing import StageTime, Tracing
+from service.worker.compute import ComputeStage
 from service.worker.decode import Decoded, decode
 from service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from service.worker.finish import finish
-from service.worker.job import Job
-from service.worker.text_cache import open_text_cache
-
-
-def image_id_of(image: bytes) -> str:
-    """The name under which an image can be asked about again: 128 bits of its digest."""
-    return hashlib.sha256(image).hexdigest()[:32]
-
-
-logger = structlog.get_logger("lexiseg.engine")
-COMPUTE_THREADS = torch.get_num_threads()
-GOING_DOWN = "the worker is going down"
+from service.worker.job import AnyJob, Render, T
+from service.worker.pool import GOING_DOWN, Loaded, ModelPool
+from service.worker.text_caches import TextCaches
 
 
 class Engine:
-    """One model on one device, for many requests at once."""
+    """One device, for many requests at once: of one model that is there, or of a pool's models."""
 
     def __init__(
-        self, segmenter: Segmenter, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
+        self, models: Segmenter | ModelPool, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
     ) -> None:
-        self.segmenter = segmenter
-        self.text_cache = open_text_cache(segmenter, settings, metrics)
+        self.models = models if isinstance(models, ModelPool) else ModelPool.of(models, metrics)
+        self.text_caches = TextCaches(settings, metrics)
         self.feature_cache = FeatureCache(settings.feature_cache_bytes)
         self._settings = settings
         self._metrics = metrics
         self._tracing = tracing
-        metrics.held("texts", lambda: self.text_cache.nbytes)
+        metrics.held("texts", lambda: self.text_caches.nbytes)
         metrics.held("features", lambda: self.feature_cache.nbytes)
-        self._waiting: deque[Job] = deque()
-        self._arrived = threading.Condition()
         self._open = True
-        self._in_flight: set[Job] = set()
+        self._in_flight: set[AnyJob] = set()
         self._seconds_per_answer = 0.1  # moving average, for Retry-After
         self._last_answer = time.monotonic()
         self._count_guard = threading.Lock()
-        # Beside the compute thread, a stage's torch work stays on its own thread.
         self._intake = ThreadPoolExecutor(settings.intake_threads, "intake")
-        self._finish = ThreadPoolExecutor(settings.finish_threads, "finish", lambda: torch.set_num_threads(1))
-        self._compute = threading.Thread(target=self._compute_forever, name="compute", daemon=True)
-        self._compute.start()
+        self._finish: dict[str, ThreadPoolExecutor] = {}  # by model: one's long class lists hold up no other's
+        self._compute = ComputeStage(settings.max_batch, metrics, self._encoded)
 
     @property
     def in_flight(self) -> int:
@@ -82,36 +73,67 @@ class Engine:
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        """What works less well than it should, without a change in the answers."""
-        return ("text cache",) if self.text_cache.degraded else ()
+        """What works less well than it should: without a change in the answers, or for some models."""
+        texts = ("text cache",) if self.text_caches.degraded else ()
+        return (*texts, *(f"model {name}" for name in self.models.failures))
 
-    def warm_up(self) -> None:
-        """One image pass of every bucket, and the background words: the first request shall not pay for them."""
-        for height, width in self.segmenter.buckets:
-            self.segmenter.encode_tiles(np.zeros((1, 3, height, width), np.uint8))
-        words = tuple(ClassEntry(word) for word in self.segmenter.card.background.words) or (ClassEntry("warm-up"),)
-        self.text_cache.rows(self.segmenter.texts(words))
+    def warm_up(self, name: str | None = None) -> None:
+        """One image pass of every bucket, and the background words: the first request shall not pay for them.
 
-    def submit(self, request: WorkerRequest) -> Future[WorkerAnswer]:
-        """Accepts a request; cancelling the future abandons it.
+        Args:
+            name: of the model, which is loaded if need be; the default model's if None.
 
         Raises:
-            QueueFull: as many requests as the queue holds are in flight.
-            NotReady: the engine is closing.
+            ServiceError: it cannot be loaded, or the engine is closing.
         """
-        job = Job(request)
+        model = self.models.acquire(name or self.models.cards[0].name).result()
+        try:
+            segmenter = model.segmenter
+            for height, width in segmenter.buckets:
+                tile = np.zeros((1, 3, height, width), np.uint8)
+                # On the compute thread, in between batches: it alone uses the device.
+                self._compute.run(partial(segmenter.encode_tiles, tile)).result()
+            words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
+            self.text_caches.of(segmenter).rows(segmenter.texts(words))
+        finally:
+            model.release()
+
+    @overload
+    def submit(self, request: WorkerRequest) -> Future[WorkerAnswer]: ...
+
+    @overload
+    def submit(self, request: WorkerRequest, render: Render[T]) -> Future[T]: ...
+
+    def submit(self, request: WorkerRequest, render: Render[Any] = finish) -> Future[Any]:
+        """Accepts a request; cancelling the future abandons it.
+
+        Args:
+            request: an image and a question about it.
+            render: the last stage, from a job whose features are there to what the future gets; it runs on a finish
+                thread.
+
+        Raises:
+            QueueFull: as many requests as the queue holds are in flight, or wait for models to be loaded.
+            UnknownModel: the model is not served here.
+            NotReady: the model could not be loaded a moment ago, or the engine is closing.
+        """
+        job = AnyJob(request, render)
         with self._count_guard:
             if not self._open:
                 raise NotReady(GOING_DOWN)
             if self.in_flight >= self._settings.queue_limit:
                 wait = max(1, round(self.in_flight * self._seconds_per_answer))
                 raise QueueFull(f"{self.in_flight} requests are in flight, which is the limit", wait)
+            model = self.models.acquire(request.model)
             if not self._in_flight:  # idle time says nothing about the rate
                 self._last_answer = time.monotonic()
             self._in_flight.add(job)
         self._metrics.in_flight.inc()
-        job.answer.add_done_callback(lambda _: self._answered(job))
-        self._intake.submit(self._guarded, job, self._take_in)
+        job.answer.add_done_callback(lambda _: self._answered(job, model))
+        if model.done():
+            self._with_model(job, model)
+        else:
+            model.add_done_callback(lambda _: self._after_load(job, model))
         return job.answer
 
     def close(self, seconds: float) -> None:
@@ -123,14 +145,31 @@ class Engine:
             time.sleep(0.02)
         for job in tuple(self._in_flight):
             job.fail(NotReady(GOING_DOWN))
-        with self._arrived:
-            self._arrived.notify_all()
-        self._compute.join(timeout=5)
+        self.models.close()
+        self._compute.close(5)
         self._intake.shutdown(wait=False, cancel_futures=True)
-        self._finish.shutdown(wait=False, cancel_futures=True)
-        self.text_cache.close()
+        for threads in tuple(self._finish.values()):
+            threads.shutdown(wait=False, cancel_futures=True)
+        self.text_caches.close()
 
-    def _answered(self, job: Job) -> None:
+    def _after_load(self, job: AnyJob, model: Future[Loaded]) -> None:
+        job.stages.append(StageTime("load", job.accepted, time.monotonic()))
+        self._with_model(job, model)
+
+    def _with_model(self, job: AnyJob, model: Future[Loaded]) -> None:
+        """The job's model is there, or will not be."""
+        if model.cancelled():
+            return
+        if (error := model.exception()) is not None:
+            job.fail(error)
+            return
+        job.model = model.result()
+        job.answer.add_done_callback(lambda _: job.loaded.release())  # at once, if nobody waits any more
+        if not job.abandoned:
+            self._intake.submit(self._guarded, job, self._take_in)
+
+    def _answered(self, job: AnyJob, model: Future[Loaded]) -> None:
+        model.cancel()  # nobody waits for it any more
         with self._count_guard:
             self._in_flight.discard(job)
             now = time.monotonic()
@@ -140,27 +179,28 @@ class Engine:
         if self._tracing is not None:
             self._tracing.stages(job.request.traceparent, tuple(job.stages))
 
-    def _guarded(self, job: Job, stage: Callable[[Job], None]) -> None:
+    def _guarded(self, job: AnyJob, stage: Callable[[AnyJob], None]) -> None:
         """Runs one stage of one job; what it raises is that job's answer."""
-        if job.abandoned:
-            return
-        with bound_contextvars(**job.who):  # for every line that this thread logs meanwhile
+        # Held once more: the client may go in the middle, and the model with it.
+        with job.loaded.held(), bound_contextvars(**job.who):  # for every line that this thread logs meanwhile
+            if job.abandoned:
+                return
             try:
                 stage(job)
             except Exception as error:
                 job.fail(error)
 
-    def _take_in(self, job: Job) -> None:
+    def _take_in(self, job: AnyJob) -> None:
         began = time.monotonic()
         request = job.request
         job.image_id = request.image_id or image_id_of(request.image or b"")
-        kept = self.feature_cache.find(self._feature_key(job))
+        kept = self.feature_cache.find(self._feature_key(job)) if request.remember else None
         job.image = self._image_of(request, kept)
         if kept is None or request.overlay:
             decoded = self._decode(job)
             job.rgb = decoded.rgb if request.overlay else None
             if kept is None:  # an overlay alone needs the pixels and no image pass
-                plan = self.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
+                plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
                 job.plan = plan.of_size(decoded.size)
         job.planned = time.monotonic()
         job.decode_seconds = job.planned - began
@@ -168,15 +208,12 @@ class Engine:
         job.stages.append(StageTime("decode", began, job.planned))
         if kept is not None:
             job.features, job.from_cache, job.computed = kept.features, True, job.planned
-            self._finish.submit(self._guarded, job, self._finish_job)
+            self._to_finish(job)
             return
-        with self._arrived:
-            self._waiting.append(job)
-            self._metrics.queue_depth.set(len(self._waiting))
-            self._arrived.notify()
+        self._compute.put(job)
 
-    def _feature_key(self, job: Job) -> FeatureKey:
-        return FeatureKey(job.request.owner, job.image_id, self.segmenter.digest, job.request.max_side)
+    def _feature_key(self, job: AnyJob) -> FeatureKey:
+        return FeatureKey(job.request.owner, job.image_id, job.loaded.segmenter.digest, job.request.max_side)
 
     def _image_of(self, request: WorkerRequest, kept: Remembered | None) -> bytes:
         """The encoded image: as sent, or as remembered under its id."""
@@ -187,92 +224,33 @@ class Engine:
             raise ImageExpired(f"image.id: nothing is kept of {(request.image_id or '')[:64]!r}; send the image again")
         return image
 
-    def _decode(self, job: Job) -> Decoded:
+    def _decode(self, job: AnyJob) -> Decoded:
         # An overlay is painted on every pixel; the network sees no more than this of the shorter side.
-        shortest = None if job.request.overlay else 2 * self.segmenter.card.input.short_side
+        shortest = None if job.request.overlay else 2 * job.loaded.segmenter.card.input.short_side
         return decode(job.image, self._settings.limits, shortest)
 
-    def _compute_forever(self) -> None:
-        # Of each new thread torch takes the number that was set last, by whichever thread.
-        torch.set_num_threads(COMPUTE_THREADS)
-        while True:
-            with self._arrived:
-                while not self._waiting:
-                    if not self._open and not self._in_flight:
-                        return
-                    self._arrived.wait(timeout=1.0)
-                batch = self._next_batch()
-            if batch:
-                self._encode_or_fail(batch)
-            # The thread would otherwise keep the last batch's images alive while it waits.
-            del batch
-
-    def _encode_or_fail(self, batch: list[Job], may_split: bool = True) -> None:
-        """Encodes a batch; one that does not fit the memory is tried again in two halves, once."""
-        try:
-            self._encode(batch)
-            return
-        except (torch.OutOfMemoryError, MemoryError):
-            for job in batch:
-                logger.warning("out of memory in the image pass", requests=len(batch), **job.who)
-            failure: Exception = NotReady("the image pass ran out of memory; send a smaller image or max_side")
-        except Exception as error:
-            for job in batch:  # the trace once
-                trace = error if job is batch[0] else None
-                logger.error("image pass failed", requests=len(batch), exc_info=trace, **job.who)
-            failure, may_split = error, False
-        if may_split and len(batch) > 1:
-            middle = len(batch) // 2
-            self._encode_or_fail(batch[:middle], may_split=False)
-            self._encode_or_fail(batch[middle:], may_split=False)
-            return
-        for job in batch:
-            job.fail(failure)
-
-    def _next_batch(self) -> list[Job]:
-        """The oldest job and those of its bucket behind it, up to max_batch tiles."""
-        batch: list[Job] = []
-        others: list[Job] = []
-        tiles = 0
-        bucket: tuple[int, int] | None = None  # of the oldest
-        while self._waiting:
-            job = self._waiting.popleft()
-            if job.abandoned:
-                continue
-            assert job.plan is not None
-            n_tiles = len(job.plan.tiles)
-            if bucket is None or (job.plan.bucket == bucket and tiles + n_tiles <= self._settings.max_batch):
-                bucket = job.plan.bucket
-                batch.append(job)
-                tiles += n_tiles
-            else:
-                others.append(job)
-            if tiles >= self._settings.max_batch:
-                break
-        self._waiting.extendleft(reversed(others))
-        self._metrics.queue_depth.set(len(self._waiting))
-        return batch
-
-    def _encode(self, batch: list[Job]) -> None:
-        began = time.monotonic()
-        plans = [job.plan for job in batch if job.plan is not None]
-        tile_features = self.segmenter.encode_tiles(np.concatenate([plan.tiles for plan in plans]))
-        first = 0
-        for job, plan in zip(batch, plans, strict=True):
-            last = first + len(plan.tiles)
-            job.features = self.segmenter.assemble(plan, tuple(part[first:last] for part in tile_features))
+    def _encoded(self, job: AnyJob) -> None:
+        assert job.features is not None
+        if job.request.remember:
             self.feature_cache.keep(self._feature_key(job), Remembered(job.features, job.image))
-            first = last
-        ended = time.monotonic()
-        self._metrics.batch_size.observe(first)
-        self._metrics.stage("image", ended - began)
-        for job in batch:
-            self._metrics.stage("queue", began - job.planned)
-            job.stages += (StageTime("queue", job.planned, began), StageTime("image", began, ended))
-            job.computed, job.image_seconds = ended, ended - began
-            self._finish.submit(self._guarded, job, self._finish_job)
+        self._to_finish(job)
 
-    def _finish_job(self, job: Job) -> None:
-        answer = finish(job, self.segmenter, self.text_cache)
-        self._metrics.answered(answer)
+    def _to_finish(self, job: AnyJob) -> None:
+        name = job.loaded.segmenter.card.name
+        with self._count_guard:
+            if name not in self._finish:
+                # Beside the compute thread, a stage's torch work stays on its own thread.
+                one_thread_each = partial(torch.set_num_threads, 1)
+                self._finish[name] = ThreadPoolExecutor(self._settings.finish_threads, "finish", one_thread_each)
+            threads = self._finish[name]
+        threads.submit(self._guarded, job, self._finish_job)
+
+    def _finish_job(self, job: AnyJob) -> None:
+        began = time.monotonic()
+        segmenter = job.loaded.segmenter
+        answer = job.render(job, segmenter, self.text_caches.of(segmenter))
+        ended = time.monotonic()
+        job.stages.append(StageTime("post", began, ended))
+        text = job.text_seconds
+        self._metrics.answered(text, ended - began - text, ended - job.accepted, from_cache=job.from_cache)
         job.succeed(answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,21 +12,21 @@ from model import tasks
 from model.masks import overlay
 from model.masks.png import to_png
 from model.masks.polygons import rings
+from model.scoring import Steady
 from model.segmenter import Segmenter
 from model.types import Ring, Segmentation
 from service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from service.tracing import StageTime
-from service.worker.job import Job
+from service.worker.job import Job, T
 from service.worker.text_cache import TextCache
 
 
-class _TimedRows:
-    """Text rows through the cache, with the time and the hits they took."""
+class TimedRows:
+    """Text rows through the cache for one job; the time they take is the job's, the hits are counted here."""
 
-    def __init__(self, cache: TextCache, job: Job) -> None:
+    def __init__(self, cache: TextCache, job: Job[T]) -> None:
         self._cache = cache
         self._job = job
-        self.seconds = 0.0
         self.hits = 0
         self.misses = 0
 
@@ -33,20 +34,32 @@ class _TimedRows:
         began = time.monotonic()
         found = self._cache.rows(texts, lambda: self._job.abandoned)
         ended = time.monotonic()
-        self.seconds += ended - began
+        self._job.text_seconds += ended - began
         self._job.stages.append(StageTime("text", began, ended))
         self.hits += found.hits
         self.misses += found.misses
         return found.rows
 
 
-def finish(job: Job, segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
+class Finished(NamedTuple):
+    """The rendered answer, and the masks that it was rendered from."""
+
+    answer: WorkerAnswer
+    found: Segmentation
+
+
+def finish(job: Job[WorkerAnswer], segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
     """Scores, arg-max, RLE and overlay of a job whose features are there."""
+    return solve(job, segmenter, cache).answer
+
+
+def solve(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady | None = None) -> Finished:
+    """As `finish`; `steady` averages the logits of a video's frame with those before."""
     assert job.features is not None
     request = job.request
-    rows = _TimedRows(cache, job)
+    rows = TimedRows(cache, job)
     began = time.monotonic()
-    options = tasks.Options(request.threshold, request.refine, keep_probability=request.confidence)
+    options = tasks.Options(request.threshold, request.refine, keep_probability=request.confidence, steady=steady)
     found = tasks.segment(request.task, segmenter, job.features, request.vocabulary, options, rows)
     picture = None
     if job.rgb is not None:
@@ -55,8 +68,7 @@ def finish(job: Job, segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
     label_map = _label_map(found) if request.mask == "png" else None
     confidence = None if found.probability is None else to_png(np.rint(255 * found.probability).astype(np.uint8))
     ended = time.monotonic()
-    job.stages.append(StageTime("post", began, ended))
-    return WorkerAnswer(
+    answer = WorkerAnswer(
         image_id=job.image_id,
         model=segmenter.card.name,
         model_digest=segmenter.digest,
@@ -66,9 +78,9 @@ def finish(job: Job, segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
         timings=Timings(
             decode=1e3 * job.decode_seconds,
             queue=1e3 * (job.computed - job.image_seconds - job.planned),
-            text=1e3 * rows.seconds,
+            text=1e3 * job.text_seconds,
             image=1e3 * job.image_seconds,
-            post=1e3 * (ended - began - rows.seconds),
+            post=1e3 * (ended - began - job.text_seconds),
             total=1e3 * (ended - job.accepted),
         ),
         cache=CacheUse(rows.hits, rows.misses, job.from_cache),
@@ -77,6 +89,7 @@ def finish(job: Job, segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
         confidence=confidence,
         overlay=picture,
     )
+    return Finished(answer, found)
 
 
 def _polygons(found: Segmentation) -> tuple[list[Ring], ...]:

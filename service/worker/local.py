@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 
 import structlog
 
 from model import catalog
+from model.segmenter import Segmenter
 from model.types import ModelCard
 from service.errors import DeadlineExceeded, NotReady
 from service.gateway.backend import Health
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
+from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from service.tracing import Tracing
 from service.worker.device_memory import watch_device
 from service.worker.engine import Engine
+from service.worker.pool import ModelPool
+from service.worker.served import Served, served_models
+from service.worker.video.streams import Streams
 
 logger = structlog.get_logger("lexiseg.worker")
 
 
 class LocalWorker:
-    """Loads the model in the background and relays to its engine."""
+    """Loads the default model in the background, the others as they are wanted, and relays to its engine."""
 
     def __init__(
         self,
@@ -36,30 +42,35 @@ class LocalWorker:
         self._metrics = metrics
         self._on_failure = on_failure
         self._tracing = tracing
-        self._cards = [catalog.find(settings.model, settings.models_dir).card]
+        self._served = served_models(settings)
+        self._default = self._served[0].card.name
+        self._pool = ModelPool(
+            self._served, self._open_model, metrics, settings.model_memory_bytes, max(1, settings.queue_limit // 2)
+        )
         self._engine: Engine | None = None
+        self._streams: Streams | None = None
+        self._ready = False
         self._failure: str | None = None
         self._loading: asyncio.Task[None] | None = None
         self._closing = False
-        self._loaded = [metrics.loaded.labels(card.name, card.version) for card in self._cards]  # 0 from the start
 
     def health(self) -> Health:
         if self._failure:
             return Health(False, False, self._failure)
         if self._closing:
             return Health(True, False, "going down")
-        if self._engine is None:
-            return Health(True, False, f"loading {self._settings.model}")
-        return Health(True, True, f"{self._settings.model} is warmed up", self._engine.degraded)
+        if self._engine is None or not self._ready:
+            return Health(True, False, f"loading {self._default}")
+        return Health(True, True, f"{self._default} is warmed up", self._engine.degraded)
 
     def cards(self) -> list[ModelCard]:
-        return self._cards
+        return self._pool.cards
 
     def digest(self, name: str) -> str | None:
-        return self._engine.segmenter.digest if self._engine else None
+        return self._pool.digest(name)
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        if self._engine is None or self._closing:
+        if self._engine is None or not self._ready or self._closing:
             raise NotReady(self.health().detail)
         answer = asyncio.wrap_future(self._engine.submit(request))
         try:
@@ -70,32 +81,55 @@ class LocalWorker:
                 f"no answer within the deadline of {self._settings.deadline_seconds:g} seconds"
             ) from None
 
+    async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        if self._streams is None or not self._ready or self._closing:
+            raise NotReady(self.health().detail)
+        async with aclosing(self._streams.answers(steps)) as answers:
+            async for answer in answers:
+                yield answer
+
     async def start(self) -> None:
-        self._loading = asyncio.create_task(asyncio.to_thread(self._load))
+        self._engine = Engine(self._pool, self._settings, self._metrics, self._tracing)
+        self._streams = Streams(self._engine, self._settings, self._metrics)
+        self._loading = asyncio.create_task(asyncio.to_thread(self._preload, self._engine))
 
     async def close(self) -> None:
         self._closing = True
-        for loaded in self._loaded:
-            loaded.set(0)
-        if self._loading:
-            await self._loading
-        if self._engine:
+        if self._streams is not None:
+            self._streams.leave()
+        if self._engine is not None:
             await asyncio.to_thread(self._engine.close, self._settings.drain_seconds)
+        if self._loading is not None:
+            await self._loading
 
-    def _load(self) -> None:
+    def _preload(self, engine: Engine) -> None:
+        """The default model, without which nothing is served, then the others that need not wait to be asked for."""
         try:
-            segmenter = catalog.load(
-                self._settings.model, models_dir=self._settings.models_dir, device=self._settings.device
-            )
             watch_device(self._settings.device, self._metrics)
-            engine = Engine(segmenter, self._settings, self._metrics, self._tracing)
-            engine.warm_up()
+            engine.warm_up(self._default)
         except Exception as error:
-            logger.exception("the model cannot be loaded", model=self._settings.model)
-            self._failure = f"{self._settings.model} cannot be loaded: {error}"
-            self._on_failure()
+            if not self._closing:
+                logger.exception("the default model cannot be loaded", model=self._default)
+                self._failure = self._pool.failures.get(self._default) or f"{self._default} cannot be loaded: {error}"
+                self._on_failure()
             return
-        self._engine = engine
-        for loaded in self._loaded:
-            loaded.set(1)
-        logger.info("ready", model=segmenter.card.name, digest=segmenter.digest)
+        self._ready = True
+        logger.info("ready", model=self._default, digest=self._pool.digest(self._default))
+        for served in self._served[1:]:
+            if served.preload:
+                try:
+                    engine.warm_up(served.card.name)
+                except Exception as error:  # it is tried again when it is asked for
+                    if not self._closing:
+                        logger.warning("no warm-up", model=served.card.name, error=str(error))
+
+    def _open_model(self, served: Served) -> Segmenter:
+        settings = self._settings
+        return catalog.load(
+            served.name,
+            models_dir=settings.models_dir,
+            device=served.device,
+            precision=settings.precision,
+            runtime=settings.runtime,
+            cache_dir=settings.cache_dir,
+        )

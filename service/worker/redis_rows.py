@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import redis
+from pydantic import SecretStr
 
 from service.breaker import Breaker
 from service.metrics import Metrics
@@ -23,12 +24,11 @@ CLAIM_SECONDS = 10.0  # longer than a tower takes for a chunk; a worker that die
 AT_ONCE = 1024  # keys of a round trip: at 384 numbers a row, 0.8 MB
 
 
-class RedisRows:
-    """Rows of one text tower in Redis."""
+class RedisTier:
+    """Rows of all text towers in Redis, over one link."""
 
-    def __init__(self, link: RedisLink, tower: str, ttl_seconds: int, count: Count) -> None:
+    def __init__(self, link: RedisLink, ttl_seconds: int, count: Count) -> None:
         self._link = link
-        self._tower = tower
         self._ttl = ttl_seconds
         self._count = count
 
@@ -38,12 +38,26 @@ class RedisRows:
         self._link.heal()
         return self._link.away
 
-    def visit(self, width: int) -> Visit:
-        """For one lookup of rows of `width` numbers."""
-        return Visit(self._link, self._tower, self._ttl, self._count, width)
+    def of(self, tower: str) -> RedisRows:
+        """The rows of one tower, by the digest of its weights."""
+        return RedisRows(self._link, tower, self._ttl, self._count)
 
     def close(self) -> None:
         self._link.close()
+
+
+class RedisRows:
+    """Rows of one text tower in Redis."""
+
+    def __init__(self, link: RedisLink, tower: str, ttl_seconds: int, count: Count) -> None:
+        self._link = link
+        self._tower = tower
+        self._ttl = ttl_seconds
+        self._count = count
+
+    def visit(self, width: int) -> Visit:
+        """For one lookup of rows of `width` numbers."""
+        return Visit(self._link, self._tower, self._ttl, self._count, width)
 
 
 class Visit:
@@ -135,17 +149,14 @@ class Visit:
         return {text: row for text, row in rows.items() if row is not None}
 
 
-def open_rows(settings: Settings, tower: str, metrics: Metrics) -> RedisRows | None:
-    """The shared tier as the settings say; None without LEXISEG_REDIS_URL."""
-    if settings.redis_url is None:
-        return None
+def open_tier(address: SecretStr, settings: Settings, metrics: Metrics) -> RedisTier:
+    """The tier at an address, as the settings say."""
     breaker = Breaker(
         settings.redis_breaker_failures, settings.redis_breaker_seconds, changed=metrics.breaker("text_cache")
     )
-    link = RedisLink(
-        settings.redis_url.get_secret_value(), breaker, settings.redis_timeout_seconds, settings.finish_threads + 2
-    )
-    return RedisRows(link, tower, settings.text_cache_ttl_seconds, metrics.texts)
+    threads = settings.finish_threads + 2
+    link = RedisLink(address.get_secret_value(), breaker, settings.redis_timeout_seconds, threads)
+    return RedisTier(link, settings.text_cache_ttl_seconds, metrics.texts)
 
 
 def _lots(texts: Sequence[str]) -> Iterator[Sequence[str]]:

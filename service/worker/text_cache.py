@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.segmenter import Segmenter
+from model.segmenter import TextRows as Encoded
 from service.errors import DeadlineExceeded
-from service.metrics import Metrics
-from service.settings import Settings
 from service.worker.text_tiers import Alone, Count, Flight, MemoryRows, SharedRows, TextRows, Visit
 
 Rows = NDArray[np.float16]
@@ -37,39 +35,37 @@ class Lookup(NamedTuple):
     misses: int
 
 
-class TextCache:
-    """Text -> row of one text tower; safe to use from any thread."""
+class Tiers:
+    """What all lookups of one text tower share, whichever model asks: the tiers, and the lookups on their way."""
 
     def __init__(
         self,
-        encode: Callable[[list[str]], Rows],
-        max_bytes: int,
+        tower: str,
+        memory: MemoryRows,
         shared: SharedRows | None = None,
         count: Count = lambda tier, result, n: None,
-        patience: float = PATIENCE,
     ) -> None:
+        self.tower = tower  # digest of its weights
+        self.memory = memory
+        self.shared = shared
+        self.count = count
+        self.flights: dict[str, Flight] = {}
+        self.guard = threading.Lock()
+        self.encoding = threading.Lock()
+        self.width: int | None = None  # of a row, once known
+
+    def known(self, texts: Iterable[str]) -> TextRows:
+        """Rows that are in memory."""
+        return self.memory.find(self.tower, texts)
+
+
+class TextCache:
+    """Text -> row, for one model with its way to encode; safe to use from any thread."""
+
+    def __init__(self, encode: Callable[[list[str]], Encoded], tiers: Tiers, patience: float = PATIENCE) -> None:
         self._encode = encode
-        self._memory = MemoryRows(max_bytes)
-        self._shared = shared
-        self._count = count
+        self._tiers = tiers
         self._patience = patience
-        self._width: int | None = None
-        self._flights: dict[str, Flight] = {}
-        self._guard = threading.Lock()
-        self._tower = threading.Lock()
-
-    @property
-    def nbytes(self) -> int:
-        return self._memory.nbytes
-
-    @property
-    def degraded(self) -> bool:
-        """Whether the shared tier is given up at the moment."""
-        return self._shared is not None and self._shared.degraded
-
-    def close(self) -> None:
-        if self._shared is not None:
-            self._shared.close()
 
     def rows(self, texts: list[str], abandoned: Callable[[], bool] = lambda: False) -> Lookup:
         """Rows [len(texts), D] of at least one text.
@@ -78,22 +74,22 @@ class TextCache:
             DeadlineExceeded: `abandoned` said between two chunks that nobody waits for them.
         """
         distinct = dict.fromkeys(texts)
-        known = self._memory.find(distinct)
-        self._count("l1", "hit", len(known))
-        self._count("l1", "miss", len(distinct) - len(known))
+        known = self._tiers.known(distinct)
+        self._tiers.count("l1", "hit", len(known))
+        self._tiers.count("l1", "miss", len(distinct) - len(known))
         misses = 0
         while missing := _without(distinct, known):
             flight, mine, others = self._board(missing)
             try:
                 for rows, is_new in self._get(mine, abandoned):
-                    self._memory.keep(rows)
+                    self._tiers.memory.keep(self._tiers.tower, rows)
                     flight.land(rows)
                     known |= rows
                     misses += len(rows) if is_new else 0
             finally:
-                with self._guard:
+                with self._tiers.guard:
                     for text in mine:
-                        del self._flights[text]
+                        del self._tiers.flights[text]
                 flight.end()
             # Only now: two lookups that want each other's texts must not both wait first.
             for other, wanted in others.items():
@@ -108,9 +104,9 @@ class TextCache:
         """A flight, the texts that it is to get, and those that other flights are already getting."""
         flight, mine = Flight(), []
         others: dict[Flight, list[str]] = {}
-        with self._guard:
+        with self._tiers.guard:
             for text in texts:
-                flying = self._flights.setdefault(text, flight)
+                flying = self._tiers.flights.setdefault(text, flight)
                 if flying is flight:
                     mine.append(text)
                 else:
@@ -119,7 +115,7 @@ class TextCache:
 
     def _get(self, texts: list[str], abandoned: Callable[[], bool]) -> Iterator[tuple[TextRows, bool]]:
         """Rows of all the texts, some at a time as they come, and whether they are new to the tiers."""
-        landed = self._memory.find(texts)  # by a flight that ended just before this one was boarded
+        landed = self._tiers.known(texts)  # by a flight that ended just before this one was boarded
         yield landed, False
         left = _without(texts, landed)
         if not left:
@@ -158,29 +154,19 @@ class TextCache:
             yield self._ask_tower(chunk, visit)
 
     def _visit(self) -> Visit:
-        if self._shared is None:
+        if self._tiers.shared is None:
             return Alone()
-        if self._width is None:  # what the tower says, not what a shared value says
-            with self._tower:
-                self._width = self._encode(["width"]).shape[1]
-        return self._shared.visit(self._width)
+        if self._tiers.width is None:  # what the tower says, not what a shared value says
+            with self._tiers.encoding:
+                self._tiers.width = self._encode(["width"]).shape[1]
+        return self._tiers.shared.visit(self._tiers.width)
 
     def _ask_tower(self, texts: list[str], visit: Visit) -> TextRows:
-        with self._tower:  # one chunk at a time: a few texts need not wait for a long list
+        with self._tiers.encoding:  # one chunk at a time: a few texts need not wait for a long list
             rows = np.ascontiguousarray(self._encode(texts), np.float16)
         fresh = {text: row.tobytes() for text, row in zip(texts, rows, strict=True)}
         visit.keep(fresh)
         return fresh
-
-
-def open_text_cache(segmenter: Segmenter, settings: Settings, metrics: Metrics) -> TextCache:
-    """The tiers that the settings ask for."""
-    shared = None
-    if settings.redis_url is not None:
-        from service.worker.redis_rows import open_rows  # without an address nothing needs the client
-
-        shared = open_rows(settings, segmenter.text_digest, metrics)
-    return TextCache(segmenter.encode_texts, settings.text_cache_bytes, shared, metrics.texts)
 
 
 def _without(texts: Sequence[str] | dict[str, None], known: TextRows) -> list[str]:

@@ -32,12 +32,7 @@ class Visit(Protocol):
 class SharedRows(Protocol):
     """A tier beyond this process."""
 
-    @property
-    def degraded(self) -> bool: ...
-
     def visit(self, width: int) -> Visit: ...
-
-    def close(self) -> None: ...
 
 
 class Alone:
@@ -53,11 +48,11 @@ class Alone:
 
 
 class MemoryRows:
-    """Text -> row, bounded in bytes; the least recently used go first."""
+    """Rows of all towers, bounded in bytes together; the least recently used go first."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._rows: OrderedDict[str, bytes] = OrderedDict()
+        self._rows: OrderedDict[tuple[str, str], bytes] = OrderedDict()  # by tower and text
         self._bytes = 0
         self._guard = threading.Lock()
 
@@ -65,22 +60,23 @@ class MemoryRows:
     def nbytes(self) -> int:
         return self._bytes
 
-    def find(self, texts: Iterable[str]) -> TextRows:
+    def find(self, tower: str, texts: Iterable[str]) -> TextRows:
         """Rows of those texts that are kept, which then count as just used."""
         with self._guard:
-            known = {text: self._rows[text] for text in texts if text in self._rows}
+            known = {text: self._rows[tower, text] for text in texts if (tower, text) in self._rows}
             for text in known:
-                self._rows.move_to_end(text)
+                self._rows.move_to_end((tower, text))
         return known
 
-    def keep(self, rows: TextRows) -> None:
+    def keep(self, tower: str, rows: TextRows) -> None:
         with self._guard:
             for text, row in rows.items():
-                before = self._rows.pop(text, None)
+                before = self._rows.pop((tower, text), None)
                 self._bytes += _cost(text, row) - (0 if before is None else _cost(text, before))
-                self._rows[text] = row
+                self._rows[tower, text] = row
             while self._bytes > self._max_bytes:
-                self._bytes -= _cost(*self._rows.popitem(last=False))
+                (_, text), row = self._rows.popitem(last=False)
+                self._bytes -= _cost(text, row)
 
 
 class Flight:
@@ -111,4 +107,4 @@ class Flight:
 
 
 def _cost(text: str, row: bytes) -> int:
-    return len(row) + 2 * len(text) + 200  # what the entry itself takes
+    return len(row) + 2 * len(text) + 260  # what the entry itself takes

@@ -16,8 +16,9 @@ import redis
 from service.breaker import Breaker, State
 from service.redis_link import RedisLink
 from service.worker import row_codec
-from service.worker.redis_rows import CLAIM_PREFIX, RedisRows
-from service.worker.text_cache import CHUNK, Rows, TextCache
+from service.worker.redis_rows import CLAIM_PREFIX, RedisTier
+from service.worker.text_cache import CHUNK, Rows, TextCache, Tiers
+from service.worker.text_tiers import MemoryRows
 from tests.redis_server import Proxy, RedisServer
 
 WIDTH = 8
@@ -46,8 +47,9 @@ class Worker:
         self.open.set()
         self.breaker = Breaker(3, COOL_DOWN, lambda: self.now)
         self.link = RedisLink(url, self.breaker, timeout)
-        shared = RedisRows(self.link, "tower", 1000, self._count)
-        self.cache = TextCache(self._encode, CACHE_BYTES, shared, self._count, patience)
+        self.tier = RedisTier(self.link, 1000, self._count)
+        tiers = Tiers("tower", MemoryRows(CACHE_BYTES), self.tier.of("tower"), self._count)
+        self.cache = TextCache(self._encode, tiers, patience)
         self.ask(["warm-up"])
 
     def ask(self, texts: list[str]) -> Rows:
@@ -74,7 +76,7 @@ def working(url: str, timeout: float = PATIENT, patience: float = PATIENT) -> It
         worker.forget()
         yield worker
     finally:
-        worker.cache.close()
+        worker.tier.close()
 
 
 @pytest.fixture
@@ -260,7 +262,7 @@ def test_an_ill_redis_is_left_alone_and_found_again(
 ) -> None:
     through_proxy = fall_ill not in (kill, pause)
     with working(proxy.url if through_proxy else server.url, SHORT) as worker:
-        healthy = worker.cache.degraded
+        healthy = worker.tier.degraded
         cure = fall_ill(server, proxy)
         try:
             # Each lookup meets the illness once and goes on; the third opens the breaker.
@@ -269,7 +271,7 @@ def test_an_ill_redis_is_left_alone_and_found_again(
                 np.testing.assert_array_equal(worker.ask([f"word {index}"]), rows_of([f"word {index}"]))
                 states.append(worker.breaker.state)
             errors, calls = worker.counted["redis", "error"], proxy.calls
-            degraded = worker.cache.degraded
+            degraded = worker.tier.degraded
 
             # From now on nothing is asked of Redis, and the memory goes on.
             texts = [f"word {index}" for index in range(40)]
@@ -289,7 +291,7 @@ def test_an_ill_redis_is_left_alone_and_found_again(
             other.ask(["after"])
             assert other.counted["redis", "hit"] == 1
         assert worker.breaker.state is State.CLOSED
-        assert not worker.cache.degraded
+        assert not worker.tier.degraded
 
 
 def test_who_only_watches_sees_when_redis_is_back(server: RedisServer) -> None:
@@ -303,7 +305,7 @@ def test_who_only_watches_sees_when_redis_is_back(server: RedisServer) -> None:
 
         seen: list[bool] = []
         while not seen or (seen[-1] and len(seen) < 1000):
-            seen.append(worker.cache.degraded)
+            seen.append(worker.tier.degraded)
             pause.wait(0.02)
             worker.now += COOL_DOWN
 

@@ -23,7 +23,7 @@ def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(
         [sys.executable, "-m", "service.cli", "serve", *options],
         cwd=ROOT,
-        env=os.environ | environment,
+        env=os.environ | {"LEXISEG_GRPC_PORT": "0"} | environment,
         capture_output=True,
         text=True,
         timeout=TO_START,
@@ -74,7 +74,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--model", "huge"], "lexiseg: no model 'huge'; there is: tiny\n"),
+        (["--model", "huge"], "lexiseg: no model 'huge'; there is: tiny"),
         (["--model", "tiny@0"], "lexiseg: no model 'tiny@0'; tiny is at version"),
         (["--http-port", "99999"], "lexiseg: --http-port / LEXISEG_HTTP_PORT: expected less than or equal to 65535"),
         (["--log-level", "loud"], "lexiseg: --log-level / LEXISEG_LOG_LEVEL: expected 'debug'"),

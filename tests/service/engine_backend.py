@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from model.segmenter import Segmenter
 from model.types import ModelCard
@@ -10,8 +11,10 @@ from service.gateway.backend import Health
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
+from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from service.tracing import Tracing
 from service.worker.engine import Engine
+from service.worker.video.streams import Streams
 from tests.model.stand_in import ColourSegmenter
 
 
@@ -19,21 +22,30 @@ class EngineBackend:
     """Warm from the start; whoever makes it closes its engine."""
 
     def __init__(
-        self, segmenter: Segmenter | None = None, metrics: Metrics | None = None, tracing: Tracing | None = None
+        self,
+        segmenter: Segmenter | None = None,
+        metrics: Metrics | None = None,
+        tracing: Tracing | None = None,
+        settings: Settings | None = None,
     ) -> None:
-        self.engine = Engine(segmenter or ColourSegmenter(), Settings(), metrics or Metrics(), tracing)
+        settings, metrics = settings or Settings(), metrics or Metrics()
+        self.engine = Engine(segmenter or ColourSegmenter(), settings, metrics, tracing)
+        self.streams = Streams(self.engine, settings, metrics)
 
     def health(self) -> Health:
         return Health(True, True, "colours are warmed up")
 
     def cards(self) -> list[ModelCard]:
-        return [self.engine.segmenter.card]
+        return self.engine.models.cards
 
     def digest(self, name: str) -> str | None:
-        return self.engine.segmenter.digest
+        return self.engine.models.digest(name)
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         return await asyncio.wrap_future(self.engine.submit(request))
+
+    def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        return self.streams.answers(steps)
 
     async def start(self) -> None: ...
 

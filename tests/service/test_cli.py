@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from service.cli import app
 
-COMMANDS = ["serve", "segment", "train", "eval", "models list"]
+COMMANDS = ["serve", "gateway", "worker", "segment", "train", "export", "eval", "models list"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

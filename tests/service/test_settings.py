@@ -55,6 +55,11 @@ def test_a_wrong_variable_is_named_with_its_option(monkeypatch: pytest.MonkeyPat
         settings_of({})
 
 
+@pytest.mark.parametrize(("model", "default"), [(None, None), ("tcl", "tcl"), ("tcl@2, tiny", "tcl@2")])
+def test_the_first_model_that_is_named_is_the_default(model: str | None, default: str | None) -> None:
+    assert settings_of({"model": model}).default_model == default
+
+
 @pytest.mark.parametrize("url", ["redsi://user:secret@host", "redis://user:secret@host:port", "user:secret@host:6379"])
 def test_a_wrong_redis_address_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("LEXISEG_REDIS_URL", url)

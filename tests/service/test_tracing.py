@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -20,6 +21,7 @@ from service.metrics import Metrics
 from service.settings import Settings
 from service.tracing import STANDARD, Tracing, open_tracing
 from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.calling import calling, request
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form
 
@@ -206,3 +208,36 @@ def without_otel(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", failing)
+
+
+async def test_a_grpc_call_is_a_server_span_below_the_clients_with_its_stages(
+    backend: EngineBackend, tracing: Tracing, exporter: InMemorySpanExporter
+) -> None:
+    async with calling(backend=backend, tracing=tracing) as gateway:
+        answer = await gateway.stub.Segment(request("red"), metadata=(("traceparent", f"00-{TRACE}-{CLIENT}-01"),))
+
+    spans = exporter.get_finished_spans()
+    (server,) = [span for span in spans if span.kind is SpanKind.SERVER]
+    assert server.name == "lexiseg.v1.Segmentation/Segment"
+    assert server.parent is not None
+    assert f"{server.parent.span_id:016x}" == CLIENT
+    assert sorted(span.name for span in spans if span is not server) == STAGES
+    assert attributes(server) == {
+        "rpc.system.name": "grpc",
+        "rpc.method": "lexiseg.v1.Segmentation/Segment",
+        "rpc.response.status_code": "OK",
+        "lexiseg.request_id": answer.id,
+    }
+
+
+async def test_a_call_that_fails_by_our_fault_is_an_error_of_the_span_and_one_by_the_clients_is_not(
+    tracing: Tracing, exporter: InMemorySpanExporter
+) -> None:
+    async with calling(backend=KnownBackend(failure=RuntimeError("gone")), tracing=tracing) as gateway:
+        for question in (request("red"), request()):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await gateway.stub.Segment(question)
+
+    ours, theirs = exporter.get_finished_spans()
+    assert (ours.status.status_code, attributes(ours)["error.type"]) == (StatusCode.ERROR, "INTERNAL")
+    assert theirs.status.status_code is not StatusCode.ERROR

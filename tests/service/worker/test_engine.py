@@ -1,53 +1,19 @@
 from __future__ import annotations
 
 import io
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
 from PIL import Image
 
-from model.segmenter import TileFeatures
-from model.types import Background, ClassEntry, Vocabulary
 from service.errors import DeadlineExceeded, NotReady, QueueFull, UndecodableImage
-from service.messages import WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
 from service.worker.engine import Engine
-from tests import pictures
-from tests.model.stand_in import ColourSegmenter, picture
-
-SOON = 20.0  # seconds that nothing here should need
-SIDE = 16
-
-
-class GatedColours(ColourSegmenter):
-    """Colours whose image pass waits at a gate; `batches` are the tiles of each pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Event()
-        self.gate.set()
-        self.entered = threading.Semaphore(0)
-        self.batches: list[int] = []
-        self.failures: list[Exception] = []
-        self.most_tiles = 1000  # that fit the memory
-
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        self.batches.append(len(tiles))
-        self.entered.release()
-        assert self.gate.wait(SOON)
-        if self.failures:
-            raise self.failures.pop()
-        if len(tiles) > self.most_tiles:
-            raise torch.OutOfMemoryError
-        return super().encode_tiles(tiles)
+from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 
 class Bench:
@@ -73,25 +39,6 @@ class Bench:
 
     def release(self) -> None:
         self.segmenter.gate.set()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.005)
-
-
-def halves(left: str, right: str, side: int = SIDE) -> bytes:
-    """A square PNG: letters of two colours."""
-    return pictures.encoded(Image.fromarray(picture([left * (side // 2) + right * (side // 2)] * side)))
-
-
-def ask(
-    *classes: str, image: bytes | None = None, deadline: float = float("inf"), overlay: bool = False
-) -> WorkerRequest:
-    vocabulary = Vocabulary(tuple(ClassEntry(name) for name in classes), Background(()))
-    return WorkerRequest(image or halves("r", "b"), vocabulary, "colours", overlay=overlay, deadline=deadline)
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ import pytest
 
 from model.types import ClassEntry, Vocabulary
 from service.errors import DeadlineExceeded
-from service.messages import WorkerRequest
+from service.messages import WorkerAnswer, WorkerRequest
+from service.worker.finish import finish
 from service.worker.job import Job
 from tests.service.gateway.known_backend import answer
 
 
-def job(deadline: float = float("inf")) -> Job:
-    return Job(WorkerRequest(b"", Vocabulary((ClassEntry("sky"),)), "colours", deadline=deadline))
+def job(deadline: float = float("inf")) -> Job[WorkerAnswer]:
+    return Job(WorkerRequest(b"", Vocabulary((ClassEntry("sky"),)), "colours", deadline=deadline), finish)
 
 
 def test_a_job_that_somebody_waits_for_is_not_abandoned() -> None:

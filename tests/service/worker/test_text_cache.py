@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import DeadlineExceeded
-from service.worker.text_cache import CHUNK, Rows, TextCache
+from service.worker.text_cache import CHUNK, Rows, TextCache, Tiers
+from service.worker.text_tiers import Count, MemoryRows
 
 ROOT = Path(__file__).resolve().parents[3]
 WIDTH = 8
@@ -34,8 +36,15 @@ class Tower:
         return np.array([[len(text)] * WIDTH for text in texts], np.float16)
 
 
+def cache_of(
+    encode: Callable[[list[str]], Rows], memory: MemoryRows | int, count: Count = lambda *what: None
+) -> TextCache:
+    kept = MemoryRows(memory) if isinstance(memory, int) else memory
+    return TextCache(encode, Tiers("tower", kept, count=count))
+
+
 def test_rows_come_in_the_order_of_the_texts() -> None:
-    cache = TextCache(Tower().encode, 10_000)
+    cache = cache_of(Tower().encode, 10_000)
     cache.rows(["three"])
 
     rows = cache.rows(["a", "three", "of", "a"]).rows
@@ -45,7 +54,7 @@ def test_rows_come_in_the_order_of_the_texts() -> None:
 
 def test_a_known_text_is_not_encoded_again() -> None:
     tower = Tower()
-    cache = TextCache(tower.encode, 10_000)
+    cache = cache_of(tower.encode, 10_000)
     cache.rows(["sky", "road"])
 
     found = cache.rows(["road", "sky", "tree"])
@@ -56,9 +65,9 @@ def test_a_known_text_is_not_encoded_again() -> None:
 
 def test_the_least_recently_used_text_goes_first() -> None:
     tower = Tower()
-    one = TextCache(tower.encode, 10_000)
-    one.rows(["a"])
-    cache = TextCache(tower.encode, 2 * one.nbytes)
+    one = MemoryRows(10_000)
+    cache_of(tower.encode, one).rows(["a"])
+    cache = cache_of(tower.encode, 2 * one.nbytes)
     cache.rows(["a", "b"])
     cache.rows(["a"])
     cache.rows(["c"])
@@ -68,24 +77,25 @@ def test_the_least_recently_used_text_goes_first() -> None:
 
 @given(st.lists(st.lists(st.text(max_size=20), min_size=1, max_size=6), max_size=20), st.integers(0, 2_000))
 def test_it_never_keeps_more_bytes_than_it_may(questions: list[list[str]], most: int) -> None:
-    cache = TextCache(Tower().encode, most)
+    memory = MemoryRows(most)
+    cache = cache_of(Tower().encode, memory)
 
     for texts in questions:
         rows = cache.rows(texts).rows
 
-        assert cache.nbytes <= most
+        assert memory.nbytes <= most
         assert rows[:, 0].tolist() == [len(text) for text in texts]
 
 
 def test_a_cache_of_no_bytes_still_answers() -> None:
-    cache = TextCache(Tower().encode, 0)
+    cache = cache_of(Tower().encode, 0)
 
     assert cache.rows(["sky"]).rows.shape == (1, WIDTH)
 
 
 def test_a_text_that_many_miss_at_once_is_encoded_once() -> None:
     tower = Tower()
-    cache = TextCache(tower.encode, 10_000)
+    cache = cache_of(tower.encode, 10_000)
     tower.open.clear()
 
     with ThreadPoolExecutor(8) as threads:
@@ -107,7 +117,7 @@ def test_a_failure_of_the_tower_is_not_kept() -> None:
             raise failures.pop()
         return tower.encode(texts)
 
-    cache = TextCache(encode, 10_000)
+    cache = cache_of(encode, 10_000)
     with pytest.raises(RuntimeError, match="no tower"):
         cache.rows(["sky"])
 
@@ -116,7 +126,7 @@ def test_a_failure_of_the_tower_is_not_kept() -> None:
 
 def test_a_known_text_does_not_wait_for_the_encoding_of_others() -> None:
     tower = Tower()
-    cache = TextCache(tower.encode, 10_000)
+    cache = cache_of(tower.encode, 10_000)
     cache.rows(["sky"])
     tower.entered.clear()
     tower.open.clear()
@@ -133,7 +143,7 @@ def test_a_known_text_does_not_wait_for_the_encoding_of_others() -> None:
 
 def test_two_lookups_that_want_each_others_texts_both_end() -> None:
     tower = Tower()
-    cache = TextCache(tower.encode, 10_000)
+    cache = cache_of(tower.encode, 10_000)
     questions = [[f"word {(index + shift) % 8}" for index in range(4)] for shift in range(8)]
 
     with ThreadPoolExecutor(8) as threads:
@@ -145,7 +155,7 @@ def test_two_lookups_that_want_each_others_texts_both_end() -> None:
 
 def test_what_is_done_when_nobody_waits_any_more_is_kept() -> None:
     tower = Tower()
-    cache = TextCache(tower.encode, 1_000_000)
+    cache = cache_of(tower.encode, 1_000_000)
     texts = [f"word {index}" for index in range(3 * CHUNK)]
 
     with pytest.raises(DeadlineExceeded):
@@ -157,7 +167,7 @@ def test_what_is_done_when_nobody_waits_any_more_is_kept() -> None:
 
 def test_a_lookup_goes_on_where_the_one_it_waited_for_was_given_up() -> None:
     tower = Tower()
-    cache = TextCache(tower.encode, 1_000_000)
+    cache = cache_of(tower.encode, 1_000_000)
     texts = [f"word {index}" for index in range(2 * CHUNK)]
     tower.open.clear()
 
@@ -176,7 +186,7 @@ def test_a_lookup_goes_on_where_the_one_it_waited_for_was_given_up() -> None:
 
 def test_who_waits_for_another_lookup_can_be_given_up_too() -> None:
     tower = Tower()
-    cache = TextCache(tower.encode, 10_000)
+    cache = cache_of(tower.encode, 10_000)
     tower.open.clear()
 
     with ThreadPoolExecutor(1) as threads:
@@ -189,7 +199,7 @@ def test_who_waits_for_another_lookup_can_be_given_up_too() -> None:
 
 
 def test_rows_may_be_written_to_without_a_change_in_the_cache() -> None:
-    cache = TextCache(Tower().encode, 10_000)
+    cache = cache_of(Tower().encode, 10_000)
     cache.rows(["sky"]).rows[:] = 0
 
     assert cache.rows(["sky"]).rows[0, 0] == 3
@@ -197,7 +207,7 @@ def test_rows_may_be_written_to_without_a_change_in_the_cache() -> None:
 
 def test_the_counts_tell_hits_and_misses_of_the_memory() -> None:
     counted: list[tuple[str, str, int]] = []
-    cache = TextCache(Tower().encode, 10_000, count=lambda *what: counted.append(what))
+    cache = cache_of(Tower().encode, 10_000, count=lambda *what: counted.append(what))
     cache.rows(["sky", "sky", "road"])
     cache.rows(["sky"])
 

@@ -1,0 +1,106 @@
+"""The waiting line before the device: sources take turns, a batch is of one model and one shape.
+
+A source is a video stream or whoever sends single images. The source whose turn it is gives its oldest job, which
+decides the batch's key (model and bucket); the room that is left goes round the sources for jobs of the same key. The
+next turn is the next source's, however many jobs the first has. So a job waits for at most as many batches as there are
+sources, for each batch that its own source needs before it: no source starves another, and no key starves another.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+
+class Waiting(Protocol):
+    """What can stand in the line."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def key(self) -> Hashable:
+        """Jobs of one key can share a batch."""
+        ...
+
+    @property
+    def n_tiles(self) -> int: ...
+
+    @property
+    def abandoned(self) -> bool: ...
+
+
+W = TypeVar("W", bound=Waiting)
+
+
+class Portion(NamedTuple, Generic[W]):
+    """Some tiles of a job, from `first` to before `last`; a job's portions come in order."""
+
+    job: W
+    first: int
+    last: int
+
+
+@dataclass(eq=False)
+class _Place(Generic[W]):
+    job: W
+    taken: int = 0  # of its tiles
+
+    @property
+    def left(self) -> int:
+        return self.job.n_tiles - self.taken
+
+
+class Line(Generic[W]):
+    """Jobs that wait for the device. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self._sources: OrderedDict[str, deque[_Place[W]]] = OrderedDict()  # whose turn it is first
+
+    def __len__(self) -> int:
+        """Jobs with tiles left."""
+        return sum(len(places) for places in self._sources.values())
+
+    def put(self, job: W) -> None:
+        """The last of its source; a source that had none takes its first turn after all others."""
+        self._sources.setdefault(job.source, deque()).append(_Place(job))
+
+    def take(self, most: int) -> list[Portion[W]]:
+        """The next batch: at least one tile and at most `most`, all of one key; empty when nobody waits.
+
+        A job of more tiles than there is room for gives some and keeps its place.
+        """
+        self._keep(lambda place: not place.job.abandoned)
+        if not self._sources:
+            return []
+        source = next(iter(self._sources))
+        key = self._sources[source][0].job.key
+        batch: list[Portion[W]] = []
+        rounds = deque(self._of_key(name, key) for name in self._sources)  # the pick's own source begins
+        self._sources.move_to_end(source)
+        while rounds and most:
+            places = rounds.popleft()
+            place = next(places, None)
+            if place is None:
+                continue
+            rounds.append(places)
+            tiles = min(place.left, most)
+            batch.append(Portion(place.job, place.taken, place.taken + tiles))
+            place.taken += tiles
+            most -= tiles
+        self._keep(lambda place: place.left > 0)
+        return batch
+
+    def _of_key(self, source: str, key: Hashable) -> Iterator[_Place[W]]:
+        return (place for place in tuple(self._sources[source]) if place.job.key == key)
+
+    def _keep(self, stays: Callable[[_Place[W]], bool]) -> None:
+        """Sends everybody else away, and sources without a job."""
+        for source, places in tuple(self._sources.items()):
+            kept = deque(place for place in places if stays(place))
+            if kept:
+                self._sources[source] = kept
+            else:
+                del self._sources[source]

@@ -1,0 +1,120 @@
+"""`lexiseg serve` with more models than its memory may hold."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from model import catalog
+from tests import pictures
+from tests.integration.server import ROOT, TO_START, Server, form
+
+CLASSES = ("cat", "wall")
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds `second`: the bundled model under another name."""
+    folder = tmp_path_factory.mktemp("models") / "second"
+    shutil.copytree(catalog.BUNDLED, folder)
+    card = folder / catalog.CARD
+    card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
+    return folder.parent
+
+
+@pytest.fixture(scope="module")
+def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Room for one model and a half."""
+    folder = tmp_path_factory.mktemp("server")
+    models_file = folder / "models.yaml"
+    models_file.write_text("- name: tiny\n- name: second\n")
+    room = 3 * catalog.load("tiny").nbytes // 2
+    environment = {"LEXISEG_MODELS_FILE": str(models_file), "LEXISEG_MODELS_DIR": str(models_dir)}
+    with Server(folder / "log.jsonl", LEXISEG_MODEL_MEMORY_BYTES=str(room), **environment) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
+
+
+def photograph(side: int) -> bytes:
+    return pictures.encoded(pictures.small("chelsea", side))
+
+
+def ask(client: httpx.Client, image: bytes, **fields: Any) -> dict[str, Any]:
+    answer = client.post("/segment", files=form(image, *CLASSES, **fields))
+    assert answer.status_code == 200, answer.text
+    content: dict[str, Any] = answer.json()
+    return content
+
+
+def loaded(client: httpx.Client) -> dict[str, bool]:
+    return {model["name"]: model["loaded"] for model in client.get("/models").json()["models"]}
+
+
+def test_models_take_turns_in_memory_and_answer_alike(client: httpx.Client, server: Server) -> None:
+    first = ask(client, photograph(97))
+    before = loaded(client)
+    second = ask(client, photograph(96), model="second")
+    after = loaded(client)
+    again = ask(client, photograph(96))
+
+    assert first["model"] == again["model"] == "tiny"
+    assert (before, after) == ({"tiny": True, "second": False}, {"tiny": False, "second": True})
+    assert loaded(client) == before
+    assert second["model"] == "second"
+    assert second["segments"] == again["segments"] != []
+    assert server.metric('lexiseg_model_unloads_total{model="tiny"}') >= 1
+    assert server.metric('lexiseg_model_loaded{model="second",version="1"}') == 0
+
+
+def test_the_service_stays_ready_while_its_default_model_is_out(client: httpx.Client) -> None:
+    ask(client, photograph(80), model="second")
+    ready = client.get("/readyz")
+
+    assert loaded(client)["tiny"] is False
+    assert (ready.status_code, ready.json()["degraded"]) == (200, [])
+
+
+def test_many_clients_of_two_models_that_do_not_fit_together_are_all_answered(client: httpx.Client) -> None:
+    images = [photograph(40 + side) for side in range(16)]
+    names = ["tiny", "second"] * 8
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(lambda image, name: ask(client, image, model=name), images, names))
+
+    assert [answer["model"] for answer in answers] == names
+
+
+def test_what_is_missing_is_said_before_anything_listens(models_dir: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "models" / "bare"
+    bare.mkdir(parents=True)
+    card = (models_dir / "second" / catalog.CARD).read_text()
+    (bare / catalog.CARD).write_text(card.replace("name: second", "name: bare", 1))
+
+    outcome = subprocess.run(
+        [sys.executable, "-m", "service.cli", "serve", "--http-port", "0", "--model", "tiny,bare,huge"],
+        cwd=ROOT,
+        env=os.environ | {"LEXISEG_MODELS_DIR": str(bare.parent)},
+        capture_output=True,
+        text=True,
+        timeout=TO_START,
+        check=False,
+    )
+
+    assert outcome.returncode == 1
+    assert outcome.stdout == ""
+    assert str(bare) in outcome.stderr
+    assert "no model 'huge'" in outcome.stderr
+    assert "Traceback" not in outcome.stderr

@@ -1,0 +1,316 @@
+"""Several models, several sources and several tiles behind one device."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TileFeatures
+from service.errors import DeadlineExceeded, NotReady, UnknownModel
+from service.messages import WorkerAnswer
+from service.metrics import Metrics
+from service.settings import Settings
+from service.worker.engine import Engine
+from service.worker.job import Job
+from service.worker.pool import ModelPool
+from service.worker.served import Served
+from service.worker.text_cache import TextCache
+from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
+
+STRIPS = 6
+
+
+class Strips(GatedColours):
+    """Colours, looked at in vertical strips: each is a tile."""
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        whole = super().plan(rgb)
+        width = rgb.shape[1] // STRIPS
+        strips = [whole.tiles[..., start : start + width] for start in range(0, rgb.shape[1], width)]
+        return Plan(whole.size, np.ascontiguousarray(np.concatenate(strips)))
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        (strips,) = tile_features
+        assert len(strips) == STRIPS
+        return Features(plan.size, {"pixels": strips.permute(1, 2, 0, 3).flatten(2)})
+
+
+class Floor:
+    """An engine over two models, `one` and `two`; `two` is loaded when its door is open."""
+
+    def __init__(self, **settings: int) -> None:
+        self.models = {name: GatedColours(name) for name in ("one", "two")}
+        self.door = threading.Event()
+        self.door.set()
+        self.failures: list[Exception] = []
+        self.metrics = Metrics()
+        served = [Served(name, model.card) for name, model in self.models.items()]
+        self.pool = ModelPool(served, self._open, self.metrics)
+        wanted = Settings.model_validate({"max_batch": 8, "intake_threads": 1, **settings})
+        self.engine = Engine(self.pool, wanted, self.metrics)
+        self.submit = self.engine.submit
+
+    def _open(self, served: Served) -> Segmenter:
+        if served.name == "two":
+            assert self.door.wait(SOON)
+            if self.failures:
+                raise self.failures.pop()
+        return self.models[served.name]
+
+    def hold(self) -> None:
+        """Occupies the device with `one` until its gate opens."""
+        self.models["one"].gate.clear()
+        self.submit(ask("red", model="one", image=halves("g", "g")))
+        assert self.models["one"].entered.acquire(timeout=SOON)
+
+    def until_waiting(self, n: int) -> None:
+        until(lambda: self.metrics.registry.get_sample_value("lexiseg_queue_depth") == n)
+
+    def holders(self, name: str) -> int:
+        """Who holds a model, this question aside."""
+        model = self.pool.acquire(name).result(SOON)
+        model.release()
+        return model.holders
+
+    def close(self) -> None:
+        self.door.set()
+        for model in self.models.values():
+            model.gate.set()
+            model.reading.set()
+        self.engine.close(SOON)
+
+
+@pytest.fixture
+def floor() -> Iterator[Floor]:
+    made = Floor()
+    yield made
+    made.close()
+
+
+def test_each_request_is_answered_by_the_model_it_names(floor: Floor) -> None:
+    answers = [floor.submit(ask("red", model=name)).result(SOON) for name in ("one", "two", "two@1")]
+
+    assert [answer.model for answer in answers] == ["one", "two", "two"]
+    assert [answer.model_digest for answer in answers] == ["one", "two", "two"]
+    assert [segment.label for segment in answers[2].segments] == ["red"]
+
+
+def test_a_model_that_is_not_served_is_refused_at_once(floor: Floor) -> None:
+    with pytest.raises(UnknownModel):
+        floor.submit(ask("red", model="three"))
+
+    assert floor.engine.in_flight == 0
+
+
+def test_a_batch_is_of_one_model(floor: Floor) -> None:
+    floor.submit(ask("red", model="two", image=halves("b", "b"))).result(SOON)
+    floor.hold()
+    answers = [floor.submit(ask("red", model=name, remember=False)) for name in ("one", "two", "one", "two")]
+    floor.until_waiting(4)
+    floor.models["one"].gate.set()
+
+    assert [answer.result(SOON).model for answer in answers] == ["one", "two", "one", "two"]
+    assert floor.models["one"].batches == [1, 2]
+    assert floor.models["two"].batches == [1, 2]
+
+
+def test_one_thread_runs_the_image_passes_of_all_models(floor: Floor) -> None:
+    for model in floor.models.values():
+        model.buckets = ((16, 16), (32, 16))
+    floor.engine.warm_up()
+    floor.engine.warm_up("two")
+    for name in ("one", "two"):
+        floor.submit(ask("red", model=name)).result(SOON)
+
+    assert floor.models["one"].threads == floor.models["two"].threads == {"compute"}
+    assert floor.models["two"].batches == [1, 1, 1]
+
+
+def test_a_request_waits_for_its_model_and_holds_up_no_other(floor: Floor) -> None:
+    floor.engine.warm_up("one")
+    floor.door.clear()
+    waiting = [floor.submit(ask("red", model="two")) for _ in range(10)]
+
+    others = [floor.submit(ask("red", model="one")).result(SOON) for _ in range(3)]
+
+    assert [answer.model for answer in others] == ["one"] * 3
+    assert not any(answer.done() for answer in waiting)
+    floor.door.set()
+    assert [answer.result(SOON).model for answer in waiting] == ["two"] * 10
+
+
+def test_who_waits_for_a_model_that_fails_hears_it_and_the_next_may_ask_for_another(floor: Floor) -> None:
+    floor.failures.append(RuntimeError("damaged"))
+
+    error = floor.submit(ask("red", model="two")).exception(SOON)
+
+    assert isinstance(error, NotReady)
+    assert floor.engine.degraded == ("model two",)
+    assert floor.submit(ask("red", model="one")).result(SOON).model == "one"
+
+
+def test_a_request_that_is_abandoned_while_its_model_loads_is_forgotten(floor: Floor) -> None:
+    floor.door.clear()
+    waiting = floor.submit(ask("red", model="two"))
+    assert waiting.cancel()
+    in_flight = floor.engine.in_flight
+    floor.door.set()
+
+    assert in_flight == 0
+    assert floor.holders("two") == 0
+    assert floor.models["two"].batches == []
+
+
+def test_nobody_holds_a_model_once_all_are_answered(floor: Floor) -> None:
+    floor.hold()
+    answers = [
+        floor.submit(ask("red", model="one")),
+        floor.submit(ask("red", model="one", image=b"no image")),
+        floor.submit(ask("red", model="one", deadline=time.monotonic() - 1)),
+        floor.submit(ask("red", model="one")),
+    ]
+    assert answers[3].cancel()
+    floor.models["one"].gate.set()
+    answers[0].result(SOON)
+
+    assert isinstance(answers[2].exception(SOON), DeadlineExceeded)
+    until(lambda: floor.engine.in_flight == 0 and floor.holders("one") == 0)
+
+
+def test_a_model_asked_about_anothers_image_need_not_be_sent_it(floor: Floor) -> None:
+    first = floor.submit(ask("red", model="one")).result(SOON)
+
+    by_id = replace(ask("red", model="two"), image=None, image_id=first.image_id)
+    second = floor.submit(by_id).result(SOON)
+
+    assert second.segments == first.segments
+    assert second.cache.features is False
+    assert floor.models["two"].batches == [1]
+
+
+def test_models_share_the_rows_of_their_text_tower(floor: Floor) -> None:
+    floor.submit(ask("red", "green", model="one")).result(SOON)
+
+    second = floor.submit(ask("red", "blue", model="two")).result(SOON)
+
+    assert (second.cache.text_hits, second.cache.text_misses) == (1, 1)
+    assert floor.models["two"].asked == ["blue"]
+
+
+def test_a_long_class_list_of_one_model_holds_up_no_other(floor: Floor) -> None:
+    floor.models["two"].text_digest = "a slow tower"
+    floor.models["two"].reading.clear()
+    slow = [floor.submit(ask(f"word {index}", model="two")) for index in range(6)]
+    until(lambda: floor.models["two"].batches != [])
+
+    others = [floor.submit(ask("red", model="one")).result(SOON) for _ in range(3)]
+
+    assert [answer.model for answer in others] == ["one"] * 3
+    assert not any(answer.done() for answer in slow)
+    floor.models["two"].reading.set()
+    for answer in slow:
+        answer.result(SOON)
+
+
+def test_a_stream_with_many_frames_leaves_every_other_turn_to_others(floor: Floor) -> None:
+    floor.hold()
+    small, large = halves("r", "b", 16), halves("r", "b", 32)
+    frames = [floor.submit(ask("red", model="one", image=small, source="stream", remember=False)) for _ in range(20)]
+    unary = [floor.submit(ask("red", model="one", image=large, remember=False)) for _ in range(2)]
+    floor.until_waiting(22)
+    floor.models["one"].gate.set()
+    for answer in (*frames, *unary):
+        answer.result(SOON)
+
+    assert floor.models["one"].batches == [1, 8, 2, 8, 4]
+
+
+def test_the_last_stage_is_what_the_caller_says(floor: Floor) -> None:
+    def scores(job: Job[tuple[int, ...]], segmenter: Segmenter, cache: TextCache) -> tuple[int, ...]:
+        assert job.features is not None
+        classes = job.request.vocabulary.classes
+        bank = segmenter.text_bank(classes, cache.rows(segmenter.texts(classes)).rows)
+        return tuple(segmenter.class_scores(job.features, bank).shape)
+
+    assert floor.submit(ask("red", "blue", model="one"), scores).result(SOON) == (2, 16, 16)
+
+
+def test_what_is_not_to_be_remembered_leaves_nothing_and_finds_nothing(floor: Floor) -> None:
+    for remember in (False, False):
+        assert floor.submit(ask("red", model="one", remember=remember)).result(SOON).cache.features is False
+    left = floor.engine.feature_cache.nbytes
+    floor.submit(ask("red", model="one")).result(SOON)
+    after = floor.submit(ask("red", model="one", remember=False)).result(SOON)
+
+    assert left == 0
+    assert after.cache.features is False
+    assert floor.models["one"].batches == [1, 1, 1, 1]
+
+
+def answered(model: Strips, max_batch: int, n: int = 1) -> list[WorkerAnswer]:
+    engine = Engine(model, Settings(max_batch=max_batch, intake_threads=1), Metrics())
+    try:
+        asked = [engine.submit(ask("red", "blue", image=halves("r", "b", 24), remember=False)) for _ in range(n)]
+        return [one.result(SOON) for one in asked]
+    finally:
+        engine.close(SOON)
+
+
+def test_an_image_of_many_tiles_takes_as_many_passes_as_it_needs() -> None:
+    at_once, in_parts = Strips(), Strips()
+
+    (whole,) = answered(at_once, max_batch=STRIPS)
+    (parts,) = answered(in_parts, max_batch=4)
+
+    assert (at_once.batches, in_parts.batches) == ([6], [4, 2])
+    assert whole.segments == parts.segments
+    assert [segment.bbox for segment in parts.segments] == [(0, 0, 12, 24), (12, 0, 12, 24)]
+
+
+def test_tiles_of_several_images_share_passes() -> None:
+    alone = answered(Strips(), max_batch=STRIPS)
+
+    together = answered(Strips(), max_batch=4, n=5)
+
+    assert [answer.segments for answer in together] == [alone[0].segments] * 5
+
+
+def test_an_image_whose_tiles_do_not_fit_the_memory_together_is_halved() -> None:
+    model = Strips()
+    model.most_tiles = 3
+
+    (answer,) = answered(model, max_batch=6)
+
+    assert model.batches == [6, 3, 3]
+    assert len(answer.segments) == 2
+
+
+def test_the_time_of_all_its_passes_is_an_images_own() -> None:
+    (answer,) = answered(Strips(), max_batch=1)
+
+    timings = answer.timings
+    assert timings.queue >= 0
+    assert timings.image > 0
+    assert timings.queue + timings.image + timings.decode <= timings.total
+
+
+def test_a_warm_up_ends_when_the_engine_closes() -> None:
+    floor = Floor()
+    floor.models["one"].buckets = ((16, 16),) * 3
+    floor.models["one"].gate.clear()
+    with ThreadPoolExecutor(2) as threads:
+        warming = threads.submit(floor.engine.warm_up)
+        assert floor.models["one"].entered.acquire(timeout=SOON)
+        closing = threads.submit(floor.engine.close, 0.0)
+        floor.models["one"].gate.set()
+        closing.result(SOON)
+        error = warming.exception(SOON)
+
+    assert error is None or isinstance(error, NotReady)

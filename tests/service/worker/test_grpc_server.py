@@ -1,0 +1,194 @@
+"""The worker's server over a real engine: what a gateway gives up is given up in the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
+from structlog.testing import capture_logs
+
+from model.segmenter import TileFeatures
+from model.types import ClassEntry, Vocabulary
+from service.gateway.backend import Backend
+from service.messages import WorkerRequest
+from service.metrics import Metrics
+from service.settings import Settings
+from service.stubs import worker_pb2 as pb
+from service.stubs.worker_pb2_grpc import WorkerStub
+from service.wire.answer import decode_answer
+from service.wire.errors import read_error
+from service.wire.request import encode_request
+from service.worker.grpc_server import WorkerServer
+from tests import pictures
+from tests.model.stand_in import ColourSegmenter
+from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.known_backend import KnownBackend
+
+IMAGE = pictures.encoded(pictures.small())
+
+
+class HeldSegmenter(ColourSegmenter):
+    """An image pass that takes as long as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go_on = threading.Event()
+        self.encoding = threading.Event()
+        self.passes = 0
+
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        self.passes += 1
+        self.encoding.set()
+        assert self.may_go_on.wait(20)
+        return super().encode_tiles(tiles)
+
+
+@dataclass
+class Asked:
+    """A worker's server, and a gateway's end of it."""
+
+    stub: Any
+    channel: grpc.aio.Channel
+    server: WorkerServer
+
+
+@asynccontextmanager
+async def asking(backend: Backend, metrics: Metrics | None = None) -> AsyncIterator[Asked]:
+    server = WorkerServer(backend, Settings(worker_port=0, drain_seconds=5), metrics or Metrics())
+    await server.start()
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
+        yield Asked(WorkerStub(channel), channel, server)
+    await server.close()
+
+
+@asynccontextmanager
+async def held_engine() -> AsyncIterator[tuple[HeldSegmenter, EngineBackend, Metrics]]:
+    segmenter, metrics = HeldSegmenter(), Metrics()
+    backend = EngineBackend(segmenter, metrics)
+    try:
+        yield segmenter, backend, metrics
+    finally:
+        segmenter.may_go_on.set()
+        await asyncio.to_thread(backend.engine.close, 5)
+
+
+def request(image: bytes = IMAGE) -> pb.WorkerSegmentRequest:
+    return encode_request(WorkerRequest(image, Vocabulary((ClassEntry("red"),)), "colours"))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_an_answer_is_that_of_the_engine() -> None:
+    async with held_engine() as (segmenter, backend, _), asking(backend) as worker:
+        segmenter.may_go_on.set()
+        answer = decode_answer((await worker.stub.Segment(request())).answer)
+
+    assert (answer.model, answer.size) == ("colours", pictures.small().size[::-1])
+
+
+async def test_a_request_that_is_cancelled_in_the_queue_costs_no_image_pass() -> None:
+    async with held_engine() as (segmenter, backend, metrics), asking(backend, metrics) as worker:
+        first = asyncio.ensure_future(_awaited(worker.stub.Segment(request())))
+        await until(segmenter.encoding.is_set)
+        second = worker.stub.Segment(request(pictures.encoded(pictures.small("flower"))))
+        await until(lambda: metrics.registry.get_sample_value("lexiseg_queue_depth") == 1)
+        second.cancel()
+        await until(lambda: metrics.registry.get_sample_value("lexiseg_inflight") == 1)
+        segmenter.may_go_on.set()
+        await first
+
+    assert segmenter.passes == 1
+
+
+async def test_a_request_whose_deadline_passes_in_the_queue_costs_no_image_pass() -> None:
+    async with held_engine() as (segmenter, backend, metrics), asking(backend, metrics) as worker:
+        first = asyncio.ensure_future(_awaited(worker.stub.Segment(request())))
+        await until(segmenter.encoding.is_set)
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await worker.stub.Segment(request(pictures.encoded(pictures.small("flower"))), timeout=0.3)
+        await until(lambda: metrics.registry.get_sample_value("lexiseg_inflight") == 1)
+        segmenter.may_go_on.set()
+        await first
+
+    assert failed.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert segmenter.passes == 1
+
+
+async def test_the_deadline_of_a_call_is_that_of_its_request() -> None:
+    backend = KnownBackend()
+    async with asking(backend) as worker:
+        before = time.monotonic()
+        await worker.stub.Segment(request(), timeout=7)
+        await worker.stub.Segment(request())
+
+    with_deadline, without = backend.asked
+    assert 5 < with_deadline.deadline - before < 8
+    assert 25 < without.deadline - before < 35  # the worker's own
+
+
+async def test_an_error_that_nobody_foresaw_is_told_without_its_words() -> None:
+    with capture_logs() as logs:
+        async with asking(KnownBackend(failure=RuntimeError("secret"))) as worker:
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await worker.stub.Segment(request())
+
+    error = read_error(failed.value)
+    assert error is not None
+    assert (error.type, "secret" in str(failed.value)) == ("internal-error", False)
+    assert any(line["event"] == "unexpected error" for line in logs)
+
+
+async def test_who_watches_hears_at_once_and_again_and_of_the_end() -> None:
+    async with held_engine() as (_, backend, metrics), asking(backend, metrics) as worker:
+        watching = worker.stub.WatchStatus(pb.WatchStatusRequest())
+        first, second = await watching.read(), await watching.read()
+        working = worker.stub.Segment(request())
+        while not (third := await watching.read()).in_flight:
+            pass
+        working.cancel()
+        worker.server.leave()
+        heard = [status async for status in _rest(watching)]
+
+    assert first == second
+    assert (first.ready, first.draining, first.queue_limit) == (True, False, Settings().queue_limit)
+    assert [model.digest for model in first.models] == ["colours"]
+    assert (third.in_flight, third.instance) == (1, first.instance)
+    assert heard[-1].draining
+
+
+async def test_the_health_that_a_cluster_asks_for_follows_the_backend() -> None:
+    async with asking(KnownBackend()) as worker:
+        stub: Any = health_pb2_grpc.HealthStub(worker.channel)
+        check = health_pb2.HealthCheckRequest()
+        async with asyncio.timeout(10):
+            while (await stub.Check(check)).status != health_pb2.HealthCheckResponse.SERVING:
+                await asyncio.sleep(0.01)
+        worker.server.leave()
+        await asyncio.sleep(0.05)
+        leaving = (await stub.Check(check)).status
+
+    assert leaving == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def _awaited(call: Any) -> Any:
+    return await call
+
+
+async def _rest(call: Any) -> AsyncIterator[pb.WatchStatusResponse]:
+    while (status := await asyncio.wait_for(call.read(), 10)) is not grpc.aio.EOF:
+        yield status

@@ -1,0 +1,166 @@
+"""Whose turn it is before the device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.worker.line import Line, Portion
+
+FAST = "a stream that never stops"
+
+
+@dataclass(eq=False)
+class Place:
+    """A job that stands in the line: who sent it, what it can share a batch with, and how much of it there is."""
+
+    source: str
+    key: str = "tiny 288"
+    n_tiles: int = 1
+    name: str = ""
+    abandoned: bool = False
+
+
+def line_of(*places: Place) -> Line[Place]:
+    line: Line[Place] = Line()
+    for place in places:
+        line.put(place)
+    return line
+
+
+def names(batch: list[Portion[Place]]) -> list[str]:
+    return [portion.job.name for portion in batch]
+
+
+def test_one_source_is_first_come_first_served() -> None:
+    line = line_of(*(Place("", name=name) for name in "abcde"))
+
+    assert [names(line.take(2)) for _ in range(4)] == [["a", "b"], ["c", "d"], ["e"], []]
+
+
+def test_a_batch_is_of_one_key_and_what_shares_it_may_go_ahead() -> None:
+    line = line_of(Place("", "small", name="a"), Place("", "large", name="b"), Place("", "small", name="c"))
+
+    assert [names(line.take(8)) for _ in range(2)] == [["a", "c"], ["b"]]
+
+
+def test_sources_take_turns() -> None:
+    line = line_of(*(Place(source, name=f"{source}{n}") for source in "xyz" for n in range(3)))
+
+    assert [names(line.take(1)) for _ in range(6)] == [["x0"], ["y0"], ["z0"], ["x1"], ["y1"], ["z1"]]
+
+
+def test_the_room_in_a_batch_goes_round_the_sources() -> None:
+    line = line_of(*(Place("x", name=f"x{n}") for n in range(9)), Place("y", name="y0"), Place("z", name="z0"))
+
+    assert names(line.take(5)) == ["x0", "y0", "z0", "x1", "x2"]
+
+
+def test_a_source_with_another_key_is_not_kept_waiting_by_a_fast_one() -> None:
+    line = line_of(*(Place(FAST, "small", name="fast") for _ in range(50)), Place("", "large", name="large"))
+
+    assert names(line.take(8)) == ["fast"] * 8
+    assert names(line.take(8)) == ["large"]
+
+
+def test_a_job_of_many_tiles_gives_way_to_others_between_its_batches() -> None:
+    line = line_of(Place("x", n_tiles=12, name="windows"), Place("y", name="photograph"))
+
+    batches = [[(job.name, first, last) for job, first, last in line.take(5)] for _ in range(4)]
+
+    assert batches == [
+        [("windows", 0, 5)],
+        [("photograph", 0, 1), ("windows", 5, 9)],
+        [("windows", 9, 12)],
+        [],
+    ]
+
+
+def test_a_job_keeps_its_place_until_its_last_tile_is_taken() -> None:
+    line = line_of(Place("x", n_tiles=3))
+
+    lengths = [len(line)]
+    for _ in range(2):
+        line.take(2)
+        lengths.append(len(line))
+
+    assert lengths == [1, 1, 0]
+
+
+def test_abandoned_jobs_take_no_room_and_no_turn() -> None:
+    gone = [Place("x", name=name) for name in "ab"]
+    line = line_of(*gone, Place("x", name="c"), Place("y", name="d"))
+    for place in gone:
+        place.abandoned = True
+
+    assert len(line) == 4
+    assert names(line.take(2)) == ["c", "d"]
+    assert len(line) == 0
+
+
+def test_a_source_that_comes_back_takes_its_turn_after_those_who_wait() -> None:
+    line = line_of(Place("x", name="x0"), Place("y", name="y0"), Place("y", name="y1"))
+    line.take(1)
+    line.put(Place("x", name="x1"))
+
+    assert [names(line.take(1)) for _ in range(3)] == [["y0"], ["x1"], ["y1"]]
+
+
+sources = st.sampled_from(["", "key-1", "key-2", "stream-1"])
+keys = st.sampled_from(["tiny 288", "tiny 640", "tcl 448"])
+crowds = st.lists(st.builds(Place, sources, keys), max_size=30)
+
+
+@given(crowds, st.integers(1, 8), st.integers(1, 20), keys)
+def test_no_job_waits_for_more_batches_than_there_are_turns_before_it(
+    crowd: list[Place], most: int, frames: int, key: str
+) -> None:
+    line = line_of(*crowd)
+    n_sources = len({place.source for place in crowd} | {FAST})
+    before = Counter[str]()
+    turns = {}  # a batch for each job of its own source, itself included, and a turn of every source for each of them
+    for place in crowd:
+        before[place.source] += 1
+        turns[id(place)] = before[place.source] * n_sources
+
+    for turn in range(1, max(turns.values(), default=0) + 1):
+        for _ in range(frames):  # before every batch the fast one is there again
+            line.put(Place(FAST, key))
+        for job, _, _ in line.take(most):
+            assert turn <= turns.pop(id(job), turn)
+
+    assert not turns
+
+
+@given(st.lists(st.builds(Place, sources, keys, st.integers(1, 20)), max_size=20), st.integers(1, 8))
+def test_every_tile_is_taken_once_in_order_with_its_own_kind(crowd: list[Place], most: int) -> None:
+    line = line_of(*crowd)
+    taken: dict[int, int] = {}
+
+    while batch := line.take(most):
+        assert len({portion.job.key for portion in batch}) == 1
+        assert 0 < sum(portion.last - portion.first for portion in batch) <= most
+        for job, first, last in batch:
+            assert taken.get(id(job), 0) == first < last
+            taken[id(job)] = last
+
+    assert taken == {id(place): place.n_tiles for place in crowd}
+    assert len(line) == 0
+
+
+@given(st.integers(1, 8), st.integers(10, 60), st.sampled_from([lambda n: "same", lambda n: f"key {n}"]))
+def test_sources_that_all_have_much_to_do_get_the_same_share(
+    most: int, batches: int, key_of: Callable[[int], str]
+) -> None:
+    line: Line[Place] = Line()
+    for number in range(3):
+        for _ in range(batches * most):
+            line.put(Place(f"source {number}", key_of(number)))
+
+    tiles = Counter(portion.job.source for _ in range(batches) for portion in line.take(most))
+
+    assert max(tiles.values()) - min(tiles[f"source {number}"] for number in range(3)) <= most

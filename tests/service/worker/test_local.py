@@ -1,0 +1,109 @@
+"""The worker inside the gateway's process, over the real model and copies of it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model import catalog
+from model.types import ClassEntry, Vocabulary
+from service.errors import NotReady
+from service.messages import WorkerAnswer, WorkerRequest
+from service.metrics import Metrics
+from service.settings import Settings
+from service.worker.local import LocalWorker
+from tests import pictures
+
+SOON = 60.0  # seconds; a loaded machine needs a tenth of it
+
+
+@pytest.fixture
+def models_dir(tmp_path: Path) -> Path:
+    """Holds `second`: the bundled model under another name."""
+    folder = tmp_path / "models" / "second"
+    shutil.copytree(catalog.BUNDLED, folder)
+    card = folder / catalog.CARD
+    card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
+    return folder.parent
+
+
+@asynccontextmanager
+async def working(**settings: Any) -> AsyncIterator[LocalWorker]:
+    worker = LocalWorker(Settings(**settings), Metrics())
+    await worker.start()
+    try:
+        await until(lambda: worker.health().ready or not worker.health().alive)
+        yield worker
+    finally:
+        await worker.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def ask(worker: LocalWorker, model: str = "tiny") -> WorkerAnswer:
+    image = pictures.encoded(pictures.small("chelsea", 64))
+    return await worker.segment(WorkerRequest(image, Vocabulary((ClassEntry("cat"),)), model))
+
+
+async def test_before_its_default_model_is_there_it_takes_nothing() -> None:
+    worker = LocalWorker(Settings(), Metrics())
+
+    assert worker.health().detail == "loading tiny"
+    assert [card.name for card in worker.cards()] == ["tiny"]
+    assert worker.digest("tiny") is None
+    with pytest.raises(NotReady):
+        await ask(worker)
+
+
+async def test_it_is_ready_with_the_default_model_and_loads_the_other_when_asked(models_dir: Path) -> None:
+    async with working(model="tiny,second", models_dir=models_dir) as worker:
+        there = worker.digest("tiny"), worker.digest("second")
+        answer = await ask(worker, "second")
+
+        assert there[0] is not None
+        assert there[1] is None
+        assert answer.model == "second"
+        assert answer.model_digest == worker.digest("second")
+
+
+async def test_a_model_that_cannot_be_loaded_is_named_and_hurts_no_other(models_dir: Path, tmp_path: Path) -> None:
+    weights = models_dir / "second" / "tiny.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    models_file = tmp_path / "models.yaml"
+    models_file.write_text("- name: tiny\n- {name: second, preload: true}\n")
+
+    async with working(models_file=models_file, models_dir=models_dir) as worker:
+        await until(lambda: worker.health().degraded != ())
+        answer = await ask(worker)
+        with pytest.raises(NotReady, match="model second cannot be loaded") as refused:
+            await ask(worker, "second")
+
+        assert worker.health().ready
+        assert worker.health().degraded == ("model second",)
+        assert answer.model == "tiny"
+        assert str(models_dir) not in refused.value.detail
+
+
+async def test_without_its_default_model_it_is_dead_and_says_why(models_dir: Path) -> None:
+    weights = models_dir / "second" / "tiny.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+
+    async with working(model="second", models_dir=models_dir) as worker:
+        assert not worker.health().alive
+        assert "sha256" in worker.health().detail
+
+
+async def test_a_budget_too_small_for_the_default_model_is_said() -> None:
+    async with working(model_memory_bytes=1000) as worker:
+        assert not worker.health().alive
+        assert "LEXISEG_MODEL_MEMORY_BYTES allows 1,000" in worker.health().detail

@@ -1,0 +1,117 @@
+"""Which models the settings name, and what is wrong with them, said before anything is loaded."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model import catalog
+from model.errors import UnknownModelError, WeightsError
+from service.errors import InvalidValue
+from service.settings import Settings
+from service.worker.served import served_models
+
+TWO = "- name: tiny\n- {name: second, preload: true, device: cpu}\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LEXISEG_MODEL", "LEXISEG_MODELS_FILE", "LEXISEG_MODELS_DIR", "LEXISEG_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def models_dir(tmp_path: Path) -> Path:
+    """Holds `second`: the bundled model under another name."""
+    folder = tmp_path / "models" / "second"
+    shutil.copytree(catalog.BUNDLED, folder)
+    card = folder / catalog.CARD
+    card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
+    return folder.parent
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "models.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_unless_told_otherwise_tiny_is_served() -> None:
+    (served,) = served_models(Settings())
+
+    assert (served.name, served.card.name, served.preload) == ("tiny", "tiny", True)
+
+
+def test_the_first_of_several_names_is_the_default_and_the_others_wait_to_be_asked_for(models_dir: Path) -> None:
+    served = served_models(Settings(model="second, tiny@1", models_dir=models_dir, device="cpu"))
+
+    assert [(one.name, one.preload, one.device) for one in served] == [
+        ("second", True, "cpu"),
+        ("tiny@1", False, "cpu"),
+    ]
+
+
+def test_the_size_of_the_weights_is_known_before_they_are_loaded(models_dir: Path) -> None:
+    (served,) = served_models(Settings(model="second", models_dir=models_dir))
+
+    assert served.weights_bytes == (models_dir / "second" / "tiny.safetensors").stat().st_size
+
+
+def test_a_models_file_says_what_is_loaded_at_once_and_where(models_dir: Path, tmp_path: Path) -> None:
+    served = served_models(Settings(models_file=written(tmp_path, TWO), models_dir=models_dir))
+
+    assert [(one.name, one.preload, one.device) for one in served] == [("tiny", True, "auto"), ("second", True, "cpu")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tiny", "a YAML list"),
+        ("", "a YAML list"),
+        ("[]", "at least one model"),
+        ("- tiny", "0"),
+        ("- {name: tiny, preload: perhaps}", "0.preload"),
+        ("- {name: tiny, precision: fast}", "0.precision"),
+        ("- {preload: true}", "0.name"),
+        ("- name: [", "a YAML list"),
+        ("- name: ''", "0.name"),
+        ("- name: tiny\n- name: tiny@1", "each model once"),
+    ],
+)
+def test_a_models_file_that_is_wrong_is_refused_with_the_place(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match=said):
+        served_models(Settings(models_file=written(tmp_path, text)))
+
+
+def test_a_models_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"models\.yaml"):
+        served_models(Settings(models_file=tmp_path / "models.yaml"))
+
+
+def test_names_and_a_models_file_do_not_go_together(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="not both"):
+        served_models(Settings(model="tiny", models_file=written(tmp_path, TWO)))
+
+
+@pytest.mark.parametrize("model", ["tiny,", ",", "", "tiny,,tiny"])
+def test_a_name_that_is_missing_is_refused(model: str) -> None:
+    with pytest.raises(InvalidValue, match="--model"):
+        served_models(Settings(model=model))
+
+
+def test_all_that_is_missing_is_said_at_once(models_dir: Path) -> None:
+    (models_dir / "second" / "tiny.safetensors").unlink()
+
+    with pytest.raises(WeightsError) as refused:
+        served_models(Settings(model="tiny,second,huge", models_dir=models_dir))
+
+    first, second = str(refused.value).splitlines()
+    assert "second" in first
+    assert "no model 'huge'" in second
+
+
+def test_an_unknown_model_is_refused() -> None:
+    with pytest.raises(UnknownModelError, match="no model 'huge'"):
+        served_models(Settings(model="huge"))

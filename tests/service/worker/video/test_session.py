@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from model.masks.rle import decode
+from service.errors import InvalidValue, MalformedRequest, NotReady, QueueFull, UndecodableImage
+from service.worker.pool import GOING_DOWN
+from tests.service.worker.gated_colours import ask, halves
+from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
+
+
+async def test_every_frame_is_answered_in_order() -> None:
+    with working() as worker:
+        async with stream(worker, question(), *map(frame, range(20))) as (sender, answers):
+            sender.end()
+            found = await all_of(answers)
+
+    assert ids(found) == [str(number) for number in range(20)]
+    assert [answer.timestamp_us for answer in found] == [1000 * number for number in range(20)]
+    for answer in found:
+        assert answer.answer is not None
+        assert [segment.label for segment in answer.answer.segments] == ["red", "blue"]
+        assert decode(answer.answer.segments[0].mask)[:, :8].all()
+        assert not answer.state_reset
+
+
+async def test_no_more_steps_are_taken_than_frames_may_be_in_flight() -> None:
+    with working() as worker:
+        worker.segmenter.gate.clear()
+        steps: list[Step] = [question(frames_in_flight=3), *map(frame, range(10))]
+        async with stream(worker, *steps) as (sender, answers):
+            first = asyncio.ensure_future(anext(answers))
+            await soon(lambda: worker.engine.in_flight == 3)
+            await asyncio.sleep(0.05)  # time enough to do wrong
+            assert sender.taken == 4  # the question and three frames
+            worker.segmenter.gate.set()
+            sender.end()
+            found = [await first, *await all_of(answers)]
+
+    assert ids(found) == [str(number) for number in range(10)]
+
+
+async def test_a_reader_that_stands_still_holds_up_the_sender() -> None:
+    with working() as worker:
+        async with stream(worker, question(frames_in_flight=2), *map(frame, range(10))) as (sender, answers):
+            await take(answers, 1)
+            await soon(lambda: sender.taken == 3)
+            await asyncio.sleep(0.05)  # time enough to do wrong
+
+            assert sender.taken == 3
+
+
+async def test_with_latest_a_frame_that_a_newer_one_overtakes_is_dropped() -> None:
+    with working() as worker:
+        worker.segmenter.gate.clear()
+        steps: list[Step] = [question(drop_policy="latest"), *map(frame, range(8))]
+        async with stream(worker, *steps) as (sender, answers):
+            first = asyncio.ensure_future(anext(answers))
+            await soon(lambda: sender.taken == 9)
+            worker.segmenter.gate.set()
+            sender.end()
+            found = [await first, *await all_of(answers)]
+
+    assert ids(found) == [str(number) for number in range(8)]
+    assert [answer.dropped for answer in found] == [False, False, True, True, True, True, True, False]
+    assert all(answer.answer is None for answer in found if answer.dropped)
+    assert worker.counted("lexiseg_stream_frames_total", result="dropped") == 5
+    assert worker.counted("lexiseg_stream_frames_total", result="ok") == 3
+
+
+async def test_with_latest_nothing_is_dropped_that_nothing_overtakes() -> None:
+    with working() as worker:
+        async with stream(worker, question(drop_policy="latest")) as (sender, answers):
+            for number in range(5):
+                sender.give(frame(number))
+                (answer,) = await take(answers, 1)
+                assert not answer.dropped
+
+
+async def test_a_broken_frame_yields_an_error_and_the_stream_goes_on() -> None:
+    with working() as worker:
+        steps: list[Step] = [question(), frame(0), frame(1, b"no picture"), frame(2, halves("r", "b")[:-30]), frame(3)]
+        async with stream(worker, *steps) as (sender, answers):
+            sender.end()
+            found = await all_of(answers)
+
+    assert ids(found) == ["0", "1", "2", "3"]
+    assert [answer.error is None for answer in found] == [True, False, False, True]
+    assert isinstance(found[2].error, UndecodableImage)
+    assert worker.counted("lexiseg_stream_frames_total", result="error") == 2
+
+
+async def test_a_frame_whose_image_pass_fails_is_told_without_its_words() -> None:
+    with working() as worker:
+        worker.segmenter.failures.append(RuntimeError("a secret of the house"))
+        async with stream(worker, question(frames_in_flight=1), frame(0), frame(1)) as (sender, answers):
+            sender.end()
+            with capture_logs() as logs:
+                found = await all_of(answers)
+
+    assert found[0].error is not None
+    assert "secret" not in found[0].error.detail
+    assert [line["error"] for line in logs if line["event"] == "a frame failed"] == ["RuntimeError"]
+    assert found[1].answer is not None
+
+
+async def test_a_question_may_change_between_two_frames() -> None:
+    with working() as worker:
+        steps: list[Step] = [question("red"), frame(0), question("blue", mask="png"), frame(1)]
+        async with stream(worker, *steps) as (sender, answers):
+            sender.end()
+            before, after = await all_of(answers)
+
+    assert before.answer is not None
+    assert after.answer is not None
+    assert [segment.label for segment in before.answer.segments] == ["red"]
+    assert [segment.label for segment in after.answer.segments] == ["blue"]
+    assert before.answer.label_map is None
+    assert after.answer.label_map is not None
+    assert (before.state_reset, after.state_reset) == (False, True)
+
+
+async def test_another_mask_format_is_no_reason_to_begin_anew() -> None:
+    with working() as worker:
+        tracked = question(tracking=True)
+        steps: list[Step] = [tracked, frame(0), question(tracking=True, mask="none", threshold=0.1), frame(1)]
+        async with stream(worker, *steps) as (sender, answers):
+            sender.end()
+            before, after = await all_of(answers)
+
+    assert not after.state_reset
+    assert before.track_ids == after.track_ids == (1, 2)
+
+
+async def test_tracks_are_numbered_over_frames_and_questions() -> None:
+    with working() as worker:
+        steps: list[Step] = [question(tracking=True), frame(0), frame(1), question("blue", tracking=True), frame(2)]
+        async with stream(worker, *steps) as (sender, answers):
+            sender.end()
+            found = await all_of(answers)
+
+    assert [answer.track_ids for answer in found] == [(1, 2), (1, 2), (3,)]
+
+
+async def test_an_average_holds_on_to_what_was_there() -> None:
+    amber = halves("a", "a")  # between red and green, a little nearer to red
+    with working() as worker:
+        steps: list[Step] = [
+            question("red", "green", smoothing=0.9),
+            *(frame(n, halves("g", "g")) for n in range(4)),
+            frame(4, amber),
+        ]
+        async with stream(worker, *steps) as (sender, answers):
+            sender.end()
+            steadied = (await all_of(answers))[-1]
+        async with stream(worker, question("red", "green"), frame(0, amber)) as (sender, answers):
+            sender.end()
+            (alone,) = await all_of(answers)
+
+    assert steadied.answer is not None
+    assert alone.answer is not None
+    assert [segment.label for segment in alone.answer.segments] == ["red"]
+    assert [segment.label for segment in steadied.answer.segments] == ["green"]
+
+
+async def test_a_stream_that_moved_here_says_so_once() -> None:
+    with working() as worker:
+        async with stream(worker, question(resumed=True), frame(5), frame(6)) as (sender, answers):
+            sender.end()
+            found = await all_of(answers)
+
+    assert [answer.state_reset for answer in found] == [True, False]
+
+
+async def test_a_frame_before_any_question_ends_the_stream() -> None:
+    with working() as worker:
+        async with stream(worker, frame(0)) as (_, answers):
+            with pytest.raises(MalformedRequest, match="config"):
+                await all_of(answers)
+
+
+async def test_what_the_steps_raise_ends_the_stream_when_all_before_it_is_answered() -> None:
+    with working() as worker:
+        steps: list[Step] = [question(), frame(0), frame(1), InvalidValue.of("smoothing", 2, "0 to 0.95")]
+        async with stream(worker, *steps) as (_, answers):
+            assert ids(await take(answers, 2)) == ["0", "1"]
+            with pytest.raises(InvalidValue, match="smoothing"):
+                await take(answers, 1)
+
+
+async def test_a_full_engine_loses_nothing() -> None:
+    with working(queue_limit=2) as worker:
+        worker.segmenter.gate.clear()
+        others = [worker.engine.submit(ask("red")) for _ in range(2)]
+        async with stream(worker, question(), *map(frame, range(6))) as (sender, answers):
+            first = asyncio.ensure_future(anext(answers))
+            await soon(lambda: sender.taken == 5)
+            worker.segmenter.gate.set()
+            sender.end()
+            found = [await first, *await all_of(answers)]
+        for other in others:
+            assert other.result().segments
+
+    assert [(answer.frame_id, answer.error) for answer in found] == [(str(number), None) for number in range(6)]
+
+
+async def test_a_frame_does_not_wait_for_a_full_engine_for_ever() -> None:
+    with working(queue_limit=1, deadline_seconds=0.2) as worker:
+        worker.segmenter.gate.clear()
+        worker.engine.submit(ask("red"))
+        async with stream(worker, question(), frame(0)) as (sender, answers):
+            sender.end()
+            (answer,) = await all_of(answers)
+
+    assert isinstance(answer.error, QueueFull)
+
+
+async def test_a_worker_that_goes_down_answers_what_it_took_and_lets_go() -> None:
+    with working() as worker:
+        worker.segmenter.gate.clear()
+        async with stream(worker, question(), frame(0), frame(1)) as (sender, answers):
+            first = asyncio.ensure_future(anext(answers))
+            await soon(lambda: worker.engine.in_flight == 2)
+            worker.streams.leave()
+            sender.give(frame(2))
+            worker.segmenter.gate.set()
+            assert ids([await first, *await take(answers, 1)]) == ["0", "1"]
+            with pytest.raises(NotReady, match=GOING_DOWN):
+                await take(answers, 1)
+        async with stream(worker, question()) as (_, answers):
+            with pytest.raises(NotReady):
+                await take(answers, 1)
+
+
+async def test_frames_that_a_closing_engine_gives_up_end_the_stream() -> None:
+    with working() as worker:
+        worker.segmenter.gate.clear()
+        async with stream(worker, question(), frame(0), frame(1)) as (_, answers):
+            first = asyncio.ensure_future(anext(answers))
+            await soon(lambda: worker.engine.in_flight == 2)
+            closing = asyncio.create_task(asyncio.to_thread(worker.engine.close, 0))
+            with pytest.raises(NotReady, match=GOING_DOWN):
+                await first
+            worker.segmenter.gate.set()
+            await closing
+
+
+async def test_a_stream_too_many_is_refused() -> None:
+    with working(max_streams=1) as worker:
+        async with stream(worker, question(), frame(0)) as (_, answers):
+            await take(answers, 1)
+            async with stream(worker, question()) as (_, others):
+                with pytest.raises(QueueFull, match="1 video streams"):
+                    await take(others, 1)
+        async with stream(worker, question(), frame(0)) as (sender, answers):
+            sender.end()
+            assert len(await all_of(answers)) == 1

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.segmenter import TileFeatures
+from tests.service.worker.gated_colours import GatedColours, ask, halves
+from tests.service.worker.video.streaming import all_of, frame, ids, question, soon, stream, take, working
+
+
+async def test_streams_share_batches_with_each_other_and_with_single_images() -> None:
+    with working() as worker:
+        worker.segmenter.gate.clear()
+        worker.engine.submit(ask("red"))  # occupies the device
+        assert await asyncio.to_thread(worker.segmenter.entered.acquire, timeout=20)
+        async with (
+            stream(worker, question(frames_in_flight=2), frame(0), frame(1)) as (_, one),
+            stream(worker, question("blue", frames_in_flight=2), frame(0), frame(1)) as (_, other),
+        ):
+            pending = [asyncio.ensure_future(take(answers, 2)) for answers in (one, other)]
+            single = worker.engine.submit(ask("green"))
+            await soon(lambda: worker.counted("lexiseg_queue_depth") == 5)
+            worker.segmenter.gate.set()
+            for found in await asyncio.gather(*pending):
+                assert ids(found) == ["0", "1"]
+            await asyncio.wrap_future(single)
+
+    assert worker.segmenter.batches == [1, 5]
+
+
+async def test_a_fast_stream_starves_nobody() -> None:
+    with working(max_batch=1) as worker:
+        passes = record(worker.segmenter)
+        worker.segmenter.gate.clear()
+        worker.engine.submit(ask("red"))
+        assert await asyncio.to_thread(worker.segmenter.entered.acquire, timeout=20)
+        async with stream(worker, question(frames_in_flight=16), *map(frame, range(16))) as (_, answers):
+            pending = asyncio.ensure_future(take(answers, 16))
+            await soon(lambda: worker.counted("lexiseg_queue_depth") == 16)
+            single = worker.engine.submit(ask("green", image=halves("g", "g")))
+            await soon(lambda: worker.counted("lexiseg_queue_depth") == 17)
+            worker.segmenter.gate.set()
+            await pending
+            await asyncio.wrap_future(single)
+
+    assert len(passes) == 18
+    assert passes.index("green") <= 2  # behind the one on the device and one of the stream
+
+
+def record(segmenter: GatedColours) -> list[str]:
+    """What the image passes from now on see: the colour of the first pixel."""
+    passes: list[str] = []
+    encode = segmenter.encode_tiles
+
+    def encode_tiles(tiles: NDArray[np.uint8]) -> TileFeatures:
+        passes.extend(("red", "green", "blue")[int(tile[:, 0, 0].argmax())] for tile in tiles)
+        return encode(tiles)
+
+    segmenter.encode_tiles = encode_tiles  # type: ignore[method-assign]
+    return passes
+
+
+async def test_a_stream_that_ends_leaves_nothing() -> None:
+    with working() as worker:
+        sessions: list[weakref.ref[object]] = []
+        for _ in range(3):
+            async with stream(worker, question(smoothing=0.8, tracking=True), frame(0), frame(1)) as (sender, answers):
+                await take(answers, 1)
+                sessions += [weakref.ref(lane) for lane in worker.streams._open.values()]
+                assert worker.counted("lexiseg_stream_active") == 1
+                assert worker.counted("lexiseg_cache_bytes", cache="streams") > 0
+                sender.end()
+                await all_of(answers)
+            assert worker.counted("lexiseg_stream_active") == 0
+            assert worker.counted("lexiseg_cache_bytes", cache="streams") == 0
+        await soon(lambda: worker.engine.in_flight == 0)
+        gc.collect()
+
+    assert len(sessions) == 3
+    assert [session() for session in sessions] == [None] * 3
+
+
+async def test_what_an_abandoned_stream_had_in_the_queue_is_not_computed() -> None:
+    with working(max_batch=1) as worker:
+        worker.segmenter.gate.clear()
+        worker.engine.submit(ask("red"))
+        assert await asyncio.to_thread(worker.segmenter.entered.acquire, timeout=20)
+        async with stream(worker, question(), *map(frame, range(4))) as (_, answers):
+            first = asyncio.ensure_future(anext(answers))
+            await soon(lambda: worker.counted("lexiseg_queue_depth") == 4)
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+        assert len(worker.streams) == 0
+        worker.segmenter.gate.set()
+        await soon(lambda: worker.engine.in_flight == 0)
+
+    assert worker.segmenter.batches == [1]
