@@ -16,16 +16,16 @@ export OMP_WAIT_POLICY ?= passive
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
-TYPED := $(wildcard model service loadtests tests)
+TYPED := $(wildcard model service clients/python/lexiseg_client loadtests proto tests)
 
 .DEFAULT_GOAL := help
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test check bench peers clean system-packages
+.PHONY: help serve test check proto bench loadtest peers clean system-packages
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localhost:8000
 	$(BIN)/lexiseg serve
@@ -33,13 +33,23 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 test: system-packages $(VENV)/.test $(VENV)/.text-tower  ## run every test
 	$(BIN)/python -m pytest -q $(ARGS)
 
-check: $(VENV)/.check  ## lint, formatting, types
+check: $(VENV)/.check  ## lint, formatting, types, the gRPC interface, the images
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
+	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/promised.json
+	$(BIN)/hadolint Dockerfile
+
+proto: $(VENV)/.check  ## write the gRPC stubs anew
+	$(BIN)/buf lint proto
+	$(BIN)/python proto/generate.py
 
 bench: $(VENV)/.test $(VENV)/.text-tower  ## measure latency and throughput
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+loadtest: $(VENV)/.test $(VENV)/.text-tower  ## a short load test of a service of its own; report in out/loadtest
+	$(BIN)/python -m loadtests.run $(ARGS)
 
 peers: $(VENV)-peers/.done  ## set up the servers that `make bench` compares with
 
@@ -52,20 +62,20 @@ $(VENV)-peers/.done: loadtests/peers/requirements.txt pyproject.toml constraints
 	@touch $@
 
 clean:  ## remove caches and build leftovers; the environment and trained runs stay
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info clients/python/build clients/python/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) -c constraints.txt -e .
+	$(INSTALL) -c constraints.txt -e '.[cpu]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) -c constraints.txt -e '.[test]'
+$(VENV)/.test: pyproject.toml clients/python/pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -c constraints.txt -e '.[test]' -e clients/python
 	@touch $(VENV)/.serve $@
 
-$(VENV)/.check: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) -c constraints.txt -e '.[test,dev]'
+$(VENV)/.check: pyproject.toml clients/python/pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -c constraints.txt -e '.[test,dev]' -e clients/python
 	@touch $(VENV)/.serve $(VENV)/.test $@
 
 $(VENV)/.text-tower: requirements/text-tower.txt | $(BIN)/pip

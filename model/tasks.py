@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from model.errors import OptionError, TaskError
 from model.masks.regions import split
 from model.masks.rle import encode_label_map
 from model.masks.upsample import Winners, winners
-from model.scoring import RowsOf, score_vocabulary
+from model.scoring import RowsOf, Steady, score_vocabulary
 from model.segmenter import Features, Segmenter
 from model.types import LabelMap, Refinement, Segment, Segmentation, Task, Vocabulary
 
@@ -24,12 +24,13 @@ class Options:
     """What may be asked beside the vocabulary.
 
     `threshold` drops segments with a lower score, a class's own goes before it; `refine` None means the card's
-    default; `keep_probability` also gives each pixel's confidence.
+    default; `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video.
     """
 
     threshold: float = 0.0
     refine: Refinement | None = None
     keep_probability: bool = False
+    steady: Steady | None = None
 
 
 def segment(
@@ -90,7 +91,7 @@ def instance(
 
     Arguments and errors as those of `semantic`. A class of which nobody knows whether it is a thing counts as one.
     """
-    certain = Options(options.threshold, options.refine, keep_probability=True)
+    certain = replace(options, keep_probability=True)
     won = _compete(segmenter, features, vocabulary, certain, rows_of)
     assert won.probability is not None
     things = [index for index, entry in enumerate(vocabulary.classes) if entry.thing is not False]
@@ -120,7 +121,8 @@ def _compete(
     if vocabulary.background is None and (options.threshold or any(entry.threshold for entry in vocabulary.classes)):
         raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")
     refine = options.refine or segmenter.card.refine
-    logits = score_vocabulary(segmenter, features, vocabulary, rows_of or segmenter.encode_texts, refine)
+    rows_of = rows_of or segmenter.encode_texts
+    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, refine, options.steady)
     return winners(logits, features.size, options.keep_probability)
 
 

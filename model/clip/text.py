@@ -42,11 +42,6 @@ class TextTower:
         self.digest = _digest(towers, self._tokenize([PROBE]))
         self.width: int = open_clip.get_model_config(towers.architecture)["embed_dim"]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the tower's weights in memory."""
-        return sum(value.nbytes for name, value in self._model.state_dict().items() if not name.startswith("visual."))
-
     def tokens(self, texts: list[str]) -> Tensor:
         """Token numbers [S, 77]; a string that is too long loses its tail, its end mark stays."""
         return self._tokenize(texts)

@@ -5,7 +5,6 @@ B images with their captions are on this process, N over all of them; caption j 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,11 @@ from torch import Tensor, nn
 
 from model.methods.tcl.blend import similarity
 from model.methods.tcl.sim2mask import EPSILON, hard_mask
+from model.training.contrast import Contrast
 from model.training.gather import gather, rank
 
 if TYPE_CHECKING:
     from model.methods.tcl.network import TclNetwork
-
-INITIAL_TEMPERATURE = 0.07
-LARGEST_SCALE = 100.0
 
 
 @dataclass(frozen=True)
@@ -53,26 +50,6 @@ class Losses:
     def total(self) -> Tensor:
         """Their sum: what training minimises."""
         return torch.stack([getattr(self, field.name) for field in fields(self)]).sum()
-
-
-class Contrast(nn.Module):
-    """Symmetric InfoNCE with a learned temperature."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / INITIAL_TEMPERATURE)))
-
-    def forward(self, by_image: Tensor, by_text: Tensor) -> Tensor:
-        """Mean of both directions.
-
-        Args:
-            by_image: [B, N] cosines of own images with all captions.
-            by_text: [B, N] cosines of own captions with all images.
-        """
-        scale = self.log_scale.exp().clamp(max=LARGEST_SCALE)
-        n_own = len(by_image)
-        own = torch.arange(n_own, device=by_image.device) + rank() * n_own
-        return (F.cross_entropy(scale * by_image, own) + F.cross_entropy(scale * by_text, own)) / 2
 
 
 class TclLosses(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from model.export.manifest import Manifest, Numbers
 from model.export.runner import OnnxRunner
 from model.export.write import add_int8, export
 from tests.model.conftest import Photographs
+from tests.model.export.small import BUCKET, Edges, SmallSegmenter
 
 
 class Export(NamedTuple):
@@ -26,6 +28,20 @@ def exact_tiny() -> Exportable:
     segmenter = load("tiny", device="cpu", precision="exact")
     assert isinstance(segmenter, Exportable)
     return segmenter
+
+
+@pytest.fixture(scope="session")
+def small_original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of `Edges` under the digest `small`."""
+    folder = tmp_path_factory.mktemp("small") / "onnx"
+    export(SmallSegmenter(Edges(), (BUCKET,), any_size=True), folder)
+    return folder
+
+
+@pytest.fixture
+def small_export(small_original: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return shutil.copytree(small_original, tmp_path / "onnx")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from model.export.exportable import Bucket, Exportable
 from model.segmenter import TileFeatures
 from tests.model.stand_in import ColourSegmenter
 
+BUCKET: Bucket = (16, 24)
+
 
 class SmallSegmenter(ColourSegmenter, Exportable):
     """Tiles through `network`; `own` counts those that no runner took."""

@@ -12,16 +12,15 @@ from model import device
 from model.catalog import load
 from model.device import Execution
 from model.errors import ExportError
-from model.export import choose, onnx_runtime
+from model.export import choose, int8, onnx_runtime
 from model.export.choose import use_runtime
 from model.export.manifest import MANIFEST, read
-from model.export.write import export
-from model.types import Runtime
-from tests.model.export.small import Edges, SmallSegmenter, noise
+from model.export.write import add_int8
+from model.types import Precision, Runtime
+from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.export.test_onnx_runtime import versions
 from tests.model.stand_in import ColourSegmenter
 
-BUCKET = (16, 24)
 FAST = Execution(torch.device("cpu"), "fast")
 
 
@@ -56,45 +55,51 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
     indirect=["bfloat16"],
 )
 def test_auto_takes_the_faster_runtime_and_the_others_are_obeyed(
-    bfloat16: None, runtime: Runtime, precision: device.Precision, expected: bool, tmp_path: Path
+    bfloat16: None, runtime: Runtime, precision: Precision, expected: bool, small_export: Path
 ) -> None:
     segmenter = small()
 
-    use_runtime(segmenter, runtime, Execution(torch.device("cpu"), precision), tmp_path, small)
+    use_runtime(segmenter, runtime, Execution(torch.device("cpu"), precision), small_export, small)
 
     assert runs_onnx(segmenter) is expected
-    assert (tmp_path / MANIFEST).exists() is expected
 
 
-def test_an_export_that_is_there_is_not_written_again(tmp_path: Path) -> None:
-    export(small(), tmp_path)
+@pytest.mark.parametrize("bfloat16", [False], indirect=True)
+def test_auto_writes_a_small_export_that_is_missing(bfloat16: None, tmp_path: Path) -> None:
     segmenter = small()
 
-    use_runtime(segmenter, "onnx", FAST, tmp_path, lambda: pytest.fail("loaded once more"))
+    use_runtime(segmenter, "auto", FAST, tmp_path / "onnx", small)
+
+    assert runs_onnx(segmenter)
+    assert (tmp_path / "onnx" / MANIFEST).is_file()
+
+
+def test_an_export_that_is_there_is_not_written_again(small_export: Path) -> None:
+    segmenter = small()
+
+    use_runtime(segmenter, "onnx", FAST, small_export, lambda: pytest.fail("loaded once more"))
 
     assert runs_onnx(segmenter)
 
 
-def test_an_export_of_other_weights_is_replaced(tmp_path: Path) -> None:
-    export(small("old"), tmp_path)
-    segmenter = small()
+def test_an_export_of_other_weights_is_replaced(small_export: Path) -> None:
+    segmenter = small("new")
 
-    use_runtime(segmenter, "onnx", FAST, tmp_path, small)
+    use_runtime(segmenter, "onnx", FAST, small_export, lambda: small("new"))
 
     assert runs_onnx(segmenter)
-    assert read(tmp_path).digest == "small"
+    assert read(small_export).digest == "new"
 
 
 @pytest.mark.parametrize("bfloat16", [False], indirect=True)
 def test_auto_writes_no_large_export_and_takes_one_that_is_there(
-    bfloat16: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bfloat16: None, tmp_path: Path, small_export: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choose, "SMALL", 100)
     without, after = small(), small()
 
-    use_runtime(without, "auto", FAST, tmp_path, small)
-    export(small(), tmp_path)
-    use_runtime(after, "auto", FAST, tmp_path, small)
+    use_runtime(without, "auto", FAST, tmp_path / "elsewhere", small)
+    use_runtime(after, "auto", FAST, small_export, small)
 
     assert not runs_onnx(without)
     assert runs_onnx(after)
@@ -105,6 +110,21 @@ def test_int8_is_never_written_unasked(tmp_path: Path) -> None:
         load("tiny", device="cpu", runtime="onnx-int8", cache_dir=tmp_path)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("vnni", "warns"), [(True, False), (False, True)])
+def test_8_bit_weights_on_a_processor_that_cannot_multiply_them_are_warned_of(
+    vnni: bool, warns: bool, small_export: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(int8, "multiplies_int8", lambda: True)
+    add_int8(small_export, read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
+    monkeypatch.setattr(choose, "multiplies_int8", lambda: vnni)
+    segmenter = small()
+
+    use_runtime(segmenter, "onnx-int8", FAST, small_export, small)
+
+    assert runs_onnx(segmenter)
+    assert ("no VNNI" in caplog.text) is warns
 
 
 @pytest.mark.parametrize("bfloat16", [False], indirect=True)

@@ -15,50 +15,50 @@ from model.errors import ExportError, ShapeError
 from model.export import manifest, runner
 from model.export.manifest import MANIFEST, Graph, Manifest
 from model.export.runner import OnnxRunner
-from model.export.write import export
-from tests.model.export.small import Edges, SmallSegmenter, noise
+from tests.model.export.small import BUCKET, noise
 
 CPU = torch.device("cpu")
-BUCKET = (16, 24)
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Manifest:
-    return export(SmallSegmenter(Edges(), (BUCKET,), any_size=False), tmp_path)
+def written(small_export: Path) -> Manifest:
+    """The small export, its graph for tiles of one shape alone."""
+    whole = manifest.read(small_export)
+    return whole.model_copy(update={"graphs": [whole.graphs[0].model_copy(update={"size": BUCKET})]})
 
 
-def test_a_damaged_file_is_found_when_the_model_loads(tmp_path: Path, written: Manifest) -> None:
-    path = tmp_path / written.graphs[0].file
+def test_a_damaged_file_is_found_when_the_model_loads(small_export: Path, written: Manifest) -> None:
+    path = small_export / written.graphs[0].file
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
 
     with pytest.raises(ExportError, match="Export the model again"):
-        OnnxRunner(tmp_path, written, "float32", CPU)
+        OnnxRunner(small_export, written, "float32", CPU)
 
 
-def test_a_missing_file_is_found_when_the_model_loads(tmp_path: Path, written: Manifest) -> None:
-    (tmp_path / written.graphs[0].file).unlink()
+def test_a_missing_file_is_found_when_the_model_loads(small_export: Path, written: Manifest) -> None:
+    (small_export / written.graphs[0].file).unlink()
 
     with pytest.raises(ExportError, match="is missing"):
-        OnnxRunner(tmp_path, written, "float32", CPU)
+        OnnxRunner(small_export, written, "float32", CPU)
 
 
-def test_a_file_that_is_no_graph_is_an_error_of_ours(tmp_path: Path, written: Manifest) -> None:
-    (tmp_path / "image.onnx").write_bytes(b"no graph")
+def test_a_file_that_is_no_graph_is_an_error_of_ours(small_export: Path, written: Manifest) -> None:
+    (small_export / "image.onnx").write_bytes(b"no graph")
     graph = Graph(file="image.onnx", sha256=hashlib.sha256(b"no graph").hexdigest(), bytes=8, numbers="float32")
 
     with pytest.raises(ExportError, match="cannot load"):
-        OnnxRunner(tmp_path, written.model_copy(update={"graphs": [graph]}), "float32", CPU)
+        OnnxRunner(small_export, written.model_copy(update={"graphs": [graph]}), "float32", CPU)
 
 
-def test_numbers_that_were_not_exported_are_asked_for_by_command(tmp_path: Path, written: Manifest) -> None:
+def test_numbers_that_were_not_exported_are_asked_for_by_command(small_export: Path, written: Manifest) -> None:
     with pytest.raises(ExportError, match="lexiseg export --model colours --int8"):
-        OnnxRunner(tmp_path, written, "int8", CPU)
+        OnnxRunner(small_export, written, "int8", CPU)
 
 
-def test_tiles_of_an_unknown_shape_are_refused(tmp_path: Path, written: Manifest) -> None:
-    run = OnnxRunner(tmp_path, written, "float32", CPU)
+def test_tiles_of_an_unknown_shape_are_refused(small_export: Path, written: Manifest) -> None:
+    run = OnnxRunner(small_export, written, "float32", CPU)
 
     assert run.takes(BUCKET)
     assert not run.takes((32, 32))
@@ -66,11 +66,11 @@ def test_tiles_of_an_unknown_shape_are_refused(tmp_path: Path, written: Manifest
         run(noise(1, (32, 32)))
 
 
-def test_a_manifest_that_is_damaged_is_an_error_of_ours(tmp_path: Path, written: Manifest) -> None:
-    (tmp_path / MANIFEST).write_text("{}")
+def test_a_manifest_that_is_damaged_is_an_error_of_ours(small_export: Path, written: Manifest) -> None:
+    (small_export / MANIFEST).write_text("{}")
 
     with pytest.raises(ExportError, match="not a valid manifest"):
-        manifest.read(tmp_path)
+        manifest.read(small_export)
 
 
 class Full:

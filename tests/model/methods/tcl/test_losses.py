@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from model.methods.tcl.blend import similarity
 from model.methods.tcl.checkpoint import LEARNED, TEMPERATURES
-from model.methods.tcl.losses import Contrast, Losses, LossSettings, TclLosses, area_gap, masked_mean, total_variation
+from model.methods.tcl.losses import Losses, LossSettings, TclLosses, area_gap, masked_mean, total_variation
 from model.methods.tcl.network import TclNetwork
 from model.methods.tcl.sim2mask import logistic_noise
 from model.training.gather import rank, world_size
@@ -112,30 +111,6 @@ def test_soft_masks_of_the_own_captions_are_the_references() -> None:
 
 def test_the_image_tower_stays_frozen() -> None:
     assert not any(weight.requires_grad for weight in golden.restored().network.visual.parameters())
-
-
-def embeddings(count: int) -> Tensor:
-    return torch.eye(8)[:count]
-
-
-def test_matching_pairs_cost_less_than_mixed_ones() -> None:
-    contrast = Contrast()
-    matching = embeddings(4) @ embeddings(4).T
-
-    assert contrast(matching, matching) < contrast(matching.roll(1, 0), matching.roll(1, 0))
-
-
-def test_the_contrast_of_equal_cosines_is_that_of_guessing() -> None:
-    assert Contrast()(torch.zeros(3, 6), torch.zeros(3, 6)).item() == pytest.approx(math.log(6))
-
-
-def test_the_temperature_does_not_fall_without_end() -> None:
-    contrast = Contrast()
-    with torch.no_grad():
-        contrast.log_scale.fill_(50.0)
-    mixed = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-
-    assert contrast(mixed, mixed).item() == pytest.approx(100.0)
 
 
 def test_the_mean_under_a_mask_is_of_the_pixels_it_covers() -> None:

@@ -1,0 +1,1 @@
+"""The image pass outside torch: written as ONNX, run by ONNX Runtime."""
