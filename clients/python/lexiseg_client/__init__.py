@@ -1,0 +1,113 @@
+"""lexiseg's client: send an image and words, get masks as numpy arrays.
+
+from lexiseg_client import Client
+
+with Client("http://localhost:8000") as client:
+    for segment in client.segment("cat.jpg", classes=["cat", "sofa"]):
+        print(segment.label, segment.score, segment.mask.sum())
+"""
+
+from lexiseg_client.aio import AsyncClient, AsyncVocabularies
+from lexiseg_client.client import Client, Vocabularies
+from lexiseg_client.errors import (
+    Busy,
+    DeadlineExceeded,
+    FieldError,
+    Forbidden,
+    ImageExpired,
+    ImageNotFetched,
+    InvalidValue,
+    LexisegError,
+    MalformedRequest,
+    MissingLibrary,
+    NoMasks,
+    NotFound,
+    NotOffered,
+    NotReady,
+    PreconditionFailed,
+    Problem,
+    ProblemError,
+    QueueFull,
+    RateLimited,
+    ReadOnly,
+    ServerFault,
+    TimedOut,
+    TooLarge,
+    Unauthorized,
+    UndecodableImage,
+    UnknownModel,
+    UnknownVocabulary,
+    Unreachable,
+    UnreadableAnswer,
+    UnsupportedImage,
+    UnusableImage,
+    UrlFetchOff,
+)
+from lexiseg_client.images import ImageId, ImageLike, ImageUrl
+from lexiseg_client.models import Health, Model
+from lexiseg_client.polygons import Ring
+from lexiseg_client.question import Background, Class, Classes, Options
+from lexiseg_client.result import CacheUse, Segment, Segmentation, Timings
+from lexiseg_client.retries import Retry
+from lexiseg_client.video import Frame, FrameAnswer, NewQuestion, StreamOptions
+from lexiseg_client.vocabulary import Vocabulary, VocabularySummary
+
+__all__ = [
+    "AsyncClient",
+    "AsyncVocabularies",
+    "Background",
+    "Busy",
+    "CacheUse",
+    "Class",
+    "Classes",
+    "Client",
+    "DeadlineExceeded",
+    "FieldError",
+    "Forbidden",
+    "Frame",
+    "FrameAnswer",
+    "Health",
+    "ImageExpired",
+    "ImageId",
+    "ImageLike",
+    "ImageNotFetched",
+    "ImageUrl",
+    "InvalidValue",
+    "LexisegError",
+    "MalformedRequest",
+    "MissingLibrary",
+    "Model",
+    "NewQuestion",
+    "NoMasks",
+    "NotFound",
+    "NotOffered",
+    "NotReady",
+    "Options",
+    "PreconditionFailed",
+    "Problem",
+    "ProblemError",
+    "QueueFull",
+    "RateLimited",
+    "ReadOnly",
+    "Retry",
+    "Ring",
+    "Segment",
+    "Segmentation",
+    "ServerFault",
+    "StreamOptions",
+    "TimedOut",
+    "Timings",
+    "TooLarge",
+    "Unauthorized",
+    "UndecodableImage",
+    "UnknownModel",
+    "UnknownVocabulary",
+    "Unreachable",
+    "UnreadableAnswer",
+    "UnsupportedImage",
+    "UnusableImage",
+    "UrlFetchOff",
+    "Vocabularies",
+    "Vocabulary",
+    "VocabularySummary",
+]

@@ -1,0 +1,69 @@
+"""Where a server is, and what every request to it carries."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+PRINTABLE = re.compile(r"[!-~]+")
+KEY_VARIABLE = "LEXISEG_API_KEY"
+GRPC_PORT = 50051
+EXPECTED = "an address like http://localhost:8000 or grpc://localhost:50051"
+SCHEMES = {"http": False, "https": True, "grpc": False, "grpcs": True}  # whether TLS
+
+
+@dataclass(frozen=True)
+class Address:
+    """One server. `url` has no slash at its end; `target` is where gRPC finds it."""
+
+    url: str
+    protocol: Literal["rest", "grpc"]
+    target: str
+    secure: bool
+    headers: Mapping[str, str] = field(repr=False)  # holds the key
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The headers as gRPC's metadata, whose names are in lower case."""
+        return tuple((name.lower(), value) for name, value in self.headers.items())
+
+
+def read_address(url: str, target: str | None, api_key: str | None) -> Address:
+    """Checks what a user gave.
+
+    Args:
+        url: http, https, grpc or grpcs.
+        target: HOST:PORT of gRPC; None is the URL's own with grpc, and port 50051 of the same host with http.
+        api_key: None takes that of the environment, if there is one.
+
+    Raises:
+        ValueError: no address, one with a password (which would show up in logs), or a key that no header can carry;
+            the message shows neither.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"expected {EXPECTED}, got {url!r}")
+    if parts.username or parts.password:
+        raise ValueError("expected an address without a user name or password; a key goes into api_key")
+    remote = parts.scheme.startswith("grpc")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = parts.port if remote and parts.port is not None else GRPC_PORT
+    return Address(
+        url=url.rstrip("/"),
+        protocol="grpc" if remote else "rest",
+        target=target or f"{host}:{port}",
+        secure=SCHEMES[parts.scheme],
+        headers=_key_headers(api_key if api_key is not None else os.environ.get(KEY_VARIABLE)),
+    )
+
+
+def _key_headers(key: str | None) -> dict[str, str]:
+    if not key:
+        return {}
+    if not PRINTABLE.fullmatch(key):
+        raise ValueError(f"api_key (or {KEY_VARIABLE}): expected printable characters without blanks")
+    return {"Authorization": f"Bearer {key}"}

@@ -1,0 +1,146 @@
+"""The client for asyncio: the methods of `Client`, to be awaited."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from types import TracebackType
+
+import grpc
+import httpx
+
+from lexiseg_client.address import read_address
+from lexiseg_client.calls import Calls
+from lexiseg_client.client import TIMEOUT, wire_of
+from lexiseg_client.images import ImageLike
+from lexiseg_client.loop import Loop
+from lexiseg_client.models import Health, Model
+from lexiseg_client.question import Background, Classes, Options, Unpack
+from lexiseg_client.rest import RestWire
+from lexiseg_client.result import Segmentation
+from lexiseg_client.retries import Patience, Retry
+from lexiseg_client.rpc import GrpcWire
+from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions, config
+from lexiseg_client.vocabulary import Vocabulary, VocabularySummary
+
+
+class AsyncClient:
+    """One lexiseg server, for asyncio. Arguments as of `Client`; `http` and `channel` are those of asyncio."""
+
+    def __init__(
+        self,
+        url: str = "http://localhost:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = TIMEOUT,
+        retry: Retry | None = None,
+        grpc_target: str | None = None,
+        http: httpx.AsyncClient | None = None,
+        channel: grpc.aio.Channel | None = None,
+    ) -> None:
+        address = read_address(url, grpc_target, api_key)
+        patience = Patience(retry or Retry())
+        self._calls = Calls(wire_of(address, patience), patience, timeout)
+        self._loop = Loop(address, http, channel)
+        self._run = self._loop.run
+        self._video = GrpcWire(patience)
+        self.vocabularies = AsyncVocabularies(self._loop, RestWire(patience), self._calls.until)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._loop.close()
+
+    async def segment(
+        self,
+        image: ImageLike,
+        classes: Classes | None = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Segmentation:
+        """See `Client.segment`."""
+        return await self._run(self._calls.segment(image, classes, options, timeout))
+
+    async def models(self, *, timeout: float | None = None) -> list[Model]:
+        """See `Client.models`."""
+        return await self._run(self._calls.models(timeout))
+
+    async def model(self, name: str, *, timeout: float | None = None) -> Model:
+        """See `Client.model`."""
+        return await self._run(self._calls.model(name, timeout))
+
+    async def health(self, *, timeout: float | None = None) -> Health:
+        """See `Client.health`."""
+        return await self._run(self._calls.health(timeout))
+
+    async def wait_until_ready(self, *, timeout: float | None = None) -> Health:
+        """See `Client.wait_until_ready`."""
+        return await self._run(self._calls.wait_until_ready(timeout))
+
+    def stream(
+        self,
+        frames: Iterable[StreamItem] | AsyncIterable[StreamItem],
+        classes: Classes | None = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> AsyncGenerator[FrameAnswer, None]:
+        """See `Client.stream`; to be read with `async for`. Frames that are awaited are taken in the event loop."""
+        first = config(classes, options)
+        return self._loop.stream(first, frames, self._calls.reach(self._video, timeout))
+
+
+class AsyncVocabularies:
+    """The named class lists of a server: `client.vocabularies`."""
+
+    def __init__(self, loop: Loop, wire: RestWire, until: Callable[[float | None], float]) -> None:
+        self._run = loop.run
+        self._wire = wire
+        self._until = until
+
+    async def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
+        """See `Vocabularies.list`."""
+        return await self._run(self._wire.vocabularies(self._until(timeout)))
+
+    async def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
+        """See `Vocabularies.get`."""
+        return await self._run(self._wire.vocabulary(name, self._until(timeout)))
+
+    async def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
+        """See `Vocabularies.refresh`."""
+        return await self._run(self._wire.refresh_vocabulary(known, self._until(timeout)))
+
+    async def put(
+        self,
+        name: str,
+        classes: Classes,
+        *,
+        background: bool | Background = True,
+        source: str | None = None,
+        if_match: str | None = None,
+        create_only: bool = False,
+        timeout: float | None = None,
+    ) -> Vocabulary:
+        """See `Vocabularies.put`."""
+        call = self._wire.put_vocabulary(
+            name,
+            classes,
+            background=background,
+            source=source,
+            if_match=if_match,
+            create_only=create_only,
+            until=self._until(timeout),
+        )
+        return await self._run(call)
+
+    async def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
+        """See `Vocabularies.delete`."""
+        await self._run(self._wire.delete_vocabulary(name, if_match, self._until(timeout)))

@@ -1,0 +1,85 @@
+"""Every call, as steps: what both clients and both protocols share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from lexiseg_client.errors import ImageExpired, TimedOut, Unreachable
+from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
+from lexiseg_client.memory import SentImages
+from lexiseg_client.models import Health, Model
+from lexiseg_client.question import Classes, question_json
+from lexiseg_client.result import Segmentation
+from lexiseg_client.retries import Patience
+from lexiseg_client.rpc import GrpcWire
+from lexiseg_client.steps import Call, Wait, Work
+from lexiseg_client.wire import Wire
+
+BETWEEN_PROBES = 0.2  # seconds
+PROBE = 5.0  # seconds that one look at a server's health may take
+
+
+class Calls:
+    """One server's calls. Remembers what was sent to it; for many threads."""
+
+    def __init__(self, wire: Wire, patience: Patience, timeout: float) -> None:
+        self._wire = wire
+        self._patience = patience
+        self._timeout = timeout
+        self._sent = SentImages()
+
+    def until(self, timeout: float | None) -> float:
+        """When a call of so many seconds (None: the client's) ends, by the clock."""
+        return self._patience.clock() + (self._timeout if timeout is None else timeout)
+
+    def segment(
+        self, image: ImageLike, classes: Classes | None, options: Mapping[str, Any], timeout: float | None
+    ) -> Call[Segmentation]:
+        """See `Client.segment`."""
+        until = self.until(timeout)
+        question = question_json(classes, options)
+        source: Source = yield Work(partial(load, image))
+        if not isinstance(source, Upload):
+            return (yield from self._wire.segment(source, question, until))
+        known = self._sent.find(source.digest)
+        if known is not None:
+            try:
+                return (yield from self._wire.segment(ImageId(known), question, until))
+            except ImageExpired:
+                self._sent.forget(source.digest)
+        answer = yield from self._wire.segment(source, question, until)
+        self._sent.remember(source.digest, answer.image_id)
+        return answer
+
+    def models(self, timeout: float | None) -> Call[list[Model]]:
+        """See `Client.models`."""
+        return self._wire.models(self.until(timeout))
+
+    def model(self, name: str, timeout: float | None) -> Call[Model]:
+        """See `Client.model`."""
+        return self._wire.model(name, self.until(timeout))
+
+    def health(self, timeout: float | None) -> Call[Health]:
+        """See `Client.health`."""
+        return self._wire.health(PROBE if timeout is None else timeout)
+
+    def reach(self, wire: GrpcWire, timeout: float | None) -> Call[None]:
+        """See `GrpcWire.reach`; the time counts from the first step."""
+        yield from wire.reach(self.until(timeout))
+
+    def wait_until_ready(self, timeout: float | None) -> Call[Health]:
+        """See `Client.wait_until_ready`."""
+        until = self.until(timeout)
+        seen = "nothing answered yet"
+        while (left := until - self._patience.clock()) > 0:
+            try:
+                found = yield from self._wire.health(min(PROBE, left))
+                if found.ready:
+                    return found
+                seen = found.detail
+            except (Unreachable, TimedOut) as error:
+                seen = str(error)
+            yield Wait(BETWEEN_PROBES)
+        raise TimedOut(f"the server did not become ready: {seen}")

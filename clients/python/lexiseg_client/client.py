@@ -1,0 +1,227 @@
+"""The client for threads."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Generator, Iterable
+from types import TracebackType
+
+import grpc
+import httpx
+
+from lexiseg_client.address import Address, read_address
+from lexiseg_client.calls import Calls
+from lexiseg_client.images import ImageLike
+from lexiseg_client.models import Health, Model
+from lexiseg_client.question import Background, Classes, Options, Unpack
+from lexiseg_client.rest import RestWire
+from lexiseg_client.result import Segmentation
+from lexiseg_client.retries import Patience, Retry
+from lexiseg_client.rpc import GrpcWire
+from lexiseg_client.threads import Threads
+from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions, config
+from lexiseg_client.vocabulary import Vocabulary, VocabularySummary
+from lexiseg_client.wire import Wire
+
+TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
+
+
+class Client:
+    """One lexiseg server. Safe for many threads; to be closed, or used in a `with` statement.
+
+    Args:
+        url: like `http://localhost:8000` (REST) or `grpc://localhost:50051`; https and grpcs for TLS. Both protocols
+            give the same answers; vocabularies are a matter of REST.
+        api_key: sent with every request; None takes that of `LEXISEG_API_KEY`, if there is one.
+        timeout: seconds that a call may take, with all its retries; each call can say otherwise. A call neither begins
+            a try nor waits after that; a try in progress gets what is left for each of its reads and writes.
+        retry: how patiently a busy or broken server is asked again.
+        grpc_target: HOST:PORT of gRPC, for `stream`; None is port 50051 of the same host.
+        http: an `httpx.Client` of your own, for proxies, certificates or connection limits; it stays yours to close.
+        channel: a `grpc.Channel` of your own; it stays yours to close.
+
+    Raises:
+        ValueError: the address or the key cannot be one.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://localhost:8000",
+        *,
+        api_key: str | None = None,
+        timeout: float = TIMEOUT,
+        retry: Retry | None = None,
+        grpc_target: str | None = None,
+        http: httpx.Client | None = None,
+        channel: grpc.Channel | None = None,
+    ) -> None:
+        address = read_address(url, grpc_target, api_key)
+        patience = Patience(retry or Retry())
+        self._calls = Calls(wire_of(address, patience), patience, timeout)
+        self._threads = Threads(address, http, channel)
+        self._run = self._threads.run
+        self._video = GrpcWire(patience)
+        self.vocabularies = Vocabularies(self._threads, RestWire(patience), self._calls.until)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._threads.close()
+
+    def segment(
+        self,
+        image: ImageLike,
+        classes: Classes | None = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Segmentation:
+        """One mask for each class that owns pixels of the image.
+
+        Args:
+            image: a path, bytes of an image file, pixels [H, W, 3] RGB, an image of Pillow, a URL, or an `ImageId`.
+                The same image is sent once: later questions about it name it, and need no image pass on the server.
+            classes: names, or `Class` objects with synonyms and thresholds; or `vocabulary` instead.
+            timeout: seconds; None is the client's.
+            options: see `Options`.
+
+        Raises:
+            ProblemError: the server refuses; its kinds are in `lexiseg_client.errors`.
+            Unreachable, TimedOut: it does not answer.
+            UnusableImage, OSError: the image cannot be sent.
+            ImageExpired: an `ImageId` that the server no longer knows; images of other forms are sent again by itself.
+        """
+        return self._run(self._calls.segment(image, classes, options, timeout))
+
+    def models(self, *, timeout: float | None = None) -> list[Model]:
+        """The models that a question may name."""
+        return self._run(self._calls.models(timeout))
+
+    def model(self, name: str, *, timeout: float | None = None) -> Model:
+        """One model, NAME or NAME@VERSION.
+
+        Raises:
+            UnknownModel: there is none of that name.
+        """
+        return self._run(self._calls.model(name, timeout))
+
+    def health(self, *, timeout: float | None = None) -> Health:
+        """Whether the server answers questions; asks once, and an unhealthy server is an answer."""
+        return self._run(self._calls.health(timeout))
+
+    def wait_until_ready(self, *, timeout: float | None = None) -> Health:
+        """Waits until the server answers questions.
+
+        Raises:
+            TimedOut: it does not in time.
+        """
+        return self._run(self._calls.wait_until_ready(timeout))
+
+    def stream(
+        self,
+        frames: Iterable[StreamItem],
+        classes: Classes | None = None,
+        *,
+        timeout: float | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> Generator[FrameAnswer, None, None]:
+        """Answers about the frames of a video, in their order, over gRPC.
+
+        Args:
+            frames: images as of `segment` (no URLs and ids), or `Frame` objects with a timestamp and an id. A
+                `NewQuestion` among them changes what is asked. They are taken in a thread of their own, so that the
+                next frame is fetched while the last ones are answered.
+            classes: as of `segment`.
+            timeout: seconds for the connection; None is the client's. The stream itself may last for ever.
+            options: see `StreamOptions`.
+
+        Returns:
+            One answer for each frame. To leave early, leave the loop, or `close()` what this returns.
+
+        Raises:
+            ProblemError: the server refuses the question; a frame that it cannot answer has an `error` instead.
+            Unreachable: it cannot be reached, or the connection breaks.
+            Exception: whatever the frames raise.
+        """
+        first = config(classes, options)
+        return self._threads.stream(first, frames, self._calls.reach(self._video, timeout))
+
+
+def wire_of(address: Address, patience: Patience) -> Wire:
+    """The protocol of an address."""
+    return GrpcWire(patience) if address.protocol == "grpc" else RestWire(patience)
+
+
+class Vocabularies:
+    """The named class lists of a server: `client.vocabularies`."""
+
+    def __init__(self, threads: Threads, wire: RestWire, until: Callable[[float | None], float]) -> None:
+        self._run = threads.run
+        self._wire = wire
+        self._until = until
+
+    def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
+        """Built-in ones and users', without their classes."""
+        return self._run(self._wire.vocabularies(self._until(timeout)))
+
+    def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
+        """One with its classes.
+
+        Raises:
+            UnknownVocabulary: there is none of that name.
+        """
+        return self._run(self._wire.vocabulary(name, self._until(timeout)))
+
+    def refresh(self, known: Vocabulary, *, timeout: float | None = None) -> Vocabulary:
+        """What the server has now; `known` itself, without a transfer, if nothing has changed."""
+        return self._run(self._wire.refresh_vocabulary(known, self._until(timeout)))
+
+    def put(
+        self,
+        name: str,
+        classes: Classes,
+        *,
+        background: bool | Background = True,
+        source: str | None = None,
+        if_match: str | None = None,
+        create_only: bool = False,
+        timeout: float | None = None,
+    ) -> Vocabulary:
+        """Creates or replaces one.
+
+        Args:
+            background: what holds when a question says nothing of it.
+            source: where the list comes from, for its readers.
+            if_match: an `etag`: goes on only if the list is still that one.
+            create_only: never replaces.
+
+        Raises:
+            PreconditionFailed: a condition does not hold.
+            ReadOnly: it is built in.
+            InvalidValue: the server takes no such list.
+        """
+        call = self._wire.put_vocabulary(
+            name,
+            classes,
+            background=background,
+            source=source,
+            if_match=if_match,
+            create_only=create_only,
+            until=self._until(timeout),
+        )
+        return self._run(call)
+
+    def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
+        """Deletes one.
+
+        Raises:
+            PreconditionFailed: `if_match` does not hold.
+            ReadOnly: it is built in.
+            UnknownVocabulary: there is none of that name.
+        """
+        self._run(self._wire.delete_vocabulary(name, if_match, self._until(timeout)))

@@ -1,0 +1,105 @@
+"""A load on lexiseg: `locust -f loadtests/locustfile.py --host http://localhost:8000`, or `make loadtest`.
+
+REST users ask one question after another; video users stream over gRPC. docs/load-testing.md has the options.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc.experimental.gevent
+from lexiseg_client import LexisegError
+from locust import LoadTestShape, events
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtests import report
+from loadtests.load import LOAD
+from loadtests.rest_user import RestUser
+from loadtests.shapes import SHAPES, stage_at
+from loadtests.video_user import VideoUser
+
+# locust has made the standard library wait in greenlets; gRPC's own waiting must follow, before its first channel.
+grpc.experimental.gevent.init_gevent()
+
+__all__ = ["RestUser", "Shape", "VideoUser"]
+
+SECONDS = 60.0  # of a load without --run-time
+
+
+class Shape(LoadTestShape):
+    """The shape that `--shape` names, over `--users` and `--run-time`."""
+
+    use_common_options = True
+
+    def tick(self) -> tuple[int, float] | None:
+        """Users and rate of now."""
+        assert self.runner is not None
+        options = self.runner.environment.parsed_options
+        assert options is not None
+        stages = SHAPES[options.shape](options.num_users or 1, float(options.run_time or SECONDS))
+        now = stage_at(stages, time.perf_counter() - self.start_time)
+        return None if now is None else (now.users, now.rate)
+
+
+@events.init_command_line_parser.add_listener
+def add_options(parser: LocustArgumentParser) -> None:
+    """What a load test can be told besides locust's own options."""
+    group = parser.add_argument_group("lexiseg")
+    group.add_argument("--shape", choices=sorted(SHAPES), default="flat", help="users over time, up to --users")
+    group.add_argument("--images", default="", help="folder of photographs; none: generated ones")
+    group.add_argument("--repeat", type=float, default=0.3, help="share of questions about a photograph sent before")
+    group.add_argument("--check", type=float, default=0.1, help="share of answers that are looked at")
+    group.add_argument("--streams", type=int, default=0, help="how many of the users are video streams")
+    group.add_argument("--fps", type=float, default=5.0, help="frames a second of a stream; 0: as fast as they go")
+    group.add_argument("--frames", type=int, default=100, help="frames of a stream; then the next one begins")
+    group.add_argument(
+        "--drop", choices=["none", "latest"], default="latest", help="of a stream: what stale frames become"
+    )
+    group.add_argument("--grpc", default="", help="HOST:PORT of gRPC; none: port 50051 of the host")
+    group.add_argument("--wait", type=float, default=60.0, help="seconds for the service to become ready")
+    parser.add_argument("--api-key", default="", env_var="LEXISEG_API_KEY", is_secret=True, help="of the service")
+    group.add_argument("--report", default="", help="file for the figures, as JSON")
+
+
+@events.init.add_listener
+def choose_users(environment: Environment, **_: Any) -> None:
+    """So many streams as asked for; the rest are users of REST."""
+    options = environment.parsed_options
+    assert options is not None
+    if options.streams:
+        VideoUser.fixed_count = options.streams
+        if options.streams >= (options.num_users or 1):
+            environment.user_classes = [VideoUser]
+    else:
+        environment.user_classes = [RestUser]
+
+
+@events.init.add_listener
+def begin(environment: Environment, **_: Any) -> None:
+    """Photographs and class lists, before the clock starts; without a service there is no load."""
+    options = environment.parsed_options
+    assert options is not None
+    if isinstance(environment.runner, MasterRunner):  # its workers do
+        return
+    try:
+        LOAD.begin(environment.host or "http://localhost:8000", options)
+    except (LexisegError, OSError) as error:
+        sys.exit(f"no load: {error}")
+
+
+@events.quitting.add_listener
+def tell(environment: Environment, **_: Any) -> None:
+    """The figures, as a file; locust itself shows them on the terminal."""
+    options = environment.parsed_options
+    assert options is not None
+    if isinstance(environment.runner, WorkerRunner):  # its figures are with the master
+        return
+    found = report.content(environment, LOAD.checked, LOAD.options)
+    if options.report:
+        report.write(Path(options.report), found)
+    print(f"{LOAD.checked.answers} answers checked, {LOAD.checked.wrong} of them wrong")

@@ -1,0 +1,62 @@
+"""What a load test measured, as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from locust.env import Environment
+from locust.stats import StatsEntry
+
+PERCENTILES = {"median_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
+
+
+class Checked:
+    """How many answers were looked at, and how many of them were wrong."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.wrong = 0
+
+    def note(self, fault: str | None) -> None:
+        """One answer was looked at."""
+        self.answers += 1
+        self.wrong += fault is not None
+
+
+def content(environment: Environment, checked: Checked, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The report: times in ms, rates per second. `asked` are the options of the load."""
+    stats = environment.stats
+    entries = sorted(stats.entries.values(), key=lambda entry: (entry.method, entry.name))
+    return {
+        "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "host": environment.host,
+        "options": dict(asked),
+        "requests": [_row(entry) for entry in entries],
+        "checked": {"answers": checked.answers, "wrong": checked.wrong},
+        "errors": [
+            {"name": error.name, "error": str(error.error), "occurrences": error.occurrences}
+            for error in stats.errors.values()
+        ],
+    }
+
+
+def _row(entry: StatsEntry) -> dict[str, Any]:
+    return {
+        "type": entry.method,
+        "name": entry.name,
+        "count": entry.num_requests,
+        "failures": entry.num_failures,
+        "per_second": round(entry.total_rps, 2),
+        **{name: entry.get_response_time_percentile(share) for name, share in PERCENTILES.items()},
+        "max_ms": round(entry.max_response_time, 1),
+    }
+
+
+def write(path: Path, report: Mapping[str, Any]) -> None:
+    """As JSON; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

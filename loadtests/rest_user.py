@@ -1,0 +1,98 @@
+"""A user of the REST interface: one question after another, about new photographs and known ones."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import gevent
+import httpx
+from lexiseg_client import reading
+from lexiseg_client.errors import UnreadableAnswer
+from lexiseg_client.retries import retry_after
+from locust import FastHttpUser, task
+
+from loadtests.checks import fault_of
+from loadtests.load import LOAD
+from loadtests.scenes import Sent, Supply
+
+BUSY = (429, 503)
+REFUSED = "/segment, refused: busy"
+EXPIRED = "/segment by id, expired"
+
+
+class RestUser(FastHttpUser):
+    """Asks as the Python client does: a photograph is sent once, and named when it is asked about again."""
+
+    weight = 1
+    network_timeout = connection_timeout = 120.0
+
+    def on_start(self) -> None:
+        """Begins."""
+        self._chance = random.Random(LOAD.next_seed())
+        self._supply = Supply(LOAD.photographs, LOAD.repeat, self._chance)
+
+    @task
+    def ask(self) -> None:
+        """One question with a class list of one of the lengths."""
+        classes = self._chance.choice(LOAD.class_lists)
+        question: dict[str, Any] = {"classes": classes, "background": self._chance.random() < 0.5}
+        subject = self._supply.next()
+        if isinstance(subject, Sent):
+            self._name(subject, question)
+        else:
+            self._send(subject, question)
+
+    def _send(self, photograph: bytes, question: dict[str, Any]) -> None:
+        # Made by a library that knows how; sent by one that can send much.
+        form = httpx.Request("POST", "http://-", files={"image": photograph}, data={"request": json.dumps(question)})
+        image_id = self._post(
+            f"/segment, {len(question['classes'])} classes", form.read(), form.headers["content-type"], question
+        )
+        if image_id is not None:
+            self._supply.answered(photograph, image_id)
+
+    def _name(self, sent: Sent, question: dict[str, Any]) -> None:
+        body = json.dumps({"image": {"id": sent.image_id}, **question}).encode()
+        name = f"/segment by id, {len(question['classes'])} classes"
+        self._post(name, body, "application/json", question, sent)
+
+    def _post(
+        self, name: str, body: bytes, kind: str, question: dict[str, Any], named: Sent | None = None
+    ) -> str | None:
+        """Asks, and looks at a share of the answers. Gives the image's id; None without an answer."""
+        headers = {"Content-Type": kind, **LOAD.headers}
+        sent: Any = body  # locust's types know no bytes; its client does
+        with self.client.post("/segment", data=sent, headers=headers, name=name, catch_response=True) as response:
+            if response.status_code in BUSY:
+                # To be refused in good time is what a busy service promises; it counts apart, and costs a wait.
+                response.request_meta["name"] = REFUSED
+                response.success()
+                pause = retry_after(response.headers.get("retry-after")) or 1.0
+            elif named is not None and response.status_code == 404 and "image-expired" in (response.text or ""):
+                response.request_meta["name"] = EXPIRED
+                response.success()
+                self._supply.forgotten(named)
+                return None
+            elif response.status_code != 200:
+                response.failure(f"{response.status_code} {(response.text or '')[:200]}")
+                return None
+            else:
+                return self._look_at(response, question)
+        gevent.sleep(pause)
+        return None
+
+    def _look_at(self, response: Any, question: dict[str, Any]) -> str | None:
+        try:
+            answer = reading.read(response.content, reading.segmentation)
+            if self._chance.random() < LOAD.check:
+                fault = fault_of(answer, question["classes"], covers=not question["background"])
+                LOAD.checked.note(fault)
+                if fault is not None:
+                    response.failure(f"wrong answer: {fault}")
+        except UnreadableAnswer as error:
+            LOAD.checked.note(str(error))
+            response.failure(f"wrong answer: {error}")
+            return None
+        return answer.image_id

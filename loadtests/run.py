@@ -1,0 +1,82 @@
+"""`python -m loadtests.run [locust's options]`: a short load on a service that it starts, or on one named by `--host`.
+
+Writes `report.html` and `report.json` to `out/loadtest`, or to the folder of `--out`. Ends with 1 if anything failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+ROOT = LOCUSTFILE.parents[1]
+SERVICE = (sys.executable, "-m", "service.cli", "serve", "--log-level", "warning")
+ANY_PORTS = ("--http-port", "0", "--grpc-port", "0")
+SHORT = ("--users", "8", "--streams", "1", "--run-time", "30s")  # what an option of the caller's own replaces
+TO_START = 120.0  # seconds
+TO_STOP = 60.0
+
+
+@contextmanager
+def service() -> Iterator[tuple[str, str]]:
+    """A service on free ports: its base URL, and HOST:PORT of its gRPC.
+
+    Raises:
+        RuntimeError: it does not start; it has said why.
+    """
+    process = subprocess.Popen([*SERVICE, *ANY_PORTS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    # Nobody waits for ever: a process that does not come up is stopped, which ends the reading below.
+    guard = threading.Timer(TO_START, process.kill)
+    guard.start()
+    try:
+        assert process.stdout is not None
+        greeting = process.stdout.readline()
+        found = re.search(r"(http://\S+:\d+).* gRPC on (\S+:\d+)", greeting)
+        if found is None:
+            raise RuntimeError(f"the service did not say where it listens: {greeting!r}")
+        guard.cancel()
+        yield found[1], found[2]
+    finally:
+        guard.cancel()
+        process.terminate()
+        try:
+            process.wait(TO_STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def load(host: str, options: list[str], out: Path) -> int:
+    """Runs locust without its web page; gives its exit status."""
+    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
+    command += ["--host", host, "--stop-timeout", "20", "--loglevel", "WARNING", *SHORT, *options]
+    command += ["--html", str(out / "report.html"), "--report", str(out / "report.json")]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def main(given: list[str]) -> int:
+    """Gives the exit status."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--host", "-H")
+    parser.add_argument("--out", type=Path, default=ROOT / "out/loadtest")
+    own, options = parser.parse_known_args(given)
+    own.out.mkdir(parents=True, exist_ok=True)
+    if own.host:
+        status = load(own.host, options, own.out)
+    else:
+        with service() as (url, target):
+            status = load(url, ["--grpc", target, *options], own.out)
+    print(f"{own.out / 'report.html'}\n{own.out / 'report.json'}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,63 @@
+"""Writes the Python stubs of the .proto files: `python proto/generate.py`, or `make proto`.
+
+The service and the client are installed apart, so each carries its own copy inside its own package: protoc's import of
+`lexiseg.v1` is turned into the package's own name. The descriptors inside are the same, byte for byte, so that both
+may live in one process.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PROTO = Path(__file__).resolve().parent
+SOURCES = "lexiseg/v1"
+PUBLIC = ("segmentation",)
+INTERNAL = ("worker",)
+NOTE = '"""Generated from {sources} by proto/generate.py; changes are lost."""\n'
+
+
+def packages(root: Path) -> dict[Path, tuple[str, tuple[str, ...]]]:
+    """Folder of each copy to its dotted name and its files."""
+    return {
+        root / "service/stubs": ("service.stubs", (*PUBLIC, *INTERNAL)),
+        root / "clients/python/lexiseg_client/stubs": ("lexiseg_client.stubs", PUBLIC),
+    }
+
+
+def generate(root: Path) -> None:
+    """Writes all copies below a folder, removing what is no longer generated.
+
+    Raises:
+        CalledProcessError: protoc refuses a file; it has said why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder)
+        _protoc(made)
+        for target, (package, names) in packages(root).items():
+            target.mkdir(parents=True, exist_ok=True)
+            for old in (*target.glob("*.py"), *target.glob("*.pyi")):
+                old.unlink()
+            (target / "__init__.py").write_text(NOTE.format(sources=f"proto/{SOURCES}"), encoding="utf-8")
+            for path in sorted((made / SOURCES).iterdir()):
+                if path.name.split("_pb2")[0] in names:
+                    text = re.sub(r"\blexiseg\.v1(?= import\b|\.\w+_pb2')", package, path.read_text(encoding="utf-8"))
+                    (target / path.name).write_text(text, encoding="utf-8")
+
+
+def _protoc(target: Path) -> None:
+    # The plug-ins lie beside the interpreter, which need not be on the path.
+    beside = Path(sys.executable).parent
+    plugins = [f"--plugin={name}={beside / name}" for name in ("protoc-gen-mypy", "protoc-gen-mypy_grpc")]
+    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python")]
+    files = [f"{SOURCES}/{name}.proto" for name in (*PUBLIC, *INTERNAL)]
+    typed = [f"--mypy_out=quiet:{target}", f"--mypy_grpc_out=quiet:{target}"]
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", *plugins, *outputs, *typed, *files]
+    subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    generate(PROTO.parent)

@@ -1,0 +1,51 @@
+"""How a gRPC server of ours takes its port, and how it leaves it without losing a call."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import Callable
+
+import grpc
+
+LAST_BYTES_SECONDS = 0.2  # for answers that are on their way out
+LOOK_SECONDS = 0.02
+
+
+class CannotListen(Exception):
+    """The port is taken or not ours to take; the message is for whoever started us."""
+
+
+async def listen(server: grpc.aio.Server, host: str, port: int, option: str) -> int:
+    """Binds a server, before it starts; the answer is the port, which 0 leaves to the system.
+
+    Raises:
+        CannotListen: it is taken; names the command line's option for another.
+    """
+    try:
+        return server.add_insecure_port(f"{bracketed(host)}:{port}")
+    except RuntimeError:
+        await server.stop(None)
+        raise CannotListen(f"cannot listen on {host}:{port}; is it taken? Choose another with {option}") from None
+
+
+async def drain(server: grpc.aio.Server, running: Callable[[], int], seconds: float) -> None:
+    """Takes no new calls, waits until none is `running` or for so many seconds, and stops.
+
+    A server's own grace would also wait for those who only watch its health, who never end.
+    """
+    stopping = asyncio.ensure_future(server.stop(seconds))
+    deadline = time.monotonic() + seconds
+    while running() and time.monotonic() < deadline:
+        await asyncio.sleep(LOOK_SECONDS)
+    await server.stop(LAST_BYTES_SECONDS)
+    await stopping
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands before a port: IPv6 addresses in brackets."""
+    try:
+        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
+    except ValueError:
+        return host

@@ -1,0 +1,31 @@
+"""httpx clients that note what they send, on real connections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import httpx
+
+
+@dataclass
+class Spy:
+    """Requests as (method, path, kind of body), in order."""
+
+    seen: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def note(self, request: httpx.Request) -> None:
+        kind = request.headers.get("content-type", "").partition(";")[0]
+        self.seen.append((request.method, request.url.path, kind))
+
+    async def note_async(self, request: httpx.Request) -> None:
+        self.note(request)
+
+    def http(self) -> httpx.Client:
+        return httpx.Client(event_hooks={"request": [self.note]})
+
+    def http_async(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(event_hooks={"request": [self.note_async]})
+
+
+UPLOAD = ("POST", "/segment", "multipart/form-data")
+BY_ID = ("POST", "/segment", "application/json")

@@ -1,0 +1,220 @@
+"""The client against a real server."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lexiseg_client import (
+    Background,
+    Class,
+    Client,
+    ImageExpired,
+    ImageId,
+    InvalidValue,
+    LexisegError,
+    NoMasks,
+    UnknownModel,
+    UnknownVocabulary,
+    UrlFetchOff,
+)
+from PIL import Image
+
+from tests import coco, pictures
+from tests.clients.conftest import KEY
+from tests.clients.spies import BY_ID, UPLOAD, Spy
+from tests.integration.server import Server
+
+CHINA = pictures.photograph("china")
+JPEG = pictures.encoded(CHINA, "JPEG")
+CLASSES = ["sky", "building", "tree"]
+
+
+def test_a_path_and_words_give_masks(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "china.jpg").write_bytes(JPEG)
+
+    result = client.segment(str(tmp_path / "china.jpg"), classes=CLASSES)
+
+    assert result.size == (427, 640)
+    assert [segment.label for segment in result.segments] == CLASSES
+    for index, segment in enumerate(result.segments):
+        assert segment.mask.dtype == np.bool_
+        assert segment.mask.shape == (427, 640)
+        assert segment.area == np.count_nonzero(segment.mask)
+        assert segment.rle is not None
+        assert np.array_equal(segment.mask, coco.decode(segment.rle))
+        left, top, right, bottom = segment.xyxy
+        assert segment.mask[top:bottom, left:right].sum() == segment.area
+        assert segment.class_index == index
+        assert 0 < segment.score <= 1
+    assert result.model == "tiny"
+    assert result.timings_ms.total > 0
+
+
+def test_all_forms_of_a_mask_are_the_same_mask(client: Client) -> None:
+    masks = {
+        form: [segment.mask for segment in client.segment(JPEG, CLASSES, mask=form)]
+        for form in ("rle", "polygon", "png")
+    }
+
+    assert len(masks["rle"]) == 3
+    for form in ("polygon", "png"):
+        assert all(np.array_equal(a, b) for a, b in zip(masks["rle"], masks[form], strict=True))
+
+
+def test_the_label_map_holds_ids_whatever_the_form(client: Client) -> None:
+    maps = [client.segment(JPEG, CLASSES, mask=form).label_map for form in ("rle", "polygon", "png")]
+
+    assert set(np.unique(maps[0])) == {0, 1, 2, 3}
+    assert np.array_equal(maps[0], maps[1])
+    assert np.array_equal(maps[0], maps[2])
+
+
+def test_the_class_map_holds_places_in_the_class_list(client: Client) -> None:
+    result = client.segment(JPEG, ["zebra", *CLASSES])
+
+    for segment in result:
+        assert (result.class_map[segment.mask] == segment.class_index).all()
+    assert (result.class_map[result.label_map == 0] == -1).all()
+
+
+def test_no_masks_are_none(client: Client) -> None:
+    result = client.segment(JPEG, CLASSES, mask="none")
+
+    assert [segment.area > 0 for segment in result] == [True] * 3
+    with pytest.raises(NoMasks, match="mask="):
+        _ = result.segments[0].mask
+
+
+def test_masks_cannot_be_changed_by_mistake(client: Client) -> None:
+    result = client.segment(JPEG, CLASSES)
+
+    for pixels in (result.segments[0].mask, result.label_map):
+        with pytest.raises(ValueError, match="read-only"):
+            pixels[0, 0] = 1
+
+
+def test_pixels_pillow_and_a_lossless_file_are_one_image(client: Client) -> None:
+    pixels = np.asarray(CHINA)
+
+    answers = [client.segment(image, CLASSES) for image in (pixels, CHINA, pictures.encoded(CHINA, "PNG"))]
+
+    scores = [[(segment.label, segment.score, segment.area) for segment in answer] for answer in answers]
+    assert scores[0] == scores[1] == scores[2]
+    assert answers[0].image_id == answers[1].image_id
+
+
+def test_every_option_reaches_the_server(client: Client) -> None:
+    result = client.segment(
+        JPEG,
+        [Class("sky", ["heaven"]), Class("pagoda", ["temple", "building"], 0.2)],
+        task="semantic",
+        model="tiny@1",
+        background=Background(words=["tree", "water"], threshold=0.2),
+        threshold=0.1,
+        refine="pamr",
+        max_side=320,
+        overlay=True,
+        confidence=True,
+    )
+
+    assert {segment.label for segment in result} == {"sky", "pagoda"}
+    assert all(segment.score >= 0.1 for segment in result)
+    assert result.overlay is not None
+    with Image.open(io.BytesIO(result.overlay)) as picture:
+        assert picture.size == (640, 427)
+    assert result.confidence is not None
+    assert result.confidence.dtype == np.float32
+    assert result.confidence.shape == (427, 640)
+    assert 0 <= result.confidence.min() < result.confidence.max() <= 1
+
+
+def test_a_named_vocabulary_without_background_covers_the_image(client: Client) -> None:
+    result = client.segment(JPEG, vocabulary="camvid", background=False)
+
+    assert sum(segment.area for segment in result) == 427 * 640
+
+
+def test_instances_of_a_class_come_apart(client: Client) -> None:
+    result = client.segment(pictures.encoded(pictures.photograph("chelsea"), "JPEG"), ["cat"], task="instance")
+
+    assert {segment.label for segment in result.named("cat")} == {"cat"}
+    assert [segment.is_thing for segment in result] == [True] * len(result)
+
+
+def test_the_same_image_is_sent_once(server: Server) -> None:
+    spy = Spy()
+    image = pictures.encoded(pictures.small("coffee", 170), "PNG")
+    with spy.http() as http, Client(server.url, http=http) as client:
+        first = client.segment(image, ["cup"])
+        second = client.segment(image, ["table", "spoon"])
+
+    assert spy.seen == [UPLOAD, BY_ID]
+    assert second.cache.features is True
+    assert second.image_id == first.image_id
+
+
+def test_an_image_that_the_server_forgot_is_sent_again(narrow_server: Server) -> None:
+    spy = Spy()
+    image = pictures.encoded(pictures.small("coffee", 170), "PNG")
+    with spy.http() as http, Client(narrow_server.url, api_key=KEY, http=http) as client:
+        first = client.segment(image, ["cup"])
+        second = client.segment(image, ["cup"])
+
+    assert spy.seen == [UPLOAD, BY_ID, UPLOAD]
+    assert [segment.rle for segment in second] == [segment.rle for segment in first]
+
+
+def test_an_image_can_be_asked_about_by_its_id(client: Client) -> None:
+    first = client.segment(JPEG, CLASSES)
+
+    assert [segment.rle for segment in client.segment(ImageId(first.image_id), CLASSES)] == [
+        segment.rle for segment in first
+    ]
+
+
+def test_refusals_carry_the_problem_document(client: Client) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        client.segment(JPEG, CLASSES, threshold=7)
+
+    assert (caught.value.status, caught.value.type) == (422, "invalid-value")
+    (wrong,) = caught.value.errors
+    assert (wrong.field, wrong.value) == ("threshold", 7)
+    assert wrong.expected in str(caught.value)
+    assert caught.value.problem.request_id
+
+
+def test_each_refusal_is_an_error_of_its_own(client: Client) -> None:
+    for kind, ask in (
+        (UnknownModel, lambda: client.segment(JPEG, CLASSES, model="giant")),
+        (UnknownModel, lambda: client.model("giant")),
+        (UnknownVocabulary, lambda: client.vocabularies.get("none-such")),
+        (ImageExpired, lambda: client.segment(ImageId("0" * 32), CLASSES)),
+        (UrlFetchOff, lambda: client.segment("https://example.org/cat.jpg", CLASSES)),
+    ):
+        with pytest.raises(kind) as caught:
+            ask()
+        assert isinstance(caught.value, LexisegError)
+
+
+def test_a_wrong_question_is_refused_before_it_is_sent(server: Server) -> None:
+    spy = Spy()
+    with spy.http() as http, Client(server.url, http=http) as client:
+        with pytest.raises(TypeError, match=r'did you mean \["cat"\]'):
+            client.segment(JPEG, "cat")
+        with pytest.raises(TypeError, match="no such option: treshold"):
+            client.segment(JPEG, ["cat"], treshold=0.3)  # type: ignore[call-arg]
+
+    assert spy.seen == []
+
+
+def test_models_and_health_are_told(client: Client) -> None:
+    (tiny,) = (model for model in client.models() if model.name == "tiny")
+
+    assert client.model("tiny@1") == tiny
+    assert (tiny.loaded, "semantic" in tiny.tasks) == (True, True)
+    assert tiny.card["weights_sha256"]
+    assert client.wait_until_ready().ready
+    assert client.health().alive

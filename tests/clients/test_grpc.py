@@ -1,0 +1,167 @@
+"""The client over gRPC, against a real server: the same answers and the same errors as over REST."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from lexiseg_client import (
+    AsyncClient,
+    Background,
+    CacheUse,
+    Class,
+    Classes,
+    Client,
+    Health,
+    ImageExpired,
+    ImageId,
+    InvalidValue,
+    LexisegError,
+    NotOffered,
+    ProblemError,
+    Retry,
+    Segmentation,
+    Timings,
+    Unauthorized,
+    UnknownModel,
+    Unreachable,
+    UnsupportedImage,
+    UrlFetchOff,
+)
+
+from tests import pictures
+from tests.clients.conftest import KEY, grpc_target
+from tests.integration.server import Server
+
+JPEG = pictures.encoded(pictures.small("china", 240), "JPEG")
+CLASSES: Classes = ["sky", Class("building", ["pagoda"]), "tree"]
+
+
+@pytest.fixture
+def remote(target: str) -> Iterator[Client]:
+    with Client(f"grpc://{target}") as remote:
+        yield remote
+
+
+def content(answer: Segmentation) -> Segmentation:
+    """Without what differs from request to request."""
+    return dataclasses.replace(answer, id="", timings_ms=Timings(), cache=CacheUse())
+
+
+@pytest.mark.parametrize("form", ["rle", "polygon", "png", "none"])
+def test_both_protocols_give_the_same_answer(client: Client, remote: Client, form: str) -> None:
+    answers = [
+        asked.segment(
+            JPEG,
+            CLASSES,
+            mask=form,  # type: ignore[arg-type]
+            background=Background(0.2, ["water"]),
+            refine="pamr",
+            max_side=224,
+            confidence=True,
+            overlay=True,
+        )
+        for asked in (client, remote)
+    ]
+
+    assert content(answers[0]) == content(answers[1])
+    assert answers[1].cache.features  # the image of the first question, found again by the second
+
+
+def test_the_same_image_is_sent_once_over_grpc_too(remote: Client) -> None:
+    image = pictures.encoded(pictures.small("rocket", 150), "PNG")
+
+    assert remote.segment(image, ["sky"]).cache.features is False
+    assert remote.segment(image, ["smoke"]).cache.features is True
+
+
+def test_a_forgotten_image_is_sent_again_over_grpc_too(narrow_server: Server) -> None:
+    with Client(f"grpc://{grpc_target(narrow_server)}", api_key=KEY) as remote:
+        answers = [remote.segment(JPEG, ["sky"]) for _ in range(2)]
+
+    assert [answer.cache.features for answer in answers] == [False, False]
+
+
+def test_models_and_health_are_told_alike(client: Client, remote: Client) -> None:
+    assert remote.models() == client.models()
+    assert remote.model("tiny@1") == client.model("tiny@1")
+    assert remote.wait_until_ready() == Health(alive=True, ready=True, detail="serving")
+
+
+def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:
+    wrong: list[tuple[type[ProblemError], Callable[[Client], object]]] = [
+        (InvalidValue, lambda asked: asked.segment(JPEG, CLASSES, threshold=1.5)),
+        (InvalidValue, lambda asked: asked.segment(JPEG, ["sky", "sky"])),
+        (UnknownModel, lambda asked: asked.segment(JPEG, CLASSES, model="giant")),
+        (ImageExpired, lambda asked: asked.segment(ImageId("0" * 32), CLASSES)),
+        (UrlFetchOff, lambda asked: asked.segment("https://example.org/cat.jpg", CLASSES)),
+        (UnsupportedImage, lambda asked: asked.segment(b"GIF87 or so", CLASSES)),
+    ]
+    for kind, ask in wrong:
+        problems = []
+        for asked in (client, remote):
+            with pytest.raises(kind) as caught:
+                ask(asked)
+            problems.append(dataclasses.replace(caught.value.problem, request_id=None))
+        assert problems[0] == problems[1]
+
+
+def test_an_unknown_model_is_named(remote: Client) -> None:
+    with pytest.raises(UnknownModel, match="there is: tiny"):
+        remote.model("giant")
+
+
+def test_a_word_without_a_number_is_refused_here(remote: Client) -> None:
+    with pytest.raises(ValueError, match="mask: expected one of rle, polygon, png, none"):
+        remote.segment(JPEG, CLASSES, mask="bitmap")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="max_side"):
+        remote.segment(JPEG, CLASSES, max_side="large")  # type: ignore[arg-type]
+
+
+def test_vocabularies_are_a_matter_of_rest(remote: Client) -> None:
+    with pytest.raises(NotOffered, match="http address"):
+        remote.vocabularies.list()
+
+
+def test_keys_and_limits_hold_over_grpc(narrow_server: Server) -> None:
+    url = f"grpc://{grpc_target(narrow_server)}"
+    with Client(url, api_key="wrong") as remote, pytest.raises(Unauthorized):
+        remote.models()
+
+    with (
+        Client(url, api_key=KEY, retry=Retry(most=1000, first_wait=0.05)) as remote,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        answers = list(threads.map(lambda _: remote.segment(JPEG, ["sky"]), range(6)))
+
+    assert len(answers) == 6
+
+
+def test_nobody_home_is_unreachable_over_grpc() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        target = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        once_more = Retry(most=1, first_wait=0.01)
+        with (
+            Client(f"grpc://{target}", retry=once_more) as remote,
+            pytest.raises(Unreachable, match="no server answers"),
+        ):
+            remote.models()
+        with Client(grpc_target=target) as client, pytest.raises(Unreachable):
+            next(client.stream([JPEG], ["sky"], timeout=0.2))
+
+
+async def test_the_awaited_client_speaks_grpc(target: str, remote: Client) -> None:
+    async with AsyncClient(f"grpc://{target}") as awaited:
+        answer = await awaited.segment(JPEG, CLASSES)
+        models = await awaited.models()
+        with pytest.raises(LexisegError) as caught:
+            await awaited.segment(JPEG, CLASSES, threshold=1.5)
+
+    assert content(answer) == content(remote.segment(JPEG, CLASSES))
+    assert models == remote.models()
+    assert isinstance(caught.value, InvalidValue)

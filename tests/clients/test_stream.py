@@ -1,0 +1,168 @@
+"""Video over gRPC, against a real server."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lexiseg_client import (
+    AsyncClient,
+    Class,
+    Client,
+    Frame,
+    InvalidValue,
+    NewQuestion,
+    Unauthorized,
+    UnsupportedImage,
+    UnusableImage,
+)
+from lexiseg_client.video import StreamItem
+
+from tests import pictures
+from tests.clients.conftest import grpc_target
+from tests.integration.server import Server
+
+PICTURE = pictures.small("china", 160)
+JPEG = pictures.encoded(PICTURE, "JPEG")
+
+
+@pytest.fixture
+def client(server: Server, target: str) -> Iterator[Client]:
+    with Client(server.url, grpc_target=target) as client:
+        yield client
+
+
+def test_every_frame_is_answered_in_order(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "frame.jpg").write_bytes(JPEG)
+    frames: list[StreamItem] = [JPEG, tmp_path / "frame.jpg", np.asarray(PICTURE), PICTURE, Frame(JPEG, 40_000, "last")]
+
+    answers = list(client.stream(frames, ["sky", Class("building", ["pagoda"])]))
+
+    assert [answer.frame_id for answer in answers] == ["0", "1", "2", "3", "last"]
+    assert answers[-1].timestamp_us == 40_000
+    alone = client.segment(JPEG, ["sky", Class("building", ["pagoda"])])
+    for answer in (answers[0], answers[1], answers[4]):
+        assert [segment.rle for segment in answer.segments] == [segment.rle for segment in alone.segments]
+    assert answers[2].segments == answers[3].segments
+
+
+def test_a_broken_frame_has_an_error_and_the_stream_goes_on(client: Client) -> None:
+    first, broken, last = client.stream([JPEG, b"broken", JPEG], ["sky"])
+
+    assert isinstance(broken.error, UnsupportedImage)
+    assert (broken.answer, broken.segments, broken.dropped) == (None, (), False)
+    assert first.segments == last.segments != ()
+
+
+def test_the_question_can_change_in_the_middle(client: Client) -> None:
+    before, after = client.stream([JPEG, NewQuestion(["tree"], mask="png"), JPEG], ["sky"])
+
+    assert [segment.label for segment in before.segments] == ["sky"]
+    assert [segment.label for segment in after.segments] == ["tree"]
+    assert after.answer is not None
+    assert after.answer.map_file is not None
+
+
+def test_tracks_keep_their_numbers(client: Client) -> None:
+    answers = list(client.stream([JPEG] * 3, ["sky", "tree"], tracking=True, smoothing=0.5, frames_in_flight=2))
+
+    tracks = [{segment.label: segment.track_id for segment in answer.segments} for answer in answers]
+    assert tracks[0] == tracks[1] == tracks[2]
+    assert None not in tracks[0].values()
+    assert answers[0].answer is not None
+    tracker_ids = answers[0].answer.to_supervision().tracker_id
+    assert tracker_ids is not None
+    assert set(tracker_ids) == set(tracks[0].values())
+
+
+def test_a_late_reader_of_the_latest_frames_is_told_of_those_dropped(client: Client) -> None:
+    answers = list(client.stream([JPEG] * 60, ["sky"], drop_policy="latest", frames_in_flight=1))
+
+    assert len(answers) == 60
+    dropped = [answer for answer in answers if answer.dropped]
+    assert 0 < len(dropped) < 60
+    assert all(answer.answer is None for answer in dropped)
+
+
+def test_a_wrong_question_ends_the_stream(client: Client) -> None:
+    with pytest.raises(InvalidValue, match="smoothing"):
+        list(client.stream([JPEG], ["sky"], smoothing=2.0))
+    with pytest.raises(TypeError, match="no such option"):
+        client.stream([JPEG], ["sky"], speed=2)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="drop_policy"):
+        client.stream([JPEG], ["sky"], drop_policy="oldest")  # type: ignore[arg-type]
+
+
+def test_what_the_frames_raise_comes_out(client: Client) -> None:
+    def frames() -> Iterator[bytes]:
+        yield JPEG
+        raise RuntimeError("the camera is gone")
+
+    with pytest.raises(RuntimeError, match="the camera is gone"):
+        list(client.stream(frames(), ["sky"]))
+    with pytest.raises(UnusableImage, match="no URLs"):
+        list(client.stream(["https://example.org/a.jpg"], ["sky"]))
+    with pytest.raises(FileNotFoundError):
+        list(client.stream([Path("none-such.jpg")], ["sky"]))
+
+
+def test_an_endless_stream_can_be_left(client: Client) -> None:
+    for answer in client.stream(itertools.repeat(JPEG), ["sky"]):
+        if answer.frame_id == "3":
+            break
+
+    assert [answer.frame_id for answer in client.stream([JPEG], ["sky"])] == ["0"]
+
+
+def test_a_stream_without_frames_has_no_answers(client: Client) -> None:
+    assert list(client.stream([], ["sky"])) == []
+
+
+def test_a_stream_needs_the_key(narrow_server: Server) -> None:
+    with (
+        Client(narrow_server.url, api_key="wrong", grpc_target=grpc_target(narrow_server)) as client,
+        pytest.raises(Unauthorized),
+    ):
+        list(client.stream([JPEG], ["sky"]))
+
+
+async def test_frames_may_be_awaited(server: Server, target: str, client: Client) -> None:
+    async def frames() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield JPEG
+
+    async with AsyncClient(server.url, grpc_target=target) as awaited:
+        answers = [answer async for answer in awaited.stream(frames(), ["sky"])]
+        listed = [answer async for answer in awaited.stream([JPEG] * 3, ["sky"])]
+
+    alone = list(client.stream([JPEG] * 3, ["sky"]))
+    for found in (answers, listed):
+        assert [answer.segments for answer in found] == [answer.segments for answer in alone]
+
+
+async def test_what_awaited_frames_raise_comes_out(server: Server, target: str) -> None:
+    async def frames() -> AsyncIterator[bytes]:
+        yield JPEG
+        raise RuntimeError("the camera is gone")
+
+    async with AsyncClient(server.url, grpc_target=target) as awaited:
+        with pytest.raises(RuntimeError, match="the camera is gone"):
+            async for _ in awaited.stream(frames(), ["sky"]):
+                pass
+        with pytest.raises(InvalidValue):
+            async for _ in awaited.stream([JPEG], ["sky"], smoothing=2.0):
+                pass
+
+
+async def test_an_endless_awaited_stream_can_be_left(server: Server, target: str) -> None:
+    async with AsyncClient(server.url, grpc_target=target) as awaited:
+        stream = awaited.stream(itertools.repeat(JPEG), ["sky"])
+        async for answer in stream:
+            if answer.frame_id == "3":
+                break
+        await stream.aclose()
+
+        assert (await awaited.segment(JPEG, ["sky"])).segments

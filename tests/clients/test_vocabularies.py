@@ -1,0 +1,87 @@
+"""Named class lists, kept by a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from lexiseg_client import (
+    Background,
+    Class,
+    Classes,
+    Client,
+    NotFound,
+    PreconditionFailed,
+    ReadOnly,
+    UnknownVocabulary,
+    Vocabulary,
+)
+
+from tests.clients.spies import Spy
+from tests.integration.server import Server
+
+ROOM: Classes = ["floor", Class("sofa", ("couch",), 0.3), "lamp"]
+
+
+@pytest.fixture
+def room(client: Client) -> Iterator[Vocabulary]:
+    yield client.vocabularies.put("room", ROOM, background=Background(0.4, ("wall",)), source="our survey")
+    if any(entry.name == "room" for entry in client.vocabularies.list()):
+        client.vocabularies.delete("room")
+
+
+def test_a_list_comes_back_as_it_was_put(client: Client, room: Vocabulary) -> None:
+    found = client.vocabularies.get("room")
+
+    assert found == room
+    assert found.classes == (Class("floor"), Class("sofa", ("couch",), 0.3), Class("lamp"))
+    assert (found.background, found.source, found.built_in) == (Background(0.4, ("wall",)), "our survey", False)
+
+
+def test_all_are_listed(client: Client, room: Vocabulary) -> None:
+    found = {entry.name: entry for entry in client.vocabularies.list()}
+
+    assert found["room"].n_classes == 3
+    assert found["cityscapes"].built_in
+
+
+def test_a_list_that_has_not_changed_is_not_sent_again(client: Client, server: Server, room: Vocabulary) -> None:
+    assert client.vocabularies.refresh(room) is room
+
+    changed = client.vocabularies.put("room", ["floor"])
+
+    assert client.vocabularies.refresh(room) == changed
+    assert changed.etag != room.etag
+
+
+def test_nobody_overwrites_what_has_changed_since(client: Client, room: Vocabulary) -> None:
+    client.vocabularies.put("room", ["floor", "ceiling"], if_match=room.etag)
+
+    for write in (
+        lambda: client.vocabularies.put("room", ["walls"], if_match=room.etag),
+        lambda: client.vocabularies.put("room", ["walls"], create_only=True),
+        lambda: client.vocabularies.delete("room", if_match=room.etag),
+    ):
+        with pytest.raises(PreconditionFailed):
+            write()
+    assert [entry.name for entry in client.vocabularies.get("room").classes] == ["floor", "ceiling"]
+
+
+def test_a_deleted_list_is_gone(client: Client, room: Vocabulary) -> None:
+    client.vocabularies.delete("room", if_match=room.etag)
+
+    with pytest.raises(UnknownVocabulary):
+        client.vocabularies.get("room")
+
+
+def test_built_in_lists_stay(client: Client) -> None:
+    with pytest.raises(ReadOnly):
+        client.vocabularies.delete("cityscapes")
+
+
+def test_a_name_cannot_lead_elsewhere(server: Server) -> None:
+    spy = Spy()
+    with spy.http() as http, Client(server.url, http=http) as client, pytest.raises(NotFound):
+        client.vocabularies.get("../models")
+
+    assert len(spy.seen) == 1

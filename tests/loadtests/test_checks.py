@@ -1,0 +1,54 @@
+"""Right answers pass, wrong ones are named."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from lexiseg_client import Segment, Segmentation
+from lexiseg_client.masks import RunLengths
+from lexiseg_client.result import CacheUse, Timings
+
+from loadtests.checks import fault_of
+
+CLASSES = ["sky", "tree"]
+SKY = Segment(1, "sky", 0, 0.9, 8, (0, 0, 2, 4), RunLengths((4, 4), "088"))  # the left half of 4 x 4
+TREE = Segment(2, "tree", 1, 0.8, 8, (2, 0, 2, 4), RunLengths((4, 4), "88"))  # the right half
+
+
+def answer(*segments: Segment) -> Segmentation:
+    return Segmentation("", "", "tiny", "", "semantic", (4, 4), segments, Timings(), CacheUse())
+
+
+def test_a_right_answer_has_no_fault() -> None:
+    assert fault_of(answer(SKY, TREE), CLASSES, covers=True) is None
+    assert fault_of(answer(SKY), CLASSES, covers=False) is None
+    assert fault_of(answer(), CLASSES, covers=False) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        ({"class_index": 2}, "class_index 2"),
+        ({"class_index": None}, "class_index None"),
+        ({"label": "tree"}, "label 'tree'"),
+        ({"score": 1.5}, "score"),
+        ({"area": 7}, "area 7"),
+        ({"bbox": (0, 0, 1, 4)}, "box"),
+        ({"shape": RunLengths((2, 8), "088")}, "a mask of"),
+    ],
+)
+def test_a_wrong_segment_is_named(wrong: dict[str, object], fault: str) -> None:
+    segment = dataclasses.replace(SKY, **wrong)  # type: ignore[arg-type]
+
+    assert fault in (fault_of(answer(segment), CLASSES, covers=False) or "")
+
+
+def test_two_classes_of_one_pixel_are_a_fault() -> None:
+    double = dataclasses.replace(SKY, id=2, label="tree", class_index=1)
+
+    assert fault_of(answer(SKY, double), CLASSES, covers=False) == "8 pixels have two classes"
+
+
+def test_a_pixel_without_a_class_is_a_fault_where_all_must_have_one() -> None:
+    assert fault_of(answer(SKY), CLASSES, covers=True) == "8 pixels have no class"

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from loadtests import stream
+from loadtests.stream import LATE, MOST_GROWTH, Stream, report
+from service.stubs import segmentation_pb2 as pb
+
+GOOD = Stream(
+    "latest",
+    sent=30,
+    answered=20,
+    dropped=10,
+    latency=[60.0] * 20,
+    own=[50.0] * 20,
+    arrivals=[100.0 * index for index in range(20)],
+)
+
+
+def test_a_good_stream_has_no_faults() -> None:
+    figures, faults = report(GOOD, 25, 0.0)
+
+    assert faults == []
+    assert figures["lost"] == 0
+    assert figures["frames_per_second"] == 10.0
+    assert figures["frame_time_ms"] == 100.0  # the model's: it is slower than the camera
+    assert figures["late_frame_times"] == {"p50": 0.1, "p95": 0.1, "max": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "memory", "fault"),
+    [
+        ({"sent": 31}, 0, "lost"),
+        ({"answered": 19, "failed": 1}, 0, "failed"),
+        ({"out_of_order": 1}, 0, "order"),
+        ({"policy": "none"}, 0, "dropped"),
+        ({"sent": 10, "answered": 0}, 0, "nothing"),
+        ({"latency": [51.0 + 100 * LATE] * 20}, 0, "late"),
+        ({}, MOST_GROWTH + 1, "memory"),
+    ],
+)
+def test_each_fault_is_named(changes: dict[str, Any], memory: float, fault: str) -> None:
+    _, faults = report(replace(GOOD, **changes), 25, memory)
+
+    assert len(faults) == 1
+    assert fault in faults[0]
+
+
+def test_a_stream_that_loses_nothing_may_be_late() -> None:
+    patient = replace(GOOD, policy="none", sent=20, dropped=0, latency=[5000.0] * 20)
+
+    assert report(patient, 25, 0.0)[1] == []
+
+
+def test_answers_are_noted_by_what_they_are() -> None:
+    found = Stream("latest")
+    answers = [
+        pb.SegmentVideoResponse(frame_id="0", answer=pb.SegmentResponse(timings_ms=pb.Timings(image=7, queue=90))),
+        pb.SegmentVideoResponse(frame_id="1", dropped=True),
+        pb.SegmentVideoResponse(frame_id="2", error=pb.Problem(type="undecodable-image")),
+        pb.SegmentVideoResponse(frame_id="4", dropped=True),
+    ]
+
+    for answer in answers:
+        stream._note(found, answer, [0.0] * 5)
+
+    assert (found.answered, found.dropped, found.failed, found.out_of_order) == (1, 2, 1, 1)
+    assert found.own == [7.0]
+
+
+def test_memory_that_goes_on_growing_is_told_from_memory_taken_once() -> None:
+    assert stream.growth([10.0, 20.0, 90.0, 90.0, 91.0, 90.0, 90.0, 89.0, 90.0]) == 0.0
+    assert stream.growth([10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0]) == 30.0
+    assert stream.growth([10.0, 90.0]) == 0.0
