@@ -1,0 +1,63 @@
+"""What decides an S-Seg model: its networks, and how it answers.
+
+The authors released no code. Where their paper is silent the default is what the code that they built on does
+(MaskFormer, GroupViT), and the field's description says so.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from model.clip.templates import template_set
+
+Pooling = Literal["mean_then_project", "project_then_mean"]
+Combination = Literal["sum", "mean"]
+
+
+class SSegSettings(BaseModel):
+    """`settings` of a card of method s-seg."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str = Field(
+        "swin_small_patch4_window7_224", description="timm's name of a network with features at strides 4, 8, 16, 32"
+    )
+    drop_path: float | None = Field(
+        0.3, ge=0, lt=1, description="of the backbone in training (MaskFormer's); None: it knows none"
+    )
+    n_queries: int = Field(64, ge=1, description="masks of an image (paper)")
+    decoder_layers: int = Field(6, ge=1, description="paper")
+    dropout: float = Field(0.1, ge=0, lt=1, description="in the decoder (MaskFormer's)")
+    text_layers: int = Field(12, ge=1, description="paper")
+    text_width: int = Field(256, ge=64, multiple_of=64, description="paper; one head for each 64")
+    embedding: int = Field(256, ge=1, description="width of the space that masks and texts share (paper)")
+    projector_hidden: int = Field(4096, ge=1, description="between the two layers of a projector (GroupViT's)")
+    pooling: Pooling = Field(
+        "mean_then_project",
+        description="an image's vector from its mask features: the mean goes through the projector (as in GroupViT), "
+        "or every mask feature does and the mean is taken of what comes out",
+    )
+
+    window: int = Field(448, ge=32, multiple_of=32, description="side of a sliding window in pixels (GroupViT's)")
+    stride: int = Field(224, ge=16, description="step between windows (GroupViT's)")
+    templates: str = Field("simple", description="template set of the text side (GroupViT's)")
+    combination: Combination = Field(
+        "sum",
+        description="a pixel's score: the masks over it times what they show, summed as in MaskFormer, or divided by "
+        "the sum of the masks, which makes it a probability even where masks overlap",
+    )
+    background: float = Field(
+        0.95, ge=0, le=1, description="score that a class must reach (GroupViT's of VOC and COCO; 0.35 for Context)"
+    )
+    candidates: int | None = Field(
+        None, ge=1, description="only so many classes, the likeliest of the image, compete (GroupViT: 5); None: all"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.stride > self.window:
+            raise ValueError(f"stride {self.stride} beyond window {self.window} leaves gaps")
+        template_set(self.templates)
+        return self

@@ -1,0 +1,132 @@
+"""The fixture `maskformer.npz`: its weights, inputs and targets, and what this code makes of them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.methods.s_seg.checkpoint import head_from_maskformer
+from model.methods.s_seg.mask_head import MaskHead
+from model.training.mask_losses import MaskLosses, MaskLossSettings, matched_mask_losses, matching_costs
+from model.training.matching import Pairs, assign
+from tests.golden import golden_inputs, golden_weights
+from tests.golden.weights import FOLDER, META, SEED
+
+PREFIX = "sem_seg_head."
+SIZE = (160, 192)
+CHANNELS = (96, 192, 384, 768)
+SETTINGS = MaskLossSettings()
+
+
+class Run(NamedTuple):
+    """One pass with its losses and gradients."""
+
+    head: MaskHead
+    mask_features: Tensor  # [1, 256, 40, 48]
+    queries: Tensor  # [6, 1, 64, 256]
+    masks: Tensor  # [6, 1, 64, 40, 48]
+    losses: list[MaskLosses]  # of each layer
+    total: Tensor
+    pairs: Pairs  # of the last layer
+
+
+@cache
+def reference() -> dict[str, NDArray[Any]]:
+    """Every array of the fixture."""
+    with np.load(FOLDER / "maskformer.npz") as archive:
+        return dict(archive)
+
+
+@cache
+def state() -> dict[str, Tensor]:
+    """Weights in the names of MaskFormer's checkpoints. Shared: never write into them."""
+    weights: dict[str, Tensor] = golden_weights.build(golden_weights.maskformer_head(), SEED)
+    assert golden_weights.digest(weights) == META["maskformer"]["digest"]
+    return weights
+
+
+def head() -> MaskHead:
+    """The head with the fixture's weights, every one of them used."""
+    return head_from_maskformer(state(), dropout=0.1).eval()
+
+
+def features() -> list[Tensor]:
+    """res2..res5."""
+    shapes = [(1, channels, SIZE[0] >> level, SIZE[1] >> level) for level, channels in enumerate(CHANNELS, start=2)]
+    return [
+        torch.from_numpy(golden_inputs.normal(SEED, f"mf/res{level}", shape))
+        for level, shape in enumerate(shapes, start=2)
+    ]
+
+
+def targets() -> Tensor:
+    """Eight masks that divide the image, [1, 8, 160, 192]."""
+    labels = golden_inputs.integers(SEED, "mf/labels", (10, 12), 0, 8).repeat(16, 0).repeat(16, 1)
+    return torch.from_numpy(labels[None] == np.arange(8)[:, None, None])[None].float()
+
+
+@cache
+def run() -> Run:
+    """Shared: never change it."""
+    module = head()
+    queries, mask_features = module(features())
+    masks = module.masks(queries, mask_features)
+    losses = [matched_mask_losses(layer, targets(), SETTINGS) for layer in masks]
+    total = torch.stack([loss.weighted(SETTINGS) for loss in losses]).sum()
+    total.backward()  # type: ignore[no-untyped-call]
+    return Run(
+        module, mask_features, queries, masks, losses, total, assign(matching_costs(masks[-1], targets(), SETTINGS))
+    )
+
+
+@cache
+def plain() -> tuple[Tensor, Tensor]:
+    """Logits [1, 10, 40, 40] and masks [1, 6, 160, 160] without any network."""
+    logits = torch.from_numpy(2 * golden_inputs.normal(SEED, "mf/plain_logits", (1, 10, 40, 40)))
+    masks = torch.from_numpy(golden_inputs.blob_masks(SEED, "mf/plain_masks", 6, 160, 160))[None].float()
+    return logits, masks
+
+
+@cache
+def ours() -> dict[str, Tensor]:
+    """What this code gives for every array of the fixture, by its name."""
+    done = run()
+    found = {
+        "mask_features": done.mask_features[0, ::8, ::2, ::2],
+        "pred_masks": done.masks[-1, 0, ::4, ::2, ::2],
+        "aux0_masks": done.masks[0, 0, ::8, ::3, ::3],
+        "queries": done.queries[-1, 0],
+        "queries_first": done.queries[0, 0, ::4],
+        "match_query": done.pairs.prediction,
+        "match_target": done.pairs.target,
+        "train_total": done.total,
+        "train_grad_query_embed": gradient(done.head.predictor.query_embed.weight)[::4, ::8],
+        "train_grad_mask_features_bias": gradient(done.head.pixel_decoder.mask_features.bias),
+        "train_grad_layer4": gradient(done.head.pixel_decoder.get_parameter("layer_4.weight")).norm(),
+    }
+    for layer, losses in enumerate(done.losses):
+        suffix = "" if layer == len(done.losses) - 1 else f"_{layer}"
+        found |= {f"train_loss_mask{suffix}": losses.focal, f"train_loss_dice{suffix}": losses.dice}
+
+    logits, masks = plain()
+    costs = matching_costs(logits, masks, SETTINGS)
+    alone = matched_mask_losses(logits, masks, SETTINGS)
+    pairs = assign(costs)
+    return found | {
+        "plain_cost": costs[0],
+        "plain_query": pairs.prediction,
+        "plain_target": pairs.target,
+        "plain_focal": alone.focal,
+        "plain_dice": alone.dice,
+    }
+
+
+def gradient(weight: Tensor | None) -> Tensor:
+    assert weight is not None
+    assert weight.grad is not None
+    return weight.grad

@@ -1,0 +1,86 @@
+"""Backbones by timm: the four levels, any size of image, weights from a file or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.torch import save_file
+
+from model.errors import OptionError, ShapeError, WeightsError
+from model.methods.s_seg.backbone import Pyramid, hub_weights
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet"])
+@torch.no_grad()
+def test_the_levels_have_a_quarter_to_a_thirty_second_of_the_image(name: str) -> None:
+    pyramid = Pyramid(name).eval()
+
+    levels = pyramid(torch.randn(2, 3, 64, 96))
+
+    assert [tuple(level.shape) for level in levels] == [
+        (2, channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(pyramid.channels, (4, 8, 16, 32), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256"])
+@torch.no_grad()
+def test_swin_takes_wide_images_and_gives_normed_maps_with_channels_in_front(name: str) -> None:
+    pyramid = Pyramid(name, 0.1).eval()
+
+    levels = pyramid(torch.randn(1, 3, 64, 96))
+
+    assert [tuple(level.shape) for level in levels] == [
+        (1, 96, 16, 24),
+        (1, 192, 8, 12),
+        (1, 384, 4, 6),
+        (1, 768, 2, 3),
+    ]
+    for level in levels:
+        torch.testing.assert_close(level.mean(1), torch.zeros_like(level[:, 0]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(level.var(1, correction=0), torch.ones_like(level[:, 0]), atol=1e-2, rtol=0)
+
+
+def test_sides_that_do_not_divide_are_refused() -> None:
+    with pytest.raises(ShapeError, match="64 x 100"):
+        Pyramid("test_resnet")(torch.randn(1, 3, 64, 100))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("no_such_network", "no backbone"), ("test_vit", r"strides \(4, 8, 16, 32\)")]
+)
+def test_a_network_without_the_four_levels_is_refused(name: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Pyramid(name)
+
+
+def test_a_network_that_knows_no_drop_path_says_so() -> None:
+    with pytest.raises(OptionError, match="drop_path_rate"):
+        Pyramid("efficientvit_b0", 0.1)
+
+
+def test_weights_come_from_a_file(tmp_path: Path) -> None:
+    donor = Pyramid("test_resnet").body.state_dict()
+    save_file(donor, tmp_path / "donor.safetensors")
+
+    pyramid = Pyramid("test_resnet", weights=tmp_path / "donor.safetensors")
+
+    assert donor
+    for name, weight in pyramid.body.state_dict().items():
+        assert torch.equal(weight, donor[name])
+    with pytest.raises(WeightsError, match="no stem"):
+        Pyramid("test_convnext", weights=tmp_path / "donor.safetensors")
+    with pytest.raises(WeightsError, match="absent"):
+        Pyramid("test_resnet", weights=tmp_path / "absent.safetensors")
+
+
+def test_without_the_hub_a_published_backbone_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    with pytest.raises(WeightsError, match="swin_small"):
+        hub_weights("swin_small_patch4_window7_224", tmp_path)
+    with pytest.raises(OptionError, match="no_such_network"):
+        hub_weights("no_such_network", tmp_path)
