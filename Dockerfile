@@ -75,6 +75,8 @@ ENV OMP_WAIT_POLICY=passive \
     LEXISEG_CACHE_DIR=/tmp/lexiseg \
     HF_HOME=/models/.hub
 COPY --from=worker-build /opt/lexiseg /opt/lexiseg
+# A new volume takes over the owner of what it is mounted on.
+RUN install -d -o 10001 -g 10001 /models
 WORKDIR /var/lib/lexiseg
 USER 10001:10001
 EXPOSE 50061 8001

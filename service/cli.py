@@ -15,12 +15,14 @@ import typer
 
 from service.commands.apart import gateway, worker
 from service.commands.models_app import models
+from service.commands.video_app import video
 
 app = typer.Typer(
     name="lexiseg",
     help="Send an image and words, get masks.\n\n"
     "  lexiseg serve\n\n"
     "  lexiseg segment street.jpg -c car -c road --out out/\n\n"
+    "  lexiseg video clip.mp4 -c dog -c grass --out out.mp4\n\n"
     "  lexiseg models list",
     no_args_is_help=True,
     add_completion=False,
@@ -32,6 +34,7 @@ keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_mark
 app.add_typer(keys, name="keys")
 app.command()(gateway)
 app.command()(worker)
+app.command()(video)
 
 Model = Annotated[str | None, typer.Option(help="Model name, NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")]
@@ -186,7 +189,7 @@ def export(
     out: Annotated[Path | None, typer.Option(help="Folder [default: beside the card, or in the cache]")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit graphs as well, for CPUs: faster, slightly off")] = False,
     photos: Annotated[
-        Path | None, typer.Option(help="Photographs: to compare labels with torch's, and for the ranges of --int8")
+        Path | None, typer.Option(help="Photographs: to compare labels with torch's; --int8 of convolutions needs them")
     ] = None,
 ) -> None:
     """Write a model's image pass as ONNX; LEXISEG_RUNTIME=onnx or onnx-int8 serves it.
@@ -214,7 +217,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split")] = "val",
     protocol: Annotated[
         str | None,
-        typer.Option(help="Ask a public benchmark as tcl, sclip, naclip, clearclip, proxyclip or clip-dinoiser do"),
+        typer.Option(help="Ask a public benchmark: tcl, or as a policy's authors did: naclip, sclip ..."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images")] = None,
     refine: Annotated[
@@ -249,6 +252,8 @@ def evaluate(
         from service.commands.evaluate import run
 
         raise typer.Exit(run(settings, dataset, root, split, json, rename or [], limit))
+    if runtime is not None:
+        raise typer.BadParameter("a protocol is asked by torch, as its figures were made", param_hint="'--runtime'")
     if rename:
         raise typer.BadParameter("a protocol says itself which words to ask with", param_hint="'--rename'")
     from service.commands.evaluate_protocol import Wanted

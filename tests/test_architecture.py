@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FOREIGN_TO_MODEL = {"service", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
 SHARED_WORDS = {"model.types", "model.errors"}
+CLIENT = "clients/python/lexiseg_client"
+CLIENTS_LIBRARIES = {"google", "grpc", "httpx", "lexiseg_client", "numpy", "typing_extensions"}
 LONGEST_MODULE = 400  # lines
 OWN_SUFFIXES = {".py", ".md", ".yaml", ".toml"}
 MACHINE_FOLDERS = ("work", "root", "opt")
@@ -85,6 +87,31 @@ def test_only_the_worker_and_the_command_line_reach_into_the_model() -> None:
     assert offences == []
 
 
+def test_the_client_stands_alone_on_few_libraries() -> None:
+    sources = modules(CLIENT)
+
+    offences = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources
+        for name in imported_names(path)
+        if name.partition(".")[0] not in sys.stdlib_module_names | CLIENTS_LIBRARIES
+        # For whoever has it: named in types, imported in the one function that makes its objects.
+        and not (name == "supervision" and path.name in ("export.py", "result.py"))
+    ]
+
+    assert sources
+    assert offences == []
+
+
+def test_the_client_loads_without_any_optional_library() -> None:
+    absent = "PIL", "cv2", "model", "service", "supervision", "torch"
+    program = f"import sys, lexiseg_client; sys.exit(' '.join(set({absent}) & set(sys.modules)) or None)"
+
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 0, f"these came along: {answer.stderr}"
+
+
 def test_the_shared_words_load_without_torch() -> None:
     program = f"import sys, {', '.join(sorted(SHARED_WORDS))}; sys.exit('torch' in sys.modules)"
 
@@ -96,7 +123,7 @@ def test_the_shared_words_load_without_torch() -> None:
 def test_no_module_is_longer_than_a_reader_can_hold() -> None:
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
-        for package in ("model", "service")
+        for package in ("model", "service", CLIENT)
         for path in modules(package)
     }
 

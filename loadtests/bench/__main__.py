@@ -1,4 +1,4 @@
-"""`python -m loadtests.bench [finish|masks|refinement|text-cache|serving ...]`: every part, or those named."""
+"""`python -m loadtests.bench [PART ...]`: every part (see PARTS), or those named."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Callable
 
-from loadtests.bench import finish, masks, refinement, serving, text_cache
+from loadtests.bench import finish, hop, masks, refinement, runtimes, serving, text_cache, video
 
 PARTS: dict[str, Callable[[], None]] = {
     "finish": finish.run,
+    "hop": hop.run,
     "masks": masks.run,
     "refinement": refinement.run,
+    "runtimes": runtimes.run,
     "text-cache": text_cache.run,
     "serving": serving.run,
+    "video": video.run,
 }
 
 if __name__ == "__main__":

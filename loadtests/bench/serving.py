@@ -34,7 +34,18 @@ SECONDS = 12.0
 START_SECONDS = 60.0
 PEERS_PYTHON = f"{sys.prefix}-peers/bin/python"  # made by `make peers`
 SERVERS = {
-    "lexiseg": [sys.executable, "-m", "service.cli", "serve", "--http-port", "0", "--log-level", "warning"],
+    "lexiseg": [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "serve",
+        "--http-port",
+        "0",
+        "--grpc-port",
+        "0",
+        "--log-level",
+        "warning",
+    ],
     "plain FastAPI": [sys.executable, "-m", "loadtests.peers.plain_fastapi"],
     "LitServe": [PEERS_PYTHON, "-m", "loadtests.peers.litserve_server"],
 }

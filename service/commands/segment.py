@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import Future
 from pathlib import Path
 
 from model import catalog
-from model.types import Vocabulary
 from service.commands.annotations import Annotations
+from service.commands.classes import resolved
 from service.commands.question import Question
 from service.commands.segment_files import segment_files
-from service.gateway.schemas import Question as RestQuestion
-from service.gateway.use_case import named_vocabulary
-from service.gateway.vocabulary import resolve
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
-from service.state import open_vocabularies
 from service.worker.engine import Engine
 
 
@@ -28,8 +23,15 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
         ServiceError: the classes or a value are not as expected.
         ModelError: the model cannot be loaded.
     """
-    vocabulary = _resolve(question.validated(), settings)
-    segmenter = catalog.load(settings.model, models_dir=settings.models_dir, device=settings.device)
+    vocabulary = resolved(question.validated(), settings)
+    segmenter = catalog.load(
+        settings.model,
+        models_dir=settings.models_dir,
+        device=settings.device,
+        precision=settings.precision,
+        runtime=settings.runtime,
+        cache_dir=settings.cache_dir,
+    )
     annotations = Annotations(out, tuple(entry.name for entry in vocabulary.classes), images)
     engine = Engine(segmenter, settings, Metrics())
 
@@ -38,7 +40,7 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
             WorkerRequest(
                 content,
                 vocabulary,
-                settings.model,
+                segmenter.card.name,
                 overlay=True,
                 threshold=question.threshold,
                 max_side=question.max_side,
@@ -49,14 +51,3 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
         return segment_files(images, ask, annotations)
     finally:
         engine.close(0)
-
-
-def _resolve(question: RestQuestion, settings: Settings) -> Vocabulary:
-    async def named() -> Vocabulary | None:
-        vocabularies = open_vocabularies(settings, Metrics())
-        try:
-            return await named_vocabulary(question, vocabularies)
-        finally:
-            await vocabularies.store.close()
-
-    return resolve(question, settings.limits, asyncio.run(named()) if question.vocabulary else None)

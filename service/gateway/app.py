@@ -16,12 +16,15 @@ from service.gateway import problem
 from service.gateway.auth import read_keys
 from service.gateway.backend import Backend
 from service.gateway.docs_page import router as docs_router
+from service.gateway.grpc_server import GrpcServer
+from service.gateway.grpc_video import VideoService
 from service.gateway.guard import Guard, open_paths
 from service.gateway.limits import Gate
 from service.gateway.middleware import BodyLimit, RequestFrame
 from service.gateway.openapi import extra_schemas, secure
 from service.gateway.routes import router
 from service.gateway.url_fetch import UrlFetcher
+from service.gateway.use_case import UseCase
 from service.gateway.vocabulary_routes import router as vocabulary_router
 from service.metrics import Metrics
 from service.settings import Settings
@@ -43,6 +46,8 @@ def create_app(
 ) -> FastAPI:
     """The REST gateway over one backend, which it starts and closes. `gate` and `fetcher` replace the settings' own.
 
+    `app.state.grpc` is the gRPC server over the same use case; whoever serves the application starts it.
+
     Raises:
         InvalidValue: the API keys are not as expected.
         OSError: the API keys cannot be read, or the state directory cannot be used.
@@ -50,6 +55,9 @@ def create_app(
     keys = read_keys(settings)
     gate = gate or open_gate(settings, metrics)
     vocabularies = open_vocabularies(settings, metrics)
+    fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
+    use_case = UseCase(backend, vocabularies, settings, fetcher)
+    grpc = GrpcServer(settings, use_case, VideoService(use_case, settings, metrics), metrics, keys, gate, tracing)
     open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
 
     @asynccontextmanager
@@ -57,6 +65,7 @@ def create_app(
         await vocabularies.store.start()
         await backend.start()
         yield
+        await grpc.close()
         await backend.close()
         await vocabularies.store.close()
         if gate is not None:
@@ -72,10 +81,11 @@ def create_app(
         telemetry=NO_TELEMETRY,
     )
     app.state.settings = settings
-    app.state.backend = backend
+    app.state.use_case = use_case
+    app.state.grpc = grpc
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
-    app.state.fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
+    app.state.fetcher = fetcher
     app.include_router(router)
     app.include_router(vocabulary_router)
     app.include_router(docs_router)

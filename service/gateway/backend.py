@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from model.types import ModelCard
 from service.messages import WorkerAnswer, WorkerRequest
+from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 
 
 @dataclass(frozen=True)
 class Health:
-    """`ready` once a model is warmed up; `degraded` names what works less well than it should."""
+    """`ready` once the default model is warmed up; `degraded` names what works less well than it should."""
 
     alive: bool
     ready: bool
     detail: str
     degraded: tuple[str, ...] = ()
+    away: tuple[str, ...] = ()  # models that are known, and that nobody could answer for now
 
 
 class Backend(Protocol):
@@ -24,10 +27,12 @@ class Backend(Protocol):
 
     def health(self) -> Health: ...
 
-    def cards(self) -> list[ModelCard]: ...
+    def cards(self) -> list[ModelCard]:
+        """Of all models that can be asked, loaded or not; the first is the default."""
+        ...
 
     def digest(self, name: str) -> str | None:
-        """Digest of a loaded model's weights; None while it is not loaded."""
+        """Digest of a loaded model's weights, NAME or NAME@VERSION; None while it is not loaded."""
         ...
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
@@ -35,6 +40,17 @@ class Backend(Protocol):
 
         Raises:
             ServiceError: of any kind.
+        """
+        ...
+
+    def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        """Answers the frames of one video in their order. The first step is a question; a later one changes it.
+
+        Takes as many steps as the question's frames in flight allow, so that whoever sends them waits. Ends when the
+        steps do and all is answered; closing the answers (`aclose`) abandons the work and frees the stream's state.
+
+        Raises:
+            ServiceError: the stream as a whole failed. What is wrong with one frame stands in its answer.
         """
         ...
 

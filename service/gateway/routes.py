@@ -11,15 +11,14 @@ from fastapi import APIRouter, Path
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from model.types import ModelCard
 from service.errors import UnknownModel
-from service.gateway import body, examples, use_case
-from service.gateway.backend import Backend
+from service.gateway import body, examples
 from service.gateway.examples import shown
 from service.gateway.failures import reason_of
 from service.gateway.openapi import PROBLEMS, SEGMENT_BODY, problems
 from service.gateway.rendering import render_answer
 from service.gateway.schemas import Liveness, ModelList, ModelOutput, Readiness, SegmentAnswer
+from service.gateway.use_case import Caller, UseCase
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -47,18 +46,8 @@ async def segment(request: Request) -> Response:
     try:
         asked = await body.read(request, settings.limits)
         owner = getattr(request.state, "key_id", None) or ""
-        state = request.app.state
-        work = use_case.segment(
-            asked,
-            state.backend,
-            state.vocabularies,
-            settings,
-            owner,
-            state.fetcher,
-            request.state.request_id,
-            request.state.traceparent,
-        )
-        answer = await _unless_gone(request, work)
+        caller = Caller(owner, request.state.request_id, request.state.traceparent)
+        answer = await _unless_gone(request, _use_case(request).segment(asked, caller))
     except (ClientGone, ClientDisconnect):
         metrics.failed("canceled")
         return Response(status_code=499)
@@ -98,8 +87,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 )
 async def list_models(request: Request) -> Response:
     """Tasks, input size, licence, training data, measured quality, digest of the weights."""
-    backend: Backend = request.app.state.backend
-    return _json({"models": [_describe(card, backend) for card in backend.cards()]})
+    return _json({"models": _use_case(request).models()})
 
 
 @router.get(
@@ -110,16 +98,7 @@ async def list_models(request: Request) -> Response:
 )
 async def show_model(request: Request, name: ModelName) -> Response:
     """`name` may carry a version: `tiny@1`."""
-    backend: Backend = request.app.state.backend
-    for card in backend.cards():
-        if name in (card.name, f"{card.name}@{card.version}"):
-            return _json(_describe(card, backend))
-    raise UnknownModel(f"no model {name[:80]!r} here; there is: {', '.join(card.name for card in backend.cards())}")
-
-
-def _describe(card: ModelCard, backend: Backend) -> dict[str, Any]:
-    digest = backend.digest(card.name)
-    return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
+    return _json(_use_case(request).model(name))
 
 
 @router.head("/livez", include_in_schema=False)
@@ -134,7 +113,7 @@ def _describe(card: ModelCard, backend: Backend) -> dict[str, Any]:
 )
 async def live(request: Request) -> Response:
     """200 as long as a restart would not help."""
-    health = request.app.state.backend.health()
+    health = _use_case(request).health()
     return _health(health.alive, {"status": "alive" if health.alive else "dead", "detail": health.detail})
 
 
@@ -150,10 +129,14 @@ async def live(request: Request) -> Response:
 )
 async def ready(request: Request) -> Response:
     """200 once requests are answered; the body names what is degraded."""
-    health = request.app.state.backend.health()
-    degraded = [*health.degraded, *filter(None, [request.app.state.vocabularies.store.degraded()])]
+    health = _use_case(request).health()
     status = "ready" if health.ready else "not ready"
-    return _health(health.ready, {"status": status, "detail": health.detail, "degraded": degraded})
+    return _health(health.ready, {"status": status, "detail": health.detail, "degraded": health.degraded})
+
+
+def _use_case(request: Request) -> UseCase:
+    use_case: UseCase = request.app.state.use_case
+    return use_case
 
 
 def _health(good: bool, content: dict[str, Any]) -> Response:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
+from typing import Any
 
 from model.types import ModelCard, Vocabulary
-from service.errors import InvalidValue, UnknownModel, UrlFetchOff
-from service.gateway.backend import Backend
+from service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
+from service.gateway.backend import Backend, Health
 from service.gateway.body import Asked
 from service.gateway.schemas import Question
 from service.gateway.url_fetch import UrlFetcher
@@ -17,40 +19,66 @@ from service.settings import Settings
 from service.vocabularies.collection import Vocabularies
 
 
-async def segment(
-    asked: Asked,
-    backend: Backend,
-    vocabularies: Vocabularies,
-    settings: Settings,
-    owner: str = "",
-    fetcher: UrlFetcher | None = None,
-    request_id: str = "",
-    traceparent: str | None = None,
-) -> WorkerAnswer:
-    """Checks a request and has it answered; `owner` is the id of its API key. No fetcher: no images by URL.
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, by any protocol: the id of an API key, an id for the log, a trace, and how long it waits."""
 
-    Raises:
-        ServiceError: of any kind; the message is for the client.
-    """
-    deadline = time.monotonic() + settings.deadline_seconds
-    question = asked.question
-    card = _find_card(question.model or settings.model, backend.cards())
-    task = question.task or "semantic"
-    if task not in card.tasks:
-        able = [other.name for other in backend.cards() if task in other.tasks]
-        who = f"models that can: {', '.join(able)}" if able else "no model here can"
-        raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who} {task})")
-    vocabulary = resolve(question, settings.limits, await named_vocabulary(question, vocabularies))
-    image = asked.image if asked.image_url is None else await _fetched(asked.image_url, fetcher)
-    if image is not None:
-        read_header(image, settings.limits)
-    return await backend.segment(
-        WorkerRequest(
-            image=image,
-            image_id=asked.image_id,
-            owner=owner,
+    owner: str = ""
+    request_id: str = ""
+    traceparent: str | None = None
+    seconds: float = float("inf")
+
+
+class UseCase:
+    """What a gateway does for its callers. No fetcher: no images by URL."""
+
+    def __init__(
+        self, backend: Backend, vocabularies: Vocabularies, settings: Settings, fetcher: UrlFetcher | None = None
+    ) -> None:
+        self._backend = backend
+        self._vocabularies = vocabularies
+        self._settings = settings
+        self._fetcher = fetcher
+
+    @property
+    def backend(self) -> Backend:
+        """Where the work goes."""
+        return self._backend
+
+    async def segment(self, asked: Asked, caller: Caller) -> WorkerAnswer:
+        """Checks a request and has it answered.
+
+        Raises:
+            ServiceError: of any kind; the message is for the client.
+        """
+        deadline = time.monotonic() + min(self._settings.deadline_seconds, caller.seconds)
+        request = await self.resolved(asked.question, caller)
+        image = asked.image if asked.image_url is None else await self._fetched(asked.image_url)
+        if image is not None:
+            read_header(image, self._settings.limits)
+        return await self._backend.segment(replace(request, image=image, image_id=asked.image_id, deadline=deadline))
+
+    async def resolved(self, question: Question, caller: Caller) -> WorkerRequest:
+        """A question, checked, with its model and its classes found, still without an image.
+
+        Raises:
+            InvalidValue: a value is out of range.
+            UnknownModel: no such model.
+            UnknownVocabulary: no such vocabulary.
+        """
+        card = find_card(question.model or self._settings.default_model, self._backend.cards())
+        task = question.task or "semantic"
+        if task not in card.tasks:
+            able = [other.name for other in self._backend.cards() if task in other.tasks]
+            who = f"models that can: {', '.join(able)}" if able else "no model here can"
+            raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who} {task})")
+        vocabulary = resolve(question, self._settings.limits, await named_vocabulary(question, self._vocabularies))
+        return WorkerRequest(
+            image=None,
+            owner=caller.owner,
             vocabulary=vocabulary,
-            model=card.name,
+            # A version that was asked for is told on: workers may have different ones.
+            model=f"{card.name}@{card.version}" if "@" in (question.model or "") else card.name,
             task=task,
             mask=question.mask,
             overlay=question.overlay,
@@ -58,11 +86,41 @@ async def segment(
             refine=question.refine,
             threshold=question.threshold,
             max_side=question.max_side,
-            deadline=deadline,
-            request_id=request_id,
-            traceparent=traceparent,
+            request_id=caller.request_id,
+            traceparent=caller.traceparent,
         )
-    )
+
+    def models(self) -> list[dict[str, Any]]:
+        """Cards as JSON values, with what is loaded of them."""
+        return [self._described(card) for card in self._backend.cards()]
+
+    def model(self, name: str) -> dict[str, Any]:
+        """One card; `name` may carry a version.
+
+        Raises:
+            UnknownModel: no such model.
+        """
+        cards = self._backend.cards()
+        for card in cards:
+            if name in (card.name, f"{card.name}@{card.version}"):
+                return self._described(card)
+        raise UnknownModel(f"no model {name[:80]!r} here; there is: {', '.join(card.name for card in cards)}")
+
+    def health(self) -> Health:
+        """The backend's, with what else works less well than it should."""
+        health = self._backend.health()
+        return replace(health, degraded=(*health.degraded, *filter(None, [self._vocabularies.store.degraded()])))
+
+    def _described(self, card: ModelCard) -> dict[str, Any]:
+        digest = self._backend.digest(f"{card.name}@{card.version}")
+        return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
+
+    async def _fetched(self, url: str) -> bytes:
+        if self._fetcher is None:
+            raise UrlFetchOff(
+                "image.url: this service fetches no images (LEXISEG_URL_FETCH is off); send the file itself"
+            )
+        return await self._fetcher.fetch(url)
 
 
 async def named_vocabulary(question: Question, vocabularies: Vocabularies) -> Vocabulary | None:
@@ -79,13 +137,17 @@ async def named_vocabulary(question: Question, vocabularies: Vocabularies) -> Vo
     return (await vocabularies.find(question.vocabulary)).vocabulary
 
 
-async def _fetched(url: str, fetcher: UrlFetcher | None) -> bytes:
-    if fetcher is None:
-        raise UrlFetchOff("image.url: this service fetches no images (LEXISEG_URL_FETCH is off); send the file itself")
-    return await fetcher.fetch(url)
+def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:
+    """The card of NAME or NAME@VERSION; None is the default model, which comes first.
 
-
-def _find_card(name: str, cards: list[ModelCard]) -> ModelCard:
+    Raises:
+        UnknownModel: there is none of that name.
+        NotReady: no worker has told of any.
+    """
+    if not cards:
+        raise NotReady("no model is known here yet")
+    if name is None:
+        return cards[0]
     base, _, version = name.partition("@")
     for card in cards:
         if card.name == base and version in ("", card.version):

@@ -1,4 +1,4 @@
-"""The worker's gRPC server: one backend for any number of gateways. It takes no API key; its port is for the cluster."""
+"""The worker's gRPC server, for any number of gateways. It takes no API key; its port is for the cluster."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Server:
         self.log = log
         self._errors = log.open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "serve", "--http-port", "0"],
+            [sys.executable, "-m", "service.cli", "serve", "--http-port", "0", "--grpc-port", "0"],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,
@@ -43,6 +43,7 @@ class Server:
             found = re.search(r"http://localhost:\d+", self.greeting)
             assert found, f"no address in {self.greeting!r}; {self.log.read_text()[-2000:]}"
             self.url = found[0].replace("localhost", "127.0.0.1")
+            self.grpc = "127.0.0.1:" + self.greeting.rpartition(":")[2].strip()
             self._wait_until_ready()
         except BaseException:
             self.process.kill()

@@ -18,7 +18,7 @@ from functools import partial
 
 import structlog
 
-from service.errors import MalformedRequest, NotReady, QueueFull, ServiceError
+from service.errors import DeadlineExceeded, MalformedRequest, NotReady, QueueFull, ServiceError
 from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from service.worker.pool import GOING_DOWN
 from service.worker.video.frames import FrameLane
@@ -50,10 +50,20 @@ class _End:
 class Session:
     """Runs one stream on the event loop that it is made on."""
 
-    def __init__(self, lane: FrameLane, patience: float, on_frame: Callable[[str], None] = lambda _: None) -> None:
-        """`patience`: seconds that a frame may wait for a full engine; `on_frame` hears ok, error or dropped."""
+    def __init__(
+        self, lane: FrameLane, patience: float, silence: float, on_frame: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """One stream.
+
+        Args:
+            lane: its way through the engine.
+            patience: seconds that a frame may wait for a full engine.
+            silence: seconds without a step, then whoever sent them is taken for lost.
+            on_frame: hears ok, error or dropped of each frame.
+        """
         self._lane = lane
         self._patience = patience
+        self._silence = silence
         self._on_frame = on_frame
         self._loop = asyncio.get_running_loop()
         self._line: asyncio.Queue[_Entry | _End] = asyncio.Queue()
@@ -101,9 +111,13 @@ class Session:
                 while self._unanswered >= self._most_unanswered:
                     self._answered.clear()
                     await self._answered.wait()
-                self._take(await anext(steps))
+                async with asyncio.timeout(self._silence):
+                    step = await anext(steps)
+                self._take(step)
         except StopAsyncIteration:
             pass
+        except TimeoutError:
+            error = DeadlineExceeded(f"no frame came for {self._silence:g} seconds; the video stream is ended")
         except asyncio.CancelledError:
             if self._why_left is None:
                 raise

@@ -42,7 +42,13 @@ class Streams:
         if len(self._open) >= self._settings.max_streams:
             raise QueueFull(f"{len(self._open)} video streams are open, which is the limit of this worker", 5)
         lane = FrameLane(self._engine, f"stream:{uuid.uuid4().hex}", self._settings.deadline_seconds)
-        session = Session(lane, self._settings.deadline_seconds, lambda kind: self._metrics.frames.labels(kind).inc())
+        session = Session(
+            lane,
+            self._settings.deadline_seconds,
+            # A gateway ends a silent stream; this is for a gateway that vanished without a word.
+            2 * self._settings.stream_idle_seconds,
+            lambda kind: self._metrics.frames.labels(kind).inc(),
+        )
         self._open[session] = lane
         self._metrics.streams.inc()
         try:

@@ -35,6 +35,9 @@ def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandL
         (("--method", "dense-clip", "x"), "needs --clip"),
         (("--method", "dense-clip", "--clip", "nowhere.pt", "--policy", "magic", "x"), "no policy 'magic'"),
         (("--method", "dense-clip", "--clip", "nowhere.pt", "x"), "no weights at nowhere.pt"),
+        (("--method", "dense-clip", "--clip", "nowhere.pt", "--policy", "SCLIP", "x"), "no weights at nowhere.pt"),
+        (("--method", "dense-clip", "--clip", "a.pt", "--checkpoint", "b.pth", "x"), "b.pth is for --method tcl"),
+        (("--method", "tcl", "--checkpoint", "tcl.pth", "--architecture", "ViT-L-14", "x"), "ViT-B-16 alone"),
         (("--method", "tcl", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),
     ],
 )

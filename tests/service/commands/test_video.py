@@ -142,6 +142,23 @@ def test_lines_may_go_to_the_standard_output(tmp_path: Path) -> None:
     assert [json.loads(line)["frame"] for line in ran.stdout.splitlines()] == [0, 1, 2]
 
 
+def test_frames_that_come_too_fast_may_be_left_out(lexiseg: CommandLine, tmp_path: Path) -> None:
+    clip, out, lines = clips.halves(tmp_path / "clip.mp4", 60), tmp_path / "out.mp4", tmp_path / "out.jsonl"
+
+    with served() as address:
+        outcome = lexiseg(
+            "video", clip, "-c", "red", "--drop", "latest", "--out", out, "--json", lines, "--server", address
+        )
+
+    assert outcome.status == 0, outcome.err
+    found = lines_of(lines)
+    assert [line["frame"] for line in found] == list(range(60))
+    answered = [line for line in found if not line["dropped"]]
+    assert len(answered) > 0
+    assert all(line["segments"] is None for line in found if line["dropped"])
+    assert len(clips.read(out)) == len(answered)
+
+
 def test_only_so_many_seconds(lexiseg: CommandLine, tmp_path: Path) -> None:
     clip, lines = clips.halves(tmp_path / "clip.mp4", 8), tmp_path / "out.jsonl"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import http.server
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,26 @@ def test_every_frame_comes_with_its_time(tmp_path: Path) -> None:
         assert frame.rgb.shape == (48, 64, 3)
         assert frame.rgb[24, 10].argmax() == 0
         assert frame.rgb[24, 50].argmax() == 2
+
+
+def test_a_clip_of_a_phone_that_was_held_upright_is_turned(tmp_path: Path) -> None:
+    content = clips.halves(tmp_path / "clip.mp4", 3).read_bytes()
+    as_it_lies, a_quarter_to_the_right = (
+        struct.pack(">9i", *rows) for rows in (
+            (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+        )
+    )  # fmt: skip
+    whole_file, track = content.index(as_it_lies), content.rindex(as_it_lies)
+    assert whole_file < track
+    turned = content[:track] + a_quarter_to_the_right + content[track + len(as_it_lies) :]
+    (tmp_path / "turned.mp4").write_bytes(turned)
+
+    with VideoSource(str(tmp_path / "turned.mp4")) as source:
+        frame = next(source.frames())
+
+    assert frame.rgb.shape == (64, 48, 3)
+    assert frame.rgb[10, 24].argmax() == 0
+    assert frame.rgb[50, 24].argmax() == 2
 
 
 @contextmanager

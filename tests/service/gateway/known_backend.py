@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
 from model.types import ModelCard, Rle, Segment
 from service.gateway.backend import Health
 from service.messages import CacheUse, Timings, WorkerAnswer, WorkerRequest
+from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from tests.model.stand_in import card
 
 WARM = Health(True, True, "colours are warmed up")
@@ -43,6 +45,13 @@ class KnownBackend:
         if self.failure:
             raise self.failure
         return answer()
+
+    async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        async for step in steps:
+            if isinstance(step, VideoFrame):
+                yield FrameAnswer(step.id, step.timestamp_us, answer())
+            elif self.failure:
+                raise self.failure
 
     async def start(self) -> None: ...
 

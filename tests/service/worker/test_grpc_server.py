@@ -67,9 +67,11 @@ async def asking(backend: Backend, metrics: Metrics | None = None) -> AsyncItera
     server = WorkerServer(backend, Settings(worker_port=0, drain_seconds=5), metrics or Metrics())
     await server.start()
     options = [("grpc.use_local_subchannel_pool", 1)]
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
-        yield Asked(WorkerStub(channel), channel, server)
-    await server.close()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
+            yield Asked(WorkerStub(channel), channel, server)
+    finally:
+        await server.close()
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from model.masks.rle import decode
-from service.errors import InvalidValue, MalformedRequest, NotReady, QueueFull, UndecodableImage
+from service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, QueueFull, UndecodableImage
 from service.worker.pool import GOING_DOWN
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
@@ -246,6 +246,14 @@ async def test_frames_that_a_closing_engine_gives_up_end_the_stream() -> None:
                 await first
             worker.segmenter.gate.set()
             await closing
+
+
+async def test_a_sender_that_vanished_is_not_waited_for() -> None:
+    with working(stream_idle_seconds=0.05) as worker:
+        async with stream(worker, question(), frame(0)) as (_, answers):
+            assert ids(await take(answers, 1)) == ["0"]
+            with pytest.raises(DeadlineExceeded, match=r"0\.1 seconds"):
+                await take(answers, 1)
 
 
 async def test_a_stream_too_many_is_refused() -> None:

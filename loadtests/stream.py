@@ -1,0 +1,235 @@
+"""`python -m loadtests.stream`: a video stream at the pace of a camera, with each drop policy, and what came of it.
+
+    python -m loadtests.stream --seconds 180 --fps 25 --policy none --policy latest
+
+Starts a service of its own, unless `--server` and `--metrics` name a running one. Ends with 1 if a frame was lost or
+failed, if answers came out of order, if the service kept memory, or if (with `latest`) answers were late: by more than
+two frame times, in one case of twenty. A frame time is the camera's, or that of the model where it is slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import statistics
+import sys
+import time
+import urllib.request
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from itertools import cycle, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+
+from loadtests.run import service
+from loadtests.scenes import frames as generated
+from service.stubs import segmentation_pb2 as pb
+from service.stubs.segmentation_pb2_grpc import SegmentationStub
+
+if TYPE_CHECKING:  # known to the type checker alone
+    from service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
+
+    Call = grpc.aio.StreamStreamCall[pb.SegmentVideoRequest, pb.SegmentVideoResponse]
+
+CLIPS = Path("../shared/data/clips")
+POLICIES = {"none": pb.DROP_POLICY_NONE, "latest": pb.DROP_POLICY_LATEST}
+CLASSES = ("cow", "car", "person", "dog", "grass", "tree", "sky", "road", "building")
+WARM_UP_SECONDS = 5.0
+MEMORY_SECONDS = 1.0  # between two looks
+MOST_GROWTH = 64 << 20  # bytes of the service, from the middle third of a stream to its last: allocators come and go
+LATE = 2.0  # frame times
+MEMORY = re.compile(r"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
+GENERATED = 100
+
+
+@dataclass
+class Stream:
+    """What came of one stream. Times in milliseconds, `own` is what a frame's work took without waiting."""
+
+    policy: str
+    sent: int = 0
+    answered: int = 0
+    dropped: int = 0
+    failed: int = 0
+    out_of_order: int = 0
+    latency: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        return self.sent - self.answered - self.dropped - self.failed
+
+
+async def watched(url: str, stream: Coroutine[None, None, Stream]) -> tuple[Stream, float]:
+    """A stream, and by how many bytes the service grew."""
+    seen: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            seen.append(await asyncio.to_thread(_memory, url))
+            await asyncio.sleep(MEMORY_SECONDS)
+
+    watching = asyncio.create_task(watch())
+    try:
+        found = await stream
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+    return found, growth(seen)
+
+
+def growth(seen: list[float]) -> float:
+    """From the middle third to the last, medians; 0 for too few to tell."""
+    third = len(seen) // 3
+    return statistics.median(seen[-third:]) - statistics.median(seen[third : 2 * third]) if third else 0.0
+
+
+async def run(server: str, images: list[bytes], policy: str, fps: float, seconds: float) -> Stream:
+    """One stream from its beginning to its end."""
+    found = Stream(policy)
+    handed_over: list[float] = []
+    async with grpc.aio.insecure_channel(server) as channel:
+        stub: SegmentationAsyncStub = SegmentationStub(channel)
+        call = stub.SegmentVideo()
+        config = pb.StreamConfig(
+            classes=[pb.Class(name=name) for name in CLASSES],
+            task=pb.TASK_INSTANCE,
+            smoothing=0.8,
+            tracking=True,
+            drop_policy=POLICIES[policy],
+        )
+        await call.write(pb.SegmentVideoRequest(config=config))
+        sending = asyncio.create_task(_send(call, images, fps, seconds, handed_over))
+        while isinstance(answer := await call.read(), pb.SegmentVideoResponse):
+            _note(found, answer, handed_over)
+        await sending
+    found.sent = len(handed_over)
+    return found
+
+
+async def _send(call: Call, images: list[bytes], fps: float, seconds: float, handed_over: list[float]) -> None:
+    """Frames at the pace of a camera. A frame that flow control holds up is late from when it was due."""
+    began = time.monotonic()
+    for index, image in enumerate(cycle(images)):
+        due = began + index / fps
+        if due >= began + seconds or time.monotonic() >= began + seconds:
+            break
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        handed_over.append(time.monotonic())
+        frame = pb.Frame(image=image, id=str(index), timestamp_us=round(1e6 * index / fps))
+        await call.write(pb.SegmentVideoRequest(frame=frame))
+    await call.done_writing()
+
+
+def _note(found: Stream, answer: pb.SegmentVideoResponse, handed_over: list[float]) -> None:
+    now = time.monotonic()
+    found.out_of_order += int(answer.frame_id) != found.answered + found.dropped + found.failed
+    if answer.dropped:
+        found.dropped += 1
+    elif answer.HasField("error"):
+        found.failed += 1
+    else:
+        found.answered += 1
+        timings = answer.answer.timings_ms
+        found.latency.append(1e3 * (now - handed_over[int(answer.frame_id)]))
+        found.own.append(timings.decode + timings.text + timings.image + timings.post)
+        found.arrivals.append(1e3 * now)
+
+
+def report(found: Stream, fps: float, memory: float) -> tuple[dict[str, object], list[str]]:
+    """Figures, and what was wrong."""
+    between = statistics.fmean([now - before for before, now in pairwise(found.arrivals)] or [0.0])
+    frame_time = max(1e3 / fps, between)
+    late = [(latency - own) / frame_time for latency, own in zip(found.latency, found.own, strict=True)]
+    counts = {name: value for name, value in asdict(found).items() if not isinstance(value, list)}
+    figures = counts | {
+        "lost": found.lost,
+        "frames_per_second": round(1e3 / between, 1) if between else 0.0,
+        "frame_time_ms": round(frame_time, 1),
+        "latency_ms": _spread(found.latency),
+        "own_ms": _spread(found.own),
+        "late_frame_times": _spread(late),
+        "memory_grown_mb": round(memory / 2**20, 1),
+    }
+    faults = {
+        "frames were lost": found.lost,
+        "frames failed": found.failed,
+        "answers came out of order": found.out_of_order,
+        "frames were dropped, though none may be": found.policy == "none" and found.dropped,
+        "nothing was answered": not found.answered,
+        "answers were late": found.policy == "latest" and bool(late) and _quantile(late, 0.95) > LATE,
+        "memory was kept": memory > MOST_GROWTH,
+    }
+    return figures, [f"{found.policy}: {fault}" for fault, is_so in faults.items() if is_so]
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {name: round(_quantile(values, share), 2) for name, share in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))}
+
+
+def _quantile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else 0.0
+
+
+def frames() -> list[bytes]:
+    """A clip's frames where there is one, else a camera over a generated scene."""
+    paths = sorted((CLIPS / "cows" / "images").glob("*.jpg"))
+    return [path.read_bytes() for path in paths] or generated(0, GENERATED)
+
+
+def _memory(url: str) -> float:
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        found = MEMORY.search(answer.read().decode())
+    return float(found[1]) if found else 0.0
+
+
+def _until_ready(url: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=10):
+            return
+        time.sleep(0.5)
+    raise TimeoutError(f"{url} does not become ready")
+
+
+@contextmanager
+def _target(given: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    if given.server:
+        yield given.metrics, given.server
+    else:
+        with service() as found:
+            yield found
+
+
+def main(words: list[str]) -> int:
+    """Gives the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--fps", type=float, default=25.0)
+    parser.add_argument("--policy", action="append", choices=sorted(POLICIES))
+    parser.add_argument("--server", help="HOST:PORT of a running service's gRPC")
+    parser.add_argument("--metrics", default="http://localhost:8000", help="its base URL")
+    given = parser.parse_args(words)
+    images, faults = frames(), list[str]()
+    with _target(given) as (url, server):
+        _until_ready(url)
+        asyncio.run(run(server, images, "none", given.fps, WARM_UP_SECONDS))
+        for policy in given.policy or list(POLICIES):
+            stream = run(server, images, policy, given.fps, given.seconds)
+            found, memory = asyncio.run(watched(url, stream))
+            figures, wrong = report(found, given.fps, memory)
+            print(json.dumps(figures), flush=True)
+            faults += wrong
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

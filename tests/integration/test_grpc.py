@@ -1,0 +1,123 @@
+"""gRPC of a real server: the answers of REST, health, and what becomes of calls when it ends."""
+
+from __future__ import annotations
+
+import socket
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from service.stubs import segmentation_pb2 as pb
+from service.stubs.segmentation_pb2_grpc import SegmentationStub
+from tests import pictures
+from tests.integration.server import Server, form
+from tests.integration.test_shutdown import IN_FLIGHT, SOON, serve
+
+IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
+CLASSES = ("sky", "building", "tree")
+
+
+@pytest.fixture(scope="module")
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.grpc) as channel:
+        yield channel
+
+
+@pytest.fixture
+def stub(channel: grpc.Channel) -> SegmentationStub:
+    return SegmentationStub(channel)
+
+
+def question(image: bytes = IMAGE, **fields: Any) -> pb.SegmentRequest:
+    classes = [pb.Class(name=name) for name in CLASSES]
+    return pb.SegmentRequest(image=pb.Image(content=image), classes=classes, max_side=160, **fields)
+
+
+def test_masks_are_those_of_rest(stub: SegmentationStub, client: httpx.Client) -> None:
+    rest = client.post("/segment", files=form(IMAGE, *CLASSES, max_side=160)).json()
+
+    answer = stub.Segment(question(), timeout=SOON)
+
+    assert [(segment.label, segment.score, segment.area) for segment in answer.segments] == [
+        (segment["label"], segment["score"], segment["area"]) for segment in rest["segments"]
+    ]
+    assert [segment.mask.coco_rle.counts for segment in answer.segments] == [
+        segment["mask"]["counts"] for segment in rest["segments"]
+    ]
+
+
+def test_polygons_label_map_overlay_and_confidence_are_those_of_rest(
+    stub: SegmentationStub, client: httpx.Client
+) -> None:
+    asked = {"max_side": 160, "overlay": "true", "confidence": "true"}
+    outlined = client.post("/segment", files=form(IMAGE, *CLASSES, mask="polygon", **asked)).json()
+    mapped = client.post("/segment", files=form(IMAGE, *CLASSES, mask="png", **asked)).json()
+
+    polygons = stub.Segment(question(mask="MASK_FORMAT_POLYGON", overlay=True, confidence=True), timeout=SOON)
+    label_map = stub.Segment(question(mask="MASK_FORMAT_PNG"), timeout=SOON)
+
+    rings = [[list(ring.exterior) for ring in segment.mask.polygon.rings] for segment in polygons.segments]
+    assert rings == [[ring["exterior"] for ring in segment["mask"]["rings"]] for segment in outlined["segments"]]
+    assert b64encode(polygons.overlay).decode() == outlined["overlay"]
+    assert b64encode(polygons.confidence).decode() == outlined["confidence"]
+    assert b64encode(label_map.label_map.png).decode() == mapped["label_map"]["base64"]
+    assert label_map.label_map.bits == mapped["label_map"]["bits"]
+
+
+def test_an_image_that_rest_was_sent_is_asked_about_over_grpc(stub: SegmentationStub, client: httpx.Client) -> None:
+    known = client.post("/segment", files=form(IMAGE, "sky", max_side=160)).json()["image_id"]
+
+    answer = stub.Segment(
+        pb.SegmentRequest(image=pb.Image(id=known), classes=[pb.Class(name="tree")], max_side=160), timeout=SOON
+    )
+
+    assert answer.cache.features
+
+
+def test_health_names_the_model(channel: grpc.Channel) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+
+    assert stub.Check(health_pb2.HealthCheckRequest(service="tiny")).status == 1
+
+
+def test_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) -> None:
+    # Large, so that all of them are still in flight when the signal comes.
+    image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), "JPEG", quality=95)
+    with (
+        Server(tmp_path / "log.jsonl") as server,
+        grpc.insecure_channel(server.grpc) as channel,
+        ThreadPoolExecutor(IN_FLIGHT) as clients,
+    ):
+        stub = SegmentationStub(channel)
+        answers = [clients.submit(stub.Segment, question(image), timeout=SOON) for _ in range(IN_FLIGHT)]
+        deadline = time.monotonic() + SOON
+        while server.metric("lexiseg_inflight") < IN_FLIGHT:
+            assert time.monotonic() < deadline
+            assert not any(answer.done() for answer in answers), "answered too soon to be interrupted"
+            time.sleep(0.01)
+
+        server.terminate()
+        sizes = [answer.result(SOON).size.height for answer in answers]
+        status = server.wait()
+
+    assert sizes == [3000] * IN_FLIGHT
+    assert status == 0
+
+
+def test_a_grpc_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        outcome = serve("--http-port", "0", "--grpc-port", str(port))
+
+    assert outcome.returncode == 1
+    assert f"lexiseg: cannot listen on 127.0.0.1:{port}" in outcome.stderr
+    assert "--grpc-port" in outcome.stderr

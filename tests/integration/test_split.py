@@ -1,0 +1,279 @@
+"""A gateway and two workers as processes of their own: one of them is killed, ended and brought back under load."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import psutil
+import pytest
+
+from service.stubs import segmentation_pb2 as pb
+from service.stubs.segmentation_pb2_grpc import SegmentationStub
+from tests import pictures
+from tests.integration.processes import SEEN, Gateway, Worker
+from tests.integration.server import ROOT, form
+from tests.model.test_catalog import copy_of_tiny
+
+CLIENTS = 16
+AHEAD = 8  # frames of a video that are sent before the first of them is answered
+MODELS = ("tiny,cats", "tiny,dogs")
+SIDE = 64
+PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
+
+
+class Fleet:
+    """Two workers with a model in common and one of its own each, and their gateway."""
+
+    def __init__(self, folder: Path) -> None:
+        self._models: dict[str, Any] = {"LEXISEG_MODELS_DIR": str(folder / "models")}
+        for name in ("cats", "dogs"):
+            copy_of_tiny(folder / "models", name)
+        logs = (folder / "first.jsonl", folder / "second.jsonl")
+        self.workers = [Worker(log, model=models, **self._models) for log, models in zip(logs, MODELS, strict=True)]
+        self.gateway = Gateway(folder / "gateway.jsonl", *(worker.address for worker in self.workers))
+
+    def restore(self) -> None:
+        """What a test has ended is started again, on its port."""
+        for index, worker in enumerate(self.workers):
+            if worker.process.poll() is not None:
+                self.start_again(index)
+        self.gateway.wait_for_workers(2)
+
+    def start_again(self, index: int) -> None:
+        old = self.workers[index]
+        old.stop()
+        self.workers[index] = Worker(old.log, old.port, MODELS[index], **self._models)
+
+    def stop(self) -> None:
+        for process in (self.gateway, *self.workers):
+            process.stop()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    fleet = Fleet(tmp_path_factory.mktemp("fleet"))
+    try:
+        yield fleet
+    finally:
+        fleet.stop()
+
+
+@pytest.fixture
+def fleet(running: Fleet) -> Fleet:
+    running.restore()
+    return running
+
+
+def picture(number: int) -> bytes:
+    """Never the same file twice: what follows the end of a JPEG is not looked at."""
+    return PICTURE + str(number).encode()
+
+
+def ask(url: str, image: bytes, *classes: str, **fields: Any) -> httpx.Response:
+    return httpx.post(f"{url}/segment", files=form(image, *(classes or ("sky",)), max_side=SIDE, **fields), timeout=60)
+
+
+@contextmanager
+def load(url: str) -> Iterator[Counter[str]]:
+    """Clients that ask about new images all the time; statuses are counted, with what was said of failures."""
+    seen: Counter[str] = Counter()
+    over = threading.Event()
+    numbers = iter(range(10**9))
+    guard = threading.Lock()
+
+    def one() -> None:
+        with httpx.Client(timeout=60) as client:
+            while not over.is_set():
+                with guard:
+                    image = picture(next(numbers))
+                answer = client.post(f"{url}/segment", files=form(image, "sky", max_side=SIDE, mask="none"))
+                with guard:
+                    seen["200" if answer.status_code == 200 else answer.text] += 1
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        asking = [clients.submit(one) for _ in range(CLIENTS)]
+        try:
+            yield seen
+        finally:
+            over.set()
+        for each in asking:
+            each.result()
+
+
+@contextmanager
+def stream(address: str) -> Iterator[list[pb.SegmentVideoResponse]]:
+    """A video of new frames until the end of the block; its answers so far."""
+    answers: list[pb.SegmentVideoResponse] = []
+    over = threading.Event()
+
+    def frames() -> Iterator[pb.SegmentVideoRequest]:
+        yield pb.SegmentVideoRequest(config=pb.StreamConfig(classes=[pb.Class(name="sky")], max_side=SIDE))
+        number = 0
+        while not over.is_set():
+            if number - len(answers) > AHEAD:  # frames this small could fill the buffers of the way by thousands
+                time.sleep(0.01)
+                continue
+            yield pb.SegmentVideoRequest(frame=pb.Frame(image=PICTURE, id=str(number)))
+            number += 1
+
+    def read() -> None:
+        with grpc.insecure_channel(address) as channel:
+            for answer in SegmentationStub(channel).SegmentVideo(frames(), timeout=120):
+                answers.append(answer)
+
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(read)
+        try:
+            yield answers
+        finally:
+            over.set()
+        reading.result()
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SEEN
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def answered(worker: Worker) -> float:
+    return worker.metric('lexiseg_stage_seconds_count{stage="total"}')
+
+
+def test_an_answer_through_a_gateway_is_that_of_one_process(fleet: Fleet, client: httpx.Client) -> None:
+    image = pictures.encoded(pictures.small("china", 160), "JPEG")
+    classes = ("sky", "building", "tree")
+
+    alone = client.post("/segment", files=form(image, *classes, max_side=SIDE)).json()
+    apart = ask(fleet.gateway.url, image, *classes).json()
+    with grpc.insecure_channel(fleet.gateway.grpc) as channel:
+        listed = [pb.Class(name=name) for name in classes]
+        message = pb.SegmentRequest(image=pb.Image(content=image), classes=listed, max_side=SIDE)
+        over_grpc = SegmentationStub(channel).Segment(message)
+
+    assert apart["segments"] == alone["segments"]
+    assert apart["model_digest"] == alone["model_digest"]
+    assert [(segment.label, segment.score) for segment in over_grpc.segments] == [
+        (segment["label"], segment["score"]) for segment in alone["segments"]
+    ]
+    assert [segment.mask.coco_rle.counts for segment in over_grpc.segments] == [
+        segment["mask"]["counts"] for segment in alone["segments"]
+    ]
+
+
+def test_a_second_question_finds_the_worker_that_knows_the_image(fleet: Fleet) -> None:
+    answers = [ask(fleet.gateway.url, picture(-number)).json() for number in range(1, 7)]
+
+    for answer in answers:
+        body = {"image": {"id": answer["image_id"]}, "classes": ["tree"], "max_side": SIDE}
+        again = httpx.post(f"{fleet.gateway.url}/segment", json=body, timeout=60).json()
+        assert again["cache"]["features"]
+
+
+def test_workers_are_asked_for_their_own_models_alone(fleet: Fleet) -> None:
+    before = [answered(worker) for worker in fleet.workers]
+    for number in range(4):
+        assert ask(fleet.gateway.url, picture(number), model="cats").json()["model"] == "cats"
+    for number in range(3):
+        assert ask(fleet.gateway.url, picture(number), model="dogs").json()["model"] == "dogs"
+    listed = {model["name"] for model in httpx.get(f"{fleet.gateway.url}/models").json()["models"]}
+    unknown = ask(fleet.gateway.url, picture(0), model="birds")
+
+    assert [answered(worker) - had for worker, had in zip(fleet.workers, before, strict=True)] == [4, 3]
+    assert listed == {"tiny", "cats", "dogs"}
+    assert (unknown.status_code, unknown.json()["type"]) == (404, "unknown-model")
+
+
+def test_a_gateway_holds_no_torch(fleet: Fleet) -> None:
+    ask(fleet.gateway.url, picture(0), overlay="true")
+
+    libraries = {Path(mapped.path).name for mapped in psutil.Process(fleet.gateway.process.pid).memory_maps()}
+
+    assert libraries
+    assert not [name for name in libraries if "torch" in name]
+
+
+def test_a_gateway_without_workers_says_what_it_needs() -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-m", "service.cli", "gateway"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert outcome.returncode == 1
+    assert "--workers / LEXISEG_WORKERS" in outcome.stderr
+    assert "Traceback" not in outcome.stderr
+
+
+def test_the_gateway_imports_neither_torch_nor_a_model() -> None:
+    program = (
+        "import json, sys; import service.cli, service.commands.gateway; "
+        "print(json.dumps(sorted(name for name in sys.modules if name.split('.')[0] in ('torch', 'model', 'cv2'))))"
+    )
+
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert set(json.loads(answer.stdout)) <= {"model", "model.types", "model.errors"}
+
+
+def test_a_worker_killed_under_load_costs_no_client_an_answer_and_no_stream_a_frame(fleet: Fleet) -> None:
+    with load(fleet.gateway.url) as seen, stream(fleet.gateway.grpc) as frames:
+        wait_for(lambda: min(map(answered, fleet.workers)) > 5 and seen["200"] > CLIENTS and len(frames) > 3)
+        (holder,) = [worker for worker in fleet.workers if worker.metric("lexiseg_stream_active")]
+        holder.send(signal.SIGKILL)
+        killed_at, frames_at = seen["200"], len(frames)
+        fleet.gateway.wait_for_workers(1, SEEN)
+        wait_for(lambda: seen["200"] > killed_at + CLIENTS and len(frames) > frames_at + 3)
+
+    assert set(seen) == {"200"}
+    assert [frame.frame_id for frame in frames] == [str(number) for number in range(len(frames))]
+    assert all(frame.HasField("answer") for frame in frames)
+    assert sum(frame.state_reset for frame in frames) == 1
+
+
+def test_a_worker_that_returns_under_load_is_used(running: Fleet) -> None:
+    ended = [index for index, worker in enumerate(running.workers) if worker.process.poll() is not None]
+    if not ended:
+        running.workers[0].send(signal.SIGKILL)
+    index = ended[0] if ended else 0
+    running.gateway.wait_for_workers(1)
+
+    with load(running.gateway.url) as seen:
+        running.start_again(index)
+        running.gateway.wait_for_workers(2)
+        wait_for(lambda: answered(running.workers[index]) > 5)
+
+    assert set(seen) == {"200"}
+
+
+def test_a_worker_and_a_gateway_that_are_asked_to_end_lose_nothing(fleet: Fleet) -> None:
+    with load(fleet.gateway.url) as seen:
+        wait_for(lambda: seen["200"] > CLIENTS)
+        fleet.workers[1].send(signal.SIGTERM)
+        status = fleet.workers[1].wait()
+        ended_at = seen["200"]
+        wait_for(lambda: seen["200"] > ended_at + CLIENTS)
+
+    fleet.gateway.send(signal.SIGTERM)
+
+    assert (status, fleet.gateway.wait()) == (0, 0)
+    assert set(seen) == {"200"}

@@ -1,0 +1,45 @@
+"""The generated stubs are those of the .proto files, in the service and in the client."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GENERATOR = ROOT / "proto/generate.py"
+RENEW = "python proto/generate.py"
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", GENERATOR)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_stubs_are_those_of_the_proto_files(generator: ModuleType, tmp_path: Path) -> None:
+    generator.generate(tmp_path)
+
+    for made in generator.packages(tmp_path):
+        kept = ROOT / made.relative_to(tmp_path)
+        fresh = {path.name: path.read_text() for path in made.iterdir()}
+        assert len(fresh) > 4
+        assert {path.name: path.read_text() for path in kept.glob("*.py*")} == fresh, f"run {RENEW}"
+
+
+def test_service_and_client_carry_one_description(generator: ModuleType) -> None:
+    described = [
+        next(
+            line for line in (folder / "segmentation_pb2.py").read_text().splitlines() if line.startswith("DESCRIPTOR")
+        )
+        for folder in generator.packages(ROOT)
+    ]
+
+    assert len(described) == 2
+    assert len(set(described)) == 1

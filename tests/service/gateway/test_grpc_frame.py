@@ -1,0 +1,237 @@
+"""What surrounds a call: keys, limits, ids, counts, and what becomes of bytes that are no message."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from service.gateway.auth import line_of
+from service.gateway.grpc_frame import address_of
+from service.messages import WorkerAnswer, WorkerRequest
+from service.stubs import segmentation_pb2 as pb
+from service.wire.errors import DETAILS, read_error
+from tests.service.gateway.calling import Gateway, calling, request
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import form
+from tests.service.gateway.test_guard import SlowBackend
+
+KEYS = SecretStr(line_of("camera", "right"))
+SEGMENT = "/lexiseg.v1.Segmentation/Segment"
+RIGHT: list[tuple[tuple[str, str], ...]] = [(("authorization", "Bearer right"),), (("x-api-key", "right"),)]
+WRONG: list[tuple[tuple[str, str], ...]] = [(), (("authorization", "Bearer wrong"),), (("x-api-key", "wrong"),)]
+
+
+async def failure(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await call
+    return failed.value
+
+
+def kind(error: grpc.aio.AioRpcError) -> str:
+    found = read_error(error)
+    assert found is not None, error
+    return found.type
+
+
+@pytest.mark.parametrize("metadata", RIGHT)
+async def test_a_known_key_is_let_in_and_owns_what_it_asks(metadata: tuple[tuple[str, str], ...]) -> None:
+    backend = KnownBackend()
+    async with calling(backend=backend, api_keys=KEYS) as gateway:
+        await gateway.stub.Segment(request("sky"), metadata=metadata)
+
+    assert [asked.owner for asked in backend.asked] == ["camera"]
+
+
+@pytest.mark.parametrize("metadata", WRONG)
+async def test_without_a_known_key_nothing_is_told(metadata: tuple[tuple[str, str], ...]) -> None:
+    backend = KnownBackend()
+    async with calling(backend=backend, api_keys=KEYS) as gateway:
+        segment = await failure(gateway.stub.Segment(request("sky"), metadata=metadata))
+        models = await failure(gateway.stub.ListModels(pb.ListModelsRequest(), metadata=metadata))
+
+    assert {segment.code(), models.code()} == {grpc.StatusCode.UNAUTHENTICATED}
+    assert kind(segment) == kind(models) == "unauthorized"
+    assert backend.asked == []
+
+
+async def test_a_stream_needs_a_key_too() -> None:
+    async with calling(api_keys=KEYS) as gateway:
+        call = gateway.stub.SegmentVideo(iter([pb.SegmentVideoRequest()]))
+        error = await failure(call.read())
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.UNAUTHENTICATED, "unauthorized")
+
+
+async def test_rest_and_grpc_share_the_rate_of_one_key() -> None:
+    async with calling(api_keys=KEYS, rate_limit=0.01, rate_burst=2) as gateway:
+        rest = await gateway.rest.post("/segment", files=form("sky"), headers={"X-API-Key": "right"})
+        await gateway.stub.Segment(request("sky"), metadata=RIGHT[0])
+        error = await failure(gateway.stub.Segment(request("sky"), metadata=RIGHT[1]))
+
+    assert rest.status_code == 200
+    assert (error.code(), kind(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate-limited")
+    status = Status.FromString(dict(error.trailing_metadata() or ())[DETAILS])
+    retry = RetryInfo()
+    assert any(detail.Unpack(retry) for detail in status.details)
+    assert retry.retry_delay.seconds > 50
+
+
+async def test_requests_at_a_time_are_counted_until_they_are_answered() -> None:
+    backend = SlowBackend()
+    async with calling(backend=backend, concurrency_limit=1) as gateway:
+        first = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
+        await backend.reached.wait()
+        error = await failure(gateway.stub.Segment(request("sky")))
+        backend.may_go_on.set()
+        await first
+        await gateway.stub.Segment(request("sky"))
+
+    assert kind(error) == "rate-limited"
+
+
+async def test_bytes_that_are_no_message_are_malformed() -> None:
+    async with calling() as gateway:
+        error = await failure(_raw(gateway, b"\xff\xff\xff"))
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "malformed-request")
+
+
+async def test_text_that_is_no_utf8_is_malformed() -> None:
+    content = request("sky").SerializeToString().replace(b"sky", b"s\xffy")
+    async with calling() as gateway:
+        error = await failure(_raw(gateway, content))
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "malformed-request")
+
+
+async def test_a_message_over_the_limit_is_refused_before_it_is_read() -> None:
+    large = pb.SegmentRequest(image=pb.Image(content=bytes(3000)))
+    async with calling(limits={"max_grpc_bytes": 2000}) as gateway:
+        error = await failure(gateway.stub.Segment(large))
+
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_an_image_over_the_limit_is_too_large() -> None:
+    async with calling(limits={"max_image_bytes": 100}) as gateway:
+        error = await failure(gateway.stub.Segment(request("sky")))
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "too-large")
+
+
+async def test_an_error_that_nobody_foresaw_is_told_without_its_words() -> None:
+    backend = KnownBackend(failure=RuntimeError("secret words"))
+    with capture_logs() as logs:
+        async with calling(backend=backend) as gateway:
+            error = await failure(gateway.stub.Segment(request("sky"), metadata=(("x-request-id", "mine"),)))
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.INTERNAL, "internal-error")
+    assert "secret" not in str(error.details())
+    assert [line["request_id"] for line in logs if line["event"] == "unexpected error"] == ["mine"]
+
+
+@pytest.mark.parametrize(("given", "taken"), [("mine", True), ("not mine\x7f".strip("\x7f"), False), ("", False)])
+async def test_a_call_is_named_by_its_client_or_by_us(given: str, taken: bool) -> None:
+    backend = KnownBackend()
+    async with calling(backend=backend) as gateway:
+        call = gateway.stub.Segment(request("sky"), metadata=(("x-request-id", given),))
+        answer = await call
+        trailers = dict(await call.trailing_metadata())
+
+    assert (answer.id == given) is taken
+    assert trailers["x-request-id"] == answer.id == backend.asked[0].request_id
+    assert answer.id
+
+
+async def test_calls_are_counted_by_method_and_code() -> None:
+    async with calling() as gateway:
+        await gateway.stub.Segment(request("sky"))
+        await failure(gateway.stub.Segment(request()))
+
+        assert gateway.counted("lexiseg_grpc_requests_total", method=SEGMENT, code="OK") == 1
+        assert gateway.counted("lexiseg_grpc_requests_total", method=SEGMENT, code="INVALID_ARGUMENT") == 1
+        assert gateway.counted("lexiseg_request_failures_total", reason="other") == 1
+
+
+async def test_the_client_s_deadline_reaches_the_work() -> None:
+    backend = SlowBackend()
+    async with calling(backend=backend) as gateway:
+        error = await failure(gateway.stub.Segment(request("sky"), timeout=0.2))
+        await _until(lambda: gateway.counted("lexiseg_request_failures_total", reason="timeout") == 1)
+
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_client_that_leaves_takes_its_work_along() -> None:
+    backend = Abandoned()
+    async with calling(backend=backend) as gateway:
+        call = gateway.stub.Segment(request("sky"))
+        asking = asyncio.ensure_future(_quietly(call))
+        await backend.reached.wait()
+        call.cancel()
+        await asyncio.wait_for(backend.cancelled.wait(), 10)
+        await asking
+        await _until(lambda: gateway.counted("lexiseg_request_failures_total", reason="canceled") == 1)
+
+
+async def test_a_call_is_one_line_of_the_log_without_class_names() -> None:
+    with capture_logs() as logs:
+        async with calling(api_keys=KEYS) as gateway:
+            await gateway.stub.Segment(request("pagoda"), metadata=RIGHT[0])
+
+    (line,) = [line for line in logs if line["event"] == "call"]
+    assert (line["method"], line["code"], line["key_id"]) == (SEGMENT, "OK", "camera")
+    assert "pagoda" not in str(logs)
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:127.0.0.1:4711", "127.0.0.1"),
+        ("ipv6:%5B::1%5D:4711", "::1"),
+        ("ipv6:[2001:db8::7]:4711", "2001:db8::7"),
+        ("unix:/tmp/socket", None),
+        ("", None),
+    ],
+)
+def test_a_peer_names_an_address(peer: str, address: str | None) -> None:
+    assert address_of(peer) == address
+
+
+def _raw(gateway: Gateway, content: bytes) -> Any:
+    call: Any = gateway.channel.unary_unary(SEGMENT)
+    return call(content)
+
+
+class Abandoned(SlowBackend):
+    """Says when its work is given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cancelled = asyncio.Event()
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        try:
+            return await super().segment(request)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+async def _quietly(call: Any) -> None:
+    with suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+        await call
+
+
+async def _until(holds: Any) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.01)

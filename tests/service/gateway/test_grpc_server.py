@@ -1,0 +1,203 @@
+"""The server itself: health of every model, reflection, the age of connections, and how it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any, cast
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from pydantic import SecretStr
+
+from service.gateway.auth import line_of
+from service.gateway.backend import Health
+from service.settings import Settings
+from service.stubs import segmentation_pb2 as pb
+from service.stubs.segmentation_pb2_grpc import SegmentationStub
+from service.wire import channels
+from service.wire.serving import CannotListen
+from tests import pictures
+from tests.service.gateway.calling import calling, request
+from tests.service.gateway.known_backend import WARM, KnownBackend
+from tests.service.gateway.test_grpc_frame import Abandoned, _quietly
+from tests.service.gateway.test_guard import SlowBackend
+from tests.service.gateway.workers import Wire
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+KEYS = SecretStr(line_of("camera", "right"))
+
+
+def _health(channel: grpc.aio.Channel) -> Any:
+    return health_pb2_grpc.HealthStub(channel)
+
+
+async def health_of(channel: grpc.aio.Channel, service: str) -> int:
+    answer: health_pb2.HealthCheckResponse = await _health(channel).Check(
+        health_pb2.HealthCheckRequest(service=service)
+    )
+    return answer.status
+
+
+@pytest.mark.parametrize("service", ["", "lexiseg.v1.Segmentation", "colours"])
+async def test_the_service_and_each_model_have_a_health_that_follows_the_backend(service: str) -> None:
+    backend = KnownBackend(now=Health(True, False, "loading"))
+    async with calling(backend=backend, api_keys=KEYS) as gateway:
+        loading = await health_of(gateway.channel, service)
+        backend.now = WARM
+        watching = _health(gateway.channel).Watch(health_pb2.HealthCheckRequest(service=service))
+        seen = [(await watching.read()).status]
+        while seen[-1] != SERVING:
+            seen.append((await asyncio.wait_for(watching.read(), 10)).status)
+        watching.cancel()
+
+    assert loading == NOT_SERVING
+    assert seen[-1] == SERVING
+
+
+async def test_a_model_without_a_worker_is_not_served_while_the_others_are() -> None:
+    backend = KnownBackend(now=replace(WARM, away=("colours",)))
+    async with calling(backend=backend) as gateway:
+        assert await health_of(gateway.channel, "") == SERVING
+        assert await health_of(gateway.channel, "colours") == NOT_SERVING
+
+
+async def test_a_model_that_is_not_known_has_no_health() -> None:
+    async with calling() as gateway:
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await health_of(gateway.channel, "nothing")
+
+    assert failed.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_client_that_knows_only_reflection_can_ask() -> None:
+    async with calling(api_keys=KEYS) as gateway:
+        pool = await _reflected(gateway.channel, "lexiseg.v1.Segmentation")
+        method = pool.FindMethodByName("lexiseg.v1.Segmentation.Segment")
+        question: Any = message_factory.GetMessageClass(method.input_type)()
+        question.image.content = pictures.encoded(pictures.small())
+        question.classes.add().name = "sky"
+        call = gateway.channel.unary_unary(
+            "/lexiseg.v1.Segmentation/Segment",
+            type(question).SerializeToString,
+            message_factory.GetMessageClass(method.output_type).FromString,
+        )
+
+        answer: Any = await call(question, metadata=(("x-api-key", "right"),))
+
+    assert [segment.label for segment in answer.segments] == ["sky"]
+
+
+async def test_reflection_can_be_switched_off() -> None:
+    async with calling(grpc_reflection=False) as gateway:
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await _reflected(gateway.channel, "lexiseg.v1.Segmentation")
+
+    assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_connection_grows_old_and_the_client_hears_nothing_of_it() -> None:
+    async with calling(grpc_connection_age_seconds=0.1, grpc_connection_grace_seconds=5) as gateway:
+        await gateway.stub.Segment(request("sky"))
+        async with asyncio.timeout(20):  # the server asks for a new connection
+            while gateway.channel.get_state() is not grpc.ChannelConnectivity.IDLE:
+                await asyncio.sleep(0.02)
+
+        answer = await gateway.stub.Segment(request("sky"))
+
+    assert answer.segments
+
+
+async def test_a_call_that_is_older_than_its_connection_is_still_answered() -> None:
+    backend = SlowBackend()
+    async with calling(backend=backend, grpc_connection_age_seconds=0.1, grpc_connection_grace_seconds=5) as gateway:
+        answering = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
+        await backend.reached.wait()
+        await asyncio.sleep(0.5)
+        backend.may_go_on.set()
+
+        assert (await answering).segments
+
+
+async def test_work_of_a_client_whose_machine_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "CLIENT_SILENT", 0.5)
+    monkeypatch.setattr(channels, "CLIENT_PING", 0.5)
+    backend = Abandoned()
+    async with calling(backend=backend) as gateway:
+        wire = Wire(gateway.server.port)
+        async with wire.laid() as address, grpc.aio.insecure_channel(address) as channel:
+            asking = asyncio.ensure_future(_quietly(SegmentationStub(channel).Segment(request("sky"))))
+            await backend.reached.wait()
+            wire.whole.clear()
+            await asyncio.wait_for(backend.cancelled.wait(), 20)
+            asking.cancel()
+
+
+async def test_who_leaves_says_so_and_answers_what_it_has() -> None:
+    backend = SlowBackend()
+    async with calling(backend=backend) as gateway:
+        watching = _health(gateway.channel).Watch(health_pb2.HealthCheckRequest(service=""))
+        assert (await watching.read()).status == SERVING
+        answering = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
+        await backend.reached.wait()
+
+        gateway.server.leave()
+        told = (await asyncio.wait_for(watching.read(), 10)).status
+        async with grpc.aio.insecure_channel(
+            f"127.0.0.1:{gateway.server.port}", options=[("grpc.use_local_subchannel_pool", 1)]
+        ) as late:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await SegmentationStub(late).ListModels(pb.ListModelsRequest())
+        backend.may_go_on.set()
+        answer = await answering
+        # The watcher is still there, and does not hold it up.
+        await asyncio.wait_for(gateway.server.close(), 4)
+
+    assert told == NOT_SERVING
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert answer.segments
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    async with calling() as gateway:
+        with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{gateway.server.port}.*--grpc-port"):
+            async with calling(grpc_port=gateway.server.port):
+                pass
+
+
+def test_the_defaults_are_those_of_the_manual() -> None:
+    settings = Settings()
+
+    assert (settings.grpc_port, settings.worker_port) == (50051, 50061)
+    assert settings.limits.max_grpc_bytes == 24 * 2**20
+    assert settings.grpc_reflection
+
+
+async def _reflected(channel: grpc.aio.Channel, symbol: str) -> descriptor_pool.DescriptorPool:
+    """What a server tells of the files behind a symbol, in a pool of its own."""
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("grpc.Channel", channel))  # typed for threads alone
+    pool = descriptor_pool.DescriptorPool()
+    asked = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)]
+    known: dict[str, descriptor_pb2.FileDescriptorProto] = {}
+    while asked:
+        call = stub.ServerReflectionInfo(iter(asked))
+        answers = [answer async for answer in call]
+        files = [
+            descriptor_pb2.FileDescriptorProto.FromString(content)
+            for answer in answers
+            for content in answer.file_descriptor_response.file_descriptor_proto
+        ]
+        known |= {file.name: file for file in files}
+        missing = {name for file in files for name in file.dependency} - known.keys()
+        asked = [reflection_pb2.ServerReflectionRequest(file_by_filename=name) for name in missing]
+    added: set[str] = set()
+    while added != known.keys():
+        for name, file in known.items():
+            if name not in added and set(file.dependency) <= added:
+                pool.Add(file)
+                added.add(name)
+    return pool

@@ -1,0 +1,193 @@
+"""A stream on a worker elsewhere: it stays there, moves when the worker goes, and loses nothing on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from service.errors import InvalidValue, NotReady
+from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from tests.service.gateway.workers import Fleet, Someone, fleet, question
+
+NAMES = [str(number) for number in range(40)]
+
+
+def asking(model: str = "colours", **fields: object) -> StreamQuestion:
+    return StreamQuestion(question(None, model=model, deadline=float("inf")), **fields)  # type: ignore[arg-type]
+
+
+async def steps_of(*steps: StreamQuestion | VideoFrame) -> AsyncIterator[StreamQuestion | VideoFrame]:
+    for step in steps:
+        yield step
+
+
+def frames(*names: str) -> list[VideoFrame]:
+    return [VideoFrame(b"picture", name, int(name)) for name in names]
+
+
+async def answers_of(found: Fleet, *steps: StreamQuestion | VideoFrame) -> list[FrameAnswer]:
+    async with aclosing(found.backend.stream(steps_of(*steps))) as answers:
+        return [answer async for answer in answers]
+
+
+async def test_every_frame_is_answered_in_its_order_by_one_worker() -> None:
+    first, second = Someone(), Someone()
+    async with fleet(first, second) as found:
+        answers = await answers_of(found, asking(tracking=True), *frames(*NAMES))
+
+    assert [answer.frame_id for answer in answers] == NAMES
+    assert [answer.timestamp_us for answer in answers] == list(range(len(NAMES)))
+    assert not any(answer.state_reset for answer in answers)
+    assert sorted([len(first.frames), len(second.frames)]) == [0, len(NAMES)]
+    (asked,) = first.questions + second.questions
+    assert (asked.tracking, asked.resumed) == (True, False)
+
+
+async def test_a_new_question_holds_from_the_next_frame_on() -> None:
+    worker = Someone()
+    async with fleet(worker) as found:
+        answers = await answers_of(found, asking(), *frames("0"), asking(smoothing=0.5), *frames("1", "2"))
+
+    assert [answer.frame_id for answer in answers] == ["0", "1", "2"]
+    assert [asked.smoothing for asked in worker.questions] == [0.0, 0.5]
+
+
+async def test_a_stream_whose_worker_dies_goes_on_elsewhere_and_says_so() -> None:
+    workers = [Someone(), Someone()]
+    async with fleet(*workers) as found:
+        seen: list[FrameAnswer] = []
+        async with aclosing(found.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
+            async for answer in answers:
+                seen.append(answer)
+                if answer.frame_id == "10":
+                    await found.end(next(index for index, worker in enumerate(workers) if worker.frames))
+
+    assert [answer.frame_id for answer in seen] == NAMES
+    moved = [answer.frame_id for answer in seen if answer.state_reset]
+    assert len(moved) == 1
+    assert int(moved[0]) > 10
+    assert [asked.resumed for asked in workers[0].questions + workers[1].questions if asked.resumed] == [True]
+
+
+async def test_the_latest_question_is_asked_again_after_a_move() -> None:
+    workers = [Someone(), Someone()]
+    async with fleet(*workers) as found:
+        steps = steps_of(asking(), *frames("0"), asking(smoothing=0.5), *frames(*NAMES[1:]))
+        async with aclosing(found.backend.stream(steps)) as answers:
+            async for answer in answers:
+                if answer.frame_id == "20":
+                    await found.end(next(index for index, worker in enumerate(workers) if worker.frames))
+
+    resumed = [asked for worker in workers for asked in worker.questions if asked.resumed]
+    assert [asked.smoothing for asked in resumed] == [0.5]
+
+
+async def test_a_worker_that_goes_down_hands_its_streams_over() -> None:
+    workers = [Someone(), Someone()]
+    async with fleet(*workers) as found:
+        names = iter(NAMES)
+        leaving = asyncio.Event()
+
+        async def slowly() -> AsyncIterator[StreamQuestion | VideoFrame]:
+            yield asking()
+            for name in names:
+                yield frames(name)[0]
+                if name == "5":
+                    await leaving.wait()
+
+        seen: list[FrameAnswer] = []
+        async with aclosing(found.backend.stream(slowly())) as answers:
+            async for answer in answers:
+                seen.append(answer)
+                if answer.frame_id == "5":
+                    found.servers[next(index for index, worker in enumerate(workers) if worker.frames)].leave()
+                    await found.ready(1)
+                    leaving.set()
+
+    assert [answer.frame_id for answer in seen] == NAMES
+    assert [answer.frame_id for answer in seen if answer.state_reset] == ["6"]
+    assert all(worker.frames for worker in workers)
+    assert len(workers[0].frames) + len(workers[1].frames) == len(NAMES)  # nothing was computed twice
+
+
+async def test_a_question_about_a_model_of_another_worker_moves_the_stream() -> None:
+    cats, dogs = Someone(name="cats"), Someone(name="dogs")
+    async with fleet(cats, dogs) as found:
+        answers = await answers_of(found, asking("cats"), *frames("0", "1"), asking("dogs"), *frames("2", "3"))
+
+    assert [answer.frame_id for answer in answers] == ["0", "1", "2", "3"]
+    assert (cats.frames, dogs.frames) == (["0", "1"], ["2", "3"])
+
+
+async def test_without_another_worker_the_stream_ends_and_says_why() -> None:
+    async with fleet(Someone()) as found:
+        seen = []
+
+        async def end_after_the_fourth() -> None:
+            async with aclosing(found.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
+                async for answer in answers:
+                    seen.append(answer.frame_id)
+                    if answer.frame_id == "3":
+                        await found.end(0)
+
+        with pytest.raises(NotReady):
+            await end_after_the_fourth()
+
+    assert seen[:4] == NAMES[:4]
+
+
+async def test_whoever_sends_frames_waits_for_answers() -> None:
+    worker = Someone(held=asyncio.Event())
+    taken = 0
+    async with fleet(worker) as found:
+
+        async def counted() -> AsyncIterator[StreamQuestion | VideoFrame]:
+            nonlocal taken
+            yield asking(frames_in_flight=2)
+            for frame in frames(*NAMES):
+                yield frame
+                taken += 1
+
+        async with aclosing(found.backend.stream(counted())) as answers:
+            first = asyncio.ensure_future(anext(answers))
+            await found.until(lambda: len(worker.frames) == 1)
+            await asyncio.sleep(0.3)
+            while_held = taken
+            assert worker.held is not None
+            worker.held.set()
+            await first
+            rest = [answer.frame_id async for answer in answers]
+
+    assert while_held < 10
+    assert rest == NAMES[1:]
+
+
+async def test_what_the_sender_of_frames_raises_ends_the_stream_after_its_answers() -> None:
+    async def broken() -> AsyncIterator[StreamQuestion | VideoFrame]:
+        yield asking()
+        yield frames("0")[0]
+        raise InvalidValue.of("smoothing", 2, "at most 0.95")
+
+    async with fleet(Someone()) as found, aclosing(found.backend.stream(broken())) as answers:
+        first = await anext(answers)
+        with pytest.raises(InvalidValue):
+            await anext(answers)
+
+    assert first.frame_id == "0"
+
+
+async def test_a_stream_that_is_abandoned_leaves_nothing_at_the_worker() -> None:
+    worker = Someone(held=asyncio.Event())
+    async with fleet(worker) as found:
+        for _ in range(20):
+            async with aclosing(found.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
+                waiting = asyncio.ensure_future(anext(answers))
+                await asyncio.sleep(0.01)
+                waiting.cancel()
+                await asyncio.wait([waiting])
+        await found.until(lambda: found.servers[0]._servicer.running == 0)
+
+        assert found.backend._links[f"127.0.0.1:{found.servers[0].port}"].in_flight == 0

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from service.gateway.routing import SPILL_AT, choose, least_loaded, ranked
+
+
+@dataclass(frozen=True)
+class Candidate:
+    address: str
+    load: int = 0
+    room: int = 64
+
+
+def fleet(number: int) -> list[Candidate]:
+    return [Candidate(f"10.0.0.{host}:50061") for host in range(number)]
+
+
+KEYS = [f"tiny|{number:032x}" for number in range(2000)]
+
+
+def test_every_gateway_ranks_alike_whatever_the_order_it_knows_workers_in() -> None:
+    workers = fleet(5)
+
+    assert all(ranked(workers, key) == ranked(workers[::-1], key) for key in KEYS)
+
+
+def test_images_are_spread_evenly() -> None:
+    shares = Counter(choose(fleet(4), key) for key in KEYS)
+
+    assert len(shares) == 4
+    assert all(abs(share - len(KEYS) / 4) < 0.15 * len(KEYS) / 4 for share in shares.values())
+
+
+def test_a_worker_that_goes_moves_no_image_but_its_own() -> None:
+    workers = fleet(5)
+    gone = workers[2]
+
+    for key in KEYS:
+        before, after = choose(workers, key), choose([worker for worker in workers if worker != gone], key)
+        assert after == before or before == gone
+
+
+def test_the_models_of_one_image_are_spread_too() -> None:
+    homes = {choose(fleet(8), f"{model}|{0:032x}") for model in ("a", "b", "c", "d", "e", "f")}
+
+    assert len(homes) > 1
+
+
+def test_a_busy_winner_hands_over_to_the_least_loaded() -> None:
+    first, second, third = ranked(fleet(3), KEYS[0])
+    busy = Candidate(first.address, load=SPILL_AT + 1)
+    loaded = Candidate(second.address, load=5)
+    idle = Candidate(third.address, load=1)
+
+    assert choose([busy, loaded, idle], KEYS[0]) == idle
+
+
+def test_a_winner_with_a_little_more_to_do_keeps_its_images() -> None:
+    first, *others = ranked(fleet(3), KEYS[0])
+    winner = Candidate(first.address, load=SPILL_AT - 1)
+
+    assert choose([winner, *others], KEYS[0]) == winner
+
+
+def test_a_winner_without_room_hands_over() -> None:
+    first, *others = ranked(fleet(3), KEYS[0])
+
+    assert choose([Candidate(first.address, load=2, room=0), *others], KEYS[0]) != first
+
+
+def test_when_nobody_has_room_the_winner_says_so() -> None:
+    full = [Candidate(worker.address, load=64, room=0) for worker in fleet(3)]
+
+    assert choose(full, KEYS[0]) == ranked(full, KEYS[0])[0]
+
+
+def test_without_workers_nobody_is_chosen() -> None:
+    assert choose([], KEYS[0]) is None
+
+
+def test_of_equally_loaded_workers_the_first_is_taken() -> None:
+    workers = fleet(3)
+
+    assert least_loaded(workers) is workers[0]

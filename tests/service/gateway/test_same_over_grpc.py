@@ -1,0 +1,211 @@
+"""REST and gRPC are two doors of one house: the same question asks the same, the same mistake is told alike."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf.json_format import MessageToDict
+from google.rpc.status_pb2 import Status
+
+from service.messages import WorkerRequest
+from service.stubs import segmentation_pb2 as pb
+from service.stubs.segmentation_pb2 import Problem
+from service.wire.errors import DETAILS, read_problem
+from tests import pictures
+from tests.service.gateway.calling import IMAGE, Gateway, calling
+from tests.service.gateway.known_backend import KnownBackend
+
+PNG = IMAGE.content
+TINY_PNG = pictures.encoded(pictures.small("china", 8))
+GIF = pictures.encoded(pictures.small(), "GIF")
+SOFA = {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}
+
+
+def request_of(body: dict[str, Any], image: bytes = PNG) -> pb.SegmentRequest:
+    """The message that says what a JSON body says."""
+    message = pb.SegmentRequest(image=pb.Image(content=image))
+    for name, value in body.items():
+        if name == "image":
+            message.image.Clear()
+            for source, given in value.items():
+                setattr(message.image, "content" if source == "base64" else source, given)
+        elif name == "classes":
+            message.classes.extend(
+                pb.Class(**({"name": entry} if isinstance(entry, str) else entry)) for entry in value
+            )
+        elif name == "background":
+            message.background.CopyFrom(_background(value))
+        elif name in ("task", "mask", "refine"):
+            prefix = {"mask": "MASK_FORMAT"}.get(name, name.upper())
+            setattr(message, name, f"{prefix}_{value.upper()}")
+        else:
+            setattr(message, name, value)
+    return message
+
+
+def _background(value: bool | dict[str, Any]) -> pb.Background:
+    if isinstance(value, bool):
+        return pb.Background(enabled=value)
+    words = pb.Words(words=value["words"]) if "words" in value else None
+    return pb.Background(threshold=value.get("threshold"), words=words)
+
+
+async def ask_rest(gateway: Gateway, body: dict[str, Any], image: bytes = PNG) -> httpx.Response:
+    content = {"image": {"base64": base64.b64encode(image).decode()}, **body}
+    return await gateway.rest.post("/segment", json=content)
+
+
+def asked(backend: KnownBackend) -> list[WorkerRequest]:
+    """What the backend was asked, without what differs from one request to the next."""
+    return [replace(request, request_id="", deadline=0.0) for request in backend.asked]
+
+
+GOOD: dict[str, dict[str, Any]] = {
+    "one class": {"classes": ["sky"]},
+    "synonyms and a threshold": {"classes": ["sky", SOFA]},
+    "a named vocabulary": {"vocabulary": "voc21"},
+    "everything": {
+        "classes": ["sky"], "task": "semantic", "model": "colours@1", "mask": "polygon", "refine": "pamr",
+        "overlay": True, "confidence": True, "threshold": 0.2, "max_side": 64,
+    },
+    "a label map": {"classes": ["sky"], "mask": "png"},
+    "no masks": {"classes": ["sky"], "mask": "none", "refine": "none"},
+    "no background": {"classes": ["sky"], "background": False},
+    "background": {"classes": ["sky"], "background": True},
+    "a background threshold": {"classes": ["sky"], "background": {"threshold": 0.4}},
+    "background words": {"classes": ["sky"], "background": {"words": ["wall", "sea"]}},
+    "no background words": {"classes": ["sky"], "background": {"words": []}},
+    "names that are cleaned": {"classes": ["  sky ", "cafe\u0301"]},
+}  # fmt: skip
+BAD: dict[str, tuple[dict[str, Any], bytes]] = {
+    "no classes": ({}, PNG),
+    "an empty class": ({"classes": [""]}, PNG),
+    "a blank class": ({"classes": ["  "]}, PNG),
+    "a class twice": ({"classes": ["sky", "Sky"]}, PNG),
+    "a control character": ({"classes": ["sky\n"] * 1 + ["a\x00b"]}, PNG),
+    "a long name": ({"classes": ["x" * 200]}, PNG),
+    "an empty synonym": ({"classes": [{"name": "sofa", "synonyms": [""]}]}, PNG),
+    "too many synonyms": ({"classes": [{"name": "sofa", "synonyms": [str(n) for n in range(9)]}]}, PNG),
+    "too many classes": ({"classes": [str(number) for number in range(2049)]}, PNG),
+    "a threshold out of range": ({"classes": ["sky"], "threshold": 1.5}, PNG),
+    "a class's threshold out of range": ({"classes": [{"name": "sky", "threshold": -1.0}]}, PNG),
+    "a threshold without background": ({"classes": ["sky"], "background": False, "threshold": 0.5}, PNG),
+    "a background threshold out of range": ({"classes": ["sky"], "background": {"threshold": 2.0}}, PNG),
+    "a side out of range": ({"classes": ["sky"], "max_side": 7}, PNG),
+    "classes and a vocabulary": ({"classes": ["sky"], "vocabulary": "voc20"}, PNG),
+    "an unknown vocabulary": ({"vocabulary": "nothing"}, PNG),
+    "an unknown model": ({"classes": ["sky"], "model": "nothing"}, PNG),
+    "an unknown version": ({"classes": ["sky"], "model": "colours@9"}, PNG),
+    "a task that the model lacks": ({"classes": ["sky"], "task": "panoptic"}, PNG),
+    "an empty image": ({"classes": ["sky"]}, b""),
+    "no image at all": ({"classes": ["sky"]}, b"nothing of the kind"),
+    "a kind that is not taken": ({"classes": ["sky"]}, GIF),
+    "half an image": ({"classes": ["sky"]}, PNG[:20]),
+    "an image that is too small": ({"classes": ["sky"]}, TINY_PNG),
+    "a URL": ({"classes": ["sky"], "image": {"url": "https://lexiseg.test/a.png"}}, b""),
+    "an empty URL": ({"classes": ["sky"], "image": {"url": ""}}, b""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", GOOD.values(), ids=GOOD.keys())
+async def test_the_same_question_asks_the_worker_the_same(body: dict[str, Any]) -> None:
+    backend = KnownBackend()
+    async with calling(backend=backend) as gateway:
+        rest = await ask_rest(gateway, body)
+        await gateway.stub.Segment(request_of(body))
+
+    assert rest.status_code == 200, rest.text
+    by_rest, by_grpc = asked(backend)
+    assert by_rest == by_grpc
+
+
+async def test_an_image_is_asked_about_again_by_its_id() -> None:
+    backend = KnownBackend()
+    body = {"classes": ["sky"], "image": {"id": "0" * 32}}
+    async with calling(backend=backend) as gateway:
+        await gateway.rest.post("/segment", json=body)
+        await gateway.stub.Segment(request_of(body))
+
+    by_rest, by_grpc = asked(backend)
+    assert by_rest == by_grpc
+    assert (by_grpc.image, by_grpc.image_id) == (None, "0" * 32)
+
+
+@pytest.mark.parametrize(("body", "image"), BAD.values(), ids=BAD.keys())
+async def test_the_same_mistake_is_told_alike(body: dict[str, Any], image: bytes) -> None:
+    backend = KnownBackend()
+    async with calling(backend=backend) as gateway:
+        rest = await ask_rest(gateway, body, image)
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await gateway.stub.Segment(request_of(body, image))
+
+    told = rest.json()
+    problem = problem_in(failed.value)
+    assert backend.asked == []
+    assert (problem.type, problem.title, problem.status) == (told["type"], told["title"], told["status"])
+    assert [entry.field for entry in problem.errors] == [entry["field"] for entry in told.get("errors", [])]
+    if "classes" in body or "errors" not in told:  # an empty list of messages is no list
+        assert problem.detail == told["detail"]
+        found = [MessageToDict(entry) for entry in problem.errors]
+        assert found == told.get("errors", [])
+
+
+async def test_the_same_answer_comes_back() -> None:
+    async with calling() as gateway:
+        rest = (await ask_rest(gateway, {"classes": ["sky"]})).json()
+        answer = await gateway.stub.Segment(request_of({"classes": ["sky"]}))
+
+    (told,), (segment,) = rest["segments"], answer.segments
+    assert (segment.id, segment.label, segment.class_index) == (told["id"], told["label"], told["class_index"])
+    assert (segment.score, segment.area) == (told["score"], told["area"])
+    assert [segment.bbox.x, segment.bbox.y, segment.bbox.width, segment.bbox.height] == told["bbox"]
+    assert segment.mask.coco_rle.counts == told["mask"]["counts"]
+    assert [answer.size.height, answer.size.width] == rest["size"]
+    assert MessageToDict(answer.timings_ms)["decode"] == rest["timings_ms"]["decode"]
+    assert (answer.image_id, answer.model, answer.model_digest) == (
+        rest["image_id"],
+        rest["model"],
+        rest["model_digest"],
+    )
+    assert answer.cache.text_misses == rest["cache"]["text_misses"]
+
+
+async def test_the_same_models_are_listed() -> None:
+    async with calling() as gateway:
+        (told,) = (await gateway.rest.get("/models")).json()["models"]
+        (model,) = (await gateway.stub.ListModels(pb.ListModelsRequest())).models
+
+    listed = MessageToDict(model, preserving_proto_field_name=True)
+    assert (listed["name"], listed["version"], listed["digest"]) == (told["name"], told["version"], told["digest"])
+    assert list(model.tasks) == [pb.TASK_SEMANTIC]
+    assert listed["input"] == told["input"]
+    assert (listed["loaded"], listed["embedding"]) == (told["loaded"], told["embedding"])
+
+
+async def test_what_a_message_alone_can_say_wrong_is_told_by_its_field() -> None:
+    wrong = {
+        "task": pb.SegmentRequest(image=IMAGE, classes=[pb.Class(name="sky")], task=99),  # type: ignore[arg-type]
+        "image": pb.SegmentRequest(classes=[pb.Class(name="sky")]),
+        "background.enabled": request_of({"classes": ["sky"], "background": {"threshold": 0.1}}),
+    }
+    wrong["background.enabled"].background.enabled = False
+    async with calling() as gateway:
+        for field, message in wrong.items():
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await gateway.stub.Segment(message)
+
+            assert [entry.field for entry in problem_in(failed.value).errors] == [field]
+
+
+def problem_in(failure: grpc.aio.AioRpcError) -> Problem:
+    """The problem among the details of a failed call."""
+    found = dict(failure.trailing_metadata() or ())[DETAILS]
+    problem = read_problem(Status.FromString(found))
+    assert problem is not None
+    assert "Traceback" not in (failure.details() or "")
+    return problem

@@ -1,0 +1,159 @@
+"""Workers of a test's own: real gRPC servers over backends of a few lines, and a remote backend that knows them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from model.types import ClassEntry, ModelCard, Vocabulary
+from service.gateway.remote import RemoteBackend
+from service.messages import WorkerAnswer, WorkerRequest
+from service.metrics import Metrics
+from service.settings import Settings
+from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from service.worker.grpc_server import WorkerServer
+from tests.model.stand_in import card
+from tests.service.gateway.known_backend import KnownBackend, answer
+
+SOON = 10.0  # seconds; a hundredth is usual
+
+
+@dataclass
+class Someone(KnownBackend):
+    """A worker's backend with a model of any name; answers wait while `held`."""
+
+    name: str = "colours"
+    version: str = "1"
+    held: asyncio.Event | None = None
+    frames: list[str] = field(default_factory=list)
+    questions: list[StreamQuestion] = field(default_factory=list)
+    abandoned: int = 0
+    digests: str = "digest"
+
+    def digest(self, name: str) -> str | None:
+        return self.digests
+
+    def cards(self) -> list[ModelCard]:
+        return [card(name=self.name).model_copy(update={"version": self.version})]
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.asked.append(request)
+        try:
+            if self.held is not None:
+                await self.held.wait()
+        except asyncio.CancelledError:
+            self.abandoned += 1
+            raise
+        if self.failure:
+            raise self.failure
+        return answer()
+
+    async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        async for step in steps:
+            if isinstance(step, StreamQuestion):
+                self.questions.append(step)
+                continue
+            self.frames.append(step.id)
+            if self.held is not None:
+                await self.held.wait()
+            yield FrameAnswer(step.id, step.timestamp_us, answer())
+
+
+@dataclass
+class Fleet:
+    """Workers by their backends' order, and who asks them."""
+
+    backend: RemoteBackend
+    workers: list[Someone]
+    servers: list[WorkerServer]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(SOON):
+            while not holds():
+                await asyncio.sleep(0.01)
+
+    async def ready(self, number: int) -> None:
+        await self.until(lambda: self.backend.health().detail.startswith(f"{number} of"))
+
+    async def end(self, index: int) -> None:
+        """One worker hangs up at once, in the middle of whatever it does."""
+        server = self.servers[index]._server
+        assert server is not None
+        await server.stop(None)
+
+    async def start_again(self, index: int) -> None:
+        """On the port that it had."""
+        old = self.servers[index]
+        settings = Settings(worker_port=old.port, drain_seconds=5)
+        self.servers[index] = WorkerServer(self.workers[index], settings, Metrics())
+        await self.servers[index].start()
+
+
+class Wire:
+    """Between a gateway and a worker; while it is cut, bytes are taken and not passed on, as by a stopped process."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self.whole = asyncio.Event()
+        self.whole.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def laid(self) -> AsyncIterator[str]:
+        """The address at its other end."""
+        server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        try:
+            yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection("127.0.0.1", self._target)
+        self._tasks |= {
+            asyncio.ensure_future(self._pump(reader, forth)),
+            asyncio.ensure_future(self._pump(back, writer)),
+        }
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while content := await reader.read(65536):
+                await self.whole.wait()
+                writer.write(content)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def fleet(*workers: Someone, ready: int | None = None) -> AsyncIterator[Fleet]:
+    """All of them started and seen."""
+    async with AsyncExitStack() as stack:
+        servers = [WorkerServer(worker, Settings(worker_port=0, drain_seconds=5), Metrics()) for worker in workers]
+        for server in servers:
+            await server.start()
+        addresses = tuple(f"127.0.0.1:{server.port}" for server in servers)
+        backend = RemoteBackend(Settings(workers=addresses))
+        found = Fleet(backend, list(workers), servers)
+        stack.push_async_callback(_close_all, found)
+        await backend.start()
+        await found.ready(len(workers) if ready is None else ready)
+        yield found
+
+
+async def _close_all(found: Fleet) -> None:
+    await found.backend.close()
+    await asyncio.gather(*(server.close() for server in found.servers))
+
+
+def question(image: bytes | None = b"image", **fields: object) -> WorkerRequest:
+    """A request for red pixels."""
+    given: dict[str, object] = {"model": "colours", "deadline": time.monotonic() + SOON, **fields}
+    return WorkerRequest(image, Vocabulary((ClassEntry("red"),)), **given)  # type: ignore[arg-type]

@@ -1,0 +1,122 @@
+"""Errors as statuses and back: nothing of the problem is lost, and no trailer grows too long."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from service import errors
+from service.errors import InvalidValue, QueueFull, ServiceError
+from service.stubs.segmentation_pb2 import Problem
+from service.wire.errors import DETAILS, code_of, details_of, error_of, message_of, problem_of, read_error
+
+RAISED = [
+    errors.MalformedRequest("no JSON"),
+    errors.Unauthorized("send a key"),
+    errors.UrlFetchOff("off"),
+    errors.UnknownModel("no 'x'"),
+    errors.UnknownVocabulary("no 'x'"),
+    errors.ImageExpired("gone"),
+    errors.TooLarge("too many bytes"),
+    errors.UnsupportedImage("a GIF"),
+    errors.UndecodableImage("damaged"),
+    InvalidValue.of("threshold", 2.5, "at most 1"),
+    InvalidValue.of("classes.0", "", "a word"),
+    InvalidValue.of("vocabulary", None, "a name"),
+    InvalidValue.of("background", True, "false"),
+    QueueFull("64 in flight", 7),
+    errors.RateLimited("too often", 3),
+    errors.NotReady("loading"),
+    errors.DeadlineExceeded("too late"),
+    ServiceError("an unexpected error"),
+]
+
+
+class Failed:
+    """A failed call of a client."""
+
+    def __init__(self, *trailers: tuple[str, Any]) -> None:
+        self._trailers = trailers
+
+    def trailing_metadata(self) -> tuple[tuple[str, Any], ...]:
+        return self._trailers
+
+
+def content(error: ServiceError) -> tuple[Any, ...]:
+    return type(error), error.detail, error.extra, error.headers.get("Retry-After")
+
+
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: error.type)
+def test_an_error_arrives_as_it_left(error: ServiceError) -> None:
+    arrived = read_error(Failed(*details_of(error, "an-id")))
+
+    assert arrived is not None
+    assert content(arrived) == content(error)
+
+
+def test_every_error_of_the_tree_has_a_code_of_its_own_kind() -> None:
+    codes = {kind.type: code_of(kind.__new__(kind)) for kind in ServiceError.__subclasses__()}
+
+    assert grpc.StatusCode.INTERNAL not in codes.values()
+    assert codes["unauthorized"] is grpc.StatusCode.UNAUTHENTICATED
+    assert codes["too-large"] is grpc.StatusCode.INVALID_ARGUMENT
+    assert codes["queue-full"] is codes["rate-limited"] is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert codes["not-ready"] is grpc.StatusCode.UNAVAILABLE
+
+
+def test_the_details_are_those_that_other_libraries_know() -> None:
+    error = QueueFull("64 in flight", 7)
+    error.extra = {"errors": [{"field": "image", "value": 3, "expected": "one"}]}
+    ((name, value),) = details_of(error, "an-id")
+    status = Status.FromString(value)
+    problem, info, bad, retry = Problem(), ErrorInfo(), BadRequest(), RetryInfo()
+
+    found = [detail.Unpack(into) for detail, into in zip(status.details, (problem, info, bad, retry), strict=True)]
+
+    assert (name, found) == (DETAILS, [True] * 4)
+    assert status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+    assert (info.domain, info.reason) == ("lexiseg", "QUEUE_FULL")
+    assert (bad.field_violations[0].field, bad.field_violations[0].description) == ("image", "expected one")
+    assert retry.retry_delay.seconds == 7
+    assert (problem.status, problem.request_id) == (429, "an-id")
+
+
+def test_a_kind_that_only_a_newer_release_knows_is_still_an_error() -> None:
+    arrived = error_of(Problem(type="brand-new", detail="something", status=418))
+
+    assert (type(arrived), arrived.detail) == (ServiceError, "something")
+
+
+@pytest.mark.parametrize("trailers", [(), (("other", "x"),), ((DETAILS, b"\xff\xff"),), ((DETAILS, b""),)])
+def test_a_failure_that_is_not_ours_is_nobody_s_error(trailers: tuple[tuple[str, Any], ...]) -> None:
+    assert read_error(Failed(*trailers)) is None
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "漢", "\ud800"])
+def test_trailers_stay_below_what_every_client_takes(letter: str) -> None:
+    found = [InvalidValue.of(f"classes.{number}", letter * 80, letter * 60) for number in range(20)]
+    error = InvalidValue(
+        "; ".join(finding.detail for finding in found),
+        errors=[entry for finding in found for entry in finding.extra["errors"]],
+    )
+
+    ((_, details),) = details_of(error, "an-id")
+    arrived = read_error(Failed((DETAILS, details)))
+
+    assert len(details) + len(quote(message_of(error))) < 7000
+    assert arrived is not None
+    assert arrived.extra["errors"]
+
+
+def test_a_value_keeps_its_type_on_the_way() -> None:
+    values = [None, True, 3.5, "text"]
+    error = InvalidValue("wrong", errors=[{"field": "f", "value": value, "expected": "e"} for value in values])
+
+    arrived = error_of(Problem.FromString(problem_of(error, "").SerializeToString()))
+
+    assert [entry["value"] for entry in arrived.extra["errors"]] == values

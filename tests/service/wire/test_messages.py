@@ -1,0 +1,145 @@
+"""Requests, answers and streams on the wire between gateway and worker: what arrives is what was sent."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+
+from model.types import Background, ClassEntry, Ring, Rle, Segment, Vocabulary
+from service.errors import InvalidValue
+from service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
+from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from service.stubs import segmentation_pb2 as pb
+from service.stubs import worker_pb2 as internal
+from service.wire.answer import decode_answer, encode_answer
+from service.wire.request import decode_request, encode_request
+from service.wire.stream import decode_frame_answer, decode_step, encode_frame_answer, encode_step
+
+CLASSES = (ClassEntry("sofa", ("couch", "settee"), 0.3, True), ClassEntry("sky", (), None, False), ClassEntry("x"))
+PLAIN = WorkerRequest(b"image", Vocabulary((ClassEntry("sky"),)), "tiny")
+FULL = WorkerRequest(
+    image=None,
+    image_id="0" * 32,
+    vocabulary=Vocabulary(CLASSES, Background(("wall",), 0.25), "rooms"),
+    model="tiny@1",
+    task="instance",
+    mask="polygon",
+    overlay=True,
+    confidence=True,
+    refine="pamr",
+    threshold=0.1,
+    max_side=512,
+    owner="camera",
+    source="stream-7",
+    remember=False,
+    request_id="an-id",
+    traceparent="00-" + "a" * 32 + "-" + "b" * 16 + "-01",
+)
+REQUESTS = {
+    "plain": PLAIN,
+    "full": FULL,
+    "no background": replace(PLAIN, vocabulary=Vocabulary(CLASSES, None)),
+    "no background words": replace(PLAIN, vocabulary=Vocabulary(CLASSES, Background(words=()))),
+    "an empty image": replace(PLAIN, image=b""),
+}
+SEGMENTS = (
+    Segment(1, "sofa", 0, 0.9123, Rle((4, 5), "088", 8, (0, 0, 2, 4)), True),
+    Segment(2, None, None, 0.5, Rle((4, 5), "8;", 1, (3, 1, 1, 1)), None),
+)
+ANSWER = WorkerAnswer(
+    "abc", "tiny", "digest", "instance", (4, 5), SEGMENTS, Timings(1.23, 0.5, 0.25, 2.0, 3.0, 6.5), CacheUse(1, 2, True)
+)
+RINGS = ([Ring([0, 0, 2, 0, 2, 4, 0, 4], [[1, 1, 1, 2]])], [Ring([3, 1, 4, 1, 4, 2, 3, 2], [])])
+
+
+def test_the_full_request_says_something_in_every_field() -> None:
+    """Else a new field could be forgotten on the way."""
+    unsaid = [
+        entry.name
+        for entry in fields(WorkerRequest)
+        if entry.name not in ("image", "deadline") and getattr(FULL, entry.name) in (entry.default, None)
+    ]
+
+    assert unsaid == []
+
+
+def without_runs(answer: WorkerAnswer) -> WorkerAnswer:
+    """Run lengths travel where they were asked for, and nowhere else."""
+    return replace(
+        answer,
+        segments=tuple(replace(segment, mask=replace(segment.mask, counts="")) for segment in answer.segments),
+    )
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS.keys())
+def test_a_request_arrives_as_it_left_with_the_deadline_of_the_call(request_: WorkerRequest) -> None:
+    message = internal.WorkerSegmentRequest.FromString(encode_request(request_).SerializeToString())
+
+    assert decode_request(message, 12.5) == replace(request_, deadline=12.5)
+
+
+def test_an_answer_arrives_as_it_left() -> None:
+    message = pb.SegmentResponse.FromString(encode_answer(ANSWER, "rle").SerializeToString())
+
+    assert decode_answer(message) == ANSWER
+
+
+def test_pictures_and_outlines_arrive_as_they_left() -> None:
+    painted = replace(
+        ANSWER, polygons=RINGS, label_map=RenderedMap(b"map", 16), overlay=b"overlay", confidence=b"confidence"
+    )
+
+    assert decode_answer(encode_answer(painted, "polygon")) == without_runs(painted)
+
+
+def test_an_answer_without_masks_carries_none() -> None:
+    message = encode_answer(ANSWER, "none")
+
+    assert not any(segment.HasField("mask") for segment in message.segments)
+    assert decode_answer(message) == without_runs(ANSWER)
+
+
+def test_scores_are_rounded_as_in_the_json() -> None:
+    rough = replace(ANSWER, segments=(replace(SEGMENTS[0], score=0.912345678),))
+
+    assert encode_answer(rough, "rle").segments[0].score == 0.9123
+
+
+# Made when they are asked for: other tests count the frames and answers that are left in memory.
+def test_a_question_of_a_stream_arrives_as_it_left() -> None:
+    question = StreamQuestion(replace(FULL, image_id=None), 0.5, True, "latest", 8, True)
+
+    assert decode_step(encode_step(question)) == question
+
+
+def test_a_frame_of_a_stream_arrives_as_it_left() -> None:
+    frame = VideoFrame(b"image", "frame-1", 123456789012345)
+
+    assert decode_step(encode_step(frame)) == frame
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"answer": ANSWER, "track_ids": (7, None)},
+        {"answer": ANSWER, "state_reset": True},
+        {"dropped": True},
+    ],
+    ids=["tracked", "reset", "dropped"],
+)
+def test_a_frame_s_answer_arrives_as_it_left(said: dict[str, Any]) -> None:
+    answer = FrameAnswer("1", 40_000, **said)
+
+    assert decode_frame_answer(encode_frame_answer(answer, "rle")) == answer
+
+
+def test_a_frame_s_error_arrives_as_a_problem() -> None:
+    arrived = decode_frame_answer(
+        encode_frame_answer(FrameAnswer("1", error=InvalidValue.of("image", "3 x 3", "sides of 16")), "rle")
+    )
+
+    assert arrived.answer is None
+    assert isinstance(arrived.error, InvalidValue)
+    assert arrived.error.extra["errors"][0]["field"] == "image"
