@@ -1,0 +1,95 @@
+"""The authors' outputs for Unpair-Seg, and the random weights and inputs that they were computed from."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.methods.unpair_seg.checkpoint import CLIP, State, from_official, restore_masks
+from model.methods.unpair_seg.network import PromptableMasks
+from model.methods.unpair_seg.pixel_decoder import PixelFeatures
+from tests.golden import golden_inputs, golden_weights
+from tests.golden.weights import FOLDER, META, SEED
+
+# Tolerances of the fixtures' README.
+FEATURES = 1e-4
+PLACES = 2e-4  # pixels
+TOKENS = 2e-5
+MASKS = 3e-4
+UPSAMPLED = 5e-4
+QUALITY = 1e-5
+LOSSES = 1e-5
+
+ABOUT: dict[str, Any] = META["unpair_seg"]
+SIZE = (256, 256)
+CHANNELS = (192, 384, 768, 1536)  # of the maps at strides 4, 8, 16, 32
+
+
+@cache
+def reference() -> dict[str, NDArray[Any]]:
+    """Every array of the fixture."""
+    with np.load(FOLDER / "unpair_seg.npz") as archive:
+        return dict(archive)
+
+
+@cache
+def official() -> State:
+    """The 358 learned tensors of a checkpoint. Shared: never write into them."""
+    state: State = golden_weights.build(golden_weights.unpair_seg_head(), SEED)
+    assert golden_weights.digest(state) == ABOUT["digest_head"]
+    return state
+
+
+@cache
+def masks() -> PromptableMasks:
+    """The learned part. Shared: never change it."""
+    state = from_official(official(), {"logit_scale": torch.zeros(())})
+    return restore_masks({name: value for name, value in state.items() if not name.startswith(CLIP)})
+
+
+@cache
+def maps() -> tuple[Tensor, ...]:
+    """What stands for CLIP's maps, [1, C, h, w] each."""
+    strides = (4, 8, 16, 32)
+    return tuple(
+        normal(f"uni/res{index + 2}", (1, channels, SIZE[0] // stride, SIZE[1] // stride))
+        for index, (channels, stride) in enumerate(zip(CHANNELS, strides, strict=True))
+    )
+
+
+@cache
+@torch.inference_mode()
+def features() -> PixelFeatures:
+    """Of those maps."""
+    return masks().features(maps())
+
+
+def prompt(name: str) -> Tensor:
+    """An array of prompts, with the batch axis that the fixture dropped."""
+    return torch.from_numpy(reference()[name])[None]
+
+
+def normal(name: str, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(golden_inputs.normal(SEED, name, shape))
+
+
+def uniform(name: str, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(golden_inputs.uniform(SEED, name, shape))
+
+
+def blobs(name: str, count: int, height: int, width: int) -> Tensor:
+    """uint8 masks of 0 and 1, [count, height, width]."""
+    return torch.from_numpy(golden_inputs.blob_masks(SEED, name, count, height, width))
+
+
+def assert_close(ours: Tensor, name: str, atol: float) -> None:
+    """Compares with an array of the fixture; where magnitudes go beyond 5, 1e-4 of them is allowed in addition."""
+    expected = reference()[name]
+    assert ours.shape == expected.shape
+    rtol = 1e-4 if np.abs(expected).max() > 5 else 0
+    np.testing.assert_allclose(ours.detach().numpy(), expected, atol=atol, rtol=rtol)

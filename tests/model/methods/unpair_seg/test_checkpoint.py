@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.errors import WeightsError
+from model.methods.unpair_seg.checkpoint import (
+    LEARNED,
+    MASKS,
+    from_official,
+    read_official,
+    restore,
+    restore_masks,
+    to_official,
+)
+from model.methods.unpair_seg.network import PromptableMasks
+from tests.golden import golden_weights
+from tests.model.methods.unpair_seg import golden
+
+CLIP = {"visual.trunk.stem.0.weight": torch.ones(2, 3), "logit_scale": torch.zeros(())}
+
+
+def test_every_tensor_of_the_authors_has_its_place_in_the_network() -> None:
+    assert set(LEARNED.values()) == set(golden_weights.unpair_seg_head())
+    with torch.device("meta"):
+        assert set(LEARNED) == set(PromptableMasks.published().state_dict())
+
+
+def test_the_learned_part_has_the_published_number_of_parameters() -> None:
+    with torch.device("meta"):
+        masks = PromptableMasks.published()
+
+    def millions(module: torch.nn.Module) -> float:
+        return sum(each.numel() for each in module.parameters()) / 1e6
+
+    assert millions(masks.pixel_decoder) == pytest.approx(5.790, abs=1e-3)
+    assert millions(masks.mask_decoder) + millions(masks.prompt_encoder) == pytest.approx(16.188, abs=1e-3)
+
+
+def test_there_and_back_nothing_is_lost() -> None:
+    official = golden.official() | {f"backbone.clip_model.{name}": value for name, value in CLIP.items()}
+
+    back = to_official(from_official(official))
+
+    assert back.keys() == official.keys()
+    assert all(torch.equal(back[name], value) for name, value in official.items())
+
+
+def test_towers_may_come_from_elsewhere_and_half_precision_becomes_whole() -> None:
+    halves = {name: value.half() for name, value in golden.official().items()}
+
+    state = from_official(halves, CLIP)
+
+    assert {name for name in state if name.startswith("clip.")} == {f"clip.{name}" for name in CLIP}
+    assert all(value.dtype == torch.float32 for value in state.values())
+
+
+def test_numbers_of_the_preprocessing_are_no_weights() -> None:
+    state = from_official(golden.official() | {"pixel_mean": torch.zeros(3), "pixel_std": torch.ones(3)}, CLIP)
+
+    assert not any("pixel_mean" in name for name in state)
+
+
+def test_weights_without_clip_say_which_one_belongs_to_them() -> None:
+    with pytest.raises(WeightsError, match="convnext_large_d_320 has to be given"):
+        from_official(golden.official())
+
+
+def test_missing_and_unknown_tensors_are_named() -> None:
+    official = golden.official() | {"sem_seg_head.adapter.weight": torch.zeros(1)}
+    del official["sem_seg_head.predictor.decoder_norm.bias"]
+
+    with pytest.raises(WeightsError, match=r"missing .*decoder_norm\.bias; unexpected sem_seg_head\.adapter\.weight"):
+        from_official(official, CLIP)
+
+
+def test_a_tensor_of_another_shape_is_named() -> None:
+    state = {MASKS + name: value for name, value in golden.masks().state_dict().items()}
+    state[f"{MASKS}prompt_encoder.mask"] = torch.zeros(1, 4, 256)
+
+    with pytest.raises(WeightsError, match=r"prompt_encoder\.mask is \[1, 4, 256\]; expected \[1, 5, 256\]"):
+        restore_masks(state)
+
+
+@pytest.mark.slow  # the whole of CLIP is built before its weights are looked at
+def test_another_clip_is_refused() -> None:
+    with pytest.raises(WeightsError, match=r"convnext_large_d_320"):
+        restore(from_official(golden.official(), CLIP))
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_file_is_read_wrapped_or_bare(tmp_path: Path, wrapped: bool) -> None:
+    path = tmp_path / "stage1.pth"
+    torch.save({"model": CLIP} if wrapped else CLIP, path)
+
+    assert read_official(path).keys() == CLIP.keys()
+
+
+def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "stage1.pth"
+    torch.save({"model": {"iteration": 3}}, path)
+
+    with pytest.raises(WeightsError, match="no state dict of Unpair-Seg"):
+        read_official(path)
+    with pytest.raises(WeightsError, match="no weights at"):
+        read_official(tmp_path / "none.pth")

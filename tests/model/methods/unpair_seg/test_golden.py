@@ -1,0 +1,184 @@
+"""Every array of the authors' own outputs on random weights, within the fixtures' tolerances; the trunk is apart."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.methods.unpair_seg import cleaning, compatibility, proposals, regions
+from model.methods.unpair_seg.mask_decoder import Prediction
+from model.methods.unpair_seg.nms import suppress
+from model.methods.unpair_seg.prompts import Places, PromptTokens
+from model.methods.unpair_seg.proposals import Proposals, grid_points, propose
+from model.methods.unpair_seg.settings import OverlapRule, ProposalSettings
+from tests.golden import golden_inputs
+from tests.golden.weights import SEED
+from tests.model.methods.unpair_seg import golden
+from tests.model.methods.unpair_seg.golden import assert_close
+
+AS_RELEASED = ProposalSettings(compatibility="released")
+IMAGE = (300, 400)  # of the grid's case
+
+
+@cache
+@torch.inference_mode()
+def tokens(kind: str) -> PromptTokens:
+    encoder, maps = golden.masks().prompt_encoder, golden.features().masks
+    if kind == "multi":
+        places = Places.of_points(golden.prompt("multi_points"), golden.prompt("multi_sign") > 0)
+        return encoder.together(places, maps, golden.SIZE)
+    encode = encoder.points if kind == "points" else encoder.boxes
+    return encode(golden.prompt(kind), maps, golden.SIZE)
+
+
+@cache
+@torch.inference_mode()
+def layers() -> list[Prediction]:
+    """Of the three points, after every layer."""
+    return golden.masks().mask_decoder.every_layer(golden.features(), tokens("points"))
+
+
+@cache
+def grid() -> Tensor:
+    return grid_points(6, IMAGE, golden.SIZE)
+
+
+@cache
+def proposed() -> Proposals:
+    return propose(golden.masks(), golden.features(), grid(), golden.SIZE, AS_RELEASED)
+
+
+@cache
+def logits() -> Tensor:
+    """Forty overlapping masks [40, 96, 128]."""
+    blobs = golden.blobs("uni/nms_blobs", 24, 96, 128).numpy()
+    blobs = np.concatenate([blobs, np.roll(blobs[:8], 3, 2), blobs[8:16] * np.roll(blobs[8:16], 9, 1)])
+    noise = golden_inputs.normal(SEED, "uni/nms_noise", blobs.shape)
+    return torch.from_numpy((2 * blobs.astype(np.float32) - 1) * 4 + 0.5 * noise)
+
+
+def test_the_pixel_decoder_gives_the_reference_s_features() -> None:
+    features = golden.features()
+
+    assert_close(features.masks[0, ::8, 1::3, 1::3], "mask_features", golden.FEATURES)
+    assert_close(features.levels[0][0, ::4], "multi_scale_s32", golden.FEATURES)
+    assert_close(features.levels[1][0, ::4], "multi_scale_s16", golden.FEATURES)
+    assert_close(features.levels[2][0, ::8, ::2, ::2], "multi_scale_s8", golden.FEATURES)
+
+
+@pytest.mark.parametrize("kind", ["points", "boxes", "multi"])
+def test_prompts_become_the_reference_s_tokens(kind: str) -> None:
+    assert_close(tokens(kind).tokens[0, :, :, ::2], f"tokens_{kind}", golden.TOKENS)
+
+
+def test_a_point_gets_the_reference_s_four_masks() -> None:
+    last = layers()[-1]
+
+    assert_close(last.masks[0, :, :, 1::2, 1::2], "point_masks", golden.MASKS)
+    assert_close(last.quality[0].sigmoid(), "point_ious", golden.QUALITY)
+
+
+@pytest.mark.parametrize("layer", [0, 4])
+def test_layers_in_between_predict_as_the_reference_s(layer: int) -> None:
+    between = layers()[layer]
+
+    assert_close(between.masks[0, :, :, ::4, ::4], f"point_aux{layer}_masks", golden.MASKS)
+    assert_close(between.quality[0].sigmoid(), f"point_aux{layer}_ious", golden.QUALITY)
+
+
+@torch.inference_mode()
+def test_a_box_gets_the_reference_s_mask() -> None:
+    found = golden.masks().boxes(golden.features(), golden.prompt("boxes"), golden.SIZE)
+
+    assert_close(found.masks[0, :, :, 1::2, 1::2], "box_masks", golden.MASKS)
+    assert_close(found.quality[0].sigmoid(), "box_ious", golden.QUALITY)
+
+
+@torch.inference_mode()
+def test_several_points_read_as_released_give_the_released_mask() -> None:
+    found = golden.masks().answer(golden.features(), compatibility.misread(tokens("multi")))
+
+    assert_close(found.masks[0, :, :, 2::4, 2::4], "multi_masks_quirk", golden.MASKS)
+    assert_close(found.quality[0].sigmoid(), "multi_ious_quirk", golden.QUALITY)
+
+
+def test_the_grid_lies_over_the_image_alone() -> None:
+    assert_close(Places.of_points(grid()[None, :, None]).boxes[0, :, 0], "grid_points", golden.PLACES)
+
+
+@torch.inference_mode()
+def test_the_grid_s_qualities_are_the_reference_s() -> None:
+    found = golden.masks().points(golden.features(), grid()[None], golden.SIZE)
+
+    assert_close(found.quality.sigmoid().flatten(), "grid_ious_all", golden.QUALITY)
+
+
+@pytest.mark.parametrize("per_pass", [36, 7])
+def test_a_grid_proposes_what_the_released_code_does_however_it_is_cut(per_pass: int) -> None:
+    settings = AS_RELEASED.model_copy(update={"points_per_pass": per_pass})
+
+    found = propose(golden.masks(), golden.features(), grid(), golden.SIZE, settings)
+
+    assert found.source.tolist() == golden.reference()["grid_keep"].tolist()
+
+
+def test_proposals_at_the_size_of_the_image_are_the_reference_s() -> None:
+    masks = proposals.to_image(compatibility.enlarged(proposed().masks, golden.SIZE), IMAGE)
+
+    areas = golden.reference()["grid_proposal_area"]
+    assert_close(masks[:: max(1, len(masks) // 12), 3::6, 3::6], "grid_proposal", golden.UPSAMPLED)
+    np.testing.assert_allclose((masks > 0).flatten(1).sum(1).numpy(), areas, rtol=1e-3)
+    assert_close(cleaning.stability(masks), "grid_stability", 5e-3)
+
+
+def test_masks_suppress_each_other_as_in_the_reference() -> None:
+    scores = golden.uniform("uni/nms_scores", (40,))
+    np.testing.assert_array_equal(scores.numpy(), golden.reference()["nms_scores"])
+
+    inner = suppress(compatibility.halved(logits()), scores)
+    plain = suppress(logits().sigmoid() >= 0.5, scores, OverlapRule(overlap=0.7, inside=None))
+
+    assert inner.tolist() == golden.reference()["nms_keep"].tolist()
+    assert plain.tolist() == golden.reference()["nms_keep_plain"].tolist()
+
+
+def test_masks_come_to_the_size_of_the_image_as_in_the_reference() -> None:
+    assert_close(proposals.to_image(logits()[:4], (75, 100))[:, 2::5, 2::5], "postprocess", golden.UPSAMPLED)
+
+
+def test_features_are_averaged_under_masks_as_in_the_reference() -> None:
+    assert_close(regions.pool(golden.maps()[2], logits()[None, :5])[0, :, ::4], "mask_pooling", golden.FEATURES)
+
+
+def test_a_class_answers_by_its_best_text_as_in_the_reference() -> None:
+    texts = torch.from_numpy(golden_inputs.unit_vectors(SEED, "uni/template_text", 7, 64))
+    owner = torch.tensor([0, 0, 1, 2, 2, 2, 3])
+
+    found = regions.class_logits(golden.normal("uni/region", (1, 5, 64)), texts, owner, 4, np.exp(4.2))
+
+    assert_close(found[0], "ensemble_logits", golden.FEATURES)
+
+
+def test_every_array_of_the_reference_is_tested_here_or_beside() -> None:
+    inputs = {"points", "boxes", "multi_points", "multi_sign", "nms_scores", "clip_tokens"}
+    stage_one = {"mask_features", *(f"multi_scale_s{stride}" for stride in (8, 16, 32))}
+    stage_one |= {f"tokens_{kind}" for kind in ("points", "boxes", "multi")}
+    answers = ("point_{}", "point_aux0_{}", "point_aux4_{}", "box_{}")
+    stage_one |= {each.format(part) for each in answers for part in ("masks", "ious")}
+    stage_one |= {"multi_masks_quirk", "multi_ious_quirk", "nms_keep", "nms_keep_plain", "postprocess"}
+    stage_one |= {"mask_pooling", "ensemble_logits"}
+    of_a_grid = ("points", "ious_all", "keep", "proposal", "proposal_area", "stability")
+    grids = {f"{case}_{part}" for case in ("grid", "e2e") for part in of_a_grid}
+    training = {"align_loss", "crit_cost0", "crit_cost1", *(f"crit_loss_{part}_0" for part in ("mask", "dice", "iou"))}
+    for case in ("crit", "crit_single", "crit_box"):
+        training |= {f"{case}_loss_{part}" for part in ("mask", "dice", "iou")}
+        training |= {f"{case}_{part}" for part in ("total", "grad_ious", "grad_masks_norm")}
+        if case != "crit_box":
+            training |= {f"{case}_match{image}{part}" for image in (0, 1) for part in ("", "_dice_cost")}
+    trunk = {f"convnext_res{level}" for level in (2, 3, 4, 5)} | {"clip_region_embedding", "clip_text_features"}
+
+    assert inputs | stage_one | grids | training | trunk == set(golden.reference())
