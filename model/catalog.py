@@ -64,7 +64,7 @@ def read_card(folder: Path) -> ModelCard:
 
 def cards(models_dir: Path | None = None) -> list[ModelCard]:
     """The cards of every model there is; of some the weights must be provided first."""
-    return [read_card(folder) for folder in folders(models_dir).values()]
+    return [_named(name, folder) for name, folder in folders(models_dir).items()]
 
 
 def find(name: str, models_dir: Path | None = None) -> ModelFolder:
@@ -78,7 +78,7 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
     base, _, version = name.partition("@")
     if base not in known:
         raise UnknownModelError(f"no model {name!r}; there is: {', '.join(known)}")
-    card = read_card(known[base])
+    card = _named(base, known[base])
     if version and version != card.version:
         raise UnknownModelError(f"no model {name!r}; {base} is at version {card.version}")
     return ModelFolder(known[base], card)
@@ -118,8 +118,8 @@ def load(
         OptionError: the device does not exist.
         ExportError: the runtime was asked for and cannot be had.
     """
-    folder = find(name, models_dir).folder
-    segmenter = load_folder(folder, device, precision)
+    folder, card = find(name, models_dir)
+    segmenter = load_folder(folder, device, precision, card)
     if runtime != "torch":
         from model.export.choose import use_runtime  # ONNX Runtime is optional
 
@@ -143,6 +143,12 @@ def load_folder(
     card = card or read_card(folder)
     loader = cast(Loader, _method(folder, card).load)
     return loader(folder, card, Execution(choose_device(device), precision or card.precision))
+
+
+def _named(name: str, folder: Path) -> ModelCard:
+    """A folder's card under the name that the folder has: a copy of a model directory is another model."""
+    card = read_card(folder)
+    return card if card.name == name else card.model_copy(update={"name": name})
 
 
 def _method(folder: Path, card: ModelCard) -> ModuleType:

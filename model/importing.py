@@ -15,15 +15,16 @@ from torch import Tensor
 
 from model import catalog
 from model.clip.checkpoint import read_tensors
-from model.clip.towers import ClipTowers, from_files
+from model.clip.towers import from_files
 from model.errors import OptionError, WeightsError
-from model.methods.dense_clip.dinoiser import heads_from_state
+from model.methods.dense_clip.dinoiser import DinoiserHeads, heads_from_state
+from model.methods.dense_clip.network import DenseNetwork
 from model.methods.dense_clip.proxies import proxy_from_file
 from model.methods.dense_clip.settings import PolicyName, card_settings, published_policy
 from model.methods.dense_clip.stored import flat_state
 from model.methods.tcl import checkpoint as tcl
 from model.types import ModelCard
-from model.weights import WEIGHTS, file_digest
+from model.weights import WEIGHTS, file_digest, told_of
 
 
 def import_tcl(name: str, checkpoint: Path, clip: Sequence[Path], models_dir: Path, replace: bool = False) -> Path:
@@ -43,11 +44,13 @@ def import_tcl(name: str, checkpoint: Path, clip: Sequence[Path], models_dir: Pa
         WeightsError: a file is missing, damaged, or not what it is taken for.
         OptionError: the name is taken or cannot be one.
     """
-    folder = _folder(name, models_dir, replace)
+    folder = _folder(name, "tcl", models_dir, replace)
     official = tcl.read_official(checkpoint)
-    towers = _openai(tcl.ARCHITECTURE, clip) if clip else None
-    state = tcl.from_official(official, None if towers is None else towers.state)
-    tcl.restore(state)  # shapes are checked before anything is written
+    # Whatever CLIP it is, it is served as OpenAI's: one that says it was trained otherwise is refused.
+    towers = from_files(tcl.ARCHITECTURE, clip, quick_gelu=True, allow_torchscript=True) if clip else None
+    with told_of(checkpoint):
+        state = tcl.from_official(official, None if towers is None else towers.state)
+        tcl.restore(state)  # shapes are checked before anything is written
     card = catalog.read_card(catalog.BUNDLED_CARDS["tcl"])
     sources = ", ".join(path.name for path in (checkpoint, *clip))
     return _write(folder, card.model_copy(update={"name": name, "lineage": f"Imported from {sources}."}), state)
@@ -72,13 +75,16 @@ def import_dense_clip(
         proxy: the tower of DINO that proxyclip asks.
         heads: the trained convolutions of clip_dinoiser.
     """
-    folder = _folder(name, models_dir, replace)
+    folder = _folder(name, "dense_clip", models_dir, replace)
     for given, wants, option in ((proxy, "proxyclip", "--proxy"), (heads, "clip_dinoiser", "--heads")):
         if (given is not None) != (policy == wants):
-            raise OptionError(f"{option} and --policy {wants} belong together; the policy is {policy}")
+            got = "no file" if given is None else str(given)
+            raise OptionError(f"--policy {wants} and {option} belong together; got --policy {policy} and {got}")
     towers = from_files(architecture, clip, quick_gelu=quick_gelu, unmarked=True, allow_torchscript=True)
     tower = None if proxy is None else proxy_from_file(published_policy(policy).settings.proxy, proxy)
-    convolutions = None if heads is None else heads_from_state(read_tensors(heads))
+    convolutions = None if heads is None else _heads(heads)
+    with told_of(*clip):  # a tower whose last block cannot be opened, before anything is written
+        DenseNetwork(towers.visual, published_policy(policy).settings, tower, convolutions)
     bundled = catalog.read_card(catalog.BUNDLED_CARDS["dense-clip"])
     sources = ", ".join(path.name for path in (*clip, *filter(None, (proxy, heads))))
     changes = card_settings(bundled, policy, towers.architecture, towers.quick_gelu) | {
@@ -89,13 +95,18 @@ def import_dense_clip(
     return _write(folder, bundled.model_copy(update=changes), flat_state(towers, tower, convolutions))
 
 
-def _openai(architecture: str, clip: Sequence[Path]) -> ClipTowers:
-    return from_files(architecture, clip, unmarked=True, allow_torchscript=True)
+def _heads(path: Path) -> DinoiserHeads:
+    tensors = read_tensors(path)
+    with told_of(path):
+        return heads_from_state(tensors)
 
 
-def _folder(name: str, models_dir: Path, replace: bool) -> Path:
+def _folder(name: str, method: str, models_dir: Path, replace: bool) -> Path:
     if not name or name != Path(name).name or name.startswith(".") or "@" in name or "," in name:
         raise OptionError(f"model name {name!r}; expected a plain name without /, @ or a comma")
+    bundled = catalog.BUNDLED_CARDS.get(name)
+    if bundled is not None and (own := catalog.read_card(bundled).method) != method:
+        raise OptionError(f"{name} is the name of a model that is always there, of method {own}; choose another name")
     folder = models_dir / name
     if folder.exists() and not replace:
         raise OptionError(f"{folder} exists; choose another name, or replace it with --replace")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -31,6 +33,23 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
         return {name: value.float() for name, value in load_file(path).items()}
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}") from None
+
+
+def require_file(path: Path) -> None:
+    """Raises WeightsError where there is no file."""
+    if path.is_dir():
+        raise WeightsError(f"{path} is a folder; expected a file of weights")
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}")
+
+
+@contextmanager
+def told_of(*paths: Path) -> Iterator[None]:
+    """What is found wrong with weights in here is said with the files that they came from."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{', '.join(map(str, paths))}: {error}") from None
 
 
 def file_digest(path: Path) -> str:

@@ -29,7 +29,7 @@ def open_gate(settings: Settings, metrics: Metrics) -> Gate | None:
     if not rule.on:
         return None
     link = _link(settings, "limits", metrics)
-    # Longer than any request lives: it has its deadline, and its upload before that.
+    # Longer than any request for one image lives; the gate renews the lease of a stream.
     return MemoryGate(rule) if link is None else RedisGate(rule, link, max(60.0, 2 * settings.deadline_seconds))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from model.errors import WeightsError
+from model.errors import OptionError, WeightsError
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +40,13 @@ def decide(architecture: str, explicit: bool | None, evidence: Evidence | None, 
         unmarked: what to assume where nothing else decides; the assumption is logged.
 
     Raises:
+        OptionError: the setting contradicts the name.
         WeightsError: the setting contradicts the weights.
     """
     declared = split_architecture(architecture)[1]
     if explicit is not None:
+        if declared and not explicit:
+            raise OptionError(f"quick_gelu=false was asked for, but {architecture} stands for QuickGELU")
         if evidence is not None and evidence.quick_gelu != explicit:
             raise WeightsError(
                 f"quick_gelu={str(explicit).lower()} was asked for, but these weights were trained with "
@@ -65,7 +68,8 @@ def decide(architecture: str, explicit: bool | None, evidence: Evidence | None, 
     if declared:
         return True
     logger.warning(
-        "nothing says which activation these %s weights were trained with: %s is assumed; set quick_gelu to decide",
+        "nothing says which activation these %s weights were trained with: %s is assumed; "
+        "quick_gelu (`--activation`) decides",
         architecture,
         _name(unmarked),
     )

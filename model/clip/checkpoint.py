@@ -7,7 +7,7 @@ publishes its models, holds code that loading it runs; it is read only where tha
 from __future__ import annotations
 
 import json
-import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from model.clip.activation import Evidence
 from model.errors import WeightsError
-from model.weights import file_digest
+from model.weights import file_digest, require_file, told_of
 
 State = dict[str, Tensor]
 
@@ -53,10 +53,13 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
     """
     if allow_torchscript and is_torchscript(path):
         state = _read_torchscript(path)
-        return Checkpoint(tidy(state), Evidence(True, "a TorchScript archive as OpenAI publishes them"))
+        with told_of(path):
+            return Checkpoint(tidy(state), Evidence(True, "a TorchScript archive as OpenAI publishes them"))
     raw = _read(path)
     inner = _unwrapped(raw)
-    return Checkpoint(tidy(inner), _evidence(path, raw, inner))
+    with told_of(path):
+        tidied = tidy(inner)
+    return Checkpoint(tidied, _evidence(path, raw, inner))
 
 
 def read_tensors(path: Path) -> State:
@@ -104,16 +107,8 @@ def tidy(raw: Mapping[str, Any]) -> State:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise WeightsError(f"no weights at {path}")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if is_torchscript(path):
-        raise WeightsError(
-            f"{path} is a TorchScript archive, and loading one runs the code inside; "
-            "`lexiseg models import` converts it once"
-        )
-    return read_torch(path)
+    require_file(path)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path)
 
 
 def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -172,16 +167,33 @@ def read_torch(path: Path) -> Mapping[str, Any]:
     """What a torch file holds, without running anything in it (`weights_only=True`).
 
     Raises:
-        WeightsError: damaged, holding other things than tensors and plain values, or no mapping.
+        WeightsError: no such file, damaged, holding other things than tensors and plain values, or no mapping.
     """
+    require_file(path)
+    if is_torchscript(path):
+        raise WeightsError(
+            f"{path} is a TorchScript archive, and loading one runs the code inside; expected plain tensors "
+            "(`lexiseg models import --clip` converts an archive of OpenAI's once)"
+        )
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path} is not a torch file of plain tensors: {reason}") from None
+        with warnings.catch_warnings():  # torch's advice on how else a strange file might be read
+            warnings.simplefilter("ignore", UserWarning)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # in a file of another kind torch stumbles over whatever it takes for an instruction
+        raise WeightsError(f"{path} is not a torch file of plain tensors: {_why_unread(error)}") from None
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"{path} holds a {type(loaded).__name__}; expected a state dict")
     return loaded
+
+
+def _why_unread(error: Exception) -> str:
+    # torch's own words advise to load the file without the check, which runs what is inside.
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if refused is None:
+        return "damaged, cut short, or of another kind"
+    return f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone"
 
 
 def _read_torchscript(path: Path) -> State:

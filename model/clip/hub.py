@@ -74,5 +74,6 @@ def _require_hub(wanted: str) -> None:
 def _missing(wanted: str, reason: str) -> WeightsError:
     return WeightsError(
         f"no {wanted}: not in the cache, and not to be had ({reason}). Either start once where the hub can be "
-        "reached, or bring the weights as a file: `lexiseg models import`"
+        "reached, or bring the weights as files: `lexiseg models import --method dense-clip --clip FILE NAME` with "
+        "LEXISEG_MODELS_DIR set, then `--model NAME`"
     )

@@ -24,6 +24,7 @@ from model.clip.activation import Evidence, decide, split_architecture
 from model.clip.checkpoint import Checkpoint, State, read_checkpoint
 from model.clip.hub import fetch_clip
 from model.errors import OptionError, WeightsError
+from model.weights import told_of
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,9 @@ def from_files(
     state: State = {}
     for checkpoint in checkpoints:
         state.update(checkpoint.state)
-    quick = decide(architecture, quick_gelu, _agreed(checkpoints), unmarked)
-    return from_state(name, state, quick_gelu=quick)
+    with told_of(*paths):
+        quick = decide(architecture, quick_gelu, _agreed(checkpoints), unmarked)
+        return from_state(name, state, quick_gelu=quick)
 
 
 def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowers:

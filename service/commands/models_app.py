@@ -16,6 +16,8 @@ ModelsDir = Annotated[Path | None, typer.Option(help="Folder of model directorie
 def list_models(models_dir: ModelsDir = None) -> None:
     """List the models there are, with their measured quality and whether their weights are here.
 
+    Those "to be had" come from the hub, or are imported first: `lexiseg serve --model NAME` says how.
+
     Example:  lexiseg models list
     """
     from service.commands.models import list_all
@@ -28,7 +30,7 @@ def list_models(models_dir: ModelsDir = None) -> None:
 def import_model(
     name: Annotated[str, typer.Argument(help="What the model will be called: `--model NAME` serves it")],
     method: Annotated[Literal["tcl", "dense-clip"], typer.Option(help="Whose checkpoint it is")],
-    checkpoint: Annotated[Path | None, typer.Option(help="The method's own weights: tcl.pth")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="tcl: the authors' tcl.pth")] = None,
     clip: Annotated[
         list[Path] | None,
         typer.Option(help="CLIP's towers: a state dict, safetensors or OpenAI's archive; repeat it for a file a tower"),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
+
+from redis import Redis
 
 from service.gateway.limits import MemoryGate, Rule
 from service.redis_link import RedisAway, RedisLink
@@ -36,16 +40,31 @@ if concurrent > 0 then
 end
 return {'in', '0'}
 """
+# A lease that is still held begins anew; one that was given back meanwhile does not come to life. KEYS: places. ARGV:
+# seconds of a lease, ticket.
+RENEW = """
+if redis.call('ZSCORE', KEYS[1], ARGV[2]) then
+  local time = redis.call('TIME')
+  redis.call('ZADD', KEYS[1], time[1] + time[2] / 1e6 + ARGV[1], ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * ARGV[1]) + 1000)
+end
+"""
+RENEWALS = 3  # of a lease, before it would end
 
 
 class RedisGate:
-    """One round trip to Redis for a request, and one more behind it where requests at a time are limited."""
+    """One round trip to Redis for a request, and one more behind it where requests at a time are limited.
+
+    Places of those who stay for long, as video streams do, are renewed beside them.
+    """
 
     def __init__(self, rule: Rule, link: RedisLink, lease_seconds: float) -> None:
         self._rule = rule
         self._link = link
         self._lease = lease_seconds
         self._alone = MemoryGate(rule)
+        self._held: dict[str, str] = {}  # ticket to client
+        self._renewing: asyncio.Task[None] | None = None
 
     async def enter(self, client: str) -> str:
         """Lets a client in.
@@ -66,10 +85,15 @@ class RedisGate:
             raise rule.too_many()
         if found[0] == b"often":
             raise rule.too_often(float(found[1]))
+        if rule.concurrent is not None:
+            self._held[ticket] = client
+            if self._renewing is None:
+                self._renewing = asyncio.create_task(self._renew_forever())
         return ticket
 
     async def leave(self, client: str, ticket: str) -> None:
         """Lets a client out, of where it was let in."""
+        self._held.pop(ticket, None)
         if not ticket:
             await self._alone.leave(client, ticket)
         elif self._rule.concurrent is not None:
@@ -78,7 +102,26 @@ class RedisGate:
 
     async def close(self) -> None:
         """Hangs up."""
+        if self._renewing is not None:
+            self._renewing.cancel()
         self._link.close()
+
+    async def _renew_forever(self) -> None:
+        while True:
+            before = set(self._held)
+            await asyncio.sleep(self._lease / RENEWALS)
+            held = {ticket: client for ticket, client in self._held.items() if ticket in before}
+            if held:
+                with suppress(RedisAway):  # the next time, or the lease ends
+                    await asyncio.to_thread(self._link.ask, partial(_renew, held=held, lease=self._lease))
+
+
+def _renew(redis: Redis, *, held: Mapping[str, str], lease: float) -> None:
+    """In one round trip for all of them."""
+    pipeline = redis.pipeline(transaction=False)
+    for ticket, client in held.items():
+        pipeline.eval(RENEW, 1, _keys(client)[1], str(lease), ticket)
+    pipeline.execute()
 
 
 def _keys(client: str) -> tuple[str, str]:

@@ -109,8 +109,9 @@ class RemoteBackend:
             try:
                 return await self._asked(link, request)
             except (ImageExpired, *ELSEWHERE) as error:
-                if failure is None or isinstance(failure, ImageExpired):  # a full queue says more than "not here"
-                    failure = self._reason(error, link, request)
+                reason = self._reason(error, link, request)
+                if failure is None or _says_more(reason, failure):
+                    failure = reason
         raise failure or self._nobody(request.model)
 
     def _candidates(self, model: str, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
@@ -163,6 +164,19 @@ class RemoteBackend:
             if not link.usable and not link.in_flight:
                 del self._links[address]
                 await link.close()
+
+
+def _says_more(reason: ServiceError, than: ServiceError) -> bool:
+    """Which of two workers' refusals tells more about an image that one of them may have kept.
+
+    A full queue: the image may be answered about a moment later. Then "expired", which has the client send the image
+    again: when a worker went away, what it kept is gone.
+    """
+    return _telling(reason) > _telling(than)
+
+
+def _telling(refusal: ServiceError) -> int:
+    return 2 if isinstance(refusal, QueueFull) else int(isinstance(refusal, ImageExpired))
 
 
 def _key(model: str, image_id: str) -> str:

@@ -86,8 +86,10 @@ class RemoteStream:
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
-        ahead = AHEAD + (self._latest.frames_in_flight if self._latest else 0)
-        return self._n_frames < min(MOST_UNANSWERED, ahead)
+        question = self._latest
+        if question is not None and question.drop_policy == "latest":
+            return self._n_frames < MOST_UNANSWERED  # what waited here would grow old, and the worker could not drop it
+        return self._n_frames < min(MOST_UNANSWERED, AHEAD + (question.frames_in_flight if question else 0))
 
     async def _relay(self) -> AsyncGenerator[FrameAnswer, None]:
         tried: list[WorkerLink] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from service.breaker import Breaker
 from service.errors import NotReady, PreconditionFailed, RateLimited, UnknownVocabulary
 from service.gateway.limits import Rule
 from service.gateway.preconditions import Preconditions
-from service.gateway.redis_limits import RedisGate
+from service.gateway.redis_limits import RedisGate, _renew
 from service.gateway.vocabulary_schemas import VocabularyInput
 from service.redis_link import RedisLink
 from service.settings import Limits
@@ -214,6 +215,24 @@ async def test_a_gateway_that_died_gives_its_places_back(link: Callable[..., Red
     inside.zadd(PLACES, {ticket: 1.0})  # its lease ended long ago
 
     await gate.enter("a")
+
+
+async def test_a_place_that_is_held_for_long_stays_taken(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
+    gate, other = (RedisGate(Rule(concurrent=1), link(), 3.0) for _ in range(2))
+    ticket = await gate.enter("a")
+    began = inside.zscore(PLACES, ticket)
+    assert began is not None
+    async with asyncio.timeout(20):
+        while (inside.zscore(PLACES, ticket) or 0.0) < began + 0.5:
+            await asyncio.sleep(0.02)
+
+    assert await refusal(other) == 1
+    await gate.leave("a", ticket)
+    other_ticket = await other.enter("a")
+    await asyncio.to_thread(_renew, inside, held={ticket: "a"}, lease=3.0)
+    assert inside.zrange(PLACES, 0, -1) == [other_ticket.encode()]  # what was given back does not come to life
+    await gate.close()
+    await other.close()
 
 
 async def test_without_redis_each_gateway_counts_alone(link: Callable[..., RedisLink], server: RedisServer) -> None:

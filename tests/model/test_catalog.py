@@ -210,3 +210,11 @@ def test_exact_and_fast_give_other_number_types() -> None:
     tiles = exact.plan(np.zeros((288, 288, 3), np.uint8)).tiles
     torch.testing.assert_close(exact.encode_tiles(tiles)[0], fast.encode_tiles(tiles)[0], atol=0.2, rtol=0)
     assert exact.digest == fast.digest
+
+
+def test_a_copied_directory_is_a_model_by_its_own_name(tmp_path: Path) -> None:
+    copy_of_tiny(tmp_path, "mine")
+    change_card(tmp_path / "mine", name="tiny")
+
+    assert load("mine", models_dir=tmp_path, device="cpu").card.name == "mine"
+    assert [card.name for card in cards(tmp_path)] == [*catalog.BUNDLED_CARDS, "mine"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -65,10 +66,42 @@ def test_what_cannot_be_a_models_name_is_refused(tmp_path: Path, name: str) -> N
         importing.import_dense_clip(name, [tmp_path / "clip.pt"], tmp_path)
 
 
+@pytest.mark.parametrize("name", ["tiny", "tcl"])
+def test_the_name_of_a_model_that_is_always_there_is_not_taken_by_another_method(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OptionError, match=f"{name} is the name of a model that is always there"):
+        importing.import_dense_clip(name, [tmp_path / "clip.pt"], tmp_path)
+
+
+def test_tcl_over_a_clip_that_was_trained_with_gelu_is_refused(official: Path, tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "name": "ViT-B-16", "state_dict": openai_clip_vitb16_state()}, tmp_path / "epoch_3.pt")
+
+    with pytest.raises(WeightsError, match=r"epoch_3\.pt: .* trained with GELU"):
+        importing.import_tcl("mine", official / "tcl.pth", [tmp_path / "epoch_3.pt"], tmp_path)
+
+    assert not (tmp_path / "mine").exists()
+
+
+def test_weights_of_another_method_are_refused_by_the_name_of_their_file(official: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"clip\.pt: not the weights of TCL: missing masker"):
+        importing.import_tcl("mine", official / "clip.pt", [official / "clip.pt"], tmp_path)
+
+
+def test_a_tower_whose_last_block_cannot_be_opened_is_not_imported(tmp_path: Path) -> None:
+    model = open_clip.create_model("RN50", pretrained=None)
+    torch.save(model.state_dict(), tmp_path / "resnet.pt")
+
+    with pytest.raises(WeightsError, match=r"resnet\.pt: dense features need open_clip's VisionTransformer"):
+        importing.import_dense_clip("mine", [tmp_path / "resnet.pt"], tmp_path, architecture="RN50")
+
+    assert not (tmp_path / "mine").exists()
+
+
 def test_proxy_and_policy_belong_together(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"--proxy .* belong together"):
+    with pytest.raises(
+        OptionError, match=r"--policy proxyclip and --proxy belong together; got --policy proxyclip and no file"
+    ):
         importing.import_dense_clip("mine", [tmp_path / "clip.pt"], tmp_path, "proxyclip")
-    with pytest.raises(OptionError, match=r"--heads .* belong together"):
+    with pytest.raises(OptionError, match=r"--heads belong together; got --policy naclip and .*last\.pt"):
         importing.import_dense_clip("mine", [tmp_path / "clip.pt"], tmp_path, "naclip", heads=tmp_path / "last.pt")
 
 

@@ -17,6 +17,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # A stream may be silent for long, and a proxy in between forgets silent connections.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # Of both times the longer one counts, and this one is a minute by default.
+    ("grpc.http2.ping_timeout_ms", 20_000),
     # Tries after a broken connection are ours, with waits of our own.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),

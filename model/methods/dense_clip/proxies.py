@@ -19,6 +19,7 @@ from model.clip.hub import fetch
 from model.clip.vision import patch_map, resize_positions
 from model.errors import ShapeError, WeightsError
 from model.methods.dense_clip.settings import ProxyName
+from model.weights import told_of
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them
 
@@ -100,7 +101,9 @@ def proxy_from_file(name: ProxyName, path: Path) -> ProxyTower:
     Raises:
         WeightsError: the file is missing, unreadable, or of another tower.
     """
-    return proxy_from_state(name, read_tensors(path))
+    state = read_tensors(path)
+    with told_of(path):
+        return proxy_from_state(name, state)
 
 
 def proxy_from_hub(name: ProxyName, cache: Path | None = None) -> ProxyTower:

@@ -97,8 +97,6 @@ def read_official(path: Path) -> State:
     Raises:
         WeightsError: no such file, or one that holds other things than tensors.
     """
-    if not path.is_file():
-        raise WeightsError(f"no weights at {path}")
     loaded = read_torch(path)
     state = loaded.get("model", loaded)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -12,7 +12,7 @@ from model.clip.activation import Evidence, decide
 from model.clip.normalise import normalise
 from model.clip.towers import from_state
 from model.clip.vision import image_embedding, require_plain_vit, tokens_before_last_block
-from model.errors import WeightsError
+from model.errors import OptionError, WeightsError
 from tests.golden import golden_inputs
 from tests.golden.weights import FOLDER, SEED, openai_clip_vitb16_state
 
@@ -29,6 +29,11 @@ def test_the_setting_decides_where_nothing_speaks_against_it(evidence: Evidence 
 def test_a_setting_against_the_weights_is_refused(explicit: bool, evidence: Evidence) -> None:
     with pytest.raises(WeightsError, match=evidence.reason):
         decide("ViT-B-16", explicit, evidence, unmarked=False)
+
+
+def test_a_setting_against_the_name_is_refused() -> None:
+    with pytest.raises(OptionError, match="ViT-B-16-quickgelu stands for QuickGELU"):
+        decide("ViT-B-16-quickgelu", False, None, unmarked=False)
 
 
 @pytest.mark.parametrize(("architecture", "evidence"), [("ViT-B-16", QUICK), ("ViT-B-16-quickgelu", EXACT)])

@@ -145,7 +145,9 @@ def test_a_setting_against_the_tag_is_refused(cache: Path) -> None:
 
 
 def test_without_the_hub_the_two_ways_are_named(cache: Path) -> None:
-    with pytest.raises(WeightsError, match=r"hub can be reached, or bring .* `lexiseg models import`"):
+    with pytest.raises(
+        WeightsError, match=r"hub can be reached, or bring .* `lexiseg models import .* then `--model NAME`"
+    ):
         from_hub(ARCHITECTURE, "unknown", cache=cache)
 
 

@@ -13,6 +13,12 @@ def test_the_bundled_model_is_listed_with_its_version(lexiseg: CommandLine) -> N
     assert "semantic" in outcome.out
 
 
+def test_of_every_model_it_says_whether_its_weights_are_here(lexiseg: CommandLine) -> None:
+    rows = [line for line in lexiseg("models", "list").out.splitlines() if "@" in line]
+
+    assert [("here" in row, "to be" in row) for row in rows] == [(True, False), (False, True), (False, True)]
+
+
 def test_a_folder_without_models_changes_nothing(lexiseg: CommandLine, tmp_path: Path) -> None:
     assert lexiseg("models", "list", "--models-dir", tmp_path).out == lexiseg("models", "list").out
 

@@ -93,6 +93,34 @@ async def test_an_image_that_the_first_worker_lacks_is_looked_for_elsewhere() ->
     assert len(first.asked) == len(second.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("refusal", "heard"),
+    [(NotReady("going down"), ImageExpired), (QueueFull("full", 3), QueueFull)],
+    ids=["a worker that goes away takes its images along", "a full queue may have it"],
+)
+async def test_of_an_image_that_nobody_finds_the_client_hears_what_helps(
+    refusal: ServiceError, heard: type[ServiceError]
+) -> None:
+    async with fleet(Someone(failure=refusal), Someone(failure=ImageExpired("gone"))) as found:
+        for image in IMAGES[:8]:  # first the one is asked, or the other
+            with pytest.raises(heard):
+                await found.backend.segment(question(None, image_id=image_id_of(image)))
+
+
+async def test_an_image_whose_worker_died_is_to_be_sent_again() -> None:
+    first, second = Someone(held=asyncio.Event()), Someone(failure=ImageExpired("gone"))
+    async with fleet(first, second) as found:
+        asking = [
+            asyncio.ensure_future(found.backend.segment(question(None, image_id=image_id_of(image))))
+            for image in IMAGES
+        ]
+        await found.until(lambda: len(first.asked) == len(IMAGES))
+        await found.end(0)
+        heard = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert {type(error) for error in heard} == {ImageExpired}
+
+
 @pytest.mark.parametrize("failure", [NotReady("going down"), QueueFull("full", 3)], ids=lambda error: error.type)
 async def test_what_one_worker_cannot_take_another_one_does(failure: ServiceError) -> None:
     unable, able = Someone(failure=failure), Someone()

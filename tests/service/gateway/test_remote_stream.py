@@ -165,6 +165,29 @@ async def test_whoever_sends_frames_waits_for_answers() -> None:
     assert rest == NAMES[1:]
 
 
+async def test_with_latest_frames_do_not_wait_in_the_gateway() -> None:
+    worker = Someone(held=asyncio.Event())
+    taken = 0
+    async with fleet(worker) as found:
+
+        async def counted() -> AsyncIterator[StreamQuestion | VideoFrame]:
+            nonlocal taken
+            yield asking(frames_in_flight=1, drop_policy="latest")
+            for frame in frames(*NAMES):
+                yield frame
+                taken += 1
+
+        async with aclosing(found.backend.stream(counted())) as answers:
+            first = asyncio.ensure_future(anext(answers))
+            await found.until(lambda: taken == len(NAMES))
+            assert not first.done()
+            assert worker.held is not None
+            worker.held.set()
+            names = [(await first).frame_id, *[answer.frame_id async for answer in answers]]
+
+    assert names == NAMES
+
+
 async def test_what_the_sender_of_frames_raises_ends_the_stream_after_its_answers() -> None:
     async def broken() -> AsyncIterator[StreamQuestion | VideoFrame]:
         yield asking()
