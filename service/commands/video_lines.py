@@ -22,6 +22,7 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         self._own = str(path) != "-"
+        self._unwritten = path if self._own and not path.exists() else None  # a file that we made, still empty
         self._file: BinaryIO = path.open("wb") if self._own else sys.stdout.buffer
 
     def __enter__(self) -> JsonLines:
@@ -30,11 +31,14 @@ class JsonLines:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._own:
             self._file.close()
+            if error is not None and self._unwritten is not None:
+                self._unwritten.unlink(missing_ok=True)
         else:
             self._file.flush()
 
     def write(self, answer: FrameAnswer, seconds: float) -> None:
         """The line of one frame."""
+        self._unwritten = None
         self._file.write(orjson.dumps(_line(answer, seconds)) + b"\n")
 
 

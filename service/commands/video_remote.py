@@ -17,6 +17,7 @@ from service.settings import Settings
 from service.stream_messages import FrameAnswer, VideoFrame
 from service.stubs import segmentation_pb2 as pb
 from service.stubs.segmentation_pb2_grpc import SegmentationStub
+from service.wire.channels import Options, client_options
 from service.wire.enums import DROP_POLICIES, TASKS
 from service.wire.errors import read_error
 from service.wire.stream import decode_frame_answer
@@ -45,7 +46,7 @@ def opened(asked: VideoQuestion, settings: Settings, server: str) -> Ask:
     if key is not None and not PRINTABLE.fullmatch(key):
         raise InvalidValue.of("--api-key / LEXISEG_API_KEY", "***", "printable characters without blanks")
     config = _config(asked, settings)
-    largest = ("grpc.max_receive_message_length", settings.limits.max_grpc_bytes)
+    options = client_options(settings.limits.max_grpc_bytes)
 
     async def send(call: Call, frames: AsyncIterator[VideoFrame]) -> None:
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it is over: whoever reads hears why
@@ -61,7 +62,7 @@ def opened(asked: VideoQuestion, settings: Settings, server: str) -> Ask:
 
     async def ask(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         metadata: Metadata = () if key is None else (("authorization", f"Bearer {key}"),)
-        async with _channel(address, by_tls, [largest]) as channel:
+        async with _channel(address, by_tls, options) as channel:
             try:
                 stub: SegmentationAsyncStub = SegmentationStub(channel)
                 await _check(stub, metadata, address)
@@ -104,7 +105,7 @@ def _config(asked: VideoQuestion, settings: Settings) -> pb.StreamConfig:
     return config
 
 
-def _channel(address: str, by_tls: bool, options: list[tuple[str, int]]) -> grpc.aio.Channel:
+def _channel(address: str, by_tls: bool, options: Options) -> grpc.aio.Channel:
     if by_tls:
         return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
     return grpc.aio.insecure_channel(address, options=options)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc
@@ -22,10 +23,13 @@ from lexiseg_client import (
     Unauthorized,
     Unreachable,
     UnreadableAnswer,
+    loop,
 )
+from lexiseg_client.channels import OPTIONS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 
 from tests.clients.scripted_grpc import Answer, Servicer, aborts, scripted, well
+from tests.service.gateway.workers import Wire
 
 QUICK = Retry(first_wait=0.01)
 IMAGE = b"any bytes"
@@ -220,3 +224,23 @@ async def test_a_refused_question_is_told_as_such_however_the_frames_race_with_i
             for _ in range(60):  # one in ten loses the race
                 with pytest.raises(InvalidValue):
                     await anext(client.stream([IMAGE] * 3, ["sky"], smoothing=2.0))
+
+
+async def test_a_server_whose_machine_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    soon = tuple((name, 500 if value >= 20_000 else value) for name, value in OPTIONS)  # keepalive's minutes
+    monkeypatch.setattr(loop, "OPTIONS", soon)
+    servicer = Servicer(video=answers_then(None, 1))
+    with scripted(servicer) as target:
+        wire = Wire(int(target.rpartition(":")[2]))
+        async with wire.laid() as address, AsyncClient(grpc_target=address) as client:
+
+            async def frames() -> AsyncIterator[bytes]:
+                yield IMAGE
+                await asyncio.sleep(60)
+
+            stream = client.stream(frames(), ["sky"])
+            await anext(stream)
+            wire.whole.clear()
+            with pytest.raises(Unreachable):
+                await asyncio.wait_for(anext(stream), 20)
+            wire.whole.set()
