@@ -22,7 +22,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from structlog.contextvars import bound_contextvars
 
-from service.errors import MalformedRequest, ServiceError
+from service.errors import DeadlineExceeded, MalformedRequest, ServiceError
 from service.gateway.auth import KeyRing, key_of
 from service.gateway.grpc_segmentation import CALLER
 from service.gateway.limits import Gate, admitted, client_of
@@ -44,10 +44,13 @@ if TYPE_CHECKING:  # generic for the type checker alone
 class CallFrame(grpc.aio.ServerInterceptor):
     """Lets known keys in, reads their messages, tells errors; logs, counts and traces each call."""
 
-    def __init__(self, keys: KeyRing, gate: Gate | None, metrics: Metrics, tracing: Tracing | None = None) -> None:
+    def __init__(
+        self, keys: KeyRing, gate: Gate | None, metrics: Metrics, patience: float, tracing: Tracing | None = None
+    ) -> None:
         self._keys = keys
         self._gate = gate
         self._metrics = metrics
+        self._patience = patience  # seconds, with a client that takes no answers
         self._tracing = tracing
         self._running = 0
 
@@ -91,9 +94,28 @@ class CallFrame(grpc.aio.ServerInterceptor):
                 aclosing(answer_all(given, context)) as answers,
             ):
                 async for answer in answers:
-                    await context.write(answer)
+                    await self._hand_over(answer, context, answers)
 
         return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
+
+    async def _hand_over(self, answer: Any, context: Context, answers: AsyncGenerator[Any, None]) -> None:
+        """Writes an answer; a client that does not take it in time loses what its stream holds.
+
+        The call itself ends when the client reads on or goes: a write that was begun cannot be taken back.
+
+        Raises:
+            DeadlineExceeded: the answer was not taken in time.
+        """
+        writing = asyncio.ensure_future(context.write(answer))
+        try:
+            await asyncio.wait({writing}, timeout=self._patience)
+            if writing.done():
+                return await writing
+            await answers.aclose()
+            await writing
+        finally:
+            writing.cancel()  # when the client goes in the middle
+        raise DeadlineExceeded(f"no answer was taken for {self._patience:g} seconds; the stream is ended")
 
     @asynccontextmanager
     async def _framed(self, details: grpc.HandlerCallDetails, context: Context) -> AsyncIterator[None]:

@@ -46,7 +46,7 @@ class GrpcServer:
         self._use_case = use_case
         self._video = video
         self._servicer = Servicer(use_case, settings.limits, metrics, video)
-        self._frame = CallFrame(keys, gate, metrics, tracing)
+        self._frame = CallFrame(keys, gate, metrics, settings.stream_idle_seconds, tracing)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None

@@ -4,11 +4,13 @@ import asyncio
 import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
+from PIL import Image
 
 from model.video.memory import VideoMemory
 from service.metrics import Metrics
@@ -202,6 +204,29 @@ async def test_a_stream_that_is_silent_is_ended() -> None:
 
     assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert "0.1 seconds" in (failure.value.details() or "")
+
+
+async def test_a_client_that_takes_no_answers_gives_its_place_up_and_hears_of_it() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
+    large = pictures.encoded(Image.fromarray(noise))
+    async with gateway(stream_idle_seconds=0.5, max_streams=1) as (found, backend):
+        call = await opened(found, config(overlay=True))
+        # Answers of a megabyte each, more than a connection holds.
+        sending = asyncio.ensure_future(call.write(frame(large)))
+        for _ in range(15):
+            await sending
+            sending = asyncio.ensure_future(call.write(frame(large)))
+            await asyncio.wait({sending}, timeout=0.2)
+            if not sending.done():
+                break
+        await soon(lambda: not backend.streams._open)
+        sending.cancel()
+
+        with suppress(grpc.aio.AioRpcError):
+            while isinstance(await call.read(), pb.SegmentVideoResponse):
+                pass
+        assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "no answer was taken for 0.5 seconds" in (await call.details() or "")
 
 
 async def test_stale_frames_are_dropped_and_reported() -> None:
