@@ -16,62 +16,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.clip import windowed
+from model.clip.classes import ClassRule
 from model.clip.normalise import normalise
 from model.clip.padding import Padding
-from model.clip.templates import template_set
-from model.clip.text import TextTower
-from model.clip.text_side import TextSide
+from model.clip.segmenter import ClipSegmenter
 from model.device import Execution
-from model.export.exportable import Exportable
 from model.masks import pamr
 from model.masks.pamr import PamrSettings
 from model.methods.dense_clip.image_pass import ImagePass
 from model.methods.dense_clip.network import DenseNetwork
 from model.methods.dense_clip.settings import DenseClipSettings
 from model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts, settings_of
-from model.segmenter import Features, InferenceOptions, Layout, Plan, TextBank, TextRows, TileFeatures
-from model.types import ClassEntry, ModelCard, Refinement
+from model.segmenter import Features, Layout, Plan, TextBank, TileFeatures
+from model.types import ModelCard, Refinement
 
 LEAST = 1e-6  # of a threshold of probability, before its logarithm
 
 
-class DenseClipSegmenter(Exportable):
+class DenseClipSegmenter(ClipSegmenter):
     """A stock CLIP under an attention policy, on one device."""
 
     def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
-        self.card = card
-        self.digest = parts.digest
+        rule: ClassRule = "mean_of_units"
+        super().__init__(
+            card, parts.digest, parts.towers, settings.templates, rule, settings.window, settings.stride, execution
+        )
         self.settings = settings
-        self._execution = execution
-        tower = TextTower(parts.towers, execution.device)
-        strings = template_set(settings.templates)
-        self._text = TextSide(tower, strings, "mean_of_units", execution.device, execution.precision)
-        self.text_digest = tower.digest
         network = DenseNetwork(parts.towers.visual, settings, parts.proxy, parts.heads)
         self.network = network.to(execution.device, execution.dtype).eval()
-        self.buckets = () if settings.window is None else ((settings.window, settings.window),)
         self.probability_scale = settings.logit_scale
 
     # images
 
-    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        settings = self.settings
-        return windowed.plan_windows(
-            rgb, self.card.input, settings.window, settings.stride, options, self._execution.precision
-        )
-
     def image_network(self) -> ImagePass:
         return ImagePass(self.network)
-
-    @torch.inference_mode()
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        done = self._encode_elsewhere(tiles)
-        if done is not None:
-            return windowed.as_kept(done, self._execution.precision)
-        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
-
-    def _image_pass(self, tiles: Tensor) -> TileFeatures:
-        return windowed.as_kept(self.image_network()(tiles), self._execution.precision)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
@@ -82,20 +60,6 @@ class DenseClipSegmenter(Exportable):
     def image_embedding(self, tiles: NDArray[np.uint8]) -> Tensor:
         """CLIP's own vectors [N, D] of whole tiles, of unit length."""
         return self.network.image_embedding(torch.from_numpy(tiles).to(self._execution.device))
-
-    # texts
-
-    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        return self._text.texts(classes)
-
-    def encode_texts(self, texts: list[str]) -> TextRows:
-        return self._text.rows(texts)
-
-    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        return self._text.bank(classes, rows)
-
-    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
-        return self._text.meaning(classes, rows)
 
     # vocabulary side
 

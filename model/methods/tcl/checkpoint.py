@@ -8,14 +8,14 @@ Ours: `clip.*` in open_clip's names, `grounder.*`, `sim2mask.*`, and `losses.*` 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from model.clip.checkpoint import read_torch
+from model.clip.checkpoint import read_bare_or_wrapped
 from model.clip.towers import ClipTowers, from_state
 from model.errors import WeightsError
 from model.methods.tcl.grounder import STAGES
@@ -97,11 +97,7 @@ def read_official(path: Path) -> State:
     Raises:
         WeightsError: no such file, or one that holds other things than tensors.
     """
-    loaded = read_torch(path)
-    state = loaded.get("model", loaded)
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no state dict of TCL; expected tensors, under 'model' or bare")
-    return dict(state)
+    return read_bare_or_wrapped(path, "TCL")
 
 
 def from_official(official: State, clip: State | None) -> State:

@@ -17,22 +17,20 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from model.clip import windowed
+from model.clip.classes import ClassRule
 from model.clip.normalise import normalise
 from model.clip.padding import Padding
-from model.clip.templates import template_set
-from model.clip.text import TextTower
-from model.clip.text_side import TextSide
+from model.clip.segmenter import ClipSegmenter
 from model.device import Execution
 from model.errors import WeightsError
-from model.export.exportable import Exportable
 from model.methods.tcl import blend
 from model.methods.tcl.blend import ImageMaps, MaskSettings
 from model.methods.tcl.checkpoint import Restored, restore
 from model.methods.tcl.grounder import STRIDE
 from model.methods.tcl.image_pass import PATCH, ImagePass, prepared
 from model.methods.tcl.settings import TclSettings
-from model.segmenter import Features, InferenceOptions, Layout, Plan, TextBank, TextRows, TileFeatures
-from model.types import ClassEntry, ModelCard, Refinement
+from model.segmenter import Features, Layout, Plan, TextBank, TileFeatures
+from model.types import ModelCard, Refinement
 from model.weights import WEIGHTS, image_digest, read_weights
 
 HOW_TO_PROVIDE = (
@@ -42,48 +40,28 @@ HOW_TO_PROVIDE = (
 )
 
 
-class TclSegmenter(Exportable):
+class TclSegmenter(ClipSegmenter):
     """TCL on one device."""
 
     def __init__(
         self, restored: Restored, settings: TclSettings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
-        self.card = card
-        self.digest = digest
+        rule: ClassRule = "mean_of_rows"
+        super().__init__(
+            card, digest, restored.towers, settings.templates, rule, settings.window, settings.stride, execution
+        )
         self._settings = settings
-        self._execution = execution
-        tower = TextTower(restored.towers, execution.device)
-        strings = template_set(settings.templates)
-        self._text = TextSide(tower, strings, "mean_of_rows", execution.device, execution.precision)
-        self.text_digest = tower.digest
         self._sim2mask = restored.network.sim2mask.to(execution.device)
         self._network = restored.network.to(execution.device)
         # Scale and bias stay in float32: rounded, they would move every mask.
         self._network.visual.to(execution.dtype)
         self._network.grounder.to(execution.dtype)
-        self.buckets = ((settings.window, settings.window),)
         self.probability_scale = settings.probability_scale
 
     # images
 
-    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        settings = self._settings
-        return windowed.plan_windows(
-            rgb, self.card.input, settings.window, settings.stride, options, self._execution.precision
-        )
-
     def image_network(self) -> ImagePass:
         return ImagePass(self._network)
-
-    @torch.inference_mode()
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        done = self._encode_elsewhere(tiles)
-        if done is not None:
-            return windowed.as_kept(done, self._execution.precision)
-        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
-
-    def _image_pass(self, tiles: Tensor) -> TileFeatures:
-        return windowed.as_kept(self._network(self._images(tiles)), self._execution.precision)
 
     def _images(self, tiles: Tensor) -> Tensor:
         """uint8 [N, 3, s, t] -> normalised, then padded with zeros to whole patches, in the network's type."""
@@ -113,20 +91,6 @@ class TclSegmenter(Exportable):
             "grounder": self._network.grounder(*tokens),
             "image_embedding": self._network.image_embedding(images),
         }
-
-    # texts
-
-    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        return self._text.texts(classes)
-
-    def encode_texts(self, texts: list[str]) -> TextRows:
-        return self._text.rows(texts)
-
-    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        return self._text.bank(classes, rows)
-
-    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
-        return self._text.meaning(classes, rows)
 
     # vocabulary side
 

@@ -7,13 +7,13 @@ in open_clip's names, under `backbone.clip_model.`. Ours: `clip.*`, `masks.*` (`
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from model.clip.checkpoint import read_torch
+from model.clip.checkpoint import read_bare_or_wrapped
 from model.clip.towers import ClipTowers, from_state
 from model.errors import WeightsError
 from model.methods.unpair_seg.adapter import RegionAdapter
@@ -127,13 +127,7 @@ def read_official(path: Path) -> State:
     Raises:
         WeightsError: no such file, or one that holds other things than tensors.
     """
-    if not path.is_file():
-        raise WeightsError(f"no weights at {path}")
-    loaded = read_torch(path)
-    state = loaded.get("model", loaded)
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no state dict of Unpair-Seg; expected tensors, under 'model' or bare")
-    return dict(state)
+    return read_bare_or_wrapped(path, "Unpair-Seg")
 
 
 def from_official(official: State, clip: State | None = None) -> State:
