@@ -6,22 +6,33 @@ assemble(plan, ...)  -> Features      one image, to be kept
 encode_texts(texts)  -> rows          raw rows of the text tower, to be kept for ever
 text_bank(classes)   -> TextBank      the method's own rule from rows to class vectors
 class_scores(...)    -> [K, h, w]     cheap; any number of vocabularies over the same Features
+
+Of methods that have masks of their own:
+
+propose(features)    -> Proposals     masks of everything, made once and kept with the features
+prompt(features, ..) -> PromptMasks   masks of what points and boxes show
+embed_masks(...)     -> [N, D]        what any masks show
+region_scores(...)   -> [K, N]        which class that is
 """
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.errors import OptionError
+from model.errors import OptionError, TaskError
 from model.memory import held_bytes
-from model.types import ClassEntry, ModelCard, Refinement
+from model.types import ClassEntry, ModelCard, Prompt, Refinement
 
 TileFeatures = tuple[Tensor, ...]  # every tensor has one entry per tile in front
+T = TypeVar("T", bound=tuple[Tensor, ...])
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
 
 
@@ -63,17 +74,59 @@ class Plan:
         return replace(self, size=size)
 
 
+class Derived:
+    """What was made of features when it was first asked for. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._made: dict[str, tuple[Tensor, ...]] = {}
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made by the first who asks; others wait for it. `make` must not ask here itself."""
+        with self._guard:
+            if name not in self._made:
+                self._made[name] = make()
+            return cast(T, self._made[name])
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for made in tuple(self._made.values()) for tensor in made)
+
+
 @dataclass(frozen=True)
 class Features:
-    """What is kept of one image: tensors by name, fp16 (float32 where the model was loaded as exact)."""
+    """What is kept of one image: tensors by name, fp16 (float32 where the model was loaded as exact).
+
+    `derived` grows as it is used, and `nbytes` with it.
+    """
 
     size: tuple[int, int]
     tensors: dict[str, Tensor]
     layout: Layout | None = None
+    derived: Derived = field(default_factory=Derived, compare=False, repr=False)
 
     @property
     def nbytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self.tensors.values())
+        return sum(tensor.nbytes for tensor in self.tensors.values()) + self.derived.nbytes
+
+
+class Proposals(NamedTuple):
+    """Masks of what there is in one image, whatever it is called, best first; N may be 0.
+
+    `masks` [N, h, w] logits, the whole image at a resolution of the method's own; `embeddings` [N, D] for
+    `region_scores`; `quality` [N] in 0..1.
+    """
+
+    masks: Tensor
+    embeddings: Tensor
+    quality: Tensor
+
+
+class PromptMasks(NamedTuple):
+    """The masks that one prompt may mean, best first: logits [M, h, w] of the whole image, quality [M] in 0..1."""
+
+    masks: Tensor
+    quality: Tensor
 
 
 @dataclass(frozen=True)
@@ -182,3 +235,40 @@ class Segmenter(ABC):
         Returns:
             [h, w], or [] where every pixel has the same.
         """
+
+    def propose(self, features: Features) -> Proposals:
+        """Masks of everything in the image. Kept with the features: only the first call computes.
+
+        Raises:
+            TaskError: the method has no masks of its own.
+        """
+        raise TaskError(f"{self.card.name} proposes no masks")
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """Masks for each prompt, in order; coordinates are pixels of the image as sent.
+
+        Raises:
+            TaskError: the method takes no prompts.
+        """
+        raise TaskError(f"{self.card.name} takes no prompts")
+
+    def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
+        """What any masks show: logits [N, h, w] of the whole image -> [N, D] as `Proposals.embeddings`.
+
+        Raises:
+            TaskError: the method has no masks of its own.
+        """
+        raise TaskError(f"{self.card.name} names no masks")
+
+    def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
+        """Scores [K, N] float32 of classes for regions, in the units of `class_scores`.
+
+        Args:
+            features: of the image that the regions are in.
+            embeddings: [N, D], of `propose` or `embed_masks`.
+            bank: of the classes.
+
+        Raises:
+            TaskError: the method has no masks of its own.
+        """
+        raise TaskError(f"{self.card.name} names no masks")

@@ -14,7 +14,7 @@ from model.masks.rle import encode_label_map
 from model.masks.upsample import Winners, winners
 from model.scoring import RowsOf, Steady, score_vocabulary
 from model.segmenter import Features, Segmenter
-from model.types import LabelMap, Refinement, Segment, Segmentation, Task, Vocabulary
+from model.types import LabelMap, Prompt, Refinement, Segment, Segmentation, Task, Vocabulary
 
 SMALLEST_INSTANCE = 0.0005  # of the picture; smaller regions are specks of the label map
 
@@ -24,13 +24,15 @@ class Options:
     """What may be asked beside the vocabulary.
 
     `threshold` drops segments with a lower score, a class's own goes before it; `refine` None means the card's
-    default; `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video.
+    default; `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video; `prompts` are
+    those of the task prompt.
     """
 
     threshold: float = 0.0
     refine: Refinement | None = None
     keep_probability: bool = False
     steady: Steady | None = None
+    prompts: tuple[Prompt, ...] = ()
 
 
 def segment(

@@ -109,6 +109,9 @@ class Segment:
     score: float
     mask: Rle
     is_thing: bool | None = None
+    prompt_index: int | None = None  # of the request's prompts, which it answers
+    mask_index: int | None = None  # of the masks for that prompt, best first
+    quality: float | None = None  # 0..1, the model's own estimate of the mask's IoU with what was meant
 
     @property
     def area(self) -> int:
@@ -121,9 +124,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The answer for one image: segments, and the label map [H, W] they came from (value = segment id, 0 = nobody).
+    """The answer for one image: segments, and a label map [H, W] of them (value = segment id, 0 = nobody).
 
-    `probability` [H, W], when it was asked for, is that of each pixel's winner, nobody included.
+    Where segments overlap, which only those of prompts do, the label map shows the earlier one. `probability` [H, W],
+    when it was asked for, is that of each pixel's winner, nobody included.
     """
 
     size: tuple[int, int]
@@ -163,6 +167,20 @@ class BackgroundRule(BaseModel):
         return max(0.0, 1 - math.log(n_classes) / math.log(self.fades_at))
 
 
+class PanopticRule(BaseModel):
+    """How masks become disjoint segments; thresholds as in Mask2Former (Cheng et al., CVPR 2022).
+
+    `regions`: things are connected regions of the semantic answer. `proposals`: the method proposes masks; each takes
+    its best class, then they compete for pixels.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Literal["regions", "proposals"] = "regions"
+    score: float = Field(0.5, ge=0, le=1, description="class probability from which a proposal competes")
+    overlap: float = Field(0.5, ge=0, le=1, description="share of its mask that a proposal must win to stay")
+
+
 class Quality(BaseModel):
     """Measured on one data set, in percent."""
 
@@ -193,6 +211,7 @@ class ModelCard(BaseModel):
     embedding: int
     text_tower: str
     background: BackgroundRule
+    panoptic: PanopticRule = PanopticRule()
     refine: Refinement = "none"  # what a request gets that does not say
     precision: Precision = Field(
         "fast", description="exact: float32 throughout, as published; fast: as the device likes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from model.types import Refinement, Ring, Segment, Task, Vocabulary
+from model.types import Prompt, Refinement, Ring, Segment, Task, Vocabulary
 
 MaskFormat = Literal["rle", "polygon", "png", "none"]
 
@@ -15,9 +15,10 @@ class WorkerRequest:
     """One image and one question about it."""
 
     image: bytes | None  # encoded, as sent; None asks again about the image of `image_id`
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary  # without classes where prompts ask for no labels
     model: str
     task: Task = "semantic"
+    prompts: tuple[Prompt, ...] = ()  # of the task prompt
     mask: MaskFormat = "rle"
     overlay: bool = False
     confidence: bool = False
