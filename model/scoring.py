@@ -1,4 +1,4 @@
-"""From features and a vocabulary to the logits that compete for every pixel: classes, nobody, refinement."""
+"""From features and a vocabulary to the logits that compete, for pixels or regions: classes, nobody, refinement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.masks import pamr
-from model.segmenter import Features, Segmenter, TextRows
+from model.segmenter import Features, Segmenter, TextBank, TextRows
 from model.types import Background, ClassEntry, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0
@@ -27,26 +27,38 @@ def score_vocabulary(
     steady: Steady | None = None,
 ) -> Tensor:
     """Logits [K, h, w] of the classes; with a background a last row more, for nobody."""
-    classes = vocabulary.classes
-    rows = rows_of(segmenter.texts(classes))
-    words: tuple[ClassEntry, ...] = ()
-    if vocabulary.background is not None:
-        words, word_rows = _words_apart(segmenter, vocabulary.background, classes, rows, rows_of)
-        rows = np.concatenate([rows, word_rows])
-    bank = segmenter.text_bank(classes + words, rows)
+    bank = _bank(segmenter, vocabulary, rows_of)
     scores = segmenter.refined_scores(features, bank) if refine == "pamr" else None
     refined = scores is not None
     if scores is None:
         scores = segmenter.class_scores(features, bank)
-    logits = scores * segmenter.probability_scale
-    if vocabulary.background is not None:
-        nobody = _nobody_logits(segmenter, features, logits, len(classes), vocabulary.background.threshold, refine)
-        logits = torch.cat([logits[: len(classes)], nobody[None]])
+    logits = _with_nobody(segmenter, features, scores * segmenter.probability_scale, vocabulary, refine)
     if steady is not None:
         logits = steady(logits)
     if refine == "pamr" and not refined:
         return refine_logits(logits, segmenter.guide(features))
     return logits
+
+
+def score_regions(
+    segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf, embeddings: Tensor
+) -> Tensor:
+    """Logits [K, N] of the classes for regions; with a background a last row more, for nobody.
+
+    Args:
+        segmenter: one with masks of its own.
+        features: of the image that the regions are in.
+        vocabulary: at least one class.
+        rows_of: where text rows come from.
+        embeddings: [N, D], of `Segmenter.propose` or `Segmenter.embed_masks`; N is at least 1.
+
+    Raises:
+        TaskError: the method has no masks of its own.
+    """
+    bank = _bank(segmenter, vocabulary, rows_of)
+    logits = segmenter.region_scores(features, embeddings, bank) * segmenter.probability_scale
+    # To the rule of nobody, regions are the pixels of a picture one pixel high.
+    return _with_nobody(segmenter, features, logits[:, None], vocabulary, "none")[:, 0]
 
 
 def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
@@ -60,6 +72,28 @@ def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
     spread = refined.new_full((len(logits), *refined.shape[1:]), LOG_OF_NOTHING)
     spread[winning] = refined.clamp_min(math.exp(LOG_OF_NOTHING)).log()
     return spread
+
+
+def _bank(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
+    """Vectors of the classes and, behind them, of the background words that compete with them."""
+    classes = vocabulary.classes
+    rows = rows_of(segmenter.texts(classes))
+    words: tuple[ClassEntry, ...] = ()
+    if vocabulary.background is not None:
+        words, word_rows = _words_apart(segmenter, vocabulary.background, classes, rows, rows_of)
+        rows = np.concatenate([rows, word_rows])
+    return segmenter.text_bank(classes + words, rows)
+
+
+def _with_nobody(
+    segmenter: Segmenter, features: Features, logits: Tensor, vocabulary: Vocabulary, refine: Refinement
+) -> Tensor:
+    """Logits [K, h, w] of classes and background words -> of classes and, with a background, nobody."""
+    if vocabulary.background is None:
+        return logits
+    n_classes = len(vocabulary.classes)
+    nobody = _nobody_logits(segmenter, features, logits, n_classes, vocabulary.background.threshold, refine)
+    return torch.cat([logits[:n_classes], nobody[None]])
 
 
 def _words_apart(

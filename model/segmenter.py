@@ -79,14 +79,21 @@ class Derived:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
         self._made: dict[str, tuple[Tensor, ...]] = {}
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` gives, made by the first who asks; others wait for it. `make` must not ask here itself."""
-        with self._guard:
-            if name not in self._made:
-                self._made[name] = make()
-            return cast(T, self._made[name])
+        """What `make` gives, made by the first who asks; others wait for it, and nobody waits for another name.
+
+        `make` may ask for what else it needs, but not for its own name.
+        """
+        if name not in self._made:
+            with self._guard:
+                making = self._making.setdefault(name, threading.Lock())
+            with making:
+                if name not in self._made:
+                    self._made[name] = make()
+        return cast(T, self._made[name])
 
     @property
     def nbytes(self) -> int:
@@ -123,7 +130,10 @@ class Proposals(NamedTuple):
 
 
 class PromptMasks(NamedTuple):
-    """The masks that one prompt may mean, best first: logits [M, h, w] of the whole image, quality [M] in 0..1."""
+    """The masks that one prompt may mean, best first: logits [M, h, w] of the whole image, quality [M] in 0..1.
+
+    M is at least 1; h and w are the same for all prompts of an image.
+    """
 
     masks: Tensor
     quality: Tensor
@@ -227,7 +237,8 @@ class Segmenter(ABC):
         """The logit that a class must beat to own a pixel, before the card's calibration.
 
         Args:
-            logits: [K, h, w] of all that competes, background words included: scores times `probability_scale`.
+            logits: [K, h, w] of all that competes, background words included: scores times `probability_scale`. Of
+                regions [K, 1, N]: a picture one pixel high.
             threshold: probability in 0..1 that replaces the method's own; None keeps that.
             refine: how the logits were refined; a method may have a threshold for each.
             features: of the image, for methods that see in them what no class explains.

@@ -126,8 +126,8 @@ class Segment:
 class Segmentation:
     """The answer for one image: segments, and a label map [H, W] of them (value = segment id, 0 = nobody).
 
-    Where segments overlap, which only those of prompts do, the label map shows the earlier one. `probability` [H, W],
-    when it was asked for, is that of each pixel's winner, nobody included.
+    Only segments of prompts may be `overlapping`. Then the label map shows the best mask of each prompt alone, the
+    earlier prompt on top. `probability` [H, W], when it was asked for, is that of each pixel's winner, nobody included.
     """
 
     size: tuple[int, int]
@@ -135,6 +135,7 @@ class Segmentation:
     segments: tuple[Segment, ...]
     label_map: LabelMap
     probability: NDArray[np.float32] | None = None
+    overlapping: bool = False
 
 
 class InputSize(BaseModel):
@@ -191,6 +192,19 @@ class Quality(BaseModel):
     images: int
 
 
+class PromptQuality(BaseModel):
+    """Mean IoU of answers to prompts over the objects of one data set, in percent.
+
+    `point`: the best of the answers to the point where an object is deepest; `box`: the answer to its tight box.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    point: float
+    box: float
+    objects: int
+
+
 class ModelCard(BaseModel):
     """What a model is, may be used for, and was measured to do."""
 
@@ -218,5 +232,6 @@ class ModelCard(BaseModel):
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="of the method, which validates them")
     quality: dict[str, Quality] = Field(default_factory=dict)
+    prompt_quality: dict[str, PromptQuality] = Field(default_factory=dict)
     limits: list[str]
     weights_sha256: str | None = Field(description="None where the weights come from the hub, by the card's settings")

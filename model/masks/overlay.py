@@ -62,10 +62,11 @@ def _write_labels(picture: Image.Image, label_map: LabelMap, segments: tuple[Seg
     """Each label once, at the place of its segment farthest from any other."""
     draw = ImageDraw.Draw(picture, "RGBA")
     font = ImageFont.load_default(size=max(11, round(min(picture.size) / 28)))
+    areas = np.bincount(label_map.reshape(-1), minlength=len(segments) + 1)
     for segment in segments:
-        mask = (label_map == segment.id).astype(np.uint8)
-        if not segment.label or mask.mean() < SMALLEST_LABELLED:
+        if not segment.label or areas[segment.id] < SMALLEST_LABELLED * label_map.size:
             continue
+        mask = (label_map == segment.id).astype(np.uint8)
         # A frame of zeros keeps the place away from the picture's edge too.
         depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
         y, x = divmod(int(depth.argmax()), mask.shape[1])

@@ -61,6 +61,21 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
     return refined
 
 
+def refine_masks(logits: Tensor, guide: Tensor) -> Tensor:
+    """PAMR on the probability of each mask by itself.
+
+    Args:
+        logits: [N, h, w] of masks, whatever they may share; N may be 0.
+        guide: [C, H, W], as the image of `refine`.
+
+    Returns:
+        Logits [N, H, W].
+    """
+    if not len(logits):
+        return logits.new_zeros(0, *guide.shape[1:])
+    return torch.logit(refine(logits.sigmoid(), guide), EPSILON)
+
+
 def affinity(image: Tensor, dilations: tuple[int, ...]) -> Tensor:
     """Weights [len(dilations) * 8, H, W] of every pixel's neighbours; they sum to 1.
 

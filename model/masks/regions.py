@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -21,13 +22,14 @@ class Regions:
     owner: NDArray[np.int64]
 
 
-def split(labels: LabelMap, classes: list[int], smallest: int) -> Regions:
+def split(labels: LabelMap, classes: list[int], smallest: int, whole: Collection[int] = ()) -> Regions:
     """Splits classes into regions connected by sides.
 
     Args:
         labels: [H, W] class indices.
         classes: which of them to split; all other pixels belong to nobody.
         smallest: regions of fewer pixels are dropped.
+        whole: those of the classes that stay one region each, whatever parts they have.
 
     Returns:
         Regions class by class, in the order of `classes`, the largest of each class first.
@@ -36,6 +38,11 @@ def split(labels: LabelMap, classes: list[int], smallest: int) -> Regions:
     owner: list[int] = []
     for index in classes:
         mask = (labels == index).astype(np.uint8)
+        if index in whole:
+            if mask.any() and len(owner) < MOST_REGIONS:
+                regions[mask > 0] = len(owner)
+                owner.append(index)
+            continue
         n_parts, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
         area = stats[1:, cv2.CC_STAT_AREA]
         kept = [part for part in np.argsort(-area, kind="stable") + 1 if area[part - 1] >= smallest]

@@ -47,21 +47,34 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
         raise ShapeError(f"expected a non-empty [H, W] map of unsigned integers, got {labels.dtype} {labels.shape}")
     height, width = labels.shape
     runs = _find_runs(labels, n_classes)
-    first = np.searchsorted(runs.value, np.arange(n_classes + 1))
-    counts, owner_end = _counts(runs, first, height * width)
-    texts = _to_text(counts, owner_end)
-    boxes = _boxes(runs, first, height)
-    lengths = np.concatenate([[0], np.cumsum(runs.end - runs.start)])
-    areas = lengths[first[1:]] - lengths[first[:-1]]
-    return [
-        Rle((height, width), text, int(area), (int(box[0]), int(box[1]), int(box[2]), int(box[3])))
-        for text, area, box in zip(texts, areas, boxes, strict=True)
-    ]
+    return _rles(runs, n_classes, (height, width))
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> Rle:
     """RLE of one [H, W] boolean mask."""
     return encode_label_map(np.where(mask, np.uint8(0), np.uint8(1)), 1)[0]
+
+
+def encode_part(part: NDArray[np.bool_], offset: tuple[int, int], size: tuple[int, int]) -> Rle:
+    """RLE of a mask of which a part is given.
+
+    Args:
+        part: [h, w]; outside it the mask is empty.
+        offset: (x, y) of its left top pixel.
+        size: (H, W) of the mask; the part lies inside.
+
+    Returns:
+        What `encode_mask` gives for the whole, at the cost of the part.
+    """
+    (x, y), height = offset, part.shape[0]
+    # A row of nothing below, so that no run goes on into the next column.
+    flat = np.pad(part.T, ((0, 0), (0, 1))).reshape(-1)
+    edges = np.flatnonzero(np.diff(flat, prepend=False)).reshape(-1, 2)
+    start, end = (((edge // (height + 1)) + x) * size[0] + edge % (height + 1) + y for edge in edges.T)
+    # Over the edge of the image, into the next column, a run does go on.
+    joins = np.flatnonzero(start[1:] == end[:-1])
+    start, end = np.delete(start, joins + 1), np.delete(end, joins)
+    return _rles(_Runs(np.zeros(len(start), np.int64), start, end), 1, size)[0]
 
 
 def decode(rle: Rle) -> NDArray[np.bool_]:
@@ -71,11 +84,45 @@ def decode(rle: Rle) -> NDArray[np.bool_]:
         ShapeError: `counts` is not a valid text for `size`.
     """
     height, width = rle.size
+    counts = _checked_counts(rle)
+    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return flat.reshape(width, height).T
+
+
+def decode_in_box(rle: Rle) -> NDArray[np.bool_]:
+    """The part of a mask inside its `bbox`: [height, width], at the cost of the columns that it spans.
+
+    Raises:
+        ShapeError: as `decode`.
+    """
+    x, y, width, height = rle.bbox
+    ends = np.cumsum(_checked_counts(rle))
+    first, last = x * rle.size[0], (x + width) * rle.size[0]
+    inside = ends.clip(first, last)
+    flat = np.repeat(np.arange(len(ends)) % 2 == 1, np.diff(inside, prepend=first))
+    return flat.reshape(width, rle.size[0]).T[y : y + height]
+
+
+def _checked_counts(rle: Rle) -> NDArray[np.int64]:
+    height, width = rle.size
     counts = _from_text(rle.counts)
     if (counts < 0).any() or counts.sum() != height * width:
         raise ShapeError(f"the runs of an RLE of {height} x {width} must sum to {height * width}, not {counts.sum()}")
-    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return flat.reshape(width, height).T
+    return counts
+
+
+def _rles(runs: _Runs, n_classes: int, size: tuple[int, int]) -> list[Rle]:
+    """One for each class, of runs ordered by class and then by place."""
+    first = np.searchsorted(runs.value, np.arange(n_classes + 1))
+    counts, owner_end = _counts(runs, first, size[0] * size[1])
+    texts = _to_text(counts, owner_end)
+    boxes = _boxes(runs, first, size[0])
+    lengths = np.concatenate([[0], np.cumsum(runs.end - runs.start)])
+    areas = lengths[first[1:]] - lengths[first[:-1]]
+    return [
+        Rle(size, text, int(area), (int(box[0]), int(box[1]), int(box[2]), int(box[3])))
+        for text, area, box in zip(texts, areas, boxes, strict=True)
+    ]
 
 
 def _find_runs(labels: LabelMap, n_classes: int) -> _Runs:
@@ -136,21 +183,21 @@ def _to_text(counts: NDArray[np.int64], owner_end: NDArray[np.int64]) -> list[st
 
 
 def _from_text(text: str) -> NDArray[np.int64]:
-    counts: list[int] = []
-    value = shift = 0
-    for character in text:
-        digit = ord(character) - FIRST_CHARACTER
-        if not 0 <= digit < 64 or shift >= 5 * DIGITS:
-            raise ShapeError(f"the counts of an RLE are characters '0' to 'o', at most {DIGITS} a run")
-        value |= (digit & 0x1F) << shift
-        shift += 5
-        if digit & CONTINUES:
-            continue
-        if digit & SIGN:
-            value -= 1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-        value = shift = 0
-    return np.array(counts, np.int64)
+    digits = np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) - FIRST_CHARACTER
+    last = np.flatnonzero(digits & CONTINUES == 0)  # of each run
+    first = np.append(0, last[:-1] + 1)[: len(last)]
+    lengths = last - first + 1
+    if ((digits < 0) | (digits >= 64)).any() or (lengths > DIGITS).any() or (len(digits) and digits[-1] & CONTINUES):
+        raise ShapeError(f"the counts of an RLE are characters '0' to 'o', at most {DIGITS} a run")
+    if not len(last):
+        return last
+    place = np.arange(len(digits)) - np.repeat(first, lengths)
+    counts: NDArray[np.int64] = np.add.reduceat((digits & 0x1F) << 5 * place, first)
+    counts -= np.where(digits[last] & SIGN, 1 << 5 * lengths, 0)
+    # From the fourth run on they are differences to the run two before.
+    counts[1::2] = np.cumsum(counts[1::2])
+    counts[2::2] = np.cumsum(counts[2::2])
+    return counts
 
 
 def _boxes(runs: _Runs, first: NDArray[np.int64], height: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ low-resolution grid only if its highest corner reaches the lowest corner of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.masks.bilinear import Axis, axis, bands, interpolate
 from model.types import LabelMap
 
-BAND_PIXELS = 1 << 18  # of the answer, worked on at a time
 SLACK = 1e-4  # of the scores: rounding must not lose a candidate
 
 
@@ -31,11 +31,16 @@ class Winners(NamedTuple):
     probability: NDArray[np.float32] | None  # [H, W] of the winner, when asked for
 
 
-class _Axis(NamedTuple):
-    """Where each output position lies between two input positions (half-pixel centres, edges clamped)."""
+# From upsampled scores and the rows of the scores that they are of, to what competes: never less for a higher score.
+Worth = Callable[[NDArray[np.float32], NDArray[np.intp]], NDArray[np.float32]]
 
-    low: NDArray[np.intp]
-    weight: NDArray[np.float32]  # of the position after `low`
+
+class Won(NamedTuple):
+    """Of a band of output rows, the `best` worth and whose it is: [R, W] each."""
+
+    band: slice
+    best: NDArray[np.float32]
+    winner: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -61,19 +66,14 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
         the upsampled log-sum-exp of all rows, which never exceeds 1.
     """
     n_rows, height, width = scores.shape
-    normaliser = torch.logsumexp(scores, 0).cpu().numpy()
-    candidates = _find_candidates(scores)
-    # A border of copies at the end, so that every cell has four corners.
-    corners = torch.nn.functional.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0].cpu().numpy()
-    normaliser = np.pad(normaliser, (0, 1), mode="edge")
-    y, x = _axis(height, size[0]), _axis(width, size[1])
+    normaliser = np.pad(torch.logsumexp(scores, 0).cpu().numpy(), (0, 1), mode="edge")
+    y, x = axis(height, size[0]), axis(width, size[1])
     labels = np.empty(size, np.uint8 if n_rows <= 256 else np.uint16)
     probability = np.empty(size, np.float32) if keep_probability else None
     votes = np.zeros(n_rows)
-    for band in _bands(size):
-        rows = _Axis(y.low[band], y.weight[band])
-        best, winner = _win(corners, candidates, rows, x)
-        total = _interpolate(normaliser[rows.low], normaliser[rows.low + 1], rows, x)
+    for band, best, winner in contest(scores, size):
+        rows = Axis(y.low[band], y.weight[band])
+        total = interpolate(normaliser[rows.low], normaliser[rows.low + 1], rows, x)
         np.exp(np.minimum(best - total, 0, out=best), out=best)
         labels[band] = winner
         votes += np.bincount(winner.reshape(-1), weights=best.reshape(-1), minlength=n_rows)
@@ -82,43 +82,53 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
     return Winners(labels, votes, probability)
 
 
-def _axis(cells: int, pixels: int) -> _Axis:
-    position = ((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5).clip(0, cells - 1)
-    low = np.floor(position).astype(np.intp)
-    return _Axis(low, (position - low).astype(np.float32))
+@torch.inference_mode()
+def contest(scores: Tensor, size: tuple[int, int], worth: Worth | None = None) -> Iterator[Won]:
+    """Who wins each pixel after bilinear upsampling (align_corners=False), some rows of the answer at a time.
+
+    Args:
+        scores: [K, h, w] float32; K is at least 1.
+        size: (H, W) of the answer.
+        worth: what of a score competes; None: the score itself.
+
+    Returns:
+        Bands from top to bottom; ties go to the lower row of the scores.
+    """
+    worth = worth or _as_it_is
+    candidates = _find_candidates(scores, worth)
+    # A border of copies at the end, so that every cell has four corners.
+    corners = torch.nn.functional.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0].cpu().numpy()
+    y, x = axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1])
+    for band in bands(size):
+        yield Won(band, *_win(corners, candidates, Axis(y.low[band], y.weight[band]), x, worth))
 
 
-def _bands(size: tuple[int, int]) -> Iterator[slice]:
-    step = max(1, BAND_PIXELS // size[1])
-    for start in range(0, size[0], step):
-        yield slice(start, min(start + step, size[0]))
+def _as_it_is(scores: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    return scores
 
 
-def _find_candidates(scores: Tensor) -> _Candidates:
+def _find_candidates(scores: Tensor, worth: Worth) -> _Candidates:
     padded = torch.nn.functional.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0]
     across = torch.maximum(padded[:, :, :-1], padded[:, :, 1:])
     highest = torch.maximum(across[:, :-1], across[:, 1:])  # [K, h, w] of a cell's four corners
     across = torch.minimum(padded[:, :, :-1], padded[:, :, 1:])
     lowest = torch.minimum(across[:, :-1], across[:, 1:])
+    if worth is not _as_it_is:
+        row = np.arange(len(scores))[:, None, None]
+        highest, lowest = (torch.from_numpy(worth(corner.cpu().numpy(), row)) for corner in (highest, lowest))
     can_win = highest >= lowest.amax(0) - SLACK
-    cell, row = can_win.flatten(1).T.contiguous().nonzero(as_tuple=True)
+    cell, able = can_win.flatten(1).T.contiguous().nonzero(as_tuple=True)
     count = torch.bincount(cell, minlength=can_win[0].numel())
     first = count.cumsum(0) - count
-    return _Candidates(row.cpu().numpy(), first.cpu().numpy(), count.cpu().numpy())
-
-
-def _interpolate(upper: NDArray[np.float32], lower: NDArray[np.float32], y: _Axis, x: _Axis) -> NDArray[np.float32]:
-    """[R, w + 1] values above and below each output row -> [R, W]."""
-    column = upper + y.weight[:, None] * (lower - upper)
-    left = column.take(x.low, 1)
-    return left + x.weight * (column.take(x.low + 1, 1) - left)
+    return _Candidates(able.cpu().numpy(), first.cpu().numpy(), count.cpu().numpy())
 
 
 def _win(
-    corners: NDArray[np.float32], candidates: _Candidates, y: _Axis, x: _Axis
+    corners: NDArray[np.float32], candidates: _Candidates, y: Axis, x: Axis, worth: Worth
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Best score and its row for a band of output rows: [R, W] each."""
-    best, winner, count = _first_candidates(corners, candidates, y, x)
+    """Best worth and its row for a band of output rows: [R, W] each."""
+    score, winner, count = _first_candidates(corners, candidates, y, x)
+    best = worth(score, winner)
     flat_best, flat_winner = best.reshape(-1), winner.reshape(-1)
     contested = np.flatnonzero(count > 1)
     line, column = np.divmod(contested, len(x.low))
@@ -126,11 +136,10 @@ def _win(
     rank = 1
     while len(contested):
         challenger = candidates.rows[candidates.first[cell] + rank]
-        score = _score_at(
-            corners, challenger, _Axis(y.low[line], y.weight[line]), _Axis(x.low[column], x.weight[column])
-        )
-        better = score > flat_best[contested]
-        flat_best[contested[better]] = score[better]
+        score = _score_at(corners, challenger, Axis(y.low[line], y.weight[line]), Axis(x.low[column], x.weight[column]))
+        value = worth(score, challenger)
+        better = value > flat_best[contested]
+        flat_best[contested[better]] = value[better]
         flat_winner[contested[better]] = challenger[better]
         rank += 1
         more = candidates.count[cell] > rank
@@ -139,7 +148,7 @@ def _win(
 
 
 def _first_candidates(
-    corners: NDArray[np.float32], candidates: _Candidates, y: _Axis, x: _Axis
+    corners: NDArray[np.float32], candidates: _Candidates, y: Axis, x: Axis
 ) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
     """Score and row of each cell's first candidate over all its pixels, and how many candidates there are."""
     cells_wide = corners.shape[2] - 1
@@ -147,7 +156,7 @@ def _first_candidates(
     cells = slice(top * cells_wide, bottom * cells_wide)
     row = candidates.rows[candidates.first[cells]].reshape(-1, cells_wide)
     at_y, at_x = np.arange(top, bottom)[:, None], np.arange(cells_wide)
-    inside = _Axis(y.low - top, y.weight)
+    inside = Axis(y.low - top, y.weight)
     sides = []
     for shift in (0, 1):
         upper, lower = corners[row, at_y, at_x + shift], corners[row, at_y + 1, at_x + shift]
@@ -161,7 +170,7 @@ def _first_candidates(
     return best, row[inside.low].take(x.low, 1), count[inside.low].take(x.low, 1)
 
 
-def _score_at(corners: NDArray[np.float32], row: NDArray[np.intp], y: _Axis, x: _Axis) -> NDArray[np.float32]:
+def _score_at(corners: NDArray[np.float32], row: NDArray[np.intp], y: Axis, x: Axis) -> NDArray[np.float32]:
     """Bilinear values of single pixels: one row of the scores and one place for each."""
     _, height, width = corners.shape
     flat = corners.reshape(-1)

@@ -7,7 +7,7 @@
     compute  owns the device for all models; takes what waits, up to max_batch tiles of one model and one bucket, the
              sources in turn; waits only when nothing waits
     finish   text rows, scores, arg-max, RLE, overlay, or whatever the job's `render` does; may wait for a thread of its
-             model's
+             model's, and, without one, for whoever asked first about the same image
 
 A request counts against the queue limit from submit to answer: beyond it, submit refuses at once. Abandoned work
 (client gone, deadline passed) is dropped before each stage. An error belongs to its request alone.
@@ -32,12 +32,14 @@ from service.errors import ImageExpired, NotReady, QueueFull
 from service.image_id import image_id_of
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
+from service.prompt_bounds import check_inside
 from service.settings import Settings
 from service.tracing import StageTime, Tracing
 from service.worker.compute import ComputeStage
 from service.worker.decode import Decoded, decode
 from service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from service.worker.finish import finish
+from service.worker.first_askers import FirstAskers
 from service.worker.job import AnyJob, Render, T
 from service.worker.pool import GOING_DOWN, Loaded, ModelPool
 from service.worker.text_caches import TextCaches
@@ -63,6 +65,7 @@ class Engine:
         self._last_answer = time.monotonic()
         self._count_guard = threading.Lock()
         self._intake = ThreadPoolExecutor(settings.intake_threads, "intake")
+        self._first_askers = FirstAskers()
         self._finish: dict[str, ThreadPoolExecutor] = {}  # by model: one's long class lists hold up no other's
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded)
 
@@ -196,10 +199,13 @@ class Engine:
         job.image_id = request.image_id or image_id_of(request.image or b"")
         kept = self.feature_cache.find(self._feature_key(job)) if request.remember else None
         job.image = self._image_of(request, kept)
+        if kept is not None:
+            check_inside(request.prompts, kept.features.size)
         if kept is None or request.overlay:
             decoded = self._decode(job)
             job.rgb = decoded.rgb if request.overlay else None
             if kept is None:  # an overlay alone needs the pixels and no image pass
+                check_inside(request.prompts, decoded.size)
                 plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
                 job.plan = plan.of_size(decoded.size)
         job.planned = time.monotonic()
@@ -232,23 +238,38 @@ class Engine:
     def _encoded(self, job: AnyJob) -> None:
         assert job.features is not None
         if job.request.remember:
-            self.feature_cache.keep(self._feature_key(job), Remembered(job.features, job.image))
+            kept = self.feature_cache.keep(self._feature_key(job), Remembered(job.features, job.image))
+            job.features = kept.features
         self._to_finish(job)
 
     def _to_finish(self, job: AnyJob) -> None:
+        if self._first_askers.enter(job):
+            self._finish_threads(job).submit(self._through_finish, job)
+
+    def _finish_threads(self, job: AnyJob) -> ThreadPoolExecutor:
         name = job.loaded.segmenter.card.name
         with self._count_guard:
             if name not in self._finish:
                 # Beside the compute thread, a stage's torch work stays on its own thread.
                 one_thread_each = partial(torch.set_num_threads, 1)
                 self._finish[name] = ThreadPoolExecutor(self._settings.finish_threads, "finish", one_thread_each)
-            threads = self._finish[name]
-        threads.submit(self._guarded, job, self._finish_job)
+            return self._finish[name]
+
+    def _through_finish(self, job: AnyJob) -> None:
+        try:
+            self._guarded(job, self._finish_job)
+        finally:
+            for freed in self._first_askers.leave(job):
+                self._finish_threads(freed).submit(self._through_finish, freed)
 
     def _finish_job(self, job: AnyJob) -> None:
         began = time.monotonic()
         segmenter = job.loaded.segmenter
-        answer = job.render(job, segmenter, self.text_caches.of(segmenter))
+        try:
+            answer = job.render(job, segmenter, self.text_caches.of(segmenter))
+        finally:
+            if job.request.remember:  # what was derived from the features stays with them, also after an error
+                self.feature_cache.weigh(self._feature_key(job))
         ended = time.monotonic()
         job.stages.append(StageTime("post", began, ended))
         text = job.text_seconds

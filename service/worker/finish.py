@@ -1,4 +1,4 @@
-"""The last stage: from one image's features and one vocabulary to a rendered answer."""
+"""The last stage: from one image's features and one question to a rendered answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from model import tasks
 from model.masks import overlay
 from model.masks.png import to_png
 from model.masks.polygons import rings
+from model.masks.rle import decode_in_box
 from model.scoring import Steady
 from model.segmenter import Segmenter
 from model.types import Ring, Segmentation
+from service.errors import InvalidValue
 from service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from service.tracing import StageTime
 from service.worker.job import Job, T
@@ -49,7 +51,11 @@ class Finished(NamedTuple):
 
 
 def finish(job: Job[WorkerAnswer], segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
-    """Scores, arg-max, RLE and overlay of a job whose features are there."""
+    """Scores, arg-max, RLE and overlay of a job whose features are there.
+
+    Raises:
+        InvalidValue: overlapping segments are to be one PNG.
+    """
     return solve(job, segmenter, cache).answer
 
 
@@ -59,8 +65,10 @@ def solve(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady | 
     request = job.request
     rows = TimedRows(cache, job)
     began = time.monotonic()
-    options = tasks.Options(request.threshold, request.refine, keep_probability=request.confidence, steady=steady)
+    options = tasks.Options(request.threshold, request.refine, request.confidence, steady, request.prompts)
     found = tasks.segment(request.task, segmenter, job.features, request.vocabulary, options, rows)
+    if found.overlapping and request.mask == "png":
+        raise InvalidValue.of("mask", "png", "rle, polygon or none: the segments overlap, which one map cannot show")
     picture = None
     if job.rgb is not None:
         picture = to_png(overlay.paint(job.rgb, found.label_map, found.segments))
@@ -96,9 +104,8 @@ def _polygons(found: Segmentation) -> tuple[list[Ring], ...]:
     """Outlines of each segment, traced inside its box."""
     outlines = []
     for segment in found.segments:
-        x, y, width, height = segment.bbox
-        part = found.label_map[y : y + height, x : x + width] == segment.id
-        outlines.append(rings(part, (x, y)))
+        x, y, _, _ = segment.bbox
+        outlines.append(rings(decode_in_box(segment.mask), (x, y)))
     return tuple(outlines)
 
 

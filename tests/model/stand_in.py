@@ -2,6 +2,10 @@
 
 Red, green and blue are orthogonal, amber lies between red and green; a word that is no colour is like no pixel. So a
 pixel scores `SCALE` for its own colour, 0 for any that is orthogonal, and `NOBODY` for nobody.
+
+Its proposals are the connected regions of one colour, black included, the largest first. A lone click may mean the
+region under it, all that has its colour, or the whole picture; several clicks mean the regions of the positive ones
+without those of the negative ones; a box means what it holds of its commonest colour.
 """
 
 from __future__ import annotations
@@ -9,16 +13,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TextRows, TileFeatures
-from model.types import BackgroundRule, ClassEntry, InputSize, ModelCard, Refinement
+from model.segmenter import (
+    Features,
+    InferenceOptions,
+    Plan,
+    PromptMasks,
+    Proposals,
+    Segmenter,
+    TextBank,
+    TextRows,
+    TileFeatures,
+)
+from model.types import BackgroundRule, ClassEntry, InputSize, ModelCard, PanopticRule, Prompt, Refinement, Task
 
 SCALE = 8.0
 NOBODY = 4.0
+INSIDE = 10.0  # logit of a mask's pixels; those of the others are as far below 0
+QUALITIES = (0.9, 0.6, 0.3)  # of what a lone click may mean
+SURE = 0.8  # quality of any other answer
 WORD_BONUS = 1.0  # a background word that stays beats a class that is just as likely
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "amber": (204, 153, 0)}
 SAME_AS = {"crimson": "red", "lime": "green", "navy": "blue"}
@@ -30,13 +48,18 @@ def picture(rows: Sequence[str]) -> NDArray[np.uint8]:
     return np.array([[by_letter.get(letter, (0, 0, 0)) for letter in row] for row in rows], np.uint8)
 
 
-def card(words: Sequence[str] = (), name: str = "colours") -> ModelCard:
+def card(
+    words: Sequence[str] = (),
+    name: str = "colours",
+    tasks: Sequence[Task] = ("semantic",),
+    panoptic: PanopticRule = PanopticRule(),
+) -> ModelCard:
     return ModelCard(
         name=name,
         version="1",
         method="colours",
         summary="Words are colours.",
-        tasks=["semantic"],
+        tasks=list(tasks),
         licence="MIT",
         training_data=[],
         recipe="none",
@@ -46,20 +69,30 @@ def card(words: Sequence[str] = (), name: str = "colours") -> ModelCard:
         embedding=4,
         text_tower="colours",
         background=BackgroundRule(words=list(words), same_meaning=0.9, margin=-WORD_BONUS),
+        panoptic=panoptic,
         limits=[],
         weights_sha256="0",
     )
 
 
 class ColourSegmenter(Segmenter):
-    """Scores at the image's own resolution; `asked` lists the strings that went through the text tower."""
+    """Scores at the image's own resolution.
 
-    def __init__(self, words: Sequence[str] = ()) -> None:
-        self.card = card(words)
+    `asked` lists the strings that went through the text tower; `looked` counts how often regions were looked for.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str] = (),
+        tasks: Sequence[Task] = ("semantic",),
+        panoptic: PanopticRule = PanopticRule(),
+    ) -> None:
+        self.card = card(words, tasks=tasks, panoptic=panoptic)
         self.digest = "colours"
         self.text_digest = "colours"
         self.buckets = ()
         self.asked: list[str] = []
+        self.looked = 0
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         return Plan((rgb.shape[0], rgb.shape[1]), np.ascontiguousarray(rgb.transpose(2, 0, 1))[None])
@@ -97,3 +130,68 @@ class ColourSegmenter(Segmenter):
             return torch.tensor(NOBODY)
         share = min(max(threshold, 1e-6), 1 - 1e-6)
         return torch.tensor(NOBODY + math.log(share / (1 - share)))
+
+    def propose(self, features: Features) -> Proposals:
+        return features.derived.once("proposals", lambda: self._propose(features))
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        (regions,) = features.derived.once("regions", lambda: (self._regions(features),))
+        return [self._answer(features, regions, prompt) for prompt in prompts]
+
+    def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
+        inside = (masks > 0).float()
+        summed = torch.einsum("nhw,dhw->nd", inside, features.tensors["pixels"].float())
+        return summed / inside.sum((1, 2)).clamp_min(1)[:, None]
+
+    def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
+        scores = SCALE * bank.vectors @ embeddings.T
+        return torch.stack([scores[torch.from_numpy(bank.owner == k)].amax(0) for k in range(bank.n_classes)])
+
+    def _propose(self, features: Features) -> Proposals:
+        regions = self._regions(features)
+        areas = torch.bincount(regions.flatten())
+        masks = torch.stack([_logits(regions == index) for index in areas.argsort(descending=True, stable=True)])
+        return Proposals(masks, self.embed_masks(features, masks), torch.full((len(masks),), SURE))
+
+    def _regions(self, features: Features) -> Tensor:
+        """[H, W] number of each pixel's region."""
+        self.looked += 1
+        colours = _colours(features)
+        regions = torch.zeros(colours.shape, dtype=torch.int64)
+        n_regions = 0
+        for value in sorted(set(colours.flatten().tolist())):
+            n_parts, parts = cv2.connectedComponents((colours == value).numpy().astype(np.uint8), connectivity=4)
+            part = torch.from_numpy(parts).long()
+            regions = torch.where(part > 0, part - 1 + n_regions, regions)
+            n_regions += n_parts - 1
+        return regions
+
+    def _answer(self, features: Features, regions: Tensor, prompt: Prompt) -> PromptMasks:
+        colours = _colours(features)
+        height, width = colours.shape
+
+        def under(x: float, y: float) -> tuple[int, int]:
+            return min(int(y), height - 1), min(int(x), width - 1)
+
+        if prompt.box is None and len(prompt.points) == 1:
+            at = under(prompt.points[0].x, prompt.points[0].y)
+            meant = [regions == regions[at], colours == colours[at], torch.ones_like(regions, dtype=torch.bool)]
+            return PromptMasks(torch.stack([_logits(mask) for mask in meant]), torch.tensor(QUALITIES))
+        mask = torch.zeros_like(regions, dtype=torch.bool)
+        if prompt.box is not None:
+            x0, y0, x1, y1 = (round(side) for side in prompt.box)
+            inside = colours[y0:y1, x0:x1]
+            mask[y0:y1, x0:x1] = inside == inside.flatten().mode().values
+        for point in sorted(prompt.points, key=lambda point: not point.positive):
+            mask[regions == regions[under(point.x, point.y)]] = point.positive
+        return PromptMasks(_logits(mask)[None], torch.tensor([SURE]))
+
+
+def _colours(features: Features) -> Tensor:
+    """[H, W] one number for each colour."""
+    channels = (255 * features.tensors["pixels"].float()).round().long()
+    return channels[0] * 65536 + channels[1] * 256 + channels[2]
+
+
+def _logits(mask: Tensor) -> Tensor:
+    return INSIDE * (2 * mask.float() - 1)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from model.segmenter import Segmenter
+from service.errors import InvalidValue
 from service.messages import WorkerRequest
 from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from service.worker.engine import Engine
@@ -46,6 +47,15 @@ class FrameLane:
     def nbytes(self) -> int:
         """Bytes that the stream remembers."""
         return self._state.nbytes
+
+    def check(self, question: StreamQuestion) -> None:
+        """Whether a stream can ask that.
+
+        Raises:
+            InvalidValue: the task needs prompts, which belong to one image.
+        """
+        if question.request.task == "prompt":
+            raise InvalidValue.of("task", "prompt", "semantic, instance or panoptic in a stream")
 
     def submit(self, frame: VideoFrame, question: StreamQuestion) -> Future[FrameAnswer]:
         """Accepts the next frame; cancelling the future abandons it.

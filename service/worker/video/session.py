@@ -135,6 +135,7 @@ class Session:
 
     def _take(self, step: StreamQuestion | VideoFrame) -> None:
         if isinstance(step, StreamQuestion):
+            self._lane.check(step)
             self._question = step
             return
         if self._question is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.errors import ShapeError
 from model.masks import pamr
-from model.masks.pamr import PamrSettings, affinity, refine
+from model.masks.pamr import PamrSettings, affinity, refine, refine_masks
 from tests.golden import golden_inputs
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
@@ -90,3 +90,21 @@ def test_many_maps_are_refined_as_each_alone(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_batch_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"\[1, 4, 72, 100\]"):
         refine(maps()[None], photograph())
+
+
+def test_a_mask_is_refined_as_its_probability() -> None:
+    logits = 4 * maps() - 2
+
+    refined = refine_masks(logits, photograph())
+
+    torch.testing.assert_close(refined.sigmoid(), refine(logits.sigmoid(), photograph()), atol=1e-5, rtol=0)
+
+
+def test_a_mask_is_refined_alike_whatever_comes_with_it() -> None:
+    logits = 4 * maps() - 2
+
+    torch.testing.assert_close(refine_masks(logits, photograph())[2:3], refine_masks(logits[2:3], photograph()))
+
+
+def test_no_masks_are_refined_to_none() -> None:
+    assert refine_masks(torch.zeros(0, 18, 25), photograph()).shape == (0, 72, 100)

@@ -52,6 +52,17 @@ def test_without_classes_everything_belongs_to_nobody() -> None:
     assert not split(labels("01"), [], smallest=1).labels.any()
 
 
+def test_a_class_that_stays_whole_is_one_region_of_all_its_parts_however_small() -> None:
+    found = split(labels("0210", "0010"), [0, 1, 2], smallest=2, whole={0, 2})
+
+    assert found.owner.tolist() == [0, 1, 2]
+    assert found.labels.tolist() == [[0, 2, 1, 0], [0, 0, 1, 0]]
+
+
+def test_a_whole_class_that_is_absent_has_no_region() -> None:
+    assert split(labels("01"), [0, 2], smallest=1, whole={2}).owner.tolist() == [0]
+
+
 @given(maps)
 def test_regions_are_disjoint_and_cover_their_classes(given_map: NDArray[np.uint8]) -> None:
     found = split(given_map, [0, 1, 2], smallest=1)

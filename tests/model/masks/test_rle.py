@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from model.errors import ShapeError
-from model.masks.rle import decode, encode_label_map, encode_mask
+from model.masks.rle import decode, decode_in_box, encode_label_map, encode_mask, encode_part
 from model.types import LabelMap, Rle
 
 SHAPES = st.tuples(st.integers(1, 41), st.integers(1, 41))
@@ -47,6 +47,30 @@ def test_every_class_of_a_map_has_the_bytes_area_and_box_of_pycocotools(labels: 
 @settings(max_examples=200, deadline=None)
 def test_one_mask_has_the_bytes_area_and_box_of_pycocotools(mask: NDArray[np.bool_]) -> None:
     assert encode_mask(mask) == reference(mask)
+
+
+@given(arrays(np.bool_, SHAPES), st.tuples(*[st.integers(0, 3)] * 4))
+@settings(max_examples=300, deadline=None)
+def test_a_part_has_the_bytes_area_and_box_of_the_whole(
+    part: NDArray[np.bool_], margins: tuple[int, int, int, int]
+) -> None:
+    above, below, left, right = margins
+    whole = np.pad(part, ((above, below), (left, right)))
+
+    assert encode_part(part, (left, above), whole.shape) == reference(whole)
+
+
+def test_an_empty_part_is_an_empty_mask() -> None:
+    assert encode_part(np.zeros((0, 0), np.bool_), (0, 0), (3, 4)) == reference(np.zeros((3, 4), np.bool_))
+
+
+@given(arrays(np.bool_, SHAPES))
+@settings(max_examples=200, deadline=None)
+def test_decoding_in_its_box_gives_that_part_of_the_mask(mask: NDArray[np.bool_]) -> None:
+    rle = encode_mask(mask)
+    x, y, width, height = rle.bbox
+
+    np.testing.assert_array_equal(decode_in_box(rle), mask[y : y + height, x : x + width])
 
 
 @given(arrays(np.bool_, SHAPES))

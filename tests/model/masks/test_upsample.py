@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.masks import upsample
+from model.masks import bilinear
 from model.masks.upsample import winners
 
 TIE = 1e-5  # two ways to interpolate differ by rounding; closer scores may be won by either
@@ -106,7 +106,7 @@ def test_probabilities_are_given_only_when_asked_for() -> None:
 def test_the_size_of_the_bands_changes_nothing(band_pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = random_scores(6, (12, 15))
     whole = winners(scores, (101, 77), keep_probability=True)
-    monkeypatch.setattr(upsample, "BAND_PIXELS", band_pixels)
+    monkeypatch.setattr(bilinear, "BAND_PIXELS", band_pixels)
 
     pieces = winners(scores, (101, 77), keep_probability=True)
 

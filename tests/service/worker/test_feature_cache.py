@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.segmenter import Features
 from service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
@@ -58,13 +60,15 @@ def test_the_least_recently_used_goes_first() -> None:
     assert cache.nbytes == 200
 
 
-def test_keeping_again_does_not_count_twice() -> None:
-    cache = FeatureCache(1000)
+def test_of_an_image_that_two_asked_about_at_once_the_first_features_are_used() -> None:
+    cache, first = FeatureCache(1000), entry(100)
+    cache.keep(key(), first)
 
-    cache.keep(key(), entry(100))
-    cache.keep(key(), entry(60))
+    used = cache.keep(key(), entry(60))
 
-    assert cache.nbytes == 60
+    assert used is first
+    assert cache.find(key()) is first
+    assert cache.nbytes == 100
 
 
 def test_an_entry_larger_than_the_cache_is_not_kept() -> None:
@@ -75,3 +79,72 @@ def test_an_entry_larger_than_the_cache_is_not_kept() -> None:
 
     assert cache.find(key("large")) is None
     assert cache.find(key("small")) is not None
+
+
+def derive(kept: Remembered, n_bytes: int, name: str = "proposals") -> None:
+    kept.features.derived.once(name, lambda: (torch.zeros(n_bytes, dtype=torch.uint8),))
+
+
+def test_what_features_grow_by_counts_when_they_are_weighed() -> None:
+    cache, kept = FeatureCache(1000), entry(100)
+    cache.keep(key(), kept)
+
+    derive(kept, 40)
+    cache.weigh(key())
+
+    assert cache.nbytes == 140
+
+
+def test_what_an_entry_has_grown_by_lets_others_go() -> None:
+    cache, grows = FeatureCache(250), entry(100)
+    cache.keep(key("a"), entry(100))
+    cache.keep(key("b"), grows)
+
+    derive(grows, 60)
+    cache.weigh(key("b"))
+
+    assert cache.find(key("a")) is None
+    assert cache.find(key("b")) is grows
+    assert cache.nbytes == 160
+
+
+def test_an_entry_that_has_grown_larger_than_the_cache_goes_alone() -> None:
+    cache, grows = FeatureCache(250), entry(100)
+    cache.keep(key("a"), entry(100))
+    cache.keep(key("b"), grows)
+
+    derive(grows, 200)
+    cache.weigh(key("b"))
+
+    assert cache.find(key("a")) is not None
+    assert cache.find(key("b")) is None
+    assert cache.nbytes == 100
+
+
+def test_weighing_what_has_gone_changes_nothing() -> None:
+    cache = FeatureCache(1000)
+    cache.keep(key("a"), entry(100))
+
+    cache.weigh(key("b"))
+
+    assert cache.nbytes == 100
+
+
+@given(st.lists(st.tuples(st.sampled_from(["keep", "grow", "weigh", "find"]), st.integers(0, 3)), max_size=60))
+def test_the_bytes_held_never_drift(steps: list[tuple[str, int]]) -> None:
+    cache = FeatureCache(500)
+    entries = [entry(100) for _ in range(4)]
+    for number, (step, index) in enumerate(steps):
+        if step == "keep":
+            cache.keep(key(str(index)), entries[index])
+        elif step == "grow":
+            derive(entries[index], 30, str(number))
+        elif step == "weigh":
+            cache.weigh(key(str(index)))
+        else:
+            cache.find(key(str(index)))
+    for index in range(4):
+        cache.weigh(key(str(index)))
+
+    assert cache.nbytes == sum(entries[index].nbytes for index in range(4) if cache.find(key(str(index))))
+    assert cache.nbytes <= 500

@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from model.errors import ShapeError
-from model.methods.unpair_seg.nms import BLOCK, suppress
-from model.methods.unpair_seg.settings import OverlapRule
+from model.masks.nms import BLOCK, OverlapRule, suppress
 
 
 def boxes(count: int, largest: int, seed: int = 0) -> Tensor:

@@ -1,4 +1,4 @@
-"""The semantic task over a Segmenter whose answers are known."""
+"""Classes that compete for every pixel, over a Segmenter whose answers are known."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from model import tasks
 from model.errors import OptionError, TaskError
 from model.masks.rle import decode
 from model.segmenter import Features, TextBank
-from model.tasks import Options, instance, semantic
-from model.types import Background, ClassEntry, Segmentation, Vocabulary
+from model.tasks import Options, semantic
+from model.types import Background, ClassEntry, Segmentation, Task, Vocabulary
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
+from tests.model.tasks import asking
 
 FLAG = ["rrggbb", "rrggbb", "rrggbb", "rrgg.."]  # 8 red, 8 green, 6 blue, 2 black
 
@@ -281,39 +282,84 @@ def test_many_segments_keep_their_ids(n_classes: int, dtype: type[np.unsignedint
     np.testing.assert_array_equal(answer.label_map, owners + 1)
 
 
-def ask_instances(rows: Sequence[str], *classes: ClassEntry) -> Segmentation:
-    segmenter = ColourSegmenter()
-    plan = segmenter.plan(picture(rows))
-    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-    return instance(segmenter, features, Vocabulary(classes, Background()))
+@pytest.mark.parametrize("task", ["instance", "panoptic"])
+def test_each_connected_region_of_a_thing_is_a_segment(task: Task) -> None:
+    answer = asking.ask(task, ["rrbbrr", "rrbbrr", "rrbbrr"], "red", ClassEntry("blue", thing=True))
 
-
-def test_each_connected_region_of_a_thing_is_an_instance() -> None:
-    answer = ask_instances(["rrbbrr", "rrbbrr", "rrbbrr"], ClassEntry("red"), ClassEntry("blue"))
-
-    assert [(segment.label, segment.area) for segment in answer.segments] == [("red", 6), ("red", 6), ("blue", 6)]
+    assert asking.described(answer) == [("red", 6), ("red", 6), ("blue", 6)]
     assert {segment.is_thing for segment in answer.segments} == {True}
 
 
 def test_known_stuff_has_no_instances() -> None:
-    answer = ask_instances(["rrbb", "rrbb"], ClassEntry("red"), ClassEntry("blue", thing=False))
+    answer = asking.ask("instance", ["rrbb", "rrbb"], "red", ClassEntry("blue", thing=False))
 
-    assert [segment.label for segment in answer.segments] == ["red"]
+    assert labels(answer) == ["red"]
     assert (answer.label_map[:, 2:] == 0).all()
 
 
-def test_ids_of_instances_are_the_values_of_the_label_map() -> None:
-    answer = ask_instances(["rbrb"], ClassEntry("red"), ClassEntry("blue"))
+def test_stuff_is_one_panoptic_segment_in_the_order_of_the_request() -> None:
+    answer = asking.ask("panoptic", ["rbrgr"], "green", ClassEntry("red", thing=False), "blue")
 
-    for segment in answer.segments:
-        assert (answer.label_map == segment.id).sum() == segment.area
-    assert [segment.id for segment in answer.segments] == [1, 2, 3, 4]
+    assert asking.described(answer) == [("green", 1), ("red", 3), ("blue", 1)]
+    assert [segment.is_thing for segment in answer.segments] == [True, False, True]
+
+
+def test_specks_of_things_are_nobody_s_and_specks_of_stuff_are_not() -> None:
+    rows = ["r" + 99 * "b", *[100 * "b"] * 38, 99 * "b" + "g"]  # a pixel is a quarter of a thousandth
+
+    answer = asking.ask("panoptic", rows, "red", "blue", ClassEntry("green", thing=False))
+
+    assert asking.described(answer) == [("blue", 3998), ("green", 1)]
+
+
+def test_a_semantic_answer_tells_no_things_from_stuff() -> None:
+    assert asking.ask("semantic", ["rb"], "red", ClassEntry("blue", thing=False)).segments[1].is_thing is None
+
+
+@pytest.mark.parametrize("task", ["instance", "panoptic"])
+def test_the_score_of_a_region_is_the_mean_probability_of_its_pixels(task: Task) -> None:
+    segment = asking.ask(task, ["rr"], "red", "green").segments[0]
+
+    assert segment.score == pytest.approx(math.exp(SCALE) / (math.exp(SCALE) + 1 + math.exp(NOBODY)), rel=1e-4)
+
+
+def test_the_threshold_of_a_class_drops_its_regions() -> None:
+    answer = asking.ask("panoptic", ["rbr"], ClassEntry("red", threshold=0.99), "blue", threshold=0.5)
+
+    assert asking.described(answer) == [("blue", 1)]
+    assert answer.label_map.tolist() == [[0, 1, 0]]
+
+
+@given(
+    st.lists(st.text("rgba.", min_size=6, max_size=6), min_size=1, max_size=6),
+    st.permutations(["red", "green", "blue"]),
+    st.lists(st.sampled_from([True, False, None]), min_size=3, max_size=3),
+)
+def test_panoptic_segments_are_the_semantic_ones_with_things_taken_apart(
+    rows: list[str], names: list[str], things: list[bool | None]
+) -> None:
+    classes = [ClassEntry(name, thing=thing) for name, thing in zip(names, things, strict=True)]
+
+    parts, whole = (asking.ask(task, rows, *classes) for task in ("panoptic", "semantic"))
+
+    covered = asking.stacked(parts)
+    assert covered.sum(0).max(initial=0) <= 1
+    np.testing.assert_array_equal(covered.sum(0), asking.stacked(whole).sum(0))
+    for segment, mask in zip(parts.segments, covered, strict=True):
+        np.testing.assert_array_equal(parts.label_map == segment.id, mask)
+        (of_class,) = (other.id for other in whole.segments if other.label == segment.label)
+        assert (whole.label_map[mask] == of_class).all()
+
+
+def test_confidence_is_given_only_when_asked_for() -> None:
+    assert asking.ask("panoptic", ["rb"], "red").probability is None
+    assert asking.ask("panoptic", ["rb"], "red", keep_probability=True).probability is not None
 
 
 def test_a_task_that_the_card_lacks_is_refused() -> None:
-    segmenter = ColourSegmenter()
+    segmenter = ColourSegmenter(tasks=["semantic"])
     plan = segmenter.plan(picture(["r"]))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 
-    with pytest.raises(TaskError, match="panoptic"):
+    with pytest.raises(TaskError, match="'panoptic'; it can: semantic"):
         tasks.segment("panoptic", segmenter, features, Vocabulary((ClassEntry("red"),)))

@@ -1,0 +1,50 @@
+"""Bilinear upsampling along two axes, as torch has it with align_corners=False, a band of the answer at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+BAND_PIXELS = 1 << 18  # of the answer, worked on at a time
+
+
+class Axis(NamedTuple):
+    """Where each output position lies between two input positions (half-pixel centres, edges clamped)."""
+
+    low: NDArray[np.intp]
+    weight: NDArray[np.float32]  # of the position after `low`
+
+
+def axis(cells: int, pixels: int) -> Axis:
+    """Positions of `pixels` outputs along `cells` inputs."""
+    position = ((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5).clip(0, cells - 1)
+    low = np.floor(position).astype(np.intp)
+    return Axis(low, (position - low).astype(np.float32))
+
+
+def bands(size: tuple[int, int]) -> Iterator[slice]:
+    """Rows of an answer [H, W] that are worked on at a time, from top to bottom."""
+    step = max(1, BAND_PIXELS // size[1])
+    for start in range(0, size[0], step):
+        yield slice(start, min(start + step, size[0]))
+
+
+def interpolate(upper: NDArray[np.float32], lower: NDArray[np.float32], y: Axis, x: Axis) -> NDArray[np.float32]:
+    """[R, w + 1] values above and below each output row -> [R, W]."""
+    column = upper + y.weight[:, None] * (lower - upper)
+    left = column.take(x.low, 1)
+    return left + x.weight * (column.take(x.low + 1, 1) - left)
+
+
+def upsampled(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Bilinear upsampling (align_corners=False) of one map [h, w] to [H, W]."""
+    padded = np.pad(scores, ((0, 1), (0, 1)), mode="edge")  # so that every cell has four corners
+    y, x = axis(scores.shape[0], size[0]), axis(scores.shape[1], size[1])
+    answer = np.empty(size, np.float32)
+    for band in bands(size):
+        rows = Axis(y.low[band], y.weight[band])
+        answer[band] = interpolate(padded[rows.low], padded[rows.low + 1], rows, x)
+    return answer

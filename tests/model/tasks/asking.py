@@ -1,0 +1,52 @@
+"""Tasks over the segmenter of known answers, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model import tasks
+from model.masks.rle import decode
+from model.segmenter import Features, Segmenter
+from model.types import Background, ClassEntry, PanopticRule, Segmentation, Task, Vocabulary
+from tests.model.stand_in import ColourSegmenter, picture
+
+ALL: tuple[Task, ...] = ("semantic", "instance", "panoptic", "prompt")
+PROPOSALS = PanopticRule(source="proposals")
+
+
+def features_of(segmenter: Segmenter, rows: Sequence[str]) -> Features:
+    plan = segmenter.plan(picture(rows))
+    return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+
+
+def vocabulary(*classes: str | ClassEntry, background: Background | None = Background()) -> Vocabulary:
+    entries = tuple(entry if isinstance(entry, ClassEntry) else ClassEntry(entry) for entry in classes)
+    return Vocabulary(entries, background)
+
+
+def ask(
+    task: Task,
+    rows: Sequence[str],
+    *classes: str | ClassEntry,
+    background: Background | None = Background(),
+    rule: PanopticRule = PanopticRule(),
+    words: Sequence[str] = (),
+    **options: Any,
+) -> Segmentation:
+    segmenter = ColourSegmenter(words, ALL, rule)
+    asked = vocabulary(*classes, background=background)
+    return tasks.segment(task, segmenter, features_of(segmenter, rows), asked, tasks.Options(**options))
+
+
+def stacked(answer: Segmentation) -> NDArray[np.bool_]:
+    """[N, H, W] decoded masks."""
+    return np.array([decode(segment.mask) for segment in answer.segments]).reshape(-1, *answer.size)
+
+
+def described(answer: Segmentation) -> list[tuple[str | None, int]]:
+    """Label and area of each segment."""
+    return [(segment.label, segment.area) for segment in answer.segments]

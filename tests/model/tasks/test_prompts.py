@@ -1,0 +1,260 @@
+"""Masks for points and boxes, over a Segmenter whose answers are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from pycocotools import mask as coco
+from torch import Tensor
+
+from model import tasks
+from model.errors import OptionError, TaskError
+from model.masks.rle import decode
+from model.segmenter import Features, PromptMasks
+from model.tasks import prompts as prompts_module
+from model.types import Background, ClassEntry, Point, Prompt, Segmentation
+from tests.model.stand_in import INSIDE, NOBODY, QUALITIES, SCALE, SURE, ColourSegmenter
+from tests.model.tasks.asking import ALL, ask, described, features_of, stacked, vocabulary
+
+FLAGS = ["rrbbrr", "rrbbrr", "gg...."]
+CLICK = Prompt((Point(0.5, 0.5),))  # on the left red
+BOX = Prompt(box=(2, 0, 5, 3))  # 4 blue, 2 red, 3 black
+APART = Prompt((Point(0, 0), Point(2, 0), Point(2, 1, positive=False)))  # one answer: the left red
+ALONE = math.exp(SCALE) / (math.exp(SCALE) + math.exp(NOBODY))  # the share of one class that fits, against nobody
+
+
+def click(*prompts: Prompt, rows: Sequence[str] = FLAGS) -> Segmentation:
+    return ask("prompt", rows, prompts=prompts)
+
+
+def named(*classes: str | ClassEntry, prompt: Prompt = CLICK, **more: Any) -> Segmentation:
+    return ask("prompt", FLAGS, *classes, prompts=(prompt,), **more)
+
+
+def test_all_masks_of_a_prompt_come_best_first() -> None:
+    answer = click(CLICK)
+
+    assert [segment.area for segment in answer.segments] == [4, 8, 18]
+    assert [segment.mask_index for segment in answer.segments] == [0, 1, 2]
+    assert [segment.quality for segment in answer.segments] == pytest.approx(QUALITIES)
+
+
+def test_segments_come_in_the_order_of_the_prompts() -> None:
+    answer = click(BOX, CLICK, APART)
+
+    assert [segment.prompt_index for segment in answer.segments] == [0, 1, 1, 1, 2]
+    assert [segment.id for segment in answer.segments] == [1, 2, 3, 4, 5]
+
+
+def test_without_classes_labels_are_null_and_the_score_is_the_quality() -> None:
+    for segment in click(CLICK, BOX).segments:
+        assert segment.label is None
+        assert segment.class_index is None
+        assert segment.score == segment.quality
+
+
+def test_without_classes_no_text_is_read() -> None:
+    segmenter = ColourSegmenter(["wall"], ALL)
+    options = tasks.Options(prompts=(CLICK, BOX))
+
+    tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary(), options)
+
+    assert segmenter.asked == []
+
+
+def test_without_classes_a_threshold_drops_by_quality() -> None:
+    answer = ask("prompt", FLAGS, prompts=(CLICK, BOX), threshold=0.7, background=None)
+
+    assert [(segment.id, segment.prompt_index) for segment in answer.segments] == [(1, 0), (2, 1)]
+    assert [segment.score for segment in answer.segments] == pytest.approx([QUALITIES[0], SURE])
+
+
+def test_a_mask_has_the_bytes_of_pycocotools() -> None:
+    mask = click(BOX).segments[0].mask
+
+    expected = np.zeros((3, 6), np.uint8)
+    expected[:2, 2:4] = 1
+    assert mask.counts == coco.encode(np.asfortranarray(expected))["counts"].decode()
+    assert (mask.area, mask.bbox) == (4, (2, 0, 2, 2))
+
+
+def test_a_small_mask_is_brought_to_the_size_of_the_image() -> None:
+    class Coarse(ColourSegmenter):
+        def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+            return [
+                PromptMasks(F.avg_pool2d(masks, 4), quality) for masks, quality in super().prompt(features, prompts)
+            ]
+
+    segmenter = Coarse(tasks=ALL)
+    rows = [8 * "r" + 8 * "b"] * 8
+
+    answer = tasks.segment(
+        "prompt", segmenter, features_of(segmenter, rows), vocabulary(), tasks.Options(prompts=(CLICK,))
+    )
+
+    assert answer.segments[0].mask.size == (8, 16)
+    np.testing.assert_array_equal(decode(answer.segments[0].mask), np.arange(16) < [[8]] * 8)
+
+
+def test_negative_points_take_away() -> None:
+    assert described(click(APART)) == [(None, 4)]
+
+
+def test_a_point_adds_to_a_box() -> None:
+    assert described(click(Prompt((Point(0, 2),), (2, 0, 4, 2)))) == [(None, 6)]
+
+
+def test_with_classes_a_segment_has_the_label_of_its_best_class() -> None:
+    answer = named("green", "blue", "red")
+
+    first = answer.segments[0]
+    assert (first.label, first.class_index) == ("red", 2)
+    assert first.score == pytest.approx(math.exp(SCALE) / (math.exp(SCALE) + math.exp(NOBODY) + 2), rel=1e-4)
+    assert first.quality == pytest.approx(QUALITIES[0])
+
+
+def test_a_synonym_that_is_found_answers_under_the_name_of_its_class() -> None:
+    assert named(ClassEntry("ruby", ("crimson",))).segments[0].label == "ruby"
+
+
+def test_where_nobody_wins_the_label_is_null_and_the_score_the_quality() -> None:
+    first = named("green").segments[0]
+
+    assert (first.label, first.class_index, first.score) == (None, None, first.quality)
+
+
+def test_a_background_word_takes_what_it_explains_better() -> None:
+    asked: dict[str, Any] = {"prompts": (CLICK,), "words": ["red"]}
+
+    assert ask("prompt", ["aa"], "amber", **asked).segments[0].label == "amber"
+    assert ask("prompt", ["rr"], "amber", **asked).segments[0].label is None
+
+
+def test_without_a_background_there_is_always_a_label() -> None:
+    answer = named("green", "blue", background=None)
+
+    assert {segment.label for segment in answer.segments} <= {"green", "blue"}
+
+
+def test_the_threshold_of_a_class_goes_before_that_of_the_request() -> None:
+    assert described(named(ClassEntry("red", threshold=0.5), threshold=0.99)) == [("red", 4), ("red", 8)]
+    assert described(named(ClassEntry("red", threshold=0.99))) == [(None, 18)]
+
+
+def test_is_thing_is_not_said() -> None:
+    assert named(ClassEntry("red", thing=True)).segments[0].is_thing is None
+
+
+NOTHING = Prompt((Point(0, 0), Point(0, 0, positive=False)))
+
+
+@pytest.mark.parametrize("classes", [(), ("red",)], ids=["no classes", "classes"])
+def test_a_mask_without_pixels_is_answered_without_a_label(classes: tuple[str, ...]) -> None:
+    (segment,) = named(*classes, prompt=NOTHING).segments
+
+    assert (segment.area, segment.bbox, segment.label) == (0, (0, 0, 0, 0), None)
+    assert segment.score == segment.quality == pytest.approx(SURE)
+
+
+def test_a_mask_without_pixels_takes_no_other_s_label() -> None:
+    answer = ask("prompt", FLAGS, "red", "blue", prompts=(NOTHING, BOX, APART))
+
+    assert [segment.label for segment in answer.segments] == [None, "blue", "red"]
+
+
+def test_of_overlapping_segments_the_best_of_each_prompt_are_on_the_label_map_the_earlier_on_top() -> None:
+    reds = Prompt((Point(0, 0), Point(5, 0), Point(2, 0)))  # and the blue between them
+
+    answer = click(CLICK, reds)
+
+    assert answer.overlapping
+    assert answer.label_map.tolist() == [[1, 1, 4, 4, 4, 4], [1, 1, 4, 4, 4, 4], [0] * 6]
+
+
+def test_segments_apart_are_all_on_the_label_map() -> None:
+    answer = click(APART, BOX)
+
+    assert not answer.overlapping
+    for segment, mask in zip(answer.segments, stacked(answer), strict=True):
+        np.testing.assert_array_equal(answer.label_map == segment.id, mask)
+
+
+def test_many_prompts_are_answered_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = (CLICK, BOX, NOTHING, APART, CLICK)
+    together = ask("prompt", FLAGS, "red", "blue", prompts=prompts, keep_probability=True)
+
+    monkeypatch.setattr(prompts_module, "PROMPTS_AT_ONCE", 1)
+    one_by_one = ask("prompt", FLAGS, "red", "blue", prompts=prompts, keep_probability=True)
+
+    assert one_by_one.segments == together.segments
+    np.testing.assert_array_equal(one_by_one.probability, together.probability)
+
+
+def test_confidence_falls_towards_the_edge_of_what_the_label_map_shows() -> None:
+    answer = ask("prompt", FLAGS, prompts=(CLICK,), keep_probability=True)
+
+    assert answer.probability is not None
+    np.testing.assert_allclose(answer.probability, 1 / (1 + math.exp(-INSIDE)), atol=1e-3)
+
+
+class Guided(ColourSegmenter):
+    """Answers are the left half, whatever is there; the guide is the picture."""
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        masks = torch.full((1, *features.size), -1.0)
+        masks[..., : features.size[1] // 2] = 1
+        return [PromptMasks(masks, torch.tensor([SURE])) for _ in prompts]
+
+    def guide(self, features: Features) -> Tensor:
+        return features.tensors["pixels"][:3].float() * 4
+
+
+def test_refined_masks_follow_the_colours() -> None:
+    segmenter = Guided(tasks=ALL)
+    rows = [20 * "r" + 12 * "b"] * 24  # the half ends four pixels before the colour does
+    features = features_of(segmenter, rows)
+
+    raw, refined = (
+        tasks.segment("prompt", segmenter, features, vocabulary(), tasks.Options(prompts=(CLICK,), refine=refine))
+        for refine in ("none", "pamr")
+    )
+
+    red = np.arange(32) < [[20]] * 24
+    assert (decode(refined.segments[0].mask) != red).sum() < (decode(raw.segments[0].mask) != red).sum() / 2
+    assert refined.segments[0].mask.size == (24, 32)
+
+
+def test_refinement_is_refused_where_nothing_is_kept_to_refine_by() -> None:
+    with pytest.raises(OptionError, match="refine must be none"):
+        ask("prompt", FLAGS, prompts=(CLICK,), refine="pamr")
+
+
+def test_the_task_needs_prompts() -> None:
+    with pytest.raises(OptionError, match="at least one prompt, none came"):
+        ask("prompt", FLAGS)
+
+
+def test_a_threshold_is_refused_where_every_mask_must_get_a_class() -> None:
+    with pytest.raises(OptionError, match="background=false"):
+        named("red", background=None, threshold=0.5)
+
+
+def test_a_model_that_takes_no_prompts_is_refused() -> None:
+    segmenter = ColourSegmenter(tasks=["semantic", "panoptic"])
+
+    with pytest.raises(TaskError, match="'prompt'; it can: semantic, panoptic"):
+        tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary())
+
+
+def test_the_background_rule_of_the_request_holds_for_masks() -> None:
+    # Red beats nobody by SCALE - NOBODY = 4, which is a probability of 0.982.
+    sure, doubtful = (named("red", background=Background(threshold=level)) for level in (0.99, 0.97))
+
+    assert (sure.segments[0].label, doubtful.segments[0].label) == (None, "red")
+    assert doubtful.segments[0].score < ALONE

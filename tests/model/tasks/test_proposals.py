@@ -1,0 +1,205 @@
+"""Proposals that take classes and compete for pixels, over a Segmenter whose answers are known."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from model import tasks
+from model.errors import OptionError
+from model.segmenter import Features, Proposals
+from model.types import Background, ClassEntry, PanopticRule, Segmentation
+from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter
+from tests.model.tasks.asking import ALL, PROPOSALS, ask, described, features_of, stacked, vocabulary
+
+FLAGS = ["rrbbrrr", "rrbbrrr", "gg....b"]
+SEA = ClassEntry("blue", thing=False)
+ALONE = math.exp(SCALE) / (math.exp(SCALE) + math.exp(NOBODY))  # the share of one class that fits, against nobody
+
+
+def panoptic(*classes: str | ClassEntry, rows: list[str] = FLAGS, **more: Any) -> Segmentation:
+    return ask("panoptic", rows, *classes, rule=PROPOSALS, **more)
+
+
+def test_things_stay_apart_and_the_stuff_of_a_class_joins() -> None:
+    answer = panoptic("red", SEA, "green")
+
+    assert described(answer) == [("red", 6), ("red", 4), ("blue", 5), ("green", 2)]
+    assert [segment.is_thing for segment in answer.segments] == [True, True, False, True]
+
+
+def test_segments_come_in_the_order_of_the_classes() -> None:
+    assert [segment.label for segment in panoptic("green", SEA, "red").segments] == ["green", "blue", "red", "red"]
+
+
+def test_what_no_class_explains_belongs_to_nobody() -> None:
+    answer = panoptic("red", SEA, "green")
+
+    assert (answer.label_map[2, 2:6] == 0).all()
+
+
+def test_without_a_background_every_proposal_gets_a_class() -> None:
+    # Black is as likely red as green; the first class it is, and less surely than what is red.
+    answer = ask("panoptic", ["rg..."], "red", "green", background=None, rule=PanopticRule(source="proposals", score=0))
+
+    assert described(answer) == [("red", 1), ("red", 3), ("green", 1)]
+
+
+def test_the_score_is_the_probability_among_classes_and_nobody() -> None:
+    assert panoptic("red").segments[0].score == pytest.approx(ALONE, rel=1e-4)
+
+
+def test_joined_stuff_scores_the_mean_of_its_pixels() -> None:
+    class Doubtful(ColourSegmenter):
+        """The smaller of two blue regions looks a little less blue."""
+
+        def region_scores(self, features: Features, embeddings: Tensor, bank: object) -> Tensor:
+            scores = super().region_scores(features, embeddings, bank)  # type: ignore[arg-type]
+            scores[0, 1] -= 2
+            return scores
+
+    segmenter = Doubtful(tasks=ALL, panoptic=PROPOSALS)
+
+    answer = tasks.segment("panoptic", segmenter, features_of(segmenter, ["bbbrb"]), vocabulary(SEA))
+
+    doubtful = math.exp(SCALE - 2) / (math.exp(SCALE - 2) + math.exp(NOBODY))
+    assert described(answer) == [("blue", 4)]
+    assert answer.segments[0].score == pytest.approx((3 * ALONE + doubtful) / 4, rel=1e-4)
+
+
+def test_a_proposal_below_the_card_s_score_does_not_compete() -> None:
+    rule = PanopticRule(source="proposals", score=0.99)
+
+    assert ask("panoptic", FLAGS, "red", rule=rule).segments == ()
+
+
+def test_a_proposal_that_wins_too_little_of_itself_is_left_out() -> None:
+    class Nested(ColourSegmenter):
+        """Beside each region, worse by nothing, the whole picture."""
+
+        def propose(self, features: Features) -> Proposals:
+            masks, embeddings, quality = super().propose(features)
+            masks[-1] = abs(masks[-1])
+            return Proposals(masks, embeddings, quality)
+
+    rows = ["rrrrrrrg"]
+    for overlap, expected in ((0.1, [("red", 7), ("green", 1)]), (0.2, [("red", 7)])):
+        segmenter = Nested(tasks=ALL, panoptic=PanopticRule(source="proposals", overlap=overlap))
+
+        answer = tasks.segment("panoptic", segmenter, features_of(segmenter, rows), vocabulary("red", "green"))
+
+        assert described(answer) == expected
+
+
+def test_instances_are_the_things_of_the_panoptic_answer() -> None:
+    whole, things = (ask(task, FLAGS, SEA, "red", "green", rule=PROPOSALS) for task in ("panoptic", "instance"))
+
+    assert described(things) == described(whole)[1:]
+    assert {segment.is_thing for segment in things.segments} == {True}
+    np.testing.assert_array_equal(things.label_map > 0, whole.label_map > 1)
+
+
+def test_a_threshold_drops_segments_by_their_score() -> None:
+    answer = panoptic(ClassEntry("red", threshold=0.99), SEA, "green", threshold=0.5)
+
+    assert described(answer) == [("blue", 5), ("green", 2)]
+    assert answer.label_map.max() == 2
+
+
+def test_a_background_word_takes_the_regions_that_it_explains_better() -> None:
+    answer = ask("panoptic", ["rra"], "amber", words=["red"], rule=PanopticRule(source="proposals", score=0))
+
+    assert described(answer) == [("amber", 1)]
+
+
+def test_a_synonym_that_is_found_answers_under_the_name_of_its_class() -> None:
+    assert described(panoptic(ClassEntry("ruby", ("crimson",)), rows=["rr."])) == [("ruby", 2)]
+
+
+def test_confidence_is_the_probability_of_each_pixel_s_owner() -> None:
+    answer = ask("panoptic", ["rr."], "red", rule=PROPOSALS, keep_probability=True)
+
+    assert answer.probability is not None
+    np.testing.assert_allclose(answer.probability, [[ALONE, ALONE, 1]], atol=1e-3)
+
+
+def test_where_nothing_is_proposed_the_answer_is_empty_and_no_text_is_read() -> None:
+    class Blind(ColourSegmenter):
+        def propose(self, features: Features) -> Proposals:
+            masks, embeddings, quality = super().propose(features)
+            return Proposals(masks[:0], embeddings[:0], quality[:0])
+
+    segmenter = Blind(tasks=ALL, panoptic=PROPOSALS)
+
+    answer = tasks.segment("panoptic", segmenter, features_of(segmenter, FLAGS), vocabulary("red"))
+
+    assert answer.segments == ()
+    assert not answer.label_map.any()
+    assert segmenter.asked == []
+
+
+def test_regions_are_looked_for_once_for_all_questions() -> None:
+    segmenter = ColourSegmenter(tasks=ALL, panoptic=PROPOSALS)
+    features = features_of(segmenter, FLAGS)
+
+    for task in ("panoptic", "instance"):
+        tasks.segment(task, segmenter, features, vocabulary("red"))
+
+    assert segmenter.looked == 1
+
+
+def test_in_a_video_segments_come_from_pixels() -> None:
+    segmenter = ColourSegmenter(tasks=ALL, panoptic=PROPOSALS)
+    steadied: list[Tensor] = []
+
+    def steady(logits: Tensor) -> Tensor:
+        steadied.append(logits)
+        return logits
+
+    options = tasks.Options(steady=steady)
+    answer = tasks.segment("panoptic", segmenter, features_of(segmenter, FLAGS), vocabulary("red", SEA), options)
+
+    assert described(answer) == [("red", 6), ("red", 4), ("blue", 5)]
+    assert len(steadied) == 1
+    assert segmenter.looked == 0
+
+
+@pytest.mark.parametrize("classes", [(), ("red",)], ids=["no class", "a threshold for every pixel"])
+def test_the_vocabulary_is_checked_before_anything_is_proposed(classes: tuple[str, ...]) -> None:
+    segmenter = ColourSegmenter(tasks=ALL, panoptic=PROPOSALS)
+    features = features_of(segmenter, FLAGS)
+
+    with pytest.raises(OptionError):
+        tasks.segment(
+            "panoptic", segmenter, features, vocabulary(*classes, background=None), tasks.Options(threshold=0.5)
+        )
+
+    assert segmenter.looked == 0
+
+
+@given(
+    st.lists(st.text("rgba.", min_size=6, max_size=6), min_size=1, max_size=6),
+    st.permutations(["red", "green", "blue"]),
+    st.lists(st.sampled_from([True, False, None]), min_size=3, max_size=3),
+    st.sampled_from([Background(), None]),
+)
+def test_panoptic_segments_are_disjoint_and_are_the_label_map(
+    rows: list[str], names: list[str], things: list[bool | None], background: Background | None
+) -> None:
+    classes = [ClassEntry(name, thing=thing) for name, thing in zip(names, things, strict=True)]
+
+    answer = ask("panoptic", rows, *classes, background=background, rule=PROPOSALS)
+
+    masks = stacked(answer)
+    assert masks.sum(0).max(initial=0) <= 1
+    for segment, mask in zip(answer.segments, masks, strict=True):
+        np.testing.assert_array_equal(answer.label_map == segment.id, mask)
+    stuff = [segment.label for segment in answer.segments if not segment.is_thing]
+    assert len(stuff) == len(set(stuff))
+    assert answer.label_map.max(initial=0) == len(answer.segments)

@@ -1,0 +1,78 @@
+"""What features keep of what is derived from them."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.segmenter import Derived, Features
+
+SOON = 20.0  # seconds that nothing here should need
+
+
+def ones() -> tuple[Tensor]:
+    return (torch.ones(8, dtype=torch.uint8),)
+
+
+def test_what_many_ask_for_at_once_is_made_once() -> None:
+    derived, makers = Derived(), 8
+    together = threading.Barrier(makers)
+    made: list[int] = []
+
+    def ask(number: int) -> tuple[Tensor]:
+        def make() -> tuple[Tensor]:
+            made.append(number)
+            return ones()
+
+        together.wait(SOON)
+        return derived.once("maps", make)
+
+    with ThreadPoolExecutor(makers) as threads:
+        answers = list(threads.map(ask, range(makers)))
+
+    assert len(made) == 1
+    assert all(answer is answers[0] for answer in answers)
+
+
+def test_nobody_waits_for_another_name() -> None:
+    derived, going_on = Derived(), threading.Event()
+    derived.once("maps", ones)
+
+    def make() -> tuple[Tensor]:
+        assert going_on.wait(SOON)
+        return ones()
+
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(derived.once, "proposals", make)
+        derived.once("maps", ones)
+        derived.once("other maps", ones)
+        assert not slow.done()
+        going_on.set()
+
+
+def test_one_may_be_made_of_another() -> None:
+    derived = Derived()
+
+    (made,) = derived.once("proposals", lambda: (derived.once("maps", ones)[0] + 1,))
+
+    assert made.unique().tolist() == [2]  # type: ignore[no-untyped-call]
+
+
+def test_what_failed_is_tried_again() -> None:
+    derived = Derived()
+    with pytest.raises(ZeroDivisionError):
+        derived.once("maps", lambda: (torch.ones(1 // 0),))
+
+    assert derived.once("maps", ones)[0].sum() == 8
+
+
+def test_features_grow_by_what_is_derived_from_them() -> None:
+    features = Features((4, 4), {"pixels": torch.zeros(16, dtype=torch.uint8)})
+
+    features.derived.once("maps", ones)
+
+    assert features.nbytes == 24

@@ -1,0 +1,253 @@
+"""Questions to a model with masks of its own: prompts and proposals through the engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from model.masks.polygons import fill
+from model.masks.rle import decode
+from model.segmenter import Features
+from model.types import PanopticRule, Point, Prompt, Task
+from service.errors import InvalidValue
+from service.messages import WorkerAnswer, WorkerRequest
+from service.metrics import Metrics
+from service.settings import Settings
+from service.worker.engine import Engine
+from tests.model.stand_in import card
+from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves, until
+
+LEFT = Prompt((Point(1, 1),))
+RIGHT = Prompt(box=(SIDE / 2, 0, SIDE, SIDE))
+TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic", "prompt")
+
+
+class Clicked(GatedColours):
+    """Whoever looks for regions waits at a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.card = card(tasks=TASKS, panoptic=PanopticRule(source="proposals"))
+        self.seeing = threading.Event()
+        self.seeing.set()
+        self.looking = threading.Semaphore(0)
+        self.blind = False
+
+    def _regions(self, features: Features) -> Tensor:
+        self.looking.release()
+        assert self.seeing.wait(SOON)
+        if self.blind:
+            raise RuntimeError("nothing can be seen")
+        return super()._regions(features)
+
+
+class Bench:
+    def __init__(self, **settings: Any) -> None:
+        self.segmenter = Clicked()
+        self.engine = Engine(self.segmenter, Settings.model_validate(settings), Metrics())
+
+    def click(self, *prompts: Prompt, **options: Any) -> Future[WorkerAnswer]:
+        return self.engine.submit(clicked(*prompts, **options))
+
+    def look(self, **options: Any) -> Future[WorkerAnswer]:
+        """Asks with the gate closed, and returns when somebody waits at it."""
+        self.segmenter.seeing.clear()
+        answer = self.click(LEFT, **options)
+        assert self.segmenter.looking.acquire(timeout=SOON)
+        return answer
+
+
+def clicked(*prompts: Prompt, classes: tuple[str, ...] = (), **options: Any) -> WorkerRequest:
+    return ask(*classes, task="prompt", prompts=prompts, **options)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.segmenter.seeing.set()
+    made.segmenter.gate.set()
+    made.engine.close(SOON)
+
+
+def test_a_click_is_answered_with_all_its_masks(bench: Bench) -> None:
+    answer = bench.click(LEFT, RIGHT).result(SOON)
+
+    described = [(segment.prompt_index, segment.mask_index, segment.bbox) for segment in answer.segments]
+    assert described == [
+        (0, 0, (0, 0, 8, 16)),
+        (0, 1, (0, 0, 8, 16)),
+        (0, 2, (0, 0, 16, 16)),
+        (1, 0, (8, 0, 8, 16)),
+    ]
+    assert answer.task == "prompt"
+
+
+def test_a_click_without_classes_reads_no_text(bench: Bench) -> None:
+    answer = bench.click(LEFT).result(SOON)
+
+    assert bench.segmenter.asked == []
+    assert (answer.cache.text_hits, answer.cache.text_misses) == (0, 0)
+
+
+def test_a_click_with_classes_says_what_is_there(bench: Bench) -> None:
+    answer = bench.click(LEFT, classes=("blue", "red")).result(SOON)
+
+    assert (answer.segments[0].label, answer.segments[0].class_index) == ("red", 1)
+
+
+def test_a_second_click_by_the_id_of_the_image_runs_no_image_pass_and_looks_for_no_regions(bench: Bench) -> None:
+    first = bench.click(LEFT).result(SOON)
+
+    second = bench.engine.submit(
+        WorkerRequest(None, clicked().vocabulary, "colours", "prompt", (RIGHT,), image_id=first.image_id)
+    ).result(SOON)
+
+    assert second.cache.features
+    assert bench.segmenter.batches == [1]
+    assert bench.segmenter.looked == 1
+    assert second.segments[0].bbox == (8, 0, 8, 16)
+
+
+def test_segments_that_overlap_are_refused_as_one_png(bench: Bench) -> None:
+    refused = bench.click(LEFT, mask="png").exception(SOON)
+
+    assert isinstance(refused, InvalidValue)
+    assert refused.detail.startswith("mask: expected rle, polygon or none: the segments overlap")
+
+
+def test_segments_apart_can_be_had_as_one_png(bench: Bench) -> None:
+    answer = bench.click(RIGHT, mask="png").result(SOON)
+
+    assert answer.label_map is not None
+
+
+def test_polygons_of_segments_that_overlap_are_those_of_each_mask(bench: Bench) -> None:
+    answer = bench.click(LEFT, RIGHT, mask="polygon").result(SOON)
+
+    assert answer.polygons is not None
+    for shapes, segment in zip(answer.polygons, answer.segments, strict=True):
+        np.testing.assert_array_equal(fill(shapes, answer.size), decode(segment.mask))
+
+
+def test_an_overlay_and_confidence_can_be_had_of_clicks(bench: Bench) -> None:
+    answer = bench.click(LEFT, RIGHT, overlay=True, confidence=True).result(SOON)
+
+    assert answer.overlay is not None
+    assert answer.confidence is not None
+
+
+def test_a_point_outside_the_image_is_named(bench: Bench) -> None:
+    refused = bench.click(LEFT, Prompt((Point(SIDE + 1, 0),))).exception(SOON)
+
+    assert isinstance(refused, InvalidValue)
+    assert "prompts.1.points.0.x" in refused.detail
+
+
+def test_things_and_stuff_come_from_proposals(bench: Bench) -> None:
+    answer = bench.engine.submit(ask("red", "blue", task="panoptic")).result(SOON)
+
+    assert [(segment.label, segment.is_thing) for segment in answer.segments] == [("red", True), ("blue", True)]
+    assert bench.segmenter.looked == 1
+
+
+def test_what_is_derived_from_features_counts_in_the_cache(bench: Bench) -> None:
+    bench.engine.submit(ask("red")).result(SOON)
+    until(lambda: bench.engine.in_flight == 0)
+    before = bench.engine.feature_cache.nbytes
+
+    bench.click(LEFT).result(SOON)
+
+    assert bench.engine.feature_cache.nbytes == before + 8 * SIDE * SIDE
+
+
+def test_what_was_derived_before_an_error_counts_in_the_cache(bench: Bench) -> None:
+    bench.engine.submit(ask("red")).result(SOON)
+    before = bench.engine.feature_cache.nbytes
+
+    bench.click(LEFT, mask="png").exception(SOON)
+
+    assert bench.engine.feature_cache.nbytes == before + 8 * SIDE * SIDE
+
+
+def test_features_that_outgrow_the_cache_are_let_go() -> None:
+    features = 4 * SIDE * SIDE * 2
+    bench = Bench(feature_cache_bytes=features + len(halves("r", "b")) + 100)
+
+    bench.engine.submit(ask("red")).result(SOON)
+    assert bench.engine.feature_cache.nbytes > 0
+    bench.click(LEFT).result(SOON)
+
+    assert bench.engine.feature_cache.nbytes == 0
+    bench.engine.close(SOON)
+
+
+def test_an_image_that_many_ask_about_at_once_is_looked_at_once(bench: Bench) -> None:
+    bench.segmenter.gate.clear()
+    answers = [bench.click(prompt) for prompt in (LEFT, RIGHT, LEFT, RIGHT)]
+    until(lambda: bench.engine.in_flight == 4)
+    bench.segmenter.gate.set()
+
+    for answer in answers:
+        answer.result(SOON)
+
+    assert bench.segmenter.looked == 1
+
+
+def test_those_who_wait_for_the_same_image_hold_up_nobody_else(bench: Bench) -> None:
+    first = bench.look()
+    waiting = [bench.click(LEFT) for _ in range(5)]
+
+    other = bench.engine.submit(ask("green", image=halves("g", "b"))).result(SOON)
+
+    assert [segment.label for segment in other.segments] == ["green"]
+    assert not first.done()
+    bench.segmenter.seeing.set()
+    for answer in (first, *waiting):
+        assert len(answer.result(SOON).segments) == 3
+    assert bench.segmenter.looked == 1
+
+
+def test_when_the_first_fails_the_next_tries(bench: Bench) -> None:
+    bench.segmenter.blind = True
+    first = bench.look()
+    second, third = bench.click(LEFT), bench.click(RIGHT)
+    until(lambda: bench.engine.in_flight == 3)
+    bench.segmenter.seeing.set()
+    assert isinstance(first.exception(SOON), RuntimeError)
+    failures = [second.exception(SOON), third.exception(SOON)]
+    bench.segmenter.blind = False
+
+    again = bench.click(LEFT).result(SOON)
+
+    assert [type(failure) for failure in failures] == [RuntimeError] * 2
+    assert len(again.segments) == 3
+
+
+def test_those_who_have_gone_while_they_waited_are_not_answered(bench: Bench) -> None:
+    first = bench.look()
+    gone = [bench.click(LEFT, classes=("red",)) for _ in range(3)]
+    for answer in gone:
+        assert answer.cancel()
+    bench.segmenter.seeing.set()
+
+    first.result(SOON)
+    bench.click(RIGHT).result(SOON)
+
+    assert bench.segmenter.asked == []
+
+
+def test_an_image_that_was_looked_at_is_no_longer_waited_for(bench: Bench) -> None:
+    bench.click(LEFT).result(SOON)
+    bench.segmenter.seeing.clear()
+
+    answers = [bench.click(LEFT) for _ in range(4)]
+
+    for answer in answers:
+        assert len(answer.result(SOON).segments) == 3

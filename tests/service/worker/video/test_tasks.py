@@ -1,0 +1,82 @@
+"""Which tasks a stream can ask, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from model.types import Background, ClassEntry, PanopticRule, Point, Prompt, Task, Vocabulary
+from service.errors import InvalidValue
+from service.messages import WorkerRequest
+from service.stream_messages import StreamQuestion
+from tests.service.worker.gated_colours import halves
+from tests.service.worker.video.streaming import Step, Worker, all_of, frame, question, stream, take, working
+
+SKY = ClassEntry("blue", thing=False)
+
+
+@contextmanager
+def able() -> Iterator[Worker]:
+    """A worker whose model can do every task, by proposals where there are some."""
+    tasks: list[Task] = ["semantic", "instance", "panoptic", "prompt"]
+    with working() as worker:
+        can = {"tasks": tasks, "panoptic": PanopticRule(source="proposals")}
+        worker.segmenter.card = worker.segmenter.card.model_copy(update=can)
+        yield worker
+
+
+def about(task: Task, smoothing: float = 0.0) -> StreamQuestion:
+    vocabulary = Vocabulary((ClassEntry("red"), SKY), Background(()))
+    return StreamQuestion(WorkerRequest(None, vocabulary, "colours", task), smoothing, tracking=True)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.8])
+async def test_things_and_stuff_keep_their_numbers_from_frame_to_frame(smoothing: float) -> None:
+    with able() as worker:
+        steps: list[Step] = [
+            about("panoptic", smoothing),
+            *(frame(number, halves("r", "b", 32)) for number in range(3)),
+        ]
+        async with stream(worker, *steps) as (sender, answers):
+            sender.end()
+            found = await all_of(answers)
+
+    for answer in found:
+        assert answer.answer is not None
+        assert [(segment.label, segment.is_thing) for segment in answer.answer.segments] == [
+            ("red", True),
+            ("blue", False),
+        ]
+        assert answer.track_ids == (1, 2)
+        assert not answer.state_reset
+
+
+async def test_no_proposals_are_made_of_frames() -> None:
+    with able() as worker:
+        async with stream(worker, about("panoptic"), frame(0), frame(1)) as (_, answers):
+            await take(answers, 2)
+
+        assert worker.segmenter.looked == 0
+
+
+async def test_another_task_begins_anew() -> None:
+    with able() as worker:
+        steps: list[Step] = [about("semantic"), frame(0), about("panoptic"), frame(1)]
+        async with stream(worker, *steps) as (sender, answers):
+            sender.end()
+            found = await all_of(answers)
+
+    assert [answer.state_reset for answer in found] == [False, True]
+
+
+async def test_prompts_are_refused_when_all_before_is_answered() -> None:
+    asked = question(task="prompt", prompts=(Prompt((Point(1, 1),)),))
+    with able() as worker:
+        async with stream(worker, about("semantic"), frame(0), asked, frame(1)) as (_, answers):
+            (answer,) = await take(answers, 1)
+            with pytest.raises(InvalidValue, match="semantic, instance or panoptic in a stream"):
+                await take(answers, 1)
+
+    assert answer.answer is not None
