@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+BYTES_OF_A_POINT = 96  # in JSON, with all the digits that a number may have
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
 
@@ -26,6 +27,13 @@ class Limits(BaseSettings):
     max_text_length: int = Field(128, gt=0, description="characters of one name or synonym")
     max_grpc_bytes: int = Field(24 * 2**20, gt=0, description="of one gRPC message, either way")
     max_text_bytes: int = Field(256 * 2**10, gt=0, description="UTF-8 bytes of all names and synonyms")
+    max_prompts: int = Field(256, gt=0)
+    max_prompt_points: int = Field(32, gt=0, description="points of one prompt")
+
+    @property
+    def max_question_bytes(self) -> int:
+        """Of the JSON of everything but the image: words may be escaped."""
+        return 4 * self.max_text_bytes + BYTES_OF_A_POINT * self.max_prompts * (self.max_prompt_points + 1)
 
 
 class Settings(BaseSettings):

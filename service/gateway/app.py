@@ -90,8 +90,8 @@ def create_app(
     app.include_router(vocabulary_router)
     app.include_router(docs_router)
     problem.install(app)
-    # Base64 takes four bytes for three; beside the image there are texts and the form's own lines.
-    largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_text_bytes * 4
+    # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
+    largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes
     app.add_middleware(BodyLimit, max_bytes=largest)
     app.add_middleware(Guard, keys=keys, gate=gate, open_to_all=open_to_all)
     app.add_middleware(RequestFrame, metrics=metrics, tracing=tracing)

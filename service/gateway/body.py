@@ -60,7 +60,7 @@ async def read(request: Request, limits: Limits) -> Asked:
 async def _read_multipart(request: Request, limits: Limits) -> Asked:
     try:
         form = await request.form(
-            max_files=2, max_fields=limits.max_classes + 64, max_part_size=limits.max_text_bytes * 4
+            max_files=2, max_fields=limits.max_classes + 64, max_part_size=limits.max_question_bytes
         )
     except (MultiPartException, ServiceError, ClientDisconnect):
         raise
@@ -104,10 +104,10 @@ def _flat(name: str, value: Any, limits: Limits) -> Any:
     """A form's text as what it stands for; anything unclear is left to validation."""
     if name in ("background", "overlay", "confidence") and value.lower() in WORDS_OF_TRUTH:
         return WORDS_OF_TRUTH[value.lower()]
-    if name == "background" and value.lstrip().startswith("{"):
-        return parse_json(value, limits)
-    if name in ("task", "model", "vocabulary", "max_side", "background", "refine") and value == "":
+    if name in ("task", "model", "vocabulary", "max_side", "background", "refine", "prompts") and value == "":
         return None
+    if name == "prompts" or (name == "background" and value.lstrip().startswith("{")):
+        return parse_json(value, limits)
     return value
 
 
@@ -168,12 +168,14 @@ def parse_json(text: str | bytes, limits: Limits) -> Any:
 
 
 def _most_values(limits: Limits) -> int:
-    """Commas and brackets in the JSON of the largest request that the limits allow, twice over."""
-    return 2 * limits.max_classes * (limits.max_synonyms + 5) + 1000
+    """Commas and brackets in the JSON of the largest request that the limits allow; twice over for those in words."""
+    of_a_class, of_a_point = limits.max_synonyms + 5, 4
+    of_a_prompt = limits.max_prompt_points * of_a_point + 8
+    return 2 * limits.max_classes * of_a_class + limits.max_prompts * of_a_prompt + 1000
 
 
 def validate(schema: type[M], given: dict[str, Any]) -> M:
-    """A schema's object, or InvalidValue that names every wrong field."""
+    """A schema's object, or InvalidValue that names the wrong fields."""
     try:
         return schema.model_validate(given)
     except ValidationError as error:

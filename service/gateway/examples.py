@@ -32,12 +32,32 @@ SEGMENT: dict[str, Any] = {
     "timings_ms": {"decode": 4.1, "queue": 0.3, "text": 0.1, "image": 38.0, "post": 6.2, "total": 49.0},
     "cache": {"text_hits": 3, "text_misses": 0, "features": False},
 }
+PROMPTED: dict[str, Any] = SEGMENT | {
+    "task": "prompt",
+    "segments": [
+        SEGMENT["segments"][0]
+        | {
+            "label": None,
+            "class_index": None,
+            "score": 0.8741,
+            "prompt_index": 0,
+            "mask_index": 0,
+            "quality": 0.8741,
+        }
+    ],
+    "timings_ms": {"decode": 0.1, "queue": 0.0, "text": 0.0, "image": 0.0, "post": 3.4, "total": 3.6},
+    "cache": {"text_hits": 0, "text_misses": 0, "features": True},
+}
+ANSWERS: dict[str, Any] = {
+    "classes": {"summary": "A class list", "value": SEGMENT},
+    "click": {"summary": "A click on an image sent before", "value": PROMPTED},
+}
 MODEL: dict[str, Any] = {
     "name": "tiny",
     "version": "1",
     "method": "tiny",
     "summary": "A compact convolutional network, aligned to the MiniLM sentence encoder.",
-    "tasks": ["semantic", "instance"],
+    "tasks": ["semantic", "instance", "panoptic", "prompt"],
     "licence": "Research and evaluation",
     "training_data": ["PASCAL VOC 2012 (3,175 photographs, Flickr terms, research)"],
     "recipe": "model/training/recipes/tiny.yaml",
@@ -49,6 +69,7 @@ MODEL: dict[str, Any] = {
     "background": {"words": ["wall", "sky"], "same_meaning": 0.9, "offset": 0.0, "margin": 0.0},
     "refine": "none",
     "quality": {},
+    "prompt_quality": {"voc": {"point": 58.56, "box": 73.51, "objects": 372}},
     "limits": ["Small and thin things (poles, signs, distant people) are often missed."],
     "weights_sha256": "3c1f0a9b8e7d6c5b4a39281706f5e4d3c2b1a09f8e7d6c5b4a39281706f5e4d3",
     "digest": "3c1f0a9b8e7d6c5b",

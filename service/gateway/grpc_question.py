@@ -7,6 +7,7 @@ from typing import Any
 
 from service.errors import InvalidValue
 from service.gateway.body import Asked, validate
+from service.gateway.prompts import refuse_crowd
 from service.gateway.schemas import JsonRequest, Question
 from service.settings import Limits
 from service.stubs import segmentation_pb2 as pb
@@ -34,7 +35,8 @@ def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits
     """What a message says, under the names and in the forms of the JSON; what it leaves out is left out.
 
     Raises:
-        InvalidValue: more classes, synonyms or words than the limits allow, or a background that is both on and off.
+        InvalidValue: more classes, synonyms, words, prompts or points than the limits allow, or a background that is
+            both on and off.
     """
     _refuse_crowds(message, limits)
     fields: dict[str, Any] = {
@@ -66,6 +68,8 @@ def _refuse_crowds(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits)
         raise InvalidValue.of("classes", f"{n_classes} classes", f"at most {limits.max_classes}")
     if n_words > limits.max_classes:
         raise InvalidValue.of("background.words", f"{n_words} words", f"at most {limits.max_classes}")
+    if isinstance(message, pb.SegmentRequest):
+        refuse_crowd(message.prompts, limits)
     for index, entry in enumerate(message.classes):
         if len(entry.synonyms) > limits.max_synonyms:
             came = f"{len(entry.synonyms)} synonyms"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 from google.protobuf.json_format import ParseDict
 
+from service.errors import TooLarge
 from service.gateway.failures import reason_of
 from service.gateway.grpc_question import asked_of
 from service.gateway.use_case import Caller, UseCase
@@ -59,7 +60,8 @@ class Servicer(SegmentationServicer):
         caller = CALLER.get()
         try:
             asked = asked_of(request, self._limits)
-            answer = await self._use_case.segment(asked, caller)
+            answer = encode_answer(await self._use_case.segment(asked, caller), asked.question.mask, caller.request_id)
+            _refuse_burden(answer, self._limits)
         except asyncio.CancelledError:
             left = context.time_remaining()
             self._metrics.failed("timeout" if left is not None and left <= 0 else "canceled")
@@ -67,7 +69,7 @@ class Servicer(SegmentationServicer):
         except Exception as error:
             self._metrics.failed(reason_of(error))
             raise
-        return encode_answer(answer, asked.question.mask, caller.request_id)
+        return answer
 
     async def SegmentVideo(
         self, request_iterator: AsyncIterator[pb.SegmentVideoRequest], context: Context
@@ -83,6 +85,16 @@ class Servicer(SegmentationServicer):
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Cards of the models served here."""
         return pb.ListModelsResponse(models=[model_message(described) for described in self._use_case.models()])
+
+
+def _refuse_burden(answer: pb.SegmentResponse, limits: Limits) -> None:
+    """Hundreds of prompts have thousands of masks. A transport that refuses them says so without any details."""
+    n_bytes = answer.ByteSize()
+    if n_bytes > limits.max_grpc_bytes:
+        raise TooLarge(
+            f"the answer has {n_bytes:,} bytes, a gRPC message at most {limits.max_grpc_bytes:,}; "
+            "ask for less at a time, for another mask format, or by REST"
+        )
 
 
 def model_message(described: dict[str, Any]) -> pb.Model:

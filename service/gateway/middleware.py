@@ -98,15 +98,14 @@ class BodyLimit:
             await self._refuse(scope, receive, send, length)
             return
         received = 0
-        over = False
 
         async def limited() -> Message:
-            nonlocal received, over
+            nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                over = True
-                await self._drain(receive, received)
+                if message.get("more_body", False):  # after the end there is nothing to read but the client's leaving
+                    await self._drain(receive, received)
                 raise self._error(received)
             return message
 

@@ -27,10 +27,42 @@ from service.gateway.schemas import JsonRequest, Problem, Question
 from service.gateway.vocabulary_schemas import VocabularyInput
 
 _ASKED = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
-_JSON_EXAMPLES = {
+JSON_EXAMPLES: dict[str, dict[str, Any]] = {
     "file": {"summary": "The file itself", "value": {"image": {"base64": "/9j/4AAQSkZJRgABAQ..."}, **_ASKED}},
     "again": {"summary": "An image sent before", "value": {"image": {"id": "9b0b54d1c7..."}, **_ASKED}},
     "url": {"summary": "By URL", "value": {"image": {"url": "https://example.org/street.jpg"}, **_ASKED}},
+    "click": {
+        "summary": "A click on an image sent before",
+        "value": {"image": {"id": "9b0b54d1c7..."}, "prompts": [{"points": [{"x": 12, "y": 40}]}]},
+    },
+    "corrected": {
+        "summary": "A click, corrected by another beside the object",
+        "value": {
+            "image": {"id": "9b0b54d1c7..."},
+            "prompts": [{"points": [{"x": 12, "y": 40}, {"x": 30, "y": 44, "positive": False}]}],
+        },
+    },
+    "box": {
+        "summary": "Two boxes, and which of the classes is in each",
+        "value": {
+            "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
+            "prompts": [{"box": [2, 4, 30, 40]}, {"box": [20.5, 8, 44, 31.5]}],
+            **_ASKED,
+        },
+    },
+    "panoptic": {
+        "summary": "Things one by one, the rest class by class",
+        "value": {
+            "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
+            "task": "panoptic",
+            "vocabulary": "coco-panoptic",
+        },
+    },
+}
+_FORM_PROMPTS = {
+    "type": "string",
+    "description": "a JSON list, as in application/json",
+    "example": '[{"points": [{"x": 12, "y": 40, "positive": true}]}, {"box": [2, 4, 30, 40]}]',
 }
 
 
@@ -44,6 +76,7 @@ def _flat_form() -> dict[str, Any]:
         "description": "repeat once per class",
         "example": ["sky", "building", "tree"],
     }
+    properties["prompts"] = _FORM_PROMPTS
     properties["background"] = {"type": "string", "description": "true, false, or a JSON object"}
     return {
         "type": "object",
@@ -69,7 +102,7 @@ SEGMENT_BODY: dict[str, Any] = {
         "multipart/form-data": {"schema": _flat_form(), "encoding": {"classes": {"style": "form", "explode": True}}},
         "application/json": {
             "schema": {"$ref": "#/components/schemas/JsonRequest"},
-            "examples": _JSON_EXAMPLES,
+            "examples": JSON_EXAMPLES,
         },
     },
 }

@@ -33,14 +33,20 @@ class ClientGone(Exception):
 
 @router.post(
     "/segment",
-    summary="Masks for an image and a class list",
+    summary="Masks for an image and a class list, points or boxes",
     tags=["segmentation"],
-    responses={200: {"model": SegmentAnswer, **shown(examples.SEGMENT)}, **PROBLEMS},
+    responses={
+        200: {"model": SegmentAnswer, "content": {"application/json": {"examples": examples.ANSWERS}}},
+        **PROBLEMS,
+    },
     openapi_extra={"requestBody": SEGMENT_BODY},
     response_class=Response,
 )
 async def segment(request: Request) -> Response:
-    """Sends back one mask per class that owns pixels, as COCO run lengths."""
+    """Sends back one mask per class that owns pixels, per object, or per thing that a prompt may mean.
+
+    As COCO run lengths unless asked otherwise.
+    """
     settings: Settings = request.app.state.settings
     metrics: Metrics = request.app.state.metrics
     try:

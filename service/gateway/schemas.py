@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from model.types import ModelCard
 
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -43,12 +44,43 @@ class ImageInput(Strict):
     id: str | None = Field(None, description="`image_id` of an earlier answer")
 
 
+class PointInput(Strict):
+    """A click, in pixels of the image as sent, after EXIF rotation."""
+
+    x: Coordinate = Field(description="from the left edge, 0 to the image's width")
+    y: Coordinate = Field(description="from the upper edge, 0 to the image's height")
+    positive: StrictBool = Field(True, description="on the object, or on what is not the object")
+
+
+class PromptInput(Strict):
+    """One object, shown by points, by a box, or by both; without a box, at least one point is positive."""
+
+    points: list[PointInput] = Field(default_factory=list, fail_fast=True)
+    box: Annotated[list[Coordinate], Field(min_length=4, max_length=4)] | None = Field(
+        None, description="x0, y0, x1, y1: the left, upper, right and lower edge in pixels"
+    )
+
+
 class Question(Strict):
     """Everything of a request but the image."""
 
-    classes: list[Text | ClassInput] | None = Field(None, examples=[["sky", "building", "tree"]])
+    classes: list[Text | ClassInput] | None = Field(
+        None,
+        description="what to look for: names, or objects that say more; or `vocabulary`; for prompts also neither",
+        examples=[["sky", "building", "tree"]],
+    )
     vocabulary: str | None = Field(None, description="a named class list instead of `classes`", examples=["ade20k"])
-    task: Literal["semantic", "instance", "panoptic", "prompt"] | None = None
+    task: Literal["semantic", "instance", "panoptic", "prompt"] | None = Field(
+        None, description="default: prompt when there are prompts, else semantic"
+    )
+    prompts: list[PromptInput] | None = Field(
+        None,
+        description="objects that points and boxes show; with classes or a vocabulary each mask is labelled, "
+        "with neither it has no label",
+        # Of thousands of wrong points the first one says enough; to find them all takes a second.
+        fail_fast=True,
+        examples=[[{"points": [{"x": 12, "y": 40, "positive": True}]}]],
+    )
     model: str | None = None
     mask: Literal["rle", "polygon", "png", "none"] = Field(
         "rle", description="png answers one label map instead of a mask for each segment"
@@ -96,18 +128,18 @@ class MaskOutput(BaseModel):
 
 
 class SegmentOutput(BaseModel):
-    """One class's pixels."""
+    """A class's pixels, an object's, or what a prompt shows."""
 
     id: int
     label: str | None
     class_index: int | None
-    score: float
+    score: float = Field(description="probability of the label; without one, the mask's quality")
     area: int
     bbox: tuple[int, int, int, int] = Field(description="x, y, width, height")
-    prompt_index: int | None = None
-    mask_index: int | None = None
-    quality: float | None = None
-    is_thing: bool | None = None
+    prompt_index: int | None = Field(None, description="position of its prompt in the request")
+    mask_index: int | None = Field(None, description="which of the masks that the prompt may mean, best first")
+    quality: float | None = Field(None, description="the model's own estimate of the mask's overlap (IoU), 0 to 1")
+    is_thing: bool | None = Field(None, description="whether it comes in countable pieces; null: not said")
     track_id: int | None = None
     mask: MaskOutput | PolygonOutput | None
 

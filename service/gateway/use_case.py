@@ -10,11 +10,13 @@ from model.types import ModelCard, Vocabulary
 from service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from service.gateway.backend import Backend, Health
 from service.gateway.body import Asked
+from service.gateway.prompts import resolve_prompts
 from service.gateway.schemas import Question
 from service.gateway.url_fetch import UrlFetcher
 from service.gateway.vocabulary import resolve
 from service.image_header import read_header
 from service.messages import WorkerAnswer, WorkerRequest
+from service.prompt_bounds import check_inside
 from service.settings import Settings
 from service.vocabularies.collection import Vocabularies
 
@@ -55,7 +57,7 @@ class UseCase:
         request = await self.resolved(asked.question, caller)
         image = asked.image if asked.image_url is None else await self._fetched(asked.image_url)
         if image is not None:
-            read_header(image, self._settings.limits)
+            check_inside(request.prompts, read_header(image, self._settings.limits).size)
         return await self._backend.segment(replace(request, image=image, image_id=asked.image_id, deadline=deadline))
 
     async def resolved(self, question: Question, caller: Caller) -> WorkerRequest:
@@ -67,11 +69,12 @@ class UseCase:
             UnknownVocabulary: no such vocabulary.
         """
         card = find_card(question.model or self._settings.default_model, self._backend.cards())
-        task = question.task or "semantic"
+        task = question.task or ("prompt" if question.prompts else "semantic")
         if task not in card.tasks:
             able = [other.name for other in self._backend.cards() if task in other.tasks]
-            who = f"models that can: {', '.join(able)}" if able else "no model here can"
-            raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who} {task})")
+            who = f"models that can {task}: {', '.join(able)}" if able else f"no model here can {task}"
+            raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who})")
+        prompts = resolve_prompts(question, task, self._settings.limits)
         vocabulary = resolve(question, self._settings.limits, await named_vocabulary(question, self._vocabularies))
         return WorkerRequest(
             image=None,
@@ -80,6 +83,7 @@ class UseCase:
             # A version that was asked for is told on: workers may have different ones.
             model=f"{card.name}@{card.version}" if "@" in (question.model or "") else card.name,
             task=task,
+            prompts=prompts,
             mask=question.mask,
             overlay=question.overlay,
             confidence=question.confidence,

@@ -14,11 +14,13 @@ from service.vocabularies.stuff import is_thing
 
 
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:
-    """The vocabulary that a question asks with: its own classes, or those of the vocabulary it names.
+    """The vocabulary that a question asks with: its own classes, those of the vocabulary it names, or for prompts none.
 
     Raises:
         InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or holds control characters.
     """
+    if named is None and question.prompts and not question.classes:
+        return _without_labels(question)
     if named is None:
         vocabulary = check(question.classes, True if question.background is None else question.background, limits)
     else:
@@ -55,6 +57,15 @@ def check(
     if rule is None:
         _refuse_thresholds(classes)
     return Vocabulary(classes, rule, name)
+
+
+def _without_labels(question: Question) -> Vocabulary:
+    """No class: a rule for what no class explains would have nothing to say."""
+    if question.background not in (None, True):
+        given = question.background
+        said = given if isinstance(given, bool) else given.model_dump_json(exclude_none=True)
+        raise InvalidValue.of("background", said, "null or true where prompts come without classes")
+    return Vocabulary(())
 
 
 def _with_background_of(question: Question, named: Vocabulary, limits: Limits) -> Vocabulary:

@@ -144,7 +144,7 @@ class Question(_message.Message):
 
     @_builtins.property
     def prompts(self) -> _containers.RepeatedCompositeFieldContainer[_segmentation_pb2.Prompt]:
-        """Objects that points and boxes show."""
+        """Objects that points and boxes show, for `TASK_PROMPT`; the vocabulary is empty where they ask for no labels."""
 
     def __init__(
         self,

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class WorkerStub:
-    """A process that owns a device and models. Everything that it gets has been checked by a gateway, vocabularies are
-    resolved, and nothing of an answer is left to compute.
+    """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
+    image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
     """
 
     def __init__(self, channel):
@@ -54,8 +54,8 @@ class WorkerStub:
 
 
 class WorkerServicer:
-    """A process that owns a device and models. Everything that it gets has been checked by a gateway, vocabularies are
-    resolved, and nothing of an answer is left to compute.
+    """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
+    image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
     """
 
     def Segment(self, request, context):
@@ -107,8 +107,8 @@ def add_WorkerServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Worker:
-    """A process that owns a device and models. Everything that it gets has been checked by a gateway, vocabularies are
-    resolved, and nothing of an answer is left to compute.
+    """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
+    image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
     """
 
     @staticmethod

@@ -32,8 +32,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkerStub:
-    """A process that owns a device and models. Everything that it gets has been checked by a gateway, vocabularies are
-    resolved, and nothing of an answer is left to compute.
+    """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
+    image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
     """
 
     @_typing.overload
@@ -51,8 +51,8 @@ class WorkerStub:
 
 @_typing.type_check_only
 class WorkerAsyncStub(WorkerStub):
-    """A process that owns a device and models. Everything that it gets has been checked by a gateway, vocabularies are
-    resolved, and nothing of an answer is left to compute.
+    """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
+    image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -66,8 +66,8 @@ class WorkerAsyncStub(WorkerStub):
     """
 
 class WorkerServicer(metaclass=_abc_1.ABCMeta):
-    """A process that owns a device and models. Everything that it gets has been checked by a gateway, vocabularies are
-    resolved, and nothing of an answer is left to compute.
+    """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
+    image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
     """
 
     @_abc_1.abstractmethod

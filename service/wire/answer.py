@@ -10,7 +10,7 @@ from service.messages import CacheUse, MaskFormat, RenderedMap, Timings, WorkerA
 from service.stubs import segmentation_pb2 as pb
 from service.wire.enums import TASKS, word_of
 
-DECIMALS = 4  # of a score, as in the JSON of the REST routes
+DECIMALS = 4  # of a score and a quality, as in the JSON of the REST routes
 MILLISECOND_DECIMALS = 2
 
 
@@ -81,6 +81,9 @@ def _segment(segment: Segment, mask: MaskFormat, rings: list[Ring] | None, track
         score=round(segment.score, DECIMALS),
         area=segment.area,
         bbox=pb.BoundingBox(x=x, y=y, width=width, height=height),
+        prompt_index=segment.prompt_index,
+        mask_index=segment.mask_index,
+        quality=None if segment.quality is None else round(segment.quality, DECIMALS),
         is_thing=segment.is_thing,
         track_id=track_id,
     )
@@ -105,6 +108,9 @@ def _read_segment(message: pb.Segment, size: tuple[int, int]) -> Segment:
         score=message.score,
         mask=Rle(size, counts, message.area, (box.x, box.y, box.width, box.height)),
         is_thing=message.is_thing if message.HasField("is_thing") else None,
+        prompt_index=message.prompt_index if message.HasField("prompt_index") else None,
+        mask_index=message.mask_index if message.HasField("mask_index") else None,
+        quality=message.quality if message.HasField("quality") else None,
     )
 
 

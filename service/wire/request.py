@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.types import Background, ClassEntry, Vocabulary
+from model.types import Background, ClassEntry, Point, Prompt, Vocabulary
 from service.messages import WorkerRequest
 from service.stubs import segmentation_pb2 as pb
 from service.stubs import worker_pb2 as internal
@@ -32,6 +32,7 @@ def encode_question(request: WorkerRequest) -> internal.Question:
         vocabulary=_vocabulary(request.vocabulary),
         model=request.model,
         task=TASKS[request.task],
+        prompts=[_prompt(prompt) for prompt in request.prompts],
         mask=MASKS[request.mask],
         overlay=request.overlay,
         confidence=request.confidence,
@@ -62,6 +63,7 @@ def decode_question(
         vocabulary=_read_vocabulary(message.vocabulary),
         model=message.model,
         task=word_of(TASKS, message.task) or "semantic",
+        prompts=tuple(_read_prompt(prompt) for prompt in message.prompts),
         mask=word_of(MASKS, message.mask) or "rle",
         overlay=message.overlay,
         confidence=message.confidence,
@@ -105,6 +107,20 @@ def _read_vocabulary(message: internal.Vocabulary) -> Vocabulary:
     )
     rule = _read_background(message.background) if message.HasField("background") else None
     return Vocabulary(classes, rule, message.name if message.HasField("name") else None)
+
+
+def _prompt(prompt: Prompt) -> pb.Prompt:
+    points = [pb.Point(x=point.x, y=point.y, positive=point.positive) for point in prompt.points]
+    if prompt.box is None:
+        return pb.Prompt(points=points)
+    x0, y0, x1, y1 = prompt.box
+    return pb.Prompt(points=points, box=pb.Box(x0=x0, y0=y0, x1=x1, y1=y1))
+
+
+def _read_prompt(message: pb.Prompt) -> Prompt:
+    points = tuple(Point(point.x, point.y, point.positive) for point in message.points)
+    box = message.box
+    return Prompt(points, (box.x0, box.y0, box.x1, box.y1) if message.HasField("box") else None)
 
 
 def _read_background(message: pb.Background) -> Background:

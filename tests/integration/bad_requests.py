@@ -18,7 +18,10 @@ IMAGE = pictures.encoded(pictures.small("china", 48), "JPEG")
 DEEP = b"[" * 50_000
 HUGE = 10**9  # announced, never sent
 WRONG: tuple[Any, ...] = (None, True, -1, 1e400, "", "\x00", "\ud800", [], [[]], [None], {}, {"a": 1}, "x" * 5000)
-FIELDS = ("classes", "vocabulary", "task", "model", "mask", "refine", "overlay", "background", "threshold", "max_side")
+FIELDS = (
+    "classes", "vocabulary", "task", "prompts", "model", "mask", "refine", "overlay", "background", "threshold",
+    "max_side",
+)  # fmt: skip
 
 
 def wire(request: httpx.Request) -> bytes:
@@ -87,6 +90,8 @@ REFUSED: tuple[Callable[[random.Random], bytes], ...] = (
     lambda chance: segment(files=[("image", ("a", IMAGE)), ("image", ("b", IMAGE))]),
     lambda chance: _question(image=chance.choice([None, {}, {"base64": "*"}, {"id": "0", "url": "x"}, {"file": "x"}])),
     lambda chance: _question(**{chance.choice(["threshold", "max_side"]): chance.choice([-1, 1e9, "x", []])}),
+    lambda chance: _question(prompts=[{"box": [chance.choice([-1, 1e400, None, "x", 9]), 0, 8, 1]}]),
+    lambda chance: _question(prompts=[{"points": [{"x": chance.choice(WRONG), "y": 0}]}]),
     lambda chance: _json(chance.choice([b"", b"null", b"{", DEEP, b"[" + b"0," * 60_000 + b"0]", b"\xff\xfe"])),
     lambda chance: by_hand(chance.randbytes(99), f"Content-Type: {chance.choice(['', 'text/plain', ';', 'a/b/c'])}"),
     lambda chance: by_hand(b"", "Expect: 100-continue", "Content-Type: application/json", length=HUGE),

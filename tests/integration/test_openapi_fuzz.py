@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.transport.serialization import Binary
 
+from model.catalog import BUNDLED, read_card
 from tests import pictures
 from tests.integration.server import Server
 
@@ -70,7 +71,16 @@ words = st.lists(st.sampled_from(["sky", "Baum", "дорога", "猫", "a cup",
 classes: Values = words | words.map(lambda names: [{"name": names[0], "synonyms": names[1:], "threshold": 0.25}])
 asked = st.fixed_dictionaries({"classes": classes}) | st.sampled_from([{"vocabulary": "voc20"}, {"vocabulary": "room"}])
 model = st.sampled_from(["tiny", None])
-task = st.sampled_from(["semantic", "instance"])
+task = st.sampled_from(read_card(BUNDLED).tasks)
+places = st.integers(0, 16) | st.floats(0, 16)  # inside every image
+points = st.fixed_dictionaries({"x": places, "y": places}, optional={"positive": st.just(True)})
+boxes = st.tuples(st.floats(0, 7), st.floats(0, 7), st.floats(8, 16), st.floats(8, 16)).map(list)
+prompts = st.lists(
+    st.fixed_dictionaries({"points": st.lists(points, min_size=1, max_size=3)}, optional={"box": boxes})
+    | st.fixed_dictionaries({"box": boxes}),
+    min_size=1,
+    max_size=3,
+)
 truth = st.sampled_from(["true", "TRUE", "1", "", '{"threshold": 0.2}', '{"words": ["wall"]}'])
 background: Values = st.sampled_from([True, {"threshold": 0.2}, {"words": ["wall"]}])
 # Beside the request: no route may stumble over these. The header values are those that `requests` sends.
@@ -132,22 +142,29 @@ def meaningful(draw: st.DrawFn, case: Case) -> Case:
         case.body = {**case.body, "classes": draw(classes), "background": draw(background)}
         return case
     given: dict[str, Any] = {
-        name: value for name, value in case.body.items() if name not in ("classes", "vocabulary", "request")
+        name: value for name, value in case.body.items() if name not in ("classes", "vocabulary", "prompts", "request")
     }
     given |= {"model": draw(model), "task": draw(task)}
-    given |= draw(asked)
+    labelled = given["task"] != "prompt" or draw(st.booleans())
+    given |= draw(asked) if labelled else {}
+    if given["task"] == "prompt":
+        given |= {"prompts": draw(prompts), "mask": draw(st.sampled_from(["rle", "polygon", "none"]))}
+    # A rule for what no class explains needs classes.
+    rule, written = (draw(background), draw(truth)) if labelled else (True, "true")
     image = draw(st.sampled_from(IMAGES))
     if case.media_type == JSON:
         encoded = base64.b64encode(image).decode()
-        case.body = {**given, "image": {"base64": encoded}, "background": draw(background)}
+        case.body = {**given, "image": {"base64": encoded}, "background": rule}
     elif draw(st.booleans()):
         del given["image"]
-        case.body = {"image": Binary(image), "request": json.dumps({**given, "background": draw(background)})}
+        case.body = {"image": Binary(image), "request": json.dumps({**given, "background": rule})}
     else:
         flat: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if "classes" in flat:
             flat["classes"] = draw(words)
-        case.body = {**flat, "image": Binary(image), "background": draw(truth)}
+        if "prompts" in flat:
+            flat["prompts"] = json.dumps(flat["prompts"])
+        case.body = {**flat, "image": Binary(image), "background": written}
     return case
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import pictures
 from tests.integration.server import ROOT, Server
 
@@ -15,7 +17,7 @@ NAMES = ["china", "flower", "coffee"]
 
 
 def segment(folder: Path, out: str, *options: str) -> None:
-    words = [f"{name}.jpg" for name in NAMES] + ["-c", "sky", "-c", "flower", "-c", "cup", "--out", out, *options]
+    words = [f"{name}.jpg" for name in NAMES] + ["--out", out, *options]
     subprocess.run(
         [sys.executable, "-m", "service.cli", "segment", *words],
         cwd=folder,
@@ -25,15 +27,28 @@ def segment(folder: Path, out: str, *options: str) -> None:
     )
 
 
-def test_a_server_and_this_process_write_the_same_files(server: Server, tmp_path: Path) -> None:
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-c", "sky", "-c", "flower", "-c", "cup"],
+        ["--vocabulary", "coco-panoptic", "--task", "panoptic"],
+        ["--point", "120,80", "--prompt", "60,60 150,100 -5,5", "--box", "30,20,200.5,180"],
+        ["--point", "120,80", "-c", "sky", "-c", "flower", "-c", "cup"],
+    ],
+)
+def test_a_server_and_this_process_write_the_same_files(server: Server, tmp_path: Path, options: list[str]) -> None:
     for name in NAMES:
         (tmp_path / f"{name}.jpg").write_bytes(pictures.encoded(pictures.small(name, 320), "JPEG"))
 
-    segment(tmp_path, "here")
-    segment(tmp_path, "there", "--server", server.url)
+    segment(tmp_path, "here", *options)
+    segment(tmp_path, "there", *options, "--server", server.url)
 
-    here, there = (json.loads((tmp_path / out / "annotations.json").read_text()) for out in ("here", "there"))
-    assert here["annotations"]
+    here, there = files_of(tmp_path / "here"), files_of(tmp_path / "there")
+    assert json.loads(here["annotations.json"])["annotations"]
+    assert {f"{name}.png" for name in NAMES} <= here.keys()
     assert there == here
-    for name in NAMES:
-        assert (tmp_path / "there" / f"{name}.png").read_bytes() == (tmp_path / "here" / f"{name}.png").read_bytes()

@@ -184,6 +184,18 @@ def test_a_second_question_finds_the_worker_that_knows_the_image(fleet: Fleet) -
         assert again["cache"]["features"]
 
 
+def test_clicks_go_to_the_worker_that_knows_the_image(fleet: Fleet) -> None:
+    known = [ask(fleet.gateway.url, picture(-number)).json()["image_id"] for number in range(11, 17)]
+    click = [{"points": [{"x": SIDE / 2, "y": 4}]}]
+
+    for image_id in known:
+        for _ in range(2):
+            body = {"image": {"id": image_id}, "prompts": click, "max_side": SIDE}
+            clicked = httpx.post(f"{fleet.gateway.url}/segment", json=body, timeout=60).json()
+            assert clicked["cache"]["features"]
+            assert clicked["segments"][0]["prompt_index"] == 0
+
+
 def test_workers_are_asked_for_their_own_models_alone(fleet: Fleet) -> None:
     before = [answered(worker) for worker in fleet.workers]
     for number in range(4):

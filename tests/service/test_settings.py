@@ -21,6 +21,7 @@ def test_the_defaults_are_those_of_the_manual() -> None:
     assert (settings.host, settings.http_port, settings.model) == ("127.0.0.1", 8000, "tiny")
     assert (settings.limits.max_image_bytes, settings.limits.max_pixels) == (20 * 2**20, 40_000_000)
     assert (settings.limits.min_side, settings.limits.max_classes, settings.limits.max_synonyms) == (16, 2048, 8)
+    assert (settings.limits.max_prompts, settings.limits.max_prompt_points) == (256, 32)
     assert (settings.limits.max_text_length, settings.limits.max_text_bytes) == (128, 256 * 2**10)
 
 

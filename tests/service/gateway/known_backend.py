@@ -35,7 +35,7 @@ class KnownBackend:
         return self.now
 
     def cards(self) -> list[ModelCard]:
-        return [card()]
+        return [card().model_copy(update={"tasks": ["semantic", "panoptic", "prompt"]})]
 
     def digest(self, name: str) -> str | None:
         return "digest" if self.now.ready else None

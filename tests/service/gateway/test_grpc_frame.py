@@ -19,7 +19,7 @@ from service.messages import WorkerAnswer, WorkerRequest
 from service.stubs import segmentation_pb2 as pb
 from service.wire.errors import DETAILS, read_error
 from tests.service.gateway.calling import Gateway, calling, request
-from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.known_backend import KnownBackend, answer
 from tests.service.gateway.serving import form
 from tests.service.gateway.test_guard import SlowBackend
 
@@ -125,6 +125,18 @@ async def test_an_image_over_the_limit_is_too_large() -> None:
         error = await failure(gateway.stub.Segment(request("sky")))
 
     assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "too-large")
+
+
+async def test_an_answer_over_the_limit_says_how_large_it_is() -> None:
+    class Painter(KnownBackend):
+        async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+            return answer(overlay=bytes(100_000))
+
+    async with calling(backend=Painter(), limits={"max_grpc_bytes": 90_000}) as gateway:
+        error = await failure(gateway.stub.Segment(request("sky")))
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "too-large")
+    assert "90,000" in str(error.details())
 
 
 async def test_an_error_that_nobody_foresaw_is_told_without_its_words() -> None:

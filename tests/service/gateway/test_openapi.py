@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import httpx
@@ -7,8 +8,12 @@ import pytest
 from pydantic import BaseModel
 
 from service.gateway import examples
+from service.gateway.openapi import JSON_EXAMPLES
 from service.gateway.schemas import Liveness, ModelList, ModelOutput, Question, Readiness, SegmentAnswer
 from service.gateway.vocabulary_schemas import VocabularyList, VocabularyOutput
+from tests import pictures
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import serving
 
 
 @pytest.fixture
@@ -55,8 +60,9 @@ def test_every_problem_of_segment_is_described(schema: dict[str, Any]) -> None:
 def test_every_question_field_is_explained_or_plain(schema: dict[str, Any]) -> None:
     question = schema["components"]["schemas"]["Question"]["properties"]
 
-    assert {"classes", "background", "threshold", "max_side", "overlay"} <= set(question)
-    assert all(question[name].get("description") for name in ("background", "threshold", "max_side", "overlay"))
+    explained = {"prompts", "task", "background", "threshold", "max_side", "overlay"}
+    assert explained | {"classes"} <= set(question)
+    assert all(question[name].get("description") for name in explained)
 
 
 async def test_the_documentation_is_the_front_door(client: httpx.AsyncClient) -> None:
@@ -87,13 +93,36 @@ def test_every_operation_shows_an_example_of_each_answer(schema: dict[str, Any])
 
 
 def test_the_examples_of_answers_are_what_the_schemas_say() -> None:
-    SegmentAnswer.model_validate(examples.SEGMENT)
+    for example in examples.ANSWERS.values():
+        SegmentAnswer.model_validate(example["value"])
     ModelList.model_validate(examples.MODELS)
     Liveness.model_validate(examples.LIVE)
     Readiness.model_validate(examples.READY)
     Readiness.model_validate(examples.NOT_READY)
     VocabularyList.model_validate(examples.VOCABULARIES)
     VocabularyOutput.model_validate(examples.VOCABULARY)
+
+
+@pytest.mark.parametrize("name", JSON_EXAMPLES)
+async def test_the_examples_of_requests_are_served(name: str) -> None:
+    backend = KnownBackend()
+    image = {"base64": base64.b64encode(pictures.encoded(pictures.small())).decode()}
+    async with serving(backend=backend) as client:
+        answer = await client.post("/segment", json={**JSON_EXAMPLES[name]["value"], "image": image})
+
+    assert answer.status_code == 200, answer.text
+    assert len(backend.asked) == 1
+
+
+async def test_the_example_of_a_form_s_prompts_is_served(schema: dict[str, Any]) -> None:
+    form = schema["paths"]["/segment"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    backend = KnownBackend()
+    async with serving(backend=backend) as client:
+        parts = [("image", ("a.png", pictures.encoded(pictures.small())))]
+        answer = await client.post("/segment", files=parts, data={"prompts": form["properties"]["prompts"]["example"]})
+
+    assert answer.status_code == 200, answer.text
+    assert len(backend.asked[0].prompts) == 2
 
 
 @pytest.mark.parametrize("path", ["/models", "/models/colours", "/livez", "/readyz"])

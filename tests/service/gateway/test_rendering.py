@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
+
+import pytest
 
 from service.gateway.rendering import render_answer
 from service.gateway.schemas import SegmentAnswer, SegmentOutput
@@ -21,6 +24,31 @@ def test_an_answer_has_every_field_of_its_schema_and_no_other() -> None:
 
     assert set(rendered) == set(SegmentAnswer.model_fields) - {"confidence"}  # only where it is asked for
     assert set(rendered["segments"][0]) == set(SegmentOutput.model_fields)
+
+
+def test_a_segment_of_a_prompt_says_which_mask_of_which_prompt_it_is() -> None:
+    (first,) = answer().segments
+    prompted = replace(first, label=None, class_index=None, prompt_index=0, mask_index=2, quality=0.87654321)
+
+    segment = json.loads(render_answer(replace(answer(), segments=(prompted,)), "id-1", "rle"))["segments"][0]
+
+    assert (segment["label"], segment["class_index"]) == (None, None)
+    assert (segment["prompt_index"], segment["mask_index"], segment["quality"]) == (0, 2, 0.8765)
+
+
+def test_a_segment_of_no_prompt_says_null() -> None:
+    segment = json.loads(render_answer(answer(), "id-1", "rle"))["segments"][0]
+
+    assert (segment["prompt_index"], segment["mask_index"], segment["quality"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("thing", [True, False, None])
+def test_a_segment_says_whether_it_is_a_thing(thing: bool | None) -> None:
+    (first,) = answer().segments
+
+    said = json.loads(render_answer(replace(answer(), segments=(replace(first, is_thing=thing),)), "id-1", "rle"))
+
+    assert said["segments"][0]["is_thing"] is thing
 
 
 def test_a_mask_is_coco_run_lengths() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 
+from service.image_header import read_header
 from service.messages import WorkerRequest
+from service.settings import Limits
 from service.stubs import segmentation_pb2 as pb
 from service.stubs.segmentation_pb2 import Problem
 from service.wire.errors import DETAILS, read_problem
@@ -23,6 +26,8 @@ from tests.service.gateway.known_backend import KnownBackend
 PNG = IMAGE.content
 TINY_PNG = pictures.encoded(pictures.small("china", 8))
 GIF = pictures.encoded(pictures.small(), "GIF")
+HEIGHT, WIDTH = read_header(PNG, Limits()).size
+CLICK, BOX = {"x": 4.5, "y": 3}, [0, 0, 8, 5.5]
 SOFA = {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}
 
 
@@ -40,11 +45,20 @@ def request_of(body: dict[str, Any], image: bytes = PNG) -> pb.SegmentRequest:
             )
         elif name == "background":
             message.background.CopyFrom(_background(value))
+        elif name == "prompts":
+            message.prompts.extend(_prompt(prompt) for prompt in value)
         elif name in ("task", "mask", "refine"):
             prefix = {"mask": "MASK_FORMAT"}.get(name, name.upper())
             setattr(message, name, f"{prefix}_{value.upper()}")
         else:
             setattr(message, name, value)
+    return message
+
+
+def _prompt(value: dict[str, Any]) -> pb.Prompt:
+    message = pb.Prompt(points=[pb.Point(**point) for point in value.get("points", [])])
+    if "box" in value:
+        message.box.CopyFrom(pb.Box(**dict(zip(("x0", "y0", "x1", "y1"), value["box"], strict=True))))
     return message
 
 
@@ -56,8 +70,8 @@ def _background(value: bool | dict[str, Any]) -> pb.Background:
 
 
 async def ask_rest(gateway: Gateway, body: dict[str, Any], image: bytes = PNG) -> httpx.Response:
-    content = {"image": {"base64": base64.b64encode(image).decode()}, **body}
-    return await gateway.rest.post("/segment", json=content)
+    content = json.dumps({"image": {"base64": base64.b64encode(image).decode()}, **body})  # with NaN, unlike httpx's
+    return await gateway.rest.post("/segment", content=content, headers={"content-type": "application/json"})
 
 
 def asked(backend: KnownBackend) -> list[WorkerRequest]:
@@ -81,6 +95,18 @@ GOOD: dict[str, dict[str, Any]] = {
     "background words": {"classes": ["sky"], "background": {"words": ["wall", "sea"]}},
     "no background words": {"classes": ["sky"], "background": {"words": []}},
     "names that are cleaned": {"classes": ["  sky ", "cafe\u0301"]},
+    "panoptic": {"classes": ["sky"], "task": "panoptic"},
+    "a click": {"prompts": [{"points": [CLICK]}]},
+    "a click and what it names": {"prompts": [{"points": [CLICK]}], "vocabulary": "voc21", "threshold": 0.2},
+    "clicks on and off, and a box": {
+        "classes": ["sky", "sea"], "task": "prompt", "background": False, "overlay": True,
+        "prompts": [{"points": [CLICK, {"x": 1, "y": 2.25, "positive": False}], "box": [0, 0, 9.5, 12]}],
+    },
+    "a negative point in a box": {"prompts": [{"points": [{**CLICK, "positive": False}], "box": [0, 0, 9, 12]}]},
+    "several prompts": {"prompts": [{"box": [0, 0, WIDTH, HEIGHT]}, {"points": [{"x": WIDTH, "y": HEIGHT}]}]},
+    "as many prompts and points as may be": {"prompts": [{"points": [CLICK] * 32, "box": [0, 0, 1, 1]}] * 256},
+    "a score for prompts": {"prompts": [{"points": [CLICK]}], "threshold": 0.5},
+    "no prompts": {"classes": ["sky"], "prompts": []},
 }  # fmt: skip
 BAD: dict[str, tuple[dict[str, Any], bytes]] = {
     "no classes": ({}, PNG),
@@ -101,13 +127,36 @@ BAD: dict[str, tuple[dict[str, Any], bytes]] = {
     "an unknown vocabulary": ({"vocabulary": "nothing"}, PNG),
     "an unknown model": ({"classes": ["sky"], "model": "nothing"}, PNG),
     "an unknown version": ({"classes": ["sky"], "model": "colours@9"}, PNG),
-    "a task that the model lacks": ({"classes": ["sky"], "task": "panoptic"}, PNG),
+    "a task that the model lacks": ({"classes": ["sky"], "task": "instance"}, PNG),
     "an empty image": ({"classes": ["sky"]}, b""),
     "no image at all": ({"classes": ["sky"]}, b"nothing of the kind"),
     "a kind that is not taken": ({"classes": ["sky"]}, GIF),
     "half an image": ({"classes": ["sky"]}, PNG[:20]),
     "an image that is too small": ({"classes": ["sky"]}, TINY_PNG),
     "a URL": ({"classes": ["sky"], "image": {"url": "https://lexiseg.test/a.png"}}, b""),
+    "prompts for another task": ({"classes": ["sky"], "task": "panoptic", "prompts": [{"points": [CLICK]}]}, PNG),
+    "prompts for the semantic task": ({"classes": ["sky"], "task": "semantic", "prompts": [{"box": BOX}]}, PNG),
+    "the task without its prompts": ({"classes": ["sky"], "task": "prompt"}, PNG),
+    "the task without anything": ({"task": "prompt"}, PNG),
+    "a prompt that shows nothing": ({"prompts": [{"points": [CLICK]}, {}]}, PNG),
+    "negative points alone": ({"prompts": [{"points": [{**CLICK, "positive": False}]}]}, PNG),
+    "a box turned round": ({"prompts": [{"box": BOX}, {"box": [9, 0, 8, 5]}]}, PNG),
+    "a box without height": ({"prompts": [{"box": [0, 5, 8, 5]}]}, PNG),
+    "a point beside the image": ({"prompts": [{"points": [CLICK, {"x": WIDTH + 0.5, "y": 1}]}]}, PNG),
+    "a point above the image": ({"prompts": [{"points": [{"x": 0, "y": -0.001}]}]}, PNG),
+    "a box beyond the image": ({"prompts": [{"box": [0, 0, WIDTH, HEIGHT + 1]}]}, PNG),
+    "a point nowhere": ({"prompts": [{"points": [{"x": float("nan"), "y": 1}]}]}, PNG),
+    "a box without an end": ({"prompts": [{"box": [0, 0, float("inf"), 5]}]}, PNG),
+    "too many prompts": ({"prompts": [{"points": [CLICK]}] * 257}, PNG),
+    "too many points": ({"prompts": [{"box": BOX}, {"points": [CLICK] * 33}]}, PNG),
+    "no background without classes": ({"prompts": [{"box": BOX}], "background": False}, PNG),
+    "background words without classes": ({"prompts": [{"box": BOX}], "background": {"words": ["wall"]}}, PNG),
+    "a threshold of prompts without background": (
+        {"prompts": [{"box": BOX}], "classes": ["sky"], "background": False, "threshold": 0.5}, PNG,
+    ),
+    "classes and a vocabulary for prompts": (
+        {"prompts": [{"box": BOX}], "classes": ["sky"], "vocabulary": "voc20"}, PNG,
+    ),
     "an empty URL": ({"classes": ["sky"], "image": {"url": ""}}, b""),
 }  # fmt: skip
 
@@ -149,7 +198,7 @@ async def test_the_same_mistake_is_told_alike(body: dict[str, Any], image: bytes
     assert backend.asked == []
     assert (problem.type, problem.title, problem.status) == (told["type"], told["title"], told["status"])
     assert [entry.field for entry in problem.errors] == [entry["field"] for entry in told.get("errors", [])]
-    if "classes" in body or "errors" not in told:  # an empty list of messages is no list
+    if {"classes", "prompts"} & set(body) or "errors" not in told:  # an empty list of messages is no list
         assert problem.detail == told["detail"]
         found = [MessageToDict(entry) for entry in problem.errors]
         assert found == told.get("errors", [])
@@ -182,7 +231,7 @@ async def test_the_same_models_are_listed() -> None:
 
     listed = MessageToDict(model, preserving_proto_field_name=True)
     assert (listed["name"], listed["version"], listed["digest"]) == (told["name"], told["version"], told["digest"])
-    assert list(model.tasks) == [pb.TASK_SEMANTIC]
+    assert list(model.tasks) == [pb.TASK_SEMANTIC, pb.TASK_PANOPTIC, pb.TASK_PROMPT]
     assert listed["input"] == told["input"]
     assert (listed["loaded"], listed["embedding"]) == (told["loaded"], told["embedding"])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from model.types import Background, ClassEntry, Ring, Rle, Segment, Vocabulary
+from model.types import Background, ClassEntry, Point, Prompt, Ring, Rle, Segment, Vocabulary
 from service.errors import InvalidValue
 from service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
 from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
@@ -24,7 +24,12 @@ FULL = WorkerRequest(
     image_id="0" * 32,
     vocabulary=Vocabulary(CLASSES, Background(("wall",), 0.25), "rooms"),
     model="tiny@1",
-    task="instance",
+    task="prompt",
+    prompts=(
+        Prompt((Point(1, 2.5), Point(0, 0, positive=False))),
+        Prompt(box=(0.0, 1.0, 2.25, 4.0)),
+        Prompt((Point(3, 3),), (0.0, 0.0, 4.0, 4.0)),
+    ),
     mask="polygon",
     overlay=True,
     confidence=True,
@@ -42,16 +47,24 @@ REQUESTS = {
     "full": FULL,
     "no background": replace(PLAIN, vocabulary=Vocabulary(CLASSES, None)),
     "no background words": replace(PLAIN, vocabulary=Vocabulary(CLASSES, Background(words=()))),
+    "prompts without classes": replace(
+        PLAIN, task="prompt", vocabulary=Vocabulary(()), prompts=(Prompt((Point(0, 0),)),)
+    ),
     "an empty image": replace(PLAIN, image=b""),
 }
 SEGMENTS = (
     Segment(1, "sofa", 0, 0.9123, Rle((4, 5), "088", 8, (0, 0, 2, 4)), True),
-    Segment(2, None, None, 0.5, Rle((4, 5), "8;", 1, (3, 1, 1, 1)), None),
+    Segment(2, None, None, 0.5, Rle((4, 5), "8;", 1, (3, 1, 1, 1)), None, 0, 0, 0.5),
+    Segment(3, "sky", 1, 0.25, Rle((4, 5), "8;", 1, (3, 1, 1, 1)), False, 3, 2, 0.0),
 )
 ANSWER = WorkerAnswer(
     "abc", "tiny", "digest", "instance", (4, 5), SEGMENTS, Timings(1.23, 0.5, 0.25, 2.0, 3.0, 6.5), CacheUse(1, 2, True)
 )
-RINGS = ([Ring([0, 0, 2, 0, 2, 4, 0, 4], [[1, 1, 1, 2]])], [Ring([3, 1, 4, 1, 4, 2, 3, 2], [])])
+RINGS = (
+    [Ring([0, 0, 2, 0, 2, 4, 0, 4], [[1, 1, 1, 2]])],
+    [Ring([3, 1, 4, 1, 4, 2, 3, 2], [])],
+    [Ring([3, 1, 4, 1, 4, 2, 3, 2], [])],
+)
 
 
 def test_the_full_request_says_something_in_every_field() -> None:
@@ -102,9 +115,10 @@ def test_an_answer_without_masks_carries_none() -> None:
 
 
 def test_scores_are_rounded_as_in_the_json() -> None:
-    rough = replace(ANSWER, segments=(replace(SEGMENTS[0], score=0.912345678),))
+    rough = replace(ANSWER, segments=(replace(SEGMENTS[0], score=0.912345678, quality=0.87654321),))
 
-    assert encode_answer(rough, "rle").segments[0].score == 0.9123
+    (segment,) = encode_answer(rough, "rle").segments
+    assert (segment.score, segment.quality) == (0.9123, 0.8765)
 
 
 # Made when they are asked for: other tests count the frames and answers that are left in memory.
@@ -123,7 +137,7 @@ def test_a_frame_of_a_stream_arrives_as_it_left() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        {"answer": ANSWER, "track_ids": (7, None)},
+        {"answer": ANSWER, "track_ids": (7, None, 3)},
         {"answer": ANSWER, "state_reset": True},
         {"dropped": True},
     ],

@@ -1,0 +1,148 @@
+"""Clicks, boxes and panoptic segments of the bundled model, over REST and gRPC."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from service.stubs import segmentation_pb2 as pb
+from service.stubs.segmentation_pb2_grpc import SegmentationStub
+from tests import coco, pictures
+from tests.integration.server import Server, form
+
+SOON = 60.0  # seconds
+CAT = pictures.encoded(pictures.small("chelsea", 320), "JPEG", quality=90)
+WIDTH, HEIGHT = pictures.small("chelsea", 320).size
+CLICK = {"x": WIDTH / 2, "y": HEIGHT / 2}
+BOX = [WIDTH / 4, HEIGHT / 4, WIDTH - 1.5, HEIGHT]
+
+
+def ask(client: httpx.Client, **question: Any) -> dict[str, Any]:
+    response = client.post("/segment", files=[*form(CAT), ("request", (None, json.dumps(question)))])
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def ask_again(client: httpx.Client, answer: dict[str, Any], **question: Any) -> dict[str, Any]:
+    response = client.post("/segment", json={"image": {"id": answer["image_id"]}, **question})
+    assert response.status_code == 200, response.text
+    again: dict[str, Any] = response.json()
+    return again
+
+
+def mask(segment: dict[str, Any]) -> NDArray[np.bool_]:
+    """The pixels of a segment, which its area and its box agree with."""
+    pixels = coco.decode(segment["mask"])
+    assert segment["area"] == int(pixels.sum())
+    assert segment["bbox"] == coco.box(segment["mask"])
+    return pixels
+
+
+def test_each_prompt_has_its_masks_best_first(client: httpx.Client) -> None:
+    answer = ask(client, prompts=[{"points": [CLICK]}, {"box": BOX}, {"points": [CLICK], "box": BOX}])
+
+    assert (answer["task"], answer["size"]) == ("prompt", [HEIGHT, WIDTH])
+    assert [s["prompt_index"] for s in answer["segments"]] == sorted(s["prompt_index"] for s in answer["segments"])
+    for index in range(3):
+        found = [segment for segment in answer["segments"] if segment["prompt_index"] == index]
+        qualities = [segment["quality"] for segment in found]
+        assert [segment["mask_index"] for segment in found] == list(range(len(found)))
+        assert qualities == sorted(qualities, reverse=True)
+        assert all(0 <= segment["score"] == segment["quality"] <= 1 for segment in found)
+        assert all(mask(segment).shape == (HEIGHT, WIDTH) for segment in found)
+
+
+def test_a_click_by_the_image_s_id_has_the_same_answer_and_runs_no_image_pass(client: httpx.Client) -> None:
+    first = ask(client, prompts=[{"points": [CLICK]}])
+
+    again = ask_again(client, first, prompts=[{"points": [CLICK]}])
+
+    assert again["segments"] == first["segments"]
+    assert (again["cache"]["features"], again["timings_ms"]["image"]) == (True, 0)
+    assert again["cache"]["text_misses"] == again["cache"]["text_hits"] == 0
+
+
+def test_a_prompt_s_answer_does_not_depend_on_its_neighbours(client: httpx.Client) -> None:
+    alone = ask(client, prompts=[{"box": BOX}])["segments"]
+
+    among = ask(client, prompts=[{"points": [CLICK]}, {"box": BOX}, {"box": [0, 0, 40, 40]}])["segments"]
+
+    second = [segment for segment in among if segment["prompt_index"] == 1]
+    unplaced = [{**segment, "id": 0, "prompt_index": 0} for segment in (*alone, *second)]
+    assert unplaced[: len(alone)] == unplaced[len(alone) :]
+
+
+def test_classes_name_what_a_box_shows(client: httpx.Client) -> None:
+    answer = ask(client, prompts=[{"box": BOX}], classes=["cat", "airplane"], background=False)
+
+    assert {segment["label"] for segment in answer["segments"]} <= {"cat", "airplane"}
+    assert all(segment["quality"] is not None for segment in answer["segments"])
+
+
+def test_the_masks_of_grpc_are_those_of_rest(client: httpx.Client, server: Server) -> None:
+    rest = ask(client, prompts=[{"points": [CLICK, {"x": 1, "y": 1, "positive": False}]}, {"box": BOX}])
+    points = [pb.Point(x=CLICK["x"], y=CLICK["y"]), pb.Point(x=1, y=1, positive=False)]
+    box = pb.Box(x0=BOX[0], y0=BOX[1], x1=BOX[2], y1=BOX[3])
+    prompts = [pb.Prompt(points=points), pb.Prompt(box=box)]
+
+    with grpc.insecure_channel(server.grpc) as channel:
+        message = pb.SegmentRequest(image=pb.Image(id=rest["image_id"]), prompts=prompts)
+        answer = SegmentationStub(channel).Segment(message, timeout=SOON)
+
+    assert answer.task == pb.TASK_PROMPT
+    assert [(s.prompt_index, s.mask_index, s.quality, s.score) for s in answer.segments] == [
+        (s["prompt_index"], s["mask_index"], s["quality"], s["score"]) for s in rest["segments"]
+    ]
+    assert [s.mask.coco_rle.counts for s in answer.segments] == [s["mask"]["counts"] for s in rest["segments"]]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "field"),
+    [
+        ({"points": [{"x": WIDTH + 1, "y": 1}]}, "prompts.0.points.0.x"),
+        ({"box": [0, 0, WIDTH, HEIGHT + 0.5]}, "prompts.0.box"),
+    ],
+)
+def test_what_lies_beside_the_image_is_refused_when_it_is_sent_and_by_its_id(
+    client: httpx.Client, prompt: dict[str, Any], field: str
+) -> None:
+    known = ask(client, classes=["cat"])["image_id"]
+    encoded = base64.b64encode(CAT).decode()
+
+    answers = [
+        client.post("/segment", json={"image": image, "prompts": [prompt]})
+        for image in ({"base64": encoded}, {"id": known})
+    ]
+
+    assert [answer.status_code for answer in answers] == [422, 422]
+    assert [answer.json()["errors"][0]["field"] for answer in answers] == [field, field]
+    assert answers[0].json()["detail"] == answers[1].json()["detail"]
+
+
+def test_as_many_prompts_as_may_be_are_answered(client: httpx.Client) -> None:
+    prompts = [{"points": [{"x": WIDTH * (n % 16) / 16, "y": HEIGHT * (n // 16) / 16}]} for n in range(256)]
+
+    answer = ask(client, prompts=prompts, mask="none")
+
+    assert {segment["prompt_index"] for segment in answer["segments"]} == set(range(256))
+
+
+def test_panoptic_segments_are_disjoint_and_say_what_is_a_thing(client: httpx.Client) -> None:
+    answer = ask(client, classes=["cat", "sky", "wall"], task="panoptic")
+
+    assert answer["task"] == "panoptic"
+    owners = np.sum([mask(segment) for segment in answer["segments"]], axis=0)
+    assert np.max(owners, initial=0) <= 1
+    assert {s["label"]: s["is_thing"] for s in answer["segments"]}.items() <= {
+        "cat": True,
+        "sky": False,
+        "wall": False,
+    }.items()

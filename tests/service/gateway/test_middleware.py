@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from service.errors import TooLarge
+from service.gateway.middleware import BodyLimit
+
+SOON = 10.0  # seconds
+LIMIT = 100  # bytes
+
+
+async def reader(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that reads the whole body."""
+    await Request(scope, receive).body()
+
+
+async def take(*sizes: int) -> int:
+    """A body in parts of these sizes, whose client then waits for its answer; how many parts were taken."""
+    left = list(sizes)
+
+    async def receive() -> Message:
+        if not left:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": bytes(left.pop(0)), "more_body": bool(left)}
+
+    async def send(message: Message) -> None: ...
+
+    async with asyncio.timeout(SOON):
+        try:
+            await BodyLimit(reader, LIMIT)({"type": "http", "headers": []}, receive, send)
+        except TooLarge:
+            return len(sizes) - len(left)
+    raise AssertionError("the body was taken")
+
+
+@pytest.mark.parametrize("sizes", [(101,), (60, 41), (100, 1)])
+async def test_a_body_that_grows_over_the_limit_with_its_last_part_is_refused_at_once(sizes: tuple[int, ...]) -> None:
+    assert await take(*sizes) == len(sizes)
+
+
+async def test_a_body_over_the_limit_is_read_to_its_end_so_that_its_sender_sees_the_answer() -> None:
+    assert await take(101, 50, 50) == 3
+
+
+async def test_a_body_many_times_over_the_limit_is_not_read_to_its_end() -> None:
+    assert await take(*[60] * 50) < 10
+
+
+async def test_a_body_of_the_limit_is_taken() -> None:
+    with pytest.raises(AssertionError, match="taken"):
+        await take(60, 40)

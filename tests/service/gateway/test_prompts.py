@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.types import Background, ModelCard, Point, Prompt, Task, Vocabulary
+from service.errors import InvalidValue
+from service.gateway.app import create_app
+from service.gateway.prompts import resolve_prompts
+from service.gateway.schemas import PointInput, PromptInput, Question
+from service.metrics import Metrics
+from service.settings import Limits, Settings
+from tests import pictures
+from tests.model.stand_in import card
+from tests.service.gateway.known_backend import KnownBackend
+
+LIMITS = Limits()
+SIDEWAYS = pictures.turned(pictures.small("china").resize((64, 48)), 6, "JPEG")  # 64 high, 48 wide as shown
+BASE64 = base64.b64encode(SIDEWAYS).decode()
+LARGEST = [{"points": [{"x": 1.5, "y": 2.5, "positive": True}] * 32, "box": [0, 0, 9.5, 9.5]}] * 256
+coordinates = st.floats(0, 1e6)
+points = st.builds(PointInput, x=coordinates, y=coordinates, positive=st.just(True))
+boxes = st.lists(coordinates, min_size=4, max_size=4, unique=True).map(
+    lambda four: [min(four[0], four[2]), min(four[1], four[3]), max(four[0], four[2]), max(four[1], four[3])]
+)
+
+asked = st.builds(PromptInput, points=st.lists(points, min_size=1, max_size=4), box=st.none() | boxes)
+
+
+def refusal(prompts: list[PromptInput] | None, task: Task = "prompt", limits: Limits = LIMITS) -> str:
+    with pytest.raises(InvalidValue) as refused:
+        resolve_prompts(Question(prompts=prompts), task, limits)
+    return refused.value.detail
+
+
+async def post(client: httpx.AsyncClient, **fields: Any) -> httpx.Response:
+    body = json.dumps({"image": {"base64": BASE64}} | fields)
+    return await client.post("/segment", content=body, headers={"content-type": "application/json"})
+
+
+async def post_form(client: httpx.AsyncClient, **fields: str) -> httpx.Response:
+    files: list[Any] = [("image", ("a.jpg", SIDEWAYS)), *((name, (None, value)) for name, value in fields.items())]
+    return await client.post("/segment", files=files)
+
+
+@given(st.lists(asked, min_size=1, max_size=5))
+def test_prompts_keep_their_order_and_every_digit(given_prompts: list[PromptInput]) -> None:
+    found = resolve_prompts(Question(prompts=given_prompts), "prompt", LIMITS)
+
+    assert [[(point.x, point.y) for point in prompt.points] for prompt in found] == [
+        [(point.x, point.y) for point in prompt.points] for prompt in given_prompts
+    ]
+    assert [prompt.box and list(prompt.box) for prompt in found] == [prompt.box for prompt in given_prompts]
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
+def test_other_tasks_take_no_prompts(task: Task) -> None:
+    assert resolve_prompts(Question(), task, LIMITS) == ()
+    assert refusal([PromptInput(box=[0, 0, 1, 1])], task).startswith("task: ")
+
+
+@pytest.mark.parametrize("prompts", [None, []])
+def test_the_task_prompt_takes_no_question_without_prompts(prompts: list[PromptInput] | None) -> None:
+    assert refusal(prompts).startswith("prompts: expected at least one")
+
+
+def test_limits_of_a_service_s_own_hold() -> None:
+    limits = Limits(max_prompts=1, max_prompt_points=2)
+    click = PromptInput(points=[PointInput(x=0, y=0)])
+
+    assert "2 prompts" in refusal([click, click], limits=limits)
+    assert "at most 2" in refusal([PromptInput(points=click.points * 3)], limits=limits)
+
+
+@pytest.mark.parametrize(
+    "box", [[5, 0, 5, 1], [5, 0, 4, 1], [0, 5, 1, 5], [0, 5, 1, 4.999]], ids=["flat", "left", "thin", "up"]
+)
+def test_a_box_without_an_inside_is_refused(box: list[float]) -> None:
+    assert refusal([PromptInput(box=box)]).startswith("prompts.0.box: ")
+
+
+async def test_prompts_alone_ask_for_the_task_prompt_without_a_class(
+    client: httpx.AsyncClient, backend: KnownBackend
+) -> None:
+    answer = await post(client, prompts=[{"points": [{"x": 12, "y": 40}]}, {"box": [0, 0, 48, 64]}])
+
+    assert answer.status_code == 200, answer.text
+    (asked,) = backend.asked
+    assert (asked.task, asked.vocabulary) == ("prompt", Vocabulary(()))
+    assert asked.prompts == (Prompt((Point(12, 40),)), Prompt(box=(0, 0, 48, 64)))
+
+
+async def test_classes_beside_prompts_are_asked_for(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    answer = await post(client, prompts=[{"box": [0, 0, 9, 9]}], classes=["sky"], background={"words": ["wall"]})
+
+    assert answer.status_code == 200, answer.text
+    (asked,) = backend.asked
+    assert [entry.name for entry in asked.vocabulary.classes] == ["sky"]
+    assert asked.vocabulary.background == Background(("wall",))
+
+
+async def test_the_three_forms_ask_about_the_same_prompts(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    prompts = [{"points": [{"x": 1, "y": 2, "positive": False}], "box": [0.5, 0, 9, 9]}]
+
+    answers = [
+        await post(client, prompts=prompts),
+        await post_form(client, request=json.dumps({"prompts": prompts})),
+        await post_form(client, prompts=json.dumps(prompts)),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert {asked.prompts for asked in backend.asked} == {(Prompt((Point(1, 2, positive=False),), (0.5, 0, 9, 9)),)}
+
+
+@pytest.mark.parametrize("x", [48.5, 60])
+async def test_coordinates_are_those_of_the_picture_as_shown(client: httpx.AsyncClient, x: float) -> None:
+    inside = await post(client, prompts=[{"points": [{"x": 48, "y": 64}]}])
+    beside = await post(client, prompts=[{"points": [{"x": x, "y": 5}]}])
+
+    assert inside.status_code == 200, inside.text
+    assert beside.status_code == 422
+    assert beside.json()["errors"][0]["field"] == "prompts.0.points.0.x"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "field"),
+    [
+        pytest.param("all", "prompts", id="no list"),
+        pytest.param([7], "prompts.0", id="a number as a prompt"),
+        pytest.param([{"point": {"x": 1, "y": 1}}], "prompts.0.point", id="unknown field"),
+        pytest.param([{"points": [{"x": 1}]}], "prompts.0.points.0.y", id="half a point"),
+        pytest.param([{"points": [[1, 1]]}], "prompts.0.points.0", id="a point as a list"),
+        pytest.param([{"points": [{"x": "1", "y": 1}]}], "prompts.0.points.0.x", id="text as a coordinate"),
+        pytest.param([{"points": [{"x": True, "y": 1}]}], "prompts.0.points.0.x", id="truth as a coordinate"),
+        pytest.param([{"points": [{"x": None, "y": 1}]}], "prompts.0.points.0.x", id="null as a coordinate"),
+        pytest.param([{"points": [{"x": 10**400, "y": 1}]}], "prompts.0.points.0.x", id="400 digits"),
+        pytest.param([{"points": [{"x": 1, "y": float("-inf")}]}], "prompts.0.points.0.y", id="infinity"),
+        pytest.param([{"points": [{"x": 1, "y": 1, "positive": "no"}]}], "prompts.0.points.0.positive", id="no"),
+        pytest.param([{"box": [0, 0, 9, 9]}, {"box": [0, 0, 9]}], "prompts.1.box", id="three sides"),
+        pytest.param([{"box": [0, 0, 9, 9, 9]}], "prompts.0.box", id="five sides"),
+        pytest.param([{"box": [0, 0, 9, float("nan")]}], "prompts.0.box.3", id="nan in a box"),
+        pytest.param([{"box": {"x0": 0, "y0": 0, "x1": 9, "y1": 9}}], "prompts.0.box", id="a box as an object"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_prompt_is_named(client: httpx.AsyncClient, prompts: Any, field: str) -> None:
+    by_json = await post(client, prompts=prompts)
+    by_form = await post_form(client, prompts=json.dumps(prompts))
+
+    for answer in (by_json, by_form):
+        assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+        assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+async def test_flat_prompts_that_are_no_json_are_malformed(client: httpx.AsyncClient) -> None:
+    answer = await post_form(client, prompts="12,40")
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "malformed-request")
+
+
+async def test_an_empty_flat_field_is_no_prompts(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    await post_form(client, classes="sky", prompts="")
+
+    assert (backend.asked[0].task, backend.asked[0].prompts) == ("semantic", ())
+
+
+@pytest.mark.parametrize("indent", [None, 4])
+async def test_the_largest_question_is_taken_in_every_form(
+    client: httpx.AsyncClient, backend: KnownBackend, indent: int | None
+) -> None:
+    words = [[f"{at} {number}, a" for number in range(9)] for at in range(2048)]
+    classes = [{"name": name, "synonyms": synonyms, "threshold": 0.5} for name, *synonyms in words]
+    question = {"prompts": LARGEST, "classes": classes}
+
+    answers = [
+        await post(client, **question),
+        await post_form(client, request=json.dumps(question, indent=indent)),
+        await post_form(client, prompts=json.dumps(LARGEST, indent=indent)),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200] * 3, [answer.text[:200] for answer in answers]
+    assert [len(asked.prompts) for asked in backend.asked] == [256] * 3
+
+
+async def test_prompts_by_an_image_s_id_go_to_the_worker_unseen(
+    client: httpx.AsyncClient, backend: KnownBackend
+) -> None:
+    answer = await post(client, image={"id": "0" * 32}, prompts=[{"points": [{"x": 5000, "y": 40}]}])
+
+    assert answer.status_code == 200
+    assert backend.asked[0].prompts == (Prompt((Point(5000, 40),)),)
+
+
+class TwoModels(KnownBackend):
+    """The first cannot be prompted."""
+
+    def cards(self) -> list[ModelCard]:
+        able = card(name="clicks").model_copy(update={"tasks": ["prompt", "panoptic"]})
+        return [card().model_copy(update={"tasks": ["semantic"]}), able]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [{"prompts": [{"box": [0, 0, 9, 9]}]}, {"classes": ["sky"], "task": "panoptic"}],
+    ids=["prompt", "panoptic"],
+)
+async def test_a_model_that_lacks_the_task_names_those_that_have_it(question: dict[str, Any]) -> None:
+    app = create_app(Settings(model="colours"), TwoModels(), Metrics())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        refused = await post(client, **question)
+        taken = await post(client, **question, model="clicks")
+
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "task")
+    assert "clicks" in refused.json()["detail"]
+    assert taken.status_code == 200, taken.text
