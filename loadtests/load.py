@@ -18,7 +18,7 @@ from loadtests.scenes import frames, photographs
 LENGTHS = (5, 20, 150)  # classes of a question
 VOCABULARY = "ade20k"  # 150 names, in an order that begins with the commonest
 FRAMES = 60
-ASKED = ("shape", "num_users", "run_time", "repeat", "check", "streams", "fps", "frames", "drop", "images")
+ASKED = ("shape", "num_users", "run_time", "repeat", "prompts", "check", "streams", "fps", "frames", "drop", "images")
 
 
 @dataclass
@@ -26,6 +26,7 @@ class Load:
     """Filled by `begin`, before the first user starts."""
 
     repeat: float = 0.0
+    prompts: float = 0.0
     check: float = 0.0
     frames_per_second: float = 0.0
     frames_per_stream: int = 0
@@ -62,7 +63,7 @@ class Load:
             LexisegError: no service answers.
         """
         self.host = host
-        self.repeat, self.check = options.repeat, options.check
+        self.repeat, self.check, self.prompts = options.repeat, options.check, options.prompts
         self.frames_per_second, self.frames_per_stream = options.fps, options.frames
         self.drop = options.drop
         self.grpc_target, self.api_key = options.grpc or None, options.api_key or None

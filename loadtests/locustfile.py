@@ -53,6 +53,7 @@ def add_options(parser: LocustArgumentParser) -> None:
     group.add_argument("--shape", choices=sorted(SHAPES), default="flat", help="users over time, up to --users")
     group.add_argument("--images", default="", help="folder of photographs; none: generated ones")
     group.add_argument("--repeat", type=float, default=0.3, help="share of questions about a photograph sent before")
+    group.add_argument("--prompts", type=float, default=0.0, help="share of questions that are a click, without words")
     group.add_argument("--check", type=float, default=0.1, help="share of answers that are looked at")
     group.add_argument("--streams", type=int, default=0, help="how many of the users are video streams")
     group.add_argument("--fps", type=float, default=5.0, help="frames a second of a stream; 0: as fast as they go")

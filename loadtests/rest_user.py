@@ -8,14 +8,14 @@ from typing import Any
 
 import gevent
 import httpx
-from lexiseg_client import reading
+from lexiseg_client import Segmentation, reading
 from lexiseg_client.errors import UnreadableAnswer
 from lexiseg_client.retries import retry_after
 from locust import FastHttpUser, task
 
-from loadtests.checks import fault_of
+from loadtests.checks import fault_of, fault_of_prompts
 from loadtests.load import LOAD
-from loadtests.scenes import Sent, Supply
+from loadtests.scenes import Sent, Supply, shorter_side
 
 BUSY = (429, 503)
 REFUSED = "/segment, refused: busy"
@@ -35,28 +35,33 @@ class RestUser(FastHttpUser):
 
     @task
     def ask(self) -> None:
-        """One question with a class list of one of the lengths."""
-        classes = self._chance.choice(LOAD.class_lists)
-        question: dict[str, Any] = {"classes": classes, "background": self._chance.random() < 0.5}
+        """One question: a click, or a class list of one of the lengths."""
         subject = self._supply.next()
+        if self._chance.random() < LOAD.prompts:
+            question = self._click(subject.content if isinstance(subject, Sent) else subject)
+        else:
+            classes = self._chance.choice(LOAD.class_lists)
+            question = {"classes": classes, "background": self._chance.random() < 0.5}
         if isinstance(subject, Sent):
             self._name(subject, question)
         else:
             self._send(subject, question)
 
+    def _click(self, photograph: bytes) -> dict[str, Any]:
+        side = shorter_side(photograph)
+        place = {"x": round(self._chance.uniform(0, side), 1), "y": round(self._chance.uniform(0, side), 1)}
+        return {"prompts": [{"points": [place]}]}
+
     def _send(self, photograph: bytes, question: dict[str, Any]) -> None:
         # Made by a library that knows how; sent by one that can send much.
         form = httpx.Request("POST", "http://-", files={"image": photograph}, data={"request": json.dumps(question)})
-        image_id = self._post(
-            f"/segment, {len(question['classes'])} classes", form.read(), form.headers["content-type"], question
-        )
+        image_id = self._post(f"/segment, {_kind(question)}", form.read(), form.headers["content-type"], question)
         if image_id is not None:
             self._supply.answered(photograph, image_id)
 
     def _name(self, sent: Sent, question: dict[str, Any]) -> None:
         body = json.dumps({"image": {"id": sent.image_id}, **question}).encode()
-        name = f"/segment by id, {len(question['classes'])} classes"
-        self._post(name, body, "application/json", question, sent)
+        self._post(f"/segment by id, {_kind(question)}", body, "application/json", question, sent)
 
     def _post(
         self, name: str, body: bytes, kind: str, question: dict[str, Any], named: Sent | None = None
@@ -87,7 +92,7 @@ class RestUser(FastHttpUser):
         try:
             answer = reading.read(response.content, reading.segmentation)
             if self._chance.random() < LOAD.check:
-                fault = fault_of(answer, question["classes"], covers=not question["background"])
+                fault = _fault(answer, question)
                 LOAD.checked.note(fault)
                 if fault is not None:
                     response.failure(f"wrong answer: {fault}")
@@ -96,3 +101,14 @@ class RestUser(FastHttpUser):
             response.failure(f"wrong answer: {error}")
             return None
         return answer.image_id
+
+
+def _kind(question: dict[str, Any]) -> str:
+    """Under which its times are counted."""
+    return "a click" if "prompts" in question else f"{len(question['classes'])} classes"
+
+
+def _fault(answer: Segmentation, question: dict[str, Any]) -> str | None:
+    if "prompts" in question:
+        return fault_of_prompts(answer, len(question["prompts"]))
+    return fault_of(answer, question["classes"], covers=not question["background"])

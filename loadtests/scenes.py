@@ -38,6 +38,12 @@ def generated(seed: int) -> bytes:
     return _encoded(_scene(np.random.default_rng(seed), SIZE))
 
 
+def shorter_side(photograph: bytes) -> int:
+    """In pixels, from the file's header: a square of it lies in the image however it was turned."""
+    with Image.open(io.BytesIO(photograph)) as picture:
+        return min(picture.size)
+
+
 def frames(seed: int, count: int) -> list[bytes]:
     """JPEG frames of a camera that pans over a wide scene, to and fro."""
     width, height = SIZE

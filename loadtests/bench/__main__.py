@@ -9,12 +9,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Callable
 
-from loadtests.bench import finish, hop, masks, refinement, runtimes, serving, text_cache, video
+from loadtests.bench import finish, hop, masks, prompts, proposals, refinement, runtimes, serving, text_cache, video
 
 PARTS: dict[str, Callable[[], None]] = {
     "finish": finish.run,
     "hop": hop.run,
     "masks": masks.run,
+    "prompts": prompts.run,
+    "proposals": proposals.run,
     "refinement": refinement.run,
     "runtimes": runtimes.run,
     "text-cache": text_cache.run,

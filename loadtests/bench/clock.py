@@ -31,4 +31,4 @@ def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
     """A Markdown table, ready for docs/performance.md."""
     print(f"\n### {title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for row in rows:
-        print(f"| {' | '.join(row)} |")
+        print(f"| {' | '.join(row)} |", flush=True)

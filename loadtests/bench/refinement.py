@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import multiprocessing
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from loadtests.bench.clock import cost, print_table
+from loadtests.bench.memory import most_resident
 from model.masks.pamr import NEIGHBOURS, PamrSettings, affinity, refine
 
 SIDE = 448
@@ -48,18 +48,12 @@ def pictures(n_classes: int) -> tuple[Tensor, Tensor]:
     return torch.rand(n_classes, SIDE, SIDE, generator=random), image
 
 
-def _most_resident() -> float:
-    """Megabytes that this process held at most. Not `ru_maxrss`: a child begins with its parent's."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
 def _memory(unfolded: bool, n_classes: int) -> tuple[float, float]:
     torch.set_num_threads(1)
     maps, image = pictures(n_classes)
-    before = _most_resident()
+    before = most_resident()
     (plain if unfolded else refine)(maps, image)
-    return before, _most_resident()
+    return before, most_resident()
 
 
 def memory(unfolded: bool, n_classes: int) -> tuple[float, float]:

@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from model.types import Rle, Segment
+from model.types import Rle, Segment, Task
 from service.commands.pace import Pace
 from service.errors import InvalidValue, ServiceError
 from service.gateway.schemas import MaskOutput, Problem, SegmentAnswer, SegmentOutput
@@ -42,6 +42,18 @@ class RemoteAnswer:
     overlay: bytes = field(repr=False)
 
 
+class Card(BaseModel):
+    """Of a model's card, what is looked at before it is asked."""
+
+    tasks: list[str]
+
+
+class Cards(BaseModel):
+    """Those of all models."""
+
+    models: list[Card]
+
+
 class RemoteServer:
     """Asks one server; from several threads, if `most` allows. To be closed, or used as a context manager.
 
@@ -63,19 +75,23 @@ class RemoteServer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._client.close()
 
-    def check(self, model: str | None) -> None:
-        """Makes sure of the server, of our key and of the model, before any file is sent.
+    def check(self, model: str | None, task: Task) -> None:
+        """Makes sure of the server, of our key, of the model and that it can do the task, before any file is sent.
+
+        Without a model the server's own default answers: then any model of the server's may be the one that can.
 
         Raises:
             ServerFailure: something is amiss.
         """
         response = self._send("GET", "/models" if model is None else f"/models/{quote(model, safe='@')}")
         try:
-            known = response.json()
-        except ValueError:
-            known = None
-        if not isinstance(known, dict) or not ({"models", "version"} & known.keys()):
-            raise ServerFailure(f"what answers at {self.url} is no lexiseg server")
+            found = (Cards if model is None else Card).model_validate_json(response.content)
+        except ValidationError:
+            raise ServerFailure(f"what answers at {self.url} is no lexiseg server") from None
+        able = {task for card in (found.models if isinstance(found, Cards) else [found]) for task in card.tasks}
+        if task not in able:
+            who = f"no model at {self.url} can" if model is None else f"{model} at {self.url} cannot"
+            raise ServerFailure(f"task: {who} do {task}; there is: {', '.join(sorted(able))}")
 
     def classes_of(self, vocabulary: str) -> tuple[str, ...]:
         """The names of a named vocabulary's classes, in order.
@@ -161,7 +177,16 @@ def _wait(response: httpx.Response, retry: int) -> float:
 
 
 def _segment(found: SegmentOutput) -> Segment:
-    if not isinstance(found.mask, MaskOutput) or found.class_index is None:
-        raise ValueError("expected a COCO mask of a class")
-    mask = Rle(found.mask.size, found.mask.counts, found.area, found.bbox)
-    return Segment(found.id, found.label, found.class_index, found.score, mask, found.is_thing)
+    if not isinstance(found.mask, MaskOutput):
+        raise ValueError("expected a COCO mask")
+    return Segment(
+        found.id,
+        found.label,
+        found.class_index,
+        found.score,
+        Rle(found.mask.size, found.mask.counts, found.area, found.bbox),
+        found.is_thing,
+        found.prompt_index,
+        found.mask_index,
+        found.quality,
+    )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from concurrent.futures import Future
 from pathlib import Path
 
-from model import catalog
 from service.commands.annotations import Annotations
 from service.commands.classes import resolved
+from service.commands.loading import load
 from service.commands.question import Question
 from service.commands.segment_files import segment_files
+from service.gateway.prompts import resolve_prompts
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
@@ -20,19 +21,14 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
     """Segments every file; one that fails is reported and the others go on. Returns 1 if any failed.
 
     Raises:
-        ServiceError: the classes or a value are not as expected.
+        ServiceError: the classes, the prompts or a value are not as expected.
         ModelError: the model cannot be loaded.
     """
-    vocabulary = resolved(question.validated(), settings)
-    segmenter = catalog.load(
-        settings.model,
-        models_dir=settings.models_dir,
-        device=settings.device,
-        precision=settings.precision,
-        runtime=settings.runtime,
-        cache_dir=settings.cache_dir,
-    )
-    annotations = Annotations(out, tuple(entry.name for entry in vocabulary.classes), images)
+    asked = question.validated()
+    prompts = resolve_prompts(asked, question.task, settings.limits)
+    vocabulary = resolved(asked, settings)
+    segmenter = load(settings, question.task)
+    annotations = Annotations(out, question, tuple(entry.name for entry in vocabulary.classes), images)
     engine = Engine(segmenter, settings, Metrics())
 
     def ask(content: bytes) -> Future[WorkerAnswer]:
@@ -41,6 +37,8 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
                 content,
                 vocabulary,
                 segmenter.card.name,
+                task=question.task,
+                prompts=prompts,
                 overlay=True,
                 threshold=question.threshold,
                 max_side=question.max_side,

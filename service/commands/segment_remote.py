@@ -10,6 +10,7 @@ from service.commands.annotations import Annotations
 from service.commands.question import Question
 from service.commands.remote import RemoteAnswer, RemoteServer
 from service.commands.segment_files import AHEAD, segment_files
+from service.gateway.prompts import resolve_prompts
 from service.gateway.vocabulary import resolve
 from service.settings import Settings
 
@@ -18,9 +19,10 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings, u
     """Segments every file; one that fails is reported and the others go on. Returns 1 if any failed.
 
     Raises:
-        ServiceError: the classes or a value are not as expected, or the server cannot be asked.
+        ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
     """
     asked = question.validated()
+    resolve_prompts(asked, question.task, settings.limits)
     # Unless somebody names a model, the server's own default answers.
     model = settings.model if "model" in settings.model_fields_set else None
     fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model})
@@ -28,11 +30,11 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings, u
     with RemoteServer(url, key, AHEAD) as server, ThreadPoolExecutor(AHEAD) as threads:
         if question.vocabulary is None:
             classes = tuple(entry.name for entry in resolve(asked, settings.limits).classes)
-            server.check(model)
+            server.check(model, question.task)
         else:
-            server.check(model)
+            server.check(model, question.task)
             classes = server.classes_of(question.vocabulary)
-        annotations = Annotations(out, classes, images)
+        annotations = Annotations(out, question, classes, images)
 
         def ask(content: bytes) -> Future[RemoteAnswer]:
             return threads.submit(server.segment, content, fields)

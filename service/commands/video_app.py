@@ -79,8 +79,7 @@ def video(
         raise typer.Exit(1) from None
     settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "api_key": api_key})
     asked = VideoQuestion(
-        question=Question(tuple(classes or ()), vocabulary, background, threshold, max_side),
-        task=task,
+        question=Question(tuple(classes or ()), vocabulary, background, threshold, max_side, task),
         smoothing=smoothing,
         tracking=tracking,
         drop_policy=drop or ("latest" if is_live(source) else "none"),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 
-from model import catalog
 from service.commands.classes import resolved
+from service.commands.loading import load
 from service.commands.video_question import FRAMES_IN_FLIGHT, Ask, VideoQuestion
-from service.errors import InvalidValue
 from service.messages import WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
@@ -27,22 +26,12 @@ def opened(asked: VideoQuestion, settings: Settings) -> Iterator[Ask]:
     """
     question = asked.question
     vocabulary = resolved(question.validated(), settings)
-    segmenter = catalog.load(
-        settings.default_model or settings.model,
-        models_dir=settings.models_dir,
-        device=settings.device,
-        precision=settings.precision,
-        runtime=settings.runtime,
-        cache_dir=settings.cache_dir,
-    )
-    if asked.task not in segmenter.card.tasks:
-        able = ", ".join(segmenter.card.tasks)
-        raise InvalidValue.of("task", asked.task, f"one of {able} for model {segmenter.card.name}")
+    segmenter = load(settings, question.task)
     request = WorkerRequest(
         None,
         vocabulary,
         segmenter.card.name,
-        task=asked.task,
+        task=question.task,
         threshold=question.threshold,
         max_side=question.max_side,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 
-from model.types import Task
 from service.commands.question import Question
 from service.stream_messages import DropPolicy, FrameAnswer, VideoFrame
 
@@ -19,7 +18,6 @@ class VideoQuestion:
     """`question` as for images; the rest as in the `StreamConfig` of the gRPC interface."""
 
     question: Question
-    task: Task
     smoothing: float
     tracking: bool
     drop_policy: DropPolicy

@@ -90,7 +90,7 @@ def _config(asked: VideoQuestion, settings: Settings) -> pb.StreamConfig:
     config = pb.StreamConfig(
         classes=[pb.Class(name=name) for name in question.classes],
         vocabulary=question.vocabulary,
-        task=TASKS[asked.task],
+        task=TASKS[question.task],
         # Unless somebody names a model, the server's own default answers.
         model=settings.default_model,
         threshold=question.threshold,

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import lexiseg_client
-from lexiseg_client import errors, result
+from lexiseg_client import Point, Prompt, errors, result
 from lexiseg_client.question import Options
 from lexiseg_client.rpc_asking import ENUMS
 from lexiseg_client.stubs import segmentation_pb2 as pb
@@ -41,7 +41,13 @@ def test_every_field_of_a_question_can_be_asked() -> None:
 def test_every_field_of_a_stream_can_be_asked() -> None:
     fields = {field.name for field in pb.StreamConfig.DESCRIPTOR.fields}
 
-    assert StreamOptions.__annotations__.keys() | Options.__annotations__.keys() | {"classes"} == fields
+    assert StreamOptions.__annotations__.keys() | {"classes"} == fields
+
+
+def test_every_field_of_a_prompt_can_be_said() -> None:
+    pairs: list[tuple[type[Any], type[BaseModel]]] = [(Prompt, schemas.PromptInput), (Point, schemas.PointInput)]
+    for ours, theirs in pairs:
+        assert {field.name for field in dataclasses.fields(ours)} == theirs.model_fields.keys()
 
 
 def test_every_word_of_the_wire_is_known() -> None:

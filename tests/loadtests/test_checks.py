@@ -9,7 +9,7 @@ from lexiseg_client import Segment, Segmentation
 from lexiseg_client.masks import RunLengths
 from lexiseg_client.result import CacheUse, Timings
 
-from loadtests.checks import fault_of
+from loadtests.checks import fault_of, fault_of_prompts
 
 CLASSES = ["sky", "tree"]
 SKY = Segment(1, "sky", 0, 0.9, 8, (0, 0, 2, 4), RunLengths((4, 4), "088"))  # the left half of 4 x 4
@@ -52,3 +52,29 @@ def test_two_classes_of_one_pixel_are_a_fault() -> None:
 
 def test_a_pixel_without_a_class_is_a_fault_where_all_must_have_one() -> None:
     assert fault_of(answer(SKY), CLASSES, covers=True) == "8 pixels have no class"
+
+
+BEST = dataclasses.replace(SKY, label=None, class_index=None, prompt_index=0, mask_index=0, quality=0.9)
+OTHER = dataclasses.replace(BEST, id=2, mask_index=1, quality=0.5)
+SECOND = dataclasses.replace(BEST, id=3, prompt_index=1)
+
+
+def test_a_right_answer_to_prompts_has_no_fault() -> None:
+    assert fault_of_prompts(answer(BEST), 1) is None
+    assert fault_of_prompts(answer(BEST, OTHER, SECOND), 2) is None
+
+
+@pytest.mark.parametrize(
+    ("segments", "fault"),
+    [
+        ((BEST, OTHER), "for 2 prompts"),
+        ((OTHER, BEST, SECOND), "masks [(0, 1), (0, 0), (1, 0)]"),
+        ((SECOND, BEST), "masks [(1, 0), (0, 0)]"),
+        ((BEST, dataclasses.replace(SECOND, label="sky")), "label 'sky'"),
+        ((BEST, dataclasses.replace(SECOND, quality=None)), "quality None"),
+        ((BEST, dataclasses.replace(SECOND, area=3)), "area 3"),
+        ((BEST, dataclasses.replace(OTHER, quality=0.95), SECOND), "not best first"),
+    ],
+)
+def test_a_wrong_answer_to_prompts_is_named(segments: tuple[Segment, ...], fault: str) -> None:
+    assert fault in (fault_of_prompts(answer(*segments), 2) or "")

@@ -34,6 +34,10 @@ def test_a_folder_without_photographs_is_an_error(tmp_path: Path) -> None:
         scenes.photographs(tmp_path)
 
 
+def test_the_shorter_side_is_that_of_the_file() -> None:
+    assert scenes.shorter_side(scenes.generated(1) + b"some bytes behind") == 480
+
+
 def test_frames_move_a_little_from_one_to_the_next() -> None:
     frames = scenes.frames(0, 5)
 

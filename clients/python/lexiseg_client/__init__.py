@@ -46,6 +46,7 @@ from lexiseg_client.errors import (
 from lexiseg_client.images import ImageId, ImageLike, ImageUrl
 from lexiseg_client.models import Health, Model
 from lexiseg_client.polygons import Ring
+from lexiseg_client.prompts import Point, Prompt, Prompts
 from lexiseg_client.question import Background, Class, Classes, Options
 from lexiseg_client.result import CacheUse, Segment, Segmentation, Timings
 from lexiseg_client.retries import Retry
@@ -83,9 +84,12 @@ __all__ = [
     "NotOffered",
     "NotReady",
     "Options",
+    "Point",
     "PreconditionFailed",
     "Problem",
     "ProblemError",
+    "Prompt",
+    "Prompts",
     "QueueFull",
     "RateLimited",
     "ReadOnly",

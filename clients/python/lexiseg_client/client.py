@@ -81,16 +81,18 @@ class Client:
         timeout: float | None = None,
         **options: Unpack[Options],
     ) -> Segmentation:
-        """One mask for each class that owns pixels of the image.
+        """One mask for each class that owns pixels of the image, or the masks that `prompts` show.
 
         Args:
             image: a path, bytes of an image file, pixels [H, W, 3] RGB, an image of Pillow, a URL, or an `ImageId`.
                 The same image is sent once: later questions about it name it, and need no image pass on the server.
-            classes: names, or `Class` objects with synonyms and thresholds; or `vocabulary` instead.
+            classes: names, or `Class` objects with synonyms and thresholds; or `vocabulary` instead. With prompts there
+                may be none: then their masks have no labels.
             timeout: seconds; None is the client's.
             options: see `Options`.
 
         Raises:
+            TypeError, ValueError: an option, class or prompt cannot be one; nothing was sent.
             ProblemError: the server refuses; its kinds are in `lexiseg_client.errors`.
             Unreachable, TimedOut: it does not answer.
             UnusableImage, OSError: the image cannot be sent.

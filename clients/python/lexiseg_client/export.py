@@ -46,9 +46,17 @@ def to_coco(answer: Segmentation, image_id: int) -> list[dict[str, Any]]:
             "bbox": list(segment.bbox),
             "iscrowd": 0,
             "score": segment.score,
+            **_of_prompt(segment),
         }
         for segment in answer.segments
     ]
+
+
+def _of_prompt(segment: Segment) -> dict[str, Any]:
+    """What an annotation says of the prompt that it answers; nothing of other tasks."""
+    if segment.prompt_index is None:
+        return {}
+    return {"prompt_index": segment.prompt_index, "mask_index": segment.mask_index, "quality": segment.quality}
 
 
 def _coco_shape(segment: Segment) -> Any:
@@ -73,11 +81,15 @@ def to_supervision(answer: Segmentation) -> supervision.Detections:
     segments = answer.segments
     tracked = all(segment.track_id is not None for segment in segments)
     masked = not any(isinstance(segment.shape, NotAsked) for segment in segments)
+    prompted = [_of_prompt(segment) for segment in segments]
     return supervision.Detections(
         xyxy=np.array([segment.xyxy for segment in segments], np.float32),
         mask=np.stack([segment.shape.pixels() for segment in segments]) if masked else None,
         confidence=np.array([segment.score for segment in segments], np.float32),
         class_id=np.array([-1 if segment.class_index is None else segment.class_index for segment in segments]),
         tracker_id=np.array([segment.track_id for segment in segments]) if tracked else None,
-        data={"class_name": np.array([segment.label or "" for segment in segments])},
+        data={
+            "class_name": np.array([segment.label or "" for segment in segments]),
+            **{name: np.array([found[name] for found in prompted]) for name in (prompted[0] if all(prompted) else ())},
+        },
     )

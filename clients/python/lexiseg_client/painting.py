@@ -11,19 +11,25 @@ from numpy.typing import NDArray
 from lexiseg_client.masks import LabelMap
 
 if TYPE_CHECKING:
-    from lexiseg_client.result import Segmentation
+    from lexiseg_client.result import Segment, Segmentation
 
 GOLDEN_RATIO = 0.618034  # of the colour circle: any two neighbours in the class list look apart
 OUTLINE = 0.35  # brightness of outlines against the colour
 
 
 def label_map(answer: Segmentation) -> LabelMap:
-    """[H, W] ids of uint8, or of uint16 where they do not fit; the surest on top."""
+    """[H, W] ids of uint8, or of uint16 where they do not fit."""
     highest = max((segment.id for segment in answer.segments), default=0)
     ids: LabelMap = np.zeros(answer.size, np.uint8 if highest < 256 else np.uint16)
-    for segment in sorted(answer.segments, key=lambda segment: segment.score):
+    for segment in reversed(_drawn(answer)):  # where those of prompts overlap, the first is on top
         ids[segment.shape.pixels()] = segment.id  # not `.mask`: that would keep every mask for as long as the answer
     return ids
+
+
+def _drawn(answer: Segmentation) -> list[Segment]:
+    """All segments; of the masks that one prompt may mean, the best."""
+    best = {segment.prompt_index: segment.id for segment in reversed(answer.segments)}
+    return [found for found in answer.segments if found.prompt_index is None or best[found.prompt_index] == found.id]
 
 
 def colour(index: int) -> tuple[int, int, int]:

@@ -7,12 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict
 
+from lexiseg_client.prompts import Prompts, prompts_json
+
 if sys.version_info >= (3, 11):
     from typing import Unpack
 else:
     from typing_extensions import Unpack
 
-__all__ = ["Background", "Class", "Classes", "Options", "Unpack", "background_json", "classes_json", "question_json"]
+__all__ = [
+    "Background",
+    "Class",
+    "Classes",
+    "CommonOptions",
+    "Options",
+    "Unpack",
+    "background_json",
+    "classes_json",
+    "question_json",
+]
 
 Task: TypeAlias = Literal["semantic", "instance", "panoptic", "prompt"]
 MaskFormat: TypeAlias = Literal["rle", "polygon", "png", "none"]
@@ -43,11 +55,11 @@ class Background:
 Classes: TypeAlias = Sequence[str | Class]
 
 
-class Options(TypedDict, total=False):
-    """Everything that a question may say besides the image and its classes. What is left out is the server's choice."""
+class CommonOptions(TypedDict, total=False):
+    """What a question about an image and one about the frames of a stream may both say."""
 
     vocabulary: str | None  # a named class list, instead of classes
-    task: Task | None
+    task: Task | None  # semantic, or prompt where prompts are given
     model: str | None  # NAME or NAME@VERSION
     mask: MaskFormat  # how masks travel; `Segment.mask` reads the same from rle, polygon and png
     background: bool | Background | None  # True: what no class explains belongs to nobody; False: all pixels get one
@@ -58,6 +70,12 @@ class Options(TypedDict, total=False):
     confidence: bool  # also answer each pixel's confidence
 
 
+class Options(CommonOptions, total=False):
+    """Everything that a question may say besides the image and its classes. What is left out is the server's choice."""
+
+    prompts: Prompts | None  # objects that points and boxes show; with classes the masks are labelled, too
+
+
 KNOWN = frozenset(Options.__annotations__)
 
 
@@ -65,7 +83,8 @@ def question_json(classes: Classes | None, options: Mapping[str, Any], known: fr
     """The JSON fields of a question. What is None is left out.
 
     Raises:
-        TypeError: an unknown option, or one string instead of a list of classes.
+        TypeError: an unknown option, one string instead of a list of classes, or a prompt that is none.
+        ValueError: no prompt, or a coordinate that is no finite number.
     """
     if unknown := options.keys() - known:
         raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there is: {', '.join(sorted(known))}")
@@ -74,6 +93,8 @@ def question_json(classes: Classes | None, options: Mapping[str, Any], known: fr
         fields["classes"] = classes_json(classes)
     if "background" in fields:
         fields["background"] = background_json(fields["background"])
+    if "prompts" in fields:
+        fields["prompts"] = prompts_json(fields["prompts"])
     return fields
 
 

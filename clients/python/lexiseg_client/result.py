@@ -32,10 +32,10 @@ class Segment:
     area: int
     bbox: tuple[int, int, int, int]
     shape: Shape
-    prompt_index: int | None = None
-    mask_index: int | None = None
-    quality: float | None = None
-    is_thing: bool | None = None
+    prompt_index: int | None = None  # of the prompts that were asked with, which it answers
+    mask_index: int | None = None  # of the masks for that prompt, best first
+    quality: float | None = None  # 0 to 1, the model's own estimate of how well the mask fits
+    is_thing: bool | None = None  # comes in countable pieces (a car) or not (sky); None where the task does not say
     track_id: int | None = None
 
     @cached_property
@@ -121,9 +121,15 @@ class Segmentation:
         """The segments with that label."""
         return tuple(segment for segment in self.segments if segment.label == label)
 
+    def of_prompt(self, index: int) -> tuple[Segment, ...]:
+        """The masks for one of the prompts that were asked with, counted from 0; best first."""
+        return tuple(segment for segment in self.segments if segment.prompt_index == index)
+
     @cached_property
     def label_map(self) -> LabelMap:
-        """[H, W], value = segment id, 0 = nobody; where segments overlap, the surest wins. Not to be written to.
+        """[H, W], value = segment id, 0 = nobody. Not to be written to.
+
+        Of the masks that a prompt may mean it shows the best; where those of prompts overlap, the first prompt's.
 
         Raises:
             NoMasks: asked with mask="none".
@@ -188,6 +194,8 @@ class Segmentation:
     def to_coco(self, image_id: int = 1) -> list[dict[str, Any]]:
         """COCO annotations with `category_id` = class_index + 1, segmentation as run lengths or polygons as asked.
 
+        A segment without a label has category 0. Those of prompts also carry `prompt_index`, `mask_index`, `quality`.
+
         Raises:
             NoMasks: asked with mask="png" or "none".
         """
@@ -195,6 +203,8 @@ class Segmentation:
 
     def to_supervision(self) -> supervision.Detections:
         """`supervision.Detections`: boxes, masks, scores, class indices, track ids, `data["class_name"]`.
+
+        Of prompts also `data["prompt_index"]`, `data["mask_index"]` and `data["quality"]`.
 
         Raises:
             MissingLibrary: supervision is not installed.

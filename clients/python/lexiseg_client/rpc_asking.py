@@ -55,6 +55,8 @@ def filled(message: M, question: Mapping[str, Any]) -> M:
                 message.classes.extend(_class(entry) for entry in value)
             elif name == "background":
                 message.background.CopyFrom(_background(value))
+            elif name == "prompts" and isinstance(message, pb.SegmentRequest):  # streams take none
+                message.prompts.extend(_prompt(entry) for entry in value)
             elif name in ENUMS:
                 setattr(message, name, ENUMS[name][value])
             else:
@@ -68,6 +70,14 @@ def filled(message: M, question: Mapping[str, Any]) -> M:
 
 def _class(entry: str | Mapping[str, Any]) -> pb.Class:
     return pb.Class(name=entry) if isinstance(entry, str) else pb.Class(**entry)
+
+
+def _prompt(entry: Mapping[str, Any]) -> pb.Prompt:
+    box = entry.get("box")
+    return pb.Prompt(
+        points=[pb.Point(**point) for point in entry.get("points", ())],
+        box=None if box is None else pb.Box(**dict(zip(("x0", "y0", "x1", "y1"), box, strict=True))),
+    )
 
 
 def _background(rule: bool | Mapping[str, Any]) -> pb.Background:

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from lexiseg_client import rpc_reading
 from lexiseg_client.errors import ProblemError, UnusableImage
 from lexiseg_client.images import ImageId, ImageLike, ImageUrl, file_bytes
-from lexiseg_client.question import Classes, Options, Unpack, question_json
+from lexiseg_client.question import Classes, CommonOptions, Unpack, question_json
 from lexiseg_client.result import Segment, Segmentation
 from lexiseg_client.rpc_asking import filled
 from lexiseg_client.stubs import segmentation_pb2 as pb
@@ -17,8 +17,8 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 DropPolicy: TypeAlias = Literal["none", "latest"]
 
 
-class StreamOptions(Options, total=False):
-    """`Options`, and how a stream is run."""
+class StreamOptions(CommonOptions, total=False):
+    """`Options` without prompts, which frames do not take, and how a stream is run."""
 
     smoothing: float | None  # 0 to 0.95: share of the past in a running average of scores; labels flicker less
     tracking: bool  # segments get a `track_id` that stays with the object from frame to frame
@@ -26,7 +26,7 @@ class StreamOptions(Options, total=False):
     frames_in_flight: int | None  # frames that the server works on at a time, 1 to 16
 
 
-KNOWN = frozenset(Options.__annotations__) | frozenset(StreamOptions.__annotations__)
+KNOWN = frozenset(StreamOptions.__annotations__)
 
 
 @dataclass(frozen=True)

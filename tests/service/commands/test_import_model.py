@@ -31,7 +31,10 @@ def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandL
     ("words", "said"),
     [
         (("--method", "tcl", "x"), "needs --checkpoint"),
-        (("--method", "tcl", "--checkpoint", "tcl.pth", "--policy", "sclip", "x"), "are for --method dense-clip"),
+        (
+            ("--method", "tcl", "--checkpoint", "tcl.pth", "--policy", "sclip", "x"),
+            "sclip is for --method dense-clip, not",
+        ),
         (("--method", "dense-clip", "x"), "needs --clip"),
         (("--method", "dense-clip", "--clip", "nowhere.pt", "--policy", "magic", "x"), "no policy 'magic'"),
         (("--method", "dense-clip", "--clip", "nowhere.pt", "x"), "no weights at nowhere.pt"),
@@ -39,6 +42,10 @@ def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandL
         (("--method", "dense-clip", "--clip", "a.pt", "--checkpoint", "b.pth", "x"), "b.pth is for --method tcl"),
         (("--method", "tcl", "--checkpoint", "tcl.pth", "--architecture", "ViT-L-14", "x"), "ViT-B-16 alone"),
         (("--method", "tcl", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),
+        (("--method", "s-seg", "x"), "--method s-seg needs --checkpoint"),
+        (("--method", "s-seg", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),
+        (("--method", "s-seg", "--checkpoint", "a.pth", "--clip", "b.pt", "x"), "--clip b.pt is for --method tcl or"),
+        (("--method", "dense-clip", "--clip", "a.pt", "--backbone", "resnet50", "x"), "resnet50 is for --method s-seg"),
     ],
 )
 def test_what_is_missing_or_wrong_is_said(

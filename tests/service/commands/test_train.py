@@ -13,10 +13,17 @@ def test_without_data_the_layout_is_explained(lexiseg: CommandLine, tmp_path: Pa
         assert word in outcome.err
 
 
+def test_without_data_for_prompts_an_override_shows_how_a_set_looks(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "tiny_prompts", f"data={tmp_path / 'nowhere'}", f"out={tmp_path / 'run'}")
+
+    assert outcome.status == 1
+    assert "lexiseg train tiny_prompts data=FOLDER sets='{SET: {share: 1.0}}'" in outcome.err
+
+
 def test_an_unknown_recipe_names_those_that_are_there(lexiseg: CommandLine) -> None:
     outcome = lexiseg("train", "huge")
 
-    assert (outcome.status, outcome.err) == (1, "lexiseg: no recipe 'huge'; there is: tiny\n")
+    assert (outcome.status, outcome.err) == (1, "lexiseg: no recipe 'huge'; there is: tiny, tiny_prompts\n")
 
 
 def test_an_override_without_a_value_shows_how(lexiseg: CommandLine) -> None:

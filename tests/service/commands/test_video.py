@@ -17,13 +17,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model import catalog
 from model.masks.rle import decode
+from model.segmenter import Segmenter
 from model.types import Rle
 from service.commands import video_remote
 from service.gateway.app import create_app
 from service.gateway.auth import line_of, new_key
 from service.metrics import Metrics
 from service.settings import Settings
+from tests.model.stand_in import ColourSegmenter
 from tests.service.commands import clips
 from tests.service.commands.command_line import CommandLine
 from tests.service.engine_backend import EngineBackend
@@ -33,14 +36,14 @@ SOON = 60.0
 
 
 @contextmanager
-def served(**settings: Any) -> Iterator[str]:
-    """HOST:PORT of a gateway over an engine of colours, on a thread and an event loop of its own."""
+def served(segmenter: Segmenter | None = None, **settings: Any) -> Iterator[str]:
+    """HOST:PORT of a gateway over an engine, of colours by default, on a thread and an event loop of its own."""
     address: list[str] = []
     started, leave = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
     async def serve() -> None:
-        backend = EngineBackend()
+        backend = EngineBackend(segmenter)
         app = create_app(Settings(model="colours", grpc_port=0, drain_seconds=5, **settings), backend, Metrics())
         async with app.router.lifespan_context(app):
             await app.state.grpc.start()
@@ -100,6 +103,43 @@ def test_a_server_does_the_same_without_torch_here(tmp_path: Path) -> None:
     assert [[segment["label"] for segment in line["segments"]] for line in found] == [["red", "blue"]] * 6
     assert {tuple(segment["track_id"] for segment in line["segments"]) for line in found} == {(1, 2)}
     assert len(clips.read(out)) == 6
+
+
+@pytest.mark.parametrize("by_server", [False, True])
+def test_panoptic_segments_say_what_is_a_thing(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_server: bool
+) -> None:
+    clip, lines = clips.halves(tmp_path / "clip.mp4", 3), tmp_path / "out.jsonl"
+    able = ColourSegmenter(tasks=("semantic", "panoptic"))
+    monkeypatch.setattr(catalog, "load", lambda *_, **__: able)
+    command = ("video", clip, "-c", "red", "-c", "blue", "--task", "panoptic", "--json", lines)
+
+    with served(able) as address:
+        outcome = lexiseg(*command, *(["--server", address] if by_server else []))
+
+    assert outcome.status == 0, outcome.err
+    for line in lines_of(lines):
+        assert [(segment["label"], segment["is_thing"]) for segment in line["segments"]] == [
+            ("red", True),
+            ("blue", True),
+        ]
+        assert [segment["track_id"] for segment in line["segments"]] == [1, 2]
+
+
+@pytest.mark.parametrize("by_server", [False, True])
+def test_a_task_that_the_model_cannot_do_is_told(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_server: bool
+) -> None:
+    clip, lines = clips.halves(tmp_path / "clip.mp4", 2), tmp_path / "out.jsonl"
+    monkeypatch.setattr(catalog, "load", lambda *_, **__: ColourSegmenter())
+
+    with served() as address:
+        where = ["--server", address] if by_server else []
+        outcome = lexiseg("video", clip, "-c", "red", "--task", "panoptic", "--json", lines, *where)
+
+    assert outcome.status == 1
+    assert "task: expected one of semantic for model colours" in outcome.err
+    assert not lines.exists()
 
 
 def test_a_server_with_keys_wants_one(lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +246,7 @@ def test_an_interrupt_keeps_what_is_there(tmp_path: Path) -> None:
         (["-c", "red", "--out", "out.xyz"], ".xyz"),
         (["-c", "red", "--out", "none/out.mp4"], "does not exist"),
         (["-c", "red", "--out", "out.mp4", "--server", "no address"], "HOST:PORT"),
-        (["-c", "red", "--out", "out.mp4", "--task", "panoptic"], "panoptic"),
+        (["-c", "red", "--out", "out.mp4", "--task", "prompt"], "'prompt' is not one of"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_any_work(

@@ -281,9 +281,9 @@ class Point(_message.Message):
     Y_FIELD_NUMBER: _builtins.int
     POSITIVE_FIELD_NUMBER: _builtins.int
     x: _builtins.float
-    """Pixels from the left edge."""
+    """Pixels from the left edge, 0 to the image's width."""
     y: _builtins.float
-    """Pixels from the upper edge."""
+    """Pixels from the upper edge, 0 to the image's height."""
     positive: _builtins.bool
     """On the object (true or unset), or on what is not the object."""
     def __init__(
@@ -305,7 +305,7 @@ Global___Point: _TypeAlias = Point  # noqa: Y015
 
 @_typing.final
 class Box(_message.Message):
-    """A box around an object, in pixels."""
+    """A box around an object, in pixels; it lies inside the image and has an inside."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -339,7 +339,7 @@ Global___Box: _TypeAlias = Box  # noqa: Y015
 
 @_typing.final
 class Prompt(_message.Message):
-    """Points, a box, or both, for one object."""
+    """Points, a box, or both, for one object. Without a box, at least one point is positive."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -347,7 +347,7 @@ class Prompt(_message.Message):
     BOX_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
-        """Clicks on the object and beside it."""
+        """Clicks on the object and beside it; at most 32 unless configured otherwise."""
 
     @_builtins.property
     def box(self) -> Global___Box:
@@ -410,11 +410,13 @@ class SegmentRequest(_message.Message):
 
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Class]:
-        """The classes to look for, unless `vocabulary` names a list."""
+        """The classes to look for, unless `vocabulary` names a list. With prompts there may be neither: then segments have no
+        label.
+        """
 
     @_builtins.property
     def prompts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Prompt]:
-        """Objects that points and boxes show; for `TASK_PROMPT`."""
+        """Objects that points and boxes show; for `TASK_PROMPT`, at most 256 unless configured otherwise."""
 
     @_builtins.property
     def background(self) -> Global___Background:
@@ -679,15 +681,17 @@ class Segment(_message.Message):
     class_index: _builtins.int
     """Position of the class in the request's list or in the vocabulary, from 0."""
     score: _builtins.float
-    """Mean probability of the label over the segment's pixels, 0 to 1."""
+    """Probability of the label, 0 to 1: its mean over the segment's pixels, or that of an object or prompt as a whole. Of
+    a segment without a label: its quality.
+    """
     area: _builtins.int
     """Pixels."""
     prompt_index: _builtins.int
     """Position of its prompt in the request, from 0."""
     mask_index: _builtins.int
-    """Which of the masks that a prompt may mean, from 0."""
+    """Which of the masks that a prompt may mean, from 0, best first."""
     quality: _builtins.float
-    """The model's own estimate of the mask's quality, 0 to 1."""
+    """The model's own estimate of how well the mask overlaps with what was meant (IoU), 0 to 1."""
     is_thing: _builtins.bool
     """Whether it comes in countable pieces."""
     track_id: _builtins.int
@@ -1295,6 +1299,27 @@ class Model(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class PromptQualityEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___PromptQuality: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___PromptQuality | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     METHOD_FIELD_NUMBER: _builtins.int
@@ -1318,6 +1343,8 @@ class Model(_message.Message):
     LOADED_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     SETTINGS_FIELD_NUMBER: _builtins.int
+    PANOPTIC_FIELD_NUMBER: _builtins.int
+    PROMPT_QUALITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     version: _builtins.str
@@ -1378,6 +1405,14 @@ class Model(_message.Message):
     def settings(self) -> _struct_pb2.Struct:
         """The method's own settings."""
 
+    @_builtins.property
+    def panoptic(self) -> Global___PanopticRule:
+        """How masks become the disjoint segments of the tasks instance and panoptic."""
+
+    @_builtins.property
+    def prompt_quality(self) -> _containers.MessageMap[_builtins.str, Global___PromptQuality]:
+        """How well points and boxes are answered, measured by data set."""
+
     def __init__(
         self,
         *,
@@ -1404,10 +1439,12 @@ class Model(_message.Message):
         loaded: _builtins.bool = ...,
         precision: _builtins.str = ...,
         settings: _struct_pb2.Struct | None = ...,
+        panoptic: Global___PanopticRule | None = ...,
+        prompt_quality: _abc.Mapping[_builtins.str, Global___PromptQuality] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "input", b"input", "recipe", b"recipe", "seed", b"seed", "settings", b"settings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "input", b"input", "panoptic", b"panoptic", "recipe", b"recipe", "seed", b"seed", "settings", b"settings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "method", b"method", "name", b"name", "precision", b"precision", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "method", b"method", "name", b"name", "panoptic", b"panoptic", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__commit: _TypeAlias = _typing.Literal["commit"]  # noqa: Y015
     _WhichOneofArgType__commit: _TypeAlias = _typing.Literal["_commit", b"_commit"]  # noqa: Y015
@@ -1501,6 +1538,68 @@ class BackgroundRule(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BackgroundRule: _TypeAlias = BackgroundRule  # noqa: Y015
+
+@_typing.final
+class PanopticRule(_message.Message):
+    """How masks become disjoint segments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    OVERLAP_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """"regions": things are connected regions of the semantic answer. "proposals": masks of the method's own take their
+    best class and compete for pixels.
+    """
+    score: _builtins.float
+    """Probability of its class from which a proposal competes, 0 to 1."""
+    overlap: _builtins.float
+    """Share of its mask that a proposal must win to stay, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        score: _builtins.float = ...,
+        overlap: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["overlap", b"overlap", "score", b"score", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PanopticRule: _TypeAlias = PanopticRule  # noqa: Y015
+
+@_typing.final
+class PromptQuality(_message.Message):
+    """Mean IoU of answers to prompts over the objects of one data set, in percent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINT_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    point: _builtins.float
+    """The best of the answers to the point where an object is deepest,"""
+    box: _builtins.float
+    """the answer to its tight box."""
+    objects: _builtins.int
+    """Number of objects."""
+    def __init__(
+        self,
+        *,
+        point: _builtins.float = ...,
+        box: _builtins.float = ...,
+        objects: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "objects", b"objects", "point", b"point"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptQuality: _TypeAlias = PromptQuality  # noqa: Y015
 
 @_typing.final
 class Quality(_message.Message):

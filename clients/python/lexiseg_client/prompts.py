@@ -1,0 +1,88 @@
+"""Objects that are shown rather than named: points and boxes, in pixels of the image as it was given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Point:
+    """A click: on the object when `positive`, on what is not the object otherwise."""
+
+    x: float  # pixels from the left edge
+    y: float  # pixels from the upper edge
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One object: points on it and beside it, a box (left, top, right, bottom) around it, or both."""
+
+    points: Sequence[Point] = ()
+    box: Sequence[float] | NDArray[Any] | None = None
+
+
+Prompts: TypeAlias = Sequence[Prompt | Point]  # a point alone is a prompt of its own
+
+
+def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
+    """Prompts as JSON, in their order.
+
+    Raises:
+        TypeError: not a list, or something else than prompts, points and numbers in it.
+        ValueError: none, or a coordinate that is no finite number.
+    """
+    if isinstance(prompts, (Prompt, Point)):
+        raise TypeError(f"prompts is a list; did you mean [{prompts}]?")
+    if not isinstance(prompts, Sequence):
+        raise TypeError(f"prompts: expected a list of Prompt and Point objects, got {prompts!r:.60}")
+    if not prompts:
+        raise ValueError("prompts: expected at least one Prompt or Point, got none")
+    return [_prompt_json(prompt, f"prompts.{index}") for index, prompt in enumerate(prompts)]
+
+
+def _prompt_json(given: object, field: str) -> dict[str, Any]:
+    if isinstance(given, Point):
+        return {"points": [_point_json(given, field)]}
+    if not isinstance(given, Prompt):
+        raise TypeError(f"{field}: expected a Prompt or a Point, got {given!r:.60}")
+    prompt: dict[str, Any] = {}
+    if isinstance(given.points, Point) or not isinstance(given.points, Sequence):
+        raise TypeError(f"{field}.points: expected a list of Point objects, got {given.points!r:.60}")
+    if given.points:
+        prompt["points"] = [_point_json(point, f"{field}.points.{index}") for index, point in enumerate(given.points)]
+    if given.box is not None:
+        prompt["box"] = _box_json(given.box, f"{field}.box")
+    return prompt
+
+
+def _point_json(given: object, field: str) -> dict[str, Any]:
+    if not isinstance(given, Point):
+        raise TypeError(f"{field}: expected a Point, got {given!r:.60}")
+    if not isinstance(given.positive, bool):
+        raise TypeError(f"{field}.positive: expected True or False, got {given.positive!r:.60}")
+    x, y = _number(given.x, f"{field}.x"), _number(given.y, f"{field}.y")
+    return {"x": x, "y": y, "positive": given.positive}
+
+
+def _box_json(given: Any, field: str) -> list[float]:
+    try:
+        left, top, right, bottom = given
+    except (TypeError, ValueError):
+        raise TypeError(f"{field}: expected four numbers (left, top, right, bottom), got {given!r:.60}") from None
+    return [_number(side, f"{field}.{index}") for index, side in enumerate((left, top, right, bottom))]
+
+
+def _number(given: Any, field: str) -> float:
+    if not isinstance(given, Real) or isinstance(given, bool):
+        raise TypeError(f"{field}: expected a number of pixels, got {given!r:.60}")
+    pixels = float(given)
+    if not math.isfinite(pixels):
+        raise ValueError(f"{field}: expected a finite number of pixels, got {pixels}")
+    return pixels

@@ -1,0 +1,220 @@
+"""Points and boxes through the client, over both protocols."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from lexiseg_client import (
+    AsyncClient,
+    CacheUse,
+    Class,
+    Client,
+    ImageId,
+    InvalidValue,
+    Point,
+    Prompt,
+    Prompts,
+    Segmentation,
+    Timings,
+)
+from structlog.testing import capture_logs
+
+from model import types
+from tests import coco, pictures
+from tests.clients.showing import Served, serving, shown
+from tests.clients.spies import BY_ID, UPLOAD, Spy
+
+PHOTO = pictures.small("china", 200)
+JPEG = pictures.encoded(PHOTO, "JPEG")
+SIZE = (PHOTO.height, PHOTO.width)
+PROMPTS: Prompts = [
+    Point(120, 80.5),
+    Prompt(box=(10, 20, 100, 90)),
+    Prompt([Point(30, 40), Point(5, 6, positive=False)], box=np.array([1.5, 2, 60, 70])),
+]
+AnyPoint: Any = Point  # of arguments that its types forbid
+AnyPrompt: Any = Prompt
+ASKED = (
+    types.Prompt((types.Point(120.0, 80.5),)),
+    types.Prompt((), (10.0, 20.0, 100.0, 90.0)),
+    types.Prompt((types.Point(30.0, 40.0), types.Point(5.0, 6.0, False)), (1.5, 2.0, 60.0, 70.0)),
+)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with capture_logs(), serving() as served:
+        yield served
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked_yet(served: Served) -> None:
+    served.backend.asked.clear()
+    served.backend.forgetful = False
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def client(request: pytest.FixtureRequest, served: Served) -> Iterator[Client]:
+    with Client(served.url if request.param == "rest" else f"grpc://{served.grpc}") as client:
+        yield client
+
+
+def content(answer: Segmentation) -> Segmentation:
+    """Without what differs from request to request."""
+    return dataclasses.replace(answer, id="", image_id="", timings_ms=Timings(), cache=CacheUse())
+
+
+def test_prompts_arrive_as_they_were_asked(client: Client, served: Served) -> None:
+    client.segment(JPEG, prompts=PROMPTS)
+
+    (asked,) = served.backend.asked
+    assert (asked.task, asked.prompts) == ("prompt", ASKED)
+    assert asked.vocabulary.classes == ()
+
+
+def test_the_masks_of_a_prompt_come_best_first(client: Client) -> None:
+    answer = client.segment(JPEG, prompts=PROMPTS)
+
+    assert answer.task == "prompt"
+    assert len(answer) == 6
+    for index, prompt in enumerate(ASKED):
+        best, other = answer.of_prompt(index)
+        assert np.array_equal(best.mask, shown(prompt, SIZE))
+        assert other.mask.all()
+        assert [(found.prompt_index, found.mask_index, found.quality) for found in (best, other)] == [
+            (index, 0, 0.9),
+            (index, 1, 0.5),
+        ]
+        assert (best.label, best.class_index, best.is_thing) == (None, None, None)
+
+
+def test_both_protocols_give_the_same_masks(served: Served) -> None:
+    with Client(served.url) as rest, Client(f"grpc://{served.grpc}") as remote:
+        answers = [asked.segment(JPEG, ["cat"], prompts=PROMPTS, mask="polygon") for asked in (rest, remote)]
+
+    assert content(answers[0]) == content(answers[1])
+
+
+def test_classes_may_come_along(client: Client, served: Served) -> None:
+    answer = client.segment(JPEG, [Class("cat", ["kitten"]), "dog"], prompts=PROMPTS, task="prompt")
+
+    assert {segment.label for segment in answer} == {"cat"}
+    assert [entry.name for entry in served.backend.asked[0].vocabulary.classes] == ["cat", "dog"]
+
+
+def test_a_click_on_an_image_sent_before_names_it(served: Served) -> None:
+    spy = Spy()
+    image = pictures.encoded(pictures.small("coffee", 170), "PNG")
+    with spy.http() as http, Client(served.url, http=http) as client:
+        first = client.segment(image, prompts=[Point(1, 2)])
+        second = client.segment(image, prompts=[Point(3, 4)])
+        third = client.segment(ImageId(first.image_id), prompts=[Point(5, 6)])
+
+    assert spy.seen == [UPLOAD, BY_ID, BY_ID]
+    assert [request.prompts[0].points[0].x for request in served.backend.asked] == [1, 3, 5]
+    assert second.size == third.size == first.size
+
+
+def test_an_image_that_was_forgotten_is_sent_again_with_its_prompts(client: Client, served: Served) -> None:
+    client.segment(JPEG, prompts=[Point(1, 2)])
+    served.backend.forgetful = True
+
+    answer = client.segment(JPEG, prompts=PROMPTS)
+
+    assert [request.image is None for request in served.backend.asked] == [False, True, False]
+    assert [request.prompts for request in served.backend.asked[1:]] == [ASKED, ASKED]
+    assert len(answer) == 6
+
+
+async def test_the_awaited_client_takes_prompts(served: Served) -> None:
+    for url in (served.url, f"grpc://{served.grpc}"):
+        async with AsyncClient(url) as client:
+            answer = await client.segment(JPEG, prompts=[Point(120, 80)])
+
+        assert answer.segments[0].area == 120 * 80
+
+
+def test_a_point_outside_the_image_is_refused_by_name(client: Client) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        client.segment(JPEG, prompts=[Point(1, 1), Point(1000, 80)])
+
+    (wrong,) = caught.value.errors
+    assert wrong.field == "prompts.1.points.0.x"
+    assert str(SIZE[1]) in wrong.expected
+
+
+@pytest.mark.parametrize(
+    ("prompts", "kind", "said"),
+    [
+        (Point(1, 2), TypeError, r"did you mean \[Point\(x=1, y=2"),
+        ("120,80", TypeError, "prompts.0: expected a Prompt or a Point, got '1'"),
+        (7, TypeError, "prompts: expected a list"),
+        ([], ValueError, "prompts: expected at least one"),
+        ([(1, 2)], TypeError, r"prompts.0: expected a Prompt or a Point, got \(1, 2\)"),
+        ([Point(1, 2), AnyPrompt(Point(1, 2))], TypeError, "prompts.1.points: expected a list of Point objects"),
+        ([AnyPrompt([(1, 2)])], TypeError, "prompts.0.points.0: expected a Point"),
+        ([Prompt([AnyPoint(1, "2")])], TypeError, "prompts.0.points.0.y: expected a number of pixels, got '2'"),
+        ([Point(True, 2)], TypeError, "prompts.0.x: expected a number of pixels, got True"),
+        ([Point(1, float("nan"))], ValueError, "prompts.0.y: expected a finite number"),
+        ([AnyPoint(1, 2, 0)], TypeError, "prompts.0.positive: expected True or False, got 0"),
+        ([Prompt(box=(1, 2, 3))], TypeError, "prompts.0.box: expected four numbers"),
+        ([AnyPrompt(box=5)], TypeError, "prompts.0.box: expected four numbers"),
+        ([AnyPrompt(box=(1, 2, 3, None))], TypeError, "prompts.0.box.3: expected a number"),
+    ],
+)
+def test_what_is_no_prompt_is_refused_before_it_is_sent(
+    served: Served, prompts: Any, kind: type[Exception], said: str
+) -> None:
+    spy = Spy()
+    with spy.http() as http, Client(served.url, http=http) as client, pytest.raises(kind, match=said):
+        client.segment(JPEG, prompts=prompts)
+
+    assert spy.seen == []
+
+
+@pytest.mark.parametrize("prompts", [[Prompt()], [Prompt(box=(50, 20, 10, 90))], [Point(1, 2, positive=False)]])
+def test_what_shows_nothing_is_refused_by_the_server(client: Client, prompts: Prompts) -> None:
+    with pytest.raises(InvalidValue, match=r"prompts\.0"):
+        client.segment(JPEG, prompts=prompts)
+
+
+def test_a_stream_takes_no_prompts(served: Served) -> None:
+    ask: Callable[..., Any] = Client(served.url, grpc_target=served.grpc).stream
+
+    with pytest.raises(TypeError, match="no such option: prompts"):
+        ask([JPEG], ["sky"], prompts=[Point(1, 2)])
+
+
+def test_the_label_map_shows_the_best_mask_of_each_prompt(client: Client) -> None:
+    answer = client.segment(JPEG, prompts=PROMPTS)
+
+    expected = np.zeros(SIZE, np.uint8)
+    for index in (2, 1, 0):  # the first prompt on top
+        expected[shown(ASKED[index], SIZE)] = answer.of_prompt(index)[0].id
+    assert np.array_equal(answer.label_map, expected)
+    assert (answer.class_map == -1).all()
+
+
+def test_annotations_say_which_prompt_they_answer(client: Client) -> None:
+    answer = client.segment(JPEG, prompts=PROMPTS)
+
+    annotations = answer.to_coco()
+
+    assert [(found["prompt_index"], found["mask_index"]) for found in annotations] == [
+        (index, rank) for index in range(3) for rank in range(2)
+    ]
+    assert annotations[1]["quality"] == 0.5
+    assert {(found["category_id"], found["category_name"]) for found in annotations} == {(0, None)}
+    assert coco.area(annotations[0]["segmentation"]) == 120 * 80
+
+
+def test_supervision_gets_the_prompts(client: Client) -> None:
+    found = client.segment(JPEG, prompts=PROMPTS).to_supervision()
+
+    assert list(found.data["prompt_index"]) == [0, 0, 1, 1, 2, 2]
+    assert list(found.data["mask_index"]) == [0, 1] * 3
+    assert list(found.data["quality"]) == [0.9, 0.5] * 3

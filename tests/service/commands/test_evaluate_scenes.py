@@ -1,0 +1,244 @@
+"""`lexiseg eval --task ...`: the bundled model on a miniature set, and a model whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from tests import pictures
+from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
+from tests.model.evaluation.promptable import PromptableColours, blocks, labels
+from tests.service.commands.command_line import CommandLine, Outcome
+
+FLAGS = {"one": (["rrb.", "rrbg"], ["1133", "11x2"]), "two": (["gg.r", "gg.r"], ["22.1", "22.1"])}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A data set `flags` of two pictures in colours, 0 is the background; PNG, so that colours stay what they are."""
+    folder = tmp_path / "data" / "flags" / "val"
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    (tmp_path / "data" / "flags" / "classes.json").write_text('["background", "red", "green", "blue"]')
+    for name, (rows, digits) in FLAGS.items():
+        Image.fromarray(blocks(rows)).save(folder / "images" / f"{name}.png")
+        Image.fromarray(labels([row.replace(".", "0") for row in digits])).save(folder / "masks" / f"{name}.png")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of models with one, of a method of its own: words are colours."""
+    method = ModuleType("model.methods.colours.segmenter")
+    method.load = lambda folder, card, execution: _with(card)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "model.methods.colours", ModuleType("model.methods.colours"))
+    monkeypatch.setitem(sys.modules, method.__name__, method)
+    (tmp_path / "models" / "colours").mkdir(parents=True)
+    (tmp_path / "models" / "colours" / "weights.safetensors").write_bytes(b"none are needed")
+    card = PromptableColours().card.model_dump(mode="json")
+    (tmp_path / "models" / "colours" / "card.yaml").write_text(yaml.safe_dump(card))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def evaluate(lexiseg: CommandLine, root: Path, colours: Path, tmp_path: Path) -> Any:
+    def run(*options: object, dataset: str = "flags") -> tuple[Outcome, Any]:
+        target = tmp_path / "reports" / "report.json"
+        outcome = lexiseg(
+            "eval", "--model", "colours", "--models-dir", colours, "--dataset", dataset, "--root", root,
+            "--progress", tmp_path / "progress", "--json", target, *options,
+        )  # fmt: skip
+        return outcome, json.loads(target.read_text()) if target.exists() else None
+
+    return run
+
+
+def test_boxes_are_measured_and_reported(evaluate: Any) -> None:
+    outcome, report = evaluate("--task", "box")
+
+    assert outcome.status == 0, outcome.err
+    assert (report["task"], report["dataset"], report["images"]) == ("box", "flags", 2)
+    assert report["instances_are"] == "components"
+    # Of five objects four are as their boxes; blue is an L without the corner that is ignored.
+    assert report["figures"] == {"iou": 100.0, "iou_first": 100.0, "iou_classes": 100.0, "objects": 5}
+    assert report["per_class"]["red"]["objects"] == 2
+
+
+def test_points_are_asked_where_objects_are_deepest(evaluate: Any) -> None:
+    _, report = evaluate("--task", "point")
+
+    assert (report["points"], report["figures"]["objects"]) == ("centre", 5)
+    assert report["per_class"]["green"]["iou"] == 100.0
+
+
+@pytest.mark.parametrize(("options", "side"), [((), 20), (("--grid", 3), 3)])
+def test_points_can_be_a_grid(evaluate: Any, options: tuple[object, ...], side: int) -> None:
+    _, report = evaluate("--task", "point", "--points", "grid", *options)
+
+    assert (report["points"], report["grid"]) == ("grid", side)
+    assert report["figures"]["iou_first"] is None
+
+
+def test_panoptic_quality_has_a_table_and_a_report(evaluate: Any) -> None:
+    outcome, report = evaluate("--task", "panoptic")
+
+    assert outcome.status == 0, outcome.err
+    for word in ("PQ", "SQ", "RQ, things", "red", "instances are components"):
+        assert word in outcome.out
+    assert report["figures"]["classes"] == 3
+    assert report["refine"] == "none"
+    assert report["per_class"]["red"]["pq"] == 100.0
+
+
+def test_instances_are_measured_by_coco_s_ap(evaluate: Any) -> None:
+    outcome, report = evaluate("--task", "instance")
+
+    assert outcome.status == 0, outcome.err
+    assert "AP50" in outcome.out
+    assert report["figures"]["instances"] == 5
+    assert report["per_class"]["red"] == {"thing": True, "asked": ["red"], "ap": 100.0, "instances": 2}
+
+
+def test_a_limit_takes_the_first_images(evaluate: Any) -> None:
+    _, report = evaluate("--task", "box", "--limit", 1)
+
+    assert (report["images"], report["official_images"]) == (1, 2)
+
+
+def test_progress_is_told_and_nothing_is_left_on_disk(evaluate: Any, tmp_path: Path) -> None:
+    outcome, _ = evaluate("--task", "box")
+
+    assert outcome.err.splitlines() == [
+        "colours on flags, box: 0 of 2 images",
+        "colours on flags, box: 2 of 2 images",
+    ]
+    assert list((tmp_path / "progress").iterdir()) == []
+
+
+def test_a_benchmark_is_read_in_its_official_layout(evaluate: Any, root: Path) -> None:
+    ids = np.zeros((24, 40), np.int64)
+    ids[:, :20], ids[:, 20:30] = 26001, 7
+    write_cityscapes_panoptic(root, [Drawn("bonn_0_0", ids, {26001: 26, 7: 7})])
+
+    outcome, report = evaluate("--task", "box", dataset="cityscapes-panoptic")
+
+    assert outcome.status == 0, outcome.err
+    assert (report["official_images"], report["instances_are"]) == (500, "annotated")
+    assert report["per_class"]["car"]["iou"] == 100.0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--task", "box", "--protocol", "tcl"), "these belong to --task semantic"),
+        (("--task", "panoptic", "--rename", "red=crimson"), "these belong to --task semantic"),
+        (("--task", "instance", "--markdown", "x.md"), "these belong to --task semantic"),
+        (("--task", "box", "--refine", "pamr"), "masks of prompts are measured as they are"),
+        (("--task", "box", "--points", "grid"), "these belong to --task point"),
+        (("--grid", "5"), "these belong to --task point"),
+        (("--task", "point", "--grid", "5"), "give --points grid as well"),
+        (("--task", "depth"), "depth"),
+    ],
+)
+def test_options_of_another_task_are_refused(evaluate: Any, options: tuple[str, ...], says: str) -> None:
+    outcome, _ = evaluate(*options)
+
+    assert outcome.status == 2
+    assert says in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("options", "dataset", "says"),
+    [
+        (("--task", "box"), "pennants", "pennants does not exist; expected"),
+        (("--task", "panoptic"), "coco-panoptic", "none of"),
+        (("--task", "point"), "coco-instance", "coco-instance knows instances only"),
+        (("--task", "panoptic", "--split", "test"), "ade20k-panoptic", "has no split 'test'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(evaluate: Any, options: tuple[str, ...], dataset: str, says: str) -> None:
+    outcome, _ = evaluate(*options, dataset=dataset)
+
+    assert outcome.status == 1
+    assert says in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_model_without_the_task_says_what_it_can(
+    lexiseg: CommandLine, root: Path, colours: Path, tmp_path: Path
+) -> None:
+    path = colours / "colours" / "card.yaml"
+    path.write_text(path.read_text().replace("- prompt\n", ""))
+
+    outcome = lexiseg("eval", "--task", "box", "--model", "colours", "--models-dir", colours, "--dataset", "flags",
+                      "--root", root)  # fmt: skip
+
+    assert outcome.status == 1
+    assert "semantic, instance, panoptic" in outcome.err
+
+
+def _with(card: Any) -> PromptableColours:
+    segmenter = PromptableColours()
+    segmenter.card = card
+    return segmenter
+
+
+@pytest.fixture
+def halves(tmp_path: Path) -> Path:
+    """Two photographs whose upper half is sky by decree."""
+    split = tmp_path / "data" / "halves" / "val"
+    (split / "images").mkdir(parents=True)
+    (split / "masks").mkdir()
+    (split.parent / "classes.json").write_text('["sky", "building"]')
+    for name in ("china", "rocket"):
+        picture = pictures.small(name, 120)
+        picture.save(split / "images" / f"{name}.jpg")
+        decreed = np.zeros((picture.height, picture.width), np.uint8)
+        decreed[picture.height // 2 :] = 1
+        Image.fromarray(decreed).save(split / "masks" / f"{name}.png")
+    return tmp_path / "data"
+
+
+def test_the_bundled_model_is_measured_by_instances(lexiseg: CommandLine, halves: Path, tmp_path: Path) -> None:
+    target = tmp_path / "report.json"
+
+    outcome = lexiseg("eval", "--task", "instance", "--dataset", "halves", "--root", halves, "--json", target,
+                      "--progress", tmp_path / "progress")  # fmt: skip
+
+    assert outcome.status == 0, outcome.err
+    report = json.loads(target.read_text())
+    assert (report["model"], report["figures"]["instances"]) == ("tiny", 2)
+    assert (report["per_class"]["sky"]["thing"], report["per_class"]["building"]["thing"]) == (False, True)
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_does(lexiseg: CommandLine, halves: Path, tmp_path: Path) -> None:
+    words = ["eval", "--task", "instance", "--dataset", "halves", "--root", halves, "--progress", tmp_path / "progress"]
+    lexiseg(*words, "--json", tmp_path / "alone.json")
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "service.cli",
+        *words, "--json", tmp_path / "together.json",
+    ]  # fmt: skip
+
+    answer = subprocess.run(
+        [str(word) for word in command],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads((tmp_path / "together.json").read_text()) == json.loads((tmp_path / "alone.json").read_text())
+    assert list((tmp_path / "progress").iterdir()) == []

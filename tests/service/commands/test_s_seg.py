@@ -1,0 +1,75 @@
+"""A training of S-Seg: imported, served by the worker, asked from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.types import ClassEntry, Task, Vocabulary
+from service.messages import WorkerAnswer, WorkerRequest
+from service.metrics import Metrics
+from service.settings import Settings
+from service.worker.local import LocalWorker
+from tests import coco, pictures
+from tests.model.methods.s_seg.small import small_network
+from tests.service.commands.command_line import CommandLine
+
+SOON = 120.0  # seconds; a loaded machine needs a tenth of it
+
+
+@pytest.fixture
+def models_dir(lexiseg: CommandLine, tmp_path: Path) -> Path:
+    """Holds `mine`, of random weights."""
+    torch.save({"model": small_network().state_dict()}, tmp_path / "last.pt")
+    outcome = lexiseg(
+        *("models", "import", "--method", "s-seg", "--checkpoint", tmp_path / "last.pt"),
+        *("--backbone", "test_resnet", "--models-dir", tmp_path / "models", "mine"),
+    )
+    assert outcome.status == 0, outcome.err
+    assert "s_seg" in outcome.out
+    return tmp_path / "models"
+
+
+def test_the_command_line_segments_with_it(
+    lexiseg: CommandLine, models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEXISEG_MODELS_DIR", str(models_dir))
+    (tmp_path / "china.png").write_bytes(pictures.encoded(pictures.small("china", 96)))
+
+    outcome = lexiseg(
+        *("segment", tmp_path / "china.png", "-c", "sky", "-c", "temple", "--no-background"),
+        *("--model", "mine", "--out", tmp_path / "out"),
+    )
+
+    assert outcome.status == 0, outcome.err
+    found = json.loads((tmp_path / "out" / "annotations.json").read_text())["annotations"]
+    covered = sum(int(coco.decode(annotation["segmentation"]).sum()) for annotation in found)
+    assert covered == math.prod(pictures.small("china", 96).size)
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
+async def test_the_worker_answers_its_tasks_from_one_image_pass(models_dir: Path, task: Task) -> None:
+    worker = LocalWorker(Settings(model="mine", models_dir=models_dir), Metrics())
+    await worker.start()
+    image = pictures.encoded(pictures.small("chelsea", 96))
+    classes = (ClassEntry("cat"), ClassEntry("wall"))
+
+    async def ask() -> WorkerAnswer:
+        return await worker.segment(WorkerRequest(image, Vocabulary(classes, background=None), "mine", task=task))
+
+    try:
+        async with asyncio.timeout(SOON):
+            while not worker.health().ready:
+                await asyncio.sleep(0.02)
+            first, second = await ask(), await ask()
+    finally:
+        await worker.close()
+
+    assert first.segments
+    assert [segment.mask for segment in first.segments] == [segment.mask for segment in second.segments]
+    assert second.cache.features

@@ -1,0 +1,148 @@
+"""`lexiseg segment` with points and boxes, and by the task panoptic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from model.types import Point, Prompt
+from tests import coco, pictures
+from tests.clients.showing import Served, serving, shown
+from tests.service.commands.command_line import CommandLine
+
+SIZE = (160, 240)
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with capture_logs(), serving() as served:
+        yield served
+
+
+@pytest.fixture
+def photograph(tmp_path: Path, served: Served) -> Path:
+    served.backend.asked.clear()
+    path = tmp_path / "china.jpg"
+    path.write_bytes(pictures.encoded(pictures.photograph("china").resize(SIZE[::-1]), "JPEG"))
+    return path
+
+
+def written(photograph: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((photograph.parent / "out" / "annotations.json").read_text())
+    return content
+
+
+def test_points_and_boxes_go_to_the_server(lexiseg: CommandLine, photograph: Path, served: Served) -> None:
+    outcome = lexiseg(
+        "segment", photograph, "--point", "120,80", "--box", "10,20,200,150", "--prompt", "5,6 -7,8.5",
+        "--server", served.url, "--out", photograph.parent / "out",
+    )  # fmt: skip
+
+    assert outcome.status == 0, outcome.err
+    (asked,) = served.backend.asked
+    assert asked.task == "prompt"
+    assert asked.vocabulary.classes == ()
+    assert asked.prompts == (
+        Prompt((Point(120, 80),)),
+        Prompt((), (10, 20, 200, 150)),
+        Prompt((Point(5, 6), Point(7, 8.5, False))),
+    )
+
+
+def test_annotations_of_prompts_have_a_category_without_a_label(
+    lexiseg: CommandLine, photograph: Path, served: Served
+) -> None:
+    lexiseg(
+        "segment", photograph, "--point", "120,80", "--box", "10,20,200,150", "--server", served.url,
+        "--out", photograph.parent / "out",
+    )  # fmt: skip
+
+    found = written(photograph)
+    assert found["categories"] == [{"id": 1, "name": "object"}]
+    assert found["prompts"] == [{"points": [{"x": 120.0, "y": 80.0}]}, {"box": [10.0, 20.0, 200.0, 150.0]}]
+    first = found["annotations"][0]
+    assert np.array_equal(coco.decode(first["segmentation"]), shown(Prompt((Point(120, 80),)), SIZE))
+    assert {name: first[name] for name in ("category_id", "prompt_index", "mask_index", "quality", "score")} == {
+        "category_id": 1,
+        "prompt_index": 0,
+        "mask_index": 0,
+        "quality": 0.9,
+        "score": 0.9,
+    }
+    assert [(entry["prompt_index"], entry["mask_index"]) for entry in found["annotations"]] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ]
+
+
+def test_with_classes_the_masks_have_labels(lexiseg: CommandLine, photograph: Path, served: Served) -> None:
+    outcome = lexiseg(
+        "segment", photograph, "--point", "120,80", "-c", "cat", "-c", "dog", "--server", served.url,
+        "--out", photograph.parent / "out",
+    )  # fmt: skip
+
+    assert outcome.status == 0, outcome.err
+    found = written(photograph)
+    assert [category["name"] for category in found["categories"]] == ["cat", "dog", "object"]
+    assert {entry["category_id"] for entry in found["annotations"]} == {1}
+
+
+def test_a_picture_that_is_too_small_for_a_point_is_named_and_the_others_go_on(
+    lexiseg: CommandLine, photograph: Path, served: Served
+) -> None:
+    small = photograph.parent / "small.jpg"
+    small.write_bytes(pictures.encoded(pictures.small("flower", 64), "JPEG"))
+
+    outcome = lexiseg(
+        "segment", photograph, small, "--point", "120,80", "--server", served.url, "--out", photograph.parent / "out"
+    )
+
+    assert outcome.status == 1
+    assert "small.jpg: prompts.0.points.0.x: expected pixels inside the image: 0 to 64" in outcome.err
+    assert "1 of 2 images" in outcome.out
+
+
+def test_a_task_that_the_server_cannot_do_is_told_before_a_file_is_sent(
+    lexiseg: CommandLine, photograph: Path, served: Served
+) -> None:
+    for model in ((), ("--model", "colours")):
+        outcome = lexiseg("segment", photograph, "-c", "sky", "--task", "panoptic", "--server", served.url, *model)
+
+        assert (outcome.status, outcome.err.count("\n")) == (1, 1)
+        assert "do panoptic; there is: prompt, semantic" in outcome.err
+    assert served.backend.asked == []
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--point", "120;80"], 2, "expected X,Y in pixels"),
+        (["--box", "1,2,3"], 2, "expected LEFT,TOP,RIGHT,BOTTOM"),
+        (["--prompt", ""], 2, "expected points X,Y"),
+        (["--point", "1,2", "--task", "semantic"], 2, "not for semantic"),
+        (["--point", "1,2", "-c", "sky", "--vocabulary", "voc20"], 2, "either classes or --vocabulary"),
+        (["--task", "prompt", "-c", "sky"], 2, "'prompt' is not one of"),
+        (["--box", "50,20,10,90"], 1, "prompts.0.box: expected x0, y0, x1, y1 with x0 < x1"),
+        (["--prompt", "-1,2"], 1, "at least one positive point"),
+        (["--point", "1,2", "--no-background"], 1, "background: expected null or true"),
+    ],
+)
+@pytest.mark.parametrize("by_server", [True, False])
+def test_a_wrong_prompt_is_refused_before_anything_is_done(
+    lexiseg: CommandLine, photograph: Path, served: Served, options: list[str], status: int, said: str, by_server: bool
+) -> None:
+    where = ["--server", served.url] if by_server else []
+
+    outcome = lexiseg("segment", photograph, *options, *where, "--out", photograph.parent / "out")
+
+    assert outcome.status == status
+    assert said in " ".join(outcome.err.split())
+    assert served.backend.asked == []
