@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from service.commands.apart import gateway, worker
+from service.commands.evaluate_app import evaluate
 from service.commands.models_app import models
 from service.commands.video_app import video
 
@@ -35,6 +36,7 @@ app.add_typer(keys, name="keys")
 app.command()(gateway)
 app.command()(worker)
 app.command()(video)
+app.command("eval")(evaluate)
 
 Model = Annotated[str | None, typer.Option(help="Model name, NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")]
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")]
@@ -106,6 +108,26 @@ def segment(
     images: Annotated[list[Path], typer.Argument(help="Image files")],
     classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option("--point", metavar="X,Y", help="A click on an object, in pixels; repeat it for other objects"),
+    ] = None,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option("--box", metavar="LEFT,TOP,RIGHT,BOTTOM", help="A box around an object; repeat it for others"),
+    ] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompt",
+            metavar="'PART PART ...'",
+            help="One object by several parts: points X,Y on it, points -X,Y beside it, a box; repeat it for others",
+        ),
+    ] = None,
+    task: Annotated[
+        Literal["semantic", "instance", "panoptic"] | None,
+        typer.Option(help="A segment is a class, an object, or either (things and stuff) [default: semantic]"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures and annotations.json")] = Path("out"),
     background: Annotated[
         bool | None,
@@ -121,6 +143,11 @@ def segment(
 ) -> None:
     """Segment image files, here or by a server: an overlay PNG each, and one COCO-style JSON for all.
 
+    Asked with words (-c, --vocabulary), with clicks and boxes (--point, --box, --prompt), or with both: then each mask
+    that a click shows gets the label that fits. The same prompts hold for every file. `prompt_index` in the JSON counts
+    the points, then the boxes, then the prompts of several parts. With --task panoptic there are also panoptic.json
+    and the maps in panoptic/, as panopticapi reads them.
+
     Examples:
 
       lexiseg segment street.jpg -c car -c road --out out/
@@ -129,15 +156,33 @@ def segment(
 
       lexiseg segment photos/*.jpg --vocabulary ade20k
 
+      lexiseg segment photo.jpg --point 120,80 --box 10,20,200,180
+
+      lexiseg segment photo.jpg --prompt "120,80 130,90 -40,60 10,20,200,180" -c cat -c dog
+
+      lexiseg segment street.jpg --vocabulary cityscapes --task panoptic --no-background
+
       lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
+    from service.commands.prompts import read_prompts
     from service.commands.question import Question
     from service.commands.settings import settings_of
 
-    if bool(classes) == (vocabulary is not None):
-        raise typer.BadParameter("give either classes or --vocabulary NAME", param_hint="'-c' / '--class'")
+    shown = tuple(read_prompts(points or [], boxes or [], prompts or []))
+    if (classes and vocabulary) or not (classes or vocabulary or shown):
+        raise typer.BadParameter("give either classes or --vocabulary NAME, or prompts", param_hint="'-c' / '--class'")
+    if shown and task is not None:
+        raise typer.BadParameter(f"points and boxes ask for what they show, not for {task}", param_hint="'--task'")
     settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "api_key": api_key})
-    question = Question(tuple(classes or ()), vocabulary, background, threshold, max_side)
+    question = Question(
+        tuple(classes or ()),
+        vocabulary,
+        background,
+        threshold,
+        max_side,
+        "prompt" if shown else task or "semantic",
+        shown,
+    )
     if server is None:
         if api_key is not None:
             raise typer.BadParameter("there is no server to show it to; give --server URL", param_hint="'--api-key'")
@@ -176,6 +221,8 @@ def train(
       lexiseg train tiny
 
       lexiseg train tiny data=/data/mine minutes=60 start=scratch out=runs/mine
+
+      lexiseg train tiny_prompts below=runs/mine/tiny.safetensors data=/data/mine out=runs/mine-prompts
     """
     from service.commands.train import run
 
@@ -204,63 +251,6 @@ def export(
     from service.commands.settings import settings_of
 
     raise typer.Exit(run(settings_of({"model": model, "models_dir": models_dir}), out, int8, photos))
-
-
-@app.command("eval")
-def evaluate(
-    dataset: Annotated[str, typer.Option(help="Name of the data set's folder; of a benchmark, or `all`, by protocol")],
-    root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
-    model: Model = None,
-    models_dir: ModelsDir = None,
-    device: Device = None,
-    runtime: Runtime = None,
-    split: Annotated[str, typer.Option(help="Which split")] = "val",
-    protocol: Annotated[
-        str | None,
-        typer.Option(help="Ask a public benchmark: tcl, or as a policy's authors did: naclip, sclip ..."),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first images")] = None,
-    refine: Annotated[
-        Literal["none", "pamr"] | None, typer.Option(help="[default: the protocol's, then the model's own]")
-    ] = None,
-    json: Annotated[Path | None, typer.Option(help="Also write the report here")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Also write the Markdown here; with --protocol")] = None,
-    progress: Annotated[
-        Path, typer.Option(help="Keeps the counts of a benchmark until it is done, so that it can be resumed")
-    ] = Path("runs/eval"),
-    rename: Annotated[list[str] | None, typer.Option(help="Ask with another word: car=automobile; repeat it")] = None,
-) -> None:
-    """Measure a model on a data set: mIoU, pixel accuracy, IoU of each class.
-
-    With a protocol the data set is a public benchmark in its official layout, published figures stand beside the
-    model's own, and a run that was stopped goes on where it was; torchrun shares the images among processes.
-
-    Examples:
-
-      lexiseg eval --model tiny --dataset camvid --root data/ --json camvid.json
-
-      lexiseg eval --model tcl --protocol tcl --dataset voc21 --root data/
-
-      torchrun --nproc-per-node 8 -m service.cli eval --model tcl --protocol tcl --dataset all --root data/
-    """
-    from service.commands.settings import settings_of
-
-    settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "runtime": runtime})
-    if protocol is None:
-        if refine is not None or markdown is not None:
-            raise typer.BadParameter("these belong to --protocol", param_hint="'--refine' / '--markdown'")
-        from service.commands.evaluate import run
-
-        raise typer.Exit(run(settings, dataset, root, split, json, rename or [], limit))
-    if runtime is not None:
-        raise typer.BadParameter("a protocol is asked by torch, as its figures were made", param_hint="'--runtime'")
-    if rename:
-        raise typer.BadParameter("a protocol says itself which words to ask with", param_hint="'--rename'")
-    from service.commands.evaluate_protocol import Wanted
-    from service.commands.evaluate_protocol import run as run_protocol
-
-    wanted = Wanted(protocol, dataset, root, split, limit, refine, json, markdown, progress)
-    raise typer.Exit(run_protocol(settings, wanted))
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from model.errors import DatasetError
 
 IGNORE = 255  # mask value that belongs to no class and counts nowhere
 BACKGROUND = "background"
+CLASSES = "classes.json"
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,23 @@ def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
     Raises:
         DatasetError: a folder, the class list or a mask is missing; the message says which and what was expected.
     """
+    listing = root / name / CLASSES
+    samples = list_samples(root, name, split)
+    if not listing.exists():
+        raise DatasetError(_missing(listing, root, name, split))
+    return IndexedDataset(name, split, _read_classes(listing), samples)
+
+
+def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
+    """The photographs of one split with their masks, whether or not the set names classes.
+
+    Raises:
+        DatasetError: a folder or a mask is missing; the message says which and what was expected.
+    """
     folder = root / name / split
-    listing = root / name / "classes.json"
-    for wanted in (root, root / name, listing, folder / "images", folder / "masks"):
+    for wanted in (root, root / name, folder / "images", folder / "masks"):
         if not wanted.exists():
-            raise DatasetError(
-                f"data set {name!r}, split {split!r}: {wanted} does not exist; expected "
-                f"{root}/{name}/{split}/images/NAME.jpg, masks/NAME.png and {root}/{name}/classes.json"
-            )
-    classes = _read_classes(listing)
+            raise DatasetError(_missing(wanted, root, name, split))
     samples = []
     for image in sorted((folder / "images").iterdir()):
         mask = folder / "masks" / f"{image.stem}.png"
@@ -76,7 +85,14 @@ def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
         samples.append(Sample(image, mask))
     if not samples:
         raise DatasetError(f"data set {name!r}: {folder / 'images'} holds no images")
-    return IndexedDataset(name, split, classes, tuple(samples))
+    return tuple(samples)
+
+
+def _missing(wanted: Path, root: Path, name: str, split: str) -> str:
+    return (
+        f"data set {name!r}, split {split!r}: {wanted} does not exist; expected "
+        f"{root}/{name}/{split}/images/NAME.jpg, masks/NAME.png and {root}/{name}/{CLASSES}"
+    )
 
 
 def _read_classes(listing: Path) -> tuple[str, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,14 +17,13 @@ from model.errors import DatasetError
 from model.evaluation.counts import Counts, count
 from model.evaluation.protocol import DatasetRule, questions
 from model.evaluation.ranks import ALONE, Ranks
+from model.evaluation.read_ahead import read_ahead
 from model.evaluation.reduction import Nobody, Reduction, reduce_to_labels
 from model.evaluation.tally import Tally, folder_of, forget, read_parts
 from model.scoring import refine_logits
 from model.segmenter import Features, Segmenter
 from model.text_rows import KnownRows
 from model.types import Refinement
-
-READ_AHEAD = 2  # images
 
 
 class Share(NamedTuple):
@@ -86,8 +83,8 @@ class BenchmarkRun:
             DatasetError: an annotation is damaged, or not of its photograph's size.
         """
         try:
-            for name, rgb, truth in _read_ahead(self.share.images):
-                self._tally.add(name, self._count(name, rgb, truth))
+            for image, (rgb, truth) in read_ahead(self.share.images, _read):
+                self._tally.add(image.name, self._count(image.name, rgb, truth))
                 on_image()
         finally:
             self._tally.save()  # also when it was stopped by hand, or by an image that cannot be read
@@ -106,20 +103,8 @@ class BenchmarkRun:
         return count(truth, labels, self._n_classes)
 
 
-def _read_ahead(images: Iterable[AnnotatedImage]) -> Iterator[tuple[str, NDArray[np.uint8], Labels]]:
-    """Name, photograph and annotation of each image; the next are read while the model works on one."""
-
-    def read(image: AnnotatedImage) -> tuple[str, NDArray[np.uint8], Labels]:
-        return image.name, image.read_image(), image.read_labels()
-
-    with ThreadPoolExecutor(READ_AHEAD, "read") as readers:
-        waiting = deque[Future[tuple[str, NDArray[np.uint8], Labels]]]()
-        for image in images:
-            waiting.append(readers.submit(read, image))
-            if len(waiting) > READ_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+def _read(image: AnnotatedImage) -> tuple[NDArray[np.uint8], Labels]:
+    return image.read_image(), image.read_labels()
 
 
 class _Labeller:
@@ -145,7 +130,7 @@ class _Labeller:
                 scores = segmenter.class_scores(features, self._bank)
                 if self._refine == "pamr":
                     return self._reduce_refined(scores, features)
-            nobody = self._nobody_of(features, scores.device) if self._has_nobody else None
+            nobody = self._nobody_of(features, scores) if self._has_nobody else None
             return reduce_to_labels(scores, plan.size, self._reduction(self._scale, nobody))
 
     def _reduce_refined(self, scores: Tensor, features: Features) -> NDArray[np.uint16]:
@@ -161,13 +146,17 @@ class _Labeller:
     def _reduction(self, scale: float, nobody: Nobody | None) -> Reduction:
         return Reduction(self._owner, scale, nobody, self._rule.smallest_share)
 
-    def _nobody_of(self, features: Features, device: torch.device) -> Nobody:
-        """The method's rule for nobody, strip by strip.
+    def _nobody_of(self, features: Features, scores: Tensor) -> Nobody:
+        """The method's rule for nobody: one number for the whole image, or strip by strip.
 
-        It may look at the features, too (CLIP-DINOiser's objects). By how much these move it is asked once, at the
-        image's size, of a single text: a strip says nothing of where it lies in them.
+        One number may follow from all of the image's scores [T, h, w] (GroupViT's rule), of which a strip has a part.
+        A rule for each pixel may look at the features, too (CLIP-DINOiser's objects). By how much these move it is
+        asked once, at the image's size, of a single text: a strip says nothing of where it lies in them.
         """
-        flat = torch.zeros(1, *features.size, device=device)
+        whole = self._nobody(scores * self._scale, features)
+        if not whole.ndim:
+            return lambda logits, rows: whole
+        flat = torch.zeros(1, *features.size, device=scores.device)
         moved = (self._nobody(flat, features) - self._nobody(flat)).expand(features.size)
         return lambda logits, rows: self._nobody(logits) + moved[rows]
 

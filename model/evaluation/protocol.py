@@ -21,7 +21,8 @@ from model.types import ClassEntry, ModelCard, Refinement
 
 UNIFIED = "tcl"
 FILE = Path(__file__).parent / f"{UNIFIED}.json"
-SLIDING_METHODS = frozenset({"tcl", "dense_clip"})  # their cards say at what size and in which windows they look
+# Their cards say at what size and in which windows they look.
+SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
 
 
 class Sight(BaseModel):

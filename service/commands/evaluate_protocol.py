@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from model import catalog
 from model.catalog import ModelFolder
@@ -25,10 +20,10 @@ from model.evaluation.protocol import Protocol, protocol
 from model.evaluation.ranks import Ranks, device_of, ranks
 from model.segmenter import Segmenter
 from model.types import ModelCard, Refinement
+from service.commands.evaluate_progress import progress_of
 from service.settings import Settings
 
 ALL = "all"  # every data set of the protocol that is there
-LINE_SECONDS = 30.0  # between lines of progress
 
 
 class Wanted(NamedTuple):
@@ -108,7 +103,7 @@ def _evaluate(loaded: _Loaded, rules: Protocol, data: AnnotatedSet, wanted: Want
     title = f"{segmenter.card.name} on {data.benchmark.name}"
     if job.share.done:
         title += f", {job.share.done:,} images done before"
-    with _shown(title, len(job.share.images), team) as advance:
+    with progress_of(title, len(job.share.images), team) as advance:
         counts = job.run(advance)
     return BenchmarkReport(
         segmenter.card,
@@ -121,46 +116,6 @@ def _evaluate(loaded: _Loaded, rules: Protocol, data: AnnotatedSet, wanted: Want
         len(data.images),
         counts,
     )
-
-
-@contextmanager
-def _shown(title: str, n_images: int, team: Ranks) -> Iterator[Callable[[], None]]:
-    """What to call after each image: a bar on a terminal, lines elsewhere, both of the first process's share."""
-    console = Console(stderr=True)
-    if not team.first:
-        yield lambda: None
-    elif console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console) as progress:
-            task = progress.add_task(title, total=n_images)
-            yield lambda: progress.advance(task)
-    else:
-        yield _Lines(title, n_images)
-
-
-class _Lines:
-    """One line at the beginning, at the end, and every `LINE_SECONDS` between them."""
-
-    def __init__(self, title: str, n_images: int) -> None:
-        self._title = title
-        self._n_images = n_images
-        self._done = 0
-        self._say()
-
-    def __call__(self) -> None:
-        self._done += 1
-        if self._done == self._n_images or time.monotonic() - self._said_at >= LINE_SECONDS:
-            self._say()
-
-    def _say(self) -> None:
-        typer.echo(f"{self._title}: {self._done:,} of {self._n_images:,} images", err=True)
-        self._said_at = time.monotonic()
 
 
 def _print(reports: list[BenchmarkReport], wanted: Wanted) -> None:

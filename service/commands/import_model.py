@@ -12,7 +12,16 @@ from model.clip.checkpoint import is_torchscript
 from model.errors import OptionError
 from model.methods.dense_clip.settings import known_policy
 from model.methods.tcl.checkpoint import ARCHITECTURE
+from model.methods.unpair_seg.settings import ARCHITECTURE as CONVNEXT
 from service.settings import Settings
+
+# Which files and options a method's import takes; one that belongs to another method is refused, not overlooked.
+TAKES = {
+    "tcl": {"checkpoint", "clip"},
+    "dense-clip": {"clip", "policy", "architecture", "activation", "proxy", "heads"},
+    "s-seg": {"checkpoint", "backbone"},
+    "unpair-seg": {"checkpoint", "clip", "architecture"},
+}
 
 
 class Order(NamedTuple):
@@ -23,10 +32,11 @@ class Order(NamedTuple):
     checkpoint: Path | None
     clip: list[Path]
     policy: str | None
-    architecture: str
+    architecture: str | None
     activation: str | None
     proxy: Path | None
     heads: Path | None
+    backbone: str | None
     replace: bool
 
 
@@ -49,16 +59,24 @@ def run(settings: Settings, order: Order) -> int:
 
 
 def _import(models_dir: Path, order: Order) -> Path:
+    if order.method == "tcl" and order.architecture not in (None, ARCHITECTURE):
+        raise OptionError(f"--architecture {order.architecture}; TCL was published for {ARCHITECTURE} alone")
+    _refuse_foreign(order)
     if order.method == "tcl":
         if order.checkpoint is None:
             raise OptionError("--method tcl needs --checkpoint, the authors' tcl.pth")
-        if any(given is not None for given in (order.policy, order.activation, order.proxy, order.heads)):
-            raise OptionError("--policy, --activation, --proxy and --heads are for --method dense-clip")
-        if order.architecture != ARCHITECTURE:
-            raise OptionError(f"--architecture {order.architecture}; TCL was published for {ARCHITECTURE} alone")
         return importing.import_tcl(order.name, order.checkpoint, order.clip, models_dir, order.replace)
-    if order.checkpoint is not None:
-        raise OptionError(f"--checkpoint {order.checkpoint} is for --method tcl; give CLIP's towers with --clip")
+    if order.method == "s-seg":
+        if order.checkpoint is None:
+            raise OptionError("--method s-seg needs --checkpoint, of a training of S-Seg")
+        return importing.import_s_seg(order.name, order.checkpoint, models_dir, order.backbone, order.replace)
+    if order.method == "unpair-seg":
+        if order.checkpoint is None:
+            raise OptionError("--method unpair-seg needs --checkpoint, the authors' stage one or one of your training")
+        architecture = order.architecture or CONVNEXT
+        return importing.import_unpair_seg(
+            order.name, order.checkpoint, order.clip, models_dir, architecture, order.replace
+        )
     if not order.clip:
         raise OptionError("--method dense-clip needs --clip, a file with CLIP's towers")
     return importing.import_dense_clip(
@@ -66,9 +84,23 @@ def _import(models_dir: Path, order: Order) -> Path:
         order.clip,
         models_dir,
         known_policy((order.policy or "naclip").lower().replace("-", "_")),
-        order.architecture,
+        order.architecture or ARCHITECTURE,
         None if order.activation is None else order.activation == "quickgelu",
         order.proxy,
         order.heads,
         order.replace,
     )
+
+
+def _refuse_foreign(order: Order) -> None:
+    given = order._asdict()
+    if order.method == "tcl":
+        del given["architecture"]  # the only one there is may be said
+    for option in sorted(set().union(*TAKES.values()) - TAKES[order.method]):
+        if given.get(option):
+            owners = " or ".join(method for method, takes in TAKES.items() if option in takes)
+            raise OptionError(f"--{option} {_said(given[option])} is for --method {owners}, not {order.method}")
+
+
+def _said(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

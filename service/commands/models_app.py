@@ -29,8 +29,13 @@ def list_models(models_dir: ModelsDir = None) -> None:
 @models.command("import")
 def import_model(
     name: Annotated[str, typer.Argument(help="What the model will be called: `--model NAME` serves it")],
-    method: Annotated[Literal["tcl", "dense-clip"], typer.Option(help="Whose checkpoint it is")],
-    checkpoint: Annotated[Path | None, typer.Option(help="tcl: the authors' tcl.pth")] = None,
+    method: Annotated[Literal["tcl", "dense-clip", "unpair-seg", "s-seg"], typer.Option(help="Whose checkpoint it is")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="tcl: the authors' tcl.pth; unpair-seg: their stage one, or a training's; s-seg: of a training"
+        ),
+    ] = None,
     clip: Annotated[
         list[Path] | None,
         typer.Option(help="CLIP's towers: a state dict, safetensors or OpenAI's archive; repeat it for a file a tower"),
@@ -39,16 +44,22 @@ def import_model(
         str | None,
         typer.Option(help="dense-clip: maskclip, sclip, clearclip, naclip, proxyclip, clip-dinoiser"),
     ] = None,
-    architecture: Annotated[str, typer.Option(help="dense-clip: open_clip's name of the model")] = "ViT-B-16",
+    architecture: Annotated[
+        str | None,
+        typer.Option(help="open_clip's name of the CLIP; dense-clip: ViT-B-16, unpair-seg: convnext_large_d_320"),
+    ] = None,
     activation: Annotated[
         Literal["quickgelu", "gelu"] | None, typer.Option(help="dense-clip: where the file does not tell")
     ] = None,
     proxy: Annotated[Path | None, typer.Option(help="dense-clip, policy proxyclip: weights of DINO ViT-B/8")] = None,
     heads: Annotated[Path | None, typer.Option(help="dense-clip, policy clip-dinoiser: its trained heads")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="s-seg: timm's name of its backbone, where that is not Swin-S")
+    ] = None,
     models_dir: ModelsDir = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name")] = False,
 ) -> None:
-    """Convert an official checkpoint into a model directory, once: safetensors and a card.
+    """Convert a checkpoint of its authors or of a training into a model directory, once: safetensors and a card.
 
     OpenAI publishes CLIP as TorchScript archives, and reading one runs the code inside. This command does so, says so,
     and keeps plain tensors; nothing else of lexiseg ever reads such a file. Import files that you trust.
@@ -58,10 +69,16 @@ def import_model(
       lexiseg models import --method tcl --checkpoint tcl.pth --clip ViT-B-16.pt tcl
 
       lexiseg models import --method dense-clip --policy sclip --clip ViT-B-16.pt my-sclip
+
+      lexiseg models import --method unpair-seg --checkpoint stage1.pth unpair-seg
+
+      lexiseg models import --method s-seg --checkpoint last.pt my-s-seg
     """
     from service.commands.import_model import Order, run
     from service.commands.settings import settings_of
 
     settings = settings_of({"models_dir": models_dir})
-    order = Order(name, method, checkpoint, clip or [], policy, architecture, activation, proxy, heads, replace)
+    order = Order(
+        name, method, checkpoint, clip or [], policy, architecture, activation, proxy, heads, backbone, replace
+    )
     raise typer.Exit(run(settings, order))

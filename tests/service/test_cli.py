@@ -35,6 +35,13 @@ def test_an_unknown_command_is_refused() -> None:
     assert "fly" in refused.output
 
 
+@pytest.mark.parametrize("written", ["--point X,Y", "--box LEFT,TOP,RIGHT,BOTTOM", "-X,Y beside it", "--task"])
+def test_help_of_segment_shows_how_prompts_are_written(written: str) -> None:
+    shown = " ".join(CliRunner().invoke(app, ["segment", "--help"]).output.split())
+
+    assert written in shown
+
+
 @pytest.mark.parametrize("option", ["--host", "--http-port", "--model", "--queue-limit", "--log-level"])
 def test_every_option_of_serve_names_its_variable(option: str) -> None:
     shown = " ".join(CliRunner().invoke(app, ["serve", "--help"]).output.split())

@@ -48,6 +48,15 @@ class Observant(ColourSegmenter):
         return torch.where(seen, -torch.inf, unsure)
 
 
+class Demanding(ColourSegmenter):
+    """A text must be as like a pixel as the image's best is."""
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        return logits.amax() - 0.1
+
+
 class Guided(ColourSegmenter):
     """Keeps a guide, so that its answers can be refined by colours."""
 
@@ -112,6 +121,17 @@ def test_what_a_method_sees_in_the_features_decides_about_nobody(
     counts = evaluate(Observant(), data, rule("own"), tmp_path)
 
     assert scores(counts).miou == 100
+
+
+def test_a_rule_that_asks_for_the_images_best_is_not_asked_of_a_strip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reduction, "STRIP_VALUES", 2 * 2)  # a strip for each row
+    data = colours(["background", "red", "green"], (["rr", "aa"], ["11", "00"]))  # amber is less red than red
+
+    counts = evaluate(Demanding(), data, rule("own"), tmp_path)
+
+    assert scores(counts).pixel_accuracy == 100
 
 
 def test_a_scale_of_the_protocol_replaces_the_models_own(tmp_path: Path) -> None:

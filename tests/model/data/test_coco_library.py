@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from model.data.coco_library import coco_library
+from model.errors import OptionError
+
+
+def test_the_library_is_there_for_the_tests() -> None:
+    assert coco_library().COCO
+
+
+def test_where_it_is_not_installed_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+
+    with pytest.raises(OptionError, match=r"pip install 'lexiseg\[eval\]'"):
+        coco_library()

@@ -1,0 +1,117 @@
+"""COCO's and ADE20K's instances, read from miniature trees in their official layouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.data.instance_folders import read_ade_instances, read_coco_instances
+from model.errors import DatasetError
+from tests import coco
+from tests.model.data.panoptic_trees import write_ade_instances, write_coco_instances
+
+
+def polygon(number: int, image: int, category: int, crowd: int = 0) -> dict[str, Any]:
+    shape: Any = (
+        {"size": [40, 60], "counts": [0, 400, 2000]} if crowd else [[0.0, 0.0, 10.0, 0.0, 10.0, 20.0, 0.0, 20.0]]
+    )
+    return {
+        "id": number, "image_id": image, "category_id": category, "segmentation": shape,
+        "area": 200.0, "bbox": [0, 0, 10, 20], "iscrowd": crowd,
+    }  # fmt: skip
+
+
+def test_coco_has_eighty_things_and_all_images(tmp_path: Path) -> None:
+    write_coco_instances(tmp_path, {285: (40, 60), 139: (40, 60)}, [polygon(1, 285, 90), polygon(2, 285, 1, crowd=1)])
+
+    data = read_coco_instances(tmp_path, "val")
+
+    assert (len(data.classes), data.classes[79].name, data.official) == (80, "toothbrush", 5000)
+    assert data.background
+    assert [scene.name for scene in data.scenes] == ["000000000139.jpg", "000000000285.jpg"]
+    assert data.scenes[0].read_truth() == []
+    assert [(entry["category_id"], entry["iscrowd"]) for entry in data.scenes[1].read_truth()] == [(80, 0), (1, 1)]
+    assert data.scenes[1].read_image().shape == (40, 60, 3)
+
+
+def test_a_category_beside_the_eighty_is_named(tmp_path: Path) -> None:
+    write_coco_instances(tmp_path, {1: (40, 60)}, [polygon(1, 1, 92)])
+
+    with pytest.raises(DatasetError, match=r"instances_val2017.json: the unknown category 92; expected one of"):
+        read_coco_instances(tmp_path, "val")
+
+
+def test_a_missing_photograph_of_coco_is_named(tmp_path: Path) -> None:
+    write_coco_instances(tmp_path, {1: (40, 60), 2: (40, 60)}, [])
+    (tmp_path / "coco" / "val2017" / "000000000002.jpg").unlink()
+
+    with pytest.raises(DatasetError, match=r"coco-instance: 1 of 2 files are missing, as .*000000000002.jpg"):
+        read_coco_instances(tmp_path, "val")
+
+
+@pytest.mark.parametrize("content", ["[]", "no JSON", '{"images": [{}]}'])
+def test_another_kind_of_json_is_refused(content: str, tmp_path: Path) -> None:
+    write_coco_instances(tmp_path, {1: (40, 60)}, []).write_text(content)
+
+    with pytest.raises(DatasetError, match=r"instances_val2017.json is not a file of COCO's instances"):
+        read_coco_instances(tmp_path, "val")
+
+
+@pytest.mark.parametrize("read", [read_coco_instances, read_ade_instances])
+def test_a_tree_that_is_not_there_is_named_with_the_layout(read: Any, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"-instance: none of .* holds (annotations/instances_val2017.json|annot)"):
+        read(tmp_path, "val")
+
+
+@pytest.mark.parametrize("read", [read_coco_instances, read_ade_instances])
+def test_an_unknown_split_names_those_that_there_are(read: Any, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="has no split 'test'; it has: val, train"):
+        read(tmp_path, "test")
+
+
+CLASSES = np.array([[0, 1, 1], [100, 1, 0]])
+NUMBERS = np.array([[0, 1, 1], [2, 3, 0]])
+
+
+def test_ade_tells_instances_by_class_and_number(tmp_path: Path) -> None:
+    write_ade_instances(tmp_path, {"ADE_val_00000001": (CLASSES, NUMBERS)})
+
+    data = read_ade_instances(tmp_path, "val")
+    truth = data.scenes[0].read_truth()
+
+    assert (len(data.classes), data.classes[0].name, data.classes[99].name) == (100, "bed", "flag")
+    assert [entry["category_id"] for entry in truth] == [1, 1, 100]
+    assert [coco.decode(entry["segmentation"]).tolist() for entry in truth] == [
+        [[False, True, True], [False, False, False]],
+        [[False, False, False], [False, True, False]],
+        [[False, False, False], [True, False, False]],
+    ]
+
+
+def test_a_class_beside_the_hundred_is_named(tmp_path: Path) -> None:
+    write_ade_instances(tmp_path, {"ADE_val_00000001": (CLASSES + 1, NUMBERS)})
+
+    with pytest.raises(DatasetError, match=r"00000001.png holds the class 101; expected 1 to 100"):
+        read_ade_instances(tmp_path, "val").scenes[0].read_truth()
+
+
+def test_a_map_of_one_channel_is_refused(tmp_path: Path) -> None:
+    write_ade_instances(tmp_path, {"ADE_val_00000001": (CLASSES, NUMBERS)})
+    Image.new("L", (3, 2)).save(
+        tmp_path / "ADEChallengeData2016" / "annotations_instance" / "validation" / "ADE_val_00000001.png"
+    )
+
+    with pytest.raises(DatasetError, match=r"is \[2, 3\]; expected RGB, class in R and instance in G"):
+        read_ade_instances(tmp_path, "val").scenes[0].read_truth()
+
+
+def test_a_missing_map_of_ade_is_named(tmp_path: Path) -> None:
+    write_ade_instances(tmp_path, {"ADE_val_00000001": (CLASSES, NUMBERS), "ADE_val_00000002": (CLASSES, NUMBERS)})
+    (tmp_path / "ADEChallengeData2016" / "annotations_instance" / "validation" / "ADE_val_00000002.png").unlink()
+
+    with pytest.raises(DatasetError, match=r"ade20k-instance: 1 of 4 files are missing, as .*00000002.png"):
+        read_ade_instances(tmp_path, "val")

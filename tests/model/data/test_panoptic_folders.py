@@ -1,0 +1,147 @@
+"""Every panoptic benchmark, read from a miniature tree in its official layout; and what a damaged tree is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.data.panoptic_benchmark import panoptic_benchmark
+from model.data.panoptic_folders import read_ids, read_panoptic
+from model.data.scenes import PanopticTruth, SceneSet, TruthSegment
+from model.errors import DatasetError
+from tests.model.data.panoptic_trees import (
+    Drawn,
+    write_ade_panoptic,
+    write_cityscapes_panoptic,
+    write_coco_panoptic,
+)
+from tests.model.data.trees import colour
+
+LARGE = 5 + 256 * 7 + 65536 * 9  # an id that needs all three channels
+IDS = np.array([[0, 3, 3, 300], [0, 3, 300, 300], [LARGE] * 4])
+Writer = Callable[[Path, Sequence[Drawn]], object]
+# the writer, names of two images, category ids of the three segments and the labels that they stand for
+CASES: dict[str, tuple[Writer, tuple[str, str], tuple[int, int, int], tuple[int, int, int]]] = {
+    "coco-panoptic": (write_coco_panoptic, ("000000000139", "000000000285"), (1, 92, 200), (0, 80, 132)),
+    "ade20k-panoptic": (write_ade_panoptic, ("ADE_val_00000001", "ADE_val_00000002"), (0, 7, 149), (0, 7, 149)),
+    "cityscapes-panoptic": (
+        write_cityscapes_panoptic, ("frankfurt_000000_000294", "munster_000001_000019"), (7, 26, 33), (0, 13, 18),
+    ),
+}  # fmt: skip
+
+
+def drawn(name: str, categories: tuple[int, int, int]) -> Drawn:
+    return Drawn(name, IDS, dict(zip((3, 300, LARGE), categories, strict=True)), crowds=(300,))
+
+
+def read(name: str, root: Path) -> SceneSet[PanopticTruth]:
+    return read_panoptic(panoptic_benchmark(name), root, "val")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_images_ids_and_segments_are_read(name: str, tmp_path: Path) -> None:
+    write, names, categories, labels = CASES[name]
+    write(tmp_path, [drawn(image, categories) for image in names])
+
+    data = read(name, tmp_path)
+
+    assert [scene.name.zfill(12) if name == "coco-panoptic" else scene.name for scene in data.scenes] == list(names)
+    assert (data.split, data.source, data.background) == ("val", "annotated", False)
+    truth = data.scenes[1].read_truth()
+    assert truth.ids.tolist() == IDS.tolist()
+    assert truth.segments == (
+        TruthSegment(3, labels[0], 3),
+        TruthSegment(300, labels[1], 3, crowd=True),
+        TruthSegment(LARGE, labels[2], 4),
+    )
+    picture = data.scenes[1].read_image()
+    assert picture.shape == (3, 4, 3)
+    assert abs(picture[0, 0].astype(int) - colour(1)).max() < 8
+
+
+@pytest.mark.parametrize("folder", ["coco", "."])
+def test_the_root_may_be_the_data_sets_own_folder(folder: str, tmp_path: Path) -> None:
+    write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))])
+
+    assert len(read("coco-panoptic", tmp_path / ("coco" if folder == "." else ".")).scenes) == 1
+
+
+def test_the_masks_of_coco_may_lie_where_their_archive_puts_them(tmp_path: Path) -> None:
+    write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))], masks="annotations/panoptic_val2017")
+
+    assert read("coco-panoptic", tmp_path).scenes[0].read_truth().ids.shape == (3, 4)
+
+
+def test_a_segment_that_others_cover_wholly_stays_in_the_list(tmp_path: Path) -> None:
+    covered = Drawn("ADE_val_00000001", np.full((2, 2), 7), {7: 3, 8: 12})
+    write_ade_panoptic(tmp_path, [covered])
+
+    assert [segment.id for segment in read("ade20k-panoptic", tmp_path).scenes[0].read_truth().segments] == [7, 8]
+
+
+def test_without_the_json_the_layout_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds gtFine/cityscapes_panoptic_val.json; expected it with the PNG"):
+        read("cityscapes-panoptic", tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["val2017/000000000139.jpg", "panoptic_val2017/000000000139.png"])
+def test_a_missing_file_is_named(missing: str, tmp_path: Path) -> None:
+    write_coco_panoptic(tmp_path, [drawn(name, (1, 92, 200)) for name in ("000000000139", "000000000285")])
+    (tmp_path / "coco" / missing).unlink()
+
+    with pytest.raises(DatasetError, match=rf"coco-panoptic: 1 of 4 files are missing, as .*{missing}"):
+        read("coco-panoptic", tmp_path)
+
+
+def test_an_unknown_category_is_named_with_its_image(tmp_path: Path) -> None:
+    write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 12, 200))])
+
+    with pytest.raises(
+        DatasetError, match=r"the image '139' has a segment of the unknown category 12; expected one of"
+    ):
+        read("coco-panoptic", tmp_path)
+
+
+def test_annotations_of_an_image_that_is_not_listed_are_an_error(tmp_path: Path) -> None:
+    listing = write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))])
+    listing.write_text(json.dumps(json.loads(listing.read_text()) | {"images": []}))
+
+    with pytest.raises(DatasetError, match="annotations of the image '139', which the images do not list"):
+        read("coco-panoptic", tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "no JSON", '{"images": [], "annotations": [{}]}'])
+def test_another_kind_of_json_is_refused(content: str, tmp_path: Path) -> None:
+    listing = write_coco_panoptic(tmp_path, [drawn("000000000139", (1, 92, 200))])
+    listing.write_text(content)
+
+    with pytest.raises(DatasetError, match=r"panoptic_val2017.json is not a panoptic annotation file"):
+        read("coco-panoptic", tmp_path)
+
+
+def test_an_id_without_a_segment_is_an_error(tmp_path: Path) -> None:
+    write_coco_panoptic(tmp_path, [Drawn("000000000139", IDS, {3: 1, 300: 92})])
+
+    with pytest.raises(
+        DatasetError, match=rf"139.png holds the ids \[{LARGE}\], which its segments_info does not name"
+    ):
+        read("coco-panoptic", tmp_path).scenes[0].read_truth()
+
+
+def test_a_map_of_one_channel_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "gray.png")
+
+    with pytest.raises(DatasetError, match=r"gray.png is \[2, 2\]; expected RGB, id = red \+ 256 green"):
+        read_ids(tmp_path / "gray.png")
+
+
+def test_a_torn_map_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "torn.png").write_bytes(b"torn")
+
+    with pytest.raises(DatasetError, match=r"torn.png cannot be read as an image"):
+        read_ids(tmp_path / "torn.png")

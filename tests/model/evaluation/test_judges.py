@@ -1,0 +1,133 @@
+"""The record of one image, for a model whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.data.instances import things_of
+from model.data.scenes import Objects, PanopticTruth, SceneSet, seen
+from model.errors import DatasetError, OptionError
+from model.evaluation.judges import InstanceJudge, PanopticJudge, PromptJudge
+from model.evaluation.oracle import centre_points, point_grid, tight_boxes
+from tests import coco
+from tests.model.evaluation.promptable import PromptableColours, blocks, classes, objects, panoptic, scenes
+
+COLOURS = classes("red", "green", "blue", stuff=["blue"])
+
+
+def flag(rows: list[str], truth: list[str], background: bool = False) -> SceneSet[PanopticTruth]:
+    return scenes(COLOURS, (rows, panoptic(truth, things=(0, 1), stuff=(2,))), background=background)
+
+
+def judged(judge: Any, data: SceneSet[Any]) -> Any:
+    """The record of the first scene, through JSON and back."""
+    scene = data.scenes[0]
+    return json.loads(json.dumps(judge(scene.read_image(), scene.read_truth())))
+
+
+def test_a_panoptic_record_counts_by_class() -> None:
+    data = flag(["rrbr", "ggbr"], ["0020", "1120"])
+
+    record = judged(PanopticJudge(PromptableColours(), data), data)
+
+    assert record == {"counts": [[0, 2.0, 2, 0, 0], [1, 1.0, 1, 0, 0], [2, 1.0, 1, 0, 0]]}
+
+
+def test_things_that_were_not_there_and_were_not_found_are_counted() -> None:
+    data = flag(["rr..", "rr.."], ["..00", "..00"], background=True)
+
+    assert judged(PanopticJudge(PromptableColours(), data), data) == {"counts": [[0, 0.0, 0, 1, 1]]}
+
+
+def test_a_background_is_asked_for_only_where_the_set_has_one() -> None:
+    without, there = flag(["rr.."], ["00xx"]), flag(["rr.."], ["00xx"], background=True)
+
+    # Black is like no colour: without a background it goes to the first class, with one to nobody.
+    (all_red,) = judged(InstanceJudge(PromptableColours(), seen(without, lambda _: [])), without_truth(without))[
+        "answer"
+    ]
+    (half_red,) = judged(InstanceJudge(PromptableColours(), seen(there, lambda _: [])), without_truth(there))["answer"]
+
+    assert all_red["area"] == 2 * half_red["area"]
+
+
+def without_truth(data: SceneSet[PanopticTruth]) -> SceneSet[list[Any]]:
+    return seen(data, lambda _: [])
+
+
+def test_an_instance_record_holds_masks_with_scores_of_things() -> None:
+    panoptics = flag(["rrbr", "ggbr"], ["0020", "1120"])
+    data = seen(panoptics, lambda truth: things_of(truth, COLOURS))
+
+    record = judged(InstanceJudge(PromptableColours(), data), data)
+
+    assert record["size"] == [24, 48]
+    assert sorted(entry["category_id"] for entry in record["answer"]) == [1, 1, 2]
+    assert sorted(entry["category_id"] for entry in record["truth"]) == [1, 1, 2]
+    assert all(0.9 < entry["score"] <= 1 for entry in record["answer"])
+    found = sum(coco.decode(entry["segmentation"]).astype(int) for entry in record["answer"])
+    assert np.array_equal(found, blocks(["rrbr", "ggbr"])[..., 2] == 0)
+
+
+def test_without_the_library_instances_are_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+
+    with pytest.raises(OptionError, match="faster-coco-eval"):
+        InstanceJudge(PromptableColours(), without_truth(flag(["r"], ["0"])))
+
+
+def test_a_prompt_record_has_class_best_and_first_of_each_object() -> None:
+    data = scenes(COLOURS, (["r.rr", "...."], objects(["0.00", "...."])))
+
+    record = judged(PromptJudge(PromptableColours(), centre_points()), data)
+
+    assert record["objects"] == [[0, 1.0, pytest.approx(1 / 3)], [0, 1.0, pytest.approx(2 / 3)]]
+
+
+def test_of_a_grid_there_is_no_first() -> None:
+    data = scenes(COLOURS, (["rr", "gg"], objects(["00", "11"])))
+
+    record = judged(PromptJudge(PromptableColours(), point_grid(2)), data)
+
+    assert record["objects"] == [[0, 1.0, None], [1, 1.0, None]]
+
+
+def test_without_objects_no_image_pass_is_made() -> None:
+    class Blind(PromptableColours):
+        def encode_tiles(self, tiles: Any) -> Any:
+            raise AssertionError("an image pass for nothing")
+
+    data: SceneSet[Objects] = scenes(COLOURS, (["rr"], objects([".."])))
+
+    assert judged(PromptJudge(Blind(), tight_boxes()), data) == {"objects": []}
+
+
+def test_settings_tell_records_apart() -> None:
+    data = flag(["r"], ["0"])
+    segmenter = PromptableColours()
+
+    assert PanopticJudge(segmenter, data).settings == {"refine": "none"}
+    assert PanopticJudge(segmenter, data, "pamr").settings == {"refine": "pamr"}
+    kinds = (centre_points(), point_grid(20), point_grid(10), tight_boxes())
+    assert len({str(PromptJudge(segmenter, kind).settings) for kind in kinds}) == 4
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instance", "box"])
+def test_a_truth_of_another_size_is_named(task: str) -> None:
+    wide = blocks(["rrr"])
+    panoptics, segmenter = flag(["rr"], ["00"]), PromptableColours()
+    instances = seen(panoptics, lambda truth: things_of(truth, COLOURS))
+    judges: dict[str, tuple[Any, Any]] = {
+        "panoptic": (PanopticJudge(segmenter, panoptics), panoptics.scenes[0].read_truth()),
+        "instance": (InstanceJudge(segmenter, instances), instances.scenes[0].read_truth()),
+        "box": (PromptJudge(segmenter, tight_boxes()), objects(["00"])),
+    }
+    judge, truth = judges[task]
+
+    with pytest.raises(DatasetError, match=r"the truth is \(12, 24\), its photograph \(12, 36\) \(height, width\)"):
+        judge(wide, truth)

@@ -1,0 +1,159 @@
+"""Mask AP by hand, and beside pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from model.data.instances import annotation
+from model.data.scenes import Annotation
+from model.evaluation.mask_ap import ImageInstances, mask_ap
+from model.masks.rle import encode_mask
+
+SIZE = (120, 160)
+
+
+def box(left: int, top: int, right: int, bottom: int) -> NDArray[np.bool_]:
+    mask = np.zeros(SIZE, np.bool_)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+def known(mask: NDArray[np.bool_], label: int = 0, crowd: bool = False) -> Annotation:
+    return annotation(encode_mask(mask), label, crowd)
+
+
+def answered(mask: NDArray[np.bool_], score: float, label: int = 0) -> Annotation:
+    return known(mask, label) | {"score": score}
+
+
+def test_a_perfect_answer_has_an_ap_of_a_hundred() -> None:
+    mask = box(0, 0, 40, 40)
+
+    found = mask_ap([ImageInstances(SIZE, [known(mask)], [answered(mask, 0.3)])], 1)
+
+    assert found.whole["ap"] == found.whole["ap50"] == found.whole["ap_medium"] == pytest.approx(100)
+    assert np.isnan(found.whole["ap_small"])
+
+
+def test_an_iou_of_three_quarters_counts_up_to_that_threshold() -> None:
+    found = mask_ap([ImageInstances(SIZE, [known(box(0, 0, 40, 40))], [answered(box(0, 0, 30, 40), 0.9)])], 1)
+
+    assert found.whole["ap50"] == pytest.approx(100)
+    assert found.whole["ap75"] == pytest.approx(100)
+    assert found.whole["ap"] == pytest.approx(60)  # 0.50, 0.55 ... 0.75 of ten thresholds
+
+
+@pytest.mark.parametrize(("score", "ap"), [(0.4, 100), (0.6, 50)])
+def test_a_false_alarm_costs_by_its_score(score: float, ap: float) -> None:
+    mask, elsewhere = box(0, 0, 40, 40), box(80, 80, 120, 120)
+    image = ImageInstances(SIZE, [known(mask)], [answered(mask, 0.5), answered(elsewhere, score)])
+
+    assert mask_ap([image], 1).whole["ap"] == pytest.approx(ap)
+
+
+def test_a_false_alarm_in_another_image_costs_too() -> None:
+    mask = box(0, 0, 40, 40)
+    images = [
+        ImageInstances(SIZE, [known(mask)], [answered(mask, 0.5)]),
+        ImageInstances(SIZE, [], [answered(mask, 0.6)]),
+    ]
+
+    assert mask_ap(images, 1).whole["ap"] == pytest.approx(50)
+
+
+def test_a_class_without_an_instance_is_left_out_of_the_mean() -> None:
+    mask = box(0, 0, 40, 40)
+
+    found = mask_ap([ImageInstances(SIZE, [known(mask, 1)], [answered(mask, 0.5, 1), answered(mask, 0.5, 0)])], 3)
+
+    assert found.whole["ap"] == pytest.approx(100)
+    assert np.isnan(found.per_class).tolist() == [True, False, True]
+    assert found.per_class[1] == pytest.approx(100)
+
+
+def test_what_lies_on_a_group_is_neither_right_nor_wrong() -> None:
+    mask, group = box(0, 0, 40, 40), box(80, 0, 160, 120)
+    truth = [known(mask), known(group, crowd=True)]
+
+    found = mask_ap([ImageInstances(SIZE, truth, [answered(mask, 0.5), answered(box(90, 10, 110, 40), 0.9)])], 1)
+
+    assert found.whole["ap"] == pytest.approx(100)
+
+
+def test_polygons_and_plain_run_lengths_of_coco_are_read() -> None:
+    polygon = {"category_id": 1, "segmentation": [[0, 0, 40, 0, 40, 40, 0, 40]], "area": 1600.0, "bbox": [0, 0, 40, 40],
+               "iscrowd": 0}  # fmt: skip
+    group = {"category_id": 1, "segmentation": {"size": [120, 160], "counts": [9600, 9600]}, "area": 9600.0,
+             "bbox": [80, 0, 80, 120], "iscrowd": 1}  # fmt: skip
+    answers = [answered(box(0, 0, 40, 40), 0.5), answered(box(90, 0, 160, 100), 0.9)]
+
+    assert mask_ap([ImageInstances(SIZE, [polygon, group], answers)], 1).whole["ap"] == pytest.approx(100)
+
+
+def test_without_any_answer_it_is_zero() -> None:
+    assert mask_ap([ImageInstances(SIZE, [known(box(0, 0, 40, 40))], [])], 1).whole["ap"] == 0
+
+
+def test_without_any_instance_there_is_nothing_to_measure() -> None:
+    found = mask_ap([ImageInstances(SIZE, [], [answered(box(0, 0, 40, 40), 0.5)])], 2)
+
+    assert np.isnan(found.whole["ap"])
+    assert np.isnan(found.per_class).all()
+
+
+def by_pycocotools(images: list[ImageInstances], n_classes: int) -> list[float]:
+    """AP, AP50, AP75, small, medium, large; -1 where there is nothing."""
+    truth = COCO()
+    truth.dataset = {
+        "images": [{"id": number, "height": SIZE[0], "width": SIZE[1]} for number in range(1, len(images) + 1)],
+        "categories": [{"id": index + 1} for index in range(n_classes)],
+        "annotations": [],
+    }
+    results: list[dict[str, Any]] = []
+    for number, image in enumerate(images, 1):
+        for entry in image.truth:
+            there = truth.dataset["annotations"]
+            there.append(entry | {"id": len(there) + 1, "image_id": number})
+        keys = ("category_id", "segmentation", "score")
+        results += [{key: entry[key] for key in keys} | {"image_id": number} for entry in image.answer]
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pycocotools and numpy 2
+        truth.createIndex()
+        evaluation = COCOeval(truth, truth.loadRes(results), "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return [float(value) for value in evaluation.stats[:6]]
+
+
+def test_figures_are_those_of_pycocotools() -> None:
+    random = np.random.default_rng(7)
+    images = []
+    for _ in range(6):
+        truth, answer = [], []
+        for _ in range(7):
+            left, top = random.integers(0, 100, 2) * [1, 0.7]
+            width, height = random.integers(4, 60, 2)
+            label = int(random.integers(3))
+            place = np.array([left, top, left + 2 * width, top + 2 * height]).astype(int)
+            truth.append(known(box(*place), label, crowd=random.random() < 0.1))
+            moved = np.maximum(place + random.integers(-4, 5, 4), 0)
+            if random.random() < 0.8 and box(*moved).any():
+                answer.append(answered(box(*moved), float(random.random()), label))
+        images.append(ImageInstances(SIZE, truth, answer))
+
+    found = mask_ap(images, 3)
+
+    theirs = by_pycocotools(images, 3)
+    assert 0 < theirs[0] < 1
+    expected = [np.nan if value == -1 else 100 * value for value in theirs]
+    assert list(found.whole.values()) == pytest.approx(expected, nan_ok=True)

@@ -1,0 +1,206 @@
+"""Panoptic quality against counts made by hand, and against a slow count of pixels one by one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.data.scenes import NOTHING, VOID, PanopticTruth, TruthSegment
+from model.errors import ShapeError
+from model.evaluation.panoptic_quality import PanopticCounts, class_scores, count_panoptic, panoptic_scores
+
+CAR, ROAD, DOG = 0, 1, 2
+N_CLASSES = 3
+
+
+def truth_of(ids: Sequence[int], labels: dict[int, int], crowds: Sequence[int] = ()) -> PanopticTruth:
+    """One row of pixels."""
+    row = np.array([ids], np.int32)
+    return PanopticTruth(
+        row,
+        tuple(TruthSegment(key, label, int((row == key).sum()), key in crowds) for key, label in labels.items()),
+    )
+
+
+def count(truth: PanopticTruth, answer: Sequence[int], labels: Sequence[int]) -> PanopticCounts:
+    return count_panoptic(truth, np.array([answer], np.int32), labels, N_CLASSES)
+
+
+def whole(counts: PanopticCounts) -> tuple[list[float], list[int], list[int], list[int]]:
+    return (counts.iou.tolist(), counts.matches.tolist(), counts.false_alarms.tolist(), counts.misses.tolist())
+
+
+def test_an_answer_that_is_the_truth_matches_everywhere() -> None:
+    counts = count(truth_of([5, 5, 6, 6, 7], {5: CAR, 6: CAR, 7: ROAD}), [1, 1, 2, 2, 3], [CAR, CAR, ROAD])
+
+    assert whole(counts) == ([2, 1, 0], [2, 1, 0], [0, 0, 0], [0, 0, 0])
+
+
+def test_a_match_contributes_its_iou() -> None:
+    counts = count(truth_of([5, 5, 5, 6], {5: CAR, 6: ROAD}), [1, 1, 2, 2], [CAR, ROAD])
+
+    assert counts.iou.tolist() == [pytest.approx(2 / 3), 0, 0]
+    # Half of the answered road is road: an IoU of 1/2 is not above 1/2.
+    assert whole(counts)[1:] == ([1, 0, 0], [0, 1, 0], [0, 1, 0])
+
+
+def test_another_class_is_a_miss_and_a_false_alarm() -> None:
+    counts = count(truth_of([5, 5], {5: CAR}), [1, 1], [DOG])
+
+    assert whole(counts) == ([0, 0, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0])
+
+
+def test_void_is_taken_out_of_the_answer() -> None:
+    counts = count(truth_of([5, 5, VOID, VOID, VOID, VOID], {5: CAR}), [1, 1, 1, 1, 1, 0], [CAR])
+
+    assert whole(counts) == ([1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0])
+
+
+def test_an_answer_mostly_on_void_is_no_false_alarm() -> None:
+    truth = truth_of([VOID, VOID, VOID, 5, 5, 5, 5], {5: CAR})
+
+    assert count(truth, [1, 1, 1, 1, 1, 0, 0], [DOG]).false_alarms[DOG] == 0
+    assert count(truth, [0, 1, 1, 1, 1, 0, 0], [DOG]).false_alarms[DOG] == 1  # half of it is not more than half
+
+
+def test_a_group_is_neither_found_nor_missed() -> None:
+    truth = truth_of([5, 5, 6], {5: CAR, 6: ROAD}, crowds=[5])
+
+    assert whole(count(truth, [1, 1, 2], [CAR, ROAD])) == ([0, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0])
+    assert whole(count(truth, [0, 0, 1], [ROAD])) == ([0, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0])
+
+
+def test_a_group_excuses_answers_of_its_class_only() -> None:
+    truth = truth_of([5, 5, 5, 5, 6], {5: CAR, 6: ROAD}, crowds=[5])
+
+    assert count(truth, [1, 1, 1, 0, 1], [CAR]).false_alarms.tolist() == [0, 0, 0]
+    assert count(truth, [1, 1, 1, 0, 1], [DOG]).false_alarms.tolist() == [0, 0, 1]
+
+
+def test_void_and_group_together_excuse_an_answer() -> None:
+    truth = truth_of([VOID, 5, 6, 6, 6, 6], {5: CAR, 6: ROAD}, crowds=[5])
+
+    assert count(truth, [1, 1, 1, 0, 0, 0], [CAR]).false_alarms[CAR] == 0
+    assert count(truth, [1, 1, 1, 1, 0, 0], [CAR]).false_alarms[CAR] == 1
+
+
+def test_of_several_groups_of_a_class_the_last_excuses() -> None:
+    truth = truth_of([5, 5, 7, 7], {5: CAR, 7: CAR}, crowds=[5, 7])
+
+    assert count(truth, [1, 1, 0, 0], [CAR]).false_alarms[CAR] == 1
+    assert count(truth, [0, 0, 1, 1], [CAR]).false_alarms[CAR] == 0
+
+
+def test_the_background_of_a_set_is_no_void() -> None:
+    counts = count(truth_of([5, 5, NOTHING, NOTHING], {5: CAR}), [1, 1, 1, 1], [CAR])
+
+    assert whole(counts) == ([0, 0, 0], [0, 0, 0], [1, 0, 0], [1, 0, 0])
+
+
+def test_the_area_that_the_data_set_states_goes_into_the_union() -> None:
+    truth = PanopticTruth(np.array([[5, 5]], np.int32), (TruthSegment(5, CAR, 3), TruthSegment(6, ROAD, 4)))
+
+    assert whole(count(truth, [1, 1], [CAR])) == ([pytest.approx(2 / 3), 0, 0], [1, 0, 0], [0, 0, 0], [0, 1, 0])
+
+
+def test_a_segment_without_pixels_in_the_answer_is_none() -> None:
+    assert whole(count(truth_of([5], {5: CAR}), [1], [CAR, DOG])) == ([1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"), [([[0, 0]], r"\(1, 2\) for a truth of \(1, 1\)"), ([[2]], "id 2, and 1 segments")]
+)
+def test_an_answer_that_does_not_fit_is_refused(answer: list[list[int]], says: str) -> None:
+    with pytest.raises(ShapeError, match=says):
+        count_panoptic(truth_of([5], {5: CAR}), np.array(answer, np.int32), [CAR], N_CLASSES)
+
+
+def test_quality_is_the_product_of_segmentation_and_recognition() -> None:
+    counts = PanopticCounts(np.array([1.6, 0, 0]), np.array([2, 0, 0]), np.array([1, 0, 0]), np.array([2, 0, 0]))
+
+    pq, sq, rq = class_scores(counts)[0]
+
+    assert (sq, rq) == (pytest.approx(80), pytest.approx(100 * 2 / 3.5))
+    assert pq == pytest.approx(100 * 1.6 / 3.5)
+    assert pq == pytest.approx(sq * rq / 100)
+
+
+def test_means_leave_out_classes_that_are_neither_there_nor_answered() -> None:
+    counts = PanopticCounts(np.array([0.9, 0, 0]), np.array([1, 0, 0]), np.array([0, 1, 0]), np.array([0, 0, 0]))
+
+    everything, things = panoptic_scores(counts), panoptic_scores(counts, [CAR, DOG])
+
+    assert everything.pq == pytest.approx(45)  # a false alarm is there, with a quality of 0
+    assert [things.pq, things.sq, things.rq] == pytest.approx([90, 90, 100])
+    assert (everything.classes, things.classes) == (2, 1)
+    nothing = panoptic_scores(counts, [DOG])
+    assert math.isnan(nothing.pq)
+    assert nothing.classes == 0
+
+
+def test_counts_add_up_over_images() -> None:
+    one = count(truth_of([5, 5, 6], {5: CAR, 6: ROAD}), [1, 1, 0], [CAR])
+    two = count(truth_of([5, 5, 6], {5: CAR, 6: ROAD}), [0, 0, 1], [ROAD])
+
+    assert whole(one + two) == ([1, 1, 0], [1, 1, 0], [0, 0, 0], [1, 1, 0])
+    assert whole(one + PanopticCounts.none(N_CLASSES)) == whole(one)
+
+
+def counted_slowly(
+    truth: PanopticTruth, answer: NDArray[np.int32], labels: Sequence[int]
+) -> dict[int, tuple[float, int, int, int]]:
+    """Sets of pixels, every pair of segments, straight from the definition."""
+    known = {segment.id: {*zip(*np.nonzero(truth.ids == segment.id), strict=True)} for segment in truth.segments}
+    void = {*zip(*np.nonzero(truth.ids == VOID), strict=True)}
+    found = [{*zip(*np.nonzero(answer == index + 1), strict=True)} for index in range(len(labels))]
+    result = {}
+    for label in range(N_CLASSES):
+        mine = [segment for segment in truth.segments if segment.label == label and not segment.crowd]
+        groups = [segment for segment in truth.segments if segment.label == label and segment.crowd]
+        theirs = [pixels for pixels, its in zip(found, labels, strict=True) if its == label and pixels]
+        pairs = [
+            (segment.id, index, len(known[segment.id] & pixels) / len(known[segment.id] | (pixels - void)))
+            for segment in mine
+            for index, pixels in enumerate(theirs)
+            if known[segment.id] | (pixels - void)
+        ]
+        matches = [pair for pair in pairs if pair[2] > 0.5]
+        left = [pixels for index, pixels in enumerate(theirs) if index not in {pair[1] for pair in matches}]
+        excuse = void | (known[groups[-1].id] if groups else set())
+        alarms = [pixels for pixels in left if len(pixels & excuse) / len(pixels) <= 0.5]
+        iou = sum(pair[2] for pair in matches)
+        result[label] = (iou, len(matches), len(alarms), len(mine) - len({pair[0] for pair in matches}))
+    return result
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_counts_are_those_of_a_slow_count(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    blocks = random.integers(0, 7, (6, 6)) * 3  # id 0 is void, the others 3 to 18
+    ids = np.kron(blocks, np.ones((3, 3), int)).astype(np.int32)
+    segments = tuple(
+        TruthSegment(key, int(random.integers(N_CLASSES)), int((ids == key).sum()), bool(random.random() < 0.2))
+        for key in np.unique(ids).tolist()
+        if key
+    )
+    # The truth, renumbered, with some pixels and some segments changed: matches, near misses, false alarms.
+    answer = (ids // 3).astype(np.int32)
+    noise = random.random(ids.shape) < random.uniform(0, 0.6)
+    answer[noise] = random.integers(0, 9, int(noise.sum()))
+    labels = [int(random.integers(N_CLASSES)) for _ in range(8)]
+    for segment in segments:
+        if random.random() < 0.7:
+            labels[segment.id // 3 - 1] = segment.label
+    truth = PanopticTruth(ids, segments)
+
+    counts = count_panoptic(truth, answer, labels, N_CLASSES)
+
+    slow = counted_slowly(truth, answer, labels)
+    for label in range(N_CLASSES):
+        iou, *numbers = slow[label]
+        assert counts.iou[label] == pytest.approx(iou)
+        assert [counts.matches[label], counts.false_alarms[label], counts.misses[label]] == numbers

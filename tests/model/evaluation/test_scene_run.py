@@ -1,0 +1,130 @@
+"""Scenes one by one: shares of several processes, runs that were stopped, sets that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.data.scenes import Objects, SceneSet
+from model.errors import DatasetError
+from model.evaluation.judges import PromptJudge
+from model.evaluation.oracle import centre_points, point_grid, tight_boxes
+from model.evaluation.ranks import Ranks
+from model.evaluation.scene_run import SceneRun
+from tests.model.evaluation.promptable import PromptableColours, classes, objects, scenes
+
+FLAGS = (["rrg", "rgg"], ["r.r", "..."], ["ggg", "rrr"], ["rgb", "bgr"], ["b.g", "g.b"])
+
+
+def data_of(n: int = 5) -> SceneSet[Objects]:
+    digits = str.maketrans("rgb", "012")
+    drawn = [(rows, objects([row.translate(digits) for row in rows])) for rows in FLAGS[:n]]
+    return scenes(classes("red", "green", "blue"), *drawn)
+
+
+class Waiting(Ranks):
+    """One of several processes, which in a test take turns: nobody waits."""
+
+    def wait(self) -> None:
+        pass
+
+
+def job(data: SceneSet[Objects], progress: Path, ranks: Ranks = Ranks(), judge: Any = None) -> SceneRun[Objects]:  # noqa: B008
+    segmenter = PromptableColours()
+    return SceneRun(segmenter, data, "box", judge or PromptJudge(segmenter, tight_boxes()), progress, ranks)
+
+
+def labels(records: Sequence[dict[str, Any]]) -> list[list[int]]:
+    return [[row[0] for row in record["objects"]] for record in records]
+
+
+def test_records_come_in_the_order_of_the_images(tmp_path: Path) -> None:
+    records = job(data_of(), tmp_path).run()
+
+    assert labels(records) == [[0, 1], [0, 0], [0, 1], [0, 0, 1, 2, 2], [1, 1, 2, 2]]
+
+
+def test_every_image_is_announced(tmp_path: Path) -> None:
+    announced: list[None] = []
+
+    job(data_of(3), tmp_path).run(lambda: announced.append(None))
+
+    assert len(announced) == 3
+
+
+def test_when_all_is_done_nothing_is_left_on_disk(tmp_path: Path) -> None:
+    job(data_of(), tmp_path).run()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+class Stopped(Exception):
+    """In the place of a signal."""
+
+
+def stop_after(n: int) -> Any:
+    left = [n]
+
+    def on_image() -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise Stopped
+
+    return on_image
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole = job(data_of(), tmp_path / "other").run()
+    with pytest.raises(Stopped):
+        job(data_of(), tmp_path).run(stop_after(2))
+
+    again = job(data_of(), tmp_path)
+
+    assert (again.done, [scene.name for scene in again.left]) == (2, ["flag-2", "flag-3", "flag-4"])
+    assert again.run() == whole
+
+
+def test_processes_share_the_images_and_have_the_same_records(tmp_path: Path) -> None:
+    alone = job(data_of(), tmp_path / "other").run()
+    team = [job(data_of(), tmp_path, Waiting(rank, 2)) for rank in range(2)]
+
+    assert [[scene.name for scene in one.left] for one in team] == [
+        ["flag-0", "flag-2", "flag-4"],
+        ["flag-1", "flag-3"],
+    ]
+    with pytest.raises(DatasetError, match="lacks 3 images, as 'flag-0': every process must see the same folder"):
+        team[1].run()
+    assert team[0].run() == alone
+
+
+@pytest.mark.parametrize(
+    ("judge", "change"),
+    [
+        (centre_points(), {}),
+        (point_grid(2), {}),
+        (tight_boxes(), {"name": "pennants"}),
+        (tight_boxes(), {"classes": classes("red", "green", "navy")}),
+    ],
+)
+def test_another_question_begins_anew(tmp_path: Path, judge: Any, change: dict[str, Any]) -> None:
+    with pytest.raises(Stopped):
+        job(data_of(), tmp_path).run(stop_after(2))
+
+    segmenter = PromptableColours()
+    other = job(replace(data_of(), **change), tmp_path, judge=PromptJudge(segmenter, judge))
+
+    assert other.done == 0
+
+
+def test_a_failure_names_the_image_and_keeps_what_is_known(tmp_path: Path) -> None:
+    data = data_of(3)
+    wrong = replace(data, scenes=(*data.scenes, replace(data.scenes[0], name="wrong", truth=objects(["0"]))))  # type: ignore[type-var]
+
+    with pytest.raises(DatasetError, match=r"wrong: the truth is \(12, 12\), its photograph"):
+        job(wrong, tmp_path).run()
+
+    assert job(wrong, tmp_path).done == 3
