@@ -1,4 +1,4 @@
-"""What every segmenter of the CLIP family does alike: windows of a canvas, tiles to features, the text side."""
+"""What every segmenter over a text tower does alike: windows of a canvas, tiles to features, the text side."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from torch import Tensor
 from model.clip import windowed
 from model.clip.classes import ClassRule
 from model.clip.templates import template_set
-from model.clip.text import TextTower
-from model.clip.text_side import TextSide
-from model.clip.towers import ClipTowers
+from model.clip.text_side import RawRows, TextSide
 from model.device import Execution
 from model.export.exportable import Exportable
 from model.segmenter import InferenceOptions, Plan, TextBank, TextRows, TileFeatures
@@ -20,12 +18,12 @@ from model.types import ClassEntry, ModelCard
 
 
 class ClipSegmenter(Exportable):
-    """A method over CLIP's towers; `image_network`, the features and the scores are its own.
+    """A method that compares images with rows of a text tower; `image_network`, features and scores are its own.
 
     Args:
         card: the model's.
         digest: of what decides the image pass.
-        towers: of CLIP; the text tower is used as it is.
+        tower: the text tower, on the device.
         templates: name of the template set.
         rule: how the templates of one text are put together.
         window, stride: of the sliding windows in pixels; None takes the whole canvas as one tile.
@@ -36,7 +34,7 @@ class ClipSegmenter(Exportable):
         self,
         card: ModelCard,
         digest: str,
-        towers: ClipTowers,
+        tower: RawRows,
         templates: str,
         rule: ClassRule,
         window: int | None,
@@ -48,7 +46,6 @@ class ClipSegmenter(Exportable):
         self._window = window
         self._stride = stride
         self._execution = execution
-        tower = TextTower(towers, execution.device)
         self._text = TextSide(tower, template_set(templates), rule, execution.device, execution.precision)
         self.text_digest = tower.digest
         self.buckets = () if window is None else ((window, window),)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from model.clip.classes import ClassRule, class_vectors
 from model.clip.templates import fill
-from model.clip.text import TextTower
 from model.errors import ShapeError
 from model.segmenter import TextBank, TextRows
 from model.types import ClassEntry, Precision
+
+
+class RawRows(Protocol):
+    """What a text tower is asked for, whatever its make."""
+
+    digest: str  # of all that decides its rows: those of one digest may be shared
+    width: int
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Rows [len(texts), width], not normalised; the same for a string in any company."""
 
 
 class TextSide:
     """A text tower, the templates that every text goes through, and the method's rule to put them together."""
 
     def __init__(
-        self, tower: TextTower, templates: list[str], rule: ClassRule, device: torch.device, precision: Precision
+        self, tower: RawRows, templates: list[str], rule: ClassRule, device: torch.device, precision: Precision
     ) -> None:
         self.tower = tower
         self._templates = templates

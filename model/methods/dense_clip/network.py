@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.clip import vision
+from model.clip.dino import DinoTower
 from model.clip.normalise import normalise
 from model.clip.padding import Padding
 from model.errors import OptionError, WeightsError
 from model.methods.dense_clip import policies
 from model.methods.dense_clip.dinoiser import DEPTH, DinoiserHeads
-from model.methods.dense_clip.proxies import ProxyTower
 from model.methods.dense_clip.proxyclip import proxy_map
 from model.methods.dense_clip.settings import DenseClipSettings
 
@@ -39,7 +39,7 @@ class DenseNetwork(nn.Module):
         self,
         visual: VisionTransformer,
         settings: DenseClipSettings,
-        proxy: ProxyTower | None = None,
+        proxy: DinoTower | None = None,
         heads: DinoiserHeads | None = None,
     ) -> None:
         """`proxy` for the policy proxyclip, `heads` for clip_dinoiser.

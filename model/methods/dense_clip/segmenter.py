@@ -20,6 +20,7 @@ from model.clip.classes import ClassRule
 from model.clip.normalise import normalise
 from model.clip.padding import Padding
 from model.clip.segmenter import ClipSegmenter
+from model.clip.text import TextTower
 from model.device import Execution
 from model.masks import pamr
 from model.masks.pamr import PamrSettings
@@ -38,8 +39,9 @@ class DenseClipSegmenter(ClipSegmenter):
 
     def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
         rule: ClassRule = "mean_of_units"
+        tower = TextTower(parts.towers, execution.device)
         super().__init__(
-            card, parts.digest, parts.towers, settings.templates, rule, settings.window, settings.stride, execution
+            card, parts.digest, tower, settings.templates, rule, settings.window, settings.stride, execution
         )
         self.settings = settings
         network = DenseNetwork(parts.towers.visual, settings, parts.proxy, parts.heads)

@@ -10,6 +10,7 @@ import open_clip
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from model.clip.dino import DinoName
 from model.clip.normalise import Normalisation
 from model.clip.templates import background_words, template_set
 from model.clip.vision import PositionRule
@@ -19,7 +20,6 @@ from model.types import ModelCard
 DATA = Path(__file__).parent / "data"
 
 PolicyName = Literal["maskclip", "sclip", "clearclip", "naclip", "proxyclip", "clip_dinoiser"]
-ProxyName = Literal["dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
 
 
 class DenseClipSettings(BaseModel):
@@ -47,7 +47,7 @@ class DenseClipSettings(BaseModel):
     gaussian_std: float = Field(5.0, gt=0, description="NACLIP's neighbourhood, in patches")
     beta: float = Field(1.2, gt=0, description="ProxyCLIP: similarity times this mean is where attention begins")
     gamma: float = Field(3.0, gt=0, description="ProxyCLIP: sharpness of attention")
-    proxy: ProxyName = Field("dino_vitb8", description="ProxyCLIP: the tower that says what belongs together")
+    proxy: DinoName = Field("dino_vitb8", description="ProxyCLIP: the tower that says what belongs together")
     least_correlation: float = Field(0.2, ge=0, lt=1, description="CLIP-DINOiser: gamma, of correlations")
     certainty: float = Field(0.99, gt=0, le=1, description="CLIP-DINOiser: delta, from it a class needs no object")
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from pydantic import ValidationError
 from torch import Tensor
 
+from model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from model.clip.towers import ClipTowers, from_hub, from_state, hub_file
 from model.errors import WeightsError
 from model.methods.dense_clip.dinoiser import DinoiserHeads, heads_from_state
-from model.methods.dense_clip.proxies import ProxyTower, proxy_from_hub, proxy_from_state
 from model.methods.dense_clip.settings import DenseClipSettings
 from model.types import ModelCard
 from model.weights import WEIGHTS, image_digest, read_weights, state_digest
@@ -27,7 +27,7 @@ class Parts(NamedTuple):
     """What a model is made of; `digest` names its image pass."""
 
     towers: ClipTowers
-    proxy: ProxyTower | None
+    proxy: DinoTower | None
     heads: DinoiserHeads | None
     digest: str
 
@@ -54,14 +54,14 @@ def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Pa
         return _from_hub(card, settings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
     towers = from_state(settings.architecture, _part(state, CLIP), quick_gelu=bool(settings.quick_gelu))
-    proxy = proxy_from_state(settings.proxy, _part(state, PROXY)) if settings.policy == "proxyclip" else None
+    proxy = dino_from_state(settings.proxy, _part(state, PROXY)) if settings.policy == "proxyclip" else None
     heads = None
     if settings.policy == "clip_dinoiser":
         heads = heads_from_state(_part(state, HEADS), settings.least_correlation)
     return Parts(towers, proxy, heads, image_digest(card, card.weights_sha256))
 
 
-def flat_state(towers: ClipTowers, proxy: ProxyTower | None, heads: DinoiserHeads | None) -> State:
+def flat_state(towers: ClipTowers, proxy: DinoTower | None, heads: DinoiserHeads | None) -> State:
     """What `open_parts` reads back."""
     state = {CLIP + name: value for name, value in towers.state.items()}
     if proxy is not None:
@@ -81,13 +81,13 @@ def fetch_from_hub(card: ModelCard) -> None:
     _refuse_heads(card, settings)
     hub_file(settings.architecture, _tag(card, settings))
     if settings.policy == "proxyclip":
-        proxy_from_hub(settings.proxy)
+        dino_from_hub(settings.proxy)
 
 
 def _from_hub(card: ModelCard, settings: DenseClipSettings) -> Parts:
     _refuse_heads(card, settings)
     towers = from_hub(settings.architecture, _tag(card, settings), quick_gelu=settings.quick_gelu)
-    proxy = proxy_from_hub(settings.proxy) if settings.policy == "proxyclip" else None
+    proxy = dino_from_hub(settings.proxy) if settings.policy == "proxyclip" else None
     return Parts(towers, proxy, None, image_digest(card, state_digest(flat_state(towers, proxy, None))))
 
 

@@ -16,10 +16,12 @@ from model.errors import OptionError, ShapeError, WeightsError
 
 STRIDES = (4, 8, 16, 32)  # of res2..res5
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them
-# Networks that are built for one size of image, and how they are told to take any.
+# Networks that are built for one size of image, and how they are told to take any. Their last stage has a single window
+# at that size, which timm then never shifts; on larger images MaskFormer's shifts there too.
+_SWIN = {"strict_img_size": False, "always_partition": True}
 ANY_SIZE: dict[str, dict[str, Any]] = {
-    "timm.models.swin_transformer": {"strict_img_size": False},
-    "timm.models.swin_transformer_v2": {"strict_img_size": False},
+    "timm.models.swin_transformer": _SWIN,
+    "timm.models.swin_transformer_v2": _SWIN,
 }
 
 

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from model.methods.dense_clip.proxies import proxy_from_file, proxy_from_hub
-from model.methods.dense_clip.settings import ProxyName
+from model.clip.dino import DinoName, dino_from_file, dino_from_hub
 from model.methods.s_seg.k_means import k_means
 
 
@@ -25,7 +24,7 @@ class PseudoMaskSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tower: ProxyName = Field("dino_vits8", description="what is alike is alike to this one (paper: DINO ViT-S/8)")
+    tower: DinoName = Field("dino_vits8", description="what is alike is alike to this one (paper: DINO ViT-S/8)")
     k: int = Field(8, ge=1, description="masks of an image (paper)")
     iterations: int = Field(10, ge=1, description="of k-means; the paper is silent")
     unit_length: bool = Field(True, description="compare tokens by direction only; the paper is silent")
@@ -49,7 +48,7 @@ class PseudoMaskMaker(nn.Module):
     """The frozen tower and the clustering of what it gives."""
 
     def __init__(self, tower: nn.Module, settings: PseudoMaskSettings) -> None:
-        """`tower`: normalised images [B, 3, H, W] to maps [B, C, h, w], as `ProxyTower` of DINO does."""
+        """`tower`: normalised images [B, 3, H, W] to maps [B, C, h, w], as `DinoTower` does."""
         super().__init__()
         self.tower = tower.eval().requires_grad_(False)
         self.settings = settings
@@ -75,7 +74,7 @@ def mask_maker(settings: PseudoMaskSettings, weights: Path | None = None) -> Pse
     Raises:
         WeightsError: they cannot be had, or are of another tower.
     """
-    tower = proxy_from_hub(settings.tower) if weights is None else proxy_from_file(settings.tower, weights)
+    tower = dino_from_hub(settings.tower) if weights is None else dino_from_file(settings.tower, weights)
     return PseudoMaskMaker(tower, settings)
 
 

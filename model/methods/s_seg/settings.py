@@ -40,8 +40,14 @@ class SSegSettings(BaseModel):
         "or every mask feature does and the mean is taken of what comes out",
     )
 
-    window: int = Field(448, ge=32, multiple_of=32, description="side of a sliding window in pixels (GroupViT's)")
-    stride: int = Field(224, ge=16, description="step between windows (GroupViT's)")
+    window: int | None = Field(
+        None,
+        ge=32,
+        multiple_of=32,
+        description="side of a sliding window in pixels (GroupViT's protocol: 448); None: the whole image at once, "
+        "which alone gives masks of whole objects",
+    )
+    stride: int | None = Field(None, ge=16, multiple_of=4, description="step between windows (GroupViT's: 224)")
     templates: str = Field("simple", description="template set of the text side (GroupViT's)")
     combination: Combination = Field(
         "sum",
@@ -55,9 +61,18 @@ class SSegSettings(BaseModel):
         None, ge=1, description="only so many classes, the likeliest of the image, compete (GroupViT: 5); None: all"
     )
 
+    least_quality: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="a proposal's mean probability inside its mask, which more than a half has by its making",
+    )
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.stride > self.window:
+        if (self.window is None) != (self.stride is None):
+            raise ValueError("window and stride come together, or neither")
+        if self.window is not None and self.stride is not None and self.stride > self.window:
             raise ValueError(f"stride {self.stride} beyond window {self.window} leaves gaps")
         template_set(self.templates)
         return self

@@ -21,6 +21,7 @@ from model.clip.classes import ClassRule
 from model.clip.normalise import normalise
 from model.clip.padding import Padding
 from model.clip.segmenter import ClipSegmenter
+from model.clip.text import TextTower
 from model.device import Execution
 from model.errors import WeightsError
 from model.methods.tcl import blend
@@ -47,9 +48,8 @@ class TclSegmenter(ClipSegmenter):
         self, restored: Restored, settings: TclSettings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
         rule: ClassRule = "mean_of_rows"
-        super().__init__(
-            card, digest, restored.towers, settings.templates, rule, settings.window, settings.stride, execution
-        )
+        tower = TextTower(restored.towers, execution.device)
+        super().__init__(card, digest, tower, settings.templates, rule, settings.window, settings.stride, execution)
         self._settings = settings
         self._sim2mask = restored.network.sim2mask.to(execution.device)
         self._network = restored.network.to(execution.device)

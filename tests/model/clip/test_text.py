@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from open_clip import tokenizer
 
-from model.clip.text import CHUNK, TextTower
+from model.clip.text import TextTower
+from model.clip.text_pass import CHUNK
 from model.clip.towers import ClipTowers, from_state
 from tests.model.clip import small
 

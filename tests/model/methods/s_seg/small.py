@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from model import catalog
+from model.device import Execution
 from model.methods.s_seg.network import SSegNetwork
+from model.methods.s_seg.segmenter import SSegSegmenter
 from model.methods.s_seg.settings import SSegSettings
+from model.types import InputSize, Precision
 
 SMALL = SSegSettings(
     backbone="test_resnet",
@@ -17,8 +21,13 @@ SMALL = SSegSettings(
     text_width=64,
     embedding=16,
     projector_hidden=32,
-    window=64,
-    stride=32,
+)
+CARD = catalog.read_card(catalog.BUNDLED_CARDS["s-seg"]).model_copy(
+    update={
+        "settings": SMALL.model_dump(mode="json"),
+        "embedding": SMALL.embedding,
+        "input": InputSize(short_side=64, long_side=160, multiple=32),
+    }
 )
 
 
@@ -27,3 +36,9 @@ def small_network(settings: SSegSettings = SMALL, seed: int = 0) -> SSegNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return SSegNetwork(settings).eval()
+
+
+def small_segmenter(settings: SSegSettings = SMALL, precision: Precision = "exact") -> SSegSegmenter:
+    """Of a small network, which is its own."""
+    network = small_network(settings).requires_grad_(False)
+    return SSegSegmenter(network, settings, CARD, "small", Execution(torch.device("cpu"), precision))

@@ -44,6 +44,12 @@ def test_swin_takes_wide_images_and_gives_normed_maps_with_channels_in_front(nam
         torch.testing.assert_close(level.var(1, correction=0), torch.ones_like(level[:, 0]), atol=1e-2, rtol=0)
 
 
+def test_swins_last_stage_shifts_its_windows_on_images_larger_than_it_was_built_for() -> None:
+    blocks = Pyramid("swin_tiny_patch4_window7_224", 0.1).body.layers_3.blocks
+
+    assert [tuple(block.shift_size) for block in blocks] == [(0, 0), (3, 3)]
+
+
 def test_sides_that_do_not_divide_are_refused() -> None:
     with pytest.raises(ShapeError, match="64 x 100"):
         Pyramid("test_resnet")(torch.randn(1, 3, 64, 100))

@@ -84,5 +84,7 @@ def test_a_long_text_keeps_its_end_mark() -> None:
 def test_settings_that_leave_gaps_between_windows_are_refused() -> None:
     with pytest.raises(ValueError, match="leaves gaps"):
         SSegSettings(window=224, stride=256)
+    with pytest.raises(ValueError, match="window and stride come together"):
+        SSegSettings(window=448)
     with pytest.raises(ValueError, match="template set"):
         SSegSettings(templates="no_such_set")

@@ -9,8 +9,8 @@ import torch
 from huggingface_hub import constants
 from torch import Tensor, nn
 
+from model.clip.dino import KINDS, DinoTower
 from model.errors import WeightsError
-from model.methods.dense_clip.proxies import KINDS, ProxyTower
 from model.methods.s_seg.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings, divide, mask_maker
 
 
@@ -83,7 +83,7 @@ def test_the_tower_learns_nothing_and_never_leaves_inference() -> None:
 
 
 def test_dino_gives_a_mask_cell_for_every_patch_of_eight_pixels() -> None:
-    tower = ProxyTower(KINDS["dino_vits8"])
+    tower = DinoTower(KINDS["dino_vits8"])
     del tower.vit.blocks[2:]  # twelve alike
 
     masks, present = PseudoMaskMaker(tower, PseudoMaskSettings())(painted()[0])

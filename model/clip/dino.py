@@ -1,4 +1,4 @@
-"""The towers that ProxyCLIP asks what belongs together: DINO and DINOv2, by timm.
+"""Towers that tell what belongs together in an image: DINO and DINOv2, by timm. ProxyCLIP and S-Seg ask them.
 
 Weights come from timm's hub, or from a file: timm's own, or the one that the authors publish.
 """
@@ -18,14 +18,15 @@ from model.clip.checkpoint import State, read_tensors
 from model.clip.hub import fetch
 from model.clip.vision import patch_map, resize_positions
 from model.errors import ShapeError, WeightsError
-from model.methods.dense_clip.settings import ProxyName
 from model.weights import told_of
+
+DinoName = Literal["dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
 
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them
 
 
 @dataclass(frozen=True)
-class ProxyKind:
+class DinoKind:
     """A tower by timm's name. DINO's code resizes positions by `scale_factor`, DINOv2's with registers as timm does."""
 
     timm_name: str
@@ -33,21 +34,21 @@ class ProxyKind:
     positions: Literal["scale_factor", "timm"]
 
 
-KINDS: dict[ProxyName, ProxyKind] = {
-    "dino_vitb8": ProxyKind("vit_base_patch8_224.dino", 8, "scale_factor"),
-    "dino_vits8": ProxyKind("vit_small_patch8_224.dino", 8, "scale_factor"),
-    "dinov2_vitb14_reg": ProxyKind("vit_base_patch14_reg4_dinov2.lvd142m", 14, "timm"),
-    "dinov2_vits14_reg": ProxyKind("vit_small_patch14_reg4_dinov2.lvd142m", 14, "timm"),
+KINDS: dict[DinoName, DinoKind] = {
+    "dino_vitb8": DinoKind("vit_base_patch8_224.dino", 8, "scale_factor"),
+    "dino_vits8": DinoKind("vit_small_patch8_224.dino", 8, "scale_factor"),
+    "dinov2_vitb14_reg": DinoKind("vit_base_patch14_reg4_dinov2.lvd142m", 14, "timm"),
+    "dinov2_vits14_reg": DinoKind("vit_small_patch14_reg4_dinov2.lvd142m", 14, "timm"),
 }
 
 
-class ProxyTower(nn.Module):
+class DinoTower(nn.Module):
     """Patch tokens of the last layer, after its norm.
 
     Input: [N, 3, H, W] by ImageNet's statistics, sides multiples of the patch. Output: [N, C, H/patch, W/patch].
     """
 
-    def __init__(self, kind: ProxyKind) -> None:
+    def __init__(self, kind: DinoKind) -> None:
         super().__init__()
         self.kind = kind
         vit = timm.create_model(kind.timm_name, num_classes=0, dynamic_img_size=True)
@@ -80,13 +81,13 @@ class ProxyTower(nn.Module):
         return torch.cat([first, patches], 1) + positions
 
 
-def proxy_from_state(name: ProxyName, state: State) -> ProxyTower:
+def dino_from_state(name: DinoName, state: State) -> DinoTower:
     """A tower from weights in timm's names or in those of the authors' files.
 
     Raises:
         WeightsError: the weights are not of this tower.
     """
-    tower = ProxyTower(KINDS[name])
+    tower = DinoTower(KINDS[name])
     try:
         converted = checkpoint_filter_fn(dict(state), tower.vit)
         tower.vit.load_state_dict(converted)
@@ -95,7 +96,7 @@ def proxy_from_state(name: ProxyName, state: State) -> ProxyTower:
     return tower.eval().requires_grad_(False)
 
 
-def proxy_from_file(name: ProxyName, path: Path) -> ProxyTower:
+def dino_from_file(name: DinoName, path: Path) -> DinoTower:
     """A tower from a file.
 
     Raises:
@@ -103,10 +104,10 @@ def proxy_from_file(name: ProxyName, path: Path) -> ProxyTower:
     """
     state = read_tensors(path)
     with told_of(path):
-        return proxy_from_state(name, state)
+        return dino_from_state(name, state)
 
 
-def proxy_from_hub(name: ProxyName, cache: Path | None = None) -> ProxyTower:
+def dino_from_hub(name: DinoName, cache: Path | None = None) -> DinoTower:
     """A tower from timm's hub.
 
     Raises:
@@ -115,4 +116,4 @@ def proxy_from_hub(name: ProxyName, cache: Path | None = None) -> ProxyTower:
     timm_name = KINDS[name].timm_name
     config = timm.get_pretrained_cfg(timm_name)
     assert config is not None
-    return proxy_from_file(name, fetch(str(config.hf_hub_id), FILES, f"weights of {name} (timm's {timm_name})", cache))
+    return dino_from_file(name, fetch(str(config.hf_hub_id), FILES, f"weights of {name} (timm's {timm_name})", cache))

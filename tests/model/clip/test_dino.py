@@ -10,17 +10,16 @@ import pytest
 import torch
 from huggingface_hub import constants
 
+from model.clip.dino import KINDS, DinoName, DinoTower, dino_from_file, dino_from_hub, dino_from_state
 from model.errors import ShapeError, WeightsError
-from model.methods.dense_clip.proxies import KINDS, ProxyTower, proxy_from_file, proxy_from_hub, proxy_from_state
-from model.methods.dense_clip.settings import ProxyName
 
 
 @cache
-def random_tower(name: ProxyName) -> ProxyTower:
+def random_tower(name: DinoName) -> DinoTower:
     """Weights large enough that positions and registers show."""
     torch.manual_seed(3)
-    tower = ProxyTower(KINDS[name])
-    return proxy_from_state(
+    tower = DinoTower(KINDS[name])
+    return dino_from_state(
         name, {key: value + 0.02 * torch.randn_like(value) for key, value in tower.vit.state_dict().items()}
     )
 
@@ -39,7 +38,7 @@ def test_at_its_own_size_dino_gives_timm_s_tokens() -> None:
 
 @pytest.mark.parametrize(("name", "grid"), [("dino_vits8", (7, 14)), ("dinov2_vits14_reg", (4, 8))])
 @torch.inference_mode()
-def test_a_wide_image_has_a_wide_map(name: ProxyName, grid: tuple[int, int]) -> None:
+def test_a_wide_image_has_a_wide_map(name: DinoName, grid: tuple[int, int]) -> None:
     tower = random_tower(name)
 
     assert tower(torch.randn(1, 3, 56, 112)).shape == (1, 384, *grid)
@@ -72,7 +71,7 @@ def test_the_authors_file_of_dinov2_is_understood(tmp_path: Path) -> None:
     torch.save(official, tmp_path / "dinov2_vits14_reg4_pretrain.pth")
     images = torch.randn(1, 3, 56, 56)
 
-    found = proxy_from_file("dinov2_vits14_reg", tmp_path / "dinov2_vits14_reg4_pretrain.pth")
+    found = dino_from_file("dinov2_vits14_reg", tmp_path / "dinov2_vits14_reg4_pretrain.pth")
 
     torch.testing.assert_close(found(images), tower(images), atol=1e-4, rtol=1e-4)
 
@@ -81,13 +80,13 @@ def test_weights_of_another_tower_are_refused() -> None:
     state = dict(random_tower("dino_vits8").vit.state_dict())
 
     with pytest.raises(WeightsError, match="not the weights of dino_vitb8"):
-        proxy_from_state("dino_vitb8", state)
+        dino_from_state("dino_vitb8", state)
     with pytest.raises(WeightsError, match="not the weights of dino_vits8"):
-        proxy_from_state("dino_vits8", {})
+        dino_from_state("dino_vits8", {})
 
 
 def test_without_the_hub_the_two_ways_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
 
     with pytest.raises(WeightsError, match=r"dino_vits8 .* `lexiseg models import .*"):
-        proxy_from_hub("dino_vits8", tmp_path)
+        dino_from_hub("dino_vits8", tmp_path)

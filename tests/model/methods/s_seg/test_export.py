@@ -1,0 +1,27 @@
+"""The image pass of S-Seg written down as a graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.export.runner import OnnxRunner
+from model.export.write import export
+from tests.model.export.small import noise
+from tests.model.methods.s_seg.small import small_segmenter
+
+
+@pytest.mark.slow
+def test_a_graph_gives_masks_queries_and_vectors_as_the_network_does(tmp_path: Path) -> None:
+    segmenter = small_segmenter()
+    tiles = noise(2, segmenter.buckets[0])
+    expected = segmenter.encode_tiles(tiles)
+
+    manifest = export(segmenter, tmp_path / "onnx")
+    segmenter.use_image_runner(OnnxRunner(tmp_path / "onnx", manifest, "float32", torch.device("cpu")))
+
+    assert [graph.size for graph in manifest.graphs] == [(64, 64)]
+    for ours, theirs in zip(segmenter.encode_tiles(tiles), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)

@@ -1,0 +1,104 @@
+"""The reference's masks and queries through the Segmenter interface, and the scores that follow from them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.device import Execution
+from model.methods.s_seg.segmenter import LEAST, SSegSegmenter
+from model.methods.s_seg.settings import SSegSettings
+from model.segmenter import Features, Plan, TextBank
+from tests.model.methods.s_seg import golden
+from tests.model.methods.s_seg.small import CARD, small_network
+from tests.model.methods.s_seg.test_golden import TOLERANCES
+
+EMBEDDING = 16
+SETTINGS = SSegSettings(
+    backbone="test_resnet",
+    drop_path=None,
+    text_layers=1,
+    text_width=64,
+    embedding=EMBEDDING,
+    projector_hidden=32,
+)
+
+
+class Given(nn.Module):
+    """In place of a backbone: the fixture's own levels, whatever the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = nn.ParameterList(nn.Parameter(level, requires_grad=False) for level in golden.features())
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return list(self.levels)
+
+
+@cache
+def segmenter() -> SSegSegmenter:
+    network = small_network(SETTINGS)
+    network.sem_seg_head = golden.head()
+    network.backbone = Given()  # type: ignore[assignment]
+    execution = Execution(torch.device("cpu"), "exact")
+    return SSegSegmenter(network.requires_grad_(False), SETTINGS, CARD, "golden", execution)
+
+
+@cache
+def features() -> Features:
+    plan = Plan(golden.SIZE, np.zeros((1, 3, *golden.SIZE), np.uint8))
+    return segmenter().assemble(plan, segmenter().encode_tiles(plan.tiles))
+
+
+def bank() -> TextBank:
+    vectors = torch.randn(5, EMBEDDING, generator=torch.Generator().manual_seed(0))
+    return TextBank(nn.functional.normalize(vectors, dim=1), np.array([0, 1, 1, 2, 3]), 4)
+
+
+@pytest.mark.parametrize(("name", "kept", "step"), [("pred_masks", "masks", (4, 2, 2)), ("queries", "queries", (1, 1))])
+def test_what_the_image_pass_keeps_is_the_references(name: str, kept: str, step: tuple[int, ...]) -> None:
+    absolute, relative = TOLERANCES[name]
+
+    found = features().tensors[kept][0].numpy()[tuple(slice(None, None, stride) for stride in step)]
+
+    assert found.shape == golden.reference()[name].shape
+    np.testing.assert_allclose(found, golden.reference()[name], atol=absolute, rtol=relative)
+
+
+def test_proposals_are_the_references_masks_that_are_not_empty() -> None:
+    masks, _, quality = segmenter().propose(features())
+
+    every = features().tensors["masks"][0].numpy()
+    inside = [mask[mask > 0] for mask in every]
+    sure = {index: float((1 / (1 + np.exp(-own))).mean()) for index, own in enumerate(inside) if own.size}
+    order = sorted(sure, key=lambda index: -sure[index])
+    assert len(order) > 1
+    np.testing.assert_allclose(quality.numpy(), [sure[index] for index in order], atol=1e-6)
+    np.testing.assert_array_equal(masks[0].numpy(), every[order[0]])
+
+
+def test_pixel_scores_are_maskformers_sum_over_masks() -> None:
+    """In float64 and by a loop, from the reference's queries; its masks were compared above."""
+    scores = segmenter().class_scores(features(), bank()).numpy()
+
+    network, kept = segmenter().image_network().network, features().tensors
+    embeddings = network.embed_masks(torch.from_numpy(golden.reference()["queries"])).numpy().astype(np.float64)
+    cosines = embeddings @ bank().vectors.numpy().T
+    by_class = np.stack([cosines[:, bank().owner == index].max(1) for index in range(4)], 1) / 0.07
+    shares = np.exp(by_class) / np.exp(by_class).sum(1, keepdims=True)
+    fine = nn.functional.interpolate(kept["masks"], size=golden.SIZE, mode="bilinear")[0].numpy().astype(np.float64)
+    expected = sum(share[:, None, None] / (1 + np.exp(-mask)) for share, mask in zip(shares, fine, strict=True))
+    np.testing.assert_allclose(scores, np.log(np.maximum(expected, LEAST)), atol=1e-4)
+
+
+def test_scores_of_its_own_regions_are_the_shares_of_their_queries() -> None:
+    _, embeddings, _ = segmenter().propose(features())
+
+    scores = segmenter().region_scores(features(), embeddings, bank())
+
+    assert scores.shape == (4, len(embeddings))
+    torch.testing.assert_close(scores.exp().sum(0), torch.ones(len(embeddings)))

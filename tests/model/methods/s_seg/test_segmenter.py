@@ -1,0 +1,358 @@
+"""`s-seg` as a Segmenter: scores of pixels and regions by known masks, proposals, the background, windows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model import catalog, tasks
+from model.errors import ShapeError, TaskError, WeightsError
+from model.methods.s_seg.segmenter import LEAST, SSegSegmenter
+from model.methods.s_seg.settings import SSegSettings
+from model.segmenter import Features, InferenceOptions, Layout, TextBank
+from model.types import Background, ClassEntry, Precision, Vocabulary
+from tests.model.methods.s_seg.small import CARD, SMALL, small_segmenter
+
+SURE = 12.0
+SIZE = (16, 32)  # four by eight cells of masks
+
+
+@cache
+def segmenter(precision: Precision = "exact") -> SSegSegmenter:
+    return small_segmenter(precision=precision)
+
+
+@cache
+def windowed() -> SSegSegmenter:
+    return small_segmenter(SMALL.model_copy(update={"window": 64, "stride": 32}))
+
+
+def photograph(height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def seen(model: SSegSegmenter, rgb: NDArray[np.uint8]) -> Features:
+    plan = model.plan(rgb)
+    return model.assemble(plan, model.encode_tiles(plan.tiles))
+
+
+def bank(*vectors: Tensor) -> TextBank:
+    return TextBank(torch.stack(vectors), np.arange(len(vectors)), len(vectors))
+
+
+def axis(index: int) -> Tensor:
+    return torch.eye(SMALL.embedding)[index]
+
+
+def features(*, third: float = -SURE) -> Features:
+    """An image whose left half is axis 0, whose right half axis 1; a third mask shows axis 2, if it is anywhere."""
+    masks = torch.full((1, 3, 4, 8), -SURE)
+    masks[0, 0, :, :4] = masks[0, 1, :, 4:] = SURE
+    masks[0, 2, 0, 0] = third
+    vectors = torch.stack([axis(0), axis(1), axis(2)])[None]
+    guide = torch.zeros(3, *SIZE, dtype=torch.uint8)
+    image = torch.nn.functional.normalize(vectors[0].sum(0), dim=0)[None]
+    tensors = {"masks": masks, "queries": torch.zeros(1, 3, 256), "embeddings": vectors, "image": image, "guide": guide}
+    return Features(SIZE, tensors, Layout(SIZE, SIZE))
+
+
+# the image pass
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_what_is_kept_of_an_image_has_names(precision: Precision) -> None:
+    found = seen(segmenter(precision), photograph(100, 150))
+
+    assert {name: tuple(tensor.shape) for name, tensor in found.tensors.items()} == {
+        "masks": (1, 6, 16, 24),
+        "queries": (1, 6, 256),
+        "embeddings": (1, 6, 16),
+        "image": (1, 16),
+        "guide": (3, 64, 96),
+    }
+    kept = torch.float32 if precision == "exact" else torch.float16
+    assert {found.tensors[name].dtype for name in ("masks", "queries", "embeddings", "image")} == {kept}
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 3000), (3000, 17), (63, 65), (500, 700)])
+def test_any_image_has_a_plan_of_whole_strides(size: tuple[int, int]) -> None:
+    plan = segmenter().plan(photograph(*size))
+
+    assert plan.size == size
+    assert len(plan.tiles) == 1
+    assert all(side % 32 == 0 for side in plan.bucket)
+    assert max(plan.bucket) <= CARD.input.long_side
+
+
+def test_max_side_caps_the_canvas() -> None:
+    assert max(segmenter().plan(photograph(500, 700), InferenceOptions(max_side=80)).bucket) <= 64
+
+
+def test_what_is_no_image_is_refused() -> None:
+    with pytest.raises(ShapeError, match="uint8"):
+        segmenter().plan(np.zeros((8, 8), np.uint8))
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_a_tile_is_encoded_alike_in_any_company(precision: Precision) -> None:
+    tiles = np.stack([photograph(64 + index, 96)[:64].transpose(2, 0, 1) for index in range(3)])
+
+    together = segmenter(precision).encode_tiles(tiles)
+
+    for index in range(3):
+        for part, alone in zip(together, segmenter(precision).encode_tiles(tiles[index : index + 1]), strict=True):
+            assert torch.equal(part[index], alone[0])
+
+
+def test_a_fast_image_pass_agrees_with_an_exact_one() -> None:
+    exact, fast = (seen(segmenter(precision), photograph(64, 96)).tensors for precision in ("exact", "fast"))
+
+    assert (exact["masks"] - fast["masks"]).std() < 0.05 * exact["masks"].std()
+    torch.testing.assert_close(fast["embeddings"].float(), exact["embeddings"], atol=0.02, rtol=0)
+    torch.testing.assert_close(fast["image"].float(), exact["image"], atol=0.02, rtol=0)
+
+
+# pixels
+
+
+def test_scores_of_pixels_are_logarithms_of_what_lies_over_them_times_what_it_shows() -> None:
+    model = segmenter("fast")
+    scale = 1 / 0.07  # of a fresh network
+
+    scores = model.class_scores(features(), bank(axis(0), axis(1)))
+
+    share = torch.tensor([scale, 0.0]).softmax(0)
+    torch.testing.assert_close(scores[:, 1, 1].exp(), share, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(scores[:, 1, 6].exp(), share.flip(0), atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(scores.softmax(0).sum(0), torch.ones(4, 8))
+
+
+def test_exact_scores_are_those_of_masks_brought_to_the_canvas() -> None:
+    found = segmenter().pixel_scores(features(), bank(axis(0), axis(1)))
+
+    masks = torch.nn.functional.interpolate(features().tensors["masks"], size=SIZE, mode="bilinear")[0]
+    shares = torch.tensor([[1.0, 0], [0, 1.0], [0, 0]]).div(0.07).softmax(1)
+    torch.testing.assert_close(found, torch.einsum("nk,nhw->khw", shares, masks.sigmoid()))
+
+
+def test_labels_follow_the_masks_and_a_synonym_answers_for_its_class() -> None:
+    model = segmenter("fast")
+    both = TextBank(torch.stack([axis(5), axis(1), axis(0)]), np.array([0, 0, 1]), 2)
+
+    labels = model.class_scores(features(), both).argmax(0)
+
+    assert labels.tolist() == [[1] * 4 + [0] * 4] * 4
+
+
+def test_only_the_likeliest_classes_of_the_image_compete_where_the_card_says_so() -> None:
+    model = small_segmenter(SMALL.model_copy(update={"candidates": 1}), "fast")
+    found = features()
+    found.tensors["image"][0] = axis(1)
+
+    scores = model.class_scores(found, bank(axis(0), axis(1)))
+
+    assert (scores.argmax(0) == 1).all()
+    assert model.region_scores(found, torch.stack([axis(0)]), bank(axis(0), axis(1)))[0] == pytest.approx(
+        math.log(LEAST)
+    )
+
+
+def test_a_sure_image_is_held_to_the_threshold_and_an_unsure_one_to_its_best() -> None:
+    model = segmenter()
+    sure, unsure = torch.tensor([[[0.99, 0.5]]]).log(), torch.tensor([[[0.4, 0.2]]]).log()
+
+    assert model.nobody_score(sure, None, "none").exp().item() == pytest.approx(0.95)
+    assert model.nobody_score(unsure, None, "none").exp().item() == pytest.approx(0.4)
+    assert model.nobody_score(sure, 0.6, "none").exp().item() == pytest.approx(0.6)
+    assert math.isfinite(model.nobody_score(sure, 0.0, "none").item())
+
+
+def test_a_pixel_that_no_mask_covers_is_nobodys() -> None:
+    model = segmenter("fast")
+    found = features()
+    found.tensors["masks"][0, 1] = -SURE  # nothing over the right half
+    scores = model.class_scores(found, bank(axis(0), axis(1)))
+
+    owned = scores.amax(0) >= model.nobody_score(scores, None, "none")
+
+    assert owned.tolist() == [[True] * 4 + [False] * 4] * 4
+
+
+def test_refinement_has_the_canvas_to_look_at() -> None:
+    vocabulary = Vocabulary((ClassEntry("cat"), ClassEntry("dog")), background=None)
+    found = seen(segmenter("fast"), photograph(64, 96))
+
+    answer = tasks.segment("semantic", segmenter("fast"), found, vocabulary, tasks.Options(refine="pamr"))
+
+    assert sum(segment.area for segment in answer.segments) == 64 * 96
+
+
+# windows
+
+
+def test_windows_are_those_of_the_settings_and_their_scores_are_averaged() -> None:
+    model = windowed()
+    found = seen(model, photograph(64, 96))
+    vectors = bank(axis(0), axis(1))
+
+    scores = model.pixel_scores(found, vectors)
+
+    assert len(found.tensors["masks"]) == 2
+    alone = []
+    for index in range(2):
+        part = {name: tensor[index : index + 1] for name, tensor in found.tensors.items() if name != "guide"}
+        alone.append(model.pixel_scores(Features((64, 64), part, Layout((64, 64), (64, 64))), vectors))
+    torch.testing.assert_close(scores[:, :, :32], alone[0][:, :, :32])
+    torch.testing.assert_close(scores[:, :, 32:64], (alone[0][:, :, 32:] + alone[1][:, :, :32]) / 2)
+    torch.testing.assert_close(scores[:, :, 64:], alone[1][:, :, 32:])
+
+
+def test_through_several_windows_there_are_no_masks_of_the_whole() -> None:
+    found = seen(windowed(), photograph(64, 96))
+
+    with pytest.raises(TaskError, match=r"through 2 windows.*settings\.window must be null"):
+        windowed().propose(found)
+    with pytest.raises(TaskError, match="windows"):
+        windowed().embed_masks(found, torch.zeros(1, 4, 4))
+
+
+# masks
+
+
+def test_proposals_are_the_masks_that_are_not_empty_best_first() -> None:
+    masks, embeddings, quality = segmenter().propose(features(third=1.0))
+
+    assert masks.shape == (3, 4, 8)
+    assert quality.tolist() == sorted(quality.tolist(), reverse=True)
+    assert quality[2] == pytest.approx(1 / (1 + math.exp(-1.0)))
+    assert torch.equal(embeddings[2], axis(2))
+    assert len(segmenter().propose(features()).masks) == 2
+
+
+def test_proposals_that_are_not_sure_enough_stay_away() -> None:
+    model = small_segmenter(SMALL.model_copy(update={"least_quality": 0.8}))
+
+    assert len(model.propose(features(third=1.0)).masks) == 2
+    assert len(model.propose(features(third=2.0)).masks) == 3
+
+
+def test_proposals_are_made_once_and_counted_with_the_features() -> None:
+    found = features()
+    before = found.nbytes
+
+    first, second = segmenter().propose(found), segmenter().propose(found)
+
+    assert torch.equal(first.masks, second.masks)
+    assert found.nbytes > before
+
+
+def test_an_image_without_any_mask_has_no_proposals() -> None:
+    found = features()
+    found.tensors["masks"].fill_(-SURE)
+
+    proposals = segmenter().propose(found)
+
+    assert proposals.masks.shape == (0, 4, 8)
+    assert segmenter().region_scores(found, proposals.embeddings, bank(axis(0), axis(1))).shape == (2, 0)
+
+
+def test_scores_of_regions_are_logarithms_of_their_shares() -> None:
+    scores = segmenter().region_scores(features(), torch.stack([axis(0), axis(1)]), bank(axis(0), axis(1), axis(2)))
+
+    expected = torch.eye(3).div(0.07).softmax(1)[:, :2].clamp(min=LEAST).log()
+    torch.testing.assert_close(scores, expected)
+
+
+def test_any_mask_shows_what_the_own_masks_under_it_show() -> None:
+    given = torch.full((4, 8, 16), -1.0)  # twice as fine as the own masks
+    given[0, :, :8] = 1.0  # the left half
+    given[1] = 1.0  # all of it
+    given[2, :, 4:12] = 1.0  # half of each
+
+    vectors = segmenter().embed_masks(features(), given)
+
+    torch.testing.assert_close(vectors[0], axis(0))
+    torch.testing.assert_close(vectors[1], (axis(0) + axis(1)) / math.sqrt(2))
+    torch.testing.assert_close(vectors[2], (axis(0) + axis(1)) / math.sqrt(2))
+    assert torch.equal(vectors[3], torch.zeros(16))
+    assert segmenter().embed_masks(features(), given[:0]).shape == (0, 16)
+
+
+def rows_of(texts: list[str]) -> NDArray[np.float32]:
+    """The axis of which a text names the number."""
+    return np.stack([axis(next(int(letter) for letter in text if letter.isdigit())).numpy() for text in texts])
+
+
+@pytest.mark.parametrize(("background", "score"), [(None, 1.0), (Background(words=()), 1 / 1.95)])
+def test_a_panoptic_answer_is_made_of_its_masks(background: Background | None, score: float) -> None:
+    classes = (ClassEntry("thing 0", thing=True), ClassEntry("stuff 1", thing=False), ClassEntry("absent 3"))
+
+    answer = tasks.segment("panoptic", segmenter(), features(), Vocabulary(classes, background), rows_of=rows_of)
+
+    found = [(segment.label, segment.is_thing, segment.bbox) for segment in answer.segments]
+    assert found == [("thing 0", True, (0, 0, 16, 16)), ("stuff 1", False, (16, 0, 16, 16))]
+    assert [segment.score for segment in answer.segments] == pytest.approx([score, score], abs=1e-3)
+
+
+def test_a_mask_that_shows_none_of_the_classes_is_nobodys() -> None:
+    found = features()
+    found.tensors["embeddings"][0, 1] = (axis(0) + axis(3)) / math.sqrt(2)  # as like the one as the other
+    vocabulary = Vocabulary((ClassEntry("thing 0"), ClassEntry("thing 3")), Background(words=()))
+
+    answer = tasks.segment("instance", segmenter(), found, vocabulary, rows_of=rows_of)
+
+    assert [(segment.label, segment.bbox) for segment in answer.segments] == [("thing 0", (0, 0, 16, 16))]
+
+
+def test_prompts_are_refused() -> None:
+    with pytest.raises(TaskError, match="takes no prompts"):
+        segmenter().prompt(features(), [])
+
+
+# cards and texts
+
+
+def test_a_class_is_asked_for_in_its_template() -> None:
+    words = (ClassEntry("cat"), ClassEntry("sofa", ("couch",)))
+    model = segmenter()
+
+    texts = model.texts(words)
+    vectors = model.text_bank(words, model.encode_texts(texts))
+
+    assert texts == ["a photo of a cat.", "a photo of a sofa.", "a photo of a couch."]
+    assert vectors.owner.tolist() == [0, 1, 1]
+    torch.testing.assert_close(vectors.vectors.norm(dim=1), torch.ones(3))
+
+
+def test_background_words_of_the_card_can_be_done_without() -> None:
+    found = seen(segmenter("fast"), photograph(64, 96))
+    asked: list[str] = []
+
+    def rows_of(texts: list[str]) -> NDArray[np.float16]:
+        asked.extend(texts)
+        return segmenter("fast").encode_texts(texts).astype(np.float16)
+
+    alone = Vocabulary((ClassEntry("cat"),), Background(words=()))
+    tasks.segment("semantic", segmenter("fast"), found, alone, rows_of=rows_of)
+    assert asked == ["a photo of a cat."]
+    tasks.segment("semantic", segmenter("fast"), found, replace(alone, background=Background()), rows_of=rows_of)
+    assert "a photo of a sky." in asked
+
+
+def test_the_bundled_card_describes_the_published_sizes_and_says_how_to_provide_weights() -> None:
+    card = catalog.read_card(catalog.BUNDLED_CARDS["s-seg"])
+
+    assert SSegSettings.model_validate(card.settings) == SSegSettings()
+    assert card.tasks == ["semantic", "instance", "panoptic"]
+    assert card.panoptic.source == "proposals"
+    with pytest.raises(WeightsError, match=r"models import --method s-seg .*or put a model directory"):
+        catalog.require("s-seg")
+    with pytest.raises(WeightsError, match="models import"):
+        catalog.load("s-seg", device="cpu")
