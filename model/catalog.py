@@ -20,11 +20,13 @@ from model.types import ModelCard, Precision, Runtime
 
 METHODS = Path(__file__).parent / "methods"
 BUNDLED = METHODS / "tiny" / "bundled"
-# Of the last two only the cards: their weights come from the hub or from `lexiseg models import`.
+# Of all but tiny only the cards: their weights come from the hub or from `lexiseg models import`.
 BUNDLED_CARDS = {
     "tiny": BUNDLED,
     "dense-clip": METHODS / "dense_clip" / "bundled",
     "tcl": METHODS / "tcl" / "bundled",
+    "unpair-seg": METHODS / "unpair_seg" / "bundled",
+    "s-seg": METHODS / "s_seg" / "bundled",
 }
 CARD = "card.yaml"
 

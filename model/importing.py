@@ -15,14 +15,17 @@ from torch import Tensor
 
 from model import catalog
 from model.clip.checkpoint import read_tensors
+from model.clip.dino import dino_from_file
 from model.clip.towers import from_files
 from model.errors import OptionError, WeightsError
 from model.methods.dense_clip.dinoiser import DinoiserHeads, heads_from_state
 from model.methods.dense_clip.network import DenseNetwork
-from model.methods.dense_clip.proxies import proxy_from_file
 from model.methods.dense_clip.settings import PolicyName, card_settings, published_policy
 from model.methods.dense_clip.stored import flat_state
+from model.methods.s_seg import checkpoint as s_seg
 from model.methods.tcl import checkpoint as tcl
+from model.methods.unpair_seg import checkpoint as unpair_seg
+from model.methods.unpair_seg.settings import ARCHITECTURE as CONVNEXT
 from model.types import ModelCard
 from model.weights import WEIGHTS, file_digest, told_of
 
@@ -81,7 +84,7 @@ def import_dense_clip(
             got = "no file" if given is None else str(given)
             raise OptionError(f"--policy {wants} and {option} belong together; got --policy {policy} and {got}")
     towers = from_files(architecture, clip, quick_gelu=quick_gelu, unmarked=True, allow_torchscript=True)
-    tower = None if proxy is None else proxy_from_file(published_policy(policy).settings.proxy, proxy)
+    tower = None if proxy is None else dino_from_file(published_policy(policy).settings.proxy, proxy)
     convolutions = None if heads is None else _heads(heads)
     with told_of(*clip):  # a tower whose last block cannot be opened, before anything is written
         DenseNetwork(towers.visual, published_policy(policy).settings, tower, convolutions)
@@ -93,6 +96,71 @@ def import_dense_clip(
         "lineage": f"Imported from {sources}.",
     }
     return _write(folder, bundled.model_copy(update=changes), flat_state(towers, tower, convolutions))
+
+
+def import_s_seg(
+    name: str, checkpoint: Path, models_dir: Path, backbone: str | None = None, replace: bool = False
+) -> Path:
+    """A training checkpoint of S-Seg; arguments, answer and errors as `import_tcl`.
+
+    Args:
+        backbone: timm's name of the backbone in it; None for Swin-S, the published one.
+    """
+    folder = _folder(name, "s_seg", models_dir, replace)
+    state, settings = s_seg.read_trained(checkpoint, backbone)
+    card = catalog.read_card(catalog.BUNDLED_CARDS["s-seg"])
+    sizes = settings.model_dump(mode="json", exclude_unset=True)
+    changes = {
+        "name": name,
+        "summary": f"S-Seg over {settings.backbone}, {settings.n_queries} masks an image.",
+        "licence": "that of the imported weights",
+        "training_data": ["that of the imported weights"],
+        "lineage": f"Imported from {checkpoint.name}.",
+        "embedding": settings.embedding,
+        "settings": card.settings | sizes,
+    }
+    return _write(folder, card.model_copy(update=changes), state)
+
+
+def import_unpair_seg(
+    name: str,
+    checkpoint: Path,
+    clip: Sequence[Path],
+    models_dir: Path,
+    architecture: str = CONVNEXT,
+    replace: bool = False,
+) -> Path:
+    """The authors' stage one, or stages one and two of an own training; answer and errors as `import_tcl`.
+
+    Args:
+        name: of the model directory, and on the card.
+        checkpoint: stage one as detectron2 writes it, `{"model": ...}`, or a training's file, of any size.
+        clip: CLIP's towers in one file or two; none where `checkpoint` holds them.
+        models_dir: where the model directory goes.
+        architecture: open_clip's name of that CLIP, a ConvNeXt.
+        replace: an existing directory of that name is replaced.
+    """
+    folder = _folder(name, "unpair_seg", models_dir, replace)
+    towers = from_files(architecture, clip, quick_gelu=False) if clip else None
+    state = unpair_seg.read_weights(checkpoint, None if towers is None else towers.state)
+    with told_of(checkpoint):
+        restored = unpair_seg.restore(state, architecture)  # shapes are checked before anything is written
+    card = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
+    changes: dict[str, object] = {
+        "name": name,
+        "lineage": f"Imported from {', '.join(path.name for path in (checkpoint, *clip))}.",
+        "embedding": restored.embedding,
+        "settings": card.settings | {"architecture": restored.towers.architecture},
+    }
+    if restored.towers.architecture != CONVNEXT or restored.network.adapter is not None:
+        whose = "that of the imported weights"
+        changes |= {
+            "summary": f"Masks for points, boxes and everything over {restored.towers.architecture}, named by CLIP.",
+            "text_tower": f"CLIP {restored.towers.architecture}",
+            "licence": whose,
+            "training_data": [whose],
+        }
+    return _write(folder, card.model_copy(update=changes), state)
 
 
 def _heads(path: Path) -> DinoiserHeads:

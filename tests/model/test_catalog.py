@@ -75,7 +75,8 @@ def test_another_version_is_unknown_and_the_message_names_the_one_there_is() -> 
 def test_an_unknown_name_is_answered_with_the_names_there_are(tmp_path: Path) -> None:
     copy_of_tiny(tmp_path, "mine")
 
-    with pytest.raises(UnknownModelError, match="'clip'; there is: tiny, dense-clip, tcl, mine"):
+    known = ", ".join([*catalog.BUNDLED_CARDS, "mine"])
+    with pytest.raises(UnknownModelError, match=f"'clip'; there is: {known}"):
         load("clip", models_dir=tmp_path, device="cpu")
 
 

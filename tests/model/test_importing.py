@@ -7,15 +7,19 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 
 from model import catalog, importing
 from model.errors import OptionError, WeightsError
 from model.methods.dense_clip.segmenter import DenseClipSegmenter
+from model.methods.s_seg.segmenter import SSegSegmenter
+from model.methods.s_seg.text import tokenize
 from model.methods.tcl.segmenter import TclSegmenter
 from model.types import ClassEntry
 from tests.golden import golden_weights
 from tests.golden.weights import SEED, openai_clip_vitb16_state
+from tests.model.methods.s_seg.small import SMALL, small_network
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,51 @@ def test_clip_under_a_policy_becomes_a_model(official: Path, tmp_path: Path) -> 
     assert segmenter.settings.quick_gelu is True
     assert segmenter.card.refine == "none"
     assert len(segmenter.texts((ClassEntry("cat"),))) == 80
+
+
+def test_a_training_of_s_seg_becomes_a_model(tmp_path: Path) -> None:
+    torch.save({"model": small_network().state_dict(), "step": 7}, tmp_path / "last.pt")
+    importing.import_s_seg("mine", tmp_path / "last.pt", tmp_path, "test_resnet")
+
+    segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
+
+    assert isinstance(segmenter, SSegSegmenter)
+    assert segmenter.card.embedding == SMALL.embedding
+    assert segmenter.card.settings["backbone"] == "test_resnet"
+    assert segmenter.card.settings["window"] is None
+    assert segmenter.card.lineage == "Imported from last.pt."
+    words = ["a photo of a cat."]
+    tower = small_network().embed_texts(tokenize(words))
+    rows = torch.from_numpy(segmenter.encode_texts(words)).float()
+    torch.testing.assert_close(torch.nn.functional.normalize(rows, dim=1), tower, atol=1e-3, rtol=0)
+
+
+def test_a_broken_training_of_s_seg_leaves_nothing_behind(tmp_path: Path) -> None:
+    torch.save(small_network().state_dict(), tmp_path / "last.pt")
+
+    with pytest.raises(WeightsError, match=r"last\.pt: not the weights of S-Seg over swin_small"):
+        importing.import_s_seg("mine", tmp_path / "last.pt", tmp_path / "models")
+
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings": {"stride": 3}}, "settings are not S-Seg's"),
+        ({"embedding": 512}, "says embedding 512, its settings 16"),
+        ({"input": {"short_side": 64, "long_side": 128, "multiple": 16}}, "multiple is 16; expected a multiple of 32"),
+    ],
+)
+def test_a_card_of_s_seg_that_does_not_fit_its_weights_is_refused(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    torch.save(small_network().state_dict(), tmp_path / "last.pt")
+    card = importing.import_s_seg("mine", tmp_path / "last.pt", tmp_path, "test_resnet") / catalog.CARD
+    card.write_text(yaml.safe_dump(yaml.safe_load(card.read_text()) | changes))
+
+    with pytest.raises(WeightsError, match=message):
+        catalog.load("mine", models_dir=tmp_path, device="cpu")
 
 
 def test_a_name_that_is_taken_is_refused_unless_it_may_be_replaced(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from model.methods.unpair_seg.views import SIZES
 from model.training.mask_losses import mean_over_processes
 from model.training.matching import assign
 
 ROUNDING = 1e-9  # of a share times a number: two thirds of three are two
-LARGEST_SHARE = 0.5  # of the adapter in matching, at the end of training
 
 
 class AlignmentSettings(BaseModel):
@@ -29,6 +29,12 @@ class AlignmentSettings(BaseModel):
 
     keep: float = Field(1.0, gt=0, le=1, description="share of an image's pairs that is kept, the most probable ones")
     confidence: float = Field(0.0, ge=0, lt=1, description="probability that a pair must have to be kept")
+    sizes: tuple[int, ...] = Field(
+        SIZES, min_length=1, description="of the image's longer side in pixels, over which CLIP's view is averaged"
+    )
+    adapter_share: float = Field(
+        0.5, ge=0, le=1, description="of the adapter in matching at the end of training; it grows from 0"
+    )
 
 
 KEEP_ALL = AlignmentSettings()
@@ -47,9 +53,9 @@ def mixed_embedding(clip: Tensor, adapted: Tensor, share: float) -> Tensor:
     return F.normalize((1 - share) * clip + share * adapted, dim=-1)
 
 
-def adapter_share(step: int, steps: int) -> float:
-    """Share of the adapter in matching, from 0 to 0.5 over training; `step` counts from 0, as the first one uses 1."""
-    return LARGEST_SHARE * (step + 1) / steps
+def adapter_share(step: int, steps: int, settings: AlignmentSettings = KEEP_ALL) -> float:
+    """Share of the adapter in matching, growing over training; `step` counts from 0, as the first one uses 1."""
+    return settings.adapter_share * (step + 1) / steps
 
 
 @torch.no_grad()

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from model.errors import OptionError, ShapeError
+from model.methods.unpair_seg import compatibility
 from model.methods.unpair_seg.mask_decoder import Prediction
 from model.methods.unpair_seg.network import PromptableMasks
 from model.methods.unpair_seg.pixel_decoder import PixelFeatures
 from model.methods.unpair_seg.prompts import Places
+from model.methods.unpair_seg.settings import Compatibility
 from model.types import Prompt
 
 PER_PASS = 100  # prompts that go through the mask decoder together, as released
@@ -36,6 +38,7 @@ def ask(
     prompts: Sequence[Prompt],
     scale: tuple[float, float],
     canvas: tuple[int, int],
+    mode: Compatibility = "none",
 ) -> list[Answer]:
     """Answers prompts about one image.
 
@@ -45,6 +48,7 @@ def ask(
         prompts: points, boxes or both, in pixels of the image.
         scale: pixels of the network's input for one of the image, across and down.
         canvas: (height, width) of the network's input.
+        mode: whether several points are read as the released code reads them.
 
     Returns:
         One answer for each prompt, in order.
@@ -65,7 +69,7 @@ def ask(
     for members in alike.values():
         for start in range(0, len(members), PER_PASS):
             some = members[start : start + PER_PASS]
-            prediction = _pass(network, features, [prompts[index] for index in some], scale, canvas)
+            prediction = _pass(network, features, [prompts[index] for index in some], scale, canvas, mode)
             answers |= zip(some, map(_best_first, prediction.masks[0], prediction.quality[0]), strict=True)
     return [answers[index] for index in range(len(prompts))]
 
@@ -76,6 +80,7 @@ def _pass(
     prompts: Sequence[Prompt],
     scale: tuple[float, float],
     canvas: tuple[int, int],
+    mode: Compatibility,
 ) -> Prediction:
     """Prompts with as many points each, all with a box or none."""
     by_axis = features.masks.new_tensor(scale)
@@ -90,7 +95,10 @@ def _pass(
     if boxes is None and points.shape[2] == 1 and positive.all():
         return network.points(features, points[:, :, 0], canvas)
     places = Places.of_points(points, positive)
-    return network.together(features, places if boxes is None else Places.of_boxes(boxes).beside(places), canvas)
+    if boxes is not None:
+        return network.together(features, Places.of_boxes(boxes).beside(places), canvas)
+    tokens = network.prompt_encoder.together(places, features.masks, canvas)
+    return network.answer(features, compatibility.misread(tokens) if mode == "released" else tokens)
 
 
 def _best_first(masks: Tensor, quality: Tensor) -> Answer:

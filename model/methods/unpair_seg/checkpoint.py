@@ -11,19 +11,22 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+import open_clip
+import torch
 from torch import Tensor, nn
 
-from model.clip.checkpoint import read_bare_or_wrapped
+from model.clip.checkpoint import read_bare_or_wrapped, read_tensors
 from model.clip.towers import ClipTowers, from_state
 from model.errors import WeightsError
 from model.methods.unpair_seg.adapter import RegionAdapter
+from model.methods.unpair_seg.names import OURS, THEIRS, depth_of, learned_names
 from model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
+from model.methods.unpair_seg.settings import ARCHITECTURE
+from model.methods.unpair_seg.sizes import Sizes, sizes_of
 from model.methods.unpair_seg.trunk import ClipTrunk
+from model.weights import told_of
 
 State = dict[str, Tensor]
-
-ARCHITECTURE = "convnext_large_d_320"  # weights laion2b_s29b_b131k_ft_soup, with GELU
-DEPTH = {"encoder": 6, "decoder": 9, "levels": 3, "masks": 5}
 
 CLIP, MASKS, ADAPTER = "clip.", "masks.", "adapter."  # our prefixes
 OFFICIAL_CLIP = "backbone.clip_model."
@@ -31,110 +34,42 @@ OFFICIAL_CLIP = "backbone.clip_model."
 DERIVED = ("pixel_mean", "pixel_std")
 
 
-def _pairs(ours: str, theirs: str) -> dict[str, str]:
-    return {f"{ours}.{part}": f"{theirs}.{part}" for part in ("weight", "bias")}
-
-
-def _attention(ours: str, theirs: str, kind: str) -> dict[str, str]:
-    """A packed attention with its norm."""
-    packed = {f"{ours}.attention.{name}": f"{theirs}.{kind}.{name}" for name in ("in_proj_weight", "in_proj_bias")}
-    projected = _pairs(f"{ours}.attention.out_proj", f"{theirs}.{kind}.out_proj")
-    return packed | projected | _pairs(f"{ours}.norm", f"{theirs}.norm")
-
-
-def _pixel_decoder() -> dict[str, str]:
-    ours, theirs = "pixel_decoder", "sem_seg_head.pixel_decoder"
-    table = {
-        f"{ours}.positions.matrix": f"{theirs}.pe_layer.positional_encoding_gaussian_matrix",
-        f"{ours}.level": f"{theirs}.transformer.level_embed",
-    }
-    for index in range(DEPTH["levels"]):
-        for part in (0, 1):  # convolution, norm
-            table |= _pairs(f"{ours}.inputs.{index}.{part}", f"{theirs}.input_proj.{index}.{part}")
-    inside = {
-        "attention.offsets": "self_attn.sampling_offsets",
-        "attention.weights": "self_attn.attention_weights",
-        "attention.values": "self_attn.value_proj",
-        "attention.output": "self_attn.output_proj",
-        "attention_norm": "norm1",
-        "up": "linear1",
-        "down": "linear2",
-        "norm": "norm2",
-    }
-    for index in range(DEPTH["encoder"]):
-        for name, their_name in inside.items():
-            table |= _pairs(
-                f"{ours}.layers.{index}.{name}", f"{theirs}.transformer.encoder.layers.{index}.{their_name}"
-            )
-    for name, their_name in (("lateral", "adapter_1"), ("smooth", "layer_1")):
-        table[f"{ours}.{name}.conv.weight"] = f"{theirs}.{their_name}.weight"
-        table |= _pairs(f"{ours}.{name}.norm", f"{theirs}.{their_name}.norm")
-    return table | _pairs(f"{ours}.to_masks", f"{theirs}.mask_features")
-
-
-def _mask_decoder() -> dict[str, str]:
-    ours, theirs = "mask_decoder", "sem_seg_head.predictor"
-    table = {
-        f"{ours}.positions.matrix": f"{theirs}.pe_layer.positional_encoding_gaussian_matrix",
-        f"{ours}.level": f"{theirs}.level_embed.weight",
-    }
-    table |= _attention(f"{ours}.first", f"{theirs}.extra_self_attention_layer", "self_attn")
-    for index in range(DEPTH["decoder"]):
-        layer = f"{ours}.layers.{index}"
-        across, within, thinking = (
-            f"{theirs}.transformer_{name}_layers.{index}" for name in ("cross_attention", "self_attention", "ffn")
-        )
-        table |= _attention(f"{layer}.across", across, "multihead_attn")
-        table |= _attention(f"{layer}.within", within, "self_attn")
-        for name, their_name in (("up", "linear1"), ("down", "linear2"), ("norm", "norm")):
-            table |= _pairs(f"{layer}.{name}", f"{thinking}.{their_name}")
-    table |= _pairs(f"{ours}.norm", f"{theirs}.decoder_norm") | _pairs(f"{ours}.to_masks", f"{theirs}.feat_embed")
-    for head in range(DEPTH["masks"]):
-        for layer_index in range(3):
-            for name, their_name in (("mask_heads", "mask_embed"), ("quality_heads", "iou_embed")):
-                inside = f"{head}.layers.{layer_index}"
-                table |= _pairs(f"{ours}.{name}.{inside}", f"{theirs}.{their_name}.{inside}")
-    return table
-
-
-def _prompt_encoder() -> dict[str, str]:
-    ours, theirs = "prompt_encoder", "sem_seg_head.predictor.prompt_encoder"
-    names = {
-        "positions.matrix": "pos_emb.positional_encoding_gaussian_matrix",
-        "corner": "corner_emb",
-        "point": "point_emb",
-        "box": "box_emb",
-        "mask": "mask_emb",
-        "sign": "attr_emb.weight",
-    }
-    return {f"{ours}.{name}": f"{theirs}.{their_name}" for name, their_name in names.items()}
-
-
-# Ours, without `masks.` -> theirs.
-LEARNED = _pixel_decoder() | _mask_decoder() | _prompt_encoder()  # 358
-
-
 class Restored(NamedTuple):
-    """A model in evaluation mode."""
+    """A model in evaluation mode; the network's image tower is that of the towers."""
 
     towers: ClipTowers
     network: UnpairSegNetwork
 
+    @property
+    def embedding(self) -> int:
+        """Width of CLIP's space."""
+        config: dict[str, int] = open_clip.get_model_config(self.towers.architecture)
+        return config["embed_dim"]
 
-def read_official(path: Path) -> State:
-    """The state dict inside a file of the authors' layout, unwrapped from `{"model": ...}`.
+
+def read_weights(path: Path, clip: State | None = None) -> State:
+    """The flat state of a file: the authors' stage one, or stages one and two of a training of ours.
+
+    Args:
+        path: theirs as detectron2 writes it, `{"model": ...}`, or bare; ours a state dict or safetensors.
+        clip: both towers in open_clip's names; None where the file holds them.
 
     Raises:
-        WeightsError: no such file, or one that holds other things than tensors.
+        WeightsError: no such file, it holds other things than tensors, or these are not the model's, or its towers are
+            others than `clip`.
     """
-    return read_bare_or_wrapped(path, "Unpair-Seg")
+    weights = read_tensors(path) if path.suffix == ".safetensors" else read_bare_or_wrapped(path, "Unpair-Seg")
+    with told_of(path):
+        if any(name.startswith(MASKS) for name in weights):
+            return _of_training(weights, clip)
+        return from_official(weights, clip)
 
 
 def from_official(official: State, clip: State | None = None) -> State:
     """The authors' weights and CLIP's towers as one flat state of ours.
 
     Args:
-        official: of `read_official`.
+        official: tensors by the authors' names.
         clip: both towers in open_clip's names; None where `official` holds them.
 
     Returns:
@@ -149,12 +84,40 @@ def from_official(official: State, clip: State | None = None) -> State:
     learned = {
         name: value for name, value in official.items() if not name.startswith(OFFICIAL_CLIP) and name not in DERIVED
     }
-    _require_names("stage one of Unpair-Seg", learned, LEARNED.values())
-    towers = towers or dict(clip or {})
-    if not towers:
-        raise WeightsError(f"these weights come without CLIP; {ARCHITECTURE} has to be given with them")
-    state = {MASKS + ours: learned[theirs].float() for ours, theirs in LEARNED.items()}
+    names = learned_names(depth_of(learned, THEIRS))
+    _require_names("stage one of Unpair-Seg", learned, names.values())
+    towers = _only_towers(towers, clip)
+    state = {MASKS + ours: learned[theirs].float() for ours, theirs in names.items()}
     return state | {CLIP + name: value.float() for name, value in towers.items()}
+
+
+def _of_training(weights: State, clip: State | None) -> State:
+    unknown = sorted(name for name in weights if not name.startswith((CLIP, MASKS, ADAPTER)))
+    if unknown:
+        raise WeightsError(f"not the weights of Unpair-Seg: unexpected {_listed(unknown)}")
+    learned = {name: value.float() for name, value in weights.items() if not name.startswith(CLIP)}
+    towers = _only_towers(_under(CLIP, weights), clip)
+    return learned | {CLIP + name: value.float() for name, value in towers.items()}
+
+
+def _only_towers(own: State, given: State | None) -> State:
+    """CLIP's towers, of the file itself or beside it.
+
+    Raises:
+        WeightsError: there are none, or two that differ.
+    """
+    if not own and not given:
+        raise WeightsError(
+            "these weights come without CLIP; its towers have to be given with them: the authors' are "
+            f"open_clip's {ARCHITECTURE}, laion2b_s29b_b131k_ft_soup"
+        )
+    given = given or {}
+    for name in own.keys() & given.keys():
+        # Frozen towers are the same numbers; what may differ is the type that somebody stored them in.
+        same = own[name].shape == given[name].shape
+        if not same or not torch.allclose(own[name].float(), given[name].float(), rtol=1e-2, atol=1e-3):
+            raise WeightsError(f"these weights were trained over another CLIP than the one given: {name} differs")
+    return own or given
 
 
 def to_official(state: State) -> State:
@@ -165,33 +128,42 @@ def to_official(state: State) -> State:
     """
     learned = {name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))}
     learned = {name.removeprefix(MASKS): value for name, value in learned.items()}
-    _require_names("this model", learned, LEARNED)
-    official = {theirs: learned[ours] for ours, theirs in LEARNED.items()}
+    names = learned_names(depth_of(learned, OURS))
+    _require_names("this model", learned, names)
+    official = {theirs: learned[ours] for ours, theirs in names.items()}
     return official | {
         OFFICIAL_CLIP + name.removeprefix(CLIP): value for name, value in state.items() if name.startswith(CLIP)
     }
 
 
-def restore(state: State) -> Restored:
-    """Builds the model of a flat state, with an adapter if the state has one.
+def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
+    """Builds the model of a flat state, with an adapter if the state has one. Sizes are read off the weights.
+
+    Args:
+        state: of `from_official`, `flat_state` or training.
+        architecture: open_clip's name of the CLIP in it, a ConvNeXt.
 
     Raises:
+        OptionError: open_clip knows no such architecture.
         WeightsError: tensors are missing, unknown, or of another shape.
     """
-    towers = from_state(ARCHITECTURE, _under(CLIP, state), quick_gelu=False)
+    towers = from_state(architecture, _under(CLIP, state), quick_gelu=False)
+    trunk = ClipTrunk(towers.visual)
     masks = restore_masks({name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))})
+    if masks.sizes.channels != trunk.channels:
+        expected, got = list(masks.sizes.channels), list(trunk.channels)
+        raise WeightsError(f"stage one was trained over maps of {expected} channels; {architecture} has {got}")
     of_adapter = _under(ADAPTER, state)
-    adapter = RegionAdapter() if of_adapter else None
-    if adapter is not None:
-        _fill(adapter, of_adapter)
-    network = UnpairSegNetwork(ClipTrunk(towers.visual), masks, adapter)
+    adapter = _restore_adapter(of_adapter, masks.sizes) if of_adapter else None
+    network = UnpairSegNetwork(trunk, masks, adapter)
     return Restored(towers, network.eval().requires_grad_(False))
 
 
 def restore_masks(state: State) -> PromptableMasks:
     """The learned part of stage one alone, from `masks.*`; errors as `restore`."""
-    masks = PromptableMasks.published()
-    _fill(masks, {name.removeprefix(MASKS): value for name, value in state.items()})
+    learned = {name.removeprefix(MASKS): value for name, value in state.items()}
+    masks = PromptableMasks(sizes_of(learned))
+    _fill(masks, learned)
     return masks.eval().requires_grad_(False)
 
 
@@ -206,6 +178,16 @@ def flat_state(restored: Restored) -> State:
 
 def _under(prefix: str, state: State) -> State:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
+    first = state.get("inputs.0.weight")
+    if first is None:
+        raise WeightsError("the adapter lacks inputs.0.weight, which tells its width")
+    blocks = {name.split(".")[1] for name in state if name.startswith("blocks.")}
+    adapter = RegionAdapter(sizes.channels, sizes.width, width=len(first), blocks=len(blocks))
+    _fill(adapter, state)
+    return adapter
 
 
 def _fill(module: nn.Module, state: State) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 STABLE = 0.92
 MIDDLE, AROUND = 0.5, 0.1
 SMALLEST = 15  # pixels
+PIXELS_OF_A_CELL = 16  # of a mask, in the network's input
 
 
 def stability(masks: Tensor, middle: float = MIDDLE, around: float = AROUND) -> Tensor:
@@ -42,6 +43,22 @@ def without_specks(mask: NDArray[np.bool_], smallest: int = SMALLEST) -> NDArray
     kept[areas.argmax()] = True
     cleaned: NDArray[np.bool_] = np.concatenate([[False], kept])[parts]
     return cleaned
+
+
+def tidied(masks: Tensor, specks: int) -> Tensor:
+    """Logits without holes and parts smaller than so many pixels of the network's input: [N, H/4, W/4] -> same.
+
+    What changes sides keeps its distance from 0.
+    """
+    smallest = specks // PIXELS_OF_A_CELL
+    if smallest < 2:  # no part is smaller than a cell
+        return masks
+    inside = masks > 0
+    clean = [torch.from_numpy(without_specks(each, smallest)) for each in inside.cpu().numpy()]
+    if not clean:
+        return masks
+    changed = torch.stack(clean).to(masks.device) != inside
+    return torch.where(changed, -masks, masks)
 
 
 def _small_parts(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:

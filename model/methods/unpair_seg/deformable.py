@@ -1,6 +1,4 @@
-"""Multi-scale deformable attention (Deformable DETR, arXiv 2010.04159, eq. 3), in plain torch.
-
-Fused kernels exist for CUDA in libraries that are compiled for one version of torch each; none is depended on.
+"""Multi-scale deformable attention (Deformable DETR, arXiv 2010.04159, eq. 3), in plain torch or by a fused kernel.
 
 Each query looks at a few places of every level: where they are and how much they count are linear in the query.
 """
@@ -13,6 +11,8 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from model.methods.unpair_seg import fused
 
 Size = tuple[int, int]  # (height, width) of a level
 
@@ -63,7 +63,8 @@ class DeformableAttention(nn.Module):
         places = references[:, None, None, None] + offsets
         weights = self.weights(queries).view(*shape[:3], -1).softmax(-1).view(shape)
         values = self.values(sources).view(n, -1, self.heads, width // self.heads)
-        attended: Tensor = self.output(sample_levels(values, sizes, places, weights))
+        sample = fused.sample_levels if fused.takes(values) else sample_levels
+        attended: Tensor = self.output(sample(values, sizes, places, weights))
         return attended
 
 

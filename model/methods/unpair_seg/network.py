@@ -12,22 +12,23 @@ from model.methods.unpair_seg.adapter import RegionAdapter
 from model.methods.unpair_seg.mask_decoder import MaskDecoder, Prediction
 from model.methods.unpair_seg.pixel_decoder import PixelDecoder, PixelFeatures
 from model.methods.unpair_seg.prompts import Places, PromptEncoder, PromptTokens
+from model.methods.unpair_seg.sizes import PUBLISHED, Sizes
 from model.methods.unpair_seg.trunk import ClipTrunk
 
 
 class PromptableMasks(nn.Module):
     """Pixel decoder, prompt encoder and mask decoder over maps at strides 4, 8, 16, 32 of a frozen image tower."""
 
-    def __init__(self, pixel_decoder: PixelDecoder, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder) -> None:
+    def __init__(self, sizes: Sizes = PUBLISHED) -> None:
+        """Of the published sizes: 5.79 and 16.19 million parameters, over CLIP's ConvNeXt-L."""
         super().__init__()
-        self.pixel_decoder = pixel_decoder
-        self.prompt_encoder = prompt_encoder
-        self.mask_decoder = mask_decoder
-
-    @classmethod
-    def published(cls) -> PromptableMasks:
-        """The sizes of the published model: 5.79 and 16.19 million parameters, over CLIP's ConvNeXt-L."""
-        return cls(PixelDecoder(), PromptEncoder(), MaskDecoder())
+        self.sizes = sizes
+        width, heads = sizes.width, sizes.heads
+        self.pixel_decoder = PixelDecoder(
+            sizes.channels, width, heads, sizes.encoder_layers, sizes.encoder_feed_forward
+        )
+        self.prompt_encoder = PromptEncoder(width)
+        self.mask_decoder = MaskDecoder(width, heads, sizes.decoder_layers, sizes.decoder_feed_forward)
 
     def features(self, maps: Sequence[Tensor]) -> PixelFeatures:
         """The pass over the image: maps [B, channels, h, w] at strides 4, 8, 16, 32."""

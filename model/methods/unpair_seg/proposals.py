@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.errors import ShapeError
+from model.masks.nms import suppress
 from model.methods.unpair_seg import compatibility
 from model.methods.unpair_seg.mask_decoder import MASK_THRESHOLD, Prediction
 from model.methods.unpair_seg.network import PromptableMasks
-from model.methods.unpair_seg.nms import suppress
 from model.methods.unpair_seg.pixel_decoder import PixelFeatures
-from model.methods.unpair_seg.settings import PROPOSALS, ProposalSettings
+from model.methods.unpair_seg.settings import PROPOSALS, Compatibility, ProposalSettings
 
 Size = tuple[int, int]
 
@@ -38,7 +37,7 @@ def grid_points(n: int, image: Size, canvas: Size) -> Tensor:
     Args:
         n: points along each side.
         image: (height, width) of the image as it is.
-        canvas: (height, width) of the network's input, a square.
+        canvas: (height, width) of the network's input.
 
     Returns:
         [n * n, 2] (x, y) in pixels of the canvas, row by row. As published, the last pixel's centre, not its edge,
@@ -58,6 +57,7 @@ def propose(
     points: Tensor,
     canvas: Size,
     settings: ProposalSettings = PROPOSALS,
+    mode: Compatibility = "none",
 ) -> Proposals:
     """Masks that a grid finds in one image.
 
@@ -69,6 +69,7 @@ def propose(
         points: [P, 2] (x, y) in pixels of the network's input.
         canvas: (height, width) of that input.
         settings: how good a mask must be, and which overlaps go.
+        mode: whether as the released code does it.
 
     Raises:
         ShapeError: features of another number of images than one.
@@ -80,11 +81,11 @@ def propose(
     first = 0
     for some in torch.split(points.to(features.masks), settings.points_per_pass):
         prediction = network.points(features, some[None], canvas)
-        of_some = predicted_quality(prediction, settings).flatten()
-        good = (of_some >= threshold(settings)).nonzero()[:, 0]
+        of_some = predicted_quality(prediction, mode).flatten()
+        good = (of_some >= threshold(settings, mode)).nonzero()[:, 0]
         some_masks = prediction.masks.flatten(0, 2)[good]
         masks.extend(some_masks)
-        inside.append(binarised(some_masks, canvas, settings))
+        inside.append(binarised(some_masks, canvas, mode))
         quality.append(of_some[good])
         source.append(good + first)
         first += len(of_some)
@@ -95,26 +96,19 @@ def propose(
     return Proposals(torch.stack(kept) if kept else empty, by_quality[best], torch.cat(source)[best])
 
 
-def predicted_quality(prediction: Prediction, settings: ProposalSettings) -> Tensor:
+def predicted_quality(prediction: Prediction, mode: Compatibility) -> Tensor:
     """[B, Q, M] in 0..1."""
     quality = prediction.quality.float().sigmoid()
-    return compatibility.second_sigmoid(quality) if settings.compatibility == "released" else quality
+    return compatibility.second_sigmoid(quality) if mode == "released" else quality
 
 
-def threshold(settings: ProposalSettings) -> float:
+def threshold(settings: ProposalSettings, mode: Compatibility) -> float:
     """In the units of `predicted_quality`."""
-    return compatibility.QUALITY if settings.compatibility == "released" else settings.quality
+    return compatibility.QUALITY if mode == "released" else settings.quality
 
 
-def binarised(masks: Tensor, canvas: Size, settings: ProposalSettings) -> Tensor:
+def binarised(masks: Tensor, canvas: Size, mode: Compatibility) -> Tensor:
     """Mask logits [N, h, w] -> bool, at the resolution at which overlaps are counted."""
-    if settings.compatibility == "released":
+    if mode == "released":
         return compatibility.binarised(masks, canvas)
     return masks.sigmoid() >= MASK_THRESHOLD
-
-
-def to_image(masks: Tensor, image: Size) -> Tensor:
-    """Logits [N, h, w] over a square canvas -> [N, H, W] of the image at its left top."""
-    side = max(image)
-    square = F.interpolate(masks[:, None], size=(side, side), mode="bilinear", align_corners=False)[:, 0]
-    return square[:, : image[0], : image[1]]

@@ -9,6 +9,7 @@ from torch import Tensor
 from model.methods.unpair_seg.mask_decoder import MASK_THRESHOLD
 
 EPSILON = 1e-8  # of the area, for masks that are empty at the features' size
+SURE = 10.0  # the logit of what is certain
 LARGEST_SCALE = 100.0  # of the logits; CLIP's own bound
 
 
@@ -26,6 +27,21 @@ def pool(features: Tensor, masks: Tensor) -> Tensor:
     inside = (small.sigmoid() >= MASK_THRESHOLD).to(features)
     share = inside / (inside.sum((2, 3), keepdim=True) + EPSILON)
     return torch.einsum("bchw,bqhw->bqc", features, share)
+
+
+def legible(masks: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Masks of which `pool` finds nothing on features of size `grid` become the cell that they cover most of.
+
+    [Q, H, W] logits -> same. What CLIP sees of something small is the cell around it; of nothing it says nothing.
+    """
+    small = F.interpolate(masks[:, None], size=grid, mode="bilinear", align_corners=False)
+    lost = (small.sigmoid() < MASK_THRESHOLD).flatten(1).all(1).nonzero()[:, 0]
+    if not len(lost):
+        return masks
+    covered = F.adaptive_avg_pool2d(masks[lost, None].sigmoid(), grid).flatten(1)
+    cell = torch.zeros_like(covered).scatter_(1, covered.argmax(1, keepdim=True), 1).view(-1, 1, *grid)
+    block = F.interpolate(cell, size=masks.shape[1:], mode="nearest")[:, 0]
+    return masks.index_copy(0, lost, (SURE * (2 * block - 1)).to(masks))
 
 
 def class_logits(regions: Tensor, texts: Tensor, owner: Tensor, n_classes: int, scale: float | Tensor) -> Tensor:

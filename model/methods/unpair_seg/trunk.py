@@ -48,9 +48,16 @@ class ClipTrunk(nn.Module):
         """Of the maps at strides 4, 8, 16, 32."""
         return tuple(info["num_chs"] for info in self.visual.trunk.feature_info)
 
+    def compute_maps_in(self, dtype: torch.dtype) -> ClipTrunk:
+        """The maps in another number type from now on; the head for regions, a small product, stays as it is."""
+        trunk: Any = self.visual.trunk
+        for part in (trunk.stem, trunk.stages, trunk.norm_pre):
+            part.to(dtype)
+        return self
+
     @torch.no_grad()
     def forward(self, images: Tensor) -> TrunkMaps:
-        """Maps of normalised images [N, 3, H, W].
+        """Maps of normalised images [N, 3, H, W], float32 whatever type they are computed in.
 
         Raises:
             ShapeError: sides that do not divide by 32.
@@ -60,12 +67,12 @@ class ClipTrunk(nn.Module):
                 f"expected images [N, 3, H, W] with sides that divide by {STRIDE}, got {list(images.shape)}"
             )
         trunk: Any = self.visual.trunk
-        maps = trunk.stem(images)
+        maps = trunk.stem(images.to(next(trunk.stem.parameters()).dtype))
         stages = []
         for stage in trunk.stages:
             maps = stage(maps)
-            stages.append(maps)
-        return TrunkMaps(tuple(stages), trunk.norm_pre(maps))
+            stages.append(maps.float())
+        return TrunkMaps(tuple(stages), trunk.norm_pre(maps).float())
 
     def embed(self, pooled: Tensor) -> Tensor:
         """CLIP's head on features [..., C] of regions, as on those of a whole image: [..., D], not normalised."""

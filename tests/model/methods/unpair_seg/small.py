@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import open_clip
 import torch
 from open_clip.timm_model import TimmModel
 from torch import Tensor
 
-from model.methods.unpair_seg.mask_decoder import MaskDecoder
-from model.methods.unpair_seg.network import PromptableMasks
-from model.methods.unpair_seg.pixel_decoder import PixelDecoder, PixelFeatures
-from model.methods.unpair_seg.prompts import PromptEncoder
+from model import catalog
+from model.clip.towers import from_state
+from model.device import Execution
+from model.methods.unpair_seg.adapter import RegionAdapter
+from model.methods.unpair_seg.checkpoint import Restored, State, flat_state, restore
+from model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
+from model.methods.unpair_seg.pixel_decoder import PixelFeatures
+from model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
+from model.methods.unpair_seg.sizes import Sizes
 from model.methods.unpair_seg.trunk import ClipTrunk
+from model.types import InputSize, Precision
 
 WIDTH = 32
 CHANNELS = (8, 16, 24, 32)
@@ -19,11 +32,7 @@ SIZE = (64, 96)  # of the input
 
 def network() -> PromptableMasks:
     torch.manual_seed(0)
-    return PromptableMasks(
-        PixelDecoder(CHANNELS, WIDTH, heads=4, depth=2, feed_forward=48),
-        PromptEncoder(WIDTH),
-        MaskDecoder(WIDTH, heads=4, depth=4, feed_forward=48),
-    ).eval()
+    return PromptableMasks(Sizes(CHANNELS, WIDTH, 4, 2, 48, 4, 48)).eval()
 
 
 def maps(images: int = 1, size: tuple[int, int] = SIZE) -> list[Tensor]:
@@ -44,3 +53,65 @@ def trunk() -> ClipTrunk:
     """A ConvNeXt of 40, 80, 160 and 320 channels under CLIP's own head for 24."""
     torch.manual_seed(0)
     return ClipTrunk(TimmModel("convnext_atto", 24, pool="", proj="mlp", drop_path=0.5))
+
+
+ARCHITECTURE = "lexiseg-small-convnext"
+
+
+def register() -> None:
+    """Makes open_clip know a CLIP of a ConvNeXt with few channels; once is enough."""
+    if open_clip.get_model_config(ARCHITECTURE) is not None:
+        return
+    config = {
+        "embed_dim": 24,
+        "vision_cfg": {
+            "timm_model_name": "test_convnext",
+            "timm_model_pretrained": False,
+            "timm_pool": "",
+            "timm_proj": "mlp",
+            "timm_drop_path": 0.1,
+            "image_size": 64,
+        },
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+    }
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{ARCHITECTURE}.json"
+        path.write_text(json.dumps(config))
+        open_clip.add_model_config(path)
+
+
+@cache
+def state(*, adapted: bool = False) -> State:
+    """A whole model's flat state, random, large enough that every part shows. Shared: never write into it."""
+    register()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        clip = open_clip.CLIP(**open_clip.get_model_config(ARCHITECTURE)).state_dict()
+        clip = {name: value + 0.1 * torch.randn_like(value) for name, value in clip.items()}
+        towers = from_state(ARCHITECTURE, clip, quick_gelu=False)
+        trunk = ClipTrunk(towers.visual)
+        masks = PromptableMasks(Sizes(trunk.channels, WIDTH, 4, 1, 32, 3, 32))
+        adapter = RegionAdapter(trunk.channels, WIDTH, width=32, blocks=1) if adapted else None
+        if adapter is not None:
+            torch.nn.init.normal_(adapter.output.weight)
+    return flat_state(Restored(towers, UnpairSegNetwork(trunk, masks, adapter)))
+
+
+# Random weights think little of their masks, and these are ragged.
+LENIENT: dict[str, Any] = {
+    "architecture": ARCHITECTURE,
+    "proposals": {"grid": 3, "quality": 0.0},
+    "cleaning": {"stability": 0, "specks": 0},
+}
+
+
+def segmenter(
+    precision: Precision = "exact", *, adapted: bool = False, side: int = 128, **settings: Any
+) -> UnpairSegSegmenter:
+    """The whole model behind the interface."""
+    restored = restore(state(adapted=adapted), ARCHITECTURE)
+    card = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
+    card = card.model_copy(
+        update={"input": InputSize(short_side=side, long_side=side, multiple=32), "settings": LENIENT | settings}
+    )
+    return UnpairSegSegmenter(restored, settings_of(card), card, "small", Execution(torch.device("cpu"), precision))

@@ -50,6 +50,7 @@ def test_matching_starts_from_clip_and_ends_half_way_to_the_adapter() -> None:
 
     assert adapter_share(0, 100) == pytest.approx(0.005)
     assert adapter_share(99, 100) == 0.5
+    assert adapter_share(49, 100, AlignmentSettings(adapter_share=1.0)) == 0.5
     torch.testing.assert_close(mixed_embedding(clip, adapted, 0.0), clip)
     torch.testing.assert_close(mixed_embedding(clip, adapted, 0.5), F.normalize(clip + adapted, dim=1))
 

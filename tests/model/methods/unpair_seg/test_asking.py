@@ -100,3 +100,15 @@ def test_a_prompt_that_says_nothing_and_a_batch_of_images_are_refused() -> None:
         ask(network, small.features(network), [ONE, Prompt()], (1, 1), small.SIZE)
     with pytest.raises(ShapeError, match="features of one image, got 2"):
         ask(network, small.features(network, images=2), [ONE], (1, 1), small.SIZE)
+
+
+def test_only_several_points_without_a_box_are_read_as_the_released_code_reads_them() -> None:
+    network = small.network()
+    features = small.features(network)
+
+    sane = ask(network, features, MIXED, (1, 1), small.SIZE)
+    released = ask(network, features, MIXED, (1, 1), small.SIZE, "released")
+
+    for prompt, ours, theirs in zip(MIXED, sane, released, strict=True):
+        same = torch.equal(ours.masks, theirs.masks)
+        assert same is (prompt not in (PAIR, OFF))

@@ -4,33 +4,35 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from model.errors import WeightsError
 from model.methods.unpair_seg.checkpoint import (
-    LEARNED,
     MASKS,
     from_official,
-    read_official,
+    read_weights,
     restore,
     restore_masks,
     to_official,
 )
+from model.methods.unpair_seg.names import learned_names
 from model.methods.unpair_seg.network import PromptableMasks
+from model.methods.unpair_seg.sizes import PUBLISHED, sizes_of
 from tests.golden import golden_weights
-from tests.model.methods.unpair_seg import golden
+from tests.model.methods.unpair_seg import golden, small
 
 CLIP = {"visual.trunk.stem.0.weight": torch.ones(2, 3), "logit_scale": torch.zeros(())}
 
 
 def test_every_tensor_of_the_authors_has_its_place_in_the_network() -> None:
-    assert set(LEARNED.values()) == set(golden_weights.unpair_seg_head())
+    assert set(learned_names().values()) == set(golden_weights.unpair_seg_head())
     with torch.device("meta"):
-        assert set(LEARNED) == set(PromptableMasks.published().state_dict())
+        assert set(learned_names()) == set(PromptableMasks().state_dict())
 
 
 def test_the_learned_part_has_the_published_number_of_parameters() -> None:
     with torch.device("meta"):
-        masks = PromptableMasks.published()
+        masks = PromptableMasks()
 
     def millions(module: torch.nn.Module) -> float:
         return sum(each.numel() for each in module.parameters()) / 1e6
@@ -64,7 +66,7 @@ def test_numbers_of_the_preprocessing_are_no_weights() -> None:
 
 
 def test_weights_without_clip_say_which_one_belongs_to_them() -> None:
-    with pytest.raises(WeightsError, match="convnext_large_d_320 has to be given"):
+    with pytest.raises(WeightsError, match=r"towers have to be given with them: .* convnext_large_d_320"):
         from_official(golden.official())
 
 
@@ -93,9 +95,33 @@ def test_another_clip_is_refused() -> None:
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_a_file_is_read_wrapped_or_bare(tmp_path: Path, wrapped: bool) -> None:
     path = tmp_path / "stage1.pth"
-    torch.save({"model": CLIP} if wrapped else CLIP, path)
+    torch.save({"model": golden.official(), "iteration": 3} if wrapped else golden.official(), path)
 
-    assert read_official(path).keys() == CLIP.keys()
+    assert read_weights(path, CLIP).keys() == from_official(golden.official(), CLIP).keys()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_of_our_own_training_is_read_with_its_adapter(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"stage2{suffix}"
+    state = from_official(golden.official(), CLIP) | {"adapter.output.bias": torch.ones(3)}
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+
+    found = read_weights(path)
+
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+def test_towers_in_the_file_and_beside_it_must_be_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "stage1.pth"
+    torch.save(golden.official() | {f"backbone.clip_model.{name}": value.half() for name, value in CLIP.items()}, path)
+
+    assert read_weights(path, CLIP)["clip.logit_scale"] == 0
+    with pytest.raises(WeightsError, match=r"stage1\.pth: .* another CLIP .*: logit_scale differs"):
+        read_weights(path, CLIP | {"logit_scale": torch.ones(())})
 
 
 def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
@@ -103,6 +129,34 @@ def test_a_file_without_weights_is_refused(tmp_path: Path) -> None:
     torch.save({"model": {"iteration": 3}}, path)
 
     with pytest.raises(WeightsError, match="no state dict of Unpair-Seg"):
-        read_official(path)
+        read_weights(path)
     with pytest.raises(WeightsError, match="no weights at"):
-        read_official(tmp_path / "none.pth")
+        read_weights(tmp_path / "none.pth")
+
+
+def test_sizes_are_read_off_the_weights() -> None:
+    assert sizes_of(golden.masks().state_dict()) == PUBLISHED
+    made = small.network()
+
+    restored = restore_masks({MASKS + name: value for name, value in made.state_dict().items()})
+
+    assert restored.sizes == made.sizes
+    assert all(torch.equal(restored.state_dict()[name], value) for name, value in made.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("pixel_decoder.lateral.conv.weight", torch.zeros(24, 8, 1, 1), "a width of 24 with 4 heads"),
+        ("pixel_decoder.layers.0.up.bias", torch.zeros(()), "expected 1 axes"),
+        ("mask_decoder.layers.0.up.bias", None, "missing mask_decoder.layers.0.up.bias"),
+    ],
+)
+def test_weights_that_tell_no_size_are_refused(name: str, value: torch.Tensor | None, said: str) -> None:
+    state = dict(small.network().state_dict())
+    del state[name]
+    if value is not None:
+        state[name] = value
+
+    with pytest.raises(WeightsError, match=said):
+        sizes_of(state)

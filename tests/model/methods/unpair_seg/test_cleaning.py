@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model.methods.unpair_seg.cleaning import stability, without_specks
+from model.methods.unpair_seg.cleaning import stability, tidied, without_specks
 
 
 def test_a_mask_with_hard_edges_is_stable_and_one_with_soft_edges_is_not() -> None:
@@ -50,3 +50,24 @@ def test_of_small_parts_alone_the_largest_stays() -> None:
 
 def test_an_empty_mask_stays_empty() -> None:
     assert not without_specks(np.zeros((20, 20), bool)).any()
+
+
+def test_logits_lose_specks_and_holes_and_keep_their_distance_from_the_edge() -> None:
+    mask = torch.full((1, 16, 16), -2.0)
+    mask[0, :8] = 3
+    mask[0, 2, 2] = -4  # a hole of one cell
+    mask[0, 12, 12] = 5  # a speck of one
+
+    cleaned = tidied(mask, 64)[0]
+
+    assert cleaned[2, 2] == 4
+    assert cleaned[12, 12] == -5
+    assert torch.equal(cleaned[:2], mask[0, :2])
+
+
+def test_specks_smaller_than_a_cell_are_not_looked_for() -> None:
+    mask = torch.full((1, 4, 4), -2.0)
+    mask[0, 1, 1] = 1
+
+    assert torch.equal(tidied(mask, 15), mask)
+    assert tidied(torch.zeros(0, 4, 4), 64).shape == (0, 4, 4)

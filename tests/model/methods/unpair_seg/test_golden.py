@@ -9,18 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.methods.unpair_seg import cleaning, compatibility, proposals, regions
+from model.masks.nms import OverlapRule, suppress
+from model.methods.unpair_seg import cleaning, compatibility, regions
 from model.methods.unpair_seg.mask_decoder import Prediction
-from model.methods.unpair_seg.nms import suppress
 from model.methods.unpair_seg.prompts import Places, PromptTokens
 from model.methods.unpair_seg.proposals import Proposals, grid_points, propose
-from model.methods.unpair_seg.settings import OverlapRule, ProposalSettings
+from model.methods.unpair_seg.settings import ProposalSettings
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden
 from tests.model.methods.unpair_seg.golden import assert_close
 
-AS_RELEASED = ProposalSettings(compatibility="released")
 IMAGE = (300, 400)  # of the grid's case
 
 
@@ -49,7 +48,7 @@ def grid() -> Tensor:
 
 @cache
 def proposed() -> Proposals:
-    return propose(golden.masks(), golden.features(), grid(), golden.SIZE, AS_RELEASED)
+    return propose(golden.masks(), golden.features(), grid(), golden.SIZE, mode="released")
 
 
 @cache
@@ -119,15 +118,15 @@ def test_the_grid_s_qualities_are_the_reference_s() -> None:
 
 @pytest.mark.parametrize("per_pass", [36, 7])
 def test_a_grid_proposes_what_the_released_code_does_however_it_is_cut(per_pass: int) -> None:
-    settings = AS_RELEASED.model_copy(update={"points_per_pass": per_pass})
+    settings = ProposalSettings(points_per_pass=per_pass)
 
-    found = propose(golden.masks(), golden.features(), grid(), golden.SIZE, settings)
+    found = propose(golden.masks(), golden.features(), grid(), golden.SIZE, settings, "released")
 
     assert found.source.tolist() == golden.reference()["grid_keep"].tolist()
 
 
 def test_proposals_at_the_size_of_the_image_are_the_reference_s() -> None:
-    masks = proposals.to_image(compatibility.enlarged(proposed().masks, golden.SIZE), IMAGE)
+    masks = compatibility.to_image(compatibility.enlarged(proposed().masks, golden.SIZE), IMAGE)
 
     areas = golden.reference()["grid_proposal_area"]
     assert_close(masks[:: max(1, len(masks) // 12), 3::6, 3::6], "grid_proposal", golden.UPSAMPLED)
@@ -147,7 +146,7 @@ def test_masks_suppress_each_other_as_in_the_reference() -> None:
 
 
 def test_masks_come_to_the_size_of_the_image_as_in_the_reference() -> None:
-    assert_close(proposals.to_image(logits()[:4], (75, 100))[:, 2::5, 2::5], "postprocess", golden.UPSAMPLED)
+    assert_close(compatibility.to_image(logits()[:4], (75, 100))[:, 2::5, 2::5], "postprocess", golden.UPSAMPLED)
 
 
 def test_features_are_averaged_under_masks_as_in_the_reference() -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from model.methods.unpair_seg import cleaning, compatibility, proposals, regions
+from model import catalog
+from model.device import Execution
+from model.methods.unpair_seg import cleaning, compatibility, regions
 from model.methods.unpair_seg.adapter import RegionAdapter
+from model.methods.unpair_seg.canvas import Canvas, lay_out
 from model.methods.unpair_seg.checkpoint import (
     ADAPTER,
     OFFICIAL_CLIP,
@@ -20,8 +24,10 @@ from model.methods.unpair_seg.checkpoint import (
 )
 from model.methods.unpair_seg.prompts import Places
 from model.methods.unpair_seg.proposals import grid_points, propose
-from model.methods.unpair_seg.settings import ProposalSettings
+from model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from model.methods.unpair_seg.trunk import PADDING, ClipTrunk, TrunkMaps, normalised
+from model.segmenter import Layout, Plan
+from model.types import InputSize
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden
@@ -52,10 +58,7 @@ def trunk(restored: Restored) -> ClipTrunk:
 
 @pytest.fixture(scope="module")
 def maps(trunk: ClipTrunk) -> TrunkMaps:
-    pixels = golden_inputs.image(SEED, "uni/image", *golden.SIZE)
-    pixels[golden.SIZE[0] * IMAGE[0] // IMAGE[1] :] = PADDING
-    assert golden_inputs.digest(pixels) == golden.ABOUT["images"]["uni/image"][2]
-    found: TrunkMaps = trunk(normalised(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]))
+    found: TrunkMaps = trunk(normalised(torch.from_numpy(tile())))
     return found
 
 
@@ -91,15 +94,60 @@ def test_the_text_tower_has_exact_gelu_as_the_reference(restored: Restored) -> N
     assert_close(rows, "clip_text_features", golden.FEATURES)
 
 
+@pytest.fixture(scope="module")
+def segmenter(restored: Restored) -> UnpairSegSegmenter:
+    """As released, with the grid of the fixture; its demo's filter comes after what it stores."""
+    card = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
+    changes = {
+        "compatibility": "released",
+        "proposals": {"grid": 5},
+        "cleaning": {"stability": 0, "specks": 0},
+    }
+    size = InputSize(short_side=256, long_side=256, multiple=32)
+    card = card.model_copy(update={"input": size, "settings": card.settings | changes})
+    execution = Execution(torch.device("cpu"), "exact")
+    return UnpairSegSegmenter(restored, settings_of(card), card, "golden", execution)
+
+
+def tile() -> NDArray[np.uint8]:
+    """The fixture's image in the input's upper three quarters, grey below: uint8 [1, 3, 256, 256]."""
+    pixels = golden_inputs.image(SEED, "uni/image", *golden.SIZE)
+    pixels[golden.SIZE[0] * IMAGE[0] // IMAGE[1] :] = PADDING
+    assert golden_inputs.digest(pixels) == golden.ABOUT["images"]["uni/image"][2]
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))[None]
+
+
+def test_the_interface_gives_the_reference_s_proposals(segmenter: UnpairSegSegmenter) -> None:
+    assert lay_out(IMAGE, 256, mode="released") == Canvas(golden.SIZE, (192, 256))
+    features = segmenter.assemble(Plan(IMAGE, tile(), Layout((192, 256), golden.SIZE)), segmenter.encode_tiles(tile()))
+
+    masks = segmenter.released_masks(features)
+    quality = segmenter.propose(features).quality
+
+    reference = golden.reference()
+    assert_close(masks[:, 3::6, 3::6], "e2e_proposal", golden.UPSAMPLED)
+    np.testing.assert_allclose((masks > 0).flatten(1).sum(1).numpy(), reference["e2e_proposal_area"], rtol=1e-3)
+    kept = torch.from_numpy(reference["e2e_ious_all"])[torch.from_numpy(reference["e2e_keep"]).long()]
+    torch.testing.assert_close(quality, kept.sigmoid(), atol=golden.QUALITY, rtol=0)
+
+
+def test_the_interface_names_regions_as_the_reference(segmenter: UnpairSegSegmenter) -> None:
+    # Masks over the whole input, which the image fills.
+    features = segmenter.assemble(Plan(golden.SIZE, tile()), segmenter.encode_tiles(tile()))
+
+    found = segmenter.embed_masks(features, golden.normal("uni/pool_logits", (1, 4, 32, 32))[0])
+
+    assert_close(found, "clip_region_embedding", golden.FEATURES)
+
+
 @torch.inference_mode()
 def test_pixels_become_the_reference_s_proposals(restored: Restored, maps: TrunkMaps) -> None:
     features = restored.network.masks.features(maps.stages)
     points = grid_points(5, IMAGE, golden.SIZE)
-    settings = ProposalSettings(compatibility="released")
 
     quality = restored.network.masks.points(features, points[None], golden.SIZE).quality.sigmoid()
-    found = propose(restored.network.masks, features, points, golden.SIZE, settings)
-    masks = proposals.to_image(compatibility.enlarged(found.masks, golden.SIZE), IMAGE)
+    found = propose(restored.network.masks, features, points, golden.SIZE, mode="released")
+    masks = compatibility.to_image(compatibility.enlarged(found.masks, golden.SIZE), IMAGE)
 
     reference = golden.reference()
     assert_close(Places.of_points(points[None, :, None]).boxes[0, :, 0], "e2e_points", golden.PLACES)

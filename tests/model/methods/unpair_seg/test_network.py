@@ -5,10 +5,8 @@ from torch import Tensor
 
 from model.methods.unpair_seg.adapter import RegionAdapter
 from model.methods.unpair_seg.alignment import alignment_loss, entity_probabilities, match_entities
-from model.methods.unpair_seg.mask_decoder import MaskDecoder
 from model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
-from model.methods.unpair_seg.pixel_decoder import PixelDecoder
-from model.methods.unpair_seg.prompts import PromptEncoder
+from model.methods.unpair_seg.sizes import Sizes
 from model.methods.unpair_seg.views import at_sizes
 from tests.model.methods.unpair_seg import small
 
@@ -18,11 +16,7 @@ EVERYWHERE = torch.ones(2, 1, 16, 24)
 
 def network(*, adapted: bool) -> UnpairSegNetwork:
     trunk = small.trunk()
-    masks = PromptableMasks(
-        PixelDecoder(trunk.channels, small.WIDTH, heads=4, depth=1, feed_forward=32),
-        PromptEncoder(small.WIDTH),
-        MaskDecoder(small.WIDTH, heads=4, depth=3, feed_forward=32),
-    )
+    masks = PromptableMasks(Sizes(trunk.channels, small.WIDTH, 4, 1, 32, 3, 32))
     adapter = RegionAdapter(trunk.channels, small.WIDTH, width=32) if adapted else None
     return UnpairSegNetwork(trunk, masks, adapter)
 

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from model.errors import ShapeError
-from model.methods.unpair_seg.compatibility import enlarged
+from model.masks.nms import OverlapRule
+from model.methods.unpair_seg.compatibility import enlarged, to_image
 from model.methods.unpair_seg.network import PromptableMasks
 from model.methods.unpair_seg.pixel_decoder import PixelFeatures
-from model.methods.unpair_seg.proposals import grid_points, propose, to_image
-from model.methods.unpair_seg.settings import Compatibility, OverlapRule, ProposalSettings
+from model.methods.unpair_seg.proposals import grid_points, propose
+from model.methods.unpair_seg.settings import Compatibility, ProposalSettings
 from tests.model.methods.unpair_seg import small
 
 CANVAS = (64, 64)
@@ -37,9 +38,8 @@ def test_where_nothing_is_good_enough_the_answer_is_empty(compatibility: Compati
         for name, each in network.named_parameters():
             if "quality_heads" in name and name.endswith("layers.2.bias"):
                 each.fill_(-1000)
-    settings = ProposalSettings(compatibility=compatibility)
 
-    found = propose(network, features, grid_points(3, CANVAS, CANVAS), CANVAS, settings)
+    found = propose(network, features, grid_points(3, CANVAS, CANVAS), CANVAS, mode=compatibility)
 
     assert (len(found.masks), len(found.quality), len(found.source)) == (0, 0, 0)
     assert to_image(found.masks, (30, 50)).shape == (0, 30, 50)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from model.methods.unpair_seg.regions import class_logits, class_maps, pool
+from model.methods.unpair_seg.regions import class_logits, class_maps, legible, pool
 
 
 def test_a_region_is_the_mean_of_what_its_mask_covers() -> None:
@@ -42,3 +42,21 @@ def test_pixels_are_what_the_regions_over_them_are() -> None:
     found = class_maps(torch.tensor([[0.75, 0.25], [0.0, 1.0]]), masks)
 
     torch.testing.assert_close(found[:, 0], torch.tensor([[0.75, 0.75, 0.0], [0.25, 1.25, 0.0]]))
+
+
+def test_what_is_too_small_to_see_becomes_the_cell_around_it() -> None:
+    masks = torch.full((2, 8, 8), -9.0)
+    masks[0, 7, 0] = 1  # in the left bottom cell of 2 x 2
+    masks[1, :4, :4] = 1  # seen as it is
+
+    found = legible(masks, (2, 2))
+
+    assert torch.equal(found[1], masks[1])
+    assert (found[0, 4:, :4] > 0).all()
+    assert int((found[0] > 0).sum()) == 16
+    features = torch.arange(4.0).view(1, 1, 2, 2)
+    torch.testing.assert_close(pool(features, found[None]), torch.tensor([[[2.0], [0.0]]]))
+
+
+def test_no_masks_are_legible_as_none() -> None:
+    assert legible(torch.zeros(0, 8, 8), (2, 2)).shape == (0, 8, 8)

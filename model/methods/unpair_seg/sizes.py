@@ -1,0 +1,63 @@
+"""How large the learned part is, read off its weights: any size that was trained can be restored and served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+from model.errors import WeightsError
+from model.methods.unpair_seg.names import OURS, depth_of
+
+
+class Sizes(NamedTuple):
+    """Of `network.PromptableMasks`; the defaults are those of the published model."""
+
+    channels: tuple[int, ...] = (192, 384, 768, 1536)  # of CLIP's maps at strides 4, 8, 16, 32
+    width: int = 256
+    heads: int = 8
+    encoder_layers: int = 6
+    encoder_feed_forward: int = 1024
+    decoder_layers: int = 9
+    decoder_feed_forward: int = 2048
+
+
+PUBLISHED = Sizes()
+
+NUMBERS_OF_A_HEAD = 3 * 4 * 2  # its offsets: levels x points x (x, y)
+GROUPS = 32  # of the norms, by which the width divides
+
+
+def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
+    """The sizes of a state dict of `PromptableMasks`.
+
+    What is no size here follows from these, and is compared when a network is filled.
+
+    Raises:
+        WeightsError: a tensor that tells a size is missing, or tells one that cannot be.
+    """
+    depth = depth_of(state, OURS)
+    width, fine = _shape(state, "pixel_decoder.lateral.conv.weight", 4)[:2]
+    coarse = [_shape(state, f"pixel_decoder.inputs.{index}.0.weight", 4)[1] for index in (2, 1, 0)]
+    heads = _shape(state, "pixel_decoder.layers.0.attention.offsets.bias", 1)[0] // NUMBERS_OF_A_HEAD
+    if width % GROUPS or not heads or width % heads:
+        raise WeightsError(f"a width of {width} with {heads} heads; expected one that divides by {GROUPS} and by these")
+    return Sizes(
+        (fine, *coarse),
+        width,
+        heads,
+        depth.encoder,
+        _shape(state, "pixel_decoder.layers.0.up.bias", 1)[0],
+        depth.decoder,
+        _shape(state, "mask_decoder.layers.0.up.bias", 1)[0],
+    )
+
+
+def _shape(state: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
+    found = state.get(name)
+    if found is None:
+        raise WeightsError(f"not the weights of this model: missing {name}")
+    if found.ndim != axes:
+        raise WeightsError(f"{name} is {list(found.shape)}; expected {axes} axes")
+    return tuple(found.shape)

@@ -1,0 +1,328 @@
+"""`unpair-seg` as a Segmenter, on a small network with random weights."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model import catalog, tasks
+from model.errors import OptionError, ShapeError, WeightsError
+from model.methods.unpair_seg import proposals
+from model.methods.unpair_seg.canvas import OUTSIDE
+from model.methods.unpair_seg.segmenter import UnpairSegSegmenter, require_weights, settings_of
+from model.segmenter import Features, InferenceOptions, Proposals
+from model.types import ClassEntry, InputSize, Point, Prompt, Task, Vocabulary
+from tests.model.methods.unpair_seg import small
+
+CARD = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
+CLASSES = (ClassEntry("cat", ("kitten",)), ClassEntry("grass"), ClassEntry("sky"))
+CLICK, BOX = Prompt(points=(Point(60, 30),)), Prompt(box=(10, 8, 90, 50))
+PAIR = Prompt(points=(Point(60, 30), Point(5, 5, positive=False)))
+
+
+def photograph(height: int = 60, width: int = 100) -> NDArray[np.uint8]:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@cache
+def model() -> UnpairSegSegmenter:
+    return small.segmenter()
+
+
+def seen(segmenter: UnpairSegSegmenter, rgb: NDArray[np.uint8], options: InferenceOptions | None = None) -> Features:
+    plan = segmenter.plan(rgb, options or InferenceOptions())
+    return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+
+
+@cache
+def features() -> Features:
+    return seen(model(), photograph())
+
+
+# images
+
+
+def test_an_image_is_one_square_tile() -> None:
+    plan = model().plan(photograph())
+
+    assert plan.tiles.shape == (1, 3, 128, 128)
+    assert plan.bucket in model().buckets
+    assert plan.size == (60, 100)
+
+
+def test_max_side_caps_the_input() -> None:
+    assert model().plan(photograph(), InferenceOptions(max_side=100)).bucket == (96, 96)
+    assert model().plan(photograph(), InferenceOptions(max_side=1)).bucket == (32, 32)
+    assert model().plan(photograph(), InferenceOptions(max_side=5000)).bucket == (128, 128)
+
+
+def test_padding_may_be_spared() -> None:
+    assert small.segmenter(padding="multiple").plan(photograph(30, 100)).bucket == (64, 128)
+
+
+def test_what_is_no_picture_is_refused() -> None:
+    with pytest.raises(ShapeError, match="expected uint8"):
+        model().plan(np.zeros((4, 4, 4), np.uint8))
+
+
+def test_neighbours_in_a_batch_change_nothing() -> None:
+    tiles = np.concatenate([model().plan(photograph(height)).tiles for height in (60, 80, 100)])
+
+    together = model().encode_tiles(tiles)
+
+    for index in range(3):
+        for part, alone in zip(together, model().encode_tiles(tiles[index : index + 1]), strict=True):
+            assert torch.equal(part[index], alone[0])
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("exact", torch.float32), ("fast", torch.float16)])
+def test_what_is_kept_of_an_image_is_said_by_its_bytes(precision: Any, dtype: torch.dtype) -> None:
+    kept = seen(small.segmenter(precision), photograph())
+
+    assert {part.dtype for name, part in kept.tensors.items() if name != "guide"} == {dtype}
+    assert kept.nbytes == sum(part.nbytes for part in kept.tensors.values())
+    assert kept.tensors["guide"].shape == (3, 38, 64)
+
+
+def test_fast_answers_are_close_to_exact_ones() -> None:
+    fast = small.segmenter("fast")
+    found, exact = (each.prompt(seen(each, photograph()), [CLICK])[0] for each in (fast, model()))
+
+    torch.testing.assert_close(found.quality, exact.quality, atol=0.03, rtol=0)
+
+
+# masks
+
+
+def test_proposals_span_the_image_and_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = seen(model(), photograph())
+    before = fresh.nbytes
+
+    found = model().propose(fresh)
+
+    assert found.masks.shape[1:] == (19, 32)  # of 76 x 128 pixels
+    assert len(found.masks) == len(found.embeddings) == len(found.quality) > 0
+    assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
+    assert fresh.nbytes > before
+    monkeypatch.setattr(proposals, "propose", None)
+    assert torch.equal(model().propose(fresh).masks, found.masks)
+
+
+@pytest.mark.parametrize("padding", ["square", "multiple"])
+@pytest.mark.parametrize("size", [(60, 100), (100, 60), (30, 100), (7, 5)])
+def test_masks_of_every_kind_span_the_image(padding: str, size: tuple[int, int]) -> None:
+    segmenter = small.segmenter(padding=padding)
+    kept = seen(segmenter, photograph(*size))
+
+    proposed = segmenter.propose(kept).masks
+    prompted = [answer.masks for answer in segmenter.prompt(kept, [CLICK, BOX, PAIR])]
+
+    assert {tuple(masks.shape[1:]) for masks in (proposed, *prompted)} == {tuple(proposed.shape[1:])}
+    height, width = proposed.shape[1:]
+    assert max(height, width) == 32
+    assert height / width == pytest.approx(size[0] / size[1], rel=0.1)
+
+
+def test_prompts_are_answered_in_order_each_best_first() -> None:
+    answers = model().prompt(features(), [PAIR, CLICK, BOX])
+
+    assert [len(answer.quality) for answer in answers] == [1, 4, 1]
+    assert answers[1].quality.tolist() == sorted(answers[1].quality.tolist(), reverse=True)
+
+
+def test_prompts_count_pixels_of_the_image_as_sent() -> None:
+    rgb = photograph()
+    twice = rgb.repeat(2, 0).repeat(2, 1)
+    plan = model().plan(rgb)
+
+    # Decoded at half of its size, as large photographs are.
+    kept = model().assemble(plan.of_size((120, 200)), model().encode_tiles(plan.tiles))
+    doubled = Prompt(points=(Point(120, 60),))
+
+    assert twice.shape[:2] == kept.size
+    assert torch.equal(model().prompt(kept, [doubled])[0].masks, model().prompt(features(), [CLICK])[0].masks)
+
+
+def test_a_prompt_with_nothing_in_it_is_refused() -> None:
+    with pytest.raises(OptionError, match="neither points nor a box"):
+        model().prompt(features(), [Prompt()])
+
+
+def test_unstable_proposals_go() -> None:
+    strict = small.segmenter(cleaning={"stability": 1.0, "specks": 0})
+
+    assert len(strict.propose(seen(strict, photograph())).masks) < len(model().propose(features()).masks)
+
+
+def test_where_nothing_is_proposed_every_question_has_an_answer() -> None:
+    nothing = small.segmenter(proposals={"grid": 2, "quality": 1.0})
+    kept = seen(nothing, photograph())
+    bank = nothing.text_bank(CLASSES, nothing.encode_texts(nothing.texts(CLASSES)))
+
+    assert nothing.propose(kept).masks.shape == (0, 19, 32)
+    assert nothing.region_scores(kept, nothing.propose(kept).embeddings, bank).shape == (3, 0)
+    everything = nothing.class_scores(kept, bank)
+    assert everything.isfinite().all()
+    assert (nothing.nobody_score(everything, None, "none") > everything.amax(0)).all()
+
+
+# names
+
+
+def test_any_mask_is_named_as_a_proposal_of_its_shape_is() -> None:
+    proposed = model().propose(features())
+
+    torch.testing.assert_close(model().embed_masks(features(), proposed.masks), proposed.embeddings)
+
+
+def test_the_resolution_of_a_mask_does_not_name_it() -> None:
+    left = torch.full((1, 19, 32), OUTSIDE)
+    left[:, :, :16] = -OUTSIDE
+
+    fine = left.repeat_interleave(4, 1).repeat_interleave(4, 2)
+
+    torch.testing.assert_close(model().embed_masks(features(), fine), model().embed_masks(features(), left))
+
+
+def test_stage_twos_adapter_has_a_word_where_the_weights_hold_it() -> None:
+    adapted = small.segmenter(adapted=True)
+    kept = seen(adapted, photograph())
+    everywhere = torch.ones(1, 19, 32)
+
+    assert "adapted" in kept.tensors
+    found = adapted.embed_masks(kept, everywhere)
+    assert not torch.allclose(found, model().embed_masks(features(), everywhere), atol=1e-3)
+
+
+def test_a_region_is_each_class_with_the_probability_of_its_best_text() -> None:
+    rows = model().encode_texts(model().texts(CLASSES))
+    bank = model().text_bank(CLASSES, rows)
+    embeddings = model().propose(features()).embeddings
+
+    found = model().region_scores(features(), embeddings, bank)
+
+    unit = torch.nn.functional.normalize(embeddings, dim=1)
+    cosines = unit @ torch.nn.functional.normalize(torch.from_numpy(rows.astype(np.float32)), dim=1).T
+    by_class = torch.stack([each.amax(1) for each in torch.split(cosines, [28, 14, 14], 1)])
+    scale = min(100.0, float(small.state()["clip.logit_scale"].exp()))
+    assert len(bank.vectors) == 14 * 4
+    torch.testing.assert_close(found, (scale * by_class).log_softmax(0), atol=1e-4, rtol=1e-4)
+
+
+def test_the_scale_of_logits_may_be_set() -> None:
+    bank = model().text_bank(CLASSES, model().encode_texts(model().texts(CLASSES)))
+    embeddings = model().propose(features()).embeddings
+
+    flat = small.segmenter(logit_scale=1e-3).region_scores(features(), embeddings, bank)
+
+    torch.testing.assert_close(flat.exp(), torch.full_like(flat, 1 / 3), atol=1e-3, rtol=0)
+
+
+def test_rows_of_other_texts_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"expected text rows \[56, 24\], got \[4, 24\]"):
+        model().text_bank(CLASSES, np.zeros((4, 24), np.float32))
+
+
+def test_a_pixel_is_of_a_class_as_the_masks_over_it_are() -> None:
+    bank = model().text_bank(CLASSES, model().encode_texts(model().texts(CLASSES)))
+    found = model().propose(features())
+    probabilities = model().region_scores(features(), found.embeddings, bank).exp()
+
+    scores = model().class_scores(features(), bank)
+
+    expected = torch.einsum("kn,nhw->khw", probabilities, found.masks.sigmoid())
+    torch.testing.assert_close(scores.exp(), expected)
+    torch.testing.assert_close(scores.softmax(0), expected / expected.sum(0))
+
+
+def test_a_pixel_that_no_mask_covers_or_no_class_explains_is_nobodys() -> None:
+    covered = torch.tensor([0.9, 0.2, 0.9])  # by masks; the second hardly
+    share = torch.tensor([[0.8, 0.8, 0.25], [0.1, 0.1, 0.25], [0.05, 0.05, 0.25], [0.05, 0.05, 0.25]])
+    logits = (covered * share).log()[:, None]
+
+    nobody = model().nobody_score(logits, None, "none")
+    with_threshold = model().nobody_score(logits, 0.2, "none")
+
+    assert (nobody > logits.amax(0)).tolist() == [[False, True, True]]
+    assert (with_threshold > logits.amax(0)).tolist() == [[False, True, False]]
+
+
+def test_a_region_covers_itself() -> None:
+    certain = torch.tensor([[0.9, 0.28], [0.1, 0.72]]).log()[:, None]
+    unsure = torch.full((4, 1, 1), math.log(0.25))
+
+    assert (model().nobody_score(certain, None, "none") < certain.amax(0)).all()
+    assert (model().nobody_score(unsure, None, "none") > unsure.amax(0)).all()
+
+
+def test_words_mean_the_same_whatever_templates_say() -> None:
+    entries = (ClassEntry("cat"), ClassEntry("sky"))
+    rows = model().encode_texts(model().texts(entries))
+
+    meant = model().meaning(entries, rows)
+
+    assert meant.shape == (2, 24)
+    np.testing.assert_allclose(np.linalg.norm(meant, axis=1), 1, rtol=1e-5)
+
+
+# tasks and the card
+
+
+def test_weights_are_counted_once_towers_and_network_together() -> None:
+    stored = sum(value.nbytes for value in small.state().values())
+
+    assert model().nbytes == pytest.approx(stored, rel=0.02)
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance", "panoptic", "prompt"])
+def test_all_four_tasks_are_done(task: Task) -> None:
+    rule = model().card.panoptic.model_copy(update={"score": 0.0, "overlap": 0.0})
+    segmenter = small.segmenter(probability=0.0)
+    segmenter.card = segmenter.card.model_copy(update={"panoptic": rule})
+    options = tasks.Options(prompts=(CLICK, BOX) if task == "prompt" else ())
+
+    found = tasks.segment(task, segmenter, seen(segmenter, photograph()), Vocabulary(CLASSES, None), options)
+
+    assert found.segments
+    assert found.size == (60, 100)
+    if task == "prompt":
+        assert [segment.prompt_index for segment in found.segments] == [0, 0, 0, 0, 1]
+
+
+def test_masks_can_be_refined_by_colours() -> None:
+    found = tasks.segment("semantic", model(), features(), Vocabulary(CLASSES, None), tasks.Options(refine="pamr"))
+
+    assert sum(segment.area for segment in found.segments) == 60 * 100
+
+
+def test_the_bundled_card_is_published_inference_and_has_no_weights() -> None:
+    settings = settings_of(CARD)
+
+    assert (settings.proposals.grid, settings.proposals.quality, settings.templates) == (20, 0.619, "vild14")
+    assert (CARD.panoptic.source, CARD.panoptic.score, CARD.panoptic.overlap) == ("proposals", 0.7, 0.4)
+    assert set(CARD.tasks) == {"semantic", "instance", "panoptic", "prompt"}
+    with pytest.raises(WeightsError, match=r"models import --method unpair-seg .* own training"):
+        require_weights(CARD)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"settings": {"grid": 20}}, "unpair-seg: the card's settings are not those of unpair_seg"),
+        ({"input": InputSize(short_side=1000, long_side=1000, multiple=8)}, "expected a multiple of 32"),
+    ],
+)
+def test_a_card_that_cannot_be_served_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(WeightsError, match=said):
+        settings_of(CARD.model_copy(update=changes))
+
+
+def test_proposals_are_what_the_interface_says() -> None:
+    assert isinstance(model().propose(features()), Proposals)
+    assert model().proposals_on_canvas(features()).masks.shape[1:] == (32, 32)

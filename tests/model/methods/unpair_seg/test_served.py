@@ -1,0 +1,163 @@
+"""From a checkpoint in the authors' layout to answers: the importer, the catalog, the engine, the command line."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from model import catalog, importing
+from model.catalog import CARD
+from model.errors import WeightsError
+from model.methods.unpair_seg.checkpoint import CLIP, MASKS, OFFICIAL_CLIP, State, to_official
+from model.methods.unpair_seg.segmenter import UnpairSegSegmenter
+from model.types import ClassEntry, Point, Prompt, Vocabulary
+from service.messages import WorkerRequest
+from service.metrics import Metrics
+from service.settings import Settings
+from service.worker.engine import Engine
+from tests import pictures
+from tests.model.methods.unpair_seg import small
+from tests.service.commands.command_line import CommandLine
+
+SOON = 60.0  # seconds; on a busy machine a good deal of it
+
+
+@pytest.fixture
+def lexiseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(monkeypatch, capsys)
+
+
+def official() -> State:
+    return to_official(small.state())
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With `mine`, imported from a file that holds CLIP's towers, for small images and a lenient grid."""
+    small.register()
+    folder = tmp_path_factory.mktemp("unpair-seg")
+    torch.save({"model": official(), "iteration": 7}, folder / "stage1.pth")
+    made = importing.import_unpair_seg("mine", folder / "stage1.pth", [], folder / "models", small.ARCHITECTURE)
+    card = yaml.safe_load((made / CARD).read_text())
+    card["input"] |= {"short_side": 128, "long_side": 128}
+    card["settings"] |= small.LENIENT
+    card["panoptic"] |= {"score": 0.0, "overlap": 0.0}
+    (made / CARD).write_text(yaml.safe_dump(card))
+    return folder / "models"
+
+
+def test_an_imported_checkpoint_is_a_model(models_dir: Path) -> None:
+    segmenter = catalog.load("mine", models_dir=models_dir, device="cpu")
+
+    assert isinstance(segmenter, UnpairSegSegmenter)
+    card = segmenter.card
+    assert (card.name, card.embedding, card.lineage) == ("mine", 24, "Imported from stage1.pth.")
+    assert card.text_tower == f"CLIP {small.ARCHITECTURE}"
+    assert card.licence == "that of the imported weights"
+    assert catalog.require("mine", models_dir).card.weights_sha256 is not None
+    served, trained = segmenter.network.masks.state_dict(), small.state()
+    assert all(torch.equal(value, trained[MASKS + name]) for name, value in served.items())
+
+
+def test_clip_may_come_in_a_file_of_its_own(tmp_path: Path) -> None:
+    learned = {name: value for name, value in official().items() if not name.startswith(OFFICIAL_CLIP)}
+    towers = {name.removeprefix(CLIP): value for name, value in small.state().items() if name.startswith(CLIP)}
+    torch.save(learned, tmp_path / "stage1.pth")
+    torch.save(towers, tmp_path / "clip.pt")
+
+    importing.import_unpair_seg(
+        "mine", tmp_path / "stage1.pth", [tmp_path / "clip.pt"], tmp_path / "models", small.ARCHITECTURE
+    )
+
+    segmenter = catalog.load("mine", models_dir=tmp_path / "models", device="cpu")
+    assert segmenter.card.lineage == "Imported from stage1.pth, clip.pt."
+    with pytest.raises(WeightsError, match=r"stage1\.pth: .* come without CLIP"):
+        importing.import_unpair_seg("other", tmp_path / "stage1.pth", [], tmp_path / "models", small.ARCHITECTURE)
+    assert not (tmp_path / "models" / "other").exists()
+
+
+def test_the_adapter_of_a_training_is_served(tmp_path: Path) -> None:
+    torch.save(small.state(adapted=True), tmp_path / "stage2.pth")
+
+    importing.import_unpair_seg("mine", tmp_path / "stage2.pth", [], tmp_path / "models", small.ARCHITECTURE)
+
+    segmenter = catalog.load("mine", models_dir=tmp_path / "models", device="cpu")
+    assert isinstance(segmenter, UnpairSegSegmenter)
+    assert segmenter.network.adapter is not None
+
+
+def test_stage_one_over_another_clip_is_refused(tmp_path: Path) -> None:
+    state = dict(small.state())
+    state["masks.pixel_decoder.lateral.conv.weight"] = torch.zeros(32, 40, 1, 1)
+    torch.save(to_official(state), tmp_path / "stage1.pth")
+
+    with pytest.raises(WeightsError, match=r"stage1\.pth: stage one was trained over maps of \[40, 32, 48, 64\]"):
+        importing.import_unpair_seg("mine", tmp_path / "stage1.pth", [], tmp_path / "models", small.ARCHITECTURE)
+
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_engine_serves_every_task_from_one_image_pass(models_dir: Path) -> None:
+    segmenter = catalog.load("mine", models_dir=models_dir, device="cpu", precision="fast")
+    engine = Engine(segmenter, Settings(), Metrics())
+    image = pictures.encoded(pictures.small("flower", 120))
+    words, click = Vocabulary((ClassEntry("flower"), ClassEntry("leaf")), None), Prompt(points=(Point(60, 40),))
+    nothing = Vocabulary((), None)
+    try:
+        first = engine.submit(WorkerRequest(image, words, "mine")).result(SOON)
+        again = partial(WorkerRequest, None, model="mine", image_id=first.image_id)
+        panoptic = engine.submit(again(vocabulary=words, task="panoptic")).result(SOON)
+        prompted = engine.submit(again(vocabulary=nothing, task="prompt", prompts=(click,))).result(SOON)
+    finally:
+        engine.close(SOON)
+
+    assert sum(segment.area for segment in first.segments) == first.size[0] * first.size[1]
+    assert panoptic.cache.features
+    assert prompted.cache.features
+    assert [segment.mask_index for segment in prompted.segments] == [0, 1, 2, 3]
+    assert all(segment.label is None for segment in prompted.segments)
+
+
+def test_the_command_line_imports_and_segments(lexiseg: CommandLine, tmp_path: Path) -> None:
+    torch.save({"model": official()}, tmp_path / "stage1.pth")
+    (tmp_path / "flower.png").write_bytes(pictures.encoded(pictures.small("flower", 120)))
+    imported = lexiseg(
+        *("models", "import", "--method", "unpair-seg", "--checkpoint", tmp_path / "stage1.pth"),
+        *("--architecture", small.ARCHITECTURE, "--models-dir", tmp_path / "models", "mine"),
+    )
+    assert imported.status == 0, imported.err
+    card = tmp_path / "models" / "mine" / CARD
+    content = yaml.safe_load(card.read_text())
+    content["input"] |= {"short_side": 128, "long_side": 128}
+    content["settings"] |= small.LENIENT
+    card.write_text(yaml.safe_dump(content))
+
+    outcome = lexiseg(
+        *("segment", tmp_path / "flower.png", "-c", "flower", "-c", "leaf", "--no-background", "--model", "mine"),
+        *("--models-dir", tmp_path / "models", "--out", tmp_path / "out"),
+    )
+
+    assert outcome.status == 0, outcome.err
+    found = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert sum(each["area"] for each in found["annotations"]) > 0
+
+
+def test_the_bundled_card_says_how_its_weights_are_had(lexiseg: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "flower.png").write_bytes(pictures.encoded(pictures.small("flower", 60)))
+
+    outcome = lexiseg("segment", tmp_path / "flower.png", "-c", "flower", "--model", "unpair-seg", "--out", tmp_path)
+
+    assert outcome.status == 1
+    assert "models import --method unpair-seg --checkpoint FILE" in outcome.err
+
+
+def test_without_a_checkpoint_the_importer_says_which_it_needs(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("models", "import", "--method", "unpair-seg", "--models-dir", tmp_path, "mine")
+
+    assert outcome.status == 1
+    assert "needs --checkpoint, the authors' stage one" in outcome.err
