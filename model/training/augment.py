@@ -8,11 +8,18 @@ from numpy.typing import NDArray
 
 from model.data.indexed import IGNORE
 
+ZOOM = (0.45, 1.25)  # half to one and a half of what inference shows at this size
+
 Crop = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def random_crop(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], size: int, stride: int, random: np.random.Generator
+    image: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    size: int,
+    stride: int,
+    random: np.random.Generator,
+    zoom: tuple[float, float] = ZOOM,
 ) -> Crop:
     """A random window of the photograph, resized to `size`.
 
@@ -22,13 +29,13 @@ def random_crop(
         size: side of the crop in pixels.
         stride: pixels per label.
         random: the source of every choice.
+        zoom: least and largest side of the window, as shares of the photograph's shorter side.
 
     Returns:
         Crop [size, size, 3] and labels [size/stride, size/stride].
     """
     height, width = mask.shape
-    # The window's side in the photograph: half to one and a half of what inference shows at this size.
-    side = min(height, width) * np.exp(random.uniform(np.log(0.45), np.log(1.25)))
+    side = min(height, width) * np.exp(random.uniform(*np.log(zoom)))
     aspect = np.exp(random.uniform(-0.2, 0.2))
     window_h, window_w = side * aspect, side / aspect
     centre_y, centre_x = _centre(mask, random)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, overload
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from model.errors import RecipeError
+from model.training.prompt_objects import MaskSet
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -23,16 +24,13 @@ class Phase(BaseModel):
     batch: int = Field(ge=1)
 
 
-class TinyRecipe(BaseModel):
-    """Everything that decides the weights of `tiny`, but the data itself."""
+class RunRecipe(BaseModel):
+    """What every run is told, whatever it trains."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Path = Path("../shared/data")
-    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)  # data set -> factor beside size ** mixing
-    mixing: float = Field(ge=0, le=1)
-    start: str = "bundled"  # "bundled", "scratch" or a safetensors file
-    out: Path = Path("runs/tiny")
+    out: Path
     minutes: float = Field(gt=0)
     seed: int = 0
     phases: list[Phase] = Field(min_length=1)
@@ -40,9 +38,6 @@ class TinyRecipe(BaseModel):
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0)
     average_decay: float = Field(ge=0, lt=1)
-    balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
-    subset_weight: float = Field(ge=0)
-    presence_weight: float = Field(ge=0)
     checkpoint_minutes: float = Field(gt=0)
     device: str = "auto"
     workers: int = Field(1, ge=0)
@@ -56,19 +51,49 @@ class TinyRecipe(BaseModel):
         return phases
 
 
-def read_recipe(name: str, overrides: list[str]) -> TinyRecipe:
+class TinyRecipe(RunRecipe):
+    """Everything that decides the weights of `tiny` but those of its prompt head, and the data itself."""
+
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)  # data set -> factor beside size ** mixing
+    mixing: float = Field(ge=0, le=1)
+    start: str = "bundled"  # "bundled", "scratch" or a safetensors file
+    out: Path = Path("runs/tiny")
+    balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
+    subset_weight: float = Field(ge=0)
+    presence_weight: float = Field(ge=0)
+
+
+class PromptsRecipe(RunRecipe):
+    """Everything that decides the weights of the prompt head, but the network below it and the data."""
+
+    sets: dict[str, MaskSet] = Field(min_length=1)
+    below: str = "bundled"  # "bundled" or a safetensors file: the network whose features the head reads
+    out: Path = Path("runs/tiny_prompts")
+    lone: int = Field(ge=1)  # prompts of one point, of each crop
+    sure: int = Field(ge=1)  # boxes, groups of points, or both
+
+
+RECIPES: dict[str, type[TinyRecipe] | type[PromptsRecipe]] = {"tiny": TinyRecipe, "tiny_prompts": PromptsRecipe}
+
+
+@overload
+def read_recipe(name: Literal["tiny"], overrides: list[str]) -> TinyRecipe: ...
+@overload
+def read_recipe(name: Literal["tiny_prompts"], overrides: list[str]) -> PromptsRecipe: ...
+@overload
+def read_recipe(name: str, overrides: list[str]) -> TinyRecipe | PromptsRecipe: ...
+def read_recipe(name: str, overrides: list[str]) -> TinyRecipe | PromptsRecipe:
     """Reads a recipe that comes with the package.
 
     Args:
-        name: a file in `recipes/` without its suffix.
+        name: of a file in `recipes/`, without its suffix.
         overrides: `key=value` strings; values are YAML.
 
     Raises:
         RecipeError: no such recipe, a malformed override, or a value out of range.
     """
-    known = sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.endswith("_texts"))
-    if name not in known:
-        raise RecipeError(f"no recipe {name!r}; there is: {', '.join(known)}")
+    if name not in RECIPES:
+        raise RecipeError(f"no recipe {name!r}; there is: {', '.join(RECIPES)}")
     values = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -79,7 +104,7 @@ def read_recipe(name: str, overrides: list[str]) -> TinyRecipe:
         except yaml.YAMLError:
             raise RecipeError(f"override {override!r}: {value!r} is not YAML, as in minutes=30") from None
     try:
-        return TinyRecipe.model_validate(values)
+        return RECIPES[name].model_validate(values)
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (came: {e['input']!r})" for e in error.errors())
         raise RecipeError(f"recipe {name!r}: {lines}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -12,19 +13,31 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
+from pydantic import ValidationError
+from torch import Tensor
 
 from model.device import Execution
-from model.errors import ShapeError, WeightsError
+from model.errors import ShapeError, TaskError, WeightsError
 from model.export.exportable import Exportable
+from model.methods.tiny import asking
+from model.methods.tiny.fast import fused, in_type
 from model.methods.tiny.image_pass import ImagePass
-from model.methods.tiny.network import EMBEDDING, MEAN, STD, TinyNetwork
+from model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork
+from model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from model.methods.tiny.settings import TinySettings
 from model.methods.tiny.text_tower import load_text_tower
-from model.methods.tiny.weights import TEMPLATE
-from model.segmenter import Features, InferenceOptions, Plan, TextBank, TextRows, TileFeatures
-from model.types import ClassEntry, InputSize, ModelCard, Refinement
+from model.methods.tiny.weights import TEMPLATE, TinyState, filled
+from model.segmenter import (
+    Features,
+    InferenceOptions,
+    Plan,
+    PromptMasks,
+    Proposals,
+    TextBank,
+    TextRows,
+    TileFeatures,
+)
+from model.types import ClassEntry, InputSize, ModelCard, Prompt, Refinement
 from model.weights import read_weights
 
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
@@ -36,7 +49,15 @@ class TinySegmenter(Exportable):
 
     any_size = True  # the network is convolutions throughout
 
-    def __init__(self, network: TinyNetwork, card: ModelCard, digest: str, execution: Execution) -> None:
+    def __init__(
+        self,
+        network: TinyNetwork,
+        head: PromptHead | None,
+        settings: TinySettings,
+        card: ModelCard,
+        digest: str,
+        execution: Execution,
+    ) -> None:
         device = execution.device
         self.card = card
         self.digest = digest
@@ -46,10 +67,12 @@ class TinySegmenter(Exportable):
         self._dtype = execution.dtype
         self._scale = network.log_scale.exp().item()
         self._nobody = self._scale * network.nobody.item()
-        self._network: TinyNetwork = convert_conv2d_weight_memory_format(_fuse(network).to(device), torch.channels_last)
+        self._network = fused(network).to(device)
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head"):
             getattr(self._network, name).to(self._dtype)
+        self._head = None if head is None else in_type(fused(head).to(device), self._dtype)
+        self._settings = settings
         self._cores = _cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
@@ -126,8 +149,7 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        bonus = self._network.presence_bonus(features.tensors["image"].float(), bank.vectors)
-        return self._best_per_class(features, bank, bonus)
+        return self._best_per_class(features, features.tensors["pixels"].float(), bank)
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
@@ -137,9 +159,59 @@ class TinySegmenter(Exportable):
         clipped = min(max(threshold, 1e-6), 1 - 1e-6)
         return logits.new_tensor(self._nobody + math.log(clipped / (1 - clipped)))
 
-    def _best_per_class(self, features: Features, bank: TextBank, bonus: Tensor) -> Tensor:
-        """Each class's best text: scaled cosine plus `bonus` [T], to [K, h, w]."""
-        pixels = features.tensors["pixels"].float()
+    # masks
+
+    @torch.inference_mode()
+    def propose(self, features: Features) -> Proposals:
+        head, shared = self._required_head(), self._shared(features)
+
+        def make() -> Proposals:
+            found = asking.propose(head, shared, self._settings.proposals)
+            return Proposals(found.masks, self.embed_masks(features, found.masks), found.quality)
+
+        return features.derived.once("proposals", make)
+
+    @torch.inference_mode()
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        head = self._required_head()
+        shared = self._shared(features)
+        height, width = (side * STRIDE for side in shared.fine.shape[-2:])
+        return asking.ask(head, shared, prompts, (width / features.size[1], height / features.size[0]))
+
+    @torch.inference_mode()
+    def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
+        """[N, 96] float32: the mean of what is under a mask, or what is at its highest cell where it is in none."""
+        pixels = features.tensors["pixels"].to(self._device).float()
+        if not len(masks):
+            return pixels.new_zeros(0, len(pixels))
+        cells = F.interpolate(masks.to(pixels)[:, None], size=pixels.shape[1:], mode="bilinear")[:, 0].flatten(1)
+        inside = (cells > 0) | (cells == cells.amax(1, keepdim=True))
+        weights = inside / inside.sum(1, keepdim=True)
+        return weights @ pixels.flatten(1).T  # [N, h*w] x [h*w, 96]
+
+    @torch.inference_mode()
+    def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
+        """What `class_scores` says of a region's pixels on average, where a class has one text."""
+        return self._best_per_class(features, embeddings.to(self._device).float().T[..., None], bank)[..., 0]
+
+    def _required_head(self) -> PromptHead:
+        if self._head is None:
+            raise TaskError(f"{self.card.name} has no prompt head: it takes no prompts and proposes no masks")
+        return self._head
+
+    def _shared(self, features: Features) -> SharedMaps:
+        """What all prompts about an image share; made once."""
+        head = self._required_head()
+
+        def make() -> SharedMaps:
+            pixels = features.tensors["pixels"].to(self._device, self._dtype)[None]
+            return head.maps(pixels, self.guide(features)[None].to(self._dtype))
+
+        return features.derived.once("shared", make)
+
+    def _best_per_class(self, features: Features, pixels: Tensor, bank: TextBank) -> Tensor:
+        """Each class's best text: scaled cosine plus presence, of embeddings [96, h, w] to [K, h, w]."""
+        bonus = self._network.presence_bonus(features.tensors["image"].float(), bank.vectors)
         best = pixels.new_empty(bank.n_classes, *pixels.shape[1:])
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
         for start in range(0, bank.n_classes, CLASSES_AT_ONCE):
@@ -150,7 +222,7 @@ class TinySegmenter(Exportable):
             if len(scores) > end - start:
                 inside = pairwise(first[start : end + 1] - first[start])
                 scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
-            best[start:end] = scores.view(-1, *pixels.shape[1:])
+            best[start:end] = scores.view(end - start, *pixels.shape[1:])
         return best
 
 
@@ -158,22 +230,23 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
     """Loads a model directory (`tiny.safetensors` beside its card).
 
     Raises:
-        WeightsError: the weights are missing, damaged, or not of this network.
+        WeightsError: the weights are missing, damaged, or not of this network; the card's settings are not of this
+            method, or it names the task prompt and the weights hold no prompt head.
     """
     if card.weights_sha256 is None:
         raise WeightsError(f"{folder}: the card names no weights (weights_sha256)")
-    network = TinyNetwork()
-    state = read_weights(folder / "tiny.safetensors", card.weights_sha256)
     try:
-        missing, unexpected = network.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # a tensor of another shape
-        raise WeightsError(f"{folder}: {error}") from None
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise WeightsError(f"{folder}: weights lack {missing[:3]} and hold unknown {list(unexpected)[:3]}")
+        settings = TinySettings.model_validate(card.settings)
+    except ValidationError as error:
+        raise WeightsError(f"{folder}: the card's settings are not those of tiny: {error}") from None
+    state = TinyState.of(read_weights(folder / "tiny.safetensors", card.weights_sha256))
+    network = filled(TinyNetwork(), state.network, folder)
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
-    return TinySegmenter(network.eval().requires_grad_(False), card, card.weights_sha256[:16], execution)
+    head = filled(PromptHead(), state.prompts, folder) if state.prompts else None
+    if head is None and "prompt" in card.tasks:
+        raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
+    return TinySegmenter(network, head, settings, card, card.weights_sha256[:16], execution)
 
 
 def _buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:
@@ -192,19 +265,3 @@ def _cores() -> ThreadPoolExecutor:
     the last bit, and the answer for a tile must not depend on its company.
     """
     return ThreadPoolExecutor(torch.get_num_threads(), "tile", lambda: torch.set_num_threads(1))
-
-
-def _fuse(module: TinyNetwork) -> TinyNetwork:
-    """Folds every batch norm into the convolution before it."""
-
-    def walk(parent: nn.Module) -> None:
-        for child in parent.children():
-            if isinstance(child, nn.Sequential) and len(child) > 1 and isinstance(child[1], nn.BatchNorm2d):
-                assert isinstance(child[0], nn.Conv2d)
-                child[0] = fuse_conv_bn_eval(child[0], child[1])
-                child[1] = nn.Identity()
-            else:
-                walk(child)
-
-    walk(module)
-    return module

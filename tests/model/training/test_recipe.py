@@ -8,6 +8,7 @@ import pytest
 
 from model.data.indexed import BACKGROUND
 from model.errors import RecipeError
+from model.training.prompt_objects import MaskSet
 from model.training.recipe import Phase, read_recipe
 
 
@@ -20,6 +21,25 @@ def test_the_recipe_of_tiny_validates() -> None:
 
 def test_the_recipe_of_tiny_begins_with_a_phase() -> None:
     assert read_recipe("tiny", []).phases[0].after == 0
+
+
+def test_the_recipe_of_the_prompts_validates() -> None:
+    recipe = read_recipe("tiny_prompts", [])
+
+    assert sum(source.share for source in recipe.sets.values()) == pytest.approx(1.0)
+    assert recipe.sets["clips"].splits == ["car-roundabout", "cows", "dance-twirl", "libby"]
+
+
+def test_a_set_of_the_prompts_may_be_overridden() -> None:
+    recipe = read_recipe("tiny_prompts", ["sets={mine: {share: 2.0, nothing: 0}}", "below=mine.safetensors"])
+
+    assert recipe.sets == {"mine": MaskSet(share=2.0, nothing=0)}
+    assert recipe.below == "mine.safetensors"
+
+
+def test_a_value_of_a_set_out_of_range_is_named() -> None:
+    with pytest.raises(RecipeError, match=r"sets\.mine\.whole: .*less than or equal to 1 \(came: 2\)"):
+        read_recipe("tiny_prompts", ["sets={mine: {share: 1, whole: 2}}"])
 
 
 def test_overrides_replace_values() -> None:
@@ -43,7 +63,7 @@ def test_a_value_may_hold_an_equals_sign() -> None:
 
 
 def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
-    with pytest.raises(RecipeError, match=r"no recipe 'huge'; there is: tiny$"):
+    with pytest.raises(RecipeError, match=r"no recipe 'huge'; there is: tiny, tiny_prompts$"):
         read_recipe("huge", [])
 
 

@@ -25,25 +25,15 @@ from model.data.indexed import read_dataset
 from model.errors import DatasetError, OptionError, WeightsError
 from model.methods.tiny.network import TinyNetwork
 from model.methods.tiny.text_tower import MiniLM
-from model.training import tiny
+from model.training import timed_run, tiny
 from model.training.augment import Crop
+from model.training.publish import publish
 from model.training.recipe import TinyRecipe, read_recipe
 from model.training.tiny import Crops, TinyTrainer, count_pixels
+from tests.model.training.clock import Clock
 from tests.model.training.shapes import write_shapes
 
 STEPS = 14
-
-
-class Clock:
-    """Stands in for the module `time`: each look at it is `seconds` after the last."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._now = 0.0
-
-    def monotonic(self) -> float:
-        self._now += self._seconds
-        return self._now
 
 
 class Recorded(TinyTrainer):
@@ -103,7 +93,7 @@ def train(recipe: TinyRecipe, steps: int) -> Recorded:
     trainer = Recorded(recipe)
     with pytest.MonkeyPatch.context() as patch:
         # Half a step beyond, so that rounding cannot ask for one more.
-        patch.setattr(tiny, "time", Clock(60 * recipe.minutes / (steps - 0.5)))
+        patch.setattr(timed_run, "time", Clock(60 * recipe.minutes / (steps - 0.5)))
         trainer.train()
     return trainer
 
@@ -153,7 +143,11 @@ def test_the_weights_load_as_a_model(run: Run, tmp_path: Path) -> None:
     folder.mkdir()
     shutil.copy(run.weights, folder)
     card = yaml.safe_load((catalog.BUNDLED / catalog.CARD).read_text())
-    card |= {"name": "mine", "weights_sha256": hashlib.sha256(run.weights.read_bytes()).hexdigest()}
+    card |= {
+        "name": "mine",
+        "tasks": ["semantic"],
+        "weights_sha256": hashlib.sha256(run.weights.read_bytes()).hexdigest(),
+    }
     (folder / catalog.CARD).write_text(yaml.safe_dump(card))
 
     segmenter = load("mine", models_dir=tmp_path, device="cpu")
@@ -161,6 +155,20 @@ def test_the_weights_load_as_a_model(run: Run, tmp_path: Path) -> None:
     plan = segmenter.plan(np.zeros((64, 64, 3), np.uint8))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
     assert all(tensor.isfinite().all() for tensor in features.tensors.values())
+
+
+def test_what_is_published_promises_no_prompts(run: Run, tmp_path: Path) -> None:
+    weights = tmp_path / "mine" / "tiny.safetensors"
+    weights.parent.mkdir()
+    shutil.copy(run.weights, weights)
+
+    card = publish(run.recipe, weights)
+
+    assert card == catalog.read_card(weights.parent)
+    assert card.name == "mine"
+    assert "semantic" in card.tasks
+    assert "prompt" not in card.tasks
+    assert card.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def test_the_recipe_lies_beside_the_weights(run: Run) -> None:

@@ -1,0 +1,64 @@
+"""What one file of weights holds: the network as it was, and the prompt head."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from model.errors import WeightsError
+from model.methods.tiny.weights import BUNDLED, TinyState, filled
+
+# Of every tensor of the network as it was before it had a prompt head: its answers must not change.
+NETWORK = "02d9c44f36c34ba4633a12fd7d4b916d03ec9b7c2f66e8959dd8a330da6d1b39"
+
+
+def test_the_bundled_network_is_what_it_was_without_a_prompt_head() -> None:
+    total = hashlib.sha256()
+    for name, value in sorted(TinyState.of(load_file(BUNDLED)).network.items()):
+        total.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        total.update(value.numpy().tobytes())
+
+    assert total.hexdigest() == NETWORK
+
+
+def test_the_bundled_file_holds_a_prompt_head() -> None:
+    assert len(TinyState.of(load_file(BUNDLED)).prompts) > 100
+
+
+def test_a_file_is_parted_by_names_and_put_together_again() -> None:
+    tensors = {"stem.weight": torch.ones(1), "prompts.first.weight": torch.zeros(2)}
+
+    state = TinyState.of(tensors)
+
+    assert state.network == {"stem.weight": tensors["stem.weight"]}
+    assert state.prompts == {"first.weight": tensors["prompts.first.weight"]}
+    assert state.together() == tensors
+
+
+def test_a_module_is_filled() -> None:
+    weights = {"weight": torch.full((1, 2), 3.0), "bias": torch.zeros(1)}
+
+    module = filled(nn.Linear(2, 1), weights, Path("somewhere"))
+
+    assert torch.equal(module.weight, weights["weight"])
+    assert not module.training
+    assert not any(weight.requires_grad for weight in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"weight": torch.zeros(1, 2)}, r"somewhere: weights lack \['bias'\]"),
+        ({"weight": torch.zeros(1, 2), "bias": torch.zeros(1), "more": torch.zeros(1)}, r"hold unknown \['more'\]"),
+        ({"weight": torch.zeros(1, 3), "bias": torch.zeros(1)}, r"somewhere: .*size mismatch"),
+    ],
+    ids=["missing", "unknown", "of another shape"],
+)
+def test_weights_that_do_not_fit_are_refused(weights: dict[str, torch.Tensor], message: str) -> None:
+    with pytest.raises(WeightsError, match=f"(?s){message}"):
+        filled(nn.Linear(2, 1), weights, Path("somewhere"))
