@@ -77,7 +77,7 @@ class SharedNetwork(nn.Module):
             self.fine(fine),
             self.mid(mid),
             self.coarse(coarse),
-            unit.to(grouping.dtype),
+            unit.to(grouping.dtype).contiguous(),  # cells side by side, as every prompt reads them
             F.normalize(F.avg_pool2d(pixels.float(), 2), dim=1).to(grouping.dtype),
         )
 

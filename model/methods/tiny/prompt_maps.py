@@ -64,16 +64,22 @@ def _centres(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def _traces(prompts: Prompts, sign: float, scales: tuple[float, ...], x: Tensor, y: Tensor) -> Tensor:
     """exp(-distance / scale) to the nearest point of one sign: [B, N, scales, h, w], 0 without one."""
+    counts = prompts.signs == sign
+    if not counts.any():
+        return x.new_zeros(*prompts.has_box.shape, len(scales), len(y), len(x))
     across = (x - prompts.points[..., 0, None]).square()  # [B, N, K, w]
     down = (y - prompts.points[..., 1, None]).square()  # [B, N, K, h]
     square = across[..., None, :] + down[..., None]  # [B, N, K, h, w]
-    square = square.masked_fill((prompts.signs != sign)[..., None, None], torch.inf)
+    square = square.masked_fill(~counts[..., None, None], torch.inf)
     distance = square.amin(2).sqrt()
     return torch.stack([torch.exp(-distance / scale) for scale in scales], 2)
 
 
 def _box_maps(prompts: Prompts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """[B, N, 1, h, w] whether a cell is inside, and [B, N, 4, h, w] how far from each side, in sides of the box."""
+    if not prompts.has_box.any():
+        nothing = x.new_zeros(*prompts.has_box.shape, 5, len(y), len(x))
+        return nothing[:, :, :1], nothing[:, :, 1:]
     left, top, right, bottom = prompts.boxes[..., None].unbind(2)  # [B, N, 1]
     width, height = (right - left).clamp_min(SMALLEST_SIDE), (bottom - top).clamp_min(SMALLEST_SIDE)
     shape = (*prompts.has_box.shape, len(y), len(x))
@@ -93,19 +99,25 @@ def _flags(prompts: Prompts) -> Tensor:
 
 def _likeness(prompts: Prompts, grouping: Tensor, pixels: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """[B, N, N_SIMILARITIES, h, w]: cosines with the vectors at points, in the box's middle and around the box."""
-    middle, ring = _box_weights(prompts, x, y)
+    marks = [(prompts.signs == sign) for sign in (1, -1)]
+    # What nobody said costs nothing; most clicks are one point.
+    areas = _box_weights(prompts, x, y) if prompts.has_box.any() else None
     answers = []
     for maps, heads in ((grouping, HEADS), (pixels, 1)):
         batch, channels, height, width = maps.shape
         # Heads are images of their own: [B * heads, D, h * w].
         cells = maps.reshape(batch * heads, channels // heads, height * width)
-        at_points = _at_points(prompts, cells, height, width, heads)  # [B * heads, N, K, h * w]
-        signs = prompts.signs.repeat_interleave(heads, 0)[..., None]
-        answers += [_nearest(at_points, signs == sign) for sign in (1, -1)]
-        for weights in (middle, ring):
+        nothing = cells.new_zeros(len(cells), prompts.signs.shape[1], height * width)
+        at_points = _at_points(prompts, cells, height, width, heads) if any(mark.any() for mark in marks) else None
+        for mark in marks:
+            counts = mark.repeat_interleave(heads, 0)[..., None]
+            answers.append(nothing if at_points is None or not mark.any() else _nearest(at_points, counts))
+        for weights in areas or ():
             spread = weights.flatten(2).repeat_interleave(heads, 0).to(cells.dtype)  # [B * heads, N, h * w]
             mean = F.normalize(spread @ cells.mT, dim=2)
             answers.append(mean @ cells)
+        if areas is None:
+            answers += [nothing, nothing]
     batch, _, height, width = pixels.shape
     shaped = [answer.view(batch, -1, answer.shape[1], height, width).transpose(1, 2) for answer in answers]
     return torch.cat(shaped, 2)
