@@ -6,14 +6,16 @@ Of the task panoptic also what panopticapi reads (`panoptic_maps`).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from model.types import Segment
+from model.types import ClassEntry, Segment
 from service.commands.panoptic_maps import PanopticMaps
 from service.commands.question import Question
 
-UNLABELLED = "object"  # category of segments without a label, as a prompt without classes gives
+# Category of segments without a label, as a prompt without classes gives; numbered where a class has the name.
+UNLABELLED = "object"
 
 
 class Answer(Protocol):
@@ -35,7 +37,7 @@ class Annotations:
     Categories are the classes, from 1; where prompts are asked, one more after them for segments without a label.
     """
 
-    def __init__(self, folder: Path, question: Question, classes: tuple[str, ...], images: list[Path]) -> None:
+    def __init__(self, folder: Path, question: Question, classes: tuple[ClassEntry, ...], images: list[Path]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._prompts = question.prompts
@@ -44,7 +46,9 @@ class Annotations:
         self._taken = {path.resolve() for path in images}
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
-        names = (*classes, UNLABELLED) if self._prompts else classes
+        names = [entry.name for entry in classes]
+        if self._prompts:
+            names.append(_unlabelled(names))
         self._categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
 
     def add(self, path: Path, answer: Answer) -> None:
@@ -103,3 +107,11 @@ class Annotations:
         """Where pictures of that name are written."""
         places = [self.folder / name] + ([self._panoptic.path(name)] if self._panoptic is not None else [])
         return {path.resolve() for path in places}
+
+
+def _unlabelled(classes: Sequence[str]) -> str:
+    """A name that no class has: whoever looks categories up by name finds one of each."""
+    name, number = UNLABELLED, 2
+    while name in classes:
+        name, number = f"{UNLABELLED}-{number}", number + 1
+    return name

@@ -16,8 +16,7 @@ import numpy as np
 from model.masks.overlay import colour
 from model.masks.png import to_png
 from model.masks.rle import decode
-from model.types import Segment
-from service.vocabularies.stuff import is_thing
+from model.types import ClassEntry, Segment
 
 NAME = "panoptic"
 
@@ -25,14 +24,14 @@ NAME = "panoptic"
 class PanopticMaps:
     """The maps and the JSON of many images; categories are the classes, from 1."""
 
-    def __init__(self, folder: Path, classes: Sequence[str]) -> None:
+    def __init__(self, folder: Path, classes: Sequence[ClassEntry]) -> None:
         self._folder = folder
         (folder / NAME).mkdir(exist_ok=True)
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
-        self._classes = classes
+        self._names = [entry.name for entry in classes]
         # A class of which nobody knows counts as a thing, as in the answers; these have the last word.
-        self._things = [is_thing(name) is not False for name in classes]
+        self._things = [entry.thing is not False for entry in classes]
 
     def path(self, name: str) -> Path:
         """Where the map of that name is written."""
@@ -67,7 +66,7 @@ class PanopticMaps:
         """Writes panoptic.json."""
         categories = [
             {"id": index + 1, "name": name, "supercategory": name, "isthing": int(thing), "color": list(colour(index))}
-            for index, (name, thing) in enumerate(zip(self._classes, self._things, strict=True))
+            for index, (name, thing) in enumerate(zip(self._names, self._things, strict=True))
         ]
         content = {"images": self._images, "annotations": self._annotations, "categories": categories}
         (self._folder / f"{NAME}.json").write_text(json.dumps(content))

@@ -15,11 +15,13 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from model.types import Rle, Segment, Task
+from model.types import ClassEntry, Rle, Segment, Task
 from service.commands.pace import Pace
 from service.errors import InvalidValue, ServiceError
 from service.gateway.schemas import MaskOutput, Problem, SegmentAnswer, SegmentOutput
 from service.gateway.vocabulary_schemas import VocabularyOutput
+from service.vocabularies.builtin import built_in
+from service.vocabularies.stuff import is_thing
 
 TIMEOUT = httpx.Timeout(120.0, connect=10.0)  # a server has a deadline of its own, well below
 BUSY = (429, 503)
@@ -93,17 +95,23 @@ class RemoteServer:
             who = f"no model at {self.url} can" if model is None else f"{model} at {self.url} cannot"
             raise ServerFailure(f"task: {who} do {task}; there is: {', '.join(sorted(able))}")
 
-    def classes_of(self, vocabulary: str) -> tuple[str, ...]:
-        """The names of a named vocabulary's classes, in order.
+    def classes_of(self, vocabulary: str) -> tuple[ClassEntry, ...]:
+        """The names of a named vocabulary's classes, in order, with what is known here of things and stuff.
 
         Raises:
             ServerFailure: there is none of that name.
         """
         response = self._send("GET", f"/vocabularies/{quote(vocabulary, safe='')}")
         try:
-            return tuple(entry.name for entry in VocabularyOutput.model_validate_json(response.content).classes)
+            sent = VocabularyOutput.model_validate_json(response.content)
         except ValidationError:
             raise ServerFailure(f"the vocabulary that {self.url} sent cannot be read") from None
+        # A server does not say it of a list; a built-in one is the same list here, unless the versions differ.
+        known = built_in(vocabulary)
+        things = {} if known is None else {entry.name: entry.thing for entry in known.vocabulary.classes}
+        return tuple(
+            ClassEntry(entry.name, thing=things.get(entry.name, is_thing(entry.name))) for entry in sent.classes
+        )
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> RemoteAnswer:
         """One file's masks.

@@ -28,7 +28,7 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
     prompts = resolve_prompts(asked, question.task, settings.limits)
     vocabulary = resolved(asked, settings)
     segmenter = load(settings, question.task)
-    annotations = Annotations(out, question, tuple(entry.name for entry in vocabulary.classes), images)
+    annotations = Annotations(out, question, vocabulary.classes, images)
     engine = Engine(segmenter, settings, Metrics())
 
     def ask(content: bytes) -> Future[WorkerAnswer]:

@@ -29,7 +29,7 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings, u
     key = None if settings.api_key is None else settings.api_key.get_secret_value()
     with RemoteServer(url, key, AHEAD) as server, ThreadPoolExecutor(AHEAD) as threads:
         if question.vocabulary is None:
-            classes = tuple(entry.name for entry in resolve(asked, settings.limits).classes)
+            classes = resolve(asked, settings.limits).classes
             server.check(model, question.task)
         else:
             server.check(model, question.task)

@@ -1,12 +1,18 @@
-"""The class lists of the public benchmarks, carried as data: `data/NAME.json` names its source."""
+"""The class lists of the public benchmarks, carried as data: `data/NAME.json` names its source.
+
+Where a benchmark tells things from stuff, `stuff` there names the classes that are stuff, and all others are things.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
 import orjson
 
+from model.types import Vocabulary
 from service.gateway.vocabulary_schemas import VocabularyInput
 from service.settings import Limits
 from service.vocabularies.named import NamedVocabulary, named
@@ -24,6 +30,15 @@ def built_in(name: str) -> NamedVocabulary | None:
     if name not in NAMES:
         return None
     content = orjson.loads(resources.files("service.vocabularies").joinpath("data", f"{name}.json").read_bytes())
+    stuff = content.pop("stuff", None)
     given = VocabularyInput.model_validate({key: value for key, value in content.items() if key not in ABOUT})
     # A smaller limit of this installation is for the request that uses the list, not for the list.
-    return named(name, given, Limits.model_construct(), built_in=True)
+    found = named(name, given, Limits.model_construct(), built_in=True)
+    return found if stuff is None else replace(found, vocabulary=_told_apart(found.vocabulary, stuff))
+
+
+def _told_apart(vocabulary: Vocabulary, stuff: Collection[str]) -> Vocabulary:
+    """With the benchmark's own word, which goes before what is known of a name: doors are stuff in COCO only."""
+    return replace(
+        vocabulary, classes=tuple(replace(entry, thing=entry.name not in stuff) for entry in vocabulary.classes)
+    )

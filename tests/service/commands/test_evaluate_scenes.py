@@ -199,7 +199,7 @@ def halves(tmp_path: Path) -> Path:
     split = tmp_path / "data" / "halves" / "val"
     (split / "images").mkdir(parents=True)
     (split / "masks").mkdir()
-    (split.parent / "classes.json").write_text('["sky", "building"]')
+    (split.parent / "classes.json").write_text('["sky", "pagoda"]')
     for name in ("china", "rocket"):
         picture = pictures.small(name, 120)
         picture.save(split / "images" / f"{name}.jpg")
@@ -218,7 +218,7 @@ def test_the_bundled_model_is_measured_by_instances(lexiseg: CommandLine, halves
     assert outcome.status == 0, outcome.err
     report = json.loads(target.read_text())
     assert (report["model"], report["figures"]["instances"]) == ("tiny", 2)
-    assert (report["per_class"]["sky"]["thing"], report["per_class"]["building"]["thing"]) == (False, True)
+    assert (report["per_class"]["sky"]["thing"], report["per_class"]["pagoda"]["thing"]) == (False, True)
 
 
 @pytest.mark.slow

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model.masks.rle import encode_label_map
-from model.types import Segment
+from model.types import ClassEntry, Segment
 from service.commands.panoptic_maps import PanopticMaps
 
+CLASSES = (ClassEntry("sky", thing=False), ClassEntry("car", thing=True))
 IMAGE = {"id": 1, "file_name": "photos/street.jpg", "height": 20, "width": 30}
 
 
@@ -39,7 +40,7 @@ def read(folder: Path) -> tuple[dict[str, Any], NDArray[np.int64]]:
 def test_the_ids_of_the_map_are_those_of_the_json(tmp_path: Path) -> None:
     ids = np.zeros((20, 30), np.uint16)
     ids[:, 10:20], ids[:5, 20:], ids[5:, 20:] = 1, 2, 700  # more than a byte holds
-    maps = PanopticMaps(tmp_path, ["sky", "car"])
+    maps = PanopticMaps(tmp_path, CLASSES)
 
     maps.add(IMAGE, "street.png", segments_of(ids, {1: 0, 2: 1, 700: 1}))
     maps.write()
@@ -59,7 +60,7 @@ def test_the_ids_of_the_map_are_those_of_the_json(tmp_path: Path) -> None:
 
 
 def test_categories_say_what_is_a_thing(tmp_path: Path) -> None:
-    PanopticMaps(tmp_path, ["sky", "car", "flying saucer"]).write()
+    PanopticMaps(tmp_path, [*CLASSES, ClassEntry("flying saucer")]).write()
 
     content = json.loads((tmp_path / "panoptic.json").read_text())
 
@@ -72,7 +73,7 @@ def test_categories_say_what_is_a_thing(tmp_path: Path) -> None:
 
 
 def test_the_segments_have_the_last_word_on_what_is_a_thing(tmp_path: Path) -> None:
-    maps = PanopticMaps(tmp_path, ["sky", "lawn mower tracks"])
+    maps = PanopticMaps(tmp_path, [CLASSES[0], ClassEntry("lawn mower tracks")])
     ids = np.ones((20, 30), np.uint16)
     (segment,) = segments_of(ids, {1: 1})
 
@@ -86,7 +87,7 @@ def test_the_segments_have_the_last_word_on_what_is_a_thing(tmp_path: Path) -> N
 def test_a_segment_without_pixels_is_left_out(tmp_path: Path) -> None:
     ids = np.ones((20, 30), np.uint16)
     ids[0, 0] = 3
-    maps = PanopticMaps(tmp_path, ["sky", "car"])
+    maps = PanopticMaps(tmp_path, CLASSES)
 
     maps.add(IMAGE, "street.png", segments_of(ids, {1: 0, 2: 1, 3: 1}))
     maps.write()

@@ -12,8 +12,8 @@ def test_each_point_and_each_box_is_a_prompt_of_its_own() -> None:
     found = read_prompts(["120,80", "3.5,.25"], ["10,20,200.5,180"], [])
 
     assert found == [
-        {"points": [{"x": 120.0, "y": 80.0}]},
-        {"points": [{"x": 3.5, "y": 0.25}]},
+        {"points": [{"x": 120.0, "y": 80.0, "positive": True}]},
+        {"points": [{"x": 3.5, "y": 0.25, "positive": True}]},
         {"box": [10.0, 20.0, 200.5, 180.0]},
     ]
 
@@ -52,6 +52,10 @@ def test_points_come_first_then_boxes_then_the_rest() -> None:
         (([], [], ["120,80 1,2,3"]), "--prompt", "got '1,2,3'"),
         (([], [], ["1,2,3,4 5,6,7,8"]), "--prompt", "at most one box"),
         (([], [], ["-1,2,3,4"]), "--prompt", "expected points"),
+        (([], ["200,20,100,30"], []), "--box", "with LEFT < RIGHT and TOP < BOTTOM; got '200,20,100,30'"),
+        (([], ["10,20,30,20"], []), "--box", "LEFT < RIGHT and TOP < BOTTOM"),
+        (([], [], ["120,80 10,20,5,30"]), "--prompt", "LEFT < RIGHT and TOP < BOTTOM"),
+        (([], [], ["-1,2 -3,4"]), "--prompt", "at least one point X,Y on the object"),
     ],
 )
 def test_anything_else_is_named_with_what_was_expected(

@@ -65,7 +65,8 @@ def test_annotations_of_prompts_have_a_category_without_a_label(
 
     found = written(photograph)
     assert found["categories"] == [{"id": 1, "name": "object"}]
-    assert found["prompts"] == [{"points": [{"x": 120.0, "y": 80.0}]}, {"box": [10.0, 20.0, 200.0, 150.0]}]
+    click = {"x": 120.0, "y": 80.0, "positive": True}
+    assert found["prompts"] == [{"points": [click]}, {"box": [10.0, 20.0, 200.0, 150.0]}]
     first = found["annotations"][0]
     assert np.array_equal(coco.decode(first["segmentation"]), shown(Prompt((Point(120, 80),)), SIZE))
     assert {name: first[name] for name in ("category_id", "prompt_index", "mask_index", "quality", "score")} == {
@@ -93,6 +94,22 @@ def test_with_classes_the_masks_have_labels(lexiseg: CommandLine, photograph: Pa
     found = written(photograph)
     assert [category["name"] for category in found["categories"]] == ["cat", "dog", "object"]
     assert {entry["category_id"] for entry in found["annotations"]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("classes", "extra"), [(["object"], "object-2"), (["object-2", "object"], "object-3"), (["objects"], "object")]
+)
+def test_a_class_named_like_the_category_without_a_label_keeps_its_name(
+    lexiseg: CommandLine, photograph: Path, served: Served, classes: list[str], extra: str
+) -> None:
+    options = [part for name in classes for part in ("-c", name)]
+
+    outcome = lexiseg(
+        "segment", photograph, "--point", "120,80", *options, "--server", served.url, "--out", photograph.parent / "out"
+    )
+
+    assert outcome.status == 0, outcome.err
+    assert [category["name"] for category in written(photograph)["categories"]] == [*classes, extra]
 
 
 def test_a_picture_that_is_too_small_for_a_point_is_named_and_the_others_go_on(
@@ -130,9 +147,10 @@ def test_a_task_that_the_server_cannot_do_is_told_before_a_file_is_sent(
         (["--point", "1,2", "--task", "semantic"], 2, "not for semantic"),
         (["--point", "1,2", "-c", "sky", "--vocabulary", "voc20"], 2, "either classes or --vocabulary"),
         (["--task", "prompt", "-c", "sky"], 2, "'prompt' is not one of"),
-        (["--box", "50,20,10,90"], 1, "prompts.0.box: expected x0, y0, x1, y1 with x0 < x1"),
-        (["--prompt", "-1,2"], 1, "at least one positive point"),
-        (["--point", "1,2", "--no-background"], 1, "background: expected null or true"),
+        (["--box", "50,20,10,90"], 2, "'--box': expected LEFT,TOP,RIGHT,BOTTOM with LEFT < RIGHT"),
+        (["--prompt", "-1,2"], 2, "'--prompt': expected at least one point X,Y on the object"),
+        (["--point", "1,2", "--no-background"], 2, "'--no-background': without classes"),
+        ([], 2, "give either classes or --vocabulary NAME, or prompts"),
     ],
 )
 @pytest.mark.parametrize("by_server", [True, False])
@@ -146,3 +164,11 @@ def test_a_wrong_prompt_is_refused_before_anything_is_done(
     assert outcome.status == status
     assert said in " ".join(outcome.err.split())
     assert served.backend.asked == []
+
+
+def test_beside_a_task_no_prompts_are_proposed(lexiseg: CommandLine, photograph: Path) -> None:
+    outcome = lexiseg("segment", photograph, "--task", "panoptic")
+
+    assert outcome.status == 2
+    assert "give either classes or --vocabulary NAME" in outcome.err
+    assert "prompts" not in outcome.err

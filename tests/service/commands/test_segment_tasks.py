@@ -131,6 +131,20 @@ def test_panoptic_files_hold_things_and_stuff(lexiseg: CommandLine, image: Path,
     assert len(written(out)["annotations"]) == 3
 
 
+@pytest.mark.parametrize(("name", "things"), [("coco-panoptic", 80), ("cityscapes", 8)])
+def test_categories_of_a_benchmark_are_its_things_and_stuff(
+    lexiseg: CommandLine, image: Path, where: list[str], name: str, things: int
+) -> None:
+    out = image.parent / "out"
+
+    outcome = lexiseg("segment", image, "--vocabulary", name, "--task", "panoptic", "--out", out, *where)
+
+    assert outcome.status == 0, outcome.err
+    categories = {category["name"]: category["isthing"] for category in written(out, "panoptic.json")["categories"]}
+    assert sum(categories.values()) == things
+    assert (categories["car"], categories["building"], categories["fence"]) == (1, 0, 0)
+
+
 def test_instances_leave_no_panoptic_files(lexiseg: CommandLine, image: Path, where: list[str]) -> None:
     out = image.parent / "out"
 

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from service.vocabularies.builtin import NAMES, built_in
+from service.vocabularies.stuff import is_thing
+
+TOLD_APART = ("voc20", "voc21", "coco-object", "coco-stuff", "coco-panoptic", "cityscapes", "ade20k", "lvis")
+
+
+@pytest.mark.parametrize(
+    "name", ["sky", "Grass", "building", "wall", "rock", "hedge", "carpet", "gravel", "mud", "pavement"]
+)
+def test_what_cannot_be_counted_is_stuff(name: str) -> None:
+    assert is_thing(name) is False
+
+
+@pytest.mark.parametrize("name", ["car", "house", "pole", "door", "table", "flying saucer"])
+def test_of_anything_else_nobody_knows(name: str) -> None:
+    assert is_thing(name) is None
+
+
+def test_no_thing_of_a_benchmark_is_known_as_stuff() -> None:
+    assert set(TOLD_APART) < set(NAMES)
+    entries = [entry for name in TOLD_APART if (found := built_in(name)) for entry in found.vocabulary.classes]
+
+    clashes = {text for entry in entries if entry.thing for text in entry.texts if is_thing(text) is False}
+
+    # Things in ADE20K; COCO counts neither, nor Cityscapes fences.
+    assert clashes == {"food", "fence"}
