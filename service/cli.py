@@ -170,9 +170,15 @@ def segment(
 
     shown = tuple(read_prompts(points or [], boxes or [], prompts or []))
     if (classes and vocabulary) or not (classes or vocabulary or shown):
-        raise typer.BadParameter("give either classes or --vocabulary NAME, or prompts", param_hint="'-c' / '--class'")
+        others = "" if task else ", or prompts"
+        raise typer.BadParameter(f"give either classes or --vocabulary NAME{others}", param_hint="'-c' / '--class'")
     if shown and task is not None:
         raise typer.BadParameter(f"points and boxes ask for what they show, not for {task}", param_hint="'--task'")
+    if shown and background is False and not (classes or vocabulary):
+        raise typer.BadParameter(
+            "without classes there is no class for every pixel to get; leave it out, or give -c or --vocabulary",
+            param_hint="'--no-background'",
+        )
     settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "api_key": api_key})
     question = Question(
         tuple(classes or ()),

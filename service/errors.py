@@ -22,7 +22,14 @@ ServiceError
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any, ClassVar
+
+MOST_FINDINGS = 20  # wrong fields of one request that its client is told of
+MOST_SAID = 5  # of them in the sentence
+LONGEST_SHOWN = 80  # characters of a value
+MOST_EXACT = 2**53  # whole numbers beyond it lose digits in most readers of JSON
 
 
 class ServiceError(Exception):
@@ -123,11 +130,23 @@ class InvalidValue(ServiceError):
     @classmethod
     def of(cls, field: str, value: Any, expected: str) -> InvalidValue:
         """One wrong field, said in one sentence and as data."""
-        shown = value if isinstance(value, (bool, int, str)) or value is None else str(value)
-        shown = f"{shown[:77]}..." if isinstance(shown, str) and len(shown) > 80 else shown
+        shown = _shown(value)
         return cls(
             f"{field}: expected {expected}, got {shown!r}",
             errors=[{"field": field, "value": shown, "expected": expected}],
+        )
+
+    @classmethod
+    def together(cls, findings: Iterable[InvalidValue]) -> InvalidValue:
+        """Several wrong fields as one error, each once; what comes after the first `MOST_FINDINGS` is left out."""
+        distinct: dict[str, InvalidValue] = {}
+        for finding in findings:
+            distinct.setdefault(finding.detail, finding)
+            if len(distinct) == MOST_FINDINGS:
+                break
+        return cls(
+            "; ".join(list(distinct)[:MOST_SAID]),
+            errors=[entry for finding in distinct.values() for entry in finding.extra["errors"]],
         )
 
 
@@ -165,3 +184,15 @@ class DeadlineExceeded(ServiceError):
     """The answer would have come after the request's deadline."""
 
     status, type, title = 504, "deadline-exceeded", "The deadline passed"
+
+
+def _shown(value: Any) -> bool | int | float | str | None:
+    """A value as JSON can say it: plain ones as they are, anything else, and what is long, as a short text."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and abs(value) <= MOST_EXACT:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)  # numpy's are floats, too, and say so
+    text = str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."

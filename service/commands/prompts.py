@@ -13,6 +13,7 @@ POINT = re.compile(rf"(-?){NUMBER},{NUMBER}")
 BOX = re.compile(",".join([NUMBER] * 4))
 A_POINT = "X,Y in pixels, as 120,80"
 A_BOX = "LEFT,TOP,RIGHT,BOTTOM in pixels, as 10,20,200,180"
+AN_INSIDE = "LEFT,TOP,RIGHT,BOTTOM with LEFT < RIGHT and TOP < BOTTOM"
 
 
 def read_prompts(points: Sequence[str], boxes: Sequence[str], prompts: Sequence[str]) -> list[dict[str, Any]]:
@@ -25,7 +26,8 @@ def read_prompts(points: Sequence[str], boxes: Sequence[str], prompts: Sequence[
             (`-X,Y`), at most one box.
 
     Raises:
-        typer.BadParameter: something else came; the message says what.
+        typer.BadParameter: something else came, a box without an inside, or points beside an object alone; the message
+            says what.
     """
     return [
         *({"points": [_point(text)]} for text in points),
@@ -42,14 +44,17 @@ def _point(text: str) -> dict[str, Any]:
         raise _wrong(
             "--point", f"{A_POINT}; a point beside the object goes with one on it: --prompt '60,90 {text}'", text
         )
-    return {"x": float(found[2]), "y": float(found[3])}
+    return {"x": float(found[2]), "y": float(found[3]), "positive": True}
 
 
 def _box(text: str, option: str, expected: str) -> list[float]:
     found = BOX.fullmatch(text.strip())
     if found is None:
         raise _wrong(option, expected, text)
-    return [float(side) for side in found.groups()]
+    left, top, right, bottom = map(float, found.groups())
+    if right <= left or bottom <= top:
+        raise _wrong(option, AN_INSIDE, text)
+    return [left, top, right, bottom]
 
 
 def _prompt(text: str) -> dict[str, Any]:
@@ -65,6 +70,8 @@ def _prompt(text: str) -> dict[str, Any]:
             prompt["box"] = _box(part, "--prompt", expected)
     if not prompt:
         raise _wrong("--prompt", expected, text)
+    if "box" not in prompt and not any(point["positive"] for point in prompt["points"]):
+        raise _wrong("--prompt", "at least one point X,Y on the object where there is no box", text)
     return prompt
 
 

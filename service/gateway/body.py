@@ -15,7 +15,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
-from service.errors import InvalidValue, MalformedRequest, ServiceError, TooLarge
+from service.errors import MOST_FINDINGS, InvalidValue, MalformedRequest, ServiceError, TooLarge
 from service.gateway.schemas import JsonRequest, Question
 from service.settings import Limits
 
@@ -26,7 +26,17 @@ DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
 LINE_BREAKS = str.maketrans("", "", "\r\n")
 BRANCHES = {"ClassInput", "BackgroundInput"}
 PLAIN = {"bool", "constrained-str", "str"}
-MOST_FINDINGS = 20  # told to the client
+# Flat fields of a form that hold JSON, and what is expected of them.
+FLAT_JSON = {
+    "prompts": 'a JSON list, as [{"points": [{"x": 120, "y": 80}]}]',
+    "background": 'true, false, or a JSON object, as {"threshold": 0.4, "words": ["wall"]}',
+}
+# pydantic's kinds of findings whose messages speak of Python.
+NAMES_OF_KINDS = {
+    "model_type": "a JSON object",
+    "model_attributes_type": "a JSON object",
+    "list_type": "a JSON list",
+}
 WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -107,8 +117,16 @@ def _flat(name: str, value: Any, limits: Limits) -> Any:
     if name in ("task", "model", "vocabulary", "max_side", "background", "refine", "prompts") and value == "":
         return None
     if name == "prompts" or (name == "background" and value.lstrip().startswith("{")):
-        return parse_json(value, limits)
+        return _flat_json(name, value, limits)
     return value
+
+
+def _flat_json(name: str, value: str, limits: Limits) -> Any:
+    try:
+        return parse_json(value, limits)
+    except MalformedRequest:
+        # The form itself is as it should be: one of its fields is not.
+        raise InvalidValue.of(name, value, FLAT_JSON[name]) from None
 
 
 def _read_json(body: bytes, limits: Limits) -> Asked:
@@ -191,11 +209,7 @@ def _invalid(error: ValidationError) -> InvalidValue:
         findings.append(
             InvalidValue.of(field, found["input"] if found["type"] != "missing" else None, _expected(found))
         )
-    distinct = {finding.detail: finding for finding in findings}
-    return InvalidValue(
-        "; ".join(list(distinct)[:5]),
-        errors=[entry for finding in distinct.values() for entry in finding.extra["errors"]][:20],
-    )
+    return InvalidValue.together(findings)
 
 
 def _of_the_branch_meant(findings: list[Any]) -> list[Any]:
@@ -211,7 +225,13 @@ def _expected(found: Any) -> str:
         return "no field of that name"
     if found["type"] == "missing":
         return "a value; the field is missing"
+    if found["type"] in NAMES_OF_KINDS:
+        return NAMES_OF_KINDS[found["type"]]
+    if found["type"] == "too_short":
+        return f"at least {found['ctx']['min_length']} items"
+    if found["type"] == "too_long":
+        return f"at most {found['ctx']['max_length']} items"
     message: str = found["msg"]
-    for beginning in ("Input should be ", "Value error, ", "String should have ", "List should have "):
+    for beginning in ("Input should be ", "Value error, ", "String should have "):
         message = message.removeprefix(beginning)
     return message

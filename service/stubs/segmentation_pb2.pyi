@@ -273,7 +273,7 @@ Global___Background: _TypeAlias = Background  # noqa: Y015
 
 @_typing.final
 class Point(_message.Message):
-    """A click."""
+    """A click. A coordinate that is left out is 0."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -305,7 +305,7 @@ Global___Point: _TypeAlias = Point  # noqa: Y015
 
 @_typing.final
 class Box(_message.Message):
-    """A box around an object, in pixels; it lies inside the image and has an inside."""
+    """A box around an object, in pixels; it lies inside the image and has an inside. An edge that is left out is 0."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -17,6 +17,7 @@ from service.errors import DeadlineExceeded
 from service.messages import WorkerRequest
 from service.tracing import StageTime
 from service.worker.pool import Loaded
+from service.worker.refusals import told
 from service.worker.text_cache import TextCache
 
 T = TypeVar("T")
@@ -87,9 +88,9 @@ class Job(Generic[T]):
         return False
 
     def fail(self, error: BaseException) -> None:
-        """Answers with an error, unless the client has gone."""
+        """Answers with an error, unless the client has gone; what the model refuses is the request's wrong value."""
         with suppress(InvalidStateError):
-            self.answer.set_exception(error)
+            self.answer.set_exception(told(error, self.request))
 
     def succeed(self, answer: T) -> None:
         """Answers, unless the client has gone."""

@@ -36,7 +36,8 @@ def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
 
     Raises:
         TypeError: not a list, or something else than prompts, points and numbers in it.
-        ValueError: none, or a coordinate that is no finite number.
+        ValueError: none, a coordinate that is no finite number, a prompt that shows nothing or only what is not its
+            object, or a box without an inside.
     """
     if isinstance(prompts, (Prompt, Point)):
         raise TypeError(f"prompts is a list; did you mean [{prompts}]?")
@@ -49,7 +50,9 @@ def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
 
 def _prompt_json(given: object, field: str) -> dict[str, Any]:
     if isinstance(given, Point):
-        return {"points": [_point_json(given, field)]}
+        found = _point_json(given, field)
+        _check_positive([given], field)
+        return {"points": [found]}
     if not isinstance(given, Prompt):
         raise TypeError(f"{field}: expected a Prompt or a Point, got {given!r:.60}")
     prompt: dict[str, Any] = {}
@@ -59,7 +62,16 @@ def _prompt_json(given: object, field: str) -> dict[str, Any]:
         prompt["points"] = [_point_json(point, f"{field}.points.{index}") for index, point in enumerate(given.points)]
     if given.box is not None:
         prompt["box"] = _box_json(given.box, f"{field}.box")
+    elif not given.points:
+        raise ValueError(f"{field}: expected points, a box, or both, got neither")
+    else:
+        _check_positive(given.points, f"{field}.points")
     return prompt
+
+
+def _check_positive(points: Sequence[Point], field: str) -> None:
+    if not any(point.positive for point in points):
+        raise ValueError(f"{field}: expected a positive point where there is no box, got {len(points)} negative")
 
 
 def _point_json(given: object, field: str) -> dict[str, Any]:
@@ -76,13 +88,19 @@ def _box_json(given: Any, field: str) -> list[float]:
         left, top, right, bottom = given
     except (TypeError, ValueError):
         raise TypeError(f"{field}: expected four numbers (left, top, right, bottom), got {given!r:.60}") from None
-    return [_number(side, f"{field}.{index}") for index, side in enumerate((left, top, right, bottom))]
+    sides = [_number(side, f"{field}.{index}") for index, side in enumerate((left, top, right, bottom))]
+    if sides[2] <= sides[0] or sides[3] <= sides[1]:
+        raise ValueError(f"{field}: expected left, top, right, bottom with left < right and top < bottom, got {sides}")
+    return sides
 
 
 def _number(given: Any, field: str) -> float:
     if not isinstance(given, Real) or isinstance(given, bool):
         raise TypeError(f"{field}: expected a number of pixels, got {given!r:.60}")
-    pixels = float(given)
+    try:
+        pixels = float(given)
+    except OverflowError:
+        raise ValueError(f"{field}: expected a finite number of pixels, got one that is too large") from None
     if not math.isfinite(pixels):
         raise ValueError(f"{field}: expected a finite number of pixels, got {pixels}")
     return pixels

@@ -84,7 +84,7 @@ def question_json(classes: Classes | None, options: Mapping[str, Any], known: fr
 
     Raises:
         TypeError: an unknown option, one string instead of a list of classes, or a prompt that is none.
-        ValueError: no prompt, or a coordinate that is no finite number.
+        ValueError: no prompt, or one that cannot be answered about any image.
     """
     if unknown := options.keys() - known:
         raise TypeError(f"no such option: {', '.join(sorted(unknown))}; there is: {', '.join(sorted(known))}")

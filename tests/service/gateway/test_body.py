@@ -56,6 +56,16 @@ async def test_a_flat_background_is_a_word_or_json(
     assert backend.asked[0].vocabulary.background == rule
 
 
+@pytest.mark.parametrize("text", ["{", '{"threshold": }', " {'words': []}"])
+async def test_a_flat_background_that_is_no_json_is_told_what_is_expected(client: httpx.AsyncClient, text: str) -> None:
+    answer = await post_form(client, [("classes", "sky"), ("background", text)])
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    (error,) = answer.json()["errors"]
+    assert (error["field"], error["value"]) == ("background", text)
+    assert "a JSON object, as {" in error["expected"]
+
+
 async def test_the_three_forms_ask_the_same(client: httpx.AsyncClient, backend: KnownBackend) -> None:
     question = {"classes": ["sky", "sea"], "threshold": 0.25, "max_side": 128, "background": True}
 

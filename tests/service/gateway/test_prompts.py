@@ -157,10 +157,46 @@ async def test_a_wrong_prompt_is_named(client: httpx.AsyncClient, prompts: Any, 
         assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
-async def test_flat_prompts_that_are_no_json_are_malformed(client: httpx.AsyncClient) -> None:
-    answer = await post_form(client, prompts="12,40")
+@pytest.mark.parametrize("text", ["120,80", "[{]", '[{"points": [{"x": 1, "y": 2}]}', "click"])
+async def test_flat_prompts_that_are_no_json_are_told_what_json_is_expected(
+    client: httpx.AsyncClient, text: str
+) -> None:
+    answer = await post_form(client, prompts=text)
 
-    assert (answer.status_code, answer.json()["type"]) == (400, "malformed-request")
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    expected = 'a JSON list, as [{"points": [{"x": 120, "y": 80}]}]'
+    assert answer.json()["errors"] == [{"field": "prompts", "value": text, "expected": expected}]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "expected"),
+    [
+        ("all", "a JSON list"),
+        ([7], "a JSON object"),
+        ([{"points": [[1, 1]]}], "a JSON object"),
+        ([{"points": 5}], "a JSON list"),
+        ([{"box": [0, 0, 9]}], "at least 4 items"),
+        ([{"box": [0, 0, 9, 9, 9]}], "at most 4 items"),
+    ],
+)
+async def test_what_is_expected_is_said_in_words_of_json(
+    client: httpx.AsyncClient, prompts: Any, expected: str
+) -> None:
+    answer = await post(client, prompts=prompts)
+
+    (error,) = answer.json()["errors"]
+    assert error["expected"] == expected
+
+
+async def test_every_coordinate_outside_is_named_with_its_number(client: httpx.AsyncClient) -> None:
+    answer = await post(client, prompts=[{"points": [{"x": 451.1, "y": 5}, {"x": 4, "y": 65}]}, {"box": [0, 0, 49, 9]}])
+
+    assert answer.status_code == 422
+    assert [(error["field"], error["value"]) for error in answer.json()["errors"]] == [
+        ("prompts.0.points.0.x", 451.1),
+        ("prompts.0.points.1.y", 65.0),
+        ("prompts.1.box", "[0.0, 0.0, 49.0, 9.0]"),
+    ]
 
 
 async def test_an_empty_flat_field_is_no_prompts(client: httpx.AsyncClient, backend: KnownBackend) -> None:

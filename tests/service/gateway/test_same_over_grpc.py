@@ -13,6 +13,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 
+from model.types import Point, Prompt
 from service.image_header import read_header
 from service.messages import WorkerRequest
 from service.settings import Limits
@@ -145,6 +146,9 @@ BAD: dict[str, tuple[dict[str, Any], bytes]] = {
     "a point beside the image": ({"prompts": [{"points": [CLICK, {"x": WIDTH + 0.5, "y": 1}]}]}, PNG),
     "a point above the image": ({"prompts": [{"points": [{"x": 0, "y": -0.001}]}]}, PNG),
     "a box beyond the image": ({"prompts": [{"box": [0, 0, WIDTH, HEIGHT + 1]}]}, PNG),
+    "several coordinates outside": (
+        {"prompts": [{"points": [{"x": WIDTH + 0.5, "y": -3}, CLICK]}, {"box": [0, 0, WIDTH, HEIGHT + 1.5]}]}, PNG,
+    ),
     "a point nowhere": ({"prompts": [{"points": [{"x": float("nan"), "y": 1}]}]}, PNG),
     "a box without an end": ({"prompts": [{"box": [0, 0, float("inf"), 5]}]}, PNG),
     "too many prompts": ({"prompts": [{"points": [CLICK]}] * 257}, PNG),
@@ -202,6 +206,17 @@ async def test_the_same_mistake_is_told_alike(body: dict[str, Any], image: bytes
         assert problem.detail == told["detail"]
         found = [MessageToDict(entry) for entry in problem.errors]
         assert found == told.get("errors", [])
+
+
+async def test_a_coordinate_that_a_message_leaves_out_is_zero() -> None:
+    backend = KnownBackend()
+    message = pb.SegmentRequest(image=IMAGE)
+    message.prompts.add(points=[pb.Point(y=3), pb.Point(x=4.5)], box=pb.Box(x1=8, y1=5))
+    async with calling(backend=backend) as gateway:
+        await gateway.stub.Segment(message)
+
+    (request,) = backend.asked
+    assert request.prompts == (Prompt((Point(0, 3), Point(4.5, 0)), (0, 0, 8, 5)),)
 
 
 async def test_the_same_answer_comes_back() -> None:

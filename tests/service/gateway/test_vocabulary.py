@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.types import Background
+from model.types import Background, ClassEntry, Vocabulary
 from service.errors import InvalidValue
 from service.gateway.schemas import BackgroundInput, ClassInput, Question
 from service.gateway.vocabulary import resolve
@@ -137,3 +137,20 @@ def test_a_class_threshold_without_background_is_refused() -> None:
 
 def test_a_threshold_of_zero_without_background_is_taken() -> None:
     assert resolve(Question(classes=["sky"], background=False, threshold=0), LIMITS).background is None
+
+
+@pytest.mark.parametrize("background", [None, True, BackgroundInput(threshold=0.2)])
+def test_a_question_leaves_things_and_stuff_to_the_list_that_it_names(
+    background: bool | BackgroundInput | None,
+) -> None:
+    doors = Vocabulary((ClassEntry("door", thing=False), ClassEntry("sky", thing=True)), None)
+
+    found = resolve(Question(vocabulary="doors", background=background), LIMITS, doors)
+
+    assert found.classes == doors.classes
+
+
+def test_known_names_of_a_request_are_stuff() -> None:
+    found = resolve(Question(classes=["car", "Building", ClassInput(name="hedge", synonyms=["box"])]), LIMITS)
+
+    assert [entry.thing for entry in found.classes] == [None, False, False]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from torch import Tensor
 
-from model.masks.polygons import fill
+from model.masks.polygons import fill, rings
 from model.masks.rle import decode
-from model.segmenter import Features
-from model.types import PanopticRule, Point, Prompt, Task
+from model.segmenter import Features, PromptMasks
+from model.tasks import prompts as prompts_module
+from model.types import PanopticRule, Point, Prompt, Ring, Task
 from service.errors import InvalidValue
 from service.messages import WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
+from service.worker import finish
 from service.worker.engine import Engine
 from tests.model.stand_in import card
 from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves, until
@@ -38,6 +41,7 @@ class Clicked(GatedColours):
         self.seeing.set()
         self.looking = threading.Semaphore(0)
         self.blind = False
+        self.answered = 0
 
     def _regions(self, features: Features) -> Tensor:
         self.looking.release()
@@ -45,6 +49,11 @@ class Clicked(GatedColours):
         if self.blind:
             raise RuntimeError("nothing can be seen")
         return super()._regions(features)
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        answers = super().prompt(features, prompts)
+        self.answered += len(prompts)
+        return answers
 
 
 class Bench:
@@ -251,3 +260,46 @@ def test_an_image_that_was_looked_at_is_no_longer_waited_for(bench: Bench) -> No
 
     for answer in answers:
         assert len(answer.result(SOON).segments) == 3
+
+
+def test_clicks_that_nobody_waits_for_any_more_are_not_worked_off(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompts_module, "PROMPTS_AT_ONCE", 1)
+    bench.segmenter.seeing.clear()
+    answer = bench.click(*[LEFT] * 50)
+    assert bench.segmenter.looking.acquire(timeout=SOON)
+
+    assert answer.cancel()
+    bench.segmenter.seeing.set()
+    bench.click(RIGHT).result(SOON)
+    bench.engine.close(SOON)
+
+    assert bench.segmenter.answered == 2
+
+
+def test_polygons_that_nobody_waits_for_any_more_are_not_traced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[int] = []
+    answers: list[Future[WorkerAnswer]] = []
+    asked = threading.Event()
+
+    def traced_for_one_who_goes(mask: NDArray[np.bool_], offset: tuple[int, int]) -> list[Ring]:
+        assert asked.wait(SOON)
+        answers[0].cancel()
+        traced.append(1)
+        return rings(mask, offset)
+
+    monkeypatch.setattr(finish, "rings", traced_for_one_who_goes)
+    answers.append(bench.click(LEFT, RIGHT, mask="polygon"))
+    asked.set()
+    until(lambda: bool(traced))
+    bench.click(LEFT).result(SOON)
+    bench.engine.close(SOON)
+
+    assert len(traced) == 1
+
+
+def test_without_masks_area_and_box_are_those_of_the_masks(bench: Bench) -> None:
+    spelled, bare = (bench.click(LEFT, RIGHT, mask=mask).result(SOON).segments for mask in ("rle", "none"))
+
+    assert [(found.area, found.bbox) for found in bare] == [(found.area, found.bbox) for found in spelled]

@@ -1,0 +1,87 @@
+"""A model's own refusal of one image, or of one option, is the request's wrong value; the rest is ours to mend."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from PIL import Image
+
+from model.errors import ModelError, OptionError, ShapeError, TaskError
+from model.segmenter import Features, Proposals
+from model.types import ClassEntry, PanopticRule, Refinement, Vocabulary
+from service.errors import InvalidValue, NotReady
+from service.gateway.app import create_app
+from service.messages import WorkerRequest
+from service.metrics import Metrics
+from service.settings import Settings
+from service.worker.refusals import told
+from tests import pictures
+from tests.model.stand_in import ColourSegmenter
+from tests.service.engine_backend import EngineBackend
+
+IMAGE = pictures.encoded(Image.new("RGB", (60, 40), (255, 0, 0)))
+REDS = Vocabulary((ClassEntry("red"),))
+
+
+def request(refine: Refinement | None = None) -> WorkerRequest:
+    return WorkerRequest(b"", REDS, "colours", task="panoptic", refine=refine)
+
+
+def test_a_refused_task_is_the_task_s_fault() -> None:
+    found = told(TaskError("seen through 3 windows"), request())
+
+    assert isinstance(found, InvalidValue)
+    (error,) = found.extra["errors"]
+    assert (error["field"], error["value"]) == ("task", "panoptic")
+    assert "seen through 3 windows" in error["expected"]
+
+
+def test_a_refused_option_is_the_refinement_s_fault_where_one_is_asked_for() -> None:
+    found = told(OptionError("nothing to refine by"), request("pamr"))
+
+    assert isinstance(found, InvalidValue)
+    assert [(error["field"], error["value"]) for error in found.extra["errors"]] == [("refine", "pamr")]
+
+
+@pytest.mark.parametrize(
+    ("error", "refine"),
+    [
+        (OptionError("of the card's own making"), None),
+        (OptionError("of the card's own making"), "none"),
+        (ShapeError("no"), "pamr"),
+        (RuntimeError("no"), "pamr"),
+        (NotReady("no"), None),
+    ],
+)
+def test_any_other_error_stays_what_it_is(error: Exception, refine: Refinement | None) -> None:
+    assert told(error, request(refine)) is error
+
+
+class Windowed(ColourSegmenter):
+    """Its card names the task, but it cannot do it of large images."""
+
+    def __init__(self, failure: ModelError) -> None:
+        super().__init__(tasks=("semantic", "panoptic"), panoptic=PanopticRule(source="proposals"))
+        self.failure = failure
+
+    def propose(self, features: Features) -> Proposals:
+        raise self.failure
+
+
+@pytest.mark.parametrize(
+    ("question", "field"),
+    [({"task": "panoptic"}, "task"), ({"refine": "pamr"}, "refine")],
+    ids=["a task", "a refinement"],
+)
+async def test_the_client_hears_what_it_can_change(question: dict[str, str], field: str) -> None:
+    backend = EngineBackend(Windowed(TaskError("seen through 3 windows")))
+    app = create_app(Settings(model="colours"), backend, Metrics())
+    try:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            files = {"image": ("a.png", IMAGE)}
+            answer = await client.post("/segment", files=files, data={"classes": "red", **question})
+    finally:
+        backend.engine.close(1)
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
