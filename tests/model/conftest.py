@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from skimage import data
 from sklearn.datasets import load_sample_images
 
+import model.clip  # noqa: F401  declares what open_clip and timm need, before a test module imports them first
 from model.catalog import load
 from model.methods.tiny.segmenter import TinySegmenter
 from model.methods.tiny.text_tower import MiniLM, load_text_tower

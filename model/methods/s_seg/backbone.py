@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from model.clip.checkpoint import State, read_tensors
 from model.clip.hub import fetch
 from model.errors import OptionError, ShapeError, WeightsError
+from model.methods.s_seg.swin import pad_before_shifts
 
 STRIDES = (4, 8, 16, 32)  # of res2..res5
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them
@@ -46,6 +47,7 @@ class Pyramid(nn.Module):
         """
         super().__init__()
         self.body = _body(name, drop_path, weights)
+        pad_before_shifts(self.body)
         info = self.body.feature_info
         if tuple(info.reduction()[-len(STRIDES) :]) != STRIDES:
             raise OptionError(f"expected features at strides {STRIDES} from backbone {name}, got {info.reduction()}")

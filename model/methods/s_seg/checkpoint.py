@@ -18,14 +18,12 @@ from model.errors import WeightsError
 from model.methods.s_seg.mask_head import MaskHead
 from model.methods.s_seg.network import SSegNetwork
 from model.methods.s_seg.settings import SSegSettings
-from model.weights import told_of
+from model.weights import names_in_network, told_of
 
 HEAD = "sem_seg_head."
 CLASS_HEAD = f"{HEAD}predictor.class_embed."  # what MaskFormer has and S-Seg has not
-CRITERION = "criterion."
 DECODER_LAYER = re.compile(re.escape(f"{HEAD}predictor.transformer.decoder.layers.") + r"(\d+)\.")
 TEXT_LAYER = re.compile(r"text\.transformer\.resblocks\.(\d+)\.")
-WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # of training around the network
 
 
 class Trained(NamedTuple):
@@ -46,8 +44,9 @@ def read_trained(path: Path, backbone: str | None = None) -> Trained:
         WeightsError: no such file, or not the weights of S-Seg over that backbone.
         OptionError: timm has no such backbone, or it has not the levels that S-Seg needs.
     """
-    tensors = {WRAPPERS.sub("", name): value for name, value in read_tensors(path).items()}
-    state = {name: value for name, value in tensors.items() if not name.startswith((CLASS_HEAD, CRITERION))}
+    saved = read_tensors(path)
+    named_in = names_in_network(saved)
+    state = {name: saved[outer] for outer, name in named_in.items() if not name.startswith(CLASS_HEAD)}
     named = {} if backbone is None else {"backbone": backbone}
     with told_of(path):
         settings = _settings(named | _sizes(state))

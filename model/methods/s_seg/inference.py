@@ -54,7 +54,8 @@ def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Te
     Args:
         logits: of masks [N, h, w].
         shares: of classes in masks [N, K].
-        combination: `sum`, which exceeds 1 where masks overlap; `mean` divides by the sum of the masks.
+        combination: `sum`, which exceeds 1 where masks overlap; `mean` divides by the sum of the masks, so that a pixel
+            which all of them hardly cover still has scores that sum to 1.
 
     Returns:
         [K, h, w], not negative. The best class of a pixel is the same either way.

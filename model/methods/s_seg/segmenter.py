@@ -109,7 +109,11 @@ class SSegSegmenter(ClipSegmenter):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """GroupViT's rule: a class must reach the threshold, or the best score of the image where that is lower."""
+        """GroupViT's rule: a class must reach the threshold, or the best score of the image where that is lower.
+
+        GroupViT has no background words. Here they count as classes: where the best score of the image is a word's,
+        classes are held to that.
+        """
         least = self._settings.background if threshold is None else threshold
         level = inference.background_level(logits.exp(), least)
         return level.clamp(min=LEAST).log()
@@ -174,7 +178,8 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:
     """Loads a model directory (`weights.safetensors` beside its card).
 
     Raises:
-        WeightsError: the weights are missing, damaged, or not of the network that the card describes.
+        WeightsError: the weights are missing, damaged, or not of the network that the card describes; or the card
+            promises what its settings cannot give.
     """
     require_weights(card)
     try:
@@ -187,6 +192,13 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:
         )
     if card.embedding != settings.embedding:
         raise WeightsError(f"{folder}: the card says embedding {card.embedding}, its settings {settings.embedding}")
+    apart = [task for task in card.tasks if task in ("instance", "panoptic")]
+    if settings.window is not None and card.panoptic.source == "proposals" and apart:
+        raise WeightsError(
+            f"{folder}: the card has settings.window {settings.window} and panoptic.source proposals for tasks "
+            f"{', '.join(apart)}; windows have no masks in common: expected settings.window null, or panoptic.source "
+            "regions"
+        )
     network = restore(read_weights(folder / WEIGHTS, card.weights_sha256), settings)
     return SSegSegmenter(network, settings, card, image_digest(card, str(card.weights_sha256)), execution)
 

@@ -50,12 +50,16 @@ class SSegSettings(BaseModel):
     stride: int | None = Field(None, ge=16, multiple_of=4, description="step between windows (GroupViT's: 224)")
     templates: str = Field("simple", description="template set of the text side (GroupViT's)")
     combination: Combination = Field(
-        "sum",
-        description="a pixel's score: the masks over it times what they show, summed as in MaskFormer, or divided by "
-        "the sum of the masks, which makes it a probability even where masks overlap",
+        "mean",
+        description="a pixel's score: the masks over it times what they show, divided by the sum of the masks, which "
+        "makes it the probability that GroupViT's threshold is for, or summed as in MaskFormer, which can exceed 1",
     )
     background: float = Field(
-        0.95, ge=0, le=1, description="score that a class must reach (GroupViT's of VOC and COCO; 0.35 for Context)"
+        0.95,
+        ge=0,
+        le=1,
+        description="score that a class must reach (GroupViT's of VOC and COCO; 0.35 for Context); "
+        "meant for probabilities, which `sum` does not give",
     )
     candidates: int | None = Field(
         None, ge=1, description="only so many classes, the likeliest of the image, compete (GroupViT: 5); None: all"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 from model.errors import OptionError, ShapeError, WeightsError
 from model.methods.s_seg.backbone import Pyramid, hub_weights
+from model.methods.s_seg.swin import pad_before_shifts
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet"])
@@ -48,6 +50,65 @@ def test_swins_last_stage_shifts_its_windows_on_images_larger_than_it_was_built_
     blocks = Pyramid("swin_tiny_patch4_window7_224", 0.1).body.layers_3.blocks
 
     assert [tuple(block.shift_size) for block in blocks] == [(0, 0), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("swin_tiny_patch4_window7_224", 19),
+        ("swin_tiny_patch4_window7_224", 40),  # of 160 pixels
+        ("swinv2_tiny_window8_256", 22),
+        ("swinv2_tiny_window8_256", 23),
+    ],
+)
+@torch.no_grad()
+def test_windows_at_one_edge_see_nothing_of_the_other(name: str, cells: int) -> None:
+    shifted = Pyramid(name, 0.1).eval().body.layers_0.blocks[1]
+    torch.nn.init.ones_(shifted.norm1.weight)  # zeros in a fresh v2, which then shows nothing of its attention
+    maps = torch.randn(1, cells, cells, 96)
+
+    for axis in (1, 2):
+        changed = maps.clone()
+        changed.select(axis, 0)[:] += 1
+        difference = (shifted(changed) - shifted(maps)).abs().amax((0, 3, 3 - axis))
+
+        reached = difference.nonzero()[:, 0].tolist()
+        assert 0 in reached
+        assert max(reached) < max(shifted.window_size)
+
+
+@torch.no_grad()
+def test_padded_cells_are_zeros_behind_the_first_norm_and_take_part_in_attention() -> None:
+    """As in MaskFormer: a block without a shift, by hand."""
+    block = Pyramid("swin_tiny_patch4_window7_224", 0.1).eval().body.layers_0.blocks[0]
+    maps = torch.randn(1, 5, 6, 96)
+
+    found = block(maps)
+
+    window = torch.zeros(1, 7, 7, 96)
+    window[:, :5, :6] = block.norm1(maps)
+    seen = maps + block.attn(window.view(1, 49, 96)).view(1, 7, 7, 96)[:, :5, :6]
+    torch.testing.assert_close(found, seen + block.mlp(block.norm2(seen)))
+
+
+@torch.no_grad()
+def test_a_copy_of_a_swin_computes_with_its_own_weights() -> None:
+    pyramid = Pyramid("swin_tiny_patch4_window7_224", 0.1).eval()
+    blank = deepcopy(pyramid)
+    for weight in blank.body.parameters():
+        weight.zero_()
+    images = torch.randn(1, 3, 32, 32)
+
+    assert all(not level.any() for level in blank(images))
+    assert all(level.any() for level in pyramid(images))
+
+
+def test_networks_without_windows_stay_as_they_are() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+
+    pad_before_shifts(network)
+
+    assert [type(part) for part in network.modules()] == [torch.nn.Sequential, torch.nn.Linear]
 
 
 def test_sides_that_do_not_divide_are_refused() -> None:

@@ -10,12 +10,13 @@ import torch
 from model.export.runner import OnnxRunner
 from model.export.write import export
 from tests.model.export.small import noise
-from tests.model.methods.s_seg.small import small_segmenter
+from tests.model.methods.s_seg.small import SMALL, small_segmenter
 
 
 @pytest.mark.slow
-def test_a_graph_gives_masks_queries_and_vectors_as_the_network_does(tmp_path: Path) -> None:
-    segmenter = small_segmenter()
+@pytest.mark.parametrize("backbone", ["test_resnet", "swin_tiny_patch4_window7_224"])
+def test_a_graph_gives_masks_queries_and_vectors_as_the_network_does(backbone: str, tmp_path: Path) -> None:
+    segmenter = small_segmenter(SMALL.model_copy(update={"backbone": backbone}))
     tiles = noise(2, segmenter.buckets[0])
     expected = segmenter.encode_tiles(tiles)
 

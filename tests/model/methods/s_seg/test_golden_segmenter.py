@@ -25,6 +25,7 @@ SETTINGS = SSegSettings(
     text_width=64,
     embedding=EMBEDDING,
     projector_hidden=32,
+    combination="sum",  # MaskFormer's
 )
 
 

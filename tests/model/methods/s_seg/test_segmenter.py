@@ -15,7 +15,7 @@ from torch import Tensor
 from model import catalog, tasks
 from model.errors import ShapeError, TaskError, WeightsError
 from model.methods.s_seg.segmenter import LEAST, SSegSegmenter
-from model.methods.s_seg.settings import SSegSettings
+from model.methods.s_seg.settings import Combination, SSegSettings
 from model.segmenter import Features, InferenceOptions, Layout, TextBank
 from model.types import Background, ClassEntry, Precision, Vocabulary
 from tests.model.methods.s_seg.small import CARD, SMALL, small_segmenter
@@ -134,12 +134,16 @@ def test_scores_of_pixels_are_logarithms_of_what_lies_over_them_times_what_it_sh
     torch.testing.assert_close(scores.softmax(0).sum(0), torch.ones(4, 8))
 
 
-def test_exact_scores_are_those_of_masks_brought_to_the_canvas() -> None:
-    found = segmenter().pixel_scores(features(), bank(axis(0), axis(1)))
+@pytest.mark.parametrize("combination", ["mean", "sum"])
+def test_exact_scores_are_those_of_masks_brought_to_the_canvas(combination: Combination) -> None:
+    model = small_segmenter(SMALL.model_copy(update={"combination": combination}))
+
+    found = model.pixel_scores(features(), bank(axis(0), axis(1)))
 
     masks = torch.nn.functional.interpolate(features().tensors["masks"], size=SIZE, mode="bilinear")[0]
     shares = torch.tensor([[1.0, 0], [0, 1.0], [0, 0]]).div(0.07).softmax(1)
-    torch.testing.assert_close(found, torch.einsum("nk,nhw->khw", shares, masks.sigmoid()))
+    summed = torch.einsum("nk,nhw->khw", shares, masks.sigmoid())
+    torch.testing.assert_close(found, summed if combination == "sum" else summed / masks.sigmoid().sum(0))
 
 
 def test_labels_follow_the_masks_and_a_synonym_answers_for_its_class() -> None:
@@ -174,8 +178,35 @@ def test_a_sure_image_is_held_to_the_threshold_and_an_unsure_one_to_its_best() -
     assert math.isfinite(model.nobody_score(sure, 0.0, "none").item())
 
 
-def test_a_pixel_that_no_mask_covers_is_nobodys() -> None:
-    model = segmenter("fast")
+def test_a_background_word_counts_in_the_best_score_of_the_image() -> None:
+    scores = torch.tensor([[[0.1, 0.2]], [[0.9, 0.3]]]).log()  # a class, and a word
+
+    assert segmenter().nobody_score(scores, None, "none").exp().item() == pytest.approx(0.9)
+
+
+def test_of_many_masks_over_a_pixel_no_class_is_surer_than_it_is_in_them() -> None:
+    """GroupViT's threshold is a probability; the sum over masks would be half of 64 here."""
+    found = features()
+    masks = torch.zeros(1, 64, 4, 8)  # each as likely over a pixel as not
+    vectors = torch.nn.functional.normalize(axis(0) + axis(1), dim=0).expand(1, 64, -1)
+    found.tensors.update(masks=masks, embeddings=vectors)
+    vocabulary = Vocabulary((ClassEntry("one 0"), ClassEntry("other 1")), Background(words=()))
+
+    scores = segmenter("fast").pixel_scores(found, bank(axis(0), axis(1)))
+    answer = tasks.segment("semantic", segmenter("fast"), sure_of_one(found), vocabulary, rows_of=rows_of)
+
+    torch.testing.assert_close(scores, torch.full((2, 4, 8), 0.5))
+    assert [(segment.label, segment.area) for segment in answer.segments] == [("one 0", 16 * 32)]
+    assert answer.segments[0].score == pytest.approx(1 / 1.95, abs=1e-3)  # as the card says
+
+
+def sure_of_one(found: Features) -> Features:
+    vectors = axis(0).expand(1, 64, -1)
+    return Features(found.size, found.tensors | {"embeddings": vectors}, found.layout)
+
+
+def test_a_pixel_that_no_mask_covers_is_nobodys_where_masks_are_summed() -> None:
+    model = small_segmenter(SMALL.model_copy(update={"combination": "sum"}), "fast")
     found = features()
     found.tensors["masks"][0, 1] = -SURE  # nothing over the right half
     scores = model.class_scores(found, bank(axis(0), axis(1)))
