@@ -26,8 +26,11 @@ from model.methods.s_seg import checkpoint as s_seg
 from model.methods.tcl import checkpoint as tcl
 from model.methods.unpair_seg import checkpoint as unpair_seg
 from model.methods.unpair_seg.settings import ARCHITECTURE as CONVNEXT
+from model.methods.unpair_seg.sizes import PUBLISHED
 from model.types import ModelCard
 from model.weights import WEIGHTS, file_digest, told_of
+
+WITHOUT_ADAPTER = "without an adapter"  # stands in the limit of Unpair-Seg's card that an adapter lifts
 
 
 def import_tcl(name: str, checkpoint: Path, clip: Sequence[Path], models_dir: Path, replace: bool = False) -> Path:
@@ -142,9 +145,10 @@ def import_unpair_seg(
     """
     folder = _folder(name, "unpair_seg", models_dir, replace)
     towers = from_files(architecture, clip, quick_gelu=False) if clip else None
-    state = unpair_seg.read_weights(checkpoint, None if towers is None else towers.state)
+    weights = unpair_seg.read_weights(checkpoint, None if towers is None else towers.state)
     with told_of(checkpoint):
-        restored = unpair_seg.restore(state, architecture)  # shapes are checked before anything is written
+        # Shapes are checked before anything is written.
+        restored = unpair_seg.restore(weights.state, architecture, weights.names)
     card = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
     changes: dict[str, object] = {
         "name": name,
@@ -152,7 +156,8 @@ def import_unpair_seg(
         "embedding": restored.embedding,
         "settings": card.settings | {"architecture": restored.towers.architecture},
     }
-    if restored.towers.architecture != CONVNEXT or restored.network.adapter is not None:
+    published = restored.towers.architecture == CONVNEXT and restored.network.masks.sizes == PUBLISHED
+    if weights.own or not published:  # the authors released one checkpoint
         whose = "that of the imported weights"
         changes |= {
             "summary": f"Masks for points, boxes and everything over {restored.towers.architecture}, named by CLIP.",
@@ -160,7 +165,9 @@ def import_unpair_seg(
             "licence": whose,
             "training_data": [whose],
         }
-    return _write(folder, card.model_copy(update=changes), state)
+    if restored.network.adapter is not None:
+        changes["limits"] = [limit for limit in card.limits if WITHOUT_ADAPTER not in limit]
+    return _write(folder, card.model_copy(update=changes), weights.state)
 
 
 def _heads(path: Path) -> DinoiserHeads:
@@ -183,6 +190,9 @@ def _folder(name: str, method: str, models_dir: Path, replace: bool) -> Path:
 
 def _write(folder: Path, card: ModelCard, state: dict[str, Tensor]) -> Path:
     """Into a folder beside it first: a broken import leaves nothing that looks like a model."""
+    for key, value in state.items():
+        if not value.isfinite().all():
+            raise WeightsError(f"weights for {card.name}: {key} has values that are not finite; expected numbers")
     draft = folder.with_name(f".{folder.name}.importing")
     shutil.rmtree(draft, ignore_errors=True)
     try:

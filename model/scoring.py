@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.masks import pamr
@@ -14,6 +15,7 @@ from model.segmenter import Features, Segmenter, TextBank, TextRows
 from model.types import Background, ClassEntry, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0
+BEHIND = 1e-3  # of a logit: what must not win stays so far behind, more than any rounding
 RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
 Steady = Callable[[Tensor], Tensor]  # in a video: from a frame's logits to their average with the frames before
 
@@ -64,14 +66,31 @@ def score_regions(
 def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
     """PAMR on the probabilities of the rows that win anywhere; the others cannot come back and would only cost time.
 
+    The others share equally what the refined probabilities leave of 1, so that their softmax gives these back, but
+    never enough to win: there, at edges, a winner is a little more probable than it was refined to be.
+
     [K, h, w] logits and a guide [3, H, W] -> logits [K, H, W].
     """
     probability = logits.softmax(0)
     winning = torch.bincount(logits.argmax(0).flatten(), minlength=len(logits)).nonzero()[:, 0]
     refined = pamr.refine(probability[winning], guide)
-    spread = refined.new_full((len(logits), *refined.shape[1:]), LOG_OF_NOTHING)
-    spread[winning] = refined.clamp_min(math.exp(LOG_OF_NOTHING)).log()
+    spread = refined.new_empty(len(logits), *refined.shape[1:])
+    kept = refined.clamp_min(math.exp(LOG_OF_NOTHING)).log()
+    if len(winning) < len(logits):
+        left = (1 - refined.sum(0)) / (len(logits) - len(winning))
+        spread[:] = torch.minimum(left.clamp_min(math.exp(LOG_OF_NOTHING)).log(), _too_low_to_win(kept))
+    spread[winning] = kept
     return spread
+
+
+def _too_low_to_win(logits: Tensor) -> Tensor:
+    """What a further row may have and win nowhere, at these pixels or between them: [K, h, w] -> [h, w].
+
+    Between four pixels some row never falls below its least of the four.
+    """
+    between = -F.max_pool2d(-logits, 2, 1, padding=1)  # [K, h + 1, w + 1], outermost of edge pixels alone
+    least: Tensor = -F.max_pool2d(-between.amax(0)[None], 2, 1)[0]
+    return least - BEHIND
 
 
 def _bank(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:

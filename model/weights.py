@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from model.errors import WeightsError
 from model.types import ModelCard
 
 WEIGHTS = "weights.safetensors"  # the name that imports write
+WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # of training around a network
+CRITERION = "criterion."  # what training may save beside it
 
 
 def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
@@ -33,6 +36,12 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
         return {name: value.float() for name, value in load_file(path).items()}
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}") from None
+
+
+def names_in_network(saved: Iterable[str]) -> dict[str, str]:
+    """Names of tensors as training saved them -> in the network, without wrappers; those of losses are left out."""
+    named = {name: WRAPPERS.sub("", name) for name in saved}
+    return {name: inside for name, inside in named.items() if not inside.startswith(CRITERION)}
 
 
 def require_file(path: Path) -> None:

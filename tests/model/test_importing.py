@@ -21,6 +21,8 @@ from tests.golden import golden_weights
 from tests.golden.weights import SEED, openai_clip_vitb16_state
 from tests.model.methods.s_seg.small import SMALL, small_network
 
+WINDOWS = SMALL.model_dump(mode="json") | {"window": 64, "stride": 32}
+
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -81,10 +83,33 @@ def test_a_broken_training_of_s_seg_leaves_nothing_behind(tmp_path: Path) -> Non
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_not_imported(value: float, tmp_path: Path) -> None:
+    state = small_network().state_dict()
+    state["text_projector.second.bias"][3] = value
+    torch.save(state, tmp_path / "last.pt")
+
+    with pytest.raises(WeightsError, match=r"for mine: text_projector\.second\.bias has values that are not finite"):
+        importing.import_s_seg("mine", tmp_path / "last.pt", tmp_path / "models", "test_resnet")
+
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_card_of_s_seg_with_windows_is_served_where_it_promises_no_masks_of_its_own(tmp_path: Path) -> None:
+    torch.save(small_network().state_dict(), tmp_path / "last.pt")
+    card = importing.import_s_seg("mine", tmp_path / "last.pt", tmp_path, "test_resnet") / catalog.CARD
+    said = yaml.safe_load(card.read_text()) | {"settings": WINDOWS}
+
+    for changes in ({"tasks": ["semantic"]}, {"panoptic": {"source": "regions"}}):
+        card.write_text(yaml.safe_dump(said | changes))
+        assert isinstance(catalog.load("mine", models_dir=tmp_path, device="cpu"), SSegSegmenter)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"settings": {"stride": 3}}, "settings are not S-Seg's"),
+        ({"settings": WINDOWS}, r"settings\.window 64 and panoptic\.source proposals for tasks instance, panoptic"),
         ({"embedding": 512}, "says embedding 512, its settings 16"),
         ({"input": {"short_side": 64, "long_side": 128, "multiple": 16}}, "multiple is 16; expected a multiple of 32"),
     ],

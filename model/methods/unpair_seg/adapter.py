@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.methods.unpair_seg import regions
+from model.methods.unpair_seg.regions import Pool
 
 NORM_GROUPS = 32
 
@@ -64,20 +65,21 @@ class RegionAdapter(nn.Module):
         mixed: Tensor = self.blocks(sum(sized[1:], sized[0]))
         return mixed
 
-    def pooled(self, maps: Tensor, dense: Tensor, masks: Tensor) -> Tensor:
+    def pooled(self, maps: Tensor, dense: Tensor, masks: Tensor, pool: Pool = regions.pool) -> Tensor:
         """What CLIP's head is given for each region.
 
         Args:
             maps: [N, width, H/8, W/8] of this adapter.
             dense: [N, C, H/32, W/32] of CLIP.
             masks: logits [N, Q, h, w].
+            pool: how, on each of the two maps by itself: a mask may be too small for one and not for the other.
 
         Returns:
             [N, Q, C].
         """
         # Averaging and projecting may change places: the small map is averaged.
-        added: Tensor = self.output(regions.pool(maps, masks))
-        return regions.pool(dense, masks) + added
+        added: Tensor = self.output(pool(maps, masks))
+        return pool(dense, masks) + added
 
 
 def _lifted(maps: Tensor, size: tuple[int, int]) -> Tensor:

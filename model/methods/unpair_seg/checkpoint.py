@@ -7,8 +7,9 @@ in open_clip's names, under `backbone.clip_model.`. Ours: `clip.*`, `masks.*` (`
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import open_clip
@@ -24,7 +25,7 @@ from model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
 from model.methods.unpair_seg.settings import ARCHITECTURE
 from model.methods.unpair_seg.sizes import Sizes, sizes_of
 from model.methods.unpair_seg.trunk import ClipTrunk
-from model.weights import told_of
+from model.weights import names_in_network, told_of
 
 State = dict[str, Tensor]
 
@@ -32,6 +33,18 @@ CLIP, MASKS, ADAPTER = "clip.", "masks.", "adapter."  # our prefixes
 OFFICIAL_CLIP = "backbone.clip_model."
 # Written along by some versions: numbers of the preprocessing, no weights.
 DERIVED = ("pixel_mean", "pixel_std")
+AS_THEY_ARE: Mapping[str, str] = MappingProxyType({})
+
+
+class Weights(NamedTuple):
+    """Of a file: the flat `state`, what the file calls the tensors of it that it holds, and who trained them.
+
+    `own` is a training with this project's names, the authors' otherwise.
+    """
+
+    state: State
+    names: dict[str, str]
+    own: bool
 
 
 class Restored(NamedTuple):
@@ -47,8 +60,10 @@ class Restored(NamedTuple):
         return config["embed_dim"]
 
 
-def read_weights(path: Path, clip: State | None = None) -> State:
-    """The flat state of a file: the authors' stage one, or stages one and two of a training of ours.
+def read_weights(path: Path, clip: State | None = None) -> Weights:
+    """What a file holds: the authors' stage one, or stages one and two of a training of ours.
+
+    Wrappers that training puts around a network's names, and the tensors of its losses, are left out.
 
     Args:
         path: theirs as detectron2 writes it, `{"model": ...}`, or bare; ours a state dict or safetensors.
@@ -59,10 +74,15 @@ def read_weights(path: Path, clip: State | None = None) -> State:
             others than `clip`.
     """
     weights = read_tensors(path) if path.suffix == ".safetensors" else read_bare_or_wrapped(path, "Unpair-Seg")
+    saved = {inside: name for name, inside in names_in_network(weights).items()}
+    weights = {inside: weights[name] for inside, name in saved.items()}
+    own = any(name.startswith(MASKS) for name in weights)
     with told_of(path):
-        if any(name.startswith(MASKS) for name in weights):
-            return _of_training(weights, clip)
-        return from_official(weights, clip)
+        state = _of_training(weights, clip) if own else from_official(weights, clip)
+    if own:
+        return Weights(state, {name: saved[name] for name in state if name in saved}, own)
+    names = learned_names(depth_of(weights, THEIRS))
+    return Weights(state, {MASKS + ours: saved[theirs] for ours, theirs in names.items()}, own)
 
 
 def from_official(official: State, clip: State | None = None) -> State:
@@ -136,12 +156,13 @@ def to_official(state: State) -> State:
     }
 
 
-def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
+def restore(state: State, architecture: str = ARCHITECTURE, names: Mapping[str, str] = AS_THEY_ARE) -> Restored:
     """Builds the model of a flat state, with an adapter if the state has one. Sizes are read off the weights.
 
     Args:
         state: of `from_official`, `flat_state` or training.
         architecture: open_clip's name of the CLIP in it, a ConvNeXt.
+        names: what tensors of stages one and two are called where they come from, if otherwise; for messages.
 
     Raises:
         OptionError: open_clip knows no such architecture.
@@ -149,21 +170,22 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     """
     towers = from_state(architecture, _under(CLIP, state), quick_gelu=False)
     trunk = ClipTrunk(towers.visual)
-    masks = restore_masks({name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))})
+    learned = {name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))}
+    masks = restore_masks(learned, names)
     if masks.sizes.channels != trunk.channels:
         expected, got = list(masks.sizes.channels), list(trunk.channels)
         raise WeightsError(f"stage one was trained over maps of {expected} channels; {architecture} has {got}")
-    of_adapter = _under(ADAPTER, state)
-    adapter = _restore_adapter(of_adapter, masks.sizes) if of_adapter else None
+    of_adapter = {name: value for name, value in state.items() if name.startswith(ADAPTER)}
+    adapter = _restore_adapter(of_adapter, masks.sizes, names) if of_adapter else None
     network = UnpairSegNetwork(trunk, masks, adapter)
     return Restored(towers, network.eval().requires_grad_(False))
 
 
-def restore_masks(state: State) -> PromptableMasks:
-    """The learned part of stage one alone, from `masks.*`; errors as `restore`."""
-    learned = {name.removeprefix(MASKS): value for name, value in state.items()}
-    masks = PromptableMasks(sizes_of(learned))
-    _fill(masks, learned)
+def restore_masks(state: State, names: Mapping[str, str] = AS_THEY_ARE) -> PromptableMasks:
+    """The learned part of stage one alone, from `masks.*`; names and errors as `restore`."""
+    called = {name.removeprefix(MASKS): names.get(name, name) for name in state}
+    masks = PromptableMasks(sizes_of(_under(MASKS, state), called))
+    _fill(masks, MASKS, state, names)
     return masks.eval().requires_grad_(False)
 
 
@@ -180,23 +202,24 @@ def _under(prefix: str, state: State) -> State:
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
-def _restore_adapter(state: State, sizes: Sizes) -> RegionAdapter:
-    first = state.get("inputs.0.weight")
+def _restore_adapter(state: State, sizes: Sizes, names: Mapping[str, str]) -> RegionAdapter:
+    first = state.get(f"{ADAPTER}inputs.0.weight")
     if first is None:
-        raise WeightsError("the adapter lacks inputs.0.weight, which tells its width")
-    blocks = {name.split(".")[1] for name in state if name.startswith("blocks.")}
+        raise WeightsError(f"the adapter lacks {ADAPTER}inputs.0.weight, which tells its width")
+    blocks = {name.split(".")[1] for name in _under(ADAPTER, state) if name.startswith("blocks.")}
     adapter = RegionAdapter(sizes.channels, sizes.width, width=len(first), blocks=len(blocks))
-    _fill(adapter, state)
+    _fill(adapter, ADAPTER, state, names)
     return adapter
 
 
-def _fill(module: nn.Module, state: State) -> None:
-    wanted = module.state_dict()
+def _fill(module: nn.Module, prefix: str, state: State, names: Mapping[str, str]) -> None:
+    """From tensors under a prefix and nothing else."""
+    wanted = {prefix + name: value for name, value in module.state_dict().items()}
     _require_names("this model", state, wanted)
     for name, value in wanted.items():
         if value.shape != state[name].shape:
-            raise WeightsError(f"{name} is {list(state[name].shape)}; expected {list(value.shape)}")
-    module.load_state_dict(state)
+            raise WeightsError(f"{names.get(name, name)} is {list(state[name].shape)}; expected {list(value.shape)}")
+    module.load_state_dict(_under(prefix, state))
 
 
 def _require_names(whose: str, state: State, needed: Collection[str]) -> None:

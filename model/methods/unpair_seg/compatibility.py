@@ -9,7 +9,7 @@
 - Stability is counted at the size of the image.
 
 One quirk is not repeated: where no mask is good enough, the released code fails; here the answer is empty.
-That of training is in `matching`.
+That of training is in `prompt_matching`.
 """
 
 from __future__ import annotations

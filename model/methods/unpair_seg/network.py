@@ -12,6 +12,7 @@ from model.methods.unpair_seg.adapter import RegionAdapter
 from model.methods.unpair_seg.mask_decoder import MaskDecoder, Prediction
 from model.methods.unpair_seg.pixel_decoder import PixelDecoder, PixelFeatures
 from model.methods.unpair_seg.prompts import Places, PromptEncoder, PromptTokens
+from model.methods.unpair_seg.regions import Pool
 from model.methods.unpair_seg.sizes import PUBLISHED, Sizes
 from model.methods.unpair_seg.trunk import ClipTrunk
 
@@ -84,16 +85,18 @@ class UnpairSegNetwork(nn.Module):
         """The pass over normalised images [B, 3, H, W], sides multiples of 32."""
         maps = self.trunk(images)
         features = self.masks.features(maps.stages)
-        adapted = None if self.adapter is None else self.adapter(maps.stages, features.levels)
+        # Stage two trains the adapter alone: what it reads of stage one does not learn from it.
+        levels = [level.detach() for level in features.levels]
+        adapted = None if self.adapter is None else self.adapter(maps.stages, levels)
         return EncodedImages(features, maps.dense, adapted)
 
-    def embed(self, encoded: EncodedImages, masks: Tensor) -> Tensor:
+    def embed(self, encoded: EncodedImages, masks: Tensor, pool: Pool = regions.pool) -> Tensor:
         """What regions show, in CLIP's space, not normalised: mask logits [B, Q, h, w] -> [B, Q, D].
 
-        By CLIP's own average under each mask, corrected by the adapter where there is one.
+        By CLIP's own average under each mask, as `pool` takes it, corrected by the adapter where there is one.
         """
         if self.adapter is None or encoded.adapted is None:
-            pooled = regions.pool(encoded.dense, masks)
+            pooled = pool(encoded.dense, masks)
         else:
-            pooled = self.adapter.pooled(encoded.adapted, encoded.dense, masks)
+            pooled = self.adapter.pooled(encoded.adapted, encoded.dense, masks, pool)
         return self.trunk.embed(pooled)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +13,9 @@ from model.methods.unpair_seg.mask_decoder import MASK_THRESHOLD
 EPSILON = 1e-8  # of the area, for masks that are empty at the features' size
 SURE = 10.0  # the logit of what is certain
 LARGEST_SCALE = 100.0  # of the logits; CLIP's own bound
+
+# From features [B, C, h, w] and mask logits [B, Q, H, W] to a vector for each mask, [B, Q, C].
+Pool = Callable[[Tensor, Tensor], Tensor]
 
 
 def pool(features: Tensor, masks: Tensor) -> Tensor:
@@ -27,6 +32,12 @@ def pool(features: Tensor, masks: Tensor) -> Tensor:
     inside = (small.sigmoid() >= MASK_THRESHOLD).to(features)
     share = inside / (inside.sum((2, 3), keepdim=True) + EPSILON)
     return torch.einsum("bchw,bqhw->bqc", features, share)
+
+
+def pool_legible(features: Tensor, masks: Tensor) -> Tensor:
+    """As `pool`, but where nothing of a mask is left the cell counts that it covers most of."""
+    grid = (features.shape[2], features.shape[3])
+    return pool(features, legible(masks.flatten(0, 1), grid).reshape(masks.shape))
 
 
 def legible(masks: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -148,7 +148,11 @@ class UnpairSegSegmenter(Segmenter):
 
     @torch.inference_mode()
     def released_masks(self, features: Features) -> Tensor:
-        """Proposals [N, H, W] as the released code hands them out: logits at the size of the image as sent."""
+        """Proposals [N, H, W] as the released code hands them out: logits at the size of the image as sent.
+
+        They are that code's only with `compatibility: released` and `cleaning.specks: 0`: its demo removes specks
+        later, at the size of the image.
+        """
         found = self.proposals_on_canvas(features).masks.float()
         return compatibility.to_image(compatibility.enlarged(found, _canvas(features).size), features.size)
 
@@ -223,11 +227,10 @@ class UnpairSegSegmenter(Segmenter):
         if not len(masks):
             return masks.new_zeros(0, self._text.tower.width)
         dense = features.tensors["dense"].float()[None]
-        if self.settings.compatibility == "none":
-            masks = regions.legible(masks, (dense.shape[2], dense.shape[3]))
         adapted = features.tensors.get("adapted")
         encoded = EncodedImages(self._pixels(features), dense, None if adapted is None else adapted.float()[None])
-        return self.network.embed(encoded, masks[None])[0]
+        pool = regions.pool if self.settings.compatibility == "released" else regions.pool_legible
+        return self.network.embed(encoded, masks[None], pool)[0]
 
     def _pixels(self, features: Features) -> PixelFeatures:
         masks, *levels = (features.tensors[name].float()[None] for name in NAMES[:4])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model.masks.nms import OVERLAPS, OverlapRule
 
@@ -26,7 +26,12 @@ class ProposalSettings(BaseModel):
     grid: int = Field(20, ge=1, le=64, description="points along each side of the image")
     points_per_pass: int = Field(100, ge=1, description="points that go through the mask decoder together")
     # The released code keeps 0.65 of a sigmoid taken twice: the same masks.
-    quality: float = Field(0.619, ge=0, le=1, description="predicted quality from which a mask is kept")
+    quality: float = Field(
+        0.619,
+        ge=0,
+        le=1,
+        description="predicted quality from which a mask is kept; without effect with compatibility: released",
+    )
     rule: OverlapRule = OVERLAPS
 
 
@@ -68,3 +73,12 @@ class UnpairSegSettings(BaseModel):
     probability: float = Field(
         0.3, ge=0, le=1, description="of a class among all that competes, below which a pixel or region is nobody's"
     )
+
+    @model_validator(mode="after")
+    def _released_is_square(self) -> UnpairSegSettings:
+        if self.compatibility == "released" and self.padding != "square":
+            raise ValueError(
+                f"compatibility: released goes with padding: square alone, got padding: {self.padding}; "
+                "the released code knows no other canvas"
+            )
+        return self

@@ -36,6 +36,18 @@ def test_an_untrained_adapter_is_clip() -> None:
     assert torch.equal(found, regions.pool(maps[3], MASKS))
 
 
+def test_a_mask_that_clip_s_map_is_too_coarse_for_keeps_its_shape_on_the_finer_one() -> None:
+    made, maps, fine = adapter(), small.maps(), torch.randn(1, 32, 8, 12)
+    torch.nn.init.normal_(made.output.weight)
+    masks = torch.full((1, 1, 16, 24), -9.0)
+    masks[..., 4:6, 4:6] = 9.0  # one cell at stride 8, nothing at stride 32
+
+    found = made.pooled(fine, maps[3], masks, regions.pool_legible)
+
+    expected = maps[3][0, :, 0, 0] + made.output(fine[0, :, 2, 2])
+    torch.testing.assert_close(found[0, 0], expected)
+
+
 def test_the_adapter_learns_from_its_first_step_on() -> None:
     made, maps, levels = adapter(), small.maps(), small.features(small.network()).levels
     optimizer = torch.optim.SGD(made.parameters(), 0.01)

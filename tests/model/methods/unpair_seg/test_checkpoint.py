@@ -84,6 +84,11 @@ def test_a_tensor_of_another_shape_is_named() -> None:
 
     with pytest.raises(WeightsError, match=r"prompt_encoder\.mask is \[1, 4, 256\]; expected \[1, 5, 256\]"):
         restore_masks(state)
+    with pytest.raises(WeightsError, match=r"^mask_emb is \[1, 4, 256\]; expected \[1, 5, 256\]"):
+        restore_masks(state, {f"{MASKS}prompt_encoder.mask": "mask_emb"})
+    state[f"{MASKS}mask_decoder.layers.0.up.bias"] = torch.zeros(1, 2)
+    with pytest.raises(WeightsError, match=r"^masks\.mask_decoder\.layers\.0\.up\.bias is \[1, 2\]; expected 1 axes"):
+        restore_masks(state)
 
 
 @pytest.mark.slow  # the whole of CLIP is built before its weights are looked at
@@ -97,7 +102,7 @@ def test_a_file_is_read_wrapped_or_bare(tmp_path: Path, wrapped: bool) -> None:
     path = tmp_path / "stage1.pth"
     torch.save({"model": golden.official(), "iteration": 3} if wrapped else golden.official(), path)
 
-    assert read_weights(path, CLIP).keys() == from_official(golden.official(), CLIP).keys()
+    assert read_weights(path, CLIP).state.keys() == from_official(golden.official(), CLIP).keys()
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
@@ -111,15 +116,42 @@ def test_a_file_of_our_own_training_is_read_with_its_adapter(tmp_path: Path, suf
 
     found = read_weights(path)
 
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[name], value) for name, value in state.items())
+    assert found.own
+    assert found.state.keys() == state.keys()
+    assert all(torch.equal(found.state[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module.", "network."])
+def test_wrappers_of_training_and_its_losses_are_left_out(tmp_path: Path, prefix: str) -> None:
+    authors = golden.official() | {f"backbone.clip_model.{name}": value for name, value in CLIP.items()}
+    own = from_official(golden.official(), CLIP)
+    for name, state in (("authors", authors), ("own", own)):
+        wrapped = {prefix + key: value for key, value in state.items()}
+        losses = {"criterion.empty_weight": torch.zeros(3), f"{prefix}criterion.points": torch.zeros(1)}
+        torch.save({"model": wrapped | losses}, tmp_path / f"{name}.pth")
+
+        found = read_weights(tmp_path / f"{name}.pth")
+
+        assert found.own == (name == "own")
+        assert found.state.keys() == own.keys()
+        assert all(torch.equal(found.state[key], value) for key, value in own.items())
+
+
+def test_what_the_file_calls_its_tensors_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "stage1.pth"
+    torch.save({f"module.{name}": value for name, value in golden.official().items()}, path)
+
+    names = read_weights(path, CLIP).names
+
+    assert names[f"{MASKS}prompt_encoder.mask"] == "module.sem_seg_head.predictor.prompt_encoder.mask_emb"
+    assert set(names.values()) == {f"module.{name}" for name in golden.official()}
 
 
 def test_towers_in_the_file_and_beside_it_must_be_the_same(tmp_path: Path) -> None:
     path = tmp_path / "stage1.pth"
     torch.save(golden.official() | {f"backbone.clip_model.{name}": value.half() for name, value in CLIP.items()}, path)
 
-    assert read_weights(path, CLIP)["clip.logit_scale"] == 0
+    assert read_weights(path, CLIP).state["clip.logit_scale"] == 0
     with pytest.raises(WeightsError, match=r"stage1\.pth: .* another CLIP .*: logit_scale differs"):
         read_weights(path, CLIP | {"logit_scale": torch.ones(())})
 

@@ -59,6 +59,19 @@ def test_stage_two_trains_the_adapter_and_leaves_clip_alone() -> None:
     assert learning == {f"adapter.{name}" for name, _ in made.adapter.named_parameters()}
 
 
+def test_what_the_adapter_learns_does_not_reach_the_masks_of_stage_one() -> None:
+    made = network(adapted=True).train()
+    assert made.adapter is not None
+    torch.nn.init.normal_(made.adapter.output.weight)
+
+    encoded = made(IMAGES)
+    made.embed(encoded, EVERYWHERE).square().sum().backward()  # type: ignore[no-untyped-call]
+
+    assert all(each.grad is None for each in made.masks.parameters())
+    encoded.features.levels[0].sum().backward()
+    assert any(each.grad is not None for each in made.masks.pixel_decoder.parameters())
+
+
 def test_stage_two_draws_regions_to_the_entities_that_clip_found_for_them() -> None:
     made = network(adapted=True).train()
     assert made.adapter is not None

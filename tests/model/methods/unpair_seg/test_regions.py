@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from model.methods.unpair_seg.regions import class_logits, class_maps, legible, pool
+from model.methods.unpair_seg.regions import class_logits, class_maps, legible, pool, pool_legible
 
 
 def test_a_region_is_the_mean_of_what_its_mask_covers() -> None:
@@ -56,6 +56,15 @@ def test_what_is_too_small_to_see_becomes_the_cell_around_it() -> None:
     assert int((found[0] > 0).sum()) == 16
     features = torch.arange(4.0).view(1, 1, 2, 2)
     torch.testing.assert_close(pool(features, found[None]), torch.tensor([[[2.0], [0.0]]]))
+
+
+def test_only_what_nothing_is_left_of_is_averaged_over_a_cell() -> None:
+    masks = torch.full((2, 1, 8, 8), -9.0)
+    masks[0, 0, 7, 0] = 1  # in the left bottom cell of 2 x 2
+    masks[1, 0, :4] = 1  # seen as it is
+    features = torch.arange(8.0).view(2, 1, 2, 2)
+
+    torch.testing.assert_close(pool_legible(features, masks), torch.tensor([[[2.0]], [[4.5]]]))
 
 
 def test_no_masks_are_legible_as_none() -> None:

@@ -200,6 +200,19 @@ def test_stage_twos_adapter_has_a_word_where_the_weights_hold_it() -> None:
     assert not torch.allclose(found, model().embed_masks(features(), everywhere), atol=1e-3)
 
 
+def test_a_small_mask_is_corrected_by_what_lies_under_it_and_not_by_the_cell_around_it() -> None:
+    segmenter = small.segmenter(adapted=True)
+    kept = seen(segmenter, photograph(128, 128))
+    corners = torch.full((2, 32, 32), -9.0)
+    corners[0, :2, :2] = corners[1, 6:8, 6:8] = 9.0  # 8 pixels each, in one cell at stride 32
+
+    first, second = segmenter.embed_masks(kept, corners)
+    plain = model().embed_masks(seen(model(), photograph(128, 128)), corners)
+
+    assert torch.equal(plain[0], plain[1])
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
 def test_a_region_is_each_class_with_the_probability_of_its_best_text() -> None:
     rows = model().encode_texts(model().texts(CLASSES))
     bank = model().text_bank(CLASSES, rows)
@@ -315,6 +328,10 @@ def test_the_bundled_card_is_published_inference_and_has_no_weights() -> None:
     ("changes", "said"),
     [
         ({"settings": {"grid": 20}}, "unpair-seg: the card's settings are not those of unpair_seg"),
+        (
+            {"settings": {"compatibility": "released", "padding": "multiple"}},
+            "compatibility: released goes with padding: square alone, got padding: multiple",
+        ),
         ({"input": InputSize(short_side=1000, long_side=1000, multiple=8)}, "expected a multiple of 32"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import yaml
 from model import catalog, importing
 from model.catalog import CARD
 from model.errors import WeightsError
-from model.methods.unpair_seg.checkpoint import CLIP, MASKS, OFFICIAL_CLIP, State, to_official
+from model.methods.unpair_seg.checkpoint import CLIP, MASKS, OFFICIAL_CLIP, State, restore, to_official
 from model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from model.types import ClassEntry, Point, Prompt, Vocabulary
 from service.messages import WorkerRequest
@@ -24,6 +25,7 @@ from tests import pictures
 from tests.model.methods.unpair_seg import small
 from tests.service.commands.command_line import CommandLine
 
+CARD_LIMITS = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"]).limits
 SOON = 60.0  # seconds; on a busy machine a good deal of it
 
 
@@ -89,6 +91,45 @@ def test_the_adapter_of_a_training_is_served(tmp_path: Path) -> None:
     segmenter = catalog.load("mine", models_dir=tmp_path / "models", device="cpu")
     assert isinstance(segmenter, UnpairSegSegmenter)
     assert segmenter.network.adapter is not None
+    assert CARD_LIMITS[0].startswith("The authors released stage one alone; without an adapter")
+    assert segmenter.card.limits == CARD_LIMITS[1:]
+
+
+@pytest.mark.parametrize(
+    ("own", "published_layers", "licence"),
+    [
+        (False, 3, "The authors' stage-one weights"),
+        (True, 3, "that of the imported weights"),
+        (False, 9, "that of the imported weights"),
+    ],
+)
+def test_only_the_authors_checkpoint_gets_the_authors_card(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: bool, published_layers: int, licence: str
+) -> None:
+    # As if the small network were the published one.
+    sizes = restore(small.state(), small.ARCHITECTURE).network.masks.sizes
+    monkeypatch.setattr(importing, "PUBLISHED", sizes._replace(decoder_layers=published_layers))
+    monkeypatch.setattr(importing, "CONVNEXT", small.ARCHITECTURE)
+    torch.save(small.state() if own else official(), tmp_path / "stage1.pth")
+
+    made = importing.import_unpair_seg("mine", tmp_path / "stage1.pth", [], tmp_path / "models", small.ARCHITECTURE)
+
+    card = catalog.read_card(made)
+    assert licence in card.licence
+    assert any("SA-1B" in each for each in card.training_data) == (licence != "that of the imported weights")
+    assert card.limits == CARD_LIMITS
+
+
+def test_a_wrong_shape_is_told_of_by_the_name_in_the_file(tmp_path: Path) -> None:
+    theirs = "sem_seg_head.predictor.mask_embed.0.layers.0.weight"
+    own = "module.masks.mask_decoder.mask_heads.0.layers.0.weight"
+    wrong = torch.zeros(3, 64)
+    torch.save(official() | {theirs: wrong}, tmp_path / "authors.pth")
+    torch.save({f"module.{name}": value for name, value in small.state().items()} | {own: wrong}, tmp_path / "own.pth")
+
+    for file, name in (("authors.pth", theirs), ("own.pth", own)):
+        with pytest.raises(WeightsError, match=rf"{file}: {re.escape(name)} is \[3, 64\]; expected"):
+            importing.import_unpair_seg("mine", tmp_path / file, [], tmp_path / "models", small.ARCHITECTURE)
 
 
 def test_stage_one_over_another_clip_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""What a refinement by colours makes of logits: probabilities still, of the same winners."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.masks import pamr
+from model.masks.upsample import winners
+from model.scoring import refine_logits
+
+SIZE = (24, 32)
+GUIDE = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1))
+
+
+def close() -> Tensor:
+    """Four rows, two of which win, one half each and not by much; the others come last everywhere. [4, 12, 16]."""
+    logits = torch.zeros(4, 12, 16)
+    logits[1], logits[3] = 0.8, 1.0
+    logits[1, :, :8] = 1.3
+    logits[0, :, 0] = 0.4
+    return logits
+
+
+def crossing() -> Tensor:
+    """Rows 0 and 1 are sure of a half each, and one that never wins is second everywhere. [3, 12, 16]."""
+    logits = torch.full((3, 12, 16), -8.0)
+    logits[0, :, :8] = logits[1, :, 8:] = 4.0
+    logits[2] = 3.5
+    return logits
+
+
+def plain(logits: Tensor) -> Tensor:
+    """Every row refined, none left out."""
+    return pamr.refine(logits.softmax(0), GUIDE)
+
+
+def test_a_refined_winner_is_as_probable_as_it_was_refined_to_be() -> None:
+    refined = refine_logits(close(), GUIDE).softmax(0)
+
+    torch.testing.assert_close(refined[[1, 3]], plain(close())[[1, 3]], atol=1e-5, rtol=0)
+    torch.testing.assert_close(refined[0], refined[2])
+
+
+def test_a_single_winner_keeps_its_probability() -> None:
+    logits = torch.zeros(4, 12, 16)
+    logits[2] = 0.1
+
+    found = refine_logits(logits, GUIDE).softmax(0)
+
+    torch.testing.assert_close(found, logits.softmax(0)[:, :1, :1].expand(4, *SIZE), atol=1e-4, rtol=0)
+
+
+def test_rows_that_win_everywhere_somewhere_are_all_refined() -> None:
+    logits = torch.randn(3, 12, 16, generator=torch.Generator().manual_seed(2))
+
+    torch.testing.assert_close(refine_logits(logits, GUIDE).softmax(0), plain(logits), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("logits", [close(), crossing()], ids=["close", "crossing"])
+@pytest.mark.parametrize("size", [SIZE, (240, 320), (37, 50), (7, 9)])
+def test_rows_that_won_nowhere_win_nowhere_at_any_size(logits: Tensor, size: tuple[int, int]) -> None:
+    refined = refine_logits(logits, GUIDE)
+    winning = torch.tensor(sorted(set(logits.argmax(0).flatten().tolist())))
+
+    found = winners(refined, size).labels
+
+    alone = winners(refined[winning], size).labels
+    assert (found == winning.numpy()[alone]).all()
+
+
+def test_where_the_rest_would_win_the_winner_is_more_probable_than_refined_and_never_less() -> None:
+    best = refine_logits(crossing(), GUIDE).softmax(0).amax(0)
+
+    assert best.max() <= 1
+    assert (best >= plain(crossing())[:2].amax(0) - 1e-5).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 32), (24, 1)])
+def test_guides_one_pixel_wide_or_high_are_refined_by_too(size: tuple[int, int]) -> None:
+    refined = refine_logits(close(), GUIDE[:, : size[0], : size[1]])
+
+    assert refined.shape == (4, *size)
+    assert refined.isfinite().all()
