@@ -20,7 +20,7 @@ from loadtests.bench.serving import CLASSES, SERVERS, cpu_seconds, photograph, s
 from model import catalog
 from model.segmenter import Features, Segmenter
 from model.types import ClassEntry, Point, Prompt, Task, Vocabulary
-from service.messages import WorkerAnswer, WorkerRequest
+from service.messages import MaskFormat, WorkerAnswer, WorkerRequest
 from service.metrics import Metrics
 from service.settings import Settings
 from service.worker.engine import Engine
@@ -32,6 +32,8 @@ ROUNDS = 15
 PASSES = 3  # of proposals alone
 TARGET = 0.1  # of the first call, that a later click may cost
 CROWDS = (1, 16, 256)  # prompts of a request
+SIZES = ((WIDTH, HEIGHT), (4000, 3000), (7300, 5475))  # up to the most pixels that are taken
+FORMS: tuple[tuple[int, MaskFormat], ...] = ((16, "none"), (16, "rle"), (16, "polygon"), (256, "none"), (256, "rle"))
 FIRST, LATER = Point(320, 240), (Point(200, 300), Point(450, 120))
 WORDS = tuple(ClassEntry(name) for name in CLASSES)
 
@@ -45,9 +47,14 @@ class Asking:
         self._engine = engine
 
     def __call__(
-        self, image: bytes, task: Task, prompts: tuple[Prompt, ...] = (), classes: tuple[ClassEntry, ...] = ()
+        self,
+        image: bytes,
+        task: Task,
+        prompts: tuple[Prompt, ...] = (),
+        classes: tuple[ClassEntry, ...] = (),
+        mask: MaskFormat = "rle",
     ) -> WorkerAnswer:
-        request = WorkerRequest(image, Vocabulary(classes), MODEL, task=task, prompts=prompts)
+        request = WorkerRequest(image, Vocabulary(classes), MODEL, task=task, prompts=prompts, mask=mask)
         return self._engine.submit(request).result()
 
 
@@ -82,12 +89,13 @@ def new_images() -> Iterator[bytes]:
         yield image + serial.to_bytes(8, "little")
 
 
-def grid(n_points: int) -> tuple[Prompt, ...]:
-    """So many clicks, spread over the picture."""
-    columns = max(1, round((n_points * WIDTH / HEIGHT) ** 0.5))
+def grid(n_points: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> tuple[Prompt, ...]:
+    """So many clicks, spread over a picture of (width, height)."""
+    width, height = size
+    columns = max(1, round((n_points * width / height) ** 0.5))
     rows = -(-n_points // columns)
     places = [(x + 0.5, y + 0.5) for y in range(rows) for x in range(columns)]
-    return tuple(Prompt((Point(x / columns * WIDTH, y / rows * HEIGHT),)) for x, y in places[:n_points])
+    return tuple(Prompt((Point(x / columns * width, y / rows * height),)) for x, y in places[:n_points])
 
 
 class Spent(NamedTuple):
@@ -179,6 +187,22 @@ def crowds(ask: Asking) -> None:
     print_table(f"Prompts of one request about a known image, {WHAT}, engine alone", head, rows)
 
 
+def large(ask: Asking) -> None:
+    """What the masks of known images cost as the images grow."""
+    rows = []
+    for size in SIZES:
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(photograph())).resize(size).save(buffer, "JPEG")
+        for n_prompts, form in FORMS:
+            work = partial(ask, buffer.getvalue(), "prompt", grid(n_prompts, size), (), form)
+            n_masks = len(work().segments)  # and the image is known
+            found = cost(work, runs=1)
+            shown = [f"{found.wall:.2f}", f"{found.cpu:.2f}", f"{1e3 * found.cpu / n_masks:.2f}"]
+            rows.append([f"{size[0]} x {size[1]}", str(n_prompts), form, str(n_masks), *shown])
+    head = ["image", "prompts", "mask", "masks", "s", "CPU s", "CPU ms a mask"]
+    print_table("Prompts of one request about a known image that grows, engine alone", head, rows)
+
+
 def features_of(segmenter: Segmenter) -> Features:
     """Of the photograph, with nothing derived from them yet."""
     plan = segmenter.plan(np.asarray(Image.open(io.BytesIO(photograph()))))
@@ -201,7 +225,7 @@ def proposals(images: Iterator[bytes], segmenter: Segmenter, ask: Asking) -> Non
 
 
 def run() -> None:
-    """Three tables, of the bundled model or one of its name in LEXISEG_MODELS_DIR."""
+    """Four tables, of the bundled model or one of its name in LEXISEG_MODELS_DIR."""
     settings = Settings()
     segmenter = catalog.load(MODEL, models_dir=settings.models_dir)
     if missing := {"prompt", "panoptic"} - set(segmenter.card.tasks):
@@ -214,6 +238,7 @@ def run() -> None:
         images = new_images()
         clicks(images, ask)
         crowds(ask)
+        large(ask)
         proposals(images, segmenter, ask)
     finally:
         engine.close(0)

@@ -9,20 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 BAND_PIXELS = 1 << 18  # of the answer, worked on at a time
+BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
 
 class Axis(NamedTuple):
     """Where each output position lies between two input positions (half-pixel centres, edges clamped)."""
 
     low: NDArray[np.intp]
-    weight: NDArray[np.float32]  # of the position after `low`
+    weight: NDArray[np.float32]  # of the position after `low`, below 1: between two numbers below 0 none is 0
 
 
 def axis(cells: int, pixels: int) -> Axis:
     """Positions of `pixels` outputs along `cells` inputs."""
     position = ((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5).clip(0, cells - 1)
     low = np.floor(position).astype(np.intp)
-    return Axis(low, (position - low).astype(np.float32))
+    return Axis(low, np.minimum((position - low).astype(np.float32), BELOW_ONE))
 
 
 def bands(size: tuple[int, int]) -> Iterator[slice]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.masks.bilinear import upsampled
-from model.masks.rle import decode_in_box
+from model.masks.rle import decode_spans
 from model.types import LabelMap, Rle
 
 
@@ -19,36 +19,47 @@ def first_of_each(groups: Sequence[Hashable]) -> list[int]:
     return sorted(dict(zip(reversed(groups), reversed(range(len(groups))), strict=True)).values())
 
 
-def label_map(masks: Sequence[Rle], shown: Sequence[int], size: tuple[int, int]) -> LabelMap:
+def label_map(
+    masks: Sequence[Rle], shown: Sequence[int], size: tuple[int, int], check: Callable[[], None] = lambda: None
+) -> LabelMap:
     """Some of the masks, the earlier on top.
 
     Args:
         masks: whose numbers, counted from 1, are the values.
         shown: indices of those that are seen.
         size: (H, W) of all masks.
+        check: called before each mask; what it raises ends the work.
 
     Returns:
         [H, W] uint8, uint16 from 256 masks on; 0 where none lies.
     """
-    labels: LabelMap = np.zeros(size, np.uint8 if len(masks) < 256 else np.uint16)
+    labels: LabelMap = np.zeros(size[0] * size[1], np.uint8 if len(masks) < 256 else np.uint16)
     for index in reversed(shown):
-        x, y, width, height = masks[index].bbox
-        labels[y : y + height, x : x + width][decode_in_box(masks[index])] = index + 1
-    return labels
+        check()
+        _paint(labels, masks[index], index + 1)
+    return np.ascontiguousarray(labels.reshape(size[1], size[0]).T)
 
 
-def overlapping(masks: Sequence[Rle], size: tuple[int, int]) -> bool:
-    """Whether any two share a pixel."""
+def overlapping(masks: Sequence[Rle], size: tuple[int, int], check: Callable[[], None] = lambda: None) -> bool:
+    """Whether any two share a pixel; `check` as of `label_map`."""
     if sum(mask.area for mask in masks) > size[0] * size[1]:
         return True
-    taken = np.zeros(size, np.bool_)
-    for mask in masks:
-        x, y, width, height = mask.bbox
-        part, there = decode_in_box(mask), taken[y : y + height, x : x + width]
-        if (part & there).any():
+    taken = np.zeros(size[0] * size[1], np.bool_)
+    total = 0
+    for number, mask in enumerate(masks, 1):
+        check()
+        _paint(taken, mask, True)
+        total += mask.area
+        # Counting costs as much as painting some masks, so it is done more and more seldom.
+        if (number & (number - 1) == 0 or number == len(masks)) and np.count_nonzero(taken) < total:
             return True
-        there |= part
     return False
+
+
+def _paint(columns: NDArray[np.generic], mask: Rle, value: int | bool) -> None:
+    """Onto an image [H * W], column by column: run after run, which is much less than pixel after pixel."""
+    for start, end in decode_spans(mask).tolist():
+        columns[start:end] = value
 
 
 def confidence(logits: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,12 @@ class Merged(NamedTuple):
 
 @torch.inference_mode()
 def merge(
-    masks: Tensor, shares: Tensor, size: tuple[int, int], overlap: float, keep_probability: bool = False
+    masks: Tensor,
+    shares: Tensor,
+    size: tuple[int, int],
+    overlap: float,
+    keep_probability: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> Merged:
     """Each pixel goes to the mask of the highest share * sigmoid(mask), where that mask covers it.
 
@@ -38,6 +44,7 @@ def merge(
         size: (H, W) of the answer; masks are brought there bilinearly (align_corners=False).
         overlap: a mask that wins fewer pixels than this share of those it covers owns none.
         keep_probability: also give share * sigmoid(mask) of every pixel's owner, and what is left to 1 for nobody.
+        check: called before each band of rows and each mask; what it raises ends the work.
 
     Returns:
         Disjoint masks; a pixel covers what is not below 0.
@@ -57,11 +64,15 @@ def merge(
     edge = worth(np.zeros(n, np.float32), every)  # of a pixel that a mask just covers
     won = np.zeros(n, np.int64)
     for band, best, winner in contest(masks, size, worth):
+        check()
         won += np.bincount(winner.reshape(-1), minlength=n)
         labels[band] = np.where(best >= edge[winner], winner, n)
         if probability is not None:
             probability[band] = np.exp(best)
-    covered = np.array([np.count_nonzero(cut(mask, size).mask) for mask in masks.cpu().numpy()])
+    covered = np.zeros(n, np.int64)
+    for number, mask in enumerate(masks.cpu().numpy()):
+        check()
+        covered[number] = np.diff(cut(mask, size)).sum()
     stays = (covered > 0) & (won >= overlap * covered)
     labels = np.where(np.append(stays, False), np.arange(n + 1), n).astype(np.uint16)[labels]
     if probability is not None:

@@ -24,22 +24,14 @@ def rings(mask: NDArray[np.bool_], offset: tuple[int, int] = (0, 0)) -> list[Rin
     Returns:
         One ring per part, largest first; none for an empty mask.
     """
-    if not mask.any():
-        return []
     loops = _loops(mask)
-    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    exteriors: dict[int, NDArray[np.int64]] = {}
-    holes: dict[int, list[NDArray[np.int64]]] = {}
-    for loop in loops:
-        # The mask lies to the right of every edge (y runs down), so this pixel is of the ring's own part.
-        part = int(parts[_pixel_beside(loop[0], loop[1])])
-        if _area(loop) > 0:
-            exteriors[part] = loop
-        else:
-            holes.setdefault(part, []).append(loop)
-    order = sorted(exteriors, key=lambda part: -_area(exteriors[part]))
+    areas = [_area(loop) for loop in loops]
+    exteriors = [loop for loop, area in zip(loops, areas, strict=True) if area > 0]
+    order = sorted(exteriors, key=_area, reverse=True)
+    holes = _by_part(mask, order, [loop for loop, area in zip(loops, areas, strict=True) if area < 0])
     return [
-        Ring(_flat(exteriors[part], offset), [_flat(hole, offset) for hole in holes.get(part, [])]) for part in order
+        Ring(_flat(exterior, offset), [_flat(hole, offset) for hole in inside])
+        for exterior, inside in zip(order, holes, strict=True)
     ]
 
 
@@ -56,20 +48,25 @@ def fill(shapes: list[Ring], size: tuple[int, int]) -> NDArray[np.bool_]:
     return np.logical_xor.accumulate(flips, 1)[: size[0], : size[1]]
 
 
+def _by_part(
+    mask: NDArray[np.bool_], exteriors: list[NDArray[np.int64]], holes: list[NDArray[np.int64]]
+) -> list[list[NDArray[np.int64]]]:
+    """The holes of each exterior."""
+    if len(exteriors) < 2 or not holes:  # parts cost a look at every pixel
+        return [holes for _ in exteriors]
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    found: dict[int, list[NDArray[np.int64]]] = {}
+    for hole in holes:
+        # The mask lies to the right of every edge (y runs down), so this pixel is of the ring's own part.
+        found.setdefault(int(parts[_pixel_beside(hole[0], hole[1])]), []).append(hole)
+    return [found.get(int(parts[_pixel_beside(loop[0], loop[1])]), []) for loop in exteriors]
+
+
 def _loops(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     """Closed borders [n, 2] of (x, y) corners, the mask on their right."""
-    framed = np.pad(mask, 1)
-    top_left, top_right = framed[:-1, :-1], framed[:-1, 1:]
-    bottom_left, bottom_right = framed[1:, :-1], framed[1:, 1:]
-    odd = top_left ^ top_right ^ bottom_left ^ bottom_right
-    # Two parts that touch at one corner: the border passes there twice and keeps the parts apart.
-    falling = top_left & bottom_right & ~top_right & ~bottom_left
-    rising = top_right & bottom_left & ~top_left & ~bottom_right
-    copies = odd.astype(np.int64) + 2 * (falling | rising)
-    y, x = np.nonzero(copies)
-    repeats = copies[y, x]
-    crossing = np.repeat(rising[y, x], repeats)
-    y, x = np.repeat(y, repeats), np.repeat(x, repeats)
+    y, x, copies, rising = _corners(mask)
+    crossing = np.repeat(rising, copies)
+    y, x = np.repeat(y, copies), np.repeat(x, copies)
     # In row order the first copy of a doubled corner ends the edge from the left, the second begins the one to the
     # right. Going up from the first or down from it decides which part it belongs to.
     copy = np.zeros(len(x), np.int64)
@@ -79,6 +76,27 @@ def _loops(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     along = np.empty(len(x), np.int64)
     along[by_column] = by_column[np.arange(len(x)) ^ 1]
     return _follow(np.stack([x, y], 1), across, along, mask)
+
+
+def _corners(
+    mask: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Where the border turns, row by row: y, x, how often it passes there, and whether twice between rising parts."""
+    framed = np.pad(mask.T, 1)  # columns first, as masks come out of run lengths
+    across = framed[:, 1:] != framed[:, :-1]
+    # Only where the border runs along a column it can turn, which is almost nowhere.
+    height = across.shape[1]
+    x, y = np.divmod(np.flatnonzero(across[1:] | across[:-1]), height)
+    top_left, top_right = framed[x, y], framed[x + 1, y]
+    bottom_left, bottom_right = framed[x, y + 1], framed[x + 1, y + 1]
+    odd = top_left ^ top_right ^ bottom_left ^ bottom_right
+    # Two parts that touch at one corner: the border passes there twice and keeps the parts apart.
+    falling = top_left & bottom_right & ~top_right & ~bottom_left
+    rising = top_right & bottom_left & ~top_left & ~bottom_right
+    copies = odd.astype(np.int64) + 2 * (falling | rising)
+    turns = np.flatnonzero(copies)
+    turns = turns[np.lexsort((x[turns], y[turns]))]
+    return y[turns], x[turns], copies[turns], rising[turns]
 
 
 def _follow(

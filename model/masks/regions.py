@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import cv2
@@ -22,7 +22,13 @@ class Regions:
     owner: NDArray[np.int64]
 
 
-def split(labels: LabelMap, classes: list[int], smallest: int, whole: Collection[int] = ()) -> Regions:
+def split(
+    labels: LabelMap,
+    classes: list[int],
+    smallest: int,
+    whole: Collection[int] = (),
+    check: Callable[[], None] = lambda: None,
+) -> Regions:
     """Splits classes into regions connected by sides.
 
     Args:
@@ -30,6 +36,7 @@ def split(labels: LabelMap, classes: list[int], smallest: int, whole: Collection
         classes: which of them to split; all other pixels belong to nobody.
         smallest: regions of fewer pixels are dropped.
         whole: those of the classes that stay one region each, whatever parts they have.
+        check: called before each class; what it raises ends the work.
 
     Returns:
         Regions class by class, in the order of `classes`, the largest of each class first.
@@ -37,6 +44,7 @@ def split(labels: LabelMap, classes: list[int], smallest: int, whole: Collection
     regions = np.full(labels.shape, MOST_REGIONS + 1, np.uint16)
     owner: list[int] = []
     for index in classes:
+        check()
         mask = (labels == index).astype(np.uint8)
         if index in whole:
             if mask.any() and len(owner) < MOST_REGIONS:

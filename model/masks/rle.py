@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.errors import ShapeError
+from model.masks.cut import Spans
 from model.types import LabelMap, Rle
 
 DIGITS = 7  # 35 bits: more than any run of a 40-megapixel image needs
@@ -55,26 +56,34 @@ def encode_mask(mask: NDArray[np.bool_]) -> Rle:
     return encode_label_map(np.where(mask, np.uint8(0), np.uint8(1)), 1)[0]
 
 
-def encode_part(part: NDArray[np.bool_], offset: tuple[int, int], size: tuple[int, int]) -> Rle:
-    """RLE of a mask of which a part is given.
+def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
+    """RLE of a mask that is known by its runs.
 
     Args:
-        part: [h, w]; outside it the mask is empty.
-        offset: (x, y) of its left top pixel.
-        size: (H, W) of the mask; the part lies inside.
+        spans: [N, 2] as of `model.masks.cut`.
+        size: (H, W) of the mask.
 
     Returns:
-        What `encode_mask` gives for the whole, at the cost of the part.
+        What `encode_mask` gives for the mask.
     """
-    (x, y), height = offset, part.shape[0]
-    # A row of nothing below, so that no run goes on into the next column.
-    flat = np.pad(part.T, ((0, 0), (0, 1))).reshape(-1)
-    edges = np.flatnonzero(np.diff(flat, prepend=False)).reshape(-1, 2)
-    start, end = (((edge // (height + 1)) + x) * size[0] + edge % (height + 1) + y for edge in edges.T)
-    # Over the edge of the image, into the next column, a run does go on.
-    joins = np.flatnonzero(start[1:] == end[:-1])
-    start, end = np.delete(start, joins + 1), np.delete(end, joins)
-    return _rles(_Runs(np.zeros(len(start), np.int64), start, end), 1, size)[0]
+    return _rles(_runs(spans), 1, size)[0]
+
+
+def measure_spans(spans: Spans, size: tuple[int, int]) -> Rle:
+    """As `encode_spans`, but with empty counts: for those who read only area and box."""
+    area, box = int((spans[:, 1] - spans[:, 0]).sum()), _boxes(_runs(spans), np.array([0, len(spans)]), size[0])[0]
+    return Rle(size, "", area, (int(box[0]), int(box[1]), int(box[2]), int(box[3])))
+
+
+def decode_spans(rle: Rle) -> Spans:
+    """The runs of a mask: the inverse of `encode_spans`.
+
+    Raises:
+        ShapeError: as `decode`.
+    """
+    ends = np.cumsum(_checked_counts(rle))
+    # Zeros come first, so a run of ones lies between each even end and the next.
+    return np.stack([ends[:-1:2], ends[1::2]], 1)
 
 
 def decode(rle: Rle) -> NDArray[np.bool_]:
@@ -109,6 +118,10 @@ def _checked_counts(rle: Rle) -> NDArray[np.int64]:
     if (counts < 0).any() or counts.sum() != height * width:
         raise ShapeError(f"the runs of an RLE of {height} x {width} must sum to {height * width}, not {counts.sum()}")
     return counts
+
+
+def _runs(spans: Spans) -> _Runs:
+    return _Runs(np.zeros(len(spans), np.int64), spans[:, 0], spans[:, 1])
 
 
 def _rles(runs: _Runs, n_classes: int, size: tuple[int, int]) -> list[Rle]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from model.errors import OptionError
@@ -15,7 +16,9 @@ class Options:
 
     `threshold` drops segments with a lower score, a class's own goes before it; `refine` None means the card's
     default; `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video; `prompts` are
-    those of the task prompt.
+    those of the task prompt. Of prompts alone `keep_label_map` and `keep_counts` may be left out: what a picture, and
+    what run lengths, cost for each mask is then saved. `check` is called between the pieces of long work; what it
+    raises ends that.
     """
 
     threshold: float = 0.0
@@ -23,6 +26,9 @@ class Options:
     keep_probability: bool = False
     steady: Steady | None = None
     prompts: tuple[Prompt, ...] = ()
+    keep_label_map: bool = True
+    keep_counts: bool = True
+    check: Callable[[], None] = lambda: None
 
     def least(self, threshold_of_class: float | None) -> float:
         """The score that a segment of a class must reach."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,11 +13,11 @@ from model.errors import OptionError
 from model.masks import layers
 from model.masks.cut import cut
 from model.masks.pamr import refine_masks
-from model.masks.rle import encode_part
+from model.masks.rle import encode_spans, measure_spans
 from model.scoring import RowsOf, score_regions
 from model.segmenter import Features, Segmenter
 from model.tasks.options import Options, check_vocabulary
-from model.types import Prompt, Rle, Segment, Segmentation, Vocabulary
+from model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Vocabulary
 
 PROMPTS_AT_ONCE = 32  # whose masks are in memory before they are run lengths
 
@@ -51,6 +52,10 @@ def prompted(
     null and the score the quality. So it is for a mask without pixels, which is answered, too: its area is 0, its box
     zeros.
 
+    Where `options` leave the label map out it is [0, 0]; where they leave confidence out, too, it is not found out
+    whether segments overlap, and masks have counts only if these are kept. `options.check` is called between prompts
+    and masks.
+
     Raises:
         OptionError: there are no prompts, a threshold is set beside classes without a background, or masks are to be
             refined and the method keeps nothing to refine them by.
@@ -64,23 +69,37 @@ def prompted(
     names = _names(masks, segmenter, features, vocabulary, options, rows_of)
     kept = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.least]
     segments = tuple(_segment(number + 1, mask, name) for number, (mask, name) in enumerate(kept))
+    if not _laid_out(options):
+        return Segmentation(features.size, "prompt", segments, np.zeros((0, 0), np.uint8))
     rles = [segment.mask for segment in segments]
-    overlapping = layers.overlapping(rles, features.size)
+    overlapping = layers.overlapping(rles, features.size, options.check)
     shown = layers.first_of_each([mask.prompt_index for mask, _ in kept]) if overlapping else range(len(kept))
     probability = None
     if options.keep_probability:
         held = [logits for number in shown if (logits := kept[number][0].logits) is not None]
         probability = layers.confidence(held, features.size)
-    label_map = layers.label_map(rles, shown, features.size)
+    label_map: LabelMap = np.zeros((0, 0), np.uint8)
+    if options.keep_label_map:
+        label_map = layers.label_map(rles, shown, features.size, options.check)
     return Segmentation(features.size, "prompt", segments, label_map, probability, overlapping)
+
+
+def _laid_out(options: Options) -> bool:
+    """Whether masks are laid over each other, which is done with their counts."""
+    return options.keep_label_map or options.keep_probability
 
 
 def _masks(segmenter: Segmenter, features: Features, options: Options, named: bool) -> Iterator[_Mask]:
     """Every mask of every prompt as run lengths, some prompts at a time."""
+    encode = encode_spans if options.keep_counts or _laid_out(options) else measure_spans
     for first in range(0, len(options.prompts), PROMPTS_AT_ONCE):
+        options.check()
         some = options.prompts[first : first + PROMPTS_AT_ONCE]
         logits, qualities = _answers(segmenter, features, some, options)
-        rles = [encode_part(*cut(mask, features.size), features.size) for mask in logits.cpu().numpy()]
+        rles: list[Rle] = []
+        for mask in logits.cpu().numpy():
+            options.check()
+            rles.append(encode(cut(mask, features.size), features.size))
         seen = [number for number, rle in enumerate(rles) if rle.area]
         embeddings: dict[int, Tensor] = {}
         if named and seen:
@@ -100,6 +119,7 @@ def _answers(
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits [N, h, w] of the masks of all prompts, refined where that is asked; quality [M] for each prompt."""
     answers = segmenter.prompt(features, prompts)
+    options.check()
     masks = torch.cat([answer.masks for answer in answers]).float()
     if (options.refine or segmenter.card.refine) == "pamr":
         masks = refine_masks(masks, segmenter.guide(features))

@@ -31,13 +31,15 @@ def merged_proposals(
     """
     check_vocabulary(vocabulary, options)
     rule = segmenter.card.panoptic
+    options.check()
     proposals = segmenter.propose(features)
+    options.check()
     share, owner = _best_classes(segmenter, features, vocabulary, rows_of, proposals.embeddings)
     competes = ((owner < len(vocabulary.classes)) & (share > rule.score)).nonzero()[:, 0]
     masks, share, owner = proposals.masks[competes].float(), share[competes], owner[competes]
     if (options.refine or segmenter.card.refine) == "pamr":
         masks = refine_masks(masks, segmenter.guide(features))
-    merged = merge(masks, share, features.size, rule.overlap, options.keep_probability)
+    merged = merge(masks, share, features.size, rule.overlap, options.keep_probability, options.check)
     pieces = _pieces(task, merged, owner.cpu().numpy(), share.double().cpu().numpy(), vocabulary)
     return segmentation(task, pieces, vocabulary, options)
 

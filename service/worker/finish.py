@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from model.masks.rle import decode_in_box
 from model.scoring import Steady
 from model.segmenter import Segmenter
 from model.types import Ring, Segmentation
-from service.errors import InvalidValue
+from service.errors import DeadlineExceeded, InvalidValue
 from service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from service.tracing import StageTime
 from service.worker.job import Job, T
@@ -54,6 +55,7 @@ def finish(job: Job[WorkerAnswer], segmenter: Segmenter, cache: TextCache) -> Wo
     """Scores, arg-max, RLE and overlay of a job whose features are there.
 
     Raises:
+        DeadlineExceeded: nobody waits for the answer any more.
         InvalidValue: overlapping segments are to be one PNG.
     """
     return solve(job, segmenter, cache).answer
@@ -65,14 +67,28 @@ def solve(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady | 
     request = job.request
     rows = TimedRows(cache, job)
     began = time.monotonic()
-    options = tasks.Options(request.threshold, request.refine, request.confidence, steady, request.prompts)
+
+    def check() -> None:
+        if job.abandoned:
+            raise DeadlineExceeded("the deadline passed while the answer was made")
+
+    options = tasks.Options(
+        request.threshold,
+        request.refine,
+        request.confidence,
+        steady,
+        request.prompts,
+        keep_label_map=request.mask == "png" or job.rgb is not None,
+        keep_counts=request.mask in ("rle", "polygon"),
+        check=check,
+    )
     found = tasks.segment(request.task, segmenter, job.features, request.vocabulary, options, rows)
     if found.overlapping and request.mask == "png":
         raise InvalidValue.of("mask", "png", "rle, polygon or none: the segments overlap, which one map cannot show")
     picture = None
     if job.rgb is not None:
         picture = to_png(overlay.paint(job.rgb, found.label_map, found.segments))
-    polygons = _polygons(found) if request.mask == "polygon" else None
+    polygons = _polygons(found, check) if request.mask == "polygon" else None
     label_map = _label_map(found) if request.mask == "png" else None
     confidence = None if found.probability is None else to_png(np.rint(255 * found.probability).astype(np.uint8))
     ended = time.monotonic()
@@ -100,10 +116,11 @@ def solve(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady | 
     return Finished(answer, found)
 
 
-def _polygons(found: Segmentation) -> tuple[list[Ring], ...]:
+def _polygons(found: Segmentation, check: Callable[[], None]) -> tuple[list[Ring], ...]:
     """Outlines of each segment, traced inside its box."""
     outlines = []
     for segment in found.segments:
+        check()
         x, y, _, _ = segment.bbox
         outlines.append(rings(decode_in_box(segment.mask), (x, y)))
     return tuple(outlines)

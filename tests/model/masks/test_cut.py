@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from model.masks import bilinear
-from model.masks.cut import Part, cut
+from model.masks.bilinear import axis
+from model.masks.cut import cut
+from model.masks.rle import encode_mask, encode_spans
 
 TIE = 1e-4  # two ways to interpolate differ by rounding; a logit as close to 0 may lie on either side
 
@@ -20,7 +24,10 @@ CASES = [
     ((13, 17), (300, 451)),
     ((30, 40), (30, 40)),
     ((40, 52), (17, 23)),  # a smaller image than the mask
+    ((72, 96), (1201, 1603)),
 ]
+# Next to 0 on either side, so that rounding decides, and far from it.
+LOGITS = st.sampled_from([-1.0, -1e-9, -0.0, 0.0, 1e-9, 1.0]) | st.floats(-8, 8, width=32)
 
 
 def spots(cells: tuple[int, int], seed: int) -> NDArray[np.float32]:
@@ -32,14 +39,22 @@ def spots(cells: tuple[int, int], seed: int) -> NDArray[np.float32]:
     return (logits + rng.normal(0, 2, cells)).astype(np.float32)
 
 
-def whole(part: Part, size: tuple[int, int]) -> NDArray[np.bool_]:
-    mask = np.zeros(size, np.bool_)
-    (x, y), (height, width) = part.offset, part.mask.shape
-    mask[y : y + height, x : x + width] = part.mask
-    return mask
+def mask_of(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
+    columns = np.zeros(size[0] * size[1], np.bool_)
+    for start, end in cut(logits, size):
+        columns[start:end] = True
+    return columns.reshape(size[1], size[0]).T
 
 
-def plain(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float64]:
+def plain(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Every pixel by itself, rounded as in a cut."""
+    y, x = axis(logits.shape[0], size[0]), axis(logits.shape[1], size[1])
+    padded = np.pad(logits, ((0, 1), (0, 1)), mode="edge")
+    columns = padded[:, x.low] + x.weight * (padded[:, x.low + 1] - padded[:, x.low])
+    return columns[y.low] + y.weight[:, None] * (columns[y.low + 1] - columns[y.low]) >= 0
+
+
+def by_torch(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float64]:
     scores = torch.from_numpy(logits)[None, None].double()
     return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)[0, 0].numpy()
 
@@ -51,42 +66,55 @@ def test_it_is_the_interpolated_mask_where_that_is_not_below_zero(
 ) -> None:
     logits = spots(cells, seed)
 
-    mask = whole(cut(logits, size), size)
+    mask = mask_of(logits, size)
 
-    expected = plain(logits, size)
+    expected = by_torch(logits, size)
     clear = np.abs(expected) > TIE
     np.testing.assert_array_equal(mask[clear], expected[clear] >= 0)
 
 
-def test_only_the_surroundings_of_what_reaches_zero_are_computed() -> None:
-    logits = np.full((10, 10), -1, np.float32)
-    logits[4, 6] = 1
+@pytest.mark.parametrize(("cells", "size"), CASES)
+@pytest.mark.parametrize("seed", range(5))
+def test_its_run_lengths_have_the_bytes_of_the_plain_way(
+    cells: tuple[int, int], size: tuple[int, int], seed: int
+) -> None:
+    logits = spots(cells, seed)
 
-    part = cut(logits, (100, 100))
-
-    assert part.mask.shape == (20, 20)
-    assert part.offset == (55, 35)
+    assert encode_spans(cut(logits, size), size) == encode_mask(plain(logits, size))
 
 
-def test_a_mask_that_reaches_zero_nowhere_is_empty() -> None:
-    assert cut(np.full((4, 4), -1, np.float32), (40, 40)).mask.size == 0
+@given(
+    arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=LOGITS),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+)
+@settings(max_examples=500, deadline=None)
+def test_masks_and_images_of_any_size_have_the_bytes_of_the_plain_way(
+    logits: NDArray[np.float32], size: tuple[int, int]
+) -> None:
+    assert encode_spans(cut(logits, size), size) == encode_mask(plain(logits, size))
+
+
+def test_runs_are_ascending_and_apart() -> None:
+    spans = cut(spots((13, 17), 3), (300, 451)).reshape(-1)
+
+    assert len(spans) > 100
+    assert (np.diff(spans) > 0).all()
+
+
+def test_a_mask_that_reaches_zero_nowhere_has_no_runs() -> None:
+    assert cut(np.full((4, 4), -1, np.float32), (40, 40)).shape == (0, 2)
+
+
+def test_a_mask_of_the_whole_image_is_one_run() -> None:
+    assert cut(np.ones((4, 4), np.float32), (40, 30)).tolist() == [[0, 1200]]
 
 
 def test_what_lies_between_the_pixels_of_a_smaller_image_is_lost() -> None:
     logits = np.full((9, 9), -1, np.float32)
     logits[0, 0] = 1
 
-    assert not cut(logits, (2, 2)).mask.any()
+    assert not len(cut(logits, (2, 2)))
 
 
 def test_a_pixel_of_exactly_zero_belongs_to_the_mask() -> None:
-    assert cut(np.zeros((1, 1), np.float32), (2, 2)).mask.all()
-
-
-def test_the_size_of_the_bands_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits = spots((16, 24), 0)
-    at_once = cut(logits, (64, 96))
-
-    monkeypatch.setattr(bilinear, "BAND_PIXELS", 200)
-
-    np.testing.assert_array_equal(cut(logits, (64, 96)).mask, at_once.mask)
+    assert cut(np.zeros((1, 1), np.float32), (2, 2)).tolist() == [[0, 4]]

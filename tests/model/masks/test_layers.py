@@ -78,3 +78,10 @@ def test_a_pixel_is_inside_as_surely_as_the_surest_mask_says() -> None:
 
 def test_without_masks_it_is_certain_that_there_is_none() -> None:
     assert (confidence([], (2, 3)) == 1).all()
+
+
+def test_many_masks_apart_do_not_overlap_and_one_more_is_seen() -> None:
+    apart = masks(*("." * place + "x" + "." * (9 - place) for place in range(9)))
+
+    assert not overlapping(apart, (1, 10))
+    assert overlapping([*apart, *masks("........x.")], (1, 10))

@@ -142,3 +142,43 @@ def test_the_png_holds_the_picture_as_it_was() -> None:
     with Image.open(io.BytesIO(to_png(picture))) as read:
         assert read.format == "PNG"
         np.testing.assert_array_equal(np.asarray(read), picture)
+
+
+def of_prompt(
+    label_map: LabelMap, id_: int, prompt: int, label: str | None = None, index: int | None = None
+) -> Segment:
+    return Segment(id_, label, index, 0.5, encode_mask(label_map == id_), prompt_index=prompt, mask_index=0)
+
+
+def two_halves(height: int = 200, width: int = 400) -> LabelMap:
+    labels = left_half(height, width)
+    labels[:, width // 2 :] = 2
+    return labels
+
+
+def test_of_several_prompts_each_nameless_segment_carries_its_number() -> None:
+    labels = two_halves()
+    both = (of_prompt(labels, 1, 0), of_prompt(labels, 2, 1))
+
+    painted = paint(gray(200, 400), labels, both)
+
+    assert (painted[:, :198] != mixed(0)).any()  # a 0 on the left
+    assert (painted[:, 202:] != mixed(1)).any()  # a 1 on the right
+
+
+def test_a_single_prompt_carries_no_number() -> None:
+    labels = left_half(200, 400)
+
+    painted = paint(gray(200, 400), labels, (of_prompt(labels, 1, 0),))
+
+    assert (painted[:, :198] == mixed(0)).all()
+
+
+def test_a_prompt_without_a_label_looks_apart_from_every_class() -> None:
+    labels = two_halves()
+    labels_of = (of_prompt(labels, 1, 0, "sky", 2), of_prompt(labels, 2, 1))
+
+    painted = paint(gray(200, 400), labels, labels_of)
+
+    assert (painted == mixed(2)).all(2).any()
+    assert (painted == mixed(3 + 1)).all(2).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from model.errors import ShapeError
-from model.masks.rle import decode, decode_in_box, encode_label_map, encode_mask, encode_part
+from model.masks.rle import (
+    decode,
+    decode_in_box,
+    decode_spans,
+    encode_label_map,
+    encode_mask,
+    encode_spans,
+    measure_spans,
+)
 from model.types import LabelMap, Rle
 
 SHAPES = st.tuples(st.integers(1, 41), st.integers(1, 41))
@@ -49,19 +58,22 @@ def test_one_mask_has_the_bytes_area_and_box_of_pycocotools(mask: NDArray[np.boo
     assert encode_mask(mask) == reference(mask)
 
 
-@given(arrays(np.bool_, SHAPES), st.tuples(*[st.integers(0, 3)] * 4))
-@settings(max_examples=300, deadline=None)
-def test_a_part_has_the_bytes_area_and_box_of_the_whole(
-    part: NDArray[np.bool_], margins: tuple[int, int, int, int]
-) -> None:
-    above, below, left, right = margins
-    whole = np.pad(part, ((above, below), (left, right)))
+@given(arrays(np.bool_, SHAPES))
+@settings(max_examples=200, deadline=None)
+def test_runs_have_the_bytes_area_and_box_of_their_mask(mask: NDArray[np.bool_]) -> None:
+    spans = np.flatnonzero(np.diff(mask.T.reshape(-1), prepend=False, append=False)).reshape(-1, 2)
 
-    assert encode_part(part, (left, above), whole.shape) == reference(whole)
+    assert encode_spans(spans, mask.shape) == reference(mask)
+    assert measure_spans(spans, mask.shape) == replace(reference(mask), counts="")
 
 
-def test_an_empty_part_is_an_empty_mask() -> None:
-    assert encode_part(np.zeros((0, 0), np.bool_), (0, 0), (3, 4)) == reference(np.zeros((3, 4), np.bool_))
+@given(arrays(np.bool_, SHAPES))
+@settings(max_examples=200, deadline=None)
+def test_runs_come_back(mask: NDArray[np.bool_]) -> None:
+    spans = decode_spans(encode_mask(mask))
+
+    assert (np.diff(spans.reshape(-1)) > 0).all()
+    assert encode_spans(spans, mask.shape) == encode_mask(mask)
 
 
 @given(arrays(np.bool_, SHAPES))

@@ -42,6 +42,23 @@ def ask(
     return tasks.segment(task, segmenter, features_of(segmenter, rows), asked, tasks.Options(**options))
 
 
+class Gone(Exception):
+    """Nobody waits any more."""
+
+
+class Patience:
+    """Lets work go on so many times; then nobody waits any more."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self) -> None:
+        """Raises Gone when it has been called more often than that."""
+        self.left -= 1
+        if self.left < 0:
+            raise Gone
+
+
 def stacked(answer: Segmentation) -> NDArray[np.bool_]:
     """[N, H, W] decoded masks."""
     return np.array([decode(segment.mask) for segment in answer.segments]).reshape(-1, *answer.size)

@@ -20,7 +20,7 @@ from model.segmenter import Features, PromptMasks
 from model.tasks import prompts as prompts_module
 from model.types import Background, ClassEntry, Point, Prompt, Segmentation
 from tests.model.stand_in import INSIDE, NOBODY, QUALITIES, SCALE, SURE, ColourSegmenter
-from tests.model.tasks.asking import ALL, ask, described, features_of, stacked, vocabulary
+from tests.model.tasks.asking import ALL, Gone, Patience, ask, described, features_of, stacked, vocabulary
 
 FLAGS = ["rrbbrr", "rrbbrr", "gg...."]
 CLICK = Prompt((Point(0.5, 0.5),))  # on the left red
@@ -258,3 +258,67 @@ def test_the_background_rule_of_the_request_holds_for_masks() -> None:
 
     assert (sure.segments[0].label, doubtful.segments[0].label) == (None, "red")
     assert doubtful.segments[0].score < ALONE
+
+
+class Counting(ColourSegmenter):
+    """Counts the prompts that it has answered."""
+
+    answered = 0
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        self.answered += len(prompts)
+        return super().prompt(features, prompts)
+
+
+def test_work_that_nobody_waits_for_ends_between_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompts_module, "PROMPTS_AT_ONCE", 1)
+    segmenter = Counting(tasks=ALL)
+    # Asked before and after the head, and before each of the three masks of a click.
+    options = tasks.Options(prompts=(CLICK,) * 9, check=Patience(11))
+
+    with pytest.raises(Gone):
+        tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary(), options)
+
+    assert segmenter.answered == 3
+
+
+@pytest.mark.parametrize("times", range(11))
+def test_it_is_asked_before_each_mask_is_cut_and_laid_out(times: int) -> None:
+    # Before and after the head, three masks cut, three laid over each other, three painted.
+    with pytest.raises(Gone):
+        ask("prompt", FLAGS, prompts=(APART, BOX, BOX), check=Patience(times))
+
+
+def test_without_a_label_map_segments_are_the_same() -> None:
+    whole, lean = (ask("prompt", FLAGS, "red", prompts=(CLICK, BOX), keep_label_map=keep) for keep in (True, False))
+
+    assert lean.segments == whole.segments
+    assert lean.label_map.shape == (0, 0)
+
+
+def test_confidence_without_a_label_map_is_the_same() -> None:
+    asked: dict[str, Any] = {"prompts": (CLICK, BOX), "keep_probability": True}
+
+    whole = ask("prompt", FLAGS, **asked)
+    lean = ask("prompt", FLAGS, **asked, keep_label_map=False, keep_counts=False)
+
+    np.testing.assert_array_equal(lean.probability, whole.probability)
+
+
+def test_without_counts_area_and_box_are_the_same() -> None:
+    asked: dict[str, Any] = {"prompts": (CLICK, NOTHING, BOX), "keep_label_map": False}
+
+    spelled, lean = (ask("prompt", FLAGS, "red", **asked, keep_counts=keep).segments for keep in (True, False))
+
+    assert [(found.area, found.bbox, found.label) for found in lean] == [
+        (found.area, found.bbox, found.label) for found in spelled
+    ]
+    assert {found.mask.counts for found in lean} == {""}
+
+
+def test_a_label_map_needs_no_counts_to_be_kept() -> None:
+    asked: dict[str, Any] = {"prompts": (CLICK, BOX)}
+
+    np.testing.assert_array_equal(
+        ask("prompt", FLAGS, **asked, keep_counts=False).label_map, ask("prompt", FLAGS, **asked).label_map
+    )
