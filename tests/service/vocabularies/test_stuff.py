@@ -13,7 +13,9 @@ def test_what_cannot_be_counted_is_stuff(name: str) -> None:
     assert is_thing(name) is False
 
 
-@pytest.mark.parametrize("name", ["car", "house", "building", "fence", "rock", "pole", "door", "table", "flying saucer"])
+@pytest.mark.parametrize(
+    "name", ["car", "house", "building", "fence", "rock", "pole", "door", "table", "flying saucer"]
+)
 def test_of_anything_else_nobody_knows(name: str) -> None:
     assert is_thing(name) is None
 
