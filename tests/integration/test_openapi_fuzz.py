@@ -48,7 +48,7 @@ OPERATIONS: dict[tuple[str, str | None], int] = {
     ("GET /metrics", None): EXAMPLES,
     ("GET /vocabularies", None): EXAMPLES,
     ("GET /vocabularies/{name}", None): 20,
-    ("PUT /vocabularies/{name}", JSON): 15,
+    ("PUT /vocabularies/{name}", JSON): 30,
     ("DELETE /vocabularies/{name}", None): 20,
 }
 CHECKS: list[CheckFunction] = [
