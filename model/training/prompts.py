@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -76,20 +75,10 @@ class PromptTrainer(TimedRun[PromptsRecipe, PromptHead, Example]):
     def _stacked(self, parts: list[NDArray[np.generic]]) -> Tensor:
         return torch.from_numpy(np.stack(parts)).to(self.device).float()
 
-    def _log(self, losses: list[float], phase: Phase) -> None:
+    def _told(self) -> dict[str, float]:
         lone, sure = np.mean(self.overlaps, axis=0).tolist()
         self.overlaps.clear()
-        entry = {
-            "step": self.step,
-            "crops": self.crops_seen,
-            "minutes": round(self.seconds / 60, 1),
-            "loss": round(sum(losses) / len(losses), 4),
-            "learning_rate": round(self._learning_rate(), 6),
-            "crop": phase.crop,
-            "point_iou": round(lone, 3),
-            "box_iou": round(sure, 3),
-        }
-        print(json.dumps(entry), flush=True)
+        return {"point_iou": round(lone, 3), "box_iou": round(sure, 3)}
 
     def _weights(self) -> dict[str, Tensor]:
         return TinyState(self.below, self.average).together()

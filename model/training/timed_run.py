@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
@@ -58,8 +59,8 @@ class TimedRun(ABC, Generic[Recipe, Network, Example]):
         """Scalar of one batch, with gradients; the network is in training mode."""
 
     @abstractmethod
-    def _log(self, losses: list[float], phase: Phase) -> None:
-        """Says how it goes; called every LOGGED_STEPS steps with their losses."""
+    def _told(self) -> dict[str, float]:
+        """What the log says beside step, time, loss, learning rate and crop; asked every LOGGED_STEPS steps."""
 
     @abstractmethod
     def _weights(self) -> dict[str, Tensor]:
@@ -122,6 +123,17 @@ class TimedRun(ABC, Generic[Recipe, Network, Example]):
         self.crops_seen += len(batch)
         self._average()
         return loss.item()
+
+    def _log(self, losses: list[float], phase: Phase) -> None:
+        entry = {
+            "step": self.step,
+            "crops": self.crops_seen,
+            "minutes": round(self.seconds / 60, 1),
+            "loss": round(sum(losses) / len(losses), 4),
+            "learning_rate": round(self._learning_rate(), 6),
+            "crop": phase.crop,
+        }
+        print(json.dumps(entry | self._told()), flush=True)
 
     def _learning_rate(self) -> float:
         warm = min(1.0, (self.step + 1) / max(1, self.recipe.warmup_steps))

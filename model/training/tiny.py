@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,18 +111,11 @@ class TinyTrainer(TimedRun[TinyRecipe, TinyNetwork, tuple[int, Crop]]):
             ]
         return torch.stack(losses).sum() / len(batch)
 
-    def _log(self, losses: list[float], phase: Phase) -> None:
-        entry = {
-            "step": self.step,
-            "crops": self.crops_seen,
-            "minutes": round(self.seconds / 60, 1),
-            "loss": round(sum(losses) / len(losses), 4),
-            "learning_rate": round(self._learning_rate(), 6),
-            "crop": phase.crop,
+    def _told(self) -> dict[str, float]:
+        return {
             "nobody": round(self.network.nobody.item(), 3),
             "scale": round(self.network.log_scale.exp().item(), 2),
         }
-        print(json.dumps(entry), flush=True)
 
     def _weights(self) -> dict[str, Tensor]:
         return self.average
