@@ -76,6 +76,11 @@ class Prompt:
     points: tuple[Point, ...] = ()
     box: tuple[float, float, float, float] | None = None
 
+    @property
+    def is_lone_click(self) -> bool:
+        """One positive point and nothing else, which may mean a part, an object or more."""
+        return self.box is None and len(self.points) == 1 and self.points[0].positive
+
 
 @dataclass(frozen=True)
 class Rle:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Literal, Self
+from typing import Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model.errors import DatasetError
 
 FOLDER = Path(__file__).parent / "benchmarks"
+S = TypeVar("S", bound=BaseModel)
 Convention = Literal["mmseg", "detectron2", "imagenet-s"]
 # How a stored value becomes a label: it is the label; it is the label plus one; by the table `stored`; or it is spread
 # over two channels, red + 256 green.
@@ -44,19 +45,34 @@ class Split(BaseModel):
     images: int
 
 
-class Benchmark(BaseModel):
-    """One benchmark; `classes[v]` is the class of label v, class 0 the background where there is one."""
+class WithSplits(BaseModel, Generic[S]):
+    """What has splits under common names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    splits: dict[str, S]
+
+    def split(self, name: str) -> S:
+        """One split by its common name.
+
+        Raises:
+            DatasetError: the benchmark has no such split.
+        """
+        if name not in self.splits:
+            raise DatasetError(f"{self.name} has no split {name!r}; it has: {', '.join(self.splits)}")
+        return self.splits[name]
+
+
+class Benchmark(WithSplits[Split]):
+    """One benchmark; `classes[v]` is the class of label v, class 0 the background where there is one."""
+
     title: str
     source: str
     notes: str
     miou: Convention
     background: bool
     roots: list[str] = Field(description="official folders, tried in order under the folder that is given")
-    splits: dict[str, Split]
     layouts: list[FolderLayout] = Field(description="tried in order; empty for a set with a reader of its own")
     stored: list[list[int]] | None = Field(None, description="stored values of each class")
     frequency: str | None = Field(None, description="one letter a class: f, c or r")
@@ -70,16 +86,6 @@ class Benchmark(BaseModel):
         if self.frequency is not None and len(self.frequency) != n_classes:
             raise ValueError(f"{len(self.frequency)} frequencies for {n_classes} classes")
         return self
-
-    def split(self, name: str) -> Split:
-        """One split by its common name.
-
-        Raises:
-            DatasetError: the benchmark has no such split.
-        """
-        if name not in self.splits:
-            raise DatasetError(f"{self.name} has no split {name!r}; it has: {', '.join(self.splits)}")
-        return self.splits[name]
 
 
 def names() -> list[str]:

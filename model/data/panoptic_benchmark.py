@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from model.data.benchmark import WithSplits
 from model.data.scenes import SceneClass
 from model.errors import DatasetError
 
@@ -38,17 +39,13 @@ class PanopticSplit(BaseModel):
     images: int
 
 
-class PanopticBenchmark(BaseModel):
+class PanopticBenchmark(WithSplits[PanopticSplit]):
     """One benchmark; a label is an index into `categories`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
     title: str
     source: str
     notes: str
     roots: list[str] = Field(description="official folders, tried in order under the folder that is given")
-    splits: dict[str, PanopticSplit]
     categories: list[Category]
 
     @property
@@ -60,16 +57,6 @@ class PanopticBenchmark(BaseModel):
     def label_of(self) -> dict[int, int]:
         """From the ids of the annotations to labels."""
         return {entry.id: label for label, entry in enumerate(self.categories)}
-
-    def split(self, name: str) -> PanopticSplit:
-        """One split by its common name.
-
-        Raises:
-            DatasetError: the benchmark has no such split.
-        """
-        if name not in self.splits:
-            raise DatasetError(f"{self.name} has no split {name!r}; it has: {', '.join(self.splits)}")
-        return self.splits[name]
 
 
 def names() -> list[str]:

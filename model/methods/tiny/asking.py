@@ -43,8 +43,7 @@ def ask(
     for index, prompt in enumerate(prompts):
         if not prompt.points and prompt.box is None:
             raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
-        alone = len(prompt.points) == 1 and prompt.box is None and prompt.points[0].positive
-        (lone if alone else sure).append(index)
+        (lone if prompt.is_lone_click else sure).append(index)
     answers: dict[int, PromptMasks] = {}
     for members, answer in ((lone, head.lone), (sure, head.sure)):
         for start in range(0, len(members), PER_PASS):

@@ -63,8 +63,7 @@ def ask(
     for index, prompt in enumerate(prompts):
         if not prompt.points and prompt.box is None:
             raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
-        alone = len(prompt.points) == 1 and prompt.box is None and prompt.points[0].positive
-        alike[len(prompt.points), prompt.box is not None, alone].append(index)
+        alike[len(prompt.points), prompt.box is not None, prompt.is_lone_click].append(index)
     answers: dict[int, Answer] = {}
     for members in alike.values():
         for start in range(0, len(members), PER_PASS):
