@@ -27,7 +27,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/lexiseg \
     && pip install $PIP_ARGS -c constraints.txt -r requirements/gateway.txt
 COPY pyproject.toml ./
-COPY model/__init__.py model/errors.py model/types.py model/
+COPY model/lexiseg_model/__init__.py model/lexiseg_model/errors.py model/lexiseg_model/types.py model/lexiseg_model/
 COPY service/ service/
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -40,7 +40,7 @@ WORKDIR /var/lib/lexiseg
 USER 10001:10001
 EXPOSE 8000 50051
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-m", "service.healthcheck", "8000"]
+    CMD ["python", "-m", "lexiseg_service.healthcheck", "8000"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg"]
 CMD ["gateway"]
@@ -53,8 +53,8 @@ ARG RUNTIME=cpu
 WORKDIR /src
 COPY constraints.txt pyproject.toml ./
 COPY requirements/text-tower.txt requirements/
-COPY model/__init__.py model/
-COPY service/__init__.py service/
+COPY model/lexiseg_model/__init__.py model/lexiseg_model/
+COPY service/lexiseg_service/__init__.py service/lexiseg_service/
 # What the project needs, before its own files: they change more often.
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
@@ -81,7 +81,7 @@ WORKDIR /var/lib/lexiseg
 USER 10001:10001
 EXPOSE 50061 8001
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
-    CMD ["python", "-m", "service.healthcheck", "8001"]
+    CMD ["python", "-m", "lexiseg_service.healthcheck", "8001"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg"]
 CMD ["worker"]

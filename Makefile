@@ -16,7 +16,7 @@ export OMP_WAIT_POLICY ?= passive
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
-TYPED := $(wildcard model service clients/python/lexiseg_client loadtests proto tests)
+TYPED := $(wildcard model/lexiseg_model service/lexiseg_service clients/python/lexiseg_client loadtests proto tests)
 
 .DEFAULT_GOAL := help
 # Two pips at once would tear the environment.

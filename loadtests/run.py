@@ -16,7 +16,7 @@ from pathlib import Path
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 ROOT = LOCUSTFILE.parents[1]
-SERVICE = (sys.executable, "-m", "service.cli", "serve", "--log-level", "warning")
+SERVICE = (sys.executable, "-m", "lexiseg_service.cli", "serve", "--log-level", "warning")
 ANY_PORTS = ("--http-port", "0", "--grpc-port", "0")
 SHORT = ("--users", "8", "--streams", "1", "--run-time", "30s")  # what an option of the caller's own replaces
 TO_START = 120.0  # seconds

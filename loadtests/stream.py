@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 
 from loadtests.run import service
 from loadtests.scenes import frames as generated
-from service.stubs import segmentation_pb2 as pb
-from service.stubs.segmentation_pb2_grpc import SegmentationStub
 
 if TYPE_CHECKING:  # known to the type checker alone
-    from service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
+    from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
 
     Call = grpc.aio.StreamStreamCall[pb.SegmentVideoRequest, pb.SegmentVideoResponse]
 

@@ -23,7 +23,7 @@ NOTE = '"""Generated from {sources} by proto/generate.py; changes are lost."""\n
 def packages(root: Path) -> dict[Path, tuple[str, tuple[str, ...]]]:
     """Folder of each copy to its dotted name and its files."""
     return {
-        root / "service/stubs": ("service.stubs", (*PUBLIC, *INTERNAL)),
+        root / "service/lexiseg_service/stubs": ("lexiseg_service.stubs", (*PUBLIC, *INTERNAL)),
         root / "clients/python/lexiseg_client/stubs": ("lexiseg_client.stubs", PUBLIC),
     }
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-FOREIGN_TO_MODEL = {"service", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
-SHARED_WORDS = {"model.types", "model.errors"}
-CLIENT = "clients/python/lexiseg_client"
+FOREIGN_TO_MODEL = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
+SHARED_WORDS = {"lexiseg_model.types", "lexiseg_model.errors"}
+MODEL, SERVICE, CLIENT = "model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client"
 CLIENTS_LIBRARIES = {"google", "grpc", "httpx", "lexiseg_client", "numpy", "typing_extensions"}
 LONGEST_MODULE = 400  # lines
 OWN_SUFFIXES = {".py", ".md", ".yaml", ".toml"}
@@ -30,9 +30,10 @@ def modules(package: str) -> list[Path]:
 def imported_names(path: Path) -> Iterator[str]:
     """Dotted names that a module imports anywhere in it, functions included; relative ones made absolute.
 
-    `from model import types` gives `model.types`; `from model.types import Segment` gives `model.types.Segment`.
+    `from lexiseg_model import types` gives `lexiseg_model.types`, `from lexiseg_model.types import Segment` its name.
     """
-    package = path.relative_to(ROOT).parent.parts
+    root = next(ROOT / folder for folder in (MODEL, SERVICE, CLIENT) if path.is_relative_to(ROOT / folder))
+    package = path.relative_to(root.parent).parent.parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -59,7 +60,7 @@ def own_files() -> Iterator[Path]:
 
 
 def test_the_model_knows_nothing_of_the_service() -> None:
-    sources = modules("model")
+    sources = modules(MODEL)
 
     offences = [
         f"{path.relative_to(ROOT)} imports {name}"
@@ -73,14 +74,14 @@ def test_the_model_knows_nothing_of_the_service() -> None:
 
 
 def test_only_the_worker_and_the_command_line_reach_into_the_model() -> None:
-    may = ("service/worker/", "service/commands/", "service/cli.py")
-    outside = [p for p in modules("service") if not p.relative_to(ROOT).as_posix().startswith(may)]
+    may = ("service/lexiseg_service/worker/", "service/lexiseg_service/commands/", "service/lexiseg_service/cli.py")
+    outside = [p for p in modules(SERVICE) if not p.relative_to(ROOT).as_posix().startswith(may)]
 
     offences = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in outside
         for name in imported_names(path)
-        if is_within(name, {"torch"}) or (is_within(name, {"model"}) and not is_within(name, SHARED_WORDS))
+        if is_within(name, {"torch"}) or (is_within(name, {"lexiseg_model"}) and not is_within(name, SHARED_WORDS))
     ]
 
     assert outside
@@ -104,7 +105,7 @@ def test_the_client_stands_alone_on_few_libraries() -> None:
 
 
 def test_the_client_loads_without_any_optional_library() -> None:
-    absent = "PIL", "cv2", "model", "service", "supervision", "torch"
+    absent = "PIL", "cv2", "lexiseg_model", "lexiseg_service", "supervision", "torch"
     program = f"import sys, lexiseg_client; sys.exit(' '.join(set({absent}) & set(sys.modules)) or None)"
 
     answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -123,7 +124,7 @@ def test_the_shared_words_load_without_torch() -> None:
 def test_no_module_is_longer_than_a_reader_can_hold() -> None:
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
-        for package in ("model", "service", CLIENT)
+        for package in (MODEL, SERVICE, CLIENT)
         for path in modules(package)
     }
 
@@ -142,3 +143,15 @@ def test_no_file_names_a_folder_of_one_machine() -> None:
 
     assert texts
     assert offences == []
+
+
+def test_a_users_own_folders_called_model_and_service_break_nothing(tmp_path: Path) -> None:
+    for name in ("model", "service"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('{name} of the user was imported')\n")
+    program = "import lexiseg_service.cli as cli; cli.app(['models', 'list'], standalone_mode=False)"
+
+    answer = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 0, answer.stderr
+    assert "tiny" in answer.stdout

@@ -6,10 +6,10 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from lexiseg_model.masks.upsample import winners
 from torch import Tensor
 
 from loadtests.bench.clock import cost, print_table
-from model.masks.upsample import winners
 
 SIZE = (1080, 1920)
 GRID = (72, 128)

@@ -15,15 +15,15 @@ from typing import NamedTuple
 import grpc
 import httpx
 import psutil
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 
 from loadtests.bench.clock import print_table
 from loadtests.bench.serving import CLASSES, START_SECONDS, cpu_seconds, is_ready, photograph
-from service.stubs import segmentation_pb2 as pb
-from service.stubs.segmentation_pb2_grpc import SegmentationStub
 
 ROUNDS = 7  # of each: one process, then two
 BLOCK = 40  # requests of a round
-LEXISEG = (sys.executable, "-m", "service.cli")
+LEXISEG = (sys.executable, "-m", "lexiseg_service.cli")
 QUIET = ("--log-level", "warning")
 
 

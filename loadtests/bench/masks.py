@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_model.masks.upsample import winners
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from loadtests.bench.clock import cost, print_table
 from loadtests.bench.finish import SIZE, smooth_scores
-from model.masks.rle import encode_label_map
-from model.masks.upsample import winners
 
 CLASSES = (10, 50, 150)
 

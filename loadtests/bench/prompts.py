@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 import httpx
 import numpy as np
+from lexiseg_model import catalog
+from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
+from lexiseg_service.messages import MaskFormat, WorkerAnswer, WorkerRequest
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker.engine import Engine
 from PIL import Image
 
 from loadtests.bench.clock import cost, print_table
 from loadtests.bench.serving import CLASSES, SERVERS, cpu_seconds, photograph, serving
-from model import catalog
-from model.segmenter import Features, Segmenter
-from model.types import ClassEntry, Point, Prompt, Task, Vocabulary
-from service.messages import MaskFormat, WorkerAnswer, WorkerRequest
-from service.metrics import Metrics
-from service.settings import Settings
-from service.worker.engine import Engine
 
 MODEL = "tiny"
 WIDTH, HEIGHT = 640, 480  # of the photograph

@@ -18,19 +18,19 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lexiseg_model import catalog
+from lexiseg_model.clip.towers import ClipTowers
+from lexiseg_model.device import Execution
+from lexiseg_model.masks.nms import suppress
+from lexiseg_model.methods.unpair_seg.checkpoint import Restored
+from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
+from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
+from lexiseg_model.methods.unpair_seg.trunk import ClipTrunk
+from lexiseg_model.types import Point, Precision, Prompt
 from torch import Tensor
 
 from loadtests.bench.clock import Cost, cost, print_table
 from loadtests.bench.memory import most_resident
-from model import catalog
-from model.clip.towers import ClipTowers
-from model.device import Execution
-from model.masks.nms import suppress
-from model.methods.unpair_seg.checkpoint import Restored
-from model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
-from model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
-from model.methods.unpair_seg.trunk import ClipTrunk
-from model.types import Point, Precision, Prompt
 
 SIDE = 1024  # pixels of the image
 CELLS = 256  # of a mask's side, at stride 4
@@ -79,7 +79,7 @@ def _now() -> Cost:
 
 def _whole_model(precision: Precision) -> list[str]:
     """A row of the table: seconds of each step, megabytes with the weights alone and at most."""
-    import open_clip  # model.clip has made it importable
+    import open_clip  # lexiseg_model.clip has made it importable
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)

@@ -10,11 +10,11 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from lexiseg_model.masks.pamr import NEIGHBOURS, PamrSettings, affinity, refine
 from torch import Tensor
 
 from loadtests.bench.clock import cost, print_table
 from loadtests.bench.memory import most_resident
-from model.masks.pamr import NEIGHBOURS, PamrSettings, affinity, refine
 
 SIDE = 448
 CLASSES = (5, 20, 150)

@@ -13,20 +13,20 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from lexiseg_model import catalog
+from lexiseg_model.device import inference_dtype
+from lexiseg_model.export.agreement import agreement, labeller
+from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.export.manifest import Numbers
+from lexiseg_model.export.runner import OnnxRunner
+from lexiseg_model.export.write import add_int8, export
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_service.vocabularies.builtin import built_in
 from numpy.typing import NDArray
 from skimage import data
 from sklearn.datasets import load_sample_images
 
 from loadtests.bench.clock import print_table
-from model import catalog
-from model.device import inference_dtype
-from model.export.agreement import agreement, labeller
-from model.export.exportable import Exportable
-from model.export.manifest import Numbers
-from model.export.runner import OnnxRunner
-from model.export.write import add_int8, export
-from model.segmenter import Segmenter
-from service.vocabularies.builtin import built_in
 
 TILE = (288, 384)  # of a 4:3 photograph
 TILES = (1, 8)

@@ -19,11 +19,11 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 import psutil
+from lexiseg_model import catalog
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from loadtests.bench.clock import cost, print_table
-from model import catalog
 
 CLASSES = (
     *("sky", "building", "tree", "road", "car", "person", "grass", "water", "mountain", "boat"),
@@ -37,7 +37,7 @@ SERVERS = {
     "lexiseg": [
         sys.executable,
         "-m",
-        "service.cli",
+        "lexiseg_service.cli",
         "serve",
         "--http-port",
         "0",

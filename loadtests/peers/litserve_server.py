@@ -13,13 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastapi import Request
+from lexiseg_model import catalog
+from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model.text_rows import KnownRows
+from lexiseg_model.types import ClassEntry, Vocabulary
 from PIL import Image
 
 from loadtests.peers.class_by_class import segments_of
-from model import catalog
-from model.scoring import score_vocabulary
-from model.text_rows import KnownRows
-from model.types import ClassEntry, Vocabulary
 
 BATCH = 8
 WAIT_SECONDS = 0.005

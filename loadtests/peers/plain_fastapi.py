@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 import uvicorn
 from fastapi import FastAPI, File, Form
+from lexiseg_model import catalog
+from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model.types import ClassEntry, Vocabulary
 from PIL import Image
 
 from loadtests.peers.class_by_class import segments_of
-from model import catalog
-from model.scoring import score_vocabulary
-from model.types import ClassEntry, Vocabulary
 
 app = FastAPI()
 segmenter = catalog.load("tiny")

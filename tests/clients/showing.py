@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+from lexiseg_model.masks.rle import encode_mask
+from lexiseg_model.types import ModelCard, Prompt, Segment
+from lexiseg_service.commands.hosting import server_of
+from lexiseg_service.errors import ImageExpired
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.image_header import read_header
+from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
 from numpy.typing import NDArray
 
-from model.masks.rle import encode_mask
-from model.types import ModelCard, Prompt, Segment
-from service.commands.hosting import server_of
-from service.errors import ImageExpired
-from service.gateway.app import create_app
-from service.image_header import read_header
-from service.messages import WorkerAnswer, WorkerRequest
-from service.metrics import Metrics
-from service.settings import Settings
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend, answer
 

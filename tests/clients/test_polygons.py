@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
 from lexiseg_client import Ring, UnreadableAnswer
 from lexiseg_client.polygons import fill
+from lexiseg_model.masks.polygons import rings
 from numpy.typing import NDArray
-
-from model.masks.polygons import rings
 
 
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=16)))

@@ -21,9 +21,9 @@ from lexiseg_client import (
     Segmentation,
     Timings,
 )
+from lexiseg_model import types
 from structlog.testing import capture_logs
 
-from model import types
 from tests import coco, pictures
 from tests.clients.showing import Served, serving, shown
 from tests.clients.spies import BY_ID, UPLOAD, Spy

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from model.clip.towers import ClipTowers, from_state
+from lexiseg_model.clip.towers import ClipTowers, from_state
 from tests.golden import golden_weights
 
 FOLDER = Path(__file__).resolve().parent

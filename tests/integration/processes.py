@@ -29,7 +29,7 @@ class Process:
         self.log = log
         self._errors = log.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", *command],
+            [sys.executable, "-m", "lexiseg_service.cli", *command],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,

@@ -27,7 +27,7 @@ class Server:
         self.log = log
         self._errors = log.open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service.cli", "serve", "--http-port", "0", "--grpc-port", "0"],
+            [sys.executable, "-m", "lexiseg_service.cli", "serve", "--http-port", "0", "--grpc-port", "0"],
             cwd=ROOT,
             env=os.environ | environment,
             stdout=subprocess.PIPE,

@@ -19,7 +19,7 @@ NAMES = ["china", "flower", "coffee"]
 def segment(folder: Path, out: str, *options: str) -> None:
     words = [f"{name}.jpg" for name in NAMES] + ["--out", out, *options]
     subprocess.run(
-        [sys.executable, "-m", "service.cli", "segment", *words],
+        [sys.executable, "-m", "lexiseg_service.cli", "segment", *words],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         check=True,

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from lexiseg_model import catalog
 
-from model import catalog
 from tests import pictures
 from tests.integration.server import ROOT, TO_START, Server, form
 
@@ -104,7 +104,7 @@ def test_what_is_missing_is_said_before_anything_listens(models_dir: Path, tmp_p
     (bare / catalog.CARD).write_text(card.replace("name: second", "name: bare", 1))
 
     outcome = subprocess.run(
-        [sys.executable, "-m", "service.cli", "serve", "--http-port", "0", "--model", "tiny,bare,huge"],
+        [sys.executable, "-m", "lexiseg_service.cli", "serve", "--http-port", "0", "--model", "tiny,bare,huge"],
         cwd=ROOT,
         env=os.environ | {"LEXISEG_MODELS_DIR": str(bare.parent)},
         capture_output=True,

@@ -21,7 +21,7 @@ SOON = 60.0
 def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`lexiseg serve` that is expected to give up by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "service.cli", "serve", *options],
+        [sys.executable, "-m", "lexiseg_service.cli", "serve", *options],
         cwd=ROOT,
         env=os.environ | {"LEXISEG_GRPC_PORT": "0"} | environment,
         capture_output=True,

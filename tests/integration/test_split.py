@@ -19,9 +19,9 @@ import grpc
 import httpx
 import psutil
 import pytest
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 
-from service.stubs import segmentation_pb2 as pb
-from service.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
 from tests.integration.processes import SEEN, Gateway, Worker
 from tests.integration.server import ROOT, form
@@ -221,7 +221,7 @@ def test_a_gateway_holds_no_torch(fleet: Fleet) -> None:
 
 def test_a_gateway_without_workers_says_what_it_needs() -> None:
     outcome = subprocess.run(
-        [sys.executable, "-m", "service.cli", "gateway"],
+        [sys.executable, "-m", "lexiseg_service.cli", "gateway"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -236,15 +236,16 @@ def test_a_gateway_without_workers_says_what_it_needs() -> None:
 
 def test_the_gateway_imports_neither_torch_nor_a_model() -> None:
     program = (
-        "import json, sys; import service.cli, service.commands.gateway; "
-        "print(json.dumps(sorted(name for name in sys.modules if name.split('.')[0] in ('torch', 'model', 'cv2'))))"
+        "import json, sys; import lexiseg_service.cli, lexiseg_service.commands.gateway; "
+        "heavy = ('torch', 'lexiseg_model', 'cv2'); "
+        "print(json.dumps(sorted(name for name in sys.modules if name.split('.')[0] in heavy)))"
     )
 
     answer = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
 
-    assert set(json.loads(answer.stdout)) <= {"model", "model.types", "model.errors"}
+    assert set(json.loads(answer.stdout)) <= {"lexiseg_model", "lexiseg_model.types", "lexiseg_model.errors"}
 
 
 def test_a_worker_killed_under_load_costs_no_client_an_answer_and_no_stream_a_frame(fleet: Fleet) -> None:

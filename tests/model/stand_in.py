@@ -16,10 +16,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from model.segmenter import (
+from lexiseg_model.segmenter import (
     Features,
     InferenceOptions,
     Plan,
@@ -30,7 +27,9 @@ from model.segmenter import (
     TextRows,
     TileFeatures,
 )
-from model.types import BackgroundRule, ClassEntry, InputSize, ModelCard, PanopticRule, Prompt, Refinement, Task
+from lexiseg_model.types import BackgroundRule, ClassEntry, InputSize, ModelCard, PanopticRule, Prompt, Refinement, Task
+from numpy.typing import NDArray
+from torch import Tensor
 
 SCALE = 8.0
 NOBODY = 4.0

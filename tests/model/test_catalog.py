@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lexiseg_model import catalog
+from lexiseg_model.catalog import cards, folders, load, read_card
+from lexiseg_model.errors import OptionError, UnknownModelError, WeightsError
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from safetensors.torch import load_file, save_file
-
-from model import catalog
-from model.catalog import cards, folders, load, read_card
-from model.errors import OptionError, UnknownModelError, WeightsError
-from model.methods.tiny.segmenter import TinySegmenter
 
 WEIGHTS = "tiny.safetensors"
 
@@ -56,7 +55,7 @@ def test_the_recipe_on_the_bundled_card_exists() -> None:
     recipe = read_card(catalog.BUNDLED).recipe
 
     assert recipe is not None
-    assert (Path(catalog.__file__).parents[1] / recipe).is_file()
+    assert (Path(catalog.__file__).parents[2] / recipe).is_file()
 
 
 def test_a_model_may_be_asked_for_by_its_version() -> None:

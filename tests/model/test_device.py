@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from model.device import choose_device, inference_dtype
-from model.errors import OptionError
+from lexiseg_model.device import choose_device, inference_dtype
+from lexiseg_model.errors import OptionError
 
 
 def test_auto_is_a_device_of_this_machine() -> None:

@@ -8,15 +8,15 @@ import open_clip
 import pytest
 import torch
 import yaml
+from lexiseg_model import catalog, importing
+from lexiseg_model.errors import OptionError, WeightsError
+from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
+from lexiseg_model.methods.s_seg.segmenter import SSegSegmenter
+from lexiseg_model.methods.s_seg.text import tokenize
+from lexiseg_model.methods.tcl.segmenter import TclSegmenter
+from lexiseg_model.types import ClassEntry
 from safetensors.torch import save_file
 
-from model import catalog, importing
-from model.errors import OptionError, WeightsError
-from model.methods.dense_clip.segmenter import DenseClipSegmenter
-from model.methods.s_seg.segmenter import SSegSegmenter
-from model.methods.s_seg.text import tokenize
-from model.methods.tcl.segmenter import TclSegmenter
-from model.types import ClassEntry
 from tests.golden import golden_weights
 from tests.golden.weights import SEED, openai_clip_vitb16_state
 from tests.model.methods.s_seg.small import SMALL, small_network

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from model.segmenter import Segmenter
-from model.types import ModelCard
-from service.gateway.backend import Health
-from service.messages import WorkerAnswer, WorkerRequest
-from service.metrics import Metrics
-from service.settings import Settings
-from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from service.tracing import Tracing
-from service.worker.engine import Engine
-from service.worker.video.streams import Streams
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import ModelCard
+from lexiseg_service.gateway.backend import Health
+from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.tracing import Tracing
+from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.video.streams import Streams
+
 from tests.model.stand_in import ColourSegmenter
 
 

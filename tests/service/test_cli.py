@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from lexiseg_service.cli import app
 from typer.testing import CliRunner
-
-from service.cli import app
 
 COMMANDS = ["serve", "gateway", "worker", "segment", "train", "export", "eval", "models list"]
 

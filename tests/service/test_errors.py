@@ -6,8 +6,7 @@ import json
 
 import numpy as np
 import pytest
-
-from service.errors import MOST_FINDINGS, InvalidValue
+from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
 
 
 def shown(value: object) -> object:

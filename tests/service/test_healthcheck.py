@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-
-from service.healthcheck import main
+from lexiseg_service.healthcheck import main
 
 
 @contextmanager

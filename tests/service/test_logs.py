@@ -10,15 +10,15 @@ import httpx
 import numpy as np
 import pytest
 import structlog
+from lexiseg_model.segmenter import Segmenter, TileFeatures
+from lexiseg_service import logs
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.auth import line_of
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from model.segmenter import Segmenter, TileFeatures
-from service import logs
-from service.gateway.app import create_app
-from service.gateway.auth import line_of
-from service.metrics import Metrics
-from service.settings import Settings
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
@@ -35,7 +35,7 @@ def _logging_as_before() -> Iterator[None]:
     logging.getLogger("uvicorn.access").disabled = access
     structlog.reset_defaults()
     for name, module in tuple(sys.modules.items()):  # loggers keep their configuration after the first line
-        if name.startswith("service."):
+        if name.startswith("lexiseg_service."):
             vars(vars(module).get("logger", structlog)).pop("bind", None)
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from service.errors import (
+from lexiseg_service.errors import (
     DeadlineExceeded,
     InvalidValue,
     NotReady,
@@ -18,11 +17,12 @@ from service.errors import (
     UnknownModel,
     UnsupportedImage,
 )
-from service.gateway.app import create_app
-from service.metrics import Metrics
-from service.settings import Settings
-from service.worker.device_memory import watch_device
-from service.worker.local import LocalWorker
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker.device_memory import watch_device
+from lexiseg_service.worker.local import LocalWorker
+
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form

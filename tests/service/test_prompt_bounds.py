@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import pytest
-
-from model.types import Point, Prompt
-from service.errors import MOST_FINDINGS, InvalidValue
-from service.prompt_bounds import check_inside
+from lexiseg_model.types import Point, Prompt
+from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
+from lexiseg_service.prompt_bounds import check_inside
 
 SIZE = (40, 60)  # height, width
 INSIDE = Prompt((Point(30, 20),))

@@ -3,10 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from service.commands.settings import settings_of
-from service.errors import InvalidValue
-from service.settings import Settings
+from lexiseg_service.commands.settings import settings_of
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.settings import Settings
 
 
 @pytest.fixture(autouse=True)

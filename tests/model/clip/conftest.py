@@ -1,3 +1,3 @@
 """Makes open_clip importable before a test imports it by itself."""
 
-import model.clip  # noqa: F401
+import lexiseg_model.clip  # noqa: F401

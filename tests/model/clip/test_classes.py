@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from model.clip.classes import class_vectors, mean_of_rows, mean_of_units
-from model.errors import ShapeError
+from lexiseg_model.clip.classes import class_vectors, mean_of_rows, mean_of_units
+from lexiseg_model.errors import ShapeError
 
 # Two texts with two templates each; the second row of the first text is three times as long as the first.
 ROWS = torch.tensor([[1.0, 0.0], [0.0, 3.0], [2.0, 0.0], [2.0, 0.0]])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from model.clip.padding import Padding
+from lexiseg_model.clip.padding import Padding
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import open_clip
 import pytest
 import torch
-from torch import Tensor
-
-from model.clip.vision import (
+from lexiseg_model.clip.vision import (
     PositionRule,
     embed,
     image_embedding,
@@ -20,7 +18,9 @@ from model.clip.vision import (
     tokens_before_last_block,
     tokens_with_inner,
 )
-from model.errors import ShapeError, WeightsError
+from lexiseg_model.errors import ShapeError, WeightsError
+from torch import Tensor
+
 from tests.model.clip import small
 
 RULES: tuple[PositionRule, ...] = ("size", "scale_factor")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from model.data.benchmark import Benchmark, benchmark, names
-from model.errors import DatasetError
+from lexiseg_model.data.benchmark import Benchmark, benchmark, names
+from lexiseg_model.errors import DatasetError
 
 CLASSES = {
     "voc20": 20, "voc21": 21, "context59": 59, "context60": 60, "coco-object": 81, "coco-stuff": 171,

@@ -3,9 +3,8 @@ from __future__ import annotations
 import sys
 
 import pytest
-
-from model.data.coco_library import coco_library
-from model.errors import OptionError
+from lexiseg_model.data.coco_library import coco_library
+from lexiseg_model.errors import OptionError
 
 
 def test_the_library_is_there_for_the_tests() -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from lexiseg_model.data.components import SMALLEST_AREA, components, objects_of, panoptic_of
+from lexiseg_model.data.scenes import NOTHING, VOID, TruthSegment
 from numpy.typing import NDArray
-
-from model.data.components import SMALLEST_AREA, components, objects_of, panoptic_of
-from model.data.scenes import NOTHING, VOID, TruthSegment
 
 IGNORED = 255
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lexiseg_model.data.annotated import AnnotatedSet
+from lexiseg_model.data.labels import IGNORED
+from lexiseg_model.data.read import read_benchmark
+from lexiseg_model.errors import DatasetError
 from numpy.typing import NDArray
 
-from model.data.annotated import AnnotatedSet
-from model.data.labels import IGNORED
-from model.data.read import read_benchmark
-from model.errors import DatasetError
 from tests.model.data import trees
 
 Writer = Callable[[Path, Mapping[str, NDArray[np.integer]]], None]

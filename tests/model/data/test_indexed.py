@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lexiseg_model.data.indexed import IndexedDataset, Sample, read_dataset
+from lexiseg_model.errors import DatasetError
 from PIL import Image
-
-from model.data.indexed import IndexedDataset, Sample, read_dataset
-from model.errors import DatasetError
 
 CLASSES = ["background", "cat", "dog"]
 

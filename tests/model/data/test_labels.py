@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lexiseg_model.data.benchmark import benchmark
+from lexiseg_model.data.labels import IGNORED, UNEXPECTED, label_table, read_labels
+from lexiseg_model.errors import DatasetError
 from PIL import Image
-
-from model.data.benchmark import benchmark
-from model.data.labels import IGNORED, UNEXPECTED, label_table, read_labels
-from model.errors import DatasetError
 
 
 def test_a_stored_value_is_the_label() -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
-from model.data.objects import objects_in
-from model.data.scenes import NOTHING, PanopticTruth, SceneClass, TruthSegment
+from lexiseg_model.data.objects import objects_in
+from lexiseg_model.data.scenes import NOTHING, PanopticTruth, SceneClass, TruthSegment
 
 CLASSES = [SceneClass("sky", ("sky",), thing=False), SceneClass("car", ("car",), thing=True)]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from model.data.panoptic_benchmark import names, panoptic_benchmark
-from model.errors import DatasetError
+from lexiseg_model.data.panoptic_benchmark import names, panoptic_benchmark
+from lexiseg_model.errors import DatasetError
 
 # classes, things, the first and last category id, images of val
 FACTS = {

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from lexiseg_model.data.annotated import AnnotatedSet
+from lexiseg_model.data.labels import Labels
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation import reduction
+from lexiseg_model.evaluation.benchmark_run import BenchmarkRun
+from lexiseg_model.evaluation.counts import Counts, scores
+from lexiseg_model.evaluation.protocol import DatasetRule
+from lexiseg_model.evaluation.ranks import Ranks
+from lexiseg_model.segmenter import Features
+from lexiseg_model.types import Refinement
 from torch import Tensor
 
-from model.data.annotated import AnnotatedSet
-from model.data.labels import Labels
-from model.errors import DatasetError
-from model.evaluation import reduction
-from model.evaluation.benchmark_run import BenchmarkRun
-from model.evaluation.counts import Counts, scores
-from model.evaluation.protocol import DatasetRule
-from model.evaluation.ranks import Ranks
-from model.segmenter import Features
-from model.types import Refinement
 from tests.model.evaluation.colours import Painting, colours, rule
 from tests.model.stand_in import SCALE, ColourSegmenter
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lexiseg_model.data.instances import annotation
+from lexiseg_model.data.scenes import Annotation
+from lexiseg_model.evaluation.mask_ap import ImageInstances, mask_ap
+from lexiseg_model.masks.rle import encode_mask
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-
-from model.data.instances import annotation
-from model.data.scenes import Annotation
-from model.evaluation.mask_ap import ImageInstances, mask_ap
-from model.masks.rle import encode_mask
 
 SIZE = (120, 160)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from model.data.scenes import Objects
-from model.errors import OptionError
-from model.evaluation import oracle
-from model.evaluation.judges import encode
-from model.evaluation.oracle import (
+from lexiseg_model.data.scenes import Objects
+from lexiseg_model.errors import OptionError
+from lexiseg_model.evaluation import oracle
+from lexiseg_model.evaluation.judges import encode
+from lexiseg_model.evaluation.oracle import (
     PromptProtocol,
     Reached,
     centre_points,
@@ -20,8 +19,9 @@ from model.evaluation.oracle import (
     tight_box,
     tight_boxes,
 )
-from model.segmenter import Features, PromptMasks
-from model.types import Point, Prompt
+from lexiseg_model.segmenter import Features, PromptMasks
+from lexiseg_model.types import Point, Prompt
+
 from tests.model.evaluation.promptable import BLOCK, PromptableColours, blocks, objects
 
 

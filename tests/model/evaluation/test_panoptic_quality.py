@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from lexiseg_model.data.scenes import NOTHING, VOID, PanopticTruth, TruthSegment
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.evaluation.panoptic_quality import PanopticCounts, class_scores, count_panoptic, panoptic_scores
 from numpy.typing import NDArray
-
-from model.data.scenes import NOTHING, VOID, PanopticTruth, TruthSegment
-from model.errors import ShapeError
-from model.evaluation.panoptic_quality import PanopticCounts, class_scores, count_panoptic, panoptic_scores
 
 CAR, ROAD, DOG = 0, 1, 2
 N_CLASSES = 3

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-
-from model.errors import DatasetError
-from model.evaluation.published import published
-from model.evaluation.quality import BEGIN, END, figures, main, read_reports, with_figures
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.published import published
+from lexiseg_model.evaluation.quality import BEGIN, END, figures, main, read_reports, with_figures
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "quality.md"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from model.evaluation.counts import count
-from model.evaluation.ranks import ALONE, device_of, ranks
+from lexiseg_model.evaluation.counts import count
+from lexiseg_model.evaluation.ranks import ALONE, device_of, ranks
 
 
 def test_alone_the_sum_is_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:

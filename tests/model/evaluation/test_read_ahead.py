@@ -3,8 +3,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-
-from model.evaluation.read_ahead import READ_AHEAD, read_ahead
+from lexiseg_model.evaluation.read_ahead import READ_AHEAD, read_ahead
 
 
 def test_items_come_in_order_with_what_was_read() -> None:

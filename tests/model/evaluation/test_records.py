@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from model.errors import DatasetError
-from model.evaluation.records import RecordFile, read_records
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.records import RecordFile, read_records
 
 
 def test_what_was_added_is_read_at_once(tmp_path: Path) -> None:

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from lexiseg_model.errors import OptionError
+from lexiseg_model.evaluation import reduction
+from lexiseg_model.evaluation.reduction import Reduction, below, less_probable_than, reduce_to_labels, upsample_rows
 from numpy.typing import NDArray
 from torch import Tensor
-
-from model.errors import OptionError
-from model.evaluation import reduction
-from model.evaluation.reduction import Reduction, below, less_probable_than, reduce_to_labels, upsample_rows
 
 SIZE = (37, 53)
 

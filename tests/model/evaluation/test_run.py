@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lexiseg_model.data.indexed import IndexedDataset, read_dataset
+from lexiseg_model.errors import OptionError
+from lexiseg_model.evaluation.run import Report, evaluate
 from PIL import Image
 
-from model.data.indexed import IndexedDataset, read_dataset
-from model.errors import OptionError
-from model.evaluation.run import Report, evaluate
 from tests.model.stand_in import ColourSegmenter, picture
 
 

@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from model.data.scenes import SceneSet
-from model.evaluation.figures import Figures, panoptic_figures, prompt_figures
-from model.evaluation.scene_report import COLUMNS, TITLES, SceneReport, SceneTask, shown
+from lexiseg_model.data.scenes import SceneSet
+from lexiseg_model.evaluation.figures import Figures, panoptic_figures, prompt_figures
+from lexiseg_model.evaluation.scene_report import COLUMNS, TITLES, SceneReport, SceneTask, shown
+
 from tests.model.evaluation.promptable import PromptableColours, classes, objects, scenes
 
 DATA: SceneSet[Any] = scenes(

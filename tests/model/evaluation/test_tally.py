@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from model.errors import DatasetError
-from model.evaluation.counts import Counts, count
-from model.evaluation.tally import NEW, Tally, folder_of, forget, read_parts
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.counts import Counts, count
+from lexiseg_model.evaluation.tally import NEW, Tally, folder_of, forget, read_parts
 
 
 def some(seed: int) -> Counts:

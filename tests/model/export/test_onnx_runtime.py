@@ -7,10 +7,9 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
-
-from model.errors import ExportError
-from model.export import onnx_runtime
-from model.export.onnx_runtime import TileShapes
+from lexiseg_model.errors import ExportError
+from lexiseg_model.export import onnx_runtime
+from lexiseg_model.export.onnx_runtime import TileShapes
 
 SHAPES = TileShapes(((288, 640), (288, 384), (640, 288)))
 

@@ -8,17 +8,17 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
+from lexiseg_model.errors import ExportError, OptionError
+from lexiseg_model.export import int8, manifest, write
+from lexiseg_model.export.manifest import Numbers
+from lexiseg_model.export.runner import OnnxRunner
+from lexiseg_model.export.write import add_int8, export
+from lexiseg_model.methods.dense_clip.image_pass import ImagePass as DensePass
+from lexiseg_model.methods.dense_clip.network import DenseNetwork
+from lexiseg_model.methods.dense_clip.settings import published_policy
+from lexiseg_model.methods.tcl.image_pass import ImagePass as TclPass
 from torch import Tensor, nn
 
-from model.errors import ExportError, OptionError
-from model.export import int8, manifest, write
-from model.export.manifest import Numbers
-from model.export.runner import OnnxRunner
-from model.export.write import add_int8, export
-from model.methods.dense_clip.image_pass import ImagePass as DensePass
-from model.methods.dense_clip.network import DenseNetwork
-from model.methods.dense_clip.settings import published_policy
-from model.methods.tcl.image_pass import ImagePass as TclPass
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.methods.tcl.small import small_network
 

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.masks.nms import BLOCK, OverlapRule, suppress
 from torch import Tensor
-
-from model.errors import ShapeError
-from model.masks.nms import BLOCK, OverlapRule, suppress
 
 
 def boxes(count: int, largest: int, seed: int = 0) -> Tensor:

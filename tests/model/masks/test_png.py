@@ -6,10 +6,9 @@ import io
 
 import numpy as np
 import pytest
+from lexiseg_model.masks.png import to_png
 from numpy.typing import NDArray
 from PIL import Image
-
-from model.masks.png import to_png
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

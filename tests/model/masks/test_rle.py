@@ -10,11 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.typing import NDArray
-from pycocotools import mask as coco
-
-from model.errors import ShapeError
-from model.masks.rle import (
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.masks.rle import (
     decode,
     decode_in_box,
     decode_spans,
@@ -23,7 +20,9 @@ from model.masks.rle import (
     encode_spans,
     measure_spans,
 )
-from model.types import LabelMap, Rle
+from lexiseg_model.types import LabelMap, Rle
+from numpy.typing import NDArray
+from pycocotools import mask as coco
 
 SHAPES = st.tuples(st.integers(1, 41), st.integers(1, 41))
 

@@ -7,10 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-from model.errors import OptionError, ShapeError
-from model.masks.windows import cut, hit_count, merge, place_windows
-from model.segmenter import Layout
+from lexiseg_model.errors import OptionError, ShapeError
+from lexiseg_model.masks.windows import cut, hit_count, merge, place_windows
+from lexiseg_model.segmenter import Layout
 
 Lengths = st.integers(1, 90)
 

@@ -1,4 +1,4 @@
-"""A data set that a test draws itself: balls and boxes on gray, in the layout of `model.data.indexed`."""
+"""A data set that a test draws itself: balls and boxes on gray, in the layout of `lexiseg_model.data.indexed`."""
 
 from __future__ import annotations
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.training.augment import random_crop
 from numpy.typing import NDArray
-
-from model.data.indexed import IGNORE
-from model.training.augment import random_crop
 
 STRIDE = 4
 

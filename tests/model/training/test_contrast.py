@@ -6,9 +6,8 @@ import math
 
 import pytest
 import torch
+from lexiseg_model.training.contrast import Contrast
 from torch import Tensor
-
-from model.training.contrast import Contrast
 
 
 def embeddings(count: int) -> Tensor:

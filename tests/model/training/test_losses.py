@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from model.data.indexed import IGNORE, IndexedDataset
-from model.methods.tiny.network import EMBEDDING, TinyNetwork
-from model.training.losses import (
+from lexiseg_model.data.indexed import IGNORE, IndexedDataset
+from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
+from lexiseg_model.training.losses import (
     LabelSpace,
     Question,
     background_words,
@@ -19,7 +16,9 @@ from model.training.losses import (
     question_loss,
     random_question,
 )
-from model.training.texts import TextBook, TextTable
+from lexiseg_model.training.texts import TextBook, TextTable
+from numpy.typing import NDArray
+from torch import Tensor
 
 CONCEPTS = ["ball", "box", "globe", "sky", "wall", "zebra"]
 TOYS = IndexedDataset("toys", "train", ("background", "ball", "box"), ())

@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
-
-from model.training.mask_losses import (
+from lexiseg_model.training.mask_losses import (
     MaskLossSettings,
     dice_costs,
     dice_losses,
@@ -17,6 +15,7 @@ from model.training.mask_losses import (
     matched_mask_losses,
     matching_costs,
 )
+from torch import Tensor
 
 ALPHA, GAMMA = 0.25, 2.0
 

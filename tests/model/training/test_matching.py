@@ -6,8 +6,7 @@ from itertools import permutations
 
 import pytest
 import torch
-
-from model.training.matching import assign
+from lexiseg_model.training.matching import assign
 
 
 def test_the_sum_of_all_costs_decides_not_the_cheapest_pair() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
+from lexiseg_model.training.prompt_losses import overlaps, prompt_losses
 from torch import Tensor
-
-from model.methods.tiny.prompt_head import MaskAnswers
-from model.training.prompt_losses import overlaps, prompt_losses
 
 SURE = 12.0  # a logit that leaves no doubt
 

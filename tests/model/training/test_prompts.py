@@ -11,18 +11,18 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from lexiseg_model import catalog
+from lexiseg_model.errors import DatasetError, WeightsError
+from lexiseg_model.methods.tiny.prompt_head import PromptHead
+from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER, TinyState
+from lexiseg_model.tasks import Options, segment
+from lexiseg_model.training import timed_run
+from lexiseg_model.training.prompts import Example, PromptTrainer
+from lexiseg_model.training.publish import publish_prompts
+from lexiseg_model.training.recipe import PromptsRecipe, read_recipe
+from lexiseg_model.types import ModelCard, Point, Prompt, Vocabulary
 from safetensors.torch import load_file
 
-from model import catalog
-from model.errors import DatasetError, WeightsError
-from model.methods.tiny.prompt_head import PromptHead
-from model.methods.tiny.weights import BUNDLED, FOLDER, TinyState
-from model.tasks import Options, segment
-from model.training import timed_run
-from model.training.prompts import Example, PromptTrainer
-from model.training.publish import publish_prompts
-from model.training.recipe import PromptsRecipe, read_recipe
-from model.types import ModelCard, Point, Prompt, Vocabulary
 from tests.model.training.clock import Clock
 from tests.model.training.shapes import write_shapes
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from model.data.indexed import BACKGROUND
-from model.errors import RecipeError
-from model.training.prompt_objects import MaskSet
-from model.training.recipe import Phase, read_recipe
+from lexiseg_model.data.indexed import BACKGROUND
+from lexiseg_model.errors import RecipeError
+from lexiseg_model.training.prompt_objects import MaskSet
+from lexiseg_model.training.recipe import Phase, read_recipe
 
 
 def test_the_recipe_of_tiny_validates() -> None:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lexiseg_model.catalog import BUNDLED, read_card
+from lexiseg_model.data.indexed import IndexedDataset
+from lexiseg_model.methods.tiny.weights import TEMPLATE
+from lexiseg_model.training.recipe import FOLDER
+from lexiseg_model.training.texts import TextBook, TextTable
 from numpy.typing import NDArray
 from pydantic import ValidationError
-
-from model.catalog import BUNDLED, read_card
-from model.data.indexed import IndexedDataset
-from model.methods.tiny.weights import TEMPLATE
-from model.training.recipe import FOLDER
-from model.training.texts import TextBook, TextTable
 
 WORDS = ["ball", "orb", "box", "crate", "sky", "wall", "globe"]
 BOOK = TextBook(

@@ -16,20 +16,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lexiseg_model import catalog
+from lexiseg_model.catalog import load
+from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.errors import DatasetError, OptionError, WeightsError
+from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.text_tower import MiniLM
+from lexiseg_model.training import timed_run, tiny
+from lexiseg_model.training.augment import Crop
+from lexiseg_model.training.publish import publish
+from lexiseg_model.training.recipe import TinyRecipe, read_recipe
+from lexiseg_model.training.tiny import Crops, TinyTrainer, count_pixels
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from model import catalog
-from model.catalog import load
-from model.data.indexed import read_dataset
-from model.errors import DatasetError, OptionError, WeightsError
-from model.methods.tiny.network import TinyNetwork
-from model.methods.tiny.text_tower import MiniLM
-from model.training import timed_run, tiny
-from model.training.augment import Crop
-from model.training.publish import publish
-from model.training.recipe import TinyRecipe, read_recipe
-from model.training.tiny import Crops, TinyTrainer, count_pixels
 from tests.model.training.clock import Clock
 from tests.model.training.shapes import write_shapes
 

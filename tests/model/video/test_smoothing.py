@@ -3,12 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from lexiseg_model.errors import OptionError
+from lexiseg_model.video import smoothing
+from lexiseg_model.video.motion import Motion
+from lexiseg_model.video.smoothing import ScoreSmoother
 from torch import Tensor
-
-from model.errors import OptionError
-from model.video import smoothing
-from model.video.motion import Motion
-from model.video.smoothing import ScoreSmoother
 
 SIZE = (8, 12)
 

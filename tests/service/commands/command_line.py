@@ -6,8 +6,7 @@ import sys
 from typing import NamedTuple
 
 import pytest
-
-from service.cli import main
+from lexiseg_service.cli import main
 
 
 class Outcome(NamedTuple):

@@ -160,7 +160,7 @@ def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: 
     listing.write_text("".join(f"{name}-{copy}\n" for copy in range(8) for name in PHOTOGRAPHS))
     progress = tmp_path / "progress"
     command = [
-        sys.executable, "-m", "service.cli", "eval", "--protocol", "tcl", "--dataset", "voc21", "--root", root,
+        sys.executable, "-m", "lexiseg_service.cli", "eval", "--protocol", "tcl", "--dataset", "voc21", "--root", root,
         "--progress", progress,
     ]  # fmt: skip
 
@@ -185,8 +185,9 @@ def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: 
 def test_two_processes_count_what_one_does(evaluate: Any, root: Path, tmp_path: Path) -> None:
     alone, _ = json_and_markdown(evaluate().out)
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "service.cli",
-        "eval", "--protocol", "tcl", "--dataset", "voc21", "--root", root, "--progress", tmp_path / "shared",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "lexiseg_service.cli", "eval", "--protocol", "tcl", "--dataset", "voc21", "--root", root,
+        "--progress", tmp_path / "shared",
     ]  # fmt: skip
 
     answer = subprocess.run(

@@ -39,9 +39,9 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of models with one, of a method of its own: words are colours."""
-    method = ModuleType("model.methods.colours.segmenter")
+    method = ModuleType("lexiseg_model.methods.colours.segmenter")
     method.load = lambda folder, card, execution: _with(card)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "model.methods.colours", ModuleType("model.methods.colours"))
+    monkeypatch.setitem(sys.modules, "lexiseg_model.methods.colours", ModuleType("lexiseg_model.methods.colours"))
     monkeypatch.setitem(sys.modules, method.__name__, method)
     (tmp_path / "models" / "colours").mkdir(parents=True)
     (tmp_path / "models" / "colours" / "weights.safetensors").write_bytes(b"none are needed")
@@ -226,8 +226,8 @@ def test_two_processes_find_what_one_does(lexiseg: CommandLine, halves: Path, tm
     words = ["eval", "--task", "instance", "--dataset", "halves", "--root", halves, "--progress", tmp_path / "progress"]
     lexiseg(*words, "--json", tmp_path / "alone.json")
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "service.cli",
-        *words, "--json", tmp_path / "together.json",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "lexiseg_service.cli", *words, "--json", tmp_path / "together.json",
     ]  # fmt: skip
 
     answer = subprocess.run(

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.gateway.auth import read_keys
-from service.settings import Settings
+from lexiseg_service.gateway.auth import read_keys
+from lexiseg_service.settings import Settings
+
 from tests.service.commands.command_line import CommandLine
 
 

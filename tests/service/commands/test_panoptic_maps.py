@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_model.types import ClassEntry, Segment
+from lexiseg_service.commands.panoptic_maps import PanopticMaps
 from numpy.typing import NDArray
 from PIL import Image
-
-from model.masks.rle import encode_label_map
-from model.types import ClassEntry, Segment
-from service.commands.panoptic_maps import PanopticMaps
 
 CLASSES = (ClassEntry("sky", thing=False), ClassEntry("car", thing=True))
 IMAGE = {"id": 1, "file_name": "photos/street.jpg", "height": 20, "width": 30}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import typer
-
-from service.commands.prompts import read_prompts
+from lexiseg_service.commands.prompts import read_prompts
 
 
 def test_each_point_and_each_box_is_a_prompt_of_its_own() -> None:

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lexiseg_service.commands import pace, remote
+from lexiseg_service.errors import QueueFull
+from lexiseg_service.gateway import problem
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.auth import line_of, new_key
+from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from service.commands import pace, remote
-from service.errors import QueueFull
-from service.gateway import problem
-from service.gateway.app import create_app
-from service.gateway.auth import line_of, new_key
-from service.messages import WorkerAnswer, WorkerRequest
-from service.metrics import Metrics
-from service.settings import Settings
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.listening import listening
@@ -276,7 +276,7 @@ def test_torch_is_not_loaded(folder: Path, url: str) -> None:
     words = ["lexiseg", "segment", str(folder / "00.png"), "-c", "sky", "--server", url, "--out", str(folder / "out")]
     program = f"""
 import sys
-from service.cli import main
+from lexiseg_service.cli import main
 sys.argv = {words!r}
 try:
     main()

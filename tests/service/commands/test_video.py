@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lexiseg_model import catalog
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Rle
+from lexiseg_service.commands import video_remote
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.auth import line_of, new_key
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
 
-from model import catalog
-from model.masks.rle import decode
-from model.segmenter import Segmenter
-from model.types import Rle
-from service.commands import video_remote
-from service.gateway.app import create_app
-from service.gateway.auth import line_of, new_key
-from service.metrics import Metrics
-from service.settings import Settings
 from tests.model.stand_in import ColourSegmenter
 from tests.service.commands import clips
 from tests.service.commands.command_line import CommandLine
@@ -89,7 +89,9 @@ def test_a_clip_comes_out_painted_with_a_line_for_each_frame(lexiseg: CommandLin
 
 def test_a_server_does_the_same_without_torch_here(tmp_path: Path) -> None:
     clip, out, lines = clips.halves(tmp_path / "clip.mp4"), tmp_path / "out.mp4", tmp_path / "out.jsonl"
-    program = "import sys; from service.cli import app; app(standalone_mode=False); sys.exit('torch' in sys.modules)"
+    program = (
+        "import sys; from lexiseg_service.cli import app; app(standalone_mode=False); sys.exit('torch' in sys.modules)"
+    )
     command = ["video", str(clip), "-c", "red", "-c", "blue", "--out", str(out), "--json", str(lines)]
 
     with served() as address:
@@ -174,7 +176,10 @@ def test_lines_may_go_to_the_standard_output(tmp_path: Path) -> None:
 
     with served() as address:
         ran = subprocess.run(
-            [sys.executable, "-m", "service.cli", "video", str(clip), "-c", "red", "--json", "-", "--server", address],
+            [
+                sys.executable, "-m", "lexiseg_service.cli", "video", str(clip), "-c", "red", "--json", "-",
+                "--server", address,
+            ],
             cwd=ROOT, capture_output=True, text=True, timeout=SOON, check=False,
         )  # fmt: skip
 
@@ -212,7 +217,8 @@ def test_only_so_many_seconds(lexiseg: CommandLine, tmp_path: Path) -> None:
 def test_an_interrupt_keeps_what_is_there(tmp_path: Path) -> None:
     clip, out, lines = clips.halves(tmp_path / "clip.mp4", 1200), tmp_path / "out.mp4", tmp_path / "out.jsonl"
     command = [
-        sys.executable, "-m", "service.cli", "video", str(clip), "-c", "red", "--out", str(out), "--json", str(lines),
+        sys.executable, "-m", "lexiseg_service.cli", "video", str(clip), "-c", "red", "--out", str(out),
+        "--json", str(lines),
     ]  # fmt: skip
 
     with served() as address:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from service.commands.video_lines import JsonLines
-from service.stream_messages import FrameAnswer
+from lexiseg_service.commands.video_lines import JsonLines
+from lexiseg_service.stream_messages import FrameAnswer
 
 
 def answer() -> FrameAnswer:

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import httpx
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.backend import Backend
+from lexiseg_service.gateway.grpc_server import GrpcServer
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_service.tracing import Tracing
 
-from service.gateway.app import create_app
-from service.gateway.backend import Backend
-from service.gateway.grpc_server import GrpcServer
-from service.metrics import Metrics
-from service.settings import Settings
-from service.stubs import segmentation_pb2 as pb
-from service.stubs.segmentation_pb2_grpc import SegmentationStub
-from service.tracing import Tracing
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 
 if TYPE_CHECKING:  # known to the type checker alone
-    from service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
+    from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
 
 IMAGE = pb.Image(content=pictures.encoded(pictures.small()))
 

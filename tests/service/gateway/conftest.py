@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
 from structlog.testing import capture_logs
 
-from service.gateway.app import create_app
-from service.metrics import Metrics
-from service.settings import Settings
 from tests.service.gateway.known_backend import KnownBackend
 
 

@@ -12,8 +12,7 @@ from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 import trustme
-
-from service.gateway.url_fetch import UrlFetcher
+from lexiseg_service.gateway.url_fetch import UrlFetcher
 
 LOOPBACK = ip_network("127.0.0.1/32")
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
-from model.types import ModelCard, Rle, Segment
-from service.gateway.backend import Health
-from service.messages import CacheUse, Timings, WorkerAnswer, WorkerRequest
-from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_model.types import ModelCard, Rle, Segment
+from lexiseg_service.gateway.backend import Health
+from lexiseg_service.messages import CacheUse, Timings, WorkerAnswer, WorkerRequest
+from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+
 from tests.model.stand_in import card
 
 WARM = Health(True, True, "colours are warmed up")

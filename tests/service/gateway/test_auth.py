@@ -4,11 +4,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from lexiseg_service.errors import InvalidValue, Unauthorized
+from lexiseg_service.gateway.auth import KeyRing, key_of, line_of, new_key, read_keys
+from lexiseg_service.settings import Settings
 from pydantic import SecretStr
-
-from service.errors import InvalidValue, Unauthorized
-from service.gateway.auth import KeyRing, key_of, line_of, new_key, read_keys
-from service.settings import Settings
 
 
 def ring(*lines: str) -> KeyRing:

@@ -4,12 +4,11 @@ import asyncio
 import socket
 
 import pytest
-
-from service.commands.settings import settings_of
-from service.errors import InvalidValue
-from service.gateway import discovery
-from service.gateway.discovery import Discovery, split
-from service.gateway.resolver import Resolve
+from lexiseg_service.commands.settings import settings_of
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway import discovery
+from lexiseg_service.gateway.discovery import Discovery, split
+from lexiseg_service.gateway.resolver import Resolve
 
 
 def answering(names: dict[str, list[str]]) -> Resolve:

@@ -11,15 +11,15 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from lexiseg_service.gateway.auth import line_of
+from lexiseg_service.gateway.backend import Health
+from lexiseg_service.settings import Settings
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_service.wire import channels
+from lexiseg_service.wire.serving import CannotListen
 from pydantic import SecretStr
 
-from service.gateway.auth import line_of
-from service.gateway.backend import Health
-from service.settings import Settings
-from service.stubs import segmentation_pb2 as pb
-from service.stubs.segmentation_pb2_grpc import SegmentationStub
-from service.wire import channels
-from service.wire.serving import CannotListen
 from tests import pictures
 from tests.service.gateway.calling import calling, request
 from tests.service.gateway.known_backend import WARM, KnownBackend

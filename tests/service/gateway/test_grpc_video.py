@@ -10,16 +10,16 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from lexiseg_model.video.memory import VideoMemory
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.stream_messages import FrameAnswer, VideoFrame
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.wire.errors import read_error
+from lexiseg_service.worker.job import Job
+from lexiseg_service.worker.video.session import Session
 from PIL import Image
 
-from model.video.memory import VideoMemory
-from service.metrics import Metrics
-from service.settings import Settings
-from service.stream_messages import FrameAnswer, VideoFrame
-from service.stubs import segmentation_pb2 as pb
-from service.wire.errors import read_error
-from service.worker.job import Job
-from service.worker.video.session import Session
 from tests import pictures
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.calling import Gateway, calling

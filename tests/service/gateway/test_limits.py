@@ -3,11 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from service.errors import RateLimited
-from service.gateway import limits
-from service.gateway.limits import MemoryGate, Rule, admitted, client_of
-from service.settings import Settings
+from lexiseg_service.errors import RateLimited
+from lexiseg_service.gateway import limits
+from lexiseg_service.gateway.limits import MemoryGate, Rule, admitted, client_of
+from lexiseg_service.settings import Settings
 
 
 class Clock:

@@ -3,11 +3,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from lexiseg_service.errors import TooLarge
+from lexiseg_service.gateway.middleware import BodyLimit
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
-
-from service.errors import TooLarge
-from service.gateway.middleware import BodyLimit
 
 SOON = 10.0  # seconds
 LIMIT = 100  # bytes

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
-from service.errors import PreconditionFailed
-from service.gateway.preconditions import Preconditions
+from lexiseg_service.errors import PreconditionFailed
+from lexiseg_service.gateway.preconditions import Preconditions
 
 TAG = '"abc"'
 

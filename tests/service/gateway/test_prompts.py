@@ -8,14 +8,14 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lexiseg_model.types import Background, ModelCard, Point, Prompt, Task, Vocabulary
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.prompts import resolve_prompts
+from lexiseg_service.gateway.schemas import PointInput, PromptInput, Question
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Limits, Settings
 
-from model.types import Background, ModelCard, Point, Prompt, Task, Vocabulary
-from service.errors import InvalidValue
-from service.gateway.app import create_app
-from service.gateway.prompts import resolve_prompts
-from service.gateway.schemas import PointInput, PromptInput, Question
-from service.metrics import Metrics
-from service.settings import Limits, Settings
 from tests import pictures
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend

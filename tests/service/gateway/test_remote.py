@@ -6,8 +6,7 @@ import asyncio
 import time
 
 import pytest
-
-from service.errors import (
+from lexiseg_service.errors import (
     DeadlineExceeded,
     ImageExpired,
     InvalidValue,
@@ -16,15 +15,16 @@ from service.errors import (
     ServiceError,
     UndecodableImage,
 )
-from service.gateway import worker_link
-from service.gateway.backend import Health
-from service.gateway.remote import RemoteBackend
-from service.gateway.routing import SPILL_AT
-from service.gateway.worker_link import WorkerLink, WorkerLost
-from service.image_id import image_id_of
-from service.settings import Settings
-from service.wire import channels
-from service.wire.answer import decode_answer, encode_answer
+from lexiseg_service.gateway import worker_link
+from lexiseg_service.gateway.backend import Health
+from lexiseg_service.gateway.remote import RemoteBackend
+from lexiseg_service.gateway.routing import SPILL_AT
+from lexiseg_service.gateway.worker_link import WorkerLink, WorkerLost
+from lexiseg_service.image_id import image_id_of
+from lexiseg_service.settings import Settings
+from lexiseg_service.wire import channels
+from lexiseg_service.wire.answer import decode_answer, encode_answer
+
 from tests.service.gateway.known_backend import answer
 from tests.service.gateway.workers import Someone, Wire, fleet, question
 

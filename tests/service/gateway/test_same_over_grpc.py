@@ -12,14 +12,14 @@ import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
+from lexiseg_model.types import Point, Prompt
+from lexiseg_service.image_header import read_header
+from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.settings import Limits
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2 import Problem
+from lexiseg_service.wire.errors import DETAILS, read_problem
 
-from model.types import Point, Prompt
-from service.image_header import read_header
-from service.messages import WorkerRequest
-from service.settings import Limits
-from service.stubs import segmentation_pb2 as pb
-from service.stubs.segmentation_pb2 import Problem
-from service.wire.errors import DETAILS, read_problem
 from tests import pictures
 from tests.service.gateway.calling import IMAGE, Gateway, calling
 from tests.service.gateway.known_backend import KnownBackend

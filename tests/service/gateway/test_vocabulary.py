@@ -5,12 +5,11 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from model.types import Background, ClassEntry, Vocabulary
-from service.errors import InvalidValue
-from service.gateway.schemas import BackgroundInput, ClassInput, Question
-from service.gateway.vocabulary import resolve
-from service.settings import Limits
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.schemas import BackgroundInput, ClassInput, Question
+from lexiseg_service.gateway.vocabulary import resolve
+from lexiseg_service.settings import Limits
 
 LIMITS = Limits()
 WORDS = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=40).filter(

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from lexiseg_service.errors import PreconditionFailed, UnknownVocabulary
+from lexiseg_service.gateway.preconditions import Preconditions
+from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
+from lexiseg_service.settings import Limits
+from lexiseg_service.vocabularies.collection import Vocabularies
+from lexiseg_service.vocabularies.store import MemoryStore
 from structlog.testing import capture_logs
-
-from service.errors import PreconditionFailed, UnknownVocabulary
-from service.gateway.preconditions import Preconditions
-from service.gateway.vocabulary_schemas import VocabularyInput
-from service.settings import Limits
-from service.vocabularies.collection import Vocabularies
-from service.vocabularies.store import MemoryStore
 
 ANY = Preconditions()
 SKY = VocabularyInput(classes=["sky"])

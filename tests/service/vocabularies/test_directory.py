@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from lexiseg_service.errors import NotReady
+from lexiseg_service.vocabularies.directory import DirectoryStore
 from structlog.testing import capture_logs
-
-from service.errors import NotReady
-from service.vocabularies.directory import DirectoryStore
 
 
 async def test_what_is_written_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import pytest
-
-from service.vocabularies.builtin import NAMES, built_in
-from service.vocabularies.stuff import is_thing
+from lexiseg_service.vocabularies.builtin import NAMES, built_in
+from lexiseg_service.vocabularies.stuff import is_thing
 
 TOLD_APART = ("voc20", "voc21", "coco-object", "coco-stuff", "coco-panoptic", "cityscapes", "ade20k", "lvis")
 

@@ -6,16 +6,15 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-
-from model.types import Background, ClassEntry, Point, Prompt, Ring, Rle, Segment, Vocabulary
-from service.errors import InvalidValue
-from service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
-from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from service.stubs import segmentation_pb2 as pb
-from service.stubs import worker_pb2 as internal
-from service.wire.answer import decode_answer, encode_answer
-from service.wire.request import decode_request, encode_request
-from service.wire.stream import decode_frame_answer, decode_step, encode_frame_answer, encode_step
+from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Ring, Rle, Segment, Vocabulary
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
+from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs import worker_pb2 as internal
+from lexiseg_service.wire.answer import decode_answer, encode_answer
+from lexiseg_service.wire.request import decode_request, encode_request
+from lexiseg_service.wire.stream import decode_frame_answer, decode_step, encode_frame_answer, encode_step
 
 CLASSES = (ClassEntry("sofa", ("couch", "settee"), 0.3, True), ClassEntry("sky", (), None, False), ClassEntry("x"))
 PLAIN = WorkerRequest(b"image", Vocabulary((ClassEntry("sky"),)), "tiny")

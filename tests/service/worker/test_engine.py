@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull, UndecodableImage
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker.engine import Engine
 from PIL import Image
 
-from service.errors import DeadlineExceeded, NotReady, QueueFull, UndecodableImage
-from service.metrics import Metrics
-from service.settings import Settings
-from service.worker.engine import Engine
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 
@@ -182,7 +182,7 @@ def test_a_place_in_the_queue_is_free_once_an_answer_is_out() -> None:
 def test_an_idle_hour_does_not_make_the_next_client_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     ahead = 0.0
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=time.sleep)
-    monkeypatch.setattr("service.worker.engine.time", clock)
+    monkeypatch.setattr("lexiseg_service.worker.engine.time", clock)
     bench = Bench(queue_limit=2, max_batch=1)
     bench.submit(ask("red")).result(SOON)
     until(lambda: bench.engine.in_flight == 0)

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lexiseg_model.masks.polygons import fill, rings
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.segmenter import Features, PromptMasks
+from lexiseg_model.tasks import prompts as prompts_module
+from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Task
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker import finish
+from lexiseg_service.worker.engine import Engine
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.masks.polygons import fill, rings
-from model.masks.rle import decode
-from model.segmenter import Features, PromptMasks
-from model.tasks import prompts as prompts_module
-from model.types import PanopticRule, Point, Prompt, Ring, Task
-from service.errors import InvalidValue
-from service.messages import WorkerAnswer, WorkerRequest
-from service.metrics import Metrics
-from service.settings import Settings
-from service.worker import finish
-from service.worker.engine import Engine
 from tests.model.stand_in import card
 from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves, until
 

@@ -10,18 +10,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from lexiseg_model.segmenter import Features, InferenceOptions, Plan, Segmenter, TileFeatures
+from lexiseg_service.errors import DeadlineExceeded, NotReady, UnknownModel
+from lexiseg_service.messages import WorkerAnswer
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.job import Job
+from lexiseg_service.worker.pool import ModelPool
+from lexiseg_service.worker.served import Served
+from lexiseg_service.worker.text_cache import TextCache
 from numpy.typing import NDArray
 
-from model.segmenter import Features, InferenceOptions, Plan, Segmenter, TileFeatures
-from service.errors import DeadlineExceeded, NotReady, UnknownModel
-from service.messages import WorkerAnswer
-from service.metrics import Metrics
-from service.settings import Settings
-from service.worker.engine import Engine
-from service.worker.job import Job
-from service.worker.pool import ModelPool
-from service.worker.served import Served
-from service.worker.text_cache import TextCache
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 STRIPS = 6

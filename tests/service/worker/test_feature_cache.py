@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-from model.segmenter import Features
-from service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
+from lexiseg_model.segmenter import Features
+from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 
 
 def key(name: str = "image", owner: str = "", max_side: int | None = None) -> FeatureKey:

@@ -14,21 +14,21 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from lexiseg_model.segmenter import TileFeatures
+from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_service.gateway.backend import Backend
+from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.stubs import worker_pb2 as pb
+from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
+from lexiseg_service.wire.answer import decode_answer
+from lexiseg_service.wire.errors import read_error
+from lexiseg_service.wire.request import encode_request
+from lexiseg_service.worker.grpc_server import WorkerServer
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
-from model.segmenter import TileFeatures
-from model.types import ClassEntry, Vocabulary
-from service.gateway.backend import Backend
-from service.messages import WorkerRequest
-from service.metrics import Metrics
-from service.settings import Settings
-from service.stubs import worker_pb2 as pb
-from service.stubs.worker_pb2_grpc import WorkerStub
-from service.wire.answer import decode_answer
-from service.wire.errors import read_error
-from service.wire.request import encode_request
-from service.worker.grpc_server import WorkerServer
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from lexiseg_model.errors import ModelError, OptionError, ShapeError, TaskError
+from lexiseg_model.segmenter import Features, Proposals
+from lexiseg_model.types import ClassEntry, PanopticRule, Refinement, Vocabulary
+from lexiseg_service.errors import InvalidValue, NotReady
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker.refusals import told
 from PIL import Image
 
-from model.errors import ModelError, OptionError, ShapeError, TaskError
-from model.segmenter import Features, Proposals
-from model.types import ClassEntry, PanopticRule, Refinement, Vocabulary
-from service.errors import InvalidValue, NotReady
-from service.gateway.app import create_app
-from service.messages import WorkerRequest
-from service.metrics import Metrics
-from service.settings import Settings
-from service.worker.refusals import told
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend

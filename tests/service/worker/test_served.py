@@ -6,12 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from model import catalog
-from model.errors import UnknownModelError, WeightsError
-from service.errors import InvalidValue
-from service.settings import Settings
-from service.worker.served import served_models
+from lexiseg_model import catalog
+from lexiseg_model.errors import UnknownModelError, WeightsError
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker.served import served_models
 
 TWO = "- name: tiny\n- {name: second, preload: true, device: cpu}\n"
 

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from service.errors import DeadlineExceeded
-from service.worker.text_cache import CHUNK, Rows, TextCache, Tiers
-from service.worker.text_tiers import Count, MemoryRows
+from lexiseg_service.errors import DeadlineExceeded
+from lexiseg_service.worker.text_cache import CHUNK, Rows, TextCache, Tiers
+from lexiseg_service.worker.text_tiers import Count, MemoryRows
 
 ROOT = Path(__file__).resolve().parents[3]
 WIDTH = 8
@@ -215,7 +214,7 @@ def test_the_counts_tell_hits_and_misses_of_the_memory() -> None:
 
 
 def test_without_an_address_nothing_needs_the_redis_client() -> None:
-    program = "import sys; sys.modules['redis'] = None; import service.worker.local"
+    program = "import sys; sys.modules['redis'] = None; import lexiseg_service.worker.local"
 
     answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
 

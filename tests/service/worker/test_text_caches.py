@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import weakref
 
-from service.metrics import Metrics
-from service.settings import Settings
-from service.worker.text_caches import TextCaches
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker.text_caches import TextCaches
+
 from tests.model.stand_in import ColourSegmenter
 
 

@@ -7,19 +7,19 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from lexiseg_model.clip import windowed
+from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.vision import PositionRule, Tokens, image_embedding, require_plain_vit, tokens_before_last_block
+from lexiseg_model.masks import pamr
+from lexiseg_model.masks.windows import cut, place_windows
+from lexiseg_model.methods.dense_clip.network import DenseNetwork, attention_policy
+from lexiseg_model.methods.dense_clip.policies import dense_map
+from lexiseg_model.methods.dense_clip.proxyclip import proxy_map
+from lexiseg_model.methods.dense_clip.settings import PolicyName, published_policy
 from numpy.typing import NDArray
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
-from model.clip import windowed
-from model.clip.normalise import normalise
-from model.clip.vision import PositionRule, Tokens, image_embedding, require_plain_vit, tokens_before_last_block
-from model.masks import pamr
-from model.masks.windows import cut, place_windows
-from model.methods.dense_clip.network import DenseNetwork, attention_policy
-from model.methods.dense_clip.policies import dense_map
-from model.methods.dense_clip.proxyclip import proxy_map
-from model.methods.dense_clip.settings import PolicyName, published_policy
 from tests.golden import golden_inputs
 from tests.golden.weights import FOLDER, META, SEED, openai_clip_vitb16
 

@@ -8,20 +8,20 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from lexiseg_model import catalog
+from lexiseg_model.clip import windowed
+from lexiseg_model.device import Execution
+from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.evaluation.reduction import Reduction, less_probable_than, reduce_to_labels
+from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads
+from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
+from lexiseg_model.methods.dense_clip.settings import PolicyName, card_settings
+from lexiseg_model.methods.dense_clip.stored import Parts, settings_of
+from lexiseg_model.segmenter import Features, Plan, TextBank
+from lexiseg_model.tasks import segment
+from lexiseg_model.types import Background, ClassEntry, Precision, Vocabulary
 from numpy.typing import NDArray
 
-from model import catalog
-from model.clip import windowed
-from model.device import Execution
-from model.errors import ShapeError, WeightsError
-from model.evaluation.reduction import Reduction, less_probable_than, reduce_to_labels
-from model.methods.dense_clip.dinoiser import DinoiserHeads
-from model.methods.dense_clip.segmenter import DenseClipSegmenter
-from model.methods.dense_clip.settings import PolicyName, card_settings
-from model.methods.dense_clip.stored import Parts, settings_of
-from model.segmenter import Features, Plan, TextBank
-from model.tasks import segment
-from model.types import Background, ClassEntry, Precision, Vocabulary
 from tests.golden import golden_inputs
 from tests.golden.weights import FOLDER, SEED, openai_clip_vitb16
 
@@ -208,7 +208,7 @@ def test_policies_have_an_image_pass_of_their_own() -> None:
 
 def test_without_hub_the_bundled_card_says_how_to_provide_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("model.clip.hub.try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr("lexiseg_model.clip.hub.try_to_load_from_cache", lambda *_, **__: None)
 
     with pytest.raises(WeightsError, match=r"Either .*hub.* or .*models import"):
         catalog.require("dense-clip")

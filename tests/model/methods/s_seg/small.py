@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import torch
-
-from model import catalog
-from model.device import Execution
-from model.methods.s_seg.network import SSegNetwork
-from model.methods.s_seg.segmenter import SSegSegmenter
-from model.methods.s_seg.settings import SSegSettings
-from model.types import InputSize, Precision
+from lexiseg_model import catalog
+from lexiseg_model.device import Execution
+from lexiseg_model.methods.s_seg.network import SSegNetwork
+from lexiseg_model.methods.s_seg.segmenter import SSegSegmenter
+from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.types import InputSize, Precision
 
 SMALL = SSegSettings(
     backbone="test_resnet",

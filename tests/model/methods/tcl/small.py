@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from lexiseg_model.methods.tcl.grounder import GatedConvolution
+from lexiseg_model.methods.tcl.network import TclNetwork
 from open_clip.transformer import VisionTransformer
-
-from model.methods.tcl.grounder import GatedConvolution
-from model.methods.tcl.network import TclNetwork
 
 EMBEDDING = 8
 

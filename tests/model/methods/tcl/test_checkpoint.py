@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from model.errors import WeightsError
-from model.methods.tcl.checkpoint import (
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.tcl.checkpoint import (
     LEARNED,
     TEMPERATURES,
     TOWERS,
@@ -20,6 +19,7 @@ from model.methods.tcl.checkpoint import (
     restore,
     to_official,
 )
+
 from tests.golden import golden_weights
 from tests.golden.weights import openai_clip_vitb16_state
 from tests.model.methods.tcl import golden

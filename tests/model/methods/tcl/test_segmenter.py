@@ -8,18 +8,18 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from lexiseg_model import catalog
+from lexiseg_model.clip import windowed
+from lexiseg_model.device import Execution
+from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.masks.pamr import PamrSettings
+from lexiseg_model.methods.tcl.blend import MaskSettings
+from lexiseg_model.methods.tcl.segmenter import TclSegmenter
+from lexiseg_model.methods.tcl.settings import TclSettings
+from lexiseg_model.segmenter import Features, InferenceOptions, Plan, TextBank
+from lexiseg_model.types import ClassEntry, Precision
 from numpy.typing import NDArray
 
-from model import catalog
-from model.clip import windowed
-from model.device import Execution
-from model.errors import ShapeError, WeightsError
-from model.masks.pamr import PamrSettings
-from model.methods.tcl.blend import MaskSettings
-from model.methods.tcl.segmenter import TclSegmenter
-from model.methods.tcl.settings import TclSettings
-from model.segmenter import Features, InferenceOptions, Plan, TextBank
-from model.types import ClassEntry, Precision
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
 

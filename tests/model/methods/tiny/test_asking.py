@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from lexiseg_model.errors import OptionError
+from lexiseg_model.masks.nms import OverlapRule
+from lexiseg_model.methods.tiny.asking import LEAST_CELLS, PER_PASS, as_tensors, ask, grid, propose
+from lexiseg_model.methods.tiny.prompt_head import MASKS, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.settings import ProposalSettings
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
+from lexiseg_model.segmenter import InferenceOptions
+from lexiseg_model.types import Point, Prompt
+from lexiseg_model.weights import read_weights
 from numpy.typing import NDArray
-
-from model.errors import OptionError
-from model.masks.nms import OverlapRule
-from model.methods.tiny.asking import LEAST_CELLS, PER_PASS, as_tensors, ask, grid, propose
-from model.methods.tiny.prompt_head import MASKS, PromptHead, SharedMaps
-from model.methods.tiny.segmenter import TinySegmenter
-from model.methods.tiny.settings import ProposalSettings
-from model.methods.tiny.weights import BUNDLED, TinyState, filled
-from model.segmenter import InferenceOptions
-from model.types import Point, Prompt
-from model.weights import read_weights
 
 HEIGHT, WIDTH = 96, 128  # pixels of the network's input
 CPU = torch.device("cpu")

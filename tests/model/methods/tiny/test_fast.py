@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from lexiseg_model.methods.tiny.fast import fused, in_type
+from lexiseg_model.methods.tiny.network import ConvNormRelu, Residual
 from torch import nn
-
-from model.methods.tiny.fast import fused, in_type
-from model.methods.tiny.network import ConvNormRelu, Residual
 
 
 def trained() -> nn.Sequential:

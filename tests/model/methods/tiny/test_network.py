@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-
-from model.methods.tiny.network import EMBEDDING, MULTIPLE, STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.network import EMBEDDING, MULTIPLE, STRIDE, TinyNetwork
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from lexiseg_model.methods.tiny.network import EMBEDDING
+from lexiseg_model.methods.tiny.prompt_head import MASKS, MaskAnswers, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from torch import Tensor
-
-from model.methods.tiny.network import EMBEDDING
-from model.methods.tiny.prompt_head import MASKS, MaskAnswers, PromptHead, SharedMaps
-from model.methods.tiny.prompt_maps import Prompts
 
 HEIGHT, WIDTH = 64, 96  # pixels of the input
 

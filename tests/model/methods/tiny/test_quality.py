@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.tasks import semantic
+from lexiseg_model.types import Background, ClassEntry, Segmentation, Vocabulary
 from numpy.typing import NDArray
-
-from model.methods.tiny.segmenter import TinySegmenter
-from model.tasks import semantic
-from model.types import Background, ClassEntry, Segmentation, Vocabulary
 
 Photographs = dict[str, NDArray[np.uint8]]
 SKY_ROWS = 60  # of china.jpg: nothing but sky, and two tips of roofs

@@ -11,17 +11,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from lexiseg_model import catalog
+from lexiseg_model.errors import OptionError, TaskError, WeightsError
+from lexiseg_model.methods.tiny.network import EMBEDDING
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
+from lexiseg_model.segmenter import Features
+from lexiseg_model.types import ClassEntry, Point, Prompt
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-
-from model import catalog
-from model.errors import OptionError, TaskError, WeightsError
-from model.methods.tiny.network import EMBEDDING
-from model.methods.tiny.segmenter import TinySegmenter
-from model.methods.tiny.weights import BUNDLED, TinyState
-from model.segmenter import Features
-from model.types import ClassEntry, Point, Prompt
 
 Photographs = dict[str, NDArray[np.uint8]]
 CLASSES = (ClassEntry("sky"), ClassEntry("building"), ClassEntry("tree"))

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from model.errors import WeightsError
-from model.methods.tiny import text_tower
-from model.methods.tiny.text_tower import WIDTH, MiniLM, model_folder
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.tiny import text_tower
+from lexiseg_model.methods.tiny.text_tower import WIDTH, MiniLM, model_folder
 
 WORDS = ["cat", "dog", "a photo of a traffic light.", "a quick brown fox over a lazy dog", "x", "Straße", "猫"]
 

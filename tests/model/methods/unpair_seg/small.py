@@ -10,20 +10,19 @@ from typing import Any
 
 import open_clip
 import torch
+from lexiseg_model import catalog
+from lexiseg_model.clip.towers import from_state
+from lexiseg_model.device import Execution
+from lexiseg_model.methods.unpair_seg.adapter import RegionAdapter
+from lexiseg_model.methods.unpair_seg.checkpoint import Restored, State, flat_state, restore
+from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
+from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelFeatures
+from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
+from lexiseg_model.methods.unpair_seg.sizes import Sizes
+from lexiseg_model.methods.unpair_seg.trunk import ClipTrunk
+from lexiseg_model.types import InputSize, Precision
 from open_clip.timm_model import TimmModel
 from torch import Tensor
-
-from model import catalog
-from model.clip.towers import from_state
-from model.device import Execution
-from model.methods.unpair_seg.adapter import RegionAdapter
-from model.methods.unpair_seg.checkpoint import Restored, State, flat_state, restore
-from model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
-from model.methods.unpair_seg.pixel_decoder import PixelFeatures
-from model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
-from model.methods.unpair_seg.sizes import Sizes
-from model.methods.unpair_seg.trunk import ClipTrunk
-from model.types import InputSize, Precision
 
 WIDTH = 32
 CHANNELS = (8, 16, 24, 32)

@@ -5,12 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out, picture_size, upon, within
+from lexiseg_model.methods.unpair_seg.proposals import grid_points
+from lexiseg_model.methods.unpair_seg.settings import Padding
 from numpy.typing import NDArray
-
-from model.errors import ShapeError
-from model.methods.unpair_seg.canvas import Canvas, drawn, lay_out, picture_size, upon, within
-from model.methods.unpair_seg.proposals import grid_points
-from model.methods.unpair_seg.settings import Padding
 
 
 def test_the_longer_side_is_filled_and_the_rest_is_grey() -> None:

@@ -10,16 +10,16 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from lexiseg_model import catalog
+from lexiseg_model.device import Execution
+from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
+from lexiseg_model.methods.unpair_seg.network import UnpairSegNetwork
+from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
+from lexiseg_model.methods.unpair_seg.settings import Compatibility
+from lexiseg_model.segmenter import Features, Layout, Plan, PromptMasks, TextBank
+from lexiseg_model.types import InputSize, Point, Prompt
 from torch import Tensor
 
-from model import catalog
-from model.device import Execution
-from model.methods.unpair_seg.checkpoint import Restored, restore
-from model.methods.unpair_seg.network import UnpairSegNetwork
-from model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
-from model.methods.unpair_seg.settings import Compatibility
-from model.segmenter import Features, Layout, Plan, PromptMasks, TextBank
-from model.types import InputSize, Point, Prompt
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden, small

@@ -5,15 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from model import catalog
-from model.device import Execution
-from model.methods.unpair_seg import cleaning, compatibility, regions
-from model.methods.unpair_seg.adapter import RegionAdapter
-from model.methods.unpair_seg.canvas import Canvas, lay_out
-from model.methods.unpair_seg.checkpoint import (
+from lexiseg_model import catalog
+from lexiseg_model.device import Execution
+from lexiseg_model.methods.unpair_seg import cleaning, compatibility, regions
+from lexiseg_model.methods.unpair_seg.adapter import RegionAdapter
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
+from lexiseg_model.methods.unpair_seg.checkpoint import (
     ADAPTER,
     OFFICIAL_CLIP,
     Restored,
@@ -22,12 +19,15 @@ from model.methods.unpair_seg.checkpoint import (
     restore,
     to_official,
 )
-from model.methods.unpair_seg.prompts import Places
-from model.methods.unpair_seg.proposals import grid_points, propose
-from model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
-from model.methods.unpair_seg.trunk import PADDING, ClipTrunk, TrunkMaps, normalised
-from model.segmenter import Layout, Plan
-from model.types import InputSize
+from lexiseg_model.methods.unpair_seg.prompts import Places
+from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
+from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
+from lexiseg_model.methods.unpair_seg.trunk import PADDING, ClipTrunk, TrunkMaps, normalised
+from lexiseg_model.segmenter import Layout, Plan
+from lexiseg_model.types import InputSize
+from numpy.typing import NDArray
+from torch import Tensor
+
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden

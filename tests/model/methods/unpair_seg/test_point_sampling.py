@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import torch
-
-from model.methods.unpair_seg.point_sampling import PointSettings, at_points, drawn_on, unsure_points
+from lexiseg_model.methods.unpair_seg.point_sampling import PointSettings, at_points, drawn_on, unsure_points
 
 
 def test_values_are_read_between_cells() -> None:

@@ -3,8 +3,7 @@ from __future__ import annotations
 import math
 
 import torch
-
-from model.methods.unpair_seg.positions import FourierPositions, cell_centres
+from lexiseg_model.methods.unpair_seg.positions import FourierPositions, cell_centres
 
 
 def test_cells_are_counted_row_by_row_and_named_by_x_and_y() -> None:

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.methods.unpair_seg.prompt_matching import match_paired, match_points
 from torch import Tensor
-
-from model.errors import ShapeError
-from model.methods.unpair_seg.prompt_matching import match_paired, match_points
 
 SIZE = 64  # of images; masks are a quarter of it
 

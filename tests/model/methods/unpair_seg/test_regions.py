@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import torch
-
-from model.methods.unpair_seg.regions import class_logits, class_maps, legible, pool, pool_legible
+from lexiseg_model.methods.unpair_seg.regions import class_logits, class_maps, legible, pool, pool_legible
 
 
 def test_a_region_is_the_mean_of_what_its_mask_covers() -> None:

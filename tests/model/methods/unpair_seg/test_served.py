@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lexiseg_model import catalog, importing
+from lexiseg_model.catalog import CARD
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, OFFICIAL_CLIP, State, restore, to_official
+from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
+from lexiseg_model.types import ClassEntry, Point, Prompt, Vocabulary
+from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker.engine import Engine
 
-from model import catalog, importing
-from model.catalog import CARD
-from model.errors import WeightsError
-from model.methods.unpair_seg.checkpoint import CLIP, MASKS, OFFICIAL_CLIP, State, restore, to_official
-from model.methods.unpair_seg.segmenter import UnpairSegSegmenter
-from model.types import ClassEntry, Point, Prompt, Vocabulary
-from service.messages import WorkerRequest
-from service.metrics import Metrics
-from service.settings import Settings
-from service.worker.engine import Engine
 from tests import pictures
 from tests.model.methods.unpair_seg import small
 from tests.service.commands.command_line import CommandLine

@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from service.metrics import Metrics
-from service.settings import Settings
-from service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from service.worker.engine import Engine
-from service.worker.video.streams import Streams
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.video.streams import Streams
+
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
 
 Step = StreamQuestion | VideoFrame | Exception

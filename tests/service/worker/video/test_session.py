@@ -3,11 +3,18 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from lexiseg_model.masks.rle import decode
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    InvalidValue,
+    MalformedRequest,
+    NotReady,
+    QueueFull,
+    UndecodableImage,
+)
+from lexiseg_service.worker.pool import GOING_DOWN
 from structlog.testing import capture_logs
 
-from model.masks.rle import decode
-from service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, QueueFull, UndecodableImage
-from service.worker.pool import GOING_DOWN
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
 

@@ -5,7 +5,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from service.worker.video.turns import Turns
+from lexiseg_service.worker.video.turns import Turns
+
 from tests.service.worker.gated_colours import SOON
 
 

@@ -1,0 +1,163 @@
+"""Model name -> card -> Segmenter: the bundled cards and the directories in LEXISEG_MODELS_DIR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple, cast
+
+import yaml
+from pydantic import ValidationError
+
+from lexiseg_model.device import Execution, choose_device
+from lexiseg_model.errors import UnknownModelError, WeightsError
+from lexiseg_model.export.manifest import FOLDER as EXPORT
+from lexiseg_model.export.manifest import cached
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import ModelCard, Precision, Runtime
+
+METHODS = Path(__file__).parent / "methods"
+BUNDLED = METHODS / "tiny" / "bundled"
+# Of all but tiny only the cards: their weights come from the hub or from `lexiseg models import`.
+BUNDLED_CARDS = {
+    "tiny": BUNDLED,
+    "dense-clip": METHODS / "dense_clip" / "bundled",
+    "tcl": METHODS / "tcl" / "bundled",
+    "unpair-seg": METHODS / "unpair_seg" / "bundled",
+    "s-seg": METHODS / "s_seg" / "bundled",
+}
+CARD = "card.yaml"
+
+
+class ModelFolder(NamedTuple):
+    """A model directory and its card."""
+
+    folder: Path
+    card: ModelCard
+
+
+Loader = Callable[[Path, ModelCard, Execution], Segmenter]
+
+
+def folders(models_dir: Path | None = None) -> dict[str, Path]:
+    """Model directories by name: what is bundled, and every directory with a card in `models_dir`."""
+    found = dict(BUNDLED_CARDS)
+    if models_dir is not None and models_dir.is_dir():
+        found |= {path.parent.name: path.parent for path in sorted(models_dir.glob(f"*/{CARD}"))}
+    return found
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a model directory.
+
+    Raises:
+        WeightsError: the directory has no card, or one that does not validate.
+    """
+    path = folder / CARD
+    try:
+        return ModelCard.model_validate(yaml.safe_load(path.read_text()))
+    except FileNotFoundError:
+        raise WeightsError(f"{folder} is not a model directory: no {CARD}") from None
+    except (ValidationError, yaml.YAMLError) as error:
+        raise WeightsError(f"{path} is not a valid card: {error}") from None
+
+
+def cards(models_dir: Path | None = None) -> list[ModelCard]:
+    """The cards of every model there is; of some the weights must be provided first."""
+    return [_named(name, folder) for name, folder in folders(models_dir).items()]
+
+
+def find(name: str, models_dir: Path | None = None) -> ModelFolder:
+    """The directory and card of a model, `NAME` or `NAME@VERSION`; nothing is loaded.
+
+    Raises:
+        UnknownModelError: there is no model of that name and version.
+        WeightsError: its card is damaged.
+    """
+    known = folders(models_dir)
+    base, _, version = name.partition("@")
+    if base not in known:
+        raise UnknownModelError(f"no model {name!r}; there is: {', '.join(known)}")
+    card = _named(base, known[base])
+    if version and version != card.version:
+        raise UnknownModelError(f"no model {name!r}; {base} is at version {card.version}")
+    return ModelFolder(known[base], card)
+
+
+def require(name: str, models_dir: Path | None = None) -> ModelFolder:
+    """`find`, and its weights are here or can be had from the hub now; nothing is loaded.
+
+    Raises:
+        UnknownModelError: there is no model of that name and version.
+        WeightsError: its card is damaged or its weights are missing; the message says how to provide them.
+    """
+    found = find(name, models_dir)
+    if found.card.weights_sha256 is None:
+        _method(found.folder, found.card).require_weights(found.card)
+    elif not any(found.folder.glob("*.safetensors")):
+        raise WeightsError(f"{found.folder} has a card and no weights (*.safetensors)")
+    return found
+
+
+def load(
+    name: str,
+    *,
+    models_dir: Path | None = None,
+    device: str = "auto",
+    precision: Precision | None = None,
+    runtime: Runtime = "torch",
+    cache_dir: Path | None = None,
+) -> Segmenter:
+    """Loads a model, `NAME` or `NAME@VERSION`; `precision` None means its card's.
+
+    Another `runtime` than torch does its image pass (docs/runtimes.md); exports of bundled models lie in `cache_dir`.
+
+    Raises:
+        UnknownModelError: there is no model of that name and version.
+        WeightsError: its directory is damaged, or its weights are missing.
+        OptionError: the device does not exist.
+        ExportError: the runtime was asked for and cannot be had.
+    """
+    folder, card = find(name, models_dir)
+    segmenter = load_folder(folder, device, precision, card)
+    if runtime != "torch":
+        from lexiseg_model.export.choose import use_runtime  # ONNX Runtime is optional
+
+        execution = Execution(choose_device(device), precision or segmenter.card.precision)
+        place = export_folder(folder, segmenter, cache_dir)
+        use_runtime(segmenter, runtime, execution, place, lambda: load_folder(folder, "cpu", "exact"))
+    return segmenter
+
+
+def export_folder(folder: Path, segmenter: Segmenter, cache_dir: Path | None = None) -> Path:
+    """Where the ONNX export of a model lies: beside its card, or in the cache if it is bundled."""
+    if folder in BUNDLED_CARDS.values():
+        return cached(cache_dir, segmenter.card.name, segmenter.digest)
+    return folder / EXPORT
+
+
+def load_folder(
+    folder: Path, device: str = "auto", precision: Precision | None = None, card: ModelCard | None = None
+) -> Segmenter:
+    """Loads the model of one directory, by its own card when none is given; errors as `load`."""
+    card = card or read_card(folder)
+    loader = cast(Loader, _method(folder, card).load)
+    return loader(folder, card, Execution(choose_device(device), precision or card.precision))
+
+
+def _named(name: str, folder: Path) -> ModelCard:
+    """A folder's card under the name that the folder has: a copy of a model directory is another model."""
+    card = read_card(folder)
+    return card if card.name == name else card.model_copy(update={"name": name})
+
+
+def _method(folder: Path, card: ModelCard) -> ModuleType:
+    """The module of the card's method: its `load`, and `require_weights` where they may come from the hub."""
+    try:
+        return import_module(f"lexiseg_model.methods.{card.method}.segmenter")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("lexiseg_model.methods."):
+            raise  # the method is there, something that it needs is not
+        raise WeightsError(f"{folder}: the card's method {card.method!r} is not known here") from None

@@ -1,0 +1,218 @@
+"""Weights of a CLIP model from a file, whatever wrote it: one flat state dict in open_clip's names.
+
+Read are safetensors files and torch files of plain tensors (`weights_only=True`). A TorchScript archive, as OpenAI
+publishes its models, holds code that loading it runs; it is read only where that was allowed in so many words.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import open_clip
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lexiseg_model.clip.activation import Evidence
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.weights import file_digest, require_file, told_of
+
+State = dict[str, Tensor]
+
+WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which training code keeps the weights
+PREFIXES = ("_orig_mod.", "module.", "model.", "clip.", "clip_model.", "backbone.clip_model.")
+# Numbers that OpenAI's archives carry among the weights; no other writer does.
+OPENAI_MARKERS = ("input_resolution", "context_length", "vocab_size")
+# Written along by some versions and built by the model itself: masks and position numbers are no weights.
+DERIVED = ("attn_mask", "text.attn_mask", "text.transformer.embeddings.position_ids")
+
+
+class Checkpoint(NamedTuple):
+    """A state dict in open_clip's names, float32, and what it tells about its activation."""
+
+    state: State
+    evidence: Evidence | None
+
+
+def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoint:
+    """Weights of one file.
+
+    Args:
+        path: `.safetensors`, a torch file, or a TorchScript archive.
+        allow_torchscript: run the code of a TorchScript archive to read it; for the one-time import alone.
+
+    Raises:
+        WeightsError: no such file, damaged, holding other things than tensors, or an archive that was not allowed.
+    """
+    if allow_torchscript and is_torchscript(path):
+        state = _read_torchscript(path)
+        with told_of(path):
+            return Checkpoint(tidy(state), Evidence(True, "a TorchScript archive as OpenAI publishes them"))
+    raw = _read(path)
+    inner = _unwrapped(raw)
+    with told_of(path):
+        tidied = tidy(inner)
+    return Checkpoint(tidied, _evidence(path, raw, inner))
+
+
+def read_tensors(path: Path) -> State:
+    """Tensors of a file of any model, float32, names as they are but for a wrapper around them.
+
+    Raises:
+        WeightsError: no such file, or it is not a safetensors or torch file of plain tensors.
+    """
+    raw = _read(path)
+    inner = _unwrapped(raw)
+    return {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in inner.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive with code beside its tensors; reads the list of contents only."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def tidy(raw: Mapping[str, Any]) -> State:
+    """A state dict in open_clip's names: wrappers' prefixes gone, image towers under `visual.`, float32.
+
+    Raises:
+        WeightsError: no weights of a CLIP model are in it.
+    """
+    tensors = {name: value for name, value in raw.items() if isinstance(value, Tensor)}
+    tensors = _without_prefix(tensors)
+    if "conv1.weight" in tensors and "class_embedding" in tensors:  # an image tower alone
+        tensors = {f"visual.{name}": value for name, value in tensors.items()}
+    known = ("visual.", "text.", "transformer.", "token_embedding.")
+    if not any(name.startswith(known) for name in tensors):
+        raise WeightsError(f"no CLIP weights: expected visual.* and transformer.*, got {sorted(tensors)[:3]}")
+    unneeded = (*OPENAI_MARKERS, *DERIVED)
+    return {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in tensors.items()
+        if name not in unneeded
+    }
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    require_file(path)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path)
+
+
+def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    wrapper = next((key for key in WRAPPERS if isinstance(raw.get(key), Mapping)), None)
+    inner: Mapping[str, Any] = raw if wrapper is None else raw[wrapper]
+    return inner
+
+
+def _evidence(path: Path, raw: Mapping[str, Any], inner: Mapping[str, Any]) -> Evidence | None:
+    beside = path.parent / "open_clip_config.json"
+    if beside.is_file():
+        try:
+            config = json.loads(beside.read_text())
+            return Evidence(bool(config["model_cfg"].get("quick_gelu", False)), f"{beside.name} beside the file")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise WeightsError(f"{beside} is not an open_clip configuration with a model_cfg") from None
+    if all(marker in inner for marker in OPENAI_MARKERS):
+        return Evidence(True, "the state dict of an OpenAI archive")
+    kinds = {name: value.dtype for name, value in inner.items() if isinstance(value, Tensor)}
+    if kinds.get("visual.conv1.weight") == torch.float16 and kinds.get("visual.ln_post.weight") == torch.float32:
+        return Evidence(True, "layer norms in float32 among weights in float16, as in OpenAI's models")
+    if "state_dict" in raw and "epoch" in raw:
+        # open_clip's training loop writes its architecture's name; its own default activation is GELU.
+        name = str(raw.get("name", ""))
+        return Evidence("quickgelu" in name.lower(), "a checkpoint of open_clip's training")
+    if file_digest(path) in openai_digests():
+        return Evidence(True, "a file that OpenAI published")
+    return None
+
+
+def openai_digests() -> set[str]:
+    """SHA-256 of the files that OpenAI published; open_clip's list has them in the addresses."""
+    urls = [
+        open_clip.get_pretrained_url(architecture, "openai")
+        for architecture in open_clip.list_pretrained_models_by_tag("openai")
+    ]
+    return {url.split("/")[-2] for url in urls}
+
+
+def _without_prefix(tensors: State) -> State:
+    while True:
+        prefix = next((prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in tensors)), None)
+        if prefix is None:
+            return tensors
+        tensors = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _read_safetensors(path: Path) -> State:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is not a safetensors file: {error}") from None
+
+
+def read_torch(path: Path) -> Mapping[str, Any]:
+    """What a torch file holds, without running anything in it (`weights_only=True`).
+
+    Raises:
+        WeightsError: no such file, damaged, holding other things than tensors and plain values, or no mapping.
+    """
+    require_file(path)
+    if is_torchscript(path):
+        raise WeightsError(
+            f"{path} is a TorchScript archive, and loading one runs the code inside; expected plain tensors "
+            "(`lexiseg models import --clip` converts an archive of OpenAI's once)"
+        )
+    try:
+        with warnings.catch_warnings():  # torch's advice on how else a strange file might be read
+            warnings.simplefilter("ignore", UserWarning)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # in a file of another kind torch stumbles over whatever it takes for an instruction
+        raise WeightsError(f"{path} is not a torch file of plain tensors: {_why_unread(error)}") from None
+    if not isinstance(loaded, Mapping):
+        raise WeightsError(f"{path} holds a {type(loaded).__name__}; expected a state dict")
+    return loaded
+
+
+def _why_unread(error: Exception) -> str:
+    # torch's own words advise to load the file without the check, which runs what is inside.
+    refused = re.search(r"GLOBAL (\S+)", str(error))
+    if refused is None:
+        return "damaged, cut short, or of another kind"
+    return f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone"
+
+
+def read_bare_or_wrapped(path: Path, whose: str) -> State:
+    """The state dict of a torch file, bare or under `model`, as training code of many authors writes it.
+
+    Raises:
+        WeightsError: no such file, or one that holds other things than tensors; `whose` is in the message.
+    """
+    loaded = read_torch(path)
+    state = loaded.get("model", loaded)
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds no state dict of {whose}; expected tensors, under 'model' or bare")
+    return dict(state)
+
+
+def _read_torchscript(path: Path) -> State:
+    try:
+        with warnings.catch_warnings():  # torch advises against the format as such; it is what there is to read
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+    except RuntimeError as error:
+        raise WeightsError(f"{path} cannot be read as a TorchScript archive: {str(error).splitlines()[0]}") from None

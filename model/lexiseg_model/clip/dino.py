@@ -1,0 +1,119 @@
+"""Towers that tell what belongs together in an image: DINO and DINOv2, by timm. ProxyCLIP and S-Seg ask them.
+
+Weights come from timm's hub, or from a file: timm's own, or the one that the authors publish.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import Tensor, nn
+
+from lexiseg_model.clip.checkpoint import State, read_tensors
+from lexiseg_model.clip.hub import fetch
+from lexiseg_model.clip.vision import patch_map, resize_positions
+from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.weights import told_of
+
+DinoName = Literal["dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
+
+FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them
+
+
+@dataclass(frozen=True)
+class DinoKind:
+    """A tower by timm's name. DINO's code resizes positions by `scale_factor`, DINOv2's with registers as timm does."""
+
+    timm_name: str
+    patch: int
+    positions: Literal["scale_factor", "timm"]
+
+
+KINDS: dict[DinoName, DinoKind] = {
+    "dino_vitb8": DinoKind("vit_base_patch8_224.dino", 8, "scale_factor"),
+    "dino_vits8": DinoKind("vit_small_patch8_224.dino", 8, "scale_factor"),
+    "dinov2_vitb14_reg": DinoKind("vit_base_patch14_reg4_dinov2.lvd142m", 14, "timm"),
+    "dinov2_vits14_reg": DinoKind("vit_small_patch14_reg4_dinov2.lvd142m", 14, "timm"),
+}
+
+
+class DinoTower(nn.Module):
+    """Patch tokens of the last layer, after its norm.
+
+    Input: [N, 3, H, W] by ImageNet's statistics, sides multiples of the patch. Output: [N, C, H/patch, W/patch].
+    """
+
+    def __init__(self, kind: DinoKind) -> None:
+        super().__init__()
+        self.kind = kind
+        vit = timm.create_model(kind.timm_name, num_classes=0, dynamic_img_size=True)
+        assert isinstance(vit, VisionTransformer)
+        self.vit = vit
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Raises ShapeError where a side is no multiple of the patch."""
+        patch = self.kind.patch
+        height, width = images.shape[2:]
+        if height % patch or width % patch:
+            raise ShapeError(f"expected sides divisible by {patch}, got {height} x {width}")
+        grid = (height // patch, width // patch)
+        if self.kind.positions == "timm":
+            tokens = self.vit.forward_features(images)
+        else:
+            tokens = self._embed(images, grid)
+            for block in self.vit.blocks:
+                tokens = block(tokens)
+            tokens = self.vit.norm(tokens)
+        return patch_map(tokens[:, self.vit.num_prefix_tokens :], grid)
+
+    def _embed(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
+        assert self.vit.pos_embed is not None
+        assert self.vit.cls_token is not None
+        patches = self.vit.patch_embed.proj(images).flatten(2).transpose(1, 2)
+        learned = self.vit.patch_embed.grid_size
+        positions = resize_positions(self.vit.pos_embed[0], learned, grid, "scale_factor").to(patches.dtype)
+        first = self.vit.cls_token.to(patches.dtype).expand(len(patches), -1, -1)
+        return torch.cat([first, patches], 1) + positions
+
+
+def dino_from_state(name: DinoName, state: State) -> DinoTower:
+    """A tower from weights in timm's names or in those of the authors' files.
+
+    Raises:
+        WeightsError: the weights are not of this tower.
+    """
+    tower = DinoTower(KINDS[name])
+    try:
+        converted = checkpoint_filter_fn(dict(state), tower.vit)
+        tower.vit.load_state_dict(converted)
+    except (RuntimeError, KeyError) as error:
+        raise WeightsError(f"not the weights of {name}: {str(error).splitlines()[-1].strip()}") from None
+    return tower.eval().requires_grad_(False)
+
+
+def dino_from_file(name: DinoName, path: Path) -> DinoTower:
+    """A tower from a file.
+
+    Raises:
+        WeightsError: the file is missing, unreadable, or of another tower.
+    """
+    state = read_tensors(path)
+    with told_of(path):
+        return dino_from_state(name, state)
+
+
+def dino_from_hub(name: DinoName, cache: Path | None = None) -> DinoTower:
+    """A tower from timm's hub.
+
+    Raises:
+        WeightsError: the weights cannot be had; says the two ways to provide them.
+    """
+    timm_name = KINDS[name].timm_name
+    config = timm.get_pretrained_cfg(timm_name)
+    assert config is not None
+    return dino_from_file(name, fetch(str(config.hf_hub_id), FILES, f"weights of {name} (timm's {timm_name})", cache))

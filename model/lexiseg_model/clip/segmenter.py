@@ -1,0 +1,78 @@
+"""What every segmenter over a text tower does alike: windows of a canvas, tiles to features, the text side."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.clip import windowed
+from lexiseg_model.clip.classes import ClassRule
+from lexiseg_model.clip.templates import template_set
+from lexiseg_model.clip.text_side import RawRows, TextSide
+from lexiseg_model.device import Execution
+from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.segmenter import InferenceOptions, Plan, TextBank, TextRows, TileFeatures
+from lexiseg_model.types import ClassEntry, ModelCard
+
+
+class ClipSegmenter(Exportable):
+    """A method that compares images with rows of a text tower; `image_network`, features and scores are its own.
+
+    Args:
+        card: the model's.
+        digest: of what decides the image pass.
+        tower: the text tower, on the device.
+        templates: name of the template set.
+        rule: how the templates of one text are put together.
+        window, stride: of the sliding windows in pixels; None takes the whole canvas as one tile.
+        execution: on what and how exactly.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        digest: str,
+        tower: RawRows,
+        templates: str,
+        rule: ClassRule,
+        window: int | None,
+        stride: int | None,
+        execution: Execution,
+    ) -> None:
+        self.card = card
+        self.digest = digest
+        self._window = window
+        self._stride = stride
+        self._execution = execution
+        self._text = TextSide(tower, template_set(templates), rule, execution.device, execution.precision)
+        self.text_digest = tower.digest
+        self.buckets = () if window is None else ((window, window),)
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        return windowed.plan_windows(
+            rgb, self.card.input, self._window, self._stride, options, self._execution.precision
+        )
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        done = self._encode_elsewhere(tiles)
+        if done is not None:
+            return windowed.as_kept(done, self._execution.precision)
+        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
+
+    def _image_pass(self, tiles: Tensor) -> TileFeatures:
+        return windowed.as_kept(self.image_network()(tiles), self._execution.precision)
+
+    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
+        return self._text.texts(classes)
+
+    def encode_texts(self, texts: list[str]) -> TextRows:
+        return self._text.rows(texts)
+
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
+        return self._text.bank(classes, rows)
+
+    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
+        return self._text.meaning(classes, rows)

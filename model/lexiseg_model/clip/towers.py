@@ -1,0 +1,191 @@
+"""Both towers of any open_clip model: built by open_clip, filled from its hub or from files, activation decided.
+
+    from_hub("ViT-B-16", "openai")                      weights by open_clip's pretrained tag
+    from_files("ViT-B-16", [Path("ViT-B-16.pt")])        weights from one file, or one file a tower
+    from_state("ViT-B-16", state, quick_gelu=True)       weights in memory
+
+Weights are float32; `ClipTowers.visual` is what `lexiseg_model.clip.vision` works on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict
+from torch import nn
+
+from lexiseg_model.clip.activation import Evidence, decide, split_architecture
+from lexiseg_model.clip.checkpoint import Checkpoint, State, read_checkpoint
+from lexiseg_model.clip.hub import fetch_clip
+from lexiseg_model.errors import OptionError, WeightsError
+from lexiseg_model.weights import told_of
+
+
+@dataclass(frozen=True)
+class ClipTowers:
+    """A CLIP model in evaluation mode, without gradients.
+
+    `architecture` is open_clip's name without `-quickgelu`; `quick_gelu` says what it was built with.
+    """
+
+    model: nn.Module  # open_clip.CLIP or CustomTextCLIP
+    architecture: str
+    quick_gelu: bool
+
+    @property
+    def visual(self) -> nn.Module:
+        """The image tower."""
+        visual = self.model.visual
+        assert isinstance(visual, nn.Module)
+        return visual
+
+    @property
+    def state(self) -> State:
+        """Weights of both towers in open_clip's names, as `from_state` takes them."""
+        return dict(self.model.state_dict())
+
+
+def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None, cache: Path | None = None) -> ClipTowers:
+    """An open_clip model by its pretrained tag; downloads once, then reads the hub's cache.
+
+    Args:
+        architecture: open_clip's name, with or without `-quickgelu`.
+        tag: such as `openai` or `laion2b_s34b_b88k`.
+        quick_gelu: the activation, None to take the tag's.
+        cache: folder of the hub's cache, None for its own default.
+
+    Raises:
+        OptionError: open_clip knows no such architecture or tag.
+        WeightsError: the weights cannot be had, or do not fit.
+    """
+    name, config = _pretrained(architecture, tag)
+    evidence = Evidence(bool(config.get("quick_gelu", False)), f"pretrained tag {tag}")
+    quick = decide(architecture, quick_gelu, evidence, unmarked=False)
+    path = fetch_clip(name, tag, config, cache)
+    return from_state(name, read_checkpoint(path).state, quick_gelu=quick)
+
+
+def hub_file(architecture: str, tag: str, cache: Path | None = None) -> Path:
+    """The file behind a pretrained tag, downloaded if it must be; arguments and errors as `from_hub`."""
+    name, config = _pretrained(architecture, tag)
+    return fetch_clip(name, tag, config, cache)
+
+
+def from_files(
+    architecture: str,
+    paths: Sequence[Path],
+    *,
+    quick_gelu: bool | None = None,
+    unmarked: bool = False,
+    allow_torchscript: bool = False,
+) -> ClipTowers:
+    """A model from local files that together hold both towers.
+
+    Args:
+        architecture: open_clip's name, with or without `-quickgelu`.
+        paths: one file with both towers, or one for each.
+        quick_gelu: the activation; None to decide from the files.
+        unmarked: QuickGELU (True) or GELU (False) where neither name nor files decide; logged when it is used.
+        allow_torchscript: as in `read_checkpoint`.
+
+    Raises:
+        OptionError: open_clip knows no such architecture.
+        WeightsError: a file is missing, unreadable or of another model, or its activation contradicts `quick_gelu`.
+    """
+    name = known_architecture(architecture)
+    checkpoints = [read_checkpoint(path, allow_torchscript=allow_torchscript) for path in paths]
+    state: State = {}
+    for checkpoint in checkpoints:
+        state.update(checkpoint.state)
+    with told_of(*paths):
+        quick = decide(architecture, quick_gelu, _agreed(checkpoints), unmarked)
+        return from_state(name, state, quick_gelu=quick)
+
+
+def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowers:
+    """A model from weights in open_clip's names (`checkpoint.tidy`).
+
+    Raises:
+        OptionError: open_clip knows no such architecture.
+        WeightsError: weights are missing, unknown, or of another shape.
+    """
+    name = known_architecture(architecture)
+    model = _empty(name, quick_gelu)
+    wanted = model.state_dict()
+    state = convert_state_dict(model, state)
+    if isinstance(model, open_clip.CustomTextCLIP):
+        state = convert_to_custom_text_state_dict(state)
+    # The temperature of training: some files keep it as a vector of one, some not at all, and nothing here reads it.
+    scale = state.get("logit_scale", wanted["logit_scale"])
+    state = {**state, "logit_scale": scale.reshape(wanted["logit_scale"].shape)}
+    _require_same(name, wanted, state)
+    model.load_state_dict(state)
+    return ClipTowers(model.eval().requires_grad_(False), name, quick_gelu)
+
+
+def known_architecture(architecture: str) -> str:
+    """open_clip's name without `-quickgelu`.
+
+    Raises:
+        OptionError: open_clip has no such architecture.
+    """
+    name = split_architecture(architecture.replace("/", "-"))[0]
+    if open_clip.get_model_config(name) is None:
+        raise OptionError(f"open_clip knows no architecture {architecture!r}; `ViT-B-16` is one it knows")
+    return name
+
+
+def _pretrained(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
+    """open_clip's name of the architecture and its entry of the tag."""
+    name = known_architecture(architecture)
+    config = open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(architecture, tag)
+    if not config:
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        raise OptionError(f"open_clip has no weights {tag!r} for {name}; it has {', '.join(tags) or 'none'}")
+    return name, config
+
+
+def _empty(name: str, quick_gelu: bool) -> nn.Module:
+    config = deepcopy(open_clip.get_model_config(name))
+    config["quick_gelu"] = quick_gelu
+    custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
+    if "multimodal_cfg" in config:
+        raise WeightsError(f"{name} is a captioning model; expected one with an image and a text tower only")
+    for part in ("vision_cfg", "text_cfg"):  # towers are filled from the checkpoint, never one by one from a hub
+        config[part].update({key: False for key in config[part] if key.endswith("model_pretrained")})
+    model: nn.Module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
+    return model
+
+
+def _require_same(name: str, wanted: State, state: State) -> None:
+    for tower, belongs in (("image", True), ("text", False)):
+        names = {key for key in wanted if key.startswith("visual.") is belongs and key != "logit_scale"}
+        if names.isdisjoint(state):
+            raise WeightsError(f"the weights hold no {tower} tower of {name}; give a file for each tower")
+    missing = sorted(wanted.keys() - state.keys())
+    if missing:
+        raise WeightsError(f"weights of {name} lack {len(missing)} tensors, first {missing[0]}")
+    unknown = sorted(state.keys() - wanted.keys())
+    if unknown:
+        raise WeightsError(f"weights hold {len(unknown)} tensors that {name} has not, first {unknown[0]}")
+    for key, value in wanted.items():
+        if value.shape != state[key].shape:
+            raise WeightsError(f"{key} is {list(state[key].shape)}; {name} has {list(value.shape)}")
+
+
+def _agreed(checkpoints: Sequence[Checkpoint]) -> Evidence | None:
+    """What the files tell together.
+
+    Raises:
+        WeightsError: two files were trained with different activations.
+    """
+    told = [checkpoint.evidence for checkpoint in checkpoints if checkpoint.evidence is not None]
+    if len({evidence.quick_gelu for evidence in told}) > 1:
+        raise WeightsError(f"one file has {told[0].reason}, another {told[1].reason}: different activations")
+    return told[0] if told else None

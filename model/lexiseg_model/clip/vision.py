@@ -1,0 +1,163 @@
+"""Dense features of a stock open_clip vision transformer, at any input size.
+
+Every method of the CLIP family changes the last block only. So an image pass here stops in front of it:
+`tokens_before_last_block` gives what enters, the method does its own last block, `project` ends as CLIP ends.
+Nothing of open_clip is replaced or hooked; its modules are called one after the other.
+
+Tokens are [N, 1 + h*w, width], the class token first, patches row by row on the *grid* (h, w).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor
+
+from lexiseg_model.errors import ShapeError, WeightsError
+
+Grid = tuple[int, int]  # (rows, columns) of patches
+
+# How learned positions are brought to another grid, bicubic both times. `size` names the target: TCL. `scale_factor`
+# names (h + 0.1) / pretrained rows and samples with that factor: the released code of SCLIP, ClearCLIP, NACLIP and
+# ProxyCLIP. Cosines differ by up to 9e-3, so published figures need their own rule. See docs/methods.md.
+PositionRule = Literal["size", "scale_factor"]
+
+
+class Tokens(NamedTuple):
+    """Tokens [N, 1 + h*w, width] and their grid (h, w)."""
+
+    tokens: Tensor
+    grid: Grid
+
+
+class InnerTokens(NamedTuple):
+    """What enters the last block, and the `inner` tokens of an earlier one (both [N, 1 + h*w, width])."""
+
+    tokens: Tensor
+    inner: Tensor
+    grid: Grid
+
+
+def require_plain_vit(visual: torch.nn.Module) -> VisionTransformer:
+    """The tower itself, if its last block can be opened: a class token, plain blocks, no attentional pooling.
+
+    Raises:
+        WeightsError: another kind of image tower.
+    """
+    if not isinstance(visual, VisionTransformer):
+        raise WeightsError(
+            f"dense features need open_clip's VisionTransformer, this model has a {type(visual).__name__}"
+        )
+    if visual.attn_pool is not None or visual.final_ln_after_pool or visual.pool_type != "tok":
+        raise WeightsError("dense features need an image tower that reads its class token, this one pools otherwise")
+    if not all(isinstance(block, ResidualAttentionBlock) for block in visual.transformer.resblocks):
+        raise WeightsError("dense features need plain attention blocks, this image tower has its own kind")
+    return visual
+
+
+def grid_of(visual: VisionTransformer, images: Tensor) -> Grid:
+    """Patches (rows, columns) of images [N, 3, H, W].
+
+    Raises:
+        ShapeError: a side is no multiple of the patch size, or the images are not [N, 3, H, W].
+    """
+    patch_height, patch_width = visual.patch_size
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ShapeError(f"expected images [N, 3, H, W], got {list(images.shape)}")
+    height, width = images.shape[2:]
+    if height == 0 or width == 0 or height % patch_height or width % patch_width:
+        raise ShapeError(
+            f"expected sides that divide by the patch {patch_height} x {patch_width}, got {height} x {width}"
+        )
+    return height // patch_height, width // patch_width
+
+
+def resize_positions(positions: Tensor, pretrained: Grid, grid: Grid, rule: PositionRule) -> Tensor:
+    """Learned positions for another grid.
+
+    Args:
+        positions: [1 + rows*columns, width] of the pretrained grid, the class token's first.
+        pretrained: grid that they were learned on; the same grid gets them unchanged.
+        grid: grid that they are wanted for.
+        rule: how the coordinates are chosen (`PositionRule`).
+
+    Returns:
+        [1 + h*w, width].
+    """
+    if grid == pretrained:
+        return positions
+    first, patches = positions[:1], positions[1:]
+    plane = patches.reshape(1, *pretrained, -1).permute(0, 3, 1, 2).float()  # [1, width, rows, columns]
+    if rule == "size":
+        plane = F.interpolate(plane, size=grid, mode="bicubic")
+    else:
+        factors = [(wanted + 0.1) / learned for wanted, learned in zip(grid, pretrained, strict=True)]
+        plane = F.interpolate(plane, scale_factor=factors, mode="bicubic", recompute_scale_factor=False)
+    return torch.cat([first, plane.flatten(2)[0].T.to(first.dtype)])
+
+
+def embed(visual: VisionTransformer, images: Tensor, rule: PositionRule) -> Tokens:
+    """What enters the first block: patches, class token, positions, and the layer norm before the blocks.
+
+    Args:
+        visual: an image tower (`require_plain_vit`).
+        images: [N, 3, H, W], normalised as the method wants it; sides divide by the patch size.
+        rule: how positions are resized where (H, W) is not the pretrained size.
+    """
+    grid = grid_of(visual, images)
+    patches = visual.conv1(images).flatten(2).transpose(1, 2)  # [N, h*w, width]
+    positions = resize_positions(visual.positional_embedding, visual.grid_size, grid, rule).to(patches.dtype)
+    first = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+    return Tokens(visual.ln_pre(torch.cat([first, patches], 1) + positions), grid)
+
+
+def tokens_before_last_block(visual: VisionTransformer, images: Tensor, rule: PositionRule) -> Tokens:
+    """Tokens that enter the last block; arguments as for `embed`."""
+    tokens, grid = embed(visual, images, rule)
+    for block in visual.transformer.resblocks[:-1]:
+        tokens = block(tokens)
+    return Tokens(tokens, grid)
+
+
+def tokens_with_inner(visual: VisionTransformer, images: Tensor, rule: PositionRule, depth: int) -> InnerTokens:
+    """As `tokens_before_last_block`, with the input of one block's feed-forward layer, after its layer norm.
+
+    Args:
+        visual, images, rule: as for `embed`.
+        depth: which block, counted from the end as in `resblocks[-depth]`; at least 2.
+    """
+    tokens, grid = embed(visual, images, rule)
+    blocks = visual.transformer.resblocks
+    for block in blocks[:-depth]:
+        tokens = block(tokens)
+    opened = blocks[-depth]
+    tokens = tokens + opened.ls_1(opened.attention(opened.ln_1(tokens)))
+    inner = opened.ln_2(tokens)
+    tokens = tokens + opened.ls_2(opened.mlp(inner))
+    for block in blocks[len(blocks) - depth + 1 : -1]:
+        tokens = block(tokens)
+    return InnerTokens(tokens, inner, grid)
+
+
+def last_block(visual: VisionTransformer) -> ResidualAttentionBlock:
+    """The block that the methods replace."""
+    return visual.transformer.resblocks[-1]
+
+
+def project(visual: VisionTransformer, tokens: Tensor) -> Tensor:
+    """CLIP's end: layer norm, then the projection into the space of texts. [..., width] -> [..., D], not normalised."""
+    projected: Tensor = visual.ln_post(tokens) @ visual.proj
+    return projected
+
+
+def image_embedding(visual: VisionTransformer, tokens: Tokens) -> Tensor:
+    """CLIP's own image vectors [N, D] from tokens that enter the last block; not normalised."""
+    return project(visual, last_block(visual)(tokens.tokens)[:, 0])
+
+
+def patch_map(tokens: Tensor, grid: Grid) -> Tensor:
+    """Patch tokens [N, h*w, C] (no class token) -> map [N, C, h, w]."""
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)

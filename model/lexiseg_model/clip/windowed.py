@@ -1,0 +1,139 @@
+"""What segmenters of the CLIP family share: an image as windows of one canvas, and scores put back on it.
+
+The *canvas* is the resized image. Loaded as exact, its sides are those of the published protocol and window scores are
+averaged pixel by pixel. Loaded as fast, its sides are whole patches and scores are averaged on every `LATTICE`-th
+pixel: a sixteenth of the memory and the time, with what the final upsampling would have interpolated anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.masks import windows
+from lexiseg_model.segmenter import InferenceOptions, Layout, Plan, TextBank, TileFeatures
+from lexiseg_model.types import InputSize, Precision
+
+LATTICE = 4  # pixels of the canvas per score, when fast
+
+
+def plan_windows(
+    rgb: NDArray[np.uint8],
+    limits: InputSize,
+    window: int | None,
+    stride: int | None,
+    options: InferenceOptions = InferenceOptions(),
+    precision: Precision = "exact",
+) -> Plan:
+    """Resizes an image to its canvas and lays windows over it.
+
+    Args:
+        rgb: [H, W, 3].
+        limits: sides of the canvas: the shorter side is `short_side` unless the longer would exceed `long_side`.
+        window: side of a window in pixels; None takes the whole canvas as one tile.
+        stride: step between windows.
+        options: `max_side` caps the longer side of the canvas.
+        precision: exact takes the protocol's sides, int(side * factor + 0.5); fast the nearest multiples.
+
+    Raises:
+        ShapeError: rgb is not a non-empty uint8 [H, W, 3].
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+        raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
+    size = (rgb.shape[0], rgb.shape[1])
+    canvas = _canvas(size, limits, options.max_side, 1 if precision == "exact" else limits.multiple)
+    # Bilinear without smoothing, also when the image shrinks: what the weights were measured with.
+    resized = rgb if canvas == size else cv2.resize(rgb, canvas[::-1], interpolation=cv2.INTER_LINEAR)
+    pixels = np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
+    if window is None or stride is None:
+        return Plan(size, pixels[None], Layout(canvas, canvas))
+    layout = windows.place_windows(canvas, window, stride)
+    return Plan(size, windows.cut(pixels, layout), layout)
+
+
+def layout_of(plan: Plan) -> Layout:
+    """Where the tiles lie; of a plan made by hand from one tile, that tile is the canvas."""
+    return plan.layout or Layout(plan.bucket, plan.bucket)
+
+
+def canvas_of(plan: Plan) -> Tensor:
+    """The canvas uint8 [3, H, W] back from its windows."""
+    layout = layout_of(plan)
+    canvas = np.empty((3, *layout.canvas), np.uint8)
+    height, width = layout.tile
+    for tile, (top, left) in zip(plan.tiles, layout.offsets, strict=True):
+        canvas[:, top : top + height, left : left + width] = tile
+    return torch.from_numpy(canvas)
+
+
+def windows_of(canvas: Tensor, layout: Layout) -> Iterator[Tensor]:
+    """Each window [C, h, w] of a canvas [C, H, W]."""
+    height, width = layout.tile
+    for top, left in layout.offsets:
+        yield canvas[:, top : top + height, left : left + width]
+
+
+def encode_each(
+    tiles: NDArray[np.uint8], device: torch.device, image_pass: Callable[[Tensor], TileFeatures]
+) -> TileFeatures:
+    """The image pass of tiles [N, 3, s, t]: together on a GPU, one by one on a CPU.
+
+    A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU.
+    """
+    batch = torch.from_numpy(tiles).to(device, non_blocking=True)
+    if device.type != "cpu":
+        return image_pass(batch)
+    passes = [image_pass(batch[index : index + 1]) for index in range(len(batch))]
+    return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
+
+
+def merge(scores: Iterable[Tensor], layout: Layout, precision: Precision) -> Tensor:
+    """Mean of window scores over the canvas, bilinear from each window's own resolution.
+
+    Args:
+        scores: [K, h, w] of each window, in order; they cover the window whatever h and w are.
+        layout: where the windows lie.
+        precision: exact gives [K, H, W] of the canvas; fast a `LATTICE`-th of it along each side.
+    """
+    if precision == "fast":
+        layout = Layout(_lattice(layout.canvas), _lattice(layout.tile), tuple(map(_lattice, layout.offsets)))
+    return windows.merge((resize(each, layout.tile) for each in scores), layout)
+
+
+def resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """[K, h, w] -> [K, H, W], bilinear with half-pixel centres."""
+    if tuple(maps.shape[1:]) == size:
+        return maps
+    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def best_of_texts(scores: Tensor, bank: TextBank) -> Tensor:
+    """[T, h, w] of texts -> [K, h, w] of classes: the best of each class's texts."""
+    if len(scores) == bank.n_classes:
+        return scores
+    owner = torch.from_numpy(bank.owner).to(scores.device).view(-1, 1, 1).expand_as(scores)
+    best = scores.new_full((bank.n_classes, *scores.shape[1:]), -torch.inf)
+    return best.scatter_reduce_(0, owner, scores, "amax")
+
+
+def as_kept(features: TileFeatures, precision: Precision) -> TileFeatures:
+    """In the number type that is kept of an image."""
+    return tuple(part.float() if precision == "exact" else part.half() for part in features)
+
+
+def _canvas(size: tuple[int, int], limits: InputSize, max_side: int | None, multiple: int) -> tuple[int, int]:
+    longest = limits.long_side if max_side is None else min(limits.long_side, max_side // multiple * multiple)
+    factor = min(longest / max(size), limits.short_side / min(size))
+    height, width = (max(multiple, int(side * factor / multiple + 0.5) * multiple) for side in size)
+    return height, width
+
+
+def _lattice(length: tuple[int, int]) -> tuple[int, int]:
+    return length[0] // LATTICE, length[1] // LATTICE

@@ -1,0 +1,107 @@
+"""Photographs with index masks: `<set>/<split>/images/NAME.jpg`, `masks/NAME.png` and `<set>/classes.json`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_model.errors import DatasetError
+
+IGNORE = 255  # mask value that belongs to no class and counts nowhere
+BACKGROUND = "background"
+CLASSES = "classes.json"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photograph and its mask, as paths."""
+
+    image: Path
+    mask: Path
+
+    @property
+    def name(self) -> str:
+        return self.image.stem
+
+    def read_image(self) -> NDArray[np.uint8]:
+        """[H, W, 3] RGB."""
+        with Image.open(self.image) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    def read_mask(self) -> NDArray[np.uint8]:
+        """[H, W] class indices, 255 = ignore."""
+        with Image.open(self.mask) as picture:
+            return np.asarray(picture)
+
+
+@dataclass(frozen=True)
+class IndexedDataset:
+    """One split of one data set; `classes[v]` is the class of mask value v."""
+
+    name: str
+    split: str
+    classes: tuple[str, ...]
+    samples: tuple[Sample, ...]
+
+    @property
+    def has_background(self) -> bool:
+        """Mask value 0 means "none of the classes" and has no name of its own."""
+        return self.classes[0] == BACKGROUND
+
+
+def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
+    """Lists one split.
+
+    Raises:
+        DatasetError: a folder, the class list or a mask is missing; the message says which and what was expected.
+    """
+    listing = root / name / CLASSES
+    samples = list_samples(root, name, split)
+    if not listing.exists():
+        raise DatasetError(_missing(listing, root, name, split))
+    return IndexedDataset(name, split, _read_classes(listing), samples)
+
+
+def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
+    """The photographs of one split with their masks, whether or not the set names classes.
+
+    Raises:
+        DatasetError: a folder or a mask is missing; the message says which and what was expected.
+    """
+    folder = root / name / split
+    for wanted in (root, root / name, folder / "images", folder / "masks"):
+        if not wanted.exists():
+            raise DatasetError(_missing(wanted, root, name, split))
+    samples = []
+    for image in sorted((folder / "images").iterdir()):
+        mask = folder / "masks" / f"{image.stem}.png"
+        if not mask.exists():
+            raise DatasetError(f"data set {name!r}: {image} has no mask; expected {mask}")
+        samples.append(Sample(image, mask))
+    if not samples:
+        raise DatasetError(f"data set {name!r}: {folder / 'images'} holds no images")
+    return tuple(samples)
+
+
+def _missing(wanted: Path, root: Path, name: str, split: str) -> str:
+    return (
+        f"data set {name!r}, split {split!r}: {wanted} does not exist; expected "
+        f"{root}/{name}/{split}/images/NAME.jpg, masks/NAME.png and {root}/{name}/{CLASSES}"
+    )
+
+
+def _read_classes(listing: Path) -> tuple[str, ...]:
+    try:
+        classes = json.loads(listing.read_text())
+    except ValueError as error:
+        raise DatasetError(f"{listing} is not JSON: {error}") from None
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise DatasetError(f"{listing}: expected a list of class names, index = mask value")
+    if BACKGROUND in classes[1:]:
+        raise DatasetError(f"{listing}: {BACKGROUND!r} is mask value {classes.index(BACKGROUND, 1)}; it can only be 0")
+    return tuple(classes)

@@ -1,0 +1,24 @@
+"""The things of a panoptic truth as objects that a point or a box can mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lexiseg_model.data.scenes import VOID, Objects, PanopticTruth, SceneClass
+
+
+def objects_in(truth: PanopticTruth, classes: Sequence[SceneClass]) -> Objects:
+    """Each thing that owns pixels; void and groups count nowhere."""
+    ids = np.zeros(truth.ids.shape, np.int32)
+    ignored = truth.ids == VOID
+    labels: list[int] = []
+    for segment in truth.segments:
+        own = truth.ids == segment.id
+        if segment.crowd:
+            ignored |= own
+        elif classes[segment.label].thing and own.any():
+            labels.append(segment.label)
+            ids[own] = len(labels)
+    return Objects(ids, tuple(labels), ignored)

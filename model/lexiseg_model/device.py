@@ -1,0 +1,51 @@
+"""Which device and which number type a model computes with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.types import Precision
+
+
+@dataclass(frozen=True)
+class Execution:
+    """On what a model computes, and how exactly."""
+
+    device: torch.device
+    precision: Precision = "fast"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the image pass: float32 when exact, else what the device multiplies fastest."""
+        return torch.float32 if self.precision == "exact" else inference_dtype(self.device)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes a CUDA device when there is one.
+
+    Raises:
+        OptionError: the name is no device of this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise OptionError(f"device {name!r}; expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"device {name!r} was asked for, but torch finds no CUDA device")
+    return device
+
+
+def inference_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    # Without these instructions the type is emulated and slower than float32.
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if native else torch.float32

@@ -1,0 +1,133 @@
+"""What is found out about one image, task by task: small JSON records that add up to the figures of `figures.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model.data.coco_library import coco_library
+from lexiseg_model.data.instances import annotation
+from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, SceneSet
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.oracle import PromptProtocol
+from lexiseg_model.evaluation.panoptic_quality import count_panoptic
+from lexiseg_model.evaluation.records import Record
+from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.tasks import Options, segment
+from lexiseg_model.text_rows import KnownRows
+from lexiseg_model.types import Background, Refinement, Segmentation, Task, Vocabulary
+
+Rgb = NDArray[np.uint8]
+TruthIn = TypeVar("TruthIn", contravariant=True)
+
+
+class Judge(Protocol[TruthIn]):
+    """Runs a model on one image and compares; `settings` are what its records depend on beside model and data."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """JSON values."""
+        ...
+
+    def __call__(self, rgb: Rgb, truth: TruthIn) -> Record:
+        """The record of a photograph [H, W, 3].
+
+        Raises:
+            DatasetError: the truth is not of the photograph's size.
+        """
+        ...
+
+
+class _Asked:
+    """Asks for all classes of a data set at once."""
+
+    def __init__(self, task: Task, segmenter: Segmenter, data: SceneSet[Any], refine: Refinement | None) -> None:
+        self.segmenter = segmenter
+        self.n_classes = len(data.classes)
+        self.settings = {"refine": refine or segmenter.card.refine}
+        self._task = task
+        self._options = Options(refine=refine)
+        entries = tuple(entry.entry for entry in data.classes)
+        self._vocabulary = Vocabulary(entries, Background() if data.background else None, data.name)
+        self._rows_of = KnownRows(segmenter)
+
+    def answer(self, rgb: Rgb) -> Segmentation:
+        with torch.inference_mode():
+            features = encode(self.segmenter, rgb)
+            return segment(self._task, self.segmenter, features, self._vocabulary, self._options, self._rows_of)
+
+
+class PanopticJudge(_Asked):
+    """Record: `counts`, a list of [label, sum of IoU, matches, false alarms, misses]."""
+
+    def __init__(self, segmenter: Segmenter, data: SceneSet[PanopticTruth], refine: Refinement | None = None) -> None:
+        super().__init__("panoptic", segmenter, data, refine)
+
+    def __call__(self, rgb: Rgb, truth: PanopticTruth) -> Record:
+        _expect_size(truth.ids.shape, rgb)
+        answer = self.answer(rgb)
+        number_of = np.zeros(1 + max((found.id for found in answer.segments), default=0), np.int32)
+        number_of[[found.id for found in answer.segments]] = np.arange(1, len(answer.segments) + 1)
+        labels = [_label(found.class_index) for found in answer.segments]
+        counts = count_panoptic(truth, number_of[answer.label_map], labels, self.n_classes)
+        there = np.flatnonzero(counts.matches + counts.false_alarms + counts.misses).tolist()
+        columns = (counts.iou, counts.matches, counts.false_alarms, counts.misses)
+        return {"counts": [[label, *(column[label].item() for column in columns)] for label in there]}
+
+
+class InstanceJudge(_Asked):
+    """Record: `size`, and COCO annotations as `truth` and `answer`."""
+
+    def __init__(
+        self, segmenter: Segmenter, data: SceneSet[list[Annotation]], refine: Refinement | None = None
+    ) -> None:
+        super().__init__("instance", segmenter, data, refine)
+        coco_library()  # missing, it is to be missed now
+
+    def __call__(self, rgb: Rgb, truth: list[Annotation]) -> Record:
+        for entry in truth:
+            if isinstance(entry["segmentation"], dict):  # polygons have no size
+                _expect_size(entry["segmentation"]["size"], rgb)
+        found = [
+            annotation(entry.mask, _label(entry.class_index)) | {"score": entry.score}
+            for entry in self.answer(rgb).segments
+        ]
+        return {"size": list(rgb.shape[:2]), "truth": truth, "answer": found}
+
+
+class PromptJudge:
+    """Prompts of one kind for every object. Record: `objects`, a list of [label, best IoU, first IoU or null]."""
+
+    def __init__(self, segmenter: Segmenter, protocol: PromptProtocol) -> None:
+        self.settings = protocol.settings
+        self._segmenter = segmenter
+        self._reach = protocol.reach
+
+    def __call__(self, rgb: Rgb, truth: Objects) -> Record:
+        _expect_size(truth.ids.shape, rgb)
+        if not truth.labels:
+            return {"objects": []}
+        with torch.inference_mode():
+            reached = self._reach(self._segmenter, encode(self._segmenter, rgb), truth)
+        firsts = [None] * len(truth.labels) if reached.first is None else reached.first.tolist()
+        return {"objects": [list(row) for row in zip(truth.labels, reached.best.tolist(), firsts, strict=True)]}
+
+
+def encode(segmenter: Segmenter, rgb: Rgb) -> Features:
+    """The image pass."""
+    plan = segmenter.plan(rgb)
+    return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+
+
+def _expect_size(truth: Sequence[int], rgb: Rgb) -> None:
+    if tuple(truth) != rgb.shape[:2]:
+        raise DatasetError(f"the truth is {tuple(truth)}, its photograph {rgb.shape[:2]} (height, width)")
+
+
+def _label(class_index: int | None) -> int:
+    assert class_index is not None  # every segment of a task with classes has one
+    return class_index

@@ -1,0 +1,142 @@
+"""Oracle IoU of prompts: how good the best answer to a point or a box is, if somebody picks it for every object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.data.scenes import Objects
+from lexiseg_model.errors import OptionError
+from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.types import Point, Prompt
+
+AT_ONCE = 64  # prompts
+PIXELS_AT_ONCE = 1 << 24  # of masks at the photograph's size
+
+
+class Reached(NamedTuple):
+    """IoU [O] in 0..1 of each object with the best mask, and with the one that the model itself holds best.
+
+    `first` is None where a protocol leaves nothing to choose from.
+    """
+
+    best: NDArray[np.float64]
+    first: NDArray[np.float64] | None
+
+
+class PromptProtocol(NamedTuple):
+    """How objects are asked for; `settings` name it in reports."""
+
+    settings: dict[str, Any]
+    reach: Callable[[Segmenter, Features, Objects], Reached]
+
+
+def centre_points() -> PromptProtocol:
+    """One point for each object, where it is deepest."""
+
+    def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
+        prompts = [Prompt((deepest_point(objects.ids == index + 1),)) for index in range(len(objects.labels))]
+        return _reached_by_own(segmenter, features, objects, prompts)
+
+    return PromptProtocol({"points": "centre"}, reach)
+
+
+def tight_boxes() -> PromptProtocol:
+    """One box for each object, as tight as can be."""
+
+    def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
+        prompts = [Prompt(box=tight_box(objects.ids == index + 1)) for index in range(len(objects.labels))]
+        return _reached_by_own(segmenter, features, objects, prompts)
+
+    return PromptProtocol({}, reach)
+
+
+def point_grid(n: int) -> PromptProtocol:
+    """For each object the best of all masks that an n x n grid of points is answered with, none suppressed.
+
+    Raises:
+        OptionError: n is below 1.
+    """
+    if n < 1:
+        raise OptionError(f"a grid has at least one point along each side, got {n}")
+
+    def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
+        return _reached_by_grid(segmenter, features, objects, grid_points(n, features.size))
+
+    return PromptProtocol({"points": "grid", "grid": n}, reach)
+
+
+def deepest_point(mask: NDArray[np.bool_]) -> Point:
+    """The centre of the pixel that is farthest from the outside, where SAM is measured (Kirillov et al., 2023).
+
+    Beyond the picture is outside, too; of several pixels that are as deep the first in reading order.
+    """
+    depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    row, column = divmod(int(depth.argmax()), mask.shape[1])
+    return Point(column + 0.5, row + 0.5)
+
+
+def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 of the pixels' outer edges."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def grid_points(n: int, size: tuple[int, int]) -> list[Point]:
+    """The n * n points in the middle of equal cells of an image of (height, width), row by row."""
+    steps = (np.arange(n) + 0.5) / n
+    return [Point(float(x * size[1]), float(y * size[0])) for y in steps for x in steps]
+
+
+def _reached_by_own(segmenter: Segmenter, features: Features, objects: Objects, prompts: Sequence[Prompt]) -> Reached:
+    """`prompts[i]` is that of object i."""
+    best = np.zeros(len(prompts))
+    first = np.zeros(len(prompts))
+    numbers = _numbers(objects)
+    for start in range(0, len(prompts), AT_ONCE):
+        for index, answer in enumerate(segmenter.prompt(features, prompts[start : start + AT_ONCE]), start):
+            if len(answer.masks):
+                ious = _overlaps(answer.masks, numbers, len(prompts))[:, index]
+                best[index], first[index] = ious.max(), ious[0]
+    return Reached(best, first)
+
+
+def _reached_by_grid(segmenter: Segmenter, features: Features, objects: Objects, points: Sequence[Point]) -> Reached:
+    best = np.zeros(len(objects.labels))
+    numbers = _numbers(objects)
+    for start in range(0, len(points), AT_ONCE):
+        prompts = [Prompt((point,)) for point in points[start : start + AT_ONCE]]
+        masks = torch.cat([answer.masks for answer in segmenter.prompt(features, prompts)])
+        if len(masks):
+            best = np.maximum(best, _overlaps(masks, numbers, len(best)).max(0))
+    return Reached(best, None)
+
+
+def _numbers(objects: Objects) -> NDArray[np.int64]:
+    """[H, W]: 0 where nobody is, i + 1 for object i, and the number behind the last for ignored pixels."""
+    return np.where(objects.ignored, len(objects.labels) + 1, objects.ids).astype(np.int64)
+
+
+def _overlaps(masks: Tensor, numbers: NDArray[np.int64], n_objects: int) -> NDArray[np.float64]:
+    """IoU [N, O] of mask logits [N, h, w] with every object, over the pixels that are not ignored."""
+    size = (numbers.shape[0], numbers.shape[1])
+    width = n_objects + 2
+    known = torch.from_numpy(numbers).to(masks.device)
+    parts = []
+    for some in torch.split(masks, max(1, PIXELS_AT_ONCE // numbers.size)):
+        inside = F.interpolate(some[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0] >= 0
+        own = known + width * torch.arange(len(some), device=known.device)[:, None, None]
+        parts.append(torch.bincount(own[inside], minlength=width * len(some)).view(-1, width).cpu().numpy())
+    shared = np.concatenate(parts)
+    truth = np.bincount(numbers.reshape(-1), minlength=width)[1 : n_objects + 1]
+    answered = shared[:, : n_objects + 1].sum(1, keepdims=True)
+    common = shared[:, 1 : n_objects + 1]
+    ious: NDArray[np.float64] = common / np.maximum(answered + truth - common, 1)
+    return ious

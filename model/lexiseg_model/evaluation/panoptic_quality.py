@@ -1,0 +1,144 @@
+"""Panoptic quality (Kirillov et al., CVPR 2019), by the rules of cocodataset/panopticapi, evaluation.py.
+
+A segment of the truth and one of the answer match if they are of one class and overlap with IoU > 0.5; void pixels of
+the truth are taken out of the answer first. What is left unmatched is a miss or a false alarm, except for groups
+("crowd") in the truth, and for segments of the answer more than half of which lie on void or on a group of their class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.data.scenes import VOID, Ids, PanopticTruth
+from lexiseg_model.errors import ShapeError
+
+NOBODY = 0  # id of a pixel of the answer that is in no segment
+MATCHES_ABOVE = 0.5  # IoU
+EXCUSED_ABOVE = 0.5  # share of a false alarm on pixels of which nothing is known
+
+
+@dataclass(frozen=True)
+class PanopticCounts:
+    """Of each class [n]: the sum of the IoU of its matches (float64); matches, false alarms, misses (int64)."""
+
+    iou: NDArray[np.float64]
+    matches: NDArray[np.int64]
+    false_alarms: NDArray[np.int64]
+    misses: NDArray[np.int64]
+
+    @classmethod
+    def none(cls, n_classes: int) -> PanopticCounts:
+        """Those of no image."""
+        return cls(np.zeros(n_classes), *np.zeros((3, n_classes), np.int64))
+
+    def __add__(self, other: PanopticCounts) -> PanopticCounts:
+        return PanopticCounts(
+            self.iou + other.iou,
+            self.matches + other.matches,
+            self.false_alarms + other.false_alarms,
+            self.misses + other.misses,
+        )
+
+
+@dataclass(frozen=True)
+class PanopticScores:
+    """In percent, over `classes` classes; NaN where there are none."""
+
+    pq: float
+    sq: float
+    rq: float
+    classes: int
+
+
+def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_classes: int) -> PanopticCounts:
+    """Counts of one image.
+
+    Args:
+        truth: ids and segments.
+        answer: [H, W]; i + 1 for segment i, NOBODY for none.
+        labels: the class of each segment of the answer.
+        n_classes: how many classes.
+
+    Raises:
+        ShapeError: the two differ in shape, or the answer holds an id that `labels` does not have.
+    """
+    if truth.ids.shape != answer.shape:
+        raise ShapeError(f"an answer of {answer.shape} for a truth of {truth.ids.shape}")
+    if answer.size and answer.max() > len(labels):
+        raise ShapeError(f"an answer with the id {answer.max()}, and {len(labels)} segments")
+    shared = _shared(truth.ids, answer)
+    answered = np.bincount(answer.reshape(-1), minlength=len(labels) + 1)
+    counts = PanopticCounts.none(n_classes)
+    segments = {segment.id: segment for segment in truth.segments}
+    matched_truth: set[int] = set()
+    matched_answer: set[int] = set()
+    for (here, there), area in shared.items():
+        if here not in segments or there == NOBODY:
+            continue
+        segment = segments[here]
+        if segment.crowd or segment.label != labels[there - 1]:
+            continue
+        union = segment.area + int(answered[there]) - area - shared.get((VOID, there), 0)
+        iou = area / union
+        if iou > MATCHES_ABOVE:
+            counts.iou[segment.label] += iou
+            counts.matches[segment.label] += 1
+            matched_truth.add(here)
+            matched_answer.add(there)
+    for segment in truth.segments:
+        if segment.id not in matched_truth and not segment.crowd:
+            counts.misses[segment.label] += 1
+    groups = {segment.label: segment.id for segment in truth.segments if segment.crowd}  # the last of each class
+    for index, label in enumerate(labels):
+        there = index + 1
+        if there in matched_answer or not answered[there]:
+            continue
+        unknown = shared.get((VOID, there), 0)
+        if label in groups:
+            unknown += shared.get((groups[label], there), 0)
+        if unknown / answered[there] <= EXCUSED_ABOVE:
+            counts.false_alarms[label] += 1
+    return counts
+
+
+def panoptic_scores(counts: PanopticCounts, among: Iterable[int] | None = None) -> PanopticScores:
+    """Means of PQ, SQ and RQ over the classes that the truth or the answers have.
+
+    Args:
+        counts: of all images.
+        among: the classes to average, as the things; None takes all.
+    """
+    per_class = class_scores(counts)
+    if among is not None:
+        per_class = per_class[list(among)]
+    per_class = per_class[~np.isnan(per_class).any(1)]
+    if not len(per_class):
+        return PanopticScores(float("nan"), float("nan"), float("nan"), 0)
+    pq, sq, rq = per_class.mean(0).tolist()
+    return PanopticScores(pq, sq, rq, len(per_class))
+
+
+def class_scores(counts: PanopticCounts) -> NDArray[np.float64]:
+    """PQ, SQ, RQ of each class [n, 3] in percent; NaN for one with neither matches nor mistakes."""
+    weight = counts.matches + counts.false_alarms / 2 + counts.misses / 2
+    there = weight > 0
+    whole = np.where(there, weight, 1.0)
+    quality = 100 * np.stack(
+        [counts.iou / whole, counts.iou / np.maximum(counts.matches, 1), counts.matches / whole], axis=1
+    )
+    quality[~there] = np.nan
+    return quality
+
+
+def _shared(truth: Ids, answer: Ids) -> dict[tuple[int, int], int]:
+    """Pixels of each pair of ids that meet."""
+    lowest = int(truth.min()) if truth.size else 0
+    width = int(answer.max()) + 1 if answer.size else 1
+    pairs, areas = np.unique((truth.astype(np.int64) - lowest) * width + answer, return_counts=True)
+    return {
+        (pair // width + lowest, pair % width): area for pair, area in zip(pairs.tolist(), areas.tolist(), strict=True)
+    }

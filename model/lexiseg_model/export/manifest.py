@@ -1,0 +1,91 @@
+"""An export: a folder of ONNX files with `onnx.json`, which says of which weights they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lexiseg_model.errors import ExportError
+from lexiseg_model.export.exportable import Bucket
+
+MANIFEST = "onnx.json"
+FOLDER = "onnx"  # beside a card, and in the cache
+
+Numbers = Literal["float32", "int8"]
+
+
+class Graph(BaseModel):
+    """One ONNX file; `size` (height, width) of the tiles it takes, None for any."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    sha256: str
+    bytes: int
+    numbers: Numbers
+    size: Bucket | None = None
+
+
+class Manifest(BaseModel):
+    """What an export holds. `digest` is the model's: exports of other weights are never run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    version: str
+    digest: str
+    opset: int
+    made_with: dict[str, str] = Field(description="library: version")
+    buckets: list[Bucket] = Field(description="of the model; a graph for any size was compared on some of them")
+    int8: str | None = Field(None, description="how the int8 graphs were made")
+    graphs: list[Graph]
+
+    def of(self, numbers: Numbers) -> list[Graph]:
+        """The graphs that compute with these numbers."""
+        return [graph for graph in self.graphs if graph.numbers == numbers]
+
+
+def default_cache_dir() -> Path:
+    """`lexiseg` in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lexiseg"
+
+
+def cached(cache_dir: Path | None, model: str, digest: str) -> Path:
+    """Where the export of a bundled model lies, whose own folder is not written to; other weights, another folder."""
+    return (cache_dir or default_cache_dir()) / FOLDER / f"{model}-{digest[:16]}"
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of an export.
+
+    Raises:
+        ExportError: there is none, or it does not validate.
+    """
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ExportError(f"{folder} holds no export: no {MANIFEST}") from None
+    except ValidationError as error:
+        raise ExportError(f"{path} is not a valid manifest: {error}") from None
+
+
+def verified(folder: Path, graph: Graph) -> bytes:
+    """The content of one file.
+
+    Raises:
+        ExportError: it is missing, or not the one that the manifest names.
+    """
+    path = folder / graph.file
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ExportError(f"{path} is missing; export the model again") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != graph.sha256:
+        raise ExportError(f"{path} has sha256 {found}; its manifest says {graph.sha256}. Export the model again")
+    return content

@@ -1,0 +1,122 @@
+"""The onnxruntime package: there or not, and what it can run on here."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+
+from lexiseg_model.errors import ExportError
+from lexiseg_model.export.exportable import Bucket
+
+Provider = tuple[str, dict[str, Any]]
+
+# TensorRT itself; ONNX Runtime names its provider whether or not this library is there.
+TENSORRT_LIBRARY = "libnvinfer.so.10"
+
+
+class TileShapes(NamedTuple):
+    """Tiles that a graph is given: their shapes (height, width), and how many at most."""
+
+    sizes: tuple[Bucket, ...]
+    at_once: int = 8
+
+    def profile(self) -> dict[str, str]:
+        """Smallest, usual and largest shape `NxCxHxW`, as TensorRT takes them."""
+        heights, widths = zip(*self.sizes, strict=True)
+        usual = sorted(self.sizes)[len(self.sizes) // 2]
+        return {
+            "min": f"1x3x{min(heights)}x{min(widths)}",
+            "opt": f"{self.at_once}x3x{usual[0]}x{usual[1]}",
+            "max": f"{self.at_once}x3x{max(heights)}x{max(widths)}",
+        }
+
+
+def installed() -> dict[str, str]:
+    """Versions of the two packages that provide `import onnxruntime`."""
+    found = {}
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def require() -> ModuleType:
+    """`onnxruntime`.
+
+    Raises:
+        ExportError: neither of its two packages is installed, or both, which overwrite each other's files.
+    """
+    found = installed()
+    if not found:
+        raise ExportError(
+            "runtime onnx needs ONNX Runtime, which is not installed: `pip install 'lexiseg[cpu]'`, "
+            "or 'lexiseg[gpu]' for CUDA and TensorRT"
+        )
+    if len(found) > 1:
+        raise ExportError(
+            f"{' and '.join(found)} are both installed and overwrite each other's files: "
+            f"`pip uninstall {' '.join(found)}`, then install either 'lexiseg[cpu]' or 'lexiseg[gpu]'"
+        )
+    return import_module("onnxruntime")
+
+
+def threads() -> int:
+    """Threads of one session: the cores this process may use, or OMP_NUM_THREADS."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else len(os.sched_getaffinity(0))
+
+
+def providers(device: torch.device, shapes: TileShapes, *, exact: bool) -> list[Provider]:
+    """Execution providers for a device, the fastest first; ONNX Runtime goes on to the next for what one cannot do.
+
+    Args:
+        device: cpu or cuda.
+        shapes: what the graph will be given.
+        exact: products in full float32; else TF32 on CUDA and half precision in TensorRT.
+
+    Raises:
+        ExportError: the device is a CUDA device, and ONNX Runtime here has no provider for it.
+    """
+    cpu: Provider = ("CPUExecutionProvider", {})
+    if device.type == "cpu":
+        return [cpu]
+    available = require().get_available_providers()
+    if "CUDAExecutionProvider" not in available:
+        raise ExportError(
+            f"device {device} with runtime onnx needs 'lexiseg[gpu]' in place of 'lexiseg[cpu]'; "
+            f"this ONNX Runtime has {', '.join(available)}"
+        )
+    index = device.index or 0
+    cuda: Provider = (
+        "CUDAExecutionProvider",
+        {
+            "device_id": index,
+            # Doubling the arena at each growth takes memory that torch's text tower on the same device needs.
+            "arena_extend_strategy": "kSameAsRequested",
+            # The exhaustive search would run again for each new shape.
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "use_tf32": int(not exact),
+        },
+    )
+    if "TensorrtExecutionProvider" not in available or not _loads(TENSORRT_LIBRARY):
+        return [cuda, cpu]
+    # Shapes outside of the profile would build another engine, which takes minutes, while a request waits.
+    profile = {f"trt_profile_{name}_shapes": f"tiles:{shape}" for name, shape in shapes.profile().items()}
+    options = {"device_id": index, "trt_fp16_enable": not exact, **profile}
+    return [("TensorrtExecutionProvider", options), cuda, cpu]
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,106 @@
+"""Runs an export: the image pass of a model by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.errors import ExportError, ShapeError
+from lexiseg_model.export import onnx_runtime
+from lexiseg_model.export.exportable import Bucket
+from lexiseg_model.export.manifest import Graph, Manifest, Numbers, verified
+
+TILES = "tiles"  # the one input of every graph
+
+# How it says so: the CPU's allocator, its arenas, CUDA.
+OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory")
+
+
+class OnnxRunner:
+    """The graphs of one export, one session each.
+
+    Sessions are made at once, so that a damaged file is found when the model loads and not by a request.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, numbers: Numbers, device: torch.device, *, exact: bool = False
+    ) -> None:
+        """
+        Args:
+            folder, manifest: the export.
+            numbers: which of its graphs.
+            device: where they run and where the answers lie.
+            exact: as for `onnx_runtime.providers`.
+
+        Raises:
+            ExportError: ONNX Runtime is not there, or a file is missing or damaged.
+        """
+        graphs = manifest.of(numbers)
+        if not graphs:
+            raise ExportError(
+                f"the export in {folder} has no {numbers} graphs; `lexiseg export --model {manifest.model}"
+                f"{' --int8' if numbers == 'int8' else ''}` makes them"
+            )
+        self._device = device
+        self.nbytes = sum(graph.bytes for graph in graphs)
+        self._sessions = {graph.size: _session(folder, graph, manifest.buckets, device, exact) for graph in graphs}
+
+    @property
+    def providers(self) -> list[str]:
+        """The execution providers in use, the preferred one first."""
+        first = next(iter(self._sessions.values()))
+        return list(first.get_providers())
+
+    def takes(self, bucket: Bucket) -> bool:
+        return None in self._sessions or bucket in self._sessions
+
+    def __call__(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+        bucket = (tiles.shape[2], tiles.shape[3])
+        session = self._sessions.get(bucket) or self._sessions.get(None)
+        if session is None:
+            raise ShapeError(f"the export takes tiles of {sorted(filter(None, self._sessions))}, got {bucket}")
+        if self._device.type != "cpu":
+            return run_session(session, tiles, self._device)
+        # One by one: a batch gains nothing on a CPU, and its kernels round otherwise than those of a single tile.
+        passes = [run_session(session, tiles[index : index + 1], self._device) for index in range(len(tiles))]
+        return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
+
+
+def _session(folder: Path, graph: Graph, buckets: Sequence[Bucket], device: torch.device, exact: bool) -> Any:
+    onnxruntime = onnx_runtime.require()
+    shapes = onnx_runtime.TileShapes((graph.size,) if graph.size else tuple(buckets))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = onnx_runtime.threads()
+    options.inter_op_num_threads = 1  # the graphs are chains: nothing to do side by side
+    # Threads that wait by spinning take the cores from decoding, upsampling and RLE, and gain nothing here.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3  # errors
+    try:
+        return onnxruntime.InferenceSession(
+            verified(folder, graph), options, providers=onnx_runtime.providers(device, shapes, exact=exact)
+        )
+    except ExportError:
+        raise
+    except Exception as error:  # its errors share no class of their own
+        raise ExportError(f"ONNX Runtime cannot load {folder / graph.file}: {error}") from error
+
+
+def run_session(session: Any, tiles: NDArray[np.uint8], device: torch.device) -> tuple[Tensor, ...]:
+    """One pass; the answers lie on `device`.
+
+    Raises:
+        MemoryError: the tiles do not fit the memory, on whatever device.
+    """
+    try:
+        arrays = session.run(None, {TILES: tiles})
+    except Exception as error:  # its errors share no class of their own
+        if any(words in str(error) for words in OUT_OF_MEMORY):
+            raise MemoryError(str(error)) from error  # what the worker splits a batch for
+        raise
+    return tuple(torch.from_numpy(array).to(device) for array in arrays)

@@ -1,0 +1,187 @@
+"""Writes the image pass of a model as ONNX."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lexiseg_model.errors import ExportError
+from lexiseg_model.export import onnx_runtime
+from lexiseg_model.export.exportable import Bucket, Exportable
+from lexiseg_model.export.int8 import quantise
+from lexiseg_model.export.manifest import MANIFEST, Graph, Manifest, Numbers
+from lexiseg_model.export.runner import TILES, OnnxRunner
+
+OPSET = 20
+TRACED_TILES = 2  # one would be taken for a constant
+LARGEST = 2**31 - 2**20  # bytes of weights; a protobuf holds no more than 2 GiB
+SAME = 1e-3  # largest difference between graph and network, in parts of the largest value
+
+
+def export(segmenter: Exportable, folder: Path) -> Manifest:
+    """Writes float32 graphs of the image pass: uint8 tiles [N, 3, s, t] in, the tensors of `image_network` out.
+
+    N is free. One graph takes tiles of any shape, or each bucket gets its own (`Exportable.any_size`). All are compared
+    with the network before the folder appears, complete; an older export there is replaced.
+
+    Args:
+        segmenter: loaded as exact on the CPU.
+        folder: to write.
+
+    Raises:
+        ExportError: what writing needs is not installed, or the network cannot be written down as a graph.
+    """
+    onnx_runtime.require()
+    network = segmenter.image_network().eval()
+    weights = weight_bytes(network)
+    if weights > LARGEST:
+        raise ExportError(f"the image pass has {weights / 2**30:.1f} GiB of weights; an ONNX file holds 2 GiB")
+    sizes: tuple[Bucket | None, ...] = (None,) if segmenter.any_size else segmenter.buckets
+    if not sizes:
+        raise ExportError(f"{segmenter.card.name} encodes whole images of any shape; a graph of it needs one shape")
+    with _replacing(folder) as draft:
+        graphs = []
+        for size in sizes:
+            file = "image.onnx" if size is None else f"image-{size[0]}x{size[1]}.onnx"
+            _trace(network, size, segmenter.buckets, draft / file)
+            graphs.append(_graph(draft / file, "float32", size))
+        manifest = Manifest(
+            model=segmenter.card.name,
+            version=segmenter.card.version,
+            digest=segmenter.digest,
+            opset=OPSET,
+            made_with={name: version(name) for name in ("torch", "onnx", "onnxscript")} | onnx_runtime.installed(),
+            buckets=list(segmenter.buckets),
+            graphs=graphs,
+        )
+        _compare(network, draft, manifest)
+        _save(manifest, draft)
+    return manifest
+
+
+def weight_bytes(network: nn.Module) -> int:
+    """Bytes of a network's weights, as they are."""
+    return sum(tensor.nbytes for tensor in network.state_dict().values())
+
+
+def add_int8(folder: Path, manifest: Manifest, photographs: Sequence[NDArray[np.uint8]]) -> Manifest:
+    """Adds 8-bit graphs to an export.
+
+    Args:
+        folder, manifest: the export.
+        photographs: tiles [N, 3, s, t] of each photograph, as `plan` makes them (see `int8.quantise`).
+
+    Raises:
+        OptionError: photographs are needed and there are too few.
+    """
+    graphs, how = [], ""
+    for graph in manifest.of("float32"):
+        file = graph.file.replace(".onnx", ".int8.onnx")
+        fitting = [tiles for tiles in photographs if graph.size in (None, tiles.shape[2:])]
+        how = quantise(folder / graph.file, folder / file, fitting)
+        graphs.append(_graph(folder / file, "int8", graph.size))
+    manifest = manifest.model_copy(update={"graphs": manifest.of("float32") + graphs, "int8": how})
+    _save(manifest, folder)
+    return manifest
+
+
+def _trace(network: nn.Module, size: Bucket | None, buckets: Sequence[Bucket], target: Path) -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ExportError(f"writing ONNX needs {error.name}: `pip install 'lexiseg[cpu]'` or 'lexiseg[gpu]'") from None
+    dynamic = torch.export.Dim.DYNAMIC
+    # Sides that are equal while tracing are taken for the same variable.
+    height, width = size or next(((h, w) for h, w in buckets if h != w), buckets[0])
+    tiles = torch.zeros(TRACED_TILES, 3, height, width, dtype=torch.uint8)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's about its own parts
+        network(tiles)  # what it keeps from a first pass must be numbers, not symbols of the tracing
+        try:
+            program = torch.onnx.export(
+                network,
+                (tiles,),
+                input_names=[TILES],
+                opset_version=OPSET,
+                dynamo=True,
+                dynamic_shapes=({0: dynamic} if size else {0: dynamic, 2: dynamic, 3: dynamic},),
+                verbose=False,
+            )
+        except Exception as error:  # whatever tracing meets in a network
+            raise ExportError(f"the image pass cannot be written as ONNX: {error}") from error
+    assert program is not None  # of the exporter that `dynamo` chooses
+    program.save(target, external_data=False)
+
+
+def _compare(network: nn.Module, folder: Path, manifest: Manifest) -> None:
+    """Runs graphs and network on noise, of shapes that were not traced where the graph takes any.
+
+    Raises:
+        ExportError: they differ.
+    """
+    runner = OnnxRunner(folder, manifest, "float32", torch.device("cpu"), exact=True)
+    random = np.random.default_rng(0)
+    some = [*manifest.buckets[::4], manifest.buckets[-1]]
+    shapes = {size for graph in manifest.graphs for size in ([graph.size] if graph.size else some)}
+    for height, width in sorted(shapes):
+        tiles = random.integers(0, 256, (TRACED_TILES, 3, height, width), dtype=np.uint8)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(tiles))
+        for graph_gives, network_gives in zip(runner(tiles), expected, strict=True):
+            off = (graph_gives - network_gives).abs().max() / network_gives.abs().max().clamp_min(1e-6)
+            if not off <= SAME:
+                raise ExportError(f"the graph for {height} x {width} is off by {off:.2g} of the largest value")
+
+
+def _graph(path: Path, numbers: Numbers, size: Bucket | None) -> Graph:
+    content = path.read_bytes()
+    return Graph(
+        file=path.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        numbers=numbers,
+        size=size,
+    )
+
+
+def _save(manifest: Manifest, folder: Path) -> None:
+    draft = folder / f".{MANIFEST}.{os.getpid()}"
+    draft.write_text(manifest.model_dump_json(indent=1) + "\n")
+    draft.replace(folder / MANIFEST)
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A folder to fill that takes the place of `folder` if nothing goes wrong."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise ExportError(f"cannot write to {folder.parent}: {error.strerror}") from None
+    try:
+        yield draft
+        draft.chmod(0o755)  # temporary folders are for their maker only
+        old = draft.with_name(f"{draft.name}-old")
+        with suppress(FileNotFoundError):  # there may be none
+            folder.rename(old)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not (folder / MANIFEST).exists():  # else another process was quicker, with the same model
+                raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

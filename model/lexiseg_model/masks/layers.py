@@ -1,0 +1,79 @@
+"""Masks that may overlap, laid over each other: as one label map, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.masks.bilinear import upsampled
+from lexiseg_model.masks.rle import decode_spans
+from lexiseg_model.types import LabelMap, Rle
+
+
+def first_of_each(groups: Sequence[Hashable]) -> list[int]:
+    """Indices of the first member of each group, ascending."""
+    return sorted(dict(zip(reversed(groups), reversed(range(len(groups))), strict=True)).values())
+
+
+def label_map(
+    masks: Sequence[Rle], shown: Sequence[int], size: tuple[int, int], check: Callable[[], None] = lambda: None
+) -> LabelMap:
+    """Some of the masks, the earlier on top.
+
+    Args:
+        masks: whose numbers, counted from 1, are the values.
+        shown: indices of those that are seen.
+        size: (H, W) of all masks.
+        check: called before each mask; what it raises ends the work.
+
+    Returns:
+        [H, W] uint8, uint16 from 256 masks on; 0 where none lies.
+    """
+    labels: LabelMap = np.zeros(size[0] * size[1], np.uint8 if len(masks) < 256 else np.uint16)
+    for index in reversed(shown):
+        check()
+        _paint(labels, masks[index], index + 1)
+    return np.ascontiguousarray(labels.reshape(size[1], size[0]).T)
+
+
+def overlapping(masks: Sequence[Rle], size: tuple[int, int], check: Callable[[], None] = lambda: None) -> bool:
+    """Whether any two share a pixel; `check` as of `label_map`."""
+    if sum(mask.area for mask in masks) > size[0] * size[1]:
+        return True
+    taken = np.zeros(size[0] * size[1], np.bool_)
+    total = 0
+    for number, mask in enumerate(masks, 1):
+        check()
+        _paint(taken, mask, True)
+        total += mask.area
+        # Counting costs as much as painting some masks, so it is done more and more seldom.
+        if (number & (number - 1) == 0 or number == len(masks)) and np.count_nonzero(taken) < total:
+            return True
+    return False
+
+
+def _paint(columns: NDArray[np.generic], mask: Rle, value: int | bool) -> None:
+    """Onto an image [H * W], column by column: run after run, which is much less than pixel after pixel."""
+    for start, end in decode_spans(mask).tolist():
+        columns[start:end] = value
+
+
+def confidence(logits: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.float32]:
+    """How sure it is of each pixel that it lies inside one of the masks, or in none.
+
+    Args:
+        logits: [h, w] of each mask.
+        size: (H, W) of the answer.
+
+    Returns:
+        [H, W] in 0.5..1: the sigmoid of the distance from 0 of the highest logit; 1 without masks.
+    """
+    if not logits:
+        return np.ones(size, np.float32)
+    highest = torch.stack(tuple(logits)).amax(0).float()
+    sure = upsampled(highest.cpu().numpy(), size)
+    return np.asarray(torch.from_numpy(np.abs(sure, out=sure)).sigmoid_().numpy())

@@ -1,0 +1,92 @@
+"""The image with its segments painted on: colours, outlines, labels. For eyes, not for programs."""
+
+from __future__ import annotations
+
+import colorsys
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from lexiseg_model.types import LabelMap, Segment
+
+MAX_WIDTH = 1280
+OPACITY = 0.5
+GOLDEN_ANGLE = 0.381966  # of the colour circle: any two neighbours in the class list look apart
+SMALLEST_LABELLED = 0.002  # of the picture: a smaller part gets its colour but no text
+
+
+def colour(index: int) -> tuple[int, int, int]:
+    """RGB of the index-th class; the same class list has the same colours in every picture."""
+    lightness = (0.55, 0.42, 0.68)[index % 3]
+    red, green, blue = colorsys.hls_to_rgb((0.58 + index * GOLDEN_ANGLE) % 1.0, lightness, 0.75)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, ...]) -> NDArray[np.uint8]:
+    """Overlay at most 1,280 pixels wide.
+
+    Args:
+        rgb: [H, W, 3] the image.
+        label_map: [H, W] value = segment id, 0 = nobody.
+        segments: what the ids stand for.
+
+    Returns:
+        [h, w, 3] uint8, h/w as H/W.
+    """
+    height, width = label_map.shape
+    if width > MAX_WIDTH:
+        size = (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        label_map = cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST).astype(label_map.dtype)
+    palette = np.zeros((len(segments) + 1, 3), np.float32)
+    n_classes = 1 + max((segment.class_index for segment in segments if segment.class_index is not None), default=-1)
+    for segment in segments:
+        palette[segment.id] = colour(_colour_index(segment, n_classes))
+    named = (label_map > 0)[..., None]
+    painted = np.where(named, rgb * (1 - OPACITY) + palette[label_map] * OPACITY, rgb)
+    painted[_outline(label_map)] = 255
+    picture = Image.fromarray(painted.round().astype(np.uint8))
+    _write_labels(picture, label_map, segments)
+    return np.asarray(picture)
+
+
+def _colour_index(segment: Segment, n_classes: int) -> int:
+    """Of its class; without one that of its prompt, behind all classes, or else its id."""
+    if segment.class_index is not None:
+        return segment.class_index
+    return segment.id if segment.prompt_index is None else n_classes + segment.prompt_index
+
+
+def _outline(label_map: LabelMap) -> NDArray[np.bool_]:
+    edge = np.zeros(label_map.shape, bool)
+    edge[:, 1:] |= label_map[:, 1:] != label_map[:, :-1]
+    edge[1:] |= label_map[1:] != label_map[:-1]
+    return edge
+
+
+def _write_labels(picture: Image.Image, label_map: LabelMap, segments: tuple[Segment, ...]) -> None:
+    """Each label once, at the place of its segment farthest from any other.
+
+    Of several prompts those without a label get their number, as `prompt_index` has it.
+    """
+    several = len({segment.prompt_index for segment in segments}) > 1
+    draw = ImageDraw.Draw(picture, "RGBA")
+    font = ImageFont.load_default(size=max(11, round(min(picture.size) / 28)))
+    areas = np.bincount(label_map.reshape(-1), minlength=len(segments) + 1)
+    for segment in segments:
+        number = segment.prompt_index if several else None
+        text = segment.label or ("" if number is None else str(number))
+        if not text or areas[segment.id] < SMALLEST_LABELLED * label_map.size:
+            continue
+        mask = (label_map == segment.id).astype(np.uint8)
+        # A frame of zeros keeps the place away from the picture's edge too.
+        depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+        y, x = divmod(int(depth.argmax()), mask.shape[1])
+        left, top, right, bottom = draw.textbbox((x, y), text, font=font, anchor="mm")
+        shift_x = min(0, picture.width - 4 - right) + max(0, 4 - left)
+        shift_y = min(0, picture.height - 3 - bottom) + max(0, 3 - top)
+        box = (left + shift_x - 4, top + shift_y - 3, right + shift_x + 4, bottom + shift_y + 3)
+        draw.rounded_rectangle(box, 4, fill=(0, 0, 0, 170))
+        draw.text((x + shift_x, y + shift_y), text, font=font, anchor="mm", fill=(255, 255, 255, 255))

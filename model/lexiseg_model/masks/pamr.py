@@ -1,0 +1,129 @@
+"""PAMR: pixel-adaptive mask refinement (Araslanov and Roth, CVPR 2020), without unfolding the neighbourhoods.
+
+Every pixel's scores become a weighted mean of its neighbours' scores, weighted by how alike the colours are, again
+and again. The plain formulation copies each map once per neighbour (48 times); here a band of rows at a time is
+summed from shifted views, so that it stays in the processor's cache and memory does not grow with the neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.errors import ShapeError
+
+# Row by row around the centre: the order of the affinities.
+NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+SHARPNESS = 0.1  # of the standard deviation, in the affinity
+EPSILON = 1e-8
+BAND_BYTES = 1 << 19  # of refined rows at a time: they, and what they are summed from, fit a core's cache
+MAPS_AT_ONCE = 24  # or a band of so few rows would be left that everything it is summed from comes from memory
+
+
+@dataclass(frozen=True)
+class PamrSettings:
+    """How far and how often. TCL: 10 iterations over (1, 2, 4, 8, 12, 24); NACLIP: 10 over (8, 16)."""
+
+    iterations: int = 10
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 12, 24)
+
+
+@torch.inference_mode()
+def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings()) -> Tensor:
+    """Refines maps by an image's colours.
+
+    Args:
+        maps: [K, h, w] float32; resized to the image's size first (bilinear, align_corners=True) where it differs.
+        image: [C, H, W] float32, normalised as the method's network wants it.
+        settings: iterations and dilations.
+
+    Returns:
+        [K, H, W] float32.
+
+    Raises:
+        ShapeError: maps or image are not three-dimensional.
+    """
+    if maps.ndim != 3 or image.ndim != 3:
+        raise ShapeError(f"expected maps [K, h, w] and image [C, H, W], got {list(maps.shape)} and {list(image.shape)}")
+    if maps.shape[1:] != image.shape[1:]:
+        maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0]
+    weights = affinity(image, settings.dilations)
+    refined = torch.empty_like(maps, memory_format=torch.contiguous_format)
+    n_groups = max(1, math.ceil(len(maps) / MAPS_AT_ONCE))
+    for group, result in zip(maps.tensor_split(n_groups), refined.tensor_split(n_groups), strict=True):
+        for _ in range(settings.iterations):
+            group = _step(group, weights, settings.dilations)
+        result.copy_(group)
+    return refined
+
+
+def refine_masks(logits: Tensor, guide: Tensor) -> Tensor:
+    """PAMR on the probability of each mask by itself.
+
+    Args:
+        logits: [N, h, w] of masks, whatever they may share; N may be 0.
+        guide: [C, H, W], as the image of `refine`.
+
+    Returns:
+        Logits [N, H, W].
+    """
+    if not len(logits):
+        return logits.new_zeros(0, *guide.shape[1:])
+    return torch.logit(refine(logits.sigmoid(), guide), EPSILON)
+
+
+def affinity(image: Tensor, dilations: tuple[int, ...]) -> Tensor:
+    """Weights [len(dilations) * 8, H, W] of every pixel's neighbours; they sum to 1.
+
+    Logit of a neighbour: -|difference| / (0.1 * deviation), mean over channels; the deviation is the unbiased one of
+    a channel over all neighbours and, once for each dilation, the pixel itself.
+    """
+    reach = max(dilations)
+    padded = F.pad(image[None], (reach,) * 4, mode="replicate")[0]
+    n_samples = len(dilations) * (len(NEIGHBOURS) + 1)
+    total, squares = torch.zeros_like(image), torch.zeros_like(image)
+    # Around the pixel itself the differences are small, and so is what rounding does to their squares.
+    for dilation in dilations:
+        for shift in NEIGHBOURS:
+            difference = _shifted(padded, reach, dilation, shift, image.shape[1:]) - image
+            total += difference
+            squares.addcmul_(difference, difference)
+    variance = (squares - total * total / n_samples) / (n_samples - 1)
+    scale = EPSILON + SHARPNESS * variance.clamp_min_(0).sqrt_()
+    logits = image.new_empty(len(dilations) * len(NEIGHBOURS), *image.shape[1:])
+    for index, dilation in enumerate(dilations):
+        for place, shift in enumerate(NEIGHBOURS):
+            difference = _shifted(padded, reach, dilation, shift, image.shape[1:]) - image
+            logits[index * len(NEIGHBOURS) + place] = -(difference.abs_() / scale).mean(0)
+    return logits.softmax(0)
+
+
+def _shifted(
+    padded: Tensor, reach: int, dilation: int, shift: tuple[int, int], size: torch.Size, top: int = 0
+) -> Tensor:
+    """View [C, rows, W] of the neighbours at `shift`, from output row `top` on."""
+    y, x = reach + top + dilation * shift[0], reach + dilation * shift[1]
+    return padded[:, y : y + size[0], x : x + size[1]]
+
+
+def _step(maps: Tensor, weights: Tensor, dilations: tuple[int, ...]) -> Tensor:
+    """One iteration: the weighted mean of the neighbours, borders repeated."""
+    reach = max(dilations)
+    padded = F.pad(maps[None], (reach,) * 4, mode="replicate")[0]
+    refined = torch.empty_like(maps)
+    n_maps, height, width = maps.shape
+    rows = max(1, BAND_BYTES // (4 * n_maps * width))
+    for top in range(0, height, rows):
+        band = refined[:, top : top + rows]
+        size = torch.Size((band.shape[1], width))
+        summed = torch.zeros_like(band, memory_format=torch.contiguous_format)
+        for index, dilation in enumerate(dilations):
+            for place, shift in enumerate(NEIGHBOURS):
+                weight = weights[index * len(NEIGHBOURS) + place, top : top + rows]
+                summed.addcmul_(_shifted(padded, reach, dilation, shift, size, top), weight)
+        band.copy_(summed)
+    return refined

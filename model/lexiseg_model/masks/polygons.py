@@ -1,0 +1,148 @@
+"""Outlines of masks as polygons with holes, along the borders of pixels, so that they round-trip to the same mask.
+
+A vertex is the corner between four pixels: x in 0..W, y in 0..H. A mask's border turns only at corners whose four
+pixels hold one, three, or two opposite pixels of the mask; along each row and each column of corners the border runs
+from every odd one to the next. So the rings are found by pairing sorted corners, with no walk along the pixels.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.types import Ring
+
+
+def rings(mask: NDArray[np.bool_], offset: tuple[int, int] = (0, 0)) -> list[Ring]:
+    """Polygons of a mask.
+
+    Args:
+        mask: [H, W].
+        offset: (x, y) added to every vertex, for a mask that was cut out of a larger one.
+
+    Returns:
+        One ring per part, largest first; none for an empty mask.
+    """
+    loops = _loops(mask)
+    areas = [_area(loop) for loop in loops]
+    exteriors = [loop for loop, area in zip(loops, areas, strict=True) if area > 0]
+    order = sorted(exteriors, key=_area, reverse=True)
+    holes = _by_part(mask, order, [loop for loop, area in zip(loops, areas, strict=True) if area < 0])
+    return [
+        Ring(_flat(exterior, offset), [_flat(hole, offset) for hole in inside])
+        for exterior, inside in zip(order, holes, strict=True)
+    ]
+
+
+def fill(shapes: list[Ring], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask [H, W] of polygons: even-odd along each row of pixel centres; the inverse of `rings`."""
+    flips = np.zeros((size[0] + 1, size[1] + 1), bool)
+    for shape in shapes:
+        for flat in (shape.exterior, *shape.holes):
+            corners = np.array(flat, np.int64).reshape(-1, 2)
+            following = np.roll(corners, -1, 0)
+            for (x, y), (next_x, next_y) in zip(corners, following, strict=True):
+                if x == next_x:
+                    flips[min(y, next_y) : max(y, next_y), x] ^= True
+    return np.logical_xor.accumulate(flips, 1)[: size[0], : size[1]]
+
+
+def _by_part(
+    mask: NDArray[np.bool_], exteriors: list[NDArray[np.int64]], holes: list[NDArray[np.int64]]
+) -> list[list[NDArray[np.int64]]]:
+    """The holes of each exterior."""
+    if len(exteriors) < 2 or not holes:  # parts cost a look at every pixel
+        return [holes for _ in exteriors]
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    found: dict[int, list[NDArray[np.int64]]] = {}
+    for hole in holes:
+        # The mask lies to the right of every edge (y runs down), so this pixel is of the ring's own part.
+        found.setdefault(int(parts[_pixel_beside(hole[0], hole[1])]), []).append(hole)
+    return [found.get(int(parts[_pixel_beside(loop[0], loop[1])]), []) for loop in exteriors]
+
+
+def _loops(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+    """Closed borders [n, 2] of (x, y) corners, the mask on their right."""
+    y, x, copies, rising = _corners(mask)
+    crossing = np.repeat(rising, copies)
+    y, x = np.repeat(y, copies), np.repeat(x, copies)
+    # In row order the first copy of a doubled corner ends the edge from the left, the second begins the one to the
+    # right. Going up from the first or down from it decides which part it belongs to.
+    copy = np.zeros(len(x), np.int64)
+    copy[1:] = (x[1:] == x[:-1]) & (y[1:] == y[:-1])
+    by_column = np.lexsort((copy ^ crossing, y, x))
+    across = np.arange(len(x)) ^ 1  # partners in row order: 0-1, 2-3, ...
+    along = np.empty(len(x), np.int64)
+    along[by_column] = by_column[np.arange(len(x)) ^ 1]
+    return _follow(np.stack([x, y], 1), across, along, mask)
+
+
+def _corners(
+    mask: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Where the border turns, row by row: y, x, how often it passes there, and whether twice between rising parts."""
+    framed = np.pad(mask.T, 1)  # columns first, as masks come out of run lengths
+    across = framed[:, 1:] != framed[:, :-1]
+    # Only where the border runs along a column it can turn, which is almost nowhere.
+    height = across.shape[1]
+    x, y = np.divmod(np.flatnonzero(across[1:] | across[:-1]), height)
+    top_left, top_right = framed[x, y], framed[x + 1, y]
+    bottom_left, bottom_right = framed[x, y + 1], framed[x + 1, y + 1]
+    odd = top_left ^ top_right ^ bottom_left ^ bottom_right
+    # Two parts that touch at one corner: the border passes there twice and keeps the parts apart.
+    falling = top_left & bottom_right & ~top_right & ~bottom_left
+    rising = top_right & bottom_left & ~top_left & ~bottom_right
+    copies = odd.astype(np.int64) + 2 * (falling | rising)
+    turns = np.flatnonzero(copies)
+    turns = turns[np.lexsort((x[turns], y[turns]))]
+    return y[turns], x[turns], copies[turns], rising[turns]
+
+
+def _follow(
+    corners: NDArray[np.int64], across: NDArray[np.int64], along: NDArray[np.int64], mask: NDArray[np.bool_]
+) -> list[NDArray[np.int64]]:
+    """Alternates between partners in the row and in the column until the start comes round again."""
+    across_of, along_of = across.tolist(), along.tolist()
+    seen = bytearray(len(corners))
+    loops = []
+    for start in range(len(corners)):
+        if seen[start]:
+            continue
+        path = []
+        at = start
+        while not seen[at]:
+            seen[at] = 1
+            path.append(at)
+            at = across_of[at]
+            seen[at] = 1
+            path.append(at)
+            at = along_of[at]
+        loop = corners[path]
+        loops.append(loop if _mask_on_the_right(loop, mask) else loop[::-1])
+    return loops
+
+
+def _mask_on_the_right(loop: NDArray[np.int64], mask: NDArray[np.bool_]) -> bool:
+    row, column = _pixel_beside(loop[0], loop[1])
+    inside = 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]
+    return bool(inside and mask[row, column])
+
+
+def _pixel_beside(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[int, int]:
+    """(row, column) of the pixel to the right of an edge's beginning."""
+    x, y = int(start[0]), int(start[1])
+    if end[0] != x:
+        return (y, x) if end[0] > x else (y - 1, x - 1)
+    return (y, x - 1) if end[1] > y else (y - 1, x)
+
+
+def _area(loop: NDArray[np.int64]) -> int:
+    """Signed area by the shoelace formula: positive clockwise on the screen."""
+    x, y = loop[:, 0], loop[:, 1]
+    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) // 2
+
+
+def _flat(loop: NDArray[np.int64], offset: tuple[int, int]) -> list[int]:
+    flat: list[int] = (loop + np.array(offset)).reshape(-1).tolist()
+    return flat

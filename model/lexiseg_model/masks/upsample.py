@@ -1,0 +1,185 @@
+"""From low-resolution class scores to a label map at the image's size, at a cost that hardly grows with the classes.
+
+Bilinear upsampling never leaves the range of the four corners around a pixel. So a class can win inside a cell of the
+low-resolution grid only if its highest corner reaches the lowest corner of the best class; few classes do. Only those
+*candidates* are upsampled, and only over the pixels of their cells; the labels are those of the plain formulation
+(upsample every class, arg-max).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.masks.bilinear import Axis, axis, bands, interpolate
+from lexiseg_model.types import LabelMap
+
+SLACK = 1e-4  # of the scores: rounding must not lose a candidate
+
+
+class Winners(NamedTuple):
+    """The label map and what its pixels are worth."""
+
+    labels: LabelMap  # [H, W], the winning row of the scores: uint8 up to 256 rows, else uint16
+    votes: NDArray[np.float64]  # [K], sum over a row's pixels of its probability among all rows
+    probability: NDArray[np.float32] | None  # [H, W] of the winner, when asked for
+
+
+# From upsampled scores and the rows of the scores that they are of, to what competes: never less for a higher score.
+Worth = Callable[[NDArray[np.float32], NDArray[np.intp]], NDArray[np.float32]]
+
+
+class Won(NamedTuple):
+    """Of a band of output rows, the `best` worth and whose it is: [R, W] each."""
+
+    band: slice
+    best: NDArray[np.float32]
+    winner: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Rows that can win, cell by cell, ascending: `rows[first[cell] : first[cell] + count[cell]]`."""
+
+    rows: NDArray[np.intp]
+    first: NDArray[np.intp]
+    count: NDArray[np.intp]
+
+
+@torch.inference_mode()
+def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = False) -> Winners:
+    """Bilinear upsampling (align_corners=False) and arg-max.
+
+    Args:
+        scores: [K, h, w] float32 logits.
+        size: (H, W) of the answer.
+        keep_probability: also give the probability of every pixel's winner.
+
+    Returns:
+        Labels (ties go to the lower row), votes, and on request probabilities: the winner's upsampled logit against
+        the upsampled log-sum-exp of all rows, which never exceeds 1.
+    """
+    n_rows, height, width = scores.shape
+    normaliser = np.pad(torch.logsumexp(scores, 0).cpu().numpy(), (0, 1), mode="edge")
+    y, x = axis(height, size[0]), axis(width, size[1])
+    labels = np.empty(size, np.uint8 if n_rows <= 256 else np.uint16)
+    probability = np.empty(size, np.float32) if keep_probability else None
+    votes = np.zeros(n_rows)
+    for band, best, winner in contest(scores, size):
+        rows = Axis(y.low[band], y.weight[band])
+        total = interpolate(normaliser[rows.low], normaliser[rows.low + 1], rows, x)
+        np.exp(np.minimum(best - total, 0, out=best), out=best)
+        labels[band] = winner
+        votes += np.bincount(winner.reshape(-1), weights=best.reshape(-1), minlength=n_rows)
+        if probability is not None:
+            probability[band] = best
+    return Winners(labels, votes, probability)
+
+
+@torch.inference_mode()
+def contest(scores: Tensor, size: tuple[int, int], worth: Worth | None = None) -> Iterator[Won]:
+    """Who wins each pixel after bilinear upsampling (align_corners=False), some rows of the answer at a time.
+
+    Args:
+        scores: [K, h, w] float32; K is at least 1.
+        size: (H, W) of the answer.
+        worth: what of a score competes; None: the score itself.
+
+    Returns:
+        Bands from top to bottom; ties go to the lower row of the scores.
+    """
+    worth = worth or _as_it_is
+    candidates = _find_candidates(scores, worth)
+    # A border of copies at the end, so that every cell has four corners.
+    corners = torch.nn.functional.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0].cpu().numpy()
+    y, x = axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1])
+    for band in bands(size):
+        yield Won(band, *_win(corners, candidates, Axis(y.low[band], y.weight[band]), x, worth))
+
+
+def _as_it_is(scores: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    return scores
+
+
+def _find_candidates(scores: Tensor, worth: Worth) -> _Candidates:
+    padded = torch.nn.functional.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0]
+    across = torch.maximum(padded[:, :, :-1], padded[:, :, 1:])
+    highest = torch.maximum(across[:, :-1], across[:, 1:])  # [K, h, w] of a cell's four corners
+    across = torch.minimum(padded[:, :, :-1], padded[:, :, 1:])
+    lowest = torch.minimum(across[:, :-1], across[:, 1:])
+    if worth is not _as_it_is:
+        row = np.arange(len(scores))[:, None, None]
+        highest, lowest = (torch.from_numpy(worth(corner.cpu().numpy(), row)) for corner in (highest, lowest))
+    can_win = highest >= lowest.amax(0) - SLACK
+    cell, able = can_win.flatten(1).T.contiguous().nonzero(as_tuple=True)
+    count = torch.bincount(cell, minlength=can_win[0].numel())
+    first = count.cumsum(0) - count
+    return _Candidates(able.cpu().numpy(), first.cpu().numpy(), count.cpu().numpy())
+
+
+def _win(
+    corners: NDArray[np.float32], candidates: _Candidates, y: Axis, x: Axis, worth: Worth
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Best worth and its row for a band of output rows: [R, W] each."""
+    score, winner, count = _first_candidates(corners, candidates, y, x)
+    best = worth(score, winner)
+    flat_best, flat_winner = best.reshape(-1), winner.reshape(-1)
+    contested = np.flatnonzero(count > 1)
+    line, column = np.divmod(contested, len(x.low))
+    cell = y.low[line] * (corners.shape[2] - 1) + x.low[column]
+    rank = 1
+    while len(contested):
+        challenger = candidates.rows[candidates.first[cell] + rank]
+        score = _score_at(corners, challenger, Axis(y.low[line], y.weight[line]), Axis(x.low[column], x.weight[column]))
+        value = worth(score, challenger)
+        better = value > flat_best[contested]
+        flat_best[contested[better]] = value[better]
+        flat_winner[contested[better]] = challenger[better]
+        rank += 1
+        more = candidates.count[cell] > rank
+        contested, line, column, cell = contested[more], line[more], column[more], cell[more]
+    return best, winner
+
+
+def _first_candidates(
+    corners: NDArray[np.float32], candidates: _Candidates, y: Axis, x: Axis
+) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.intp]]:
+    """Score and row of each cell's first candidate over all its pixels, and how many candidates there are."""
+    cells_wide = corners.shape[2] - 1
+    top, bottom = y.low[0], y.low[-1] + 1  # the cells that this band lies in
+    cells = slice(top * cells_wide, bottom * cells_wide)
+    row = candidates.rows[candidates.first[cells]].reshape(-1, cells_wide)
+    at_y, at_x = np.arange(top, bottom)[:, None], np.arange(cells_wide)
+    inside = Axis(y.low - top, y.weight)
+    sides = []
+    for shift in (0, 1):
+        upper, lower = corners[row, at_y, at_x + shift], corners[row, at_y + 1, at_x + shift]
+        sides.append(upper[inside.low] + y.weight[:, None] * (lower - upper)[inside.low])  # [R, w]
+    left, right = sides
+    right -= left
+    best = right.take(x.low, 1)  # and not [:, x.low], whose answer is not contiguous
+    best *= x.weight
+    best += left.take(x.low, 1)
+    count = candidates.count[cells].reshape(-1, cells_wide)
+    return best, row[inside.low].take(x.low, 1), count[inside.low].take(x.low, 1)
+
+
+def _score_at(corners: NDArray[np.float32], row: NDArray[np.intp], y: Axis, x: Axis) -> NDArray[np.float32]:
+    """Bilinear values of single pixels: one row of the scores and one place for each."""
+    _, height, width = corners.shape
+    flat = corners.reshape(-1)
+    corner = (row * height + y.low) * width + x.low
+    left: NDArray[np.float32] = flat[corner]
+    left += y.weight * (flat[corner + width] - left)
+    right = flat[corner + 1]
+    right += y.weight * (flat[corner + width + 1] - right)
+    right -= left
+    right *= x.weight
+    left += right
+    return left

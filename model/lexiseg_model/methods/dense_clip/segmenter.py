@@ -1,0 +1,152 @@
+"""`dense-clip` as a Segmenter: sliding windows, cosines with texts, the authors' refinement and background.
+
+What an image pass keeps, by name (`Features.tensors`): `patches` [N, D, h, w] of each window, unit vectors on its patch
+grid, and `guide` uint8 [3, H, W], the canvas; of CLIP-DINOiser also `objectness` [N, h, w]. `class_scores` are cosines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.clip import windowed
+from lexiseg_model.clip.classes import ClassRule
+from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.padding import Padding
+from lexiseg_model.clip.segmenter import ClipSegmenter
+from lexiseg_model.clip.text import TextTower
+from lexiseg_model.device import Execution
+from lexiseg_model.masks import pamr
+from lexiseg_model.masks.pamr import PamrSettings
+from lexiseg_model.methods.dense_clip.image_pass import ImagePass
+from lexiseg_model.methods.dense_clip.network import DenseNetwork
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
+from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts, settings_of
+from lexiseg_model.segmenter import Features, Layout, Plan, TextBank, TileFeatures
+from lexiseg_model.types import ModelCard, Refinement
+
+LEAST = 1e-6  # of a threshold of probability, before its logarithm
+
+
+class DenseClipSegmenter(ClipSegmenter):
+    """A stock CLIP under an attention policy, on one device."""
+
+    def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
+        rule: ClassRule = "mean_of_units"
+        tower = TextTower(parts.towers, execution.device)
+        super().__init__(
+            card, parts.digest, tower, settings.templates, rule, settings.window, settings.stride, execution
+        )
+        self.settings = settings
+        network = DenseNetwork(parts.towers.visual, settings, parts.proxy, parts.heads)
+        self.network = network.to(execution.device, execution.dtype).eval()
+        self.probability_scale = settings.logit_scale
+
+    # images
+
+    def image_network(self) -> ImagePass:
+        return ImagePass(self.network)
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        tensors = {name: part.clone() for name, part in zip(("patches", "objectness"), tile_features, strict=False)}
+        return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
+
+    @torch.inference_mode()
+    def image_embedding(self, tiles: NDArray[np.uint8]) -> Tensor:
+        """CLIP's own vectors [N, D] of whole tiles, of unit length."""
+        return self.network.image_embedding(torch.from_numpy(tiles).to(self._execution.device))
+
+    # vocabulary side
+
+    @torch.inference_mode()
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        layout = features.layout or Layout(features.size, features.size)
+        padding = Padding.to_multiple(layout.tile, self.network.multiple)
+
+        def of_windows() -> Iterator[Tensor]:
+            for cosines in self.cosines(features, bank):
+                yield windowed.best_of_texts(self._on_window(cosines, layout, padding), bank)
+
+        return windowed.merge(of_windows(), layout, self._execution.precision)
+
+    def cosines(self, features: Features, bank: TextBank) -> Iterator[Tensor]:
+        """[T, h, w] on the patch grid of each window, padding included."""
+        for patches in features.tensors["patches"]:
+            # [T, D] x [D, h*w] -> [T, h, w]
+            yield (bank.vectors @ patches.float().flatten(1)).view(-1, *patches.shape[1:])
+
+    def refined_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """PAMR on the cosines, as NACLIP has it.
+
+        Exact: at the image's own size, as published. Fast: on the canvas, and only of classes that win somewhere;
+        the others keep their lowest score everywhere.
+        """
+        scores = self.class_scores(features, bank)
+        canvas = features.tensors["guide"].to(self._execution.device)
+        guide = normalise(canvas[None], self.settings.normalisation)[0]
+        if self._execution.precision == "exact":
+            return self._refine(windowed.resize(scores, features.size), windowed.resize(guide, features.size))
+        scores = windowed.resize(scores, (guide.shape[1], guide.shape[2]))
+        winning = torch.bincount(scores.argmax(0).flatten(), minlength=len(scores)).nonzero()[:, 0]
+        refined = scores.amin((1, 2), keepdim=True).expand_as(scores).clone()
+        refined[winning] = self._refine(scores[winning], guide)
+        return refined
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        """Where the best is less probable than the threshold among all that competes, the pixel is nobody's.
+
+        CLIP-DINOiser: less probable than `certainty`, and its heads see no object there.
+        """
+        if self.settings.policy == "clip_dinoiser" and threshold is None:
+            unsure = logits.logsumexp(0) + math.log(self.settings.certainty)
+            if features is None:
+                return unsure
+            seen = self._objectness(features, (logits.shape[1], logits.shape[2])) > 0.5
+            return torch.where(seen, -torch.inf, unsure)
+        least = self.settings.prob_thd if threshold is None else threshold
+        return logits.logsumexp(0) + math.log(max(least, LEAST))
+
+    def _refine(self, scores: Tensor, guide: Tensor) -> Tensor:
+        steps = PamrSettings(self.settings.pamr_iterations or PamrSettings().iterations, self.settings.pamr_dilations)
+        return pamr.refine(scores, guide, steps)
+
+    def _on_window(self, maps: Tensor, layout: Layout, padding: Padding) -> Tensor:
+        """[T, h, w] on the patch grid -> on the window's pixels, or lattice when fast, without the padding."""
+        step = 1 if self._execution.precision == "exact" else windowed.LATTICE
+        height, width = padding.padded(layout.tile)
+        return padding.over(step).crop(windowed.resize(maps, (height // step, width // step)))
+
+    def _objectness(self, features: Features, size: tuple[int, int]) -> Tensor:
+        """[H, W] in 0..1, windows averaged."""
+        layout = features.layout or Layout(features.size, features.size)
+        padding = Padding.to_multiple(layout.tile, self.network.multiple)
+        maps = (self._on_window(each.float()[None], layout, padding) for each in features.tensors["objectness"])
+        return windowed.resize(windowed.merge(maps, layout, self._execution.precision), size)[0]
+
+
+def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmenter:
+    """Loads a model directory, or the hub's weights by the card's settings.
+
+    Raises:
+        WeightsError: the weights are missing, damaged, or of another model.
+    """
+    settings = settings_of(card)
+    return DenseClipSegmenter(open_parts(folder, card, settings), settings, card, execution)
+
+
+def require_weights(card: ModelCard) -> None:
+    """Fetches the hub's weights of a card that names no file.
+
+    Raises:
+        WeightsError: they cannot be had; the message says the two ways to provide them.
+    """
+    fetch_from_hub(card)

@@ -1,0 +1,127 @@
+"""Settings of the dense CLIP methods, and the published ones by method and data set (`data/policies.yaml`)."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Self, cast, get_args
+
+import open_clip
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lexiseg_model.clip.dino import DinoName
+from lexiseg_model.clip.normalise import Normalisation
+from lexiseg_model.clip.templates import background_words, template_set
+from lexiseg_model.clip.vision import PositionRule
+from lexiseg_model.errors import OptionError
+from lexiseg_model.types import ModelCard
+
+DATA = Path(__file__).parent / "data"
+
+PolicyName = Literal["maskclip", "sclip", "clearclip", "naclip", "proxyclip", "clip_dinoiser"]
+
+
+class DenseClipSettings(BaseModel):
+    """How one dense CLIP model works; a card's `settings`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: PolicyName = "naclip"
+    architecture: str = Field("ViT-B-16", description="open_clip's name, without -quickgelu")
+    pretrained: str | None = Field("openai", description="open_clip's tag; None: weights lie beside the card")
+    quick_gelu: bool | None = Field(None, description="activation; None: decided by tag or weights")
+    positions: PositionRule = "scale_factor"
+    normalisation: Normalisation = "clip_rounded"
+
+    window: int | None = Field(224, ge=32, description="side of a square window in pixels; None: the whole image")
+    stride: int | None = Field(112, ge=1, description="between windows, in pixels")
+
+    templates: str = Field("imagenet80", description="a set of lexiseg_model.clip.templates")
+    logit_scale: float = Field(40, gt=0, description="of cosines, before the softmax over texts")
+    prob_thd: float = Field(0, ge=0, le=1, description="probability below which a pixel goes to class 0")
+    area_thd: float | None = Field(None, ge=0, le=1, description="share of all foreground that a class must own")
+    pamr_iterations: int = Field(0, ge=0, description="of refinement on the cosines; 0: none")
+    pamr_dilations: tuple[int, ...] = Field((8, 16), min_length=1)
+
+    gaussian_std: float = Field(5.0, gt=0, description="NACLIP's neighbourhood, in patches")
+    beta: float = Field(1.2, gt=0, description="ProxyCLIP: similarity times this mean is where attention begins")
+    gamma: float = Field(3.0, gt=0, description="ProxyCLIP: sharpness of attention")
+    proxy: DinoName = Field("dino_vitb8", description="ProxyCLIP: the tower that says what belongs together")
+    least_correlation: float = Field(0.2, ge=0, lt=1, description="CLIP-DINOiser: gamma, of correlations")
+    certainty: float = Field(0.99, gt=0, le=1, description="CLIP-DINOiser: delta, from it a class needs no object")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.window is None) != (self.stride is None):
+            raise ValueError("window and stride come together, or neither")
+        if self.window is not None and self.stride is not None and self.stride > self.window:
+            raise ValueError(f"stride {self.stride} beyond window {self.window} leaves gaps")
+        template_set(self.templates)
+        return self
+
+
+class PublishedPolicy(BaseModel):
+    """A method as its authors ran it: its settings, and what a card says elsewhere."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    settings: DenseClipSettings
+    short_side: int = Field(ge=32, description="of the resized image, in pixels")
+    long_side: int = Field(2048, ge=32, description="it is at most so long")
+    background_words: tuple[str, ...] = Field(description="texts of class 0, where a vocabulary has a background")
+
+
+@cache
+def _published() -> dict[str, Any]:
+    published: dict[str, Any] = yaml.safe_load((DATA / "policies.yaml").read_text())
+    return published
+
+
+def known_policy(name: str) -> PolicyName:
+    """The policy of that name.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if name not in get_args(PolicyName):
+        raise OptionError(f"no policy {name!r}; there are {', '.join(get_args(PolicyName))}")
+    return cast(PolicyName, name)
+
+
+def published_policy(policy: str, dataset: str | None = None) -> PublishedPolicy:
+    """A method as published.
+
+    Args:
+        policy: `maskclip`, `sclip`, `clearclip`, `naclip`, `proxyclip` or `clip_dinoiser`.
+        dataset: a vocabulary's name, for what the authors set differently there; None for the method's own.
+
+    Raises:
+        OptionError: no such policy, or nothing published for that data set.
+    """
+    name = known_policy(policy)
+    entry = _published()[name]
+    if dataset is not None and dataset not in entry["datasets"]:
+        raise OptionError(f"{policy} has no settings for {dataset!r}; it has {', '.join(entry['datasets'])}")
+    own = {} if dataset is None else entry["datasets"][dataset]
+    said = {**entry["settings"], **own}
+    words = background_words(said.pop("background_words"))
+    sides = {side: said.pop(side) for side in ("short_side", "long_side") if side in said}
+    return PublishedPolicy(settings=DenseClipSettings(policy=name, **said), background_words=words, **sides)
+
+
+def card_settings(card: ModelCard, policy: PolicyName, architecture: str, quick_gelu: bool) -> dict[str, Any]:
+    """What changes on a card when weights from a file are served under a policy, by the card's field names."""
+    published = published_policy(policy)
+    settings = published.settings.model_copy(
+        update={"architecture": architecture, "pretrained": None, "quick_gelu": quick_gelu}
+    )
+    sides = {"short_side": published.short_side, "long_side": published.long_side}
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "input": card.input.model_copy(update=sides),
+        "background": card.background.model_copy(update={"words": list(published.background_words)}),
+        "refine": "pamr" if settings.pamr_iterations else "none",
+        "embedding": open_clip.get_model_config(architecture)["embed_dim"],
+        "text_tower": f"CLIP {architecture}",
+    }

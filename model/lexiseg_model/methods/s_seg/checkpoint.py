@@ -1,0 +1,143 @@
+"""Networks from checkpoints; sizes are read off the weights.
+
+The mask head has MaskFormer's names below `sem_seg_head.`; a whole S-Seg has beside it `backbone.body.` (timm's names)
+and `backbone.norms.`, `text.` (open_clip's), `image_projector.`, `text_projector.` and `contrast.log_scale`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from lexiseg_model.clip.checkpoint import read_tensors
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.s_seg.mask_head import MaskHead
+from lexiseg_model.methods.s_seg.network import SSegNetwork
+from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.weights import names_in_network, told_of
+
+HEAD = "sem_seg_head."
+CLASS_HEAD = f"{HEAD}predictor.class_embed."  # what MaskFormer has and S-Seg has not
+DECODER_LAYER = re.compile(re.escape(f"{HEAD}predictor.transformer.decoder.layers.") + r"(\d+)\.")
+TEXT_LAYER = re.compile(r"text\.transformer\.resblocks\.(\d+)\.")
+
+
+class Trained(NamedTuple):
+    """What a training checkpoint holds of a model: the network's weights, and settings of its sizes."""
+
+    state: dict[str, Tensor]
+    settings: SSegSettings
+
+
+def read_trained(path: Path, backbone: str | None = None) -> Trained:
+    """The network of a training checkpoint, bare or under `model`; what else training keeps is left out.
+
+    Args:
+        path: safetensors, or a torch file of plain tensors.
+        backbone: timm's name, which no weight shows; None for the one that S-Seg was published with.
+
+    Raises:
+        WeightsError: no such file, or not the weights of S-Seg over that backbone.
+        OptionError: timm has no such backbone, or it has not the levels that S-Seg needs.
+    """
+    saved = read_tensors(path)
+    named_in = names_in_network(saved)
+    state = {name: saved[outer] for outer, name in named_in.items() if not name.startswith(CLASS_HEAD)}
+    named = {} if backbone is None else {"backbone": backbone}
+    with told_of(path):
+        settings = _settings(named | _sizes(state))
+        return Trained(dict(restore(state, settings).state_dict()), settings)
+
+
+def restore(state: dict[str, Tensor], settings: SSegSettings) -> SSegNetwork:
+    """The network of a flat state, in eval mode and without gradients.
+
+    Raises:
+        WeightsError: tensors are missing, unknown, or of another shape.
+        OptionError: as `Pyramid`.
+    """
+    network = SSegNetwork(settings)
+    wanted = network.state_dict()
+    missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    if missing or unknown:
+        raise WeightsError(
+            f"not the weights of S-Seg over {settings.backbone}: {len(missing)} missing{_first(missing)}; "
+            f"{len(unknown)} unexpected{_first(unknown)}"
+        )
+    for name, value in wanted.items():
+        if value.shape != state[name].shape:
+            raise WeightsError(f"{name} is {list(state[name].shape)}; S-Seg has {list(value.shape)}")
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)
+
+
+def head_from_maskformer(state: dict[str, Tensor], dropout: float = 0.0) -> MaskHead:
+    """The pixel decoder and transformer of a checkpoint; its class head, backbone and criterion are left out.
+
+    Args:
+        state: tensors of the whole checkpoint.
+        dropout: of the decoder, for training that goes on.
+
+    Raises:
+        WeightsError: weights of the head are missing, of odd shapes, or more than it has.
+    """
+    own = {
+        name.removeprefix(HEAD): value
+        for name, value in state.items()
+        if name.startswith(HEAD) and not name.startswith(CLASS_HEAD)
+    }
+    try:
+        adapters = [own[f"pixel_decoder.adapter_{level}.weight"] for level in (1, 2, 3)]
+        coarsest, queries = own["pixel_decoder.layer_4.weight"], own["predictor.query_embed.weight"]
+        first = own["predictor.transformer.decoder.layers.0.linear1.weight"]
+    except KeyError as error:
+        raise WeightsError(f"not a MaskFormer checkpoint: no {HEAD}{error.args[0]}") from None
+    head = MaskHead(
+        [weight.shape[1] for weight in (*adapters, coarsest)],
+        n_queries=len(queries),
+        depth=_count(DECODER_LAYER, state),
+        dropout=dropout,
+        width=queries.shape[1],
+        hidden=len(first),
+    )
+    try:
+        head.load_state_dict(own)
+    except RuntimeError as error:
+        raise WeightsError(f"not a MaskFormer head: {str(error).splitlines()[-1].strip()}") from None
+    return head
+
+
+def _sizes(state: dict[str, Tensor]) -> dict[str, Any]:
+    """Settings that the weights show. Dropout and drop path are for training, and nothing that is served."""
+    try:
+        return {
+            "n_queries": len(state[f"{HEAD}predictor.query_embed.weight"]),
+            "decoder_layers": _count(DECODER_LAYER, state),
+            "text_layers": _count(TEXT_LAYER, state),
+            "text_width": state["text.token_embedding.weight"].shape[1],
+            "embedding": len(state["image_projector.second.weight"]),
+            "projector_hidden": len(state["image_projector.first.weight"]),
+            "drop_path": None,
+            "dropout": 0.0,
+        }
+    except KeyError as error:
+        raise WeightsError(f"not the weights of S-Seg: no {error.args[0]}") from None
+
+
+def _settings(named: dict[str, Any]) -> SSegSettings:
+    try:
+        return SSegSettings(**named)
+    except ValidationError as error:
+        raise WeightsError(f"not the sizes of an S-Seg: {error}") from None
+
+
+def _count(layer: re.Pattern[str], state: dict[str, Tensor]) -> int:
+    return 1 + max((int(found[1]) for found in map(layer.match, state) if found), default=0)
+
+
+def _first(names: list[str]) -> str:
+    return f", first {names[0]}" if names else ""

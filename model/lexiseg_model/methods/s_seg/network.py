@@ -1,0 +1,94 @@
+"""S-Seg: masks of an image, and vectors of masks, images and texts in one space."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lexiseg_model.methods.s_seg.backbone import Pyramid
+from lexiseg_model.methods.s_seg.mask_head import MaskHead
+from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.methods.s_seg.text import text_tower
+from lexiseg_model.training.contrast import Contrast
+
+
+class Masks(NamedTuple):
+    """What the image side gives, of L decoder layers; the last is the answer."""
+
+    logits: Tensor  # [L, B, N, h, w], h and w a quarter of the image
+    queries: Tensor  # [L, B, N, 256], the mask features
+
+
+class Projector(nn.Module):
+    """Two linear layers with batch norm and ReLU between them.
+
+    In training over several processes the norm is to be synchronised (`nn.SyncBatchNorm.convert_sync_batchnorm`).
+    """
+
+    def __init__(self, before: int, hidden: int, after: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(before, hidden)
+        self.norm = nn.BatchNorm1d(hidden)
+        self.second = nn.Linear(hidden, after)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """[..., before] -> [..., after]; the norm sees all vectors alike."""
+        rows = self.norm(self.first(vectors.flatten(0, -2)))
+        projected: Tensor = self.second(F.relu(rows))
+        return projected.view(*vectors.shape[:-1], -1)
+
+
+class SSegNetwork(nn.Module):
+    """Backbone and mask head, text transformer, a projector for each of the two sides, the temperature between.
+
+    The head has the names of MaskFormer's checkpoints (`sem_seg_head`), the body of the backbone those of timm.
+    """
+
+    def __init__(self, settings: SSegSettings, backbone_weights: Path | None = None) -> None:
+        """Fresh weights, but for a backbone's that are given. Raises as `Pyramid`."""
+        super().__init__()
+        self.settings = settings
+        self.backbone = Pyramid(settings.backbone, settings.drop_path, backbone_weights)
+        self.sem_seg_head = MaskHead(
+            self.backbone.channels,
+            n_queries=settings.n_queries,
+            depth=settings.decoder_layers,
+            dropout=settings.dropout,
+        )
+        self.text = text_tower(settings)
+        self.contrast = Contrast()  # its scale is part of how masks are named, too
+        query_width = self.sem_seg_head.width
+        self.image_projector = Projector(query_width, settings.projector_hidden, settings.embedding)
+        self.text_projector = Projector(settings.text_width, settings.projector_hidden, settings.embedding)
+
+    def forward(self, images: Tensor) -> Masks:
+        """Images [B, 3, H, W] of ImageNet's statistics to masks of every decoder layer."""
+        queries, mask_features = self.sem_seg_head(self.backbone(images))
+        return Masks(self.sem_seg_head.masks(queries, mask_features), queries)
+
+    def answer(self, images: Tensor) -> Masks:
+        """The same of the last layer alone, L = 1."""
+        queries, mask_features = self.sem_seg_head(self.backbone(images))
+        return Masks(self.sem_seg_head.masks(queries[-1:], mask_features), queries[-1:])
+
+    def embed_masks(self, queries: Tensor) -> Tensor:
+        """Mask features [..., 256] to unit vectors [..., D] that compare with texts; for networks in eval mode.
+
+        The projector learns from images; it is applied to single masks as it stands (GroupViT does the same).
+        """
+        return F.normalize(self.image_projector(queries), dim=-1)
+
+    def embed_images(self, queries: Tensor) -> Tensor:
+        """Mask features [B, N, 256] to unit vectors of the images [B, D]."""
+        if self.settings.pooling == "mean_then_project":
+            pooled = self.image_projector(queries.mean(1))
+        else:
+            pooled = self.image_projector(queries).mean(1)
+        return F.normalize(pooled, dim=-1)
+
+    def embed_texts(self, tokens: Tensor) -> Tensor:
+        """Tokens [S, 77] to unit vectors [S, D]."""
+        return F.normalize(self.text_projector(cast(Tensor, self.text(tokens))), dim=-1)

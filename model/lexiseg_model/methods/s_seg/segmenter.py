@@ -1,0 +1,213 @@
+"""`s-seg` as a Segmenter: masks of the whole image, what each shows, and what no class explains.
+
+What an image pass keeps, by name (`Features.tensors`): `masks` [B, N, h, w] logits of each window at a quarter of its
+resolution, `queries` [B, N, 256] that made them, `embeddings` [B, N, D] and `image` [B, D], unit vectors of masks and
+window in the space of texts, and `guide` uint8 [3, H, W], the canvas.
+
+Class maps of sliding windows can be averaged, masks cannot be put together: through windows there are no proposals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from lexiseg_model.clip import windowed
+from lexiseg_model.clip.classes import ClassRule
+from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.segmenter import ClipSegmenter
+from lexiseg_model.device import Execution
+from lexiseg_model.errors import TaskError, WeightsError
+from lexiseg_model.methods.s_seg import inference
+from lexiseg_model.methods.s_seg.backbone import STRIDES
+from lexiseg_model.methods.s_seg.checkpoint import restore
+from lexiseg_model.methods.s_seg.image_pass import ImagePass
+from lexiseg_model.methods.s_seg.network import SSegNetwork
+from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.methods.s_seg.text_tower import SSegTextTower
+from lexiseg_model.segmenter import Features, InferenceOptions, Layout, Plan, Proposals, TextBank, TileFeatures
+from lexiseg_model.types import ModelCard, Refinement
+from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
+
+LEAST = 1e-8  # of a score, before its logarithm
+HOW_TO_PROVIDE = (
+    "s-seg has no weights here, and its authors released none. Either import a checkpoint of your own training, "
+    "`lexiseg models import --method s-seg --checkpoint FILE NAME` with LEXISEG_MODELS_DIR set, or put a model "
+    "directory (card.yaml and weights.safetensors) into LEXISEG_MODELS_DIR"
+)
+
+
+class SSegSegmenter(ClipSegmenter):
+    """S-Seg on one device."""
+
+    def __init__(
+        self, network: SSegNetwork, settings: SSegSettings, card: ModelCard, digest: str, execution: Execution
+    ) -> None:
+        """`network` in eval mode; it is moved to the device."""
+        rule: ClassRule = "mean_of_units"
+        tower = SSegTextTower(network.text, network.text_projector, execution.device)
+        super().__init__(card, digest, tower, settings.templates, rule, settings.window, settings.stride, execution)
+        self._settings = settings
+        self._network = network.to(execution.device)
+        # Projectors and text transformer stay in float32: cheap, and every class is decided by them.
+        self._network.backbone.to(execution.dtype)
+        self._network.sem_seg_head.to(execution.dtype)
+        self._scale = network.contrast.scale.item()
+        multiple = card.input.multiple
+        side = settings.window or round(card.input.short_side / multiple) * multiple
+        self.buckets = ((side, side),)
+
+    # images
+
+    def image_network(self) -> ImagePass:
+        return ImagePass(self._network)
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        # Sides in whole strides whatever the precision: no padding, and masks end where the image ends.
+        return windowed.plan_windows(rgb, self.card.input, self._window, self._stride, options, precision="fast")
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        names = ("masks", "queries", "embeddings", "image")
+        tensors = {name: part.clone() for name, part in zip(names, tile_features, strict=True)}
+        return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
+
+    def guide(self, features: Features) -> Tensor:
+        canvas = features.tensors["guide"].to(self._execution.device)
+        return normalise(canvas[None], "imagenet")[0]
+
+    # pixels
+
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """Logarithms of `pixel_scores`: their softmax is each class's share of a pixel's scores."""
+        return self.pixel_scores(features, bank).clamp(min=LEAST).log()
+
+    @torch.inference_mode()
+    def pixel_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """[K, h, w], windows averaged: what lies over a pixel, times what that shows.
+
+        Exact: masks are brought to the canvas's pixels first, as MaskFormer does. Fast: on every fourth of them.
+        """
+        layout = features.layout or Layout(features.size, features.size)
+        exact = self._execution.precision == "exact"
+
+        def of_windows() -> Iterator[Tensor]:
+            for index, masks in enumerate(features.tensors["masks"]):
+                logits = windowed.resize(masks.float(), layout.tile) if exact else masks.float()
+                shares = self._shares(features, features.tensors["embeddings"][index], bank, index)
+                yield inference.pixel_scores(logits, shares, self._settings.combination)
+
+        return windowed.merge(of_windows(), layout, self._execution.precision)
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        """GroupViT's rule: a class must reach the threshold, or the best score of the image where that is lower.
+
+        GroupViT has no background words. Here they count as classes: where the best score of the image is a word's,
+        classes are held to that.
+        """
+        least = self._settings.background if threshold is None else threshold
+        level = inference.background_level(logits.exp(), least)
+        return level.clamp(min=LEAST).log()
+
+    # masks
+
+    @torch.inference_mode()
+    def propose(self, features: Features) -> Proposals:
+        """The queries' own masks that are not empty; quality is the mean probability inside.
+
+        Raises:
+            TaskError: the image was seen through several windows.
+        """
+        masks = self._own_masks(features)
+
+        def ranked() -> tuple[Tensor, Tensor]:
+            quality, order = inference.sureness(masks).sort(descending=True, stable=True)
+            kept = quality > self._settings.least_quality
+            return order[kept], quality[kept]
+
+        order, quality = features.derived.once("proposals", ranked)
+        return Proposals(masks[order], features.tensors["embeddings"][0][order].float(), quality)
+
+    @torch.inference_mode()
+    def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
+        """[N, D]: the mean of what the model's own masks show, weighted by their IoU with the given ones.
+
+        Only queries have vectors of their own, and no query made these masks. Masks are cut at logit 0 to be
+        compared; one that meets none of the model's gets zeros, which are like every class alike.
+
+        Raises:
+            TaskError: as `propose`.
+        """
+        own = self._own_masks(features)
+        given = F.interpolate(masks.float()[:, None], size=own.shape[1:], mode="bilinear")[:, 0]
+        shared = inference.overlaps(inference.outlines(given), inference.outlines(own))
+        return F.normalize(shared @ features.tensors["embeddings"][0].float(), dim=1)
+
+    @torch.inference_mode()
+    def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
+        """[K, N]: logarithms of how likely each region shows each class."""
+        return self._shares(features, embeddings, bank, 0).clamp(min=LEAST).log().T
+
+    def _own_masks(self, features: Features) -> Tensor:
+        """[N, h, w] logits of the whole image, float32."""
+        masks = features.tensors["masks"]
+        if len(masks) != 1:
+            raise TaskError(
+                f"{self.card.name} saw this image through {len(masks)} windows, which have no masks in common; its "
+                "card's settings.window must be null"
+            )
+        return masks[0].float()
+
+    def _shares(self, features: Features, embeddings: Tensor, bank: TextBank, window: int) -> Tensor:
+        """[N, K] of what masks show, the classes that the image makes unlikely left out."""
+        shares = inference.class_shares(inference.class_cosines(embeddings.float(), bank), self._scale)
+        image = inference.class_cosines(features.tensors["image"][window : window + 1].float(), bank)[0]
+        return inference.only_likely(shares, image, self._settings.candidates)
+
+
+def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:
+    """Loads a model directory (`weights.safetensors` beside its card).
+
+    Raises:
+        WeightsError: the weights are missing, damaged, or not of the network that the card describes; or the card
+            promises what its settings cannot give.
+    """
+    require_weights(card)
+    try:
+        settings = SSegSettings.model_validate(card.settings)
+    except ValidationError as error:
+        raise WeightsError(f"{folder}: the card's settings are not S-Seg's: {error}") from None
+    if card.input.multiple % STRIDES[-1]:
+        raise WeightsError(
+            f"{folder}: the card's input.multiple is {card.input.multiple}; expected a multiple of {STRIDES[-1]}"
+        )
+    if card.embedding != settings.embedding:
+        raise WeightsError(f"{folder}: the card says embedding {card.embedding}, its settings {settings.embedding}")
+    apart = [task for task in card.tasks if task in ("instance", "panoptic")]
+    if settings.window is not None and card.panoptic.source == "proposals" and apart:
+        raise WeightsError(
+            f"{folder}: the card has settings.window {settings.window} and panoptic.source proposals for tasks "
+            f"{', '.join(apart)}; windows have no masks in common: expected settings.window null, or panoptic.source "
+            "regions"
+        )
+    network = restore(read_weights(folder / WEIGHTS, card.weights_sha256), settings)
+    return SSegSegmenter(network, settings, card, image_digest(card, str(card.weights_sha256)), execution)
+
+
+def require_weights(card: ModelCard) -> None:
+    """Says how to provide the weights of a card that names none.
+
+    Raises:
+        WeightsError: always for such a card; no weights of S-Seg are on any hub.
+    """
+    if card.weights_sha256 is None:
+        raise WeightsError(HOW_TO_PROVIDE)

@@ -1,0 +1,82 @@
+"""What decides an S-Seg model: its networks, and how it answers.
+
+The authors released no code. Where their paper is silent the default is what the code that they built on does
+(MaskFormer, GroupViT), and the field's description says so.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lexiseg_model.clip.templates import template_set
+
+Pooling = Literal["mean_then_project", "project_then_mean"]
+Combination = Literal["sum", "mean"]
+
+
+class SSegSettings(BaseModel):
+    """`settings` of a card of method s-seg."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str = Field(
+        "swin_small_patch4_window7_224", description="timm's name of a network with features at strides 4, 8, 16, 32"
+    )
+    drop_path: float | None = Field(
+        0.3, ge=0, lt=1, description="of the backbone in training (MaskFormer's); None: it knows none"
+    )
+    n_queries: int = Field(64, ge=1, description="masks of an image (paper)")
+    decoder_layers: int = Field(6, ge=1, description="paper")
+    dropout: float = Field(0.1, ge=0, lt=1, description="in the decoder (MaskFormer's)")
+    text_layers: int = Field(12, ge=1, description="paper")
+    text_width: int = Field(256, ge=64, multiple_of=64, description="paper; one head for each 64")
+    embedding: int = Field(256, ge=1, description="width of the space that masks and texts share (paper)")
+    projector_hidden: int = Field(4096, ge=1, description="between the two layers of a projector (GroupViT's)")
+    pooling: Pooling = Field(
+        "mean_then_project",
+        description="an image's vector from its mask features: the mean goes through the projector (as in GroupViT), "
+        "or every mask feature does and the mean is taken of what comes out",
+    )
+
+    window: int | None = Field(
+        None,
+        ge=32,
+        multiple_of=32,
+        description="side of a sliding window in pixels (GroupViT's protocol: 448); None: the whole image at once, "
+        "which alone gives masks of whole objects",
+    )
+    stride: int | None = Field(None, ge=16, multiple_of=4, description="step between windows (GroupViT's: 224)")
+    templates: str = Field("simple", description="template set of the text side (GroupViT's)")
+    combination: Combination = Field(
+        "mean",
+        description="a pixel's score: the masks over it times what they show, divided by the sum of the masks, which "
+        "makes it the probability that GroupViT's threshold is for, or summed as in MaskFormer, which can exceed 1",
+    )
+    background: float = Field(
+        0.95,
+        ge=0,
+        le=1,
+        description="score that a class must reach (GroupViT's of VOC and COCO; 0.35 for Context); "
+        "meant for probabilities, which `sum` does not give",
+    )
+    candidates: int | None = Field(
+        None, ge=1, description="only so many classes, the likeliest of the image, compete (GroupViT: 5); None: all"
+    )
+
+    least_quality: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="a proposal's mean probability inside its mask, which more than a half has by its making",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.window is None) != (self.stride is None):
+            raise ValueError("window and stride come together, or neither")
+        if self.window is not None and self.stride is not None and self.stride > self.window:
+            raise ValueError(f"stride {self.stride} beyond window {self.window} leaves gaps")
+        template_set(self.templates)
+        return self

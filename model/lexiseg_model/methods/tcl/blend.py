@@ -1,0 +1,106 @@
+"""The vocabulary side of TCL: soft masks for any texts from the maps of one image pass.
+
+Masks of the grounder are refined by colours (PAMR) and then mixed with those that CLIP alone would give, which know
+more classes: the knowledge-preserving blend.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.clip.padding import Padding
+from lexiseg_model.masks import pamr
+from lexiseg_model.masks.pamr import PamrSettings
+from lexiseg_model.methods.tcl.sim2mask import EPSILON, Sim2Mask
+
+KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks: fixed, whatever Sim2Mask has learned
+BACKGROUND_REFINED, BACKGROUND_PLAIN = 0.4, 0.5  # TCL's evaluation: what a class must beat, with and without PAMR
+
+
+class ImageMaps(NamedTuple):
+    """What one image pass gives, for any vocabulary. Not normalised."""
+
+    grounder: Tensor  # [B, D, H/4, W/4] embedding of every 4 x 4 pixels
+    clip_embedding: Tensor  # [B, D, H/16, W/16] of CLIP's value-only last block
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How masks are finished; the defaults are those of TCL's evaluation."""
+
+    kp_weight: float = 0.3  # of CLIP's own masks in the blend; 0 leaves them out
+    pamr: PamrSettings | None = field(default_factory=PamrSettings)
+
+    @property
+    def background(self) -> float:
+        """The constant score of the background."""
+        return BACKGROUND_PLAIN if self.pamr is None else BACKGROUND_REFINED
+
+
+def similarity(embedding: Tensor, texts: Tensor) -> Tensor:
+    """Cosine of every pixel and text: [B, D, h, w] x [T, D] -> [B, T, h, w] float32, neither need be of unit length."""
+    pixels = F.normalize(embedding.float(), dim=1, eps=EPSILON)
+    return torch.einsum("bdhw,td->bthw", pixels, F.normalize(texts.float(), dim=1, eps=EPSILON))
+
+
+def guide(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Normalised images [B, 3, H, W] at the masks' `size` (bilinear, align_corners=True): what PAMR compares."""
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=True)
+
+
+def soft_masks(maps: ImageMaps, texts: Tensor, sim2mask: Sim2Mask) -> Tensor:
+    """[B, T, H/4, W/4] in 0..1: the grounder's masks alone."""
+    return torch.sigmoid(sim2mask(similarity(maps.grounder, texts)))
+
+
+def clip_masks(maps: ImageMaps, texts: Tensor) -> Tensor:
+    """[B, T, H/16, W/16] in 0..1: CLIP's own masks, what the blend preserves."""
+    return torch.sigmoid((similarity(maps.clip_embedding, texts) - KP_THRESHOLD) * KP_SCALE)
+
+
+def refined(masks: Tensor, guides: Tensor, settings: PamrSettings) -> Tensor:
+    """PAMR of each image's masks: [B, T, h, w] by guides [B, 3, h, w]."""
+    return torch.stack([pamr.refine(each, by, settings) for each, by in zip(masks, guides, strict=True)])
+
+
+def blended(masks: Tensor, preserved: Tensor, weight: float) -> Tensor:
+    """`weight` of CLIP's masks [B, T, h', w'], upsampled, and the rest of `masks` [B, T, h, w]."""
+    upsampled = F.interpolate(preserved, size=masks.shape[-2:], mode="bilinear", align_corners=False)
+    return weight * upsampled + (1 - weight) * masks
+
+
+def finished_masks(
+    maps: ImageMaps,
+    texts: Tensor,
+    sim2mask: Sim2Mask,
+    guides: Tensor,
+    settings: MaskSettings = MaskSettings(),
+) -> Tensor:
+    """Masks as TCL evaluates them, still at a quarter of the resolution.
+
+    Args:
+        maps: of the image pass.
+        texts: [T, D] one vector for each class, by the classifier's rule.
+        sim2mask: the learned scale and bias.
+        guides: [B, 3, H/4, W/4] of `guide`; not looked at without PAMR.
+        settings: PAMR, then the blend.
+
+    Returns:
+        [B, T, H/4, W/4] in 0..1.
+    """
+    masks = soft_masks(maps, texts, sim2mask)
+    if settings.pamr is not None:
+        masks = refined(masks, guides, settings.pamr)
+    if settings.kp_weight > 0:
+        masks = blended(masks, clip_masks(maps, texts), settings.kp_weight)
+    return masks
+
+
+def to_pixels(masks: Tensor, padded: tuple[int, int], padding: Padding) -> Tensor:
+    """Masks [B, T, h, w] at the padded image's size (bilinear), without the padding: [B, T, H, W]."""
+    return padding.crop(F.interpolate(masks, size=padded, mode="bilinear", align_corners=False))

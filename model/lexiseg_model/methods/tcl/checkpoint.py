@@ -1,0 +1,189 @@
+"""Between the authors' `tcl.pth` and one flat state of ours, both ways.
+
+Theirs: `{"model": ...}` with 37 learned tensors, to which OpenAI's CLIP belongs; a checkpoint of a whole training run
+holds the frozen towers too, under their own names, and two temperatures of the losses (340 tensors in all).
+Ours: `clip.*` in open_clip's names, `grounder.*`, `sim2mask.*`, and `losses.*` where they came along.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lexiseg_model.clip.checkpoint import read_bare_or_wrapped
+from lexiseg_model.clip.towers import ClipTowers, from_state
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.tcl.grounder import STAGES
+from lexiseg_model.methods.tcl.network import TclNetwork
+
+State = dict[str, Tensor]
+
+ARCHITECTURE = "ViT-B-16"  # the only one that TCL was published for
+DEPTH = 12  # blocks of either tower
+
+CLIP, LOSSES = "clip.", "losses."  # our prefixes, beside `grounder.` and `sim2mask.`
+
+_CLIP_SCALE = "clip.logit_scale"  # TCL drops it, having temperatures of its own
+_OPENAI_SCALE = math.log(100.0)  # where OpenAI's training ended, at its upper bound
+
+
+def _pairs(*names: str) -> list[str]:
+    return [f"{name}.{part}" for name in names for part in ("weight", "bias")]
+
+
+def _block(ours: str, theirs: str) -> dict[str, str]:
+    names = ["attn.in_proj_weight", "attn.in_proj_bias", *_pairs("attn.out_proj", "ln_1", "ln_2")]
+    names += _pairs("mlp.c_fc", "mlp.c_proj")
+    return {ours + name: theirs + name for name in names}
+
+
+def _learned() -> dict[str, str]:
+    encoder = "masker.image_encoder."
+    table = _block("grounder.block.", f"{encoder}backbone.transformer.resblocks.{DEPTH - 1}.")
+    for stage in range(STAGES):
+        for ours, theirs in (("first", "conv"), ("second", "conv2")):
+            place, named = f"grounder.stages.{stage}.{ours}.", f"{encoder}decoder.decoder.net.{stage}.{theirs}."
+            table |= {place + name: named + name for name in _pairs("norm", "conv")}
+            table[f"{place}gate"] = f"{named}gate.gate"
+    projection = f"{encoder}decoder.image_proj."
+    table |= {f"grounder.projection.{name}": projection + name.replace("norm", "ln") for name in _pairs("norm")}
+    return table | {
+        "grounder.projection.matrix": f"{projection}proj",
+        "sim2mask.scale": "masker.sim2mask.w",
+        "sim2mask.bias": "masker.sim2mask.b",
+    }
+
+
+def _towers() -> dict[str, str]:
+    image, text = "clip_image_encoder.clip_visual.", "clip_text_encoder."
+    table: dict[str, str] = {}
+    for index in range(DEPTH):
+        inside = f"transformer.resblocks.{index}."
+        table |= _block(f"clip.visual.{inside}", image + inside) | _block(f"clip.{inside}", text + inside)
+    of_image = ["class_embedding", "positional_embedding", "conv1.weight", *_pairs("ln_pre")]
+    of_text = ["positional_embedding", "text_projection", "token_embedding.weight", *_pairs("ln_final")]
+    table |= {f"clip.visual.{name}": image + name for name in of_image}
+    table |= {f"clip.{name}": text + name for name in of_text}
+    # The end of CLIP's image tower is a module of its own in TCL.
+    end = "clip_image_encoder.clip_proj."
+    table |= {f"clip.visual.{name}": end + name.replace("ln_post", "ln") for name in _pairs("ln_post")}
+    return table | {"clip.visual.proj": f"{end}proj"}
+
+
+# Ours -> theirs.
+LEARNED = _learned()  # 37: what the released file holds
+TEMPERATURES = {
+    "losses.image_contrast.log_scale": "tcli_loss.logit_scale",
+    "losses.feature_contrast.log_scale": "tclf_loss.logit_scale",
+}
+TOWERS = _towers()  # 301
+
+
+class Restored(NamedTuple):
+    """A model in evaluation mode; the network's image tower is that of the towers."""
+
+    towers: ClipTowers
+    network: TclNetwork
+
+
+def read_official(path: Path) -> State:
+    """The state dict inside a file of the authors' layout, unwrapped from `{"model": ...}`.
+
+    Raises:
+        WeightsError: no such file, or one that holds other things than tensors.
+    """
+    return read_bare_or_wrapped(path, "TCL")
+
+
+def from_official(official: State, clip: State | None) -> State:
+    """The authors' weights and CLIP's towers as one flat state of ours.
+
+    Args:
+        official: of `read_official`.
+        clip: both towers in open_clip's names; None where `official` holds them.
+
+    Returns:
+        float32 tensors; shapes are looked at by `restore`.
+
+    Raises:
+        WeightsError: tensors are missing or unknown, there are no towers, or `clip` is not what was trained over.
+    """
+    tables = LEARNED | TEMPERATURES | TOWERS
+    has_towers = not official.keys().isdisjoint(TOWERS.values())
+    needed = [*LEARNED.values(), *(TOWERS.values() if has_towers else ())]
+    _require_names("TCL", official, needed, optional=TEMPERATURES.values())
+    state = {ours: official[theirs].float() for ours, theirs in tables.items() if theirs in official}
+    if has_towers:
+        state[_CLIP_SCALE] = torch.tensor(_OPENAI_SCALE)
+        if clip is not None:
+            _require_same_towers(state, clip)
+        return state
+    if clip is None:
+        raise WeightsError("these weights of TCL come without CLIP; OpenAI's ViT-B/16 has to be given with them")
+    return state | {CLIP + name: value.float() for name, value in clip.items()}
+
+
+def to_official(state: State) -> State:
+    """A state of ours in the authors' names: what is learned, the temperatures, and the towers as in a training run.
+
+    The released file holds only the learned part: the tensors that begin with `masker.`.
+
+    Raises:
+        WeightsError: tensors are missing or unknown.
+    """
+    tables = LEARNED | TEMPERATURES | TOWERS
+    _require_names("this model", state, [*LEARNED, *TOWERS], optional=[*TEMPERATURES, _CLIP_SCALE])
+    return {tables[name]: value for name, value in state.items() if name in tables}
+
+
+def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
+    """Builds the model of a flat state; `losses.*` is left aside.
+
+    Raises:
+        WeightsError: tensors are missing, unknown, or of another shape.
+    """
+    clip = {name.removeprefix(CLIP): value for name, value in state.items() if name.startswith(CLIP)}
+    towers = from_state(architecture, clip, quick_gelu=True)  # every CLIP that TCL was published over is OpenAI's
+    network = TclNetwork(towers.visual)
+    learned = {name: value for name, value in state.items() if not name.startswith((CLIP, LOSSES))}
+    wanted = {name: value for name, value in network.state_dict().items() if not name.startswith("visual.")}
+    _require_names("this model", learned, wanted)
+    for name, value in wanted.items():
+        if value.shape != learned[name].shape:
+            raise WeightsError(f"{name} is {list(learned[name].shape)}; expected {list(value.shape)}")
+    network.load_state_dict(learned, strict=False)
+    return Restored(towers, network.eval().requires_grad_(False))
+
+
+def flat_state(restored: Restored) -> State:
+    """Back from a model: the state that `restore` takes."""
+    learned = {name: value for name, value in restored.network.state_dict().items() if not name.startswith("visual.")}
+    return learned | {CLIP + name: value for name, value in restored.towers.state.items()}
+
+
+def _require_names(whose: str, state: State, needed: Collection[str], optional: Collection[str] = ()) -> None:
+    missing = sorted(set(needed) - state.keys())
+    unknown = sorted(state.keys() - set(needed) - set(optional))
+    if missing or unknown:
+        raise WeightsError(f"not the weights of {whose}: missing {_listed(missing)}; unexpected {_listed(unknown)}")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"
+
+
+def _require_same_towers(state: State, clip: State) -> None:
+    """Frozen towers are the same numbers; what may differ is the type that somebody stored them in."""
+    for name in TOWERS:
+        given = clip.get(name.removeprefix(CLIP))
+        if given is None or given.shape != state[name].shape or not _close(state[name], given):
+            raise WeightsError(f"this TCL was trained over another CLIP than the one given: {name} differs")
+
+
+def _close(ours: Tensor, given: Tensor) -> bool:
+    return torch.allclose(ours, given.float(), rtol=1e-2, atol=1e-3)

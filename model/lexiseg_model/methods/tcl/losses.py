@@ -1,0 +1,126 @@
+"""The six losses of TCL: masks that explain their own caption and no other, of a plausible size, without ragged edges.
+
+B images with their captions are on this process, N over all of them; caption j of N belongs to image j of N.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lexiseg_model.methods.tcl.blend import similarity
+from lexiseg_model.methods.tcl.sim2mask import EPSILON, hard_mask
+from lexiseg_model.training.contrast import Contrast
+from lexiseg_model.training.gather import gather, rank
+
+if TYPE_CHECKING:
+    from lexiseg_model.methods.tcl.network import TclNetwork
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights of the losses (TCL, section 3.3) and the areas that masks are drawn to, as shares of the image."""
+
+    image_contrast: float = 0.1
+    feature_contrast: float = 0.1
+    area: float = 0.4
+    negative_area: float = 0.4
+    image_variation: float = 1.0
+    mask_variation: float = 1.0
+    own_share: float = 0.4
+    other_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weighted, each a scalar."""
+
+    image_contrast: Tensor  # the image under its mask against the captions, TCL_v
+    feature_contrast: Tensor  # embeddings pooled under masks against the captions, TCL_f
+    area: Tensor  # masks of the own caption
+    negative_area: Tensor  # masks of the others
+    image_variation: Tensor  # total variation of the embedding map
+    mask_variation: Tensor  # total variation of the masks
+
+    @property
+    def total(self) -> Tensor:
+        """Their sum: what training minimises."""
+        return torch.stack([getattr(self, field.name) for field in fields(self)]).sum()
+
+
+class TclLosses(nn.Module):
+    """The losses and the two temperatures that they learn."""
+
+    def __init__(self, settings: LossSettings = LossSettings()) -> None:
+        super().__init__()
+        self.settings = settings
+        self.image_contrast = Contrast()
+        self.feature_contrast = Contrast()
+
+    def forward(self, network: TclNetwork, images: Tensor, texts: Tensor, noise: Tensor) -> Losses:
+        """One step's losses.
+
+        Args:
+            network: the model in training, its towers frozen.
+            images: [B, 3, H, W], normalised; sides are multiples of the patch.
+            texts: [B, D] rows of the captions.
+            noise: [B, H/4, W/4] of `logistic_noise`, which decides the hard masks by chance.
+        """
+        weight = self.settings
+        embedding = network.grounder(*network.tokens(images))
+        all_texts = gather(F.normalize(texts, dim=1, eps=EPSILON))
+        logits = network.sim2mask(similarity(embedding, all_texts))  # [B, N, H/4, W/4]
+        masks = torch.sigmoid(logits)
+        first, n_own = rank() * len(images), len(images)
+        is_own = torch.zeros(logits.shape[:2], dtype=torch.bool, device=logits.device)
+        is_own[torch.arange(n_own), first + torch.arange(n_own)] = True
+
+        seen = network.image_embedding(_under(hard_mask(logits[is_own], noise), images))
+        return Losses(
+            image_contrast=weight.image_contrast * self._image_contrast(seen, all_texts, first),
+            feature_contrast=weight.feature_contrast * self._feature_contrast(embedding, masks, all_texts, first),
+            area=weight.area * area_gap(masks[is_own], weight.own_share),
+            negative_area=weight.negative_area * area_gap(masks[~is_own], weight.other_share),
+            image_variation=weight.image_variation * total_variation(embedding),
+            mask_variation=weight.mask_variation * total_variation(masks),
+        )
+
+    def _image_contrast(self, images: Tensor, all_texts: Tensor, first: int) -> Tensor:
+        """Embeddings [B, D] of masked images against the captions [N, D] of unit length."""
+        images = F.normalize(images, dim=1, eps=EPSILON)
+        own_texts = all_texts[first : first + len(images)]
+        loss: Tensor = self.image_contrast(images @ all_texts.T, own_texts @ gather(images).T)
+        return loss
+
+    def _feature_contrast(self, embedding: Tensor, masks: Tensor, all_texts: Tensor, first: int) -> Tensor:
+        """Each image is compared with a caption by what it shows under that caption's mask."""
+        pooled = F.normalize(masked_mean(embedding, masks), dim=2, eps=EPSILON)  # [B, N, D]
+        cosine = torch.einsum("bnd,nd->bn", pooled, all_texts)
+        by_text = gather(cosine)[:, first : first + len(embedding)].T  # own captions over all images
+        loss: Tensor = self.feature_contrast(cosine, by_text)
+        return loss
+
+
+def masked_mean(embedding: Tensor, masks: Tensor) -> Tensor:
+    """Mean of the map under each mask: [B, D, h, w] and [B, N, h, w] -> [B, N, D]."""
+    summed = torch.einsum("bdhw,bnhw->bnd", embedding, masks)
+    return summed / (masks.sum((2, 3))[..., None] + EPSILON)
+
+
+def area_gap(masks: Tensor, share: float) -> Tensor:
+    """How far the mean of all masks [M, h, w] is from `share`; nothing where there are no masks."""
+    return (masks.mean() - share).abs() if masks.numel() else masks.new_zeros(())
+
+
+def total_variation(maps: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours in [B, C, h, w], down plus across."""
+    return maps.diff(dim=2).abs().mean() + maps.diff(dim=3).abs().mean()
+
+
+def _under(masks: Tensor, images: Tensor) -> Tensor:
+    """Images [B, 3, H, W] times their masks [B, h, w] at full size."""
+    return images * F.interpolate(masks[:, None], size=images.shape[-2:], mode="nearest")

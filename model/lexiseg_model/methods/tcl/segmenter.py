@@ -1,0 +1,169 @@
+"""`tcl` as a Segmenter: sliding windows, TCL's masks for any texts, its own refinement and background.
+
+What an image pass keeps, by name (`Features.tensors`): `grounder` [N, D, h/4, w/4] and `clip_embedding`
+[N, D, h/16, w/16] of each window, padded and not normalised, and `guide` uint8 [3, H, W], the canvas. `intermediates`
+gives the steps before them; `similarities` and `masks` those of the vocabulary side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from lexiseg_model.clip import windowed
+from lexiseg_model.clip.classes import ClassRule
+from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.clip.padding import Padding
+from lexiseg_model.clip.segmenter import ClipSegmenter
+from lexiseg_model.clip.text import TextTower
+from lexiseg_model.device import Execution
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.tcl import blend
+from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings
+from lexiseg_model.methods.tcl.checkpoint import Restored, restore
+from lexiseg_model.methods.tcl.grounder import STRIDE
+from lexiseg_model.methods.tcl.image_pass import PATCH, ImagePass, prepared
+from lexiseg_model.methods.tcl.settings import TclSettings
+from lexiseg_model.segmenter import Features, Layout, Plan, TextBank, TileFeatures
+from lexiseg_model.types import ModelCard, Refinement
+from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
+
+HOW_TO_PROVIDE = (
+    "tcl has no weights here. Either import the authors' checkpoint, `lexiseg models import --method tcl "
+    "--checkpoint tcl.pth --clip ViT-B-16.pt tcl` with LEXISEG_MODELS_DIR set, or put a model directory "
+    "(card.yaml and weights.safetensors) into LEXISEG_MODELS_DIR"
+)
+
+
+class TclSegmenter(ClipSegmenter):
+    """TCL on one device."""
+
+    def __init__(
+        self, restored: Restored, settings: TclSettings, card: ModelCard, digest: str, execution: Execution
+    ) -> None:
+        rule: ClassRule = "mean_of_rows"
+        tower = TextTower(restored.towers, execution.device)
+        super().__init__(card, digest, tower, settings.templates, rule, settings.window, settings.stride, execution)
+        self._settings = settings
+        self._sim2mask = restored.network.sim2mask.to(execution.device)
+        self._network = restored.network.to(execution.device)
+        # Scale and bias stay in float32: rounded, they would move every mask.
+        self._network.visual.to(execution.dtype)
+        self._network.grounder.to(execution.dtype)
+        self.probability_scale = settings.probability_scale
+
+    # images
+
+    def image_network(self) -> ImagePass:
+        return ImagePass(self._network)
+
+    def _images(self, tiles: Tensor) -> Tensor:
+        """uint8 [N, 3, s, t] -> normalised, then padded with zeros to whole patches, in the network's type."""
+        return prepared(tiles, self._execution.dtype)
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        grounder, clip_embedding = tile_features
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        tensors = {"grounder": grounder.clone(), "clip_embedding": clip_embedding.clone()}
+        return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
+
+    @torch.inference_mode()
+    def intermediates(self, tiles: NDArray[np.uint8]) -> dict[str, Tensor]:
+        """The steps of the image pass of tiles [N, 3, s, t], sides padded to whole patches, by name.
+
+        `feature0` [N, 1 + h * w, width] output of CLIP's second-last block, CLS first; `dense` [N, width, h, w]
+        value-only last block before its norm; `clip_embedding` [N, D, h, w] and `grounder` [N, D, 4h, 4w], not
+        normalised; `image_embedding` [N, D] of CLIP's class token by normal attention, not normalised.
+        """
+        images = self._images(torch.from_numpy(tiles).to(self._execution.device))
+        tokens = self._network.tokens(images)
+        dense = self._network.dense(tokens)
+        return {
+            "feature0": tokens.tokens,
+            "dense": dense,
+            "clip_embedding": self._network.clip_embedding(dense),
+            "grounder": self._network.grounder(*tokens),
+            "image_embedding": self._network.image_embedding(images),
+        }
+
+    # vocabulary side
+
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        return self.masks(features, bank, MaskSettings(self._settings.kp_weight, pamr=None))
+
+    def refined_scores(self, features: Features, bank: TextBank) -> Tensor:
+        return self.masks(features, bank, MaskSettings(self._settings.kp_weight))
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        own = self._settings.background_pamr if refine == "pamr" else self._settings.background
+        return logits.new_tensor(self.probability_scale * (own if threshold is None else threshold))
+
+    @torch.inference_mode()
+    def masks(self, features: Features, bank: TextBank, settings: MaskSettings) -> Tensor:
+        """Soft masks [K, h, w] in 0..1 over the canvas, windows averaged: what `class_scores` returns.
+
+        Args:
+            features: of one image.
+            bank: any vectors [T, D]; they need not be of unit length.
+            settings: weight of the blend, refinement.
+        """
+        layout = features.layout or Layout(features.size, features.size)
+        padding = Padding.to_multiple(layout.tile, PATCH)
+        padded = padding.padded(layout.tile)
+
+        def of_windows() -> Iterator[Tensor]:
+            for maps, guide in self._windows(features, layout, padding):
+                quarter = blend.finished_masks(maps, bank.vectors, self._sim2mask, guide, settings)
+                # When fast, tiles are whole patches and the lattice is the grounder's own: nothing to upsample.
+                whole = self._execution.precision == "exact"
+                pixels = blend.to_pixels(quarter, padded, padding) if whole else quarter
+                yield windowed.best_of_texts(pixels[0], bank)
+
+        return windowed.merge(of_windows(), layout, self._execution.precision)
+
+    @torch.inference_mode()
+    def similarities(self, features: Features, bank: TextBank) -> Tensor:
+        """Cosine [N, T, h/4, w/4] of the grounder's embedding and the bank's vectors, for each padded window."""
+        return blend.similarity(features.tensors["grounder"], bank.vectors)
+
+    def _windows(self, features: Features, layout: Layout, padding: Padding) -> Iterator[tuple[ImageMaps, Tensor]]:
+        """Each window's maps and its guide [1, 3, h/4, w/4]."""
+        canvas = features.tensors["guide"].to(self._execution.device)
+        for index, pixels in enumerate(windowed.windows_of(canvas, layout)):
+            kept = (features.tensors[name][index : index + 1].float() for name in ("grounder", "clip_embedding"))
+            image = padding.add(normalise(pixels[None], "imagenet"))
+            quarter = (image.shape[2] // STRIDE, image.shape[3] // STRIDE)
+            yield ImageMaps(*kept), blend.guide(image, quarter)
+
+
+def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:
+    """Loads a model directory (`weights.safetensors` beside its card).
+
+    Raises:
+        WeightsError: the weights are missing, damaged, or not TCL's.
+    """
+    require_weights(card)
+    try:
+        settings = TclSettings.model_validate(card.settings)
+    except ValidationError as error:
+        raise WeightsError(f"{folder}: the card's settings are not TCL's: {error}") from None
+    state = read_weights(folder / WEIGHTS, card.weights_sha256)
+    return TclSegmenter(restore(state), settings, card, image_digest(card, str(card.weights_sha256)), execution)
+
+
+def require_weights(card: ModelCard) -> None:
+    """Says how to provide the weights of a card that names none.
+
+    Raises:
+        WeightsError: always for such a card; the authors' weights are on no hub.
+    """
+    if card.weights_sha256 is None:
+        raise WeightsError(HOW_TO_PROVIDE)

@@ -1,0 +1,108 @@
+"""Prompts and proposals of one image: what is asked becomes tensors, alike prompts go through the head together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.masks.nms import suppress
+from lexiseg_model.methods.tiny.network import STRIDE
+from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_maps import Prompts
+from lexiseg_model.methods.tiny.settings import ProposalSettings
+from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.types import Prompt
+
+PER_PASS = 50  # prompts that go through the head together
+LEAST_CELLS = 4  # of a proposal
+
+
+def ask(
+    head: PromptHead, shared: SharedMaps, prompts: Sequence[Prompt], scale: tuple[float, float]
+) -> list[PromptMasks]:
+    """Answers prompts about one image.
+
+    Args:
+        head: the learned part.
+        shared: of one image.
+        prompts: points, boxes or both, in pixels of the image.
+        scale: pixels of the network's input for one of the image, across and down.
+
+    Returns:
+        One answer for each prompt, in order: four masks for one positive point, one for anything else; logits at
+        stride 4 of the input.
+
+    Raises:
+        OptionError: a prompt with neither points nor a box.
+    """
+    lone: list[int] = []
+    sure: list[int] = []
+    for index, prompt in enumerate(prompts):
+        if not prompt.points and prompt.box is None:
+            raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
+        (lone if prompt.is_lone_click else sure).append(index)
+    answers: dict[int, PromptMasks] = {}
+    for members, answer in ((lone, head.lone), (sure, head.sure)):
+        for start in range(0, len(members), PER_PASS):
+            some = members[start : start + PER_PASS]
+            found = answer(shared, as_tensors([prompts[index] for index in some], scale, shared.fine.device))
+            answers |= zip(some, _best_first(found), strict=True)
+    return [answers[index] for index in range(len(prompts))]
+
+
+def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Prompts:
+    """Prompts of one image, as many places for points as the longest of them has."""
+    longest = max(1, *(len(prompt.points) for prompt in prompts))
+    points = torch.zeros(1, len(prompts), longest, 2)
+    signs = torch.zeros(1, len(prompts), longest)
+    boxes = torch.zeros(1, len(prompts), 4)
+    has_box = torch.zeros(1, len(prompts))
+    for index, prompt in enumerate(prompts):
+        for place, point in enumerate(prompt.points):
+            points[0, index, place] = torch.tensor([point.x, point.y])
+            signs[0, index, place] = 1 if point.positive else -1
+        if prompt.box is not None:
+            boxes[0, index] = torch.tensor(prompt.box)
+            has_box[0, index] = 1
+    by_axis = torch.tensor(scale)
+    return Prompts(*(part.to(device) for part in (points * by_axis, signs, boxes * by_axis.repeat(2), has_box)))
+
+
+def propose(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:
+    """Masks of everything that a grid of points finds in one image, best first: logits [N, h, w] and quality [N].
+
+    Never holds more than one pass of masks beside those that are good enough.
+    """
+    masks: list[Tensor] = []
+    quality: list[Tensor] = []
+    for some in torch.split(grid(settings.grid, shared), PER_PASS):
+        n = len(some)
+        nothing = some.new_zeros(1, n, 4)
+        found = head.lone(shared, Prompts(some[None, :, None], some.new_ones(1, n, 1), nothing, nothing[..., 0]))
+        of_some = found.quality[0].flatten().float().sigmoid()
+        some_masks = found.masks[0].flatten(0, 1)
+        good = (of_some >= settings.quality) & ((some_masks > 0).sum((1, 2)) >= LEAST_CELLS)
+        masks.append(some_masks[good].half())
+        quality.append(of_some[good])
+    by_quality, candidates = torch.cat(quality), torch.cat(masks)
+    best = suppress(candidates > 0, by_quality, settings.rule)
+    return PromptMasks(candidates[best], by_quality[best])
+
+
+def grid(n: int, shared: SharedMaps) -> Tensor:
+    """[n * n, 2] (x, y) in the middle of equal parts of the network's input, row by row."""
+    height, width = (side * STRIDE for side in shared.fine.shape[-2:])
+    steps = (torch.arange(n, device=shared.fine.device) + 0.5) / n
+    y, x = torch.meshgrid(steps * height, steps * width, indexing="ij")
+    return torch.stack([x, y], -1).flatten(0, 1)
+
+
+def _best_first(found: MaskAnswers) -> list[PromptMasks]:
+    order = found.quality[0].argsort(dim=1, descending=True, stable=True)  # [N, M]
+    return [
+        PromptMasks(masks[best].float(), quality[best].float().sigmoid())
+        for masks, quality, best in zip(found.masks[0], found.quality[0], order, strict=True)
+    ]

@@ -1,0 +1,187 @@
+"""Masks for points and boxes, from what is kept of an image: the promptable head of `tiny`.
+
+Once for each image a small U-net turns embeddings and colours into maps that every prompt shares. A prompt then costs
+some convolutions at strides 16 and 8, and one product with the finest shared map.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu, Residual
+from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, Prompts, prompt_maps
+
+MASKS = 4  # answers to a lone positive point, of different extents
+FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's own at the same stride
+GROUPING = 16  # numbers of each head of the grouping embedding
+ATTENTION = 4  # places that the context looks at
+JUDGED = 64  # numbers that a mask's quality is told from
+
+
+class SharedMaps(NamedTuple):
+    """Of B images, for all their prompts: `fine` [B, 24, h, w] at stride 4, `mid` [B, 32, h/2, w/2] and `coarse`
+    [B, 48, h/4, w/4]; `grouping` [B, 64, h/2, w/2] and `pixels` [B, 96, h/2, w/2] hold unit vectors."""
+
+    fine: Tensor
+    mid: Tensor
+    coarse: Tensor
+    grouping: Tensor
+    pixels: Tensor
+
+
+class MaskAnswers(NamedTuple):
+    """Logits `masks` [B, N, M, h, w] at stride 4 and logits `quality` [B, N, M] of their IoU."""
+
+    masks: Tensor
+    quality: Tensor
+
+
+class SharedNetwork(nn.Module):
+    """Embeddings and colours of an image -> SharedMaps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colours = nn.Sequential(ConvNormRelu(3, 24), ConvNormRelu(24, 32, 2))
+        self.stem = ConvNormRelu(EMBEDDING + 32, 64)
+        self.eighth = nn.Sequential(ConvNormRelu(64, 96, 2), Residual(96))
+        self.sixteenth = nn.Sequential(ConvNormRelu(96, 128, 2), Residual(128))
+        self.whole = nn.Sequential(ConvNormRelu(128, 128, 2), Residual(128))
+        self.lateral = nn.ModuleList(nn.Conv2d(width, 64, 1) for width in (64, 96, 128, 128))
+        self.smooth = nn.ModuleList(ConvNormRelu(64, 64) for _ in range(3))
+        self.fine = nn.Conv2d(64, FINE, 1)
+        self.mid = nn.Conv2d(64, MID, 1)
+        self.coarse = nn.Conv2d(64, COARSE, 1)
+        self.grouping = nn.Conv2d(64, HEADS * GROUPING, 1)
+
+    def forward(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
+        # Unit vectors of 96 numbers are small ones; brought to the size of normalised colours.
+        scaled = pixels * EMBEDDING**0.5
+        pyramid = [self.stem(torch.cat([scaled, self.colours(guide)], 1))]
+        for stage in (self.eighth, self.sixteenth, self.whole):
+            pyramid.append(stage(pyramid[-1]))
+        decoded = self.lateral[3](pyramid[3])
+        levels = []
+        for level in (2, 1, 0):
+            lateral = self.lateral[level](pyramid[level])
+            decoded = self.smooth[level](lateral + F.interpolate(decoded, size=lateral.shape[-2:], mode="bilinear"))
+            levels.append(decoded)
+        coarse, mid, fine = levels
+        grouping = self.grouping(mid)
+        batch, _, height, width = grouping.shape
+        unit = F.normalize(grouping.view(batch, HEADS, GROUPING, height, width).float(), dim=2).view_as(grouping)
+        return SharedMaps(
+            self.fine(fine),
+            self.mid(mid),
+            self.coarse(coarse),
+            unit.to(grouping.dtype).contiguous(),  # cells side by side, as every prompt reads them
+            F.normalize(F.avg_pool2d(pixels.float(), 2), dim=1).to(grouping.dtype),
+        )
+
+
+class Context(nn.Module):
+    """Adds to every cell what a few attended places of the map hold."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.attention = nn.Conv2d(channels, ATTENTION, 1)
+        self.mix = nn.Sequential(
+            nn.Linear((ATTENTION + 1) * channels, 2 * channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(2 * channels, channels),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        where = self.attention(maps).flatten(2).softmax(2)  # [P, ATTENTION, h*w]
+        seen = where @ maps.flatten(2).mT  # [P, ATTENTION, C]
+        everything = torch.cat([seen.flatten(1), maps.mean((2, 3))], 1)
+        mixed: Tensor = self.mix(everything)
+        return maps + mixed[..., None, None]
+
+
+class MaskOutput(nn.Module):
+    """A prompt's maps at stride 8 -> M masks at stride 4 and their quality."""
+
+    def __init__(self, masks: int) -> None:
+        super().__init__()
+        self.masks = masks
+        self.project = nn.Conv2d(MID, FINE + masks, 1)
+        self.edges = nn.Conv2d(FINE, masks, 1)
+        self.seen = nn.Linear(MID + EMBEDDING + 3, JUDGED)
+        self.which = nn.Parameter(torch.zeros(masks, JUDGED))
+        self.quality = nn.Sequential(
+            nn.ReLU(inplace=True), nn.Linear(JUDGED, JUDGED), nn.ReLU(inplace=True), nn.Linear(JUDGED, 1)
+        )
+
+    def forward(self, maps: Tensor, shared: SharedMaps) -> MaskAnswers:
+        """`maps` [B * N, MID, h/2, w/2] of N prompts for each of B images."""
+        batch, channels, height, width = shared.fine.shape
+        wide = F.interpolate(self.project(maps), size=(height, width), mode="bilinear")
+        wide = wide.view(batch, -1, channels + self.masks, height, width)
+        chosen, rough = wide[:, :, :channels], wide[:, :, channels:]
+        edges: Tensor = self.edges((chosen * shared.fine[:, None]).flatten(0, 1))
+        logits = rough + edges.view_as(rough)
+        return MaskAnswers(logits, self._quality(maps, shared.pixels, logits))
+
+    def _quality(self, maps: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
+        """[B, N, M] from what lies under each mask, and how sharply it is cut."""
+        batch, n = logits.shape[:2]
+        inside = F.avg_pool2d(logits.detach().flatten(0, 1).float(), 2).sigmoid().flatten(2)  # [B * N, M, cells]
+        total = inside.sum(2, keepdim=True)
+        share = (inside / (total + 1)).to(maps.dtype)
+        own = share @ maps.flatten(2).mT  # [B * N, M, MID]
+        known = share.reshape(batch, n * self.masks, -1) @ pixels.flatten(2).mT  # [B, N * M, EMBEDDING]
+        known = known.view(batch * n, self.masks, -1) * EMBEDDING**0.5
+        sure = (inside * inside).sum(2, keepdim=True) / (total + 1e-3)
+        unsure = (inside * (1 - inside)).sum(2, keepdim=True) / (total + 1)
+        size = (total / inside.shape[2] + 1e-4).log()
+        hidden = self.seen(torch.cat([own, known, sure, unsure, size], 2).to(maps.dtype)) + self.which
+        quality: Tensor = self.quality(hidden)
+        return quality[..., 0].view(batch, n, self.masks)
+
+
+class PromptHead(nn.Module):
+    """The learned part: `maps` once for each image, `lone` and `sure` for its prompts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = SharedNetwork()
+        self.first = nn.Conv2d(CHANNELS, COARSE, 3, 1, 1)
+        self.middle = nn.Sequential(
+            Residual(COARSE), Context(COARSE), Residual(COARSE), Context(COARSE), Residual(COARSE)
+        )
+        self.second = nn.Conv2d(CHANNELS, MID, 1)
+        self.widen = nn.Conv2d(COARSE, MID, 1)
+        self.last = nn.Sequential(nn.BatchNorm2d(MID), nn.ReLU(inplace=True), Residual(MID), Residual(MID))
+        self.enter = nn.Sequential(nn.BatchNorm2d(COARSE), nn.ReLU(inplace=True))
+        self.of_lone = MaskOutput(MASKS)
+        self.of_sure = MaskOutput(1)
+
+    def maps(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
+        """Embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> what prompts share."""
+        shared: SharedMaps = self.shared(pixels, guide)
+        return shared
+
+    def body(self, shared: SharedMaps, prompts: Prompts) -> Tensor:
+        """[B * N, MID, h/2, w/2]: a prompt's own maps."""
+        said = prompt_maps(prompts, shared.grouping, shared.pixels).flatten(0, 1).to(shared.mid.dtype)
+        said = said.contiguous(memory_format=torch.channels_last)
+        n = prompts.signs.shape[1]
+        coarse = self.first(F.avg_pool2d(said, 2)) + shared.coarse.repeat_interleave(n, 0)
+        coarse = self.middle(self.enter(coarse))
+        up = F.interpolate(self.widen(coarse), size=said.shape[-2:], mode="bilinear")
+        maps: Tensor = self.last(self.second(said) + up + shared.mid.repeat_interleave(n, 0))
+        return maps
+
+    def lone(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+        """Four masks for each prompt, which is a positive point and nothing else."""
+        answers: MaskAnswers = self.of_lone(self.body(shared, prompts), shared)
+        return answers
+
+    def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
+        """One mask for each prompt: a box, several points, or both."""
+        answers: MaskAnswers = self.of_sure(self.body(shared, prompts), shared)
+        return answers

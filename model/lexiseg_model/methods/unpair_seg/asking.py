@@ -1,0 +1,105 @@
+"""Prompts of a request put to one image: alike ones go through the network together, answers come in their order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError, ShapeError
+from lexiseg_model.methods.unpair_seg import compatibility
+from lexiseg_model.methods.unpair_seg.mask_decoder import Prediction
+from lexiseg_model.methods.unpair_seg.network import PromptableMasks
+from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelFeatures
+from lexiseg_model.methods.unpair_seg.prompts import Places
+from lexiseg_model.methods.unpair_seg.settings import Compatibility
+from lexiseg_model.types import Prompt
+
+PER_PASS = 100  # prompts that go through the mask decoder together, as released
+
+
+class Answer(NamedTuple):
+    """Masks for one prompt, best first: logits [M, h, w] over the input and quality [M] in 0..1.
+
+    M is 4 for one positive point, 1 for anything else.
+    """
+
+    masks: Tensor
+    quality: Tensor
+
+
+@torch.no_grad()
+def ask(
+    network: PromptableMasks,
+    features: PixelFeatures,
+    prompts: Sequence[Prompt],
+    scale: tuple[float, float],
+    canvas: tuple[int, int],
+    mode: Compatibility = "none",
+) -> list[Answer]:
+    """Answers prompts about one image.
+
+    Args:
+        network: the learned part.
+        features: of one image, batch axis 1.
+        prompts: points, boxes or both, in pixels of the image.
+        scale: pixels of the network's input for one of the image, across and down.
+        canvas: (height, width) of the network's input.
+        mode: whether several points are read as the released code reads them.
+
+    Returns:
+        One answer for each prompt, in order.
+
+    Raises:
+        OptionError: a prompt with neither points nor a box.
+        ShapeError: features of another number of images than one.
+    """
+    if len(features.masks) != 1:
+        raise ShapeError(f"expected the features of one image, got {len(features.masks)}")
+    alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
+    for index, prompt in enumerate(prompts):
+        if not prompt.points and prompt.box is None:
+            raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
+        alike[len(prompt.points), prompt.box is not None, prompt.is_lone_click].append(index)
+    answers: dict[int, Answer] = {}
+    for members in alike.values():
+        for start in range(0, len(members), PER_PASS):
+            some = members[start : start + PER_PASS]
+            prediction = _pass(network, features, [prompts[index] for index in some], scale, canvas, mode)
+            answers |= zip(some, map(_best_first, prediction.masks[0], prediction.quality[0]), strict=True)
+    return [answers[index] for index in range(len(prompts))]
+
+
+def _pass(
+    network: PromptableMasks,
+    features: PixelFeatures,
+    prompts: Sequence[Prompt],
+    scale: tuple[float, float],
+    canvas: tuple[int, int],
+    mode: Compatibility,
+) -> Prediction:
+    """Prompts with as many points each, all with a box or none."""
+    by_axis = features.masks.new_tensor(scale)
+    first = prompts[0]
+    boxes = None
+    if first.box is not None:
+        boxes = features.masks.new_tensor([[prompt.box for prompt in prompts]]) * by_axis.repeat(2)
+        if not first.points:
+            return network.boxes(features, boxes, canvas)
+    points = features.masks.new_tensor([[[(at.x, at.y) for at in prompt.points] for prompt in prompts]]) * by_axis
+    positive = torch.tensor([[[at.positive for at in prompt.points] for prompt in prompts]], device=points.device)
+    if boxes is None and points.shape[2] == 1 and positive.all():
+        return network.points(features, points[:, :, 0], canvas)
+    places = Places.of_points(points, positive)
+    if boxes is not None:
+        return network.together(features, Places.of_boxes(boxes).beside(places), canvas)
+    tokens = network.prompt_encoder.together(places, features.masks, canvas)
+    return network.answer(features, compatibility.misread(tokens) if mode == "released" else tokens)
+
+
+def _best_first(masks: Tensor, quality: Tensor) -> Answer:
+    order = quality.argsort(descending=True, stable=True)
+    return Answer(masks[order], quality[order].float().sigmoid())

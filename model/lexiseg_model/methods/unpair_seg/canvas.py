@@ -1,0 +1,100 @@
+"""Where an image lies in the network's input: resized to its left top, grey beside and below it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.methods.unpair_seg.settings import Compatibility, Padding
+from lexiseg_model.methods.unpair_seg.trunk import PADDING, STRIDE
+
+Size = tuple[int, int]
+
+MASK_STRIDE = 4  # pixels of the input for a cell of a mask
+OUTSIDE = -10.0  # the logit of masks where there is no image
+
+
+class Canvas(NamedTuple):
+    """`size` (height, width) of the input and the part of it that the image fills, from the left top; in pixels."""
+
+    size: Size
+    inside: Size
+
+    @property
+    def cells(self) -> Size:
+        """The image in cells of masks; whole ones."""
+        height, width = self.inside
+        return max(1, round(height / MASK_STRIDE)), max(1, round(width / MASK_STRIDE))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the image ends where a cell ends."""
+        return self.inside[0] % MASK_STRIDE == 0 and self.inside[1] % MASK_STRIDE == 0
+
+
+def picture_size(rgb: NDArray[np.uint8]) -> Size:
+    """(height, width) of a picture.
+
+    Raises:
+        ShapeError: rgb is not a non-empty uint8 [H, W, 3].
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+        raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
+    return rgb.shape[0], rgb.shape[1]
+
+
+def lay_out(size: Size, long_side: int, padding: Padding = "square", mode: Compatibility = "none") -> Canvas:
+    """The canvas of an image.
+
+    Args:
+        size: (height, width) of the image.
+        long_side: what its longer side becomes; a multiple of 32.
+        padding: what is filled up with grey.
+        mode: as released, sides are rounded to pixels; else to cells of masks, so that these end with the image.
+    """
+    longest = max(size)
+    step = 1 if mode == "released" else MASK_STRIDE
+    height, width = (max(step, int(side * long_side / longest / step + 0.5) * step) for side in size)
+    if padding == "square":
+        return Canvas((long_side, long_side), (height, width))
+    return Canvas((height + -height % STRIDE, width + -width % STRIDE), (height, width))
+
+
+def drawn(rgb: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] -> [3, h, w] of the canvas: bilinear, smoothed where it shrinks, as released."""
+    height, width = canvas.inside
+    resized = Image.fromarray(np.ascontiguousarray(rgb)).resize((width, height), Image.Resampling.BILINEAR)
+    tile = np.full((3, *canvas.size), PADDING, np.uint8)
+    tile[:, :height, :width] = np.asarray(resized).transpose(2, 0, 1)
+    return tile
+
+
+def within(masks: Tensor, canvas: Canvas) -> Tensor:
+    """Logits [N, h, w] over a canvas, at its mask stride -> [N, h', w'] over the image alone."""
+    rows, columns = canvas.cells
+    if canvas.whole:
+        return masks[:, :rows, :columns]
+    # Cells of the image are a little larger or smaller than those of the canvas: found between them.
+    (height, width), (canvas_height, canvas_width) = canvas.inside, canvas.size
+    y = (torch.arange(rows, device=masks.device) + 0.5) / rows * (2 * height / canvas_height) - 1
+    x = (torch.arange(columns, device=masks.device) + 0.5) / columns * (2 * width / canvas_width) - 1
+    places = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).expand(len(masks), -1, -1, -1)
+    found = F.grid_sample(masks[:, None].float(), places, padding_mode="border", align_corners=False)
+    return found[:, 0]
+
+
+def upon(masks: Tensor, canvas: Canvas) -> Tensor:
+    """Logits [N, h, w] over the image, at any resolution -> over the canvas, at its mask stride."""
+    rows, columns = canvas.cells
+    sized = masks.float()
+    if sized.shape[1:] != (rows, columns):
+        sized = F.interpolate(sized[:, None], size=(rows, columns), mode="bilinear", align_corners=False)[:, 0]
+    height, width = (side // MASK_STRIDE for side in canvas.size)
+    return F.pad(sized, (0, width - columns, 0, height - rows), value=OUTSIDE)

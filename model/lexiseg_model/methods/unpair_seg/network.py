@@ -1,0 +1,102 @@
+"""Unpair-Seg's network: one pass over an image, then any number of prompts and vocabularies against what it gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from lexiseg_model.methods.unpair_seg import regions
+from lexiseg_model.methods.unpair_seg.adapter import RegionAdapter
+from lexiseg_model.methods.unpair_seg.mask_decoder import MaskDecoder, Prediction
+from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelDecoder, PixelFeatures
+from lexiseg_model.methods.unpair_seg.prompts import Places, PromptEncoder, PromptTokens
+from lexiseg_model.methods.unpair_seg.regions import Pool
+from lexiseg_model.methods.unpair_seg.sizes import PUBLISHED, Sizes
+from lexiseg_model.methods.unpair_seg.trunk import ClipTrunk
+
+
+class PromptableMasks(nn.Module):
+    """Pixel decoder, prompt encoder and mask decoder over maps at strides 4, 8, 16, 32 of a frozen image tower."""
+
+    def __init__(self, sizes: Sizes = PUBLISHED) -> None:
+        """Of the published sizes: 5.79 and 16.19 million parameters, over CLIP's ConvNeXt-L."""
+        super().__init__()
+        self.sizes = sizes
+        width, heads = sizes.width, sizes.heads
+        self.pixel_decoder = PixelDecoder(
+            sizes.channels, width, heads, sizes.encoder_layers, sizes.encoder_feed_forward
+        )
+        self.prompt_encoder = PromptEncoder(width)
+        self.mask_decoder = MaskDecoder(width, heads, sizes.decoder_layers, sizes.decoder_feed_forward)
+
+    def features(self, maps: Sequence[Tensor]) -> PixelFeatures:
+        """The pass over the image: maps [B, channels, h, w] at strides 4, 8, 16, 32."""
+        features: PixelFeatures = self.pixel_decoder(maps)
+        return features
+
+    def points(self, features: PixelFeatures, points: Tensor, size: tuple[int, int]) -> Prediction:
+        """Four masks for each point.
+
+        Args:
+            features: of the images.
+            points: [B, Q, 2] (x, y) in pixels of the network's input.
+            size: (height, width) of that input.
+        """
+        return self.answer(features, self.prompt_encoder.points(points, features.masks, size))
+
+    def boxes(self, features: PixelFeatures, boxes: Tensor, size: tuple[int, int]) -> Prediction:
+        """One mask for each box [B, Q, 4], x0, y0, x1, y1."""
+        return self.answer(features, self.prompt_encoder.boxes(boxes, features.masks, size))
+
+    def together(self, features: PixelFeatures, places: Places, size: tuple[int, int]) -> Prediction:
+        """One mask for each set of places: points on and off the object, a box with points."""
+        return self.answer(features, self.prompt_encoder.together(places, features.masks, size))
+
+    def answer(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
+        """Masks for encoded prompts."""
+        prediction: Prediction = self.mask_decoder(features, prompt)
+        return prediction
+
+
+class EncodedImages(NamedTuple):
+    """What the image pass gives, B images each: enough for any prompt and any vocabulary.
+
+    `features` of the pixel decoder, `dense` [B, C, H/32, W/32] of CLIP, `adapted` [B, width, H/8, W/8] of stage two's
+    adapter, None without one.
+    """
+
+    features: PixelFeatures
+    dense: Tensor
+    adapted: Tensor | None
+
+
+class UnpairSegNetwork(nn.Module):
+    """The whole image side: CLIP's trunk, promptable masks, and stage two's adapter where it was trained."""
+
+    def __init__(self, trunk: ClipTrunk, masks: PromptableMasks, adapter: RegionAdapter | None = None) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.masks = masks
+        self.adapter = adapter
+
+    def forward(self, images: Tensor) -> EncodedImages:
+        """The pass over normalised images [B, 3, H, W], sides multiples of 32."""
+        maps = self.trunk(images)
+        features = self.masks.features(maps.stages)
+        # Stage two trains the adapter alone: what it reads of stage one does not learn from it.
+        levels = [level.detach() for level in features.levels]
+        adapted = None if self.adapter is None else self.adapter(maps.stages, levels)
+        return EncodedImages(features, maps.dense, adapted)
+
+    def embed(self, encoded: EncodedImages, masks: Tensor, pool: Pool = regions.pool) -> Tensor:
+        """What regions show, in CLIP's space, not normalised: mask logits [B, Q, h, w] -> [B, Q, D].
+
+        By CLIP's own average under each mask, as `pool` takes it, corrected by the adapter where there is one.
+        """
+        if self.adapter is None or encoded.adapted is None:
+            pooled = pool(encoded.dense, masks)
+        else:
+            pooled = self.adapter.pooled(encoded.adapted, encoded.dense, masks, pool)
+        return self.trunk.embed(pooled)

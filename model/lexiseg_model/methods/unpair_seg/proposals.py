@@ -1,0 +1,114 @@
+"""Stage one without a prompt: a grid of points asks for every object, the best answers stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.masks.nms import suppress
+from lexiseg_model.methods.unpair_seg import compatibility
+from lexiseg_model.methods.unpair_seg.mask_decoder import MASK_THRESHOLD, Prediction
+from lexiseg_model.methods.unpair_seg.network import PromptableMasks
+from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelFeatures
+from lexiseg_model.methods.unpair_seg.settings import PROPOSALS, Compatibility, ProposalSettings
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Masks of one image, best first.
+
+    `masks` [N, h, w] logits over the network's input, at its stride; `quality` [N] in 0..1; `source` [N] int64, which
+    of the grid's masks each is: point * 4 + mask of the point.
+    """
+
+    masks: Tensor
+    quality: Tensor
+    source: Tensor
+
+
+def grid_points(n: int, image: Size, canvas: Size) -> Tensor:
+    """Points of an n x n grid over an image that lies at the left top of a canvas, its longer side filled.
+
+    Args:
+        n: points along each side.
+        image: (height, width) of the image as it is.
+        canvas: (height, width) of the network's input.
+
+    Returns:
+        [n * n, 2] (x, y) in pixels of the canvas, row by row. As published, the last pixel's centre, not its edge,
+        is where the image ends.
+    """
+    steps = torch.linspace(1 / (2 * n), 1 - 1 / (2 * n), n)
+    last = torch.tensor([image[1] - 1, image[0] - 1], dtype=torch.float32)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    scale = (max(canvas) - 1) / last.max().clamp(min=1)
+    return torch.stack([x, y], -1).flatten(0, 1) * (last * scale)
+
+
+@torch.no_grad()
+def propose(
+    network: PromptableMasks,
+    features: PixelFeatures,
+    points: Tensor,
+    canvas: Size,
+    settings: ProposalSettings = PROPOSALS,
+    mode: Compatibility = "none",
+) -> Proposals:
+    """Masks that a grid finds in one image.
+
+    Never holds more than one pass of masks beside those that were good enough.
+
+    Args:
+        network: the learned part.
+        features: of one image, batch axis 1.
+        points: [P, 2] (x, y) in pixels of the network's input.
+        canvas: (height, width) of that input.
+        settings: how good a mask must be, and which overlaps go.
+        mode: whether as the released code does it.
+
+    Raises:
+        ShapeError: features of another number of images than one.
+    """
+    if len(features.masks) != 1:
+        raise ShapeError(f"expected the features of one image, got {len(features.masks)}")
+    masks: list[Tensor] = []
+    quality, source, inside = [], [], []
+    first = 0
+    for some in torch.split(points.to(features.masks), settings.points_per_pass):
+        prediction = network.points(features, some[None], canvas)
+        of_some = predicted_quality(prediction, mode).flatten()
+        good = (of_some >= threshold(settings, mode)).nonzero()[:, 0]
+        some_masks = prediction.masks.flatten(0, 2)[good]
+        masks.extend(some_masks)
+        inside.append(binarised(some_masks, canvas, mode))
+        quality.append(of_some[good])
+        source.append(good + first)
+        first += len(of_some)
+    by_quality = torch.cat(quality)
+    best = suppress(torch.cat(inside), by_quality, settings.rule)
+    kept = [masks[index] for index in best.tolist()]
+    empty = features.masks.new_zeros(0, *features.masks.shape[2:])
+    return Proposals(torch.stack(kept) if kept else empty, by_quality[best], torch.cat(source)[best])
+
+
+def predicted_quality(prediction: Prediction, mode: Compatibility) -> Tensor:
+    """[B, Q, M] in 0..1."""
+    quality = prediction.quality.float().sigmoid()
+    return compatibility.second_sigmoid(quality) if mode == "released" else quality
+
+
+def threshold(settings: ProposalSettings, mode: Compatibility) -> float:
+    """In the units of `predicted_quality`."""
+    return compatibility.QUALITY if mode == "released" else settings.quality
+
+
+def binarised(masks: Tensor, canvas: Size, mode: Compatibility) -> Tensor:
+    """Mask logits [N, h, w] -> bool, at the resolution at which overlaps are counted."""
+    if mode == "released":
+        return compatibility.binarised(masks, canvas)
+    return masks.sigmoid() >= MASK_THRESHOLD

@@ -1,0 +1,284 @@
+"""`unpair-seg` as a Segmenter: masks of its own for points, boxes and everything, named by CLIP.
+
+What an image pass keeps, by name (`Features.tensors`): `masks` [C, H/4, W/4] and `level32`, `level16`, `level8` of the
+pixel decoder, `dense` [C, H/32, W/32] of CLIP, `adapted` [C, H/8, W/8] where stage two was trained, all over the
+network's input, and `guide` uint8 [3, h/2, w/2] over the image. Proposals join them when they are first asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from lexiseg_model.clip import windowed
+from lexiseg_model.clip.templates import template_set
+from lexiseg_model.clip.text import TextTower
+from lexiseg_model.clip.text_side import TextSide
+from lexiseg_model.device import Execution
+from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
+from lexiseg_model.methods.unpair_seg.asking import ask
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out, picture_size, upon, within
+from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
+from lexiseg_model.methods.unpair_seg.cleaning import stability, tidied
+from lexiseg_model.methods.unpair_seg.network import EncodedImages
+from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelFeatures
+from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
+from lexiseg_model.methods.unpair_seg.trunk import STRIDE, normalised
+from lexiseg_model.segmenter import (
+    Features,
+    InferenceOptions,
+    Layout,
+    Plan,
+    PromptMasks,
+    Proposals,
+    Segmenter,
+    TextBank,
+    TextRows,
+    TileFeatures,
+)
+from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement
+from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
+
+NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")
+GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
+LEAST = 1e-6  # of a probability, before its logarithm
+UNLIKELY = 1e-30  # of a class at a pixel that no mask covers
+HOW_TO_PROVIDE = (
+    "unpair-seg has no weights here; CLIP's alone, from the hub, would find no masks. Either import the authors' "
+    "stage-one checkpoint, `lexiseg models import --method unpair-seg --checkpoint FILE [--clip FILE] unpair-seg` with "
+    "LEXISEG_MODELS_DIR set, or put a model directory of your own training (card.yaml and weights.safetensors) into "
+    "LEXISEG_MODELS_DIR"
+)
+
+
+class UnpairSegSegmenter(Segmenter):
+    """Unpair-Seg on one device, stage two's adapter with it where the weights hold one."""
+
+    def __init__(
+        self, restored: Restored, settings: UnpairSegSettings, card: ModelCard, digest: str, execution: Execution
+    ) -> None:
+        self.card = card
+        self.digest = digest
+        self.settings = settings
+        self._execution = execution
+        tower = TextTower(restored.towers, execution.device)
+        templates = template_set(settings.templates)
+        self._templates = len(templates)
+        self._text = TextSide(tower, templates, "mean_of_units", execution.device, execution.precision)
+        self.text_digest = tower.digest
+        self.network = restored.network.to(execution.device)
+        # Places, prompts and names stay in float32: only CLIP's maps, nine tenths of the work, are in the fast type.
+        self.network.trunk.compute_maps_in(execution.dtype)
+        own = float(restored.towers.state["logit_scale"].exp())
+        self._scale = min(own, regions.LARGEST_SCALE) if settings.logit_scale is None else settings.logit_scale
+        side = card.input.long_side
+        self.buckets = ((side, side),)
+
+    # images
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        size = picture_size(rgb)
+        longest = self.card.input.long_side
+        if options.max_side is not None:
+            longest = min(longest, max(STRIDE, options.max_side // STRIDE * STRIDE))
+        canvas = lay_out(size, longest, self.settings.padding, self.settings.compatibility)
+        return Plan(size, drawn(rgb, canvas)[None], Layout(canvas.inside, canvas.size))
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
+
+    def _image_pass(self, tiles: Tensor) -> TileFeatures:
+        encoded = self.network(normalised(tiles))
+        adapted = () if encoded.adapted is None else (encoded.adapted,)
+        kept = (encoded.features.masks, *encoded.features.levels, encoded.dense, *adapted)
+        return windowed.as_kept(kept, self._execution.precision)
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        tensors = {name: part[0].clone() for name, part in zip(NAMES, tile_features, strict=False)}
+        layout = plan.layout or Layout(plan.bucket, plan.bucket)
+        height, width = layout.canvas
+        image = torch.from_numpy(plan.tiles[0, :, :height, :width]).float()
+        guide = F.interpolate(image[None], size=_halves(layout.canvas), mode="area")[0]
+        return Features(plan.size, tensors | {"guide": guide.round().to(torch.uint8)}, layout)
+
+    def guide(self, features: Features) -> Tensor:
+        return normalised(features.tensors["guide"].to(self._execution.device)[None])[0]
+
+    # text side
+
+    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
+        return self._text.texts(classes)
+
+    def encode_texts(self, texts: list[str]) -> TextRows:
+        return self._text.rows(texts)
+
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
+        """A vector for each template of each text: a class answers by the best of all of them."""
+        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) * self._templates for entry in classes])
+        if rows.shape != (len(owner), self._text.tower.width):
+            expected = [len(owner), self._text.tower.width]
+            raise ShapeError(f"expected text rows {expected}, got {list(rows.shape)}")
+        vectors = F.normalize(torch.from_numpy(rows.astype(np.float32)).to(self._execution.device), dim=1)
+        return TextBank(vectors, owner, len(classes))
+
+    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
+        return self._text.meaning(classes, rows)
+
+    # masks
+
+    @torch.inference_mode()
+    def propose(self, features: Features) -> Proposals:
+        found = self.proposals_on_canvas(features)
+        return found._replace(masks=within(found.masks, _canvas(features)))
+
+    def proposals_on_canvas(self, features: Features) -> Proposals:
+        """`propose` before masks are cut to the image: [N, H/4, W/4] over the network's input."""
+        return features.derived.once("proposals", lambda: self._propose(features))
+
+    @torch.inference_mode()
+    def released_masks(self, features: Features) -> Tensor:
+        """Proposals [N, H, W] as the released code hands them out: logits at the size of the image as sent.
+
+        They are that code's only with `compatibility: released` and `cleaning.specks: 0`: its demo removes specks
+        later, at the size of the image.
+        """
+        found = self.proposals_on_canvas(features).masks.float()
+        return compatibility.to_image(compatibility.enlarged(found, _canvas(features).size), features.size)
+
+    @torch.inference_mode()
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        canvas = _canvas(features)
+        height, width = features.size
+        scale = (canvas.inside[1] / width, canvas.inside[0] / height)
+        answers = ask(
+            self.network.masks, self._pixels(features), prompts, scale, canvas.size, self.settings.compatibility
+        )
+        return [PromptMasks(within(answer.masks, canvas), answer.quality) for answer in answers]
+
+    @torch.inference_mode()
+    def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
+        return self._embed(features, upon(masks.to(self._execution.device), _canvas(features)))
+
+    # vocabulary side
+
+    @torch.inference_mode()
+    def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
+        """Logarithms of the probabilities of classes: FC-CLIP's and OpenSeg's ensemble over texts, then a softmax."""
+        owner = torch.from_numpy(bank.owner)
+        logits = regions.class_logits(embeddings.float(), bank.vectors, owner, bank.n_classes, self._scale)
+        return logits.log_softmax(-1).T  # [N, K] -> [K, N]
+
+    @torch.inference_mode()
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """Logarithm of how much of a class there is: probability of the class times that of the mask, over proposals.
+
+        Their sum over classes is how many masks cover a pixel (`nobody_score`), their softmax a probability.
+        """
+        found = self.propose(features)
+        probabilities = self.region_scores(features, found.embeddings, bank).exp()
+        return regions.class_maps(probabilities.T, found.masks).clamp_min(UNLIKELY).log()
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        """Where the best is less probable than the threshold, or hardly a mask covers the pixel, it is nobody's."""
+        covered = logits.logsumexp(0)
+        unsure = covered + math.log(max(self.settings.probability if threshold is None else threshold, LEAST))
+        # A region's probabilities add up to 1: it covers itself.
+        bare = covered < math.log(max(self.settings.covered, LEAST))
+        return torch.where(bare, covered + 1, unsure)
+
+    def _propose(self, features: Features) -> Proposals:
+        canvas = _canvas(features)
+        settings = self.settings.proposals
+        found = proposals.propose(
+            self.network.masks,
+            self._pixels(features),
+            proposals.grid_points(settings.grid, features.size, canvas.size),
+            canvas.size,
+            settings,
+            self.settings.compatibility,
+        )
+        masks = found.masks
+        if self.settings.compatibility == "released":
+            stable = compatibility.stability(masks, canvas.size, features.size)
+        else:
+            # What a mask does in the padding is nobody's concern.
+            masks = upon(within(masks, canvas), canvas)
+            stable = stability(masks)
+        chosen = (stable >= self.settings.cleaning.stability).nonzero()[:, 0]
+        masks = tidied(masks[chosen], self.settings.cleaning.specks)
+        kept = windowed.as_kept((masks,), self._execution.precision)[0]
+        return Proposals(kept, self._embed(features, masks), found.quality[chosen].float())
+
+    def _embed(self, features: Features, masks: Tensor) -> Tensor:
+        """Logits [N, H/4, W/4] over the network's input -> [N, D] float32, not of unit length."""
+        if not len(masks):
+            return masks.new_zeros(0, self._text.tower.width)
+        dense = features.tensors["dense"].float()[None]
+        adapted = features.tensors.get("adapted")
+        encoded = EncodedImages(self._pixels(features), dense, None if adapted is None else adapted.float()[None])
+        pool = regions.pool if self.settings.compatibility == "released" else regions.pool_legible
+        return self.network.embed(encoded, masks[None], pool)[0]
+
+    def _pixels(self, features: Features) -> PixelFeatures:
+        masks, *levels = (features.tensors[name].float()[None] for name in NAMES[:4])
+        return PixelFeatures(masks, tuple(levels))
+
+
+def _canvas(features: Features) -> Canvas:
+    assert features.layout is not None
+    return Canvas(features.layout.tile, features.layout.canvas)
+
+
+def _halves(size: tuple[int, int]) -> tuple[int, int]:
+    return max(1, size[0] // GUIDE_STRIDE), max(1, size[1] // GUIDE_STRIDE)
+
+
+def settings_of(card: ModelCard) -> UnpairSegSettings:
+    """The settings of a card.
+
+    Raises:
+        WeightsError: they do not validate.
+    """
+    try:
+        settings = UnpairSegSettings.model_validate(card.settings)
+    except ValidationError as error:
+        raise WeightsError(f"{card.name}: the card's settings are not those of unpair_seg: {error}") from None
+    if card.input.long_side % STRIDE:
+        raise WeightsError(f"{card.name}: input.long_side is {card.input.long_side}; expected a multiple of {STRIDE}")
+    return settings
+
+
+def load(folder: Path, card: ModelCard, execution: Execution) -> UnpairSegSegmenter:
+    """Loads a model directory (`weights.safetensors` beside its card).
+
+    Raises:
+        OptionError: open_clip knows no such architecture as the card's.
+        WeightsError: the weights are missing, damaged, or of another model.
+    """
+    require_weights(card)
+    settings = settings_of(card)
+    restored = restore(read_weights(folder / WEIGHTS, card.weights_sha256), settings.architecture)
+    return UnpairSegSegmenter(restored, settings, card, image_digest(card, str(card.weights_sha256)), execution)
+
+
+def require_weights(card: ModelCard) -> None:
+    """Says how to provide the weights of a card that names none.
+
+    Raises:
+        WeightsError: always for such a card; the authors' weights are on no hub.
+    """
+    if card.weights_sha256 is None:
+        raise WeightsError(HOW_TO_PROVIDE)

@@ -1,0 +1,87 @@
+"""CLIP's ConvNeXt as Unpair-Seg uses it: frozen maps of four strides, and its own head for regions of the last one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from open_clip.timm_model import TimmModel
+from timm.models.convnext import ConvNeXt
+from torch import Tensor, nn
+
+from lexiseg_model.errors import ShapeError, WeightsError
+
+# CLIP's statistics x 255, with the digits of the released configuration.
+MEAN = (122.7709383, 116.7460125, 104.09373615)
+STD = (68.5005327, 66.6321579, 70.32316305)
+PADDING = 128  # grey beside and below an image that is no square, before normalisation
+STRIDE = 32  # of the coarsest map; sides of the input divide by it
+
+
+class TrunkMaps(NamedTuple):
+    """`stages`: [N, C, H/s, W/s] at strides 4, 8, 16, 32; `dense`: what CLIP's head pools, at stride 32."""
+
+    stages: tuple[Tensor, ...]
+    dense: Tensor
+
+
+class ClipTrunk(nn.Module):
+    """The image tower of a ConvNeXt CLIP, without gradients and always in evaluation mode."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        """`visual`: of `ClipTowers`.
+
+        Raises:
+            WeightsError: another kind of image tower.
+        """
+        super().__init__()
+        if not isinstance(visual, TimmModel) or not isinstance(visual.trunk, ConvNeXt):
+            raise WeightsError(f"Unpair-Seg works over a ConvNeXt CLIP, this model has a {type(visual).__name__}")
+        self.visual = visual.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> ClipTrunk:
+        """Frozen whatever the rest does: stochastic depth would change the features."""
+        return super().train(False)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Of the maps at strides 4, 8, 16, 32."""
+        return tuple(info["num_chs"] for info in self.visual.trunk.feature_info)
+
+    def compute_maps_in(self, dtype: torch.dtype) -> ClipTrunk:
+        """The maps in another number type from now on; the head for regions, a small product, stays as it is."""
+        trunk: Any = self.visual.trunk
+        for part in (trunk.stem, trunk.stages, trunk.norm_pre):
+            part.to(dtype)
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> TrunkMaps:
+        """Maps of normalised images [N, 3, H, W], float32 whatever type they are computed in.
+
+        Raises:
+            ShapeError: sides that do not divide by 32.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % STRIDE or images.shape[3] % STRIDE:
+            raise ShapeError(
+                f"expected images [N, 3, H, W] with sides that divide by {STRIDE}, got {list(images.shape)}"
+            )
+        trunk: Any = self.visual.trunk
+        maps = trunk.stem(images.to(next(trunk.stem.parameters()).dtype))
+        stages = []
+        for stage in trunk.stages:
+            maps = stage(maps)
+            stages.append(maps.float())
+        return TrunkMaps(tuple(stages), trunk.norm_pre(maps).float())
+
+    def embed(self, pooled: Tensor) -> Tensor:
+        """CLIP's head on features [..., C] of regions, as on those of a whole image: [..., D], not normalised."""
+        flat = pooled.reshape(-1, pooled.shape[-1], 1, 1)
+        rows: Tensor = self.visual.head(self.visual.trunk.head(flat))
+        return rows.reshape(*pooled.shape[:-1], -1)
+
+
+def normalised(images: Tensor) -> Tensor:
+    """uint8 [N, 3, H, W] -> float32, as CLIP was trained."""
+    mean, std = (torch.tensor(each, device=images.device)[:, None, None] for each in (MEAN, STD))
+    return (images.float() - mean) / std

@@ -1,0 +1,150 @@
+"""From features and a vocabulary to the logits that compete, for pixels or regions: classes, nobody, refinement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.masks import pamr
+from lexiseg_model.segmenter import Features, Segmenter, TextBank, TextRows
+from lexiseg_model.types import Background, ClassEntry, Refinement, Vocabulary
+
+LOG_OF_NOTHING = -20.0
+BEHIND = 1e-3  # of a logit: what must not win stays so far behind, more than any rounding
+RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
+Steady = Callable[[Tensor], Tensor]  # in a video: from a frame's logits to their average with the frames before
+
+
+def score_vocabulary(
+    segmenter: Segmenter,
+    features: Features,
+    vocabulary: Vocabulary,
+    rows_of: RowsOf,
+    refine: Refinement = "none",
+    steady: Steady | None = None,
+) -> Tensor:
+    """Logits [K, h, w] of the classes; with a background a last row more, for nobody."""
+    bank = _bank(segmenter, vocabulary, rows_of)
+    scores = segmenter.refined_scores(features, bank) if refine == "pamr" else None
+    refined = scores is not None
+    if scores is None:
+        scores = segmenter.class_scores(features, bank)
+    logits = _with_nobody(segmenter, features, scores * segmenter.probability_scale, vocabulary, refine)
+    if steady is not None:
+        logits = steady(logits)
+    if refine == "pamr" and not refined:
+        return refine_logits(logits, segmenter.guide(features))
+    return logits
+
+
+def score_regions(
+    segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf, embeddings: Tensor
+) -> Tensor:
+    """Logits [K, N] of the classes for regions; with a background a last row more, for nobody.
+
+    Args:
+        segmenter: one with masks of its own.
+        features: of the image that the regions are in.
+        vocabulary: at least one class.
+        rows_of: where text rows come from.
+        embeddings: [N, D], of `Segmenter.propose` or `Segmenter.embed_masks`; N is at least 1.
+
+    Raises:
+        TaskError: the method has no masks of its own.
+    """
+    bank = _bank(segmenter, vocabulary, rows_of)
+    logits = segmenter.region_scores(features, embeddings, bank) * segmenter.probability_scale
+    # To the rule of nobody, regions are the pixels of a picture one pixel high.
+    return _with_nobody(segmenter, features, logits[:, None], vocabulary, "none")[:, 0]
+
+
+def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
+    """PAMR on the probabilities of the rows that win anywhere; the others cannot come back and would only cost time.
+
+    The others share equally what the refined probabilities leave of 1, so that their softmax gives these back, but
+    never enough to win: there, at edges, a winner is a little more probable than it was refined to be.
+
+    [K, h, w] logits and a guide [3, H, W] -> logits [K, H, W].
+    """
+    probability = logits.softmax(0)
+    winning = torch.bincount(logits.argmax(0).flatten(), minlength=len(logits)).nonzero()[:, 0]
+    refined = pamr.refine(probability[winning], guide)
+    spread = refined.new_empty(len(logits), *refined.shape[1:])
+    kept = refined.clamp_min(math.exp(LOG_OF_NOTHING)).log()
+    if len(winning) < len(logits):
+        left = (1 - refined.sum(0)) / (len(logits) - len(winning))
+        spread[:] = torch.minimum(left.clamp_min(math.exp(LOG_OF_NOTHING)).log(), _too_low_to_win(kept))
+    spread[winning] = kept
+    return spread
+
+
+def _too_low_to_win(logits: Tensor) -> Tensor:
+    """What a further row may have and win nowhere, at these pixels or between them: [K, h, w] -> [h, w].
+
+    Between four pixels some row never falls below its least of the four.
+    """
+    between = -F.max_pool2d(-logits, 2, 1, padding=1)  # [K, h + 1, w + 1], outermost of edge pixels alone
+    least: Tensor = -F.max_pool2d(-between.amax(0)[None], 2, 1)[0]
+    return least - BEHIND
+
+
+def _bank(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
+    """Vectors of the classes and, behind them, of the background words that compete with them."""
+    classes = vocabulary.classes
+    rows = rows_of(segmenter.texts(classes))
+    words: tuple[ClassEntry, ...] = ()
+    if vocabulary.background is not None:
+        words, word_rows = _words_apart(segmenter, vocabulary.background, classes, rows, rows_of)
+        rows = np.concatenate([rows, word_rows])
+    return segmenter.text_bank(classes + words, rows)
+
+
+def _with_nobody(
+    segmenter: Segmenter, features: Features, logits: Tensor, vocabulary: Vocabulary, refine: Refinement
+) -> Tensor:
+    """Logits [K, h, w] of classes and background words -> of classes and, with a background, nobody."""
+    if vocabulary.background is None:
+        return logits
+    n_classes = len(vocabulary.classes)
+    nobody = _nobody_logits(segmenter, features, logits, n_classes, vocabulary.background.threshold, refine)
+    return torch.cat([logits[:n_classes], nobody[None]])
+
+
+def _words_apart(
+    segmenter: Segmenter, background: Background, classes: tuple[ClassEntry, ...], rows: TextRows, rows_of: RowsOf
+) -> tuple[tuple[ClassEntry, ...], TextRows]:
+    """The background words that compete, and their rows.
+
+    A word that means the same as a requested class would take that class's pixels: it steps aside.
+    """
+    rule = segmenter.card.background
+    words = tuple(ClassEntry(word) for word in (rule.words if background.words is None else background.words))
+    if not words:
+        return (), rows[:0]
+    word_rows = rows_of(segmenter.texts(words))
+    likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
+    apart = likeness.max(1) < rule.same_meaning
+    kept = tuple(word for word, stays in zip(words, apart, strict=True) if stays)
+    return kept, word_rows[np.repeat(apart, len(word_rows) // len(words))]  # with all templates of a word
+
+
+def _nobody_logits(
+    segmenter: Segmenter,
+    features: Features,
+    logits: Tensor,
+    n_classes: int,
+    threshold: float | None,
+    refine: Refinement,
+) -> Tensor:
+    """[h, w]: the best background word, and never less than the logit that a class must beat."""
+    rule = segmenter.card.background
+    relief = rule.relief(n_classes)
+    must_beat = segmenter.nobody_score(logits, threshold, refine, features) + relief * rule.offset
+    if len(logits) == n_classes:
+        return must_beat.expand(logits.shape[1:])
+    return torch.maximum(must_beat, logits[n_classes:].amax(0) - relief * rule.margin)

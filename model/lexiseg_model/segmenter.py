@@ -1,0 +1,285 @@
+"""The Segmenter interface: image work and vocabulary work are split, because one is dear and shared, the other cheap.
+
+plan(rgb)            -> Plan          what to encode
+encode_tiles(tiles)  -> TileFeatures  the only heavy pass; tiles of many requests together
+assemble(plan, ...)  -> Features      one image, to be kept
+encode_texts(texts)  -> rows          raw rows of the text tower, to be kept for ever
+text_bank(classes)   -> TextBank      the method's own rule from rows to class vectors
+class_scores(...)    -> [K, h, w]     cheap; any number of vocabularies over the same Features
+
+Of methods that have masks of their own:
+
+propose(features)    -> Proposals     masks of everything, made once and kept with the features
+prompt(features, ..) -> PromptMasks   masks of what points and boxes show
+embed_masks(...)     -> [N, D]        what any masks show
+region_scores(...)   -> [K, N]        which class that is
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.memory import held_bytes
+from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement
+
+TileFeatures = tuple[Tensor, ...]  # every tensor has one entry per tile in front
+T = TypeVar("T", bound=tuple[Tensor, ...])
+TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """What may change the image pass. `max_side` caps the longer side of the network's input, in pixels."""
+
+    max_side: int | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tiles of one image lie: `offsets` (top, left) of each on a `canvas` (height, width) of pixels."""
+
+    canvas: tuple[int, int]
+    tile: tuple[int, int]
+    offsets: tuple[tuple[int, int], ...] = ((0, 0),)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The tiles of one image and how to put them back.
+
+    `tiles` is uint8 [N, 3, s, t] RGB; every tile of one plan has the same shape, its *bucket*. A plan without a
+    `layout` is one tile, the whole image.
+    """
+
+    size: tuple[int, int]  # of the image as sent
+    tiles: NDArray[np.uint8]
+    layout: Layout | None = None
+
+    @property
+    def bucket(self) -> tuple[int, int]:
+        """(s, t) of the tiles; tiles of one bucket can be encoded together."""
+        return (self.tiles.shape[2], self.tiles.shape[3])
+
+    def of_size(self, size: tuple[int, int]) -> Plan:
+        """The same tiles for an image that was decoded smaller than its `size`."""
+        return replace(self, size=size)
+
+
+class Derived:
+    """What was made of features when it was first asked for. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._making: dict[str, threading.Lock] = {}
+        self._made: dict[str, tuple[Tensor, ...]] = {}
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made by the first who asks; others wait for it, and nobody waits for another name.
+
+        `make` may ask for what else it needs, but not for its own name.
+        """
+        if name not in self._made:
+            with self._guard:
+                making = self._making.setdefault(name, threading.Lock())
+            with making:
+                if name not in self._made:
+                    self._made[name] = make()
+        return cast(T, self._made[name])
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for made in tuple(self._made.values()) for tensor in made)
+
+
+@dataclass(frozen=True)
+class Features:
+    """What is kept of one image: tensors by name, fp16 (float32 where the model was loaded as exact).
+
+    `derived` grows as it is used, and `nbytes` with it.
+    """
+
+    size: tuple[int, int]
+    tensors: dict[str, Tensor]
+    layout: Layout | None = None
+    derived: Derived = field(default_factory=Derived, compare=False, repr=False)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.tensors.values()) + self.derived.nbytes
+
+
+class Proposals(NamedTuple):
+    """Masks of what there is in one image, whatever it is called, best first; N may be 0.
+
+    `masks` [N, h, w] logits, the whole image at a resolution of the method's own; `embeddings` [N, D] for
+    `region_scores`; `quality` [N] in 0..1.
+    """
+
+    masks: Tensor
+    embeddings: Tensor
+    quality: Tensor
+
+
+class PromptMasks(NamedTuple):
+    """The masks that one prompt may mean, best first: logits [M, h, w] of the whole image, quality [M] in 0..1.
+
+    M is at least 1; h and w are the same for all prompts of an image.
+    """
+
+    masks: Tensor
+    quality: Tensor
+
+
+@dataclass(frozen=True)
+class TextBank:
+    """Vectors [T, D] of texts; `owner` [T] says which class each stands for."""
+
+    vectors: Tensor
+    owner: NDArray[np.int64]
+    n_classes: int
+
+
+class Segmenter(ABC):
+    """A loaded model. Methods implement what they can; the card declares it."""
+
+    card: ModelCard
+    digest: str  # of the weights that decide the image pass
+    text_digest: str  # of the text tower: rows of one digest may be shared between models
+    buckets: tuple[tuple[int, int], ...]  # tile shapes to warm up
+    probability_scale: float = 1.0  # the softmax of scores times this is a probability
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the weights in memory, for a worker's budget.
+
+        A method that holds weights where no tensor shows them adds these.
+        """
+        return held_bytes(self)
+
+    @abstractmethod
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        """Decides what to encode.
+
+        Args:
+            rgb: [H, W, 3].
+            options: what the request says about the image pass.
+
+        Raises:
+            ShapeError: rgb is not a non-empty uint8 [H, W, 3].
+        """
+
+    @abstractmethod
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        """Encodes tiles [N, 3, s, t] of one bucket; the answer for a tile does not depend on its neighbours."""
+
+    @abstractmethod
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        """Puts the tiles of one plan together."""
+
+    @abstractmethod
+    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
+        """The exact strings whose rows `text_bank` needs, in its order (templates filled in)."""
+
+    @abstractmethod
+    def encode_texts(self, texts: list[str]) -> TextRows:
+        """Raw rows [S, D] of the text tower, rounded to fp16 so that a kept row and a fresh one are equal.
+
+        A model loaded as exact gives float32.
+        """
+
+    @abstractmethod
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
+        """The method's rule from rows (of `texts(classes)`, in order) to the vectors of each class.
+
+        Raises:
+            ShapeError: `rows` has not one row for each of `texts(classes)`.
+        """
+
+    @abstractmethod
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """Scores [K, h, w] float32 at native resolution, before the background rule.
+
+        In the method's own units; times `probability_scale` they are logits.
+        """
+
+    def refined_scores(self, features: Features, bank: TextBank) -> Tensor | None:
+        """Scores [K, H, W] after the method's own refinement by colours.
+
+        None where it has none of its own: then probabilities are refined, once classes and nobody have competed.
+        """
+        return None
+
+    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
+        """Unit vectors [T, D], one for each text of the classes: what tells a background word from a class."""
+        return rows.astype(np.float32)
+
+    def guide(self, features: Features) -> Tensor:
+        """A small, normalised image [3, H, W] float32 for refinement by colours.
+
+        Raises:
+            OptionError: the method keeps none.
+        """
+        raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
+
+    @abstractmethod
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        """The logit that a class must beat to own a pixel, before the card's calibration.
+
+        Args:
+            logits: [K, h, w] of all that competes, background words included: scores times `probability_scale`. Of
+                regions [K, 1, N]: a picture one pixel high.
+            threshold: probability in 0..1 that replaces the method's own; None keeps that.
+            refine: how the logits were refined; a method may have a threshold for each.
+            features: of the image, for methods that see in them what no class explains.
+
+        Returns:
+            [h, w], or [] where every pixel has the same.
+        """
+
+    def propose(self, features: Features) -> Proposals:
+        """Masks of everything in the image. Kept with the features: only the first call computes.
+
+        Raises:
+            TaskError: the method has no masks of its own.
+        """
+        raise TaskError(f"{self.card.name} proposes no masks")
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """Masks for each prompt, in order; coordinates are pixels of the image as sent.
+
+        Raises:
+            TaskError: the method takes no prompts.
+        """
+        raise TaskError(f"{self.card.name} takes no prompts")
+
+    def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
+        """What any masks show: logits [N, h, w] of the whole image -> [N, D] as `Proposals.embeddings`.
+
+        Raises:
+            TaskError: the method has no masks of its own.
+        """
+        raise TaskError(f"{self.card.name} names no masks")
+
+    def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
+        """Scores [K, N] float32 of classes for regions, in the units of `class_scores`.
+
+        Args:
+            features: of the image that the regions are in.
+            embeddings: [N, D], of `propose` or `embed_masks`.
+            bank: of the classes.
+
+        Raises:
+            TaskError: the method has no masks of its own.
+        """
+        raise TaskError(f"{self.card.name} names no masks")

@@ -1,0 +1,47 @@
+"""What may be asked beside the vocabulary, and what goes together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.scoring import Steady
+from lexiseg_model.types import Prompt, Refinement, Vocabulary
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be asked beside the vocabulary.
+
+    `threshold` drops segments with a lower score, a class's own goes before it; `refine` None means the card's
+    default; `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video; `prompts` are
+    those of the task prompt. Of prompts alone `keep_label_map` and `keep_counts` may be left out: what a picture, and
+    what run lengths, cost for each mask is then saved. `check` is called between the pieces of long work; what it
+    raises ends that.
+    """
+
+    threshold: float = 0.0
+    refine: Refinement | None = None
+    keep_probability: bool = False
+    steady: Steady | None = None
+    prompts: tuple[Prompt, ...] = ()
+    keep_label_map: bool = True
+    keep_counts: bool = True
+    check: Callable[[], None] = lambda: None
+
+    def least(self, threshold_of_class: float | None) -> float:
+        """The score that a segment of a class must reach."""
+        return self.threshold if threshold_of_class is None else threshold_of_class
+
+
+def check_vocabulary(vocabulary: Vocabulary, options: Options) -> None:
+    """What holds whenever classes compete.
+
+    Raises:
+        OptionError: there is no class, or a threshold is set although every pixel must get one.
+    """
+    if not vocabulary.classes:
+        raise OptionError("the task needs at least one class, none came")
+    if vocabulary.background is None and (options.threshold or any(entry.threshold for entry in vocabulary.classes)):
+        raise OptionError("a threshold drops segments, but background=false promises a class for every pixel")

@@ -1,0 +1,48 @@
+"""From disjoint pieces of a picture to segments: labels, scores, thresholds, ids."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_model.tasks.options import Options
+from lexiseg_model.types import LabelMap, Segment, Segmentation, Task, Vocabulary
+
+
+class Pieces(NamedTuple):
+    """What may become a segment.
+
+    `labels` [H, W] index of each pixel's piece, `len(owner)` or more for nobody; `owner` [N] the class of each piece;
+    `votes` [N] or longer, the sum over a piece's pixels of their probability; `probability` [H, W] of each pixel's
+    winner, when asked for.
+    """
+
+    labels: LabelMap
+    owner: NDArray[np.int64]
+    votes: NDArray[np.float64]
+    probability: NDArray[np.float32] | None
+
+
+def segmentation(task: Task, pieces: Pieces, vocabulary: Vocabulary, options: Options) -> Segmentation:
+    """The answer: every piece that has pixels and reaches its threshold, in the order of the pieces.
+
+    Its score is the mean of its pixels' probability. `is_thing` is said where things and stuff are told apart.
+    """
+    segments: list[Segment] = []
+    segment_of = np.zeros(int(pieces.labels.max(initial=0)) + 1, np.uint16)  # nobody's row stays 0
+    rles = encode_label_map(pieces.labels, len(pieces.owner))
+    for piece, (index, rle) in enumerate(zip(pieces.owner.tolist(), rles, strict=True)):
+        entry = vocabulary.classes[index]
+        score = float(pieces.votes[piece] / rle.area) if rle.area else 0.0
+        if not rle.area or score < options.least(entry.threshold):
+            continue
+        is_thing = None if task == "semantic" else entry.thing is not False
+        segments.append(Segment(len(segments) + 1, entry.name, index, score, rle, is_thing))
+        segment_of[piece] = len(segments)
+    # The smallest type that holds every id, before the ids are spread over the pixels.
+    ids: LabelMap = segment_of.astype(np.uint8) if len(segments) < 256 else segment_of
+    size = (pieces.labels.shape[0], pieces.labels.shape[1])
+    return Segmentation(size, task, tuple(segments), ids[pieces.labels], pieces.probability)

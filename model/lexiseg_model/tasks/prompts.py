@@ -1,0 +1,160 @@
+"""The task of methods that take points and boxes: every mask of every prompt, and what it shows where that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.masks import layers
+from lexiseg_model.masks.cut import cut
+from lexiseg_model.masks.pamr import refine_masks
+from lexiseg_model.masks.rle import encode_spans, measure_spans
+from lexiseg_model.scoring import RowsOf, score_regions
+from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.tasks.options import Options, check_vocabulary
+from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Vocabulary
+
+PROMPTS_AT_ONCE = 32  # whose masks are in memory before they are run lengths
+
+
+class _Mask(NamedTuple):
+    """One mask of one prompt; `embedding` [1, D] where its class is asked, `logits` [h, w] where confidence is."""
+
+    prompt_index: int
+    mask_index: int
+    quality: float
+    rle: Rle
+    embedding: Tensor | None
+    logits: Tensor | None
+
+
+class _Name(NamedTuple):
+    """What a mask shows; a segment must have `least` as its score to stay."""
+
+    label: str | None
+    class_index: int | None
+    score: float
+    least: float
+
+
+def prompted(
+    segmenter: Segmenter, features: Features, vocabulary: Vocabulary, options: Options, rows_of: RowsOf
+) -> Segmentation:
+    """All masks of every prompt, best first, in the order of the prompts; they may overlap.
+
+    Without classes no text is read: labels are null, the score is the quality. With classes a segment has the label of
+    its best class, and its score is that class's probability among classes and nobody; where nobody wins the label is
+    null and the score the quality. So it is for a mask without pixels, which is answered, too: its area is 0, its box
+    zeros.
+
+    Where `options` leave the label map out it is [0, 0]; where they leave confidence out, too, it is not found out
+    whether segments overlap, and masks have counts only if these are kept. `options.check` is called between prompts
+    and masks.
+
+    Raises:
+        OptionError: there are no prompts, a threshold is set beside classes without a background, or masks are to be
+            refined and the method keeps nothing to refine them by.
+        TaskError: the method takes no prompts, or does not name masks.
+    """
+    if not options.prompts:
+        raise OptionError("the task prompt needs at least one prompt, none came")
+    if vocabulary.classes:
+        check_vocabulary(vocabulary, options)
+    masks = list(_masks(segmenter, features, options, bool(vocabulary.classes)))
+    names = _names(masks, segmenter, features, vocabulary, options, rows_of)
+    kept = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.least]
+    segments = tuple(_segment(number + 1, mask, name) for number, (mask, name) in enumerate(kept))
+    if not _laid_out(options):
+        return Segmentation(features.size, "prompt", segments, np.zeros((0, 0), np.uint8))
+    rles = [segment.mask for segment in segments]
+    overlapping = layers.overlapping(rles, features.size, options.check)
+    shown = layers.first_of_each([mask.prompt_index for mask, _ in kept]) if overlapping else range(len(kept))
+    probability = None
+    if options.keep_probability:
+        held = [logits for number in shown if (logits := kept[number][0].logits) is not None]
+        probability = layers.confidence(held, features.size)
+    label_map: LabelMap = np.zeros((0, 0), np.uint8)
+    if options.keep_label_map:
+        label_map = layers.label_map(rles, shown, features.size, options.check)
+    return Segmentation(features.size, "prompt", segments, label_map, probability, overlapping)
+
+
+def _laid_out(options: Options) -> bool:
+    """Whether masks are laid over each other, which is done with their counts."""
+    return options.keep_label_map or options.keep_probability
+
+
+def _masks(segmenter: Segmenter, features: Features, options: Options, named: bool) -> Iterator[_Mask]:
+    """Every mask of every prompt as run lengths, some prompts at a time."""
+    encode = encode_spans if options.keep_counts or _laid_out(options) else measure_spans
+    for first in range(0, len(options.prompts), PROMPTS_AT_ONCE):
+        options.check()
+        some = options.prompts[first : first + PROMPTS_AT_ONCE]
+        logits, qualities = _answers(segmenter, features, some, options)
+        rles: list[Rle] = []
+        for mask in logits.cpu().numpy():
+            options.check()
+            rles.append(encode(cut(mask, features.size), features.size))
+        seen = [number for number, rle in enumerate(rles) if rle.area]
+        embeddings: dict[int, Tensor] = {}
+        if named and seen:
+            embeddings = dict(zip(seen, torch.split(segmenter.embed_masks(features, logits[seen]), 1), strict=True))
+        places = [
+            (first + prompt, number, quality)
+            for prompt, of_prompt in enumerate(qualities)
+            for number, quality in enumerate(of_prompt.tolist())
+        ]
+        for number, (place, rle) in enumerate(zip(places, rles, strict=True)):
+            held = logits[number].half() if options.keep_probability else None
+            yield _Mask(*place, rle, embeddings.get(number), held)
+
+
+def _answers(
+    segmenter: Segmenter, features: Features, prompts: Sequence[Prompt], options: Options
+) -> tuple[Tensor, list[Tensor]]:
+    """Logits [N, h, w] of the masks of all prompts, refined where that is asked; quality [M] for each prompt."""
+    answers = segmenter.prompt(features, prompts)
+    options.check()
+    masks = torch.cat([answer.masks for answer in answers]).float()
+    if (options.refine or segmenter.card.refine) == "pamr":
+        masks = refine_masks(masks, segmenter.guide(features))
+    return masks, [answer.quality for answer in answers]
+
+
+def _names(
+    masks: Sequence[_Mask],
+    segmenter: Segmenter,
+    features: Features,
+    vocabulary: Vocabulary,
+    options: Options,
+    rows_of: RowsOf,
+) -> list[_Name]:
+    names = [_Name(None, None, mask.quality, options.threshold) for mask in masks]
+    embeddings = {number: mask.embedding for number, mask in enumerate(masks) if mask.embedding is not None}
+    if not embeddings:
+        return names
+    logits = score_regions(segmenter, features, vocabulary, rows_of, torch.cat(list(embeddings.values())))
+    scores, winners = logits.softmax(0).max(0)
+    for number, score, index in zip(embeddings, scores.tolist(), winners.tolist(), strict=True):
+        if index < len(vocabulary.classes):  # else nobody
+            entry = vocabulary.classes[index]
+            names[number] = _Name(entry.name, index, score, options.least(entry.threshold))
+    return names
+
+
+def _segment(number: int, mask: _Mask, name: _Name) -> Segment:
+    return Segment(
+        id=number,
+        label=name.label,
+        class_index=name.class_index,
+        score=name.score,
+        mask=mask.rle,
+        prompt_index=mask.prompt_index,
+        mask_index=mask.mask_index,
+        quality=mask.quality,
+    )

@@ -1,0 +1,76 @@
+"""All that one stream remembers from frame to frame: a small picture, an average of scores, tracks."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lexiseg_model.segmenter import Plan
+from lexiseg_model.types import Segmentation
+from lexiseg_model.video.motion import Motion, MotionEstimator
+from lexiseg_model.video.picture import Picture, small_picture
+from lexiseg_model.video.smoothing import ScoreSmoother
+from lexiseg_model.video.tracking import Tracker
+
+
+class VideoMemory:
+    """For each frame, in order: `look` at it, `steady` its scores, `follow` its segments. One thread at a time."""
+
+    def __init__(self, smoothing: float = 0.0, tracking: bool = False) -> None:
+        self._smoother = ScoreSmoother()
+        self._tracker = Tracker()
+        self._estimator = MotionEstimator()
+        self._picture: Picture | None = None
+        self._motion: Motion | None = None
+        self._tracking = False
+        self.adjust(smoothing, tracking=tracking)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, without the estimator's working space; may be asked for on any thread."""
+        picture = self._picture
+        return (0 if picture is None else picture.nbytes) + self._smoother.nbytes + self._tracker.nbytes
+
+    def adjust(self, smoothing: float, *, tracking: bool) -> None:
+        """Holds from the next frame on; what is remembered stays.
+
+        Args:
+            smoothing: share of the past in the average of scores, 0 (off) to 0.95.
+            tracking: whether segments get numbers.
+
+        Raises:
+            OptionError: smoothing lies outside its range.
+        """
+        self._smoother.weight = smoothing
+        self._tracking = tracking
+
+    def forget(self) -> None:
+        """The next frame begins anew; numbers are not given again."""
+        self._picture = self._motion = None
+        self._smoother.forget()
+        self._tracker.forget()
+
+    def look(self, plan: Plan) -> bool:
+        """Takes in the next frame; True when the scene is another than before, and average and tracks begin anew."""
+        if not self._tracking and not self._smoother.weight:
+            self.forget()
+            return False
+        before, now = self._picture, small_picture(plan)
+        self._picture, self._motion = now, None
+        if before is None:
+            return False
+        if before.shape == now.shape:
+            motion = self._estimator.compare(before, now)
+            self._motion = None if motion.cut else motion
+        return self._motion is None
+
+    def steady(self, scores: Tensor) -> Tensor:
+        """The scores [K, h, w] of the frame, averaged with those before."""
+        return self._smoother.steady(scores, self._motion)
+
+    def follow(self, found: Segmentation) -> tuple[int | None, ...]:
+        """A number for each segment of the frame; nothing without tracking."""
+        if not self._tracking or self._picture is None:
+            self._tracker.forget()
+            return ()
+        height, width, _ = self._picture.shape
+        return self._tracker.follow(found.label_map, found.segments, self._motion, (height, width))

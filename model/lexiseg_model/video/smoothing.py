@@ -1,0 +1,105 @@
+"""A running average of class scores over the frames of a video, that follows what moves.
+
+    average(t) = scores(t) + weight * trust * (average(t - 1), moved - scores(t))
+
+Where the motion is doubtful (something comes into view, the light changes) the frame speaks for itself.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.video.motion import Motion
+
+HIGHEST_WEIGHT = 0.95
+MOST_SCORES = 1 << 22  # remembered by one stream: 16 MiB
+
+
+class ScoreSmoother:
+    """The average of one stream."""
+
+    def __init__(self, weight: float = 0.0) -> None:
+        self._rows: Tensor | None = None  # of the scores, that the past is of; None: all
+        self._past: Tensor | None = None
+        self._shape: torch.Size | None = None  # of the scores
+        self.weight = weight
+
+    @property
+    def weight(self) -> float:
+        """Share of the past, 0 (off) to 0.95.
+
+        Raises:
+            OptionError: a new one lies outside.
+        """
+        return self._weight
+
+    @weight.setter
+    def weight(self, given: float) -> None:
+        if not 0 <= given <= HIGHEST_WEIGHT:
+            raise OptionError(f"the share of the past is 0 to {HIGHEST_WEIGHT}, not {given}")
+        self._weight = given
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held; may be asked for on any thread."""
+        past = self._past
+        return 0 if past is None else past.nbytes
+
+    def forget(self) -> None:
+        """The next frame begins anew."""
+        self._past = self._rows = self._shape = None
+
+    @torch.inference_mode()
+    def steady(self, scores: Tensor, motion: Motion | None) -> Tensor:
+        """The average with one frame more.
+
+        Args:
+            scores: [K, h, w] of the frame; rows mean the same from frame to frame.
+            motion: since the frame before; None: this frame begins anew.
+
+        Returns:
+            [K, h, w].
+        """
+        if not self._weight:
+            self.forget()
+            return scores
+        average = scores
+        if motion is not None and self._past is not None and self._shape == scores.shape:
+            past, trust = _moved(self._past, motion)
+            # In place on what was just made: scores + weight * trust * (past - scores).
+            if self._rows is None:
+                average = past.sub_(scores).mul_(self._weight * trust).add_(scores)
+            else:
+                fresh = scores[self._rows]
+                average = scores.index_copy(0, self._rows, past.sub_(fresh).mul_(self._weight * trust).add_(fresh))
+        self._shape = scores.shape
+        self._rows = _worth_keeping(average)
+        self._past = average if self._rows is None else average[self._rows]
+        return average
+
+
+def _moved(past: Tensor, motion: Motion) -> tuple[Tensor, Tensor]:
+    """The past [K, h, w] where it is now, and the trust [h, w] in it."""
+    _, height, width = past.shape
+    tall, wide = motion.trust.shape
+    source = cv2.resize(motion.source, (width, height), interpolation=cv2.INTER_AREA)
+    trust = cv2.resize(motion.trust, (width, height), interpolation=cv2.INTER_AREA)
+    # Pixel centres to -1..1, as grid_sample counts with align_corners=False.
+    grid = (source + np.float32(0.5)) * (2 / np.array([wide, tall], np.float32)) - 1
+    where = torch.from_numpy(grid.astype(np.float32))[None].to(past.device)
+    moved = F.grid_sample(past[None], where, padding_mode="border", align_corners=False)[0]
+    return moved, torch.from_numpy(trust).to(past.device)
+
+
+def _worth_keeping(scores: Tensor) -> Tensor | None:
+    """Indices of the rows to remember: of very many those that come closest to winning anywhere; None: all."""
+    most = max(1, MOST_SCORES // scores[0].numel())
+    if len(scores) <= most:
+        return None
+    shortfall = (scores.amax(0) - scores).flatten(1).amin(1)  # 0 for a row that wins somewhere
+    return shortfall.topk(most, largest=False).indices

@@ -1,0 +1,121 @@
+"""Numbers that stay with segments from frame to frame: by class and by how much masks overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.types import LabelMap, Segment
+from lexiseg_model.video.motion import Motion
+
+LEAST_OVERLAP = 0.2  # intersection over union of a segment and where its track is expected
+MOST_MISSED = 2  # frames in a row that a track survives unseen
+MOST_TRACKS = 64  # remembered; of more segments the largest are followed
+
+Mask = NDArray[np.uint8]  # [h, w] 0 or 1
+
+
+@dataclass
+class _Track:
+    number: int
+    class_index: int | None
+    mask: Mask
+    missed: int = 0
+
+
+class Tracker:
+    """The tracks of one stream. Numbers count from 1 and are never given twice."""
+
+    def __init__(self) -> None:
+        self._tracks: list[_Track] = []
+        self._next = 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held; may be asked for on any thread."""
+        return sum(track.mask.nbytes for track in tuple(self._tracks))
+
+    def __len__(self) -> int:
+        return len(self._tracks)
+
+    def forget(self) -> None:
+        """Every segment of the next frame is a new one."""
+        self._tracks.clear()
+
+    def follow(
+        self, label_map: LabelMap, segments: tuple[Segment, ...], motion: Motion | None, size: tuple[int, int]
+    ) -> tuple[int | None, ...]:
+        """Numbers for the segments of the next frame.
+
+        Args:
+            label_map: [H, W] value = segment id, 0 = nobody.
+            segments: of the frame.
+            motion: since the frame before; None: every segment is a new one.
+            size: (h, w) of the masks to remember, that of `motion`.
+
+        Returns:
+            One number for each segment; None for those too small to be seen at `size`.
+        """
+        if motion is None:
+            self.forget()
+        else:
+            self._move(motion)
+        small = _shrunk(label_map, size)
+        areas = np.bincount(small.reshape(-1), minlength=max((s.id for s in segments), default=0) + 1)
+        owner = self._match(small, areas, segments)
+        numbers: list[int | None] = []
+        seen: list[_Track] = []
+        for position, segment in enumerate(segments):
+            if not areas[segment.id]:
+                numbers.append(None)
+                continue
+            track = owner.get(position)
+            if track is None:
+                track = _Track(self._next, segment.class_index, np.empty(0, np.uint8))
+                self._next += 1
+            track.mask, track.missed = (small == segment.id).astype(np.uint8), 0
+            seen.append(track)
+            numbers.append(track.number)
+        self._keep(seen)
+        return tuple(numbers)
+
+    def _move(self, motion: Motion) -> None:
+        x, y = motion.source[..., 0], motion.source[..., 1]
+        for track in self._tracks:
+            track.mask = np.asarray(cv2.remap(track.mask, x, y, cv2.INTER_NEAREST), np.uint8)
+
+    def _match(self, small: LabelMap, areas: NDArray[np.intp], segments: tuple[Segment, ...]) -> dict[int, _Track]:
+        """Position of a segment -> its track: the pairs of one class that overlap most come first."""
+        pairs: list[tuple[float, int, _Track]] = []
+        for track in self._tracks:
+            inside = small[track.mask > 0]
+            shared = np.bincount(inside, minlength=len(areas))
+            for position, segment in enumerate(segments):
+                if segment.class_index == track.class_index and shared[segment.id]:
+                    union = len(inside) + areas[segment.id] - shared[segment.id]
+                    pairs.append((shared[segment.id] / union, position, track))
+        owner: dict[int, _Track] = {}
+        taken: set[int] = set()
+        for overlap, position, track in sorted(pairs, key=lambda pair: (-pair[0], pair[2].number)):
+            if overlap >= LEAST_OVERLAP and position not in owner and track.number not in taken:
+                owner[position] = track
+                taken.add(track.number)
+        return owner
+
+    def _keep(self, seen: list[_Track]) -> None:
+        """The tracks to remember: those of this frame, the largest first, then those missed not too often."""
+        here = {track.number for track in seen}
+        missing = [track for track in self._tracks if track.number not in here]
+        for track in missing:
+            track.missed += 1
+        seen.sort(key=lambda track: -int(track.mask.sum()))
+        patient = [track for track in missing if track.missed <= MOST_MISSED and track.mask.any()]
+        self._tracks = (seen + patient)[:MOST_TRACKS]
+
+
+def _shrunk(label_map: LabelMap, size: tuple[int, int]) -> LabelMap:
+    shrunk = cv2.resize(label_map, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(shrunk, label_map.dtype)

@@ -1,3 +1,0 @@
-"""Training-free dense CLIP: stock open_clip weights, another last block."""
-
-import model.clip  # noqa: F401  # makes open_clip and timm importable, before a module here imports them

@@ -1,0 +1,68 @@
+"""`lexiseg eval`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from lexiseg_model import catalog
+from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.errors import OptionError
+from lexiseg_model.evaluation.run import Report, evaluate
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from lexiseg_service.settings import Settings
+
+
+def run(
+    settings: Settings,
+    dataset: str,
+    root: Path,
+    split: str,
+    target: Path | None,
+    renames: list[str],
+    limit: int | None = None,
+) -> int:
+    """Measures, prints a table and writes the report; of the first `limit` images where one is given.
+
+    Raises:
+        ModelError: the data set, the model or a rename is not as expected.
+    """
+    data = read_dataset(root, dataset, split)
+    data = replace(data, samples=data.samples[:limit])
+    renamed = dict(_pair(rename, data.classes) for rename in renames)
+    segmenter = catalog.load(
+        settings.model,
+        models_dir=settings.models_dir,
+        device=settings.device,
+        runtime=settings.runtime,
+        cache_dir=settings.cache_dir,
+    )
+    with Progress(transient=True, console=Console(stderr=True)) as progress:
+        task = progress.add_task(f"{settings.model} on {dataset}/{split}", total=len(data.samples))
+        report = evaluate(segmenter, data, renamed, lambda: progress.advance(task))
+    _print(report)
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(report.to_json(), indent=1) + "\n")
+    return 0
+
+
+def _pair(rename: str, classes: tuple[str, ...]) -> tuple[str, str]:
+    name, equals, word = rename.partition("=")
+    if not equals or not word or name not in classes:
+        raise OptionError(f"--rename {rename!r}: expected CLASS=WORD with CLASS one of {', '.join(classes)}")
+    return name, word
+
+
+def _print(report: Report) -> None:
+    table = Table("class", "IoU %", title=f"{report.model} on {report.dataset}/{report.split}, {report.images} images")
+    for name, value in zip(report.classes, report.scores.per_class, strict=True):
+        table.add_row(name + (f" ({report.renamed[name]})" if name in report.renamed else ""), f"{value:.1f}")
+    table.add_section()
+    table.add_row("mIoU", f"{report.scores.miou:.2f}")
+    table.add_row("pixel accuracy", f"{report.scores.pixel_accuracy:.2f}")
+    Console().print(table)

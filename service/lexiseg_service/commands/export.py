@@ -1,0 +1,112 @@
+"""`lexiseg export`: the image pass of a model as ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from lexiseg_model import catalog
+from lexiseg_model.errors import ExportError, OptionError
+from lexiseg_model.export.agreement import agreement, labeller
+from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.export.manifest import Manifest, Numbers
+from lexiseg_model.export.runner import OnnxRunner
+from lexiseg_model.export.write import add_int8, export
+from lexiseg_model.segmenter import Segmenter
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lexiseg_service.settings import Settings
+from lexiseg_service.vocabularies.builtin import built_in
+
+MOST_PHOTOGRAPHS = 64  # the ranges of activations hardly change beyond
+VOCABULARY = "voc21"  # whose labels are compared
+
+
+def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -> int:
+    """Writes the export to its place or to `out`, and prints what it holds.
+
+    Raises:
+        ModelError: the model or the photographs are not as expected, or the model cannot be written as ONNX.
+    """
+    pictures = [] if photos is None else _photographs(photos)
+    segmenter = catalog.load(settings.model, models_dir=settings.models_dir, device="cpu", precision="exact")
+    if not isinstance(segmenter, Exportable):
+        raise ExportError(f"{segmenter.card.name} cannot be written as ONNX")
+    folder = out or _place(segmenter, settings)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, transient=True, console=Console(stderr=True)) as progress:
+        progress.add_task(f"writing {segmenter.card.name} to {folder}", total=None)
+        manifest = export(segmenter, folder)
+        if int8:
+            manifest = add_int8(folder, manifest, [segmenter.plan(picture).tiles for picture in pictures])
+        agree = _agreement(segmenter, folder, manifest, pictures) if pictures else {}
+    _print(folder, manifest, agree)
+    return 0
+
+
+def _agreement(
+    segmenter: Segmenter, folder: Path, manifest: Manifest, pictures: list[NDArray[np.uint8]]
+) -> dict[Numbers, float]:
+    """Share of the photographs' pixels whose label is that of torch in float32."""
+    vocabulary = built_in(VOCABULARY)
+    assert vocabulary is not None
+    assert isinstance(segmenter, Exportable)
+    label = labeller(segmenter, vocabulary.vocabulary)
+    by_torch = [label(picture) for picture in pictures]
+    shares = {}
+    for numbers in dict.fromkeys(graph.numbers for graph in manifest.graphs):
+        segmenter.use_image_runner(OnnxRunner(folder, manifest, numbers, torch.device("cpu"), exact=True))
+        shares[numbers] = agreement(by_torch, [label(picture) for picture in pictures])
+    return shares
+
+
+def _place(segmenter: Segmenter, settings: Settings) -> Path:
+    found = catalog.find(settings.model, settings.models_dir)
+    return catalog.export_folder(found.folder, segmenter, settings.cache_dir)
+
+
+def _photographs(folder: Path) -> list[NDArray[np.uint8]]:
+    """[H, W, 3] each, spread over the folder's files by name; what is no picture is passed over.
+
+    Raises:
+        OptionError: the folder does not exist or holds no pictures.
+    """
+    if not folder.is_dir():
+        raise OptionError(f"--photos {folder}: expected a folder of photographs")
+    pictures = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    step = max(1, len(pictures) // MOST_PHOTOGRAPHS)
+    read = []
+    for path in pictures[::step][:MOST_PHOTOGRAPHS]:
+        try:
+            with Image.open(path) as picture:
+                read.append(np.asarray(ImageOps.exif_transpose(picture).convert("RGB")))
+        except UnidentifiedImageError:
+            continue
+    if not read:
+        raise OptionError(f"--photos {folder}: no photographs in it")
+    return read
+
+
+def _print(folder: Path, manifest: Manifest, agree: dict[Numbers, float]) -> None:
+    table = Table(
+        "file",
+        "tiles",
+        "numbers",
+        "MB",
+        "sha256",
+        "labels as torch",
+        title=f"{manifest.model}@{manifest.version} in {folder}",
+    )
+    for graph in manifest.graphs:
+        size = "any size" if graph.size is None else f"{graph.size[0]} x {graph.size[1]}"
+        same = f"{100 * agree[graph.numbers]:.2f} %" if agree else "not measured"
+        table.add_row(graph.file, size, graph.numbers, f"{graph.bytes / 1e6:.1f}", graph.sha256[:16], same)
+    console = Console()
+    console.print(table)
+    how = f"; int8: {manifest.int8}" if manifest.int8 else ""
+    console.print(f"opset {manifest.opset}, weights {manifest.digest}, any number of tiles at once{how}")

@@ -1,0 +1,124 @@
+"""Serving an application over HTTP and gRPC in one process: says where it listens, drains both, ends with a status."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Protocol
+
+import typer
+import uvicorn
+from starlette.types import ASGIApp
+
+from lexiseg_service.gateway.http_head import BoundedHeadProtocol
+from lexiseg_service.settings import Settings
+from lexiseg_service.wire.serving import CannotListen, bracketed
+
+EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
+
+
+class Grpc(Protocol):
+    """A gRPC server beside the HTTP one; the application closes it before what it depends on."""
+
+    port: int
+
+    async def start(self) -> None:
+        """Listens.
+
+        Raises:
+            CannotListen: it may not.
+        """
+        ...
+
+    def leave(self) -> None:
+        """Takes no new calls from now on."""
+        ...
+
+
+class Server(uvicorn.Server):
+    """Says where it listens once it does; a stop that was asked for is a success.
+
+    Args:
+        config: of the HTTP server.
+        grpc: the server beside it.
+        http_option: of the command line, to choose another port.
+        greeting: what to say, from the base URL and the gRPC address.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, grpc: Grpc, http_option: str, greeting: Callable[[str, str], str]
+    ) -> None:
+        super().__init__(config)
+        self.failed = False
+        self._grpc = grpc
+        self._http_option = http_option
+        self._greeting = greeting
+
+    def give_up(self) -> None:
+        """Ends with a failure; safe to call from any thread."""
+        self.failed = True
+        self.should_exit = True
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with super().capture_signals():
+            yield
+            # Everything is answered and closed: uvicorn would now die of the signal once more.
+            self._captured_signals.clear()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # uvicorn's way to say so
+            where = f"{self.config.host}:{self.config.port}"
+            typer.echo(
+                f"lexiseg: cannot listen on {where}; is it taken? Choose another with {self._http_option}", err=True
+            )
+            raise
+        if not self.started:
+            return
+        try:
+            await self._grpc.start()
+        except CannotListen as error:
+            typer.echo(f"lexiseg: {error}", err=True)
+            self.give_up()
+            return
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        shown = "localhost" if host in EVERYWHERE else bracketed(host)
+        typer.echo(
+            f"lexiseg {version('lexiseg')} " + self._greeting(f"http://{shown}:{port}", f"{shown}:{self._grpc.port}")
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._grpc.leave()
+        await asyncio.sleep(0)  # it begins before HTTP's own draining does
+        await super().shutdown(sockets)
+
+
+def server_of(
+    app: ASGIApp,
+    grpc: Grpc,
+    settings: Settings,
+    http_port: int,
+    http_option: str,
+    greeting: Callable[[str, str], str],
+) -> Server:
+    """A server that is ready to run; it stops on SIGINT and SIGTERM, requests in flight are answered first."""
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=http_port,
+        http=BoundedHeadProtocol,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
+    )
+    return Server(config, grpc, http_option, greeting)
+
+
+def greeting_of_gateway(url: str, grpc: str) -> str:
+    """What a gateway says once it listens, with a worker of its own or without."""
+    return f"on {url}  (try it by hand: {url}/docs), gRPC on {grpc}"

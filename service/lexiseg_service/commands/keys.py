@@ -1,0 +1,20 @@
+"""`lexiseg keys`."""
+
+from __future__ import annotations
+
+import typer
+
+from lexiseg_service.gateway.auth import line_of, new_key
+
+
+def new(identity: str) -> None:
+    """Prints a key, once, and the line that lets it in: the line alone to the standard output, to append it to a file.
+
+    Raises:
+        InvalidValue: the id is none.
+    """
+    key = new_key()
+    line = line_of(identity, key)
+    typer.echo(f"The key, for its owner; it is kept nowhere and not shown again:\n  {key}", err=True)
+    typer.echo("The line for LEXISEG_API_KEYS_FILE:", err=True)
+    typer.echo(line)

@@ -1,0 +1,31 @@
+"""The model of a command that computes in its own process."""
+
+from __future__ import annotations
+
+from lexiseg_model import catalog
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Task
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.settings import Settings
+
+
+def load(settings: Settings, task: Task) -> Segmenter:
+    """The model that the settings name, able to do a task.
+
+    Raises:
+        ModelError: it cannot be loaded.
+        InvalidValue: it cannot do the task.
+    """
+    segmenter = catalog.load(
+        settings.default_model or settings.model,
+        models_dir=settings.models_dir,
+        device=settings.device,
+        precision=settings.precision,
+        runtime=settings.runtime,
+        cache_dir=settings.cache_dir,
+    )
+    if task not in segmenter.card.tasks:
+        able = ", ".join(segmenter.card.tasks)
+        raise InvalidValue.of("task", task, f"one of {able} for model {segmenter.card.name}")
+    return segmenter

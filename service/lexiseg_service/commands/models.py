@@ -1,0 +1,21 @@
+"""`lexiseg models`."""
+
+from __future__ import annotations
+
+from lexiseg_model import catalog
+from rich.console import Console
+from rich.table import Column, Table
+
+from lexiseg_service.settings import Settings
+
+
+def list_all(settings: Settings) -> None:
+    """Prints a line for each model that can be loaded."""
+    table = Table(Column("model", no_wrap=True), "weights", "tasks", "input", "mIoU", "licence")
+    for card in catalog.cards(settings.models_dir):
+        quality = ", ".join(f"{name} {measured.miou:.1f}" for name, measured in card.quality.items())
+        shape = f"{card.input.short_side}-{card.input.long_side} px"
+        weights = "to be had" if card.weights_sha256 is None else "here"
+        licence = card.licence.partition(":")[0]
+        table.add_row(f"{card.name}@{card.version}", weights, ", ".join(card.tasks), shape, quality, licence)
+    Console().print(table)

@@ -1,0 +1,41 @@
+"""What `lexiseg segment` asks of every file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lexiseg_model.types import Task
+
+from lexiseg_service.gateway.body import validate
+from lexiseg_service.gateway.schemas import Question as RestQuestion
+
+
+@dataclass(frozen=True)
+class Question:
+    """Classes or a vocabulary, or prompts with either or neither; a background of None is the vocabulary's own.
+
+    `prompts` are those of the task prompt, in the form of POST /segment.
+    """
+
+    classes: tuple[str, ...]
+    vocabulary: str | None
+    background: bool | None
+    threshold: float
+    max_side: int | None
+    task: Task = "semantic"
+    prompts: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of POST /segment, without those that say nothing."""
+        given = asdict(self) | {"classes": list(self.classes) or None, "prompts": list(self.prompts) or None}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def validated(self) -> RestQuestion:
+        """By the rules of POST /segment.
+
+        Raises:
+            InvalidValue: a field is out of range.
+        """
+        return validate(RestQuestion, self.fields)

@@ -1,0 +1,148 @@
+"""Frames of a video file, a camera or a network stream, by PyAV."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame as Decoded
+from numpy.typing import NDArray
+
+from lexiseg_service.errors import ServiceError
+
+URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+LIVE = re.compile(r"(rtsp|rtsps|rtp|udp|srt|rtmp)://", re.IGNORECASE)
+CAMERA = re.compile(r"/dev/video\d+")
+SECONDS_TO_CONNECT = 10.0
+SECONDS_WITHOUT_DATA = 10.0
+DEFAULT_RATE = Fraction(25)  # frames a second, where a source says none
+
+
+class SourceFailure(ServiceError):
+    """A source that cannot be read, or breaks in the middle."""
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """`rgb` [H, W, 3] uint8 upright; `seconds` since the first frame."""
+
+    rgb: NDArray[np.uint8]
+    seconds: float
+
+
+class VideoSource:
+    """An open source; use it as a context manager. `live` sources do not wait for whoever reads them.
+
+    Args:
+        name: a file, a camera as /dev/video0, or a URL as rtsp://camera/stream.
+
+    Raises:
+        SourceFailure: it is not there, or holds no video that can be read.
+    """
+
+    def __init__(self, name: str) -> None:
+        av.logging.set_level(av.logging.PANIC)  # what is worth telling comes as an error
+        self.name = name
+        self.live = is_live(name)
+        self._container = _opened(name)
+        if not self._container.streams.video:
+            self._container.close()
+            raise SourceFailure(f"{name}: holds no video")
+        self._stream = self._container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        self.damaged = 0  # packets that could not be decoded
+        self.broken: str | None = None  # why it ended before its end
+
+    def __enter__(self) -> VideoSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._container.close()
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames a second, as the source says."""
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        return Fraction(rate) if rate and 0 < rate <= 1000 else DEFAULT_RATE
+
+    @property
+    def n_frames(self) -> int | None:
+        """How many frames there are, as far as the source says."""
+        if self._stream.frames:
+            return self._stream.frames
+        duration = self._container.duration
+        return None if duration is None or self.live else max(1, round(duration / av.time_base * self.rate))
+
+    def frames(self) -> Iterator[SourceFrame]:
+        """Frame after frame. Damaged packets are left out; a source that breaks off ends.
+
+        Raises:
+            SourceFailure: not one frame could be decoded.
+        """
+        first: float | None = None
+        count = 0
+        for frame in self._decoded():
+            seconds = frame.time if frame.time is not None else count / float(self.rate)
+            first = seconds if first is None else first
+            count += 1
+            yield SourceFrame(_upright(frame), max(0.0, seconds - first))
+        if not count:
+            raise SourceFailure(f"{self.name}: not one frame could be decoded")
+
+    def _decoded(self) -> Iterator[Decoded]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError) as error:
+                self.broken = _why(error)
+                return
+            if packet is None:
+                return
+            try:
+                yield from packet.decode()
+            except av.error.EOFError:
+                return
+            except av.error.FFmpegError:
+                self.damaged += 1
+
+
+def is_live(name: str) -> bool:
+    """Whether a source goes on while nobody reads it: a camera or a stream from one."""
+    return bool(LIVE.match(name) or CAMERA.fullmatch(name))
+
+
+def _opened(name: str) -> InputContainer:
+    given: dict[str, Any] = {}
+    if CAMERA.fullmatch(name):
+        given["format"] = "v4l2"
+    elif URL.match(name):
+        given["timeout"] = (SECONDS_TO_CONNECT, SECONDS_WITHOUT_DATA)
+        if name.lower().startswith("rtsp"):
+            given["options"] = {"rtsp_transport": "tcp"}  # by UDP, lost packets become smeared pictures
+    try:
+        opened: InputContainer = av.open(name, **given)
+        return opened
+    except FileNotFoundError:
+        raise SourceFailure(f"{name}: no such file or device") from None
+    except av.error.InvalidDataError:
+        raise SourceFailure(f"{name}: not a video that can be read") from None
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise SourceFailure(f"{name}: cannot be opened ({_why(error)})") from None
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _upright(frame: Decoded) -> NDArray[np.uint8]:
+    """[H, W, 3] RGB, turned as the file says: phones write what the sensor saw."""
+    rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90) % 4))

@@ -1,0 +1,109 @@
+"""A video file to write frames to, by PyAV: H.264 where there is an encoder for it, else what the container takes."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from lexiseg_service.errors import ServiceError
+
+ENCODERS = {".webm": ("libvpx-vp9", "libvpx"), ".avi": ("mpeg4",)}
+ENCODERS_ELSE = ("libx264", "libopenh264", "mpeg4")
+OPTIONS = {
+    "libx264": {"crf": "20", "preset": "veryfast"},
+    "libvpx-vp9": {"crf": "32", "b": "0", "deadline": "realtime"},
+}
+MPEG4_BITS_PER_PIXEL = 0.15  # of a frame; the encoder's own default is a rate for stamps
+TICKS = 60_000  # a second: whole numbers for 24, 25, 30, 50, 60 and the NTSC rates; mpeg4 takes at most 65,535
+
+
+class TargetFailure(ServiceError):
+    """A file that cannot be written."""
+
+
+class VideoTarget:
+    """A file that takes frames of one size; use it as a context manager. Without a frame no file is left.
+
+    Raises:
+        TargetFailure: the folder is not there, or the name's ending says no container that can be written.
+    """
+
+    def __init__(self, path: Path, rate: Fraction) -> None:
+        self.path = path
+        self._rate = rate.limit_denominator(1001)
+        self._container = _created(path)
+        self._stream: VideoStream | None = None
+        self._last = -1
+
+    def __enter__(self) -> VideoTarget:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if self._stream is not None:
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except (av.error.FFmpegError, OSError) as failure:
+            if kind is None:
+                raise TargetFailure(f"{self.path}: cannot be finished ({failure})") from None
+        if self._stream is None:
+            self.path.unlink(missing_ok=True)
+
+    def write(self, rgb: NDArray[np.uint8], seconds: float) -> None:
+        """One frame [H, W, 3], shown from `seconds` on.
+
+        Raises:
+            TargetFailure: the disk is full, or the encoder fails.
+        """
+        try:
+            if self._stream is None:
+                self._stream = self._add_stream(rgb)
+            size = (self._stream.width, self._stream.height)
+            if (rgb.shape[1], rgb.shape[0]) != size:
+                rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+            frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
+            self._last = max(round(seconds * TICKS), self._last + 1)  # a container takes no time twice
+            frame.pts, frame.time_base = self._last, Fraction(1, TICKS)
+            self._container.mux(self._stream.encode(frame))
+        except (av.error.FFmpegError, OSError) as error:
+            raise TargetFailure(f"{self.path}: cannot be written ({error})") from None
+
+    def _add_stream(self, rgb: NDArray[np.uint8]) -> VideoStream:
+        name = _encoder(self.path)
+        stream = self._container.add_stream(name, rate=self._rate, options=OPTIONS.get(name, {}))
+        assert isinstance(stream, VideoStream)
+        # Colours are stored for two by two pixels.
+        stream.width, stream.height = (max(2, side // 2 * 2) for side in (rgb.shape[1], rgb.shape[0]))
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, TICKS)
+        if name == "mpeg4":
+            stream.bit_rate = int(stream.width * stream.height * self._rate * MPEG4_BITS_PER_PIXEL)
+        return stream
+
+
+def _created(path: Path) -> OutputContainer:
+    if not path.parent.is_dir():
+        raise TargetFailure(f"{path}: the folder {path.parent} does not exist")
+    _encoder(path)
+    try:
+        return av.open(str(path), "w")
+    except ValueError:
+        raise TargetFailure(f"{path}: {path.suffix or 'no ending'} is no video format that can be written") from None
+    except (av.error.FFmpegError, OSError) as error:
+        raise TargetFailure(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _encoder(path: Path) -> str:
+    wanted = ENCODERS.get(path.suffix.lower(), ENCODERS_ELSE)
+    for name in wanted:
+        if name in av.codecs_available:
+            return name
+    raise TargetFailure(f"{path}: no encoder for it here; looked for {', '.join(wanted)}")

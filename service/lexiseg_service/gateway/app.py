@@ -1,0 +1,116 @@
+"""The gateway's ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.telemetry import TelemetryConfig
+from starlette.middleware.cors import CORSMiddleware
+
+from lexiseg_service.gateway import problem
+from lexiseg_service.gateway.auth import read_keys
+from lexiseg_service.gateway.backend import Backend
+from lexiseg_service.gateway.docs_page import router as docs_router
+from lexiseg_service.gateway.grpc_server import GrpcServer
+from lexiseg_service.gateway.grpc_video import VideoService
+from lexiseg_service.gateway.guard import Guard, open_paths
+from lexiseg_service.gateway.limits import Gate
+from lexiseg_service.gateway.middleware import BodyLimit, RequestFrame
+from lexiseg_service.gateway.openapi import extra_schemas, secure
+from lexiseg_service.gateway.routes import router
+from lexiseg_service.gateway.url_fetch import UrlFetcher
+from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.gateway.vocabulary_routes import router as vocabulary_router
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.state import open_gate, open_vocabularies
+from lexiseg_service.tracing import Tracing
+
+# FastAPI's own spans and records quote what clients sent; ours are made in lexiseg_service.tracing.
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation."
+
+
+def create_app(
+    settings: Settings,
+    backend: Backend,
+    metrics: Metrics,
+    gate: Gate | None = None,
+    fetcher: UrlFetcher | None = None,
+    tracing: Tracing | None = None,
+) -> FastAPI:
+    """The REST gateway over one backend, which it starts and closes. `gate` and `fetcher` replace the settings' own.
+
+    `app.state.grpc` is the gRPC server over the same use case; whoever serves the application starts it.
+
+    Raises:
+        InvalidValue: the API keys are not as expected.
+        OSError: the API keys cannot be read, or the state directory cannot be used.
+    """
+    keys = read_keys(settings)
+    gate = gate or open_gate(settings, metrics)
+    vocabularies = open_vocabularies(settings, metrics)
+    fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
+    use_case = UseCase(backend, vocabularies, settings, fetcher)
+    grpc = GrpcServer(settings, use_case, VideoService(use_case, settings, metrics), metrics, keys, gate, tracing)
+    open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await vocabularies.store.start()
+        await backend.start()
+        yield
+        await grpc.close()
+        await backend.close()
+        await vocabularies.store.close()
+        if gate is not None:
+            await gate.close()
+
+    app = FastAPI(
+        title="lexiseg",
+        version=version("lexiseg"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        telemetry=NO_TELEMETRY,
+    )
+    app.state.settings = settings
+    app.state.use_case = use_case
+    app.state.grpc = grpc
+    app.state.metrics = metrics
+    app.state.vocabularies = vocabularies
+    app.state.fetcher = fetcher
+    app.include_router(router)
+    app.include_router(vocabulary_router)
+    app.include_router(docs_router)
+    problem.install(app)
+    # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
+    largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes
+    app.add_middleware(BodyLimit, max_bytes=largest)
+    app.add_middleware(Guard, keys=keys, gate=gate, open_to_all=open_to_all)
+    app.add_middleware(RequestFrame, metrics=metrics, tracing=tracing)
+    if settings.cors_origins:  # outermost: a browser shows its page no answer without these headers, not even an error
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-API-Key", "X-Request-Id"],
+            expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
+        )
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+            schema.setdefault("components", {}).setdefault("schemas", {}).update(extra_schemas())
+            secure(schema, open_to_all, needed=keys.needed)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app

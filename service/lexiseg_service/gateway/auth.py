@@ -1,0 +1,115 @@
+"""API keys, for every protocol of the gateway. Only their SHA-256 is kept: whoever reads the file cannot ask with it.
+
+A key is 256 random bits, so a plain digest is as good as a slow one: there is nothing to guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass, field
+
+from lexiseg_service.errors import InvalidValue, Unauthorized
+from lexiseg_service.settings import Settings
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+PREFIX = "lexiseg_"  # lets scanners of leaked secrets find one
+REALM = 'Bearer realm="lexiseg"'
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """Known keys as (id, digest); with none of them, everybody may ask."""
+
+    entries: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+
+    @property
+    def needed(self) -> bool:
+        """Whether a request needs a key."""
+        return bool(self.entries)
+
+    def identify(self, key: str | None) -> str | None:
+        """The id of a key, None where none is needed.
+
+        Raises:
+            Unauthorized: the key is missing or unknown.
+        """
+        if not self.needed:
+            return None
+        if not key:
+            raise Unauthorized("send an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`", REALM)
+        digest = _digest(key)
+        found = None
+        # Every entry is compared, each in constant time: the time says nothing of which one is near.
+        for identity, known in self.entries:
+            if hmac.compare_digest(digest, known):
+                found = identity
+        if found is None:
+            raise Unauthorized("the API key is not known here", f'{REALM}, error="invalid_token"')
+        return found
+
+
+def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
+    """The key in a request's headers or metadata; a Bearer token goes before `X-API-Key`."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return (x_api_key or "").strip() or None
+
+
+def read_keys(settings: Settings) -> KeyRing:
+    """The keys of `LEXISEG_API_KEYS_FILE` and `LEXISEG_API_KEYS` together.
+
+    Raises:
+        InvalidValue: a line is not `ID HASH`, or a source that is set holds no key.
+        OSError: the file cannot be read.
+    """
+    sources = []
+    if settings.api_keys_file is not None:
+        sources.append(("LEXISEG_API_KEYS_FILE", settings.api_keys_file.read_text(encoding="utf-8", errors="replace")))
+    if settings.api_keys is not None:
+        sources.append(("LEXISEG_API_KEYS", settings.api_keys.get_secret_value().replace(",", "\n")))
+    return KeyRing(tuple(entry for name, text in sources for entry in _entries(name, text)))
+
+
+def new_key() -> str:
+    """A key that nobody can guess."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def line_of(identity: str, key: str) -> str:
+    """The line that lets a key in.
+
+    Raises:
+        InvalidValue: the id is none.
+    """
+    if not ID.fullmatch(identity):
+        raise InvalidValue.of("ID", identity, "1 to 64 letters, digits, '.', '_' or '-', a letter or digit first")
+    return f"{identity} {_digest(key).hex()}"
+
+
+def _entries(source: str, text: str) -> list[tuple[str, bytes]]:
+    entries: list[tuple[str, bytes]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        # The line itself is not shown: it may be a key by mistake.
+        if len(words) != 2 or not ID.fullmatch(words[0]) or not DIGEST.fullmatch(words[1]):
+            raise InvalidValue.of(
+                source, f"something else in line {number}", "lines `ID SHA256`; see `lexiseg keys new`"
+            )
+        entries.append((words[0], bytes.fromhex(words[1])))
+    if not entries:
+        # Open to everybody, or closed to everybody? Neither is what its owner wants.
+        raise InvalidValue.of(source, "no key", "at least one line `ID SHA256`, or the setting left out")
+    if len({digest for _, digest in entries}) < len(entries):
+        raise InvalidValue.of(source, "one SHA256 twice", "a key for each id")
+    return entries
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

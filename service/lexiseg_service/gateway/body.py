@@ -1,0 +1,237 @@
+"""The two forms of POST /segment: multipart/form-data and application/json, to one (image, question)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+
+from lexiseg_service.errors import MOST_FINDINGS, InvalidValue, MalformedRequest, ServiceError, TooLarge
+from lexiseg_service.gateway.schemas import JsonRequest, Question
+from lexiseg_service.settings import Limits
+
+M = TypeVar("M", bound=BaseModel)
+REPEATED = "classes"
+# What browsers and encoders put around base64; dropped.
+DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
+LINE_BREAKS = str.maketrans("", "", "\r\n")
+BRANCHES = {"ClassInput", "BackgroundInput"}
+PLAIN = {"bool", "constrained-str", "str"}
+# Flat fields of a form that hold JSON, and what is expected of them.
+FLAT_JSON = {
+    "prompts": 'a JSON list, as [{"points": [{"x": 120, "y": 80}]}]',
+    "background": 'true, false, or a JSON object, as {"threshold": 0.4, "words": ["wall"]}',
+}
+# pydantic's kinds of findings whose messages speak of Python.
+NAMES_OF_KINDS = {
+    "model_type": "a JSON object",
+    "model_attributes_type": "a JSON object",
+    "list_type": "a JSON list",
+}
+WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The encoded image, the id of one sent before or the URL of one, and everything else of the request."""
+
+    image: bytes | None
+    question: Question
+    image_id: str | None = None
+    image_url: str | None = None
+
+
+async def read(request: Request, limits: Limits) -> Asked:
+    """Reads and validates a body.
+
+    Raises:
+        MalformedRequest: neither of the two forms, or a damaged one.
+        InvalidValue: a field is unknown, missing or out of range.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _read_multipart(request, limits)
+    if kind == "application/json":
+        content = await request.body()
+        # Megabytes of base64 would hold up everybody else's requests on the event loop.
+        return await asyncio.to_thread(_read_json, content, limits)
+    raise MalformedRequest(f"content-type {kind or 'missing'!r}; send multipart/form-data or application/json")
+
+
+async def _read_multipart(request: Request, limits: Limits) -> Asked:
+    try:
+        form = await request.form(
+            max_files=2, max_fields=limits.max_classes + 64, max_part_size=limits.max_question_bytes
+        )
+    except (MultiPartException, ServiceError, ClientDisconnect):
+        raise
+    except Exception as error:  # Starlette wraps the parser's errors as HTTP exceptions
+        detail = getattr(error, "detail", None) or type(error).__name__
+        raise MalformedRequest(f"the multipart body cannot be read: {detail}") from None
+    try:
+        files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
+        if len(files) != 1:
+            raise InvalidValue.of("image", f"{len(files)} files", "one file in the multipart field `image`")
+        image = await files[0].read()
+        return Asked(image, validate(Question, _fields(form, limits)))
+    finally:
+        await form.close()
+
+
+def _fields(form: FormData, limits: Limits) -> dict[str, Any]:
+    """One JSON field `request`, or flat fields; not both."""
+    given: dict[str, Any] = {}
+    for name in dict.fromkeys(form):
+        if name == "image":
+            continue
+        values = form.getlist(name)
+        if not all(isinstance(value, str) for value in values):
+            raise InvalidValue.of(name, "a file", "text; only `image` is a file")
+        if len(values) > 1 and name != REPEATED:
+            raise InvalidValue.of(name, f"{len(values)} times", "the field once (only `classes` repeats)")
+        given[name] = values if name == REPEATED else values[0]
+    if "request" not in given:
+        return {name: _flat(name, value, limits) for name, value in given.items()}
+    if len(given) > 1:
+        others = ", ".join(name for name in given if name != "request")
+        raise InvalidValue.of("request", others, "either the JSON field `request` or flat fields, not both")
+    parsed = parse_json(given["request"], limits)
+    if not isinstance(parsed, dict):
+        raise InvalidValue.of("request", type(parsed).__name__, "a JSON object")
+    return parsed
+
+
+def _flat(name: str, value: Any, limits: Limits) -> Any:
+    """A form's text as what it stands for; anything unclear is left to validation."""
+    if name in ("background", "overlay", "confidence") and value.lower() in WORDS_OF_TRUTH:
+        return WORDS_OF_TRUTH[value.lower()]
+    if name in ("task", "model", "vocabulary", "max_side", "background", "refine", "prompts") and value == "":
+        return None
+    if name == "prompts" or (name == "background" and value.lstrip().startswith("{")):
+        return _flat_json(name, value, limits)
+    return value
+
+
+def _flat_json(name: str, value: str, limits: Limits) -> Any:
+    try:
+        return parse_json(value, limits)
+    except MalformedRequest:
+        # The form itself is as it should be: one of its fields is not.
+        raise InvalidValue.of(name, value, FLAT_JSON[name]) from None
+
+
+def _read_json(body: bytes, limits: Limits) -> Asked:
+    asked = validate(JsonRequest, _object(body, limits))
+    question = Question.model_construct(**{name: getattr(asked, name) for name in Question.model_fields})
+    given = {name: value for name, value in asked.image if value is not None}
+    if len(given) != 1:
+        raise InvalidValue.of(
+            "image", " and ".join(given) or "none", 'exactly one of {"base64": ...}, {"url": ...} and {"id": ...}'
+        )
+    if asked.image.base64 is None:
+        return Asked(None, question, asked.image.id, asked.image.url)
+    encoded = DATA_URI.sub("", asked.image.base64, count=1).translate(LINE_BREAKS)
+    try:
+        return Asked(base64.b64decode(encoded, validate=True), question)
+    except (binascii.Error, ValueError):
+        raise InvalidValue.of("image.base64", f"{len(asked.image.base64)} characters", "base64 (RFC 4648)") from None
+
+
+async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
+    """A JSON body as a schema's object.
+
+    Raises:
+        MalformedRequest: not a JSON object.
+        InvalidValue: a field is unknown, missing or out of range.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
+    content = await request.body()
+    return await asyncio.to_thread(lambda: validate(schema, _object(content, limits)))
+
+
+def _object(content: bytes, limits: Limits) -> dict[str, Any]:
+    parsed = parse_json(content, limits)
+    if not isinstance(parsed, dict):
+        raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
+    return parsed
+
+
+def parse_json(text: str | bytes, limits: Limits) -> Any:
+    """Any JSON value, unless it holds more values than a request can need.
+
+    Raises:
+        TooLarge: it does.
+        MalformedRequest: not JSON.
+    """
+    given = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    # Each value costs a hundred bytes or more once parsed: a small body could otherwise fill the memory.
+    if sum(given.count(mark) for mark in (b",", b"[", b"{")) > _most_values(limits):
+        raise TooLarge(f"the JSON holds more than {_most_values(limits):,} values")
+    try:
+        # Python's parser lets NaN through, so that validation can name the field that holds it.
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f"the JSON cannot be parsed: {str(error)[:120]}") from None
+
+
+def _most_values(limits: Limits) -> int:
+    """Commas and brackets in the JSON of the largest request that the limits allow; twice over for those in words."""
+    of_a_class, of_a_point = limits.max_synonyms + 5, 4
+    of_a_prompt = limits.max_prompt_points * of_a_point + 8
+    return 2 * limits.max_classes * of_a_class + limits.max_prompts * of_a_prompt + 1000
+
+
+def validate(schema: type[M], given: dict[str, Any]) -> M:
+    """A schema's object, or InvalidValue that names the wrong fields."""
+    try:
+        return schema.model_validate(given)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> InvalidValue:
+    """pydantic's findings as ours: which field, what came, what was expected."""
+    findings = []
+    for found in _of_the_branch_meant(error.errors(include_url=False)[:MOST_FINDINGS]):
+        # The branch of a union is pydantic's business, not the client's.
+        field = ".".join(str(part) for part in found["loc"] if part not in BRANCHES | PLAIN)
+        findings.append(
+            InvalidValue.of(field, found["input"] if found["type"] != "missing" else None, _expected(found))
+        )
+    return InvalidValue.together(findings)
+
+
+def _of_the_branch_meant(findings: list[Any]) -> list[Any]:
+    """Of a field that may be plain or an object, only what is wrong with the form that came."""
+    not_an_object = [found for found in findings if found["type"] == "model_type" and found["loc"][-1] in BRANCHES]
+    rest = [found for found in findings if found not in not_an_object]
+    objects = {found["loc"][: found["loc"].index(name)] for found in rest for name in BRANCHES & set(found["loc"])}
+    return [found for found in rest if not (found["loc"][:-1] in objects and found["loc"][-1] in PLAIN)]
+
+
+def _expected(found: Any) -> str:
+    if found["type"] == "extra_forbidden":
+        return "no field of that name"
+    if found["type"] == "missing":
+        return "a value; the field is missing"
+    if found["type"] in NAMES_OF_KINDS:
+        return NAMES_OF_KINDS[found["type"]]
+    if found["type"] == "too_short":
+        return f"at least {found['ctx']['min_length']} items"
+    if found["type"] == "too_long":
+        return f"at most {found['ctx']['max_length']} items"
+    message: str = found["msg"]
+    for beginning in ("Input should be ", "Value error, ", "String should have "):
+        message = message.removeprefix(beginning)
+    return message

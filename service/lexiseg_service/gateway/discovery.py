@@ -1,0 +1,62 @@
+"""From LEXISEG_WORKERS to addresses: a name stands for all machines that DNS knows under it, now."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+
+from lexiseg_service.gateway.resolver import Resolve, SystemResolver
+from lexiseg_service.wire.serving import bracketed
+
+logger = structlog.get_logger("lexiseg.workers")
+SECONDS_FOR_A_NAME = 2.0
+
+
+class Discovery:
+    """Looks names up again and again; a name that cannot be looked up keeps the addresses that it had."""
+
+    def __init__(self, targets: Sequence[str], resolve: Resolve | None = None) -> None:
+        self._targets = [split(target) for target in targets]
+        self._resolve = resolve or SystemResolver(max(1, len(self._targets)))
+        self._known: dict[tuple[str, int], list[str]] = {}
+
+    @property
+    def fixed(self) -> bool:
+        """Whether all of them are addresses already."""
+        return all(_is_address(host) for host, _ in self._targets)
+
+    async def addresses(self) -> list[str]:
+        """HOST:PORT of every worker, in the order of the settings, each once."""
+        found = await asyncio.gather(*(self._look_up(host, port) for host, port in self._targets))
+        return list(dict.fromkeys(address for addresses in found for address in addresses))
+
+    async def _look_up(self, host: str, port: int) -> list[str]:
+        if _is_address(host):
+            return [f"{bracketed(host)}:{port}"]
+        with suppress(OSError, TimeoutError, UnicodeError):
+            found = set(await asyncio.wait_for(self._resolve(host, port), SECONDS_FOR_A_NAME))
+            # Of a machine with addresses of both kinds one is enough; it would count as two workers.
+            six = {address for address in found if ":" in address}
+            self._known[host, port] = [f"{bracketed(address)}:{port}" for address in sorted(found - six or six)]
+        known = self._known.get((host, port))
+        if known is None:
+            logger.warning("no address", worker=f"{host}:{port}")
+        return known or []
+
+
+def split(target: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, `[IPV6]:PORT` or `dns:///HOST:PORT`."""
+    host, _, port = target.removeprefix("dns:///").rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""Messages of the public gRPC interface as the questions of the REST routes: one validation for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.body import Asked, validate
+from lexiseg_service.gateway.prompts import refuse_crowd
+from lexiseg_service.gateway.schemas import JsonRequest, Question
+from lexiseg_service.settings import Limits
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of
+
+
+def asked_of(message: pb.SegmentRequest, limits: Limits) -> Asked:
+    """An image and a question.
+
+    Raises:
+        InvalidValue: a field is missing or out of range.
+    """
+    source = message.image.WhichOneof("source")
+    fields = question_fields(message, limits)
+    if source == "content":
+        return Asked(message.image.content, validate(Question, fields))
+    if source is None:
+        raise InvalidValue.of("image", "none", "exactly one of content, url and id")
+    asked = validate(JsonRequest, {**fields, "image": {source: getattr(message.image, source)}})
+    question = Question.model_construct(**{name: getattr(asked, name) for name in Question.model_fields})
+    return Asked(None, question, asked.image.id, asked.image.url)
+
+
+def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> dict[str, Any]:
+    """What a message says, under the names and in the forms of the JSON; what it leaves out is left out.
+
+    Raises:
+        InvalidValue: more classes, synonyms, words, prompts or points than the limits allow, or a background that is
+            both on and off.
+    """
+    _refuse_crowds(message, limits)
+    fields: dict[str, Any] = {
+        "overlay": message.overlay,
+        "confidence": message.confidence,
+        "threshold": message.threshold,
+    }
+    if message.classes:
+        fields["classes"] = [_class(entry) for entry in message.classes]
+    for name in ("vocabulary", "model", "max_side"):
+        if message.HasField(name):
+            fields[name] = getattr(message, name)
+    enums: tuple[tuple[str, Mapping[Any, int]], ...] = (("task", TASKS), ("mask", MASKS), ("refine", REFINEMENTS))
+    for name, words in enums:
+        if number := getattr(message, name):
+            # A number that a newer release may know is refused like any other word that is none.
+            fields[name] = word_of(words, number) or str(number)
+    if message.HasField("background"):
+        fields["background"] = _background(message.background)
+    if isinstance(message, pb.SegmentRequest) and message.prompts:
+        fields["prompts"] = [_prompt(prompt) for prompt in message.prompts]
+    return fields
+
+
+def _refuse_crowds(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> None:
+    """Before anything is made of them: a small message may hold millions."""
+    n_classes, n_words = len(message.classes), len(message.background.words.words)
+    if n_classes > limits.max_classes:
+        raise InvalidValue.of("classes", f"{n_classes} classes", f"at most {limits.max_classes}")
+    if n_words > limits.max_classes:
+        raise InvalidValue.of("background.words", f"{n_words} words", f"at most {limits.max_classes}")
+    if isinstance(message, pb.SegmentRequest):
+        refuse_crowd(message.prompts, limits)
+    for index, entry in enumerate(message.classes):
+        if len(entry.synonyms) > limits.max_synonyms:
+            came = f"{len(entry.synonyms)} synonyms"
+            raise InvalidValue.of(f"classes.{index}.synonyms", came, f"at most {limits.max_synonyms}")
+
+
+def _class(entry: pb.Class) -> str | dict[str, Any]:
+    if not entry.synonyms and not entry.HasField("threshold"):
+        return entry.name
+    threshold = entry.threshold if entry.HasField("threshold") else None
+    return {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": threshold}
+
+
+def _background(message: pb.Background) -> bool | dict[str, Any]:
+    rule: dict[str, Any] = {}
+    if message.HasField("threshold"):
+        rule["threshold"] = message.threshold
+    if message.HasField("words"):
+        rule["words"] = list(message.words.words)
+    if message.HasField("enabled") and not message.enabled:
+        if rule:
+            raise InvalidValue.of("background.enabled", False, f"true or nothing beside {' and '.join(rule)}")
+        return False
+    return rule or True
+
+
+def _prompt(message: pb.Prompt) -> dict[str, Any]:
+    prompt: dict[str, Any] = {}
+    if message.points:
+        prompt["points"] = [
+            {"x": point.x, "y": point.y, "positive": point.positive if point.HasField("positive") else True}
+            for point in message.points
+        ]
+    if message.HasField("box"):
+        prompt["box"] = [message.box.x0, message.box.y0, message.box.x1, message.box.y1]
+    return prompt

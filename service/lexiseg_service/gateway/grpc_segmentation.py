@@ -1,0 +1,105 @@
+"""The public gRPC servicer: thin, each method hands over to the use case. `grpc_frame` tells the errors it raises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import grpc
+from google.protobuf.json_format import ParseDict
+
+from lexiseg_service.errors import TooLarge
+from lexiseg_service.gateway.failures import reason_of
+from lexiseg_service.gateway.grpc_question import asked_of
+from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Limits
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationServicer
+from lexiseg_service.wire.answer import encode_answer
+from lexiseg_service.wire.enums import REFINEMENTS, TASKS
+
+if TYPE_CHECKING:  # generic for the type checker alone
+    Context = grpc.aio.ServicerContext[Any, Any]
+CALLER: ContextVar[Caller] = ContextVar("caller")  # of the call that runs; `grpc_frame` sets it
+
+
+class Video(Protocol):
+    """Answers streams."""
+
+    def stream(
+        self, messages: AsyncIterator[pb.SegmentVideoRequest], caller: Caller, accepted: Callable[[], Awaitable[object]]
+    ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:
+        """One answer for each frame; `accepted` is awaited when the first config has been found good.
+
+        Raises:
+            ServiceError: the stream as a whole failed.
+        """
+        ...
+
+    def leave(self) -> None:
+        """Lets every stream end with what it has: the process goes down."""
+        ...
+
+
+class Servicer(SegmentationServicer):
+    """`lexiseg.v1.Segmentation`."""
+
+    def __init__(self, use_case: UseCase, limits: Limits, metrics: Metrics, video: Video) -> None:
+        self._use_case = use_case
+        self._limits = limits
+        self._metrics = metrics
+        self._video = video
+
+    async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:
+        """Masks for one image."""
+        caller = CALLER.get()
+        try:
+            asked = asked_of(request, self._limits)
+            answer = encode_answer(await self._use_case.segment(asked, caller), asked.question.mask, caller.request_id)
+            _refuse_burden(answer, self._limits)
+        except asyncio.CancelledError:
+            left = context.time_remaining()
+            self._metrics.failed("timeout" if left is not None and left <= 0 else "canceled")
+            raise
+        except Exception as error:
+            self._metrics.failed(reason_of(error))
+            raise
+        return answer
+
+    async def SegmentVideo(
+        self, request_iterator: AsyncIterator[pb.SegmentVideoRequest], context: Context
+    ) -> AsyncIterator[pb.SegmentVideoResponse]:
+        """Masks for the frames of a video."""
+        # A client that waits for the initial metadata before its first frame hears of a bad config for certain. One
+        # that is writing when the call ends may be told by its transport that the write failed, and nothing else.
+        accepted = partial(context.send_initial_metadata, ())
+        async with aclosing(self._video.stream(request_iterator, CALLER.get(), accepted)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        """Cards of the models served here."""
+        return pb.ListModelsResponse(models=[model_message(described) for described in self._use_case.models()])
+
+
+def _refuse_burden(answer: pb.SegmentResponse, limits: Limits) -> None:
+    """Hundreds of prompts have thousands of masks. A transport that refuses them says so without any details."""
+    n_bytes = answer.ByteSize()
+    if n_bytes > limits.max_grpc_bytes:
+        raise TooLarge(
+            f"the answer has {n_bytes:,} bytes, a gRPC message at most {limits.max_grpc_bytes:,}; "
+            "ask for less at a time, for another mask format, or by REST"
+        )
+
+
+def model_message(described: dict[str, Any]) -> pb.Model:
+    """A card as `GET /models/{name}` shows it, as a message; what the message has no field for is left out."""
+    given = {name: value for name, value in described.items() if value is not None}
+    given["tasks"] = [TASKS[task] for task in described["tasks"]]
+    given["refine"] = REFINEMENTS[described["refine"]]
+    return ParseDict(given, pb.Model(), ignore_unknown_fields=True)

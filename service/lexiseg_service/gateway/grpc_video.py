@@ -1,0 +1,159 @@
+"""Video streams of the public gRPC interface: messages are checked here, the work is the backend's."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
+from lexiseg_service.gateway.body import validate
+from lexiseg_service.gateway.failures import reason_of
+from lexiseg_service.gateway.grpc_question import question_fields
+from lexiseg_service.gateway.schemas import Question
+from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.messages import MaskFormat
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.stream_messages import DropPolicy, StreamQuestion, VideoFrame
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.wire.enums import DROP_POLICIES, word_of
+from lexiseg_service.wire.stream import encode_frame_answer
+
+FRAMES_IN_FLIGHT = 4
+MOST_IN_FLIGHT = 16
+HIGHEST_SMOOTHING = 0.95
+LONGEST_FRAME_ID = 128  # characters
+GOING_DOWN = "the service is going down; open the stream again"
+
+
+class VideoService:
+    """Checks a stream's messages and relays them to the backend."""
+
+    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics) -> None:
+        self._use_case = use_case
+        self._settings = settings
+        self._metrics = metrics
+        self._leaving = False
+        self._patience: set[asyncio.Timeout] = set()  # of the streams that wait for a message
+
+    def leave(self) -> None:
+        """Streams take no more messages, answer what they have, and end with `NotReady`: the process goes down."""
+        self._leaving = True
+        for patience in self._patience:
+            patience.reschedule(0)
+
+    async def stream(
+        self, messages: AsyncIterator[pb.SegmentVideoRequest], caller: Caller, accepted: Callable[[], Awaitable[object]]
+    ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:
+        """One answer for each frame; `accepted` is awaited when the first config has been found good.
+
+        Raises:
+            ServiceError: the stream as a whole failed.
+        """
+        masks: deque[MaskFormat] = deque()
+        async with (
+            aclosing(self._steps(messages, caller, accepted, masks)) as steps,
+            aclosing(self._use_case.backend.stream(steps)) as answers,
+        ):
+            async for answer in answers:
+                if answer.error is not None:
+                    self._metrics.failed(reason_of(answer.error))
+                yield encode_frame_answer(answer, masks.popleft(), caller.request_id)
+
+    async def _steps(
+        self,
+        messages: AsyncIterator[pb.SegmentVideoRequest],
+        caller: Caller,
+        accepted: Callable[[], Awaitable[object]],
+        masks: deque[MaskFormat],
+    ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
+        """What the messages say, checked. `masks` gets the format that each frame is to be answered in.
+
+        Raises:
+            MalformedRequest: a message is empty, or a frame came before the first config.
+            InvalidValue: a value of a config is out of range, or a frame's id too long.
+            ServiceError: as `UseCase.resolved`.
+            DeadlineExceeded: the client is silent.
+            NotReady: the process goes down.
+        """
+        n_frames = 0
+        question: StreamQuestion | None = None
+        while True:
+            try:
+                message = await self._next(messages)
+            except StopAsyncIteration:
+                return
+            kind = message.WhichOneof("message")
+            if kind == "config":
+                is_first, question = question is None, await self._question(message.config, caller)
+                if is_first:
+                    await accepted()
+                yield question
+            elif kind is None:
+                raise MalformedRequest("a message without config and frame")
+            elif question is None:
+                raise MalformedRequest("the first message of a stream is a frame; expected a config")
+            else:
+                masks.append(question.request.mask)
+                yield _frame(message.frame, n_frames)
+                n_frames += 1
+
+    async def _next(self, messages: AsyncIterator[pb.SegmentVideoRequest]) -> pb.SegmentVideoRequest:
+        if self._leaving:
+            raise NotReady(GOING_DOWN)
+        seconds = self._settings.stream_idle_seconds
+        try:
+            async with asyncio.timeout(seconds) as patience:
+                self._patience.add(patience)
+                try:
+                    return await anext(messages)
+                finally:
+                    self._patience.discard(patience)
+        except TimeoutError:
+            if self._leaving:
+                raise NotReady(GOING_DOWN) from None
+            raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
+
+    async def _question(self, config: pb.StreamConfig, caller: Caller) -> StreamQuestion:
+        fields = question_fields(config, self._settings.limits)
+        if fields.get("task") == "prompt":
+            raise InvalidValue.of("task", "prompt", "semantic, instance or panoptic in a stream")
+        request = await self._use_case.resolved(validate(Question, fields), caller)
+        return StreamQuestion(
+            request=request,
+            smoothing=_smoothing(config),
+            tracking=config.tracking,
+            drop_policy=_drop_policy(config),
+            frames_in_flight=_in_flight(config),
+        )
+
+
+def _frame(frame: pb.Frame, number: int) -> VideoFrame:
+    if len(frame.id) > LONGEST_FRAME_ID:
+        raise InvalidValue.of("frame.id", f"{len(frame.id)} characters", f"at most {LONGEST_FRAME_ID}")
+    return VideoFrame(frame.image, frame.id or str(number), frame.timestamp_us)
+
+
+def _smoothing(config: pb.StreamConfig) -> float:
+    given = config.smoothing
+    if math.isnan(given) or not 0 <= given <= HIGHEST_SMOOTHING:
+        raise InvalidValue.of("smoothing", given, f"0 to {HIGHEST_SMOOTHING}")
+    return given
+
+
+def _drop_policy(config: pb.StreamConfig) -> DropPolicy:
+    policy = word_of(DROP_POLICIES, config.drop_policy) if config.drop_policy else "none"
+    if policy is None:
+        raise InvalidValue.of("drop_policy", config.drop_policy, "DROP_POLICY_NONE or DROP_POLICY_LATEST")
+    return policy
+
+
+def _in_flight(config: pb.StreamConfig) -> int:
+    if not config.HasField("frames_in_flight"):
+        return FRAMES_IN_FLIGHT
+    if not 1 <= config.frames_in_flight <= MOST_IN_FLIGHT:
+        raise InvalidValue.of("frames_in_flight", config.frames_in_flight, f"1 to {MOST_IN_FLIGHT}")
+    return config.frames_in_flight

@@ -1,0 +1,55 @@
+"""Who may ask, and how much: API keys and limits before a body is read. Plain ASGI."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+from lexiseg_service.errors import RateLimited, Unauthorized
+from lexiseg_service.gateway import docs_page, problem
+from lexiseg_service.gateway.auth import KeyRing, key_of
+from lexiseg_service.gateway.limits import Gate, admitted, client_of
+
+# Probes carry no key, and a browser that opens a page cannot send one; none of these holds anything of a user's.
+OPEN = frozenset({"/livez", "/readyz", "/", docs_page.PAGE, *docs_page.ASSETS, "/openapi.json"})
+METRICS = "/metrics"
+
+
+def open_paths(*, metrics_need_key: bool) -> frozenset[str]:
+    """Paths that ask for no key and count for no limit."""
+    return OPEN if metrics_need_key else OPEN | {METRICS}
+
+
+class Guard:
+    """Lets known keys in, as many requests at a time and a second as they may; leaves `key_id` in the scope's state."""
+
+    def __init__(self, app: ASGIApp, keys: KeyRing, gate: Gate | None, open_to_all: frozenset[str]) -> None:
+        self._app = app
+        self._keys = keys
+        self._gate = gate
+        self._open = open_to_all
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Whole paths only: no prefix and no pattern lets anything else through.
+        if scope["type"] != "http" or scope["path"] in self._open:
+            await self._app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        headers = dict(scope["headers"])
+        try:
+            key_id = self._keys.identify(key_of(_text(headers, b"authorization"), _text(headers, b"x-api-key")))
+            state["key_id"] = key_id
+            with bound_contextvars(key_id=key_id):
+                if self._gate is None:
+                    await self._app(scope, receive, send)
+                    return
+                client = client_of(key_id, scope["client"][0] if scope.get("client") else None)
+                async with admitted(self._gate, client):
+                    await self._app(scope, receive, send)
+        except (Unauthorized, RateLimited) as error:  # ours alone: a route's errors are answered inside
+            await problem.response(error, state.get("request_id"))(scope, receive, send)
+
+
+def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("latin-1")

@@ -1,0 +1,136 @@
+"""What one client may ask, by any protocol: requests a second (a token bucket) and requests at a time."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from lexiseg_service.errors import RateLimited
+from lexiseg_service.settings import Settings
+
+MOST_CLIENTS = 65_536  # buckets held; the one not asked for longest is forgotten first
+ONE = 1 - 1e-9  # token: many small additions lose the last digits of a float
+IPV6_SITE = 64  # bits; one customer commonly has all addresses behind them
+
+
+@dataclass(frozen=True)
+class Rule:
+    """None switches a limit off. `burst` is what a client may ask at once after a pause."""
+
+    rate: float | None = None  # requests a second
+    burst: int = 1
+    concurrent: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rule:
+        """The rule that the settings ask for."""
+        rate = settings.rate_limit
+        return cls(rate, settings.rate_burst or max(1, math.ceil(rate or 1)), settings.concurrency_limit)
+
+    @property
+    def on(self) -> bool:
+        """Whether it limits anything."""
+        return self.rate is not None or self.concurrent is not None
+
+    def too_many(self) -> RateLimited:
+        """The refusal of one request more at a time."""
+        return RateLimited(f"{self.concurrent} requests of this client are being answered, its limit", 1)
+
+    def too_often(self, seconds: float) -> RateLimited:
+        """The refusal of a request that comes `seconds` too early."""
+        return RateLimited(f"more than {self.rate:g} requests a second from this client", max(1, math.ceil(seconds)))
+
+
+class Gate(Protocol):
+    """Lets a client in, and out again."""
+
+    async def enter(self, client: str) -> str:
+        """A ticket for `leave`.
+
+        Raises:
+            RateLimited: the client asks too often, or too much at once.
+        """
+        ...
+
+    async def leave(self, client: str, ticket: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class MemoryGate:
+    """Counts within this process."""
+
+    def __init__(self, rule: Rule, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rule = rule
+        self._clock = clock
+        self._inside: Counter[str] = Counter()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when there were so many
+
+    async def enter(self, client: str) -> str:
+        """Lets a client in.
+
+        Raises:
+            RateLimited: the client asks too often, or too much at once.
+        """
+        # First: a refusal here must not cost a token.
+        if self._rule.concurrent is not None and self._inside[client] >= self._rule.concurrent:
+            raise self._rule.too_many()
+        self._take(client)
+        self._inside[client] += 1
+        return ""
+
+    async def leave(self, client: str, ticket: str) -> None:
+        """Lets a client out."""
+        self._inside[client] -= 1
+        if self._inside[client] <= 0:
+            del self._inside[client]
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    def _take(self, client: str) -> None:
+        rate = self._rule.rate
+        if rate is None:
+            return
+        now = self._clock()
+        tokens, since = self._buckets.pop(client, (float(self._rule.burst), now))
+        tokens = min(self._rule.burst, tokens + (now - since) * rate)
+        allowed = tokens >= ONE
+        self._buckets[client] = (max(0.0, tokens - allowed), now)
+        if len(self._buckets) > MOST_CLIENTS:
+            self._buckets.popitem(last=False)
+        if not allowed:
+            raise self._rule.too_often((1 - tokens) / rate)
+
+
+@asynccontextmanager
+async def admitted(gate: Gate, client: str) -> AsyncIterator[None]:
+    """Holds a place while a request is answered.
+
+    Raises:
+        RateLimited: there is none.
+    """
+    ticket = await gate.enter(client)
+    try:
+        yield
+    finally:
+        await gate.leave(client, ticket)
+
+
+def client_of(key_id: str | None, address: str | None) -> str:
+    """Whom a request counts for: its key, else its address (of IPv6 the site's part)."""
+    if key_id is not None:
+        return f"key:{key_id}"
+    try:
+        found = ipaddress.ip_address(address or "")
+    except ValueError:
+        return f"address:{address or 'unknown'}"
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
+        return f"address:{ipaddress.ip_network((found, IPV6_SITE), strict=False)}"
+    return f"address:{getattr(found, 'ipv4_mapped', None) or found}"

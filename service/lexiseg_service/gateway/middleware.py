@@ -1,0 +1,126 @@
+"""What surrounds every request: an id, the body limit, one log line, one count. Plain ASGI, no copies of bodies."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+from lexiseg_service.errors import ServiceError, TooLarge
+from lexiseg_service.gateway import problem
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.tracing import UNTRACED, Tracing
+
+logger = structlog.get_logger("lexiseg.access")
+ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NO_ANSWER = 499  # the client went before an answer began
+DRAIN_FACTOR = 4  # a body this many times over the limit is read to its end, so that its sender sees the answer
+
+
+class RequestFrame:
+    """Gives each request an id (the client's own `X-Request-Id` if it is harmless), logs, counts and traces it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing | None = None) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._tracing = tracing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        identity = given if ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        span = None
+        if self._tracing is not None and scope["path"] not in UNTRACED:
+            span = self._tracing.begin(scope["method"], Headers(scope=scope))
+        state = scope.setdefault("state", {})
+        state["request_id"], state["traceparent"] = identity, span and span.traceparent
+        on_each_line = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
+        status = NO_ANSWER
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
+            await send(message)
+
+        try:
+            with bound_contextvars(**on_each_line):
+                await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:  # in the middle of its request: nobody is left to answer
+            pass
+        except Exception as error:
+            if status != NO_ANSWER:  # half an answer is out: only closing the connection can tell the client
+                raise
+            await problem.surprise(error, identity, state.get("key_id"))(scope, receive, send_with_id)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(route, scope["method"], status).inc()
+            logger.info(
+                "request",
+                key_id=state.get("key_id"),
+                route=route,
+                method=scope["method"],
+                status=status,
+                milliseconds=round(1e3 * (time.monotonic() - began), 1),
+                **on_each_line,
+            )
+            if span is not None:
+                span.end(route, scope["method"], status, identity, state.get("key_id"))
+
+
+class BodyLimit:
+    """Refuses a body over the limit with 413: by its Content-Length before reading, else as soon as it grows over."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"0")
+        length = int(announced) if announced.isdigit() else 0
+        if length > self._max_bytes:
+            if headers.get(b"expect", b"").lower() != b"100-continue":
+                await self._drain(receive)
+            await self._refuse(scope, receive, send, length)
+            return
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                if message.get("more_body", False):  # after the end there is nothing to read but the client's leaving
+                    await self._drain(receive, received)
+                raise self._error(received)
+            return message
+
+        await self._app(scope, limited, send)
+
+    async def _drain(self, receive: Receive, received: int = 0) -> None:
+        while received <= DRAIN_FACTOR * self._max_bytes:
+            message = await receive()
+            received += len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                return
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
+        answer = problem.response(self._error(length), scope.get("state", {}).get("request_id"))
+        await answer(scope, receive, send)
+
+    def _error(self, length: int) -> ServiceError:
+        return TooLarge(f"the body has {length:,} bytes or more, at most {self._max_bytes:,} are taken")

@@ -1,0 +1,193 @@
+"""What OpenAPI cannot read off the routes: the two body forms of POST /segment, and the problems."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
+
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    ImageExpired,
+    ImageNotFetched,
+    InvalidValue,
+    MalformedRequest,
+    NotReady,
+    QueueFull,
+    RateLimited,
+    ServiceError,
+    TooLarge,
+    Unauthorized,
+    UndecodableImage,
+    UnknownModel,
+    UnknownVocabulary,
+    UnsupportedImage,
+    UrlFetchOff,
+)
+from lexiseg_service.gateway.schemas import JsonRequest, Problem, Question
+from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
+
+_ASKED = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
+JSON_EXAMPLES: dict[str, dict[str, Any]] = {
+    "file": {"summary": "The file itself", "value": {"image": {"base64": "/9j/4AAQSkZJRgABAQ..."}, **_ASKED}},
+    "again": {"summary": "An image sent before", "value": {"image": {"id": "9b0b54d1c7..."}, **_ASKED}},
+    "url": {"summary": "By URL", "value": {"image": {"url": "https://example.org/street.jpg"}, **_ASKED}},
+    "click": {
+        "summary": "A click on an image sent before",
+        "value": {"image": {"id": "9b0b54d1c7..."}, "prompts": [{"points": [{"x": 12, "y": 40}]}]},
+    },
+    "corrected": {
+        "summary": "A click, corrected by another beside the object",
+        "value": {
+            "image": {"id": "9b0b54d1c7..."},
+            "prompts": [{"points": [{"x": 12, "y": 40}, {"x": 30, "y": 44, "positive": False}]}],
+        },
+    },
+    "box": {
+        "summary": "Two boxes, and which of the classes is in each",
+        "value": {
+            "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
+            "prompts": [{"box": [2, 4, 30, 40]}, {"box": [20.5, 8, 44, 31.5]}],
+            **_ASKED,
+        },
+    },
+    "panoptic": {
+        "summary": "Things one by one, the rest class by class",
+        "value": {
+            "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
+            "task": "panoptic",
+            "vocabulary": "coco-panoptic",
+        },
+    },
+}
+_FORM_PROMPTS = {
+    "type": "string",
+    "description": "a JSON list, as in application/json",
+    "example": '[{"points": [{"x": 12, "y": 40, "positive": true}]}, {"box": [2, 4, 30, 40]}]',
+}
+
+
+def _flat_form() -> dict[str, Any]:
+    """The multipart form: the file, and either `request` or the question's fields one by one."""
+    schema = Question.model_json_schema(ref_template="#/components/schemas/{model}")
+    properties: dict[str, Any] = {name: _plain(described) for name, described in schema["properties"].items()}
+    properties["classes"] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "repeat once per class",
+        "example": ["sky", "building", "tree"],
+    }
+    properties["prompts"] = _FORM_PROMPTS
+    properties["background"] = {"type": "string", "description": "true, false, or a JSON object"}
+    return {
+        "type": "object",
+        "required": ["image"],
+        "additionalProperties": False,
+        "properties": {
+            "image": {"type": "string", "format": "binary"},
+            "request": {"type": "string", "description": "all other fields as one JSON object"},
+            **properties,
+        },
+    }
+
+
+def _plain(described: dict[str, Any]) -> dict[str, Any]:
+    """A field of a form: null is to leave it out, and no default, or a page would fill in and send every field."""
+    (kind, *_) = [option for option in described.get("anyOf", [{}]) if option.get("type") != "null"]
+    return {name: value for name, value in (described | kind).items() if name not in ("anyOf", "default", "examples")}
+
+
+SEGMENT_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {"schema": _flat_form(), "encoding": {"classes": {"style": "form", "explode": True}}},
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/JsonRequest"},
+            "examples": JSON_EXAMPLES,
+        },
+    },
+}
+
+
+def problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """Descriptions by status; errors of one status share one."""
+    by_status: dict[int, list[type[ServiceError]]] = {}
+    for error in errors:
+        by_status.setdefault(error.status, []).append(error)
+    return {status: _problem(same) for status, same in by_status.items()}
+
+
+def _problem(errors: list[type[ServiceError]]) -> dict[str, Any]:
+    return {
+        "description": "; ".join(f"{error.title} (`{error.type}`)" for error in errors),
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+                "examples": {error.type: {"summary": error.title, "value": _example(error)} for error in errors},
+            }
+        },
+    }
+
+
+def _example(error: type[ServiceError]) -> dict[str, Any]:
+    example = {
+        "type": error.type,
+        "title": error.title,
+        "status": error.status,
+        "detail": "what came, what was expected",
+    }
+    if error is InvalidValue:
+        detail = "threshold: expected less than or equal to 1, got 7"
+        errors = [{"field": "threshold", "value": 7, "expected": "less than or equal to 1"}]
+        example |= {"detail": detail, "errors": errors}
+    return example | {"request_id": "0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f"}
+
+
+PROBLEMS = problems(
+    MalformedRequest,
+    UrlFetchOff,
+    UnknownModel,
+    UnknownVocabulary,
+    ImageExpired,
+    TooLarge,
+    UnsupportedImage,
+    UndecodableImage,
+    ImageNotFetched,
+    InvalidValue,
+    QueueFull,
+    RateLimited,
+    NotReady,
+    DeadlineExceeded,
+)
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
+def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool) -> None:
+    """Adds what the guard does before any route: keys and limits, everywhere but on the open paths."""
+    schema["components"]["securitySchemes"] = SECURITY_SCHEMES
+    either: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
+    guarded = {str(status): described for status, described in problems(Unauthorized, RateLimited).items()}
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            _drop_frameworks_own(operation["responses"])
+            if path not in open_to_all:
+                operation["security"] = either if needed else [{}, *either]
+                operation["responses"] = guarded | operation["responses"]
+
+
+def _drop_frameworks_own(responses: dict[str, Any]) -> None:
+    """FastAPI announces a 422 of its own form for every route with a parameter; ours come as problems."""
+    if "HTTPValidationError" in str(responses.get("422")):
+        del responses["422"]
+
+
+def extra_schemas() -> dict[str, Any]:
+    """Component schemas that the hand-written parts refer to."""
+    components: dict[str, Any] = {}
+    for schema in (JsonRequest, Question, Problem, VocabularyInput):
+        described = schema.model_json_schema(ref_template="#/components/schemas/{model}")
+        components |= described.pop("$defs", {})
+        components[schema.__name__] = described
+    return components

@@ -1,0 +1,59 @@
+"""Errors to `application/problem+json` (RFC 9457). Nobody ever sees a stack trace."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from lexiseg_model.errors import ModelError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lexiseg_service.errors import ServiceError
+
+logger = structlog.get_logger("lexiseg.gateway")
+KINDS = {404: "no-such-route", 405: "method-not-allowed", 400: "malformed-request", 413: "too-large"}
+
+
+def render(status: int, kind: str, title: str, detail: str, request_id: str | None, **extra: Any) -> bytes:
+    """The JSON body of a problem."""
+    content = {"type": kind, "title": title, "status": status, "detail": detail, "request_id": request_id, **extra}
+    # The standard library escapes what no UTF-8 can carry (half a surrogate pair that a client sent); orjson refuses.
+    return json.dumps(content, default=str).encode()
+
+
+def response(error: ServiceError, request_id: str | None) -> Response:
+    """The answer for one of our own errors."""
+    body = render(error.status, error.type, error.title, error.detail, request_id, **error.extra)
+    return Response(body, error.status, error.headers, "application/problem+json")
+
+
+def surprise(error: Exception, request_id: str | None, key_id: str | None = None) -> Response:
+    """The answer for an error that nobody foresaw: logged here, and told to the client without its words."""
+    # A model's own error means that a check of ours is missing: ours to mend, not the client's to read.
+    kind = "model error" if isinstance(error, ModelError) else "unexpected error"
+    logger.error(kind, request_id=request_id, key_id=key_id, error=type(error).__name__, exc_info=error)
+    return response(ServiceError("an unexpected error; the request id finds it in the log"), request_id)
+
+
+def install(app: FastAPI) -> None:
+    """Every error that a route raises on purpose becomes a problem; `RequestFrame` sees to the others."""
+
+    @app.exception_handler(ServiceError)
+    async def on_service_error(request: Request, error: ServiceError) -> Response:
+        return response(error, request_id(request))
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
+        kind = KINDS.get(error.status_code, "http-error")
+        body = render(error.status_code, kind, "The request cannot be served", str(error.detail), request_id(request))
+        return Response(body, error.status_code, error.headers, "application/problem+json")
+
+
+def request_id(request: Request) -> str | None:
+    """The id that the middleware gave the request."""
+    identity: str | None = request.scope.get("state", {}).get("request_id")
+    return identity

@@ -1,0 +1,187 @@
+"""Workers elsewhere, as one backend: `lexiseg gateway`.
+
+An image goes to the worker that rendezvous hashing prefers among those that have the model (`routing`). A call that
+finds nobody, or a worker that goes down or has no room, is made once more elsewhere, within the deadline: answering
+changes nothing, so asking twice does no harm. Nothing is asked twice that a worker has refused for what it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
+
+import structlog
+from lexiseg_model.types import ModelCard
+
+from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
+from lexiseg_service.gateway.backend import Health
+from lexiseg_service.gateway.discovery import Discovery
+from lexiseg_service.gateway.remote_stream import RemoteStream
+from lexiseg_service.gateway.routing import choose, least_loaded, ranked
+from lexiseg_service.gateway.worker_link import WorkerLink, WorkerLost
+from lexiseg_service.image_id import image_id_of
+from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.settings import Settings
+from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+
+logger = structlog.get_logger("lexiseg.workers")
+ATTEMPTS = 2
+MOST_ASKED_AGAIN = 3  # workers that may have kept an image
+MOST_SPILLED = 4096  # images remembered because another than their own worker got them
+SECONDS_BETWEEN_LOOK_UPS = 2.0
+HASHED_AT_ONCE = 256 * 2**10  # bytes; more of them are hashed beside the event loop
+ELSEWHERE = (WorkerLost, NotReady, QueueFull, UnknownModel)  # what another worker may see differently
+
+
+class RemoteBackend:
+    """Finds workers, watches them, and asks them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._discovery = Discovery(settings.workers)
+        self._seconds = settings.deadline_seconds
+        self._links: dict[str, WorkerLink] = {}
+        self._spilled: OrderedDict[str, str] = OrderedDict()  # image and model to address
+        self._looking: asyncio.Task[None] | None = None
+
+    def health(self) -> Health:
+        links = list(self._links.values())
+        usable = [link for link in links if link.usable]
+        degraded = [f"worker {link.address}" for link in links if not link.usable]
+        degraded += dict.fromkeys(what for link in usable for what in link.degraded)
+        away = tuple(card.name for card in self.cards() if not any(link.serves(card.name) for link in usable))
+        detail = f"{len(usable)} of {len(links)} workers are ready"
+        return Health(True, bool(usable), detail, tuple(degraded), away)
+
+    def cards(self) -> list[ModelCard]:
+        links = sorted(self._links.values(), key=lambda link: not link.usable)
+        found: dict[tuple[str, str], ModelCard] = {}
+        for link in links:
+            for card in link.cards:
+                # What a worker that is away had counts as long as nobody has another version.
+                if link.usable or not any(name == card.name for name, _ in found):
+                    found.setdefault((card.name, card.version), card)
+        return list(found.values())
+
+    def digest(self, name: str) -> str | None:
+        return next(filter(None, (link.digest(name) for link in self._links.values())), None)
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        if request.image is None:
+            return await self._ask_again(request, request.image_id or "")
+        key = _key(request.model, await _digest(request.image))
+        tried: list[WorkerLink] = []
+        failure: ServiceError | None = None
+        while len(tried) < ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
+            tried.append(link)
+            try:
+                return await self._asked(link, request)
+            except ELSEWHERE as error:
+                failure = self._reason(error, link, request)
+        raise failure or self._nobody(request.model)
+
+    def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        return RemoteStream(self._pick_for_stream).answers(steps)
+
+    async def start(self) -> None:
+        await self._look_up()
+        if not self._discovery.fixed:
+            self._looking = asyncio.create_task(self._look_up_forever())
+
+    async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        await asyncio.gather(*(link.close() for link in self._links.values()))
+
+    async def _asked(self, link: WorkerLink, request: WorkerRequest) -> WorkerAnswer:
+        if time.monotonic() >= request.deadline:
+            raise DeadlineExceeded(f"no answer within the deadline of {self._seconds:g} seconds")
+        return await link.segment(request)
+
+    async def _ask_again(self, request: WorkerRequest, image_id: str) -> WorkerAnswer:
+        """Asks those who may have kept an image: who got it when its own worker was busy, then by rank."""
+        key = _key(request.model, image_id)
+        failure: ServiceError | None = None
+        kept_by = self._spilled.get(key)
+        order = sorted(ranked(self._candidates(request.model), key), key=lambda link: link.address != kept_by)
+        for link in order[:MOST_ASKED_AGAIN]:
+            try:
+                return await self._asked(link, request)
+            except (ImageExpired, *ELSEWHERE) as error:
+                reason = self._reason(error, link, request)
+                if failure is None or _says_more(reason, failure):
+                    failure = reason
+        raise failure or self._nobody(request.model)
+
+    def _candidates(self, model: str, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
+        """Workers that could answer; one that is found under two addresses counts once."""
+        able = [link for link in self._links.values() if link.usable and link.serves(model) and link not in tried]
+        return list({link.instance: link for link in reversed(able)}.values())
+
+    def _pick(self, model: str, key: str, tried: Collection[WorkerLink]) -> WorkerLink | None:
+        candidates = self._candidates(model, tried)
+        link = choose(candidates, key)
+        if link is not None and (tried or link is not ranked(candidates, key)[0]):
+            self._spilled[key] = link.address
+            self._spilled.move_to_end(key)
+            if len(self._spilled) > MOST_SPILLED:
+                self._spilled.popitem(last=False)
+        return link
+
+    def _pick_for_stream(self, model: str, tried: Collection[WorkerLink]) -> WorkerLink:
+        candidates = self._candidates(model, tried)
+        if not candidates:
+            raise self._nobody(model)
+        return least_loaded(candidates)
+
+    def _reason(self, error: Exception, link: WorkerLink, request: WorkerRequest) -> ServiceError:
+        if isinstance(error, ServiceError):
+            return error
+        logger.warning("worker lost", worker=link.address, request_id=request.request_id)
+        return NotReady("the worker went away in the middle of the request, and no other could take it over")
+
+    def _nobody(self, model: str) -> NotReady:
+        return NotReady(f"no worker with model {model} is ready")
+
+    async def _look_up_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SECONDS_BETWEEN_LOOK_UPS)
+            try:
+                await self._look_up()
+            except Exception:  # whatever it is: the gateway must go on looking
+                logger.exception("look-up failed")
+
+    async def _look_up(self) -> None:
+        addresses = await self._discovery.addresses()
+        for address in addresses:
+            if address not in self._links:
+                self._links[address] = WorkerLink(address)
+                self._links[address].open()
+        for address in self._links.keys() - set(addresses):
+            link = self._links[address]
+            # One that DNS no longer names may still be finishing.
+            if not link.usable and not link.in_flight:
+                del self._links[address]
+                await link.close()
+
+
+def _says_more(reason: ServiceError, than: ServiceError) -> bool:
+    """Which of two workers' refusals tells more about an image that one of them may have kept.
+
+    A full queue: the image may be answered about a moment later. Then "expired", which has the client send the image
+    again: when a worker went away, what it kept is gone.
+    """
+    return _telling(reason) > _telling(than)
+
+
+def _telling(refusal: ServiceError) -> int:
+    return 2 if isinstance(refusal, QueueFull) else int(isinstance(refusal, ImageExpired))
+
+
+def _key(model: str, image_id: str) -> str:
+    return f"{model.partition('@')[0]}|{image_id}"
+
+
+async def _digest(image: bytes) -> str:
+    return image_id_of(image) if len(image) <= HASHED_AT_ONCE else await asyncio.to_thread(image_id_of, image)

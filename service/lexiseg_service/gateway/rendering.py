@@ -1,0 +1,65 @@
+"""A worker's answer as the JSON of POST /segment."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from lexiseg_model.types import Segment
+
+from lexiseg_service.messages import MaskFormat, WorkerAnswer
+
+
+def render_answer(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> bytes:
+    """JSON bytes, as `schemas.SegmentAnswer` describes them."""
+    label_map = answer.label_map
+    return orjson.dumps(
+        {
+            "id": request_id,
+            "image_id": answer.image_id,
+            "model": answer.model,
+            "model_digest": answer.model_digest,
+            "task": answer.task,
+            "size": answer.size,
+            "segments": [
+                _segment(segment, _mask(answer, position, mask)) for position, segment in enumerate(answer.segments)
+            ],
+            "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
+            "overlay": None if answer.overlay is None else _base64(answer.overlay),
+            "timings_ms": {stage: round(value, 2) for stage, value in asdict(answer.timings).items()},
+            "cache": asdict(answer.cache),
+            **({} if answer.confidence is None else {"confidence": _base64(answer.confidence)}),
+        }
+    )
+
+
+def _mask(answer: WorkerAnswer, position: int, mask: MaskFormat) -> dict[str, Any] | None:
+    if mask == "rle":
+        rle = answer.segments[position].mask
+        return {"format": "coco_rle", "size": rle.size, "counts": rle.counts}
+    if mask == "polygon" and answer.polygons is not None:
+        return {"format": "polygon", "rings": [asdict(ring) for ring in answer.polygons[position]]}
+    return None
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _segment(segment: Segment, mask: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "id": segment.id,
+        "label": segment.label,
+        "class_index": segment.class_index,
+        "score": round(segment.score, 4),
+        "area": segment.area,
+        "bbox": segment.bbox,
+        "prompt_index": segment.prompt_index,
+        "mask_index": segment.mask_index,
+        "quality": None if segment.quality is None else round(segment.quality, 4),
+        "is_thing": segment.is_thing,
+        "track_id": None,
+        "mask": mask,
+    }

@@ -1,0 +1,171 @@
+"""The REST routes: thin, each hands over to the use case."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from fastapi import APIRouter, Path
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from lexiseg_service.errors import UnknownModel
+from lexiseg_service.gateway import body, examples
+from lexiseg_service.gateway.examples import shown
+from lexiseg_service.gateway.failures import reason_of
+from lexiseg_service.gateway.openapi import PROBLEMS, SEGMENT_BODY, problems
+from lexiseg_service.gateway.rendering import render_answer
+from lexiseg_service.gateway.schemas import Liveness, ModelList, ModelOutput, Readiness, SegmentAnswer
+from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+
+router = APIRouter()
+T = TypeVar("T")
+ModelName = Annotated[str, Path(description="NAME or NAME@VERSION", examples=["tiny"])]
+
+
+class ClientGone(Exception):
+    """The client closed the connection; nobody is left to answer."""
+
+
+@router.post(
+    "/segment",
+    summary="Masks for an image and a class list, points or boxes",
+    tags=["segmentation"],
+    responses={
+        200: {"model": SegmentAnswer, "content": {"application/json": {"examples": examples.ANSWERS}}},
+        **PROBLEMS,
+    },
+    openapi_extra={"requestBody": SEGMENT_BODY},
+    response_class=Response,
+)
+async def segment(request: Request) -> Response:
+    """Sends back one mask per class that owns pixels, per object, or per thing that a prompt may mean.
+
+    As COCO run lengths unless asked otherwise.
+    """
+    settings: Settings = request.app.state.settings
+    metrics: Metrics = request.app.state.metrics
+    try:
+        asked = await body.read(request, settings.limits)
+        owner = getattr(request.state, "key_id", None) or ""
+        caller = Caller(owner, request.state.request_id, request.state.traceparent)
+        answer = await _unless_gone(request, _use_case(request).segment(asked, caller))
+    except (ClientGone, ClientDisconnect):
+        metrics.failed("canceled")
+        return Response(status_code=499)
+    except Exception as error:
+        metrics.failed(reason_of(error))
+        raise
+    rendered = render_answer(answer, request.state.request_id, asked.question.mask)
+    return Response(rendered, media_type="application/json")
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The work's result; cancels the work when the client hangs up first."""
+
+    async def hung_up() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working = asyncio.ensure_future(work)
+    listening = asyncio.ensure_future(hung_up())
+    try:
+        await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGone
+        return working.result()
+    finally:
+        # An error that comes in the moment of the cancelling is nobody's any more; asyncio would log it as forgotten.
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())
+        working.cancel()
+        listening.cancel()
+
+
+@router.get(
+    "/models",
+    summary="Cards of the models served here",
+    tags=["models"],
+    responses={200: {"model": ModelList, **shown(examples.MODELS)}},
+)
+async def list_models(request: Request) -> Response:
+    """Tasks, input size, licence, training data, measured quality, digest of the weights."""
+    return _json({"models": _use_case(request).models()})
+
+
+@router.get(
+    "/models/{name}",
+    summary="One model's card",
+    tags=["models"],
+    responses={200: {"model": ModelOutput, **shown(examples.MODEL)}, **problems(UnknownModel)},
+)
+async def show_model(request: Request, name: ModelName) -> Response:
+    """`name` may carry a version: `tiny@1`."""
+    return _json(_use_case(request).model(name))
+
+
+@router.head("/livez", include_in_schema=False)
+@router.get(
+    "/livez",
+    summary="Is the process healthy?",
+    tags=["service"],
+    responses={
+        200: {"model": Liveness, **shown(examples.LIVE)},
+        503: {"model": Liveness, "description": "It is not", **shown(examples.DEAD)},
+    },
+)
+async def live(request: Request) -> Response:
+    """200 as long as a restart would not help."""
+    health = _use_case(request).health()
+    return _health(health.alive, {"status": "alive" if health.alive else "dead", "detail": health.detail})
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get(
+    "/readyz",
+    summary="Is a model warmed up?",
+    tags=["service"],
+    responses={
+        200: {"model": Readiness, **shown(examples.READY)},
+        503: {"model": Readiness, "description": "Not yet, or no longer", **shown(examples.NOT_READY)},
+    },
+)
+async def ready(request: Request) -> Response:
+    """200 once requests are answered; the body names what is degraded."""
+    health = _use_case(request).health()
+    status = "ready" if health.ready else "not ready"
+    return _health(health.ready, {"status": status, "detail": health.detail, "degraded": health.degraded})
+
+
+def _use_case(request: Request) -> UseCase:
+    use_case: UseCase = request.app.state.use_case
+    return use_case
+
+
+def _health(good: bool, content: dict[str, Any]) -> Response:
+    return _json(content, 200 if good else 503)
+
+
+def _json(content: dict[str, Any], status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    tags=["service"],
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": examples.METRICS}}}},
+)
+async def metrics(request: Request) -> Response:
+    """The text exposition format."""
+    return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/", include_in_schema=False)
+async def home() -> Response:
+    """The interactive documentation is the front door."""
+    return RedirectResponse("/docs")

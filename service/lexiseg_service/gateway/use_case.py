@@ -1,0 +1,161 @@
+"""Segmenting one image: the checks and the relay that every protocol of the gateway shares."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lexiseg_model.types import ModelCard, Vocabulary
+
+from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
+from lexiseg_service.gateway.backend import Backend, Health
+from lexiseg_service.gateway.body import Asked
+from lexiseg_service.gateway.prompts import resolve_prompts
+from lexiseg_service.gateway.schemas import Question
+from lexiseg_service.gateway.url_fetch import UrlFetcher
+from lexiseg_service.gateway.vocabulary import resolve
+from lexiseg_service.image_header import read_header
+from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.prompt_bounds import check_inside
+from lexiseg_service.settings import Settings
+from lexiseg_service.vocabularies.collection import Vocabularies
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, by any protocol: the id of an API key, an id for the log, a trace, and how long it waits."""
+
+    owner: str = ""
+    request_id: str = ""
+    traceparent: str | None = None
+    seconds: float = float("inf")
+
+
+class UseCase:
+    """What a gateway does for its callers. No fetcher: no images by URL."""
+
+    def __init__(
+        self, backend: Backend, vocabularies: Vocabularies, settings: Settings, fetcher: UrlFetcher | None = None
+    ) -> None:
+        self._backend = backend
+        self._vocabularies = vocabularies
+        self._settings = settings
+        self._fetcher = fetcher
+
+    @property
+    def backend(self) -> Backend:
+        """Where the work goes."""
+        return self._backend
+
+    async def segment(self, asked: Asked, caller: Caller) -> WorkerAnswer:
+        """Checks a request and has it answered.
+
+        Raises:
+            ServiceError: of any kind; the message is for the client.
+        """
+        deadline = time.monotonic() + min(self._settings.deadline_seconds, caller.seconds)
+        request = await self.resolved(asked.question, caller)
+        image = asked.image if asked.image_url is None else await self._fetched(asked.image_url)
+        if image is not None:
+            check_inside(request.prompts, read_header(image, self._settings.limits).size)
+        return await self._backend.segment(replace(request, image=image, image_id=asked.image_id, deadline=deadline))
+
+    async def resolved(self, question: Question, caller: Caller) -> WorkerRequest:
+        """A question, checked, with its model and its classes found, still without an image.
+
+        Raises:
+            InvalidValue: a value is out of range.
+            UnknownModel: no such model.
+            UnknownVocabulary: no such vocabulary.
+        """
+        card = find_card(question.model or self._settings.default_model, self._backend.cards())
+        task = question.task or ("prompt" if question.prompts else "semantic")
+        if task not in card.tasks:
+            able = [other.name for other in self._backend.cards() if task in other.tasks]
+            who = f"models that can {task}: {', '.join(able)}" if able else f"no model here can {task}"
+            raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who})")
+        prompts = resolve_prompts(question, task, self._settings.limits)
+        vocabulary = resolve(question, self._settings.limits, await named_vocabulary(question, self._vocabularies))
+        return WorkerRequest(
+            image=None,
+            owner=caller.owner,
+            vocabulary=vocabulary,
+            # A version that was asked for is told on: workers may have different ones.
+            model=f"{card.name}@{card.version}" if "@" in (question.model or "") else card.name,
+            task=task,
+            prompts=prompts,
+            mask=question.mask,
+            overlay=question.overlay,
+            confidence=question.confidence,
+            refine=question.refine,
+            threshold=question.threshold,
+            max_side=question.max_side,
+            request_id=caller.request_id,
+            traceparent=caller.traceparent,
+        )
+
+    def models(self) -> list[dict[str, Any]]:
+        """Cards as JSON values, with what is loaded of them."""
+        return [self._described(card) for card in self._backend.cards()]
+
+    def model(self, name: str) -> dict[str, Any]:
+        """One card; `name` may carry a version.
+
+        Raises:
+            UnknownModel: no such model.
+        """
+        cards = self._backend.cards()
+        for card in cards:
+            if name in (card.name, f"{card.name}@{card.version}"):
+                return self._described(card)
+        raise UnknownModel(f"no model {name[:80]!r} here; there is: {', '.join(card.name for card in cards)}")
+
+    def health(self) -> Health:
+        """The backend's, with what else works less well than it should."""
+        health = self._backend.health()
+        return replace(health, degraded=(*health.degraded, *filter(None, [self._vocabularies.store.degraded()])))
+
+    def _described(self, card: ModelCard) -> dict[str, Any]:
+        digest = self._backend.digest(f"{card.name}@{card.version}")
+        return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
+
+    async def _fetched(self, url: str) -> bytes:
+        if self._fetcher is None:
+            raise UrlFetchOff(
+                "image.url: this service fetches no images (LEXISEG_URL_FETCH is off); send the file itself"
+            )
+        return await self._fetcher.fetch(url)
+
+
+async def named_vocabulary(question: Question, vocabularies: Vocabularies) -> Vocabulary | None:
+    """The vocabulary that a question names, if it names one.
+
+    Raises:
+        InvalidValue: it brings classes of its own, too.
+        UnknownVocabulary: there is none of that name.
+    """
+    if question.vocabulary is None:
+        return None
+    if question.classes is not None:
+        raise InvalidValue.of("vocabulary", question.vocabulary, "either `classes` or `vocabulary`, not both")
+    return (await vocabularies.find(question.vocabulary)).vocabulary
+
+
+def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:
+    """The card of NAME or NAME@VERSION; None is the default model, which comes first.
+
+    Raises:
+        UnknownModel: there is none of that name.
+        NotReady: no worker has told of any.
+    """
+    if not cards:
+        raise NotReady("no model is known here yet")
+    if name is None:
+        return cards[0]
+    base, _, version = name.partition("@")
+    for card in cards:
+        if card.name == base and version in ("", card.version):
+            return card
+    known = ", ".join(f"{card.name}@{card.version}" for card in cards)
+    raise UnknownModel(f"model: no {name[:80]!r} here; there is: {known}")

@@ -1,0 +1,149 @@
+"""From the class list of a request to a Vocabulary, or to a 422 that names what is wrong."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.schemas import BackgroundInput, ClassInput, Question
+from lexiseg_service.settings import Limits
+from lexiseg_service.vocabularies.stuff import is_thing
+
+
+def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:
+    """The vocabulary that a question asks with: its own classes, those of the vocabulary it names, or for prompts none.
+
+    Raises:
+        InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or holds control characters.
+    """
+    if named is None and question.prompts and not question.classes:
+        return _without_labels(question)
+    if named is None:
+        vocabulary = check(question.classes, True if question.background is None else question.background, limits)
+    else:
+        vocabulary = _with_background_of(question, named, limits)
+    if vocabulary.background is None and question.threshold:
+        raise InvalidValue.of(
+            "threshold", question.threshold, "0 with background=false, where every pixel gets a class"
+        )
+    return vocabulary
+
+
+def check(
+    given: Sequence[str | ClassInput] | None,
+    background: bool | BackgroundInput,
+    limits: Limits,
+    *,
+    name: str | None = None,
+) -> Vocabulary:
+    """A class list and its background rule as a Vocabulary.
+
+    Raises:
+        InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or holds control characters.
+    """
+    if not given:
+        raise InvalidValue.of("classes", given, "at least one class, or the name of a `vocabulary`")
+    if len(given) > limits.max_classes:
+        raise InvalidValue.of("classes", f"{len(given)} classes", f"at most {limits.max_classes}")
+    classes = tuple(_entry(entry, index, limits) for index, entry in enumerate(given))
+    _refuse_duplicates(classes)
+    n_bytes = sum(len(text.encode()) for entry in classes for text in entry.texts)
+    if n_bytes > limits.max_text_bytes:
+        raise InvalidValue.of("classes", f"{n_bytes:,} bytes of text", f"at most {limits.max_text_bytes:,}")
+    rule = _background(background, limits)
+    if rule is None:
+        _refuse_thresholds(classes)
+    return Vocabulary(classes, rule, name)
+
+
+def _without_labels(question: Question) -> Vocabulary:
+    """No class: a rule for what no class explains would have nothing to say."""
+    if question.background not in (None, True):
+        given = question.background
+        said = given if isinstance(given, bool) else given.model_dump_json(exclude_none=True)
+        raise InvalidValue.of("background", said, "null or true where prompts come without classes")
+    return Vocabulary(())
+
+
+def _with_background_of(question: Question, named: Vocabulary, limits: Limits) -> Vocabulary:
+    """A named vocabulary, checked before, with what the question says of the background."""
+    if len(named.classes) > limits.max_classes:
+        raise InvalidValue.of("vocabulary", f"{len(named.classes)} classes", f"at most {limits.max_classes}")
+    if question.background is None:
+        return named
+    rule = _background(question.background, limits)
+    if rule is None:
+        _refuse_thresholds(named.classes)
+    return replace(named, background=rule)
+
+
+def _entry(given: str | ClassInput, index: int, limits: Limits) -> ClassEntry:
+    if isinstance(given, str):
+        name = _text(given, f"classes.{index}", limits)
+        return ClassEntry(name, thing=is_thing(name))
+    if len(given.synonyms) > limits.max_synonyms:
+        raise InvalidValue.of(
+            f"classes.{index}.synonyms", f"{len(given.synonyms)} synonyms", f"at most {limits.max_synonyms}"
+        )
+    synonyms = tuple(
+        _text(text, f"classes.{index}.synonyms.{position}", limits) for position, text in enumerate(given.synonyms)
+    )
+    name = _text(given.name, f"classes.{index}.name", limits)
+    return ClassEntry(name, synonyms, given.threshold, is_thing(name))
+
+
+def _text(given: str, field: str, limits: Limits) -> str:
+    return check_line(given, field, limits.max_text_length)
+
+
+def check_line(given: str, field: str, longest: int) -> str:
+    """One line of text in NFC, without blanks around it.
+
+    Raises:
+        InvalidValue: it is blank, longer than `longest` characters, or holds control characters.
+    """
+    text = unicodedata.normalize("NFC", given).strip()
+    if not text:
+        raise InvalidValue.of(field, given, "a word, not blank")
+    if len(text) > longest:
+        raise InvalidValue.of(field, f"{len(text)} characters", f"at most {longest}")
+    # Cc: control characters; Cs: halves of surrogate pairs, which no UTF-8 can carry.
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise InvalidValue.of(field, text.encode("unicode_escape").decode(), "text without control characters")
+    return text
+
+
+def _refuse_duplicates(classes: tuple[ClassEntry, ...]) -> None:
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(classes):
+        for text in entry.texts:
+            first = seen.setdefault(text.casefold(), index)
+            if first != index or sum(text.casefold() == other.casefold() for other in entry.texts) > 1:
+                raise InvalidValue.of(f"classes.{index}", text, f"a text only once (it is in classes.{first} too)")
+
+
+def _refuse_thresholds(classes: tuple[ClassEntry, ...]) -> None:
+    for index, entry in enumerate(classes):
+        if entry.threshold:
+            raise InvalidValue.of(f"classes.{index}.threshold", entry.threshold, "none with background=false")
+
+
+def _background(given: bool | BackgroundInput, limits: Limits) -> Background | None:
+    match given:
+        case False:
+            return None
+        case True:
+            return Background()
+        case BackgroundInput(words=words, threshold=threshold):
+            if words is not None and len(words) > limits.max_classes:
+                raise InvalidValue.of("background.words", f"{len(words)} words", f"at most {limits.max_classes}")
+            checked = (
+                None
+                if words is None
+                else tuple(_text(word, f"background.words.{index}", limits) for index, word in enumerate(words))
+            )
+            return Background(checked, threshold)

@@ -1,0 +1,125 @@
+"""The /vocabularies routes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header, Path
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lexiseg_service.errors import (
+    InvalidValue,
+    MalformedRequest,
+    NotReady,
+    PreconditionFailed,
+    ReadOnly,
+    TooLarge,
+    UnknownVocabulary,
+)
+from lexiseg_service.gateway import body, examples
+from lexiseg_service.gateway.examples import shown
+from lexiseg_service.gateway.openapi import problems
+from lexiseg_service.gateway.preconditions import Preconditions
+from lexiseg_service.gateway.vocabulary_schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
+from lexiseg_service.vocabularies.collection import Vocabularies
+from lexiseg_service.vocabularies.named import NamedVocabulary
+
+router = APIRouter(tags=["vocabularies"])
+
+Name = Annotated[str, Path(description="a-z, 0-9 and -, at most 64", examples=["living-room"])]
+IfMatch = Annotated[str | None, Header(description="go on only if this ETag is still the vocabulary's; * if any is")]
+IfNoneMatch = Annotated[str | None, Header(description="*: create, never replace; an ETag: 304 if unchanged")]
+
+_TAGGED: dict[str, Any] = {"headers": {"ETag": {"description": "of the content", "schema": {"type": "string"}}}}
+_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/VocabularyInput"}, "example": EXAMPLE},
+    },
+}
+
+
+@router.get(
+    "/vocabularies",
+    summary="Named class lists, built in and your own",
+    responses={200: {"model": VocabularyList, **shown(examples.VOCABULARIES)}},
+)
+async def list_vocabularies(request: Request) -> Response:
+    """`POST /segment` takes any of these names as `vocabulary`."""
+    found = await _vocabularies(request).list_all()
+    return _json({"vocabularies": [_summary(vocabulary) for vocabulary in found]})
+
+
+@router.get(
+    "/vocabularies/{name}",
+    summary="One class list",
+    responses={
+        200: {"model": VocabularyOutput, **_TAGGED, **shown(examples.VOCABULARY)},
+        304: {"description": "Unchanged since the ETag in `If-None-Match`"},
+        **problems(UnknownVocabulary),
+    },
+)
+async def show_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatch = None) -> Response:
+    """Its classes in the order of `class_index`, with synonyms and thresholds."""
+    found = await _vocabularies(request).find(name)
+    if Preconditions(if_none_match=if_none_match).unchanged(found.etag):
+        return Response(status_code=304, headers={"ETag": found.etag})
+    return _whole(found)
+
+
+@router.put(
+    "/vocabularies/{name}",
+    summary="Keep a class list of your own",
+    responses={
+        200: {"model": VocabularyOutput, "description": "Replaced", **_TAGGED, **shown(examples.VOCABULARY)},
+        201: {"model": VocabularyOutput, "description": "Created", **_TAGGED, **shown(examples.VOCABULARY)},
+        **problems(MalformedRequest, ReadOnly, PreconditionFailed, TooLarge, InvalidValue, NotReady),
+    },
+    openapi_extra={"requestBody": _BODY},
+)
+async def put_vocabulary(
+    request: Request, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
+) -> Response:
+    """Creates or replaces it. The class list is checked by the rules of `POST /segment`."""
+    given = await body.read_json(request, VocabularyInput, request.app.state.settings.limits)
+    kept, created = await _vocabularies(request).put(name, given, Preconditions(if_match, if_none_match))
+    return _whole(kept, 201, {"Location": f"/vocabularies/{name}"}) if created else _whole(kept)
+
+
+@router.delete(
+    "/vocabularies/{name}",
+    summary="Delete a class list of your own",
+    status_code=204,
+    responses=problems(ReadOnly, UnknownVocabulary, PreconditionFailed, NotReady),
+)
+async def delete_vocabulary(request: Request, name: Name, if_match: IfMatch = None) -> Response:
+    """Built-in lists stay."""
+    await _vocabularies(request).delete(name, Preconditions(if_match))
+    return Response(status_code=204)
+
+
+def _vocabularies(request: Request) -> Vocabularies:
+    vocabularies: Vocabularies = request.app.state.vocabularies
+    return vocabularies
+
+
+def _summary(found: NamedVocabulary) -> dict[str, Any]:
+    described = found.document
+    return {
+        "name": found.name,
+        "n_classes": len(found.vocabulary.classes),
+        "background": described["background"],
+        "built_in": found.built_in,
+        "source": found.source,
+    }
+
+
+def _whole(found: NamedVocabulary, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    content = {**_summary(found), "classes": found.document["classes"]}
+    return _json(content, status, {"ETag": found.etag, **(headers or {})})
+
+
+def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content), status, headers, "application/json")

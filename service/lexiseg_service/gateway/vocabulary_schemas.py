@@ -1,0 +1,53 @@
+"""The JSON of the /vocabularies routes, as pydantic models; OpenAPI is made from them."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from lexiseg_service.gateway.schemas import BackgroundInput, ClassInput, Strict, Text
+
+EXAMPLE: dict[str, JsonValue] = {
+    "classes": ["floor", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}, "lamp"],
+    "background": True,
+    "source": "our living-room survey",
+}
+
+
+class VocabularyInput(Strict):
+    """A class list to keep under a name."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    classes: list[Text | ClassInput] = Field(description="in the order of `class_index`; the rules of a request hold")
+    background: bool | BackgroundInput = Field(True, description="what holds when a request says nothing of it")
+    source: str | None = Field(None, description="where the list comes from, for its readers")
+
+
+class VocabularySummary(BaseModel):
+    """A vocabulary without its classes."""
+
+    name: str
+    n_classes: int
+    background: bool | BackgroundInput
+    built_in: bool = Field(description="built-in lists cannot be changed")
+    source: str | None
+
+
+class VocabularyList(BaseModel):
+    """Every vocabulary that a request may name."""
+
+    vocabularies: list[VocabularySummary]
+
+
+class ClassOutput(BaseModel):
+    """One class; its position is the `class_index` of segments."""
+
+    name: str
+    synonyms: list[str]
+    threshold: float | None
+
+
+class VocabularyOutput(VocabularySummary):
+    """A vocabulary with its classes."""
+
+    classes: list[ClassOutput]

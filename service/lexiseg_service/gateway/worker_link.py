@@ -1,0 +1,230 @@
+"""One worker as a gateway sees it: a connection, what it says of itself, and what of ours it works on."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+from lexiseg_model.types import ModelCard
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from lexiseg_service.errors import DeadlineExceeded, ServiceError
+from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.stubs import worker_pb2 as pb
+from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
+from lexiseg_service.wire.answer import decode_answer
+from lexiseg_service.wire.channels import gateway_options
+from lexiseg_service.wire.errors import read_error
+from lexiseg_service.wire.request import encode_request
+
+if TYPE_CHECKING:  # known to the type checker alone
+    from lexiseg_service.stubs.segmentation_pb2 import SegmentVideoResponse
+    from lexiseg_service.stubs.worker_pb2_grpc import WorkerAsyncStub
+
+logger = structlog.get_logger("lexiseg.workers")
+# A worker speaks twice a second, unless its machine is overwhelmed. One that is silent gets nothing new; if it is so
+# for twice as long, what it has is asked elsewhere.
+MOST_SILENT_SECONDS = 5.0
+SECONDS_TO_TRY_AGAIN = 0.5
+# Codes with which a transport says that nobody answers, where none of our own errors is told.
+NOBODY = frozenset(
+    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL}
+)
+
+
+class WorkerLost(Exception):
+    """The connection broke, or nobody listens: whether the worker did its work is not known, and does no harm."""
+
+
+class WorkerLink:
+    """Watches one worker from `open` to `close`."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.in_flight = 0  # of this gateway
+        self.leaving = False  # it said that it goes down, and has not come back
+        self.cards: list[ModelCard] = []
+        self._digests: dict[str, str] = {}
+        self._channel = grpc.aio.insecure_channel(address, options=gateway_options())
+        self._stub: WorkerAsyncStub = WorkerStub(self._channel)
+        self._status: pb.WatchStatusResponse | None = None
+        self._others = 0  # in flight there for other gateways, when it spoke last
+        self._read: dict[str, ModelCard | None] = {}  # cards by their JSON
+        self._calls: set[grpc.aio.Call] = set()
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Connected, warmed up and not going down."""
+        return self._status is not None and self._status.ready and not self._status.draining
+
+    @property
+    def instance(self) -> str:
+        """Names the process behind the address."""
+        return self._status.instance if self._status else ""
+
+    @property
+    def load(self) -> int:
+        """Requests in flight there, of all gateways."""
+        return self._others + self.in_flight
+
+    @property
+    def room(self) -> int:
+        """Requests that it would still accept."""
+        return (self._status.queue_limit if self._status else 0) - self.load
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What the worker says works less well than it should."""
+        return tuple(self._status.degraded) if self._status else ()
+
+    def serves(self, model: str) -> bool:
+        """Whether it has a model, NAME or NAME@VERSION."""
+        name, _, version = model.partition("@")
+        return any(card.name == name and version in ("", card.version) for card in self.cards)
+
+    def digest(self, model: str) -> str | None:
+        """Digest of the loaded weights; None while they are not."""
+        return self._digests.get(model.partition("@")[0]) if self.usable and self.serves(model) else None
+
+    def open(self) -> None:
+        """Begins to watch."""
+        self._watching = asyncio.create_task(self._watch_forever())
+
+    async def close(self) -> None:
+        """Hangs up."""
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._channel.close()
+
+    def suspect(self) -> None:
+        """A call found nobody: no more of them until the worker has spoken again."""
+        self._status = None
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        """Asks; cancelling the task cancels the work.
+
+        Raises:
+            WorkerLost: nobody answers.
+            ServiceError: the worker's own.
+        """
+        seconds = request.deadline - time.monotonic()
+        call = self._stub.Segment(encode_request(request), timeout=max(0.0, seconds))
+        with self._working(call):
+            return decode_answer((await call).answer)
+
+    async def stream(
+        self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest]
+    ) -> AsyncGenerator[SegmentVideoResponse, None]:
+        """Asks about the frames of a video; closing the answers cancels the work.
+
+        Raises:
+            WorkerLost: nobody answers any more.
+            ServiceError: the worker's own.
+        """
+        call = self._stub.SegmentVideo(messages)
+        try:
+            with self._working(call):
+                async for message in call:
+                    yield message.answer
+        finally:
+            call.cancel()
+
+    @contextmanager
+    def _working(self, call: grpc.aio.Call) -> Iterator[None]:
+        """Counts a call while it runs; its failure becomes an error of ours."""
+        self.in_flight += 1
+        self._calls.add(call)
+        try:
+            yield
+        except grpc.aio.AioRpcError as failure:
+            raise self._meaning(failure) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if call in self._calls or (task is not None and task.cancelling()):
+                raise
+            raise WorkerLost(f"{self.address}: silent") from None
+        finally:
+            self.in_flight -= 1
+            self._calls.discard(call)
+
+    def _give_up(self) -> None:
+        """Ends the calls of a worker that says nothing any more; they can be made elsewhere."""
+        calls = list(self._calls)
+        self._calls.clear()
+        for call in calls:
+            call.cancel()
+
+    def _meaning(self, failure: grpc.aio.AioRpcError) -> ServiceError | WorkerLost:
+        """What a failed call tells."""
+        error = read_error(failure)
+        if error is not None:
+            return error
+        code = failure.code()
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded("the deadline passed before the worker answered")
+        if code in NOBODY:
+            self.suspect()
+            return WorkerLost(f"{self.address}: {code.name}")
+        return ServiceError(f"the worker answered {code.name}")
+
+    async def _watch_forever(self) -> None:
+        while True:
+            try:
+                await self._watch()
+            except grpc.aio.AioRpcError as error:
+                if self._status is not None:
+                    logger.warning("worker away", worker=self.address, reason=error.code().name)
+            except TimeoutError:
+                if self._status is not None:
+                    logger.warning("worker away", worker=self.address, reason="silent")
+                else:  # for the second time in a row: not slow, but gone
+                    self._give_up()
+            except Exception:  # whatever it says: the gateway must go on looking
+                logger.exception("worker not understood", worker=self.address)
+            self._status = None
+            # Not all gateways at the same moment.
+            await asyncio.sleep(SECONDS_TO_TRY_AGAIN * random.uniform(0.5, 1.0))
+
+    async def _watch(self) -> None:
+        call = self._stub.WatchStatus(pb.WatchStatusRequest())
+        try:
+            while True:
+                status = await asyncio.wait_for(call.read(), MOST_SILENT_SECONDS)
+                if not isinstance(status, pb.WatchStatusResponse):  # the end
+                    return
+                self._heard(status)
+        finally:
+            call.cancel()
+
+    def _heard(self, status: pb.WatchStatusResponse) -> None:
+        before = (self.instance, self.usable)
+        self._status = status
+        self.leaving = status.draining
+        self._others = max(0, status.in_flight - self.in_flight)
+        for model in status.models:
+            if model.card not in self._read:
+                self._read[model.card] = _card(model.card)
+        self._read = {model.card: self._read[model.card] for model in status.models}  # and no other
+        served = [(self._read[model.card], model.digest) for model in status.models]
+        self.cards = [card for card, _ in served if card is not None]
+        self._digests = {card.name: digest for card, digest in served if card is not None and digest}
+        if before != (self.instance, self.usable):
+            logger.info("worker", worker=self.address, usable=self.usable, detail=status.detail)
+
+
+def _card(text: str) -> ModelCard | None:
+    """A card; of a newer release, without the fields that are not known here."""
+    try:
+        given = from_json(text)
+        return ModelCard.model_validate({name: given[name] for name in ModelCard.model_fields if name in given})
+    except (ValidationError, ValueError, TypeError):
+        logger.exception("card not understood")
+        return None

@@ -1,0 +1,120 @@
+"""What an image says of itself before it is decoded: type, size, orientation. Refuses what must not be decoded."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+from PIL import Image, UnidentifiedImageError
+
+from lexiseg_service.errors import InvalidValue, TooLarge, UndecodableImage, UnsupportedImage
+from lexiseg_service.settings import Limits
+
+# Types by their first bytes; the decoder is told which one it may try.
+MAGIC = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "WEBP": (b"RIFF",),
+    "BMP": (b"BM",),
+    "TIFF": (b"II*\x00", b"MM\x00*"),
+}
+TAKEN = "JPEG, PNG, WebP, BMP or TIFF"
+ORIENTATION = 0x0112  # EXIF tag
+SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
+MOST_READS = 10_000  # of an honest header: hundreds; one made of millions of empty chunks takes a parser minutes
+
+# Our own limit is checked on the header, before any pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+
+class TooManyParts(Exception):
+    """The file is a swarm of tiny parts."""
+
+
+class BoundedReader(io.BytesIO):
+    """A file in memory that may be read so many times: Pillow's parsers take one part at a time."""
+
+    def __init__(self, content: bytes, most_reads: int = MOST_READS) -> None:
+        super().__init__(content)
+        self._left = most_reads
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise TooManyParts
+        return super().read(size)
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """`size` is (height, width) as shown, after EXIF rotation; `orientation` (EXIF, 1 to 8) is what decoding leaves."""
+
+    format: str
+    size: tuple[int, int]
+    orientation: int
+
+
+def read_header(image: bytes, limits: Limits) -> ImageHeader:
+    """Reads the header only.
+
+    Raises:
+        UnsupportedImage: not a still image of a type that we take.
+        UndecodableImage: the header is damaged.
+        TooLarge: too many bytes or pixels.
+        InvalidValue: a side is too short.
+    """
+    if len(image) > limits.max_image_bytes:
+        raise TooLarge(f"image: {len(image):,} bytes came, at most {limits.max_image_bytes:,} are taken")
+    kind = _sniff(image)
+    header = _parse(image, kind)
+    height, width = header.size
+    if height * width > limits.max_pixels:
+        raise TooLarge(f"image: {width} x {height} pixels came, at most {limits.max_pixels:,} in all are taken")
+    if min(height, width) < limits.min_side:
+        raise InvalidValue.of("image", f"{width} x {height} pixels", f"sides of at least {limits.min_side} pixels")
+    return header
+
+
+def _sniff(image: bytes) -> str:
+    for kind, beginnings in MAGIC.items():
+        if image.startswith(beginnings) and (kind != "WEBP" or image[8:12] == b"WEBP"):
+            return kind
+    if not image:
+        raise UndecodableImage("image: the file is empty")
+    if image.startswith((b"GIF87a", b"GIF89a")):
+        raise UnsupportedImage(f"image: GIF is not taken; send {TAKEN}, one still picture")
+    raise UnsupportedImage(f"image: the first bytes are of no image type that is taken; send {TAKEN}")
+
+
+def _parse(image: bytes, kind: str) -> ImageHeader:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse or to log
+            with Image.open(BoundedReader(image), formats=[kind]) as picture:
+                # A JPEG with a second picture inside (MPO, many phones) is a still; the first one is meant.
+                # Not n_frames, which walks through every page of a TIFF.
+                animated = kind != "JPEG" and bool(getattr(picture, "is_animated", False))
+                orientation = _orientation(picture)
+                width, height = picture.size
+    except UnidentifiedImageError:
+        raise UndecodableImage(f"image: begins like {kind}, but its header cannot be read") from None
+    except Exception as error:  # a damaged file makes the parsers raise almost anything
+        raise UndecodableImage(
+            f"image: begins like {kind}, but its header is damaged ({type(error).__name__})"
+        ) from None
+    if animated:
+        raise UnsupportedImage(f"image: an animated or many-page {kind} came; send one still picture")
+    size = (width, height) if orientation in SIDEWAYS else (height, width)
+    return ImageHeader(kind, size, orientation)
+
+
+def _orientation(picture: Image.Image) -> int:
+    if picture.format == "TIFF":  # Pillow turns these itself, and tells their size as turned
+        return 1
+    try:
+        # The base class's: PNG's own decodes the picture first, to look for EXIF behind the pixels.
+        value = Image.Image.getexif(picture).get(ORIENTATION, 1)
+    except Exception:  # EXIF is a courtesy: an unreadable block means "as stored"
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1

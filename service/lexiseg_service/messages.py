@@ -1,0 +1,81 @@
+"""What a gateway asks a worker, and what it gets back. Free of torch, so that both sides share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lexiseg_model.types import Prompt, Refinement, Ring, Segment, Task, Vocabulary
+
+MaskFormat = Literal["rle", "polygon", "png", "none"]
+
+
+@dataclass(frozen=True)
+class WorkerRequest:
+    """One image and one question about it."""
+
+    image: bytes | None  # encoded, as sent; None asks again about the image of `image_id`
+    vocabulary: Vocabulary  # without classes where prompts ask for no labels
+    model: str
+    task: Task = "semantic"
+    prompts: tuple[Prompt, ...] = ()  # of the task prompt
+    mask: MaskFormat = "rle"
+    overlay: bool = False
+    confidence: bool = False
+    refine: Refinement | None = None  # None: the card's default
+    threshold: float = 0.0
+    max_side: int | None = None
+    deadline: float = float("inf")  # time.monotonic()
+    image_id: str | None = None
+    owner: str = ""  # id of the API key: images sent with it can be asked about again with it alone
+    source: str = ""  # who takes turns in the waiting line, as a stream's id; "": the owner does
+    remember: bool = True  # keeps the features for a second question, and looks for kept ones
+    request_id: str = ""  # for the log
+    traceparent: str | None = None  # W3C trace context, under which the stages are reported
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds of each stage. `image` is the image pass of the batch that the request was part of."""
+
+    decode: float
+    queue: float
+    text: float
+    image: float
+    post: float
+    total: float
+
+
+@dataclass(frozen=True)
+class CacheUse:
+    """Texts found and not found in the cache, and whether the image's features were."""
+
+    text_hits: int
+    text_misses: int
+    features: bool = False
+
+
+@dataclass(frozen=True)
+class RenderedMap:
+    """A PNG of segment ids."""
+
+    png: bytes = field(repr=False)
+    bits: Literal[8, 16]
+
+
+@dataclass(frozen=True)
+class WorkerAnswer:
+    """Rendered: nothing is left to compute."""
+
+    image_id: str
+    model: str
+    model_digest: str
+    task: Task
+    size: tuple[int, int]
+    segments: tuple[Segment, ...]
+    timings: Timings
+    cache: CacheUse
+    polygons: tuple[list[Ring], ...] | None = None  # one list for each segment
+    label_map: RenderedMap | None = None
+    overlay: bytes | None = field(default=None, repr=False)  # PNG
+    confidence: bytes | None = field(default=None, repr=False)  # 8-bit PNG, 255 = certain

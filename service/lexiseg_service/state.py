@@ -1,0 +1,51 @@
+"""Where a gateway keeps what outlives a request: Redis if there is one, else this machine."""
+
+from __future__ import annotations
+
+from lexiseg_service.breaker import Breaker
+from lexiseg_service.gateway.limits import Gate, MemoryGate, Rule
+from lexiseg_service.gateway.redis_limits import RedisGate
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.redis_link import RedisLink
+from lexiseg_service.settings import Settings
+from lexiseg_service.vocabularies.collection import Vocabularies
+from lexiseg_service.vocabularies.directory import DirectoryStore
+from lexiseg_service.vocabularies.redis_store import RedisStore
+from lexiseg_service.vocabularies.store import MemoryStore, Store
+
+
+def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
+    """The vocabularies of an installation.
+
+    Raises:
+        OSError: the state directory cannot be used.
+    """
+    return Vocabularies(_store(settings, metrics), settings.limits, settings.max_vocabularies)
+
+
+def open_gate(settings: Settings, metrics: Metrics) -> Gate | None:
+    """The limits that the settings ask for; None where they ask for none."""
+    rule = Rule.of(settings)
+    if not rule.on:
+        return None
+    link = _link(settings, "limits", metrics)
+    # Longer than any request for one image lives; the gate renews the lease of a stream.
+    return MemoryGate(rule) if link is None else RedisGate(rule, link, max(60.0, 2 * settings.deadline_seconds))
+
+
+def _store(settings: Settings, metrics: Metrics) -> Store:
+    link = _link(settings, "vocabularies", metrics)
+    if link is not None:
+        return RedisStore(link)
+    if settings.state_dir is not None:
+        return DirectoryStore(settings.state_dir / "vocabularies")
+    return MemoryStore()
+
+
+def _link(settings: Settings, purpose: str, metrics: Metrics) -> RedisLink | None:
+    """A link for one purpose: what is slow for one is not given up for the others."""
+    if settings.redis_url is None:
+        return None
+    changed = metrics.breaker(purpose)
+    breaker = Breaker(settings.redis_breaker_failures, settings.redis_breaker_seconds, changed=changed)
+    return RedisLink(settings.redis_url.get_secret_value(), breaker, settings.redis_timeout_seconds)

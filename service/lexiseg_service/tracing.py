@@ -1,0 +1,152 @@
+"""OpenTelemetry, an option: one server span for each request, and below it a span for each stage.
+
+Off unless an endpoint is named; then nothing of the SDK is imported. The stages' spans are made where the stages run,
+afterwards, from the times that were taken anyway: a `traceparent` travels with the request, no open span does.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.settings import Settings
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.trace import Span
+
+logger = structlog.get_logger("lexiseg.tracing")
+STANDARD = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+TRACES = "/v1/traces"  # OTLP over HTTP
+CLOSING_SECONDS = 2.0  # a collector that is away does not hold up the end
+INSTALL = "pip install 'lexiseg[otel]'"
+SERVERS_FAULT = frozenset({"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"})  # of the codes that are ours to send
+UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})  # asked all day, by machines
+
+
+class StageTime(NamedTuple):
+    """One pass of a stage; `began` and `ended` as time.monotonic() says."""
+
+    stage: str
+    began: float
+    ended: float
+
+
+class RequestSpan:
+    """The span of one HTTP request or gRPC call."""
+
+    def __init__(self, span: Span, traceparent: str) -> None:
+        self._span = span
+        self.traceparent = traceparent
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits."""
+        return self.traceparent.split("-")[1]
+
+    def end_call(self, code: str, request_id: str, key_id: str | None) -> None:
+        """The gRPC call is over; `code` is the name of its status."""
+        self._end({"rpc.response.status_code": code}, code if code in SERVERS_FAULT else None, request_id, key_id)
+
+    def end(self, route: str, method: str, status: int, request_id: str, key_id: str | None) -> None:
+        """The answer is out."""
+        self._span.update_name(f"{method} {route}")
+        attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
+        self._end(attributes, str(status) if status >= 500 else None, request_id, key_id)
+
+    def _end(self, attributes: Mapping[str, str | int], fault: str | None, request_id: str, key_id: str | None) -> None:
+        from opentelemetry.trace import StatusCode
+
+        self._span.set_attributes({**attributes, "lexiseg.request_id": request_id})
+        if key_id is not None:
+            self._span.set_attribute("lexiseg.key_id", key_id)
+        if fault is not None:
+            self._span.set_attribute("error.type", fault)
+            self._span.set_status(StatusCode.ERROR)
+        self._span.end()
+
+
+class Tracing:
+    """Spans of one process, through one provider."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        self._provider = provider
+        self._tracer = provider.get_tracer("lexiseg", version("lexiseg"))
+        self._propagator = TraceContextTextMapPropagator()
+        self._server = SpanKind.SERVER
+
+    def begin(self, method: str, headers: Mapping[str, str]) -> RequestSpan:
+        """The span of a request that begins now, below the client's own if it sent a `traceparent`."""
+        return self._begin(method, headers, {"http.request.method": method})
+
+    def begin_call(self, method: str, metadata: Mapping[str, str]) -> RequestSpan:
+        """The span of a gRPC call; `method` as in `/lexiseg.v1.Segmentation/Segment`."""
+        name = method.removeprefix("/")
+        return self._begin(name, metadata, {"rpc.system.name": "grpc", "rpc.method": name})
+
+    def _begin(self, name: str, headers: Mapping[str, str], attributes: Mapping[str, str]) -> RequestSpan:
+        context = self._propagator.extract({name: headers[name] for name in self._propagator.fields if name in headers})
+        span = self._tracer.start_span(name, context, self._server, attributes)
+        trace = span.get_span_context()
+        return RequestSpan(span, f"00-{trace.trace_id:032x}-{trace.span_id:016x}-{trace.trace_flags:02x}")
+
+    def stages(self, traceparent: str | None, stages: Iterable[StageTime]) -> None:
+        """Stages that are over, below the request's span."""
+        if traceparent is None:
+            return
+        context = self._propagator.extract({"traceparent": traceparent})
+        since_epoch = time.time() - time.monotonic()
+        for stage, began, ended in stages:
+            span = self._tracer.start_span(stage, context, start_time=_nanoseconds(began + since_epoch))
+            span.end(_nanoseconds(ended + since_epoch))
+
+    def close(self) -> None:
+        """Sends what is left, if that is soon done: the exporter itself would go on trying for a while."""
+        closing = threading.Thread(target=self._provider.shutdown, name="tracing", daemon=True)
+        closing.start()
+        closing.join(CLOSING_SECONDS)
+
+
+def open_tracing(settings: Settings) -> Tracing | None:
+    """Tracing to the endpoint of `LEXISEG_OTEL_ENDPOINT`, else of OpenTelemetry's own variables; None without one.
+
+    Raises:
+        InvalidValue: `LEXISEG_OTEL_ENDPOINT` is set, but OpenTelemetry is not installed.
+    """
+    if settings.otel_endpoint is None and not any(os.environ.get(name) for name in STANDARD):
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        if settings.otel_endpoint is None:  # a cluster's variable, not meant for us alone
+            logger.warning("no tracing: OpenTelemetry is not installed", install=INSTALL)
+            return None
+        named = "LEXISEG_OTEL_ENDPOINT"
+        raise InvalidValue.of(named, settings.otel_endpoint, f"OpenTelemetry, installed: {INSTALL}") from None
+    own_name = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "lexiseg"}
+    resource = Resource.create({"service.version": version("lexiseg"), **own_name})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=_traces_of(settings.otel_endpoint))))
+    return Tracing(provider)
+
+
+def _traces_of(endpoint: str | None) -> str | None:
+    """Where a collector takes traces; without an endpoint of ours the exporter reads its own variables."""
+    return None if endpoint is None else endpoint.rstrip("/").removesuffix(TRACES) + TRACES
+
+
+def _nanoseconds(seconds: float) -> int:
+    return round(1e9 * seconds)

@@ -1,0 +1,132 @@
+"""Users' vocabularies in Redis, shared by all gateways, kept without a time to live (run Redis with `volatile-lru`).
+
+Each gateway keeps a snapshot of all of them: reads go on while Redis is away, writes are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import redis
+import structlog
+
+from lexiseg_service.errors import NotReady
+from lexiseg_service.redis_link import RedisAway, RedisLink
+from lexiseg_service.vocabularies.named import NAME
+
+logger = structlog.get_logger("lexiseg.vocabularies")
+T = TypeVar("T")
+PREFIX = "lexiseg:vocabulary:"
+INDEX = "lexiseg:vocabularies"  # a set of the names: the key space is too large to search
+REFRESH_SECONDS = 30.0
+AT_ONCE = 16  # documents in one answer, which has to come within the link's timeout
+
+# MGET and not GET: a foreign value that is no string counts as absent instead of failing.
+# KEYS: document, index. ARGV: old ("" is absent), new ("" deletes), name.
+REPLACE = """
+if (redis.call('MGET', KEYS[1])[1] or '') ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then
+  redis.call('DEL', KEYS[1])
+  redis.call('SREM', KEYS[2], ARGV[3])
+else
+  redis.call('SET', KEYS[1], ARGV[2])
+  redis.call('SADD', KEYS[2], ARGV[3])
+end
+return 1
+"""
+
+
+class RedisStore:
+    """Reads through to Redis, and from the snapshot while it is away."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._snapshot: dict[str, bytes] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def read(self, name: str) -> bytes | None:
+        """A document, or None.
+
+        Raises:
+            NotReady: Redis has not been heard of since the start, so nobody knows.
+        """
+        if not NAME.fullmatch(name):
+            return None
+        try:
+            (content,) = await self._ask(lambda client: _documents(client, (name,)))
+        except RedisAway:
+            if self._snapshot is None:
+                raise NotReady(f"vocabulary {name!r}: the store cannot be reached yet; try again") from None
+            return self._snapshot.get(name)
+        if self._snapshot is not None:
+            if content is None:
+                self._snapshot.pop(name, None)
+            else:
+                self._snapshot[name] = content
+        return content
+
+    async def read_all(self) -> dict[str, bytes]:
+        """Every document by its name; those of the snapshot while Redis is away."""
+        with suppress(RedisAway):
+            members = await self._ask(lambda client: cast("set[bytes]", client.smembers(INDEX)))
+            names = sorted(name for member in members if NAME.fullmatch(name := member.decode("latin-1")))
+            found: dict[str, bytes] = {}
+            for some in _batches(names):
+                contents = await self._ask(partial(_documents, names=some))
+                found |= {name: content for name, content in zip(some, contents, strict=True) if content is not None}
+            self._snapshot = found
+        return dict(self._snapshot or {})
+
+    async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+        """Puts `new` in the place of `old`.
+
+        Raises:
+            NotReady: Redis is away.
+        """
+        arguments = (PREFIX + name, INDEX, old or b"", new or b"", name)
+        try:
+            replaced = await self._ask(lambda client: bool(cast("Any", client.eval(REPLACE, 2, *arguments))))
+        except RedisAway:
+            raise NotReady(f"vocabulary {name!r}: the store cannot be reached; look whether it was changed") from None
+        if replaced and self._snapshot is not None:
+            self._snapshot.pop(name, None)
+            self._snapshot |= {} if new is None else {name: new}
+        return replaced
+
+    def degraded(self) -> str | None:
+        """Named while Redis is given up; looks whether it is back when that is due."""
+        if not self._link.away:
+            return None
+        self._link.heal()
+        return "vocabularies"
+
+    async def start(self) -> None:
+        """Takes the snapshot, and again every while; a Redis that is away does not hold up the start."""
+        await self.read_all()
+        self._refreshing = asyncio.create_task(self._refresh())
+
+    async def close(self) -> None:
+        """Hangs up."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        self._link.close()
+
+    async def _refresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await self.read_all()
+
+    async def _ask(self, call: Callable[[redis.Redis], T]) -> T:
+        return await asyncio.to_thread(self._link.ask, call)
+
+
+def _documents(client: redis.Redis, names: tuple[str, ...]) -> list[bytes | None]:
+    return cast("list[bytes | None]", client.mget([PREFIX + name for name in names]))
+
+
+def _batches(names: list[str]) -> list[tuple[str, ...]]:
+    return [tuple(names[first : first + AT_ONCE]) for first in range(0, len(names), AT_ONCE)]

@@ -1,0 +1,126 @@
+"""A worker's answer on the wire: the same message goes from worker to gateway and from gateway to client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from lexiseg_model.types import Ring, Rle, Segment
+
+from lexiseg_service.messages import CacheUse, MaskFormat, RenderedMap, Timings, WorkerAnswer
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.wire.enums import TASKS, word_of
+
+DECIMALS = 4  # of a score and a quality, as in the JSON of the REST routes
+MILLISECOND_DECIMALS = 2
+
+
+def encode_answer(
+    answer: WorkerAnswer, mask: MaskFormat, request_id: str = "", track_ids: Sequence[int | None] = ()
+) -> pb.SegmentResponse:
+    """The message; masks in the one format that was asked for. `track_ids`: one for each segment, or none."""
+    label_map = answer.label_map
+    message = pb.SegmentResponse(
+        id=request_id,
+        image_id=answer.image_id,
+        model=answer.model,
+        model_digest=answer.model_digest,
+        task=TASKS[answer.task],
+        size=_size(answer.size),
+        label_map=None if label_map is None else pb.LabelMap(png=label_map.png, bits=label_map.bits),
+        overlay=answer.overlay,
+        confidence=answer.confidence,
+        timings_ms=pb.Timings(
+            **{stage: round(value, MILLISECOND_DECIMALS) for stage, value in asdict(answer.timings).items()}
+        ),
+        cache=pb.CacheUse(**asdict(answer.cache)),
+    )
+    for position, segment in enumerate(answer.segments):
+        rings = answer.polygons[position] if mask == "polygon" and answer.polygons is not None else None
+        message.segments.append(_segment(segment, mask, rings, track_ids[position] if track_ids else None))
+    return message
+
+
+def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
+    """The answer; run lengths only where they were asked for, else those of a mask are empty."""
+    size = (message.size.height, message.size.width)
+    task = word_of(TASKS, message.task)
+    assert task is not None, f"a task of number {message.task}"
+    polygons = [_rings(segment) for segment in message.segments if segment.mask.HasField("polygon")]
+    label_map = message.label_map
+    timings = message.timings_ms
+    return WorkerAnswer(
+        image_id=message.image_id,
+        model=message.model,
+        model_digest=message.model_digest,
+        task=task,
+        size=size,
+        segments=tuple(_read_segment(segment, size) for segment in message.segments),
+        timings=Timings(timings.decode, timings.queue, timings.text, timings.image, timings.post, timings.total),
+        cache=CacheUse(message.cache.text_hits, message.cache.text_misses, message.cache.features),
+        polygons=tuple(polygons) if polygons else None,
+        label_map=RenderedMap(label_map.png, 8 if label_map.bits == 8 else 16)
+        if message.HasField("label_map")
+        else None,
+        overlay=message.overlay if message.HasField("overlay") else None,
+        confidence=message.confidence if message.HasField("confidence") else None,
+    )
+
+
+def decode_track_ids(message: pb.SegmentResponse) -> tuple[int | None, ...]:
+    """One for each segment; empty where no segment has one."""
+    found = tuple(segment.track_id if segment.HasField("track_id") else None for segment in message.segments)
+    return found if any(identity is not None for identity in found) else ()
+
+
+def _segment(segment: Segment, mask: MaskFormat, rings: list[Ring] | None, track_id: int | None) -> pb.Segment:
+    x, y, width, height = segment.bbox
+    message = pb.Segment(
+        id=segment.id,
+        label=segment.label,
+        class_index=segment.class_index,
+        score=round(segment.score, DECIMALS),
+        area=segment.area,
+        bbox=pb.BoundingBox(x=x, y=y, width=width, height=height),
+        prompt_index=segment.prompt_index,
+        mask_index=segment.mask_index,
+        quality=None if segment.quality is None else round(segment.quality, DECIMALS),
+        is_thing=segment.is_thing,
+        track_id=track_id,
+    )
+    if mask == "rle":
+        message.mask.coco_rle.counts = segment.mask.counts
+        message.mask.coco_rle.size.CopyFrom(_size(segment.mask.size))
+    elif rings is not None:
+        message.mask.polygon.rings.extend(
+            pb.Ring(exterior=ring.exterior, holes=[pb.Hole(corners=hole) for hole in ring.holes]) for ring in rings
+        )
+        message.mask.polygon.SetInParent()
+    return message
+
+
+def _read_segment(message: pb.Segment, size: tuple[int, int]) -> Segment:
+    box = message.bbox
+    counts = message.mask.coco_rle.counts
+    return Segment(
+        id=message.id,
+        label=message.label if message.HasField("label") else None,
+        class_index=message.class_index if message.HasField("class_index") else None,
+        score=message.score,
+        mask=Rle(size, counts, message.area, (box.x, box.y, box.width, box.height)),
+        is_thing=message.is_thing if message.HasField("is_thing") else None,
+        prompt_index=message.prompt_index if message.HasField("prompt_index") else None,
+        mask_index=message.mask_index if message.HasField("mask_index") else None,
+        quality=message.quality if message.HasField("quality") else None,
+    )
+
+
+def _rings(message: pb.Segment) -> list[Ring]:
+    return [
+        Ring(list(ring.exterior), [list(hole.corners) for hole in ring.holes]) for ring in message.mask.polygon.rings
+    ]
+
+
+def _size(size: tuple[int, int]) -> pb.Size:
+    height, width = size
+    return pb.Size(height=height, width=width)

@@ -1,0 +1,159 @@
+"""Errors as rich gRPC statuses, and back: the problem document of the REST routes travels inside, so nothing is lost.
+
+ServiceError -> Problem -> google.rpc.Status (Problem, ErrorInfo, BadRequest, RetryInfo) -> grpc-status-details-bin
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.struct_pb2 import Value
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from lexiseg_service.errors import ServiceError
+from lexiseg_service.stubs.segmentation_pb2 import FieldError, Problem
+
+DOMAIN = "lexiseg"
+DETAILS = "grpc-status-details-bin"
+CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    412: grpc.StatusCode.FAILED_PRECONDITION,
+    413: grpc.StatusCode.INVALID_ARGUMENT,  # not RESOURCE_EXHAUSTED: the same again would fail again
+    415: grpc.StatusCode.INVALID_ARGUMENT,
+    422: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+# Trailers of more than 8 KiB may be refused by a client's transport, and the call with them. The message stands there
+# once more, percent-encoded.
+MOST_DETAIL_BYTES = 4096
+MOST_MESSAGE_BYTES = 1024
+
+
+class Failure(Protocol):
+    """What a failed call tells; grpc.aio.AioRpcError is one."""
+
+    def trailing_metadata(self) -> Any: ...
+
+
+def problem_of(error: ServiceError, request_id: str) -> Problem:
+    """The problem document of an error, as a message."""
+    retry_after = error.headers.get("Retry-After")
+    return Problem(
+        type=error.type,
+        title=error.title,
+        status=error.status,
+        detail=_text(error.detail),
+        request_id=request_id,
+        errors=[_field_error(entry) for entry in error.extra.get("errors", ())],
+        retry_after_seconds=None if retry_after is None else int(retry_after),
+    )
+
+
+def error_of(problem: Problem) -> ServiceError:
+    """The error that a problem tells of; of a kind that a newer release may know, a plain one."""
+    kind = next((kind for kind in _kinds(ServiceError) if kind.type == problem.type), ServiceError)
+    errors = [
+        {"field": entry.field, "value": MessageToDict(entry.value), "expected": entry.expected}
+        for entry in problem.errors
+    ]
+    error = kind.__new__(kind)  # each kind's own __init__ writes the headers that stand in the problem
+    ServiceError.__init__(error, problem.detail, **({"errors": errors} if errors else {}))
+    if problem.HasField("retry_after_seconds"):
+        error.headers = {"Retry-After": str(problem.retry_after_seconds)}
+    return error
+
+
+def code_of(error: ServiceError) -> grpc.StatusCode:
+    """The code of the status that tells of an error."""
+    return CODES.get(error.status, grpc.StatusCode.INTERNAL)
+
+
+def message_of(error: ServiceError) -> str:
+    """The status's message: the detail, cut where a trailer would grow too long."""
+    message = _text(error.detail)
+    if len(quote(message)) <= MOST_MESSAGE_BYTES:
+        return message
+    kept = message[:MOST_MESSAGE_BYTES]
+    while len(quote(kept)) > MOST_MESSAGE_BYTES - len(quote("…")):
+        kept = kept[: len(kept) * 9 // 10]
+    return kept + "…"
+
+
+def details_of(error: ServiceError, request_id: str) -> tuple[tuple[str, bytes], ...]:
+    """The trailing metadata that carries the details; findings that would make it too long are left out."""
+    problem = problem_of(error, request_id)
+    problem.detail = message_of(error)
+    while (status := _status(error, problem)).ByteSize() > MOST_DETAIL_BYTES and problem.errors:
+        del problem.errors[-1]
+    return ((DETAILS, status.SerializeToString()),)
+
+
+def read_error(failure: Failure) -> ServiceError | None:
+    """The error that a failed call carries; None where none of ours spoke (the connection broke, nobody listens)."""
+    for name, value in failure.trailing_metadata() or ():
+        if name == DETAILS:
+            try:
+                problem = read_problem(Status.FromString(value))
+            except DecodeError:
+                return None
+            return None if problem is None else error_of(problem)
+    return None
+
+
+def read_problem(status: Status) -> Problem | None:
+    """The problem among the details of a status."""
+    problem = Problem()
+    return next((problem for detail in status.details if detail.Unpack(problem)), None)
+
+
+def _status(error: ServiceError, problem: Problem) -> Status:
+    told: list[Message] = [problem, ErrorInfo(reason=_reason(error), domain=DOMAIN, metadata={"type": error.type})]
+    if problem.errors:
+        violations = [
+            BadRequest.FieldViolation(field=entry.field, description=f"expected {entry.expected}")
+            for entry in problem.errors
+        ]
+        told.append(BadRequest(field_violations=violations))
+    if problem.HasField("retry_after_seconds"):
+        retry = RetryInfo()
+        retry.retry_delay.FromSeconds(problem.retry_after_seconds)
+        told.append(retry)
+    packed = []
+    for message in told:
+        packed.append(AnyMessage())
+        packed[-1].Pack(message)
+    return Status(code=code_of(error).value[0], message=problem.detail, details=packed)
+
+
+def _field_error(entry: dict[str, Any]) -> FieldError:
+    value = entry["value"]
+    if isinstance(value, str):
+        value = _text(value)
+    return FieldError(field=_text(entry["field"]), value=ParseDict(value, Value()), expected=_text(entry["expected"]))
+
+
+def _text(given: str) -> str:
+    """Half a surrogate pair that a client sent is no text for the wire."""
+    return given.encode("utf-8", "backslashreplace").decode()
+
+
+def _reason(error: ServiceError) -> str:
+    return error.type.upper().replace("-", "_")
+
+
+def _kinds(root: type[ServiceError]) -> Iterator[type[ServiceError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from _kinds(kind)

@@ -1,0 +1,71 @@
+"""The steps of a video stream and its answers on the wire between gateway and worker."""
+
+from __future__ import annotations
+
+from lexiseg_service.messages import MaskFormat
+from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs import worker_pb2 as internal
+from lexiseg_service.wire.answer import decode_answer, decode_track_ids, encode_answer
+from lexiseg_service.wire.enums import DROP_POLICIES, word_of
+from lexiseg_service.wire.errors import error_of, problem_of
+from lexiseg_service.wire.request import decode_question, encode_origin, encode_question
+
+
+def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVideoRequest:
+    """A question or a frame."""
+    if isinstance(step, VideoFrame):
+        frame = pb.Frame(image=step.image, timestamp_us=step.timestamp_us, id=step.id)
+        return internal.WorkerSegmentVideoRequest(frame=frame)
+    config = internal.WorkerStreamConfig(
+        question=encode_question(step.request),
+        smoothing=step.smoothing,
+        tracking=step.tracking,
+        drop_policy=DROP_POLICIES[step.drop_policy],
+        frames_in_flight=step.frames_in_flight,
+        origin=encode_origin(step.request),
+        resumed=step.resumed,
+    )
+    return internal.WorkerSegmentVideoRequest(config=config)
+
+
+def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion | VideoFrame:
+    """What `encode_step` was given."""
+    if message.HasField("frame"):
+        frame = message.frame
+        return VideoFrame(image=frame.image, id=frame.id, timestamp_us=frame.timestamp_us)
+    config = message.config
+    return StreamQuestion(
+        request=decode_question(config.question, config.origin),
+        smoothing=config.smoothing,
+        tracking=config.tracking,
+        drop_policy=word_of(DROP_POLICIES, config.drop_policy) or "none",
+        frames_in_flight=config.frames_in_flight,
+        resumed=config.resumed,
+    )
+
+
+def encode_frame_answer(answer: FrameAnswer, mask: MaskFormat, request_id: str = "") -> pb.SegmentVideoResponse:
+    """One frame's message; `mask` is the format that its question asked for."""
+    return pb.SegmentVideoResponse(
+        frame_id=answer.frame_id,
+        timestamp_us=answer.timestamp_us,
+        answer=None if answer.answer is None else encode_answer(answer.answer, mask, request_id, answer.track_ids),
+        dropped=answer.dropped,
+        error=None if answer.error is None else problem_of(answer.error, request_id),
+        state_reset=answer.state_reset,
+    )
+
+
+def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
+    """What `encode_frame_answer` was given."""
+    answered = message.HasField("answer")
+    return FrameAnswer(
+        frame_id=message.frame_id,
+        timestamp_us=message.timestamp_us,
+        answer=decode_answer(message.answer) if answered else None,
+        dropped=message.dropped,
+        error=error_of(message.error) if message.HasField("error") else None,
+        state_reset=message.state_reset,
+        track_ids=decode_track_ids(message.answer) if answered else (),
+    )

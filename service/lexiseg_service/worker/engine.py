@@ -1,0 +1,277 @@
+"""The worker's engine: three overlapped stages around one device.
+
+    submit -> model -> intake threads -> compute thread -> finish threads -> answer
+
+    model    held from here to the answer; one that is not loaded is waited for, which holds up no thread
+    intake   header check, decode, plan; may wait for a thread; an image whose features are kept goes on to finish
+    compute  owns the device for all models; takes what waits, up to max_batch tiles of one model and one bucket, the
+             sources in turn; waits only when nothing waits
+    finish   text rows, scores, arg-max, RLE, overlay, or whatever the job's `render` does; may wait for a thread of its
+             model's, and, without one, for whoever asked first about the same image
+
+A request counts against the queue limit from submit to answer: beyond it, submit refuses at once. Abandoned work
+(client gone, deadline passed) is dropped before each stage. An error belongs to its request alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, overload
+
+import numpy as np
+import torch
+from lexiseg_model.segmenter import InferenceOptions, Segmenter
+from lexiseg_model.types import ClassEntry
+from structlog.contextvars import bound_contextvars
+
+from lexiseg_service.errors import ImageExpired, NotReady, QueueFull
+from lexiseg_service.image_id import image_id_of
+from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.prompt_bounds import check_inside
+from lexiseg_service.settings import Settings
+from lexiseg_service.tracing import StageTime, Tracing
+from lexiseg_service.worker.compute import ComputeStage
+from lexiseg_service.worker.decode import Decoded, decode
+from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
+from lexiseg_service.worker.finish import finish
+from lexiseg_service.worker.first_askers import FirstAskers
+from lexiseg_service.worker.job import AnyJob, Render, T
+from lexiseg_service.worker.pool import GOING_DOWN, Loaded, ModelPool
+from lexiseg_service.worker.text_caches import TextCaches
+
+
+class Engine:
+    """One device, for many requests at once: of one model that is there, or of a pool's models."""
+
+    def __init__(
+        self, models: Segmenter | ModelPool, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
+    ) -> None:
+        self.models = models if isinstance(models, ModelPool) else ModelPool.of(models, metrics)
+        self.text_caches = TextCaches(settings, metrics)
+        self.feature_cache = FeatureCache(settings.feature_cache_bytes)
+        self._settings = settings
+        self._metrics = metrics
+        self._tracing = tracing
+        metrics.held("texts", lambda: self.text_caches.nbytes)
+        metrics.held("features", lambda: self.feature_cache.nbytes)
+        self._open = True
+        self._in_flight: set[AnyJob] = set()
+        self._seconds_per_answer = 0.1  # moving average, for Retry-After
+        self._last_answer = time.monotonic()
+        self._count_guard = threading.Lock()
+        self._intake = ThreadPoolExecutor(settings.intake_threads, "intake")
+        self._first_askers = FirstAskers()
+        self._finish: dict[str, ThreadPoolExecutor] = {}  # by model: one's long class lists hold up no other's
+        self._compute = ComputeStage(settings.max_batch, metrics, self._encoded)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests accepted and not yet answered."""
+        return len(self._in_flight)
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """What works less well than it should: without a change in the answers, or for some models."""
+        texts = ("text cache",) if self.text_caches.degraded else ()
+        return (*texts, *(f"model {name}" for name in self.models.failures))
+
+    def warm_up(self, name: str | None = None) -> None:
+        """One image pass of every bucket, and the background words: the first request shall not pay for them.
+
+        Args:
+            name: of the model, which is loaded if need be; the default model's if None.
+
+        Raises:
+            ServiceError: it cannot be loaded, or the engine is closing.
+        """
+        model = self.models.acquire(name or self.models.cards[0].name).result()
+        try:
+            segmenter = model.segmenter
+            for height, width in segmenter.buckets:
+                tile = np.zeros((1, 3, height, width), np.uint8)
+                # On the compute thread, in between batches: it alone uses the device.
+                self._compute.run(partial(segmenter.encode_tiles, tile)).result()
+            words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
+            self.text_caches.of(segmenter).rows(segmenter.texts(words))
+        finally:
+            model.release()
+
+    @overload
+    def submit(self, request: WorkerRequest) -> Future[WorkerAnswer]: ...
+
+    @overload
+    def submit(self, request: WorkerRequest, render: Render[T]) -> Future[T]: ...
+
+    def submit(self, request: WorkerRequest, render: Render[Any] = finish) -> Future[Any]:
+        """Accepts a request; cancelling the future abandons it.
+
+        Args:
+            request: an image and a question about it.
+            render: the last stage, from a job whose features are there to what the future gets; it runs on a finish
+                thread.
+
+        Raises:
+            QueueFull: as many requests as the queue holds are in flight, or wait for models to be loaded.
+            UnknownModel: the model is not served here.
+            NotReady: the model could not be loaded a moment ago, or the engine is closing.
+        """
+        job = AnyJob(request, render)
+        with self._count_guard:
+            if not self._open:
+                raise NotReady(GOING_DOWN)
+            if self.in_flight >= self._settings.queue_limit:
+                wait = max(1, round(self.in_flight * self._seconds_per_answer))
+                raise QueueFull(f"{self.in_flight} requests are in flight, which is the limit", wait)
+            model = self.models.acquire(request.model)
+            if not self._in_flight:  # idle time says nothing about the rate
+                self._last_answer = time.monotonic()
+            self._in_flight.add(job)
+        self._metrics.in_flight.inc()
+        job.answer.add_done_callback(lambda _: self._answered(job, model))
+        if model.done():
+            self._with_model(job, model)
+        else:
+            model.add_done_callback(lambda _: self._after_load(job, model))
+        return job.answer
+
+    def close(self, seconds: float) -> None:
+        """Refuses new requests, answers those in flight for at most `seconds`, then stops; the rest hear that."""
+        with self._count_guard:
+            self._open = False
+        deadline = time.monotonic() + seconds
+        while self._in_flight and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for job in tuple(self._in_flight):
+            job.fail(NotReady(GOING_DOWN))
+        self.models.close()
+        self._compute.close(5)
+        self._intake.shutdown(wait=False, cancel_futures=True)
+        for threads in tuple(self._finish.values()):
+            threads.shutdown(wait=False, cancel_futures=True)
+        self.text_caches.close()
+
+    def _after_load(self, job: AnyJob, model: Future[Loaded]) -> None:
+        job.stages.append(StageTime("load", job.accepted, time.monotonic()))
+        self._with_model(job, model)
+
+    def _with_model(self, job: AnyJob, model: Future[Loaded]) -> None:
+        """The job's model is there, or will not be."""
+        if model.cancelled():
+            return
+        if (error := model.exception()) is not None:
+            job.fail(error)
+            return
+        job.model = model.result()
+        job.answer.add_done_callback(lambda _: job.loaded.release())  # at once, if nobody waits any more
+        if not job.abandoned:
+            self._intake.submit(self._guarded, job, self._take_in)
+
+    def _answered(self, job: AnyJob, model: Future[Loaded]) -> None:
+        model.cancel()  # nobody waits for it any more
+        with self._count_guard:
+            self._in_flight.discard(job)
+            now = time.monotonic()
+            elapsed, self._last_answer = now - self._last_answer, now
+            self._seconds_per_answer += 0.1 * (elapsed - self._seconds_per_answer)
+        self._metrics.in_flight.dec()
+        if self._tracing is not None:
+            self._tracing.stages(job.request.traceparent, tuple(job.stages))
+
+    def _guarded(self, job: AnyJob, stage: Callable[[AnyJob], None]) -> None:
+        """Runs one stage of one job; what it raises is that job's answer."""
+        # Held once more: the client may go in the middle, and the model with it.
+        with job.loaded.held(), bound_contextvars(**job.who):  # for every line that this thread logs meanwhile
+            if job.abandoned:
+                return
+            try:
+                stage(job)
+            except Exception as error:
+                job.fail(error)
+
+    def _take_in(self, job: AnyJob) -> None:
+        began = time.monotonic()
+        request = job.request
+        job.image_id = request.image_id or image_id_of(request.image or b"")
+        kept = self.feature_cache.find(self._feature_key(job)) if request.remember else None
+        job.image = self._image_of(request, kept)
+        if kept is not None:
+            check_inside(request.prompts, kept.features.size)
+        if kept is None or request.overlay:
+            decoded = self._decode(job)
+            job.rgb = decoded.rgb if request.overlay else None
+            if kept is None:  # an overlay alone needs the pixels and no image pass
+                check_inside(request.prompts, decoded.size)
+                plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
+                job.plan = plan.of_size(decoded.size)
+        job.planned = time.monotonic()
+        job.decode_seconds = job.planned - began
+        self._metrics.stage("decode", job.decode_seconds)
+        job.stages.append(StageTime("decode", began, job.planned))
+        if kept is not None:
+            job.features, job.from_cache, job.computed = kept.features, True, job.planned
+            self._to_finish(job)
+            return
+        self._compute.put(job)
+
+    def _feature_key(self, job: AnyJob) -> FeatureKey:
+        return FeatureKey(job.request.owner, job.image_id, job.loaded.segmenter.digest, job.request.max_side)
+
+    def _image_of(self, request: WorkerRequest, kept: Remembered | None) -> bytes:
+        """The encoded image: as sent, or as remembered under its id."""
+        if request.image is not None:
+            return request.image
+        image = kept.image if kept else self.feature_cache.find_image(request.owner, request.image_id or "")
+        if image is None:
+            raise ImageExpired(f"image.id: nothing is kept of {(request.image_id or '')[:64]!r}; send the image again")
+        return image
+
+    def _decode(self, job: AnyJob) -> Decoded:
+        # An overlay is painted on every pixel; the network sees no more than this of the shorter side.
+        shortest = None if job.request.overlay else 2 * job.loaded.segmenter.card.input.short_side
+        return decode(job.image, self._settings.limits, shortest)
+
+    def _encoded(self, job: AnyJob) -> None:
+        assert job.features is not None
+        if job.request.remember:
+            kept = self.feature_cache.keep(self._feature_key(job), Remembered(job.features, job.image))
+            job.features = kept.features
+        self._to_finish(job)
+
+    def _to_finish(self, job: AnyJob) -> None:
+        if self._first_askers.enter(job):
+            self._finish_threads(job).submit(self._through_finish, job)
+
+    def _finish_threads(self, job: AnyJob) -> ThreadPoolExecutor:
+        name = job.loaded.segmenter.card.name
+        with self._count_guard:
+            if name not in self._finish:
+                # Beside the compute thread, a stage's torch work stays on its own thread.
+                one_thread_each = partial(torch.set_num_threads, 1)
+                self._finish[name] = ThreadPoolExecutor(self._settings.finish_threads, "finish", one_thread_each)
+            return self._finish[name]
+
+    def _through_finish(self, job: AnyJob) -> None:
+        try:
+            self._guarded(job, self._finish_job)
+        finally:
+            for freed in self._first_askers.leave(job):
+                self._finish_threads(freed).submit(self._through_finish, freed)
+
+    def _finish_job(self, job: AnyJob) -> None:
+        began = time.monotonic()
+        segmenter = job.loaded.segmenter
+        try:
+            answer = job.render(job, segmenter, self.text_caches.of(segmenter))
+        finally:
+            if job.request.remember:  # what was derived from the features stays with them, also after an error
+                self.feature_cache.weigh(self._feature_key(job))
+        ended = time.monotonic()
+        job.stages.append(StageTime("post", began, ended))
+        text = job.text_seconds
+        self._metrics.answered(text, ended - began - text, ended - job.accepted, from_cache=job.from_cache)
+        job.succeed(answer)

@@ -1,0 +1,130 @@
+"""The last stage: from one image's features and one question to a rendered answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from lexiseg_model import tasks
+from lexiseg_model.masks import overlay
+from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.polygons import rings
+from lexiseg_model.masks.rle import decode_in_box
+from lexiseg_model.scoring import Steady
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Ring, Segmentation
+from numpy.typing import NDArray
+
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue
+from lexiseg_service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
+from lexiseg_service.tracing import StageTime
+from lexiseg_service.worker.job import Job, T
+from lexiseg_service.worker.text_cache import TextCache
+
+
+class TimedRows:
+    """Text rows through the cache for one job; the time they take is the job's, the hits are counted here."""
+
+    def __init__(self, cache: TextCache, job: Job[T]) -> None:
+        self._cache = cache
+        self._job = job
+        self.hits = 0
+        self.misses = 0
+
+    def __call__(self, texts: list[str]) -> NDArray[np.float16]:
+        began = time.monotonic()
+        found = self._cache.rows(texts, lambda: self._job.abandoned)
+        ended = time.monotonic()
+        self._job.text_seconds += ended - began
+        self._job.stages.append(StageTime("text", began, ended))
+        self.hits += found.hits
+        self.misses += found.misses
+        return found.rows
+
+
+class Finished(NamedTuple):
+    """The rendered answer, and the masks that it was rendered from."""
+
+    answer: WorkerAnswer
+    found: Segmentation
+
+
+def finish(job: Job[WorkerAnswer], segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
+    """Scores, arg-max, RLE and overlay of a job whose features are there.
+
+    Raises:
+        DeadlineExceeded: nobody waits for the answer any more.
+        InvalidValue: overlapping segments are to be one PNG.
+    """
+    return solve(job, segmenter, cache).answer
+
+
+def solve(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady | None = None) -> Finished:
+    """As `finish`; `steady` averages the logits of a video's frame with those before."""
+    assert job.features is not None
+    request = job.request
+    rows = TimedRows(cache, job)
+    began = time.monotonic()
+
+    def check() -> None:
+        if job.abandoned:
+            raise DeadlineExceeded("the deadline passed while the answer was made")
+
+    options = tasks.Options(
+        request.threshold,
+        request.refine,
+        request.confidence,
+        steady,
+        request.prompts,
+        keep_label_map=request.mask == "png" or job.rgb is not None,
+        keep_counts=request.mask in ("rle", "polygon"),
+        check=check,
+    )
+    found = tasks.segment(request.task, segmenter, job.features, request.vocabulary, options, rows)
+    if found.overlapping and request.mask == "png":
+        raise InvalidValue.of("mask", "png", "rle, polygon or none: the segments overlap, which one map cannot show")
+    picture = None
+    if job.rgb is not None:
+        picture = to_png(overlay.paint(job.rgb, found.label_map, found.segments))
+    polygons = _polygons(found, check) if request.mask == "polygon" else None
+    label_map = _label_map(found) if request.mask == "png" else None
+    confidence = None if found.probability is None else to_png(np.rint(255 * found.probability).astype(np.uint8))
+    ended = time.monotonic()
+    answer = WorkerAnswer(
+        image_id=job.image_id,
+        model=segmenter.card.name,
+        model_digest=segmenter.digest,
+        task=request.task,
+        size=found.size,
+        segments=found.segments,
+        timings=Timings(
+            decode=1e3 * job.decode_seconds,
+            queue=1e3 * (job.computed - job.image_seconds - job.planned),
+            text=1e3 * job.text_seconds,
+            image=1e3 * job.image_seconds,
+            post=1e3 * (ended - began - job.text_seconds),
+            total=1e3 * (ended - job.accepted),
+        ),
+        cache=CacheUse(rows.hits, rows.misses, job.from_cache),
+        polygons=polygons,
+        label_map=label_map,
+        confidence=confidence,
+        overlay=picture,
+    )
+    return Finished(answer, found)
+
+
+def _polygons(found: Segmentation, check: Callable[[], None]) -> tuple[list[Ring], ...]:
+    """Outlines of each segment, traced inside its box."""
+    outlines = []
+    for segment in found.segments:
+        check()
+        x, y, _, _ = segment.bbox
+        outlines.append(rings(decode_in_box(segment.mask), (x, y)))
+    return tuple(outlines)
+
+
+def _label_map(found: Segmentation) -> RenderedMap:
+    return RenderedMap(to_png(found.label_map), 8 if found.label_map.dtype == np.uint8 else 16)

@@ -1,0 +1,147 @@
+"""What gateways ask a worker, over a backend. Cancelling a call cancels its work; its deadline is the request's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+from lexiseg_model.types import ModelCard
+from prometheus_client import Gauge
+
+from lexiseg_service.errors import ServiceError
+from lexiseg_service.gateway.backend import Backend
+from lexiseg_service.messages import MaskFormat
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.stream_messages import StreamQuestion, VideoFrame
+from lexiseg_service.stubs import worker_pb2 as pb
+from lexiseg_service.stubs.worker_pb2_grpc import WorkerServicer
+from lexiseg_service.wire.answer import encode_answer
+from lexiseg_service.wire.errors import code_of, details_of, message_of
+from lexiseg_service.wire.request import decode_request
+from lexiseg_service.wire.stream import decode_step, encode_frame_answer
+
+if TYPE_CHECKING:  # generic for the type checker alone
+    Context = grpc.aio.ServicerContext[Any, Any]
+
+logger = structlog.get_logger("lexiseg.worker")
+STATUS_SECONDS = 0.5
+
+
+class Servicer(WorkerServicer):
+    """`lexiseg.v1.Worker` over a backend; `running` counts calls that have work to do."""
+
+    def __init__(self, backend: Backend, settings: Settings, metrics: Metrics) -> None:
+        self.running = 0
+        self._backend = backend
+        self._settings = settings
+        self._metrics = metrics
+        self._instance = uuid.uuid4().hex
+        self._draining = False
+        self._changed = asyncio.Event()
+        self._texts: dict[int, tuple[ModelCard, str]] = {}
+
+    def leave(self) -> None:
+        """Tells every gateway that the worker goes down."""
+        self._draining = True
+        self._changed.set()
+
+    async def Segment(self, request: pb.WorkerSegmentRequest, context: Context) -> pb.WorkerSegmentResponse:
+        """One rendered answer."""
+        left = context.time_remaining()
+        deadline = time.monotonic() + min(self._settings.deadline_seconds if left is None else left, 1e6)
+        async with self._answering(context, request.origin.request_id):
+            asked = decode_request(request, deadline)
+            message = encode_answer(await self._backend.segment(asked), asked.mask)
+        return pb.WorkerSegmentResponse(answer=message)
+
+    async def SegmentVideo(  # type: ignore[override]  # typed for generators alone
+        self, request_iterator: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context
+    ) -> None:
+        """The frames of a video. Writes, and does not yield: what a lost gateway leaves is closed at once."""
+        masks: deque[MaskFormat] = deque()
+        async with (
+            self._answering(context, ""),
+            aclosing(_steps(request_iterator, masks)) as steps,
+            aclosing(self._backend.stream(steps)) as answers,
+        ):
+            async for answer in answers:
+                message = encode_frame_answer(answer, masks.popleft())
+                await context.write(pb.WorkerSegmentVideoResponse(answer=message))
+
+    async def WatchStatus(self, request: pb.WatchStatusRequest, context: Context) -> None:  # type: ignore[override]
+        """How the worker is, at once, on a change, and twice a second."""
+        while True:
+            status = self._status()
+            await context.write(status)
+            if status.draining:
+                return
+            try:
+                await asyncio.wait_for(self._changed.wait(), STATUS_SECONDS)
+            except TimeoutError:
+                continue
+
+    @asynccontextmanager
+    async def _answering(self, context: Context, request_id: str) -> AsyncGenerator[None, None]:
+        """Counts a call; what it raises becomes a rich status."""
+        self.running += 1
+        try:
+            yield
+        except ServiceError as error:
+            await context.abort(code_of(error), message_of(error), details_of(error, request_id))
+        except Exception as error:
+            logger.error("unexpected error", request_id=request_id, error=type(error).__name__, exc_info=error)
+            surprise = ServiceError("an unexpected error; the request id finds it in the log")
+            await context.abort(code_of(surprise), message_of(surprise), details_of(surprise, request_id))
+        finally:
+            self.running -= 1
+
+    def _status(self) -> pb.WatchStatusResponse:
+        health = self._backend.health()
+        return pb.WatchStatusResponse(
+            instance=self._instance,
+            alive=health.alive,
+            ready=health.ready,
+            draining=self._draining,
+            detail=health.detail,
+            degraded=health.degraded,
+            models=[
+                pb.ServedModel(card=self._text(card), digest=self._backend.digest(card.name) or "")
+                for card in self._backend.cards()
+            ],
+            in_flight=max(self.running, round(_value(self._metrics.in_flight))),
+            queue_limit=self._settings.queue_limit,
+            queue_depth=round(_value(self._metrics.queue_depth)),
+        )
+
+    def _text(self, card: ModelCard) -> str:
+        """A card as JSON, written once."""
+        known = self._texts.get(id(card))
+        if known is None or known[0] is not card:
+            known = self._texts[id(card)] = (card, card.model_dump_json())
+        return known[1]
+
+
+async def _steps(
+    messages: AsyncIterator[pb.WorkerSegmentVideoRequest], masks: deque[MaskFormat]
+) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
+    """Steps as the backend takes them; `masks` gets the format in which each frame is to be answered."""
+    mask: MaskFormat = "rle"
+    async for message in messages:
+        step = decode_step(message)
+        if isinstance(step, StreamQuestion):
+            mask = step.request.mask
+        else:
+            masks.append(mask)
+        yield step
+
+
+def _value(gauge: Gauge) -> float:
+    return next(iter(gauge.collect())).samples[0].value

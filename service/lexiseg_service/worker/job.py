@@ -1,0 +1,102 @@
+"""One request on its way through the stages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from lexiseg_model.segmenter import Features, Plan, Segmenter, TileFeatures
+from numpy.typing import NDArray
+
+from lexiseg_service.errors import DeadlineExceeded
+from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.tracing import StageTime
+from lexiseg_service.worker.pool import Loaded
+from lexiseg_service.worker.refusals import told
+from lexiseg_service.worker.text_cache import TextCache
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Job(Generic[T]):
+    """The request, what the stages have made of it so far, and when. `render` is its last stage."""
+
+    request: WorkerRequest
+    render: Callable[[Job[T], Segmenter, TextCache], T]
+    answer: Future[T] = field(default_factory=Future)
+    accepted: float = field(default_factory=time.monotonic)
+    image: bytes = b""  # encoded; of the request, or remembered
+    image_id: str = ""
+    from_cache: bool = False
+    decode_seconds: float = 0.0
+    planned: float = 0.0
+    computed: float = 0.0
+    image_seconds: float = 0.0
+    text_seconds: float = 0.0
+    rgb: NDArray[np.uint8] | None = None
+    model: Loaded | None = None  # held until the answer is there
+    plan: Plan | None = None
+    parts: dict[int, TileFeatures] = field(default_factory=dict)  # encoded so far, by their first tile
+    features: Features | None = None
+    stages: list[StageTime] = field(default_factory=list)  # those that are over
+
+    @property
+    def loaded(self) -> Loaded:
+        assert self.model is not None
+        return self.model
+
+    @property
+    def source(self) -> str:
+        """Who takes turns with it in the waiting line."""
+        return self.request.source or self.request.owner
+
+    @property
+    def tiles(self) -> NDArray[np.uint8]:
+        assert self.plan is not None
+        return self.plan.tiles
+
+    @property
+    def n_tiles(self) -> int:
+        return len(self.tiles)
+
+    @property
+    def key(self) -> tuple[Loaded, tuple[int, int]]:
+        """Model and bucket: what must be equal in one batch."""
+        assert self.plan is not None
+        return self.loaded, self.plan.bucket
+
+    @property
+    def who(self) -> dict[str, str | None]:
+        """What every log line about the request carries."""
+        request = self.request
+        return {"request_id": request.request_id, "key_id": request.owner or None} if request.request_id else {}
+
+    @property
+    def abandoned(self) -> bool:
+        """Nobody waits for the answer any more: the client has gone or the deadline passed."""
+        if self.answer.done():
+            return True
+        if time.monotonic() > self.request.deadline:
+            self.fail(DeadlineExceeded("the deadline passed while the request waited"))
+            return True
+        return False
+
+    def fail(self, error: BaseException) -> None:
+        """Answers with an error, unless the client has gone; what the model refuses is the request's wrong value."""
+        with suppress(InvalidStateError):
+            self.answer.set_exception(told(error, self.request))
+
+    def succeed(self, answer: T) -> None:
+        """Answers, unless the client has gone."""
+        with suppress(InvalidStateError):
+            self.answer.set_result(answer)
+
+
+Render = Callable[[Job[T], Segmenter, TextCache], T]
+AnyJob = Job[Any]  # for stages that do not look at the answer

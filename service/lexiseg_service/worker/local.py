@@ -1,0 +1,135 @@
+"""A worker inside the gateway's own process: `lexiseg serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+
+import structlog
+from lexiseg_model import catalog
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import ModelCard
+
+from lexiseg_service.errors import DeadlineExceeded, NotReady
+from lexiseg_service.gateway.backend import Health
+from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.tracing import Tracing
+from lexiseg_service.worker.device_memory import watch_device
+from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.pool import ModelPool
+from lexiseg_service.worker.served import Served, served_models
+from lexiseg_service.worker.video.streams import Streams
+
+logger = structlog.get_logger("lexiseg.worker")
+
+
+class LocalWorker:
+    """Loads the default model in the background, the others as they are wanted, and relays to its engine."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        on_failure: Callable[[], None] = lambda: None,
+        tracing: Tracing | None = None,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._on_failure = on_failure
+        self._tracing = tracing
+        self._served = served_models(settings)
+        self._default = self._served[0].card.name
+        self._pool = ModelPool(
+            self._served, self._open_model, metrics, settings.model_memory_bytes, max(1, settings.queue_limit // 2)
+        )
+        self._engine: Engine | None = None
+        self._streams: Streams | None = None
+        self._ready = False
+        self._failure: str | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def health(self) -> Health:
+        if self._failure:
+            return Health(False, False, self._failure)
+        if self._closing:
+            return Health(True, False, "going down")
+        if self._engine is None or not self._ready:
+            return Health(True, False, f"loading {self._default}")
+        return Health(True, True, f"{self._default} is warmed up", self._engine.degraded)
+
+    def cards(self) -> list[ModelCard]:
+        return self._pool.cards
+
+    def digest(self, name: str) -> str | None:
+        return self._pool.digest(name)
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        if self._engine is None or not self._ready or self._closing:
+            raise NotReady(self.health().detail)
+        answer = asyncio.wrap_future(self._engine.submit(request))
+        try:
+            # The client hears of its deadline when it passes, whatever stage the work is in.
+            return await asyncio.wait_for(answer, request.deadline - time.monotonic())
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"no answer within the deadline of {self._settings.deadline_seconds:g} seconds"
+            ) from None
+
+    async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        if self._streams is None or not self._ready or self._closing:
+            raise NotReady(self.health().detail)
+        async with aclosing(self._streams.answers(steps)) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def start(self) -> None:
+        self._engine = Engine(self._pool, self._settings, self._metrics, self._tracing)
+        self._streams = Streams(self._engine, self._settings, self._metrics)
+        self._loading = asyncio.create_task(asyncio.to_thread(self._preload, self._engine))
+
+    async def close(self) -> None:
+        self._closing = True
+        if self._streams is not None:
+            self._streams.leave()
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.close, self._settings.drain_seconds)
+        if self._loading is not None:
+            await self._loading
+
+    def _preload(self, engine: Engine) -> None:
+        """The default model, without which nothing is served, then the others that need not wait to be asked for."""
+        try:
+            watch_device(self._settings.device, self._metrics)
+            engine.warm_up(self._default)
+        except Exception as error:
+            if not self._closing:
+                logger.exception("the default model cannot be loaded", model=self._default)
+                self._failure = self._pool.failures.get(self._default) or f"{self._default} cannot be loaded: {error}"
+                self._on_failure()
+            return
+        self._ready = True
+        logger.info("ready", model=self._default, digest=self._pool.digest(self._default))
+        for served in self._served[1:]:
+            if served.preload:
+                try:
+                    engine.warm_up(served.card.name)
+                except Exception as error:  # it is tried again when it is asked for
+                    if not self._closing:
+                        logger.warning("no warm-up", model=served.card.name, error=str(error))
+
+    def _open_model(self, served: Served) -> Segmenter:
+        settings = self._settings
+        return catalog.load(
+            served.name,
+            models_dir=settings.models_dir,
+            device=served.device,
+            precision=settings.precision,
+            runtime=settings.runtime,
+            cache_dir=settings.cache_dir,
+        )

@@ -1,0 +1,47 @@
+"""What a worker shows over HTTP: whether it lives, whether it is ready, and its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lexiseg_service.gateway.backend import Backend
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.worker.grpc_server import WorkerServer
+
+
+def create_ops_app(backend: Backend, server: WorkerServer, metrics: Metrics) -> Starlette:
+    """The application; it starts the backend, and closes it after the gRPC server."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await backend.start()
+        yield
+        await server.close()
+        await backend.close()
+
+    async def live(_: Request) -> Response:
+        health = backend.health()
+        status = "alive" if health.alive else "dead"
+        return _json(health.alive, {"status": status, "detail": health.detail})
+
+    async def ready(_: Request) -> Response:
+        health = backend.health()
+        status = "ready" if health.ready else "not ready"
+        return _json(health.ready, {"status": status, "detail": health.detail, "degraded": health.degraded})
+
+    async def exposition(_: Request) -> Response:
+        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    routes = [Route("/livez", live), Route("/readyz", ready), Route("/metrics", exposition)]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _json(good: bool, content: dict[str, object]) -> Response:
+    return Response(orjson.dumps(content), 200 if good else 503, media_type="application/json")

@@ -1,0 +1,302 @@
+"""The models of one worker: loaded when they are asked for, within a budget of bytes, the least recently used go first.
+
+Whoever works with a model holds it, and a model that is held stays. Loading runs on a thread of its own, one model at a
+time, beside the work with the others; who asks for a model meanwhile waits for that one load. When all the room is
+taken by models in use, the ones to go take nothing new and go when what they have is done; then those who asked for
+them meanwhile get them loaded again. So two busy models that do not fit together take turns, and neither starves.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import structlog
+import torch
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import ModelCard
+
+from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.worker.device_memory import give_back
+from lexiseg_service.worker.served import Served
+
+logger = structlog.get_logger("lexiseg.models")
+GOING_DOWN = "the worker is going down"
+PAUSE = 15.0  # seconds after a failed load in which it is not tried again
+ALL_THREADS = torch.get_num_threads()
+
+
+class Loaded:
+    """A model in memory; whoever holds it keeps it there."""
+
+    def __init__(self, segmenter: Segmenter, nbytes: int, changed: threading.Condition) -> None:
+        self.segmenter = segmenter
+        self.nbytes = nbytes
+        self.holders = 0
+        self.last_used = time.monotonic()
+        self._changed = changed
+
+    def hold(self) -> None:
+        with self._changed:
+            self.holders += 1
+
+    def release(self) -> None:
+        with self._changed:
+            self.holders -= 1
+            self.last_used = time.monotonic()
+            if not self.holders:
+                self._changed.notify_all()
+
+    @contextmanager
+    def held(self) -> Iterator[Segmenter]:
+        """The model, for as long as the block runs."""
+        self.hold()
+        try:
+            yield self.segmenter
+        finally:
+            self.release()
+
+
+@dataclass(eq=False)
+class _Slot:
+    """One model that is served, loaded or not."""
+
+    served: Served
+    nbytes: int  # as far as is known: of its files before the first load
+    loaded: Loaded | None = None
+    leaves: bool = False  # takes nobody new
+    waiting: list[Future[Loaded]] = field(default_factory=list)
+    is_due: bool = False  # its load is under way or will be
+    failure: str | None = None  # of the last load
+    retry_at: float = 0.0
+
+
+class ModelPool:
+    """The models that are served; safe to use from any thread.
+
+    Args:
+        served: all of them, the default one first.
+        open_model: loads one, on the loading thread; may raise anything.
+        max_bytes: of the weights of all loaded models; None for no bound.
+        max_waiting: requests that may wait for models to be loaded; the others must have room, too.
+        pause: seconds after a failed load in which it is not tried again.
+    """
+
+    def __init__(
+        self,
+        served: Iterable[Served],
+        open_model: Callable[[Served], Segmenter],
+        metrics: Metrics,
+        max_bytes: int | None = None,
+        max_waiting: int = 32,
+        pause: float = PAUSE,
+    ) -> None:
+        self._slots = {model.card.name: _Slot(model, model.weights_bytes) for model in served}
+        self._open_model = open_model
+        self._metrics = metrics
+        self._max_bytes = max_bytes
+        self._max_waiting = max_waiting
+        self._pause = pause
+        self._changed = threading.Condition()
+        self._open = True
+        self._n_waiting = 0
+        # As many threads for torch as the compute thread has: a model that is loaded may count them.
+        self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(ALL_THREADS))
+        for slot in self._slots.values():
+            self._show(slot)
+
+    @classmethod
+    def of(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:
+        """One model that is there already."""
+        served = Served(segmenter.card.name, segmenter.card)
+        pool = cls([served], lambda _: segmenter, metrics)
+        pool._enter(pool._slots[segmenter.card.name], segmenter)
+        return pool
+
+    @property
+    def cards(self) -> list[ModelCard]:
+        """Of all that are served, loaded or not; the default one first."""
+        return [slot.served.card for slot in self._slots.values()]
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """By name, why the last attempt to load a model failed, of those that are not loaded since."""
+        return {name: slot.failure for name, slot in self._slots.items() if slot.failure is not None}
+
+    def digest(self, name: str) -> str | None:
+        """Digest of a model's weights, NAME or NAME@VERSION; None while it is not loaded."""
+        slot = self._slots.get(name.partition("@")[0])
+        loaded = slot.loaded if slot else None
+        return loaded.segmenter.digest if loaded else None
+
+    def acquire(self, name: str) -> Future[Loaded]:
+        """A model, NAME or NAME@VERSION, held for the caller: at once, or when it is loaded.
+
+        Whoever gets it releases it. Cancelling the future gives it up; a load that nobody waits for is not begun.
+
+        Raises:
+            UnknownModel: it is not served here.
+            NotReady: it could not be loaded a moment ago, or the worker is going down. The future may say so, too.
+            QueueFull: as many requests as may do so wait for models.
+        """
+        ready: Future[Loaded] = Future()
+        with self._changed:
+            slot = self._slots.get(name.partition("@")[0])
+            if slot is None:
+                raise UnknownModel(f"model: no {name[:80]!r} here; there is: {', '.join(self._slots)}")
+            if not self._open:
+                raise NotReady(GOING_DOWN)
+            loaded = slot.loaded
+            if loaded is None or slot.leaves:
+                self._queue(slot, ready)
+                return ready
+            loaded.holders += 1
+        ready.set_result(loaded)
+        return ready
+
+    def close(self) -> None:
+        """Loads nothing more; who waits for a model hears that."""
+        with self._changed:
+            self._open = False
+            waiting = [future for slot in self._slots.values() for future in self._drained(slot)]
+            self._changed.notify_all()
+        for future in waiting:
+            _fail(future, NotReady(GOING_DOWN))
+        self._loader.shutdown(wait=False, cancel_futures=True)
+        for slot in self._slots.values():
+            self._metrics.loaded.labels(slot.served.card.name, slot.served.card.version).set(0)
+
+    def _queue(self, slot: _Slot, ready: Future[Loaded]) -> None:
+        pause = slot.retry_at - time.monotonic()
+        if pause > 0:
+            raise _not_loaded(slot, pause)
+        if self._n_waiting >= self._max_waiting:
+            raise QueueFull(f"{self._n_waiting} requests wait for models to be loaded, which is the limit", 1)
+        slot.waiting.append(ready)
+        self._n_waiting += 1
+        if not slot.is_due:
+            slot.is_due = True
+            self._loader.submit(self._load, slot)
+
+    def _drained(self, slot: _Slot) -> list[Future[Loaded]]:
+        """Those who wait for the model, and nobody does any more."""
+        waiting, slot.waiting = slot.waiting, []
+        self._n_waiting -= len(waiting)
+        return waiting
+
+    def _load(self, slot: _Slot) -> None:
+        name = slot.served.card.name
+        with self._changed:
+            if all(future.cancelled() for future in slot.waiting):
+                self._drained(slot)
+                slot.is_due = False
+                return
+        began = time.monotonic()
+        try:
+            self._make_room(slot)
+            segmenter = self._open_model(slot.served)
+            slot.nbytes = segmenter.nbytes
+            self._make_room(slot)  # now that its size is known
+        except Exception as error:
+            self._give_up(slot, error)
+            return
+        seconds = time.monotonic() - began
+        with self._changed:
+            if not self._open:
+                return  # who waited has heard
+            loaded = self._enter(slot, segmenter)
+            slot.is_due = False
+            waiting = self._drained(slot)
+            loaded.holders += len(waiting)
+        self._metrics.load_seconds.labels(name).observe(seconds)
+        logger.info("model loaded", model=name, digest=segmenter.digest, bytes=slot.nbytes, seconds=round(seconds, 3))
+        for future in waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_result(loaded)
+            else:
+                loaded.release()
+
+    def _enter(self, slot: _Slot, segmenter: Segmenter) -> Loaded:
+        slot.nbytes = segmenter.nbytes
+        slot.loaded = Loaded(segmenter, slot.nbytes, self._changed)
+        slot.failure = None
+        self._show(slot)
+        return slot.loaded
+
+    def _give_up(self, slot: _Slot, error: Exception) -> None:
+        name = slot.served.card.name
+        with self._changed:
+            is_open = self._open
+            slot.is_due = False
+            slot.failure = f"{name} cannot be loaded: {error}"
+            slot.retry_at = time.monotonic() + self._pause
+            waiting = self._drained(slot)
+        if is_open:
+            logger.error("the model cannot be loaded", model=name, exc_info=error)
+            self._metrics.load_failures.labels(name).inc()
+        for future in waiting:
+            _fail(future, _not_loaded(slot, self._pause, error))
+
+    def _make_room(self, slot: _Slot) -> None:
+        """Unloads what must go before the model fits, the least recently used first; waits for work in flight."""
+        if self._max_bytes is None:
+            return
+        if slot.nbytes > self._max_bytes:
+            raise NotReady(f"it takes {slot.nbytes:,} bytes; LEXISEG_MODEL_MEMORY_BYTES allows {self._max_bytes:,}")
+        with self._changed:
+            victims = list(self._victims(slot.nbytes))
+            for victim in victims:
+                victim.leaves = True
+            while leaving := [other for other in self._slots.values() if other.leaves]:
+                if not self._open:
+                    raise NotReady(GOING_DOWN)
+                idle = [other for other in leaving if other.loaded is None or not other.loaded.holders]
+                for other in idle:
+                    self._unload(other)
+                if not idle:
+                    self._changed.wait()
+        if victims:
+            give_back()
+
+    def _victims(self, nbytes: int) -> Iterator[_Slot]:
+        """Models without which `nbytes` more fit."""
+        assert self._max_bytes is not None
+        there = [(slot, slot.loaded) for slot in self._slots.values() if slot.loaded is not None]
+        too_many = sum(loaded.nbytes for _, loaded in there) + nbytes - self._max_bytes
+        # One in use is used more recently than any that is not.
+        for slot, loaded in sorted(there, key=lambda found: (found[1].holders > 0, found[1].last_used)):
+            if too_many <= 0:
+                return
+            too_many -= loaded.nbytes
+            yield slot
+
+    def _unload(self, slot: _Slot) -> None:
+        slot.loaded = None
+        slot.leaves = False
+        self._show(slot)
+        self._metrics.unloads.labels(slot.served.card.name).inc()
+        logger.info("model unloaded", model=slot.served.card.name, bytes=slot.nbytes)
+
+    def _show(self, slot: _Slot) -> None:
+        card = slot.served.card
+        self._metrics.loaded.labels(card.name, card.version).set(slot.loaded is not None)
+        self._metrics.model_bytes.labels(card.name).set(slot.nbytes if slot.loaded else 0)
+
+
+def _not_loaded(slot: _Slot, pause: float, error: Exception | None = None) -> ServiceError:
+    """What a client hears; why it failed is for the log."""
+    if isinstance(error, NotReady) and error.detail == GOING_DOWN:
+        return error
+    seconds = math.ceil(pause)
+    return NotReady(f"model {slot.served.card.name} cannot be loaded; it is tried again in {seconds} seconds", seconds)
+
+
+def _fail(future: Future[Loaded], error: Exception) -> None:
+    if future.set_running_or_notify_cancel():
+        future.set_exception(error)

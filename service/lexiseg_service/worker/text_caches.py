@@ -1,0 +1,58 @@
+"""The text caches of one process: models with the same text tower share rows, and all towers share the memory."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from lexiseg_model.segmenter import Segmenter
+
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.worker.text_cache import TextCache, Tiers
+from lexiseg_service.worker.text_tiers import MemoryRows
+
+if TYPE_CHECKING:
+    from lexiseg_service.worker.redis_rows import RedisTier
+
+
+class TextCaches:
+    """Text caches by model; safe to use from any thread."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self._memory = MemoryRows(settings.text_cache_bytes)
+        self._shared = _open_shared(settings, metrics)
+        self._count = metrics.texts
+        self._tiers: dict[str, Tiers] = {}  # by digest of the tower
+        self._guard = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held in memory now."""
+        return self._memory.nbytes
+
+    @property
+    def degraded(self) -> bool:
+        """Whether Redis is given up at the moment."""
+        return self._shared is not None and self._shared.degraded
+
+    def of(self, segmenter: Segmenter) -> TextCache:
+        """The cache of one model. Nothing that stays here keeps the model in memory."""
+        tower = segmenter.text_digest
+        with self._guard:
+            if tower not in self._tiers:
+                shared = None if self._shared is None else self._shared.of(tower)
+                self._tiers[tower] = Tiers(tower, self._memory, shared, self._count)
+            return TextCache(segmenter.encode_texts, self._tiers[tower])
+
+    def close(self) -> None:
+        if self._shared is not None:
+            self._shared.close()
+
+
+def _open_shared(settings: Settings, metrics: Metrics) -> RedisTier | None:
+    if settings.redis_url is None:
+        return None
+    from lexiseg_service.worker.redis_rows import open_tier  # without an address nothing needs the client
+
+    return open_tier(settings.redis_url, settings, metrics)

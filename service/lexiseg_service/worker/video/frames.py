@@ -1,0 +1,117 @@
+"""Frames of one stream through the engine, answered in their order by what the stream remembers."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, InvalidStateError
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from lexiseg_model.segmenter import Segmenter
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.job import Job
+from lexiseg_service.worker.text_cache import TextCache
+from lexiseg_service.worker.video.state import StreamState
+from lexiseg_service.worker.video.turns import Turns
+
+
+@dataclass(frozen=True)
+class _Submitted:
+    number: int  # among the stream's frames that came to the engine
+    frame: VideoFrame
+    question: StreamQuestion
+    answer: Future[FrameAnswer] = field(default_factory=Future)
+
+
+class FrameLane:
+    """Takes the frames of one stream to the engine.
+
+    Image passes share batches with everybody else's and may end in any order; what needs the frames before happens in
+    order, on the engine's own finish threads.
+    """
+
+    def __init__(self, engine: Engine, source: str, deadline_seconds: float) -> None:
+        self._engine = engine
+        self._source = source
+        self._deadline_seconds = deadline_seconds
+        self._turns = Turns()
+        self._submitted = 0
+        self._state = StreamState()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the stream remembers."""
+        return self._state.nbytes
+
+    def check(self, question: StreamQuestion) -> None:
+        """Whether a stream can ask that.
+
+        Raises:
+            InvalidValue: the task needs prompts, which belong to one image.
+        """
+        if question.request.task == "prompt":
+            raise InvalidValue.of("task", "prompt", "semantic, instance or panoptic in a stream")
+
+    def submit(self, frame: VideoFrame, question: StreamQuestion) -> Future[FrameAnswer]:
+        """Accepts the next frame; cancelling the future abandons it.
+
+        Raises:
+            QueueFull: the engine takes nothing at the moment; the frame may come again.
+            ServiceError: the stream cannot go on here.
+        """
+        submitted = _Submitted(self._submitted, frame, question)
+        job = self._engine.submit(self._request(frame, question), partial(self._render, submitted))
+        self._submitted += 1
+        job.add_done_callback(partial(self._missing, submitted))
+        submitted.answer.add_done_callback(lambda answer: job.cancel() if answer.cancelled() else None)
+        return submitted.answer
+
+    def _request(self, frame: VideoFrame, question: StreamQuestion) -> WorkerRequest:
+        return replace(
+            question.request,
+            image=frame.image,
+            image_id=None,
+            source=self._source,
+            remember=False,
+            deadline=time.monotonic() + self._deadline_seconds,
+        )
+
+    def _render(self, submitted: _Submitted, job: Job[Any], segmenter: Segmenter, cache: TextCache) -> None:
+        """The engine's last stage. The frame before may not be there yet: then its thread answers this one, too."""
+        # The engine takes the job for done and lets go of the model when this returns.
+        held = ExitStack()
+        held.enter_context(job.loaded.held())
+        own = replace(job, answer=submitted.answer)
+
+        def work() -> None:
+            with held:
+                if own.abandoned:
+                    return
+                try:
+                    own.succeed(self._state.answer(own, segmenter, cache, submitted.question, submitted.frame))
+                except Exception as error:
+                    own.fail(error)
+
+        if not self._turns.bring(submitted.number, work):
+            held.close()
+
+    def _missing(self, submitted: _Submitted, job: Future[None]) -> None:
+        """The engine is done with a frame; one that did not come to be rendered leaves its turn to the next."""
+        failure = None if job.cancelled() else job.exception()
+        if failure is None and not job.cancelled():
+            return
+
+        def work() -> None:
+            with suppress(InvalidStateError):
+                if failure is None:
+                    submitted.answer.cancel()
+                else:
+                    submitted.answer.set_exception(failure)
+
+        self._turns.bring(submitted.number, work)
