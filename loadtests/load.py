@@ -11,7 +11,6 @@ from typing import Any
 
 from lexiseg_client import Client
 from lexiseg_client.video import DropPolicy
-
 from loadtests.report import Checked
 from loadtests.scenes import frames, photographs
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc.experimental.gevent
-from lexiseg_client import LexisegError
 from locust import LoadTestShape, events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from lexiseg_client import LexisegError
 from loadtests import report
 from loadtests.load import LOAD
 from loadtests.rest_user import RestUser

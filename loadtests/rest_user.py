@@ -8,11 +8,11 @@ from typing import Any
 
 import gevent
 import httpx
+from locust import FastHttpUser, task
+
 from lexiseg_client import Segmentation, reading
 from lexiseg_client.errors import UnreadableAnswer
 from lexiseg_client.retries import retry_after
-from locust import FastHttpUser, task
-
 from loadtests.checks import fault_of, fault_of_prompts
 from loadtests.load import LOAD
 from loadtests.scenes import Sent, Supply, shorter_side

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
+
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
-
 from loadtests.run import service
 from loadtests.scenes import frames as generated
 

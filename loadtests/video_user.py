@@ -9,10 +9,10 @@ from itertools import cycle, islice
 from typing import Any
 
 import gevent
-from lexiseg_client import Frame, FrameAnswer, LexisegError
 from locust import User, task
 from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING
 
+from lexiseg_client import Frame, FrameAnswer, LexisegError
 from loadtests.checks import fault_of
 from loadtests.load import LOAD
 

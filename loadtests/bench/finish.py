@@ -6,9 +6,9 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from lexiseg_model.masks.upsample import winners
 from torch import Tensor
 
+from lexiseg_model.masks.upsample import winners
 from loadtests.bench.clock import cost, print_table
 
 SIZE = (1080, 1920)

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import grpc
 import httpx
 import psutil
+
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
-
 from loadtests.bench.clock import print_table
 from loadtests.bench.serving import CLASSES, START_SECONDS, cpu_seconds, is_ready, photograph
 

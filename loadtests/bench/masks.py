@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from lexiseg_model.masks.rle import encode_label_map
-from lexiseg_model.masks.upsample import winners
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_model.masks.upsample import winners
 from loadtests.bench.clock import cost, print_table
 from loadtests.bench.finish import SIZE, smooth_scores
 

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import httpx
 import numpy as np
+from PIL import Image
+
 from lexiseg_model import catalog
 from lexiseg_model.segmenter import Features, Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
@@ -20,8 +22,6 @@ from lexiseg_service.messages import MaskFormat, WorkerAnswer, WorkerRequest
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.engine import Engine
-from PIL import Image
-
 from loadtests.bench.clock import cost, print_table
 from loadtests.bench.serving import CLASSES, SERVERS, cpu_seconds, photograph, serving
 

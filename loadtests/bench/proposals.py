@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from lexiseg_model import catalog
 from lexiseg_model.clip.towers import ClipTowers
 from lexiseg_model.device import Execution
@@ -27,8 +29,6 @@ from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegN
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.methods.unpair_seg.trunk import ClipTrunk
 from lexiseg_model.types import Point, Precision, Prompt
-from torch import Tensor
-
 from loadtests.bench.clock import Cost, cost, print_table
 from loadtests.bench.memory import most_resident
 

@@ -10,9 +10,9 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from lexiseg_model.masks.pamr import NEIGHBOURS, PamrSettings, affinity, refine
 from torch import Tensor
 
+from lexiseg_model.masks.pamr import NEIGHBOURS, PamrSettings, affinity, refine
 from loadtests.bench.clock import cost, print_table
 from loadtests.bench.memory import most_resident
 

@@ -13,6 +13,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from skimage import data
+from sklearn.datasets import load_sample_images
+
 from lexiseg_model import catalog
 from lexiseg_model.device import inference_dtype
 from lexiseg_model.export.agreement import agreement, labeller
@@ -22,10 +26,6 @@ from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.vocabularies.builtin import built_in
-from numpy.typing import NDArray
-from skimage import data
-from sklearn.datasets import load_sample_images
-
 from loadtests.bench.clock import print_table
 
 TILE = (288, 384)  # of a 4:3 photograph

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 import psutil
-from lexiseg_model import catalog
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from lexiseg_model import catalog
 from loadtests.bench.clock import cost, print_table
 
 CLASSES = (

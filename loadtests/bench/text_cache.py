@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import SecretStr
+
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.redis_rows import open_tier
 from lexiseg_service.worker.text_cache import TextCache, Tiers
 from lexiseg_service.worker.text_tiers import MemoryRows
-from numpy.typing import NDArray
-from pydantic import SecretStr
-
 from loadtests.bench.clock import print_table
 
 CLASSES = [f"a photo of a thing number {index}." for index in range(1000)]

@@ -16,6 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+from sklearn.datasets import load_sample_images
+
 from lexiseg_model import tasks
 from lexiseg_model.catalog import load
 from lexiseg_model.segmenter import Features, Plan, Segmenter
@@ -23,11 +28,6 @@ from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Task, Vocabulary
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_model.video.stability import carried, flicker
-from numpy.typing import NDArray
-from PIL import Image
-from skimage import data
-from sklearn.datasets import load_sample_images
-
 from loadtests.bench.clock import print_table
 
 CLIPS = Path("../shared/data/clips")

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from fastapi import Request
+from PIL import Image
+
 from lexiseg_model import catalog
 from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import ClassEntry, Vocabulary
-from PIL import Image
-
 from loadtests.peers.class_by_class import segments_of
 
 BATCH = 8

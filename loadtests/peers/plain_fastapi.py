@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 import uvicorn
 from fastapi import FastAPI, File, Form
+from PIL import Image
+
 from lexiseg_model import catalog
 from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.types import ClassEntry, Vocabulary
-from PIL import Image
-
 from loadtests.peers.class_by_class import segments_of
 
 app = FastAPI()

@@ -262,7 +262,6 @@ def export(
 def main() -> None:
     """Entry point: errors of ours are one line, not a stack trace."""
     from lexiseg_model.errors import ModelError
-
     from lexiseg_service.errors import ServiceError
 
     try:

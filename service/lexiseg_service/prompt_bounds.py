@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from lexiseg_model.types import Prompt
-
 from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
+
 from lexiseg_client import Client
 from lexiseg_service.gateway.auth import line_of
-
 from tests.integration.server import Server
 
 KEY = "right"

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import trustme
+
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import segmentation_pb2_grpc as pb_grpc
 

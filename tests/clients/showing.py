@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import ModelCard, Prompt, Segment
 from lexiseg_service.commands.hosting import server_of
@@ -19,8 +21,6 @@ from lexiseg_service.image_header import read_header
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
-from numpy.typing import NDArray
-
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend, answer
 

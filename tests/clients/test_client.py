@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from lexiseg_client import (
     Background,
     Class,
@@ -20,8 +22,6 @@ from lexiseg_client import (
     UnknownVocabulary,
     UrlFetchOff,
 )
-from PIL import Image
-
 from tests import coco, pictures
 from tests.clients.conftest import KEY
 from tests.clients.spies import BY_ID, UPLOAD, Spy

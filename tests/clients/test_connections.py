@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+
 from lexiseg_client import (
     AsyncClient,
     Client,
@@ -19,7 +20,6 @@ from lexiseg_client import (
     UnreadableAnswer,
 )
 from lexiseg_service.gateway.examples import MODELS, SEGMENT
-
 from tests import pictures
 from tests.clients.conftest import KEY
 from tests.clients.scripted_server import Say, busy, scripted

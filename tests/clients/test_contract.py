@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from pydantic import BaseModel
+
 import lexiseg_client
 from lexiseg_client import Point, Prompt, errors, result
 from lexiseg_client.question import Options
@@ -13,7 +15,6 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
 from lexiseg_service import errors as service_errors
 from lexiseg_service.gateway import schemas
-from pydantic import BaseModel
 
 
 def kinds_below(root: type[service_errors.ServiceError]) -> list[type[service_errors.ServiceError]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from lexiseg_client import (
     AsyncClient,
     Background,
@@ -31,7 +32,6 @@ from lexiseg_client import (
     UnsupportedImage,
     UrlFetchOff,
 )
-
 from tests import pictures
 from tests.clients.conftest import KEY, grpc_target
 from tests.integration.server import Server

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 import trustme
+
 from lexiseg_client import (
     AsyncClient,
     Client,
@@ -27,7 +28,6 @@ from lexiseg_client import (
 )
 from lexiseg_client.channels import OPTIONS
 from lexiseg_client.stubs import segmentation_pb2 as pb
-
 from tests.clients.scripted_grpc import Answer, Servicer, aborts, scripted, well
 from tests.service.gateway.workers import Wire
 

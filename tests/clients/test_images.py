@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexiseg_client import ImageId, ImageUrl, UnusableImage
-from lexiseg_client.images import ImageLike, Upload, load
 from PIL import Image, ImageOps
 
+from lexiseg_client import ImageId, ImageUrl, UnusableImage
+from lexiseg_client.images import ImageLike, Upload, load
 from tests import pictures
 
 JPEG = pictures.encoded(pictures.small("china"), "JPEG")

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from lexiseg_client import UnreadableAnswer, png
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_client import UnreadableAnswer, png
 from tests import pictures
 
 GRAY = st.sampled_from([np.uint8, np.uint16]).flatmap(

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+
 from lexiseg_client import Ring, UnreadableAnswer
 from lexiseg_client.polygons import fill
 from lexiseg_model.masks.polygons import rings
-from numpy.typing import NDArray
 
 
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=16)))

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
+
 from lexiseg_client import (
     AsyncClient,
     CacheUse,
@@ -22,8 +24,6 @@ from lexiseg_client import (
     Timings,
 )
 from lexiseg_model import types
-from structlog.testing import capture_logs
-
 from tests import coco, pictures
 from tests.clients.showing import Served, serving, shown
 from tests.clients.spies import BY_ID, UPLOAD, Spy

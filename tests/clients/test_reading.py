@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexiseg_client import NoMasks, UnreadableAnswer, png, reading
 from lexiseg_service.gateway.examples import MODELS, SEGMENT, VOCABULARY
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import supervision
-from lexiseg_client import Client, MissingLibrary, NoMasks, Segmentation
 from PIL import Image
 
+from lexiseg_client import Client, MissingLibrary, NoMasks, Segmentation
 from tests import coco, pictures
 
 CHINA = pictures.small("china", 200)

@@ -8,6 +8,7 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
+
 from lexiseg_client.errors import ProblemError, QueueFull, ServerFault, Unreachable
 from lexiseg_client.retries import Patience, Retry, exchange, retry_after
 from lexiseg_client.steps import Reply, Request, Send, Wait

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from lexiseg_client import UnreadableAnswer, rle
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from lexiseg_client import UnreadableAnswer, rle
 from tests import coco as reference
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40)

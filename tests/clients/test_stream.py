@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lexiseg_client import (
     AsyncClient,
     Class,
@@ -20,7 +21,6 @@ from lexiseg_client import (
     UnusableImage,
 )
 from lexiseg_client.video import StreamItem
-
 from tests import pictures
 from tests.clients.conftest import grpc_target
 from tests.integration.server import Server

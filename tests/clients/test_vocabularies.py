@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from lexiseg_client import (
     Background,
     Class,
@@ -16,7 +17,6 @@ from lexiseg_client import (
     UnknownVocabulary,
     Vocabulary,
 )
-
 from tests.clients.spies import Spy
 from tests.integration.server import Server
 

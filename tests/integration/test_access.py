@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import httpx
-from lexiseg_service.gateway.auth import line_of
 
+from lexiseg_service.gateway.auth import line_of
 from tests import pictures
 from tests.integration.server import Server, form
 

@@ -13,7 +13,6 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lexiseg_model.catalog import BUNDLED, read_card
 from schemathesis import Case as AnyCase
 from schemathesis import GenerationMode
 from schemathesis.checks import CheckFunction, not_a_server_error
@@ -28,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from schemathesis.transport.serialization import Binary
 
+from lexiseg_model.catalog import BUNDLED, read_card
 from tests import pictures
 from tests.integration.server import Server
 

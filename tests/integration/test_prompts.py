@@ -10,10 +10,10 @@ import grpc
 import httpx
 import numpy as np
 import pytest
-from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from numpy.typing import NDArray
 
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import coco, pictures
 from tests.integration.server import Server, form
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+
 from lexiseg_service.breaker import Breaker, State
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.worker import row_codec
 from lexiseg_service.worker.redis_rows import CLAIM_PREFIX, RedisTier
 from lexiseg_service.worker.text_cache import CHUNK, Rows, TextCache, Tiers
 from lexiseg_service.worker.text_tiers import MemoryRows
-
 from tests.redis_server import Proxy, RedisServer
 
 WIDTH = 8

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from lexiseg_service.gateway.schemas import SegmentAnswer
 from PIL import Image
 
+from lexiseg_service.gateway.schemas import SegmentAnswer
 from tests import coco, pictures
 from tests.integration.server import Server, form
 

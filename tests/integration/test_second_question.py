@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from lexiseg_model.masks.polygons import fill
-from lexiseg_model.types import Ring
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.masks.polygons import fill
+from lexiseg_model.types import Ring
 from tests import coco, pictures
 
 CLASSES = ["sky", "building", "tree"]

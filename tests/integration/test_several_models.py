@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from lexiseg_model import catalog
 
+from lexiseg_model import catalog
 from tests import pictures
 from tests.integration.server import ROOT, TO_START, Server, form
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from structlog.testing import capture_logs
+
 from lexiseg_service.breaker import Breaker
 from lexiseg_service.errors import NotReady, PreconditionFailed, RateLimited, UnknownVocabulary
 from lexiseg_service.gateway.limits import Rule
@@ -18,8 +20,6 @@ from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.collection import Vocabularies
 from lexiseg_service.vocabularies.redis_store import INDEX, PREFIX, RedisStore
-from structlog.testing import capture_logs
-
 from tests.redis_server import RedisServer
 
 ANY = Preconditions()

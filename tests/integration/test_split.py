@@ -19,9 +19,9 @@ import grpc
 import httpx
 import psutil
 import pytest
+
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
-
 from tests import pictures
 from tests.integration.processes import SEEN, Gateway, Worker
 from tests.integration.server import ROOT, form

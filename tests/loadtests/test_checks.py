@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+
 from lexiseg_client import Segment, Segmentation
 from lexiseg_client.masks import RunLengths
 from lexiseg_client.result import CacheUse, Timings
-
 from loadtests.checks import fault_of, fault_of_prompts
 
 CLASSES = ["sky", "tree"]

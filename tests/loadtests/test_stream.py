@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from lexiseg_service.stubs import segmentation_pb2 as pb
 
+from lexiseg_service.stubs import segmentation_pb2 as pb
 from loadtests import stream
 from loadtests.stream import LATE, MOST_GROWTH, Stream, report
 

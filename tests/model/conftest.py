@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import lexiseg_model.clip  # noqa: F401  declares what open_clip and timm need, before a test module imports them first
 import numpy as np
 import pytest
-from lexiseg_model.catalog import load
-from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.text_tower import MiniLM, load_text_tower
 from numpy.typing import NDArray
 from skimage import data
 from sklearn.datasets import load_sample_images
+
+import lexiseg_model.clip  # noqa: F401  declares what open_clip and timm need, before a test module imports them first
+from lexiseg_model.catalog import load
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.text_tower import MiniLM, load_text_tower
 
 Photographs = dict[str, NDArray[np.uint8]]
 

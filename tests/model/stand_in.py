@@ -16,6 +16,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from lexiseg_model.segmenter import (
     Features,
     InferenceOptions,
@@ -28,8 +31,6 @@ from lexiseg_model.segmenter import (
     TileFeatures,
 )
 from lexiseg_model.types import BackgroundRule, ClassEntry, InputSize, ModelCard, PanopticRule, Prompt, Refinement, Task
-from numpy.typing import NDArray
-from torch import Tensor
 
 SCALE = 8.0
 NOBODY = 4.0

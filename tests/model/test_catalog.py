@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
+
 from lexiseg_model import catalog
 from lexiseg_model.catalog import cards, folders, load, read_card
 from lexiseg_model.errors import OptionError, UnknownModelError, WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from safetensors.torch import load_file, save_file
 
 WEIGHTS = "tiny.safetensors"
 

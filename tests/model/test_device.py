@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from lexiseg_model.device import choose_device, inference_dtype
 from lexiseg_model.errors import OptionError
 

@@ -8,6 +8,8 @@ import open_clip
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
+
 from lexiseg_model import catalog, importing
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
@@ -15,8 +17,6 @@ from lexiseg_model.methods.s_seg.segmenter import SSegSegmenter
 from lexiseg_model.methods.s_seg.text import tokenize
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.types import ClassEntry
-from safetensors.torch import save_file
-
 from tests.golden import golden_weights
 from tests.golden.weights import SEED, openai_clip_vitb16_state
 from tests.model.methods.s_seg.small import SMALL, small_network

@@ -3,12 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
+
 from lexiseg_model import catalog
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.memory import held_bytes
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.segmenter import Features
-from torch import nn
 
 LINEAR = 4 * (8 * 16 + 16)  # bytes: float32, weight and bias
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.scoring import refine_logits
-from torch import Tensor
 
 SIZE = (24, 32)
 GUIDE = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1))

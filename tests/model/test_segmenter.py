@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from lexiseg_model.segmenter import Derived, Features
 from torch import Tensor
+
+from lexiseg_model.segmenter import Derived, Features
 
 SOON = 20.0  # seconds that nothing here should need
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lexiseg_model.types import Background, ClassEntry, ModelCard, Rle, Segment, Vocabulary
 from pydantic import ValidationError
 
+from lexiseg_model.types import Background, ClassEntry, ModelCard, Rle, Segment, Vocabulary
 from tests.model.stand_in import card
 
 

@@ -15,7 +15,6 @@ from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFr
 from lexiseg_service.tracing import Tracing
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.video.streams import Streams
-
 from tests.model.stand_in import ColourSegmenter
 
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from lexiseg_service.cli import app
 from typer.testing import CliRunner
+
+from lexiseg_service.cli import app
 
 COMMANDS = ["serve", "gateway", "worker", "segment", "train", "export", "eval", "models list"]
 

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+
 from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from lexiseg_service.errors import (
     DeadlineExceeded,
     InvalidValue,
@@ -22,7 +23,6 @@ from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.device_memory import watch_device
 from lexiseg_service.worker.local import LocalWorker
-
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lexiseg_model.types import Point, Prompt
 from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
 from lexiseg_service.prompt_bounds import check_inside

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from lexiseg_service.commands.settings import settings_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings

@@ -10,16 +10,16 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.app import create_app
-from lexiseg_service.metrics import Metrics
-from lexiseg_service.settings import Settings
-from lexiseg_service.tracing import STANDARD, Tracing, open_tracing
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.metrics import Metrics
+from lexiseg_service.settings import Settings
+from lexiseg_service.tracing import STANDARD, Tracing, open_tracing
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.calling import calling, request
 from tests.service.gateway.known_backend import KnownBackend

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lexiseg_model.types import ClassEntry, Segment
-
 from lexiseg_service.commands.panoptic_maps import PanopticMaps
 from lexiseg_service.commands.question import Question
 

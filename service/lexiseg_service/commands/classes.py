@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 from lexiseg_model.types import Vocabulary
-
 from lexiseg_service.gateway.schemas import Question as RestQuestion
 from lexiseg_service.gateway.use_case import named_vocabulary
 from lexiseg_service.gateway.vocabulary import resolve

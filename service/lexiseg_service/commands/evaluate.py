@@ -6,14 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from lexiseg_model import catalog
-from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.run import Report, evaluate
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from lexiseg_model import catalog
+from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.errors import OptionError
+from lexiseg_model.evaluation.run import Report, evaluate
 from lexiseg_service.settings import Settings
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
-from lexiseg_model.evaluation.ranks import Ranks
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from lexiseg_model.evaluation.ranks import Ranks
 
 LINE_SECONDS = 30.0  # between lines of progress
 

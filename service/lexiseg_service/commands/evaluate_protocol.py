@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import typer
+
 from lexiseg_model import catalog
 from lexiseg_model.catalog import ModelFolder
 from lexiseg_model.data.annotated import AnnotatedSet
@@ -19,7 +20,6 @@ from lexiseg_model.evaluation.protocol import Protocol, protocol
 from lexiseg_model.evaluation.ranks import Ranks, device_of, ranks
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Refinement
-
 from lexiseg_service.commands.evaluate_progress import progress_of
 from lexiseg_service.settings import Settings
 

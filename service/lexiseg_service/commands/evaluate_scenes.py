@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from rich.console import Console
+from rich.table import Table
+
 from lexiseg_model.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
 from lexiseg_model.data.scenes import SceneClass, SceneSet
 from lexiseg_model.evaluation.figures import Figures, instance_figures, panoptic_figures, prompt_figures
@@ -19,9 +22,6 @@ from lexiseg_model.evaluation.scene_report import COLUMNS, SceneReport, SceneTas
 from lexiseg_model.evaluation.scene_run import SceneRun
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement, Task
-from rich.console import Console
-from rich.table import Table
-
 from lexiseg_service.commands.evaluate_progress import progress_of
 from lexiseg_service.commands.loading import load
 from lexiseg_service.settings import Settings

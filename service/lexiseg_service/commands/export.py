@@ -6,6 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
 from lexiseg_model import catalog
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export.agreement import agreement, labeller
@@ -14,12 +20,6 @@ from lexiseg_model.export.manifest import Manifest, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
 from lexiseg_service.settings import Settings
 from lexiseg_service.vocabularies.builtin import built_in
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import typer
+
 from lexiseg_model import catalog, importing
 from lexiseg_model.clip.checkpoint import is_torchscript
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.dense_clip.settings import known_policy
 from lexiseg_model.methods.tcl.checkpoint import ARCHITECTURE
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE as CONVNEXT
-
 from lexiseg_service.settings import Settings
 
 # Which files and options a method's import takes; one that belongs to another method is refused, not overlooked.

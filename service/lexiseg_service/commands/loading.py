@@ -5,7 +5,6 @@ from __future__ import annotations
 from lexiseg_model import catalog
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
-
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 

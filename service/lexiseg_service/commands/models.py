@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lexiseg_model import catalog
 from rich.console import Console
 from rich.table import Column, Table
 
+from lexiseg_model import catalog
 from lexiseg_service.settings import Settings
 
 

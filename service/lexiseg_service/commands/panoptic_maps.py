@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from lexiseg_model.masks.overlay import colour
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.rle import decode

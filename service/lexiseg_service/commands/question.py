@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lexiseg_model.types import Task
-
 from lexiseg_service.gateway.body import validate
 from lexiseg_service.gateway.schemas import Question as RestQuestion
 

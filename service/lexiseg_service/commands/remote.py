@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from lexiseg_model.types import ClassEntry, Rle, Segment, Task
 from pydantic import BaseModel, ValidationError
 
+from lexiseg_model.types import ClassEntry, Rle, Segment, Task
 from lexiseg_service.commands.pace import Pace
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.schemas import MaskOutput, Problem, SegmentAnswer, SegmentOutput

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typer
+
 from lexiseg_model.training.prompts import PromptTrainer
 from lexiseg_model.training.publish import publish, publish_prompts
 from lexiseg_model.training.recipe import PromptsRecipe, read_recipe

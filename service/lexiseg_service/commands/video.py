@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 import typer
-from lexiseg_model.masks.overlay import paint
-from lexiseg_model.masks.rle import decode
-from lexiseg_model.types import LabelMap
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, TaskID, TextColumn
 
+from lexiseg_model.masks.overlay import paint
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.types import LabelMap
 from lexiseg_service.commands.video_lines import JsonLines
 from lexiseg_service.commands.video_question import FRAMES_IN_FLIGHT, Ask
 from lexiseg_service.commands.video_source import SourceFailure, SourceFrame, VideoSource

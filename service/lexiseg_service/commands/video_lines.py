@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import orjson
-from lexiseg_model.types import Segment
 
+from lexiseg_model.types import Segment
 from lexiseg_service.stream_messages import FrameAnswer
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lexiseg_model.types import ModelCard
-
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 

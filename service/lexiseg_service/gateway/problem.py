@@ -7,11 +7,11 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
-from lexiseg_model.errors import ModelError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lexiseg_model.errors import ModelError
 from lexiseg_service.errors import ServiceError
 
 logger = structlog.get_logger("lexiseg.gateway")

@@ -6,7 +6,6 @@ from collections.abc import Sequence, Sized
 from typing import Protocol
 
 from lexiseg_model.types import Point, Prompt, Task
-
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.schemas import PromptInput, Question
 from lexiseg_service.settings import Limits

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 import structlog
-from lexiseg_model.types import ModelCard
 
+from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.gateway.backend import Health
 from lexiseg_service.gateway.discovery import Discovery

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 import orjson
-from lexiseg_model.types import Segment
 
+from lexiseg_model.types import Segment
 from lexiseg_service.messages import MaskFormat, WorkerAnswer
 
 

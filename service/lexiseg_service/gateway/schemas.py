@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from lexiseg_model.types import ModelCard
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+from lexiseg_model.types import ModelCard
 
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]

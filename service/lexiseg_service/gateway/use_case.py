@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lexiseg_model.types import ModelCard, Vocabulary
-
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.backend import Backend, Health
 from lexiseg_service.gateway.body import Asked

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.schemas import BackgroundInput, ClassInput, Question
 from lexiseg_service.settings import Limits

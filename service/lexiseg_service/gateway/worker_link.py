@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import grpc
 import structlog
-from lexiseg_model.types import ModelCard
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import worker_pb2 as pb

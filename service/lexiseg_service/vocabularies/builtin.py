@@ -11,8 +11,8 @@ from functools import cache
 from importlib import resources
 
 import orjson
-from lexiseg_model.types import Vocabulary
 
+from lexiseg_model.types import Vocabulary
 from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.named import NamedVocabulary, named

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
 
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.vocabulary import check, check_line
 from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput

@@ -15,8 +15,8 @@ from concurrent.futures import Future
 import numpy as np
 import structlog
 import torch
-from lexiseg_model.segmenter import Segmenter
 
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.tracing import StageTime

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 
 import torch
-from lexiseg_model.device import choose_device
 
+from lexiseg_model.device import choose_device
 from lexiseg_service.metrics import Metrics
 
 

@@ -24,10 +24,10 @@ from typing import Any, overload
 
 import numpy as np
 import torch
-from lexiseg_model.segmenter import InferenceOptions, Segmenter
-from lexiseg_model.types import ClassEntry
 from structlog.contextvars import bound_contextvars
 
+from lexiseg_model.segmenter import InferenceOptions, Segmenter
+from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, QueueFull
 from lexiseg_service.image_id import image_id_of
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lexiseg_model import tasks
 from lexiseg_model.masks import overlay
 from lexiseg_model.masks.png import to_png
@@ -15,8 +17,6 @@ from lexiseg_model.masks.rle import decode_in_box
 from lexiseg_model.scoring import Steady
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Ring, Segmentation
-from numpy.typing import NDArray
-
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.tracing import StageTime

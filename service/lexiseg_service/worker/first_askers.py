@@ -15,7 +15,6 @@ from weakref import WeakKeyDictionary
 
 from lexiseg_model.segmenter import Derived
 from lexiseg_model.types import Task
-
 from lexiseg_service.worker.job import AnyJob
 
 

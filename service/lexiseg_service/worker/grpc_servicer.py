@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
-from lexiseg_model.types import ModelCard
 from prometheus_client import Gauge
 
+from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.gateway.backend import Backend
 from lexiseg_service.messages import MaskFormat

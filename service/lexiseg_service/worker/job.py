@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from lexiseg_model.segmenter import Features, Plan, Segmenter, TileFeatures
 from numpy.typing import NDArray
 
+from lexiseg_model.segmenter import Features, Plan, Segmenter, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.messages import WorkerRequest
 from lexiseg_service.tracing import StageTime

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 
 import structlog
+
 from lexiseg_model import catalog
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
-
 from lexiseg_service.errors import DeadlineExceeded, NotReady
 from lexiseg_service.gateway.backend import Health
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 
 import structlog
 import torch
+
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
-
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.worker.device_memory import give_back

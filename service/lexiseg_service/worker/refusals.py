@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from lexiseg_model.errors import OptionError, TaskError
-
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.messages import WorkerRequest
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
 from lexiseg_model import catalog
 from lexiseg_model.errors import ModelError, UnknownModelError, WeightsError
 from lexiseg_model.types import ModelCard
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 

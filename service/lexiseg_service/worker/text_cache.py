@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from lexiseg_model.segmenter import TextRows as Encoded
 from numpy.typing import NDArray
 
+from lexiseg_model.segmenter import TextRows as Encoded
 from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.worker.text_tiers import Alone, Count, Flight, MemoryRows, SharedRows, TextRows, Visit
 

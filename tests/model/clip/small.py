@@ -9,9 +9,10 @@ from tempfile import TemporaryDirectory
 
 import open_clip
 import torch
-from lexiseg_model.clip.towers import ClipTowers, from_state
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
+
+from lexiseg_model.clip.towers import ClipTowers, from_state
 
 ARCHITECTURE = "lexiseg-small"
 PATCH = 8

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from lexiseg_model.clip import checkpoint
-from lexiseg_model.clip.checkpoint import is_torchscript, openai_digests, read_checkpoint, read_tensors, tidy
-from lexiseg_model.errors import WeightsError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lexiseg_model.clip import checkpoint
+from lexiseg_model.clip.checkpoint import is_torchscript, openai_digests, read_checkpoint, read_tensors, tidy
+from lexiseg_model.errors import WeightsError
 from tests.model.clip import small
 
 

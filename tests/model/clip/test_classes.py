@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from lexiseg_model.clip.classes import class_vectors, mean_of_rows, mean_of_units
 from lexiseg_model.errors import ShapeError
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from lexiseg_model.clip import compat
 
 # The module by itself, in a fresh process: importing its package would already have declared what is missing.
@@ -56,9 +57,10 @@ print(compat.declare_missing_operators(), hasattr(torch.ops.torchvision, "nms"))
 
 
 def test_importing_the_package_makes_open_clip_importable() -> None:
-    import lexiseg_model.clip  # noqa: F401
     import open_clip
     import timm
+
+    import lexiseg_model.clip  # noqa: F401
 
     assert "ViT-B-16" in open_clip.list_models()
     assert timm.is_model("vit_base_patch8_224")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
+
 from lexiseg_model.clip.dino import KINDS, DinoName, DinoTower, dino_from_file, dino_from_hub, dino_from_state
 from lexiseg_model.errors import ShapeError, WeightsError
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lexiseg_model.clip.text import TextTower
-from lexiseg_model.clip.text_pass import CHUNK
-from lexiseg_model.clip.towers import ClipTowers, from_state
 from numpy.typing import NDArray
 from open_clip import tokenizer
 
+from lexiseg_model.clip.text import TextTower
+from lexiseg_model.clip.text_pass import CHUNK
+from lexiseg_model.clip.towers import ClipTowers, from_state
 from tests.model.clip import small
 
 TEXTS = [f"a photo of a {word}." for word in ("road", "sky", "potted plant", "fire hydrant by the kerb", "dog", "tree")]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import open_clip
 import torch
-from lexiseg_model.clip.text_pass import CHUNK, encode_in_chunks, end_states, rows_digest
 from open_clip.transformer import TextTransformer
 from torch import Tensor
+
+from lexiseg_model.clip.text_pass import CHUNK, encode_in_chunks, end_states, rows_digest
 
 CPU = torch.device("cpu")
 TEXTS = ["a dog.", "a very old dog that sleeps in the sun.", "sky", *(f"number {index}" for index in range(CHUNK))]

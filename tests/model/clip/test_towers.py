@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
-from lexiseg_model.clip.towers import from_files, from_hub, from_state, known_architecture
-from lexiseg_model.errors import OptionError, WeightsError
 from open_clip import pretrained
 from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from torch import nn
 
+from lexiseg_model.clip.towers import from_files, from_hub, from_state, known_architecture
+from lexiseg_model.errors import OptionError, WeightsError
 from tests.model.clip import small
 
 ARCHITECTURE = small.ARCHITECTURE

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import open_clip
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.clip.vision import (
     PositionRule,
     embed,
@@ -19,8 +21,6 @@ from lexiseg_model.clip.vision import (
     tokens_with_inner,
 )
 from lexiseg_model.errors import ShapeError, WeightsError
-from torch import Tensor
-
 from tests.model.clip import small
 
 RULES: tuple[PositionRule, ...] = ("size", "scale_factor")

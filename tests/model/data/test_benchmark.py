@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lexiseg_model.data.benchmark import Benchmark, benchmark, names
 from lexiseg_model.errors import DatasetError
 

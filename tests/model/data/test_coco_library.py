@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+
 from lexiseg_model.data.coco_library import coco_library
 from lexiseg_model.errors import OptionError
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lexiseg_model.data.components import SMALLEST_AREA, components, objects_of, panoptic_of
 from lexiseg_model.data.scenes import NOTHING, VOID, TruthSegment
-from numpy.typing import NDArray
 
 IGNORED = 255
 

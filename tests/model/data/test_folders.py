@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.labels import IGNORED
 from lexiseg_model.data.read import read_benchmark
 from lexiseg_model.errors import DatasetError
-from numpy.typing import NDArray
-
 from tests.model.data import trees
 
 Writer = Callable[[Path, Mapping[str, NDArray[np.integer]]], None]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from lexiseg_model.data.indexed import IndexedDataset, Sample, read_dataset
 from lexiseg_model.errors import DatasetError
-from PIL import Image
 
 CLASSES = ["background", "cat", "dog"]
 

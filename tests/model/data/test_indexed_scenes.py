@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.indexed_scenes import object_scenes, panoptic_scenes
 from lexiseg_model.data.scenes import NOTHING, VOID
 from lexiseg_model.errors import DatasetError
-from numpy.typing import NDArray
-from PIL import Image
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 

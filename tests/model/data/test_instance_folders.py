@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lexiseg_model.data.instance_folders import read_ade_instances, read_coco_instances
-from lexiseg_model.errors import DatasetError
 from PIL import Image
 
+from lexiseg_model.data.instance_folders import read_ade_instances, read_coco_instances
+from lexiseg_model.errors import DatasetError
 from tests import coco
 from tests.model.data.panoptic_trees import write_ade_instances, write_coco_instances
 

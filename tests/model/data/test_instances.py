@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+
 from lexiseg_model.data.instances import Instance, annotations_of, things_of
 from lexiseg_model.data.scenes import PanopticTruth, SceneClass, TruthSegment
-
 from tests import coco
 
 IDS = np.array([[0, 9, 9, -1], [0, 9, 4, 4], [700, 700, 4, 4]], np.int32)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from lexiseg_model.data.benchmark import benchmark
 from lexiseg_model.data.labels import IGNORED, UNEXPECTED, label_table, read_labels
 from lexiseg_model.errors import DatasetError
-from PIL import Image
 
 
 def test_a_stored_value_is_the_label() -> None:

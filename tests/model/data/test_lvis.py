@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from lexiseg_model.data.labels import IGNORED
 from lexiseg_model.data.read import read_benchmark
 from lexiseg_model.errors import DatasetError
-
 from tests.model.data.trees import write_lvis
 
 IMAGE = {"id": 285, "height": 8, "width": 10, "split": "val2017"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from lexiseg_model.data.objects import objects_in
 from lexiseg_model.data.scenes import NOTHING, PanopticTruth, SceneClass, TruthSegment
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lexiseg_model.data.panoptic_benchmark import names, panoptic_benchmark
 from lexiseg_model.errors import DatasetError
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from lexiseg_model.data.panoptic_benchmark import panoptic_benchmark
 from lexiseg_model.data.panoptic_folders import read_ids, read_panoptic
 from lexiseg_model.data.scenes import PanopticTruth, SceneSet, TruthSegment
 from lexiseg_model.errors import DatasetError
-from PIL import Image
-
 from tests.model.data.panoptic_trees import (
     Drawn,
     write_ade_panoptic,

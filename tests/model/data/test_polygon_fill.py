@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lexiseg_model.data.polygon_fill import fill_polygon
-from lexiseg_model.errors import DatasetError
 from pycocotools import mask as coco
 
+from lexiseg_model.data.polygon_fill import fill_polygon
+from lexiseg_model.errors import DatasetError
 from tests.coco import decode
 
 

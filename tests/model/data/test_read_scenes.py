@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lexiseg_model.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
 from lexiseg_model.errors import DatasetError
-
 from tests.model.data.panoptic_trees import Drawn, write_ade_instances, write_cityscapes_panoptic, write_coco_instances
 from tests.model.data.test_indexed_scenes import is_thing, mask, write
 

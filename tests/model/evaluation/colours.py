@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.benchmark import Benchmark, Convention, Split
 from lexiseg_model.data.labels import IGNORED, Labels
 from lexiseg_model.evaluation.protocol import DatasetRule, Sight
-from numpy.typing import NDArray
-
 from tests.model.stand_in import picture
 
 SIGHT = Sight(short_side=448, long_side=2048, window=448, stride=224)

@@ -8,14 +8,14 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from lexiseg_model.data.components import objects_of, panoptic_of
-from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneClass, SceneSet
-from lexiseg_model.segmenter import Features, PromptMasks
-from lexiseg_model.types import Prompt
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from lexiseg_model.data.components import objects_of, panoptic_of
+from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneClass, SceneSet
+from lexiseg_model.segmenter import Features, PromptMasks
+from lexiseg_model.types import Prompt
 from tests.model.stand_in import ColourSegmenter, picture
 
 Truth = TypeVar("Truth")

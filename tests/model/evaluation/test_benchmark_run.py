@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.labels import Labels
 from lexiseg_model.errors import DatasetError
@@ -18,8 +20,6 @@ from lexiseg_model.evaluation.protocol import DatasetRule
 from lexiseg_model.evaluation.ranks import Ranks
 from lexiseg_model.segmenter import Features
 from lexiseg_model.types import Refinement
-from torch import Tensor
-
 from tests.model.evaluation.colours import Painting, colours, rule
 from tests.model.stand_in import SCALE, ColourSegmenter
 

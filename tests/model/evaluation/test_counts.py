@@ -8,10 +8,11 @@ from operator import add
 
 import numpy as np
 import pytest
-from lexiseg_model.errors import ShapeError
-from lexiseg_model.evaluation.counts import CONVENTIONS, Counts, count, scores
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, jaccard_score
+
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.evaluation.counts import CONVENTIONS, Counts, count, scores
 
 Maps = tuple[NDArray[np.uint16], NDArray[np.uint16]]
 IGNORED = 65535

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.labels import Labels
 from lexiseg_model.evaluation.benchmark_run import BenchmarkRun
 from lexiseg_model.evaluation.protocol import protocol
 from lexiseg_model.segmenter import TextBank
-from numpy.typing import NDArray
-
 from tests.model.evaluation.colours import colours
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.test_segmenter import segmenter

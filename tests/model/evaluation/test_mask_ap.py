@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
 from lexiseg_model.data.instances import annotation
 from lexiseg_model.data.scenes import Annotation
 from lexiseg_model.evaluation.mask_ap import ImageInstances, mask_ap
 from lexiseg_model.masks.rle import encode_mask
-from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 SIZE = (120, 160)
 

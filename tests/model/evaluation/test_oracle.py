@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from lexiseg_model.data.scenes import Objects
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation import oracle
@@ -21,7 +22,6 @@ from lexiseg_model.evaluation.oracle import (
 )
 from lexiseg_model.segmenter import Features, PromptMasks
 from lexiseg_model.types import Point, Prompt
-
 from tests.model.evaluation.promptable import BLOCK, PromptableColours, blocks, objects
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.published import published
 from lexiseg_model.evaluation.quality import BEGIN, END, figures, main, read_reports, with_figures

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from lexiseg_model.evaluation.counts import count
 from lexiseg_model.evaluation.ranks import ALONE, device_of, ranks
 

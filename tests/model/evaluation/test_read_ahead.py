@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+
 from lexiseg_model.evaluation.read_ahead import READ_AHEAD, read_ahead
 
 

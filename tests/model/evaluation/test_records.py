@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.records import RecordFile, read_records
 

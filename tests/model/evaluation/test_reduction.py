@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation import reduction
 from lexiseg_model.evaluation.reduction import Reduction, below, less_probable_than, reduce_to_labels, upsample_rows
-from numpy.typing import NDArray
-from torch import Tensor
 
 SIZE = (37, 53)
 

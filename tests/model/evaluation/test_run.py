@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.run import Report, evaluate
-from PIL import Image
-
 from tests.model.stand_in import ColourSegmenter, picture
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from lexiseg_model.data.scenes import SceneSet
 from lexiseg_model.evaluation.figures import Figures, panoptic_figures, prompt_figures
 from lexiseg_model.evaluation.scene_report import COLUMNS, TITLES, SceneReport, SceneTask, shown
-
 from tests.model.evaluation.promptable import PromptableColours, classes, objects, scenes
 
 DATA: SceneSet[Any] = scenes(

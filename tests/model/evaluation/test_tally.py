@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.counts import Counts, count
 from lexiseg_model.evaluation.tally import NEW, Tally, folder_of, forget, read_parts

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import pytest
 import torch
+
 from lexiseg_model.catalog import load
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import Manifest, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
-
 from tests.model.conftest import Photographs
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from lexiseg_model.export.exportable import Bucket, Exportable
-from lexiseg_model.segmenter import TileFeatures
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lexiseg_model.export.exportable import Bucket, Exportable
+from lexiseg_model.segmenter import TileFeatures
 from tests.model.stand_in import ColourSegmenter
 
 BUCKET: Bucket = (16, 24)

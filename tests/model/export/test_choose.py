@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from lexiseg_model import device
 from lexiseg_model.catalog import load
 from lexiseg_model.device import Execution
@@ -16,7 +17,6 @@ from lexiseg_model.export.choose import use_runtime
 from lexiseg_model.export.manifest import MANIFEST, read
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.types import Precision, Runtime
-
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.export.test_onnx_runtime import versions
 from tests.model.stand_in import ColourSegmenter

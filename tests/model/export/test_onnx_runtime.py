@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
+
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.onnx_runtime import TileShapes

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from lexiseg_model.errors import ExportError, ShapeError
 from lexiseg_model.export import manifest, runner
 from lexiseg_model.export.manifest import MANIFEST, Graph, Manifest
 from lexiseg_model.export.runner import OnnxRunner
-from numpy.typing import NDArray
-
 from tests.model.export.small import BUCKET, noise
 
 CPU = torch.device("cpu")

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+
 from lexiseg_model.export.agreement import agreement, labeller
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import Numbers
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-
 from tests.model.conftest import Photographs
 from tests.model.export.conftest import Export
 from tests.model.export.small import noise

@@ -8,6 +8,8 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export import int8, manifest, write
 from lexiseg_model.export.manifest import Numbers
@@ -17,8 +19,6 @@ from lexiseg_model.methods.dense_clip.image_pass import ImagePass as DensePass
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import published_policy
 from lexiseg_model.methods.tcl.image_pass import ImagePass as TclPass
-from torch import Tensor, nn
-
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.methods.tcl.small import small_network
 

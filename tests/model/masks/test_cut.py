@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+
 from lexiseg_model.masks.bilinear import axis
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.rle import encode_mask, encode_spans
-from numpy.typing import NDArray
 
 TIE = 1e-4  # two ways to interpolate differ by rounding; a logit as close to 0 may lie on either side
 

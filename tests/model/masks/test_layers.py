@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from lexiseg_model.masks.layers import confidence, first_of_each, label_map, overlapping
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import Rle

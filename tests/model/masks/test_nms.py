@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.nms import BLOCK, OverlapRule, suppress
-from torch import Tensor
 
 
 def boxes(count: int, largest: int, seed: int = 0) -> Tensor:

@@ -6,12 +6,13 @@ import io
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
 from lexiseg_model.masks.overlay import MAX_WIDTH, OPACITY, colour, paint
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import LabelMap, Segment
-from numpy.typing import NDArray
-from PIL import Image
 
 
 def gray(height: int, width: int) -> NDArray[np.uint8]:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings, affinity, refine, refine_masks
-from torch import Tensor
-
 from tests.golden import golden_inputs
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"

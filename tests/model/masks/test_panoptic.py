@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from lexiseg_model.masks.panoptic import merge
 from numpy.typing import NDArray
 from torch import Tensor
+
+from lexiseg_model.masks.panoptic import merge
 
 TIE = 1e-5  # two ways to interpolate differ by rounding; pixels closer to a tie may go either way
 

@@ -6,9 +6,10 @@ import io
 
 import numpy as np
 import pytest
-from lexiseg_model.masks.png import to_png
 from numpy.typing import NDArray
 from PIL import Image
+
+from lexiseg_model.masks.png import to_png
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

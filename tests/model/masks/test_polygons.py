@@ -7,9 +7,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+
 from lexiseg_model.masks.polygons import fill, rings
 from lexiseg_model.types import Ring
-from numpy.typing import NDArray
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
 

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from lexiseg_model.masks.regions import split
 from numpy.typing import NDArray
+
+from lexiseg_model.masks.regions import split
 
 maps = arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=10), elements=st.integers(0, 3))
 

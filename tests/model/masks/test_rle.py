@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.rle import (
     decode,
@@ -21,8 +24,6 @@ from lexiseg_model.masks.rle import (
     measure_spans,
 )
 from lexiseg_model.types import LabelMap, Rle
-from numpy.typing import NDArray
-from pycocotools import mask as coco
 
 SHAPES = st.tuples(st.integers(1, 41), st.integers(1, 41))
 

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from lexiseg_model.masks import bilinear
-from lexiseg_model.masks.upsample import winners
 from numpy.typing import NDArray
 from torch import Tensor
+
+from lexiseg_model.masks import bilinear
+from lexiseg_model.masks.upsample import winners
 
 TIE = 1e-5  # two ways to interpolate differ by rounding; closer scores may be won by either
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lexiseg_model import tasks
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Features, Segmenter
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation, Task, Vocabulary
-from numpy.typing import NDArray
-
 from tests.model.stand_in import ColourSegmenter, picture
 
 ALL: tuple[Task, ...] = ("semantic", "instance", "panoptic", "prompt")

@@ -10,15 +10,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
 from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Features, TextBank
 from lexiseg_model.tasks import Options, semantic
 from lexiseg_model.types import Background, ClassEntry, Segmentation, Task, Vocabulary
-from numpy.typing import NDArray
-from torch import Tensor
-
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
 from tests.model.tasks import asking
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pycocotools import mask as coco
+from torch import Tensor
+
 from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Features, PromptMasks
 from lexiseg_model.tasks import prompts as prompts_module
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Segmentation
-from pycocotools import mask as coco
-from torch import Tensor
-
 from tests.model.stand_in import INSIDE, NOBODY, QUALITIES, SCALE, SURE, ColourSegmenter
 from tests.model.tasks.asking import ALL, Gone, Patience, ask, described, features_of, stacked, vocabulary
 

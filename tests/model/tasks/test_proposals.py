@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
+
 from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError
 from lexiseg_model.segmenter import Features, Proposals
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation
-from torch import Tensor
-
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter
 from tests.model.tasks.asking import ALL, PROPOSALS, Gone, Patience, ask, described, features_of, stacked, vocabulary
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.training.augment import random_crop
-from numpy.typing import NDArray
 
 STRIDE = 4
 

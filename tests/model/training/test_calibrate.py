@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.segmenter import Features
 from lexiseg_model.training.calibrate import ALLOWED_PAINT, MARGINS, OFFSETS, calibrate
 from lexiseg_model.types import Refinement
-from torch import Tensor
-
 from tests.model.stand_in import ColourSegmenter
 from tests.model.training.colours import draw
 

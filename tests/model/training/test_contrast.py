@@ -6,8 +6,9 @@ import math
 
 import pytest
 import torch
-from lexiseg_model.training.contrast import Contrast
 from torch import Tensor
+
+from lexiseg_model.training.contrast import Contrast
 
 
 def embeddings(count: int) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from lexiseg_model.training.gather import gather, rank
 
+from lexiseg_model.training.gather import gather, rank
 from tests.processes import run_together
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from lexiseg_model.data.indexed import IGNORE, IndexedDataset
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_model.training.losses import (
@@ -17,8 +20,6 @@ from lexiseg_model.training.losses import (
     random_question,
 )
 from lexiseg_model.training.texts import TextBook, TextTable
-from numpy.typing import NDArray
-from torch import Tensor
 
 CONCEPTS = ["ball", "box", "globe", "sky", "wall", "zebra"]
 TOYS = IndexedDataset("toys", "train", ("background", "ball", "box"), ())

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.training.mask_losses import (
     MaskLossSettings,
     dice_costs,
@@ -15,7 +17,6 @@ from lexiseg_model.training.mask_losses import (
     matched_mask_losses,
     matching_costs,
 )
-from torch import Tensor
 
 ALPHA, GAMMA = 0.25, 2.0
 

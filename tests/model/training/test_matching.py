@@ -6,6 +6,7 @@ from itertools import permutations
 
 import pytest
 import torch
+
 from lexiseg_model.training.matching import assign
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexiseg_model.data.scenes import Objects
-from lexiseg_model.training.prompt_draw import CELL_LABELS, JITTER, LABEL_STRIDE, Drawn, PromptCrops, draw
-from lexiseg_model.training.prompt_objects import MaskSet, read_samples
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.data.scenes import Objects
+from lexiseg_model.training.prompt_draw import CELL_LABELS, JITTER, LABEL_STRIDE, Drawn, PromptCrops, draw
+from lexiseg_model.training.prompt_objects import MaskSet, read_samples
 from tests.model.training.shapes import write_shapes
 
 SIDE = 48  # labels

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
 from lexiseg_model.training.prompt_losses import overlaps, prompt_losses
-from torch import Tensor
 
 SURE = 12.0  # a logit that leaves no doubt
 

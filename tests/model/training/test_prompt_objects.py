@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lexiseg_model.errors import DatasetError
-from lexiseg_model.training.prompt_objects import MaskSet, find_objects, read_samples
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.training.prompt_objects import MaskSet, find_objects, read_samples
 from tests.model.training.shapes import write_shapes
 
 EVERYTHING = MaskSet(share=1.0)

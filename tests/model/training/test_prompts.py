@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from lexiseg_model import catalog
 from lexiseg_model.errors import DatasetError, WeightsError
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
@@ -21,8 +23,6 @@ from lexiseg_model.training.prompts import Example, PromptTrainer
 from lexiseg_model.training.publish import publish_prompts
 from lexiseg_model.training.recipe import PromptsRecipe, read_recipe
 from lexiseg_model.types import ModelCard, Point, Prompt, Vocabulary
-from safetensors.torch import load_file
-
 from tests.model.training.clock import Clock
 from tests.model.training.shapes import write_shapes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from lexiseg_model.data.indexed import BACKGROUND
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.prompt_objects import MaskSet

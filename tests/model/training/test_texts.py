@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
 from lexiseg_model.catalog import BUNDLED, read_card
 from lexiseg_model.data.indexed import IndexedDataset
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.training.recipe import FOLDER
 from lexiseg_model.training.texts import TextBook, TextTable
-from numpy.typing import NDArray
-from pydantic import ValidationError
 
 WORDS = ["ball", "orb", "box", "crate", "sky", "wall", "globe"]
 BOOK = TextBook(

@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
 from lexiseg_model import catalog
 from lexiseg_model.catalog import load
 from lexiseg_model.data.indexed import read_dataset
@@ -27,9 +30,6 @@ from lexiseg_model.training.augment import Crop
 from lexiseg_model.training.publish import publish
 from lexiseg_model.training.recipe import TinyRecipe, read_recipe
 from lexiseg_model.training.tiny import Crops, TinyTrainer, count_pixels
-from numpy.typing import NDArray
-from safetensors.torch import load_file
-
 from tests.model.training.clock import Clock
 from tests.model.training.shapes import write_shapes
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from lexiseg_model.segmenter import Plan
-from lexiseg_model.video.picture import Picture
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.segmenter import Plan
+from lexiseg_model.video.picture import Picture
 from tests import pictures
 
 WINDOW = (144, 192)  # rows, columns

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+
 from lexiseg_model import tasks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.text_rows import KnownRows
@@ -11,7 +12,6 @@ from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Vocabulary
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_model.video.picture import Picture
 from lexiseg_model.video.stability import flicker
-
 from tests.model.conftest import Photographs
 from tests.model.video.scenes import noisy, plan_of, window
 from tests.model.video.test_tracking import frame

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.video.motion import MotionEstimator
-
 from tests.model.video.scenes import WINDOW, noisy, window
 
 INSIDE = (slice(16, -16), slice(16, -16))  # away from what came into view

@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.errors import OptionError
 from lexiseg_model.video import smoothing
 from lexiseg_model.video.motion import Motion
 from lexiseg_model.video.smoothing import ScoreSmoother
-from torch import Tensor
 
 SIZE = (8, 12)
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.video.stability import carried, flicker
-
 from tests.model.video.scenes import WINDOW, window
 
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.types import Segment
 from lexiseg_model.video import tracking
 from lexiseg_model.video.motion import Motion
 from lexiseg_model.video.tracking import Tracker
-from numpy.typing import NDArray
 
 SIZE = (20, 40)
 Frame = tuple[NDArray[np.uint8], tuple[Segment, ...]]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from lexiseg_model.catalog import read_card
 
+from lexiseg_model.catalog import read_card
 from tests.golden.weights import openai_clip_vitb16_state
 from tests.service.commands.command_line import CommandLine
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from lexiseg_service.gateway.auth import read_keys
 from lexiseg_service.settings import Settings
-
 from tests.service.commands.command_line import CommandLine
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.types import ClassEntry, Segment
 from lexiseg_service.commands.panoptic_maps import PanopticMaps
-from numpy.typing import NDArray
-from PIL import Image
 
 CLASSES = (ClassEntry("sky", thing=False), ClassEntry("car", thing=True))
 IMAGE = {"id": 1, "file_name": "photos/street.jpg", "height": 20, "width": 30}

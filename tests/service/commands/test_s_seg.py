@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from lexiseg_model.types import ClassEntry, Task, Vocabulary
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.local import LocalWorker
-
 from tests import coco, pictures
 from tests.model.methods.s_seg.small import small_network
 from tests.service.commands.command_line import CommandLine

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lexiseg_model.types import Point, Prompt
 from structlog.testing import capture_logs
 
+from lexiseg_model.types import Point, Prompt
 from tests import coco, pictures
 from tests.clients.showing import Served, serving, shown
 from tests.service.commands.command_line import CommandLine

@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.testing import capture_logs
+
 from lexiseg_service.commands import pace, remote
 from lexiseg_service.errors import QueueFull
 from lexiseg_service.gateway import problem
@@ -21,10 +25,6 @@ from lexiseg_service.gateway.auth import line_of, new_key
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
-from structlog.testing import capture_logs
-
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.listening import listening

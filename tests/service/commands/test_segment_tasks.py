@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from structlog.testing import capture_logs
+
 from lexiseg_model import catalog
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
-from PIL import Image
-from structlog.testing import capture_logs
-
 from tests import coco
 from tests.model.stand_in import ColourSegmenter, picture
 from tests.service.commands.command_line import CommandLine

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from lexiseg_model import catalog
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
@@ -25,7 +26,6 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.auth import line_of, new_key
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
-
 from tests.model.stand_in import ColourSegmenter
 from tests.service.commands import clips
 from tests.service.commands.command_line import CommandLine

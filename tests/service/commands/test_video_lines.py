@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from lexiseg_service.commands.video_lines import JsonLines
 from lexiseg_service.stream_messages import FrameAnswer
 

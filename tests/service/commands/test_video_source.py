@@ -12,8 +12,8 @@ import av
 import numpy as np
 import pytest
 from av.audio.stream import AudioStream
-from lexiseg_service.commands.video_source import SourceFailure, VideoSource, is_live
 
+from lexiseg_service.commands.video_source import SourceFailure, VideoSource, is_live
 from tests.service.commands import clips
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from lexiseg_service.commands.video_target import TargetFailure, VideoTarget
 
+from lexiseg_service.commands.video_target import TargetFailure, VideoTarget
 from tests.service.commands import clips
 
 GRAY = np.full((48, 64, 3), 128, np.uint8)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import httpx
+
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.backend import Backend
 from lexiseg_service.gateway.grpc_server import GrpcServer
@@ -17,7 +18,6 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.tracing import Tracing
-
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
+
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
-from structlog.testing import capture_logs
-
 from tests.service.gateway.known_backend import KnownBackend
 
 

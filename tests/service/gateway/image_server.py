@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 import trustme
+
 from lexiseg_service.gateway.url_fetch import UrlFetcher
 
 LOOPBACK = ip_network("127.0.0.1/32")

@@ -9,7 +9,6 @@ from lexiseg_model.types import ModelCard, Rle, Segment
 from lexiseg_service.gateway.backend import Health
 from lexiseg_service.messages import CacheUse, Timings, WorkerAnswer, WorkerRequest
 from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-
 from tests.model.stand_in import card
 
 WARM = Health(True, True, "colours are warmed up")

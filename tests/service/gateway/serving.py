@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.limits import Gate
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
-
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 

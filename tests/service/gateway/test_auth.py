@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
+
 from lexiseg_service.errors import InvalidValue, Unauthorized
 from lexiseg_service.gateway.auth import KeyRing, key_of, line_of, new_key, read_keys
 from lexiseg_service.settings import Settings
-from pydantic import SecretStr
 
 
 def ring(*lines: str) -> KeyRing:

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from lexiseg_model.types import Background
 
+from lexiseg_model.types import Background
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
+
 from lexiseg_service.errors import NotReady, UnknownModel
 from lexiseg_service.gateway.use_case import find_card
-
 from tests.model.stand_in import card
 
 CARDS = [card(name="first"), card(name="second")]

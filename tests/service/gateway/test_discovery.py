@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 import pytest
+
 from lexiseg_service.commands.settings import settings_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway import discovery

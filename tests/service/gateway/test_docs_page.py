@@ -4,10 +4,10 @@ import re
 
 import httpx
 import pytest
-from lexiseg_service.gateway.auth import line_of
-from lexiseg_service.gateway.docs_page import ASSETS, POLICY
 from pydantic import SecretStr
 
+from lexiseg_service.gateway.auth import line_of
+from lexiseg_service.gateway.docs_page import ASSETS, POLICY
 from tests.service.gateway.serving import serving
 
 

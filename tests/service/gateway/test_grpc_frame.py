@@ -10,14 +10,14 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
 from lexiseg_service.gateway.auth import line_of
 from lexiseg_service.gateway.grpc_frame import address_of
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import DETAILS, read_error
-from pydantic import SecretStr
-from structlog.testing import capture_logs
-
 from tests.service.gateway.calling import Gateway, calling, request
 from tests.service.gateway.known_backend import KnownBackend, answer
 from tests.service.gateway.serving import form

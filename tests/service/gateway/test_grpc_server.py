@@ -11,6 +11,8 @@ import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from pydantic import SecretStr
+
 from lexiseg_service.gateway.auth import line_of
 from lexiseg_service.gateway.backend import Health
 from lexiseg_service.settings import Settings
@@ -18,8 +20,6 @@ from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.wire import channels
 from lexiseg_service.wire.serving import CannotListen
-from pydantic import SecretStr
-
 from tests import pictures
 from tests.service.gateway.calling import calling, request
 from tests.service.gateway.known_backend import WARM, KnownBackend

@@ -10,6 +10,8 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from PIL import Image
+
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
@@ -18,8 +20,6 @@ from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.video.session import Session
-from PIL import Image
-
 from tests import pictures
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.calling import Gateway, calling

@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from lexiseg_service.gateway.auth import line_of
-from lexiseg_service.gateway.limits import MemoryGate, Rule
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from lexiseg_service.gateway.auth import line_of
+from lexiseg_service.gateway.limits import MemoryGate, Rule
+from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.gateway import limits
 from lexiseg_service.gateway.limits import MemoryGate, Rule, admitted, client_of

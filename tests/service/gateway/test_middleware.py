@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from lexiseg_service.errors import TooLarge
-from lexiseg_service.gateway.middleware import BodyLimit
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
+
+from lexiseg_service.errors import TooLarge
+from lexiseg_service.gateway.middleware import BodyLimit
 
 SOON = 10.0  # seconds
 LIMIT = 100  # bytes

@@ -5,12 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel
+
 from lexiseg_service.gateway import examples
 from lexiseg_service.gateway.openapi import JSON_EXAMPLES
 from lexiseg_service.gateway.schemas import Liveness, ModelList, ModelOutput, Question, Readiness, SegmentAnswer
 from lexiseg_service.gateway.vocabulary_schemas import VocabularyList, VocabularyOutput
-from pydantic import BaseModel
-
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import serving

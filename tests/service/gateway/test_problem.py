@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
+
 from lexiseg_model.errors import OptionError
 from lexiseg_service import errors
 from lexiseg_service.metrics import Metrics
-
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 

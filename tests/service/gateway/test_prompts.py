@@ -8,6 +8,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexiseg_model.types import Background, ModelCard, Point, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
@@ -15,7 +16,6 @@ from lexiseg_service.gateway.prompts import resolve_prompts
 from lexiseg_service.gateway.schemas import PointInput, PromptInput, Question
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Limits, Settings
-
 from tests import pictures
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend

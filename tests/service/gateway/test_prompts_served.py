@@ -13,14 +13,14 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf.json_format import MessageToDict
+from PIL import Image
+
 from lexiseg_model.types import Task
 from lexiseg_service.gateway.remote import RemoteBackend
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.worker.grpc_server import WorkerServer
-from PIL import Image
-
 from tests import coco, pictures
 from tests.model.stand_in import QUALITIES, SURE, ColourSegmenter, picture
 from tests.service.engine_backend import EngineBackend

@@ -3,6 +3,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
+
 from lexiseg_service.gateway.public_address import is_public
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+
 from lexiseg_service.errors import (
     DeadlineExceeded,
     ImageExpired,
@@ -24,7 +25,6 @@ from lexiseg_service.image_id import image_id_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.wire import channels
 from lexiseg_service.wire.answer import decode_answer, encode_answer
-
 from tests.service.gateway.known_backend import answer
 from tests.service.gateway.workers import Someone, Wire, fleet, question
 

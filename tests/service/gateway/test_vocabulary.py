@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.schemas import BackgroundInput, ClassInput, Question

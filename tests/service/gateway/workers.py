@@ -15,7 +15,6 @@ from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.worker.grpc_server import WorkerServer
-
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend, answer
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.builtin import NAMES, built_in

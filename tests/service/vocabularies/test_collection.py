@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
+
 from lexiseg_service.errors import PreconditionFailed, UnknownVocabulary
 from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.collection import Vocabularies
 from lexiseg_service.vocabularies.store import MemoryStore
-from structlog.testing import capture_logs
 
 ANY = Preconditions()
 SKY = VocabularyInput(classes=["sky"])

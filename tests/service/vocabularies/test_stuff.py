@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from lexiseg_service.vocabularies.builtin import NAMES, built_in
 from lexiseg_service.vocabularies.stuff import is_thing
 

@@ -9,6 +9,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
+
 from lexiseg_service import errors
 from lexiseg_service.errors import InvalidValue, QueueFull, ServiceError
 from lexiseg_service.stubs.segmentation_pb2 import Problem

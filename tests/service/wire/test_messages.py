@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Ring, Rle, Segment, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from lexiseg_model.segmenter import TileFeatures
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_service.messages import WorkerRequest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.segmenter import TileFeatures
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_service.messages import WorkerRequest
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter, card, picture
 

@@ -4,12 +4,12 @@ import io
 
 import numpy as np
 import pytest
-from lexiseg_service.errors import UndecodableImage
-from lexiseg_service.settings import Limits
-from lexiseg_service.worker.decode import decode
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lexiseg_service.errors import UndecodableImage
+from lexiseg_service.settings import Limits
+from lexiseg_service.worker.decode import decode
 from tests import pictures
 
 LIMITS = Limits()

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from torch import Tensor
+
 from lexiseg_model.masks.polygons import fill, rings
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Features, PromptMasks
@@ -20,9 +23,6 @@ from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker import finish
 from lexiseg_service.worker.engine import Engine
-from numpy.typing import NDArray
-from torch import Tensor
-
 from tests.model.stand_in import card
 from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves, until
 

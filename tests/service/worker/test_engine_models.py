@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from lexiseg_model.segmenter import Features, InferenceOptions, Plan, Segmenter, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, NotReady, UnknownModel
 from lexiseg_service.messages import WorkerAnswer
@@ -20,8 +22,6 @@ from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.pool import ModelPool
 from lexiseg_service.worker.served import Served
 from lexiseg_service.worker.text_cache import TextCache
-from numpy.typing import NDArray
-
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 STRIPS = 6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexiseg_model.segmenter import Features
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 

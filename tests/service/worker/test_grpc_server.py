@@ -14,6 +14,9 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from numpy.typing import NDArray
+from structlog.testing import capture_logs
+
 from lexiseg_model.segmenter import TileFeatures
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.gateway.backend import Backend
@@ -26,9 +29,6 @@ from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_request
 from lexiseg_service.worker.grpc_server import WorkerServer
-from numpy.typing import NDArray
-from structlog.testing import capture_logs
-
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from lexiseg_model import catalog
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.errors import NotReady
@@ -17,7 +18,6 @@ from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.local import LocalWorker
-
 from tests import pictures
 
 SOON = 60.0  # seconds; a loaded machine needs a tenth of it

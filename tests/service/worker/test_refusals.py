@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from PIL import Image
+
 from lexiseg_model.errors import ModelError, OptionError, ShapeError, TaskError
 from lexiseg_model.segmenter import Features, Proposals
 from lexiseg_model.types import ClassEntry, PanopticRule, Refinement, Vocabulary
@@ -13,8 +15,6 @@ from lexiseg_service.messages import WorkerRequest
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.refusals import told
-from PIL import Image
-
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend

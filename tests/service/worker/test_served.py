@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from lexiseg_model import catalog
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_service.errors import InvalidValue

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.worker.text_cache import CHUNK, Rows, TextCache, Tiers
 from lexiseg_service.worker.text_tiers import Count, MemoryRows

@@ -8,7 +8,6 @@ import weakref
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.text_caches import TextCaches
-
 from tests.model.stand_in import ColourSegmenter
 
 

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from lexiseg_model.segmenter import Segmenter
-
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.messages import WorkerRequest
 from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame

@@ -8,7 +8,6 @@ from typing import Any
 
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.video.memory import VideoMemory
-
 from lexiseg_service.messages import WorkerRequest
 from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.worker.finish import solve

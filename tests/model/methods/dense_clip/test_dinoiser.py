@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads, heads_from_state
-from torch import Tensor
 
 SHAPES = {
     "obj_proj.weight": (256, 8, 3, 3),

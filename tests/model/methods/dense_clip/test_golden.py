@@ -7,6 +7,10 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.clip.vision import PositionRule, Tokens, image_embedding, require_plain_vit, tokens_before_last_block
@@ -16,10 +20,6 @@ from lexiseg_model.methods.dense_clip.network import DenseNetwork, attention_pol
 from lexiseg_model.methods.dense_clip.policies import dense_map
 from lexiseg_model.methods.dense_clip.proxyclip import proxy_map
 from lexiseg_model.methods.dense_clip.settings import PolicyName, published_policy
-from numpy.typing import NDArray
-from open_clip.transformer import VisionTransformer
-from torch import Tensor
-
 from tests.golden import golden_inputs
 from tests.golden.weights import FOLDER, META, SEED, openai_clip_vitb16
 

@@ -6,6 +6,9 @@ import math
 
 import pytest
 import torch
+from open_clip.transformer import VisionTransformer
+from torch import Tensor
+
 from lexiseg_model.clip.vision import Tokens, last_block, tokens_before_last_block
 from lexiseg_model.methods.dense_clip.policies import (
     AttentionPolicy,
@@ -16,9 +19,6 @@ from lexiseg_model.methods.dense_clip.policies import (
     dense_map,
     neighbourhood,
 )
-from open_clip.transformer import VisionTransformer
-from torch import Tensor
-
 from tests.model.clip import small
 
 POLICIES: list[AttentionPolicy] = [MaskClip(), MaskClip(keeps_rest=True), Sclip(), ClearClip(), Naclip(2.0)]

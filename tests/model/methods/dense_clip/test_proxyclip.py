@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.clip.vision import Tokens, last_block, tokens_before_last_block
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.dense_clip.proxyclip import proxy_attention, proxy_map
-from torch import Tensor
-
 from tests.model.clip import small
 
 

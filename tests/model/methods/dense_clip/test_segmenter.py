@@ -8,6 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from lexiseg_model import catalog
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
@@ -20,8 +22,6 @@ from lexiseg_model.methods.dense_clip.stored import Parts, settings_of
 from lexiseg_model.segmenter import Features, Plan, TextBank
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Precision, Vocabulary
-from numpy.typing import NDArray
-
 from tests.golden import golden_inputs
 from tests.golden.weights import FOLDER, SEED, openai_clip_vitb16
 

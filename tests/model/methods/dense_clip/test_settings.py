@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+from pydantic import ValidationError
+
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, known_policy, published_policy
-from pydantic import ValidationError
 
 DATASETS = ("voc20", "voc21", "context59", "context60", "coco-object", "coco-stuff", "cityscapes", "ade20k")
 

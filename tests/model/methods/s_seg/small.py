@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from lexiseg_model import catalog
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.s_seg.network import SSegNetwork

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import export
-
 from tests.model.export.small import noise
 from tests.model.methods.s_seg.small import SMALL, small_segmenter
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from lexiseg_model.methods.s_seg.inference import (
     background_level,
     class_cosines,
@@ -17,7 +18,6 @@ from lexiseg_model.methods.s_seg.inference import (
 )
 from lexiseg_model.methods.s_seg.text import tokenize
 from lexiseg_model.segmenter import TextBank
-
 from tests.model.methods.s_seg.small import small_network
 
 LOGITS = torch.tensor([[[20.0, -20.0, 20.0, -20.0]], [[-20.0, 20.0, 20.0, -20.0]]])  # two masks over 1 x 4 pixels

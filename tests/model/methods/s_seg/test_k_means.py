@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lexiseg_model.errors import OptionError, ShapeError
-from lexiseg_model.methods.s_seg.k_means import k_means, moved, squared_distances
 from sklearn.cluster import KMeans
 from torch import Tensor
+
+from lexiseg_model.errors import OptionError, ShapeError
+from lexiseg_model.methods.s_seg.k_means import k_means, moved, squared_distances
 
 
 def heaps(seed: int = 0) -> tuple[Tensor, Tensor]:

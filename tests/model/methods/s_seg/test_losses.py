@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from lexiseg_model.methods.s_seg.losses import Losses, LossSettings, SSegLosses
 from lexiseg_model.methods.s_seg.pseudo_masks import PseudoMasks
 from lexiseg_model.methods.s_seg.text import tokenize
 from lexiseg_model.training.gather import rank, world_size
-from torch import Tensor
-
 from tests.model.methods.s_seg.small import small_network
 from tests.processes import run_together
 

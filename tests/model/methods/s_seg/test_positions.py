@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from lexiseg_model.methods.s_seg.positions import sine_positions
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
+from torch import Tensor, nn
+
 from lexiseg_model.clip.dino import KINDS, DinoTower
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.s_seg.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings, divide, mask_maker
-from torch import Tensor, nn
 
 
 def painted() -> tuple[Tensor, Tensor]:

@@ -9,15 +9,15 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from lexiseg_model import catalog, tasks
 from lexiseg_model.errors import ShapeError, TaskError, WeightsError
 from lexiseg_model.methods.s_seg.segmenter import LEAST, SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
 from lexiseg_model.segmenter import Features, InferenceOptions, Layout, TextBank
 from lexiseg_model.types import Background, ClassEntry, Precision, Vocabulary
-from numpy.typing import NDArray
-from torch import Tensor
-
 from tests.model.methods.s_seg.small import CARD, SMALL, small_segmenter
 
 SURE = 12.0

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from lexiseg_model.clip.padding import Padding
 from lexiseg_model.clip.vision import Tokens
 from lexiseg_model.methods.tcl.blend import ImageMaps
 from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official, restore
-from numpy.typing import NDArray
-from torch import Tensor
-
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import FOLDER, META, SEED, openai_clip_vitb16_state
 

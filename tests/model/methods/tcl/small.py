@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from open_clip.transformer import VisionTransformer
+
 from lexiseg_model.methods.tcl.grounder import GatedConvolution
 from lexiseg_model.methods.tcl.network import TclNetwork
-from open_clip.transformer import VisionTransformer
 
 EMBEDDING = 8
 

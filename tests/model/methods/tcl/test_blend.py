@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from lexiseg_model.clip.padding import Padding
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings, finished_masks, guide, similarity, to_pixels
 from lexiseg_model.methods.tcl.sim2mask import Sim2Mask
-from torch import Tensor
-
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import MASK_TOLERANCE, assert_close
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tcl.checkpoint import (
     LEARNED,
@@ -19,7 +20,6 @@ from lexiseg_model.methods.tcl.checkpoint import (
     restore,
     to_official,
 )
-
 from tests.golden import golden_weights
 from tests.golden.weights import openai_clip_vitb16_state
 from tests.model.methods.tcl import golden

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from lexiseg_model.clip.vision import Tokens, last_block
-from lexiseg_model.methods.tcl.grounder import STRIDE, DecoderStage, GatedConvolution, value_only
 from torch import Tensor
 
+from lexiseg_model.clip.vision import Tokens, last_block
+from lexiseg_model.methods.tcl.grounder import STRIDE, DecoderStage, GatedConvolution, value_only
 from tests.model.methods.tcl.small import EMBEDDING, small_network
 
 CELLS = 16 // STRIDE  # of the embedding per patch, along each axis

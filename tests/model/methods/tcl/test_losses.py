@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import LEARNED, TEMPERATURES
 from lexiseg_model.methods.tcl.losses import Losses, LossSettings, TclLosses, area_gap, masked_mean, total_variation
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.sim2mask import logistic_noise
 from lexiseg_model.training.gather import rank, world_size
-from torch import Tensor
-
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.tcl import golden

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.network import TclNetwork
-
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
 from tests.model.methods.tcl.small import small_network

@@ -8,6 +8,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from lexiseg_model import catalog
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
@@ -18,8 +20,6 @@ from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.methods.tcl.settings import TclSettings
 from lexiseg_model.segmenter import Features, InferenceOptions, Plan, TextBank
 from lexiseg_model.types import ClassEntry, Precision
-from numpy.typing import NDArray
-
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
 

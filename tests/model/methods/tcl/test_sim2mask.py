@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lexiseg_model.methods.tcl.sim2mask import Sim2Mask, hard_mask, logistic_noise
 from torch import Tensor
+
+from lexiseg_model.methods.tcl.sim2mask import Sim2Mask, hard_mask, logistic_noise
 
 
 def test_training_starts_with_a_threshold_at_a_quarter() -> None:

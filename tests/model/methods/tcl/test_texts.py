@@ -6,9 +6,9 @@ from functools import cache
 
 import numpy as np
 import torch
+
 from lexiseg_model.clip.classes import mean_of_rows
 from lexiseg_model.clip.text import TextTower
-
 from tests.golden.golden_inputs import TCL_TEMPLATES
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, SIMILARITY_TOLERANCE, assert_close

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.methods.tiny.asking import LEAST_CELLS, PER_PASS, as_tensors, ask, grid, propose
@@ -15,7 +17,6 @@ from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
 from lexiseg_model.segmenter import InferenceOptions
 from lexiseg_model.types import Point, Prompt
 from lexiseg_model.weights import read_weights
-from numpy.typing import NDArray
 
 HEIGHT, WIDTH = 96, 128  # pixels of the network's input
 CPU = torch.device("cpu")

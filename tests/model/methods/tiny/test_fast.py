@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
+
 from lexiseg_model.methods.tiny.fast import fused, in_type
 from lexiseg_model.methods.tiny.network import ConvNormRelu, Residual
-from torch import nn
 
 
 def trained() -> nn.Sequential:

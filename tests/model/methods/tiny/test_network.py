@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from lexiseg_model.methods.tiny.network import EMBEDDING, MULTIPLE, STRIDE, TinyNetwork
 
 

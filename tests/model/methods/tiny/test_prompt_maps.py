@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from lexiseg_model.methods.tiny.prompt_maps import AWAY, CHANNELS, HEADS, MAP_STRIDE, NEAR, Prompts, prompt_maps
 from torch import Tensor
+
+from lexiseg_model.methods.tiny.prompt_maps import AWAY, CHANNELS, HEADS, MAP_STRIDE, NEAR, Prompts, prompt_maps
 
 HEIGHT, WIDTH = 6, 8  # cells
 DISTANCES = slice(0, len(NEAR))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.tasks import semantic
 from lexiseg_model.types import Background, ClassEntry, Segmentation, Vocabulary
-from numpy.typing import NDArray
 
 Photographs = dict[str, NDArray[np.uint8]]
 SKY_ROWS = 60  # of china.jpg: nothing but sky, and two tips of roofs

@@ -7,12 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.tiny.network import EMBEDDING, STRIDE
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.segmenter import Features, InferenceOptions
 from lexiseg_model.types import ClassEntry
-from numpy.typing import NDArray
 
 LOGITS = torch.zeros(1, 1, 1)
 Photographs = dict[str, NDArray[np.uint8]]

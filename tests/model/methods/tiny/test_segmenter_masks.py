@@ -11,6 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
 from lexiseg_model import catalog
 from lexiseg_model.errors import OptionError, TaskError, WeightsError
 from lexiseg_model.methods.tiny.network import EMBEDDING
@@ -18,9 +22,6 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.segmenter import Features
 from lexiseg_model.types import ClassEntry, Point, Prompt
-from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 Photographs = dict[str, NDArray[np.uint8]]
 CLASSES = (ClassEntry("sky"), ClassEntry("building"), ClassEntry("tree"))

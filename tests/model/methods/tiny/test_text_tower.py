@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny import text_tower
 from lexiseg_model.methods.tiny.text_tower import WIDTH, MiniLM, model_folder

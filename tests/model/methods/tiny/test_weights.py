@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
 from safetensors.torch import load_file
 from torch import nn
+
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
 
 # Of every tensor of the network as it was before it had a prompt head: its answers must not change.
 NETWORK = "02d9c44f36c34ba4633a12fd7d4b916d03ec9b7c2f66e8959dd8a330da6d1b39"

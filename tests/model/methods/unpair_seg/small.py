@@ -10,6 +10,9 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.timm_model import TimmModel
+from torch import Tensor
+
 from lexiseg_model import catalog
 from lexiseg_model.clip.towers import from_state
 from lexiseg_model.device import Execution
@@ -21,8 +24,6 @@ from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, setti
 from lexiseg_model.methods.unpair_seg.sizes import Sizes
 from lexiseg_model.methods.unpair_seg.trunk import ClipTrunk
 from lexiseg_model.types import InputSize, Precision
-from open_clip.timm_model import TimmModel
-from torch import Tensor
 
 WIDTH = 32
 CHANNELS = (8, 16, 24, 32)

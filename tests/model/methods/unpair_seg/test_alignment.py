@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+
 from lexiseg_model.methods.unpair_seg.alignment import (
     AlignmentSettings,
     adapter_share,

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.methods.unpair_seg import asking
 from lexiseg_model.methods.unpair_seg.asking import ask
 from lexiseg_model.methods.unpair_seg.prompts import Places
 from lexiseg_model.types import Point, Prompt
-
 from tests.model.methods.unpair_seg import small
 
 ONE = Prompt(points=(Point(20, 30),))

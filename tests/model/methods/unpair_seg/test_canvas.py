@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out, picture_size, upon, within
 from lexiseg_model.methods.unpair_seg.proposals import grid_points
 from lexiseg_model.methods.unpair_seg.settings import Padding
-from numpy.typing import NDArray
 
 
 def test_the_longer_side_is_filled_and_the_rest_is_grey() -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg.checkpoint import (
     MASKS,
@@ -16,8 +18,6 @@ from lexiseg_model.methods.unpair_seg.checkpoint import (
 from lexiseg_model.methods.unpair_seg.names import learned_names
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.sizes import PUBLISHED, sizes_of
-from safetensors.torch import save_file
-
 from tests.golden import golden_weights
 from tests.model.methods.unpair_seg import golden, small
 

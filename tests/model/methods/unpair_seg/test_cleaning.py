@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+
 from lexiseg_model.methods.unpair_seg.cleaning import stability, tidied, without_specks
 
 

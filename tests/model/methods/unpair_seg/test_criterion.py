@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import torch
+
 from lexiseg_model.methods.unpair_seg.criterion import prompt_losses
 from lexiseg_model.methods.unpair_seg.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.point_sampling import PointSettings, drawn_on
 from lexiseg_model.methods.unpair_seg.prompt_matching import match_points
-
 from tests.model.methods.unpair_seg.test_prompt_matching import NOTHING, PART, WHOLE, sure_of
 
 FEW = PointSettings(points=500)

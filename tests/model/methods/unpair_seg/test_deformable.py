@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
 from lexiseg_model.methods.unpair_seg.deformable import DeformableAttention, sample_levels
 from lexiseg_model.methods.unpair_seg.positions import cell_centres
-from torch import Tensor
 
 SIZES = [(2, 3), (4, 6)]
 CELLS = 2 * 3 + 4 * 6

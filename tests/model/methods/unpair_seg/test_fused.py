@@ -10,10 +10,11 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.methods.unpair_seg import fused
 from lexiseg_model.methods.unpair_seg.deformable import DeformableAttention, sample_levels
 from lexiseg_model.methods.unpair_seg.positions import cell_centres
-from torch import Tensor
 
 SIZES = [(2, 3), (4, 6)]
 CELLS = 2 * 3 + 4 * 6

@@ -7,14 +7,14 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.masks.nms import OverlapRule, suppress
 from lexiseg_model.methods.unpair_seg import cleaning, compatibility, regions
 from lexiseg_model.methods.unpair_seg.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.prompts import Places, PromptTokens
 from lexiseg_model.methods.unpair_seg.proposals import Proposals, grid_points, propose
 from lexiseg_model.methods.unpair_seg.settings import ProposalSettings
-from torch import Tensor
-
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden

@@ -10,6 +10,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model import catalog
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
@@ -18,8 +20,6 @@ from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, setti
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_model.segmenter import Features, Layout, Plan, PromptMasks, TextBank
 from lexiseg_model.types import InputSize, Point, Prompt
-from torch import Tensor
-
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden, small

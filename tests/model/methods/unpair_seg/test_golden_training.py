@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.methods.unpair_seg import alignment
 from lexiseg_model.methods.unpair_seg.criterion import PromptLosses, prompt_losses
 from lexiseg_model.methods.unpair_seg.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.point_sampling import PointSettings
 from lexiseg_model.methods.unpair_seg.prompt_matching import FORBIDDEN, Matches, match_paired, match_points, point_costs
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from torch import Tensor
-
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden

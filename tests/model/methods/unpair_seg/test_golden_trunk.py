@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from lexiseg_model import catalog
 from lexiseg_model.device import Execution
 from lexiseg_model.methods.unpair_seg import cleaning, compatibility, regions
@@ -25,9 +28,6 @@ from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, setti
 from lexiseg_model.methods.unpair_seg.trunk import PADDING, ClipTrunk, TrunkMaps, normalised
 from lexiseg_model.segmenter import Layout, Plan
 from lexiseg_model.types import InputSize
-from numpy.typing import NDArray
-from torch import Tensor
-
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
 from lexiseg_model.methods.unpair_seg.criterion import prompt_losses
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.point_sampling import PointSettings, drawn_on
 from lexiseg_model.methods.unpair_seg.prompt_matching import match_paired, match_points
-from torch import Tensor
-
 from tests.model.methods.unpair_seg import small
 
 FEW = PointSettings(points=300)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import torch
-from lexiseg_model.methods.unpair_seg.mask_decoder import Attention, MaskDecoder, visible
 
+from lexiseg_model.methods.unpair_seg.mask_decoder import Attention, MaskDecoder, visible
 from tests.model.methods.unpair_seg import small
 
 

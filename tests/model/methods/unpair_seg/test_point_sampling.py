@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+
 from lexiseg_model.methods.unpair_seg.point_sampling import PointSettings, at_points, drawn_on, unsure_points
 
 

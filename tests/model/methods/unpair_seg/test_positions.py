@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import torch
+
 from lexiseg_model.methods.unpair_seg.positions import FourierPositions, cell_centres
 
 

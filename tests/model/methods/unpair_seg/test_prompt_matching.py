@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.unpair_seg.prompt_matching import match_paired, match_points
-from torch import Tensor
 
 SIZE = 64  # of images; masks are a quarter of it
 

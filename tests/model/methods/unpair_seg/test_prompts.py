@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.unpair_seg.prompts import Places, PromptEncoder
-
 from tests.model.methods.unpair_seg import small
 
 POINTS = torch.tensor([[[20.0, 30.0], [70.5, 12.0]]])

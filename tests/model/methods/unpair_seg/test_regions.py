@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import torch
+
 from lexiseg_model.methods.unpair_seg.regions import class_logits, class_maps, legible, pool, pool_legible
 
 

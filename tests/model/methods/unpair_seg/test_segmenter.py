@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from lexiseg_model import catalog, tasks
 from lexiseg_model.errors import OptionError, ShapeError, WeightsError
 from lexiseg_model.methods.unpair_seg import proposals
@@ -16,8 +18,6 @@ from lexiseg_model.methods.unpair_seg.canvas import OUTSIDE
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, require_weights, settings_of
 from lexiseg_model.segmenter import Features, InferenceOptions, Proposals
 from lexiseg_model.types import ClassEntry, InputSize, Point, Prompt, Task, Vocabulary
-from numpy.typing import NDArray
-
 from tests.model.methods.unpair_seg import small
 
 CARD = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])

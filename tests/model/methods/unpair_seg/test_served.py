@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+
 from lexiseg_model import catalog, importing
 from lexiseg_model.catalog import CARD
 from lexiseg_model.errors import WeightsError
@@ -20,7 +21,6 @@ from lexiseg_service.messages import WorkerRequest
 from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.engine import Engine
-
 from tests import pictures
 from tests.model.methods.unpair_seg import small
 from tests.service.commands.command_line import CommandLine

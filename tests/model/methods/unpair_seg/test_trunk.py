@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.trunk import ClipTrunk, normalised
-from torch import nn
-
 from tests.model.methods.unpair_seg import small
 
 IMAGES = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(4))

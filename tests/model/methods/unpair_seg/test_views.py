@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import torch
+
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.views import at_sizes
-
 from tests.model.methods.unpair_seg import small
 
 IMAGES = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(4))

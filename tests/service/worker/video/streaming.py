@@ -12,7 +12,6 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.video.streams import Streams
-
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
 
 Step = StreamQuestion | VideoFrame | Exception

@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
+
 from lexiseg_model.masks.rle import decode
 from lexiseg_service.errors import (
     DeadlineExceeded,
@@ -13,8 +15,6 @@ from lexiseg_service.errors import (
     UndecodableImage,
 )
 from lexiseg_service.worker.pool import GOING_DOWN
-from structlog.testing import capture_logs
-
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
 

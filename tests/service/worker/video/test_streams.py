@@ -5,9 +5,9 @@ import gc
 import weakref
 
 import numpy as np
-from lexiseg_model.segmenter import TileFeatures
 from numpy.typing import NDArray
 
+from lexiseg_model.segmenter import TileFeatures
 from tests.service.worker.gated_colours import GatedColours, ask, halves
 from tests.service.worker.video.streaming import all_of, frame, ids, question, soon, stream, take, working
 

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from lexiseg_service.worker.video.turns import Turns
-
 from tests.service.worker.gated_colours import SOON
 
 
