@@ -19,8 +19,8 @@ from lexiseg_model import catalog
 from lexiseg_model.segmenter import Features, Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
 from lexiseg_service.messages import MaskFormat, WorkerAnswer, WorkerRequest
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from loadtests.bench.clock import cost, print_table
 from loadtests.bench.serving import CLASSES, SERVERS, cpu_seconds, photograph, serving

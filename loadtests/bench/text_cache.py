@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.redis_rows import open_tier
 from lexiseg_service.worker.text_cache import TextCache, Tiers
 from lexiseg_service.worker.text_tiers import MemoryRows

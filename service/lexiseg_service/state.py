@@ -5,13 +5,13 @@ from __future__ import annotations
 from lexiseg_service.breaker import Breaker
 from lexiseg_service.gateway.limits import Gate, MemoryGate, Rule
 from lexiseg_service.gateway.redis_limits import RedisGate
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Settings
 from lexiseg_service.vocabularies.collection import Vocabularies
 from lexiseg_service.vocabularies.directory import DirectoryStore
 from lexiseg_service.vocabularies.redis_store import RedisStore
 from lexiseg_service.vocabularies.store import MemoryStore, Store
+from lexiseg_service.watch.metrics import Metrics
 
 
 def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:

@@ -19,8 +19,8 @@ from lexiseg_service.errors import ImageExpired
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.image_header import read_header
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend, answer
 

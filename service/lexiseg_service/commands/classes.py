@@ -8,9 +8,9 @@ from lexiseg_model.types import Vocabulary
 from lexiseg_service.gateway.schemas import Question as RestQuestion
 from lexiseg_service.gateway.use_case import named_vocabulary
 from lexiseg_service.gateway.vocabulary import resolve
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.state import open_vocabularies
+from lexiseg_service.watch.metrics import Metrics
 
 
 def resolved(question: RestQuestion, settings: Settings) -> Vocabulary:

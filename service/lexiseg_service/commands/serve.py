@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lexiseg_service import logs
 from lexiseg_service.commands.hosting import greeting_of_gateway, server_of
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
-from lexiseg_service.tracing import open_tracing
+from lexiseg_service.watch import logs
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import open_tracing
 from lexiseg_service.worker.local import LocalWorker
 
 

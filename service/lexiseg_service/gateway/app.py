@@ -26,12 +26,12 @@ from lexiseg_service.gateway.routes import router
 from lexiseg_service.gateway.url_fetch import UrlFetcher
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.vocabulary_routes import router as vocabulary_router
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.state import open_gate, open_vocabularies
-from lexiseg_service.tracing import Tracing
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import Tracing
 
-# FastAPI's own spans and records quote what clients sent; ours are made in lexiseg_service.tracing.
+# FastAPI's own spans and records quote what clients sent; ours are made in lexiseg_service.watch.tracing.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation."
 

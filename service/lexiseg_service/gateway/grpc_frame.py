@@ -28,8 +28,8 @@ from lexiseg_service.gateway.grpc_segmentation import CALLER
 from lexiseg_service.gateway.limits import Gate, admitted, client_of
 from lexiseg_service.gateway.middleware import ACCEPTABLE_ID
 from lexiseg_service.gateway.use_case import Caller
-from lexiseg_service.metrics import Metrics
-from lexiseg_service.tracing import Tracing
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.errors import code_of, details_of, message_of
 
 logger = structlog.get_logger("lexiseg.access")

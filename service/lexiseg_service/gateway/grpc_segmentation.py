@@ -16,10 +16,10 @@ from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.failures import reason_of
 from lexiseg_service.gateway.grpc_question import asked_of
 from lexiseg_service.gateway.use_case import Caller, UseCase
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationServicer
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.enums import REFINEMENTS, TASKS
 

@@ -14,11 +14,11 @@ from lexiseg_service.gateway.grpc_frame import CallFrame
 from lexiseg_service.gateway.grpc_segmentation import Servicer, Video
 from lexiseg_service.gateway.limits import Gate
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2
 from lexiseg_service.stubs.segmentation_pb2_grpc import add_SegmentationServicer_to_server
-from lexiseg_service.tracing import Tracing
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.channels import public_options
 from lexiseg_service.wire.serving import drain, listen
 

@@ -14,8 +14,8 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import ServiceError, TooLarge
 from lexiseg_service.gateway import problem
-from lexiseg_service.metrics import Metrics
-from lexiseg_service.tracing import UNTRACED, Tracing
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import UNTRACED, Tracing
 
 logger = structlog.get_logger("lexiseg.access")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

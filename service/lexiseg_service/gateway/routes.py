@@ -19,8 +19,8 @@ from lexiseg_service.gateway.openapi import PROBLEMS, SEGMENT_BODY, problems
 from lexiseg_service.gateway.rendering import render_answer
 from lexiseg_service.gateway.schemas import Liveness, ModelList, ModelOutput, Readiness, SegmentAnswer
 from lexiseg_service.gateway.use_case import Caller, UseCase
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 
 router = APIRouter()
 T = TypeVar("T")

@@ -18,8 +18,8 @@ import torch
 
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
-from lexiseg_service.metrics import Metrics
-from lexiseg_service.tracing import StageTime
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.line import Line, Portion
 from lexiseg_service.worker.pool import GOING_DOWN

@@ -7,7 +7,7 @@ import gc
 import torch
 
 from lexiseg_model.device import choose_device
-from lexiseg_service.metrics import Metrics
+from lexiseg_service.watch.metrics import Metrics
 
 
 def watch_device(name: str, metrics: Metrics) -> None:

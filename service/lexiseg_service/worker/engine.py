@@ -31,10 +31,10 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, QueueFull
 from lexiseg_service.image_id import image_id_of
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.prompt_bounds import check_inside
 from lexiseg_service.settings import Settings
-from lexiseg_service.tracing import StageTime, Tracing
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.compute import ComputeStage
 from lexiseg_service.worker.decode import Decoded, decode
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered

@@ -18,11 +18,11 @@ from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.gateway.backend import Backend
 from lexiseg_service.messages import MaskFormat
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerServicer
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.errors import code_of, details_of, message_of
 from lexiseg_service.wire.request import decode_request

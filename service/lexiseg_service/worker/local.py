@@ -15,10 +15,10 @@ from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, NotReady
 from lexiseg_service.gateway.backend import Health
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.tracing import Tracing
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.worker.device_memory import watch_device
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.pool import ModelPool

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lexiseg_service.gateway.backend import Backend
-from lexiseg_service.metrics import Metrics
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.grpc_server import WorkerServer
 
 

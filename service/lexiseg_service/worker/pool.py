@@ -22,7 +22,7 @@ import torch
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
-from lexiseg_service.metrics import Metrics
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.device_memory import give_back
 from lexiseg_service.worker.served import Served
 

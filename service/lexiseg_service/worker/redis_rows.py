@@ -13,9 +13,9 @@ import redis
 from pydantic import SecretStr
 
 from lexiseg_service.breaker import Breaker
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.redis_link import RedisAway, RedisFailed, RedisLink
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker import row_codec
 from lexiseg_service.worker.text_tiers import Claim, Count, TextRows
 

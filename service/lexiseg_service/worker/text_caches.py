@@ -6,8 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.text_cache import TextCache, Tiers
 from lexiseg_service.worker.text_tiers import MemoryRows
 

@@ -12,8 +12,8 @@ import torch
 
 from lexiseg_model.types import ClassEntry, Task, Vocabulary
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.local import LocalWorker
 from tests import coco, pictures
 from tests.model.methods.s_seg.small import small_network

@@ -23,8 +23,8 @@ from lexiseg_service.gateway import problem
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.auth import line_of, new_key
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.listening import listening

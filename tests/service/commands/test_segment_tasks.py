@@ -16,8 +16,8 @@ from lexiseg_model import catalog
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests import coco
 from tests.model.stand_in import ColourSegmenter, picture
 from tests.service.commands.command_line import CommandLine

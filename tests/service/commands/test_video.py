@@ -24,8 +24,8 @@ from lexiseg_model.types import Rle
 from lexiseg_service.commands import video_remote
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.auth import line_of, new_key
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests.model.stand_in import ColourSegmenter
 from tests.service.commands import clips
 from tests.service.commands.command_line import CommandLine

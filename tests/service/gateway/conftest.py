@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.known_backend import KnownBackend
 
 

@@ -10,8 +10,8 @@ import httpx
 
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.limits import Gate
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 

@@ -7,8 +7,8 @@ import pytest
 
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.url_fetch import UrlFetcher
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.image_server import ImageServer, Names, content, serving_images
 from tests.service.gateway.known_backend import KnownBackend

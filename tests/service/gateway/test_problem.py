@@ -8,7 +8,7 @@ import pytest
 
 from lexiseg_model.errors import OptionError
 from lexiseg_service import errors
-from lexiseg_service.metrics import Metrics
+from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 

@@ -14,8 +14,8 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.prompts import resolve_prompts
 from lexiseg_service.gateway.schemas import PointInput, PromptInput, Question
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend

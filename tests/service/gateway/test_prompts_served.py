@@ -17,9 +17,9 @@ from PIL import Image
 
 from lexiseg_model.types import Task
 from lexiseg_service.gateway.remote import RemoteBackend
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.grpc_server import WorkerServer
 from tests import coco, pictures
 from tests.model.stand_in import QUALITIES, SURE, ColourSegmenter, picture

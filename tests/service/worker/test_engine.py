@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull, UndecodableImage
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 

@@ -19,8 +19,8 @@ from lexiseg_model.tasks import prompts as prompts_module
 from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Task
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker import finish
 from lexiseg_service.worker.engine import Engine
 from tests.model.stand_in import card

@@ -9,7 +9,7 @@ import torch
 
 from lexiseg_model.segmenter import Features
 from lexiseg_model.types import PanopticRule, Task
-from lexiseg_service.metrics import Metrics
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.first_askers import FirstAskers
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.pool import Loaded, ModelPool

@@ -21,10 +21,10 @@ from lexiseg_model.segmenter import TileFeatures
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.gateway.backend import Backend
 from lexiseg_service.messages import WorkerRequest
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_request

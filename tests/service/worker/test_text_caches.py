@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import weakref
 
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.text_caches import TextCaches
 from tests.model.stand_in import ColourSegmenter
 

@@ -18,8 +18,8 @@ from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, OFFICIAL_CL
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Vocabulary
 from lexiseg_service.messages import WorkerRequest
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from tests import pictures
 from tests.model.methods.unpair_seg import small

@@ -19,8 +19,8 @@ from lexiseg_service.errors import (
     UnsupportedImage,
 )
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.device_memory import watch_device
 from lexiseg_service.worker.local import LocalWorker
 from tests.service.engine_backend import EngineBackend

@@ -17,9 +17,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.metrics import Metrics
 from lexiseg_service.settings import Settings
-from lexiseg_service.tracing import STANDARD, Tracing, open_tracing
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import STANDARD, Tracing, open_tracing
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.calling import calling, request
 from tests.service.gateway.known_backend import KnownBackend
@@ -155,7 +155,7 @@ async def test_probes_and_scrapes_leave_no_spans(path: str, tracing: Tracing, ex
 def test_without_an_endpoint_nothing_of_it_is_needed() -> None:
     program = (
         "import sys; sys.modules['opentelemetry'] = None; "  # an import of it would now fail
-        "from lexiseg_service.settings import Settings; from lexiseg_service.tracing import open_tracing; "
+        "from lexiseg_service.settings import Settings; from lexiseg_service.watch.tracing import open_tracing; "
         "assert open_tracing(Settings()) is None"
     )
 
