@@ -23,9 +23,9 @@ from lexiseg_service.gateway.limits import Gate
 from lexiseg_service.gateway.middleware import BodyLimit, RequestFrame
 from lexiseg_service.gateway.openapi import extra_schemas, secure
 from lexiseg_service.gateway.routes import router
-from lexiseg_service.gateway.url_fetch import UrlFetcher
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.vocabulary_routes import router as vocabulary_router
+from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.settings import Settings
 from lexiseg_service.state import open_gate, open_vocabularies
 from lexiseg_service.watch.metrics import Metrics

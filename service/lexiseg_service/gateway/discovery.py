@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 
-from lexiseg_service.gateway.resolver import Resolve, SystemResolver
+from lexiseg_service.image.resolver import Resolve, SystemResolver
 from lexiseg_service.wire.serving import bracketed
 
 logger = structlog.get_logger("lexiseg.workers")

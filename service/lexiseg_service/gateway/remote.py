@@ -21,7 +21,7 @@ from lexiseg_service.gateway.discovery import Discovery
 from lexiseg_service.gateway.remote_stream import RemoteStream
 from lexiseg_service.gateway.routing import choose, least_loaded, ranked
 from lexiseg_service.gateway.worker_link import WorkerLink, WorkerLost
-from lexiseg_service.image_id import image_id_of
+from lexiseg_service.image.id import image_id_of
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame

@@ -12,9 +12,9 @@ from lexiseg_service.gateway.backend import Backend, Health
 from lexiseg_service.gateway.body import Asked
 from lexiseg_service.gateway.prompts import resolve_prompts
 from lexiseg_service.gateway.schemas import Question
-from lexiseg_service.gateway.url_fetch import UrlFetcher
 from lexiseg_service.gateway.vocabulary import resolve
-from lexiseg_service.image_header import read_header
+from lexiseg_service.image.header import read_header
+from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.prompt_bounds import check_inside
 from lexiseg_service.settings import Settings

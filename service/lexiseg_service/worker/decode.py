@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_service.errors import UndecodableImage
-from lexiseg_service.image_header import SIDEWAYS, BoundedReader, ImageHeader, read_header
+from lexiseg_service.image.header import SIDEWAYS, BoundedReader, ImageHeader, read_header
 from lexiseg_service.settings import Limits
 
 MOST_READS = 100_000  # of a whole file: 20 MB in PNG chunks of 1 KiB take 60,000

@@ -29,7 +29,7 @@ from structlog.contextvars import bound_contextvars
 from lexiseg_model.segmenter import InferenceOptions, Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, QueueFull
-from lexiseg_service.image_id import image_id_of
+from lexiseg_service.image.id import image_id_of
 from lexiseg_service.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.prompt_bounds import check_inside
 from lexiseg_service.settings import Settings

@@ -9,7 +9,7 @@ from lexiseg_service.commands.settings import settings_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway import discovery
 from lexiseg_service.gateway.discovery import Discovery, split
-from lexiseg_service.gateway.resolver import Resolve
+from lexiseg_service.image.resolver import Resolve
 
 
 def answering(names: dict[str, list[str]]) -> Resolve:

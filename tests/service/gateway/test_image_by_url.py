@@ -6,12 +6,12 @@ import httpx
 import pytest
 
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.url_fetch import UrlFetcher
+from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
-from tests.service.gateway.image_server import ImageServer, Names, content, serving_images
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.image.image_server import ImageServer, Names, content, serving_images
 
 IMAGE = pictures.encoded(pictures.small())
 

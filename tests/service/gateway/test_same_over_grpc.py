@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 
 from lexiseg_model.types import Point, Prompt
-from lexiseg_service.image_header import read_header
+from lexiseg_service.image.header import read_header
 from lexiseg_service.messages import WorkerRequest
 from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge, UndecodableImage, UnsupportedImage
-from lexiseg_service.image_header import read_header
+from lexiseg_service.image.header import read_header
 from lexiseg_service.settings import Limits
 from tests import pictures
 

@@ -16,8 +16,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 import httpx
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, TooLarge
-from lexiseg_service.gateway.public_address import Address, is_public
-from lexiseg_service.gateway.resolver import Resolve, SystemResolver
+from lexiseg_service.image.public_address import Address, is_public
+from lexiseg_service.image.resolver import Resolve, SystemResolver
 
 FIELD = "image.url"
 SECONDS = 5.0  # for everything: names, connections, redirects, content

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, TooLarge
-from lexiseg_service.gateway import url_fetch
-from lexiseg_service.gateway.url_fetch import UNREACHABLE, UrlFetcher
-from tests.service.gateway.image_server import ImageServer, Names, content, endless, redirect, serving_images
+from lexiseg_service.image import url_fetch
+from lexiseg_service.image.url_fetch import UNREACHABLE, UrlFetcher
+from tests.service.image.image_server import ImageServer, Names, content, endless, redirect, serving_images
 
 HERE = [["127.0.0.1"]]
 LITERALS = [
