@@ -18,7 +18,7 @@ from PIL import Image
 from lexiseg_model import catalog
 from lexiseg_model.segmenter import Features, Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
-from lexiseg_service.messages import MaskFormat, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import MaskFormat, WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine

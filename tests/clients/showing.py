@@ -18,7 +18,7 @@ from lexiseg_service.commands.hosting import server_of
 from lexiseg_service.errors import ImageExpired
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.image.header import read_header
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures

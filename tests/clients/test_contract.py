@@ -14,7 +14,7 @@ from lexiseg_client.rpc_asking import ENUMS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
 from lexiseg_service import errors as service_errors
-from lexiseg_service.gateway import schemas
+from lexiseg_service.question import schemas
 
 
 def kinds_below(root: type[service_errors.ServiceError]) -> list[type[service_errors.ServiceError]]:

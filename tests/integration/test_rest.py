@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_service.gateway.schemas import SegmentAnswer
+from lexiseg_service.question.schemas import SegmentAnswer
 from tests import coco, pictures
 from tests.integration.server import Server, form
 

@@ -24,8 +24,8 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement, Task
 from lexiseg_service.commands.evaluate_progress import progress_of
 from lexiseg_service.commands.loading import load
+from lexiseg_service.question.stuff import is_thing
 from lexiseg_service.settings import Settings
-from lexiseg_service.vocabularies.stuff import is_thing
 
 Truth = TypeVar("Truth")
 ANSWERED_BY: dict[SceneTask, Task] = {

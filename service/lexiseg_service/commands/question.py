@@ -7,7 +7,7 @@ from typing import Any
 
 from lexiseg_model.types import Task
 from lexiseg_service.gateway.body import validate
-from lexiseg_service.gateway.schemas import Question as RestQuestion
+from lexiseg_service.question.schemas import Question as RestQuestion
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from lexiseg_service.commands.classes import resolved
 from lexiseg_service.commands.loading import load
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.segment_files import segment_files
-from lexiseg_service.gateway.prompts import resolve_prompts
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine

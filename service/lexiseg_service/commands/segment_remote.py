@@ -10,8 +10,8 @@ from lexiseg_service.commands.annotations import Annotations
 from lexiseg_service.commands.question import Question
 from lexiseg_service.commands.remote import RemoteAnswer, RemoteServer
 from lexiseg_service.commands.segment_files import AHEAD, segment_files
-from lexiseg_service.gateway.prompts import resolve_prompts
-from lexiseg_service.gateway.vocabulary import resolve
+from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Settings
 
 

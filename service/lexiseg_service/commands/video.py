@@ -24,7 +24,7 @@ from lexiseg_service.commands.video_lines import JsonLines
 from lexiseg_service.commands.video_question import FRAMES_IN_FLIGHT, Ask
 from lexiseg_service.commands.video_source import SourceFailure, SourceFrame, VideoSource
 from lexiseg_service.commands.video_target import VideoTarget
-from lexiseg_service.stream_messages import FrameAnswer, VideoFrame
+from lexiseg_service.question.stream_messages import FrameAnswer, VideoFrame
 
 JPEG_QUALITY = 92  # of the frames on their way to the model
 MOST_SHOWN = 64  # frames kept until they are answered, of a source that does not wait

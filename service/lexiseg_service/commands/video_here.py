@@ -8,9 +8,9 @@ from contextlib import aclosing, contextmanager
 from lexiseg_service.commands.classes import resolved
 from lexiseg_service.commands.loading import load
 from lexiseg_service.commands.video_question import FRAMES_IN_FLIGHT, Ask, VideoQuestion
-from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.video.streams import Streams

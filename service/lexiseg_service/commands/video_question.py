@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 
 from lexiseg_service.commands.question import Question
-from lexiseg_service.stream_messages import DropPolicy, FrameAnswer, VideoFrame
+from lexiseg_service.question.stream_messages import DropPolicy, FrameAnswer, VideoFrame
 
 # Frames in, answers out, in order; closing the answers ends the stream.
 Ask = Callable[[AsyncIterator[VideoFrame]], AsyncGenerator[FrameAnswer, None]]

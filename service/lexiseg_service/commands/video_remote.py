@@ -13,8 +13,8 @@ import grpc
 from lexiseg_service.commands.remote import PRINTABLE, ServerFailure
 from lexiseg_service.commands.video_question import FRAMES_IN_FLIGHT, Ask, VideoQuestion
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.question.stream_messages import FrameAnswer, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stream_messages import FrameAnswer, VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.wire.channels import Options, client_options

@@ -14,7 +14,6 @@ from starlette.middleware.cors import CORSMiddleware
 
 from lexiseg_service.gateway import problem
 from lexiseg_service.gateway.auth import read_keys
-from lexiseg_service.gateway.backend import Backend
 from lexiseg_service.gateway.docs_page import router as docs_router
 from lexiseg_service.gateway.grpc_server import GrpcServer
 from lexiseg_service.gateway.grpc_video import VideoService
@@ -26,6 +25,7 @@ from lexiseg_service.gateway.routes import router
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.vocabulary_routes import router as vocabulary_router
 from lexiseg_service.image.url_fetch import UrlFetcher
+from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.state import open_gate, open_vocabularies
 from lexiseg_service.watch.metrics import Metrics

@@ -16,7 +16,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
 from lexiseg_service.errors import MOST_FINDINGS, InvalidValue, MalformedRequest, ServiceError, TooLarge
-from lexiseg_service.gateway.schemas import JsonRequest, Question
+from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)

@@ -7,8 +7,8 @@ from typing import Any
 
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.body import Asked, validate
-from lexiseg_service.gateway.prompts import refuse_crowd
-from lexiseg_service.gateway.schemas import JsonRequest, Question
+from lexiseg_service.question.prompts import refuse_crowd
+from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of

@@ -12,11 +12,11 @@ from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequ
 from lexiseg_service.gateway.body import validate
 from lexiseg_service.gateway.failures import reason_of
 from lexiseg_service.gateway.grpc_question import question_fields
-from lexiseg_service.gateway.schemas import Question
 from lexiseg_service.gateway.use_case import Caller, UseCase
-from lexiseg_service.messages import MaskFormat
+from lexiseg_service.question.messages import MaskFormat
+from lexiseg_service.question.schemas import Question
+from lexiseg_service.question.stream_messages import DropPolicy, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stream_messages import DropPolicy, StreamQuestion, VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.enums import DROP_POLICIES, word_of

@@ -23,8 +23,8 @@ from lexiseg_service.errors import (
     UnsupportedImage,
     UrlFetchOff,
 )
-from lexiseg_service.gateway.schemas import JsonRequest, Problem, Question
 from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
+from lexiseg_service.question.schemas import JsonRequest, Problem, Question
 
 _ASKED = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
 JSON_EXAMPLES: dict[str, dict[str, Any]] = {

@@ -16,15 +16,15 @@ import structlog
 
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
-from lexiseg_service.gateway.backend import Health
 from lexiseg_service.gateway.discovery import Discovery
 from lexiseg_service.gateway.remote_stream import RemoteStream
 from lexiseg_service.gateway.routing import choose, least_loaded, ranked
 from lexiseg_service.gateway.worker_link import WorkerLink, WorkerLost
 from lexiseg_service.image.id import image_id_of
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.backend import Health
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 
 logger = structlog.get_logger("lexiseg.workers")
 ATTEMPTS = 2

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from lexiseg_model.types import Segment
-from lexiseg_service.messages import MaskFormat, WorkerAnswer
+from lexiseg_service.question.messages import MaskFormat, WorkerAnswer
 
 
 def render_answer(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> bytes:

@@ -17,8 +17,8 @@ from lexiseg_service.gateway.examples import shown
 from lexiseg_service.gateway.failures import reason_of
 from lexiseg_service.gateway.openapi import PROBLEMS, SEGMENT_BODY, problems
 from lexiseg_service.gateway.rendering import render_answer
-from lexiseg_service.gateway.schemas import Liveness, ModelList, ModelOutput, Readiness, SegmentAnswer
 from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.question.schemas import Liveness, ModelList, ModelOutput, Readiness, SegmentAnswer
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 

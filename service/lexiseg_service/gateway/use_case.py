@@ -8,15 +8,15 @@ from typing import Any
 
 from lexiseg_model.types import ModelCard, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
-from lexiseg_service.gateway.backend import Backend, Health
 from lexiseg_service.gateway.body import Asked
-from lexiseg_service.gateway.prompts import resolve_prompts
-from lexiseg_service.gateway.schemas import Question
-from lexiseg_service.gateway.vocabulary import resolve
 from lexiseg_service.image.header import read_header
 from lexiseg_service.image.url_fetch import UrlFetcher
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.prompt_bounds import check_inside
+from lexiseg_service.question.backend import Backend, Health
+from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.prompt_bounds import check_inside
+from lexiseg_service.question.prompts import resolve_prompts
+from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
 from lexiseg_service.vocabularies.collection import Vocabularies
 

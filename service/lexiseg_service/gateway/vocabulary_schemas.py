@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from lexiseg_service.gateway.schemas import BackgroundInput, ClassInput, Strict, Text
+from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Strict, Text
 
 EXAMPLE: dict[str, JsonValue] = {
     "classes": ["floor", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}, "lamp"],

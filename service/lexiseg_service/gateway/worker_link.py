@@ -16,7 +16,7 @@ from pydantic_core import from_json
 
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
 from lexiseg_service.wire.answer import decode_answer

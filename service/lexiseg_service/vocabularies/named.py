@@ -11,8 +11,8 @@ import orjson
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.vocabulary import check, check_line
 from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
+from lexiseg_service.question.classes import check, check_line
 from lexiseg_service.settings import Limits
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")

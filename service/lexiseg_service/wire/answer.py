@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from lexiseg_model.types import Ring, Rle, Segment
-from lexiseg_service.messages import CacheUse, MaskFormat, RenderedMap, Timings, WorkerAnswer
+from lexiseg_service.question.messages import CacheUse, MaskFormat, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.enums import TASKS, word_of
 

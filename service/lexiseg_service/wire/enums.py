@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from lexiseg_model.types import Refinement, Task
-from lexiseg_service.messages import MaskFormat
-from lexiseg_service.stream_messages import DropPolicy
+from lexiseg_service.question.messages import MaskFormat
+from lexiseg_service.question.stream_messages import DropPolicy
 from lexiseg_service.stubs import segmentation_pb2 as pb
 
 TASKS: Final[Mapping[Task, pb.Task.ValueType]] = {

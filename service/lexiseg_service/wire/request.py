@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Vocabulary
-from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs import worker_pb2 as internal
 from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lexiseg_service.messages import MaskFormat
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import MaskFormat
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs import worker_pb2 as internal
 from lexiseg_service.wire.answer import decode_answer, decode_track_ids, encode_answer

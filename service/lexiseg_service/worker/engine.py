@@ -30,8 +30,8 @@ from lexiseg_model.segmenter import InferenceOptions, Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, QueueFull
 from lexiseg_service.image.id import image_id_of
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.prompt_bounds import check_inside
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.prompt_bounds import check_inside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing

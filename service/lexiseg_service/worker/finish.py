@@ -18,7 +18,7 @@ from lexiseg_model.scoring import Steady
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Ring, Segmentation
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
-from lexiseg_service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
+from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import Job, T
 from lexiseg_service.worker.text_cache import TextCache

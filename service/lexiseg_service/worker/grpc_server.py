@@ -7,7 +7,7 @@ import asyncio
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from lexiseg_service.gateway.backend import Backend
+from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs.worker_pb2_grpc import add_WorkerServicer_to_server
 from lexiseg_service.watch.metrics import Metrics

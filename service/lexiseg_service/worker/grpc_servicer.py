@@ -16,10 +16,10 @@ from prometheus_client import Gauge
 
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.gateway.backend import Backend
-from lexiseg_service.messages import MaskFormat
+from lexiseg_service.question.backend import Backend
+from lexiseg_service.question.messages import MaskFormat
+from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerServicer
 from lexiseg_service.watch.metrics import Metrics

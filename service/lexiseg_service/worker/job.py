@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.segmenter import Features, Plan, Segmenter, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded
-from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.pool import Loaded
 from lexiseg_service.worker.refusals import told

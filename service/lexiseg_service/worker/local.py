@@ -13,10 +13,10 @@ from lexiseg_model import catalog
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, NotReady
-from lexiseg_service.gateway.backend import Health
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.backend import Health
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.worker.device_memory import watch_device

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lexiseg_service.gateway.backend import Backend
+from lexiseg_service.question.backend import Backend
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.grpc_server import WorkerServer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.question.messages import WorkerRequest
 
 
 def told(error: BaseException, request: WorkerRequest) -> BaseException:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from lexiseg_model.types import ClassEntry, Task, Vocabulary
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.local import LocalWorker

@@ -22,7 +22,7 @@ from lexiseg_service.errors import QueueFull
 from lexiseg_service.gateway import problem
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.auth import line_of, new_key
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_service.commands.video_lines import JsonLines
-from lexiseg_service.stream_messages import FrameAnswer
+from lexiseg_service.question.stream_messages import FrameAnswer
 
 
 def answer() -> FrameAnswer:

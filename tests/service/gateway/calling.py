@@ -11,8 +11,8 @@ import grpc
 import httpx
 
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.backend import Backend
 from lexiseg_service.gateway.grpc_server import GrpcServer
+from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub

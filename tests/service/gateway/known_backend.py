@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
 from lexiseg_model.types import ModelCard, Rle, Segment
-from lexiseg_service.gateway.backend import Health
-from lexiseg_service.messages import CacheUse, Timings, WorkerAnswer, WorkerRequest
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.backend import Health
+from lexiseg_service.question.messages import CacheUse, Timings, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from tests.model.stand_in import card
 
 WARM = Health(True, True, "colours are warmed up")

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.auth import line_of
 from lexiseg_service.gateway.grpc_frame import address_of
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import DETAILS, read_error
 from tests.service.gateway.calling import Gateway, calling, request

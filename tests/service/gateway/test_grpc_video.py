@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.video.memory import VideoMemory
+from lexiseg_service.question.stream_messages import FrameAnswer, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stream_messages import FrameAnswer, VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.errors import read_error

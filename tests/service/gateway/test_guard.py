@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.auth import line_of
 from lexiseg_service.gateway.limits import MemoryGate, Rule
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
 

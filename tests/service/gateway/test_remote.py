@@ -17,11 +17,11 @@ from lexiseg_service.errors import (
     UndecodableImage,
 )
 from lexiseg_service.gateway import worker_link
-from lexiseg_service.gateway.backend import Health
 from lexiseg_service.gateway.remote import RemoteBackend
 from lexiseg_service.gateway.routing import SPILL_AT
 from lexiseg_service.gateway.worker_link import WorkerLink, WorkerLost
 from lexiseg_service.image.id import image_id_of
+from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.wire import channels
 from lexiseg_service.wire.answer import decode_answer, encode_answer

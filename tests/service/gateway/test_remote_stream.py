@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from lexiseg_service.errors import InvalidValue, NotReady
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from tests.service.gateway.workers import Fleet, Someone, fleet, question
 
 NAMES = [str(number) for number in range(40)]

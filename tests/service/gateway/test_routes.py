@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from lexiseg_service.gateway.backend import Health
+from lexiseg_service.question.backend import Health
 from tests.service.gateway.known_backend import KnownBackend
 
 

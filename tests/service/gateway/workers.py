@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from lexiseg_model.types import ClassEntry, ModelCard, Vocabulary
 from lexiseg_service.gateway.remote import RemoteBackend
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.grpc_server import WorkerServer
 from tests.model.stand_in import card

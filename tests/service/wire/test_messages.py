@@ -9,8 +9,8 @@ import pytest
 
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Ring, Rle, Segment, Vocabulary
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs import worker_pb2 as internal
 from lexiseg_service.wire.answer import decode_answer, encode_answer

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lexiseg_model.segmenter import TileFeatures
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.question.messages import WorkerRequest
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter, card, picture
 

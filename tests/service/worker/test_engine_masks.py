@@ -18,7 +18,7 @@ from lexiseg_model.segmenter import Features, PromptMasks
 from lexiseg_model.tasks import prompts as prompts_module
 from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Task
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker import finish

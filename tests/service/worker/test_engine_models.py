@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.segmenter import Features, InferenceOptions, Plan, Segmenter, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, NotReady, UnknownModel
-from lexiseg_service.messages import WorkerAnswer
+from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine

@@ -19,8 +19,8 @@ from structlog.testing import capture_logs
 
 from lexiseg_model.segmenter import TileFeatures
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_service.gateway.backend import Backend
-from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.question.backend import Backend
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub

@@ -14,7 +14,7 @@ import pytest
 from lexiseg_model import catalog
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.errors import NotReady
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.local import LocalWorker

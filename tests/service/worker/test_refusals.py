@@ -11,7 +11,7 @@ from lexiseg_model.segmenter import Features, Proposals
 from lexiseg_model.types import ClassEntry, PanopticRule, Refinement, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.refusals import told

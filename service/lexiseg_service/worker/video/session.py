@@ -19,7 +19,7 @@ from functools import partial
 import structlog
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, NotReady, QueueFull, ServiceError
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.worker.pool import GOING_DOWN
 from lexiseg_service.worker.video.frames import FrameLane
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.video.memory import VideoMemory
-from lexiseg_service.messages import WorkerRequest
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.worker.finish import solve
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.text_cache import TextCache

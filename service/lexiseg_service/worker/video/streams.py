@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from lexiseg_service.errors import NotReady, QueueFull
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.pool import GOING_DOWN

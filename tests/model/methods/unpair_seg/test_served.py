@@ -17,7 +17,7 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, OFFICIAL_CLIP, State, restore, to_official
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Vocabulary
-from lexiseg_service.messages import WorkerRequest
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine

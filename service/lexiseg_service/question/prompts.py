@@ -7,7 +7,7 @@ from typing import Protocol
 
 from lexiseg_model.types import Point, Prompt, Task
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.schemas import PromptInput, Question
+from lexiseg_service.question.schemas import PromptInput, Question
 from lexiseg_service.settings import Limits
 
 

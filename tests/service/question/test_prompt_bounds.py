@@ -4,7 +4,7 @@ import pytest
 
 from lexiseg_model.types import Point, Prompt
 from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
-from lexiseg_service.prompt_bounds import check_inside
+from lexiseg_service.question.prompt_bounds import check_inside
 
 SIZE = (40, 60)  # height, width
 INSIDE = Prompt((Point(30, 20),))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 
 DropPolicy = Literal["none", "latest"]
 

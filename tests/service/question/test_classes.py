@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.schemas import BackgroundInput, ClassInput, Question
-from lexiseg_service.gateway.vocabulary import resolve
+from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
 from lexiseg_service.settings import Limits
 
 LIMITS = Limits()

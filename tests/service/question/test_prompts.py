@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from lexiseg_model.types import Background, ModelCard, Point, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.prompts import resolve_prompts
-from lexiseg_service.gateway.schemas import PointInput, PromptInput, Question
+from lexiseg_service.question.prompts import resolve_prompts
+from lexiseg_service.question.schemas import PointInput, PromptInput, Question
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lexiseg_model.types import ModelCard
-from lexiseg_service.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 
 
 @dataclass(frozen=True)

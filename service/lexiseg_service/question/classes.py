@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.schemas import BackgroundInput, ClassInput, Question
+from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
+from lexiseg_service.question.stuff import is_thing
 from lexiseg_service.settings import Limits
-from lexiseg_service.vocabularies.stuff import is_thing
 
 
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:

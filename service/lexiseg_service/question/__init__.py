@@ -1,0 +1,1 @@
+"""What is asked and answered, and the seam between gateway and worker; it imports neither of them."""
