@@ -8,9 +8,9 @@ from lexiseg_service.gateway.redis_limits import RedisGate
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Settings
 from lexiseg_service.vocabularies.collection import Vocabularies
-from lexiseg_service.vocabularies.directory import DirectoryStore
-from lexiseg_service.vocabularies.redis_store import RedisStore
-from lexiseg_service.vocabularies.store import MemoryStore, Store
+from lexiseg_service.vocabularies.stores.directory import DirectoryStore
+from lexiseg_service.vocabularies.stores.redis import RedisStore
+from lexiseg_service.vocabularies.stores.store import MemoryStore, Store
 from lexiseg_service.watch.metrics import Metrics
 
 

@@ -13,13 +13,13 @@ from structlog.testing import capture_logs
 from lexiseg_service.breaker import Breaker
 from lexiseg_service.errors import NotReady, PreconditionFailed, RateLimited, UnknownVocabulary
 from lexiseg_service.gateway.limits import Rule
-from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.redis_limits import RedisGate, _renew
-from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.collection import Vocabularies
-from lexiseg_service.vocabularies.redis_store import INDEX, PREFIX, RedisStore
+from lexiseg_service.vocabularies.preconditions import Preconditions
+from lexiseg_service.vocabularies.schemas import VocabularyInput
+from lexiseg_service.vocabularies.stores.redis import INDEX, PREFIX, RedisStore
 from tests.redis_server import RedisServer
 
 ANY = Preconditions()

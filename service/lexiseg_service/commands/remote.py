@@ -18,10 +18,10 @@ from pydantic import BaseModel, ValidationError
 from lexiseg_model.types import ClassEntry, Rle, Segment, Task
 from lexiseg_service.commands.pace import Pace
 from lexiseg_service.errors import InvalidValue, ServiceError
-from lexiseg_service.gateway.vocabulary_schemas import VocabularyOutput
 from lexiseg_service.question.schemas import MaskOutput, Problem, SegmentAnswer, SegmentOutput
 from lexiseg_service.question.stuff import is_thing
 from lexiseg_service.vocabularies.builtin import built_in
+from lexiseg_service.vocabularies.schemas import VocabularyOutput
 
 TIMEOUT = httpx.Timeout(120.0, connect=10.0)  # a server has a deadline of its own, well below
 BUSY = (429, 503)

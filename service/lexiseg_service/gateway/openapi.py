@@ -23,8 +23,8 @@ from lexiseg_service.errors import (
     UnsupportedImage,
     UrlFetchOff,
 )
-from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
 from lexiseg_service.question.schemas import JsonRequest, Problem, Question
+from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 _ASKED = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
 JSON_EXAMPLES: dict[str, dict[str, Any]] = {

@@ -21,10 +21,10 @@ from lexiseg_service.errors import (
 from lexiseg_service.gateway import body, examples
 from lexiseg_service.gateway.examples import shown
 from lexiseg_service.gateway.openapi import problems
-from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.vocabulary_schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
 from lexiseg_service.vocabularies.collection import Vocabularies
 from lexiseg_service.vocabularies.named import NamedVocabulary
+from lexiseg_service.vocabularies.preconditions import Preconditions
+from lexiseg_service.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
 
 router = APIRouter(tags=["vocabularies"])
 

@@ -13,9 +13,9 @@ from importlib import resources
 import orjson
 
 from lexiseg_model.types import Vocabulary
-from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.named import NamedVocabulary, named
+from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 NAMES = (
     "voc20", "voc21", "context59", "context60", "coco-object", "coco-stuff", "coco-panoptic", "cityscapes",

@@ -15,12 +15,12 @@ from lexiseg_service.errors import (
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.body import parse_json, validate
-from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies import builtin
 from lexiseg_service.vocabularies.named import NamedVocabulary, check_name, encode, named
-from lexiseg_service.vocabularies.store import Store
+from lexiseg_service.vocabularies.preconditions import Preconditions
+from lexiseg_service.vocabularies.schemas import VocabularyInput
+from lexiseg_service.vocabularies.stores.store import Store
 
 logger = structlog.get_logger("lexiseg.vocabularies")
 ATTEMPTS = 5  # of a write that another one overtakes

@@ -11,9 +11,9 @@ import orjson
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
 from lexiseg_service.question.classes import check, check_line
 from lexiseg_service.settings import Limits
+from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 LONGEST_SOURCE = 1000  # characters

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
 from lexiseg_service.question.stuff import is_thing
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.builtin import NAMES, built_in
 from lexiseg_service.vocabularies.named import check_name
+from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 CLASS_DATA = Path(__file__).resolve().parents[4] / "shared" / "classes" / "vocabularies"
 SIZES = {

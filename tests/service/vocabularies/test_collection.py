@@ -4,11 +4,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import PreconditionFailed, UnknownVocabulary
-from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.vocabulary_schemas import VocabularyInput
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.collection import Vocabularies
-from lexiseg_service.vocabularies.store import MemoryStore
+from lexiseg_service.vocabularies.preconditions import Preconditions
+from lexiseg_service.vocabularies.schemas import VocabularyInput
+from lexiseg_service.vocabularies.stores.store import MemoryStore
 
 ANY = Preconditions()
 SKY = VocabularyInput(classes=["sky"])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lexiseg_service.errors import PreconditionFailed
-from lexiseg_service.gateway.preconditions import Preconditions
+from lexiseg_service.vocabularies.preconditions import Preconditions
 
 TAG = '"abc"'
 

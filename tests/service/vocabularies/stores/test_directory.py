@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import NotReady
-from lexiseg_service.vocabularies.directory import DirectoryStore
+from lexiseg_service.vocabularies.stores.directory import DirectoryStore
 
 
 async def test_what_is_written_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Where users' vocabularies are kept."""
