@@ -19,7 +19,7 @@ from lexiseg_client import (
     Unreachable,
     UnreadableAnswer,
 )
-from lexiseg_service.gateway.examples import MODELS, SEGMENT
+from lexiseg_service.gateway.rest.examples import MODELS, SEGMENT
 from tests import pictures
 from tests.clients.conftest import KEY
 from tests.clients.scripted_server import Say, busy, scripted

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexiseg_client import NoMasks, UnreadableAnswer, png, reading
-from lexiseg_service.gateway.examples import MODELS, SEGMENT, VOCABULARY
+from lexiseg_service.gateway.rest.examples import MODELS, SEGMENT, VOCABULARY
 
 POLYGON = {"format": "polygon", "rings": [{"exterior": [0, 0, 2, 0, 2, 4, 0, 4], "holes": [[0, 0, 1, 0, 1, 1, 0, 1]]}]}
 MAP = base64.b64encode(png.encode(np.eye(4, dtype=np.uint8))).decode()

@@ -13,7 +13,7 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp
 
-from lexiseg_service.gateway.http_head import BoundedHeadProtocol
+from lexiseg_service.gateway.rest.http_head import BoundedHeadProtocol
 from lexiseg_service.settings import Settings
 from lexiseg_service.wire.serving import CannotListen, bracketed
 

@@ -26,7 +26,7 @@ from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceEr
 from lexiseg_service.gateway.auth import KeyRing, key_of
 from lexiseg_service.gateway.grpc_segmentation import CALLER
 from lexiseg_service.gateway.limits import Gate, admitted, client_of
-from lexiseg_service.gateway.middleware import ACCEPTABLE_ID
+from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.body import Asked, validate
+from lexiseg_service.gateway.rest.body import Asked, validate
 from lexiseg_service.question.prompts import refuse_crowd
 from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.settings import Limits

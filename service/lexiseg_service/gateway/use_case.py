@@ -8,7 +8,7 @@ from typing import Any
 
 from lexiseg_model.types import ModelCard, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
-from lexiseg_service.gateway.body import Asked
+from lexiseg_service.gateway.rest.body import Asked
 from lexiseg_service.image.header import read_header
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health

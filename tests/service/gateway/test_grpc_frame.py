@@ -20,8 +20,8 @@ from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import DETAILS, read_error
 from tests.service.gateway.calling import Gateway, calling, request
 from tests.service.gateway.known_backend import KnownBackend, answer
+from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.gateway.serving import form
-from tests.service.gateway.test_guard import SlowBackend
 
 KEYS = SecretStr(line_of("camera", "right"))
 SEGMENT = "/lexiseg.v1.Segmentation/Segment"

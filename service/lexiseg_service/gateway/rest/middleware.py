@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import ServiceError, TooLarge
-from lexiseg_service.gateway import problem
+from lexiseg_service.gateway.rest import problem
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import UNTRACED, Tracing
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge
-from lexiseg_service.gateway.middleware import BodyLimit
+from lexiseg_service.gateway.rest.middleware import BodyLimit
 
 SOON = 10.0  # seconds
 LIMIT = 100  # bytes

@@ -18,9 +18,9 @@ from lexiseg_service.errors import (
     TooLarge,
     UnknownVocabulary,
 )
-from lexiseg_service.gateway import body, examples
-from lexiseg_service.gateway.examples import shown
-from lexiseg_service.gateway.openapi import problems
+from lexiseg_service.gateway.rest import body, examples
+from lexiseg_service.gateway.rest.examples import shown
+from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.vocabularies.collection import Vocabularies
 from lexiseg_service.vocabularies.named import NamedVocabulary
 from lexiseg_service.vocabularies.preconditions import Preconditions

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from pydantic import BaseModel
 
-from lexiseg_service.gateway import examples
-from lexiseg_service.gateway.openapi import JSON_EXAMPLES
+from lexiseg_service.gateway.rest import examples
+from lexiseg_service.gateway.rest.openapi import JSON_EXAMPLES
 from lexiseg_service.question.schemas import Liveness, ModelList, ModelOutput, Question, Readiness, SegmentAnswer
 from lexiseg_service.vocabularies.schemas import VocabularyList, VocabularyOutput
 from tests import pictures

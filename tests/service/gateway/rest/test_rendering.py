@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lexiseg_service.gateway.rendering import render_answer
+from lexiseg_service.gateway.rest.rendering import render_answer
 from lexiseg_service.question.schemas import SegmentAnswer, SegmentOutput
 from tests.service.gateway.known_backend import answer
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from lexiseg_service.gateway.auth import line_of
-from lexiseg_service.gateway.docs_page import ASSETS, POLICY
+from lexiseg_service.gateway.rest.docs_page import ASSETS, POLICY
 from tests.service.gateway.serving import serving
 
 

@@ -12,11 +12,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from lexiseg_service.errors import UnknownModel
-from lexiseg_service.gateway import body, examples
-from lexiseg_service.gateway.examples import shown
 from lexiseg_service.gateway.failures import reason_of
-from lexiseg_service.gateway.openapi import PROBLEMS, SEGMENT_BODY, problems
-from lexiseg_service.gateway.rendering import render_answer
+from lexiseg_service.gateway.rest import body, examples
+from lexiseg_service.gateway.rest.examples import shown
+from lexiseg_service.gateway.rest.openapi import PROBLEMS, SEGMENT_BODY, problems
+from lexiseg_service.gateway.rest.rendering import render_answer
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.schemas import Liveness, ModelList, ModelOutput, Readiness, SegmentAnswer
 from lexiseg_service.settings import Settings
