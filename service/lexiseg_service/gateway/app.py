@@ -13,8 +13,6 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from lexiseg_service.gateway.auth import read_keys
-from lexiseg_service.gateway.grpc_server import GrpcServer
-from lexiseg_service.gateway.grpc_video import VideoService
 from lexiseg_service.gateway.limits import Gate
 from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.docs_page import router as docs_router
@@ -23,6 +21,8 @@ from lexiseg_service.gateway.rest.middleware import BodyLimit, RequestFrame
 from lexiseg_service.gateway.rest.openapi import extra_schemas, secure
 from lexiseg_service.gateway.rest.routes import router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
+from lexiseg_service.gateway.rpc.server import GrpcServer
+from lexiseg_service.gateway.rpc.video import VideoService
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend

@@ -21,8 +21,8 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import STANDARD, Tracing, open_tracing
 from tests.service.engine_backend import EngineBackend
-from tests.service.gateway.calling import calling, request
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.rpc.calling import calling, request
 from tests.service.gateway.serving import form
 
 TRACE, CLIENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -24,8 +24,8 @@ from lexiseg_service.worker.grpc_server import WorkerServer
 from tests import coco, pictures
 from tests.model.stand_in import QUALITIES, SURE, ColourSegmenter, picture
 from tests.service.engine_backend import EngineBackend
-from tests.service.gateway.calling import Gateway, calling
-from tests.service.gateway.test_same_over_grpc import ask_rest, problem_in, request_of
+from tests.service.gateway.rpc.calling import Gateway, calling
+from tests.service.gateway.rpc.test_same_over_grpc import ask_rest, problem_in, request_of
 
 TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic", "prompt")
 SOON = 20.0  # seconds; a hundredth is usual

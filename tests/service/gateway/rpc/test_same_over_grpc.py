@@ -21,8 +21,8 @@ from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2 import Problem
 from lexiseg_service.wire.errors import DETAILS, read_problem
 from tests import pictures
-from tests.service.gateway.calling import IMAGE, Gateway, calling
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.rpc.calling import IMAGE, Gateway, calling
 
 PNG = IMAGE.content
 TINY_PNG = pictures.encoded(pictures.small("china", 8))

@@ -11,7 +11,7 @@ import grpc
 import httpx
 
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.grpc_server import GrpcServer
+from lexiseg_service.gateway.rpc.server import GrpcServer
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb

@@ -10,9 +10,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from lexiseg_service.gateway.auth import KeyRing
-from lexiseg_service.gateway.grpc_frame import CallFrame
-from lexiseg_service.gateway.grpc_segmentation import Servicer, Video
 from lexiseg_service.gateway.limits import Gate
+from lexiseg_service.gateway.rpc.frame import CallFrame
+from lexiseg_service.gateway.rpc.segmentation import Servicer, Video
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2

@@ -10,8 +10,8 @@ from contextlib import aclosing
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
 from lexiseg_service.gateway.failures import reason_of
-from lexiseg_service.gateway.grpc_question import question_fields
 from lexiseg_service.gateway.rest.body import validate
+from lexiseg_service.gateway.rpc.question import question_fields
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.messages import MaskFormat
 from lexiseg_service.question.schemas import Question

@@ -14,13 +14,13 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.auth import line_of
-from lexiseg_service.gateway.grpc_frame import address_of
+from lexiseg_service.gateway.rpc.frame import address_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import DETAILS, read_error
-from tests.service.gateway.calling import Gateway, calling, request
 from tests.service.gateway.known_backend import KnownBackend, answer
 from tests.service.gateway.rest.test_guard import SlowBackend
+from tests.service.gateway.rpc.calling import Gateway, calling, request
 from tests.service.gateway.serving import form
 
 KEYS = SecretStr(line_of("camera", "right"))

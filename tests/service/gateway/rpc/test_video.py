@@ -22,7 +22,7 @@ from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.video.session import Session
 from tests import pictures
 from tests.service.engine_backend import EngineBackend
-from tests.service.gateway.calling import Gateway, calling
+from tests.service.gateway.rpc.calling import Gateway, calling
 from tests.service.worker.gated_colours import SOON, GatedColours, halves
 
 PICTURE = halves("r", "b")

@@ -24,9 +24,9 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError
 from lexiseg_service.gateway.auth import KeyRing, key_of
-from lexiseg_service.gateway.grpc_segmentation import CALLER
 from lexiseg_service.gateway.limits import Gate, admitted, client_of
 from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
+from lexiseg_service.gateway.rpc.segmentation import CALLER
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing

@@ -14,7 +14,7 @@ from google.protobuf.json_format import ParseDict
 
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.failures import reason_of
-from lexiseg_service.gateway.grpc_question import asked_of
+from lexiseg_service.gateway.rpc.question import asked_of
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb
