@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lexiseg_client import Client
-from lexiseg_service.gateway.auth import line_of
+from lexiseg_service.gateway.admission.keys import line_of
 from tests.integration.server import Server
 
 KEY = "right"

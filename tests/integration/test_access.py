@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from lexiseg_service.gateway.auth import line_of
+from lexiseg_service.gateway.admission.keys import line_of
 from tests import pictures
 from tests.integration.server import Server, form
 

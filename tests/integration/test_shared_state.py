@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.breaker import Breaker
 from lexiseg_service.errors import NotReady, PreconditionFailed, RateLimited, UnknownVocabulary
-from lexiseg_service.gateway.limits import Rule
-from lexiseg_service.gateway.redis_limits import RedisGate, _renew
+from lexiseg_service.gateway.admission.limits import Rule
+from lexiseg_service.gateway.admission.redis_limits import RedisGate, _renew
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.collection import Vocabularies

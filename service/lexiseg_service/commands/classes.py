@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from lexiseg_model.types import Vocabulary
+from lexiseg_service.gateway.state import open_vocabularies
 from lexiseg_service.gateway.use_case import named_vocabulary
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.schemas import Question as RestQuestion
 from lexiseg_service.settings import Settings
-from lexiseg_service.state import open_vocabularies
 from lexiseg_service.watch.metrics import Metrics
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from lexiseg_service.gateway.auth import line_of, new_key
+from lexiseg_service.gateway.admission.keys import line_of, new_key
 
 
 def new(identity: str) -> None:

@@ -12,8 +12,8 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
-from lexiseg_service.gateway.auth import read_keys
-from lexiseg_service.gateway.limits import Gate
+from lexiseg_service.gateway.admission.keys import read_keys
+from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.docs_page import router as docs_router
 from lexiseg_service.gateway.rest.guard import Guard, open_paths
@@ -23,11 +23,11 @@ from lexiseg_service.gateway.rest.routes import router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
 from lexiseg_service.gateway.rpc.server import GrpcServer
 from lexiseg_service.gateway.rpc.video import VideoService
+from lexiseg_service.gateway.state import open_gate, open_vocabularies
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
-from lexiseg_service.state import open_gate, open_vocabularies
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 

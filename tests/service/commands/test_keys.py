@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lexiseg_service.gateway.auth import read_keys
+from lexiseg_service.gateway.admission.keys import read_keys
 from lexiseg_service.settings import Settings
 from tests.service.commands.command_line import CommandLine
 

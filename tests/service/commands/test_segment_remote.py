@@ -19,8 +19,8 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.commands import pace, remote
 from lexiseg_service.errors import QueueFull
+from lexiseg_service.gateway.admission.keys import line_of, new_key
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.auth import line_of, new_key
 from lexiseg_service.gateway.rest import problem
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings

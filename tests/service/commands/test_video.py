@@ -22,8 +22,8 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Rle
 from lexiseg_service.commands import video_remote
+from lexiseg_service.gateway.admission.keys import line_of, new_key
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.auth import line_of, new_key
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.model.stand_in import ColourSegmenter

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
+from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.limits import Gate
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures

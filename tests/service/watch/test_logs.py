@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 
 from lexiseg_model.segmenter import Segmenter, TileFeatures
+from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.auth import line_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 from lexiseg_service.watch.metrics import Metrics

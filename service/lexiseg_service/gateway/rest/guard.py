@@ -6,8 +6,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import RateLimited, Unauthorized
-from lexiseg_service.gateway.auth import KeyRing, key_of
-from lexiseg_service.gateway.limits import Gate, admitted, client_of
+from lexiseg_service.gateway.admission.keys import KeyRing, key_of
+from lexiseg_service.gateway.admission.limits import Gate, admitted, client_of
 from lexiseg_service.gateway.rest import docs_page, problem
 
 # Probes carry no key, and a browser that opens a page cannot send one; none of these holds anything of a user's.

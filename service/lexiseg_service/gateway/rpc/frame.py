@@ -23,8 +23,8 @@ from google.protobuf.message import DecodeError, Message
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError
-from lexiseg_service.gateway.auth import KeyRing, key_of
-from lexiseg_service.gateway.limits import Gate, admitted, client_of
+from lexiseg_service.gateway.admission.keys import KeyRing, key_of
+from lexiseg_service.gateway.admission.limits import Gate, admitted, client_of
 from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
 from lexiseg_service.gateway.rpc.segmentation import CALLER
 from lexiseg_service.gateway.use_case import Caller

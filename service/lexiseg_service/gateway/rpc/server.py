@@ -9,8 +9,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lexiseg_service.gateway.auth import KeyRing
-from lexiseg_service.gateway.limits import Gate
+from lexiseg_service.gateway.admission.keys import KeyRing
+from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.gateway.rpc.frame import CallFrame
 from lexiseg_service.gateway.rpc.segmentation import Servicer, Video
 from lexiseg_service.gateway.use_case import UseCase

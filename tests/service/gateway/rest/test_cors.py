@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from lexiseg_service.gateway.auth import line_of
+from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.settings import Settings
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from lexiseg_service.gateway.auth import line_of
+from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.rest.docs_page import ASSETS, POLICY
 from tests.service.gateway.serving import serving
 

@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from lexiseg_service.gateway.auth import line_of
-from lexiseg_service.gateway.limits import MemoryGate, Rule
+from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.admission.limits import MemoryGate, Rule
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving

@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from lexiseg_service.gateway.auth import line_of
+from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.rpc.frame import address_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb

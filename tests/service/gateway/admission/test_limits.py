@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexiseg_service.errors import RateLimited
-from lexiseg_service.gateway import limits
-from lexiseg_service.gateway.limits import MemoryGate, Rule, admitted, client_of
+from lexiseg_service.gateway.admission import limits
+from lexiseg_service.gateway.admission.limits import MemoryGate, Rule, admitted, client_of
 from lexiseg_service.settings import Settings
 
 

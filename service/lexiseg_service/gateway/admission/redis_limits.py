@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from redis import Redis
 
-from lexiseg_service.gateway.limits import MemoryGate, Rule
+from lexiseg_service.gateway.admission.limits import MemoryGate, Rule
 from lexiseg_service.redis_link import RedisAway, RedisLink
 
 # Redis's own clock: those of the gateways differ. A place is a lease, so that a gateway that dies gives its places

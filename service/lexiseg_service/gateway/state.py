@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lexiseg_service.breaker import Breaker
-from lexiseg_service.gateway.limits import Gate, MemoryGate, Rule
-from lexiseg_service.gateway.redis_limits import RedisGate
+from lexiseg_service.gateway.admission.limits import Gate, MemoryGate, Rule
+from lexiseg_service.gateway.admission.redis_limits import RedisGate
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Settings
 from lexiseg_service.vocabularies.collection import Vocabularies

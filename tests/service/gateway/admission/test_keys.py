@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from lexiseg_service.errors import InvalidValue, Unauthorized
-from lexiseg_service.gateway.auth import KeyRing, key_of, line_of, new_key, read_keys
+from lexiseg_service.gateway.admission.keys import KeyRing, key_of, line_of, new_key, read_keys
 from lexiseg_service.settings import Settings
 
 
