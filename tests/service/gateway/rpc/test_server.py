@@ -21,11 +21,11 @@ from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.wire import channels
 from lexiseg_service.wire.serving import CannotListen
 from tests import pictures
+from tests.service.gateway.fleet.workers import Wire
 from tests.service.gateway.known_backend import WARM, KnownBackend
 from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.gateway.rpc.calling import calling, request
 from tests.service.gateway.rpc.test_frame import Abandoned, _quietly
-from tests.service.gateway.workers import Wire
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

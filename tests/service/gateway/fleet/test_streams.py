@@ -10,7 +10,7 @@ import pytest
 
 from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from tests.service.gateway.workers import Fleet, Someone, fleet, question
+from tests.service.gateway.fleet.workers import Fleet, Someone, fleet, question
 
 NAMES = [str(number) for number in range(40)]
 

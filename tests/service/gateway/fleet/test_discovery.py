@@ -7,8 +7,8 @@ import pytest
 
 from lexiseg_service.commands.settings import settings_of
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway import discovery
-from lexiseg_service.gateway.discovery import Discovery, split
+from lexiseg_service.gateway.fleet import discovery
+from lexiseg_service.gateway.fleet.discovery import Discovery, split
 from lexiseg_service.image.resolver import Resolve
 
 

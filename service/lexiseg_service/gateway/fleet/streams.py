@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
 from lexiseg_service.errors import NotReady
-from lexiseg_service.gateway.worker_link import WorkerLink, WorkerLost
+from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.wire.stream import decode_frame_answer, encode_step

@@ -16,17 +16,17 @@ from lexiseg_service.errors import (
     ServiceError,
     UndecodableImage,
 )
-from lexiseg_service.gateway import worker_link
-from lexiseg_service.gateway.remote import RemoteBackend
-from lexiseg_service.gateway.routing import SPILL_AT
-from lexiseg_service.gateway.worker_link import WorkerLink, WorkerLost
+from lexiseg_service.gateway.fleet import links as worker_link
+from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
+from lexiseg_service.gateway.fleet.remote import RemoteBackend
+from lexiseg_service.gateway.fleet.routing import SPILL_AT
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.wire import channels
 from lexiseg_service.wire.answer import decode_answer, encode_answer
+from tests.service.gateway.fleet.workers import Someone, Wire, fleet, question
 from tests.service.gateway.known_backend import answer
-from tests.service.gateway.workers import Someone, Wire, fleet, question
 
 IMAGES = [f"image {number}".encode() for number in range(40)]
 

@@ -16,10 +16,10 @@ import structlog
 
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
-from lexiseg_service.gateway.discovery import Discovery
-from lexiseg_service.gateway.remote_stream import RemoteStream
-from lexiseg_service.gateway.routing import choose, least_loaded, ranked
-from lexiseg_service.gateway.worker_link import WorkerLink, WorkerLost
+from lexiseg_service.gateway.fleet.discovery import Discovery
+from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
+from lexiseg_service.gateway.fleet.routing import choose, least_loaded, ranked
+from lexiseg_service.gateway.fleet.streams import RemoteStream
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest

@@ -1,0 +1,1 @@
+"""Workers elsewhere: found, chosen, asked; streams that move from one to another."""
