@@ -15,10 +15,10 @@ import redis
 
 from lexiseg_service.breaker import Breaker, State
 from lexiseg_service.redis_link import RedisLink
-from lexiseg_service.worker import row_codec
-from lexiseg_service.worker.redis_rows import CLAIM_PREFIX, RedisTier
-from lexiseg_service.worker.text_cache import CHUNK, Rows, TextCache, Tiers
-from lexiseg_service.worker.text_tiers import MemoryRows
+from lexiseg_service.worker.texts import row_codec
+from lexiseg_service.worker.texts.cache import CHUNK, Rows, TextCache, Tiers
+from lexiseg_service.worker.texts.redis_rows import CLAIM_PREFIX, RedisTier
+from lexiseg_service.worker.texts.tiers import MemoryRows
 from tests.redis_server import Proxy, RedisServer
 
 WIDTH = 8

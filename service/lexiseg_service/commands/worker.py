@@ -7,9 +7,9 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import open_tracing
-from lexiseg_service.worker.grpc_server import WorkerServer
 from lexiseg_service.worker.local import LocalWorker
 from lexiseg_service.worker.ops import create_ops_app
+from lexiseg_service.worker.rpc.server import WorkerServer
 
 
 def run(settings: Settings) -> int:

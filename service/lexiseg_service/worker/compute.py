@@ -22,7 +22,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.line import Line, Portion
-from lexiseg_service.worker.pool import GOING_DOWN
+from lexiseg_service.worker.models.pool import GOING_DOWN
 
 logger = structlog.get_logger("lexiseg.engine")
 COMPUTE_THREADS = torch.get_num_threads()

@@ -21,7 +21,7 @@ from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import Job, T
-from lexiseg_service.worker.text_cache import TextCache
+from lexiseg_service.worker.texts.cache import TextCache
 
 
 class TimedRows:

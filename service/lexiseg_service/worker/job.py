@@ -16,9 +16,9 @@ from lexiseg_model.segmenter import Features, Plan, Segmenter, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.pool import Loaded
+from lexiseg_service.worker.models.pool import Loaded
 from lexiseg_service.worker.refusals import told
-from lexiseg_service.worker.text_cache import TextCache
+from lexiseg_service.worker.texts.cache import TextCache
 
 T = TypeVar("T")
 

@@ -19,10 +19,10 @@ from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
-from lexiseg_service.worker.device_memory import watch_device
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.pool import ModelPool
-from lexiseg_service.worker.served import Served, served_models
+from lexiseg_service.worker.models.device_memory import watch_device
+from lexiseg_service.worker.models.pool import ModelPool
+from lexiseg_service.worker.models.served import Served, served_models
 from lexiseg_service.worker.video.streams import Streams
 
 logger = structlog.get_logger("lexiseg.worker")

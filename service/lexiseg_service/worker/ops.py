@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.grpc_server import WorkerServer
+from lexiseg_service.worker.rpc.server import WorkerServer
 
 
 def create_ops_app(backend: Backend, server: WorkerServer, metrics: Metrics) -> Starlette:

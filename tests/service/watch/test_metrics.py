@@ -21,8 +21,8 @@ from lexiseg_service.errors import (
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.device_memory import watch_device
 from lexiseg_service.worker.local import LocalWorker
+from lexiseg_service.worker.models.device_memory import watch_device
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form

@@ -19,9 +19,9 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.pool import ModelPool
-from lexiseg_service.worker.served import Served
-from lexiseg_service.worker.text_cache import TextCache
+from lexiseg_service.worker.models.pool import ModelPool
+from lexiseg_service.worker.models.served import Served
+from lexiseg_service.worker.texts.cache import TextCache
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 STRIPS = 6

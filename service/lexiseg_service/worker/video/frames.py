@@ -15,7 +15,7 @@ from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.text_cache import TextCache
+from lexiseg_service.worker.texts.cache import TextCache
 from lexiseg_service.worker.video.state import StreamState
 from lexiseg_service.worker.video.turns import Turns
 

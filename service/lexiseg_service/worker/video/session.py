@@ -20,7 +20,7 @@ import structlog
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, NotReady, QueueFull, ServiceError
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.worker.pool import GOING_DOWN
+from lexiseg_service.worker.models.pool import GOING_DOWN
 from lexiseg_service.worker.video.frames import FrameLane
 
 logger = structlog.get_logger("lexiseg.video")

@@ -12,7 +12,7 @@ from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.worker.finish import solve
 from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.text_cache import TextCache
+from lexiseg_service.worker.texts.cache import TextCache
 
 
 class StreamState:

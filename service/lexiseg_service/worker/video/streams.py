@@ -11,7 +11,7 @@ from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.pool import GOING_DOWN
+from lexiseg_service.worker.models.pool import GOING_DOWN
 from lexiseg_service.worker.video.frames import FrameLane
 from lexiseg_service.worker.video.session import Session
 

@@ -14,7 +14,7 @@ from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.grpc_server import WorkerServer
+from lexiseg_service.worker.rpc.server import WorkerServer
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend, answer
 

@@ -20,7 +20,7 @@ from lexiseg_service.gateway.fleet.remote import RemoteBackend
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.grpc_server import WorkerServer
+from lexiseg_service.worker.rpc.server import WorkerServer
 from tests import coco, pictures
 from tests.model.stand_in import QUALITIES, SURE, ColourSegmenter, picture
 from tests.service.engine_backend import EngineBackend

@@ -14,7 +14,7 @@ from lexiseg_service.errors import (
     QueueFull,
     UndecodableImage,
 )
-from lexiseg_service.worker.pool import GOING_DOWN
+from lexiseg_service.worker.models.pool import GOING_DOWN
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
 

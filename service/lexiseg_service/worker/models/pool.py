@@ -23,8 +23,8 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.device_memory import give_back
-from lexiseg_service.worker.served import Served
+from lexiseg_service.worker.models.device_memory import give_back
+from lexiseg_service.worker.models.served import Served
 
 logger = structlog.get_logger("lexiseg.models")
 GOING_DOWN = "the worker is going down"

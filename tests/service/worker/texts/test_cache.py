@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexiseg_service.errors import DeadlineExceeded
-from lexiseg_service.worker.text_cache import CHUNK, Rows, TextCache, Tiers
-from lexiseg_service.worker.text_tiers import Count, MemoryRows
+from lexiseg_service.worker.texts.cache import CHUNK, Rows, TextCache, Tiers
+from lexiseg_service.worker.texts.tiers import Count, MemoryRows
 
 ROOT = Path(__file__).resolve().parents[3]
 WIDTH = 8

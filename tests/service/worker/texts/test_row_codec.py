@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_service.worker import row_codec
+from lexiseg_service.worker.texts import row_codec
 
 rows = st.lists(st.integers(0, 65535), min_size=1, max_size=40).map(lambda bits: np.array(bits, "<u2").tobytes())
 HERE = row_codec.address("tower", "sky")

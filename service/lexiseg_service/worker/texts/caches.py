@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.text_cache import TextCache, Tiers
-from lexiseg_service.worker.text_tiers import MemoryRows
+from lexiseg_service.worker.texts.cache import TextCache, Tiers
+from lexiseg_service.worker.texts.tiers import MemoryRows
 
 if TYPE_CHECKING:
-    from lexiseg_service.worker.redis_rows import RedisTier
+    from lexiseg_service.worker.texts.redis_rows import RedisTier
 
 
 class TextCaches:
@@ -52,6 +52,6 @@ class TextCaches:
 def _open_shared(settings: Settings, metrics: Metrics) -> RedisTier | None:
     if settings.redis_url is None:
         return None
-    from lexiseg_service.worker.redis_rows import open_tier  # without an address nothing needs the client
+    from lexiseg_service.worker.texts.redis_rows import open_tier  # without an address nothing needs the client
 
     return open_tier(settings.redis_url, settings, metrics)

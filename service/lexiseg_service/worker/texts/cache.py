@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.segmenter import TextRows as Encoded
 from lexiseg_service.errors import DeadlineExceeded
-from lexiseg_service.worker.text_tiers import Alone, Count, Flight, MemoryRows, SharedRows, TextRows, Visit
+from lexiseg_service.worker.texts.tiers import Alone, Count, Flight, MemoryRows, SharedRows, TextRows, Visit
 
 Rows = NDArray[np.float16]
 CHUNK = 128  # texts for the tower at once

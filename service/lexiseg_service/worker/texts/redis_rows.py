@@ -16,8 +16,8 @@ from lexiseg_service.breaker import Breaker
 from lexiseg_service.redis_link import RedisAway, RedisFailed, RedisLink
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker import row_codec
-from lexiseg_service.worker.text_tiers import Claim, Count, TextRows
+from lexiseg_service.worker.texts import row_codec
+from lexiseg_service.worker.texts.tiers import Claim, Count, TextRows
 
 CLAIM_PREFIX = "lexiseg:text-claim:v1:"
 CLAIM_SECONDS = 10.0  # longer than a tower takes for a chunk; a worker that dies costs the others their patience

@@ -16,8 +16,8 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.pool import Loaded, ModelPool
-from lexiseg_service.worker.served import Served
+from lexiseg_service.worker.models.pool import Loaded, ModelPool
+from lexiseg_service.worker.models.served import Served
 from tests.model.stand_in import ColourSegmenter, card
 
 SOON = 20.0  # seconds that nothing here should need

@@ -13,7 +13,7 @@ from lexiseg_service.stubs.worker_pb2_grpc import add_WorkerServicer_to_server
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.channels import worker_options
 from lexiseg_service.wire.serving import drain, listen
-from lexiseg_service.worker.grpc_servicer import STATUS_SECONDS, Servicer
+from lexiseg_service.worker.rpc.servicer import STATUS_SECONDS, Servicer
 
 # Between saying that it goes down and taking no more calls: what gateways have sent meanwhile is still answered.
 LINGER_SECONDS = 0.3

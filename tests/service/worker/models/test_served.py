@@ -11,7 +11,7 @@ from lexiseg_model import catalog
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
-from lexiseg_service.worker.served import served_models
+from lexiseg_service.worker.models.served import served_models
 
 TWO = "- name: tiny\n- {name: second, preload: true, device: cpu}\n"
 

@@ -1,0 +1,1 @@
+"""Which models a worker holds, and the memory that they take."""

@@ -1,0 +1,1 @@
+"""Rows of the text tower: in memory, in Redis, on their way."""
