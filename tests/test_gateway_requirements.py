@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 IMPORTED = """
 import json, sys
-import lexiseg_service.commands.gateway
+import lexiseg_service.commands.serving.gateway
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 # What those use where it is installed, and do without elsewhere.

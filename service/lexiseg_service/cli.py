@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.apart import gateway, worker
-from lexiseg_service.commands.evaluate_app import evaluate
-from lexiseg_service.commands.models_app import models
-from lexiseg_service.commands.video_app import video
+from lexiseg_service.commands.evaluate.app import evaluate
+from lexiseg_service.commands.models.app import models
+from lexiseg_service.commands.serving.apart import gateway, worker
+from lexiseg_service.commands.video.app import video
 
 app = typer.Typer(
     name="lexiseg",
@@ -88,8 +88,8 @@ def serve(
 
       lexiseg serve --model tiny,dense-clip
     """
-    from lexiseg_service.commands.serve import run
-    from lexiseg_service.commands.settings import settings_of
+    from lexiseg_service.commands.options import settings_of
+    from lexiseg_service.commands.serving.serve import run
 
     given = dict(locals())
     raise typer.Exit(run(settings_of({name: given[name] for name in SERVE_OPTIONS})))
@@ -164,9 +164,9 @@ def segment(
 
       lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
-    from lexiseg_service.commands.prompts import read_prompts
-    from lexiseg_service.commands.question import Question
-    from lexiseg_service.commands.settings import settings_of
+    from lexiseg_service.commands.options import settings_of
+    from lexiseg_service.commands.segment.prompts import read_prompts
+    from lexiseg_service.commands.segment.question import Question
 
     shown = tuple(read_prompts(points or [], boxes or [], prompts or []))
     if (classes and vocabulary) or not (classes or vocabulary or shown):
@@ -192,12 +192,12 @@ def segment(
     if server is None:
         if api_key is not None:
             raise typer.BadParameter("there is no server to show it to; give --server URL", param_hint="'--api-key'")
-        from lexiseg_service.commands.segment import run
+        from lexiseg_service.commands.segment.here import run
 
         raise typer.Exit(run(images, question, out, settings))
     if models_dir is not None or device is not None:
         raise typer.BadParameter("the server has its own models and devices", param_hint="'--models-dir' / '--device'")
-    from lexiseg_service.commands.segment_remote import run as ask_server
+    from lexiseg_service.commands.segment.remote import run as ask_server
 
     raise typer.Exit(ask_server(images, question, out, settings, server))
 
@@ -210,7 +210,7 @@ def new_key(
 
     Example:  lexiseg keys new camera-7 >> keys.txt
     """
-    from lexiseg_service.commands.keys import new
+    from lexiseg_service.commands.serving.keys import new
 
     new(identity)
 
@@ -253,8 +253,8 @@ def export(
 
       lexiseg export --model tiny --int8 --photos pictures/
     """
-    from lexiseg_service.commands.export import run
-    from lexiseg_service.commands.settings import settings_of
+    from lexiseg_service.commands.models.export import run
+    from lexiseg_service.commands.options import settings_of
 
     raise typer.Exit(run(settings_of({"model": model, "models_dir": models_dir}), out, int8, photos))
 

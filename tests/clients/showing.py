@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import ModelCard, Prompt, Segment
-from lexiseg_service.commands.hosting import server_of
+from lexiseg_service.commands.serving.hosting import server_of
 from lexiseg_service.errors import ImageExpired
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.image.header import read_header

@@ -236,7 +236,7 @@ def test_a_gateway_without_workers_says_what_it_needs() -> None:
 
 def test_the_gateway_imports_neither_torch_nor_a_model() -> None:
     program = (
-        "import json, sys; import lexiseg_service.cli, lexiseg_service.commands.gateway; "
+        "import json, sys; import lexiseg_service.cli, lexiseg_service.commands.serving.gateway; "
         "heavy = ('torch', 'lexiseg_model', 'cv2'); "
         "print(json.dumps(sorted(name for name in sys.modules if name.split('.')[0] in heavy)))"
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.commands.settings import settings_of
+from lexiseg_service.commands.options import settings_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from lexiseg_service.commands.settings import settings_of
+from lexiseg_service.commands.options import settings_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.fleet import discovery
 from lexiseg_service.gateway.fleet.discovery import Discovery, split

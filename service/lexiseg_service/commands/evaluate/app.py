@@ -1,0 +1,117 @@
+"""`lexiseg eval`: its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+GRID = 20  # points along each side, as Unpair-Seg's published figures
+
+
+def evaluate(
+    dataset: Annotated[str, typer.Option(help="Name of the data set's folder; of a benchmark, or `all`, by protocol")],
+    root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
+    task: Annotated[
+        Literal["semantic", "instance", "panoptic", "point", "box"],
+        typer.Option(help="What to measure: mIoU, mask AP, PQ, or the IoU of masks for points or boxes"),
+    ] = "semantic",
+    model: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")] = None,
+    models_dir: Annotated[
+        Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or cuda:N [env: LEXISEG_DEVICE; default: auto]")
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="auto, torch, onnx or onnx-int8 [env: LEXISEG_RUNTIME; default: auto]")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split")] = "val",
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Ask a public benchmark: tcl, or as a policy's authors did: naclip, sclip ..."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first images")] = None,
+    refine: Annotated[
+        Literal["none", "pamr"] | None, typer.Option(help="[default: the protocol's, then the model's own]")
+    ] = None,
+    points: Annotated[
+        Literal["centre", "grid"] | None,
+        typer.Option(
+            help="Task point: one where an object is deepest, or the best of a grid of them [default: centre]"
+        ),
+    ] = None,
+    grid: Annotated[
+        int | None, typer.Option(min=1, help=f"Points along each side, with --points grid [default: {GRID}]")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the report here")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Also write the Markdown here; with --protocol")] = None,
+    progress: Annotated[
+        Path, typer.Option(help="Keeps what is known of each image until all are done, so that it can be resumed")
+    ] = Path("runs/eval"),
+    rename: Annotated[list[str] | None, typer.Option(help="Ask with another word: car=automobile; repeat it")] = None,
+) -> None:
+    """Measure a model on a data set: mIoU, mask AP, panoptic quality, or how well points and boxes are answered.
+
+    With a protocol the data set is a public benchmark in its official layout, and published figures stand beside the
+    model's own. The other tasks know coco-panoptic, ade20k-panoptic, cityscapes-panoptic, coco-instance and
+    ade20k-instance in their official layouts; of any other name they take the folder, where connected components stand
+    in for instances. A run of a benchmark, or of another task than semantic, that was stopped goes on where it was;
+    torchrun shares its images among processes.
+
+    Examples:
+
+      lexiseg eval --model tiny --dataset camvid --root data/ --json camvid.json
+
+      lexiseg eval --model tiny --task box --dataset voc --root data/
+
+      lexiseg eval --model unpair-seg --task point --points grid --dataset coco-panoptic --root data/
+
+      lexiseg eval --model unpair-seg --task panoptic --dataset ade20k-panoptic --root data/ --json ade20k.json
+
+      lexiseg eval --model tcl --protocol tcl --dataset voc21 --root data/
+
+      torchrun --nproc-per-node 8 -m lexiseg_service.cli eval --model tcl --protocol tcl --dataset all --root data/
+    """
+    from lexiseg_service.commands.options import settings_of
+
+    settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "runtime": runtime})
+    if (points is not None or grid is not None) and task != "point":
+        raise typer.BadParameter("these belong to --task point", param_hint="'--points' / '--grid'")
+    if task != "semantic":
+        _only_semantic({"--protocol": protocol, "--markdown": markdown, "--rename": rename})
+        if refine is not None and task in ("point", "box"):
+            raise typer.BadParameter("masks of prompts are measured as they are", param_hint="'--refine'")
+        if grid is not None and points != "grid":
+            raise typer.BadParameter("give --points grid as well", param_hint="'--grid'")
+        from lexiseg_service.commands.evaluate.scenes import Wanted as WantedScenes
+        from lexiseg_service.commands.evaluate.scenes import run as run_scenes
+
+        side = (grid or GRID) if points == "grid" else None
+        raise typer.Exit(
+            run_scenes(settings, WantedScenes(task, dataset, root, split, limit, refine, side, json, progress))
+        )
+    if protocol is None:
+        if refine is not None or markdown is not None:
+            raise typer.BadParameter("these belong to --protocol", param_hint="'--refine' / '--markdown'")
+        from lexiseg_service.commands.evaluate.indexed import run
+
+        raise typer.Exit(run(settings, dataset, root, split, json, rename or [], limit))
+    if runtime is not None:
+        raise typer.BadParameter("a protocol is asked by torch, as its figures were made", param_hint="'--runtime'")
+    if rename:
+        raise typer.BadParameter("a protocol says itself which words to ask with", param_hint="'--rename'")
+    from lexiseg_service.commands.evaluate.protocol import Wanted
+    from lexiseg_service.commands.evaluate.protocol import run as run_protocol
+
+    wanted = Wanted(protocol, dataset, root, split, limit, refine, json, markdown, progress)
+    raise typer.Exit(run_protocol(settings, wanted))
+
+
+def _only_semantic(options: dict[str, object]) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise typer.BadParameter(
+            "these belong to --task semantic", param_hint=" / ".join(f"'{name}'" for name in given)
+        )

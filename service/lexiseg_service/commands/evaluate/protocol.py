@@ -1,0 +1,132 @@
+"""`lexiseg eval --protocol`: a model on public benchmarks, the published figures beside its own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from lexiseg_model import catalog
+from lexiseg_model.catalog import ModelFolder
+from lexiseg_model.data.annotated import AnnotatedSet
+from lexiseg_model.data.read import read_benchmark
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.benchmark_report import BenchmarkReport, summary
+from lexiseg_model.evaluation.benchmark_run import BenchmarkRun
+from lexiseg_model.evaluation.protocol import Protocol, protocol
+from lexiseg_model.evaluation.ranks import Ranks, device_of, ranks
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import ModelCard, Refinement
+from lexiseg_service.commands.evaluate.progress import progress_of
+from lexiseg_service.settings import Settings
+
+ALL = "all"  # every data set of the protocol that is there
+
+
+class Wanted(NamedTuple):
+    """What the command line asks for."""
+
+    protocol: str
+    dataset: str
+    root: Path
+    split: str
+    limit: int | None
+    refine: Refinement | None
+    json: Path | None
+    markdown: Path | None
+    progress: Path
+
+
+def run(settings: Settings, wanted: Wanted) -> int:
+    """Evaluates, prints JSON and then Markdown, and writes what files are asked for.
+
+    Started by torchrun, its processes share the images, and the first one prints.
+
+    Raises:
+        ModelError: the protocol, the data set or the model is not as expected.
+    """
+    rules = protocol(wanted.protocol)
+    found = catalog.find(settings.model, settings.models_dir)
+    with ranks() as team:
+        loaded = _Loaded(found, device_of(settings.device))
+        reports = [_evaluate(loaded, rules, data, wanted, team) for data in _data(rules, wanted, team)]
+    if team.first:
+        _print(reports, wanted)
+    return 0
+
+
+class _Loaded:
+    """The model as the last data set's card has it; loaded anew only where the card differs."""
+
+    def __init__(self, found: ModelFolder, device: str) -> None:
+        self.found = found
+        self._device = device
+        self._card: ModelCard | None = None
+        self._segmenter: Segmenter | None = None
+
+    def of(self, card: ModelCard) -> Segmenter:
+        if self._segmenter is None or card != self._card:
+            self._segmenter = None  # two would not fit into memory
+            self._segmenter = catalog.load_folder(self.found.folder, self._device, card=card)
+            self._card = card
+        return self._segmenter
+
+
+def _data(rules: Protocol, wanted: Wanted, team: Ranks) -> list[AnnotatedSet]:
+    if wanted.dataset != ALL:
+        rules.rule(wanted.dataset)
+        return [_limited(read_benchmark(wanted.dataset, wanted.root, wanted.split), wanted.limit)]
+    found: list[AnnotatedSet] = []
+    for name in rules.datasets:
+        try:
+            found.append(_limited(read_benchmark(name, wanted.root, wanted.split), wanted.limit))
+        except DatasetError as error:
+            if team.first:
+                typer.echo(f"left out: {error}", err=True)
+    if not found:
+        raise DatasetError(f"{wanted.root} holds no data set of the protocol {rules.name}")
+    return found
+
+
+def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
+    return replace(data, images=data.images[:limit])
+
+
+def _evaluate(loaded: _Loaded, rules: Protocol, data: AnnotatedSet, wanted: Wanted, team: Ranks) -> BenchmarkReport:
+    rule = rules.rule(data.benchmark.name)
+    segmenter = loaded.of(rule.sight.applied_to(loaded.found.card))
+    refine = wanted.refine or rules.refine or segmenter.card.refine
+    job = BenchmarkRun(segmenter, data, rule, refine, wanted.progress, team)
+    title = f"{segmenter.card.name} on {data.benchmark.name}"
+    if job.share.done:
+        title += f", {job.share.done:,} images done before"
+    with progress_of(title, len(job.share.images), team) as advance:
+        counts = job.run(advance)
+    return BenchmarkReport(
+        segmenter.card,
+        segmenter.digest,
+        rules.name,
+        rule,
+        refine,
+        data.benchmark,
+        data.split,
+        len(data.images),
+        counts,
+    )
+
+
+def _print(reports: list[BenchmarkReport], wanted: Wanted) -> None:
+    values = [report.to_json() for report in reports]
+    text = json.dumps(values if wanted.dataset == ALL else values[0], indent=1, ensure_ascii=False) + "\n"
+    markdown = "\n".join(report.to_markdown() for report in reports)
+    if wanted.dataset == ALL:
+        markdown = f"{summary(reports)}\n{markdown}"
+    for target, content in ((wanted.json, text), (wanted.markdown, markdown)):
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(content)
+    typer.echo(text)
+    typer.echo(markdown, nl=False)

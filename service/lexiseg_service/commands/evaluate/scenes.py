@@ -1,0 +1,135 @@
+"""`lexiseg eval --task instance | panoptic | point | box`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+from lexiseg_model.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
+from lexiseg_model.data.scenes import SceneClass, SceneSet
+from lexiseg_model.evaluation.figures import Figures, instance_figures, panoptic_figures, prompt_figures
+from lexiseg_model.evaluation.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge
+from lexiseg_model.evaluation.oracle import PromptProtocol, centre_points, point_grid, tight_boxes
+from lexiseg_model.evaluation.ranks import Ranks, device_of, ranks
+from lexiseg_model.evaluation.records import Record
+from lexiseg_model.evaluation.scene_report import COLUMNS, SceneReport, SceneTask
+from lexiseg_model.evaluation.scene_run import SceneRun
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Refinement, Task
+from lexiseg_service.commands.evaluate.progress import progress_of
+from lexiseg_service.commands.loading import load
+from lexiseg_service.question.stuff import is_thing
+from lexiseg_service.settings import Settings
+
+Truth = TypeVar("Truth")
+ANSWERED_BY: dict[SceneTask, Task] = {
+    "panoptic": "panoptic",
+    "instance": "instance",
+    "point": "prompt",
+    "box": "prompt",
+}
+
+
+class Wanted(NamedTuple):
+    """What the command line asks for."""
+
+    task: SceneTask
+    dataset: str
+    root: Path
+    split: str
+    limit: int | None
+    refine: Refinement | None
+    grid: int | None  # points along each side; None: one point where an object is deepest
+    json: Path | None
+    progress: Path
+
+
+def run(settings: Settings, wanted: Wanted) -> int:
+    """Evaluates, prints tables and writes the report.
+
+    Started by torchrun, its processes share the images, and the first one prints.
+
+    Raises:
+        ModelError: the data set or the model is not as expected.
+    """
+    with ranks() as team:
+        own = settings.model_copy(update={"device": device_of(settings.device)})
+        report = _MEASURES[wanted.task](load(own, ANSWERED_BY[wanted.task]), wanted, team)
+    if team.first:
+        _print(report)
+        if wanted.json is not None:
+            wanted.json.parent.mkdir(parents=True, exist_ok=True)
+            wanted.json.write_text(json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _panoptic(segmenter: Segmenter, wanted: Wanted, team: Ranks) -> SceneReport:
+    data = _limited(read_panoptic_scenes(wanted.dataset, wanted.root, wanted.split, is_thing), wanted.limit)
+    return _measure(segmenter, data, PanopticJudge(segmenter, data, wanted.refine), panoptic_figures, wanted, team)
+
+
+def _instance(segmenter: Segmenter, wanted: Wanted, team: Ranks) -> SceneReport:
+    data = _limited(read_instance_scenes(wanted.dataset, wanted.root, wanted.split, is_thing), wanted.limit)
+    return _measure(segmenter, data, InstanceJudge(segmenter, data, wanted.refine), instance_figures, wanted, team)
+
+
+def _prompt(segmenter: Segmenter, wanted: Wanted, team: Ranks) -> SceneReport:
+    data = _limited(read_object_scenes(wanted.dataset, wanted.root, wanted.split, is_thing), wanted.limit)
+    judge = PromptJudge(segmenter, _protocol(wanted))
+    return _measure(segmenter, data, judge, prompt_figures, wanted, team)
+
+
+_MEASURES = {"panoptic": _panoptic, "instance": _instance, "point": _prompt, "box": _prompt}
+
+
+def _protocol(wanted: Wanted) -> PromptProtocol:
+    if wanted.task == "box":
+        return tight_boxes()
+    return centre_points() if wanted.grid is None else point_grid(wanted.grid)
+
+
+def _limited(data: SceneSet[Truth], limit: int | None) -> SceneSet[Truth]:
+    return replace(data, scenes=data.scenes[:limit])
+
+
+def _measure(
+    segmenter: Segmenter,
+    data: SceneSet[Truth],
+    judge: Judge[Truth],
+    add_up: Callable[[Sequence[Record], Sequence[SceneClass]], Figures],
+    wanted: Wanted,
+    team: Ranks,
+) -> SceneReport:
+    job = SceneRun(segmenter, data, wanted.task, judge, wanted.progress, team)
+    title = f"{segmenter.card.name} on {data.name}, {wanted.task}"
+    if job.done:
+        title += f", {job.done:,} images done before"
+    with progress_of(title, len(job.left), team) as advance:
+        records = job.run(advance)
+    figures = add_up(records, data.classes)
+    return SceneReport(wanted.task, segmenter.card, segmenter.digest, data, judge.settings, figures)
+
+
+def _print(report: SceneReport) -> None:
+    settings = "".join(f", {name} {value}" for name, value in report.settings.items())
+    of = "" if report.data.official is None else f" of {report.data.official:,}"
+    title = (
+        f"{report.card.name} on {report.data.name}/{report.data.split}, {report.task}{settings}: "
+        f"{len(report.data.scenes):,}{of} images, instances are {report.data.source}"
+    )
+    table = Table("class", *COLUMNS[report.task].values())
+    for row in report.class_rows():
+        table.add_row(*row)
+    figures = Table("figure", "")
+    for name, value in report.titled_figures():
+        figures.add_row(name, value)
+    console = Console(highlight=False)
+    console.print(title)
+    console.print(table)
+    console.print(figures)

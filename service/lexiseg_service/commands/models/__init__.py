@@ -1,0 +1,1 @@
+"""`lexiseg models` and `lexiseg export`."""

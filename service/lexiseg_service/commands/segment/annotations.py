@@ -1,0 +1,117 @@
+"""What `lexiseg segment` leaves behind: one COCO-style annotations.json, and an overlay picture for each file.
+
+Of the task panoptic also what panopticapi reads (`panoptic_maps`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from lexiseg_model.types import ClassEntry, Segment
+from lexiseg_service.commands.segment.panoptic_maps import PanopticMaps
+from lexiseg_service.commands.segment.question import Question
+
+# Category of segments without a label, as a prompt without classes gives; numbered where a class has the name.
+UNLABELLED = "object"
+
+
+class Answer(Protocol):
+    """Of an answer, what is written; whether it was computed here or came from a server."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    @property
+    def segments(self) -> tuple[Segment, ...]: ...
+
+    @property
+    def overlay(self) -> bytes | None: ...
+
+
+class Annotations:
+    """COCO-style annotations in a folder, made if need be, and the pictures beside them.
+
+    Categories are the classes, from 1; where prompts are asked, one more after them for segments without a label.
+    """
+
+    def __init__(self, folder: Path, question: Question, classes: tuple[ClassEntry, ...], images: list[Path]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._prompts = question.prompts
+        self._panoptic = PanopticMaps(folder, classes) if question.task == "panoptic" else None
+        # A picture never takes the place of a photograph that it was made from.
+        self._taken = {path.resolve() for path in images}
+        self._images: list[dict[str, Any]] = []
+        self._annotations: list[dict[str, Any]] = []
+        names = [entry.name for entry in classes]
+        if self._prompts:
+            names.append(_unlabelled(names))
+        self._categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
+
+    def add(self, path: Path, answer: Answer) -> None:
+        """One file's answer; its pictures are written at once."""
+        picture = self._free_name(path.stem)
+        assert answer.overlay is not None
+        (self.folder / picture).write_bytes(answer.overlay)
+        height, width = answer.size
+        image = {"id": len(self._images) + 1, "file_name": str(path), "height": height, "width": width}
+        if self._panoptic is not None:
+            self._panoptic.add(image, picture, answer.segments)
+        self._images.append({**image, "overlay": picture})
+        for segment in answer.segments:
+            self._annotations.append(self._annotation(segment, len(self._images)))
+
+    def write(self) -> Path:
+        """Writes annotations.json, and of the task panoptic panoptic.json."""
+        content = {"images": self._images, "categories": self._categories, "annotations": self._annotations}
+        if self._prompts:
+            content["prompts"] = list(self._prompts)
+        path = self.folder / "annotations.json"
+        path.write_text(json.dumps(content))
+        if self._panoptic is not None:
+            self._panoptic.write()
+        return path
+
+    def _annotation(self, segment: Segment, image_id: int) -> dict[str, Any]:
+        annotation: dict[str, Any] = {
+            "id": len(self._annotations) + 1,
+            "image_id": image_id,
+            # The category after all classes is that of segments without a label.
+            "category_id": len(self._categories) if segment.class_index is None else segment.class_index + 1,
+            "segmentation": {"size": list(segment.mask.size), "counts": segment.mask.counts},
+            "area": segment.area,
+            "bbox": list(segment.bbox),
+            "iscrowd": 0,
+            "score": round(segment.score, 4),
+        }
+        if segment.prompt_index is not None and segment.quality is not None:
+            annotation |= {
+                "prompt_index": segment.prompt_index,
+                "mask_index": segment.mask_index,
+                "quality": round(segment.quality, 4),
+            }
+        return annotation
+
+    def _free_name(self, stem: str) -> str:
+        """Two files of one name from two folders get two pictures."""
+        name, number = f"{stem}.png", 2
+        while self._places(name) & self._taken:
+            name, number = f"{stem}-{number}.png", number + 1
+        self._taken |= self._places(name)
+        return name
+
+    def _places(self, name: str) -> set[Path]:
+        """Where pictures of that name are written."""
+        places = [self.folder / name] + ([self._panoptic.path(name)] if self._panoptic is not None else [])
+        return {path.resolve() for path in places}
+
+
+def _unlabelled(classes: Sequence[str]) -> str:
+    """A name that no class has: whoever looks categories up by name finds one of each."""
+    name, number = UNLABELLED, 2
+    while name in classes:
+        name, number = f"{UNLABELLED}-{number}", number + 1
+    return name

@@ -1,0 +1,42 @@
+"""`lexiseg segment --server`: the same files in and out, masks from a running server. No model and no torch here."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from lexiseg_service.commands.remote import RemoteAnswer, RemoteServer
+from lexiseg_service.commands.segment.annotations import Annotations
+from lexiseg_service.commands.segment.files import AHEAD, segment_files
+from lexiseg_service.commands.segment.question import Question
+from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.prompts import resolve_prompts
+from lexiseg_service.settings import Settings
+
+
+def run(images: list[Path], question: Question, out: Path, settings: Settings, url: str) -> int:
+    """Segments every file; one that fails is reported and the others go on. Returns 1 if any failed.
+
+    Raises:
+        ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
+    """
+    asked = question.validated()
+    resolve_prompts(asked, question.task, settings.limits)
+    # Unless somebody names a model, the server's own default answers.
+    model = settings.model if "model" in settings.model_fields_set else None
+    fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model})
+    key = None if settings.api_key is None else settings.api_key.get_secret_value()
+    with RemoteServer(url, key, AHEAD) as server, ThreadPoolExecutor(AHEAD) as threads:
+        if question.vocabulary is None:
+            classes = resolve(asked, settings.limits).classes
+            server.check(model, question.task)
+        else:
+            server.check(model, question.task)
+            classes = server.classes_of(question.vocabulary)
+        annotations = Annotations(out, question, classes, images)
+
+        def ask(content: bytes) -> Future[RemoteAnswer]:
+            return threads.submit(server.segment, content, fields)
+
+        return segment_files(images, ask, annotations)

@@ -1,0 +1,1 @@
+"""`lexiseg serve`, `gateway`, `worker` and `keys`."""

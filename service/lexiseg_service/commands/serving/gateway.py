@@ -1,0 +1,31 @@
+"""`lexiseg gateway`: REST and gRPC in front of workers elsewhere. It imports no torch and no model."""
+
+from __future__ import annotations
+
+from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.fleet.remote import RemoteBackend
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch import logs
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import open_tracing
+
+
+def run(settings: Settings) -> int:
+    """Serves until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
+
+    Raises:
+        InvalidValue: a setting is not as expected, or no worker is named.
+    """
+    if not settings.workers:
+        raise InvalidValue.of("--workers / LEXISEG_WORKERS", "", "HOST:PORT or dns:///HOST:PORT, between commas")
+    logs.configure(settings)
+    metrics = Metrics()
+    tracing = open_tracing(settings)
+    app = create_app(settings, RemoteBackend(settings), metrics, tracing=tracing)
+    server = server_of(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting_of_gateway)
+    server.run()
+    if tracing is not None:
+        tracing.close()
+    return 1 if server.failed else 0

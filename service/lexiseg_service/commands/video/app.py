@@ -1,0 +1,93 @@
+"""`lexiseg video`: its options."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def video(
+    source: Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")],
+    classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `cityscapes`")] = None,
+    out: Annotated[Path | None, typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...")] = None,
+    json: Annotated[Path | None, typer.Option(help="One line of JSON a frame; - is the standard output")] = None,
+    task: Annotated[
+        Literal["semantic", "instance", "panoptic"], typer.Option(help="What a segment is: a class or an object")
+    ] = "semantic",
+    smoothing: Annotated[float, typer.Option(help="Share of the past in the average of scores, 0 (off) to 0.95")] = 0.8,
+    tracking: Annotated[bool, typer.Option(help="Number objects or regions over the frames")] = True,
+    background: Annotated[
+        bool | None,
+        typer.Option(help="Pixels that no class explains belong to nobody [default: yes, or the vocabulary's own]"),
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="Drop segments with a lower score, 0..1")] = 0.0,
+    max_side: Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")] = None,
+    seconds: Annotated[float, typer.Option(help="Stop after so much of the video")] = float("inf"),
+    drop: Annotated[
+        Literal["none", "latest"] | None,
+        typer.Option(help="latest leaves out what comes too fast [default: latest for cameras and rtsp, else none]"),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")] = None,
+    models_dir: Annotated[
+        Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N [env: LEXISEG_DEVICE]")] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Ask a running server by gRPC, load no model here")
+    ] = None,
+    api_key: Annotated[str | None, typer.Option(help="Key for the server [env: LEXISEG_API_KEY]")] = None,
+) -> None:
+    """Segment a video, here or by a server: frames painted, lines of JSON, or both.
+
+    Examples:
+
+      lexiseg video clip.mp4 -c dog -c grass --out out.mp4
+
+      lexiseg video street.mp4 --vocabulary cityscapes --no-background --json street.jsonl
+
+      lexiseg video /dev/video0 -c person --task instance --out me.mp4 --server localhost:50051
+    """
+    from lexiseg_service.commands.options import settings_of
+    from lexiseg_service.commands.segment.question import Question
+    from lexiseg_service.commands.video.question import VideoQuestion
+
+    if bool(classes) == (vocabulary is not None):
+        raise typer.BadParameter("give either classes or --vocabulary NAME", param_hint="'-c' / '--class'")
+    if out is None and json is None:
+        raise typer.BadParameter("say where the result goes: --out VIDEO, --json FILE, or both", param_hint="'--out'")
+    if out is not None and Path(source).exists() and out.exists() and out.samefile(source):
+        raise typer.BadParameter("it would overwrite the source", param_hint="'--out'")
+    if not 0 <= smoothing <= 0.95:
+        raise typer.BadParameter(f"{smoothing} is not in the range 0 to 0.95", param_hint="'--smoothing'")
+    if not seconds > 0:
+        raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
+    if server is not None and (models_dir is not None or device is not None):
+        raise typer.BadParameter("the server has its own models and devices", param_hint="'--models-dir' / '--device'")
+    if server is None and api_key is not None:
+        raise typer.BadParameter("there is no server to show it to; give --server", param_hint="'--api-key'")
+    try:
+        from lexiseg_service.commands.video.run import run
+        from lexiseg_service.commands.video.source import is_live
+    except ModuleNotFoundError as missing:
+        if missing.name != "av":
+            raise
+        typer.echo("lexiseg: reading video needs PyAV: pip install 'lexiseg[video]'", err=True)
+        raise typer.Exit(1) from None
+    settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "api_key": api_key})
+    asked = VideoQuestion(
+        question=Question(tuple(classes or ()), vocabulary, background, threshold, max_side, task),
+        smoothing=smoothing,
+        tracking=tracking,
+        drop_policy=drop or ("latest" if is_live(source) else "none"),
+    )
+    if server is not None:
+        from lexiseg_service.commands.video.remote import opened as asked_there
+
+        raise typer.Exit(run(source, nullcontext(asked_there(asked, settings, server)), out, json, seconds))
+    from lexiseg_service.commands.video.here import opened as asked_here
+
+    raise typer.Exit(run(source, asked_here(asked, settings), out, json, seconds))

@@ -1,0 +1,205 @@
+"""`lexiseg video`: a video in; the same video with its segments painted on, lines of JSON, or both out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager, ExitStack, aclosing, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress, TaskID, TextColumn
+
+from lexiseg_model.masks.overlay import paint
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.types import LabelMap
+from lexiseg_service.commands.video.lines import JsonLines
+from lexiseg_service.commands.video.question import FRAMES_IN_FLIGHT, Ask
+from lexiseg_service.commands.video.source import SourceFailure, SourceFrame, VideoSource
+from lexiseg_service.commands.video.target import VideoTarget
+from lexiseg_service.question.stream_messages import FrameAnswer, VideoFrame
+
+JPEG_QUALITY = 92  # of the frames on their way to the model
+MOST_SHOWN = 64  # frames kept until they are answered, of a source that does not wait
+AHEAD = 2 * FRAMES_IN_FLIGHT  # of any other: a connection would swallow hundreds, and their pixels stay here
+
+
+@dataclass
+class Tally:
+    """What became of the frames."""
+
+    answered: int = 0
+    dropped: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+class VideoRun:
+    """One video from its source to its targets. `out` and `lines` may each be None; `seconds` ends it early."""
+
+    def __init__(self, source: VideoSource, out: VideoTarget | None, lines: JsonLines | None, seconds: float) -> None:
+        self._source = source
+        self._out = out
+        self._lines = lines
+        self._seconds = seconds
+        self._frames = source.frames()
+        self._shown: dict[str, SourceFrame] = {}  # frames whose answers are not there yet
+        self._most = MOST_SHOWN if source.live else AHEAD
+        self._freed = asyncio.Event()
+        self._stopped = False
+        self.failure: SourceFailure | None = None
+        self.tally = Tally()
+
+    def stop(self) -> None:
+        """Takes no more frames; those under way are finished."""
+        self._stopped = True
+
+    async def run(self, ask: Ask, progress: Progress, task: TaskID) -> None:
+        """Asks about every frame and writes what comes.
+
+        Raises:
+            ServiceError: the stream failed, or a target cannot be written.
+            SourceFailure: the source holds no frame.
+        """
+        async with aclosing(self._given()) as frames, aclosing(ask(frames)) as answers:
+            async for answer in answers:
+                frame = self._shown.pop(answer.frame_id)
+                self._freed.set()
+                await asyncio.to_thread(self._write, frame, answer)
+                self._count(answer)
+                progress.update(task, advance=1)
+        if self.failure is not None:
+            raise self.failure
+
+    async def _given(self) -> AsyncGenerator[VideoFrame, None]:
+        number = 0
+        while not self._stopped:
+            while len(self._shown) >= self._most:
+                self._freed.clear()
+                await self._freed.wait()
+            read = await asyncio.to_thread(self._read)
+            if read is None:
+                return
+            frame, content = read
+            self._shown[str(number)] = frame
+            yield VideoFrame(content, str(number), round(1e6 * frame.seconds))
+            number += 1
+
+    def _read(self) -> tuple[SourceFrame, bytes] | None:
+        try:
+            frame = next(self._frames, None)
+        except SourceFailure as failure:
+            self.failure = failure
+            return None
+        if frame is None or frame.seconds >= self._seconds:
+            return None
+        return frame, simplejpeg.encode_jpeg(frame.rgb, JPEG_QUALITY, "RGB", "420")
+
+    def _write(self, frame: SourceFrame, answer: FrameAnswer) -> None:
+        if self._lines is not None:
+            self._lines.write(answer, frame.seconds)
+        if self._out is not None and not answer.dropped:
+            self._out.write(_painted(frame.rgb, answer), frame.seconds)
+
+    def _count(self, answer: FrameAnswer) -> None:
+        if answer.dropped:
+            self.tally.dropped += 1
+        elif answer.error is not None:
+            self.tally.failures.append(f"frame {answer.frame_id}: {answer.error.detail}")
+        else:
+            self.tally.answered += 1
+
+
+def run(
+    source_name: str,
+    opening: AbstractContextManager[Ask],
+    out: Path | None,
+    lines: Path | None,
+    seconds: float = float("inf"),
+) -> int:
+    """Runs a video; 1 if a frame failed or the source broke off. Ctrl-C ends it, and what is there is kept.
+
+    Args:
+        source_name: as `VideoSource` takes it.
+        opening: who is asked; entered when the source and the targets are known to be good.
+        out: the video to write, or None.
+        lines: the file of JSON lines, or None.
+        seconds: of the video, then it is ended.
+
+    Raises:
+        ServiceError: the source or a target cannot be opened, or the stream failed.
+        ModelError: the model cannot be loaded.
+    """
+    with ExitStack() as stack:
+        source = stack.enter_context(VideoSource(source_name))
+        target = None if out is None else stack.enter_context(VideoTarget(out, source.rate))
+        writer = None if lines is None else stack.enter_context(JsonLines(lines))
+        ask = stack.enter_context(opening)
+        work = VideoRun(source, target, writer, seconds)
+        began = time.monotonic()
+        columns = (*Progress.get_default_columns(), TextColumn("{task.completed} frames"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("segmenting", total=_total(source, seconds))
+            with asyncio.Runner() as runner:
+                runner.run(_until_stopped(work, ask, progress, task))
+    return _report(source, work.tally, time.monotonic() - began, [path for path in (out, lines) if path is not None])
+
+
+async def _until_stopped(work: VideoRun, ask: Ask, progress: Progress, task: TaskID) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        work.stop()
+        loop.remove_signal_handler(signal.SIGINT)  # the second one ends it at once
+
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # not here, or not on this thread
+        loop.add_signal_handler(signal.SIGINT, stop)
+    await work.run(ask, progress, task)
+
+
+def _total(source: VideoSource, seconds: float) -> int | None:
+    if source.n_frames is None:
+        return None if seconds == float("inf") else round(seconds * source.rate)
+    return min(source.n_frames, round(min(seconds, 1e9) * source.rate))
+
+
+def _painted(rgb: NDArray[np.uint8], answer: FrameAnswer) -> NDArray[np.uint8]:
+    """The frame with its segments; as it is, if it has none."""
+    found = answer.answer
+    if found is None:
+        label_map: LabelMap = np.zeros(rgb.shape[:2], np.uint8)
+        return paint(rgb, label_map, ())
+    label_map = np.zeros(found.size, np.uint16)
+    for segment in found.segments:
+        label_map[decode(segment.mask)] = segment.id
+    segments = found.segments
+    if answer.track_ids and found.task != "semantic":
+        segments = tuple(
+            segment if number is None else replace(segment, label=f"{segment.label} {number}")
+            for segment, number in zip(segments, answer.track_ids, strict=True)
+        )
+    return paint(rgb, label_map, segments)
+
+
+def _report(source: VideoSource, tally: Tally, seconds: float, written: list[Path]) -> int:
+    places = ", ".join(str(path) for path in written if str(path) != "-")
+    n_frames = tally.answered + tally.dropped + len(tally.failures)
+    dropped = f", {tally.dropped} of them dropped" if tally.dropped else ""
+    rate = f"{n_frames / seconds:.1f} a second" if seconds else "at once"
+    typer.echo(f"{n_frames} frames{dropped}, {rate}{': ' if places else ''}{places}", err=True)
+    problems = tally.failures[:1]
+    if len(tally.failures) > 1:
+        problems.append(f"{len(tally.failures)} frames failed, that was the first of them")
+    if source.damaged:
+        problems.append(f"{source.name}: {source.damaged} damaged packets left out")
+    if source.broken:
+        problems.append(f"{source.name}: broke off ({source.broken})")
+    for problem in problems:
+        typer.echo(f"lexiseg: {problem}", err=True)
+    return 1 if problems else 0

@@ -1,0 +1,37 @@
+"""Lines of JSON about a video's frames: what becomes of the file when nothing could be written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lexiseg_service.commands.video.lines import JsonLines
+from lexiseg_service.question.stream_messages import FrameAnswer
+
+
+def answer() -> FrameAnswer:
+    return FrameAnswer(frame_id="0", timestamp_us=0, dropped=True)
+
+
+def test_a_file_without_a_line_does_not_outlive_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), JsonLines(tmp_path / "lines.jsonl"):
+        raise RuntimeError("no server")
+
+    assert not (tmp_path / "lines.jsonl").exists()
+
+
+def test_lines_before_a_failure_are_kept(tmp_path: Path) -> None:
+    lines = JsonLines(tmp_path / "lines.jsonl")
+    with lines:
+        lines.write(answer(), 0.0)
+    lines.__exit__(RuntimeError, RuntimeError("the server went away"), None)
+
+    assert (tmp_path / "lines.jsonl").read_bytes().count(b"\n") == 1
+
+
+def test_a_video_without_frames_leaves_an_empty_file(tmp_path: Path) -> None:
+    with JsonLines(tmp_path / "lines.jsonl"):
+        pass
+
+    assert (tmp_path / "lines.jsonl").read_bytes() == b""

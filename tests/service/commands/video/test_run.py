@@ -1,0 +1,293 @@
+"""`lexiseg video`, with the bundled model here and with colours behind a real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lexiseg_model import catalog
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Rle
+from lexiseg_service.commands.video import remote as video_remote
+from lexiseg_service.gateway.admission.keys import line_of, new_key
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from tests.model.stand_in import ColourSegmenter
+from tests.service.commands.command_line import CommandLine
+from tests.service.commands.video import clips
+from tests.service.engine_backend import EngineBackend
+
+ROOT = Path(__file__).resolve().parents[3]
+SOON = 60.0
+
+
+@contextmanager
+def served(segmenter: Segmenter | None = None, **settings: Any) -> Iterator[str]:
+    """HOST:PORT of a gateway over an engine, of colours by default, on a thread and an event loop of its own."""
+    address: list[str] = []
+    started, leave = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        backend = EngineBackend(segmenter)
+        app = create_app(Settings(model="colours", grpc_port=0, drain_seconds=5, **settings), backend, Metrics())
+        async with app.router.lifespan_context(app):
+            await app.state.grpc.start()
+            address.append(f"127.0.0.1:{app.state.grpc.port}")
+            started.set()
+            await leave.wait()
+        backend.engine.close(5)
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    try:
+        assert started.wait(SOON)
+        yield address[0]
+    finally:
+        loop.call_soon_threadsafe(leave.set)
+        thread.join(SOON)
+        loop.close()
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_clip_comes_out_painted_with_a_line_for_each_frame(lexiseg: CommandLine, tmp_path: Path) -> None:
+    clip, out, lines = clips.panning(tmp_path / "clip.mp4", 5), tmp_path / "out.mp4", tmp_path / "out.jsonl"
+
+    outcome = lexiseg("video", clip, "-c", "building", "-c", "sky", "-c", "tree", "--out", out, "--json", lines)
+
+    assert outcome.status == 0, outcome.err
+    assert "5 frames" in outcome.err
+    before, after = clips.read(clip), clips.read(out)
+    assert [frame.shape for frame in after] == [(240, 320, 3)] * 5
+    assert np.abs(before[2].astype(int) - after[2]).mean() > 10
+    found = lines_of(lines)
+    assert [line["frame"] for line in found] == list(range(5))
+    assert [line["seconds"] for line in found] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
+    assert found[0]["size"] == [240, 320]
+    largest = [max(line["segments"], key=lambda segment: segment["area"]) for line in found]
+    assert len({(segment["label"], segment["track_id"]) for segment in largest}) == 1
+    mask = decode(Rle((240, 320), largest[0]["mask"]["counts"], 0, (0, 0, 0, 0)))
+    assert mask.sum() == largest[0]["area"]
+
+
+def test_a_server_does_the_same_without_torch_here(tmp_path: Path) -> None:
+    clip, out, lines = clips.halves(tmp_path / "clip.mp4"), tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    program = (
+        "import sys; from lexiseg_service.cli import app; app(standalone_mode=False); sys.exit('torch' in sys.modules)"
+    )
+    command = ["video", str(clip), "-c", "red", "-c", "blue", "--out", str(out), "--json", str(lines)]
+
+    with served() as address:
+        ran = subprocess.run(
+            [sys.executable, "-c", program, *command, "--server", address],
+            cwd=ROOT, capture_output=True, text=True, timeout=SOON, check=False,
+        )  # fmt: skip
+
+    assert ran.returncode == 0, ran.stderr
+    found = lines_of(lines)
+    assert [[segment["label"] for segment in line["segments"]] for line in found] == [["red", "blue"]] * 6
+    assert {tuple(segment["track_id"] for segment in line["segments"]) for line in found} == {(1, 2)}
+    assert len(clips.read(out)) == 6
+
+
+@pytest.mark.parametrize("by_server", [False, True])
+def test_panoptic_segments_say_what_is_a_thing(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_server: bool
+) -> None:
+    clip, lines = clips.halves(tmp_path / "clip.mp4", 3), tmp_path / "out.jsonl"
+    able = ColourSegmenter(tasks=("semantic", "panoptic"))
+    monkeypatch.setattr(catalog, "load", lambda *_, **__: able)
+    command = ("video", clip, "-c", "red", "-c", "blue", "--task", "panoptic", "--json", lines)
+
+    with served(able) as address:
+        outcome = lexiseg(*command, *(["--server", address] if by_server else []))
+
+    assert outcome.status == 0, outcome.err
+    for line in lines_of(lines):
+        assert [(segment["label"], segment["is_thing"]) for segment in line["segments"]] == [
+            ("red", True),
+            ("blue", True),
+        ]
+        assert [segment["track_id"] for segment in line["segments"]] == [1, 2]
+
+
+@pytest.mark.parametrize("by_server", [False, True])
+def test_a_task_that_the_model_cannot_do_is_told(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_server: bool
+) -> None:
+    clip, lines = clips.halves(tmp_path / "clip.mp4", 2), tmp_path / "out.jsonl"
+    monkeypatch.setattr(catalog, "load", lambda *_, **__: ColourSegmenter())
+
+    with served() as address:
+        where = ["--server", address] if by_server else []
+        outcome = lexiseg("video", clip, "-c", "red", "--task", "panoptic", "--json", lines, *where)
+
+    assert outcome.status == 1
+    assert "task: expected one of semantic for model colours" in outcome.err
+    assert not lines.exists()
+
+
+def test_a_server_with_keys_wants_one(lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, key = clips.halves(tmp_path / "clip.mp4"), new_key()
+    keys = tmp_path / "keys.txt"
+    keys.write_text(line_of("camera", key))
+    command = ("video", clip, "-c", "red", "--json", tmp_path / "out.jsonl")
+
+    with served(api_keys_file=keys) as address:
+        without = lexiseg(*command, "--server", address)
+        monkeypatch.setenv("LEXISEG_API_KEY", key)
+        having = lexiseg(*command, "--server", address)
+
+    assert without.status == 1
+    assert "LEXISEG_API_KEY" in without.err
+    assert having.status == 0, having.err
+
+
+def test_what_the_server_refuses_is_told_in_its_words(lexiseg: CommandLine, tmp_path: Path) -> None:
+    clip, out = clips.halves(tmp_path / "clip.mp4"), tmp_path / "out.mp4"
+
+    with served() as address:
+        outcome = lexiseg("video", clip, "-c", "red", "-c", "red", "--out", out, "--server", address)
+
+    assert outcome.status == 1
+    assert "classes.1" in outcome.err
+    assert not out.exists()
+
+
+def test_lines_may_go_to_the_standard_output(tmp_path: Path) -> None:
+    clip = clips.halves(tmp_path / "clip.mp4", 3)
+
+    with served() as address:
+        ran = subprocess.run(
+            [
+                sys.executable, "-m", "lexiseg_service.cli", "video", str(clip), "-c", "red", "--json", "-",
+                "--server", address,
+            ],
+            cwd=ROOT, capture_output=True, text=True, timeout=SOON, check=False,
+        )  # fmt: skip
+
+    assert ran.returncode == 0, ran.stderr
+    assert [json.loads(line)["frame"] for line in ran.stdout.splitlines()] == [0, 1, 2]
+
+
+def test_frames_that_come_too_fast_may_be_left_out(lexiseg: CommandLine, tmp_path: Path) -> None:
+    clip, out, lines = clips.halves(tmp_path / "clip.mp4", 60), tmp_path / "out.mp4", tmp_path / "out.jsonl"
+
+    with served() as address:
+        outcome = lexiseg(
+            "video", clip, "-c", "red", "--drop", "latest", "--out", out, "--json", lines, "--server", address
+        )
+
+    assert outcome.status == 0, outcome.err
+    found = lines_of(lines)
+    assert [line["frame"] for line in found] == list(range(60))
+    answered = [line for line in found if not line["dropped"]]
+    assert len(answered) > 0
+    assert all(line["segments"] is None for line in found if line["dropped"])
+    assert len(clips.read(out)) == len(answered)
+
+
+def test_only_so_many_seconds(lexiseg: CommandLine, tmp_path: Path) -> None:
+    clip, lines = clips.halves(tmp_path / "clip.mp4", 8), tmp_path / "out.jsonl"
+
+    with served() as address:
+        outcome = lexiseg("video", clip, "-c", "red", "--seconds", "0.35", "--json", lines, "--server", address)
+
+    assert outcome.status == 0, outcome.err
+    assert len(lines_of(lines)) == 4
+
+
+def test_an_interrupt_keeps_what_is_there(tmp_path: Path) -> None:
+    clip, out, lines = clips.halves(tmp_path / "clip.mp4", 1200), tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    command = [
+        sys.executable, "-m", "lexiseg_service.cli", "video", str(clip), "-c", "red", "--out", str(out),
+        "--json", str(lines),
+    ]  # fmt: skip
+
+    with served() as address:
+        process = subprocess.Popen(
+            [*command, "--server", address], cwd=ROOT, stderr=subprocess.PIPE, text=True, env=os.environ
+        )
+        guard = threading.Timer(SOON, process.kill)
+        guard.start()
+        while process.poll() is None and not (lines.exists() and lines.stat().st_size):
+            pass
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+        guard.cancel()
+
+    assert process.returncode == 0, errors
+    n_frames = len(lines_of(lines))
+    assert 0 < n_frames < 1200
+    assert len(clips.read(out)) == n_frames
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-c", "red"], "--out"),
+        (["--out", "out.mp4"], "--vocabulary"),
+        (["-c", "red", "--out", "clip.mp4"], "overwrite"),
+        (["-c", "red", "--out", "out.mp4", "--smoothing", "1"], "0.95"),
+        (["-c", "red", "--out", "out.mp4", "--seconds", "0"], "more than 0"),
+        (["-c", "red", "--out", "out.mp4", "--api-key", "x"], "--server"),
+        (["-c", "red", "--out", "out.mp4", "--server", "a:1", "--device", "cpu"], "its own models"),
+        (["-c", "red", "--out", "out.xyz"], ".xyz"),
+        (["-c", "red", "--out", "none/out.mp4"], "does not exist"),
+        (["-c", "red", "--out", "out.mp4", "--server", "no address"], "HOST:PORT"),
+        (["-c", "red", "--out", "out.mp4", "--task", "prompt"], "'prompt' is not one of"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_any_work(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = clips.halves(Path("clip.mp4"), 2)
+    size = clip.stat().st_size
+
+    outcome = lexiseg("video", "clip.mp4", *words)
+
+    assert outcome.status in (1, 2)
+    assert expected in outcome.err
+    assert "Traceback" not in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+    assert clip.stat().st_size == size
+
+
+def test_a_source_that_is_no_video_is_told(lexiseg: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "words.mp4").write_text("These are words, and no video.")
+
+    outcome = lexiseg("video", tmp_path / "words.mp4", "-c", "red", "--out", tmp_path / "out.mp4")
+
+    assert outcome.status == 1
+    assert "not a video" in outcome.err
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_server_that_nobody_runs_is_told(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_remote, "SECONDS_TO_CONNECT", 0.2)
+    clip = clips.halves(tmp_path / "clip.mp4", 2)
+
+    outcome = lexiseg("video", clip, "-c", "red", "--json", tmp_path / "x.jsonl", "--server", "127.0.0.1:1")
+
+    assert outcome.status == 1
+    assert "127.0.0.1:1" in outcome.err
