@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from lexiseg_model.data.indexed import Sample
 from lexiseg_model.data.scenes import Objects
-from lexiseg_model.evaluation.oracle import tight_box
+from lexiseg_model.evaluation.scenes.oracle import tight_box
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.training.augment import random_crop
 from lexiseg_model.training.prompt_objects import MaskSet, find_objects

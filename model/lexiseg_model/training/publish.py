@@ -11,9 +11,9 @@ import yaml
 from lexiseg_model import catalog
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.indexed_scenes import object_scenes
-from lexiseg_model.evaluation.judges import encode
-from lexiseg_model.evaluation.oracle import centre_points, tight_boxes
 from lexiseg_model.evaluation.run import evaluate
+from lexiseg_model.evaluation.scenes.judges import encode
+from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.calibrate import calibrate

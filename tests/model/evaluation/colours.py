@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.benchmark import Benchmark, Convention, Split
 from lexiseg_model.data.labels import IGNORED, Labels
-from lexiseg_model.evaluation.protocol import DatasetRule, Sight
+from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, Sight
 from tests.model.stand_in import picture
 
 SIGHT = Sight(short_side=448, long_side=2048, window=448, stride=224)

@@ -14,9 +14,9 @@ from lexiseg_model.catalog import ModelFolder
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.read import read_benchmark
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.benchmark_report import BenchmarkReport, summary
-from lexiseg_model.evaluation.benchmark_run import BenchmarkRun
-from lexiseg_model.evaluation.protocol import Protocol, protocol
+from lexiseg_model.evaluation.benchmarks.protocol import Protocol, protocol
+from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, summary
+from lexiseg_model.evaluation.benchmarks.run import BenchmarkRun
 from lexiseg_model.evaluation.ranks import Ranks, device_of, ranks
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Refinement

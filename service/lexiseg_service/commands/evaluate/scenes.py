@@ -13,13 +13,13 @@ from rich.table import Table
 
 from lexiseg_model.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
 from lexiseg_model.data.scenes import SceneClass, SceneSet
-from lexiseg_model.evaluation.figures import Figures, instance_figures, panoptic_figures, prompt_figures
-from lexiseg_model.evaluation.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge
-from lexiseg_model.evaluation.oracle import PromptProtocol, centre_points, point_grid, tight_boxes
 from lexiseg_model.evaluation.ranks import Ranks, device_of, ranks
 from lexiseg_model.evaluation.records import Record
-from lexiseg_model.evaluation.scene_report import COLUMNS, SceneReport, SceneTask
-from lexiseg_model.evaluation.scene_run import SceneRun
+from lexiseg_model.evaluation.scenes.figures import Figures, instance_figures, panoptic_figures, prompt_figures
+from lexiseg_model.evaluation.scenes.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge
+from lexiseg_model.evaluation.scenes.oracle import PromptProtocol, centre_points, point_grid, tight_boxes
+from lexiseg_model.evaluation.scenes.report import COLUMNS, SceneReport, SceneTask
+from lexiseg_model.evaluation.scenes.run import SceneRun
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Refinement, Task
 from lexiseg_service.commands.evaluate.progress import progress_of

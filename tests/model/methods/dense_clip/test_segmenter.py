@@ -14,7 +14,7 @@ from lexiseg_model import catalog
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
-from lexiseg_model.evaluation.reduction import Reduction, less_probable_than, reduce_to_labels
+from lexiseg_model.evaluation.benchmarks.reduction import Reduction, less_probable_than, reduce_to_labels
 from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import PolicyName, card_settings

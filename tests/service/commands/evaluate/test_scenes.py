@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests import pictures
 from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
-from tests.model.evaluation.promptable import PromptableColours, blocks, labels
+from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, labels
 from tests.service.commands.command_line import CommandLine, Outcome
 
 FLAGS = {"one": (["rrb.", "rrbg"], ["1133", "11x2"]), "two": (["gg.r", "gg.r"], ["22.1", "22.1"])}

@@ -14,11 +14,11 @@ from torch import Tensor
 from lexiseg_model.data.annotated import AnnotatedImage, AnnotatedSet
 from lexiseg_model.data.labels import Labels
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule, questions
+from lexiseg_model.evaluation.benchmarks.reduction import Nobody, Reduction, reduce_to_labels
 from lexiseg_model.evaluation.counts import Counts, count
-from lexiseg_model.evaluation.protocol import DatasetRule, questions
 from lexiseg_model.evaluation.ranks import ALONE, Ranks
 from lexiseg_model.evaluation.read_ahead import read_ahead
-from lexiseg_model.evaluation.reduction import Nobody, Reduction, reduce_to_labels
 from lexiseg_model.evaluation.tally import Tally, folder_of, forget, read_parts
 from lexiseg_model.scoring import refine_logits
 from lexiseg_model.segmenter import Features, Segmenter

@@ -6,7 +6,7 @@ import pytest
 
 from lexiseg_model.data.benchmark import benchmark
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.protocol import names, protocol, questions
+from lexiseg_model.evaluation.benchmarks.protocol import names, protocol, questions
 from tests.model.stand_in import card
 
 EIGHT = ["voc21", "context60", "coco-object", "voc20", "context59", "coco-stuff", "cityscapes", "ade20k"]

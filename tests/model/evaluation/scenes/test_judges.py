@@ -12,10 +12,10 @@ import pytest
 from lexiseg_model.data.instances import things_of
 from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneSet, seen
 from lexiseg_model.errors import DatasetError, OptionError
-from lexiseg_model.evaluation.judges import InstanceJudge, PanopticJudge, PromptJudge
-from lexiseg_model.evaluation.oracle import centre_points, point_grid, tight_boxes
+from lexiseg_model.evaluation.scenes.judges import InstanceJudge, PanopticJudge, PromptJudge
+from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
 from tests import coco
-from tests.model.evaluation.promptable import PromptableColours, blocks, classes, objects, panoptic, scenes
+from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, classes, objects, panoptic, scenes
 
 COLOURS = classes("red", "green", "blue", stuff=["blue"])
 

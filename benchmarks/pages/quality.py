@@ -1,6 +1,6 @@
 """The figures of docs/quality.md: published ones from the data, our own from kept reports and the bundled card.
 
-    python -m lexiseg_model.evaluation.quality docs/quality.md
+    python -m benchmarks.pages.quality docs/quality.md
 
 writes them anew between the page's two markers. Reports are what `lexiseg eval --protocol ... --json` has written to
 the folder of the page's name, here docs/quality/.
@@ -15,8 +15,8 @@ from typing import Any
 
 from lexiseg_model.catalog import BUNDLED, read_card
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.protocol import protocol
-from lexiseg_model.evaluation.published import PublishedRow, published
+from lexiseg_model.evaluation.benchmarks.protocol import protocol
+from lexiseg_model.evaluation.benchmarks.published import PublishedRow, published
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 NOTHING = "-"

@@ -13,10 +13,10 @@ from torch import Tensor
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.labels import Labels
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation import reduction
-from lexiseg_model.evaluation.benchmark_run import BenchmarkRun
+from lexiseg_model.evaluation.benchmarks import reduction
+from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule
+from lexiseg_model.evaluation.benchmarks.run import BenchmarkRun
 from lexiseg_model.evaluation.counts import Counts, scores
-from lexiseg_model.evaluation.protocol import DatasetRule
 from lexiseg_model.evaluation.ranks import Ranks
 from lexiseg_model.segmenter import Features
 from lexiseg_model.types import Refinement

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.scenes import NOTHING, VOID, PanopticTruth, TruthSegment
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.evaluation.panoptic_quality import PanopticCounts, class_scores, count_panoptic, panoptic_scores
+from lexiseg_model.evaluation.scenes.panoptic_quality import (
+    PanopticCounts,
+    class_scores,
+    count_panoptic,
+    panoptic_scores,
+)
 
 CAR, ROAD, DOG = 0, 1, 2
 N_CLASSES = 3

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.scenes import Scene, SceneSet
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.judges import Judge
 from lexiseg_model.evaluation.ranks import ALONE, Ranks
 from lexiseg_model.evaluation.read_ahead import read_ahead
 from lexiseg_model.evaluation.records import Record, RecordFile, read_records
+from lexiseg_model.evaluation.scenes.judges import Judge
 from lexiseg_model.evaluation.tally import folder_of, forget
 from lexiseg_model.segmenter import Segmenter
 

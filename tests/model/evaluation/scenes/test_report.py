@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from lexiseg_model.data.scenes import SceneSet
-from lexiseg_model.evaluation.figures import Figures, panoptic_figures, prompt_figures
-from lexiseg_model.evaluation.scene_report import COLUMNS, TITLES, SceneReport, SceneTask, shown
-from tests.model.evaluation.promptable import PromptableColours, classes, objects, scenes
+from lexiseg_model.evaluation.scenes.figures import Figures, panoptic_figures, prompt_figures
+from lexiseg_model.evaluation.scenes.report import COLUMNS, TITLES, SceneReport, SceneTask, shown
+from tests.model.evaluation.scenes.promptable import PromptableColours, classes, objects, scenes
 
 DATA: SceneSet[Any] = scenes(
     classes("red", "green", "sky", stuff=["sky"]), (["rr", "gg"], objects(["00", "11"])), background=True

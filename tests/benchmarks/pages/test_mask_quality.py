@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lexiseg_model.evaluation.mask_quality import figures, main, published
-from lexiseg_model.evaluation.quality import BEGIN, END, read_reports, with_figures
+from benchmarks.pages.mask_quality import figures, main, published
+from benchmarks.pages.quality import BEGIN, END, read_reports, with_figures
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "mask-quality.md"
 

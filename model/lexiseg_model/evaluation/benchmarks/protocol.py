@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lexiseg_model.data.benchmark import Benchmark
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation.policies import policy_protocols
+from lexiseg_model.evaluation.benchmarks.policies import policy_protocols
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
 UNIFIED = "tcl"

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from lexiseg_model.data.benchmark import benchmark
-from lexiseg_model.evaluation.protocol import protocol
-from lexiseg_model.evaluation.published import published
+from lexiseg_model.evaluation.benchmarks.protocol import protocol
+from lexiseg_model.evaluation.benchmarks.published import published
 
 
 def test_every_figure_is_of_a_benchmark_and_has_a_source() -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from lexiseg_model.data.benchmark import benchmark
-from lexiseg_model.evaluation.benchmark_report import BenchmarkReport, summary
+from lexiseg_model.evaluation.benchmarks.protocol import protocol
+from lexiseg_model.evaluation.benchmarks.report import BenchmarkReport, summary
 from lexiseg_model.evaluation.counts import Counts, count
-from lexiseg_model.evaluation.protocol import protocol
 from lexiseg_model.types import ModelCard
 from tests.model.evaluation.colours import colours, rule
 from tests.model.stand_in import card

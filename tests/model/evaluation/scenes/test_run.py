@@ -11,11 +11,11 @@ import pytest
 
 from lexiseg_model.data.scenes import Objects, SceneSet
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.judges import PromptJudge
-from lexiseg_model.evaluation.oracle import centre_points, point_grid, tight_boxes
 from lexiseg_model.evaluation.ranks import Ranks
-from lexiseg_model.evaluation.scene_run import SceneRun
-from tests.model.evaluation.promptable import PromptableColours, classes, objects, scenes
+from lexiseg_model.evaluation.scenes.judges import PromptJudge
+from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
+from lexiseg_model.evaluation.scenes.run import SceneRun
+from tests.model.evaluation.scenes.promptable import PromptableColours, classes, objects, scenes
 
 FLAGS = (["rrg", "rgg"], ["r.r", "..."], ["ggg", "rrr"], ["rgb", "bgr"], ["b.g", "g.b"])
 

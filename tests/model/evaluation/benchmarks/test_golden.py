@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.annotated import AnnotatedSet
 from lexiseg_model.data.labels import Labels
-from lexiseg_model.evaluation.benchmark_run import BenchmarkRun
-from lexiseg_model.evaluation.protocol import protocol
+from lexiseg_model.evaluation.benchmarks.protocol import protocol
+from lexiseg_model.evaluation.benchmarks.run import BenchmarkRun
 from lexiseg_model.segmenter import TextBank
 from tests.model.evaluation.colours import colours
 from tests.model.methods.tcl import golden

@@ -15,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from lexiseg_model.data.instances import annotation
 from lexiseg_model.data.scenes import Annotation
-from lexiseg_model.evaluation.mask_ap import ImageInstances, mask_ap
+from lexiseg_model.evaluation.scenes.mask_ap import ImageInstances, mask_ap
 from lexiseg_model.masks.rle import encode_mask
 
 SIZE = (120, 160)

@@ -13,9 +13,9 @@ from lexiseg_model.data.coco_library import coco_library
 from lexiseg_model.data.instances import annotation
 from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, SceneSet
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.oracle import PromptProtocol
-from lexiseg_model.evaluation.panoptic_quality import count_panoptic
 from lexiseg_model.evaluation.records import Record
+from lexiseg_model.evaluation.scenes.oracle import PromptProtocol
+from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
 from lexiseg_model.segmenter import Features, Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.text_rows import KnownRows

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.pages.quality import BEGIN, END, figures, main, read_reports, with_figures
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.evaluation.published import published
-from lexiseg_model.evaluation.quality import BEGIN, END, figures, main, read_reports, with_figures
+from lexiseg_model.evaluation.benchmarks.published import published
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "quality.md"
 

@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation import reduction
-from lexiseg_model.evaluation.reduction import Reduction, below, less_probable_than, reduce_to_labels, upsample_rows
+from lexiseg_model.evaluation.benchmarks import reduction
+from lexiseg_model.evaluation.benchmarks.reduction import (
+    Reduction,
+    below,
+    less_probable_than,
+    reduce_to_labels,
+    upsample_rows,
+)
 
 SIZE = (37, 53)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lexiseg_model.data.scenes import SceneSet
-from lexiseg_model.evaluation.figures import Figures
+from lexiseg_model.evaluation.scenes.figures import Figures
 from lexiseg_model.types import ModelCard
 
 SceneTask = Literal["instance", "panoptic", "point", "box"]

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lexiseg_model.data.scenes import SceneClass
-from lexiseg_model.evaluation.mask_ap import ImageInstances, mask_ap
-from lexiseg_model.evaluation.panoptic_quality import PanopticCounts, class_scores, panoptic_scores
 from lexiseg_model.evaluation.records import Record
+from lexiseg_model.evaluation.scenes.mask_ap import ImageInstances, mask_ap
+from lexiseg_model.evaluation.scenes.panoptic_quality import PanopticCounts, class_scores, panoptic_scores
 
 Row = dict[str, float | int | None]  # None where nothing was there to measure
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from lexiseg_model.data.instances import annotation
-from lexiseg_model.evaluation.figures import instance_figures, panoptic_figures, prompt_figures
 from lexiseg_model.evaluation.records import Record
+from lexiseg_model.evaluation.scenes.figures import instance_figures, panoptic_figures, prompt_figures
 from lexiseg_model.masks.rle import encode_mask
-from tests.model.evaluation.promptable import classes
+from tests.model.evaluation.scenes.promptable import classes
 
 COLOURS = classes("red", "green", "blue", "sky", stuff=["sky"])
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.data.benchmark import Benchmark
+from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule
+from lexiseg_model.evaluation.benchmarks.published import PublishedRow, published
 from lexiseg_model.evaluation.counts import CONVENTIONS, Counts, scores
-from lexiseg_model.evaluation.protocol import DatasetRule
-from lexiseg_model.evaluation.published import PublishedRow, published
 from lexiseg_model.types import ModelCard, Refinement
 
 FREQUENCIES = {"f": "frequent", "c": "common", "r": "rare"}

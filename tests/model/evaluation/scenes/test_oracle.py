@@ -8,9 +8,9 @@ import torch
 
 from lexiseg_model.data.scenes import Objects
 from lexiseg_model.errors import OptionError
-from lexiseg_model.evaluation import oracle
-from lexiseg_model.evaluation.judges import encode
-from lexiseg_model.evaluation.oracle import (
+from lexiseg_model.evaluation.scenes import oracle
+from lexiseg_model.evaluation.scenes.judges import encode
+from lexiseg_model.evaluation.scenes.oracle import (
     PromptProtocol,
     Reached,
     centre_points,
@@ -22,7 +22,7 @@ from lexiseg_model.evaluation.oracle import (
 )
 from lexiseg_model.segmenter import Features, PromptMasks
 from lexiseg_model.types import Point, Prompt
-from tests.model.evaluation.promptable import BLOCK, PromptableColours, blocks, objects
+from tests.model.evaluation.scenes.promptable import BLOCK, PromptableColours, blocks, objects
 
 
 def mask_of(*rows: str) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:

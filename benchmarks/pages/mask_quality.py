@@ -1,6 +1,6 @@
 """The figures of docs/mask-quality.md: published ones from the data, our own from kept reports.
 
-    python -m lexiseg_model.evaluation.mask_quality docs/mask-quality.md
+    python -m benchmarks.pages.mask_quality docs/mask-quality.md
 
 writes them anew between the page's two markers. Reports are what `lexiseg eval --task ... --json` has written to the
 folder of the page's name, here docs/mask-quality/.
@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from benchmarks.pages.quality import NOTHING, read_reports, with_figures
 from lexiseg_model.data.panoptic_benchmark import names
-from lexiseg_model.evaluation.quality import NOTHING, read_reports, with_figures
 
 FILE = Path(__file__).parent / "published_masks.json"
 GRID = 20  # points along each side, of the published figures

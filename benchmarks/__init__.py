@@ -1,0 +1,1 @@
+"""Benchmarks that print ratios, and what writes their pages: `make bench`."""

@@ -1,0 +1,1 @@
+"""Writers of the pages in docs/ that hold figures."""

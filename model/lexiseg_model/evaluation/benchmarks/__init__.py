@@ -1,0 +1,1 @@
+"""A model on public benchmarks by a protocol, beside what is published."""

@@ -1,0 +1,1 @@
+"""Instances, panoptic segments and prompts: judged image by image."""
