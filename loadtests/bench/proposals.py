@@ -25,9 +25,9 @@ from lexiseg_model.clip.towers import ClipTowers
 from lexiseg_model.device import Execution
 from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.unpair_seg.checkpoint import Restored
+from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
-from lexiseg_model.methods.unpair_seg.trunk import ClipTrunk
 from lexiseg_model.types import Point, Precision, Prompt
 from loadtests.bench.clock import Cost, cost, print_table
 from loadtests.bench.memory import most_resident

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.methods.unpair_seg import compatibility
-from lexiseg_model.methods.unpair_seg.mask_decoder import Prediction
+from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
+from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
-from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelFeatures
-from lexiseg_model.methods.unpair_seg.prompts import Places
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_model.types import Prompt
 

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
+from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, STRIDE
 from lexiseg_model.methods.unpair_seg.settings import Compatibility, Padding
-from lexiseg_model.methods.unpair_seg.trunk import PADDING, STRIDE
 
 Size = tuple[int, int]
 

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped, read_tensors
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.unpair_seg.adapter import RegionAdapter
+from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
+from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.names import OURS, THEIRS, depth_of, learned_names
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE
 from lexiseg_model.methods.unpair_seg.sizes import Sizes, sizes_of
-from lexiseg_model.methods.unpair_seg.trunk import ClipTrunk
 from lexiseg_model.weights import names_in_network, told_of
 
 State = dict[str, Tensor]

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg import cleaning
-from lexiseg_model.methods.unpair_seg.mask_decoder import MASK_THRESHOLD
-from lexiseg_model.methods.unpair_seg.prompts import PromptTokens
+from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MASK_THRESHOLD
+from lexiseg_model.methods.unpair_seg.layers.prompts import PromptTokens
 
 QUALITY = 0.65  # after the second sigmoid
 CHUNK = 32  # masks enlarged to the input together

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
-from lexiseg_model.methods.unpair_seg.prompts import GRANULARITIES
+from lexiseg_model.methods.unpair_seg.layers.prompts import GRANULARITIES
 
 LEVELS = 3  # of CLIP's maps that the pixel decoder's encoder sees
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from lexiseg_model.methods.unpair_seg import regions
-from lexiseg_model.methods.unpair_seg.adapter import RegionAdapter
-from lexiseg_model.methods.unpair_seg.mask_decoder import MaskDecoder, Prediction
-from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelDecoder, PixelFeatures
-from lexiseg_model.methods.unpair_seg.prompts import Places, PromptEncoder, PromptTokens
+from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
+from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MaskDecoder, Prediction
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelDecoder, PixelFeatures
+from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptEncoder, PromptTokens
+from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.regions import Pool
 from lexiseg_model.methods.unpair_seg.sizes import PUBLISHED, Sizes
-from lexiseg_model.methods.unpair_seg.trunk import ClipTrunk
 
 
 class PromptableMasks(nn.Module):

@@ -10,9 +10,9 @@ from torch import Tensor
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.unpair_seg import compatibility
-from lexiseg_model.methods.unpair_seg.mask_decoder import MASK_THRESHOLD, Prediction
+from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MASK_THRESHOLD, Prediction
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
-from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.settings import PROPOSALS, Compatibility, ProposalSettings
 
 Size = tuple[int, int]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.methods.unpair_seg.mask_decoder import MASK_THRESHOLD
+from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MASK_THRESHOLD
 
 EPSILON = 1e-8  # of the area, for masks that are empty at the features' size
 SURE = 10.0  # the logit of what is certain

@@ -29,10 +29,10 @@ from lexiseg_model.methods.unpair_seg.asking import ask
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out, picture_size, upon, within
 from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
 from lexiseg_model.methods.unpair_seg.cleaning import stability, tidied
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
+from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, normalised
 from lexiseg_model.methods.unpair_seg.network import EncodedImages
-from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
-from lexiseg_model.methods.unpair_seg.trunk import STRIDE, normalised
 from lexiseg_model.segmenter import (
     Features,
     InferenceOptions,

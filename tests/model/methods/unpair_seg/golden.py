@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, State, from_official, restore_masks
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
-from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelFeatures
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import FOLDER, META, SEED
 

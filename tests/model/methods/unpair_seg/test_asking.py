@@ -6,7 +6,7 @@ import torch
 from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.methods.unpair_seg import asking
 from lexiseg_model.methods.unpair_seg.asking import ask
-from lexiseg_model.methods.unpair_seg.prompts import Places
+from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.types import Point, Prompt
 from tests.model.methods.unpair_seg import small
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lexiseg_model.masks.nms import OverlapRule, suppress
 from lexiseg_model.methods.unpair_seg import cleaning, compatibility, regions
-from lexiseg_model.methods.unpair_seg.mask_decoder import Prediction
-from lexiseg_model.methods.unpair_seg.prompts import Places, PromptTokens
+from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
+from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
 from lexiseg_model.methods.unpair_seg.proposals import Proposals, grid_points, propose
 from lexiseg_model.methods.unpair_seg.settings import ProposalSettings
 from tests.golden import golden_inputs

@@ -6,8 +6,8 @@ import torch
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.methods.unpair_seg.compatibility import enlarged, to_image
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
-from lexiseg_model.methods.unpair_seg.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
 from lexiseg_model.methods.unpair_seg.settings import Compatibility, ProposalSettings
 from tests.model.methods.unpair_seg import small

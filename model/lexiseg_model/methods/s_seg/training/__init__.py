@@ -1,0 +1,1 @@
+"""What S-Seg learns from."""

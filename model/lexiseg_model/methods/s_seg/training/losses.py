@@ -1,0 +1,83 @@
+"""What S-Seg learns from: pseudo-masks say where something is, captions say what.
+
+The two meet in the queries alone. Captions move neither the mask embedding nor the mask features; what the masks are
+is learned from pseudo-masks, and both losses move queries and backbone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor, nn
+
+from lexiseg_model.methods.s_seg.network import SSegNetwork
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
+from lexiseg_model.training.gather import gather
+from lexiseg_model.training.mask_losses import MaskLossSettings, matched_mask_losses
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights. The paper's: masks and contrast 1 each, dice 1 and focal 20 within the masks' loss."""
+
+    masks: float = 1.0
+    contrast: float = 1.0  # of the plain sum of both directions
+    earlier_layers: float = (
+        1.0  # of the masks' loss on all decoder layers but the last; the paper is silent, MaskFormer: 1
+    )
+    mask_losses: MaskLossSettings = field(default_factory=MaskLossSettings)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weighted, each a scalar."""
+
+    masks: Tensor  # of the last decoder layer
+    earlier_masks: Tensor  # of the layers before it
+    contrast: Tensor  # images against captions, both ways
+
+    @property
+    def total(self) -> Tensor:
+        """Their sum: what training minimises."""
+        return torch.stack([getattr(self, part.name) for part in fields(self)]).sum()
+
+
+class SSegLosses(nn.Module):
+    """A network and what it is to learn; one module, so that it can be trained over several processes as a whole."""
+
+    def __init__(self, network: SSegNetwork, settings: LossSettings = LossSettings()) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+
+    def forward(self, images: Tensor, tokens: Tensor, pseudo: PseudoMasks) -> Losses:
+        """One step's losses.
+
+        Args:
+            images: [B, 3, H, W], normalised.
+            tokens: [B, 77] of each image's own caption.
+            pseudo: masks of the same images.
+        """
+        settings = self.settings
+        logits, queries = self.network(images)
+        earlier = logits.new_zeros(())
+        if settings.earlier_layers:
+            for layer in logits[:-1]:
+                earlier = earlier + self._mask_loss(layer, pseudo)
+        contrast = self._contrast(self.network.embed_images(queries[-1]), self.network.embed_texts(tokens))
+        return Losses(
+            masks=settings.masks * self._mask_loss(logits[-1], pseudo),
+            earlier_masks=settings.masks * settings.earlier_layers * earlier,
+            contrast=settings.contrast * contrast,
+        )
+
+    def _mask_loss(self, logits: Tensor, pseudo: PseudoMasks) -> Tensor:
+        """Of one layer's masks [B, N, h, w], which are matched anew for every layer."""
+        settings = self.settings.mask_losses
+        return matched_mask_losses(logits, pseudo.masks, settings, pseudo.present).weighted(settings)
+
+    def _contrast(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Image to text plus text to image, of unit vectors [B, D] each, against those of all processes."""
+        both: Tensor = 2 * self.network.contrast(images @ gather(texts).T, texts @ gather(images).T)
+        return both

@@ -1,0 +1,1 @@
+"""What TCL learns from."""

@@ -1,0 +1,1 @@
+"""The parts of Unpair-Seg's network."""

@@ -1,0 +1,122 @@
+"""Prompts as tokens: where a click or a box is, and what the image shows there.
+
+A point is a box of a few pixels around it; so both are two corners. Behind the corners follow learned tokens that
+become the masks: one alone for a box, four of different extent for a point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lexiseg_model.errors import ShapeError
+from lexiseg_model.methods.unpair_seg.layers.positions import FourierPositions
+
+POINT_REACH = 2.0  # pixels of the input from a point to the sides of its box
+GRANULARITIES = 4  # masks for a point
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where one object is said to be: P places for each of Q prompts of B images, in pixels of the network's input.
+
+    `boxes` [B, Q, P, 4] as x0, y0, x1, y1. `is_point` and `is_positive` [B, Q, P] bool; the latter says of a point
+    whether it is on the object, and nothing of a box.
+    """
+
+    boxes: Tensor
+    is_point: Tensor
+    is_positive: Tensor
+
+    @classmethod
+    def of_points(cls, points: Tensor, is_positive: Tensor | None = None) -> Places:
+        """Points [B, Q, P, 2] (x, y); all positive where nothing is said."""
+        on = torch.ones(points.shape[:-1], dtype=torch.bool, device=points.device)
+        boxes = torch.cat([points - POINT_REACH, points + POINT_REACH], -1)
+        return cls(boxes, on, on if is_positive is None else is_positive)
+
+    @classmethod
+    def of_boxes(cls, boxes: Tensor) -> Places:
+        """One box for each prompt, [B, Q, 4]."""
+        nowhere = torch.zeros((*boxes.shape[:2], 1), dtype=torch.bool, device=boxes.device)
+        return cls(boxes[:, :, None], nowhere, ~nowhere)
+
+    def beside(self, others: Places) -> Places:
+        """Both kinds of places for the same prompts, such as a box with points in it: [B, Q, P + P', ...]."""
+        return Places(
+            torch.cat([self.boxes, others.boxes], 2),
+            torch.cat([self.is_point, others.is_point], 2),
+            torch.cat([self.is_positive, others.is_positive], 2),
+        )
+
+
+class PromptTokens(NamedTuple):
+    """`tokens` [B, Q, K, C]; masks are read from the tokens at `read`, each by the head of that index in `heads`."""
+
+    tokens: Tensor
+    read: tuple[int, ...]
+    heads: tuple[int, ...]
+
+
+class PromptEncoder(nn.Module):
+    """Places and the features at them -> tokens."""
+
+    def __init__(self, width: int = 256) -> None:
+        super().__init__()
+        self.positions = FourierPositions(width)
+        self.corner = nn.Parameter(torch.randn(1, 2, width))  # left top, right bottom
+        self.point = nn.Parameter(torch.randn(1, 1, width))
+        self.box = nn.Parameter(torch.randn(1, 1, width))
+        self.sign = nn.Parameter(torch.randn(2, width))  # of a point: negative, positive
+        self.mask = nn.Parameter(torch.randn(1, 1 + GRANULARITIES, width))  # one alone, then by extent
+
+    def points(self, points: Tensor, features: Tensor, size: tuple[int, int]) -> PromptTokens:
+        """One positive point a prompt, to be answered by four masks.
+
+        Args:
+            points: [B, Q, 2] (x, y) in pixels of the input.
+            features: [B, C, h, w] of the whole input, for what is at the point.
+            size: (height, width) of the input.
+        """
+        tokens = self._with_masks(self.corners(Places.of_points(points[:, :, None]), features, size), 1 + GRANULARITIES)
+        return PromptTokens(tokens, tuple(range(3, 3 + GRANULARITIES)), tuple(range(1, 1 + GRANULARITIES)))
+
+    def boxes(self, boxes: Tensor, features: Tensor, size: tuple[int, int]) -> PromptTokens:
+        """One box a prompt, [B, Q, 4], to be answered by one mask; the rest as in `points`."""
+        tokens = self._with_masks(self.corners(Places.of_boxes(boxes), features, size), 1 + GRANULARITIES)
+        return PromptTokens(tokens, (2,), (0,))
+
+    def together(self, places: Places, features: Tensor, size: tuple[int, int]) -> PromptTokens:
+        """Several places for one object, to be answered by one mask; the rest as in `points`."""
+        corners = self.corners(places, features, size)
+        return PromptTokens(self._with_masks(corners, 1), (corners.shape[2],), (0,))
+
+    def corners(self, places: Places, features: Tensor, size: tuple[int, int]) -> Tensor:
+        """Two tokens a place, left top and right bottom: [B, Q, 2P, C].
+
+        Raises:
+            ShapeError: boxes that are not [B, Q, P, 4].
+        """
+        if places.boxes.ndim != 4 or places.boxes.shape[-1] != 4:
+            raise ShapeError(f"expected boxes [B, Q, P, 4], got {list(places.boxes.shape)}")
+        height, width = size
+        boxes = places.boxes / places.boxes.new_tensor([width, height, width, height])
+        corners = boxes.view(*boxes.shape[:-1], 2, 2)  # [B, Q, P, 2, 2]
+        signed = self.point[0, 0] + self.sign[places.is_positive.long()]
+        kinds = torch.where(places.is_point[..., None], signed, self.box[0, 0])
+        seen = _features_at(corners.mean(-2), features)
+        tokens: Tensor = self.positions(corners) + self.corner[0] + (kinds + seen)[..., None, :]
+        return tokens.flatten(2, 3)
+
+    def _with_masks(self, corners: Tensor, n_masks: int) -> Tensor:
+        return torch.cat([corners, self.mask[:, None, :n_masks].expand(*corners.shape[:2], -1, -1)], 2)
+
+
+def _features_at(places: Tensor, features: Tensor) -> Tensor:
+    """Features between cells: places [B, Q, P, 2] in 0..1 on maps [B, C, h, w] -> [B, Q, P, C]."""
+    sampled = F.grid_sample(features, (2 * places - 1).to(features.dtype), align_corners=False)
+    return sampled.permute(0, 2, 3, 1)

@@ -1,0 +1,1 @@
+"""What Unpair-Seg learns from, in both stages."""

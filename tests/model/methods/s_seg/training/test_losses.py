@@ -1,0 +1,149 @@
+"""S-Seg's losses: which part of the network each of them moves, their weights, several processes."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.methods.s_seg.text import tokenize
+from lexiseg_model.methods.s_seg.training.losses import Losses, LossSettings, SSegLosses
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
+from lexiseg_model.training.gather import rank, world_size
+from tests.model.methods.s_seg.small import small_network
+from tests.processes import run_together
+
+COLOURS = {"red": 0, "green": 1, "blue": 2, "dark": 3}
+
+
+@cache
+def batch() -> tuple[Tensor, Tensor, PseudoMasks]:
+    """Four images [4, 3, 64, 64] of a square each, their captions, and the square and its surroundings as masks."""
+    images, masks = torch.zeros(4, 3, 64, 64), torch.zeros(4, 2, 16, 16)
+    for index in range(4):
+        top, left = 16 * (index // 2), 16 * (index % 2)
+        masks[index, 0, top // 4 : top // 4 + 8, left // 4 : left // 4 + 8] = 1
+        if index < 3:
+            images[index, index, top : top + 32, left : left + 32] = 2.0
+        else:
+            images[index, :, top : top + 32, left : left + 32] = -2.0
+    masks[:, 1] = 1 - masks[:, 0]
+    present = torch.ones(4, 2, dtype=torch.bool)
+    present[3, 1] = False  # so that processes have different numbers of masks
+    return images, tokenize([f"a {colour} square" for colour in COLOURS]), PseudoMasks(masks, present)
+
+
+def step(settings: LossSettings, rows: slice = slice(None)) -> tuple[Losses, dict[str, Tensor]]:
+    """Losses of some of the batch and the gradients of all weights that have one; the network is in eval mode."""
+    images, tokens, (masks, present) = batch()
+    criterion = SSegLosses(small_network(), settings)
+    losses = criterion(images[rows], tokens[rows], PseudoMasks(masks[rows], present[rows]))
+    losses.total.backward()
+    gradients = {
+        name: weight.grad
+        for name, weight in criterion.network.named_parameters()
+        if weight.grad is not None and weight.grad.any()
+    }
+    return losses, gradients
+
+
+def parts(gradients: dict[str, Tensor]) -> set[str]:
+    return {".".join(name.split(".")[: 3 if name.startswith("sem_seg_head.predictor") else 2]) for name in gradients}
+
+
+def test_captions_move_queries_and_backbone_but_not_what_makes_masks_of_them() -> None:
+    _, gradients = step(LossSettings(masks=0))
+    moved = parts(gradients)
+
+    assert {"backbone.body", "sem_seg_head.predictor.transformer", "text.transformer", "contrast.log_scale"} <= moved
+    assert not moved & {"sem_seg_head.predictor.mask_embed", "sem_seg_head.pixel_decoder"}
+
+
+def test_pseudo_masks_move_queries_and_backbone_but_nothing_of_the_text_side() -> None:
+    _, gradients = step(LossSettings(contrast=0))
+    moved = parts(gradients)
+
+    assert {"backbone.body", "sem_seg_head.predictor.transformer", "sem_seg_head.predictor.mask_embed"} <= moved
+    assert "sem_seg_head.pixel_decoder" in moved
+    assert not [name for name in moved if name.startswith(("text", "image_projector", "contrast"))]
+
+
+def test_the_contrast_is_the_sum_of_both_directions() -> None:
+    images, tokens, _ = batch()
+    network = small_network()
+    own = torch.arange(4)
+    with torch.no_grad():
+        cosines = network.embed_images(network.answer(images).queries[-1]) @ network.embed_texts(tokens).T / 0.07
+        expected = F.cross_entropy(cosines, own) + F.cross_entropy(cosines.T, own)
+
+    losses, _ = step(LossSettings())
+
+    assert losses.contrast.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_weights_scale_their_losses_and_nothing_else() -> None:
+    plain, _ = step(LossSettings())
+    weighted, _ = step(LossSettings(masks=2, contrast=3, earlier_layers=0.5))
+
+    assert weighted.masks.item() == pytest.approx(2 * plain.masks.item())
+    assert weighted.earlier_masks.item() == pytest.approx(plain.earlier_masks.item())
+    assert weighted.contrast.item() == pytest.approx(3 * plain.contrast.item())
+    assert plain.total.item() == pytest.approx(
+        plain.masks.item() + plain.earlier_masks.item() + plain.contrast.item(), rel=1e-6
+    )
+
+
+def test_earlier_layers_can_be_left_out() -> None:
+    losses, gradients = step(LossSettings(contrast=0, earlier_layers=0))
+
+    assert losses.earlier_masks.item() == 0
+    assert gradients
+
+
+def test_a_few_steps_halve_what_is_left_to_learn() -> None:
+    images, tokens, pseudo = batch()
+    criterion = SSegLosses(small_network()).train()
+    optimiser = torch.optim.AdamW(criterion.parameters(), lr=3e-4)
+    seen = []
+    for _ in range(16):
+        losses = criterion(images, tokens, pseudo)
+        optimiser.zero_grad()
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(criterion.parameters(), 1.0)
+        optimiser.step()
+        seen.append((losses.masks.item(), losses.contrast.item()))
+
+    assert seen[-1][0] < 0.5 * seen[0][0]
+    assert seen[-1][1] < 0.5 * 2 * math.log(4)  # of guessing
+
+
+def own_half() -> tuple[float, dict[str, Tensor]]:
+    """Total and some gradients of a process that has two of the four images."""
+    start = 2 * rank()
+    losses, gradients = step(LossSettings(), slice(start, start + 2))
+    assert world_size() == 2
+    return losses.total.item(), {name: gradients[name] for name in WATCHED}
+
+
+WATCHED = (
+    "sem_seg_head.predictor.query_embed.weight",
+    "sem_seg_head.pixel_decoder.mask_features.bias",
+    "text.positional_embedding",
+    "contrast.log_scale",
+)
+
+
+def test_two_processes_together_learn_what_one_does_from_the_whole_batch(tmp_path: Path) -> None:
+    whole, gradients = step(LossSettings())
+
+    halves = run_together(2, own_half, tmp_path)
+
+    assert sum(total for total, _ in halves) / 2 == pytest.approx(whole.total.item(), rel=1e-4)
+    for name in WATCHED:
+        mean = (halves[0][1][name] + halves[1][1][name]) / 2
+        torch.testing.assert_close(mean, gradients[name], atol=1e-4 * gradients[name].abs().max().item(), rtol=1e-3)

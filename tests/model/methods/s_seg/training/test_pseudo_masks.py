@@ -1,0 +1,102 @@
+"""Pseudo-masks: they divide the image by what the tower finds alike, and the tower stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from torch import Tensor, nn
+
+from lexiseg_model.clip.dino import KINDS, DinoTower
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings, divide, mask_maker
+
+
+def painted() -> tuple[Tensor, Tensor]:
+    """Two images [2, 3, 64, 96] of four plain, noisy regions each, and the regions [2, 8, 12] of 8 x 8 pixels."""
+    generator = torch.Generator().manual_seed(0)
+    colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    regions = torch.zeros(2, 8, 12, dtype=torch.long)
+    regions[0, :, 6:], regions[0, 4:, :6], regions[0, 6:, 9:] = 1, 2, 3
+    regions[1, 2:5, 1:4], regions[1, 3:, 8:], regions[1, 6:, :8] = 3, 2, 1
+    pixels = regions.repeat_interleave(8, 1).repeat_interleave(8, 2)
+    images = colours[pixels].permute(0, 3, 1, 2)
+    return images + 0.05 * torch.randn(images.shape, generator=generator), regions
+
+
+def test_regions_of_one_look_are_found() -> None:
+    images, regions = painted()
+    maker = PseudoMaskMaker(nn.AvgPool2d(8), PseudoMaskSettings(k=4))
+
+    masks, present = maker(images)
+
+    assert masks.shape == (2, 4, 8, 12)
+    assert present.all()
+    wanted = nn.functional.one_hot(regions, 4).permute(0, 3, 1, 2).float()
+    overlap = torch.einsum("bkhw,bjhw->bkj", masks, wanted)
+    assert ((overlap > 0).sum(2) == 1).all()  # every mask is one region
+    assert ((overlap > 0).sum(1) == 1).all()  # and every region one mask
+
+
+def test_masks_cover_every_cell_once_also_when_repeated() -> None:
+    maps = torch.randn(2, 16, 6, 10, generator=torch.Generator().manual_seed(0))
+
+    fine = divide(maps, PseudoMaskSettings())
+    coarse = divide(maps, PseudoMaskSettings(repeat=4))
+
+    assert (fine.masks.sum(1) == 1).all()
+    assert coarse.masks.shape == (2, 8, 24, 40)
+    assert torch.equal(coarse.masks[:, :, 1::4, 3::4], fine.masks)
+
+
+def test_an_image_of_one_colour_has_one_mask() -> None:
+    masks, present = divide(torch.ones(1, 4, 5, 5), PseudoMaskSettings())
+
+    assert present.sum() == 1
+    assert masks[present].all()
+
+
+def test_length_counts_only_where_asked() -> None:
+    maps = torch.ones(1, 2, 2, 4)
+    maps[..., 2:] = 5.0  # the same direction
+
+    by_direction = divide(maps, PseudoMaskSettings(k=2))
+    by_place = divide(maps, PseudoMaskSettings(k=2, unit_length=False))
+
+    assert by_direction.present.sum() == 1
+    assert by_place.present.sum() == 2
+
+
+def test_the_tower_learns_nothing_and_never_leaves_inference() -> None:
+    tower = nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.BatchNorm2d(8), nn.Dropout(0.5))
+    maker = PseudoMaskMaker(tower, PseudoMaskSettings(k=2)).train()
+    images = torch.randn(2, 3, 32, 32)
+
+    first, second = maker(images), maker(images)
+
+    assert torch.equal(first.masks, second.masks)
+    assert not first.masks.requires_grad
+    assert not any(weight.requires_grad for weight in maker.parameters())
+    assert not any(module.training for module in maker.modules())
+
+
+def test_dino_gives_a_mask_cell_for_every_patch_of_eight_pixels() -> None:
+    tower = DinoTower(KINDS["dino_vits8"])
+    del tower.vit.blocks[2:]  # twelve alike
+
+    masks, present = PseudoMaskMaker(tower, PseudoMaskSettings())(painted()[0])
+
+    assert masks.shape == (2, 8, 8, 12)
+    assert present.all()
+
+
+def test_without_weights_it_says_which(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    with pytest.raises(WeightsError, match="dino_vits8"):
+        mask_maker(PseudoMaskSettings())
+    with pytest.raises(WeightsError, match=r"absent\.pth"):
+        mask_maker(PseudoMaskSettings(), tmp_path / "absent.pth")

@@ -1,0 +1,198 @@
+"""TCL's six losses and their gradients against the authors' outputs, and what each of them is there for."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lexiseg_model.methods.tcl.blend import similarity
+from lexiseg_model.methods.tcl.checkpoint import LEARNED, TEMPERATURES
+from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.sim2mask import logistic_noise
+from lexiseg_model.methods.tcl.training.losses import (
+    Losses,
+    LossSettings,
+    TclLosses,
+    area_gap,
+    masked_mean,
+    total_variation,
+)
+from lexiseg_model.training.gather import rank, world_size
+from tests.golden import golden_inputs
+from tests.golden.weights import SEED
+from tests.model.methods.tcl import golden
+from tests.model.methods.tcl.small import EMBEDDING, small_network
+from tests.processes import run_together
+
+NAMES = {  # ours -> of the fixture
+    "area": "area",
+    "negative_area": "neg_area",
+    "image_variation": "tv_img",
+    "mask_variation": "tv_mask",
+    "feature_contrast": "tclf",
+    "image_contrast": "tcli",
+}
+LOSS_TOLERANCE = 1e-6
+GRADIENT_TOLERANCE = 1e-3  # relative
+
+
+def batch() -> Tensor:
+    return torch.cat([golden.normalised(golden.image(f"tcl/batch{index}", 224, 224)) for index in range(3)])
+
+
+@cache
+def step() -> tuple[Losses, dict[str, Tensor]]:
+    """Losses of the fixture's batch, and the gradient of each parameter under the authors' name."""
+    shared = golden.restored()
+    network = TclNetwork(shared.towers.visual)
+    network.load_state_dict(shared.network.state_dict())
+    criterion = TclLosses()
+    captions = torch.from_numpy(golden.reference()["caption_features"])
+    uniform = torch.from_numpy(golden_inputs.uniform(SEED, "tcl/gumbel", (3, 3, 56, 56)))
+    own = torch.arange(3)
+
+    losses = criterion(network, batch(), captions, logistic_noise(uniform[own, own]))
+    losses.total.backward()
+
+    parameters = dict(network.named_parameters()) | {f"losses.{name}": p for name, p in criterion.named_parameters()}
+    table = LEARNED | TEMPERATURES
+    gradients = {table[name]: p.grad for name, p in parameters.items() if p.grad is not None}
+    return losses, gradients
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_loss_is_the_references(name: str) -> None:
+    losses, _ = step()
+
+    assert getattr(losses, name).item() == pytest.approx(
+        golden.reference()[f"train_{NAMES[name]}_loss"].item(), abs=LOSS_TOLERANCE
+    )
+
+
+def test_the_total_is_the_references() -> None:
+    losses, _ = step()
+
+    assert losses.total.item() == pytest.approx(golden.reference()["train_total"].item(), abs=LOSS_TOLERANCE)
+
+
+def test_exactly_what_the_authors_train_has_a_gradient() -> None:
+    _, gradients = step()
+
+    assert sorted(gradients) == sorted(golden.ABOUT["grad_names"])
+
+
+def test_norms_of_gradients_are_the_references() -> None:
+    _, gradients = step()
+
+    norms = [gradients[name].norm().item() for name in golden.ABOUT["grad_names"]]
+
+    np.testing.assert_allclose(norms, golden.reference()["train_grad_norm"], rtol=GRADIENT_TOLERANCE)
+
+
+def test_single_elements_of_gradients_are_the_references() -> None:
+    _, gradients = step()
+
+    first = [gradients[name].flatten()[0].item() for name in golden.ABOUT["grad_names"]]
+
+    # Queries and keys take no part: what the reference has there, 1e-11, is rounding.
+    np.testing.assert_allclose(first, golden.reference()["train_grad_first"], rtol=GRADIENT_TOLERANCE, atol=1e-10)
+
+
+@torch.no_grad()
+def test_soft_masks_of_the_own_captions_are_the_references() -> None:
+    captions = torch.from_numpy(golden.reference()["caption_features"])
+    network = golden.restored().network
+
+    embedding = network.grounder(*network.tokens(batch()))
+    masks = torch.sigmoid(network.sim2mask(similarity(embedding, captions)))
+    own = masks[torch.arange(3), torch.arange(3)]
+
+    golden.assert_close(own[:, ::2, ::2], "train_soft_positive", golden.MASK_TOLERANCE[False])
+
+
+def test_the_image_tower_stays_frozen() -> None:
+    assert not any(weight.requires_grad for weight in golden.restored().network.visual.parameters())
+
+
+def test_the_mean_under_a_mask_is_of_the_pixels_it_covers() -> None:
+    maps = torch.arange(4.0).reshape(1, 1, 2, 2)
+    masks = torch.tensor([[[[1.0, 1.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.5]], [[0.0, 0.0], [0.0, 0.0]]]])
+
+    torch.testing.assert_close(masked_mean(maps, masks)[0, :, 0], torch.tensor([0.5, 3.0, 0.0]))
+
+
+def test_masks_are_drawn_to_their_share_of_the_image_from_both_sides() -> None:
+    assert area_gap(torch.full((2, 4, 4), 0.9), 0.4).item() == pytest.approx(0.5)
+    assert area_gap(torch.full((2, 4, 4), 0.1), 0.4).item() == pytest.approx(0.3)
+
+
+def test_a_batch_of_one_has_no_masks_of_other_captions() -> None:
+    assert area_gap(torch.zeros(0, 4, 4), 0.0).item() == 0
+
+
+def test_variation_is_the_mean_step_down_plus_the_mean_step_across() -> None:
+    stairs = torch.tensor([[[[0.0, 1.0, 2.0], [5.0, 6.0, 7.0]]]])
+
+    assert total_variation(stairs).item() == 6
+
+
+def test_a_flat_map_has_no_variation() -> None:
+    assert total_variation(torch.full((1, 2, 5, 5), 3.0)).item() == 0
+
+
+def test_the_total_is_the_sum_of_all_losses() -> None:
+    losses = Losses(*(torch.tensor(float(2**power)) for power in range(6)))
+
+    assert losses.total.item() == 63
+
+
+def test_a_loss_of_no_weight_is_nothing() -> None:
+    silent = LossSettings(0, 0, 0, 0, 0, 0)
+    captions = torch.from_numpy(golden.reference()["caption_features"])
+    noise = torch.zeros(1, 16, 16)
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+    with torch.no_grad():
+        losses = TclLosses(silent)(golden.restored().network, images, captions[:1], noise)
+
+    assert losses.total.item() == 0
+
+
+def half_a_batch() -> tuple[dict[str, float], list[float]]:
+    """This process's share of four images: losses without the areas, which are no means over processes, and gradients.
+
+    Gradients are averaged over processes, as in distributed training.
+    """
+    share = 4 // world_size()
+    mine = slice(share * rank(), share * (rank() + 1))
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 3, 32, 32, generator=random)
+    captions = torch.randn(4, EMBEDDING, generator=random)
+    noise = torch.randn(4, 8, 8, generator=random)
+    network, criterion = small_network(), TclLosses(LossSettings(area=0, negative_area=0))
+
+    losses = criterion(network, images[mine], captions[mine], noise[mine])
+    losses.total.backward()
+
+    weights = [*network.named_parameters(), *criterion.named_parameters()]
+    gradients = {name: weight.grad for name, weight in weights if weight.grad is not None}
+    return (
+        {field.name: getattr(losses, field.name).item() for field in fields(losses)},
+        torch.cat([gradients[name].flatten() for name in sorted(gradients)]).tolist(),
+    )
+
+
+def test_two_processes_with_half_a_batch_each_learn_what_one_learns_from_the_whole(tmp_path: Path) -> None:
+    whole, gradient = half_a_batch()
+
+    halves = run_together(2, half_a_batch, tmp_path)
+
+    for name, value in whole.items():
+        assert np.mean([losses[name] for losses, _ in halves]) == pytest.approx(value, abs=1e-5)
+    np.testing.assert_allclose(np.mean([part for _, part in halves], 0), gradient, atol=1e-5, rtol=1e-4)

@@ -1,0 +1,159 @@
+"""CLIP's ConvNeXt-L, from a checkpoint of the authors' layout to proposals from pixels; a minute, three gigabytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model import catalog
+from lexiseg_model.device import Execution
+from lexiseg_model.methods.unpair_seg import cleaning, compatibility, regions
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
+from lexiseg_model.methods.unpair_seg.checkpoint import (
+    ADAPTER,
+    OFFICIAL_CLIP,
+    Restored,
+    flat_state,
+    from_official,
+    restore,
+    to_official,
+)
+from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
+from lexiseg_model.methods.unpair_seg.layers.prompts import Places
+from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, ClipTrunk, TrunkMaps, normalised
+from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
+from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
+from lexiseg_model.segmenter import Layout, Plan
+from lexiseg_model.types import InputSize
+from tests.golden import golden_inputs, golden_weights
+from tests.golden.weights import SEED
+from tests.model.methods.unpair_seg import golden
+from tests.model.methods.unpair_seg.golden import assert_close
+
+pytestmark = pytest.mark.slow
+
+IMAGE = (150, 200)  # fills the upper three quarters of the input
+
+
+@pytest.fixture(scope="module")
+def restored() -> Restored:
+    """By way of the importer; let go after these tests."""
+    table = golden_weights.openclip_convnext_large_d_320()
+    official = golden.official() | golden_weights.build(table, SEED, prefix=OFFICIAL_CLIP)
+    state = from_official(official)
+    back = to_official(state)
+    assert back.keys() == official.keys()
+    assert all(torch.equal(back[name], value) for name, value in official.items())
+    adapter = RegionAdapter()  # a new one changes nothing
+    return restore(state | {ADAPTER + name: value for name, value in adapter.state_dict().items()})
+
+
+@pytest.fixture(scope="module")
+def trunk(restored: Restored) -> ClipTrunk:
+    return restored.network.trunk
+
+
+@pytest.fixture(scope="module")
+def maps(trunk: ClipTrunk) -> TrunkMaps:
+    found: TrunkMaps = trunk(normalised(torch.from_numpy(tile())))
+    return found
+
+
+def test_the_trunk_gives_the_reference_s_maps(trunk: ClipTrunk, maps: TrunkMaps) -> None:
+    assert trunk.channels == golden.CHANNELS
+    for index, stage in enumerate(maps.stages):
+        step = max(1, stage.shape[3] // 16)
+        some = stage[0, :: stage.shape[1] // 32, ::step, ::step]
+        assert_close(some, f"convnext_res{index + 2}", golden.FEATURES)
+
+
+def test_a_model_gives_its_state_back(restored: Restored) -> None:
+    found = to_official(flat_state(restored))
+
+    assert {name for name in found if not name.startswith(OFFICIAL_CLIP)} == golden.official().keys()
+    assert all(torch.equal(found[name], value) for name, value in golden.official().items())
+    assert any(name.startswith(ADAPTER) for name in flat_state(restored))
+
+
+@torch.inference_mode()
+def test_regions_are_embedded_as_in_the_reference(trunk: ClipTrunk, maps: TrunkMaps) -> None:
+    pooled = regions.pool(maps.dense, golden.normal("uni/pool_logits", (1, 4, 32, 32)))
+
+    assert_close(trunk.embed(pooled)[0], "clip_region_embedding", golden.FEATURES)
+
+
+@torch.inference_mode()
+def test_the_text_tower_has_exact_gelu_as_the_reference(restored: Restored) -> None:
+    tokens = torch.from_numpy(golden.reference()["clip_tokens"]).long()
+
+    rows: Tensor = restored.towers.model.encode_text(tokens)  # type: ignore[operator]  # open_clip is untyped
+
+    assert_close(rows, "clip_text_features", golden.FEATURES)
+
+
+@pytest.fixture(scope="module")
+def segmenter(restored: Restored) -> UnpairSegSegmenter:
+    """As released, with the grid of the fixture; its demo's filter comes after what it stores."""
+    card = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
+    changes = {
+        "compatibility": "released",
+        "proposals": {"grid": 5},
+        "cleaning": {"stability": 0, "specks": 0},
+    }
+    size = InputSize(short_side=256, long_side=256, multiple=32)
+    card = card.model_copy(update={"input": size, "settings": card.settings | changes})
+    execution = Execution(torch.device("cpu"), "exact")
+    return UnpairSegSegmenter(restored, settings_of(card), card, "golden", execution)
+
+
+def tile() -> NDArray[np.uint8]:
+    """The fixture's image in the input's upper three quarters, grey below: uint8 [1, 3, 256, 256]."""
+    pixels = golden_inputs.image(SEED, "uni/image", *golden.SIZE)
+    pixels[golden.SIZE[0] * IMAGE[0] // IMAGE[1] :] = PADDING
+    assert golden_inputs.digest(pixels) == golden.ABOUT["images"]["uni/image"][2]
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))[None]
+
+
+def test_the_interface_gives_the_reference_s_proposals(segmenter: UnpairSegSegmenter) -> None:
+    assert lay_out(IMAGE, 256, mode="released") == Canvas(golden.SIZE, (192, 256))
+    features = segmenter.assemble(Plan(IMAGE, tile(), Layout((192, 256), golden.SIZE)), segmenter.encode_tiles(tile()))
+
+    masks = segmenter.released_masks(features)
+    quality = segmenter.propose(features).quality
+
+    reference = golden.reference()
+    assert_close(masks[:, 3::6, 3::6], "e2e_proposal", golden.UPSAMPLED)
+    np.testing.assert_allclose((masks > 0).flatten(1).sum(1).numpy(), reference["e2e_proposal_area"], rtol=1e-3)
+    kept = torch.from_numpy(reference["e2e_ious_all"])[torch.from_numpy(reference["e2e_keep"]).long()]
+    torch.testing.assert_close(quality, kept.sigmoid(), atol=golden.QUALITY, rtol=0)
+
+
+def test_the_interface_names_regions_as_the_reference(segmenter: UnpairSegSegmenter) -> None:
+    # Masks over the whole input, which the image fills.
+    features = segmenter.assemble(Plan(golden.SIZE, tile()), segmenter.encode_tiles(tile()))
+
+    found = segmenter.embed_masks(features, golden.normal("uni/pool_logits", (1, 4, 32, 32))[0])
+
+    assert_close(found, "clip_region_embedding", golden.FEATURES)
+
+
+@torch.inference_mode()
+def test_pixels_become_the_reference_s_proposals(restored: Restored, maps: TrunkMaps) -> None:
+    features = restored.network.masks.features(maps.stages)
+    points = grid_points(5, IMAGE, golden.SIZE)
+
+    quality = restored.network.masks.points(features, points[None], golden.SIZE).quality.sigmoid()
+    found = propose(restored.network.masks, features, points, golden.SIZE, mode="released")
+    masks = compatibility.to_image(compatibility.enlarged(found.masks, golden.SIZE), IMAGE)
+
+    reference = golden.reference()
+    assert_close(Places.of_points(points[None, :, None]).boxes[0, :, 0], "e2e_points", golden.PLACES)
+    assert_close(quality.flatten(), "e2e_ious_all", golden.QUALITY)
+    assert found.source.tolist() == reference["e2e_keep"].tolist()
+    assert_close(masks[:, 3::6, 3::6], "e2e_proposal", golden.UPSAMPLED)
+    areas = (masks > 0).flatten(1).sum(1).numpy()
+    np.testing.assert_allclose(areas, reference["e2e_proposal_area"], rtol=1e-3)
+    assert_close(cleaning.stability(masks), "e2e_stability", 5e-3)
