@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Callable
 
-from loadtests.bench import finish, hop, masks, prompts, proposals, refinement, runtimes, serving, text_cache, video
+from benchmarks import finish, hop, masks, prompts, proposals, refinement, runtimes, serving, text_cache, video
 
 PARTS: dict[str, Callable[[], None]] = {
     "finish": finish.run,

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
+from benchmarks.clock import print_table
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.texts.cache import TextCache, Tiers
 from lexiseg_service.worker.texts.redis_rows import open_tier
 from lexiseg_service.worker.texts.tiers import MemoryRows
-from loadtests.bench.clock import print_table
 
 CLASSES = [f"a photo of a thing number {index}." for index in range(1000)]
 WIDTH = 384

@@ -21,6 +21,7 @@ from PIL import Image
 from skimage import data
 from sklearn.datasets import load_sample_images
 
+from benchmarks.clock import print_table
 from lexiseg_model import tasks
 from lexiseg_model.catalog import load
 from lexiseg_model.segmenter import Features, Plan, Segmenter
@@ -28,7 +29,6 @@ from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Task, Vocabulary
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_model.video.stability import carried, flicker
-from loadtests.bench.clock import print_table
 
 CLIPS = Path("../shared/data/clips")
 OBJECTS = {"cows": "cow", "car-roundabout": "car", "dance-twirl": "person", "libby": "dog"}

@@ -15,6 +15,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from benchmarks.clock import cost, print_table
+from benchmarks.serving import CLASSES, SERVERS, cpu_seconds, photograph, serving
 from lexiseg_model import catalog
 from lexiseg_model.segmenter import Features, Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
@@ -22,8 +24,6 @@ from lexiseg_service.question.messages import MaskFormat, WorkerAnswer, WorkerRe
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
-from loadtests.bench.clock import cost, print_table
-from loadtests.bench.serving import CLASSES, SERVERS, cpu_seconds, photograph, serving
 
 MODEL = "tiny"
 WIDTH, HEIGHT = 640, 480  # of the photograph

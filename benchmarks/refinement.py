@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.clock import cost, print_table
+from benchmarks.memory import most_resident
 from lexiseg_model.masks.pamr import NEIGHBOURS, PamrSettings, affinity, refine
-from loadtests.bench.clock import cost, print_table
-from loadtests.bench.memory import most_resident
 
 SIDE = 448
 CLASSES = (5, 20, 150)

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.clock import cost, print_table
 from lexiseg_model.masks.upsample import winners
-from loadtests.bench.clock import cost, print_table
 
 SIZE = (1080, 1920)
 GRID = (72, 128)

@@ -16,10 +16,10 @@ import grpc
 import httpx
 import psutil
 
+from benchmarks.clock import print_table
+from benchmarks.serving import CLASSES, START_SECONDS, cpu_seconds, is_ready, photograph
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
-from loadtests.bench.clock import print_table
-from loadtests.bench.serving import CLASSES, START_SECONDS, cpu_seconds, is_ready, photograph
 
 ROUNDS = 7  # of each: one process, then two
 BLOCK = 40  # requests of a round

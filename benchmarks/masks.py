@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from benchmarks.clock import cost, print_table
+from benchmarks.finish import SIZE, smooth_scores
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
-from loadtests.bench.clock import cost, print_table
-from loadtests.bench.finish import SIZE, smooth_scores
 
 CLASSES = (10, 50, 150)
 

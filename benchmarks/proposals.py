@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.clock import Cost, cost, print_table
+from benchmarks.memory import most_resident
 from lexiseg_model import catalog
 from lexiseg_model.clip.towers import ClipTowers
 from lexiseg_model.device import Execution
@@ -29,8 +31,6 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.types import Point, Precision, Prompt
-from loadtests.bench.clock import Cost, cost, print_table
-from loadtests.bench.memory import most_resident
 
 SIDE = 1024  # pixels of the image
 CELLS = 256  # of a mask's side, at stride 4

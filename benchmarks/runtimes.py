@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from skimage import data
 from sklearn.datasets import load_sample_images
 
+from benchmarks.clock import print_table
 from lexiseg_model import catalog
 from lexiseg_model.device import inference_dtype
 from lexiseg_model.export.agreement import agreement, labeller
@@ -26,7 +27,6 @@ from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.vocabularies.builtin import built_in
-from loadtests.bench.clock import print_table
 
 TILE = (288, 384)  # of a 4:3 photograph
 TILES = (1, 8)

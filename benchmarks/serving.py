@@ -22,8 +22,8 @@ import psutil
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from benchmarks.clock import cost, print_table
 from lexiseg_model import catalog
-from loadtests.bench.clock import cost, print_table
 
 CLASSES = (
     *("sky", "building", "tree", "road", "car", "person", "grass", "water", "mountain", "boat"),
