@@ -16,7 +16,7 @@ export OMP_WAIT_POLICY ?= passive
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
-TYPED := $(wildcard model/lexiseg_model service/lexiseg_service clients/python/lexiseg_client loadtests proto tests)
+TYPED := $(wildcard model/lexiseg_model service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
 .DEFAULT_GOAL := help
 # Two pips at once would tear the environment.
@@ -46,7 +46,7 @@ proto: $(VENV)/.check  ## write the gRPC stubs anew
 	$(BIN)/python proto/generate.py
 
 bench: $(VENV)/.test $(VENV)/.text-tower  ## measure latency and throughput
-	$(BIN)/python -m loadtests.bench $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 loadtest: $(VENV)/.test $(VENV)/.text-tower  ## a short load test of a service of its own; report in out/loadtest
 	$(BIN)/python -m loadtests.run $(ARGS)

@@ -8,9 +8,9 @@ from typing import Any
 
 from lexiseg_model.types import ModelCard, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
-from lexiseg_service.gateway.rest.body import Asked
 from lexiseg_service.image.header import read_header
 from lexiseg_service.image.url_fetch import UrlFetcher
+from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest

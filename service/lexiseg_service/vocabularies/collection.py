@@ -14,7 +14,8 @@ from lexiseg_service.errors import (
     ServiceError,
     UnknownVocabulary,
 )
-from lexiseg_service.gateway.rest.body import parse_json, validate
+from lexiseg_service.question.findings import validate
+from lexiseg_service.question.json_text import parse_json
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies import builtin
 from lexiseg_service.vocabularies.named import NamedVocabulary, check_name, encode, named

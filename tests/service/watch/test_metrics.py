@@ -27,7 +27,7 @@ from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form
 
-MANUAL = Path(__file__).resolve().parents[2] / "docs" / "observability.md"
+MANUAL = Path(__file__).resolve().parents[3] / "docs" / "observability.md"
 # A sample once a real request is answered, without Redis and without a GPU.
 ALWAYS = [
     'lexiseg_requests_total{code="200",method="POST",route="/segment"} 1.0',

@@ -12,7 +12,7 @@ import yaml
 from lexiseg_model.clip.templates import background_words
 from lexiseg_model.data.benchmark import benchmark
 
-DATA = Path(__file__).parents[1] / "methods" / "dense_clip" / "data"
+DATA = Path(__file__).parents[2] / "methods" / "dense_clip" / "data"
 # Where the authors have no class files of their own.
 NAMES_OF = {"naclip": "sclip", "maskclip": "clearclip"}
 # Here CLIP-DINOiser's second head decides the background; elsewhere the word "background" does (main_eval.py).

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lexiseg_model.types import Task
-from lexiseg_service.gateway.rest.body import validate
+from lexiseg_service.question.findings import validate
 from lexiseg_service.question.schemas import Question as RestQuestion
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import re
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
-from lexiseg_service.errors import MOST_FINDINGS, InvalidValue, MalformedRequest, ServiceError, TooLarge
+from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError
+from lexiseg_service.question.asked import Asked
+from lexiseg_service.question.findings import validate
+from lexiseg_service.question.json_text import parse_json
 from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.settings import Limits
 
@@ -24,30 +25,12 @@ REPEATED = "classes"
 # What browsers and encoders put around base64; dropped.
 DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
 LINE_BREAKS = str.maketrans("", "", "\r\n")
-BRANCHES = {"ClassInput", "BackgroundInput"}
-PLAIN = {"bool", "constrained-str", "str"}
 # Flat fields of a form that hold JSON, and what is expected of them.
 FLAT_JSON = {
     "prompts": 'a JSON list, as [{"points": [{"x": 120, "y": 80}]}]',
     "background": 'true, false, or a JSON object, as {"threshold": 0.4, "words": ["wall"]}',
 }
-# pydantic's kinds of findings whose messages speak of Python.
-NAMES_OF_KINDS = {
-    "model_type": "a JSON object",
-    "model_attributes_type": "a JSON object",
-    "list_type": "a JSON list",
-}
 WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The encoded image, the id of one sent before or the URL of one, and everything else of the request."""
-
-    image: bytes | None
-    question: Question
-    image_id: str | None = None
-    image_url: str | None = None
 
 
 async def read(request: Request, limits: Limits) -> Asked:
@@ -165,73 +148,3 @@ def _object(content: bytes, limits: Limits) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
     return parsed
-
-
-def parse_json(text: str | bytes, limits: Limits) -> Any:
-    """Any JSON value, unless it holds more values than a request can need.
-
-    Raises:
-        TooLarge: it does.
-        MalformedRequest: not JSON.
-    """
-    given = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    # Each value costs a hundred bytes or more once parsed: a small body could otherwise fill the memory.
-    if sum(given.count(mark) for mark in (b",", b"[", b"{")) > _most_values(limits):
-        raise TooLarge(f"the JSON holds more than {_most_values(limits):,} values")
-    try:
-        # Python's parser lets NaN through, so that validation can name the field that holds it.
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise MalformedRequest(f"the JSON cannot be parsed: {str(error)[:120]}") from None
-
-
-def _most_values(limits: Limits) -> int:
-    """Commas and brackets in the JSON of the largest request that the limits allow; twice over for those in words."""
-    of_a_class, of_a_point = limits.max_synonyms + 5, 4
-    of_a_prompt = limits.max_prompt_points * of_a_point + 8
-    return 2 * limits.max_classes * of_a_class + limits.max_prompts * of_a_prompt + 1000
-
-
-def validate(schema: type[M], given: dict[str, Any]) -> M:
-    """A schema's object, or InvalidValue that names the wrong fields."""
-    try:
-        return schema.model_validate(given)
-    except ValidationError as error:
-        raise _invalid(error) from None
-
-
-def _invalid(error: ValidationError) -> InvalidValue:
-    """pydantic's findings as ours: which field, what came, what was expected."""
-    findings = []
-    for found in _of_the_branch_meant(error.errors(include_url=False)[:MOST_FINDINGS]):
-        # The branch of a union is pydantic's business, not the client's.
-        field = ".".join(str(part) for part in found["loc"] if part not in BRANCHES | PLAIN)
-        findings.append(
-            InvalidValue.of(field, found["input"] if found["type"] != "missing" else None, _expected(found))
-        )
-    return InvalidValue.together(findings)
-
-
-def _of_the_branch_meant(findings: list[Any]) -> list[Any]:
-    """Of a field that may be plain or an object, only what is wrong with the form that came."""
-    not_an_object = [found for found in findings if found["type"] == "model_type" and found["loc"][-1] in BRANCHES]
-    rest = [found for found in findings if found not in not_an_object]
-    objects = {found["loc"][: found["loc"].index(name)] for found in rest for name in BRANCHES & set(found["loc"])}
-    return [found for found in rest if not (found["loc"][:-1] in objects and found["loc"][-1] in PLAIN)]
-
-
-def _expected(found: Any) -> str:
-    if found["type"] == "extra_forbidden":
-        return "no field of that name"
-    if found["type"] == "missing":
-        return "a value; the field is missing"
-    if found["type"] in NAMES_OF_KINDS:
-        return NAMES_OF_KINDS[found["type"]]
-    if found["type"] == "too_short":
-        return f"at least {found['ctx']['min_length']} items"
-    if found["type"] == "too_long":
-        return f"at most {found['ctx']['max_length']} items"
-    message: str = found["msg"]
-    for beginning in ("Input should be ", "Value error, ", "String should have "):
-        message = message.removeprefix(beginning)
-    return message

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import FileResponse, Response
 
 PAGE = "/docs"
-WEB = Path(__file__).resolve().parents[1] / "web"
+WEB = Path(__file__).resolve().parents[2] / "web"
 SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 ASSETS = (f"{PAGE}/assets/docs.js", *(f"{PAGE}/assets/{name}" for name in SWAGGER_UI))
 # Swagger UI styles its elements one by one and draws its icons from data: addresses.

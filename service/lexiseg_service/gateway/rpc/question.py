@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.rest.body import Asked, validate
+from lexiseg_service.question.asked import Asked
+from lexiseg_service.question.findings import validate
 from lexiseg_service.question.prompts import refuse_crowd
 from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.settings import Limits

@@ -10,9 +10,9 @@ from contextlib import aclosing
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
 from lexiseg_service.gateway.failures import reason_of
-from lexiseg_service.gateway.rest.body import validate
 from lexiseg_service.gateway.rpc.question import question_fields
 from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.question.findings import validate
 from lexiseg_service.question.messages import MaskFormat
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.stream_messages import DropPolicy, StreamQuestion, VideoFrame

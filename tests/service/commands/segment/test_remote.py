@@ -32,7 +32,7 @@ from tests.service.commands.listening import listening
 from tests.service.gateway.known_backend import KnownBackend, answer
 
 OVERLAY = pictures.encoded(pictures.small("china", 32))
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @dataclass

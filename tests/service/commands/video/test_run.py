@@ -31,7 +31,7 @@ from tests.service.commands.command_line import CommandLine
 from tests.service.commands.video import clips
 from tests.service.engine_backend import EngineBackend
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SOON = 60.0
 
 

@@ -16,7 +16,7 @@ from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.worker.texts.cache import CHUNK, Rows, TextCache, Tiers
 from lexiseg_service.worker.texts.tiers import Count, MemoryRows
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 WIDTH = 8
 
 

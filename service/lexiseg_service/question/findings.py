@@ -1,0 +1,64 @@
+"""What is wrong with a request, in its sender's words: pydantic's findings as fields, values and expectations."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
+
+M = TypeVar("M", bound=BaseModel)
+BRANCHES = {"ClassInput", "BackgroundInput"}
+PLAIN = {"bool", "constrained-str", "str"}
+# pydantic's kinds of findings whose messages speak of Python.
+NAMES_OF_KINDS = {
+    "model_type": "a JSON object",
+    "model_attributes_type": "a JSON object",
+    "list_type": "a JSON list",
+}
+
+
+def validate(schema: type[M], given: dict[str, Any]) -> M:
+    """A schema's object, or InvalidValue that names the wrong fields."""
+    try:
+        return schema.model_validate(given)
+    except ValidationError as error:
+        raise _invalid(error) from None
+
+
+def _invalid(error: ValidationError) -> InvalidValue:
+    """pydantic's findings as ours: which field, what came, what was expected."""
+    findings = []
+    for found in _of_the_branch_meant(error.errors(include_url=False)[:MOST_FINDINGS]):
+        # The branch of a union is pydantic's business, not the client's.
+        field = ".".join(str(part) for part in found["loc"] if part not in BRANCHES | PLAIN)
+        findings.append(
+            InvalidValue.of(field, found["input"] if found["type"] != "missing" else None, _expected(found))
+        )
+    return InvalidValue.together(findings)
+
+
+def _of_the_branch_meant(findings: list[Any]) -> list[Any]:
+    """Of a field that may be plain or an object, only what is wrong with the form that came."""
+    not_an_object = [found for found in findings if found["type"] == "model_type" and found["loc"][-1] in BRANCHES]
+    rest = [found for found in findings if found not in not_an_object]
+    objects = {found["loc"][: found["loc"].index(name)] for found in rest for name in BRANCHES & set(found["loc"])}
+    return [found for found in rest if not (found["loc"][:-1] in objects and found["loc"][-1] in PLAIN)]
+
+
+def _expected(found: Any) -> str:
+    if found["type"] == "extra_forbidden":
+        return "no field of that name"
+    if found["type"] == "missing":
+        return "a value; the field is missing"
+    if found["type"] in NAMES_OF_KINDS:
+        return NAMES_OF_KINDS[found["type"]]
+    if found["type"] == "too_short":
+        return f"at least {found['ctx']['min_length']} items"
+    if found["type"] == "too_long":
+        return f"at most {found['ctx']['max_length']} items"
+    message: str = found["msg"]
+    for beginning in ("Input should be ", "Value error, ", "String should have "):
+        message = message.removeprefix(beginning)
+    return message

@@ -1,0 +1,34 @@
+"""JSON from outside, parsed only where it cannot fill the memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lexiseg_service.errors import MalformedRequest, TooLarge
+from lexiseg_service.settings import Limits
+
+
+def parse_json(text: str | bytes, limits: Limits) -> Any:
+    """Any JSON value, unless it holds more values than a request can need.
+
+    Raises:
+        TooLarge: it does.
+        MalformedRequest: not JSON.
+    """
+    given = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    # Each value costs a hundred bytes or more once parsed: a small body could otherwise fill the memory.
+    if sum(given.count(mark) for mark in (b",", b"[", b"{")) > _most_values(limits):
+        raise TooLarge(f"the JSON holds more than {_most_values(limits):,} values")
+    try:
+        # Python's parser lets NaN through, so that validation can name the field that holds it.
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f"the JSON cannot be parsed: {str(error)[:120]}") from None
+
+
+def _most_values(limits: Limits) -> int:
+    """Commas and brackets in the JSON of the largest request that the limits allow; twice over for those in words."""
+    of_a_class, of_a_point = limits.max_synonyms + 5, 4
+    of_a_prompt = limits.max_prompt_points * of_a_point + 8
+    return 2 * limits.max_classes * of_a_class + limits.max_prompts * of_a_prompt + 1000
