@@ -211,6 +211,13 @@ class Segmenter(ABC):
         In the method's own units; times `probability_scale` they are logits.
         """
 
+    def presence(self, features: Features, bank: TextBank) -> Tensor:
+        """How present each class is in the image as a whole: [K] float32; more is surer, in units of the method's own.
+
+        The best cell's score, where a method has no opinion of the whole image.
+        """
+        return self.class_scores(features, bank).flatten(1).amax(1)
+
     def refined_scores(self, features: Features, bank: TextBank) -> Tensor | None:
         """Scores [K, H, W] after the method's own refinement by colours.
 

@@ -151,6 +151,13 @@ class TinySegmenter(Exportable):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         return self._best_per_class(features, features.tensors["pixels"].float(), bank)
 
+    @torch.inference_mode()
+    def presence(self, features: Features, bank: TextBank) -> Tensor:
+        """The logit of each class's most present text."""
+        logits = self._network.presence(features.tensors["image"].to(self._device).float(), bank.vectors)
+        first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
+        return torch.stack([logits[start:end].amax() for start, end in pairwise(first)])
+
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:

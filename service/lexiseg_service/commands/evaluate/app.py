@@ -11,13 +11,22 @@ GRID = 20  # points along each side, as Unpair-Seg's published figures
 
 
 def evaluate(
-    dataset: Annotated[str, typer.Option(help="Name of the data set's folder; of a benchmark, or `all`, by protocol")],
+    dataset: Annotated[
+        list[str],
+        typer.Option(
+            help="Name of the data set's folder; of a benchmark, or `all`, by protocol. With --compare repeat it"
+        ),
+    ],
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
     task: Annotated[
         Literal["semantic", "instance", "panoptic", "point", "box"],
         typer.Option(help="What to measure: mIoU, mask AP, PQ, or the IoU of masks for points or boxes"),
     ] = "semantic",
     model: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Instead of one model: two, by name or directory, photograph by photograph"),
+    ] = None,
     models_dir: Annotated[
         Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")
     ] = None,
@@ -58,11 +67,14 @@ def evaluate(
     model's own. The other tasks know coco-panoptic, ade20k-panoptic, cityscapes-panoptic, coco-instance and
     ade20k-instance in their official layouts; of any other name they take the folder, where connected components stand
     in for instances. A run of a benchmark, or of another task than semantic, that was stopped goes on where it was;
-    torchrun shares its images among processes.
+    torchrun shares its images among processes. With --compare two models answer the same photographs, and every
+    difference comes with its interval (paired bootstrap): docs/comparing.md.
 
     Examples:
 
       lexiseg eval --model tiny --dataset camvid --root data/ --json camvid.json
+
+      lexiseg eval --compare tiny runs/mine --dataset voc --dataset coco --root data/ --json compared.json
 
       lexiseg eval --model tiny --task box --dataset voc --root data/
 
@@ -77,6 +89,26 @@ def evaluate(
     from lexiseg_service.commands.options import settings_of
 
     settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "runtime": runtime})
+    if compare is not None:
+        _not_compared(
+            {
+                "--task": task != "semantic",
+                "--model": model,
+                "--protocol": protocol,
+                "--refine": refine,
+                "--points": points,
+                "--grid": grid,
+                "--markdown": markdown,
+                "--rename": rename,
+            }
+        )
+        from lexiseg_service.commands.evaluate_compare import Wanted as WantedComparison
+        from lexiseg_service.commands.evaluate_compare import run as run_comparison
+
+        raise typer.Exit(run_comparison(settings, WantedComparison(compare, dataset, root, split, limit, json)))
+    if len(dataset) > 1:
+        raise typer.BadParameter("several data sets belong to --compare", param_hint="'--dataset'")
+    only = dataset[0]
     if (points is not None or grid is not None) and task != "point":
         raise typer.BadParameter("these belong to --task point", param_hint="'--points' / '--grid'")
     if task != "semantic":
@@ -90,14 +122,14 @@ def evaluate(
 
         side = (grid or GRID) if points == "grid" else None
         raise typer.Exit(
-            run_scenes(settings, WantedScenes(task, dataset, root, split, limit, refine, side, json, progress))
+            run_scenes(settings, WantedScenes(task, only, root, split, limit, refine, side, json, progress))
         )
     if protocol is None:
         if refine is not None or markdown is not None:
             raise typer.BadParameter("these belong to --protocol", param_hint="'--refine' / '--markdown'")
         from lexiseg_service.commands.evaluate.indexed import run
 
-        raise typer.Exit(run(settings, dataset, root, split, json, rename or [], limit))
+        raise typer.Exit(run(settings, only, root, split, json, rename or [], limit))
     if runtime is not None:
         raise typer.BadParameter("a protocol is asked by torch, as its figures were made", param_hint="'--runtime'")
     if rename:
@@ -105,8 +137,15 @@ def evaluate(
     from lexiseg_service.commands.evaluate.protocol import Wanted
     from lexiseg_service.commands.evaluate.protocol import run as run_protocol
 
-    wanted = Wanted(protocol, dataset, root, split, limit, refine, json, markdown, progress)
+    wanted = Wanted(protocol, only, root, split, limit, refine, json, markdown, progress)
     raise typer.Exit(run_protocol(settings, wanted))
+
+
+def _not_compared(options: dict[str, object]) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        hint = " / ".join(f"'{name}'" for name in given)
+        raise typer.BadParameter("these do not go with --compare", param_hint=hint)
 
 
 def _only_semantic(options: dict[str, object]) -> None:

@@ -1,0 +1,160 @@
+"""What one photograph says of a model, from one image pass and any number of questions about it.
+
+Beside the whole class list four questions take the errors apart: asked only for what is there, a model cannot fall for
+what is not; given the true segments it only has to name them; given the true names of its own segments it only had to
+cut them out; and a class asked alone or among others shows what competition costs it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.data.components import components
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.evaluation.counts import count
+from lexiseg_model.masks.upsample import winners
+from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.text_rows import KnownRows
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+
+COLUMNS = ("mIoU", "only present", "oracle segments", "oracle names")
+OTHERS = (0, 1, 3, 19)  # classes that a class is asked among
+VISIBLE = 0.01  # of the photograph's counted pixels: smaller classes are not asked among others
+
+Labels = NDArray[np.integer]
+
+
+class Examined(NamedTuple):
+    """Of one photograph and K classes, background among them.
+
+    `counts` [4, 3, K] pixels found rightly, in the truth, predicted, for each of `COLUMNS`; `presence` [K] how present
+    the model holds each class, NaN for the background; `there` [K] whether it is; `recall` [4] the sum over `asked`
+    classes of the share of its pixels that a class wins among so many `OTHERS`.
+    """
+
+    counts: NDArray[np.int64]
+    presence: NDArray[np.float64]
+    there: NDArray[np.bool_]
+    recall: NDArray[np.float64]
+    asked: int
+
+
+class Examiner:
+    """Examines photographs of one data set; the choice of others depends on `seed` and the photograph's name alone."""
+
+    def __init__(self, segmenter: Segmenter, data: IndexedDataset, seed: int = 0) -> None:
+        self._segmenter = segmenter
+        self._n = len(data.classes)
+        self._entries = {value: ClassEntry(name) for value, name in enumerate(data.classes) if name != BACKGROUND}
+        self._background = Background() if data.has_background else None
+        self._rows_of = KnownRows(segmenter)
+        classes = tuple(self._entries.values())
+        self._bank = segmenter.text_bank(classes, self._rows_of(segmenter.texts(classes)))
+        self._seed = seed
+
+    def whole_list(self, sample: Sample) -> NDArray[np.int64]:
+        """Counts [3, K] of the whole class list alone: a third of the time of a whole examination."""
+        features, truth = self._read(sample)
+        return self._counts(truth, self._label(features, list(self._entries)))
+
+    def __call__(self, sample: Sample) -> Examined:
+        """Examines one photograph.
+
+        Raises:
+            DatasetError: its mask is of another size.
+        """
+        features, truth = self._read(sample)
+        seen = np.bincount(truth[truth < self._n], minlength=self._n)
+        present = [value for value in self._entries if seen[value]]
+        logits = self._logits(features, list(self._entries), self._background)
+        own = self._labels_of(logits, features.size, list(self._entries))
+        predicted = (
+            own,
+            self._label(features, present),
+            self._named(truth, logits[: len(self._entries)]),
+            self._renamed(truth, own),
+        )
+        presence = np.full(self._n, np.nan)
+        presence[list(self._entries)] = self._segmenter.presence(features, self._bank).double().cpu().numpy()
+        counts = np.stack([self._counts(truth, labels) for labels in predicted])
+        visible = [value for value in present if seen[value] >= VISIBLE * seen.sum()]
+        return Examined(counts, presence, seen > 0, self._recall(features, truth, visible, sample.name), len(visible))
+
+    def _read(self, sample: Sample) -> tuple[Features, NDArray[np.uint8]]:
+        rgb, truth = sample.read_image(), sample.read_mask()
+        if truth.shape != rgb.shape[:2]:
+            raise DatasetError(f"{sample.mask} is {truth.shape}, its photograph {rgb.shape[:2]} (height, width)")
+        plan = self._segmenter.plan(rgb)
+        with torch.inference_mode():
+            return self._segmenter.assemble(plan, self._segmenter.encode_tiles(plan.tiles)), truth
+
+    def _logits(self, features: Features, values: list[int], background: Background | None) -> Tensor:
+        """[len(values), h, w] of classes by mask value; with a background a last row more."""
+        vocabulary = Vocabulary(tuple(self._entries[value] for value in values), background)
+        refine = self._segmenter.card.refine
+        with torch.inference_mode():
+            return score_vocabulary(self._segmenter, features, vocabulary, self._rows_of, refine)
+
+    def _labels_of(self, logits: Tensor, size: tuple[int, int], values: list[int]) -> Labels:
+        """[H, W] mask values from the logits of `values`; nobody is mask value 0."""
+        return np.array([*values, 0])[winners(logits, size).labels]
+
+    def _label(self, features: Features, values: list[int]) -> Labels:
+        if not values:  # nothing is there, and nothing is asked
+            return np.zeros(features.size, np.int64)
+        return self._labels_of(self._logits(features, values, self._background), features.size, values)
+
+    def _counts(self, truth: Labels, labels: Labels) -> NDArray[np.int64]:
+        found = count(truth, labels, self._n)
+        return np.stack([found.hits, found.truth, found.predicted])
+
+    def _named(self, truth: NDArray[np.uint8], logits: Tensor) -> Labels:
+        """Mask values where every component of a class has the class that its pixels score highest on average."""
+        values = list(self._entries)
+        segments = components(truth, values, 1)
+        labels = np.where(truth < self._n, 0, IGNORE).astype(np.int64)
+        if not segments.labels:
+            return labels
+        height, width = logits.shape[1:]
+        rows = np.arange(truth.shape[0]) * height // truth.shape[0]
+        columns = np.arange(truth.shape[1]) * width // truth.shape[1]
+        inside = segments.ids > 0
+        cell = (rows[:, None] * width + columns)[inside]
+        pairs, pixels = np.unique((segments.ids[inside] - 1) * (height * width) + cell, return_counts=True)
+        owner, place = np.divmod(pairs, height * width)
+        votes = logits.flatten(1).cpu()[:, torch.from_numpy(place)] * torch.from_numpy(pixels)
+        sums = torch.zeros(len(values), len(segments.labels)).index_add_(1, torch.from_numpy(owner), votes)
+        labels[inside] = np.array(values)[sums.argmax(0).numpy()][segments.ids[inside] - 1]
+        return labels
+
+    def _renamed(self, truth: NDArray[np.uint8], own: Labels) -> Labels:
+        """Mask values where every component of the model's own labels has the class that most of its truth is."""
+        segments = components(own.astype(np.uint8), range(self._n), 1)
+        counted = truth < self._n
+        pairs = np.bincount((segments.ids * self._n + truth)[counted], minlength=(len(segments.labels) + 1) * self._n)
+        renamed: Labels = pairs.reshape(-1, self._n).argmax(1)[segments.ids]
+        return renamed
+
+    def _recall(
+        self, features: Features, truth: NDArray[np.uint8], visible: list[int], name: str
+    ) -> NDArray[np.float64]:
+        """[4] sums over the visible classes; the others are the first of one order, so that lists only grow."""
+        total = np.zeros(len(OTHERS))
+        random = np.random.default_rng([self._seed, *name.encode()])
+        for value in visible:
+            others = [int(other) for other in random.permutation([other for other in self._entries if other != value])]
+            for column, n in enumerate(OTHERS):
+                # With the background rule, as a request that lists classes of its own; else one alone wins everything.
+                winner = self._logits(features, [value, *others[:n]], Background()).argmax(0).cpu().numpy()
+                small = cv2.resize(truth, winner.shape[::-1], interpolation=cv2.INTER_NEAREST) == value
+                inside = int(small.sum())  # none where a class is a line thinner than a cell
+                total[column] += float((winner[small] == 0).sum()) / max(1, inside)
+        return total

@@ -1,0 +1,104 @@
+"""`lexiseg eval --compare A B`: two models on the same photographs, with what their difference may owe to chance."""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lexiseg_model import catalog
+from lexiseg_model.evaluation.comparison.run import Comparison, Examination, Pair, comparison, examine, read_pair
+from lexiseg_model.evaluation.ranks import ALONE
+from lexiseg_model.segmenter import Segmenter
+from rich.console import Console
+from rich.table import Table
+
+from lexiseg_service.commands.evaluate_progress import progress_of
+from lexiseg_service.settings import Settings
+
+
+class Wanted(NamedTuple):
+    """What the command line asks for; models are names, or model directories."""
+
+    models: tuple[str, str]
+    datasets: list[str]
+    root: Path
+    split: str
+    limit: int | None
+    json: Path | None
+
+
+class _Judged(NamedTuple):
+    """A model's name, digest, and examination of each data set."""
+
+    name: str
+    digest: str
+    examinations: list[Examination]
+
+
+def run(settings: Settings, wanted: Wanted) -> int:
+    """Measures, prints a table for each data set and writes the report.
+
+    Raises:
+        ModelError: a data set or a model is not as expected.
+    """
+    pairs = [read_pair(wanted.root, name, wanted.split, wanted.limit) for name in wanted.datasets]
+    a, b = (_judge(settings, name, pairs) for name in wanted.models)
+    found = [comparison(*of_set) for of_set in zip(pairs, a.examinations, b.examinations, strict=True)]
+    for each in found:
+        _print(each, a.name, b.name)
+    if wanted.json is not None:
+        report = {"a": _of(a), "b": _of(b), "datasets": [each.to_json() for each in found]}
+        wanted.json.parent.mkdir(parents=True, exist_ok=True)
+        wanted.json.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def _judge(settings: Settings, name: str, pairs: list[Pair]) -> _Judged:
+    """One model at a time is in memory."""
+    segmenter = _load(settings, name)
+    with progress_of(name, sum(pair.photographs for pair in pairs), ALONE) as advance:
+        examinations = [examine(segmenter, pair, advance) for pair in pairs]
+    judged = _Judged(name, segmenter.digest, examinations)
+    del segmenter
+    gc.collect()
+    return judged
+
+
+def _load(settings: Settings, name: str) -> Segmenter:
+    if (Path(name) / catalog.CARD).is_file():
+        return catalog.load_folder(Path(name), settings.device)
+    return catalog.load(
+        name,
+        models_dir=settings.models_dir,
+        device=settings.device,
+        runtime=settings.runtime,
+        cache_dir=settings.cache_dir,
+    )
+
+
+def _of(judged: _Judged) -> dict[str, Any]:
+    return {"model": judged.name, "model_digest": judged.digest}
+
+
+def _print(found: Comparison, a: str, b: str) -> None:
+    title = f"{found.dataset}/{found.split}, {found.photographs} photographs: B = {b} against A = {a}"
+    table = Table("measure, %", title=title)
+    for column in ("A", "B", "B - A", "95 % interval", "resamples for B"):
+        table.add_column(column, justify="right")
+    for row in found.differences:
+        interval = f"{_signed(row.low)} .. {_signed(row.high)}"
+        share = "-" if math.isnan(row.in_favour) else f"{row.in_favour:.0f} %"
+        a_shown, b_shown = _shown(row.a, row.a_error), _shown(row.b, row.b_error)
+        table.add_row(row.measure, a_shown, b_shown, _signed(row.difference), interval, share)
+    Console().print(table)
+
+
+def _shown(value: float, error: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f} ±{error:.2f}"
+
+
+def _signed(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:+.2f}"

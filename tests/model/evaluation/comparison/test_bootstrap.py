@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from lexiseg_model.evaluation.comparison.bootstrap import MEASURES, Difference, compare, compare_counts, measure
+from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined
+from lexiseg_model.evaluation.counts import Counts, scores
+from sklearn.metrics import roc_auc_score
+
+RANDOM = np.random.default_rng(5)
+CLASSES = 6
+
+
+def records(n: int, share_right: float = 0.5) -> list[Examined]:
+    """Photographs of 100 pixels of each of some classes, a share of which is found in all columns alike."""
+    made = []
+    for _ in range(n):
+        truth = 100 * RANDOM.integers(0, 2, CLASSES)
+        truth[1] = 100
+        counts = np.stack([(truth * share_right).astype(np.int64), truth, truth])
+        presence = np.round(RANDOM.normal(truth / 100, 1), 1)
+        presence[0] = np.nan
+        recall = np.array([0.8, 0.4, 0.2, 0.1]) * 3
+        made.append(Examined(np.stack([counts] * len(COLUMNS)), presence, truth > 0, recall, 4))
+    return made
+
+
+def by_name(rows: list[Difference]) -> dict[str, Difference]:
+    return {row.measure: row for row in rows}
+
+
+def test_a_model_differs_from_itself_in_nothing() -> None:
+    same = records(12)
+
+    rows = compare(same, same)
+
+    assert [row.measure for row in rows] == list(MEASURES)
+    assert {(row.difference, row.low, row.high, row.in_favour) for row in rows} == {(0, 0, 0, 50)}
+
+
+def test_who_is_better_on_every_photograph_wins_every_resample() -> None:
+    worse = records(12, 0.4)
+    more = np.array([[10], [0], [0]])
+    better = [record._replace(counts=record.counts + more * record.there) for record in worse]
+
+    row = by_name(compare(worse, better))["mIoU"]
+
+    assert 0 < row.low <= row.difference <= row.high
+    assert row.in_favour == 100
+    assert by_name(compare(better, worse))["mIoU"].in_favour == 0
+
+
+def test_one_photograph_of_many_decides_nothing() -> None:
+    a = records(20)
+    nothing = np.array([[0], [1], [1]])  # is found: hits, truth, predicted
+    b = [a[0]._replace(counts=a[0].counts * nothing), *a[1:]]
+    c = [a[0], a[1]._replace(counts=a[1].counts * nothing), *a[2:]]
+
+    row = by_name(compare(b, c))["mIoU"]
+
+    assert row.low < 0 < row.high
+    assert 5 < row.in_favour < 95
+
+
+def test_resamples_are_those_of_photographs_repeated() -> None:
+    three = records(3, 0.3)[:2] + records(1, 0.9)
+    drawn = np.array([[1.0, 1, 1], [2, 0, 1]])
+    repeated = [three[0], three[0], three[2]]
+
+    found = measure(three, drawn)
+    again = measure(repeated, np.ones((1, 3)))
+
+    for name in MEASURES:
+        assert found[name][1] == pytest.approx(again[name][0]), name
+
+
+def test_the_mean_is_that_of_evaluations() -> None:
+    some = records(8, 0.7)
+    total = sum((Counts(*record.counts[0]) for record in some), Counts.none(CLASSES))
+
+    assert measure(some, np.ones((1, 8)))["mIoU"][0] == pytest.approx(scores(total).miou)
+
+
+def test_presence_is_the_area_under_the_curve_of_all_pairs() -> None:
+    some = records(30)
+    there = np.concatenate([record.there[1:] for record in some])
+    presence = np.concatenate([record.presence[1:] for record in some])
+    assert len(np.unique(presence)) < len(presence)  # there are ties
+
+    assert measure(some, np.ones((1, 30)))["presence AUC"][0] == pytest.approx(100 * roc_auc_score(there, presence))
+
+
+def test_what_is_kept_is_a_share_of_the_recall_alone() -> None:
+    found = measure(records(5), np.ones((1, 5)))
+
+    assert found["recall alone"][0] == pytest.approx(60)
+    assert [found[f"kept with {n} more"][0] for n in OTHERS[1:]] == pytest.approx([50, 25, 12.5])
+
+
+def test_what_cannot_be_measured_is_no_number() -> None:
+    nothing = [record._replace(recall=np.zeros(4), asked=0) for record in records(4)]
+
+    row = by_name(compare(nothing, nothing))["recall alone"]
+
+    assert np.isnan([row.a, row.b, row.difference, row.low, row.high, row.in_favour]).all()
+
+
+def test_counts_alone_are_compared_the_same_way() -> None:
+    a, b = records(10, 0.4), records(10, 0.6)
+
+    row = compare_counts("mIoU", [record.counts[0] for record in a], [record.counts[0] for record in b])
+
+    assert row == by_name(compare(a, b))["mIoU"]
