@@ -102,8 +102,8 @@ def evaluate(
                 "--rename": rename,
             }
         )
-        from lexiseg_service.commands.evaluate_compare import Wanted as WantedComparison
-        from lexiseg_service.commands.evaluate_compare import run as run_comparison
+        from lexiseg_service.commands.evaluate.compare import Wanted as WantedComparison
+        from lexiseg_service.commands.evaluate.compare import run as run_comparison
 
         raise typer.Exit(run_comparison(settings, WantedComparison(compare, dataset, root, split, limit, json)))
     if len(dataset) > 1:

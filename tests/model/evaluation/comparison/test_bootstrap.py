@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
+
 from lexiseg_model.evaluation.comparison.bootstrap import MEASURES, Difference, compare, compare_counts, measure
 from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined
 from lexiseg_model.evaluation.counts import Counts, scores
-from sklearn.metrics import roc_auc_score
 
 RANDOM = np.random.default_rng(5)
 CLASSES = 6

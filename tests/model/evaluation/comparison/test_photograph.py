@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lexiseg_model.data.indexed import IndexedDataset
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
 from lexiseg_model.evaluation.counts import Counts, scores
-
 from tests.model.evaluation.test_run import write_set
 from tests.model.stand_in import SCALE, ColourSegmenter
 

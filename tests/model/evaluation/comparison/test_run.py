@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from lexiseg_model.evaluation.comparison.run import comparison, examine, read_pair
 
+from lexiseg_model.evaluation.comparison.run import comparison, examine, read_pair
 from tests.model.evaluation.test_run import write_set
 from tests.model.stand_in import ColourSegmenter
 

@@ -8,14 +8,14 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.console import Console
+from rich.table import Table
+
 from lexiseg_model import catalog
 from lexiseg_model.evaluation.comparison.run import Comparison, Examination, Pair, comparison, examine, read_pair
 from lexiseg_model.evaluation.ranks import ALONE
 from lexiseg_model.segmenter import Segmenter
-from rich.console import Console
-from rich.table import Table
-
-from lexiseg_service.commands.evaluate_progress import progress_of
+from lexiseg_service.commands.evaluate.progress import progress_of
 from lexiseg_service.settings import Settings
 
 

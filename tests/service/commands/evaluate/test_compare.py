@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from lexiseg_model.catalog import BUNDLED
 
+from lexiseg_model.catalog import BUNDLED
 from tests.service.commands.command_line import CommandLine
-from tests.service.commands.test_evaluate import root  # noqa: F401  a fixture
+from tests.service.commands.evaluate.test_indexed import root  # noqa: F401  a fixture
 
 
 def test_the_bundled_model_is_as_good_as_its_copy(lexiseg: CommandLine, root: Path, tmp_path: Path) -> None:  # noqa: F811
