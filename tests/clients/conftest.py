@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from lexiseg_client import Client
 from lexiseg_service.gateway.admission.keys import line_of
+from tests import pictures
 from tests.integration.server import Server
 
 KEY = "right"
+LONG = 60.0  # seconds; a place is not kept for ever where a test forgets to free it
 
 
 @pytest.fixture(scope="session")
@@ -22,14 +26,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def narrow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Asks for a key, takes one request at a time and few a second, and forgets every image at once."""
+    """Asks for a key, takes one request of it at a time, and forgets every image at once.
+
+    No rate: whether a request comes too soon after the last would depend on how quick the machine is.
+    """
     folder = tmp_path_factory.mktemp("narrow")
     (folder / "keys.txt").write_text(line_of("camera", KEY))
     settings = {
         "LEXISEG_API_KEYS_FILE": str(folder / "keys.txt"),
-        "LEXISEG_QUEUE_LIMIT": "1",
-        "LEXISEG_RATE_LIMIT": "20",
-        "LEXISEG_RATE_BURST": "2",
+        "LEXISEG_CONCURRENCY_LIMIT": "1",
         "LEXISEG_FEATURE_CACHE_BYTES": "0",
     }
     with Server(folder / "log.jsonl", **settings) as running:
@@ -52,3 +57,23 @@ def grpc_target(server: Server) -> str:
 @pytest.fixture
 def target(server: Server) -> str:
     return grpc_target(server)
+
+
+@contextmanager
+def taken(server: Server) -> Iterator[threading.Event]:
+    """Holds the one place of the narrow server by a stream, until the event is set."""
+    free = threading.Event()
+    frame = pictures.encoded(pictures.small("china", 64), "JPEG")
+
+    def frames() -> Iterator[bytes]:
+        yield frame
+        free.wait(LONG)
+
+    with Client(server.url, api_key=KEY, grpc_target=grpc_target(server)) as holder:
+        answers = holder.stream(frames(), ["sky"])
+        next(answers)
+        try:
+            yield free
+        finally:
+            free.set()
+            assert not list(answers)

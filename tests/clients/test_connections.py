@@ -21,7 +21,7 @@ from lexiseg_client import (
 )
 from lexiseg_service.gateway.rest.examples import MODELS, SEGMENT
 from tests import pictures
-from tests.clients.conftest import KEY
+from tests.clients.conftest import KEY, taken
 from tests.clients.scripted_server import Say, busy, scripted
 from tests.integration.server import Server
 
@@ -171,16 +171,19 @@ def test_many_threads_of_one_client_are_all_served_by_a_narrow_server(narrow_ser
     images = [pictures.encoded(pictures.small(name, 96), "JPEG") for name in ("china", "flower", "coffee", "rocket")]
     refused = []
 
-    def note(response: httpx.Response) -> None:
-        if response.status_code == 429:
-            refused.append(response.headers["retry-after"])
+    with taken(narrow_server) as free:
 
-    with (
-        httpx.Client(event_hooks={"response": [note]}) as http,
-        Client(narrow_server.url, api_key=KEY, http=http, retry=Retry(most=1000, first_wait=0.05)) as client,
-        ThreadPoolExecutor(4) as threads,
-    ):
-        answers = list(threads.map(lambda index: client.segment(images[index % 4], ["sky"]), range(6)))
+        def note(response: httpx.Response) -> None:
+            if response.status_code == 429:
+                refused.append(response.headers["retry-after"])
+                free.set()
+
+        with (
+            httpx.Client(event_hooks={"response": [note]}) as http,
+            Client(narrow_server.url, api_key=KEY, http=http, retry=Retry(most=1000, first_wait=0.05)) as client,
+            ThreadPoolExecutor(4) as threads,
+        ):
+            answers = list(threads.map(lambda index: client.segment(images[index % 4], ["sky"]), range(6)))
 
     assert len(answers) == 6
     assert refused

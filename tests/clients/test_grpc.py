@@ -23,6 +23,7 @@ from lexiseg_client import (
     LexisegError,
     NotOffered,
     ProblemError,
+    RateLimited,
     Retry,
     Segmentation,
     Timings,
@@ -33,7 +34,7 @@ from lexiseg_client import (
     UrlFetchOff,
 )
 from tests import pictures
-from tests.clients.conftest import KEY, grpc_target
+from tests.clients.conftest import KEY, grpc_target, taken
 from tests.integration.server import Server
 
 JPEG = pictures.encoded(pictures.small("china", 240), "JPEG")
@@ -130,7 +131,12 @@ def test_keys_and_limits_hold_over_grpc(narrow_server: Server) -> None:
     url = f"grpc://{grpc_target(narrow_server)}"
     with Client(url, api_key="wrong") as remote, pytest.raises(Unauthorized):
         remote.models()
-
+    with (
+        taken(narrow_server),
+        Client(url, api_key=KEY, retry=Retry(most=0)) as remote,
+        pytest.raises(RateLimited, match="its limit"),
+    ):
+        remote.segment(JPEG, ["sky"])
     with (
         Client(url, api_key=KEY, retry=Retry(most=1000, first_wait=0.05)) as remote,
         ThreadPoolExecutor(4) as threads,
