@@ -218,8 +218,16 @@ async def test_the_awaited_client_waits_and_tries_again() -> None:
 
 
 async def test_a_cancelled_call_leaves_the_client_usable(server: Server) -> None:
-    async with AsyncClient(server.url) as client:
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(client.segment(IMAGE, ["sky"]), 0.001)
+    sent = asyncio.Event()
+
+    async def note(_: httpx.Request) -> None:
+        sent.set()
+
+    async with httpx.AsyncClient(event_hooks={"request": [note]}) as http, AsyncClient(server.url, http=http) as client:
+        asking = asyncio.ensure_future(client.segment(IMAGE, ["sky"]))
+        await sent.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
 
         assert (await client.segment(IMAGE, ["sky"])).image_id
