@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 
 from lexiseg_service.errors import ServiceError
 
-ENCODERS = {".webm": ("libvpx-vp9", "libvpx"), ".avi": ("mpeg4",)}
-ENCODERS_ELSE = ("libx264", "libopenh264", "mpeg4")
+H264 = ("libx264", "libopenh264", "mpeg4")
+# PyAV opens a GIF, a JPEG or a sound file as well, and fails at the first frame: what is taken is said here.
+ENCODERS = dict.fromkeys((".mp4", ".m4v", ".mov", ".mkv", ".ts"), H264) | {
+    ".avi": ("mpeg4",),
+    ".webm": ("libvpx-vp9", "libvpx"),
+}
 OPTIONS = {
     "libx264": {"crf": "20", "preset": "veryfast"},
     "libvpx-vp9": {"crf": "32", "b": "0", "deadline": "realtime"},
@@ -33,7 +37,7 @@ class VideoTarget:
     """A file that takes frames of one size; use it as a context manager. Without a frame no file is left.
 
     Raises:
-        TargetFailure: the folder is not there, or the name's ending says no container that can be written.
+        TargetFailure: the folder is not there, or the name's ending is none of `ENCODERS`.
     """
 
     def __init__(self, path: Path, rate: Fraction) -> None:
@@ -95,14 +99,17 @@ def _created(path: Path) -> OutputContainer:
     _encoder(path)
     try:
         return av.open(str(path), "w")
-    except ValueError:
-        raise TargetFailure(f"{path}: {path.suffix or 'no ending'} is no video format that can be written") from None
     except (av.error.FFmpegError, OSError) as error:
         raise TargetFailure(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def _encoder(path: Path) -> str:
-    wanted = ENCODERS.get(path.suffix.lower(), ENCODERS_ELSE)
+    wanted = ENCODERS.get(path.suffix.lower())
+    if wanted is None:
+        raise TargetFailure(
+            f"{path}: {path.suffix or 'no ending'} is no video format that can be written; there is: "
+            + ", ".join(sorted(ENCODERS))
+        )
     for name in wanted:
         if name in av.codecs_available:
             return name

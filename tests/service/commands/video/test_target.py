@@ -7,13 +7,13 @@ import av
 import numpy as np
 import pytest
 
-from lexiseg_service.commands.video.target import TargetFailure, VideoTarget
+from lexiseg_service.commands.video.target import ENCODERS, TargetFailure, VideoTarget
 from tests.service.commands.video import clips
 
 GRAY = np.full((48, 64, 3), 128, np.uint8)
 
 
-@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".avi", ".webm", ".mov"])
+@pytest.mark.parametrize("ending", sorted(ENCODERS))
 def test_what_is_written_can_be_read(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"out{ending}"
     with VideoTarget(path, Fraction(10)) as target:
@@ -54,7 +54,15 @@ def test_without_a_frame_no_file_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("out.xyz", "xyz"), ("out", "no ending"), ("none/out.mp4", "does not exist")]
+    ("name", "words"),
+    [
+        ("out.xyz", r"\.xyz is no video format .* there is: \.avi, .*\.mp4"),
+        ("out.gif", r"\.gif is no video format"),
+        ("out.jpg", r"\.jpg is no video format"),
+        ("out.mp3", r"\.mp3 is no video format"),
+        ("out", "no ending"),
+        ("none/out.mp4", "does not exist"),
+    ],
 )
 def test_where_nothing_can_be_written_is_told_at_once(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(TargetFailure, match=words):
