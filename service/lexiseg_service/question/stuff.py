@@ -10,7 +10,7 @@ import orjson
 
 @cache
 def _names() -> frozenset[str]:
-    content = resources.files("lexiseg_service.vocabularies").joinpath("stuff.json").read_bytes()
+    content = resources.files("lexiseg_service.question").joinpath("stuff.json").read_bytes()
     return frozenset(orjson.loads(content)["names"])
 
 

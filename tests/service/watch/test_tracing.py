@@ -197,7 +197,7 @@ def test_a_collector_that_does_not_answer_does_not_hold_up_the_end(monkeypatch: 
             asked.set()
             answering.wait()
 
-    monkeypatch.setattr("lexiseg_service.tracing.CLOSING_SECONDS", 0.01)
+    monkeypatch.setattr("lexiseg_service.watch.tracing.CLOSING_SECONDS", 0.01)
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(Held(InMemorySpanExporter()))
 
