@@ -95,19 +95,26 @@ def _miou(counts: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:
 
 
 def _auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.float64]:
-    """[R] how often a class that is there is held more present than one that is not, in any photograph.
+    """[R] how often a photograph that shows a class has more presence of it than one that does not; ties count half.
 
-    Ties count half. All pairs of the data set stand beside each other: a model that calls everything present in one
-    photograph and nothing in another is not right.
+    The mean over the classes that some of a resample's photographs show and others do not. Photographs are told
+    apart, and not classes: that sky is commoner than boats is no knowledge of a picture.
     """
     presence = np.stack([record.presence for record in records])  # [P, K]
-    photograph, known = np.nonzero(~np.isnan(presence))
-    value = presence[photograph, known]
-    there = np.stack([record.there for record in records])[photograph, known]
+    there = np.stack([record.there for record in records])
+    known = ~np.isnan(presence).any(0)
+    areas = [_area(presence[:, k], there[:, k], weights) for k in np.flatnonzero(known)]
+    total, defined = np.nansum(areas, 0), (~np.isnan(areas)).sum(0)
+    mean: NDArray[np.float64] = np.full(len(weights), np.nan)
+    np.divide(total, defined, out=mean, where=defined > 0)
+    return mean
+
+
+def _area(value: NDArray[np.float64], there: NDArray[np.bool_], weights: Weights) -> NDArray[np.float64]:
+    """[R] area under the curve of one class; NaN where all weighted photographs show it, or none."""
     order = np.argsort(value, kind="stable")
-    weight = weights[:, photograph[order]]
-    absent = np.where(there[order], 0, weight)
-    below = np.cumsum(absent, 1)
+    weight = weights[:, order]
+    below = np.cumsum(np.where(there[order], 0, weight), 1)
     _, first, group = np.unique(value[order], return_index=True, return_inverse=True)
     last = np.append(first[1:], len(order)) - 1
     before = np.where(first > 0, below[:, first - 1], 0)  # absent ones strictly below a group of equal values

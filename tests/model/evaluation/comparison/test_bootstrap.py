@@ -82,13 +82,15 @@ def test_the_mean_is_that_of_evaluations() -> None:
     assert measure(some, np.ones((1, 8)))["mIoU"][0] == pytest.approx(scores(total).miou)
 
 
-def test_presence_is_the_area_under_the_curve_of_all_pairs() -> None:
+def test_presence_is_the_mean_area_under_the_curves_of_the_classes() -> None:
     some = records(30)
-    there = np.concatenate([record.there[1:] for record in some])
-    presence = np.concatenate([record.presence[1:] for record in some])
-    assert len(np.unique(presence)) < len(presence)  # there are ties
+    there, presence = (np.stack([getattr(record, name) for record in some]) for name in ("there", "presence"))
+    assert there[:, 1].all()  # whether photographs show class 1 cannot be told apart; class 0 is the background
+    assert len(np.unique(presence[:, 2])) < len(some)  # there are ties
 
-    assert measure(some, np.ones((1, 30)))["presence AUC"][0] == pytest.approx(100 * roc_auc_score(there, presence))
+    areas = [roc_auc_score(there[:, k], presence[:, k]) for k in range(2, CLASSES)]
+
+    assert measure(some, np.ones((1, 30)))["presence AUC"][0] == pytest.approx(100 * np.mean(areas))
 
 
 def test_what_is_kept_is_a_share_of_the_recall_alone() -> None:
