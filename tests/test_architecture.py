@@ -97,7 +97,7 @@ def test_the_client_stands_alone_on_few_libraries() -> None:
         for name in imported_names(path)
         if name.partition(".")[0] not in sys.stdlib_module_names | CLIENTS_LIBRARIES
         # For whoever has it: named in types, imported in the one function that makes its objects.
-        and not (name == "supervision" and path.name in ("export.py", "result.py"))
+        and not (name == "supervision" and path.name in ("export.py", "segmentation.py"))
     ]
 
     assert sources

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic import BaseModel
 
 import lexiseg_client
-from lexiseg_client import Point, Prompt, errors, result
-from lexiseg_client.question import Options
-from lexiseg_client.rpc_asking import ENUMS
+from lexiseg_client import Point, Prompt, errors
+from lexiseg_client.answers import segmentation
+from lexiseg_client.question.options import Options
+from lexiseg_client.rpc.asking import ENUMS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
 from lexiseg_service import errors as service_errors
@@ -66,10 +67,10 @@ def test_every_field_of_an_answer_can_be_read() -> None:
     renamed = {"label_map": "map_file", "confidence": "confidence_png", "mask": "shape"}
 
     pairs: list[tuple[type[Any], type[BaseModel]]] = [
-        (result.Segmentation, schemas.SegmentAnswer),
-        (result.Segment, schemas.SegmentOutput),
-        (result.Timings, schemas.TimingsOutput),
-        (result.CacheUse, schemas.CacheOutput),
+        (segmentation.Segmentation, schemas.SegmentAnswer),
+        (segmentation.Segment, schemas.SegmentOutput),
+        (segmentation.Timings, schemas.TimingsOutput),
+        (segmentation.CacheUse, schemas.CacheOutput),
     ]
     for ours, theirs in pairs:
         names = {field.name for field in dataclasses.fields(ours)}

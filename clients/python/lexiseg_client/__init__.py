@@ -8,6 +8,10 @@ with Client("http://localhost:8000") as client:
 """
 
 from lexiseg_client.aio import AsyncClient, AsyncVocabularies
+from lexiseg_client.answers.models import Health, Model
+from lexiseg_client.answers.polygons import Ring
+from lexiseg_client.answers.segmentation import CacheUse, Segment, Segmentation, Timings
+from lexiseg_client.calling.retries import Retry
 from lexiseg_client.client import Client, Vocabularies
 from lexiseg_client.errors import (
     Busy,
@@ -43,15 +47,11 @@ from lexiseg_client.errors import (
     UnusableImage,
     UrlFetchOff,
 )
-from lexiseg_client.images import ImageId, ImageLike, ImageUrl
-from lexiseg_client.models import Health, Model
-from lexiseg_client.polygons import Ring
-from lexiseg_client.prompts import Point, Prompt, Prompts
-from lexiseg_client.question import Background, Class, Classes, Options
-from lexiseg_client.result import CacheUse, Segment, Segmentation, Timings
-from lexiseg_client.retries import Retry
+from lexiseg_client.pictures.images import ImageId, ImageLike, ImageUrl
+from lexiseg_client.question.options import Background, Class, Classes, Options
+from lexiseg_client.question.prompts import Point, Prompt, Prompts
+from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
 from lexiseg_client.video import Frame, FrameAnswer, NewQuestion, StreamOptions
-from lexiseg_client.vocabulary import Vocabulary, VocabularySummary
 
 __all__ = [
     "AsyncClient",

@@ -10,18 +10,18 @@ import grpc
 import httpx
 
 from lexiseg_client.address import read_address
+from lexiseg_client.answers.models import Health, Model
+from lexiseg_client.answers.segmentation import Segmentation
+from lexiseg_client.calling.retries import Patience, Retry
 from lexiseg_client.calls import Calls
 from lexiseg_client.client import TIMEOUT, wire_of
-from lexiseg_client.images import ImageLike
-from lexiseg_client.loop import Loop
-from lexiseg_client.models import Health, Model
-from lexiseg_client.question import Background, Classes, Options, Unpack
-from lexiseg_client.rest import RestWire
-from lexiseg_client.result import Segmentation
-from lexiseg_client.retries import Patience, Retry
-from lexiseg_client.rpc import GrpcWire
+from lexiseg_client.drivers.loop import Loop
+from lexiseg_client.pictures.images import ImageLike
+from lexiseg_client.question.options import Background, Classes, Options, Unpack
+from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
+from lexiseg_client.rest.calls import RestWire
+from lexiseg_client.rpc.calls import GrpcWire
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions, config
-from lexiseg_client.vocabulary import Vocabulary, VocabularySummary
 
 
 class AsyncClient:

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from lexiseg_client.answers.models import Health, Model
+from lexiseg_client.answers.segmentation import Segmentation
+from lexiseg_client.calling.retries import Patience
+from lexiseg_client.calling.steps import Call, Wait, Work
 from lexiseg_client.errors import ImageExpired, TimedOut, Unreachable
-from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
-from lexiseg_client.memory import SentImages
-from lexiseg_client.models import Health, Model
-from lexiseg_client.question import Classes, question_json
-from lexiseg_client.result import Segmentation
-from lexiseg_client.retries import Patience
-from lexiseg_client.rpc import GrpcWire
-from lexiseg_client.steps import Call, Wait, Work
+from lexiseg_client.pictures.images import ImageId, ImageLike, Source, Upload, load
+from lexiseg_client.pictures.memory import SentImages
+from lexiseg_client.question.options import Classes, question_json
+from lexiseg_client.rpc.calls import GrpcWire
 from lexiseg_client.wire import Wire
 
 BETWEEN_PROBES = 0.2  # seconds

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from lexiseg_client import rpc_reading
+from lexiseg_client.answers.segmentation import Segment, Segmentation
 from lexiseg_client.errors import ProblemError, UnusableImage
-from lexiseg_client.images import ImageId, ImageLike, ImageUrl, file_bytes
-from lexiseg_client.question import Classes, CommonOptions, Unpack, question_json
-from lexiseg_client.result import Segment, Segmentation
-from lexiseg_client.rpc_asking import filled
+from lexiseg_client.pictures.images import ImageId, ImageLike, ImageUrl, file_bytes
+from lexiseg_client.question.options import Classes, CommonOptions, Unpack, question_json
+from lexiseg_client.rpc import reading
+from lexiseg_client.rpc.asking import filled
 from lexiseg_client.stubs import segmentation_pb2 as pb
 
 DropPolicy: TypeAlias = Literal["none", "latest"]
@@ -110,8 +110,8 @@ def read_answer(found: pb.SegmentVideoResponse) -> FrameAnswer:
     return FrameAnswer(
         frame_id=found.frame_id,
         timestamp_us=found.timestamp_us,
-        answer=rpc_reading.segmentation(found.answer) if found.HasField("answer") else None,
+        answer=reading.segmentation(found.answer) if found.HasField("answer") else None,
         dropped=found.dropped,
-        error=rpc_reading.problem_error(found.error) if found.HasField("error") else None,
+        error=reading.problem_error(found.error) if found.HasField("error") else None,
         state_reset=found.state_reset,
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from lexiseg_client.images import Source
-from lexiseg_client.models import Health, Model
-from lexiseg_client.result import Segmentation
-from lexiseg_client.steps import Call
+from lexiseg_client.answers.models import Health, Model
+from lexiseg_client.answers.segmentation import Segmentation
+from lexiseg_client.calling.steps import Call
+from lexiseg_client.pictures.images import Source
 
 
 class Wire(Protocol):

@@ -1,0 +1,1 @@
+"""What carries out the steps of calls: one for threads, one for asyncio."""

@@ -1,0 +1,1 @@
+"""What is asked: options, prompts, named class lists."""

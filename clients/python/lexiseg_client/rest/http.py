@@ -1,0 +1,59 @@
+"""What both drivers share of httpx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from lexiseg_client.address import Address
+from lexiseg_client.calling.steps import Reply, Request, Send
+from lexiseg_client.errors import NotOffered, TimedOut, Unreachable, UnreadableAnswer
+
+CONNECT = 10.0  # seconds that one attempt to connect may take
+
+
+def arguments(address: Address, step: Send) -> dict[str, Any]:
+    """A step as the arguments of httpx's `request`.
+
+    Raises:
+        NotOffered: the address is one of gRPC.
+    """
+    if address.protocol == "grpc":
+        raise NotOffered("vocabularies are kept over REST only: take a client of the http address for them")
+    request: Request = step.request
+    given: dict[str, Any] = {
+        "method": request.method,
+        "url": address.url + request.path,
+        "headers": {**address.headers, **request.headers},
+        "timeout": httpx.Timeout(step.timeout, connect=min(CONNECT, step.timeout)),
+    }
+    if request.image is not None:
+        given |= {"files": {"image": ("image", request.image)}, "data": {"request": request.fields}}
+    elif request.json is not None:
+        given["json"] = request.json
+    return given
+
+
+def reply_of(response: httpx.Response) -> Reply:
+    """httpx's answer as ours."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Reply(response.status_code, headers, response.content)
+
+
+@contextmanager
+def translated(base: str) -> Iterator[None]:
+    """httpx's errors as ours."""
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise Unreachable(f"no server answers at {base} ({str(error) or type(error).__name__})", sent=False) from error
+    except httpx.TimeoutException as error:
+        raise TimedOut(f"{base} did not answer in time") from error
+    except httpx.DecodingError as error:
+        raise UnreadableAnswer(f"what {base} sent cannot be unpacked: {error}") from error
+    except httpx.TransportError as error:
+        broke = f"the connection to {base} broke ({str(error) or type(error).__name__})"
+        raise Unreachable(broke, sent=True) from error

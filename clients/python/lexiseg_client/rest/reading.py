@@ -1,0 +1,167 @@
+"""JSON of the server's to typed objects. Members that this version does not know are left alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lexiseg_client.answers import checked
+from lexiseg_client.answers.checked import number, optional, segment_id, text, truth, whole
+from lexiseg_client.answers.masks import MapFile, NotAsked, Outlines, PartOfMap, RunLengths, Shape
+from lexiseg_client.answers.models import Health, Model
+from lexiseg_client.answers.polygons import Ring
+from lexiseg_client.answers.segmentation import CacheUse, Segment, Segmentation, Timings
+from lexiseg_client.errors import UnreadableAnswer
+from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary, read_background, read_class
+
+T = TypeVar("T")
+
+
+def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:
+    """What `build` makes of a JSON object.
+
+    Raises:
+        UnreadableAnswer: it is none, or lacks what it must have.
+    """
+    try:
+        document = json.loads(content)
+        if not isinstance(document, dict):
+            raise TypeError(f"a JSON object is expected, this is a {type(document).__name__}")
+        return build(document)
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise UnreadableAnswer(f"what answered is no lexiseg, or another version: {error!r:.200}") from None
+
+
+def segmentation(found: dict[str, Any]) -> Segmentation:
+    """The answer of POST /segment."""
+    size = checked.size(found["size"])
+    mapped = found.get("label_map")
+    shared = None if mapped is None else MapFile(size, base64.b64decode(mapped["base64"], validate=True))
+    return Segmentation(
+        id=text(found["id"]),
+        image_id=text(found["image_id"]),
+        model=text(found["model"]),
+        model_digest=text(found["model_digest"]),
+        task=text(found["task"]),
+        size=size,
+        segments=tuple(_segment(entry, size, shared) for entry in found["segments"]),
+        timings_ms=Timings(**_known(Timings, found["timings_ms"], number)),
+        cache=_cache(found["cache"]),
+        overlay=_bytes(found.get("overlay")),
+        map_file=shared,
+        confidence_png=_bytes(found.get("confidence")),
+    )
+
+
+def _segment(found: Mapping[str, Any], size: tuple[int, int], shared: MapFile | None) -> Segment:
+    x, y, width, height = (whole(side) for side in found["bbox"])
+    return Segment(
+        id=segment_id(found["id"]),
+        label=optional(found["label"], text),
+        class_index=optional(found["class_index"], whole),
+        score=number(found["score"]),
+        area=whole(found["area"]),
+        bbox=(x, y, width, height),
+        shape=_shape(found, size, shared),
+        prompt_index=optional(found.get("prompt_index"), whole),
+        mask_index=optional(found.get("mask_index"), whole),
+        quality=optional(found.get("quality"), number),
+        is_thing=optional(found.get("is_thing"), truth),
+        track_id=optional(found.get("track_id"), whole),
+    )
+
+
+def _shape(found: Mapping[str, Any], size: tuple[int, int], shared: MapFile | None) -> Shape:
+    mask = found["mask"]
+    if mask is None:
+        return NotAsked() if shared is None else PartOfMap(shared, segment_id(found["id"]))
+    if mask["format"] == "coco_rle":
+        if checked.size(mask["size"]) != size:
+            raise ValueError(f"a mask of {mask['size']} for an image of {list(size)}")
+        return RunLengths(size, text(mask["counts"]))
+    if mask["format"] == "polygon":
+        return Outlines(size, tuple(_ring(ring) for ring in mask["rings"]))
+    raise ValueError(f"masks come as coco_rle or polygon, this one as {mask['format']!r}")
+
+
+def _ring(found: Mapping[str, Any]) -> Ring:
+    exterior, *holes = (
+        np.array(corners, np.int64).reshape(-1, 2) for corners in (found["exterior"], *found.get("holes", []))
+    )
+    return Ring(exterior, tuple(holes))
+
+
+def _bytes(encoded: str | None) -> bytes | None:
+    return None if encoded is None else base64.b64decode(encoded, validate=True)
+
+
+def _known(kind: type, found: Mapping[str, Any], of: Callable[[Any], T]) -> dict[str, T]:
+    """The members that a dataclass knows."""
+    return {name: of(value) for name, value in found.items() if name in kind.__annotations__}
+
+
+def _cache(found: Mapping[str, Any]) -> CacheUse:
+    return CacheUse(whole(found["text_hits"]), whole(found["text_misses"]), truth(found["features"]))
+
+
+def model(found: dict[str, Any]) -> Model:
+    """One model's card."""
+    return Model(
+        name=text(found["name"]),
+        version=text(found["version"]),
+        summary=text(found.get("summary", "")),
+        tasks=tuple(text(task) for task in found["tasks"]),
+        licence=text(found.get("licence", "")),
+        digest=optional(found.get("digest"), text),
+        loaded=truth(found["loaded"]),
+        card=found,
+    )
+
+
+def models(found: dict[str, Any]) -> list[Model]:
+    """The answer of GET /models."""
+    return [model(entry) for entry in found["models"]]
+
+
+def vocabulary_summary(found: dict[str, Any]) -> VocabularySummary:
+    """A vocabulary without its classes."""
+    return VocabularySummary(
+        name=text(found["name"]),
+        n_classes=whole(found["n_classes"]),
+        background=read_background(found["background"]),
+        built_in=truth(found["built_in"]),
+        source=optional(found.get("source"), text),
+    )
+
+
+def vocabulary_summaries(found: dict[str, Any]) -> list[VocabularySummary]:
+    """The answer of GET /vocabularies."""
+    return [vocabulary_summary(entry) for entry in found["vocabularies"]]
+
+
+def vocabulary(found: dict[str, Any], etag: str) -> Vocabulary:
+    """A vocabulary with its classes."""
+    summary = vocabulary_summary(found)
+    return Vocabulary(
+        name=summary.name,
+        n_classes=summary.n_classes,
+        background=summary.background,
+        built_in=summary.built_in,
+        source=summary.source,
+        classes=tuple(read_class(entry) for entry in found["classes"]),
+        etag=etag,
+    )
+
+
+def health(alive: dict[str, Any], ready: dict[str, Any]) -> Health:
+    """The bodies of /livez and /readyz."""
+    return Health(
+        alive=alive["status"] == "alive",
+        ready=ready["status"] == "ready",
+        detail=str(ready["detail"]),
+        degraded=tuple(ready.get("degraded", ())),
+    )

@@ -1,0 +1,174 @@
+"""When the client asks again: its steps, taken by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from lexiseg_client.calling.retries import Patience, Retry, exchange, retry_after
+from lexiseg_client.calling.steps import Reply, Request, Send, Wait
+from lexiseg_client.errors import ProblemError, QueueFull, ServerFault, Unreachable
+
+GET = Request("GET", "/models")
+WELL = Reply(200, {}, b"{}")
+
+
+def refusal(status: int, kind: str, wait: str | None = None) -> Reply:
+    headers = {"content-type": "application/problem+json", **({} if wait is None else {"retry-after": wait})}
+    return Reply(status, headers, json.dumps({"type": kind, "status": status, "detail": "no"}).encode())
+
+
+FULL = refusal(429, "queue-full", "1")
+NOT_READY = refusal(503, "not-ready")
+
+
+@dataclass
+class Hand:
+    """Takes the steps of an exchange: gives it the outcomes in order, and its waits pass on a clock of its own."""
+
+    outcomes: list[Reply | Exception]
+    now: float = 0.0
+    waits: list[float] = field(default_factory=list)
+    timeouts: list[float] = field(default_factory=list)
+
+    def take(self, request: Request = GET, until: float = 60.0, **rule: Any) -> Reply:
+        patience = Patience(Retry(**rule), clock=lambda: self.now, chance=lambda: 0.0)
+        call = exchange(request, patience, until)
+        step = next(call)
+        while True:
+            try:
+                if isinstance(step, Wait):
+                    self.waits.append(step.seconds)
+                    self.now += step.seconds
+                    step = call.send(None)
+                    continue
+                assert isinstance(step, Send)
+                self.timeouts.append(step.timeout)
+                outcome = self.outcomes.pop(0)
+                step = call.throw(outcome) if isinstance(outcome, Exception) else call.send(outcome)
+            except StopIteration as done:
+                reply: Reply = done.value
+                return reply
+
+
+def test_success_is_not_asked_again() -> None:
+    hand = Hand([WELL])
+
+    assert (hand.take(), hand.waits, hand.timeouts) == (WELL, [], [60.0])
+
+
+def test_a_busy_server_is_asked_again_no_sooner_than_it_wants() -> None:
+    hand = Hand([refusal(429, "queue-full", "7"), refusal(429, "rate-limited", "2"), NOT_READY, WELL])
+
+    assert hand.take() is WELL
+    assert hand.waits == [7.0, 2.0, 1.0]
+
+
+def test_waits_grow_to_the_longest() -> None:
+    hand = Hand([*[NOT_READY] * 6, WELL])
+
+    hand.take(first_wait=0.5, longest_wait=4.0)
+
+    assert hand.waits == [0.5, 1, 2, 4, 4, 4]
+
+
+def test_chance_shortens_a_wait_by_up_to_a_half_but_not_below_what_is_asked() -> None:
+    rule = Retry(first_wait=2.0)
+
+    assert (rule.wait(1, None, 1.0), rule.wait(1, None, 0.0), rule.wait(1, 3.0, 1.0)) == (2.0, 4.0, 3.0)
+
+
+def test_what_cannot_end_in_time_is_not_waited_for() -> None:
+    hand = Hand([refusal(429, "queue-full", "61")])
+
+    with pytest.raises(QueueFull) as caught:
+        hand.take()
+
+    assert caught.value.retry_after == 61
+    assert hand.waits == []
+
+
+def test_each_try_gets_the_time_that_is_left() -> None:
+    hand = Hand([FULL, FULL, WELL])
+
+    hand.take(until=10.0)
+
+    assert hand.timeouts == [10.0, 9.0, 8.0]
+
+
+def test_an_exchange_ends_by_its_time_however_often_it_may_try() -> None:
+    hand = Hand([FULL] * 100)
+
+    with pytest.raises(QueueFull):
+        hand.take(until=5.5, most=1000)
+
+    assert hand.now <= 5.5
+
+
+def test_patience_ends() -> None:
+    hand = Hand([FULL] * 9)
+
+    with pytest.raises(QueueFull):
+        hand.take(most=2)
+
+    assert len(hand.waits) == 2
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_broken_connection_is_tried_again(sent: bool) -> None:
+    hand = Hand([Unreachable("gone", sent=sent), WELL])
+
+    assert hand.take() is WELL
+
+
+@pytest.mark.parametrize(
+    ("outcome", "again"),
+    [
+        (Unreachable("refused", sent=False), True),
+        (Unreachable("gone", sent=True), False),
+        (FULL, True),
+        (NOT_READY, False),
+    ],
+)
+def test_what_may_not_be_done_twice_is_tried_again_only_if_it_was_not_done(
+    outcome: Reply | Exception, again: bool
+) -> None:
+    hand = Hand([outcome, WELL])
+    write = Request("PUT", "/vocabularies/a", {"If-None-Match": "*"}, repeatable=False)
+
+    if again:
+        assert hand.take(write) is WELL
+    else:
+        with pytest.raises((ProblemError, Unreachable)):
+            hand.take(write)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 415, 422, 500, 504])
+def test_a_refusal_for_good_is_not_tried_again(status: int) -> None:
+    with pytest.raises(ProblemError) as caught:
+        Hand([refusal(status, "whatever")]).take()
+
+    assert caught.value.status == status
+
+
+def test_a_proxy_between_two_servers_is_tried_again() -> None:
+    hand = Hand([Reply(502, {"content-type": "text/html"}, b"<h1>Bad gateway</h1>"), WELL])
+
+    assert hand.take() is WELL
+
+
+def test_an_answer_without_a_problem_document_is_an_error_all_the_same() -> None:
+    with pytest.raises(ServerFault, match="500 without a problem document"):
+        Hand([Reply(500, {"content-type": "application/json"}, b"{oops")]).take()
+
+
+def test_retry_after_is_a_number_or_a_date() -> None:
+    assert retry_after("12") == 12
+    assert retry_after(formatdate(1000, usegmt=True), now=lambda: 990.0) == 10
+    assert retry_after(formatdate(1000, usegmt=True), now=lambda: 1010.0) == 0
+    assert retry_after("soon") is None
+    assert retry_after(None) is None
