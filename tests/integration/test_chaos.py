@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests import pictures
-from tests.integration.bad_requests import BROKEN, REFUSED, segment
+from tests.integration.rest.bad_requests import BROKEN, REFUSED, segment
 from tests.integration.server import Server, form
 
 REQUESTS = 10_000

@@ -16,7 +16,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from lexiseg_model.types import ClassEntry, Rle, Segment, Task
-from lexiseg_service.commands.video.pace import Pace
+from lexiseg_service.commands.pace import Pace
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.question.schemas import MaskOutput, Problem, SegmentAnswer, SegmentOutput
 from lexiseg_service.question.stuff import is_thing

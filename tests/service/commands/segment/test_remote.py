@@ -17,8 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from lexiseg_service.commands import remote
-from lexiseg_service.commands.video import pace
+from lexiseg_service.commands import pace, remote
 from lexiseg_service.errors import QueueFull
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 from lexiseg_service.gateway.app import create_app

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from lexiseg_service.commands.video.pace import GOOD_RUN, Pace
+from lexiseg_service.commands.pace import GOOD_RUN, Pace
 
 
 class Clock:
