@@ -1,4 +1,4 @@
-"""`python -m loadtests.bench [PART ...]`: every part (see PARTS), or those named."""
+"""`python -m benchmarks [PART ...]`: every part (see PARTS), or those named."""
 
 from __future__ import annotations
 

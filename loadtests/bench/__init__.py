@@ -1,1 +1,0 @@
-"""Figures for docs/performance.md; `make bench` prints them."""
