@@ -15,6 +15,7 @@ from lexiseg_model.device import Execution, choose_device
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_model.export.manifest import FOLDER as EXPORT
 from lexiseg_model.export.manifest import cached
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Precision, Runtime
 
@@ -77,13 +78,13 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
         WeightsError: its card is damaged.
     """
     known = folders(models_dir)
-    base, _, version = name.partition("@")
-    if base not in known:
+    wanted = ModelName.parse(name)
+    if wanted.name not in known:
         raise UnknownModelError(f"no model {name!r}; there is: {', '.join(known)}")
-    card = _named(base, known[base])
-    if version and version != card.version:
-        raise UnknownModelError(f"no model {name!r}; {base} is at version {card.version}")
-    return ModelFolder(known[base], card)
+    card = _named(wanted.name, known[wanted.name])
+    if not wanted.fits(card):
+        raise UnknownModelError(f"no model {name!r}; {wanted.name} is at version {card.version}")
+    return ModelFolder(known[wanted.name], card)
 
 
 def require(name: str, models_dir: Path | None = None) -> ModelFolder:

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from lexiseg_model import catalog
-from lexiseg_model.catalog import cards, folders, load, read_card
+from lexiseg_model.catalog import cards, find, folders, load, read_card
 from lexiseg_model.errors import OptionError, UnknownModelError, WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 
@@ -70,6 +70,11 @@ def test_another_version_is_unknown_and_the_message_names_the_one_there_is() -> 
 
     with pytest.raises(UnknownModelError, match=rf"'tiny@0\.0\.0'; tiny is at version {version}"):
         load("tiny@0.0.0", device="cpu")
+
+
+def test_a_name_that_ends_where_its_version_should_stand_is_refused() -> None:
+    with pytest.raises(UnknownModelError, match="'tiny@'; expected NAME or NAME@VERSION"):
+        find("tiny@")
 
 
 def test_an_unknown_name_is_answered_with_the_names_there_are(tmp_path: Path) -> None:

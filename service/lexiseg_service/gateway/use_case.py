@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lexiseg_model.errors import UnknownModelError
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.image.header import read_header
@@ -68,7 +70,8 @@ class UseCase:
             UnknownModel: no such model.
             UnknownVocabulary: no such vocabulary.
         """
-        card = find_card(question.model or self._settings.default_model, self._backend.cards())
+        named = question.model or self._settings.default_model
+        card = find_card(named, self._backend.cards())
         task = question.task or ("prompt" if question.prompts else "semantic")
         if task not in card.tasks:
             able = [other.name for other in self._backend.cards() if task in other.tasks]
@@ -81,7 +84,7 @@ class UseCase:
             owner=caller.owner,
             vocabulary=vocabulary,
             # A version that was asked for is told on: workers may have different ones.
-            model=f"{card.name}@{card.version}" if "@" in (question.model or "") else card.name,
+            model=card.name if named is None or ModelName.parse(named).version is None else str(ModelName.of(card)),
             task=task,
             prompts=prompts,
             mask=question.mask,
@@ -105,10 +108,10 @@ class UseCase:
             UnknownModel: no such model.
         """
         cards = self._backend.cards()
-        for card in cards:
-            if name in (card.name, f"{card.name}@{card.version}"):
-                return self._described(card)
-        raise UnknownModel(f"no model {name[:80]!r} here; there is: {', '.join(card.name for card in cards)}")
+        card = _named(name, cards)
+        if card is None:
+            raise UnknownModel(f"no model {name[:80]!r} here; there is: {', '.join(card.name for card in cards)}")
+        return self._described(card)
 
     def health(self) -> Health:
         """The backend's, with what else works less well than it should."""
@@ -116,7 +119,7 @@ class UseCase:
         return replace(health, degraded=(*health.degraded, *filter(None, [self._vocabularies.store.degraded()])))
 
     def _described(self, card: ModelCard) -> dict[str, Any]:
-        digest = self._backend.digest(f"{card.name}@{card.version}")
+        digest = self._backend.digest(str(ModelName.of(card)))
         return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
 
     async def _fetched(self, url: str) -> bytes:
@@ -152,9 +155,17 @@ def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:
         raise NotReady("no model is known here yet")
     if name is None:
         return cards[0]
-    base, _, version = name.partition("@")
-    for card in cards:
-        if card.name == base and version in ("", card.version):
-            return card
-    known = ", ".join(f"{card.name}@{card.version}" for card in cards)
-    raise UnknownModel(f"model: no {name[:80]!r} here; there is: {known}")
+    card = _named(name, cards)
+    if card is None:
+        known = ", ".join(str(ModelName.of(card)) for card in cards)
+        raise UnknownModel(f"model: no {name[:80]!r} here; there is: {known}")
+    return card
+
+
+def _named(name: str, cards: list[ModelCard]) -> ModelCard | None:
+    """The first card that a name fits; none where it is no name at all, as `tiny@`."""
+    try:
+        wanted = ModelName.parse(name)
+    except UnknownModelError:
+        return None
+    return next((card for card in cards if wanted.fits(card)), None)

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from lexiseg_model import catalog
+from lexiseg_model.model_name import ModelName
 from lexiseg_service.settings import Settings
 
 
@@ -17,5 +18,5 @@ def list_all(settings: Settings) -> None:
         shape = f"{card.input.short_side}-{card.input.long_side} px"
         weights = "to be had" if card.weights_sha256 is None else "here"
         licence = card.licence.partition(":")[0]
-        table.add_row(f"{card.name}@{card.version}", weights, ", ".join(card.tasks), shape, quality, licence)
+        table.add_row(str(ModelName.of(card)), weights, ", ".join(card.tasks), shape, quality, licence)
     Console().print(table)

@@ -14,6 +14,7 @@ import structlog
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
@@ -87,12 +88,11 @@ class WorkerLink:
 
     def serves(self, model: str) -> bool:
         """Whether it has a model, NAME or NAME@VERSION."""
-        name, _, version = model.partition("@")
-        return any(card.name == name and version in ("", card.version) for card in self.cards)
+        return any(map(ModelName.parse(model).fits, self.cards))
 
     def digest(self, model: str) -> str | None:
         """Digest of the loaded weights; None while they are not."""
-        return self._digests.get(model.partition("@")[0]) if self.usable and self.serves(model) else None
+        return self._digests.get(ModelName.parse(model).name) if self.usable and self.serves(model) else None
 
     def open(self) -> None:
         """Begins to watch."""

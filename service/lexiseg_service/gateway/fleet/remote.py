@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection
 
 import structlog
 
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.gateway.fleet.discovery import Discovery
@@ -180,7 +181,7 @@ def _telling(refusal: ServiceError) -> int:
 
 
 def _key(model: str, image_id: str) -> str:
-    return f"{model.partition('@')[0]}|{image_id}"
+    return f"{ModelName.parse(model).name}|{image_id}"
 
 
 async def _digest(image: bytes) -> str:

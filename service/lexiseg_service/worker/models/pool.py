@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 import structlog
 import torch
 
+from lexiseg_model.errors import UnknownModelError
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
@@ -131,7 +133,7 @@ class ModelPool:
 
     def digest(self, name: str) -> str | None:
         """Digest of a model's weights, NAME or NAME@VERSION; None while it is not loaded."""
-        slot = self._slots.get(name.partition("@")[0])
+        slot = self._slot(name)
         loaded = slot.loaded if slot else None
         return loaded.segmenter.digest if loaded else None
 
@@ -147,7 +149,7 @@ class ModelPool:
         """
         ready: Future[Loaded] = Future()
         with self._changed:
-            slot = self._slots.get(name.partition("@")[0])
+            slot = self._slot(name)
             if slot is None:
                 raise UnknownModel(f"model: no {name[:80]!r} here; there is: {', '.join(self._slots)}")
             if not self._open:
@@ -171,6 +173,14 @@ class ModelPool:
         self._loader.shutdown(wait=False, cancel_futures=True)
         for slot in self._slots.values():
             self._metrics.loaded.labels(slot.served.card.name, slot.served.card.version).set(0)
+
+    def _slot(self, name: str) -> _Slot | None:
+        try:
+            wanted = ModelName.parse(name)
+        except UnknownModelError:
+            return None
+        slot = self._slots.get(wanted.name)
+        return slot if slot is not None and wanted.fits(slot.served.card) else None
 
     def _queue(self, slot: _Slot, ready: Future[Loaded]) -> None:
         pause = slot.retry_at - time.monotonic()

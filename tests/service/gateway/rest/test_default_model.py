@@ -16,7 +16,7 @@ def test_a_question_that_names_no_model_gets_the_first(named: str | None, found:
     assert find_card(named, CARDS).name == found
 
 
-@pytest.mark.parametrize("named", ["third", "first@2", "", "first@1@1"])
+@pytest.mark.parametrize("named", ["third", "first@2", "", "first@1@1", "first@", "@1"])
 def test_a_name_that_is_not_there_is_unknown(named: str) -> None:
     with pytest.raises(UnknownModel, match="there is: first@1, second@1"):
         find_card(named, CARDS)

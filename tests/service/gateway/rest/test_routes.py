@@ -37,7 +37,7 @@ async def test_a_model_is_found_with_and_without_its_version(client: httpx.Async
     assert (answer.status_code, answer.json()["name"], answer.json()["digest"]) == (200, "colours", "digest")
 
 
-@pytest.mark.parametrize("name", ["colours@2", "nope", "%00"])
+@pytest.mark.parametrize("name", ["colours@2", "nope", "%00", "colours@", "@1"])
 async def test_an_unknown_model_is_404(client: httpx.AsyncClient, name: str) -> None:
     answer = await client.get(f"/models/{name}")
 

@@ -153,9 +153,10 @@ def test_a_loaded_model_does_not_wait_for_another_that_loads() -> None:
         assert not slow.done()
 
 
-def test_a_model_that_is_not_served_is_unknown() -> None:
-    with shop() as given, pytest.raises(UnknownModel, match="no 'huge' here; there is: a, b, c"):
-        given.pool.acquire("huge")
+@pytest.mark.parametrize("name", ["huge", "a@2", "a@"])
+def test_a_model_that_is_not_served_is_unknown(name: str) -> None:
+    with shop() as given, pytest.raises(UnknownModel, match=f"no '{name}' here; there is: a, b, c"):
+        given.pool.acquire(name)
 
 
 def test_a_version_may_be_named() -> None:
