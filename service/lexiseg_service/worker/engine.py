@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -132,11 +133,14 @@ class Engine:
                 self._last_answer = time.monotonic()
             self._in_flight.add(job)
         self._metrics.in_flight.inc()
-        job.answer.add_done_callback(lambda _: self._answered(job, model))
+        # By weak references: a finished future keeps its callbacks, and a job with its image, features and answer would
+        # live in a circle with its own future until the next full collection.
+        of_job, of_model = weakref.ref(job), weakref.ref(model)  # held by what is in flight, and by whoever loads
+        job.answer.add_done_callback(lambda _: self._answered(of_job(), of_model()))
         if model.done():
             self._with_model(job, model)
         else:
-            model.add_done_callback(lambda _: self._after_load(job, model))
+            model.add_done_callback(partial(self._after_load, job))
         return job.answer
 
     def close(self, seconds: float) -> None:
@@ -166,13 +170,15 @@ class Engine:
         if (error := model.exception()) is not None:
             job.fail(error)
             return
-        job.model = model.result()
-        job.answer.add_done_callback(lambda _: job.loaded.release())  # at once, if nobody waits any more
+        job.model = loaded = model.result()
+        job.answer.add_done_callback(lambda _: loaded.release())  # at once, if nobody waits any more
         if not job.abandoned:
             self._intake.submit(self._guarded, job, self._take_in)
 
-    def _answered(self, job: AnyJob, model: Future[Loaded]) -> None:
-        model.cancel()  # nobody waits for it any more
+    def _answered(self, job: AnyJob | None, model: Future[Loaded] | None) -> None:
+        assert job is not None  # in flight until here
+        if model is not None:
+            model.cancel()  # nobody waits for it any more
         with self._count_guard:
             self._in_flight.discard(job)
             now = time.monotonic()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.segmenter import Features, Plan, Segmenter, TileFeatures
-from lexiseg_service.errors import DeadlineExceeded
+from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.models.pool import Loaded
@@ -89,8 +89,12 @@ class Job(Generic[T]):
 
     def fail(self, error: BaseException) -> None:
         """Answers with an error, unless the client has gone; what the model refuses is the request's wrong value."""
+        refusal = told(error, self.request)
+        if isinstance(refusal, ServiceError):
+            # Nobody prints where a refusal was raised, and its frames would keep this job until a full collection.
+            refusal.__traceback__ = refusal.__context__ = None
         with suppress(InvalidStateError):
-            self.answer.set_exception(told(error, self.request))
+            self.answer.set_exception(refusal)
 
     def succeed(self, answer: T) -> None:
         """Answers, unless the client has gone."""

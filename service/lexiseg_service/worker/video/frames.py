@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from concurrent.futures import Future, InvalidStateError
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -68,7 +69,9 @@ class FrameLane:
         job = self._engine.submit(self._request(frame, question), partial(self._render, submitted))
         self._submitted += 1
         job.add_done_callback(partial(self._missing, submitted))
-        submitted.answer.add_done_callback(lambda answer: job.cancel() if answer.cancelled() else None)
+        # Weakly: each would keep the other, and with it a frame and its answer. What is in flight, the engine holds.
+        work = weakref.ref(job)
+        submitted.answer.add_done_callback(partial(_abandon, work))
         return submitted.answer
 
     def _request(self, frame: VideoFrame, question: StreamQuestion) -> WorkerRequest:
@@ -114,3 +117,10 @@ class FrameLane:
                     submitted.answer.set_exception(failure)
 
         self._turns.bring(submitted.number, work)
+
+
+def _abandon(work: weakref.ref[Future[None]], answer: Future[FrameAnswer]) -> None:
+    """A frame whose answer nobody waits for is not worked on."""
+    job = work()
+    if answer.cancelled() and job is not None:
+        job.cancel()
