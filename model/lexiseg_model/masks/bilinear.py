@@ -44,8 +44,8 @@ def upsampled(scores: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.
     """Bilinear upsampling (align_corners=False) of one map [h, w] to [H, W]."""
     padded = np.pad(scores, ((0, 1), (0, 1)), mode="edge")  # so that every cell has four corners
     y, x = axis(scores.shape[0], size[0]), axis(scores.shape[1], size[1])
-    answer = np.empty(size, np.float32)
+    enlarged = np.empty(size, np.float32)
     for band in bands(size):
         rows = Axis(y.low[band], y.weight[band])
-        answer[band] = interpolate(padded[rows.low], padded[rows.low + 1], rows, x)
-    return answer
+        enlarged[band] = interpolate(padded[rows.low], padded[rows.low + 1], rows, x)
+    return enlarged

@@ -28,8 +28,8 @@ def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:
     Returns:
         Runs; a run that reaches the lower edge goes on into the next column where that begins inside.
     """
-    y = _within(axis(logits.shape[0], size[0]), logits.max(1))
-    x = _within(axis(logits.shape[1], size[1]), logits.max(0))
+    y = _reaching_zero(axis(logits.shape[0], size[0]), logits.max(1))
+    x = _reaching_zero(axis(logits.shape[1], size[1]), logits.max(0))
     if y is None or x is None:
         return np.zeros((0, 2), np.int64)
     (top, rows), (left, columns) = y, x
@@ -44,7 +44,7 @@ def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:
     return spans
 
 
-def _within(positions: Axis, highest: NDArray[np.float32]) -> tuple[int, Axis] | None:
+def _reaching_zero(positions: Axis, highest: NDArray[np.float32]) -> tuple[int, Axis] | None:
     """The output positions from the first to the last with a corner that reaches 0, and where these begin."""
     corners = np.flatnonzero(highest >= 0)
     if not len(corners):

@@ -75,5 +75,5 @@ def confidence(logits: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.fl
     if not logits:
         return np.ones(size, np.float32)
     highest = torch.stack(tuple(logits)).amax(0).float()
-    sure = upsampled(highest.cpu().numpy(), size)
-    return np.asarray(torch.from_numpy(np.abs(sure, out=sure)).sigmoid_().numpy())
+    distance = upsampled(highest.cpu().numpy(), size)
+    return np.asarray(torch.from_numpy(np.abs(distance, out=distance)).sigmoid_().numpy())

@@ -100,22 +100,22 @@ def _suppressing(packed: Packed, better: Indices, worse: Indices, rule: OverlapR
     most = np.minimum(cells @ (others > 0).T.astype(np.float32), (cells > 0).astype(np.float32) @ others.T)
     areas, other_areas = packed.areas[better], packed.areas[worse]
     # Both ratios grow with what is shared, so pairs that fall short at most need no count.
-    found = _reaches(most, areas[:, None], other_areas[None], rule)
-    i, j = found.nonzero()
+    suppresses = _reaches(most, areas[:, None], other_areas[None], rule)
+    i, j = suppresses.nonzero()
     for start in range(0, len(i), PAIRS):
         some = slice(start, start + PAIRS)
         both = packed.words[better[i[some]]] & packed.words[worse[j[some]]]
         shared = np.bitwise_count(both).sum(1, dtype=np.float32)
-        found[i[some], j[some]] = _reaches(shared, areas[i[some]], other_areas[j[some]], rule)
-    return found
+        suppresses[i[some], j[some]] = _reaches(shared, areas[i[some]], other_areas[j[some]], rule)
+    return suppresses
 
 
 def _reaches(shared: Floats, better: Floats, worse: Floats, rule: OverlapRule) -> NDArray[np.bool_]:
     """Whether shared pixels are enough, given the areas; float32 as published, for ratios that meet a threshold."""
-    found: NDArray[np.bool_] = shared / (better + worse - shared + EPSILON) >= np.float32(rule.overlap)
+    enough: NDArray[np.bool_] = shared / (better + worse - shared + EPSILON) >= np.float32(rule.overlap)
     if rule.inside is not None:
-        found |= shared / (worse + EPSILON) >= np.float32(rule.inside)
-    return found
+        enough |= shared / (worse + EPSILON) >= np.float32(rule.inside)
+    return enough
 
 
 def _greedy(suppressing: NDArray[np.bool_]) -> NDArray[np.bool_]:

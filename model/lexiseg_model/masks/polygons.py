@@ -55,11 +55,11 @@ def _by_part(
     if len(exteriors) < 2 or not holes:  # parts cost a look at every pixel
         return [holes for _ in exteriors]
     _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    found: dict[int, list[NDArray[np.int64]]] = {}
+    holes_of: dict[int, list[NDArray[np.int64]]] = {}
     for hole in holes:
         # The mask lies to the right of every edge (y runs down), so this pixel is of the ring's own part.
-        found.setdefault(int(parts[_pixel_beside(hole[0], hole[1])]), []).append(hole)
-    return [found.get(int(parts[_pixel_beside(loop[0], loop[1])]), []) for loop in exteriors]
+        holes_of.setdefault(int(parts[_pixel_beside(hole[0], hole[1])]), []).append(hole)
+    return [holes_of.get(int(parts[_pixel_beside(loop[0], loop[1])]), []) for loop in exteriors]
 
 
 def _loops(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:

@@ -50,9 +50,9 @@ def connected_regions(
     won = _compete(segmenter, features, vocabulary, replace(options, keep_probability=True), rows_of)
     assert won.probability is not None
     stuff = {index for index, entry in enumerate(vocabulary.classes) if entry.thing is False}
-    wanted = [index for index in range(len(vocabulary.classes)) if task == "panoptic" or index not in stuff]
+    split_classes = [index for index in range(len(vocabulary.classes)) if task == "panoptic" or index not in stuff]
     smallest = max(1, int(SMALLEST_INSTANCE * won.labels.size))
-    regions = split(won.labels, wanted, smallest, stuff, options.check)
+    regions = split(won.labels, split_classes, smallest, stuff, options.check)
     votes = np.bincount(regions.labels.reshape(-1), won.probability.reshape(-1), len(regions.owner) + 1)
     probability = won.probability if options.keep_probability else None
     pieces = Pieces(regions.labels, regions.owner, votes.astype(np.float64), probability)

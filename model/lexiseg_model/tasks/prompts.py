@@ -76,8 +76,8 @@ def prompted(
     shown = layers.first_of_each([mask.prompt_index for mask, _ in kept]) if overlapping else range(len(kept))
     probability = None
     if options.keep_probability:
-        held = [logits for number in shown if (logits := kept[number][0].logits) is not None]
-        probability = layers.confidence(held, features.size)
+        shown_logits = [logits for number in shown if (logits := kept[number][0].logits) is not None]
+        probability = layers.confidence(shown_logits, features.size)
     label_map: LabelMap = np.zeros((0, 0), np.uint8)
     if options.keep_label_map:
         label_map = layers.label_map(rles, shown, features.size, options.check)
@@ -95,35 +95,37 @@ def _masks(segmenter: Segmenter, features: Features, options: Options, named: bo
     for first in range(0, len(options.prompts), PROMPTS_AT_ONCE):
         options.check()
         some = options.prompts[first : first + PROMPTS_AT_ONCE]
-        logits, qualities = _answers(segmenter, features, some, options)
+        logits, qualities = _mask_logits(segmenter, features, some, options)
         rles: list[Rle] = []
         for mask in logits.cpu().numpy():
             options.check()
             rles.append(encode(cut(mask, features.size), features.size))
-        seen = [number for number, rle in enumerate(rles) if rle.area]
+        visible = [number for number, rle in enumerate(rles) if rle.area]
         embeddings: dict[int, Tensor] = {}
-        if named and seen:
-            embeddings = dict(zip(seen, torch.split(segmenter.embed_masks(features, logits[seen]), 1), strict=True))
+        if named and visible:
+            embeddings = dict(
+                zip(visible, torch.split(segmenter.embed_masks(features, logits[visible]), 1), strict=True)
+            )
         places = [
             (first + prompt, number, quality)
             for prompt, of_prompt in enumerate(qualities)
             for number, quality in enumerate(of_prompt.tolist())
         ]
         for number, (place, rle) in enumerate(zip(places, rles, strict=True)):
-            held = logits[number].half() if options.keep_probability else None
-            yield _Mask(*place, rle, embeddings.get(number), held)
+            kept_logits = logits[number].half() if options.keep_probability else None
+            yield _Mask(*place, rle, embeddings.get(number), kept_logits)
 
 
-def _answers(
+def _mask_logits(
     segmenter: Segmenter, features: Features, prompts: Sequence[Prompt], options: Options
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits [N, h, w] of the masks of all prompts, refined where that is asked; quality [M] for each prompt."""
-    answers = segmenter.prompt(features, prompts)
+    by_prompt = segmenter.prompt(features, prompts)
     options.check()
-    masks = torch.cat([answer.masks for answer in answers]).float()
+    masks = torch.cat([of_prompt.masks for of_prompt in by_prompt]).float()
     if (options.refine or segmenter.card.refine) == "pamr":
         masks = refine_masks(masks, segmenter.guide(features))
-    return masks, [answer.quality for answer in answers]
+    return masks, [of_prompt.quality for of_prompt in by_prompt]
 
 
 def _names(
