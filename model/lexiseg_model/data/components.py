@@ -61,8 +61,8 @@ def objects_of(labels: NDArray[np.unsignedinteger], of: Collection[int], ignored
         of: classes that have objects.
         ignored: value of pixels that count nowhere.
     """
-    found = components(labels, of)
-    return Objects(found.ids, found.labels, labels == ignored)
+    regions = components(labels, of)
+    return Objects(regions.ids, regions.labels, labels == ignored)
 
 
 def panoptic_of(
@@ -76,13 +76,13 @@ def panoptic_of(
         stuff: classes that do not.
         ignored: value of pixels that are void.
     """
-    found = components(labels, things)
+    regions = components(labels, things)
     ids = np.where(np.isin(labels, list(things)) | (labels == ignored), VOID, NOTHING).astype(np.int32)
-    inside = found.ids > 0
-    ids[inside] = found.ids[inside]
+    inside = regions.ids > 0
+    ids[inside] = regions.ids[inside]
     segments = [
         TruthSegment(index + 1, label, area)
-        for index, (label, area) in enumerate(zip(found.labels, found.areas, strict=True))
+        for index, (label, area) in enumerate(zip(regions.labels, regions.areas, strict=True))
     ]
     for label in np.unique(labels).tolist():
         if label in stuff:

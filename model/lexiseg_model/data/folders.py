@@ -79,8 +79,8 @@ def _names(base: Path, layout: FolderLayout, folder: str) -> list[str]:
     pattern = layout.image if layout.listed_by == "images" else layout.annotation
     above, suffix = pattern.replace("{split}", folder).split("{id}")
     where = base / above
-    found = (path.relative_to(where).as_posix() for path in where.rglob(f"*{suffix}") if path.name[0] != ".")
-    return sorted(path.removesuffix(suffix) for path in found)
+    paths = (path.relative_to(where).as_posix() for path in where.rglob(f"*{suffix}") if path.name[0] != ".")
+    return sorted(path.removesuffix(suffix) for path in paths)
 
 
 def _path(pattern: str, folder: str, name: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lexiseg_model.data.components import objects_of, panoptic_of
 from lexiseg_model.data.indexed import CLASSES, IGNORE, IndexedDataset, Sample, list_samples, read_dataset
 from lexiseg_model.data.labels import IGNORED, Labels
-from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneClass, SceneSet, seen
+from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneClass, SceneSet, with_truth
 from lexiseg_model.errors import DatasetError
 
 IsThing = Callable[[str], bool | None]  # by a class's name; None where nobody knows, which counts as a thing
@@ -43,17 +43,17 @@ class MaskScene:
         return labels
 
 
-def panoptic_scenes(data: IndexedDataset, is_thing: IsThing) -> SceneSet[PanopticTruth]:
+def panoptic_scenes(dataset: IndexedDataset, is_thing: IsThing) -> SceneSet[PanopticTruth]:
     """Components of things and whole classes of stuff as segments; a background is none, and no void either.
 
     Args:
-        data: the split.
+        dataset: the split.
         is_thing: whether a class of that name comes in countable pieces.
     """
-    scenes = _labelled(data, is_thing)
+    scenes = _labelled(dataset, is_thing)
     things = {label for label, entry in enumerate(scenes.classes) if entry.thing}
     stuff = set(range(len(scenes.classes))) - things
-    return seen(scenes, lambda labels: panoptic_of(labels, things, stuff, IGNORED))
+    return with_truth(scenes, lambda labels: panoptic_of(labels, things, stuff, IGNORED))
 
 
 def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> SceneSet[Objects]:
@@ -64,27 +64,27 @@ def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> Scene
     """
     if (root / name / CLASSES).exists():
         scenes = _labelled(read_dataset(root, name, split), is_thing)
-        found = range(len(scenes.classes))
-        return seen(scenes, lambda labels: objects_of(labels, found, IGNORED))
+        every_label = range(len(scenes.classes))
+        return with_truth(scenes, lambda labels: objects_of(labels, every_label, IGNORED))
     regions = tuple(MaskScene(sample, _table(0, IGNORE)) for sample in list_samples(root, name, split))
     unnamed = SceneSet(name, split, (REGION,), True, "components", len(regions), regions)
-    return seen(unnamed, _regions)
+    return with_truth(unnamed, _regions)
 
 
 def _regions(labels: Labels) -> Objects:
     """Whatever the value, an object is a region."""
-    found = objects_of(labels, range(IGNORE), IGNORED)
-    return Objects(found.ids, (0,) * len(found.labels), found.ignored)
+    regions = objects_of(labels, range(IGNORE), IGNORED)
+    return Objects(regions.ids, (0,) * len(regions.labels), regions.ignored)
 
 
-def _labelled(data: IndexedDataset, is_thing: IsThing) -> SceneSet[Labels]:
+def _labelled(dataset: IndexedDataset, is_thing: IsThing) -> SceneSet[Labels]:
     """Label maps in which the background has no place among the classes."""
-    first = int(data.has_background)
-    names = data.classes[first:]
+    first = int(dataset.has_background)
+    names = dataset.classes[first:]
     classes = tuple(SceneClass(name, (name,), thing=is_thing(name) is not False) for name in names)
-    table = _table(first, len(data.classes))
-    scenes = tuple(MaskScene(sample, table) for sample in data.samples)
-    return SceneSet(data.name, data.split, classes, data.has_background, "components", len(scenes), scenes)
+    table = _table(first, len(dataset.classes))
+    scenes = tuple(MaskScene(sample, table) for sample in dataset.samples)
+    return SceneSet(dataset.name, dataset.split, classes, dataset.has_background, "components", len(scenes), scenes)
 
 
 def _table(first: int, n_values: int) -> Labels:

@@ -82,9 +82,9 @@ def read_coco_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
             beside COCO's 80.
         OptionError: faster-coco-eval, which reads the JSON, is not installed.
     """
-    found = _split(COCO, COCO_SPLITS, split)
-    annotations = f"annotations/instances_{found.folder}.json"
-    base = _base(COCO, root, "coco", (annotations, found.folder))
+    official = _split(COCO, COCO_SPLITS, split)
+    annotations = f"annotations/instances_{official.folder}.json"
+    base = _base(COCO, root, "coco", (annotations, official.folder))
     listing = base / annotations
     categories = panoptic_benchmark("coco-panoptic")
     things = [entry for entry in categories.categories if entry.thing]
@@ -94,7 +94,7 @@ def read_coco_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
         scenes = tuple(
             CocoScene(
                 image["file_name"],
-                base / found.folder / image["file_name"],
+                base / official.folder / image["file_name"],
                 tuple(_labelled(entry, label_of, listing) for entry in content.imgToAnns.get(key, ())),
             )
             for key, image in sorted(content.imgs.items())
@@ -103,7 +103,7 @@ def read_coco_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
         raise DatasetError(f"{listing} is not a file of COCO's instances: {error!r}") from None
     _check(COCO, [scene.image for scene in scenes])
     classes = tuple(entry for entry in categories.classes if entry.thing)
-    return SceneSet(COCO, split, classes, True, "annotated", found.images, scenes)
+    return SceneSet(COCO, split, classes, True, "annotated", official.images, scenes)
 
 
 def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
@@ -112,8 +112,8 @@ def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
     Raises:
         DatasetError: the split is unknown or a file is missing.
     """
-    found = _split(ADE, ADE_SPLITS, split)
-    images, masks = f"images/{found.folder}", f"annotations_instance/{found.folder}"
+    official = _split(ADE, ADE_SPLITS, split)
+    images, masks = f"images/{official.folder}", f"annotations_instance/{official.folder}"
     base = _base(ADE, root, "ADEChallengeData2016", (masks, images))
     classes = tuple(entry for entry in panoptic_benchmark("ade20k-panoptic").classes if entry.thing)
     scenes = tuple(
@@ -121,7 +121,7 @@ def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
         for image in sorted((base / images).glob("*.jpg"))
     )
     _check(ADE, [path for scene in scenes for path in (scene.image, scene.mask)])
-    return SceneSet(ADE, split, classes, True, "annotated", found.images, scenes)
+    return SceneSet(ADE, split, classes, True, "annotated", official.images, scenes)
 
 
 def _labelled(entry: Annotation, label_of: dict[int, int], listing: Path) -> Annotation:

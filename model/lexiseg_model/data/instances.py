@@ -28,13 +28,13 @@ def annotations_of(ids: Ids, instances: Sequence[Instance]) -> list[Annotation]:
         instances: of distinct ids.
     """
     order = np.argsort([instance.id for instance in instances], kind="stable")
-    known = np.array([instance.id for instance in instances], ids.dtype)[order]
-    place = np.searchsorted(known, ids).clip(max=max(0, len(known) - 1))
-    found = known[place] == ids if len(known) else np.zeros(ids.shape, bool)
-    indices = np.where(found, order[place] if len(known) else 0, len(known)).astype(np.uint32)
+    sorted_ids = np.array([instance.id for instance in instances], ids.dtype)[order]
+    place = np.searchsorted(sorted_ids, ids).clip(max=max(0, len(sorted_ids) - 1))
+    is_owned = sorted_ids[place] == ids if len(sorted_ids) else np.zeros(ids.shape, bool)
+    indices = np.where(is_owned, order[place] if len(sorted_ids) else 0, len(sorted_ids)).astype(np.uint32)
     return [
         annotation(rle, instance.label, instance.crowd)
-        for instance, rle in zip(instances, encode_label_map(indices, len(known)), strict=True)
+        for instance, rle in zip(instances, encode_label_map(indices, len(sorted_ids)), strict=True)
         if rle.area
     ]
 

@@ -15,10 +15,10 @@ def objects_in(truth: PanopticTruth, classes: Sequence[SceneClass]) -> Objects:
     ignored = truth.ids == VOID
     labels: list[int] = []
     for segment in truth.segments:
-        own = truth.ids == segment.id
+        inside = truth.ids == segment.id
         if segment.crowd:
-            ignored |= own
-        elif classes[segment.label].thing and own.any():
+            ignored |= inside
+        elif classes[segment.label].thing and inside.any():
             labels.append(segment.label)
-            ids[own] = len(labels)
+            ids[inside] = len(labels)
     return Objects(ids, tuple(labels), ignored)

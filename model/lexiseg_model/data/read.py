@@ -17,8 +17,8 @@ def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
     Raises:
         DatasetError: no benchmark or split of that name, or its files are not under `root`.
     """
-    found = benchmark(name)
-    found.split(split)
+    official = benchmark(name)
+    official.split(split)
     if not root.is_dir():
         raise DatasetError(f"{name}: {root} is not a folder")
-    return read_folders(found, root, split) if found.layouts else read_lvis(found, root, split)
+    return read_folders(official, root, split) if official.layouts else read_lvis(official, root, split)

@@ -11,7 +11,7 @@ from lexiseg_model.data.instances import things_of
 from lexiseg_model.data.objects import objects_in
 from lexiseg_model.data.panoptic_benchmark import names, panoptic_benchmark
 from lexiseg_model.data.panoptic_folders import read_panoptic
-from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, SceneSet, seen
+from lexiseg_model.data.scenes import Annotation, Objects, PanopticTruth, SceneSet, with_truth
 from lexiseg_model.errors import DatasetError
 
 INSTANCE_SETS = {
@@ -46,8 +46,8 @@ def read_instance_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
     """
     if name in INSTANCE_SETS:
         return INSTANCE_SETS[name](root, split)
-    data = read_panoptic_scenes(name, root, split, is_thing)
-    return seen(data, lambda truth: things_of(truth, data.classes))
+    scenes = read_panoptic_scenes(name, root, split, is_thing)
+    return with_truth(scenes, lambda truth: things_of(truth, scenes.classes))
 
 
 def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[Objects]:
@@ -57,8 +57,8 @@ def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> 
     """
     _refuse(name, "the IoU of prompts")
     if name in names():
-        data = read_panoptic(panoptic_benchmark(name), root, split)
-        return seen(data, lambda truth: objects_in(truth, data.classes))
+        scenes = read_panoptic(panoptic_benchmark(name), root, split)
+        return with_truth(scenes, lambda truth: objects_in(truth, scenes.classes))
     return object_scenes(root, name, split, is_thing)
 
 

@@ -110,7 +110,7 @@ class SceneSet(Generic[TruthOut]):
 
 
 @dataclass(frozen=True)
-class Seen(Generic[Truth, TruthOut]):
+class WithTruth(Generic[Truth, TruthOut]):
     """A scene whose truth is looked at in another way."""
 
     scene: Scene[Truth]
@@ -127,7 +127,15 @@ class Seen(Generic[Truth, TruthOut]):
         return self.look(self.scene.read_truth())
 
 
-def seen(data: SceneSet[Truth], look: Callable[[Truth], TruthOut]) -> SceneSet[TruthOut]:
+def with_truth(scene_set: SceneSet[Truth], look: Callable[[Truth], TruthOut]) -> SceneSet[TruthOut]:
     """The same photographs with their truth looked at in another way."""
-    scenes = tuple(Seen(scene, look) for scene in data.scenes)
-    return SceneSet(data.name, data.split, data.classes, data.background, data.source, data.official, scenes)
+    scenes = tuple(WithTruth(scene, look) for scene in scene_set.scenes)
+    return SceneSet(
+        scene_set.name,
+        scene_set.split,
+        scene_set.classes,
+        scene_set.background,
+        scene_set.source,
+        scene_set.official,
+        scenes,
+    )

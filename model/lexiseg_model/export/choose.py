@@ -52,8 +52,8 @@ def use_runtime(
     try:
         onnx_runtime.require()
         exportable = _exportable(segmenter)
-        found = find(place, exportable.digest)
-        if found is None or not found.of(numbers):
+        exported = find(place, exportable.digest)
+        if exported is None or not exported.of(numbers):
             if runtime == "auto" and weight_bytes(exportable.image_network()) > SMALL:
                 return
             if numbers == "int8":
@@ -62,15 +62,15 @@ def use_runtime(
                     f"no int8 export of {name} in {place}; `lexiseg export --model {name} --int8` makes one"
                 )
             logger.info("writing the image pass of %s as ONNX to %s", segmenter.card.name, place)
-            found = export(_exportable(load_exact()), place)
-        runner = OnnxRunner(place, found, numbers, execution.device, exact=execution.precision == "exact")
+            exported = export(_exportable(load_exact()), place)
+        runner = OnnxRunner(place, exported, numbers, execution.device, exact=execution.precision == "exact")
     except ExportError as error:
         if runtime != "auto":
             raise
         logger.warning("%s stays with torch: %s", segmenter.card.name, error)
         return
     exportable.use_image_runner(runner)
-    if numbers == "int8" and FULL_RANGE in (found.int8 or "") and not multiplies_int8():
+    if numbers == "int8" and FULL_RANGE in (exported.int8 or "") and not multiplies_int8():
         logger.warning("this processor has no VNNI: %s", INEXACT)
     logger.info("image pass of %s by ONNX Runtime: %s, %s", segmenter.card.name, numbers, runner.providers[0])
 
@@ -92,8 +92,8 @@ def find(place: Path, digest: str) -> Manifest | None:
     """
     if not (place / MANIFEST).is_file():
         return None
-    found = manifest.read(place)
-    return found if found.digest == digest else None
+    exported = manifest.read(place)
+    return exported if exported.digest == digest else None
 
 
 def _exportable(segmenter: Segmenter) -> Exportable:

@@ -85,7 +85,7 @@ def verified(folder: Path, graph: Graph) -> bytes:
         content = path.read_bytes()
     except FileNotFoundError:
         raise ExportError(f"{path} is missing; export the model again") from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != graph.sha256:
-        raise ExportError(f"{path} has sha256 {found}; its manifest says {graph.sha256}. Export the model again")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != graph.sha256:
+        raise ExportError(f"{path} has sha256 {digest}; its manifest says {graph.sha256}. Export the model again")
     return content

@@ -39,13 +39,13 @@ class TileShapes(NamedTuple):
 
 def installed() -> dict[str, str]:
     """Versions of the two packages that provide `import onnxruntime`."""
-    found = {}
+    versions = {}
     for name in ("onnxruntime", "onnxruntime-gpu"):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def require() -> ModuleType:
@@ -54,16 +54,16 @@ def require() -> ModuleType:
     Raises:
         ExportError: neither of its two packages is installed, or both, which overwrite each other's files.
     """
-    found = installed()
-    if not found:
+    versions = installed()
+    if not versions:
         raise ExportError(
             "runtime onnx needs ONNX Runtime, which is not installed: `pip install 'lexiseg[cpu]'`, "
             "or 'lexiseg[gpu]' for CUDA and TensorRT"
         )
-    if len(found) > 1:
+    if len(versions) > 1:
         raise ExportError(
-            f"{' and '.join(found)} are both installed and overwrite each other's files: "
-            f"`pip uninstall {' '.join(found)}`, then install either 'lexiseg[cpu]' or 'lexiseg[gpu]'"
+            f"{' and '.join(versions)} are both installed and overwrite each other's files: "
+            f"`pip uninstall {' '.join(versions)}`, then install either 'lexiseg[cpu]' or 'lexiseg[gpu]'"
         )
     return import_module("onnxruntime")
 

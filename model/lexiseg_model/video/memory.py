@@ -67,10 +67,10 @@ class VideoMemory:
         """The scores [K, h, w] of the frame, averaged with those before."""
         return self._smoother.steady(scores, self._motion)
 
-    def follow(self, found: Segmentation) -> tuple[int | None, ...]:
+    def follow(self, segmentation: Segmentation) -> tuple[int | None, ...]:
         """A number for each segment of the frame; nothing without tracking."""
         if not self._tracking or self._picture is None:
             self._tracker.forget()
             return ()
         height, width, _ = self._picture.shape
-        return self._tracker.follow(found.label_map, found.segments, self._motion, (height, width))
+        return self._tracker.follow(segmentation.label_map, segmentation.segments, self._motion, (height, width))

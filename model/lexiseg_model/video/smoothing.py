@@ -39,10 +39,10 @@ class ScoreSmoother:
         return self._weight
 
     @weight.setter
-    def weight(self, given: float) -> None:
-        if not 0 <= given <= HIGHEST_WEIGHT:
-            raise OptionError(f"the share of the past is 0 to {HIGHEST_WEIGHT}, not {given}")
-        self._weight = given
+    def weight(self, share: float) -> None:
+        if not 0 <= share <= HIGHEST_WEIGHT:
+            raise OptionError(f"the share of the past is 0 to {HIGHEST_WEIGHT}, not {share}")
+        self._weight = share
 
     @property
     def nbytes(self) -> int:

@@ -67,7 +67,7 @@ class Tracker:
         areas = np.bincount(small.reshape(-1), minlength=max((s.id for s in segments), default=0) + 1)
         owner = self._match(small, areas, segments)
         numbers: list[int | None] = []
-        seen: list[_Track] = []
+        current: list[_Track] = []
         for position, segment in enumerate(segments):
             if not areas[segment.id]:
                 numbers.append(None)
@@ -77,9 +77,9 @@ class Tracker:
                 track = _Track(self._next, segment.class_index, np.empty(0, np.uint8))
                 self._next += 1
             track.mask, track.missed = (small == segment.id).astype(np.uint8), 0
-            seen.append(track)
+            current.append(track)
             numbers.append(track.number)
-        self._keep(seen)
+        self._keep(current)
         return tuple(numbers)
 
     def _move(self, motion: Motion) -> None:
@@ -98,22 +98,22 @@ class Tracker:
                     union = len(inside) + areas[segment.id] - shared[segment.id]
                     pairs.append((shared[segment.id] / union, position, track))
         owner: dict[int, _Track] = {}
-        taken: set[int] = set()
+        matched: set[int] = set()
         for overlap, position, track in sorted(pairs, key=lambda pair: (-pair[0], pair[2].number)):
-            if overlap >= LEAST_OVERLAP and position not in owner and track.number not in taken:
+            if overlap >= LEAST_OVERLAP and position not in owner and track.number not in matched:
                 owner[position] = track
-                taken.add(track.number)
+                matched.add(track.number)
         return owner
 
-    def _keep(self, seen: list[_Track]) -> None:
+    def _keep(self, current: list[_Track]) -> None:
         """The tracks to remember: those of this frame, the largest first, then those missed not too often."""
-        here = {track.number for track in seen}
+        here = {track.number for track in current}
         missing = [track for track in self._tracks if track.number not in here]
         for track in missing:
             track.missed += 1
-        seen.sort(key=lambda track: -int(track.mask.sum()))
+        current.sort(key=lambda track: -int(track.mask.sum()))
         patient = [track for track in missing if track.missed <= MOST_MISSED and track.mask.any()]
-        self._tracks = (seen + patient)[:MOST_TRACKS]
+        self._tracks = (current + patient)[:MOST_TRACKS]
 
 
 def _shrunk(label_map: LabelMap, size: tuple[int, int]) -> LabelMap:

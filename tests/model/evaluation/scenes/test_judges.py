@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lexiseg_model.data.instances import things_of
-from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneSet, seen
+from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneSet, with_truth
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.evaluation.scenes.judges import InstanceJudge, PanopticJudge, PromptJudge
 from lexiseg_model.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
@@ -48,21 +48,23 @@ def test_a_background_is_asked_for_only_where_the_set_has_one() -> None:
     without, there = flag(["rr.."], ["00xx"]), flag(["rr.."], ["00xx"], background=True)
 
     # Black is like no colour: without a background it goes to the first class, with one to nobody.
-    (all_red,) = judged(InstanceJudge(PromptableColours(), seen(without, lambda _: [])), without_truth(without))[
+    (all_red,) = judged(InstanceJudge(PromptableColours(), with_truth(without, lambda _: [])), without_truth(without))[
         "answer"
     ]
-    (half_red,) = judged(InstanceJudge(PromptableColours(), seen(there, lambda _: [])), without_truth(there))["answer"]
+    (half_red,) = judged(InstanceJudge(PromptableColours(), with_truth(there, lambda _: [])), without_truth(there))[
+        "answer"
+    ]
 
     assert all_red["area"] == 2 * half_red["area"]
 
 
 def without_truth(data: SceneSet[PanopticTruth]) -> SceneSet[list[Any]]:
-    return seen(data, lambda _: [])
+    return with_truth(data, lambda _: [])
 
 
 def test_an_instance_record_holds_masks_with_scores_of_things() -> None:
     panoptics = flag(["rrbr", "ggbr"], ["0020", "1120"])
-    data = seen(panoptics, lambda truth: things_of(truth, COLOURS))
+    data = with_truth(panoptics, lambda truth: things_of(truth, COLOURS))
 
     record = judged(InstanceJudge(PromptableColours(), data), data)
 
@@ -121,7 +123,7 @@ def test_settings_tell_records_apart() -> None:
 def test_a_truth_of_another_size_is_named(task: str) -> None:
     wide = blocks(["rrr"])
     panoptics, segmenter = flag(["rr"], ["00"]), PromptableColours()
-    instances = seen(panoptics, lambda truth: things_of(truth, COLOURS))
+    instances = with_truth(panoptics, lambda truth: things_of(truth, COLOURS))
     judges: dict[str, tuple[Any, Any]] = {
         "panoptic": (PanopticJudge(segmenter, panoptics), panoptics.scenes[0].read_truth()),
         "instance": (InstanceJudge(segmenter, instances), instances.scenes[0].read_truth()),
