@@ -56,7 +56,7 @@ class DinoTower(nn.Module):
         self.vit = vit
 
     def forward(self, images: Tensor) -> Tensor:
-        """Raises ShapeError where a side is no multiple of the patch."""
+        """[N, 3, H, W] -> [N, C, H/patch, W/patch]. Raises ShapeError where a side is no multiple of the patch."""
         patch = self.kind.patch
         height, width = images.shape[2:]
         if height % patch or width % patch:

@@ -28,9 +28,9 @@ def fetch(repository: str, files: Sequence[str], wanted: str, cache: Path | None
         WeightsError: not in the cache, and cannot be downloaded; says the two ways to provide it.
     """
     for name in files:
-        known = try_to_load_from_cache(repository, name, cache_dir=cache)
-        if isinstance(known, str):
-            return Path(known)
+        cached = try_to_load_from_cache(repository, name, cache_dir=cache)
+        if isinstance(cached, str):
+            return Path(cached)
     _require_hub(wanted)
     reason: Exception | None = None
     for name in files:

@@ -57,9 +57,9 @@ class ClipSegmenter(Exportable):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        done = self._encode_elsewhere(tiles)
-        if done is not None:
-            return windowed.as_kept(done, self._execution.precision)
+        encoded = self._encode_elsewhere(tiles)
+        if encoded is not None:
+            return windowed.as_kept(encoded, self._execution.precision)
         return windowed.encode_each(tiles, self._execution.device, self._image_pass)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:

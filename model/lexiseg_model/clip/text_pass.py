@@ -46,10 +46,10 @@ def encode_in_chunks(
     chunks = _chunks(tokens, CHUNK if device.type == "cpu" else GPU_CHUNK, device.type == "cpu", end_marked)
     if device.type == "cpu":
         with ThreadPoolExecutor(torch.get_num_threads(), "text", lambda: torch.set_num_threads(1)) as cores:
-            found = list(cores.map(lambda chunk: forward(tokens[chunk[0], : chunk[1]]), chunks))
+            rows_of_chunks = list(cores.map(lambda chunk: forward(tokens[chunk[0], : chunk[1]]), chunks))
     else:
-        found = [forward(tokens[members, :length].to(device)) for members, length in chunks]
-    for (members, _), part in zip(chunks, found, strict=True):
+        rows_of_chunks = [forward(tokens[members, :length].to(device)) for members, length in chunks]
+    for (members, _), part in zip(chunks, rows_of_chunks, strict=True):
         rows[members] = part.cpu().numpy()
     return rows
 
@@ -70,14 +70,14 @@ def end_states(transformer: Any, tokens: Tensor) -> Tensor:
     return states
 
 
-def rows_digest(said: object, state: Mapping[str, Tensor]) -> str:
+def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
     """Names what decides a text tower's rows; 16 hexadecimal digits.
 
     Args:
-        said: settings that no weight shows, the tokens of `PROBE` among them; its `repr` says all of it.
+        settings: settings that no weight shows, the tokens of `PROBE` among them; its `repr` says all of it.
         state: weights by name.
     """
-    total = hashlib.sha256(repr(said).encode())
+    total = hashlib.sha256(repr(settings).encode())
     for name, value in sorted(state.items()):
         total.update(f"{name} {list(value.shape)}".encode())
         total.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -185,7 +185,7 @@ def _agreed(checkpoints: Sequence[Checkpoint]) -> Evidence | None:
     Raises:
         WeightsError: two files were trained with different activations.
     """
-    told = [checkpoint.evidence for checkpoint in checkpoints if checkpoint.evidence is not None]
-    if len({evidence.quick_gelu for evidence in told}) > 1:
-        raise WeightsError(f"one file has {told[0].reason}, another {told[1].reason}: different activations")
-    return told[0] if told else None
+    marks = [checkpoint.evidence for checkpoint in checkpoints if checkpoint.evidence is not None]
+    if len({evidence.quick_gelu for evidence in marks}) > 1:
+        raise WeightsError(f"one file has {marks[0].reason}, another {marks[1].reason}: different activations")
+    return marks[0] if marks else None

@@ -70,20 +70,20 @@ def heads_from_state(raw: Mapping[str, Any], least_correlation: float = 0.2) -> 
         WeightsError: one of the four is missing or of another shape.
     """
     names = ("obj_proj.weight", "obj_proj.bias", "bkg_decoder.weight", "bkg_decoder.bias")
-    found = {
+    tensors = {
         name: value.float()
         for name in names
         for key, value in raw.items()
         if (key == name or key.endswith(f".{name}")) and isinstance(value, Tensor)
     }
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in tensors]
     if missing:
         raise WeightsError(f"no heads of CLIP-DINOiser: {missing[0]} is missing")
-    if found["obj_proj.weight"].ndim != 4:
-        raise WeightsError(f"obj_proj.weight is {list(found['obj_proj.weight'].shape)}; expected [256, width, 3, 3]")
-    heads = DinoiserHeads(found["obj_proj.weight"].shape[1], least_correlation)
+    if tensors["obj_proj.weight"].ndim != 4:
+        raise WeightsError(f"obj_proj.weight is {list(tensors['obj_proj.weight'].shape)}; expected [256, width, 3, 3]")
+    heads = DinoiserHeads(tensors["obj_proj.weight"].shape[1], least_correlation)
     try:
-        heads.load_state_dict(found)
+        heads.load_state_dict(tensors)
     except RuntimeError as error:
         raise WeightsError(f"no heads of CLIP-DINOiser: {str(error).splitlines()[-1].strip()}") from None
     return heads.eval().requires_grad_(False)

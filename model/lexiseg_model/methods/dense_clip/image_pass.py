@@ -15,5 +15,6 @@ class ImagePass(nn.Module):
         self.network = network
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """uint8 [N, 3, s, t] -> [N, D, h, w], and [N, h, w] where the method sees objects."""
         maps = self.network(tiles)
         return (maps.patches,) if maps.objectness is None else (maps.patches, maps.objectness)

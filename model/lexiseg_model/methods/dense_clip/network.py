@@ -61,6 +61,7 @@ class DenseNetwork(nn.Module):
         self.multiple = patch if proxy is None else math.lcm(patch, proxy.kind.patch)
 
     def forward(self, tiles: Tensor) -> DenseMaps:
+        """uint8 tiles [N, 3, s, t] -> `patches` [N, D, h, w] of unit length; with heads `objectness` [N, h, w]."""
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
         images = self._typed(padding.add(normalise(tiles, self.settings.normalisation)))
         if self.heads is not None:
@@ -96,13 +97,13 @@ def attention_policy(settings: DenseClipSettings) -> policies.AttentionPolicy:
     Raises:
         OptionError: ProxyCLIP's attention is not of this kind.
     """
-    known: dict[str, policies.AttentionPolicy] = {
+    by_name: dict[str, policies.AttentionPolicy] = {
         "maskclip": policies.MaskClip(),
         "clip_dinoiser": policies.MaskClip(keeps_rest=True),
         "sclip": policies.Sclip(),
         "clearclip": policies.ClearClip(),
         "naclip": policies.Naclip(settings.gaussian_std),
     }
-    if settings.policy not in known:
+    if settings.policy not in by_name:
         raise OptionError(f"policy {settings.policy} attends by another tower")
-    return known[settings.policy]
+    return by_name[settings.policy]

@@ -48,9 +48,9 @@ class Heads:
         rows = slice(index * width, (index + 1) * width)
         assert self._attention.in_proj_weight is not None
         assert self._attention.in_proj_bias is not None
-        made = F.linear(self._tokens, self._attention.in_proj_weight[rows], self._attention.in_proj_bias[rows])
-        count, length, _ = made.shape
-        return made.view(count, length, self._attention.num_heads, -1).transpose(1, 2)
+        projected = F.linear(self._tokens, self._attention.in_proj_weight[rows], self._attention.in_proj_bias[rows])
+        count, length, _ = projected.shape
+        return projected.view(count, length, self._attention.num_heads, -1).transpose(1, 2)
 
 
 class AttentionPolicy(Protocol):

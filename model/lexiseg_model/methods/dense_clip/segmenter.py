@@ -110,8 +110,8 @@ class DenseClipSegmenter(ClipSegmenter):
             unsure = logits.logsumexp(0) + math.log(self.settings.certainty)
             if features is None:
                 return unsure
-            seen = self._objectness(features, (logits.shape[1], logits.shape[2])) > 0.5
-            return torch.where(seen, -torch.inf, unsure)
+            is_object = self._objectness(features, (logits.shape[1], logits.shape[2])) > 0.5
+            return torch.where(is_object, -torch.inf, unsure)
         least = self.settings.prob_thd if threshold is None else threshold
         return logits.logsumexp(0) + math.log(max(least, LEAST))
 

@@ -103,11 +103,11 @@ def published_policy(policy: str, dataset: str | None = None) -> PublishedPolicy
     entry = _published()[name]
     if dataset is not None and dataset not in entry["datasets"]:
         raise OptionError(f"{policy} has no settings for {dataset!r}; it has {', '.join(entry['datasets'])}")
-    own = {} if dataset is None else entry["datasets"][dataset]
-    said = {**entry["settings"], **own}
-    words = background_words(said.pop("background_words"))
-    sides = {side: said.pop(side) for side in ("short_side", "long_side") if side in said}
-    return PublishedPolicy(settings=DenseClipSettings(policy=name, **said), background_words=words, **sides)
+    overrides = {} if dataset is None else entry["datasets"][dataset]
+    settings = {**entry["settings"], **overrides}
+    words = background_words(settings.pop("background_words"))
+    sides = {side: settings.pop(side) for side in ("short_side", "long_side") if side in settings}
+    return PublishedPolicy(settings=DenseClipSettings(policy=name, **settings), background_words=words, **sides)
 
 
 def card_settings(card: ModelCard, policy: PolicyName, architecture: str, quick_gelu: bool) -> dict[str, Any]:

@@ -180,10 +180,10 @@ def _listed(names: list[str]) -> str:
 def _require_same_towers(state: State, clip: State) -> None:
     """Frozen towers are the same numbers; what may differ is the type that somebody stored them in."""
     for name in TOWERS:
-        given = clip.get(name.removeprefix(CLIP))
-        if given is None or given.shape != state[name].shape or not _close(state[name], given):
+        beside = clip.get(name.removeprefix(CLIP))
+        if beside is None or beside.shape != state[name].shape or not _close(state[name], beside):
             raise WeightsError(f"this TCL was trained over another CLIP than the one given: {name} differs")
 
 
-def _close(ours: Tensor, given: Tensor) -> bool:
-    return torch.allclose(ours, given.float(), rtol=1e-2, atol=1e-3)
+def _close(ours: Tensor, beside: Tensor) -> bool:
+    return torch.allclose(ours, beside.float(), rtol=1e-2, atol=1e-3)

@@ -53,6 +53,7 @@ class GatedConvolution(nn.Module):
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(self, maps: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B, C, h, w], to be added to what came in."""
         normed = self.norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         added: Tensor = torch.tanh(self.gate) * self.conv(F.gelu(normed))
         return added
@@ -67,6 +68,7 @@ class DecoderStage(nn.Module):
         self.second = GatedConvolution(width)
 
     def forward(self, maps: Tensor) -> Tensor:
+        """[B, C, h, w] -> [B, C, 2h, 2w]."""
         maps = F.interpolate(maps, scale_factor=2, mode="nearest")
         maps = maps + self.first(maps)
         refined: Tensor = maps + self.second(maps)
@@ -82,6 +84,7 @@ class PixelProjection(nn.Module):
         self.matrix = nn.Parameter(visual.proj.detach().clone())
 
     def forward(self, maps: Tensor) -> Tensor:
+        """[B, width, h, w] -> [B, D, h, w], not normalised."""
         projected: Tensor = self.norm(maps.permute(0, 2, 3, 1)) @ self.matrix
         return projected.permute(0, 3, 1, 2)
 

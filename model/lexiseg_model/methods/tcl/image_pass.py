@@ -26,5 +26,6 @@ class ImagePass(nn.Module):
         self.network = network
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """uint8 [N, 3, s, t] -> [N, D, h/4, w/4] and [N, D, h/16, w/16], h x w being s x t padded to whole patches."""
         maps = self.network(prepared(tiles, self.network.visual.conv1.weight.dtype))
         return maps.grounder, maps.clip_embedding

@@ -42,7 +42,7 @@ class TclNetwork(nn.Module):
         visual.requires_grad_(False)
 
     def forward(self, images: Tensor) -> ImageMaps:
-        """The whole image pass."""
+        """The whole image pass: [B, 3, H, W] -> `grounder` [B, D, H/4, W/4], `clip_embedding` [B, D, H/16, W/16]."""
         tokens = self.tokens(images)
         return ImageMaps(self.grounder(*tokens), self.clip_embedding(self.dense(tokens)))
 

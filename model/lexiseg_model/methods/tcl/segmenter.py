@@ -103,8 +103,8 @@ class TclSegmenter(ClipSegmenter):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        own = self._settings.background_pamr if refine == "pamr" else self._settings.background
-        return logits.new_tensor(self.probability_scale * (own if threshold is None else threshold))
+        default = self._settings.background_pamr if refine == "pamr" else self._settings.background
+        return logits.new_tensor(self.probability_scale * (default if threshold is None else threshold))
 
     @torch.inference_mode()
     def masks(self, features: Features, bank: TextBank, settings: MaskSettings) -> Tensor:
@@ -138,10 +138,10 @@ class TclSegmenter(ClipSegmenter):
         """Each window's maps and its guide [1, 3, h/4, w/4]."""
         canvas = features.tensors["guide"].to(self._execution.device)
         for index, pixels in enumerate(windowed.windows_of(canvas, layout)):
-            kept = (features.tensors[name][index : index + 1].float() for name in ("grounder", "clip_embedding"))
+            maps = (features.tensors[name][index : index + 1].float() for name in ("grounder", "clip_embedding"))
             image = padding.add(normalise(pixels[None], "imagenet"))
             quarter = (image.shape[2] // STRIDE, image.shape[3] // STRIDE)
-            yield ImageMaps(*kept), blend.guide(image, quarter)
+            yield ImageMaps(*maps), blend.guide(image, quarter)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:

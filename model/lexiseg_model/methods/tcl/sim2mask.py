@@ -19,7 +19,7 @@ class Sim2Mask(nn.Module):
         self.bias = nn.Parameter(torch.tensor(BIAS))
 
     def forward(self, similarity: Tensor) -> Tensor:
-        """Logits of any shape; their sigmoid is the soft mask."""
+        """[...] cosines -> [...] logits; their sigmoid is the soft mask."""
         return self.scale * similarity + self.bias
 
 

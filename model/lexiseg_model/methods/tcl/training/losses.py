@@ -79,9 +79,9 @@ class TclLosses(nn.Module):
         is_own = torch.zeros(logits.shape[:2], dtype=torch.bool, device=logits.device)
         is_own[torch.arange(n_own), first + torch.arange(n_own)] = True
 
-        seen = network.image_embedding(_under(hard_mask(logits[is_own], noise), images))
+        masked_embedding = network.image_embedding(_under(hard_mask(logits[is_own], noise), images))
         return Losses(
-            image_contrast=weight.image_contrast * self._image_contrast(seen, all_texts, first),
+            image_contrast=weight.image_contrast * self._image_contrast(masked_embedding, all_texts, first),
             feature_contrast=weight.feature_contrast * self._feature_contrast(embedding, masks, all_texts, first),
             area=weight.area * area_gap(masks[is_own], weight.own_share),
             negative_area=weight.negative_area * area_gap(masks[~is_own], weight.other_share),
