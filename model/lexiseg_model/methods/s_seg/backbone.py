@@ -59,7 +59,11 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """See the class. Raises ShapeError where a side is no multiple of 32."""
+        """[B, 3, H, W] -> [B, C_i, h_i, w_i], finest first, h_i = H/4, H/8, H/16, H/32.
+
+        Raises:
+            ShapeError: a side is no multiple of 32.
+        """
         if any(side % STRIDES[-1] for side in images.shape[2:]):
             raise ShapeError(f"expected sides divisible by {STRIDES[-1]}, got {' x '.join(map(str, images.shape[2:]))}")
         maps = self.body(images)[-len(STRIDES) :]

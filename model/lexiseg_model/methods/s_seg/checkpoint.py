@@ -85,15 +85,15 @@ def head_from_maskformer(state: dict[str, Tensor], dropout: float = 0.0) -> Mask
     Raises:
         WeightsError: weights of the head are missing, of odd shapes, or more than it has.
     """
-    own = {
+    tensors = {
         name.removeprefix(HEAD): value
         for name, value in state.items()
         if name.startswith(HEAD) and not name.startswith(CLASS_HEAD)
     }
     try:
-        adapters = [own[f"pixel_decoder.adapter_{level}.weight"] for level in (1, 2, 3)]
-        coarsest, queries = own["pixel_decoder.layer_4.weight"], own["predictor.query_embed.weight"]
-        first = own["predictor.transformer.decoder.layers.0.linear1.weight"]
+        adapters = [tensors[f"pixel_decoder.adapter_{level}.weight"] for level in (1, 2, 3)]
+        coarsest, queries = tensors["pixel_decoder.layer_4.weight"], tensors["predictor.query_embed.weight"]
+        first = tensors["predictor.transformer.decoder.layers.0.linear1.weight"]
     except KeyError as error:
         raise WeightsError(f"not a MaskFormer checkpoint: no {HEAD}{error.args[0]}") from None
     head = MaskHead(
@@ -105,7 +105,7 @@ def head_from_maskformer(state: dict[str, Tensor], dropout: float = 0.0) -> Mask
         hidden=len(first),
     )
     try:
-        head.load_state_dict(own)
+        head.load_state_dict(tensors)
     except RuntimeError as error:
         raise WeightsError(f"not a MaskFormer head: {str(error).splitlines()[-1].strip()}") from None
     return head
@@ -136,7 +136,7 @@ def _settings(named: dict[str, Any]) -> SSegSettings:
 
 
 def _count(layer: re.Pattern[str], state: dict[str, Tensor]) -> int:
-    return 1 + max((int(found[1]) for found in map(layer.match, state) if found), default=0)
+    return 1 + max((int(match[1]) for match in map(layer.match, state) if match), default=0)
 
 
 def _first(names: list[str]) -> str:

@@ -20,6 +20,7 @@ class ImagePass(nn.Module):
         self.network = network
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """uint8 [B, 3, s, t] -> masks [B, N, s/4, t/4], queries [B, N, 256], embeddings [B, N, D], image [B, D]."""
         images = normalise(tiles, "imagenet").to(next(self.network.backbone.parameters()).dtype)
-        logits, queries = (part[-1].float() for part in self.network.answer(images))
+        logits, queries = (part[-1].float() for part in self.network.last_masks(images))
         return logits, queries, self.network.embed_masks(queries), self.network.embed_images(queries)

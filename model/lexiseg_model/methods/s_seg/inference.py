@@ -43,9 +43,9 @@ def only_likely(shares: Tensor, image: Tensor, candidates: int | None) -> Tensor
     """Shares [N, K] with nothing for all but the `candidates` classes of largest cosine with the `image` [K]."""
     if candidates is None or candidates >= len(image):
         return shares
-    kept = torch.zeros(len(image), dtype=torch.bool, device=shares.device)
-    kept[image.topk(candidates).indices] = True
-    return shares * kept
+    likely = torch.zeros(len(image), dtype=torch.bool, device=shares.device)
+    likely[image.topk(candidates).indices] = True
+    return shares * likely
 
 
 def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Tensor:

@@ -65,11 +65,11 @@ class SSegNetwork(nn.Module):
         self.text_projector = Projector(settings.text_width, settings.projector_hidden, settings.embedding)
 
     def forward(self, images: Tensor) -> Masks:
-        """Images [B, 3, H, W] of ImageNet's statistics to masks of every decoder layer."""
+        """Images [B, 3, H, W] of ImageNet's statistics -> L = depth layers: `masks` [L, B, N, H/4, W/4], `queries`."""
         queries, mask_features = self.sem_seg_head(self.backbone(images))
         return Masks(self.sem_seg_head.masks(queries, mask_features), queries)
 
-    def answer(self, images: Tensor) -> Masks:
+    def last_masks(self, images: Tensor) -> Masks:
         """The same of the last layer alone, L = 1."""
         queries, mask_features = self.sem_seg_head(self.backbone(images))
         return Masks(self.sem_seg_head.masks(queries[-1:], mask_features), queries[-1:])

@@ -45,12 +45,12 @@ class DecoderLayer(nn.Module):
             [B, N, width].
         """
         placed = queries + places
-        heard = self.self_attn(placed, placed, queries, need_weights=False)[0]
-        queries = self.norm1(queries + self.dropout(heard))
-        seen = self.multihead_attn(queries + places, cells + cell_places, cells, need_weights=False)[0]
-        queries = self.norm2(queries + self.dropout(seen))
-        thought = self.linear2(self.dropout(F.relu(self.linear1(queries))))
-        settled: Tensor = self.norm3(queries + self.dropout(thought))
+        from_queries = self.self_attn(placed, placed, queries, need_weights=False)[0]
+        queries = self.norm1(queries + self.dropout(from_queries))
+        from_cells = self.multihead_attn(queries + places, cells + cell_places, cells, need_weights=False)[0]
+        queries = self.norm2(queries + self.dropout(from_cells))
+        from_itself = self.linear2(self.dropout(F.relu(self.linear1(queries))))
+        settled: Tensor = self.norm3(queries + self.dropout(from_itself))
         return settled
 
 
@@ -63,7 +63,16 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
-        """Outcome of every layer, [depth, B, N, width]; queries start as zeros. Arguments as of a layer."""
+        """Outcome of every layer; queries start as zeros.
+
+        Args:
+            places: [B, N, width], as of a layer.
+            cells: [B, P, width] of the map.
+            cell_places: [P, width].
+
+        Returns:
+            [depth, B, N, width].
+        """
         queries = torch.zeros_like(places)
         outcomes = []
         for layer in self.layers:
@@ -80,6 +89,7 @@ class MaskEmbedding(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
 
     def forward(self, queries: Tensor) -> Tensor:
+        """[..., width] -> [..., width]."""
         first, second, third = self.layers
         embedded: Tensor = third(F.relu(second(F.relu(first(queries)))))
         return embedded

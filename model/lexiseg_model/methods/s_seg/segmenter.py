@@ -148,8 +148,8 @@ class SSegSegmenter(ClipSegmenter):
             TaskError: as `propose`.
         """
         own = self._own_masks(features)
-        given = F.interpolate(masks.float()[:, None], size=own.shape[1:], mode="bilinear")[:, 0]
-        shared = inference.overlaps(inference.outlines(given), inference.outlines(own))
+        resized = F.interpolate(masks.float()[:, None], size=own.shape[1:], mode="bilinear")[:, 0]
+        shared = inference.overlaps(inference.outlines(resized), inference.outlines(own))
         return F.normalize(shared @ features.tensors["embeddings"][0].float(), dim=1)
 
     @torch.inference_mode()

@@ -97,7 +97,7 @@ def test_an_image_is_asked_for_words_from_end_to_end() -> None:
     network = small_network()
     words = ["a photo of a dog.", "a photo of a cat.", "a photo of the sky."]
     texts = network.embed_texts(tokenize(words))
-    (logits,), (queries,) = network.answer(torch.randn(1, 3, 64, 96))
+    (logits,), (queries,) = network.last_masks(torch.randn(1, 3, 64, 96))
 
     bank, reverse = (TextBank(vectors, np.arange(3), 3) for vectors in (texts, texts.flip(0)))
     shares = class_shares(class_cosines(network.embed_masks(queries[0]), bank), network.contrast.scale.item())

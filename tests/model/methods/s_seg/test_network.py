@@ -27,7 +27,7 @@ def test_every_decoder_layer_has_masks_and_the_last_are_the_answer() -> None:
     network = small_network()
     images = torch.randn(2, 3, 64, 96)
 
-    every, last = network(images), network.answer(images)
+    every, last = network(images), network.last_masks(images)
 
     assert every.logits.shape == (2, 2, 6, 16, 24)
     assert every.queries.shape == (2, 2, 6, 256)
@@ -38,7 +38,7 @@ def test_every_decoder_layer_has_masks_and_the_last_are_the_answer() -> None:
 @torch.no_grad()
 def test_masks_images_and_texts_have_unit_vectors_in_one_space() -> None:
     network = small_network()
-    queries = network.answer(torch.randn(2, 3, 64, 64)).queries[-1]
+    queries = network.last_masks(torch.randn(2, 3, 64, 64)).queries[-1]
 
     found = network.embed_masks(queries), network.embed_images(queries), network.embed_texts(tokenize(["a dog", "sky"]))
 

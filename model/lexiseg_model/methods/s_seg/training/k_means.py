@@ -87,6 +87,6 @@ def _spread(points: Tensor, k: int, seed: int) -> Tensor:
 def _farthest(points: Tensor, nearest: Tensor, counts: Tensor) -> Tensor:
     """For every cluster, were it empty, the point to begin anew from: [B, k, C]."""
     k = counts.shape[1]
-    far = nearest.topk(k, dim=1).indices  # [B, k], the farthest first
+    farthest = nearest.topk(k, dim=1).indices  # [B, k], the farthest first
     order = ((counts == 0).cumsum(1) - 1).clamp(min=0)  # an empty cluster's place among the empty ones
-    return points.gather(1, far.gather(1, order)[..., None].expand(-1, -1, points.shape[2]))
+    return points.gather(1, farthest.gather(1, order)[..., None].expand(-1, -1, points.shape[2]))

@@ -60,7 +60,7 @@ class PseudoMaskMaker(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> PseudoMasks:
-        """Masks of images [B, 3, H, W] of ImageNet's statistics; sides are multiples of the tower's patch.
+        """Masks [B, K, h, w] of images [B, 3, H, W] of ImageNet's statistics; sides are multiples of the tower's patch.
 
         An image's masks do not depend on the others of its batch, beyond how the tower's sums are rounded.
         """

@@ -78,7 +78,7 @@ def test_the_contrast_is_the_sum_of_both_directions() -> None:
     network = small_network()
     own = torch.arange(4)
     with torch.no_grad():
-        cosines = network.embed_images(network.answer(images).queries[-1]) @ network.embed_texts(tokens).T / 0.07
+        cosines = network.embed_images(network.last_masks(images).queries[-1]) @ network.embed_texts(tokens).T / 0.07
         expected = F.cross_entropy(cosines, own) + F.cross_entropy(cosines.T, own)
 
     losses, _ = step(LossSettings())
