@@ -97,7 +97,7 @@ def _pass(
     if boxes is not None:
         return network.together(features, Places.of_boxes(boxes).beside(places), canvas)
     tokens = network.prompt_encoder.together(places, features.masks, canvas)
-    return network.answer(features, compatibility.misread(tokens) if mode == "released" else tokens)
+    return network.decode(features, compatibility.misread(tokens) if mode == "released" else tokens)
 
 
 def _best_first(masks: Tensor, quality: Tensor) -> Answer:

@@ -76,7 +76,7 @@ def drawn(rgb: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]:
     return tile
 
 
-def within(masks: Tensor, canvas: Canvas) -> Tensor:
+def canvas_to_image(masks: Tensor, canvas: Canvas) -> Tensor:
     """Logits [N, h, w] over a canvas, at its mask stride -> [N, h', w'] over the image alone."""
     rows, columns = canvas.cells
     if canvas.whole:
@@ -86,11 +86,11 @@ def within(masks: Tensor, canvas: Canvas) -> Tensor:
     y = (torch.arange(rows, device=masks.device) + 0.5) / rows * (2 * height / canvas_height) - 1
     x = (torch.arange(columns, device=masks.device) + 0.5) / columns * (2 * width / canvas_width) - 1
     places = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).expand(len(masks), -1, -1, -1)
-    found = F.grid_sample(masks[:, None].float(), places, padding_mode="border", align_corners=False)
-    return found[:, 0]
+    sampled = F.grid_sample(masks[:, None].float(), places, padding_mode="border", align_corners=False)
+    return sampled[:, 0]
 
 
-def upon(masks: Tensor, canvas: Canvas) -> Tensor:
+def image_to_canvas(masks: Tensor, canvas: Canvas) -> Tensor:
     """Logits [N, h, w] over the image, at any resolution -> over the canvas, at its mask stride."""
     rows, columns = canvas.cells
     sized = masks.float()

@@ -120,24 +120,24 @@ def _of_training(weights: State, clip: State | None) -> State:
     return learned | {CLIP + name: value.float() for name, value in towers.items()}
 
 
-def _only_towers(own: State, given: State | None) -> State:
+def _only_towers(inside: State, beside: State | None) -> State:
     """CLIP's towers, of the file itself or beside it.
 
     Raises:
         WeightsError: there are none, or two that differ.
     """
-    if not own and not given:
+    if not inside and not beside:
         raise WeightsError(
             "these weights come without CLIP; its towers have to be given with them: the authors' are "
             f"open_clip's {ARCHITECTURE}, laion2b_s29b_b131k_ft_soup"
         )
-    given = given or {}
-    for name in own.keys() & given.keys():
+    beside = beside or {}
+    for name in inside.keys() & beside.keys():
         # Frozen towers are the same numbers; what may differ is the type that somebody stored them in.
-        same = own[name].shape == given[name].shape
-        if not same or not torch.allclose(own[name].float(), given[name].float(), rtol=1e-2, atol=1e-3):
+        same = inside[name].shape == beside[name].shape
+        if not same or not torch.allclose(inside[name].float(), beside[name].float(), rtol=1e-2, atol=1e-3):
             raise WeightsError(f"these weights were trained over another CLIP than the one given: {name} differs")
-    return own or given
+    return inside or beside
 
 
 def to_official(state: State) -> State:

@@ -31,12 +31,12 @@ PUBLISHED = Depth()
 
 def depth_of(names: Iterable[str], prefixes: tuple[str, str]) -> Depth:
     """How many layers these tensors are of; the published number where none is there, so that its absence is told."""
-    known = list(names)
-    found = []
+    all_names = list(names)
+    depths = []
     for prefix, published in zip(prefixes, PUBLISHED, strict=True):
-        layers = [int(match[1]) for name in known if (match := re.match(rf"{re.escape(prefix)}(\d+)\.", name))]
-        found.append(max(layers) + 1 if layers else published)
-    return Depth(*found)
+        layers = [int(match[1]) for name in all_names if (match := re.match(rf"{re.escape(prefix)}(\d+)\.", name))]
+        depths.append(max(layers) + 1 if layers else published)
+    return Depth(*depths)
 
 
 @cache

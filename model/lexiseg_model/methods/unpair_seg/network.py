@@ -44,17 +44,17 @@ class PromptableMasks(nn.Module):
             points: [B, Q, 2] (x, y) in pixels of the network's input.
             size: (height, width) of that input.
         """
-        return self.answer(features, self.prompt_encoder.points(points, features.masks, size))
+        return self.decode(features, self.prompt_encoder.points(points, features.masks, size))
 
     def boxes(self, features: PixelFeatures, boxes: Tensor, size: tuple[int, int]) -> Prediction:
         """One mask for each box [B, Q, 4], x0, y0, x1, y1."""
-        return self.answer(features, self.prompt_encoder.boxes(boxes, features.masks, size))
+        return self.decode(features, self.prompt_encoder.boxes(boxes, features.masks, size))
 
     def together(self, features: PixelFeatures, places: Places, size: tuple[int, int]) -> Prediction:
         """One mask for each set of places: points on and off the object, a box with points."""
-        return self.answer(features, self.prompt_encoder.together(places, features.masks, size))
+        return self.decode(features, self.prompt_encoder.together(places, features.masks, size))
 
-    def answer(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
+    def decode(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
         """Masks for encoded prompts."""
         prediction: Prediction = self.mask_decoder(features, prompt)
         return prediction
@@ -82,7 +82,7 @@ class UnpairSegNetwork(nn.Module):
         self.adapter = adapter
 
     def forward(self, images: Tensor) -> EncodedImages:
-        """The pass over normalised images [B, 3, H, W], sides multiples of 32."""
+        """Normalised images [B, 3, H, W], sides multiples of 32 -> features; `dense` [B, C, H/32, W/32]; `adapted`."""
         maps = self.trunk(images)
         features = self.masks.features(maps.stages)
         # Stage two trains the adapter alone: what it reads of stage one does not learn from it.

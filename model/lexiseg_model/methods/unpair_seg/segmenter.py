@@ -26,7 +26,14 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
 from lexiseg_model.methods.unpair_seg.asking import ask
-from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out, picture_size, upon, within
+from lexiseg_model.methods.unpair_seg.canvas import (
+    Canvas,
+    canvas_to_image,
+    drawn,
+    image_to_canvas,
+    lay_out,
+    picture_size,
+)
 from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
 from lexiseg_model.methods.unpair_seg.cleaning import stability, tidied
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
@@ -78,8 +85,8 @@ class UnpairSegSegmenter(Segmenter):
         self.network = restored.network.to(execution.device)
         # Places, prompts and names stay in float32: only CLIP's maps, nine tenths of the work, are in the fast type.
         self.network.trunk.compute_maps_in(execution.dtype)
-        own = float(restored.towers.state["logit_scale"].exp())
-        self._scale = min(own, regions.LARGEST_SCALE) if settings.logit_scale is None else settings.logit_scale
+        learned = float(restored.towers.state["logit_scale"].exp())
+        self._scale = min(learned, regions.LARGEST_SCALE) if settings.logit_scale is None else settings.logit_scale
         side = card.input.long_side
         self.buckets = ((side, side),)
 
@@ -139,8 +146,8 @@ class UnpairSegSegmenter(Segmenter):
 
     @torch.inference_mode()
     def propose(self, features: Features) -> Proposals:
-        found = self.proposals_on_canvas(features)
-        return found._replace(masks=within(found.masks, _canvas(features)))
+        on_canvas = self.proposals_on_canvas(features)
+        return on_canvas._replace(masks=canvas_to_image(on_canvas.masks, _canvas(features)))
 
     def proposals_on_canvas(self, features: Features) -> Proposals:
         """`propose` before masks are cut to the image: [N, H/4, W/4] over the network's input."""
@@ -153,8 +160,8 @@ class UnpairSegSegmenter(Segmenter):
         They are that code's only with `compatibility: released` and `cleaning.specks: 0`: its demo removes specks
         later, at the size of the image.
         """
-        found = self.proposals_on_canvas(features).masks.float()
-        return compatibility.to_image(compatibility.enlarged(found, _canvas(features).size), features.size)
+        masks = self.proposals_on_canvas(features).masks.float()
+        return compatibility.to_image(compatibility.enlarged(masks, _canvas(features).size), features.size)
 
     @torch.inference_mode()
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
@@ -164,11 +171,11 @@ class UnpairSegSegmenter(Segmenter):
         answers = ask(
             self.network.masks, self._pixels(features), prompts, scale, canvas.size, self.settings.compatibility
         )
-        return [PromptMasks(within(answer.masks, canvas), answer.quality) for answer in answers]
+        return [PromptMasks(canvas_to_image(answer.masks, canvas), answer.quality) for answer in answers]
 
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        return self._embed(features, upon(masks.to(self._execution.device), _canvas(features)))
+        return self._embed(features, image_to_canvas(masks.to(self._execution.device), _canvas(features)))
 
     # vocabulary side
 
@@ -185,9 +192,9 @@ class UnpairSegSegmenter(Segmenter):
 
         Their sum over classes is how many masks cover a pixel (`nobody_score`), their softmax a probability.
         """
-        found = self.propose(features)
-        probabilities = self.region_scores(features, found.embeddings, bank).exp()
-        return regions.class_maps(probabilities.T, found.masks).clamp_min(UNLIKELY).log()
+        proposed = self.propose(features)
+        probabilities = self.region_scores(features, proposed.embeddings, bank).exp()
+        return regions.class_maps(probabilities.T, proposed.masks).clamp_min(UNLIKELY).log()
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
@@ -196,13 +203,13 @@ class UnpairSegSegmenter(Segmenter):
         covered = logits.logsumexp(0)
         unsure = covered + math.log(max(self.settings.probability if threshold is None else threshold, LEAST))
         # A region's probabilities add up to 1: it covers itself.
-        bare = covered < math.log(max(self.settings.covered, LEAST))
-        return torch.where(bare, covered + 1, unsure)
+        uncovered = covered < math.log(max(self.settings.covered, LEAST))
+        return torch.where(uncovered, covered + 1, unsure)
 
     def _propose(self, features: Features) -> Proposals:
         canvas = _canvas(features)
         settings = self.settings.proposals
-        found = proposals.propose(
+        candidates = proposals.propose(
             self.network.masks,
             self._pixels(features),
             proposals.grid_points(settings.grid, features.size, canvas.size),
@@ -210,17 +217,17 @@ class UnpairSegSegmenter(Segmenter):
             settings,
             self.settings.compatibility,
         )
-        masks = found.masks
+        masks = candidates.masks
         if self.settings.compatibility == "released":
             stable = compatibility.stability(masks, canvas.size, features.size)
         else:
             # What a mask does in the padding is nobody's concern.
-            masks = upon(within(masks, canvas), canvas)
+            masks = image_to_canvas(canvas_to_image(masks, canvas), canvas)
             stable = stability(masks)
         chosen = (stable >= self.settings.cleaning.stability).nonzero()[:, 0]
         masks = tidied(masks[chosen], self.settings.cleaning.specks)
         kept = windowed.as_kept((masks,), self._execution.precision)[0]
-        return Proposals(kept, self._embed(features, masks), found.quality[chosen].float())
+        return Proposals(kept, self._embed(features, masks), candidates.quality[chosen].float())
 
     def _embed(self, features: Features, masks: Tensor) -> Tensor:
         """Logits [N, H/4, W/4] over the network's input -> [N, D] float32, not of unit length."""

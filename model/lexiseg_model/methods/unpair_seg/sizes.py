@@ -45,12 +45,12 @@ def sizes_of(state: Mapping[str, Tensor], called: Mapping[str, str] = MappingPro
     depth = depth_of(state, OURS)
 
     def shape(name: str, axes: int) -> tuple[int, ...]:
-        found, told = state.get(name), called.get(name, name)
-        if found is None:
-            raise WeightsError(f"not the weights of this model: missing {told}")
-        if found.ndim != axes:
-            raise WeightsError(f"{told} is {list(found.shape)}; expected {axes} axes")
-        return tuple(found.shape)
+        tensor, name_in_file = state.get(name), called.get(name, name)
+        if tensor is None:
+            raise WeightsError(f"not the weights of this model: missing {name_in_file}")
+        if tensor.ndim != axes:
+            raise WeightsError(f"{name_in_file} is {list(tensor.shape)}; expected {axes} axes")
+        return tuple(tensor.shape)
 
     width, fine = shape("pixel_decoder.lateral.conv.weight", 4)[:2]
     coarse = [shape(f"pixel_decoder.inputs.{index}.0.weight", 4)[1] for index in (2, 1, 0)]

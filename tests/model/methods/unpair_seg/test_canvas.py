@@ -8,7 +8,14 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out, picture_size, upon, within
+from lexiseg_model.methods.unpair_seg.canvas import (
+    Canvas,
+    canvas_to_image,
+    drawn,
+    image_to_canvas,
+    lay_out,
+    picture_size,
+)
 from lexiseg_model.methods.unpair_seg.proposals import grid_points
 from lexiseg_model.methods.unpair_seg.settings import Padding
 
@@ -51,8 +58,8 @@ def test_masks_are_cut_to_the_image_and_put_back() -> None:
     canvas = Canvas((64, 64), (40, 64))
     masks = torch.randn(2, 16, 16)
 
-    cut = within(masks, canvas)
-    back = upon(cut, canvas)
+    cut = canvas_to_image(masks, canvas)
+    back = image_to_canvas(cut, canvas)
 
     assert cut.shape == (2, 10, 16)
     assert torch.equal(back[:, :10], masks[:, :10])
@@ -63,7 +70,7 @@ def test_a_cut_between_cells_finds_the_values_between() -> None:
     canvas = Canvas((64, 64), (42, 64))  # ten and a half cells
     ramp = (torch.arange(16.0) + 0.5)[None, :, None].expand(1, -1, 16)
 
-    cut = within(ramp, canvas)
+    cut = canvas_to_image(ramp, canvas)
 
     expected = (torch.arange(10) + 0.5) * 1.05
     torch.testing.assert_close(cut[0, :, 0], expected)
@@ -72,8 +79,8 @@ def test_a_cut_between_cells_finds_the_values_between() -> None:
 def test_no_masks_are_cut_and_put_back_as_none() -> None:
     for inside in ((40, 64), (42, 64)):
         canvas = Canvas((64, 64), inside)
-        assert within(torch.zeros(0, 16, 16), canvas).shape == (0, 10, 16)
-        assert upon(torch.zeros(0, 7, 9), canvas).shape == (0, 16, 16)
+        assert canvas_to_image(torch.zeros(0, 16, 16), canvas).shape == (0, 10, 16)
+        assert image_to_canvas(torch.zeros(0, 7, 9), canvas).shape == (0, 16, 16)
 
 
 def test_masks_of_any_resolution_come_upon_the_canvas() -> None:
@@ -81,7 +88,7 @@ def test_masks_of_any_resolution_come_upon_the_canvas() -> None:
     masks = torch.full((1, 3, 6), -4.0)
     masks[:, :, :3] = 4  # the left half
 
-    found = upon(masks, canvas) > 0
+    found = image_to_canvas(masks, canvas) > 0
 
     assert found.shape == (1, 16, 16)
     assert found[0, :8, :8].all()

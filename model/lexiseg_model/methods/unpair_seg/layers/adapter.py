@@ -27,6 +27,7 @@ class ResidualConvolution(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, maps: Tensor) -> Tensor:
+        """[N, C, h, w] -> [N, C, h, w]."""
         inner = maps
         for norm, conv in zip(self.norms, self.convs, strict=True):
             inner = conv(F.gelu(norm(inner)))
@@ -54,7 +55,7 @@ class RegionAdapter(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, stages: Sequence[Tensor], levels: Sequence[Tensor]) -> Tensor:
-        """Maps of CLIP at strides 4, 8, 16, 32 and of the pixel decoder at 32, 16, 8 -> [N, width, H/8, W/8]."""
+        """CLIP's [N, C_i, ...] at strides 4, 8, 16, 32, the pixel decoder's at 32, 16, 8 -> [N, width, H/8, W/8]."""
         size = (stages[1].shape[2], stages[1].shape[3])
         projected = (project(each) for project, each in zip(self.inputs, (*stages, *levels), strict=True))
         # Finer maps are averaged down, coarser ones interpolated.

@@ -42,8 +42,8 @@ class Attention(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None = None) -> Tensor:
         """[N, Q, C], [N, S, C], [N, S, C] -> [N, Q, C]; `seen` [N, Q, S] bool says what a query may look at."""
-        given = zip((queries, keys, values), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
-        q, k, v = (F.linear(x, w, b).view(*x.shape[:2], self.heads, -1).transpose(1, 2) for x, w, b in given)
+        triples = zip((queries, keys, values), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
+        q, k, v = (F.linear(x, w, b).view(*x.shape[:2], self.heads, -1).transpose(1, 2) for x, w, b in triples)
         mask = None if seen is None else seen[:, None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         attended: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
@@ -61,6 +61,7 @@ class NormedAttention(nn.Module):
     def forward(
         self, tokens: Tensor, query_positions: Tensor | None, keys: Tensor, values: Tensor, seen: Tensor | None = None
     ) -> Tensor:
+        """Tokens and their positions [N, Q, C], keys and values [N, S, C] -> [N, Q, C]; `seen` [N, Q, S]."""
         queries = tokens if query_positions is None else tokens + query_positions
         normed: Tensor = self.norm(tokens + self.attention(queries, keys, values, seen))
         return normed
@@ -85,14 +86,17 @@ class DecoderLayer(nn.Module):
             start: [B, Q, K, C], the tokens as the prompt gave them; they stand for positions.
             keys, values: [B, S, C] of one level.
             seen: [B, Q, S] bool, what the tokens of each prompt may look at.
+
+        Returns:
+            [B, Q, K, C].
         """
         n_tokens, width = tokens.shape[2:]
         flat, places = tokens.flatten(1, 2), start.flatten(1, 2)
         flat = self.across(flat, places, keys, values, seen.repeat_interleave(n_tokens, 1))
-        own, places = (x.view(-1, n_tokens, width) for x in (flat, places))  # [B * Q, K, C]
-        own = self.within(own, places, own + places, own)
-        own = self.norm(own + self.down(F.relu(self.up(own))))
-        shaped: Tensor = own.view(tokens.shape)
+        by_prompt, places = (x.view(-1, n_tokens, width) for x in (flat, places))  # [B * Q, K, C]
+        by_prompt = self.within(by_prompt, places, by_prompt + places, by_prompt)
+        by_prompt = self.norm(by_prompt + self.down(F.relu(self.up(by_prompt))))
+        shaped: Tensor = by_prompt.view(tokens.shape)
         return shaped
 
 
@@ -104,6 +108,7 @@ class Perceptron(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(width, each) for each in (width, width, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., width] -> [..., outputs]."""
         first, second, last = self.layers
         out: Tensor = last(F.relu(second(F.relu(first(x)))))
         return out
@@ -126,7 +131,7 @@ class MaskDecoder(nn.Module):
         self.quality_heads = nn.ModuleList(Perceptron(width, 1) for _ in range(1 + GRANULARITIES))
 
     def forward(self, features: PixelFeatures, prompt: PromptTokens) -> Prediction:
-        """The masks after the last layer."""
+        """Tokens [B, Q, K, C] of prompts -> `masks` [B, Q, M, H/4, W/4], `quality` [B, Q, M] after the last layer."""
         maps = self.to_masks(features.masks)
         *_, last = self._states(features, prompt, maps)
         return self._predict(last, prompt, maps)
@@ -143,8 +148,8 @@ class MaskDecoder(nn.Module):
         with torch.no_grad():
             small = [_resized(maps, (each.shape[2], each.shape[3])) for each in features.levels]
         start = prompt.tokens
-        own = start.flatten(0, 1)
-        tokens = self.first(own, None, own, own).view(start.shape)
+        by_prompt = start.flatten(0, 1)
+        tokens = self.first(by_prompt, None, by_prompt, by_prompt).view(start.shape)
         yield tokens
         for index, layer in enumerate(self.layers):
             at = index % len(levels)

@@ -52,6 +52,7 @@ class NormedConvolution(nn.Module):
         self.norm = nn.GroupNorm(NORM_GROUPS, width)
 
     def forward(self, maps: Tensor) -> Tensor:
+        """[N, C, h, w] -> [N, width, h, w]."""
         normed: Tensor = self.norm(self.conv(maps))
         return normed
 
@@ -84,7 +85,7 @@ class PixelDecoder(nn.Module):
         self.to_masks = nn.Conv2d(width, width, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> PixelFeatures:
-        """Maps [N, channels, h, w] at strides 4, 8, 16, 32."""
+        """[N, channels, h, w] at strides 4, 8, 16, 32 -> `masks` [N, width, H/4, W/4], `levels` at 32, 16, 8."""
         # Places between cells are found to a small part of a pixel: half precision loses them.
         with torch.autocast(maps[0].device.type, enabled=False):
             fine, *coarse = (each.float() for each in maps)

@@ -57,7 +57,7 @@ class ClipTrunk(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> TrunkMaps:
-        """Maps of normalised images [N, 3, H, W], float32 whatever type they are computed in.
+        """Maps [N, C_i, h_i, w_i] of normalised images [N, 3, H, W]; float32, whatever type they are computed in.
 
         Raises:
             ShapeError: sides that do not divide by 32.

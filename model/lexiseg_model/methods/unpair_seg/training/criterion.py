@@ -53,21 +53,21 @@ def prompt_losses(
     """
     count = torch.tensor(float(len(matches.image)), device=matches.dice.device)
     n_pairs = mean_over_processes(count).clamp(min=1)
-    wanted = [objects[matches.target[matches.image == image]] for image, objects in enumerate(targets)]
-    return [_losses(each, torch.cat(wanted).float(), matches, n_pairs, draw, settings) for each in predictions]
+    matched = [objects[matches.target[matches.image == image]] for image, objects in enumerate(targets)]
+    return [_losses(each, torch.cat(matched).float(), matches, n_pairs, draw, settings) for each in predictions]
 
 
 def _losses(
-    prediction: Prediction, wanted: Tensor, matches: Matches, n_pairs: Tensor, draw: Draw, settings: PointSettings
+    prediction: Prediction, targets: Tensor, matches: Matches, n_pairs: Tensor, draw: Draw, settings: PointSettings
 ) -> PromptLosses:
     with torch.autocast(prediction.masks.device.type, enabled=False):
         logits = prediction.masks.flatten(1, 2)[matches.image, matches.prediction].float()  # [M, h, w]
         quality = prediction.quality.flatten(1)[matches.image, matches.prediction].float().sigmoid()
         points = unsure_points(logits, settings, draw)
-        found, truth = at_points(logits, points), at_points(wanted, points)
-        entropy = F.binary_cross_entropy_with_logits(found, truth, reduction="none").mean(1)
+        predicted, truth = at_points(logits, points), at_points(targets, points)
+        entropy = F.binary_cross_entropy_with_logits(predicted, truth, reduction="none").mean(1)
         return PromptLosses(
             entropy.sum() / n_pairs,
-            dice_losses(found, truth).sum() / n_pairs,
+            dice_losses(predicted, truth).sum() / n_pairs,
             F.smooth_l1_loss(quality, matches.dice, reduction="sum") / n_pairs,
         )

@@ -54,10 +54,10 @@ def match_points(
         ShapeError: not one list of objects for each image.
     """
     _require_one_each(masks, targets)
-    found = [
+    by_image = [
         _match_image(*each, compatibility) for each in zip(masks, targets, points, strict=True)
     ]  # of each: prediction, target, dice
-    return _together(found)
+    return _together(by_image)
 
 
 def _match_image(masks: Tensor, targets: Tensor, points: Tensor, compatibility: Compatibility) -> list[Tensor]:
@@ -66,8 +66,8 @@ def _match_image(masks: Tensor, targets: Tensor, points: Tensor, compatibility: 
     if compatibility == "released":
         hindered = costs + FORBIDDEN * (~allowed).float()[:, None]
         pairs = assign(hindered)
-        kept = allowed[pairs.image, pairs.target]
-        point, mask, target = (each[kept] for each in pairs)
+        is_allowed = allowed[pairs.image, pairs.target]
+        point, mask, target = (each[is_allowed] for each in pairs)
     else:
         point, mask, target = assign(costs, allowed)
     return [point * masks.shape[1] + mask, target, 1 - dice[point, mask, target]]
@@ -85,15 +85,15 @@ def match_paired(masks: Tensor, targets: Sequence[Tensor]) -> Matches:
         ShapeError: more masks than one a prompt, or not one object for each prompt.
     """
     _require_one_each(masks, targets)
-    found = []
-    for own, objects in zip(masks, targets, strict=True):
-        if own.shape[:2] != (len(objects), 1):
-            raise ShapeError(f"expected one mask for each of {len(objects)} objects, got {list(own.shape[:2])}")
-        logits, near = own.float().flatten(1), _nearest(objects, own.shape[-2:])
-        dice = dice_costs(logits[:, None], near[:, None])[:, 0, 0]
+    by_image = []
+    for of_image, objects in zip(masks, targets, strict=True):
+        if of_image.shape[:2] != (len(objects), 1):
+            raise ShapeError(f"expected one mask for each of {len(objects)} objects, got {list(of_image.shape[:2])}")
+        logits, resized = of_image.float().flatten(1), _nearest(objects, of_image.shape[-2:])
+        dice = dice_costs(logits[:, None], resized[:, None])[:, 0, 0]
         order = torch.arange(len(objects), device=masks.device)
-        found.append([order, order, 1 - dice])
-    return _together(found)
+        by_image.append([order, order, 1 - dice])
+    return _together(by_image)
 
 
 def point_costs(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,9 +108,9 @@ def point_costs(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """
     with torch.autocast(masks.device.type, enabled=False):
         small = F.interpolate(masks.float(), scale_factor=0.5, mode="bilinear", align_corners=False)
-        logits, near = small.flatten(0, 1).flatten(1), _nearest(targets, small.shape[-2:])
-        dice = dice_costs(logits[None], near[None])[0]
-        costs = ENTROPY * _entropy_costs(logits, near) + DICE * dice
+        logits, resized = small.flatten(0, 1).flatten(1), _nearest(targets, small.shape[-2:])
+        dice = dice_costs(logits[None], resized[None])[0]
+        costs = ENTROPY * _entropy_costs(logits, resized) + DICE * dice
     shape = (*masks.shape[:2], len(targets))
     return costs.view(shape), dice.view(shape)
 
@@ -137,7 +137,7 @@ def _require_one_each(masks: Tensor, targets: Sequence[Tensor]) -> None:
         raise ShapeError(f"expected the objects of {len(masks)} images, got {len(targets)} lists")
 
 
-def _together(found: Sequence[Sequence[Tensor]]) -> Matches:
-    image = torch.cat([torch.full_like(each[0], index) for index, each in enumerate(found)])
-    prediction, target, dice = (torch.cat(parts) for parts in zip(*found, strict=True))
+def _together(by_image: Sequence[Sequence[Tensor]]) -> Matches:
+    image = torch.cat([torch.full_like(each[0], index) for index, each in enumerate(by_image)])
+    prediction, target, dice = (torch.cat(parts) for parts in zip(*by_image, strict=True))
     return Matches(image, prediction, target, dice)
