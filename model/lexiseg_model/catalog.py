@@ -44,10 +44,10 @@ Loader = Callable[[Path, ModelCard, Execution], Segmenter]
 
 def folders(models_dir: Path | None = None) -> dict[str, Path]:
     """Model directories by name: what is bundled, and every directory with a card in `models_dir`."""
-    found = dict(BUNDLED_CARDS)
+    by_name = dict(BUNDLED_CARDS)
     if models_dir is not None and models_dir.is_dir():
-        found |= {path.parent.name: path.parent for path in sorted(models_dir.glob(f"*/{CARD}"))}
-    return found
+        by_name |= {path.parent.name: path.parent for path in sorted(models_dir.glob(f"*/{CARD}"))}
+    return by_name
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -77,14 +77,14 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
         UnknownModelError: there is no model of that name and version.
         WeightsError: its card is damaged.
     """
-    known = folders(models_dir)
+    by_name = folders(models_dir)
     wanted = ModelName.parse(name)
-    if wanted.name not in known:
-        raise UnknownModelError(f"no model {name!r}; there is: {', '.join(known)}")
-    card = _named(wanted.name, known[wanted.name])
+    if wanted.name not in by_name:
+        raise Unby_nameModelError(f"no model {name!r}; there is: {', '.join(by_name)}")
+    card = _named(wanted.name, by_name[wanted.name])
     if not wanted.fits(card):
-        raise UnknownModelError(f"no model {name!r}; {wanted.name} is at version {card.version}")
-    return ModelFolder(known[wanted.name], card)
+        raise Unby_nameModelError(f"no model {name!r}; {wanted.name} is at version {card.version}")
+    return ModelFolder(by_name[wanted.name], card)
 
 
 def require(name: str, models_dir: Path | None = None) -> ModelFolder:
@@ -94,12 +94,12 @@ def require(name: str, models_dir: Path | None = None) -> ModelFolder:
         UnknownModelError: there is no model of that name and version.
         WeightsError: its card is damaged or its weights are missing; the message says how to provide them.
     """
-    found = find(name, models_dir)
-    if found.card.weights_sha256 is None:
-        _method(found.folder, found.card).require_weights(found.card)
-    elif not any(found.folder.glob("*.safetensors")):
-        raise WeightsError(f"{found.folder} has a card and no weights (*.safetensors)")
-    return found
+    model = find(name, models_dir)
+    if model.card.weights_sha256 is None:
+        _method(model.folder, model.card).require_weights(model.card)
+    elif not any(model.folder.glob("*.safetensors")):
+        raise WeightsError(f"{model.folder} has a card and no weights (*.safetensors)")
+    return model
 
 
 def load(

@@ -82,9 +82,9 @@ def import_dense_clip(
         heads: the trained convolutions of clip_dinoiser.
     """
     folder = _folder(name, "dense_clip", models_dir, replace)
-    for given, wants, option in ((proxy, "proxyclip", "--proxy"), (heads, "clip_dinoiser", "--heads")):
-        if (given is not None) != (policy == wants):
-            got = "no file" if given is None else str(given)
+    for file, wants, option in ((proxy, "proxyclip", "--proxy"), (heads, "clip_dinoiser", "--heads")):
+        if (file is not None) != (policy == wants):
+            got = "no file" if file is None else str(file)
             raise OptionError(f"--policy {wants} and {option} belong together; got --policy {policy} and {got}")
     towers = from_files(architecture, clip, quick_gelu=quick_gelu, unmarked=True, allow_torchscript=True)
     tower = None if proxy is None else dino_from_file(published_policy(policy).settings.proxy, proxy)

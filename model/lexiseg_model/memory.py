@@ -17,17 +17,17 @@ def held_bytes(holder: object) -> int:
     """
     storages: dict[int, int] = {}
     seen: set[int] = set()
-    left = [holder]
-    while left:
-        found = left.pop()
-        if id(found) in seen:
+    waiting = [holder]
+    while waiting:
+        current = waiting.pop()
+        if id(current) in seen:
             continue
-        seen.add(id(found))
-        if isinstance(found, Tensor):
-            storage = found.untyped_storage()
+        seen.add(id(current))
+        if isinstance(current, Tensor):
+            storage = current.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
         else:
-            left.extend(_below(found))
+            waiting.extend(_below(current))
     return sum(storages.values())
 
 

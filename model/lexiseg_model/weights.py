@@ -29,9 +29,9 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
     """
     if not path.exists():
         raise WeightsError(f"no weights at {path}")
-    found = file_digest(path)
-    if sha256 is not None and found != sha256:
-        raise WeightsError(f"{path} has sha256 {found}; its card says {sha256}")
+    digest = file_digest(path)
+    if sha256 is not None and digest != sha256:
+        raise WeightsError(f"{path} has sha256 {digest}; its card says {sha256}")
     try:
         return {name: value.float() for name, value in load_file(path).items()}
     except SafetensorError as error:
@@ -69,8 +69,8 @@ def file_digest(path: Path) -> str:
 
 def image_digest(card: ModelCard, weights: str) -> str:
     """Names what decides an image pass: the weights (a digest of them) and how the card has them used."""
-    said = json.dumps([card.method, card.input.model_dump(), card.settings], sort_keys=True)
-    return hashlib.sha256(f"{weights} {said}".encode()).hexdigest()[:16]
+    described = json.dumps([card.method, card.input.model_dump(), card.settings], sort_keys=True)
+    return hashlib.sha256(f"{weights} {described}".encode()).hexdigest()[:16]
 
 
 def state_digest(state: dict[str, Tensor]) -> str:
