@@ -80,10 +80,10 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
     by_name = folders(models_dir)
     wanted = ModelName.parse(name)
     if wanted.name not in by_name:
-        raise Unby_nameModelError(f"no model {name!r}; there is: {', '.join(by_name)}")
+        raise UnknownModelError(f"no model {name!r}; there is: {', '.join(by_name)}")
     card = _named(wanted.name, by_name[wanted.name])
     if not wanted.fits(card):
-        raise Unby_nameModelError(f"no model {name!r}; {wanted.name} is at version {card.version}")
+        raise UnknownModelError(f"no model {name!r}; {wanted.name} is at version {card.version}")
     return ModelFolder(by_name[wanted.name], card)
 
 
