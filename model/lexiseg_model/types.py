@@ -149,9 +149,9 @@ class InputSize(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    short_side: int = Field(ge=32)
-    long_side: int = Field(ge=32)
-    multiple: int = Field(ge=1)
+    short_side: int = Field(ge=32, description="length that the shorter side is brought to")
+    long_side: int = Field(ge=32, description="length that the longer side does not pass")
+    multiple: int = Field(ge=1, description="what both sides are multiples of")
 
 
 class BackgroundRule(BaseModel):
@@ -163,7 +163,7 @@ class BackgroundRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    words: list[str]
+    words: list[str] = Field(description="that answer for what a request does not name")
     same_meaning: float = Field(gt=0, le=1, description="text likeness from which a word steps aside for a class")
     offset: float = Field(0.0, description="added to the learned score of nobody")
     margin: float = Field(0.0, description="by how much a word must beat a class")
@@ -183,7 +183,7 @@ class PanopticRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: Literal["regions", "proposals"] = "regions"
+    source: Literal["regions", "proposals"] = Field("regions", description="where the masks of things come from")
     score: float = Field(0.5, ge=0, le=1, description="class probability from which a proposal competes")
     overlap: float = Field(0.5, ge=0, le=1, description="share of its mask that a proposal must win to stay")
 
@@ -193,9 +193,9 @@ class Quality(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    miou: float
-    pixel_accuracy: float
-    images: int
+    miou: float = Field(description="mean intersection over union of the classes")
+    pixel_accuracy: float = Field(description="share of pixels with the right class")
+    images: int = Field(description="how many it was measured on")
 
 
 class PromptQuality(BaseModel):
@@ -206,9 +206,9 @@ class PromptQuality(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    point: float
-    box: float
-    objects: int
+    point: float = Field(description="mean IoU of the best answer to the point where an object is deepest")
+    box: float = Field(description="mean IoU of the answer to an object's tight box")
+    objects: int = Field(description="how many it was measured on")
 
 
 class ModelCard(BaseModel):
@@ -216,28 +216,30 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    version: str
-    method: str
-    summary: str
-    tasks: list[Task]
-    licence: str
-    training_data: list[str]
+    name: str = Field(description="what a request calls it, as `model`")
+    version: str = Field(description="of the weights; `NAME@VERSION` asks for it alone")
+    method: str = Field(description="the code that runs it")
+    summary: str = Field(description="what it is, in a sentence")
+    tasks: list[Task] = Field(description="what it can be asked for")
+    licence: str = Field(description="what the weights may be used for")
+    training_data: list[str] = Field(description="what they were trained on, and its terms")
     recipe: str | None = Field(None, description="the file that trains the weights anew; None for imported ones")
     lineage: str = Field("", description="what the weights started from, and how long they were trained")
     commit: str | None = Field(None, description="of the code that trained the weights")
-    seed: int | None = None
-    input: InputSize
-    embedding: int
-    text_tower: str
-    background: BackgroundRule
-    panoptic: PanopticRule = PanopticRule()
-    refine: Refinement = "none"  # what a request gets that does not say
+    seed: int | None = Field(None, description="of the training")
+    input: InputSize = Field(description="how an image is brought to the network")
+    embedding: int = Field(description="dimensions of a pixel's and a text's vector")
+    text_tower: str = Field(description="what turns words into vectors")
+    background: BackgroundRule = Field(description="how pixels that no class explains are told")
+    panoptic: PanopticRule = Field(PanopticRule(), description="how masks become disjoint segments")
+    refine: Refinement = Field("none", description="what a request gets that does not say")
     precision: Precision = Field(
         "fast", description="exact: float32 throughout, as published; fast: as the device likes"
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="of the method, which validates them")
-    quality: dict[str, Quality] = Field(default_factory=dict)
-    prompt_quality: dict[str, PromptQuality] = Field(default_factory=dict)
-    limits: list[str]
+    quality: dict[str, Quality] = Field(default_factory=dict, description="measured by data set, in percent")
+    prompt_quality: dict[str, PromptQuality] = Field(
+        default_factory=dict, description="of answers to prompts, by data set, in percent"
+    )
+    limits: list[str] = Field(description="what it is known not to do well")
     weights_sha256: str | None = Field(description="None where the weights come from the hub, by the card's settings")

@@ -18,7 +18,9 @@ from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.docs_page import router as docs_router
 from lexiseg_service.gateway.rest.guard import Guard, open_paths
 from lexiseg_service.gateway.rest.middleware import BodyLimit, RequestFrame
-from lexiseg_service.gateway.rest.openapi import extra_schemas, secure
+from lexiseg_service.gateway.rest.openapi import complete, secure
+from lexiseg_service.gateway.rest.paths import serve
+from lexiseg_service.gateway.rest.probe_routes import router as probe_router
 from lexiseg_service.gateway.rest.routes import router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
 from lexiseg_service.gateway.rpc.server import GrpcServer
@@ -78,6 +80,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,  # what clients that are made from OpenAPI call it
         telemetry=NO_TELEMETRY,
     )
     app.state.settings = settings
@@ -86,10 +89,11 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     app.state.fetcher = fetcher
-    app.include_router(router)
-    app.include_router(vocabulary_router)
+    serve(app, router)
+    serve(app, vocabulary_router)
+    app.include_router(probe_router)
     app.include_router(docs_router)
-    problem.install(app)
+    problem.install(app, [router, vocabulary_router, probe_router, docs_router])
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes
     app.add_middleware(BodyLimit, max_bytes=largest)
@@ -107,7 +111,7 @@ def create_app(
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
-            schema.setdefault("components", {}).setdefault("schemas", {}).update(extra_schemas())
+            complete(schema)
             secure(schema, open_to_all, needed=keys.needed)
             app.openapi_schema = schema
         return app.openapi_schema

@@ -22,7 +22,7 @@ class Strict(BaseModel):
 class ClassInput(Strict):
     """A class with more than a name."""
 
-    name: Text
+    name: Text = Field(description="what to look for, and the `label` of its segments")
     synonyms: list[Text] = Field(default_factory=list, description="found ones answer under `name`")
     threshold: Probability | None = Field(None, description="segments of this class with a lower score are dropped")
 
@@ -55,7 +55,7 @@ class PointInput(Strict):
 class PromptInput(Strict):
     """One object, shown by points, by a box, or by both; without a box, at least one point is positive."""
 
-    points: list[PointInput] = Field(default_factory=list, fail_fast=True)
+    points: list[PointInput] = Field(default_factory=list, fail_fast=True, description="clicks on it and beside it")
     box: Annotated[list[Coordinate], Field(min_length=4, max_length=4)] | None = Field(
         None, description="x0, y0, x1, y1: the left, upper, right and lower edge in pixels"
     )
@@ -81,7 +81,7 @@ class Question(Strict):
         fail_fast=True,
         examples=[[{"points": [{"x": 12, "y": 40, "positive": True}]}]],
     )
-    model: str | None = None
+    model: str | None = Field(None, description="NAME or NAME@VERSION; default: the first of `GET /models`")
     mask: Literal["rle", "polygon", "png", "none"] = Field(
         "rle", description="png answers one label map instead of a mask for each segment"
     )
@@ -102,125 +102,133 @@ class Question(Strict):
 class JsonRequest(Question):
     """The application/json form of POST /segment."""
 
-    image: ImageInput
+    image: ImageInput = Field(description="the file in base64, its URL, or the id of one sent before")
 
 
 class RingOutput(BaseModel):
     """Corners of pixels x, y, x, y, ...; a pixel is inside when its centre is."""
 
-    exterior: list[int]
-    holes: list[list[int]]
+    exterior: list[int] = Field(description="the outer border")
+    holes: list[list[int]] = Field(description="borders of what is left out of it")
 
 
 class PolygonOutput(BaseModel):
     """One ring for each connected part."""
 
-    format: Literal["polygon"] = "polygon"
-    rings: list[RingOutput]
+    format: Literal["polygon"] = Field("polygon", description="of the mask; tells the forms apart")
+    rings: list[RingOutput] = Field(description="one for each connected part")
 
 
 class MaskOutput(BaseModel):
     """`pycocotools.mask.decode({"size": size, "counts": counts})` gives the mask."""
 
-    format: Literal["coco_rle"] = "coco_rle"
-    size: tuple[int, int]
-    counts: str
+    format: Literal["coco_rle"] = Field("coco_rle", description="of the mask; tells the forms apart")
+    size: tuple[int, int] = Field(description="height, width")
+    counts: str = Field(description="COCO's compressed run lengths, column by column")
 
 
 class SegmentOutput(BaseModel):
     """A class's pixels, an object's, or what a prompt shows."""
 
-    id: int
-    label: str | None
-    class_index: int | None
+    id: int = Field(description="its value in the label map, from 1")
+    label: str | None = Field(description="the class's name; null for a prompt without classes")
+    class_index: int | None = Field(description="position of its class in the request or the vocabulary")
     score: float = Field(description="probability of the label; without one, the mask's quality")
-    area: int
+    area: int = Field(description="pixels")
     bbox: tuple[int, int, int, int] = Field(description="x, y, width, height")
     prompt_index: int | None = Field(None, description="position of its prompt in the request")
     mask_index: int | None = Field(None, description="which of the masks that the prompt may mean, best first")
     quality: float | None = Field(None, description="the model's own estimate of the mask's overlap (IoU), 0 to 1")
     is_thing: bool | None = Field(None, description="whether it comes in countable pieces; null: not said")
-    track_id: int | None = None
-    mask: MaskOutput | PolygonOutput | None
+    track_id: int | None = Field(None, description="the same for an object from frame to frame; null for a photograph")
+    mask: MaskOutput | PolygonOutput | None = Field(description="as `mask` asked; null with png and none")
 
 
 class TimingsOutput(BaseModel):
     """Milliseconds."""
 
-    decode: float
-    queue: float
-    text: float
-    image: float
-    post: float
-    total: float
+    decode: float = Field(description="from bytes to pixels")
+    queue: float = Field(description="waiting for the device")
+    text: float = Field(description="the classes' embeddings")
+    image: float = Field(description="the image pass of the batch that the request was part of")
+    post: float = Field(description="from scores to masks")
+    total: float = Field(description="all of it, as the worker measures")
 
 
 class CacheOutput(BaseModel):
     """What did not have to be computed again."""
 
-    text_hits: int
-    text_misses: int
-    features: bool
+    text_hits: int = Field(description="texts whose embedding was kept")
+    text_misses: int = Field(description="texts whose embedding was computed")
+    features: bool = Field(description="whether the image's features were kept, so that no image pass was needed")
 
 
 class LabelMapOutput(BaseModel):
     """A PNG whose values are segment ids."""
 
-    base64: str
-    bits: Literal[8, 16]
+    base64: str = Field(description="the PNG; 0 belongs to nobody")
+    bits: Literal[8, 16] = Field(description="of a pixel; 16 from 256 segments on")
 
 
 class SegmentAnswer(BaseModel):
     """The answer to POST /segment."""
 
-    id: str
-    image_id: str
-    model: str
-    model_digest: str
-    task: str
-    size: tuple[int, int] = Field(description="height, width")
-    segments: list[SegmentOutput]
-    label_map: LabelMapOutput | None = None
+    id: str = Field(description="of the request; also in the header `X-Request-Id` and in the log")
+    image_id: str = Field(description="asks again about the same image without sending it, as `image.id`")
+    model: str = Field(description="the name of the model that answered")
+    model_digest: str = Field(description="of its weights")
+    task: str = Field(description="what was done: semantic, instance, panoptic or prompt")
+    size: tuple[int, int] = Field(description="height, width of the image as sent, after EXIF rotation")
+    segments: list[SegmentOutput] = Field(description="what was found, one mask each")
+    label_map: LabelMapOutput | None = Field(None, description="with mask=png")
     overlay: str | None = Field(None, description="base64 PNG")
     confidence: str | None = Field(None, description="base64 8-bit PNG of the image's size, 255 = certain")
-    timings_ms: TimingsOutput
-    cache: CacheOutput
+    timings_ms: TimingsOutput = Field(description="how long each stage took")
+    cache: CacheOutput = Field(description="what did not have to be computed again")
 
 
 class ModelOutput(ModelCard):
     """A model's card, and what is loaded of it."""
 
     digest: str | None = Field(description="of the loaded weights; null until they are")
-    loaded: bool
+    loaded: bool = Field(description="whether its weights are in memory")
 
 
 class ModelList(BaseModel):
     """Every model that a request may name."""
 
-    models: list[ModelOutput]
+    models: list[ModelOutput] = Field(description="the default first")
 
 
 class Liveness(BaseModel):
-    """`detail` is for people."""
+    """Whether the process works."""
 
-    status: Literal["alive", "dead"]
-    detail: str
+    status: Literal["alive", "dead"] = Field(description="dead: only a restart helps")
+    detail: str = Field(description="why, for people")
 
 
 class Readiness(BaseModel):
-    """`detail` is for people."""
+    """Whether requests are answered."""
 
-    status: Literal["ready", "not ready"]
-    detail: str
+    status: Literal["ready", "not ready"] = Field(description="ready: requests are answered")
+    detail: str = Field(description="why, for people")
     degraded: list[str] = Field(description="what works less well than it should, without a change in the answers")
+
+
+class FindingOutput(BaseModel):
+    """One wrong field of a request."""
+
+    field: str = Field(description="its path, as `classes.0.name`")
+    value: bool | int | float | str | None = Field(description="what came; what is long is cut")
+    expected: str = Field(description="what would have been right")
 
 
 class Problem(BaseModel):
     """RFC 9457."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    request_id: str | None = None
-    errors: list[dict[str, object]] | None = None
+    type: str = Field(description="the kind of problem; stays the same, so that programs can tell them apart")
+    title: str = Field(description="the kind in words")
+    status: int = Field(description="the HTTP status")
+    detail: str = Field(description="what came, and what was expected")
+    request_id: str | None = Field(None, description="finds the request in the log")
+    errors: list[FindingOutput] | None = Field(None, description="each wrong field, of invalid-value")

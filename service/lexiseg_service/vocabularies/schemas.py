@@ -26,28 +26,28 @@ class VocabularyInput(Strict):
 class VocabularySummary(BaseModel):
     """A vocabulary without its classes."""
 
-    name: str
-    n_classes: int
-    background: bool | BackgroundInput
+    name: str = Field(description="what a request calls it, as `vocabulary`")
+    n_classes: int = Field(description="how many classes it has")
+    background: bool | BackgroundInput = Field(description="what holds when a request says nothing of it")
     built_in: bool = Field(description="built-in lists cannot be changed")
-    source: str | None
+    source: str | None = Field(description="where the list comes from")
 
 
 class VocabularyList(BaseModel):
     """Every vocabulary that a request may name."""
 
-    vocabularies: list[VocabularySummary]
+    vocabularies: list[VocabularySummary] = Field(description="the built-in ones, then your own by name")
 
 
 class ClassOutput(BaseModel):
     """One class; its position is the `class_index` of segments."""
 
-    name: str
-    synonyms: list[str]
-    threshold: float | None
+    name: str = Field(description="what is looked for, and the `label` of its segments")
+    synonyms: list[str] = Field(description="found ones answer under `name`")
+    threshold: float | None = Field(description="segments of this class with a lower score are dropped")
 
 
 class VocabularyOutput(VocabularySummary):
     """A vocabulary with its classes."""
 
-    classes: list[ClassOutput]
+    classes: list[ClassOutput] = Field(description="in the order of `class_index`")

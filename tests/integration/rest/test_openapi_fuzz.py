@@ -39,17 +39,17 @@ EXAMPLES = 200
 FORM, JSON = "multipart/form-data", "application/json"
 # Operation, form of its body, and the least of EXAMPLES that must get past every check and be served.
 OPERATIONS: dict[tuple[str, str | None], int] = {
-    ("POST /segment", FORM): 40,
-    ("POST /segment", JSON): 40,
-    ("GET /models", None): EXAMPLES,
-    ("GET /models/{name}", None): 20,
+    ("POST /v1/segment", FORM): 40,
+    ("POST /v1/segment", JSON): 40,
+    ("GET /v1/models", None): EXAMPLES,
+    ("GET /v1/models/{name}", None): 20,
     ("GET /livez", None): EXAMPLES,
     ("GET /readyz", None): EXAMPLES,
     ("GET /metrics", None): EXAMPLES,
-    ("GET /vocabularies", None): EXAMPLES,
-    ("GET /vocabularies/{name}", None): 20,
-    ("PUT /vocabularies/{name}", JSON): 30,
-    ("DELETE /vocabularies/{name}", None): 20,
+    ("GET /v1/vocabularies", None): EXAMPLES,
+    ("GET /v1/vocabularies/{name}", None): 20,
+    ("PUT /v1/vocabularies/{name}", JSON): 30,
+    ("DELETE /v1/vocabularies/{name}", None): 20,
 }
 CHECKS: list[CheckFunction] = [
     not_a_server_error,
@@ -134,7 +134,7 @@ def attempts(operation: Operation, form: str | None) -> st.SearchStrategy[Attemp
 def meaningful(draw: st.DrawFn, case: Case) -> Case:
     """The request with an image, a vocabulary, a model that there are; everything else stays as it was made up."""
     if case.path_parameters:
-        names = ("tiny", "tiny@1") if case.path.startswith("/models") else (*OURS, "ade20k")
+        names = ("tiny", "tiny@1") if case.path.startswith("/v1/models") else (*OURS, "ade20k")
         case.path_parameters = {"name": draw(st.sampled_from(names))}
     if not isinstance(case.body, dict):
         return case

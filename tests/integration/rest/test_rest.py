@@ -225,7 +225,7 @@ def test_metrics_count_the_answers(client: httpx.Client) -> None:
 
 def test_the_documentation_is_served(client: httpx.Client) -> None:
     assert "/docs/assets/swagger-ui" in client.get("/docs").text
-    assert "/segment" in answered(client.get("/openapi.json"))["paths"]
+    assert "/v1/segment" in answered(client.get("/openapi.json"))["paths"]
 
 
 def test_the_first_line_names_the_address(server: Server) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from fastapi import APIRouter
 from starlette.responses import FileResponse, Response
 
+from lexiseg_service.gateway.rest.paths import answer_head
+
 PAGE = "/docs"
 WEB = Path(__file__).resolve().parents[2] / "web"
 SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
@@ -50,3 +52,5 @@ def _swagger_ui() -> Path:
 
 for _name, _kind in SWAGGER_UI.items():
     _serve(_swagger_ui(), _name, _kind)
+
+answer_head(router)

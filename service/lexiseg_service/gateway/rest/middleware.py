@@ -14,6 +14,7 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import ServiceError, TooLarge
 from lexiseg_service.gateway.rest import problem
+from lexiseg_service.gateway.rest.paths import route_of
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import UNTRACED, Tracing
 
@@ -63,7 +64,7 @@ class RequestFrame:
                 raise
             await problem.surprise(error, identity, state.get("key_id"))(scope, receive, send_with_id)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
+            route = route_of(scope)
             self._metrics.requests.labels(route, scope["method"], status).inc()
             logger.info(
                 "request",

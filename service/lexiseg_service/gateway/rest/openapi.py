@@ -23,6 +23,7 @@ from lexiseg_service.errors import (
     UnsupportedImage,
     UrlFetchOff,
 )
+from lexiseg_service.image.header import TAKEN
 from lexiseg_service.question.schemas import JsonRequest, Problem, Question
 from lexiseg_service.vocabularies.schemas import VocabularyInput
 
@@ -80,10 +81,12 @@ def _flat_form() -> dict[str, Any]:
     properties["background"] = {"type": "string", "description": "true, false, or a JSON object"}
     return {
         "type": "object",
+        "title": "SegmentForm",
+        "description": "The multipart/form-data form of POST /segment: fields one by one, or all as `request`.",
         "required": ["image"],
         "additionalProperties": False,
         "properties": {
-            "image": {"type": "string", "format": "binary"},
+            "image": {"type": "string", "format": "binary", "description": f"the file: {TAKEN}"},
             "request": {"type": "string", "description": "all other fields as one JSON object"},
             **properties,
         },
@@ -99,12 +102,26 @@ def _plain(described: dict[str, Any]) -> dict[str, Any]:
 SEGMENT_BODY: dict[str, Any] = {
     "required": True,
     "content": {
-        "multipart/form-data": {"schema": _flat_form(), "encoding": {"classes": {"style": "form", "explode": True}}},
+        "multipart/form-data": {
+            "schema": {"$ref": "#/components/schemas/SegmentForm"},
+            "encoding": {"classes": {"style": "form", "explode": True}},
+        },
         "application/json": {
             "schema": {"$ref": "#/components/schemas/JsonRequest"},
             "examples": JSON_EXAMPLES,
         },
     },
+}
+
+# Of use with every request. Named here because openapi-python-client 0.29 imports what two forms of a body need only
+# where an operation has an optional parameter, too.
+REQUEST_ID: dict[str, Any] = {
+    "name": "X-Request-Id",
+    "in": "header",
+    "required": False,
+    "description": "comes back with the answer and stands in the log; up to 64 of A-Z, a-z, 0-9, ., _ and -, else the "
+    "service makes one",
+    "schema": {"type": "string", "examples": ["0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f"]},
 }
 
 
@@ -183,11 +200,13 @@ def _drop_frameworks_own(responses: dict[str, Any]) -> None:
         del responses["422"]
 
 
-def extra_schemas() -> dict[str, Any]:
-    """Component schemas that the hand-written parts refer to."""
-    components: dict[str, Any] = {}
-    for schema in (JsonRequest, Question, Problem, VocabularyInput):
-        described = schema.model_json_schema(ref_template="#/components/schemas/{model}")
+def complete(schema: dict[str, Any]) -> None:
+    """Adds the component schemas that the hand-written parts refer to, and drops those of FastAPI's own errors."""
+    components = schema["components"]["schemas"]
+    components["SegmentForm"] = _flat_form()
+    for model in (JsonRequest, Problem, VocabularyInput):
+        described = model.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= described.pop("$defs", {})
-        components[schema.__name__] = described
-    return components
+        components[model.__name__] = described
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components.pop(unused, None)

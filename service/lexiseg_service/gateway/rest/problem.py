@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.errors import ModelError
 from lexiseg_service.errors import ServiceError
+from lexiseg_service.gateway.rest.paths import methods_of
 
 logger = structlog.get_logger("lexiseg.gateway")
 KINDS = {404: "no-such-route", 405: "method-not-allowed", 400: "malformed-request", 413: "too-large"}
@@ -39,7 +41,7 @@ def surprise(error: Exception, request_id: str | None, key_id: str | None = None
     return response(ServiceError("an unexpected error; the request id finds it in the log"), request_id)
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Every error that a route raises on purpose becomes a problem; `RequestFrame` sees to the others."""
 
     @app.exception_handler(ServiceError)
@@ -50,7 +52,11 @@ def install(app: FastAPI) -> None:
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         kind = KINDS.get(error.status_code, "http-error")
         body = render(error.status_code, kind, "The request cannot be served", str(error.detail), request_id(request))
-        return Response(body, error.status_code, error.headers, "application/problem+json")
+        headers = dict(error.headers or {})
+        # The router says what the first route of the path takes; there may be one for each method.
+        if error.status_code == 405 and (methods := methods_of(request.scope["path"], routers)):
+            headers["Allow"] = ", ".join(methods)
+        return Response(body, error.status_code, headers, "application/problem+json")
 
 
 def request_id(request: Request) -> str | None:

@@ -1,4 +1,4 @@
-"""The REST routes: thin, each hands over to the use case."""
+"""The routes of segmentation and models: thin, each hands over to the use case."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from fastapi import APIRouter, Path
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import Response
 
 from lexiseg_service.errors import UnknownModel
 from lexiseg_service.gateway.failures import reason_of
 from lexiseg_service.gateway.rest import body, examples
 from lexiseg_service.gateway.rest.examples import shown
-from lexiseg_service.gateway.rest.openapi import PROBLEMS, SEGMENT_BODY, problems
+from lexiseg_service.gateway.rest.openapi import PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems
+from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.rendering import render_answer
 from lexiseg_service.gateway.use_case import Caller, UseCase
-from lexiseg_service.question.schemas import Liveness, ModelList, ModelOutput, Readiness, SegmentAnswer
+from lexiseg_service.question.schemas import ModelList, ModelOutput, SegmentAnswer
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -39,7 +40,7 @@ class ClientGone(Exception):
         200: {"model": SegmentAnswer, "content": {"application/json": {"examples": examples.ANSWERS}}},
         **PROBLEMS,
     },
-    openapi_extra={"requestBody": SEGMENT_BODY},
+    openapi_extra={"parameters": [REQUEST_ID], "requestBody": SEGMENT_BODY},
     response_class=Response,
 )
 async def segment(request: Request) -> Response:
@@ -102,42 +103,9 @@ async def list_models(request: Request) -> Response:
     tags=["models"],
     responses={200: {"model": ModelOutput, **shown(examples.MODEL)}, **problems(UnknownModel)},
 )
-async def show_model(request: Request, name: ModelName) -> Response:
+async def get_model(request: Request, name: ModelName) -> Response:
     """`name` may carry a version: `tiny@1`."""
     return _json(_use_case(request).model(name))
-
-
-@router.head("/livez", include_in_schema=False)
-@router.get(
-    "/livez",
-    summary="Is the process healthy?",
-    tags=["service"],
-    responses={
-        200: {"model": Liveness, **shown(examples.LIVE)},
-        503: {"model": Liveness, "description": "It is not", **shown(examples.DEAD)},
-    },
-)
-async def live(request: Request) -> Response:
-    """200 as long as a restart would not help."""
-    health = _use_case(request).health()
-    return _health(health.alive, {"status": "alive" if health.alive else "dead", "detail": health.detail})
-
-
-@router.head("/readyz", include_in_schema=False)
-@router.get(
-    "/readyz",
-    summary="Is a model warmed up?",
-    tags=["service"],
-    responses={
-        200: {"model": Readiness, **shown(examples.READY)},
-        503: {"model": Readiness, "description": "Not yet, or no longer", **shown(examples.NOT_READY)},
-    },
-)
-async def ready(request: Request) -> Response:
-    """200 once requests are answered; the body names what is degraded."""
-    health = _use_case(request).health()
-    status = "ready" if health.ready else "not ready"
-    return _health(health.ready, {"status": status, "detail": health.detail, "degraded": health.degraded})
 
 
 def _use_case(request: Request) -> UseCase:
@@ -145,27 +113,8 @@ def _use_case(request: Request) -> UseCase:
     return use_case
 
 
-def _health(good: bool, content: dict[str, Any]) -> Response:
-    return _json(content, 200 if good else 503)
+def _json(content: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
 
 
-def _json(content: dict[str, Any], status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
-
-
-@router.get(
-    "/metrics",
-    summary="Prometheus metrics",
-    tags=["service"],
-    response_class=PlainTextResponse,
-    responses={200: {"content": {"text/plain": {"example": examples.METRICS}}}},
-)
-async def metrics(request: Request) -> Response:
-    """The text exposition format."""
-    return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-@router.get("/", include_in_schema=False)
-async def home() -> Response:
-    """The interactive documentation is the front door."""
-    return RedirectResponse("/docs")
+answer_head(router)

@@ -21,6 +21,7 @@ from lexiseg_service.errors import (
 from lexiseg_service.gateway.rest import body, examples
 from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import problems
+from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.vocabularies.collection import Vocabularies
 from lexiseg_service.vocabularies.named import NamedVocabulary
 from lexiseg_service.vocabularies.preconditions import Preconditions
@@ -61,7 +62,7 @@ async def list_vocabularies(request: Request) -> Response:
         **problems(UnknownVocabulary),
     },
 )
-async def show_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatch = None) -> Response:
+async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatch = None) -> Response:
     """Its classes in the order of `class_index`, with synonyms and thresholds."""
     found = await _vocabularies(request).find(name)
     if Preconditions(if_none_match=if_none_match).unchanged(found.etag):
@@ -85,7 +86,7 @@ async def put_vocabulary(
     """Creates or replaces it. The class list is checked by the rules of `POST /segment`."""
     given = await body.read_json(request, VocabularyInput, request.app.state.settings.limits)
     kept, created = await _vocabularies(request).put(name, given, Preconditions(if_match, if_none_match))
-    return _whole(kept, 201, {"Location": f"/vocabularies/{name}"}) if created else _whole(kept)
+    return _whole(kept, 201, {"Location": request.url.path}) if created else _whole(kept)
 
 
 @router.delete(
@@ -123,3 +124,6 @@ def _whole(found: NamedVocabulary, status: int = 200, headers: dict[str, str] | 
 
 def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+answer_head(router)

@@ -16,7 +16,16 @@ from tests.service.gateway.serving import form, serving
 KEYS = SecretStr(line_of("camera", "right"))
 RIGHT: list[dict[str, str]] = [{"Authorization": "Bearer right"}, {"X-API-Key": "right"}]
 OPEN = ["/livez", "/readyz", "/docs", "/openapi.json", "/metrics"]
-GUARDED = ["/models", "/models/colours", "/vocabularies", "/vocabularies/voc20", "/nowhere", "/livez/"]
+GUARDED = [
+    "/v1/models",
+    "/v1/livez",
+    "/models",
+    "/models/colours",
+    "/vocabularies",
+    "/vocabularies/voc20",
+    "/nowhere",
+    "/livez/",
+]
 
 
 class SlowBackend(KnownBackend):

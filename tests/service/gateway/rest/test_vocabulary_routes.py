@@ -238,7 +238,7 @@ async def test_a_list_longer_than_the_limit_is_not_taken(monkeypatch: pytest.Mon
 
 async def test_every_answer_of_the_routes_is_described(client: httpx.AsyncClient) -> None:
     schema = (await client.get("/openapi.json")).json()
-    routes = schema["paths"]["/vocabularies/{name}"]
+    routes = schema["paths"]["/v1/vocabularies/{name}"]
 
     assert set(routes["get"]["responses"]) == {"200", "304", "401", "404", "429"}
     assert set(routes["put"]["responses"]) == {"200", "201", "400", "401", "403", "412", "413", "422", "429", "503"}

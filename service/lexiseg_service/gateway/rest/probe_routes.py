@@ -1,0 +1,74 @@
+"""What whoever runs the service asks: probes, metrics, the front door. By convention without a version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from lexiseg_service.gateway.rest import examples
+from lexiseg_service.gateway.rest.examples import shown
+from lexiseg_service.gateway.rest.paths import answer_head
+from lexiseg_service.question.backend import Health
+from lexiseg_service.question.schemas import Liveness, Readiness
+
+router = APIRouter()
+
+
+@router.get(
+    "/livez",
+    summary="Is the process healthy?",
+    tags=["service"],
+    responses={
+        200: {"model": Liveness, **shown(examples.LIVE)},
+        503: {"model": Liveness, "description": "It is not", **shown(examples.DEAD)},
+    },
+)
+async def get_liveness(request: Request) -> Response:
+    """200 as long as a restart would not help."""
+    health: Health = request.app.state.use_case.health()
+    return _health(health.alive, {"status": "alive" if health.alive else "dead", "detail": health.detail})
+
+
+@router.get(
+    "/readyz",
+    summary="Is a model warmed up?",
+    tags=["service"],
+    responses={
+        200: {"model": Readiness, **shown(examples.READY)},
+        503: {"model": Readiness, "description": "Not yet, or no longer", **shown(examples.NOT_READY)},
+    },
+)
+async def get_readiness(request: Request) -> Response:
+    """200 once requests are answered; the body names what is degraded."""
+    health: Health = request.app.state.use_case.health()
+    status = "ready" if health.ready else "not ready"
+    return _health(health.ready, {"status": status, "detail": health.detail, "degraded": health.degraded})
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    tags=["service"],
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": examples.METRICS}}}},
+)
+async def get_metrics(request: Request) -> Response:
+    """The text exposition format."""
+    return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/", include_in_schema=False)
+async def home() -> Response:
+    """The interactive documentation is the front door."""
+    return RedirectResponse("/docs")
+
+
+def _health(good: bool, content: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(content), 200 if good else 503, media_type="application/json")
+
+
+answer_head(router)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from lexiseg_service.watch.metrics import Metrics
+from tests import pictures
+from tests.service.gateway.serving import form
+
+FAMILIES = ["", "/v1"]
+READ = ["/models", "/models/colours", "/vocabularies", "/vocabularies/voc20"]
+UNVERSIONED = ["/livez", "/readyz", "/metrics", "/docs", "/docs/assets/docs.js", "/openapi.json"]
+
+
+def stable(answer: dict[str, Any]) -> dict[str, Any]:
+    """Without what is new each time."""
+    return {name: value for name, value in answer.items() if name != "id"}
+
+
+async def test_segment_answers_the_same_under_both_paths(client: httpx.AsyncClient) -> None:
+    image = {"base64": base64.b64encode(pictures.encoded(pictures.small())).decode()}
+    answers = [
+        [
+            await client.post(f"{family}/segment", files=form("sky")),
+            await client.post(f"{family}/segment", json={"image": image, "classes": ["sky"]}),
+        ]
+        for family in FAMILIES
+    ]
+
+    assert {answer.status_code for both in answers for answer in both} == {200}
+    assert len({str(stable(answer.json())) for both in answers for answer in both}) == 1
+
+
+@pytest.mark.parametrize("path", READ)
+async def test_what_can_be_read_is_the_same_under_both_paths(client: httpx.AsyncClient, path: str) -> None:
+    plain, versioned = [await client.get(f"{family}{path}") for family in FAMILIES]
+
+    assert plain.status_code == 200
+    assert (plain.content, plain.headers.get("etag")) == (versioned.content, versioned.headers.get("etag"))
+
+
+async def test_a_vocabulary_written_under_one_path_is_there_under_the_other(client: httpx.AsyncClient) -> None:
+    written = await client.put("/v1/vocabularies/room", json={"classes": ["sofa"]})
+    read = await client.get("/vocabularies/room")
+    deleted = await client.delete("/v1/vocabularies/room")
+
+    assert (written.status_code, read.status_code, deleted.status_code) == (201, 200, 204)
+    assert (written.content, written.headers["etag"]) == (read.content, read.headers["etag"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_a_new_vocabulary_is_where_its_location_says(client: httpx.AsyncClient, family: str) -> None:
+    written = await client.put(f"{family}/vocabularies/room", json={"classes": ["sofa"]})
+
+    assert written.headers["location"] == f"{family}/vocabularies/room"
+    assert (await client.get(written.headers["location"])).status_code == 200
+
+
+async def test_counts_and_log_lines_name_the_route_with_its_version(
+    client: httpx.AsyncClient, metrics: Metrics
+) -> None:
+    with capture_logs() as lines:
+        for family in FAMILIES:
+            await client.get(f"{family}/models/colours")
+        await client.get("/v1/nowhere")
+
+    routes = ["/models/{name}", "/v1/models/{name}", "other"]
+    assert [line["route"] for line in lines if line["event"] == "request"] == routes
+    counted = metrics.render().decode()
+    assert all(
+        f'lexiseg_requests_total{{code="200",method="GET",route="{name}"}} 1.0' in counted for name in routes[:2]
+    )
+
+
+async def test_probes_have_no_version(client: httpx.AsyncClient) -> None:
+    assert {(await client.get(f"/v1{path}")).status_code for path in UNVERSIONED} == {404}
+
+
+@pytest.mark.parametrize("path", [*READ, *[f"/v1{path}" for path in READ], *UNVERSIONED])
+async def test_head_says_what_get_would(client: httpx.AsyncClient, path: str) -> None:
+    head, get = await client.head(path), await client.get(path)
+
+    names = ("content-type", "etag", "cache-control", "content-security-policy")
+    assert head.status_code == get.status_code == 200
+    assert [head.headers.get(name) for name in names] == [get.headers.get(name) for name in names]
+
+
+async def test_head_of_what_is_not_there_says_so(client: httpx.AsyncClient) -> None:
+    assert (await client.head("/v1/models/nobody")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/segment", "POST"),
+        ("POST", "/models", "GET, HEAD"),
+        ("DELETE", "/models/colours", "GET, HEAD"),
+        ("POST", "/vocabularies/room", "DELETE, GET, HEAD, PUT"),
+        ("PATCH", "/vocabularies/ade20k", "DELETE, GET, HEAD, PUT"),
+        ("OPTIONS", "/vocabularies", "GET, HEAD"),
+    ],
+)
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_a_method_that_is_not_taken_is_told_which_are(
+    client: httpx.AsyncClient, family: str, method: str, path: str, allowed: str
+) -> None:
+    answer = await client.request(method, f"{family}{path}")
+
+    assert (answer.status_code, answer.json()["type"]) == (405, "method-not-allowed")
+    assert answer.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/docs", "/openapi.json", "/"])
+async def test_pages_and_probes_take_no_body(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.post(path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
