@@ -22,7 +22,7 @@ TYPED := $(wildcard model/lexiseg_model service/lexiseg_service clients/python/l
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test check proto bench loadtest peers clean system-packages
+.PHONY: help serve test check proto openapi bench loadtest peers clean system-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,17 +33,21 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 test: system-packages $(VENV)/.test $(VENV)/.text-tower  ## run every test
 	$(BIN)/python -m pytest -q $(ARGS)
 
-check: $(VENV)/.check  ## lint, formatting, types, the gRPC interface, the images
+check: $(VENV)/.check  ## lint, formatting, types, the gRPC and REST interfaces, the images
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/promised.json
+	$(BIN)/python proto/openapi.py check
 	$(BIN)/hadolint Dockerfile
 
 proto: $(VENV)/.check  ## write the gRPC stubs anew
 	$(BIN)/buf lint proto
 	$(BIN)/python proto/generate.py
+
+openapi: $(VENV)/.check  ## write the promised REST interface anew
+	$(BIN)/python proto/openapi.py write $(ARGS)
 
 bench: $(VENV)/.test $(VENV)/.text-tower  ## measure latency and throughput
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Lifespan
 
 from lexiseg_service.gateway.admission.keys import read_keys
 from lexiseg_service.gateway.admission.limits import Gate
@@ -73,27 +74,13 @@ def create_app(
         if gate is not None:
             await gate.close()
 
-    app = FastAPI(
-        title="lexiseg",
-        version=version("lexiseg"),
-        description=DESCRIPTION,
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        generate_unique_id_function=lambda route: route.name,  # what clients that are made from OpenAPI call it
-        telemetry=NO_TELEMETRY,
-    )
+    app = with_routes(lifespan)
     app.state.settings = settings
     app.state.use_case = use_case
     app.state.grpc = grpc
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     app.state.fetcher = fetcher
-    serve(app, router)
-    serve(app, vocabulary_router)
-    app.include_router(probe_router)
-    app.include_router(docs_router)
-    problem.install(app, [router, vocabulary_router, probe_router, docs_router])
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes
     app.add_middleware(BodyLimit, max_bytes=largest)
@@ -110,11 +97,36 @@ def create_app(
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schema = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
-            complete(schema)
-            secure(schema, open_to_all, needed=keys.needed)
-            app.openapi_schema = schema
+            app.openapi_schema = described(app, open_to_all, keys_needed=keys.needed)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """The routes, with nothing behind them yet."""
+    app = FastAPI(
+        title="lexiseg",
+        version=version("lexiseg"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,  # what clients that are made from OpenAPI call it
+        telemetry=NO_TELEMETRY,
+    )
+    serve(app, router)
+    serve(app, vocabulary_router)
+    app.include_router(probe_router)
+    app.include_router(docs_router)
+    problem.install(app, [router, vocabulary_router, probe_router, docs_router])
+    return app
+
+
+def described(app: FastAPI, open_to_all: Container[str], *, keys_needed: bool) -> dict[str, Any]:
+    """The routes as OpenAPI."""
+    schema = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+    complete(schema)
+    secure(schema, open_to_all, needed=keys_needed)
+    return schema
