@@ -203,14 +203,14 @@ class Engine:
         began = time.monotonic()
         request = job.request
         job.image_id = request.image_id or image_id_of(request.image or b"")
-        kept = self.feature_cache.find(self._feature_key(job)) if request.remember else None
-        job.image = self._image_of(request, kept)
-        if kept is not None:
-            check_inside(request.prompts, kept.features.size)
-        if kept is None or request.overlay:
+        remembered = self.feature_cache.find(self._feature_key(job)) if request.remember else None
+        job.image = self._image_of(request, remembered)
+        if remembered is not None:
+            check_inside(request.prompts, remembered.features.size)
+        if remembered is None or request.overlay:
             decoded = self._decode(job)
             job.rgb = decoded.rgb if request.overlay else None
-            if kept is None:  # an overlay alone needs the pixels and no image pass
+            if remembered is None:  # an overlay alone needs the pixels and no image pass
                 check_inside(request.prompts, decoded.size)
                 plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
                 job.plan = plan.of_size(decoded.size)
@@ -218,8 +218,8 @@ class Engine:
         job.decode_seconds = job.planned - began
         self._metrics.stage("decode", job.decode_seconds)
         job.stages.append(StageTime("decode", began, job.planned))
-        if kept is not None:
-            job.features, job.from_cache, job.computed = kept.features, True, job.planned
+        if remembered is not None:
+            job.features, job.from_cache, job.computed = remembered.features, True, job.planned
             self._to_finish(job)
             return
         self._compute.put(job)
@@ -227,11 +227,11 @@ class Engine:
     def _feature_key(self, job: AnyJob) -> FeatureKey:
         return FeatureKey(job.request.owner, job.image_id, job.loaded.segmenter.digest, job.request.max_side)
 
-    def _image_of(self, request: WorkerRequest, kept: Remembered | None) -> bytes:
+    def _image_of(self, request: WorkerRequest, remembered: Remembered | None) -> bytes:
         """The encoded image: as sent, or as remembered under its id."""
         if request.image is not None:
             return request.image
-        image = kept.image if kept else self.feature_cache.find_image(request.owner, request.image_id or "")
+        image = remembered.image if remembered else self.feature_cache.find_image(request.owner, request.image_id or "")
         if image is None:
             raise ImageExpired(f"image.id: nothing is kept of {(request.image_id or '')[:64]!r}; send the image again")
         return image
@@ -244,8 +244,8 @@ class Engine:
     def _encoded(self, job: AnyJob) -> None:
         assert job.features is not None
         if job.request.remember:
-            kept = self.feature_cache.keep(self._feature_key(job), Remembered(job.features, job.image))
-            job.features = kept.features
+            remembered = self.feature_cache.keep(self._feature_key(job), Remembered(job.features, job.image))
+            job.features = remembered.features
         self._to_finish(job)
 
     def _to_finish(self, job: AnyJob) -> None:

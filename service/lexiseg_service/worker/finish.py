@@ -35,20 +35,20 @@ class TimedRows:
 
     def __call__(self, texts: list[str]) -> NDArray[np.float16]:
         began = time.monotonic()
-        found = self._cache.rows(texts, lambda: self._job.abandoned)
+        lookup = self._cache.rows(texts, lambda: self._job.abandoned)
         ended = time.monotonic()
         self._job.text_seconds += ended - began
         self._job.stages.append(StageTime("text", began, ended))
-        self.hits += found.hits
-        self.misses += found.misses
-        return found.rows
+        self.hits += lookup.hits
+        self.misses += lookup.misses
+        return lookup.rows
 
 
 class Finished(NamedTuple):
     """The rendered answer, and the masks that it was rendered from."""
 
     answer: WorkerAnswer
-    found: Segmentation
+    segmentation: Segmentation
 
 
 def finish(job: Job[WorkerAnswer], segmenter: Segmenter, cache: TextCache) -> WorkerAnswer:
@@ -58,10 +58,10 @@ def finish(job: Job[WorkerAnswer], segmenter: Segmenter, cache: TextCache) -> Wo
         DeadlineExceeded: nobody waits for the answer any more.
         InvalidValue: overlapping segments are to be one PNG.
     """
-    return solve(job, segmenter, cache).answer
+    return render(job, segmenter, cache).answer
 
 
-def solve(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady | None = None) -> Finished:
+def render(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady | None = None) -> Finished:
     """As `finish`; `steady` averages the logits of a video's frame with those before."""
     assert job.features is not None
     request = job.request
@@ -82,23 +82,25 @@ def solve(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady | 
         keep_counts=request.mask in ("rle", "polygon"),
         check=check,
     )
-    found = tasks.segment(request.task, segmenter, job.features, request.vocabulary, options, rows)
-    if found.overlapping and request.mask == "png":
+    segmentation = tasks.segment(request.task, segmenter, job.features, request.vocabulary, options, rows)
+    if segmentation.overlapping and request.mask == "png":
         raise InvalidValue.of("mask", "png", "rle, polygon or none: the segments overlap, which one map cannot show")
     picture = None
     if job.rgb is not None:
-        picture = to_png(overlay.paint(job.rgb, found.label_map, found.segments))
-    polygons = _polygons(found, check) if request.mask == "polygon" else None
-    label_map = _label_map(found) if request.mask == "png" else None
-    confidence = None if found.probability is None else to_png(np.rint(255 * found.probability).astype(np.uint8))
+        picture = to_png(overlay.paint(job.rgb, segmentation.label_map, segmentation.segments))
+    polygons = _polygons(segmentation, check) if request.mask == "polygon" else None
+    label_map = _label_map(segmentation) if request.mask == "png" else None
+    confidence = (
+        None if segmentation.probability is None else to_png(np.rint(255 * segmentation.probability).astype(np.uint8))
+    )
     ended = time.monotonic()
     answer = WorkerAnswer(
         image_id=job.image_id,
         model=segmenter.card.name,
         model_digest=segmenter.digest,
         task=request.task,
-        size=found.size,
-        segments=found.segments,
+        size=segmentation.size,
+        segments=segmentation.segments,
         timings=Timings(
             decode=1e3 * job.decode_seconds,
             queue=1e3 * (job.computed - job.image_seconds - job.planned),
@@ -113,18 +115,18 @@ def solve(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady | 
         confidence=confidence,
         overlay=picture,
     )
-    return Finished(answer, found)
+    return Finished(answer, segmentation)
 
 
-def _polygons(found: Segmentation, check: Callable[[], None]) -> tuple[list[Ring], ...]:
+def _polygons(segmentation: Segmentation, check: Callable[[], None]) -> tuple[list[Ring], ...]:
     """Outlines of each segment, traced inside its box."""
     outlines = []
-    for segment in found.segments:
+    for segment in segmentation.segments:
         check()
         x, y, _, _ = segment.bbox
         outlines.append(rings(decode_in_box(segment.mask), (x, y)))
     return tuple(outlines)
 
 
-def _label_map(found: Segmentation) -> RenderedMap:
-    return RenderedMap(to_png(found.label_map), 8 if found.label_map.dtype == np.uint8 else 16)
+def _label_map(segmentation: Segmentation) -> RenderedMap:
+    return RenderedMap(to_png(segmentation.label_map), 8 if segmentation.label_map.dtype == np.uint8 else 16)

@@ -17,7 +17,7 @@ from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.models.pool import Loaded
-from lexiseg_service.worker.refusals import told
+from lexiseg_service.worker.refusals import refusal_of
 from lexiseg_service.worker.texts.cache import TextCache
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class Job(Generic[T]):
 
     def fail(self, error: BaseException) -> None:
         """Answers with an error, unless the client has gone; what the model refuses is the request's wrong value."""
-        refusal = told(error, self.request)
+        refusal = refusal_of(error, self.request)
         if isinstance(refusal, ServiceError):
             # Nobody prints where a refusal was raised, and its frames would keep this job until a full collection.
             refusal.__traceback__ = refusal.__context__ = None

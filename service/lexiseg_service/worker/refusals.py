@@ -7,7 +7,7 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerRequest
 
 
-def told(error: BaseException, request: WorkerRequest) -> BaseException:
+def refusal_of(error: BaseException, request: WorkerRequest) -> BaseException:
     """The error that the client of a request hears of.
 
     A TaskError is about the task, whatever the card says of it, and an OptionError about the refinement where the

@@ -14,7 +14,7 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.refusals import told
+from lexiseg_service.worker.refusals import refusal_of
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
@@ -28,7 +28,7 @@ def request(refine: Refinement | None = None) -> WorkerRequest:
 
 
 def test_a_refused_task_is_the_task_s_fault() -> None:
-    found = told(TaskError("seen through 3 windows"), request())
+    found = refusal_of(TaskError("seen through 3 windows"), request())
 
     assert isinstance(found, InvalidValue)
     (error,) = found.extra["errors"]
@@ -37,7 +37,7 @@ def test_a_refused_task_is_the_task_s_fault() -> None:
 
 
 def test_a_refused_option_is_the_refinement_s_fault_where_one_is_asked_for() -> None:
-    found = told(OptionError("nothing to refine by"), request("pamr"))
+    found = refusal_of(OptionError("nothing to refine by"), request("pamr"))
 
     assert isinstance(found, InvalidValue)
     assert [(error["field"], error["value"]) for error in found.extra["errors"]] == [("refine", "pamr")]
@@ -54,7 +54,7 @@ def test_a_refused_option_is_the_refinement_s_fault_where_one_is_asked_for() -> 
     ],
 )
 def test_any_other_error_stays_what_it_is(error: Exception, refine: Refinement | None) -> None:
-    assert told(error, request(refine)) is error
+    assert refusal_of(error, request(refine)) is error
 
 
 class Windowed(ColourSegmenter):

@@ -280,7 +280,7 @@ class ModelPool:
         there = [(slot, slot.loaded) for slot in self._slots.values() if slot.loaded is not None]
         too_many = sum(loaded.nbytes for _, loaded in there) + nbytes - self._max_bytes
         # One in use is used more recently than any that is not.
-        for slot, loaded in sorted(there, key=lambda found: (found[1].holders > 0, found[1].last_used)):
+        for slot, loaded in sorted(there, key=lambda pair: (pair[1].holders > 0, pair[1].last_used)):
             if too_many <= 0:
                 return
             too_many -= loaded.nbytes

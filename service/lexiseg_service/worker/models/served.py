@@ -54,7 +54,7 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
         UnknownModelError: there is no model of a name and version.
         WeightsError: weights are missing or damaged; the message says how to provide them.
     """
-    found: list[Served] = []
+    served: list[Served] = []
     failures: list[ModelError] = []
     for number, entry in enumerate(_entries(settings)):
         try:
@@ -62,15 +62,15 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
         except ModelError as error:
             failures.append(error)
             continue
-        if any(card.name == other.card.name for other in found):
+        if any(card.name == other.card.name for other in served):
             raise InvalidValue.of("models", card.name, "each model once")
         nbytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
         device = entry.device or settings.device
-        found.append(Served(entry.name, card, device, entry.preload or number == 0, nbytes))
+        served.append(Served(entry.name, card, device, entry.preload or number == 0, nbytes))
     if failures:
         kind = WeightsError if any(isinstance(error, WeightsError) for error in failures) else UnknownModelError
         raise kind("\n".join(map(str, failures)))
-    return tuple(found)
+    return tuple(served)
 
 
 def _entries(settings: Settings) -> list[Entry]:

@@ -69,10 +69,10 @@ class WorkerServer:
         await drain(server, lambda: self._servicer.running, self._settings.drain_seconds)
 
     async def _watch(self) -> None:
-        told = False
+        reported = False
         while True:
             ready = self._backend.health().ready
-            if ready != told:
+            if ready != reported:
                 await self._health.set("", SERVING if ready else NOT_SERVING)
-                told = ready
+                reported = ready
             await asyncio.sleep(STATUS_SECONDS)

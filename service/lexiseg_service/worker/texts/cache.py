@@ -121,10 +121,10 @@ class TextCache:
         if not left:
             return
         visit = self._visit()
-        found = visit.find(left)
-        yield found, False
+        stored = visit.find(left)
+        yield stored, False
         elsewhere: list[str] = []
-        for chunk in _chunks(_without(left, found)):
+        for chunk in _chunks(_without(left, stored)):
             _raise_if(abandoned)
             claim = visit.claim(chunk)
             elsewhere += claim.elsewhere

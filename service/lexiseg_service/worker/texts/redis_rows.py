@@ -80,12 +80,12 @@ class Visit:
             values = self._ask(lambda client, keys=keys: _listed(client.mget(keys), len(keys)), len(some))
             if values is None:
                 break
-            found = self._decode(some, names, values)
-            damaged = sum(value is not None for value in values) - len(found)
-            self._count("redis", "hit", len(found))
-            self._count("redis", "miss", len(some) - len(found) - damaged)
+            decoded = self._decode(some, names, values)
+            damaged = sum(value is not None for value in values) - len(decoded)
+            self._count("redis", "hit", len(decoded))
+            self._count("redis", "miss", len(some) - len(decoded) - damaged)
             self._count("redis", "error", damaged)
-            rows |= found
+            rows |= decoded
         return rows
 
     def claim(self, texts: Sequence[str]) -> Claim:
@@ -100,11 +100,11 @@ class Visit:
             *claims, values = _listed(pipe.execute(raise_on_error=False), len(names) + 1)
             return [*claims, *_listed(values, len(names))]
 
-        answer = self._ask(call, len(texts))
-        if answer is None:
+        replies = self._ask(call, len(texts))
+        if replies is None:
             return Claim({}, list(texts), [])
-        rows = self._decode(texts, names, answer[len(texts) :])
-        claims = dict(zip(texts, answer, strict=False))
+        rows = self._decode(texts, names, replies[len(texts) :])
+        claims = dict(zip(texts, replies, strict=False))
         # Only a plain "no" leaves a text to somebody else; an error of Redis does not.
         elsewhere = [text for text in texts if text not in rows and claims[text] is None]
         return Claim(rows, [text for text in texts if text not in rows and claims[text] is not None], elsewhere)
@@ -163,9 +163,9 @@ def _lots(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     return (texts[start : start + AT_ONCE] for start in range(0, len(texts), AT_ONCE))
 
 
-def _listed(answer: Any, n: int) -> list[Any]:
-    if isinstance(answer, Exception):
-        raise answer
-    if not isinstance(answer, list) or len(answer) != n:
+def _listed(reply: Any, n: int) -> list[Any]:
+    if isinstance(reply, Exception):
+        raise reply
+    if not isinstance(reply, list) or len(reply) != n:
         raise redis.InvalidResponse(f"expected a list of {n}")
-    return answer
+    return reply

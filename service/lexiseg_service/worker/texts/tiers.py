@@ -63,10 +63,10 @@ class MemoryRows:
     def find(self, tower: str, texts: Iterable[str]) -> TextRows:
         """Rows of those texts that are kept, which then count as just used."""
         with self._guard:
-            known = {text: self._rows[tower, text] for text in texts if (tower, text) in self._rows}
-            for text in known:
+            kept = {text: self._rows[tower, text] for text in texts if (tower, text) in self._rows}
+            for text in kept:
                 self._rows.move_to_end((tower, text))
-        return known
+        return kept
 
     def keep(self, tower: str, rows: TextRows) -> None:
         with self._guard:

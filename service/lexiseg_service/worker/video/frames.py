@@ -87,21 +87,23 @@ class FrameLane:
     def _render(self, submitted: _Submitted, job: Job[Any], segmenter: Segmenter, cache: TextCache) -> None:
         """The engine's last stage. The frame before may not be there yet: then its thread answers this one, too."""
         # The engine takes the job for done and lets go of the model when this returns.
-        held = ExitStack()
-        held.enter_context(job.loaded.held())
-        own = replace(job, answer=submitted.answer)
+        model_hold = ExitStack()
+        model_hold.enter_context(job.loaded.held())
+        frame_job = replace(job, answer=submitted.answer)
 
         def work() -> None:
-            with held:
-                if own.abandoned:
+            with model_hold:
+                if frame_job.abandoned:
                     return
                 try:
-                    own.succeed(self._state.answer(own, segmenter, cache, submitted.question, submitted.frame))
+                    frame_job.succeed(
+                        self._state.answer(frame_job, segmenter, cache, submitted.question, submitted.frame)
+                    )
                 except Exception as error:
-                    own.fail(error)
+                    frame_job.fail(error)
 
         if not self._turns.bring(submitted.number, work):
-            held.close()
+            model_hold.close()
 
     def _missing(self, submitted: _Submitted, job: Future[None]) -> None:
         """The engine is done with a frame; one that did not come to be rendered leaves its turn to the next."""

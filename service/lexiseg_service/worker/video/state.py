@@ -10,7 +10,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.worker.finish import solve
+from lexiseg_service.worker.finish import render
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts.cache import TextCache
 
@@ -38,14 +38,14 @@ class StreamState:
         try:
             self._reset |= self._memory.look(job.plan)
             looked = time.monotonic()
-            answer, found = solve(job, segmenter, cache, self._memory.steady)
-            solved = time.monotonic()
-            numbers = self._memory.follow(found)
+            answer, segmentation = render(job, segmenter, cache, self._memory.steady)
+            rendered = time.monotonic()
+            numbers = self._memory.follow(segmentation)
         except Exception:
             self._memory.forget()  # half of this frame may be in it
             self._reset = True
             raise
-        beside = 1e3 * (looked - began + time.monotonic() - solved)
+        beside = 1e3 * (looked - began + time.monotonic() - rendered)
         total = 1e3 * (time.monotonic() - job.accepted)
         timings = replace(answer.timings, post=answer.timings.post + beside, total=total)
         answer = replace(answer, timings=timings, image_id="")  # frames are not kept: there is nothing to ask again
