@@ -20,4 +20,4 @@ class SystemResolver:
         look_up = asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         )
-        return [str(found[4][0]) for found in await look_up]
+        return [str(entry[4][0]) for entry in await look_up]

@@ -63,7 +63,7 @@ class UrlFetcher:
         self._seconds = seconds
         self._running = 0
 
-    async def fetch(self, given: str) -> bytes:
+    async def fetch(self, url_text: str) -> bytes:
         """The content behind a URL, not yet looked at.
 
         Raises:
@@ -72,7 +72,7 @@ class UrlFetcher:
             TooLarge: more bytes than the limit.
             QueueFull: too many fetches at a time.
         """
-        url = self._checked(given)
+        url = self._checked(url_text)
         if self._running >= MOST_AT_ONCE:
             raise QueueFull(f"{self._running} images are being fetched by URL already", 1)
         self._running += 1
@@ -100,11 +100,11 @@ class UrlFetcher:
         except InvalidValue as refused:
             raise ImageNotFetched(f"{FIELD}: a redirect leads to what is not taken ({refused.detail})") from None
 
-    def _checked(self, given: str) -> httpx.URL:
+    def _checked(self, url_text: str) -> httpx.URL:
         try:
-            url = httpx.URL(given)
+            url = httpx.URL(url_text)
         except (httpx.InvalidURL, ValueError):
-            raise InvalidValue.of(FIELD, f"{len(given)} characters that are none", "a URL") from None
+            raise InvalidValue.of(FIELD, f"{len(url_text)} characters that are none", "a URL") from None
         # None of these says the URL again: it may hold a password or a signature.
         if url.scheme != "https":
             raise InvalidValue.of(FIELD, f"{url.scheme[:20] or 'no'} scheme", "https://HOST/PATH")
@@ -119,8 +119,8 @@ class UrlFetcher:
     async def _addresses(self, url: httpx.URL) -> list[Address]:
         """Every address of the host, if all of them may be connected to: with one that may not, none is taken."""
         try:
-            found = await self._resolve(_name(url), _port(url))
-            addresses = [ip_address(text) for text in dict.fromkeys(found)]
+            resolved = await self._resolve(_name(url), _port(url))
+            addresses = [ip_address(text) for text in dict.fromkeys(resolved)]
         except (OSError, ValueError):  # UnicodeError too: a name that no resolver takes
             raise ImageNotFetched(UNREACHABLE) from None
         if not addresses or not all(self._allowed(address) for address in addresses):
@@ -178,8 +178,8 @@ class UrlFetcher:
                 raise self._too_large(len(content))
         return bytes(content)
 
-    def _too_large(self, came: int) -> TooLarge:
-        return TooLarge(f"{FIELD}: {came:,} bytes or more, at most {self._max_bytes:,} are taken")
+    def _too_large(self, size: int) -> TooLarge:
+        return TooLarge(f"{FIELD}: {size:,} bytes or more, at most {self._max_bytes:,} are taken")
 
 
 def _name(url: httpx.URL) -> str:

@@ -32,10 +32,10 @@ def built_in(name: str) -> NamedVocabulary | None:
     data = resources.files("lexiseg_service.vocabularies") / "data"
     content = orjson.loads((data / f"{name}.json").read_bytes())
     stuff = content.pop("stuff", None)
-    given = VocabularyInput.model_validate({key: value for key, value in content.items() if key not in ABOUT})
+    class_list = VocabularyInput.model_validate({key: value for key, value in content.items() if key not in ABOUT})
     # A smaller limit of this installation is for the request that uses the list, not for the list.
-    found = named(name, given, Limits.model_construct(), built_in=True)
-    return found if stuff is None else replace(found, vocabulary=_told_apart(found.vocabulary, stuff))
+    unmarked = named(name, class_list, Limits.model_construct(), built_in=True)
+    return unmarked if stuff is None else replace(unmarked, vocabulary=_told_apart(unmarked.vocabulary, stuff))
 
 
 def _told_apart(vocabulary: Vocabulary, stuff: Collection[str]) -> Vocabulary:

@@ -42,21 +42,23 @@ class Vocabularies:
         Raises:
             UnknownVocabulary: there is none.
         """
-        found = builtin.built_in(name) or self._understood(name, await self.store.read(name))
-        if found is None:
+        vocabulary = builtin.built_in(name) or self._understood(name, await self.store.read(name))
+        if vocabulary is None:
             raise UnknownVocabulary(f"vocabulary: no {name[:80]!r} here; GET /vocabularies lists those that are")
-        return found
+        return vocabulary
 
     async def list_all(self) -> list[NamedVocabulary]:
         """The built-in ones in the manual's order, then the users' by name."""
         built_in = await asyncio.to_thread(lambda: [builtin.built_in(name) for name in builtin.NAMES])
-        kept = await self.store.read_all()
-        for name in self._read.keys() - kept.keys():
+        documents = await self.store.read_all()
+        for name in self._read.keys() - documents.keys():
             del self._read[name]
-        own = [self._understood(name, content) for name, content in sorted(kept.items())]
+        own = [self._understood(name, content) for name, content in sorted(documents.items())]
         return [vocabulary for vocabulary in (*built_in, *own) if vocabulary is not None]
 
-    async def put(self, name: str, given: VocabularyInput, asked: Preconditions) -> tuple[NamedVocabulary, bool]:
+    async def put(
+        self, name: str, class_list: VocabularyInput, preconditions: Preconditions
+    ) -> tuple[NamedVocabulary, bool]:
         """Writes a user's vocabulary; True if there was none of that name.
 
         Raises:
@@ -66,19 +68,19 @@ class Vocabularies:
             NotReady: nothing can be written at present.
         """
         self._refuse_built_in(check_name(name))
-        written = await asyncio.to_thread(named, name, given, self._limits)
+        written = await asyncio.to_thread(named, name, class_list, self._limits)
         content = encode(written.document)
         for _ in range(ATTEMPTS):
             old = await self.store.read(name)
             current = self._understood(name, old)
-            asked.check(current.etag if current else None)
+            preconditions.check(current.etag if current else None)
             if old is None and len(await self.store.read_all()) >= self._most:
                 raise InvalidValue.of("name", name, f"at most {self._most} vocabularies of users; delete one first")
             if await self.store.replace(name, old, content):
                 return written, current is None
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
-    async def delete(self, name: str, asked: Preconditions) -> None:
+    async def delete(self, name: str, preconditions: Preconditions) -> None:
         """Deletes a user's vocabulary.
 
         Raises:
@@ -90,7 +92,7 @@ class Vocabularies:
         self._refuse_built_in(name)
         for _ in range(ATTEMPTS):
             current = await self.find(name)
-            asked.check(current.etag)
+            preconditions.check(current.etag)
             if await self.store.replace(name, self._read[name][0], None):
                 self._read.pop(name, None)
                 return
@@ -105,10 +107,10 @@ class Vocabularies:
         if content is None:
             self._read.pop(name, None)
             return None
-        known = self._read.get(name)
-        if known is None or known[0] != content:
-            known = self._read[name] = (content, self._parse(name, content))
-        return known[1]
+        checked = self._read.get(name)
+        if checked is None or checked[0] != content:
+            checked = self._read[name] = (content, self._parse(name, content))
+        return checked[1]
 
     def _parse(self, name: str, content: bytes) -> NamedVocabulary | None:
         try:

@@ -35,14 +35,14 @@ class NamedVocabulary:
         return document(self.vocabulary, self.source)
 
 
-def named(name: str, given: VocabularyInput, limits: Limits, *, built_in: bool = False) -> NamedVocabulary:
+def named(name: str, class_list: VocabularyInput, limits: Limits, *, built_in: bool = False) -> NamedVocabulary:
     """Checks a class list by the rules of a request's own.
 
     Raises:
         InvalidValue: a class, the background rule or the source breaks a rule.
     """
-    vocabulary = check(given.classes, given.background, limits, name=name)
-    source = None if given.source is None else check_line(given.source, "source", LONGEST_SOURCE)
+    vocabulary = check(class_list.classes, class_list.background, limits, name=name)
+    source = None if class_list.source is None else check_line(class_list.source, "source", LONGEST_SOURCE)
     return NamedVocabulary(name, vocabulary, source, built_in, etag(encode(document(vocabulary, source))))
 
 

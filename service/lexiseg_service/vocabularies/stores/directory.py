@@ -71,16 +71,16 @@ class DirectoryStore:
 
 
 def _documents(folder: Path) -> list[tuple[str, bytes]]:
-    found = []
+    documents = []
     for path in sorted(folder.glob("*.json")):
         if not NAME.fullmatch(path.stem):
             logger.warning("file skipped: not the name of a vocabulary", file=path.name)
             continue
         try:
-            found.append((path.stem, path.read_bytes()))
+            documents.append((path.stem, path.read_bytes()))
         except OSError as error:
             logger.warning("file skipped: it cannot be read", file=path.name, error=error.strerror)
-    return found
+    return documents
 
 
 def _write(folder: Path, name: str, content: bytes | None) -> None:

@@ -74,11 +74,13 @@ class RedisStore:
         with suppress(RedisAway):
             members = await self._ask(lambda client: cast("set[bytes]", client.smembers(INDEX)))
             names = sorted(name for member in members if NAME.fullmatch(name := member.decode("latin-1")))
-            found: dict[str, bytes] = {}
+            documents: dict[str, bytes] = {}
             for some in _batches(names):
                 contents = await self._ask(partial(_documents, names=some))
-                found |= {name: content for name, content in zip(some, contents, strict=True) if content is not None}
-            self._snapshot = found
+                documents |= {
+                    name: content for name, content in zip(some, contents, strict=True) if content is not None
+                }
+            self._snapshot = documents
         return dict(self._snapshot or {})
 
     async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
