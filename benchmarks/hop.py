@@ -63,15 +63,15 @@ def fronts() -> Iterator[dict[str, Front]]:
             gateway,
         ),
     ):
-        found = {
+        both = {
             "one process": Front(f"http://127.0.0.1:{one[0]}", f"127.0.0.1:{one[-1]}", (alone,)),
             "apart": Front(f"http://127.0.0.1:{two[0]}", f"127.0.0.1:{two[-1]}", (gateway, worker)),
         }
         deadline = time.monotonic() + START_SECONDS
-        while not all(is_ready(front.url) for front in found.values()):
+        while not all(is_ready(front.url) for front in both.values()):
             assert time.monotonic() < deadline, "not ready"
             time.sleep(0.1)
-        yield found
+        yield both
 
 
 def over_rest(front: Front) -> Callable[[bytes], None]:
@@ -120,8 +120,8 @@ def new_images() -> Iterator[bytes]:
 def run() -> None:
     """One table; a row for each kind of question and protocol."""
     rows = []
-    with fronts() as found:
-        one, apart = found["one process"], found["apart"]
+    with fronts() as pair:
+        one, apart = pair["one process"], pair["apart"]
         for protocol, way in (("REST", over_rest), ("gRPC", over_grpc)):
             for kind, images in (("new image", new_images()), ("known image", same_image())):
                 asking = {front: way(front) for front in (one, apart)}

@@ -68,14 +68,14 @@ class RestAsking:
     def first(self, image: bytes) -> None:
         """Sends the image with a click."""
         data = {"request": json.dumps({"prompts": _as_json(FIRST)})}
-        answer = self._client.post("/segment", files={"image": image}, data=data).raise_for_status()
-        self._ids[image] = answer.json()["image_id"]
+        response = self._client.post("/segment", files={"image": image}, data=data).raise_for_status()
+        self._ids[image] = response.json()["image_id"]
 
     def later(self, image: bytes) -> None:
         """Clicks again on an image that was sent."""
         question = {"image": {"id": self._ids[image]}, "prompts": _as_json(LATER[0])}
-        answer = self._client.post("/segment", json=question).raise_for_status()
-        assert answer.json()["cache"]["features"], "the image was not kept"
+        response = self._client.post("/segment", json=question).raise_for_status()
+        assert response.json()["cache"]["features"], "the image was not kept"
 
 
 def _as_json(point: Point) -> list[dict[str, object]]:
@@ -172,15 +172,15 @@ def crowds(ask: Asking) -> None:
     for n_prompts in CROWDS:
         for classes in ((), WORDS):
             work = partial(ask, image, "prompt", grid(n_prompts), classes)
-            found = cost(work, runs=3)
+            spent = cost(work, runs=3)
             rows.append(
                 [
                     str(n_prompts),
                     str(len(classes) or "-"),
                     str(len(work().segments)),
-                    f"{1e3 * found.wall:.1f}",
-                    f"{1e3 * found.wall / n_prompts:.2f}",
-                    f"{1e3 * found.cpu:.1f}",
+                    f"{1e3 * spent.wall:.1f}",
+                    f"{1e3 * spent.wall / n_prompts:.2f}",
+                    f"{1e3 * spent.cpu:.1f}",
                 ]
             )
     head = ["prompts", "classes", "masks", "ms", "ms a prompt", "CPU ms"]
@@ -196,8 +196,8 @@ def large(ask: Asking) -> None:
         for n_prompts, form in FORMS:
             work = partial(ask, buffer.getvalue(), "prompt", grid(n_prompts, size), (), form)
             n_masks = len(work().segments)  # and the image is known
-            found = cost(work, runs=1)
-            shown = [f"{found.wall:.2f}", f"{found.cpu:.2f}", f"{1e3 * found.cpu / n_masks:.2f}"]
+            spent = cost(work, runs=1)
+            shown = [f"{spent.wall:.2f}", f"{spent.cpu:.2f}", f"{1e3 * spent.cpu / n_masks:.2f}"]
             rows.append([f"{size[0]} x {size[1]}", str(n_prompts), form, str(n_masks), *shown])
     head = ["image", "prompts", "mask", "masks", "s", "CPU s", "CPU ms a mask"]
     print_table("Prompts of one request about a known image that grows, engine alone", head, rows)

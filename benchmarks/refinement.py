@@ -71,13 +71,13 @@ def run() -> None:
         ours = cost(partial(refine, maps, image), runs=3).cpu
         row = [str(n_classes), f"{1e3 * ours:.0f}", "-", "-"]
         before, most = memory(False, n_classes)
-        held = [str(n_classes), f"{before:.0f}", f"{most:.0f}", "-"]
+        megabytes = [str(n_classes), f"{before:.0f}", f"{most:.0f}", "-"]
         if n_classes in UNFOLDED:
             theirs = cost(partial(plain, maps, image), runs=1).cpu
             row[2:] = [f"{1e3 * theirs:.0f}", f"{theirs / ours:.1f}x"]
-            held[3] = f"{memory(True, n_classes)[1]:.0f}"
+            megabytes[3] = f"{memory(True, n_classes)[1]:.0f}"
         times.append(row)
-        peaks.append(held)
+        peaks.append(megabytes)
     what = f"PAMR, {SIDE} x {SIDE}, 10 iterations, 48 neighbours"
     print_table(f"{what}, CPU time", ["classes", "shifted views, ms", "unfolded, ms", "gain"], times)
     head = ["classes", "process with its inputs, MB", "shifted views at most, MB", "unfolded at most, MB"]

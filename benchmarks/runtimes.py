@@ -85,10 +85,10 @@ def rounds(work: list[Callable[[], object]]) -> NDArray[np.float64]:
         piece()
     seconds = np.empty((ROUNDS, len(work), 2))
     for row in seconds:
-        for piece, taken in zip(work, row, strict=True):
+        for piece, spent in zip(work, row, strict=True):
             wall, cpu = time.perf_counter(), time.process_time()
             piece()
-            taken[:] = time.perf_counter() - wall, time.process_time() - cpu
+            spent[:] = time.perf_counter() - wall, time.process_time() - cpu
     return seconds
 
 

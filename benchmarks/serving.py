@@ -61,8 +61,8 @@ def is_ready(url: str) -> bool:
 
 def image_seconds(url: str) -> float | None:
     """Seconds spent in image passes so far, from the metrics; None from a server without them."""
-    found = re.search(r'lexiseg_stage_seconds_sum\{stage="image"\} (\S+)', httpx.get(f"{url}/metrics").text)
-    return float(found[1]) if found else None
+    match = re.search(r'lexiseg_stage_seconds_sum\{stage="image"\} (\S+)', httpx.get(f"{url}/metrics").text)
+    return float(match[1]) if match else None
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -93,13 +93,13 @@ def serving(command: list[str]) -> Iterator[tuple[str, psutil.Process]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
     try:
         assert process.stdout is not None
-        found = re.search(r"http://\S+:\d+", process.stdout.readline())
-        assert found, f"{command} did not print its address"
+        address = re.search(r"http://\S+:\d+", process.stdout.readline())
+        assert address, f"{command} did not print its address"
         deadline = time.monotonic() + START_SECONDS
-        while not is_ready(found[0]):
+        while not is_ready(address[0]):
             assert time.monotonic() < deadline, f"{command} did not become ready"
             time.sleep(0.1)
-        yield found[0], psutil.Process(process.pid)
+        yield address[0], psutil.Process(process.pid)
     finally:
         # LitServe's workers are processes of their own, children of the one that was started.
         leader = psutil.Process(process.pid)
@@ -119,8 +119,8 @@ async def load(url: str, process: psutil.Process, clients: int) -> Served:
             # A few bytes behind the end of the JPEG: another image to every cache, the same work to decode.
             fresh = image + next(serial).to_bytes(8, "little")
             began = time.monotonic()
-            answer = await session.post("/segment", files={"image": fresh}, data={"classes": CLASSES})
-            answer.raise_for_status()
+            response = await session.post("/segment", files={"image": fresh}, data={"classes": CLASSES})
+            response.raise_for_status()
             times.append(time.monotonic() - began)
 
     limits = httpx.Limits(max_connections=clients)
@@ -142,9 +142,9 @@ def bare_forward() -> tuple[float, float]:
     tiles = segmenter.plan(np.asarray(Image.open(io.BytesIO(photograph())))).tiles
     best_wall = best_cpu = float("inf")
     for batch in (1, 4, 8):
-        found = cost(partial(segmenter.encode_tiles, np.repeat(tiles, batch, 0)))
-        if found.wall / batch < best_wall:
-            best_wall, best_cpu = found.wall / batch, found.cpu / batch
+        spent = cost(partial(segmenter.encode_tiles, np.repeat(tiles, batch, 0)))
+        if spent.wall / batch < best_wall:
+            best_wall, best_cpu = spent.wall / batch, spent.cpu / batch
     return 1 / best_wall, 1e3 * best_cpu
 
 

@@ -76,7 +76,11 @@ def run() -> None:
 def _measure(address: SecretStr) -> list[list[str]]:
     settings, metrics = Settings(), Metrics()
     tower = uuid.uuid4().hex  # nobody else's rows
-    found: dict[str, list[tuple[float, float]]] = {"the tower (its own time left out)": [], "Redis": [], "memory": []}
+    times_of: dict[str, list[tuple[float, float]]] = {
+        "the tower (its own time left out)": [],
+        "Redis": [],
+        "memory": [],
+    }
     for turn in range(ROUNDS):
         tiers, caches = [], []
         for _ in range(2):
@@ -84,12 +88,12 @@ def _measure(address: SecretStr) -> list[list[str]]:
             name = f"{tower}-{turn}"
             caches.append(TextCache(encode, Tiers(name, MemoryRows(2**26), tiers[-1].of(name), metrics.texts)))
             caches[-1].rows(["warm-up"])  # connected
-        for name, cache in zip(found, (caches[0], caches[1], caches[1]), strict=True):
-            found[name].append(milliseconds(partial(cache.rows, CLASSES)))
+        for name, cache in zip(times_of, (caches[0], caches[1], caches[1]), strict=True):
+            times_of[name].append(milliseconds(partial(cache.rows, CLASSES)))
         for tier in tiers:
             tier.close()
     rows = []
-    for name, times in found.items():
+    for name, times in times_of.items():
         clock, cpu = zip(*times, strict=True)
         rows.append([name, f"{statistics.median(clock):.2f}", f"{min(clock):.2f}", f"{statistics.median(cpu):.2f}"])
     return rows

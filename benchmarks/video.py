@@ -44,7 +44,7 @@ Rgb = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Seen:
+class EncodedFrame:
     """A frame after its image pass."""
 
     rgb: Rgb
@@ -57,7 +57,7 @@ class Course:
     """What one way of asking said about the frames of a scene: class of each pixel (0 nobody), and the costs."""
 
     maps: list[LabelMap] = field(default_factory=list)
-    found: list[Segmentation] = field(default_factory=list)
+    segmentations: list[Segmentation] = field(default_factory=list)
     numbers: list[tuple[int | None, ...]] = field(default_factory=list)
     seconds: float = 0.0  # of looking, steadying and following
     resets: int = 0
@@ -70,20 +70,24 @@ class Watcher:
         self._segmenter = segmenter
         self._rows = KnownRows(segmenter)
 
-    def see(self, frames: list[Rgb]) -> list[Seen]:
+    def see(self, frames: list[Rgb]) -> list[EncodedFrame]:
         """One image pass for each frame."""
         seen = []
         for rgb in frames:
             plan = self._segmenter.plan(rgb)
-            seen.append(Seen(rgb, plan, self._segmenter.assemble(plan, self._segmenter.encode_tiles(plan.tiles))))
+            seen.append(
+                EncodedFrame(rgb, plan, self._segmenter.assemble(plan, self._segmenter.encode_tiles(plan.tiles)))
+            )
         return seen
 
-    def follow(self, seen: list[Seen], classes: tuple[str, ...], smoothing: float, task: Task = "semantic") -> Course:
+    def follow(
+        self, frames: list[EncodedFrame], classes: tuple[str, ...], smoothing: float, task: Task = "semantic"
+    ) -> Course:
         """The frames in order, with one memory."""
         vocabulary = Vocabulary(tuple(ClassEntry(name) for name in classes))
         memory = VideoMemory(smoothing, tracking=True)
         course = Course()
-        for frame in seen:
+        for frame in frames:
             began = time.process_time()
             course.resets += memory.look(frame.plan)
             course.seconds += time.process_time() - began
@@ -95,13 +99,13 @@ class Watcher:
                 return average
 
             options = tasks.Options(steady=steady)
-            found = tasks.segment(task, self._segmenter, frame.features, vocabulary, options, self._rows)
+            segmentation = tasks.segment(task, self._segmenter, frame.features, vocabulary, options, self._rows)
             began = time.process_time()
-            course.numbers.append(memory.follow(found))
+            course.numbers.append(memory.follow(segmentation))
             course.seconds += time.process_time() - began
-            of_class = np.array([0, *(1 + (segment.class_index or 0) for segment in found.segments)], np.uint16)
-            course.maps.append(of_class[found.label_map])
-            course.found.append(found)
+            of_class = np.array([0, *(1 + (segment.class_index or 0) for segment in segmentation.segments)], np.uint16)
+            course.maps.append(of_class[segmentation.label_map])
+            course.segmentations.append(segmentation)
         return course
 
 
@@ -145,14 +149,14 @@ def _still(watcher: Watcher) -> None:
 
 def _moving(
     watcher: Watcher,
-    clips: dict[str, tuple[list[Seen], list[NDArray[np.bool_]]]],
+    clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]],
     title: str,
-    asked: dict[str, tuple[str, ...]],
+    class_lists: dict[str, tuple[str, ...]],
 ) -> None:
     rows = []
     for name, (seen, truths) in clips.items():
-        index = 1 + asked[name].index(OBJECTS[name])
-        courses = [watcher.follow(seen, asked[name], weight) for weight in (0.0, SMOOTHING)]
+        index = 1 + class_lists[name].index(OBJECTS[name])
+        courses = [watcher.follow(seen, class_lists[name], weight) for weight in (0.0, SMOOTHING)]
         flickers = [_flicker_in_motion(seen, course.maps) for course in courses]
         ious = [_iou(course.maps, truths, index) for course in courses]
         rows.append([name, OBJECTS[name], *(f"{value:.2f}" for value in flickers), f"{flickers[0] / flickers[1]:.1f}x"])
@@ -161,14 +165,14 @@ def _moving(
     print_table(f"Clips, {title} (IoU over all pixels / mean over frames)", head, rows)
 
 
-def _tracks(watcher: Watcher, clips: dict[str, tuple[list[Seen], list[NDArray[np.bool_]]]]) -> None:
+def _tracks(watcher: Watcher, clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]]) -> None:
     rows = []
     for name, (seen, truths) in clips.items():
         course = watcher.follow(seen, (OBJECTS[name],), SMOOTHING, "instance")
         on_object = [
             number
-            for found, numbers, truth in zip(course.found, course.numbers, truths, strict=True)
-            if (number := _number_of(found, numbers, truth)) is not None
+            for segmentation, numbers, truth in zip(course.segmentations, course.numbers, truths, strict=True)
+            if (number := _number_of(segmentation, numbers, truth)) is not None
         ]
         changes = sum(before != now for before, now in pairwise(on_object))
         n_numbers = len({number for numbers in course.numbers for number in numbers})
@@ -178,7 +182,7 @@ def _tracks(watcher: Watcher, clips: dict[str, tuple[list[Seen], list[NDArray[np
     print_table("Tracks of the object, task instance", head, rows)
 
 
-def _costs(watcher: Watcher, clips: dict[str, tuple[list[Seen], list[NDArray[np.bool_]]]]) -> None:
+def _costs(watcher: Watcher, clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]]) -> None:
     torch.set_num_threads(1)
     rows = []
     for n_classes in (1, 4, 20, 150):
@@ -212,7 +216,7 @@ def _flicker(maps: list[LabelMap]) -> float:
     return 100 * float(np.mean([flicker(before, now) for before, now in pairwise(maps)]))
 
 
-def _flicker_in_motion(seen: list[Seen], maps: list[LabelMap]) -> float:
+def _flicker_in_motion(seen: list[EncodedFrame], maps: list[LabelMap]) -> float:
     shares = []
     for (before, labels), (now, labels_now) in pairwise(zip(seen, maps, strict=True)):
         moved, certain = carried(before.rgb, now.rgb, labels)
@@ -227,12 +231,12 @@ def _iou(maps: list[LabelMap], truths: list[NDArray[np.bool_]], index: int) -> t
     return float(100 * both.sum() / either.sum()), float(100 * np.mean(both / np.maximum(1, either)))
 
 
-def _number_of(found: Segmentation, numbers: tuple[int | None, ...], truth: NDArray[np.bool_]) -> int | None:
+def _number_of(segmentation: Segmentation, numbers: tuple[int | None, ...], truth: NDArray[np.bool_]) -> int | None:
     """The number of the segment that covers the object best; None if none does."""
     best, number = LEAST_IOU, None
-    for segment, given in zip(found.segments, numbers, strict=True):
-        mask = found.label_map == segment.id
+    for segment, of_segment in zip(segmentation.segments, numbers, strict=True):
+        mask = segmentation.label_map == segment.id
         iou = float((mask & truth).sum() / max(1, (mask | truth).sum()))
         if iou > best:
-            best, number = iou, given
+            best, number = iou, of_segment
     return number

@@ -100,7 +100,7 @@ def tell(environment: Environment, **_: Any) -> None:
     assert options is not None
     if isinstance(environment.runner, WorkerRunner):  # its figures are with the master
         return
-    found = report.content(environment, LOAD.checked, LOAD.options)
+    figures = report.content(environment, LOAD.checked, LOAD.options)
     if options.report:
-        report.write(Path(options.report), found)
+        report.write(Path(options.report), figures)
     print(f"{LOAD.checked.answers} answers checked, {LOAD.checked.wrong} of them wrong")

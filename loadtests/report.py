@@ -27,14 +27,14 @@ class Checked:
         self.wrong += fault is not None
 
 
-def content(environment: Environment, checked: Checked, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The report: times in ms, rates per second. `asked` are the options of the load."""
+def content(environment: Environment, checked: Checked, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The report: times in ms, rates per second. `options` are the options of the load."""
     stats = environment.stats
     entries = sorted(stats.entries.values(), key=lambda entry: (entry.method, entry.name))
     return {
         "ended": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "host": environment.host,
-        "options": dict(asked),
+        "options": dict(options),
         "requests": [_row(entry) for entry in entries],
         "checked": {"answers": checked.answers, "wrong": checked.wrong},
         "errors": [

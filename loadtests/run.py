@@ -37,11 +37,11 @@ def service() -> Iterator[tuple[str, str]]:
     try:
         assert process.stdout is not None
         greeting = process.stdout.readline()
-        found = re.search(r"(http://\S+:\d+).* gRPC on (\S+:\d+)", greeting)
-        if found is None:
+        match = re.search(r"(http://\S+:\d+).* gRPC on (\S+:\d+)", greeting)
+        if match is None:
             raise RuntimeError(f"the service did not say where it listens: {greeting!r}")
         guard.cancel()
-        yield found[1], found[2]
+        yield match[1], match[2]
     finally:
         guard.cancel()
         process.terminate()
@@ -62,12 +62,12 @@ def load(host: str, options: list[str], out: Path) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def main(given: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Gives the exit status."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--host", "-H")
     parser.add_argument("--out", type=Path, default=ROOT / "out/loadtest")
-    own, options = parser.parse_known_args(given)
+    own, options = parser.parse_known_args(arguments)
     own.out.mkdir(parents=True, exist_ok=True)
     if own.host:
         status = load(own.host, options, own.out)

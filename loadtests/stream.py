@@ -79,11 +79,11 @@ async def watched(url: str, stream: Coroutine[None, None, Stream]) -> tuple[Stre
 
     watching = asyncio.create_task(watch())
     try:
-        found = await stream
+        finished = await stream
     finally:
         watching.cancel()
         await asyncio.wait([watching])
-    return found, growth(seen)
+    return finished, growth(seen)
 
 
 def growth(seen: list[float]) -> float:
@@ -94,7 +94,7 @@ def growth(seen: list[float]) -> float:
 
 async def run(server: str, images: list[bytes], policy: str, fps: float, seconds: float) -> Stream:
     """One stream from its beginning to its end."""
-    found = Stream(policy)
+    stream = Stream(policy)
     handed_over: list[float] = []
     async with grpc.aio.insecure_channel(server) as channel:
         stub: SegmentationAsyncStub = SegmentationStub(channel)
@@ -109,10 +109,10 @@ async def run(server: str, images: list[bytes], policy: str, fps: float, seconds
         await call.write(pb.SegmentVideoRequest(config=config))
         sending = asyncio.create_task(_send(call, images, fps, seconds, handed_over))
         while isinstance(answer := await call.read(), pb.SegmentVideoResponse):
-            _note(found, answer, handed_over)
+            _note(stream, answer, handed_over)
         await sending
-    found.sent = len(handed_over)
-    return found
+    stream.sent = len(handed_over)
+    return stream
 
 
 async def _send(call: Call, images: list[bytes], fps: float, seconds: float, handed_over: list[float]) -> None:
@@ -129,46 +129,46 @@ async def _send(call: Call, images: list[bytes], fps: float, seconds: float, han
     await call.done_writing()
 
 
-def _note(found: Stream, answer: pb.SegmentVideoResponse, handed_over: list[float]) -> None:
+def _note(stream: Stream, answer: pb.SegmentVideoResponse, handed_over: list[float]) -> None:
     now = time.monotonic()
-    found.out_of_order += int(answer.frame_id) != found.answered + found.dropped + found.failed
+    stream.out_of_order += int(answer.frame_id) != stream.answered + stream.dropped + stream.failed
     if answer.dropped:
-        found.dropped += 1
+        stream.dropped += 1
     elif answer.HasField("error"):
-        found.failed += 1
+        stream.failed += 1
     else:
-        found.answered += 1
+        stream.answered += 1
         timings = answer.answer.timings_ms
-        found.latency.append(1e3 * (now - handed_over[int(answer.frame_id)]))
-        found.own.append(timings.decode + timings.text + timings.image + timings.post)
-        found.arrivals.append(1e3 * now)
+        stream.latency.append(1e3 * (now - handed_over[int(answer.frame_id)]))
+        stream.own.append(timings.decode + timings.text + timings.image + timings.post)
+        stream.arrivals.append(1e3 * now)
 
 
-def report(found: Stream, fps: float, memory: float) -> tuple[dict[str, object], list[str]]:
+def report(stream: Stream, fps: float, memory: float) -> tuple[dict[str, object], list[str]]:
     """Figures, and what was wrong."""
-    between = statistics.fmean([now - before for before, now in pairwise(found.arrivals)] or [0.0])
+    between = statistics.fmean([now - before for before, now in pairwise(stream.arrivals)] or [0.0])
     frame_time = max(1e3 / fps, between)
-    late = [(latency - own) / frame_time for latency, own in zip(found.latency, found.own, strict=True)]
-    counts = {name: value for name, value in asdict(found).items() if not isinstance(value, list)}
+    late = [(latency - own) / frame_time for latency, own in zip(stream.latency, stream.own, strict=True)]
+    counts = {name: value for name, value in asdict(stream).items() if not isinstance(value, list)}
     figures = counts | {
-        "lost": found.lost,
+        "lost": stream.lost,
         "frames_per_second": round(1e3 / between, 1) if between else 0.0,
         "frame_time_ms": round(frame_time, 1),
-        "latency_ms": _spread(found.latency),
-        "own_ms": _spread(found.own),
+        "latency_ms": _spread(stream.latency),
+        "own_ms": _spread(stream.own),
         "late_frame_times": _spread(late),
         "memory_grown_mb": round(memory / 2**20, 1),
     }
     faults = {
-        "frames were lost": found.lost,
-        "frames failed": found.failed,
-        "answers came out of order": found.out_of_order,
-        "frames were dropped, though none may be": found.policy == "none" and found.dropped,
-        "nothing was answered": not found.answered,
-        "answers were late": found.policy == "latest" and bool(late) and _quantile(late, 0.95) > LATE,
+        "frames were lost": stream.lost,
+        "frames failed": stream.failed,
+        "answers came out of order": stream.out_of_order,
+        "frames were dropped, though none may be": stream.policy == "none" and stream.dropped,
+        "nothing was answered": not stream.answered,
+        "answers were late": stream.policy == "latest" and bool(late) and _quantile(late, 0.95) > LATE,
         "memory was kept": memory > MOST_GROWTH,
     }
-    return figures, [f"{found.policy}: {fault}" for fault, is_so in faults.items() if is_so]
+    return figures, [f"{stream.policy}: {fault}" for fault, is_so in faults.items() if is_so]
 
 
 def _spread(values: list[float]) -> dict[str, float]:
@@ -186,9 +186,9 @@ def frames() -> list[bytes]:
 
 
 def _memory(url: str) -> float:
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
-        found = MEMORY.search(answer.read().decode())
-    return float(found[1]) if found else 0.0
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as response:
+        match = MEMORY.search(response.read().decode())
+    return float(match[1]) if match else 0.0
 
 
 def _until_ready(url: str) -> None:
@@ -201,12 +201,12 @@ def _until_ready(url: str) -> None:
 
 
 @contextmanager
-def _target(given: argparse.Namespace) -> Iterator[tuple[str, str]]:
-    if given.server:
-        yield given.metrics, given.server
+def _target(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    if options.server:
+        yield options.metrics, options.server
     else:
-        with service() as found:
-            yield found
+        with service() as addresses:
+            yield addresses
 
 
 def main(words: list[str]) -> int:
@@ -217,15 +217,15 @@ def main(words: list[str]) -> int:
     parser.add_argument("--policy", action="append", choices=sorted(POLICIES))
     parser.add_argument("--server", help="HOST:PORT of a running service's gRPC")
     parser.add_argument("--metrics", default="http://localhost:8000", help="its base URL")
-    given = parser.parse_args(words)
+    options = parser.parse_args(words)
     images, faults = frames(), list[str]()
-    with _target(given) as (url, server):
+    with _target(options) as (url, server):
         _until_ready(url)
-        asyncio.run(run(server, images, "none", given.fps, WARM_UP_SECONDS))
-        for policy in given.policy or list(POLICIES):
-            stream = run(server, images, policy, given.fps, given.seconds)
-            found, memory = asyncio.run(watched(url, stream))
-            figures, wrong = report(found, given.fps, memory)
+        asyncio.run(run(server, images, "none", options.fps, WARM_UP_SECONDS))
+        for policy in options.policy or list(POLICIES):
+            running = run(server, images, policy, options.fps, options.seconds)
+            stream, memory = asyncio.run(watched(url, running))
+            figures, wrong = report(stream, options.fps, memory)
             print(json.dumps(figures), flush=True)
             faults += wrong
     for fault in faults:

@@ -108,7 +108,7 @@ def _prompts(reports: list[Report]) -> str:
     for label in dict.fromkeys([*points, *boxes]):
         cells = {}
         for name in names():
-            pair = [_of(found.get(label, {}).get(name), "iou") for found in (points, boxes)]
+            pair = [_of(reports_of.get(label, {}).get(name), "iou") for reports_of in (points, boxes)]
             if pair != [NOTHING, NOTHING]:
                 cells[name] = " / ".join(pair)
         lines.append(_line(f"**{label}**", cells, "measured"))
@@ -117,11 +117,11 @@ def _prompts(reports: list[Report]) -> str:
 
 def _instances(reports: list[Report]) -> str:
     lines = ["**Mask AP:**", "", "| model | data set | AP | AP50 | AP75 |", "|---|---|---:|---:|---:|"]
-    found = [report for report in reports if report["task"] == "instance"]
-    for report in found:
+    instances = [report for report in reports if report["task"] == "instance"]
+    for report in instances:
         cells = " | ".join(_figure(report, key) for key in ("ap", "ap50", "ap75"))
         lines.append(f"| **{_label(report)}** | {report['dataset']} | {cells} |")
-    return "\n".join(lines) if found else "**Mask AP:** not measured yet."
+    return "\n".join(lines) if instances else "**Mask AP:** not measured yet."
 
 
 def _own(reports: list[Report]) -> str:
@@ -157,11 +157,11 @@ def _own(reports: list[Report]) -> str:
 
 def _by_model(reports: Iterable[Report], task: str) -> dict[str, dict[str, Report]]:
     """Reports of one task by model and data set."""
-    found: dict[str, dict[str, Report]] = {}
+    by_model: dict[str, dict[str, Report]] = {}
     for report in reports:
         if report["task"] == task:
-            found.setdefault(_label(report), {})[report["dataset"]] = report
-    return found
+            by_model.setdefault(_label(report), {})[report["dataset"]] = report
+    return by_model
 
 
 def _label(report: Report) -> str:

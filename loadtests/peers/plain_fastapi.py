@@ -29,11 +29,11 @@ one_at_a_time = threading.Lock()
 texts: dict[str, Any] = {}
 
 
-def rows_of(asked: list[str]) -> Any:
-    fresh = [text for text in asked if text not in texts]
+def rows_of(names: list[str]) -> Any:
+    fresh = [text for text in names if text not in texts]
     if fresh:
         texts.update(zip(fresh, segmenter.encode_texts(fresh), strict=True))
-    return np.stack([texts[text] for text in asked])
+    return np.stack([texts[text] for text in names])
 
 
 @app.get("/readyz")
