@@ -39,16 +39,16 @@ def components(labels: NDArray[np.unsignedinteger], of: Collection[int], smalles
     ids = np.zeros(labels.shape, np.int32)
     owner: list[int] = []
     areas: list[int] = []
-    for label in np.unique(labels).tolist():
-        if label not in of:
+    for class_index in np.unique(labels).tolist():
+        if class_index not in of:
             continue
-        _, parts, stats, _ = cv2.connectedComponentsWithStats((labels == label).astype(np.uint8), connectivity=8)
+        _, parts, stats, _ = cv2.connectedComponentsWithStats((labels == class_index).astype(np.uint8), connectivity=8)
         area = stats[:, cv2.CC_STAT_AREA]
         large = np.flatnonzero(area[1:] >= smallest) + 1
         number = np.zeros(len(area), np.int32)
         number[large] = len(owner) + 1 + np.arange(len(large))
         ids += number[parts]
-        owner += [label] * len(large)
+        owner += [class_index] * len(large)
         areas += area[large].tolist()
     return Components(ids, tuple(owner), tuple(areas))
 
@@ -81,12 +81,12 @@ def panoptic_of(
     inside = regions.ids > 0
     ids[inside] = regions.ids[inside]
     segments = [
-        TruthSegment(index + 1, label, area)
-        for index, (label, area) in enumerate(zip(regions.labels, regions.areas, strict=True))
+        TruthSegment(index + 1, class_index, area)
+        for index, (class_index, area) in enumerate(zip(regions.labels, regions.areas, strict=True))
     ]
-    for label in np.unique(labels).tolist():
-        if label in stuff:
-            covered = labels == label
-            segments.append(TruthSegment(len(segments) + 1, label, int(covered.sum())))
+    for class_index in np.unique(labels).tolist():
+        if class_index in stuff:
+            covered = labels == class_index
+            segments.append(TruthSegment(len(segments) + 1, class_index, int(covered.sum())))
             ids[covered] = segments[-1].id
     return PanopticTruth(ids, tuple(segments))

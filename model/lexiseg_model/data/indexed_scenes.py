@@ -51,7 +51,7 @@ def panoptic_scenes(dataset: IndexedDataset, is_thing: IsThing) -> SceneSet[Pano
         is_thing: whether a class of that name comes in countable pieces.
     """
     scenes = _labelled(dataset, is_thing)
-    things = {label for label, entry in enumerate(scenes.classes) if entry.thing}
+    things = {class_index for class_index, entry in enumerate(scenes.classes) if entry.thing}
     stuff = set(range(len(scenes.classes))) - things
     return with_truth(scenes, lambda labels: panoptic_of(labels, things, stuff, IGNORED))
 
@@ -64,8 +64,8 @@ def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> Scene
     """
     if (root / name / CLASSES).exists():
         scenes = _labelled(read_dataset(root, name, split), is_thing)
-        every_label = range(len(scenes.classes))
-        return with_truth(scenes, lambda labels: objects_of(labels, every_label, IGNORED))
+        every_class = range(len(scenes.classes))
+        return with_truth(scenes, lambda labels: objects_of(labels, every_class, IGNORED))
     regions = tuple(MaskScene(sample, _table(0, IGNORE)) for sample in list_samples(root, name, split))
     unnamed = SceneSet(name, split, (REGION,), True, "components", len(regions), regions)
     return with_truth(unnamed, _regions)

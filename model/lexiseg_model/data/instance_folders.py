@@ -88,14 +88,14 @@ def read_coco_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
     listing = base / annotations
     categories = panoptic_benchmark("coco-panoptic")
     things = [entry for entry in categories.categories if entry.thing]
-    label_of = {entry.id: label for label, entry in enumerate(things)}
+    class_of = {entry.id: class_index for class_index, entry in enumerate(things)}
     try:
         content = coco_library().COCO(str(listing))
         scenes = tuple(
             CocoScene(
                 image["file_name"],
                 base / official.folder / image["file_name"],
-                tuple(_labelled(entry, label_of, listing) for entry in content.imgToAnns.get(key, ())),
+                tuple(_labelled(entry, class_of, listing) for entry in content.imgToAnns.get(key, ())),
             )
             for key, image in sorted(content.imgs.items())
         )
@@ -124,12 +124,12 @@ def read_ade_instances(root: Path, split: str) -> SceneSet[list[Annotation]]:
     return SceneSet(ADE, split, classes, True, "annotated", official.images, scenes)
 
 
-def _labelled(entry: Annotation, label_of: dict[int, int], listing: Path) -> Annotation:
+def _labelled(entry: Annotation, class_of: dict[int, int], listing: Path) -> Annotation:
     category = int(entry["category_id"])
-    if category not in label_of:
-        raise DatasetError(f"{listing}: the unknown category {category}; expected one of {sorted(label_of)}")
+    if category not in class_of:
+        raise DatasetError(f"{listing}: the unknown category {category}; expected one of {sorted(class_of)}")
     kept = {key: entry[key] for key in ("segmentation", "area", "bbox", "iscrowd")}
-    return kept | {"category_id": label_of[category] + 1}
+    return kept | {"category_id": class_of[category] + 1}
 
 
 def _split(name: str, splits: dict[str, _Split], split: str) -> _Split:

@@ -16,7 +16,7 @@ class Instance(NamedTuple):
     """Where one instance lies in a map of ids, and what it is."""
 
     id: int
-    label: int
+    class_index: int
     crowd: bool = False
 
 
@@ -33,16 +33,16 @@ def annotations_of(ids: Ids, instances: Sequence[Instance]) -> list[Annotation]:
     is_owned = sorted_ids[place] == ids if len(sorted_ids) else np.zeros(ids.shape, bool)
     indices = np.where(is_owned, order[place] if len(sorted_ids) else 0, len(sorted_ids)).astype(np.uint32)
     return [
-        annotation(rle, instance.label, instance.crowd)
+        annotation(rle, instance.class_index, instance.crowd)
         for instance, rle in zip(instances, encode_label_map(indices, len(sorted_ids)), strict=True)
         if rle.area
     ]
 
 
-def annotation(rle: Rle, label: int, crowd: bool = False) -> Annotation:
+def annotation(rle: Rle, class_index: int, crowd: bool = False) -> Annotation:
     """One mask as COCO writes it."""
     return {
-        "category_id": label + 1,
+        "category_id": class_index + 1,
         "segmentation": {"size": list(rle.size), "counts": rle.counts},
         "area": rle.area,
         "bbox": list(rle.bbox),
@@ -55,8 +55,8 @@ def things_of(truth: PanopticTruth, classes: Sequence[SceneClass]) -> list[Annot
     return annotations_of(
         truth.ids,
         [
-            Instance(segment.id, segment.label, segment.crowd)
+            Instance(segment.id, segment.class_index, segment.crowd)
             for segment in truth.segments
-            if classes[segment.label].thing
+            if classes[segment.class_index].thing
         ],
     )

@@ -25,7 +25,7 @@ class Mask(NamedTuple):
     """One instance: `rings` are its parts, x, y, x, y, ... each."""
 
     area: float
-    label: int
+    class_index: int
     rings: tuple[NDArray[np.float64], ...]
 
 
@@ -46,7 +46,7 @@ class LvisSample:
         for mask in self.masks:
             # Parts of one instance may touch or overlap: their union, ring by ring.
             for ring in mask.rings:
-                labels[fill_polygon(ring, self.size)] = mask.label
+                labels[fill_polygon(ring, self.size)] = mask.class_index
         return labels
 
 
@@ -84,9 +84,9 @@ def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
 def _masks(annotations: list[dict[str, Any]], n_classes: int) -> dict[int, list[Mask]]:
     masks: dict[int, list[Mask]] = {}
     for annotation in annotations:
-        label = int(annotation["category_id"]) - 1
-        if not 0 <= label < n_classes:
-            raise ValueError(f"category {label + 1}, where there are {n_classes}")
+        class_index = int(annotation["category_id"]) - 1
+        if not 0 <= class_index < n_classes:
+            raise ValueError(f"category {class_index + 1}, where there are {n_classes}")
         rings = tuple(np.array(ring, np.float64) for ring in annotation["segmentation"])
-        masks.setdefault(annotation["image_id"], []).append(Mask(float(annotation["area"]), label, rings))
+        masks.setdefault(annotation["image_id"], []).append(Mask(float(annotation["area"]), class_index, rings))
     return masks

@@ -18,7 +18,7 @@ def objects_in(truth: PanopticTruth, classes: Sequence[SceneClass]) -> Objects:
         inside = truth.ids == segment.id
         if segment.crowd:
             ignored |= inside
-        elif classes[segment.label].thing and inside.any():
-            labels.append(segment.label)
+        elif classes[segment.class_index].thing and inside.any():
+            labels.append(segment.class_index)
             ids[inside] = len(labels)
     return Objects(ids, tuple(labels), ignored)

@@ -40,7 +40,7 @@ class PanopticSplit(BaseModel):
 
 
 class PanopticBenchmark(WithSplits[PanopticSplit]):
-    """One benchmark; a label is an index into `categories`."""
+    """One benchmark; a class index counts in `categories`."""
 
     title: str
     source: str
@@ -54,9 +54,9 @@ class PanopticBenchmark(WithSplits[PanopticSplit]):
         return tuple(SceneClass(entry.name, tuple(entry.words), entry.thing) for entry in self.categories)
 
     @cached_property
-    def label_of(self) -> dict[int, int]:
-        """From the ids of the annotations to labels."""
-        return {entry.id: label for label, entry in enumerate(self.categories)}
+    def class_of(self) -> dict[int, int]:
+        """From the ids of the annotations to class indices."""
+        return {entry.id: class_index for class_index, entry in enumerate(self.categories)}
 
 
 def names() -> list[str]:

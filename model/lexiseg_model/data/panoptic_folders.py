@@ -127,10 +127,10 @@ def _scene(
 
 def _segment(benchmark: PanopticBenchmark, name: str, info: dict[str, Any]) -> TruthSegment:
     category = int(info["category_id"])
-    label = benchmark.label_of.get(category)
-    if label is None:
+    class_index = benchmark.class_of.get(category)
+    if class_index is None:
         raise DatasetError(
             f"{benchmark.name}: the image {name!r} has a segment of the unknown category {category}; expected one of "
             f"the {len(benchmark.categories)} ids from {benchmark.categories[0].id} to {benchmark.categories[-1].id}"
         )
-    return TruthSegment(int(info["id"]), label, int(info["area"]), bool(info.get("iscrowd", 0)))
+    return TruthSegment(int(info["id"]), class_index, int(info["area"]), bool(info.get("iscrowd", 0)))

@@ -44,7 +44,7 @@ class TruthSegment:
     """A thing, or all of one kind of stuff. `area` in pixels as the data set says; `crowd`: a group, not told apart."""
 
     id: int
-    label: int
+    class_index: int
     area: int
     crowd: bool = False
 
@@ -93,7 +93,7 @@ class SceneSet(Generic[TruthOut]):
     Attributes:
         name: of the data set.
         split: its common name.
-        classes: a label is an index into them.
+        classes: `class_index` counts in them.
         background: pixels may belong to none of the classes, and a model is to say so.
         source: whose instances they are.
         official: how many images the split has; None where nobody says.

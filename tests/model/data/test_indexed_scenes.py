@@ -46,7 +46,7 @@ def test_a_background_is_no_class_and_labels_count_without_it(tmp_path: Path) ->
     assert data.background
     assert [(entry.name, entry.thing) for entry in data.classes] == [("sky", False), ("car", True)]
     truth = data.scenes[0].read_truth()
-    assert {segment.label: segment.id for segment in truth.segments} == {1: 1, 0: 2}
+    assert {segment.class_index: segment.id for segment in truth.segments} == {1: 1, 0: 2}
     assert truth.ids[::20, 0].tolist() == [NOTHING, 2, 1, VOID]
 
 
@@ -56,7 +56,7 @@ def test_without_a_background_labels_are_mask_values(tmp_path: Path) -> None:
     data = panoptic_scenes(read_dataset(tmp_path, "mine", "val"), is_thing)
 
     assert not data.background
-    assert sorted(segment.label for segment in data.scenes[0].read_truth().segments) == [0, 1]
+    assert sorted(segment.class_index for segment in data.scenes[0].read_truth().segments) == [0, 1]
 
 
 def test_a_class_of_which_nobody_knows_is_a_thing(tmp_path: Path) -> None:

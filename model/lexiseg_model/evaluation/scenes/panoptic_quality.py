@@ -80,19 +80,19 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
         if here not in segments or there == NOBODY:
             continue
         segment = segments[here]
-        if segment.crowd or segment.label != labels[there - 1]:
+        if segment.crowd or segment.class_index != labels[there - 1]:
             continue
         union = segment.area + int(answered[there]) - area - shared.get((VOID, there), 0)
         iou = area / union
         if iou > MATCHES_ABOVE:
-            counts.iou[segment.label] += iou
-            counts.matches[segment.label] += 1
+            counts.iou[segment.class_index] += iou
+            counts.matches[segment.class_index] += 1
             matched_truth.add(here)
             matched_answer.add(there)
     for segment in truth.segments:
         if segment.id not in matched_truth and not segment.crowd:
-            counts.misses[segment.label] += 1
-    groups = {segment.label: segment.id for segment in truth.segments if segment.crowd}  # the last of each class
+            counts.misses[segment.class_index] += 1
+    groups = {segment.class_index: segment.id for segment in truth.segments if segment.crowd}  # the last of each class
     for index, label in enumerate(labels):
         there = index + 1
         if there in matched_answer or not answered[there]:

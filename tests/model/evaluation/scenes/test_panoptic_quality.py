@@ -164,8 +164,8 @@ def counted_slowly(
     found = [{*zip(*np.nonzero(answer == index + 1), strict=True)} for index in range(len(labels))]
     result = {}
     for label in range(N_CLASSES):
-        mine = [segment for segment in truth.segments if segment.label == label and not segment.crowd]
-        groups = [segment for segment in truth.segments if segment.label == label and segment.crowd]
+        mine = [segment for segment in truth.segments if segment.class_index == label and not segment.crowd]
+        groups = [segment for segment in truth.segments if segment.class_index == label and segment.crowd]
         theirs = [pixels for pixels, its in zip(found, labels, strict=True) if its == label and pixels]
         pairs = [
             (segment.id, index, len(known[segment.id] & pixels) / len(known[segment.id] | (pixels - void)))
@@ -199,7 +199,7 @@ def test_counts_are_those_of_a_slow_count(seed: int) -> None:
     labels = [int(random.integers(N_CLASSES)) for _ in range(8)]
     for segment in segments:
         if random.random() < 0.7:
-            labels[segment.id // 3 - 1] = segment.label
+            labels[segment.id // 3 - 1] = segment.class_index
     truth = PanopticTruth(ids, segments)
 
     counts = count_panoptic(truth, answer, labels, N_CLASSES)
