@@ -83,7 +83,7 @@ def _whole_model(precision: Precision) -> list[str]:
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
-    card = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
+    card = catalog.read_card(catalog.bundled()["unpair-seg"])
     settings = card.settings | {"cleaning": {"stability": 0, "specks": 64}}
     settings["proposals"] = settings["proposals"] | {"quality": 0}
     card = card.model_copy(update={"settings": settings})

@@ -1,9 +1,8 @@
-"""Model name -> card -> Segmenter: the bundled cards and the directories in LEXISEG_MODELS_DIR."""
+"""Model name -> card -> Segmenter: the bundled cards of all methods, and the directories in LEXISEG_MODELS_DIR."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, cast
@@ -15,21 +14,11 @@ from lexiseg_model.device import Execution, choose_device
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_model.export.manifest import FOLDER as EXPORT
 from lexiseg_model.export.manifest import cached
+from lexiseg_model.method import CARD as CARD
+from lexiseg_model.method import SEGMENTER, methods
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Precision, Runtime
-
-METHODS = Path(__file__).parent / "methods"
-BUNDLED = METHODS / "tiny" / "bundled"
-# Of all but tiny only the cards: their weights come from the hub or from `lexiseg models import`.
-BUNDLED_CARDS = {
-    "tiny": BUNDLED,
-    "dense-clip": METHODS / "dense_clip" / "bundled",
-    "tcl": METHODS / "tcl" / "bundled",
-    "unpair-seg": METHODS / "unpair_seg" / "bundled",
-    "s-seg": METHODS / "s_seg" / "bundled",
-}
-CARD = "card.yaml"
 
 
 class ModelFolder(NamedTuple):
@@ -42,9 +31,18 @@ class ModelFolder(NamedTuple):
 Loader = Callable[[Path, ModelCard, Execution], Segmenter]
 
 
+def bundled() -> dict[str, Path]:
+    """Model directories that come with the methods, by name; first those that hold weights.
+
+    Of all but tiny they hold a card alone: their weights come from the hub or from `lexiseg models import`.
+    """
+    there = {method.model_name: folder for method in methods().values() if (folder := method.bundled) is not None}
+    return dict(sorted(there.items(), key=lambda entry: not any(entry[1].glob("*.safetensors"))))
+
+
 def folders(models_dir: Path | None = None) -> dict[str, Path]:
     """Model directories by name: what is bundled, and every directory with a card in `models_dir`."""
-    by_name = dict(BUNDLED_CARDS)
+    by_name = bundled()
     if models_dir is not None and models_dir.is_dir():
         by_name |= {path.parent.name: path.parent for path in sorted(models_dir.glob(f"*/{CARD}"))}
     return by_name
@@ -96,7 +94,10 @@ def require(name: str, models_dir: Path | None = None) -> ModelFolder:
     """
     model = find(name, models_dir)
     if model.card.weights_sha256 is None:
-        _method(model.folder, model.card).require_weights(model.card)
+        method = _method(model.folder, model.card)
+        if not hasattr(method, "require_weights"):
+            raise WeightsError(f"{model.folder}: the card names no weights (weights_sha256)")
+        method.require_weights(model.card)
     elif not any(model.folder.glob("*.safetensors")):
         raise WeightsError(f"{model.folder} has a card and no weights (*.safetensors)")
     return model
@@ -134,7 +135,7 @@ def load(
 
 def export_folder(folder: Path, segmenter: Segmenter, cache_dir: Path | None = None) -> Path:
     """Where the ONNX export of a model lies: beside its card, or in the cache if it is bundled."""
-    if folder in BUNDLED_CARDS.values():
+    if folder in bundled().values():
         return cached(cache_dir, segmenter.card.name, segmenter.digest)
     return folder / EXPORT
 
@@ -156,9 +157,7 @@ def _named(name: str, folder: Path) -> ModelCard:
 
 def _method(folder: Path, card: ModelCard) -> ModuleType:
     """The module of the card's method: its `load`, and `require_weights` where they may come from the hub."""
-    try:
-        return import_module(f"lexiseg_model.methods.{card.method}.segmenter")
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("lexiseg_model.methods."):
-            raise  # the method is there, something that it needs is not
-        raise WeightsError(f"{folder}: the card's method {card.method!r} is not known here") from None
+    method = methods().get(card.method)
+    if method is None:
+        raise WeightsError(f"{folder}: the card's method {card.method!r} is not known here")
+    return method.module(SEGMENTER)

@@ -1,45 +1,87 @@
-"""Official checkpoints -> model directories: weights as safetensors, a card beside them. Done once, then served.
+"""Files of others -> model directories: weights as safetensors, a card beside them. Done once, then served.
 
-The only place that reads TorchScript archives, as OpenAI publishes its models: loading one runs code of the archive.
+What a method's files are and what becomes of them is the method's own, in its `import_.py`:
+
+    class Options(ImportOptions): ...            what it takes; `lexiseg models import` makes its options of the fields
+    def read(options: Options) -> Imported: ...  the card and the tensors, checked
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lexiseg_model import catalog
-from lexiseg_model.clip.checkpoint import read_tensors
-from lexiseg_model.clip.dino import dino_from_file
-from lexiseg_model.clip.towers import from_files
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads, heads_from_state
-from lexiseg_model.methods.dense_clip.network import DenseNetwork
-from lexiseg_model.methods.dense_clip.settings import PolicyName, card_settings, published_policy
-from lexiseg_model.methods.dense_clip.stored import flat_state
-from lexiseg_model.methods.s_seg import checkpoint as s_seg
-from lexiseg_model.methods.tcl import checkpoint as tcl
-from lexiseg_model.methods.unpair_seg import checkpoint as unpair_seg
-from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE as CONVNEXT
-from lexiseg_model.methods.unpair_seg.sizes import PUBLISHED
+from lexiseg_model.method import CARD, Method, methods
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import WEIGHTS, file_digest, told_of
+from lexiseg_model.weights import WEIGHTS, file_digest
 
-WITHOUT_ADAPTER = "without an adapter"  # stands in the limit of Unpair-Seg's card that an adapter lifts
+IMPORT = "import_"
 
 
-def import_tcl(name: str, checkpoint: Path, clip: Sequence[Path], models_dir: Path, replace: bool = False) -> Path:
-    """The authors' `tcl.pth` over OpenAI's ViT-B/16.
+class ImportOptions(BaseModel):
+    """What a method's import takes: files and words, each with a description. One name has one type everywhere."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def archives(self) -> tuple[Path, ...]:
+        """Of the files, those that may be TorchScript archives: reading one runs the code inside."""
+        return ()
+
+
+class Imported(NamedTuple):
+    """A model that was read: its card, still under the method's own name, and its weights."""
+
+    card: ModelCard
+    state: dict[str, Tensor]
+
+
+def importable() -> dict[str, Method]:
+    """Methods that import files, by what the command line calls them."""
+    return {method.model_name: method for method in methods().values() if _has_import(method)}
+
+
+def options_of(method: Method) -> type[ImportOptions]:
+    """What a method takes."""
+    return cast(type[ImportOptions], method.module(IMPORT).Options)
+
+
+def read_options(method: Method, values: Mapping[str, Any]) -> ImportOptions:
+    """Values by field as a method's options.
+
+    Raises:
+        OptionError: one is missing, or cannot be what it is; the message names it as the command line does.
+    """
+    kind = options_of(method)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = str(first["loc"][0])
+        option = f"--{field.replace('_', '-')}"
+        if first["type"] in ("missing", "too_short"):
+            described = kind.model_fields[field].description
+            raise OptionError(f"--method {method.model_name} needs {option}, {described}") from None
+        raise OptionError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def import_model(method: Method, name: str, options: ImportOptions, models_dir: Path, replace: bool = False) -> Path:
+    """Reads files of others and writes a model directory.
 
     Args:
+        method: whose files they are.
         name: of the model directory, and on the card.
-        checkpoint: the released file, or that of a whole training run.
-        clip: the towers in one file or two; none where `checkpoint` holds them.
+        options: of that method.
         models_dir: where the model directory goes.
         replace: an existing directory of that name is replaced.
 
@@ -48,139 +90,38 @@ def import_tcl(name: str, checkpoint: Path, clip: Sequence[Path], models_dir: Pa
 
     Raises:
         WeightsError: a file is missing, damaged, or not what it is taken for.
-        OptionError: the name is taken or cannot be one.
+        OptionError: the name is taken or cannot be one, or options do not go together.
     """
-    folder = _folder(name, "tcl", models_dir, replace)
-    official = tcl.read_official(checkpoint)
-    # Whatever CLIP it is, it is served as OpenAI's: one that says it was trained otherwise is refused.
-    towers = from_files(tcl.ARCHITECTURE, clip, quick_gelu=True, allow_torchscript=True) if clip else None
-    with told_of(checkpoint):
-        state = tcl.from_official(official, None if towers is None else towers.state)
-        tcl.restore(state)  # shapes are checked before anything is written
-    card = catalog.read_card(catalog.BUNDLED_CARDS["tcl"])
-    sources = ", ".join(path.name for path in (checkpoint, *clip))
-    return _write(folder, card.model_copy(update={"name": name, "lineage": f"Imported from {sources}."}), state)
+    folder = _folder(name, method, models_dir, replace)
+    read = cast(Callable[[ImportOptions], Imported], method.module(IMPORT).read)
+    card, state = read(options)
+    return _write(folder, card.model_copy(update={"name": name}), state)
 
 
-def import_dense_clip(
-    name: str,
-    clip: Sequence[Path],
-    models_dir: Path,
-    policy: PolicyName = "naclip",
-    architecture: str = tcl.ARCHITECTURE,
-    quick_gelu: bool | None = None,
-    proxy: Path | None = None,
-    heads: Path | None = None,
-    replace: bool = False,
-) -> Path:
-    """CLIP weights under an attention policy; arguments, answer and errors as `import_tcl`.
-
-    Args:
-        architecture: open_clip's name of the model in the files.
-        quick_gelu: its activation; None reads it off the files, and takes OpenAI's where they do not tell.
-        proxy: the tower of DINO that proxyclip asks.
-        heads: the trained convolutions of clip_dinoiser.
-    """
-    folder = _folder(name, "dense_clip", models_dir, replace)
-    for file, wants, option in ((proxy, "proxyclip", "--proxy"), (heads, "clip_dinoiser", "--heads")):
-        if (file is not None) != (policy == wants):
-            got = "no file" if file is None else str(file)
-            raise OptionError(f"--policy {wants} and {option} belong together; got --policy {policy} and {got}")
-    towers = from_files(architecture, clip, quick_gelu=quick_gelu, unmarked=True, allow_torchscript=True)
-    tower = None if proxy is None else dino_from_file(published_policy(policy).settings.proxy, proxy)
-    convolutions = None if heads is None else _heads(heads)
-    with told_of(*clip):  # a tower whose last block cannot be opened, before anything is written
-        DenseNetwork(towers.visual, published_policy(policy).settings, tower, convolutions)
-    bundled = catalog.read_card(catalog.BUNDLED_CARDS["dense-clip"])
-    sources = ", ".join(path.name for path in (*clip, *filter(None, (proxy, heads))))
-    changes = card_settings(bundled, policy, towers.architecture, towers.quick_gelu) | {
-        "name": name,
-        "summary": f"Policy {policy} in the last block of {towers.architecture}; training-free.",
-        "lineage": f"Imported from {sources}.",
-    }
-    return _write(folder, bundled.model_copy(update=changes), flat_state(towers, tower, convolutions))
+def imported_from(*files: Path | None) -> str:
+    """The lineage on the card of what was read from files."""
+    return f"Imported from {', '.join(path.name for path in files if path is not None)}."
 
 
-def import_s_seg(
-    name: str, checkpoint: Path, models_dir: Path, backbone: str | None = None, replace: bool = False
-) -> Path:
-    """A training checkpoint of S-Seg; arguments, answer and errors as `import_tcl`.
-
-    Args:
-        backbone: timm's name of the backbone in it; None for Swin-S, the published one.
-    """
-    folder = _folder(name, "s_seg", models_dir, replace)
-    state, settings = s_seg.read_trained(checkpoint, backbone)
-    card = catalog.read_card(catalog.BUNDLED_CARDS["s-seg"])
-    sizes = settings.model_dump(mode="json", exclude_unset=True)
-    changes = {
-        "name": name,
-        "summary": f"S-Seg over {settings.backbone}, {settings.n_queries} masks an image.",
-        "licence": "that of the imported weights",
-        "training_data": ["that of the imported weights"],
-        "lineage": f"Imported from {checkpoint.name}.",
-        "embedding": settings.embedding,
-        "settings": card.settings | sizes,
-    }
-    return _write(folder, card.model_copy(update=changes), state)
+def own_card(method: str) -> ModelCard:
+    """The bundled card of a method, which those of imported models begin with."""
+    folder = methods()[method].bundled
+    assert folder is not None, f"{method} has no bundled card"
+    return catalog.read_card(folder)
 
 
-def import_unpair_seg(
-    name: str,
-    checkpoint: Path,
-    clip: Sequence[Path],
-    models_dir: Path,
-    architecture: str = CONVNEXT,
-    replace: bool = False,
-) -> Path:
-    """The authors' stage one, or stages one and two of an own training; answer and errors as `import_tcl`.
-
-    Args:
-        name: of the model directory, and on the card.
-        checkpoint: stage one as detectron2 writes it, `{"model": ...}`, or a training's file, of any size.
-        clip: CLIP's towers in one file or two; none where `checkpoint` holds them.
-        models_dir: where the model directory goes.
-        architecture: open_clip's name of that CLIP, a ConvNeXt.
-        replace: an existing directory of that name is replaced.
-    """
-    folder = _folder(name, "unpair_seg", models_dir, replace)
-    towers = from_files(architecture, clip, quick_gelu=False) if clip else None
-    weights = unpair_seg.read_weights(checkpoint, None if towers is None else towers.state)
-    with told_of(checkpoint):
-        # Shapes are checked before anything is written.
-        restored = unpair_seg.restore(weights.state, architecture, weights.names)
-    card = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
-    changes: dict[str, object] = {
-        "name": name,
-        "lineage": f"Imported from {', '.join(path.name for path in (checkpoint, *clip))}.",
-        "embedding": restored.embedding,
-        "settings": card.settings | {"architecture": restored.towers.architecture},
-    }
-    published = restored.towers.architecture == CONVNEXT and restored.network.masks.sizes == PUBLISHED
-    if weights.own or not published:  # the authors released one checkpoint
-        whose = "that of the imported weights"
-        changes |= {
-            "summary": f"Masks for points, boxes and everything over {restored.towers.architecture}, named by CLIP.",
-            "text_tower": f"CLIP {restored.towers.architecture}",
-            "licence": whose,
-            "training_data": [whose],
-        }
-    if restored.network.adapter is not None:
-        changes["limits"] = [limit for limit in card.limits if WITHOUT_ADAPTER not in limit]
-    return _write(folder, card.model_copy(update=changes), weights.state)
+def _has_import(method: Method) -> bool:
+    try:
+        return find_spec(f"{method.package}.{IMPORT}") is not None
+    except ModuleNotFoundError:  # of the package itself
+        return False
 
 
-def _heads(path: Path) -> DinoiserHeads:
-    tensors = read_tensors(path)
-    with told_of(path):
-        return heads_from_state(tensors)
-
-
-def _folder(name: str, method: str, models_dir: Path, replace: bool) -> Path:
+def _folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:
     if not name or name != Path(name).name or name.startswith(".") or "@" in name or "," in name:
         raise OptionError(f"model name {name!r}; expected a plain name without /, @ or a comma")
-    bundled = catalog.BUNDLED_CARDS.get(name)
-    if bundled is not None and (own := catalog.read_card(bundled).method) != method:
+    bundled = catalog.bundled().get(name)
+    if bundled is not None and (own := catalog.read_card(bundled).method) != method.name:
         raise OptionError(f"{name} is the name of a model that is always there, of method {own}; choose another name")
     folder = models_dir / name
     if folder.exists() and not replace:
@@ -200,7 +141,7 @@ def _write(folder: Path, card: ModelCard, state: dict[str, Tensor]) -> Path:
         save_file({key: value.contiguous() for key, value in state.items()}, draft / WEIGHTS)
         card = card.model_copy(update={"weights_sha256": file_digest(draft / WEIGHTS), "quality": {}})
         text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
-        (draft / catalog.CARD).write_text(text)
+        (draft / CARD).write_text(text)
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
     except OSError as error:

@@ -25,7 +25,7 @@ CLASSES = ("cat", "wall")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds `second`: the bundled model under another name."""
     folder = tmp_path_factory.mktemp("models") / "second"
-    shutil.copytree(catalog.BUNDLED, folder)
+    shutil.copytree(catalog.bundled()["tiny"], folder)
     card = folder / catalog.CARD
     card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
     return folder.parent

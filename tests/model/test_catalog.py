@@ -23,7 +23,7 @@ WEIGHTS = "tiny.safetensors"
 def copy_of_tiny(models_dir: Path, name: str, **changes: object) -> Path:
     """A model directory like the bundled one, with changes to its card."""
     folder = models_dir / name
-    shutil.copytree(catalog.BUNDLED, folder)
+    shutil.copytree(catalog.bundled()["tiny"], folder)
     change_card(folder, name=name, **changes)
     return folder
 
@@ -47,26 +47,26 @@ def test_the_bundled_model_loads_by_its_name() -> None:
 
 
 def test_the_bundled_card_vouches_for_the_bundled_weights() -> None:
-    found = hashlib.sha256((catalog.BUNDLED / WEIGHTS).read_bytes()).hexdigest()
+    found = hashlib.sha256((catalog.bundled()["tiny"] / WEIGHTS).read_bytes()).hexdigest()
 
-    assert read_card(catalog.BUNDLED).weights_sha256 == found
+    assert read_card(catalog.bundled()["tiny"]).weights_sha256 == found
 
 
 def test_the_recipe_on_the_bundled_card_exists() -> None:
-    recipe = read_card(catalog.BUNDLED).recipe
+    recipe = read_card(catalog.bundled()["tiny"]).recipe
 
     assert recipe is not None
     assert (Path(catalog.__file__).parents[2] / recipe).is_file()
 
 
 def test_a_model_may_be_asked_for_by_its_version() -> None:
-    version = read_card(catalog.BUNDLED).version
+    version = read_card(catalog.bundled()["tiny"]).version
 
     assert load(f"tiny@{version}", device="cpu").card.version == version
 
 
 def test_another_version_is_unknown_and_the_message_names_the_one_there_is() -> None:
-    version = read_card(catalog.BUNDLED).version
+    version = read_card(catalog.bundled()["tiny"]).version
 
     with pytest.raises(UnknownModelError, match=rf"'tiny@0\.0\.0'; tiny is at version {version}"):
         load("tiny@0.0.0", device="cpu")
@@ -80,7 +80,7 @@ def test_a_name_that_ends_where_its_version_should_stand_is_refused() -> None:
 def test_an_unknown_name_is_answered_with_the_names_there_are(tmp_path: Path) -> None:
     copy_of_tiny(tmp_path, "mine")
 
-    known = ", ".join([*catalog.BUNDLED_CARDS, "mine"])
+    known = ", ".join([*catalog.bundled(), "mine"])
     with pytest.raises(UnknownModelError, match=f"'clip'; there is: {known}"):
         load("clip", models_dir=tmp_path, device="cpu")
 
@@ -96,23 +96,23 @@ def test_a_directory_with_a_card_is_a_model(tmp_path: Path) -> None:
 def test_a_directory_without_a_card_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
 
-    assert folders(tmp_path) == catalog.BUNDLED_CARDS
+    assert folders(tmp_path) == catalog.bundled()
 
 
 def test_a_models_directory_that_does_not_exist_adds_nothing(tmp_path: Path) -> None:
-    assert folders(tmp_path / "nowhere") == catalog.BUNDLED_CARDS
+    assert folders(tmp_path / "nowhere") == catalog.bundled()
 
 
 def test_a_directory_named_like_the_bundled_model_goes_before_it(tmp_path: Path) -> None:
     folder = copy_of_tiny(tmp_path, "tiny", version="2")
 
-    assert folders(tmp_path) == catalog.BUNDLED_CARDS | {"tiny": folder}
+    assert folders(tmp_path) == catalog.bundled() | {"tiny": folder}
 
 
 def test_cards_are_listed_without_loading_weights(tmp_path: Path) -> None:
     (copy_of_tiny(tmp_path, "mine") / WEIGHTS).unlink()
 
-    assert [card.name for card in cards(tmp_path)] == [*catalog.BUNDLED_CARDS, "mine"]
+    assert [card.name for card in cards(tmp_path)] == [*catalog.bundled(), "mine"]
 
 
 def test_a_directory_without_a_card_cannot_be_read_as_one(tmp_path: Path) -> None:
@@ -200,9 +200,9 @@ def test_a_model_without_its_weights_cannot_be_had(tmp_path: Path) -> None:
         catalog.require("mine", tmp_path)
 
 
-@pytest.mark.parametrize("name", catalog.BUNDLED_CARDS)
+@pytest.mark.parametrize("name", catalog.bundled())
 def test_every_bundled_card_states_its_terms_and_the_name_it_is_found_by(name: str) -> None:
-    card = read_card(catalog.BUNDLED_CARDS[name])
+    card = read_card(catalog.bundled()[name])
 
     assert card.name == name
     assert card.licence
@@ -223,4 +223,4 @@ def test_a_copied_directory_is_a_model_by_its_own_name(tmp_path: Path) -> None:
     change_card(tmp_path / "mine", name="tiny")
 
     assert load("mine", models_dir=tmp_path, device="cpu").card.name == "mine"
-    assert [card.name for card in cards(tmp_path)] == [*catalog.BUNDLED_CARDS, "mine"]
+    assert [card.name for card in cards(tmp_path)] == [*catalog.bundled(), "mine"]

@@ -10,7 +10,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from lexiseg_model import catalog, importing
+from lexiseg_model import catalog
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.s_seg.segmenter import SSegSegmenter
@@ -19,6 +19,7 @@ from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.types import ClassEntry
 from tests.golden import golden_weights
 from tests.golden.weights import SEED, openai_clip_vitb16_state
+from tests.model.imports import imported
 from tests.model.methods.s_seg.small import SMALL, small_network
 
 WINDOWS = SMALL.model_dump(mode="json") | {"window": 64, "stride": 32}
@@ -34,7 +35,7 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_tcl_and_its_clip_become_a_model(official: Path, tmp_path: Path) -> None:
-    folder = importing.import_tcl("mine", official / "tcl.pth", [official / "clip.pt"], tmp_path)
+    folder = imported("tcl", "mine", tmp_path, checkpoint=official / "tcl.pth", clip=[official / "clip.pt"])
 
     segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
 
@@ -46,7 +47,7 @@ def test_tcl_and_its_clip_become_a_model(official: Path, tmp_path: Path) -> None
 
 
 def test_clip_under_a_policy_becomes_a_model(official: Path, tmp_path: Path) -> None:
-    importing.import_dense_clip("mine", [official / "clip.pt"], tmp_path, "sclip")
+    imported("dense-clip", "mine", tmp_path, clip=[official / "clip.pt"], policy="sclip")
 
     segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
 
@@ -59,7 +60,7 @@ def test_clip_under_a_policy_becomes_a_model(official: Path, tmp_path: Path) -> 
 
 def test_a_training_of_s_seg_becomes_a_model(tmp_path: Path) -> None:
     torch.save({"model": small_network().state_dict(), "step": 7}, tmp_path / "last.pt")
-    importing.import_s_seg("mine", tmp_path / "last.pt", tmp_path, "test_resnet")
+    imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet")
 
     segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
 
@@ -78,7 +79,7 @@ def test_a_broken_training_of_s_seg_leaves_nothing_behind(tmp_path: Path) -> Non
     torch.save(small_network().state_dict(), tmp_path / "last.pt")
 
     with pytest.raises(WeightsError, match=r"last\.pt: not the weights of S-Seg over swin_small"):
-        importing.import_s_seg("mine", tmp_path / "last.pt", tmp_path / "models")
+        imported("s-seg", "mine", tmp_path / "models", checkpoint=tmp_path / "last.pt")
 
     assert not (tmp_path / "models").exists()
 
@@ -90,14 +91,14 @@ def test_weights_that_are_no_numbers_are_not_imported(value: float, tmp_path: Pa
     torch.save(state, tmp_path / "last.pt")
 
     with pytest.raises(WeightsError, match=r"for mine: text_projector\.second\.bias has values that are not finite"):
-        importing.import_s_seg("mine", tmp_path / "last.pt", tmp_path / "models", "test_resnet")
+        imported("s-seg", "mine", tmp_path / "models", checkpoint=tmp_path / "last.pt", backbone="test_resnet")
 
     assert not (tmp_path / "models").exists()
 
 
 def test_a_card_of_s_seg_with_windows_is_served_where_it_promises_no_masks_of_its_own(tmp_path: Path) -> None:
     torch.save(small_network().state_dict(), tmp_path / "last.pt")
-    card = importing.import_s_seg("mine", tmp_path / "last.pt", tmp_path, "test_resnet") / catalog.CARD
+    card = imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet") / catalog.CARD
     said = yaml.safe_load(card.read_text()) | {"settings": WINDOWS}
 
     for changes in ({"tasks": ["semantic"]}, {"panoptic": {"source": "regions"}}):
@@ -118,7 +119,7 @@ def test_a_card_of_s_seg_that_does_not_fit_its_weights_is_refused(
     tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     torch.save(small_network().state_dict(), tmp_path / "last.pt")
-    card = importing.import_s_seg("mine", tmp_path / "last.pt", tmp_path, "test_resnet") / catalog.CARD
+    card = imported("s-seg", "mine", tmp_path, checkpoint=tmp_path / "last.pt", backbone="test_resnet") / catalog.CARD
     card.write_text(yaml.safe_dump(yaml.safe_load(card.read_text()) | changes))
 
     with pytest.raises(WeightsError, match=message):
@@ -129,35 +130,35 @@ def test_a_name_that_is_taken_is_refused_unless_it_may_be_replaced(tmp_path: Pat
     (tmp_path / "mine").mkdir()
 
     with pytest.raises(OptionError, match="exists"):
-        importing.import_dense_clip("mine", [tmp_path / "clip.pt"], tmp_path)
+        imported("dense-clip", "mine", tmp_path, clip=[tmp_path / "clip.pt"])
     with pytest.raises(WeightsError, match="no weights"):
-        importing.import_dense_clip("mine", [tmp_path / "clip.pt"], tmp_path, replace=True)
+        imported("dense-clip", "mine", tmp_path, clip=[tmp_path / "clip.pt"], replace=True)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "tiny@2", "one,two", ".hidden"])
 def test_what_cannot_be_a_models_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(OptionError, match="plain name"):
-        importing.import_dense_clip(name, [tmp_path / "clip.pt"], tmp_path)
+        imported("dense-clip", name, tmp_path, clip=[tmp_path / "clip.pt"])
 
 
 @pytest.mark.parametrize("name", ["tiny", "tcl"])
 def test_the_name_of_a_model_that_is_always_there_is_not_taken_by_another_method(tmp_path: Path, name: str) -> None:
     with pytest.raises(OptionError, match=f"{name} is the name of a model that is always there"):
-        importing.import_dense_clip(name, [tmp_path / "clip.pt"], tmp_path)
+        imported("dense-clip", name, tmp_path, clip=[tmp_path / "clip.pt"])
 
 
 def test_tcl_over_a_clip_that_was_trained_with_gelu_is_refused(official: Path, tmp_path: Path) -> None:
     torch.save({"epoch": 3, "name": "ViT-B-16", "state_dict": openai_clip_vitb16_state()}, tmp_path / "epoch_3.pt")
 
     with pytest.raises(WeightsError, match=r"epoch_3\.pt: .* trained with GELU"):
-        importing.import_tcl("mine", official / "tcl.pth", [tmp_path / "epoch_3.pt"], tmp_path)
+        imported("tcl", "mine", tmp_path, checkpoint=official / "tcl.pth", clip=[tmp_path / "epoch_3.pt"])
 
     assert not (tmp_path / "mine").exists()
 
 
 def test_weights_of_another_method_are_refused_by_the_name_of_their_file(official: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"clip\.pt: not the weights of TCL: missing masker"):
-        importing.import_tcl("mine", official / "clip.pt", [official / "clip.pt"], tmp_path)
+        imported("tcl", "mine", tmp_path, checkpoint=official / "clip.pt", clip=[official / "clip.pt"])
 
 
 def test_a_tower_whose_last_block_cannot_be_opened_is_not_imported(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_a_tower_whose_last_block_cannot_be_opened_is_not_imported(tmp_path: Pat
     torch.save(model.state_dict(), tmp_path / "resnet.pt")
 
     with pytest.raises(WeightsError, match=r"resnet\.pt: dense features need open_clip's VisionTransformer"):
-        importing.import_dense_clip("mine", [tmp_path / "resnet.pt"], tmp_path, architecture="RN50")
+        imported("dense-clip", "mine", tmp_path, clip=[tmp_path / "resnet.pt"], architecture="RN50")
 
     assert not (tmp_path / "mine").exists()
 
@@ -174,15 +175,15 @@ def test_proxy_and_policy_belong_together(tmp_path: Path) -> None:
     with pytest.raises(
         OptionError, match=r"--policy proxyclip and --proxy belong together; got --policy proxyclip and no file"
     ):
-        importing.import_dense_clip("mine", [tmp_path / "clip.pt"], tmp_path, "proxyclip")
+        imported("dense-clip", "mine", tmp_path, clip=[tmp_path / "clip.pt"], policy="proxyclip")
     with pytest.raises(OptionError, match=r"--heads belong together; got --policy naclip and .*last\.pt"):
-        importing.import_dense_clip("mine", [tmp_path / "clip.pt"], tmp_path, "naclip", heads=tmp_path / "last.pt")
+        imported("dense-clip", "mine", tmp_path, clip=[tmp_path / "clip.pt"], heads=tmp_path / "last.pt")
 
 
 def test_a_failed_import_leaves_nothing_behind(tmp_path: Path) -> None:
     save_file({"visual.conv1.weight": torch.zeros(3)}, tmp_path / "clip.safetensors")
 
     with pytest.raises(WeightsError):
-        importing.import_dense_clip("mine", [tmp_path / "clip.safetensors"], tmp_path / "models")
+        imported("dense-clip", "mine", tmp_path / "models", clip=[tmp_path / "clip.safetensors"])
 
     assert not (tmp_path / "models").exists()

@@ -142,7 +142,7 @@ def test_the_weights_load_as_a_model(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     shutil.copy(run.weights, folder)
-    card = yaml.safe_load((catalog.BUNDLED / catalog.CARD).read_text())
+    card = yaml.safe_load((catalog.bundled()["tiny"] / catalog.CARD).read_text())
     card |= {
         "name": "mine",
         "tasks": ["semantic"],

@@ -27,7 +27,7 @@ SOON = 60.0  # seconds; a loaded machine needs a tenth of it
 def models_dir(tmp_path: Path) -> Path:
     """Holds `second`: the bundled model under another name."""
     folder = tmp_path / "models" / "second"
-    shutil.copytree(catalog.BUNDLED, folder)
+    shutil.copytree(catalog.bundled()["tiny"], folder)
     card = folder / catalog.CARD
     card.write_text(card.read_text().replace("name: tiny", "name: second", 1))
     return folder.parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -26,59 +26,13 @@ def list_models(models_dir: ModelsDir = None) -> None:
     list_all(settings_of({"models_dir": models_dir}))
 
 
-@models.command("import")
-def import_model(
-    name: Annotated[str, typer.Argument(help="What the model will be called: `--model NAME` serves it")],
-    method: Annotated[Literal["tcl", "dense-clip", "unpair-seg", "s-seg"], typer.Option(help="Whose checkpoint it is")],
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            help="tcl: the authors' tcl.pth; unpair-seg: their stage one, or a training's; s-seg: of a training"
-        ),
-    ] = None,
-    clip: Annotated[
-        list[Path] | None,
-        typer.Option(help="CLIP's towers: a state dict, safetensors or OpenAI's archive; repeat it for a file a tower"),
-    ] = None,
-    policy: Annotated[
-        str | None,
-        typer.Option(help="dense-clip: maskclip, sclip, clearclip, naclip, proxyclip, clip-dinoiser"),
-    ] = None,
-    architecture: Annotated[
-        str | None,
-        typer.Option(help="open_clip's name of the CLIP; dense-clip: ViT-B-16, unpair-seg: convnext_large_d_320"),
-    ] = None,
-    activation: Annotated[
-        Literal["quickgelu", "gelu"] | None, typer.Option(help="dense-clip: where the file does not tell")
-    ] = None,
-    proxy: Annotated[Path | None, typer.Option(help="dense-clip, policy proxyclip: weights of DINO ViT-B/8")] = None,
-    heads: Annotated[Path | None, typer.Option(help="dense-clip, policy clip-dinoiser: its trained heads")] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="s-seg: timm's name of its backbone, where that is not Swin-S")
-    ] = None,
-    models_dir: ModelsDir = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name")] = False,
-) -> None:
-    """Convert a checkpoint of its authors or of a training into a model directory, once: safetensors and a card.
+@models.command(
+    "import",
+    # All of it goes to a command that is made of what the methods take.
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def import_model(context: typer.Context) -> None:
+    """Convert a checkpoint of its authors or of a training into a model directory, once."""
+    from lexiseg_service.commands.models.importing import command
 
-    OpenAI publishes CLIP as TorchScript archives, and reading one runs the code inside. This command does so, says so,
-    and keeps plain tensors; nothing else of lexiseg ever reads such a file. Import files that you trust.
-
-    Examples:
-
-      lexiseg models import --method tcl --checkpoint tcl.pth --clip ViT-B-16.pt tcl
-
-      lexiseg models import --method dense-clip --policy sclip --clip ViT-B-16.pt my-sclip
-
-      lexiseg models import --method unpair-seg --checkpoint stage1.pth unpair-seg
-
-      lexiseg models import --method s-seg --checkpoint last.pt my-s-seg
-    """
-    from lexiseg_service.commands.models.importing import Order, run
-    from lexiseg_service.commands.options import settings_of
-
-    settings = settings_of({"models_dir": models_dir})
-    order = Order(
-        name, method, checkpoint, clip or [], policy, architecture, activation, proxy, heads, backbone, replace
-    )
-    raise typer.Exit(run(settings, order))
+    command()(context.args, prog_name=context.command_path)

@@ -1,106 +1,115 @@
-"""`lexiseg models import`."""
+"""`lexiseg models import`: its options are those of the methods, each of which says what it takes.
+
+Made when it is called: what a method takes is known to the method, and those import torch.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
 
 from lexiseg_model import catalog, importing
 from lexiseg_model.clip.checkpoint import is_torchscript
 from lexiseg_model.errors import OptionError
-from lexiseg_model.methods.dense_clip.settings import known_policy
-from lexiseg_model.methods.tcl.checkpoint import ARCHITECTURE
-from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE as CONVNEXT
-from lexiseg_service.settings import Settings
-
-# Which files and options a method's import takes; one that belongs to another method is refused, not overlooked.
-TAKES = {
-    "tcl": {"checkpoint", "clip"},
-    "dense-clip": {"clip", "policy", "architecture", "activation", "proxy", "heads"},
-    "s-seg": {"checkpoint", "backbone"},
-    "unpair-seg": {"checkpoint", "clip", "architecture"},
-}
+from lexiseg_model.method import Method
+from lexiseg_service.commands.options import settings_of
+from lexiseg_service.commands.signature import option, taking
 
 
-class Order(NamedTuple):
-    """What to import, from which files, under which name."""
-
-    name: str
-    method: str
-    checkpoint: Path | None
-    clip: list[Path]
-    policy: str | None
-    architecture: str | None
-    activation: str | None
-    proxy: Path | None
-    heads: Path | None
-    backbone: str | None
-    replace: bool
+def command() -> typer.Typer:
+    """The command, as of the methods that there are now."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command()(taking(import_model, "files", _options(importing.importable()), dict))
+    return app
 
 
-def run(settings: Settings, order: Order) -> int:
-    """Writes the model directory and says how to serve it.
+def import_model(
+    name: Annotated[str, typer.Argument(help="What the model will be called: `--model NAME` serves it")],
+    files: dict[str, Any],
+    models_dir: Annotated[
+        Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name")] = False,
+) -> None:
+    """Convert a checkpoint of its authors or of a training into a model directory, once: safetensors and a card.
 
-    Raises:
-        ModelError: a file, a name or an option is not as expected.
+    OpenAI publishes CLIP as TorchScript archives, and reading one runs the code inside. This command does so, says so,
+    and keeps plain tensors; nothing else of lexiseg ever reads such a file. Import files that you trust.
+
+    Examples:
+
+      lexiseg models import --method tcl --checkpoint tcl.pth --clip ViT-B-16.pt tcl
+
+      lexiseg models import --method dense-clip --policy sclip --clip ViT-B-16.pt my-sclip
+
+      lexiseg models import --method unpair-seg --checkpoint stage1.pth unpair-seg
+
+      lexiseg models import --method s-seg --checkpoint last.pt my-s-seg
     """
+    settings = settings_of({"models_dir": models_dir})
     if settings.models_dir is None:
         raise OptionError("no folder to import into: set LEXISEG_MODELS_DIR, or name one with --models-dir")
-    for path in order.clip:
-        if is_torchscript(path):
-            typer.echo(f"{path} is a TorchScript archive: running its code to read the tensors", err=True)
-    folder = _import(settings.models_dir, order)
+    methods = importing.importable()
+    method = methods[files.pop("method")]
+    _refuse_foreign(method, methods.values(), files)
+    options = importing.read_options(method, files)
+    for path in filter(is_torchscript, options.archives):
+        typer.echo(f"{path} is a TorchScript archive: running its code to read the tensors", err=True)
+    folder = importing.import_model(method, name, options, settings.models_dir, replace)
     card = catalog.read_card(folder)
     typer.echo(f"{folder}: {card.method}, sha256 {card.weights_sha256}")
-    typer.echo(f"serve it with: LEXISEG_MODELS_DIR={settings.models_dir} lexiseg serve --model {order.name}")
-    return 0
+    typer.echo(f"serve it with: LEXISEG_MODELS_DIR={settings.models_dir} lexiseg serve --model {name}")
 
 
-def _import(models_dir: Path, order: Order) -> Path:
-    if order.method == "tcl" and order.architecture not in (None, ARCHITECTURE):
-        raise OptionError(f"--architecture {order.architecture}; TCL was published for {ARCHITECTURE} alone")
-    _refuse_foreign(order)
-    if order.method == "tcl":
-        if order.checkpoint is None:
-            raise OptionError("--method tcl needs --checkpoint, the authors' tcl.pth")
-        return importing.import_tcl(order.name, order.checkpoint, order.clip, models_dir, order.replace)
-    if order.method == "s-seg":
-        if order.checkpoint is None:
-            raise OptionError("--method s-seg needs --checkpoint, of a training of S-Seg")
-        return importing.import_s_seg(order.name, order.checkpoint, models_dir, order.backbone, order.replace)
-    if order.method == "unpair-seg":
-        if order.checkpoint is None:
-            raise OptionError("--method unpair-seg needs --checkpoint, the authors' stage one or one of your training")
-        architecture = order.architecture or CONVNEXT
-        return importing.import_unpair_seg(
-            order.name, order.checkpoint, order.clip, models_dir, architecture, order.replace
-        )
-    if not order.clip:
-        raise OptionError("--method dense-clip needs --clip, a file with CLIP's towers")
-    return importing.import_dense_clip(
-        order.name,
-        order.clip,
-        models_dir,
-        known_policy((order.policy or "naclip").lower().replace("-", "_")),
-        order.architecture or ARCHITECTURE,
-        None if order.activation is None else order.activation == "quickgelu",
-        order.proxy,
-        order.heads,
-        order.replace,
-    )
+def _refuse_foreign(method: Method, methods: Iterable[Method], files: Mapping[str, Any]) -> None:
+    """An option that belongs to other methods is refused, not overlooked."""
+    takes = {other.model_name: importing.options_of(other).model_fields for other in methods}
+    for field, value in files.items():
+        if field not in takes[method.model_name]:
+            owners = " or ".join(name for name, fields in takes.items() if field in fields)
+            raise OptionError(f"{_flag(field)} {_said(value)} is for --method {owners}, not {method.model_name}")
 
 
-def _refuse_foreign(order: Order) -> None:
-    given = order._asdict()
-    if order.method == "tcl":
-        del given["architecture"]  # the only one there is may be said
-    for option in sorted(set().union(*TAKES.values()) - TAKES[order.method]):
-        if given.get(option):
-            owners = " or ".join(method for method, takes in TAKES.items() if option in takes)
-            raise OptionError(f"--{option} {_said(given[option])} is for --method {owners}, not {order.method}")
+def _options(methods: Mapping[str, Method]) -> list[inspect.Parameter]:
+    """The method, and one for each field of any; methods that share one share its type."""
+    fields: dict[str, dict[str, FieldInfo]] = {}
+    for name, method in methods.items():
+        for field, info in importing.options_of(method).model_fields.items():
+            fields.setdefault(field, {})[name] = info
+    return [
+        option("method", Literal[tuple(methods)], "Whose checkpoint it is", needed=True),
+        *(option(field, _kind(next(iter(owners.values()))), _help(owners)) for field, owners in fields.items()),
+    ]
+
+
+def _kind(info: FieldInfo) -> Any:
+    """Of a field, as typer knows it: paths one by one, words as they are typed; the method reads them."""
+    kinds = [kind for kind in get_args(info.annotation) if kind is not NoneType]
+    if get_origin(info.annotation) is tuple:
+        return list[Path]
+    return Path if Path in (info.annotation, *kinds) else str
+
+
+def _help(owners: dict[str, FieldInfo]) -> str:
+    by_text: dict[str, list[str]] = {}
+    for method, info in owners.items():
+        by_text.setdefault(info.description or "", []).append(method)
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in by_text.items())
+
+
+def _flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
 
 
 def _said(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _flag(field: str) -> str:
+    return f"--{field.replace('_', '-')}"

@@ -32,7 +32,7 @@ OWNER = REFERENCE["query_index"].astype(np.int64)
 
 @cache
 def segmenter(policy: PolicyName = "naclip", precision: Precision = "exact") -> DenseClipSegmenter:
-    bundled = catalog.read_card(catalog.BUNDLED_CARDS["dense-clip"])
+    bundled = catalog.read_card(catalog.bundled()["dense-clip"])
     card = bundled.model_copy(update=card_settings(bundled, policy, "ViT-B-16", quick_gelu=True))
     heads = None
     if policy == "clip_dinoiser":

@@ -22,7 +22,7 @@ SMALL = SSegSettings(
     embedding=16,
     projector_hidden=32,
 )
-CARD = catalog.read_card(catalog.BUNDLED_CARDS["s-seg"]).model_copy(
+CARD = catalog.read_card(catalog.bundled()["s-seg"]).model_copy(
     update={
         "settings": SMALL.model_dump(mode="json"),
         "embedding": SMALL.embedding,

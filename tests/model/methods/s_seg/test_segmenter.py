@@ -378,7 +378,7 @@ def test_background_words_of_the_card_can_be_done_without() -> None:
 
 
 def test_the_bundled_card_describes_the_published_sizes_and_says_how_to_provide_weights() -> None:
-    card = catalog.read_card(catalog.BUNDLED_CARDS["s-seg"])
+    card = catalog.read_card(catalog.bundled()["s-seg"])
 
     assert SSegSettings.model_validate(card.settings) == SSegSettings()
     assert card.tasks == ["semantic", "instance", "panoptic"]

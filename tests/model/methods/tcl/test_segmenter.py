@@ -24,7 +24,7 @@ from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
 
 CPU = torch.device("cpu")
-CARD = catalog.read_card(catalog.BUNDLED_CARDS["tcl"])
+CARD = catalog.read_card(catalog.bundled()["tcl"])
 
 
 @cache

@@ -110,7 +110,7 @@ def segmenter(
 ) -> UnpairSegSegmenter:
     """The whole model behind the interface."""
     restored = restore(state(adapted=adapted), ARCHITECTURE)
-    card = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
+    card = catalog.read_card(catalog.bundled()["unpair-seg"])
     card = card.model_copy(
         update={"input": InputSize(short_side=side, long_side=side, multiple=32), "settings": LENIENT | settings}
     )

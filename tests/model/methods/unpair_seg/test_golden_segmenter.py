@@ -25,7 +25,7 @@ from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden, small
 from tests.model.methods.unpair_seg.golden import assert_close
 
-CARD = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
+CARD = catalog.read_card(catalog.bundled()["unpair-seg"])
 IMAGE = (300, 400)  # of the grid's case; fills 192 x 256 of the input
 
 

@@ -20,7 +20,7 @@ from lexiseg_model.segmenter import Features, InferenceOptions, Proposals
 from lexiseg_model.types import ClassEntry, InputSize, Point, Prompt, Task, Vocabulary
 from tests.model.methods.unpair_seg import small
 
-CARD = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
+CARD = catalog.read_card(catalog.bundled()["unpair-seg"])
 CLASSES = (ClassEntry("cat", ("kitten",)), ClassEntry("grass"), ClassEntry("sky"))
 CLICK, BOX = Prompt(points=(Point(60, 30),)), Prompt(box=(10, 8, 90, 50))
 PAIR = Prompt(points=(Point(60, 30), Point(5, 5, positive=False)))

@@ -6,14 +6,16 @@ import json
 import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
-from lexiseg_model import catalog, importing
+from lexiseg_model import catalog
 from lexiseg_model.catalog import CARD
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.unpair_seg import import_
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, OFFICIAL_CLIP, State, restore, to_official
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Vocabulary
@@ -22,16 +24,21 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from tests import pictures
+from tests.model.imports import imported
 from tests.model.methods.unpair_seg import small
 from tests.service.commands.command_line import CommandLine
 
-CARD_LIMITS = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"]).limits
+CARD_LIMITS = catalog.read_card(catalog.bundled()["unpair-seg"]).limits
 SOON = 60.0  # seconds; on a busy machine a good deal of it
 
 
 @pytest.fixture
 def lexiseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
     return CommandLine(monkeypatch, capsys)
+
+
+def imported_small(models_dir: Path, name: str = "mine", **files: Any) -> Path:
+    return imported("unpair-seg", name, models_dir, architecture=small.ARCHITECTURE, **files)
 
 
 def official() -> State:
@@ -44,7 +51,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small.register()
     folder = tmp_path_factory.mktemp("unpair-seg")
     torch.save({"model": official(), "iteration": 7}, folder / "stage1.pth")
-    made = importing.import_unpair_seg("mine", folder / "stage1.pth", [], folder / "models", small.ARCHITECTURE)
+    made = imported_small(folder / "models", checkpoint=folder / "stage1.pth")
     card = yaml.safe_load((made / CARD).read_text())
     card["input"] |= {"short_side": 128, "long_side": 128}
     card["settings"] |= small.LENIENT
@@ -72,21 +79,19 @@ def test_clip_may_come_in_a_file_of_its_own(tmp_path: Path) -> None:
     torch.save(learned, tmp_path / "stage1.pth")
     torch.save(towers, tmp_path / "clip.pt")
 
-    importing.import_unpair_seg(
-        "mine", tmp_path / "stage1.pth", [tmp_path / "clip.pt"], tmp_path / "models", small.ARCHITECTURE
-    )
+    imported_small(tmp_path / "models", checkpoint=tmp_path / "stage1.pth", clip=[tmp_path / "clip.pt"])
 
     segmenter = catalog.load("mine", models_dir=tmp_path / "models", device="cpu")
     assert segmenter.card.lineage == "Imported from stage1.pth, clip.pt."
     with pytest.raises(WeightsError, match=r"stage1\.pth: .* come without CLIP"):
-        importing.import_unpair_seg("other", tmp_path / "stage1.pth", [], tmp_path / "models", small.ARCHITECTURE)
+        imported_small(tmp_path / "models", checkpoint=tmp_path / "stage1.pth", name="other")
     assert not (tmp_path / "models" / "other").exists()
 
 
 def test_the_adapter_of_a_training_is_served(tmp_path: Path) -> None:
     torch.save(small.state(adapted=True), tmp_path / "stage2.pth")
 
-    importing.import_unpair_seg("mine", tmp_path / "stage2.pth", [], tmp_path / "models", small.ARCHITECTURE)
+    imported_small(tmp_path / "models", checkpoint=tmp_path / "stage2.pth")
 
     segmenter = catalog.load("mine", models_dir=tmp_path / "models", device="cpu")
     assert isinstance(segmenter, UnpairSegSegmenter)
@@ -108,11 +113,11 @@ def test_only_the_authors_checkpoint_gets_the_authors_card(
 ) -> None:
     # As if the small network were the published one.
     sizes = restore(small.state(), small.ARCHITECTURE).network.masks.sizes
-    monkeypatch.setattr(importing, "PUBLISHED", sizes._replace(decoder_layers=published_layers))
-    monkeypatch.setattr(importing, "CONVNEXT", small.ARCHITECTURE)
+    monkeypatch.setattr(import_, "PUBLISHED", sizes._replace(decoder_layers=published_layers))
+    monkeypatch.setattr(import_, "ARCHITECTURE", small.ARCHITECTURE)
     torch.save(small.state() if own else official(), tmp_path / "stage1.pth")
 
-    made = importing.import_unpair_seg("mine", tmp_path / "stage1.pth", [], tmp_path / "models", small.ARCHITECTURE)
+    made = imported_small(tmp_path / "models", checkpoint=tmp_path / "stage1.pth")
 
     card = catalog.read_card(made)
     assert licence in card.licence
@@ -129,7 +134,7 @@ def test_a_wrong_shape_is_told_of_by_the_name_in_the_file(tmp_path: Path) -> Non
 
     for file, name in (("authors.pth", theirs), ("own.pth", own)):
         with pytest.raises(WeightsError, match=rf"{file}: {re.escape(name)} is \[3, 64\]; expected"):
-            importing.import_unpair_seg("mine", tmp_path / file, [], tmp_path / "models", small.ARCHITECTURE)
+            imported_small(tmp_path / "models", checkpoint=tmp_path / file)
 
 
 def test_stage_one_over_another_clip_is_refused(tmp_path: Path) -> None:
@@ -138,7 +143,7 @@ def test_stage_one_over_another_clip_is_refused(tmp_path: Path) -> None:
     torch.save(to_official(state), tmp_path / "stage1.pth")
 
     with pytest.raises(WeightsError, match=r"stage1\.pth: stage one was trained over maps of \[40, 32, 48, 64\]"):
-        importing.import_unpair_seg("mine", tmp_path / "stage1.pth", [], tmp_path / "models", small.ARCHITECTURE)
+        imported_small(tmp_path / "models", checkpoint=tmp_path / "stage1.pth")
 
     assert not (tmp_path / "models").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 import torch
 
 from lexiseg_model.catalog import read_card
+from lexiseg_model.masks.png import to_png
 from tests.golden.weights import openai_clip_vitb16_state
+from tests.model.stand_in import picture
+from tests.model.test_method import install
 from tests.service.commands.command_line import CommandLine
 
 
@@ -39,12 +43,18 @@ def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandL
         (("--method", "dense-clip", "--clip", "nowhere.pt", "--policy", "magic", "x"), "no policy 'magic'"),
         (("--method", "dense-clip", "--clip", "nowhere.pt", "x"), "no weights at nowhere.pt"),
         (("--method", "dense-clip", "--clip", "nowhere.pt", "--policy", "SCLIP", "x"), "no weights at nowhere.pt"),
-        (("--method", "dense-clip", "--clip", "a.pt", "--checkpoint", "b.pth", "x"), "b.pth is for --method tcl"),
+        (
+            ("--method", "dense-clip", "--clip", "a.pt", "--checkpoint", "b.pth", "x"),
+            "is for --method s-seg or tcl or",
+        ),
         (("--method", "tcl", "--checkpoint", "tcl.pth", "--architecture", "ViT-L-14", "x"), "ViT-B-16 alone"),
         (("--method", "tcl", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),
         (("--method", "s-seg", "x"), "--method s-seg needs --checkpoint"),
         (("--method", "s-seg", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),
-        (("--method", "s-seg", "--checkpoint", "a.pth", "--clip", "b.pt", "x"), "--clip b.pt is for --method tcl or"),
+        (
+            ("--method", "s-seg", "--checkpoint", "a.pth", "--clip", "b.pt", "x"),
+            "b.pt is for --method dense-clip or",
+        ),
         (("--method", "dense-clip", "--clip", "a.pt", "--backbone", "resnet50", "x"), "resnet50 is for --method s-seg"),
     ],
 )
@@ -56,6 +66,26 @@ def test_what_is_missing_or_wrong_is_said(
     assert outcome.status == 1
     assert said in outcome.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_method_of_another_distribution_is_imported_and_segments(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "site")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    (tmp_path / "palette.txt").write_text("1 0 0")
+    (tmp_path / "picture.png").write_bytes(to_png(picture(["r" * 16 + "g" * 16] * 32)))
+    here = ("--models-dir", tmp_path / "models")
+
+    shown = lexiseg("models", "import", "--help")
+    outcome = lexiseg("models", "import", "--method", "acme", "--palette", tmp_path / "palette.txt", *here, "mine")
+    segmented = lexiseg("segment", tmp_path / "picture.png", "-c", "red", "--model", "mine", *here, "--out", tmp_path)
+
+    assert "acme: a file of colours" in shown.out
+    assert outcome.status == 0, outcome.err
+    assert segmented.status == 0, segmented.err
+    (found,) = json.loads((tmp_path / "annotations.json").read_text())["annotations"]
+    assert found["area"] == 16 * 32
 
 
 def test_without_a_folder_to_import_into_the_setting_is_named(lexiseg: CommandLine) -> None:

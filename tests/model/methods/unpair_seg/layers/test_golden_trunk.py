@@ -97,7 +97,7 @@ def test_the_text_tower_has_exact_gelu_as_the_reference(restored: Restored) -> N
 @pytest.fixture(scope="module")
 def segmenter(restored: Restored) -> UnpairSegSegmenter:
     """As released, with the grid of the fixture; its demo's filter comes after what it stores."""
-    card = catalog.read_card(catalog.BUNDLED_CARDS["unpair-seg"])
+    card = catalog.read_card(catalog.bundled()["unpair-seg"])
     changes = {
         "compatibility": "released",
         "proposals": {"grid": 5},

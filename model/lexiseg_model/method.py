@@ -1,0 +1,71 @@
+"""Methods, found by folder and by entry point; a new one is a new folder, nothing here names it.
+
+A method is a package: a folder of `lexiseg_model/methods/`, or of somebody else's distribution, which names it in the
+entry-point group `lexiseg.methods` (`acme = "acme_seg"`). In it are
+
+    segmenter.py       load(folder, card, execution) -> Segmenter; require_weights(card) where cards may name no file
+    bundled/card.yaml  the model that is there without being imported, under the method's name; may be missing
+    import_.py         Options and read(options): files of others -> a card and tensors (`importing`); may be missing
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from lexiseg_model.errors import WeightsError
+
+OWN = Path(__file__).parent / "methods"
+GROUP = "lexiseg.methods"
+SEGMENTER = "segmenter"
+BUNDLED = "bundled"
+CARD = "card.yaml"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method. `name` is what cards call it, `package` where its modules are."""
+
+    name: str
+    package: str
+
+    @property
+    def model_name(self) -> str:
+        """What its bundled model, and its import on the command line, is called: hyphens for underscores."""
+        return self.name.replace("_", "-")
+
+    @property
+    def bundled(self) -> Path | None:
+        """The model directory that comes with it."""
+        try:
+            spec = find_spec(self.package)
+        except ModuleNotFoundError:  # of the package around it
+            return None
+        places = [Path(place) / BUNDLED for place in (spec.submodule_search_locations or ())] if spec else []
+        return next((place for place in places if (place / CARD).is_file()), None)
+
+    def module(self, name: str) -> ModuleType:
+        """One of its modules.
+
+        Raises:
+            WeightsError: the method has none of that name, or its package is not installed.
+        """
+        path = f"{self.package}.{name}"
+        try:
+            return import_module(path)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+                raise  # the module is there, something that it needs is not
+            raise WeightsError(f"method {self.name}: there is no module {path}") from None
+
+
+def methods() -> dict[str, Method]:
+    """Every method by its name, in the order of their names. One of ours goes before another's of the same name."""
+    own = {path.parent.name for path in OWN.glob(f"*/{SEGMENTER}.py")}
+    by_name = {point.name: Method(point.name, point.value) for point in entry_points(group=GROUP)}
+    by_name |= {name: Method(name, f"lexiseg_model.methods.{name}") for name in own}
+    return dict(sorted(by_name.items()))

@@ -1,0 +1,36 @@
+"""A training checkpoint of S-Seg, as a model directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from lexiseg_model.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.methods.s_seg.checkpoint import read_trained
+
+
+class Options(ImportOptions):
+    """`backbone` None is Swin-S, the published one."""
+
+    checkpoint: Path = Field(description="of a training of S-Seg")
+    backbone: str | None = Field(None, description="timm's name of its backbone, where that is not Swin-S")
+
+
+def read(options: Options) -> Imported:
+    """The whole network.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or not of that network.
+    """
+    state, settings = read_trained(options.checkpoint, options.backbone)
+    card = own_card("s_seg")
+    changes = {
+        "summary": f"S-Seg over {settings.backbone}, {settings.n_queries} masks an image.",
+        "licence": "that of the imported weights",
+        "training_data": ["that of the imported weights"],
+        "lineage": imported_from(options.checkpoint),
+        "embedding": settings.embedding,
+        "settings": card.settings | settings.model_dump(mode="json", exclude_unset=True),
+    }
+    return Imported(card.model_copy(update=changes), state)

@@ -1,0 +1,58 @@
+"""The authors' stage one, or stages one and two of an own training, as a model directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from lexiseg_model.clip.towers import from_files
+from lexiseg_model.importing import Imported, ImportOptions, imported_from, own_card
+from lexiseg_model.methods.unpair_seg.checkpoint import read_weights, restore
+from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE
+from lexiseg_model.methods.unpair_seg.sizes import PUBLISHED
+from lexiseg_model.weights import told_of
+
+WITHOUT_ADAPTER = "without an adapter"  # stands in the limit of the card that an adapter lifts
+
+
+class Options(ImportOptions):
+    """`checkpoint` is stage one as detectron2 writes it, `{"model": ...}`, or a training's file, of any size."""
+
+    checkpoint: Path = Field(description="the authors' stage one or one of your training")
+    clip: tuple[Path, ...] = Field((), description="CLIP's towers where the checkpoint does not hold them")
+    architecture: str = Field(
+        ARCHITECTURE, description=f"open_clip's name of the CLIP, a ConvNeXt; default: {ARCHITECTURE}"
+    )
+
+
+def read(options: Options) -> Imported:
+    """Towers, masks, and the adapter if there is one.
+
+    Raises:
+        WeightsError: a file is missing, damaged, or not what it is taken for.
+    """
+    checkpoint, architecture = options.checkpoint, options.architecture
+    towers = from_files(architecture, options.clip, quick_gelu=False) if options.clip else None
+    weights = read_weights(checkpoint, None if towers is None else towers.state)
+    with told_of(checkpoint):
+        # Shapes are checked before anything is written.
+        restored = restore(weights.state, architecture, weights.names)
+    card = own_card("unpair_seg")
+    changes: dict[str, object] = {
+        "lineage": imported_from(checkpoint, *options.clip),
+        "embedding": restored.embedding,
+        "settings": card.settings | {"architecture": restored.towers.architecture},
+    }
+    published = restored.towers.architecture == ARCHITECTURE and restored.network.masks.sizes == PUBLISHED
+    if weights.own or not published:  # the authors released one checkpoint
+        whose = "that of the imported weights"
+        changes |= {
+            "summary": f"Masks for points, boxes and everything over {restored.towers.architecture}, named by CLIP.",
+            "text_tower": f"CLIP {restored.towers.architecture}",
+            "licence": whose,
+            "training_data": [whose],
+        }
+    if restored.network.adapter is not None:
+        changes["limits"] = [limit for limit in card.limits if WITHOUT_ADAPTER not in limit]
+    return Imported(card.model_copy(update=changes), weights.state)
