@@ -60,10 +60,11 @@ JSON_EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
 }
+# No `example`: /docs fills it into the form, and whoever only chose a file and classes would get an answer to clicks.
 _FORM_PROMPTS = {
     "type": "string",
-    "description": "a JSON list, as in application/json",
-    "example": '[{"points": [{"x": 12, "y": 40, "positive": true}]}, {"box": [2, 4, 30, 40]}]',
+    "description": "a JSON list, as in application/json: "
+    '`[{"points": [{"x": 12, "y": 40, "positive": true}]}, {"box": [2, 4, 30, 40]}]`',
 }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import httpx
@@ -90,6 +91,13 @@ def test_segment_takes_a_form_or_json(schema: dict[str, Any]) -> None:
     assert set(form) == {"image", "request", *Question.model_fields}
 
 
+def test_the_form_of_the_page_begins_with_classes_alone(schema: dict[str, Any]) -> None:
+    form = schema["paths"]["/segment"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+
+    assert {name for name, field in form.items() if field.keys() & {"example", "examples", "default"}} == {"classes"}
+    assert '{"points": [{"x": 12' in form["prompts"]["description"]
+
+
 def test_every_problem_of_segment_is_described(schema: dict[str, Any]) -> None:
     responses = schema["paths"]["/v1/segment"]["post"]["responses"]
 
@@ -152,7 +160,8 @@ async def test_the_example_of_a_form_s_prompts_is_served(schema: dict[str, Any])
     backend = KnownBackend()
     async with serving(backend=backend) as client:
         parts = [("image", ("a.png", pictures.encoded(pictures.small())))]
-        answer = await client.post("/segment", files=parts, data={"prompts": form["properties"]["prompts"]["example"]})
+        (prompts,) = re.findall("`(.*)`", form["properties"]["prompts"]["description"])
+        answer = await client.post("/segment", files=parts, data={"prompts": prompts})
 
     assert answer.status_code == 200, answer.text
     assert len(backend.asked[0].prompts) == 2
