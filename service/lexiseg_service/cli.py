@@ -15,6 +15,7 @@ import typer
 
 from lexiseg_service.commands.evaluate.app import evaluate
 from lexiseg_service.commands.models.app import models
+from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.serving.apart import gateway, worker
 from lexiseg_service.commands.video.app import video
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     name="lexiseg",
     help="Send an image and words, get masks.\n\n"
     "  lexiseg serve\n\n"
+    "  lexiseg sample\n\n"
     "  lexiseg segment street.jpg -c car -c road --out out/\n\n"
     "  lexiseg video clip.mp4 -c dog -c grass --out out.mp4\n\n"
     "  lexiseg models list",
@@ -36,6 +38,7 @@ app.add_typer(keys, name="keys")
 app.command()(gateway)
 app.command()(worker)
 app.command()(video)
+app.command()(sample)
 app.command("eval")(evaluate)
 
 Model = Annotated[str | None, typer.Option(help="Model name, NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")]
