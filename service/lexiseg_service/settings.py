@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     url_fetch: bool = Field(False, description="takes images by URL, from public HTTPS hosts")
     api_key: SecretStr | None = Field(None, description="what `segment --server` shows the server")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="web pages that may ask; * is every one")
-    otel_endpoint: str | None = Field(None, description="OpenTelemetry collector, OTLP over HTTP; needs lexiseg[otel]")
+    otel_endpoint: str | None = Field(None, description="OpenTelemetry collector, OTLP over HTTP; needs its SDK")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     limits: Limits = Field(default_factory=Limits)

@@ -16,6 +16,6 @@ def coco_library() -> ModuleType:
     try:
         import faster_coco_eval
     except ImportError:
-        raise OptionError("instances are measured by faster-coco-eval: pip install 'lexiseg[eval]'") from None
+        raise OptionError("instances are measured by faster-coco-eval: pip install faster-coco-eval") from None
     package: ModuleType = faster_coco_eval
     return package

@@ -57,13 +57,13 @@ def require() -> ModuleType:
     versions = installed()
     if not versions:
         raise ExportError(
-            "runtime onnx needs ONNX Runtime, which is not installed: `pip install 'lexiseg[cpu]'`, "
-            "or 'lexiseg[gpu]' for CUDA and TensorRT"
+            "runtime onnx needs ONNX Runtime, which is not installed: `pip install onnxruntime`, "
+            "or `pip install onnxruntime-gpu` for CUDA and TensorRT"
         )
     if len(versions) > 1:
         raise ExportError(
             f"{' and '.join(versions)} are both installed and overwrite each other's files: "
-            f"`pip uninstall {' '.join(versions)}`, then install either 'lexiseg[cpu]' or 'lexiseg[gpu]'"
+            f"`pip uninstall {' '.join(versions)}`, then `pip install` one of the two"
         )
     return import_module("onnxruntime")
 
@@ -91,7 +91,7 @@ def providers(device: torch.device, shapes: TileShapes, *, exact: bool) -> list[
     available = require().get_available_providers()
     if "CUDAExecutionProvider" not in available:
         raise ExportError(
-            f"device {device} with runtime onnx needs 'lexiseg[gpu]' in place of 'lexiseg[cpu]'; "
+            f"device {device} with runtime onnx needs onnxruntime-gpu in place of onnxruntime; "
             f"this ONNX Runtime has {', '.join(available)}"
         )
     index = device.index or 0

@@ -102,7 +102,7 @@ def _trace(network: nn.Module, size: Bucket | None, buckets: Sequence[Bucket], t
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ExportError(f"writing ONNX needs {error.name}: `pip install 'lexiseg[cpu]'` or 'lexiseg[gpu]'") from None
+        raise ExportError(f"writing ONNX needs {error.name}: `pip install onnx onnxscript`") from None
     dynamic = torch.export.Dim.DYNAMIC
     # Sides that are equal while tracing are taken for the same variable.
     height, width = size or next(((h, w) for h, w in buckets if h != w), buckets[0])

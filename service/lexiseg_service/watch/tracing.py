@@ -26,7 +26,7 @@ logger = structlog.get_logger("lexiseg.tracing")
 STANDARD = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 TRACES = "/v1/traces"  # OTLP over HTTP
 CLOSING_SECONDS = 2.0  # a collector that is away does not hold up the end
-INSTALL = "pip install 'lexiseg[otel]'"
+INSTALL = "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
 SERVERS_FAULT = frozenset({"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"})  # of the codes that are ours to send
 UNTRACED = frozenset({"/livez", "/readyz", "/metrics"})  # asked all day, by machines
 

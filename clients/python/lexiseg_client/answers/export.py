@@ -75,7 +75,7 @@ def to_supervision(answer: Segmentation) -> supervision.Detections:
     try:
         import supervision
     except ImportError:
-        raise MissingLibrary("supervision is not installed: pip install 'lexiseg-client[supervision]'") from None
+        raise MissingLibrary("supervision is not installed: pip install supervision") from None
     if not answer.segments:
         return supervision.Detections.empty()
     segments = answer.segments

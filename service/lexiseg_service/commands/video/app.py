@@ -75,7 +75,7 @@ def video(
     except ModuleNotFoundError as missing:
         if missing.name != "av":
             raise
-        typer.echo("lexiseg: reading video needs PyAV: pip install 'lexiseg[video]'", err=True)
+        typer.echo("lexiseg: reading video needs PyAV, which is not installed: pip install av", err=True)
         raise typer.Exit(1) from None
     settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "api_key": api_key})
     asked = VideoQuestion(

