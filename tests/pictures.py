@@ -6,9 +6,11 @@ import io
 import struct
 import zlib
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sklearn.datasets
 from PIL import Image
 from skimage import data
 from sklearn.datasets import load_sample_images
@@ -23,6 +25,11 @@ def photograph(name: str) -> Image.Image:
         china, flower = load_sample_images().images
         return Image.fromarray({"china": china, "flower": flower}[name])
     return Image.fromarray(getattr(data, name)())
+
+
+def file(name: str) -> bytes:
+    """china.jpg or flower.jpg as they come in scikit-learn."""
+    return (Path(sklearn.datasets.__file__).parent / "images" / name).read_bytes()
 
 
 def small(name: str = "china", side: int = 96) -> Image.Image:

@@ -1,0 +1,54 @@
+"""Commands of the documents that this test does not run, each with the reason. Everything else it runs."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from tests.documents.reading import Command
+
+
+class Elsewhere(NamedTuple):
+    """`pattern` begins where the command does; `makes` is the target of the Makefile that has to be there."""
+
+    pattern: str
+    reason: str
+
+
+INSTALLS = "sets up an environment: the one that these tests run in"
+HUB = "fetches weights from the hub, or needs an official checkpoint; tests/service/commands has small ones"
+HOURS = "trains for an hour on data that is not here; tests/service/commands/test_train.py runs a recipe of minutes"
+DOCKER = "needs a Docker engine; deploy/compose/check.sh is the test of it"
+MACHINES = "names machines of the reader's"
+WRITES = "writes into the documents or promises of the project itself"
+LOAD = "a load of minutes; tests/loadtests and tests/benchmarks run short ones"
+
+ELSEWHERE = (
+    Elsewhere(r"make (serve|test)\b", INSTALLS),
+    Elsewhere(r"make (loadtest|bench|peers)\b", LOAD),
+    Elsewhere(r"\. \.venv/bin/activate", INSTALLS),
+    Elsewhere(r"(\S*/)?pip install ", INSTALLS),
+    Elsewhere(r"([A-Z_]+=\S+ )*(docker |deploy/compose/check\.sh)", DOCKER),
+    Elsewhere(r"lexiseg models import ", HUB),
+    Elsewhere(r"lexiseg serve .*(dense-clip|tcl|unpair-seg|s-seg|models\.yaml)", HUB),
+    Elsewhere(r"lexiseg worker .*--model tcl", HUB),
+    Elsewhere(r"lexiseg eval --model (tcl|unpair-seg) ", HUB),
+    Elsewhere(r"lexiseg train tiny", HOURS),
+    Elsewhere(r"lexiseg gateway .*--workers (dns:///workers|10\.)", MACHINES),
+    Elsewhere(r"lexiseg video (rtsp:|/dev/video0)", "needs a camera; tests/service/commands/video streams a file"),
+    Elsewhere(r"LEXISEG_REDIS_URL=\S*@cache:", MACHINES),
+    Elsewhere(r"redis-cli .*unlink", "deletes from the reader's Redis"),
+    Elsewhere(r"curl .*lexiseg_…", "needs the key that `lexiseg keys new` showed; tests/integration/test_access.py"),
+    Elsewhere(r"locust -f", LOAD),
+    Elsewhere(r"python -m (loadtests|benchmarks)\.?\S* ", LOAD),
+    Elsewhere(r"buf build ", WRITES),
+)
+
+
+def reason(command: Command) -> str | None:
+    """Why a command is not run here; None for one that is."""
+    return next((entry.reason for entry in ELSEWHERE if re.match(entry.pattern, command.bare, re.DOTALL)), None)
+
+
+def matched(entry: Elsewhere, command: Command) -> bool:
+    return bool(re.match(entry.pattern, command.bare, re.DOTALL))

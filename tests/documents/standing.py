@@ -1,0 +1,57 @@
+"""The files that the documents speak of, small: photographs, a clip, data sets, a model of one's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests import pictures
+from tests.documents.reading import ROOT
+from tests.service.commands.video import clips
+
+BUNDLED = ROOT / "model/lexiseg_model/methods/tiny/bundled"
+
+
+def lay_out(folder: Path) -> Path:
+    """Fills a folder; the working directory inside it, with a data folder beside it, as beside a checkout."""
+    here = folder / "checkout"
+    here.mkdir()
+    china = pictures.file("china.jpg")
+    # The photograph of the README under every name: its id stands in the documents.
+    for name in ("photo.jpg", "street.jpg"):
+        (here / name).write_bytes(china)
+    for album in ("photos", "pictures"):
+        for name in ("china", "flower"):
+            _save(pictures.small(name, 200), here / album / f"{name}.jpg")
+    for name in ("clip.mp4", "street.mp4"):
+        clips.panning(here / name, 3)
+    for root in (here / "data", folder / "shared/data"):
+        _data_set(root / "camvid", ["sky", "building", "tree"])
+        for name in ("voc", "coco"):
+            _data_set(root / name, ["background", "sky", "building", "tree"])
+    shutil.copytree(BUNDLED, here / "runs/mine")
+    return here
+
+
+def _data_set(folder: Path, classes: list[str]) -> None:
+    """Two photographs of a pagoda by a lake in each split: sky above, trees below, a building on the left."""
+    folder.mkdir(parents=True)
+    (folder / "classes.json").write_text(json.dumps(classes))
+    first = classes.index("sky")
+    for split in ("train", "val"):
+        for number in range(2):
+            photograph = pictures.small("china", 160 + 32 * number)
+            labels = np.full((photograph.height, photograph.width), first + 2, np.uint8)
+            labels[: photograph.height // 2] = first
+            labels[20:60, 10:50] = first + 1
+            _save(photograph, folder / split / "images" / f"{number}.jpg")
+            _save(Image.fromarray(labels), folder / split / "masks" / f"{number}.png")
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
