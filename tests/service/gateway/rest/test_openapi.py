@@ -92,7 +92,7 @@ def test_segment_takes_a_form_or_json(schema: dict[str, Any]) -> None:
 
 
 def test_the_form_of_the_page_begins_with_classes_alone(schema: dict[str, Any]) -> None:
-    form = schema["paths"]["/segment"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    form = schema["components"]["schemas"]["SegmentForm"]["properties"]
 
     assert {name for name, field in form.items() if field.keys() & {"example", "examples", "default"}} == {"classes"}
     assert '{"points": [{"x": 12' in form["prompts"]["description"]
