@@ -33,17 +33,17 @@ def canonical(requirement: str) -> str:
 
 def closure(names: set[str]) -> set[str]:
     """The distributions and everything that they need, extras apart."""
-    found: set[str] = set()
+    reached: set[str] = set()
     waiting = set(names)
     while waiting:
         name = waiting.pop()
-        found.add(name)
+        reached.add(name)
         try:
             needed = metadata.requires(name) or []
         except metadata.PackageNotFoundError:  # for another platform
             continue
-        waiting |= {canonical(line) for line in needed if "extra ==" not in line} - found
-    return found
+        waiting |= {canonical(line) for line in needed if "extra ==" not in line} - reached
+    return reached
 
 
 def test_every_line_is_a_dependency_of_the_project() -> None:

@@ -49,9 +49,9 @@ def client(server: Server) -> Iterator[Client]:
 
 def grpc_target(server: Server) -> str:
     """HOST:PORT of a server's gRPC."""
-    found = re.search(r"gRPC on localhost:(\d+)", server.greeting)
-    assert found, server.greeting
-    return f"127.0.0.1:{found[1]}"
+    match = re.search(r"gRPC on localhost:(\d+)", server.greeting)
+    assert match, server.greeting
+    return f"127.0.0.1:{match[1]}"
 
 
 @pytest.fixture

@@ -69,13 +69,13 @@ class Showing(KnownBackend):
 
 def _segments(request: WorkerRequest, size: tuple[int, int]) -> tuple[Segment, ...]:
     label = request.vocabulary.classes[0].name if request.vocabulary.classes else None
-    found: list[Segment] = []
+    segments: list[Segment] = []
     for index, prompt in enumerate(request.prompts):
         for rank, mask in enumerate((shown(prompt, size), np.ones(size, bool))):
             quality = QUALITIES[rank]
-            found.append(
+            segments.append(
                 Segment(
-                    id=len(found) + 1,
+                    id=len(segments) + 1,
                     label=label,
                     class_index=None if label is None else 0,
                     score=quality,
@@ -85,7 +85,7 @@ def _segments(request: WorkerRequest, size: tuple[int, int]) -> tuple[Segment, .
                     quality=quality,
                 )
             )
-    return tuple(found) if request.task == "prompt" else answer().segments
+    return tuple(segments) if request.task == "prompt" else answer().segments
 
 
 class Served(NamedTuple):

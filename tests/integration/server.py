@@ -40,9 +40,9 @@ class Server:
         try:
             assert self.process.stdout is not None
             self.greeting = self.process.stdout.readline()
-            found = re.search(r"http://localhost:\d+", self.greeting)
-            assert found, f"no address in {self.greeting!r}; {self.log.read_text()[-2000:]}"
-            self.url = found[0].replace("localhost", "127.0.0.1")
+            match = re.search(r"http://localhost:\d+", self.greeting)
+            assert match, f"no address in {self.greeting!r}; {self.log.read_text()[-2000:]}"
+            self.url = match[0].replace("localhost", "127.0.0.1")
             self.grpc = "127.0.0.1:" + self.greeting.rpartition(":")[2].strip()
             self._wait_until_ready()
         except BaseException:

@@ -58,8 +58,8 @@ async def many(server: Server) -> AsyncIterator[httpx.AsyncClient]:
 async def segments(client: httpx.AsyncClient, question: Question) -> list[dict[str, Any]]:
     answer = await client.post("/segment", files=question.parts)
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["segments"]
-    return found
+    entries: list[dict[str, Any]] = answer.json()["segments"]
+    return entries
 
 
 async def test_parallel_clients_get_the_answers_of_one(many: httpx.AsyncClient) -> None:

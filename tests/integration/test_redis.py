@@ -146,10 +146,10 @@ def test_workers_that_miss_a_vocabulary_at_once_encode_it_once(server: RedisServ
         return worker.ask(mine)
 
     with working(server.url) as a, working(server.url) as b, working(server.url) as c, ThreadPoolExecutor(3) as threads:
-        asked = [threads.submit(ask, a, texts), threads.submit(ask, b, texts), threads.submit(ask, c, shuffled)]
-        found = [answer.result(PATIENT) for answer in asked]
+        lookups = [threads.submit(ask, a, texts), threads.submit(ask, b, texts), threads.submit(ask, c, shuffled)]
+        rows_of_workers = [answer.result(PATIENT) for answer in lookups]
 
-        for rows, mine in zip(found, (texts, texts, shuffled), strict=True):
+        for rows, mine in zip(rows_of_workers, (texts, texts, shuffled), strict=True):
             np.testing.assert_array_equal(rows, rows_of(mine))
         assert a.encoded + b.encoded + c.encoded == Counter(texts)
 

@@ -32,8 +32,8 @@ def segments(server: Server, *classes: str) -> Any:
 def degraded(server: Server) -> list[str]:
     answer = httpx.get(f"{server.url}/readyz")
     assert answer.status_code == 200
-    found: list[str] = answer.json()["degraded"]
-    return found
+    parts: list[str] = answer.json()["degraded"]
+    return parts
 
 
 def test_redis_dies_and_comes_back_under_a_server_that_stays_ready(tmp_path: Path) -> None:

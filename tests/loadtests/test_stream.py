@@ -56,7 +56,7 @@ def test_a_stream_that_loses_nothing_may_be_late() -> None:
 
 
 def test_answers_are_noted_by_what_they_are() -> None:
-    found = Stream("latest")
+    counted = Stream("latest")
     answers = [
         pb.SegmentVideoResponse(frame_id="0", answer=pb.SegmentResponse(timings_ms=pb.Timings(image=7, queue=90))),
         pb.SegmentVideoResponse(frame_id="1", dropped=True),
@@ -65,10 +65,10 @@ def test_answers_are_noted_by_what_they_are() -> None:
     ]
 
     for answer in answers:
-        stream._note(found, answer, [0.0] * 5)
+        stream._note(counted, answer, [0.0] * 5)
 
-    assert (found.answered, found.dropped, found.failed, found.out_of_order) == (1, 2, 1, 1)
-    assert found.own == [7.0]
+    assert (counted.answered, counted.dropped, counted.failed, counted.out_of_order) == (1, 2, 1, 1)
+    assert counted.own == [7.0]
 
 
 def test_memory_that_goes_on_growing_is_told_from_memory_taken_once() -> None:

@@ -36,7 +36,7 @@ def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     entries = (
         document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
     )
-    return [found for name, value in entries for found in ((*path, name), *places(value, (*path, name)))]
+    return [path_inside for name, value in entries for path_inside in ((*path, name), *places(value, (*path, name)))]
 
 
 def damaged(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> bytes:

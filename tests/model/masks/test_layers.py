@@ -21,8 +21,8 @@ def masks(*rows: str) -> list[Rle]:
     return [encode_mask(np.array([[letter == "x" for letter in row]])) for row in rows]
 
 
-def shown(found: Sequence[Rle], *indices: int) -> list[int]:
-    labels: list[int] = label_map(found, indices, found[0].size)[0].tolist()
+def shown(masks: Sequence[Rle], *indices: int) -> list[int]:
+    labels: list[int] = label_map(masks, indices, masks[0].size)[0].tolist()
     return labels
 
 

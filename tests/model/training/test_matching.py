@@ -24,12 +24,12 @@ def test_it_is_as_cheap_as_the_best_of_all_assignments() -> None:
 
     for image in range(3):
         mine = pairs.image == image
-        found = costs[image, pairs.prediction[mine], pairs.target[mine]].sum().item()
+        cost = costs[image, pairs.prediction[mine], pairs.target[mine]].sum().item()
         best = min(
             sum(costs[image, row, column].item() for column, row in enumerate(rows))
             for rows in permutations(range(6), 4)
         )
-        assert found == pytest.approx(best)
+        assert cost == pytest.approx(best)
         assert sorted(pairs.target[mine].tolist()) == [0, 1, 2, 3]
 
 

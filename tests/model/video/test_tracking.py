@@ -33,8 +33,8 @@ def frame(*boxes: tuple[int, int, int], height: int = 10) -> Frame:
     return labels, segments
 
 
-def follow(tracker: Tracker, given: Frame, motion: Motion | None = None) -> tuple[int | None, ...]:
-    return tracker.follow(*given, motion or still(), SIZE)
+def follow(tracker: Tracker, frame: Frame, motion: Motion | None = None) -> tuple[int | None, ...]:
+    return tracker.follow(*frame, motion or still(), SIZE)
 
 
 def begun(*boxes: tuple[int, int, int]) -> Tracker:

@@ -26,9 +26,9 @@ THINGS = {
 
 def things_of(name: str) -> dict[str, bool | None]:
     """What each class of a list is."""
-    found = built_in(name)
-    assert found is not None
-    return {entry.name: entry.thing for entry in found.vocabulary.classes}
+    named = built_in(name)
+    assert named is not None
+    return {entry.name: entry.thing for entry in named.vocabulary.classes}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -100,10 +100,10 @@ def test_a_failure_that_is_not_ours_is_nobody_s_error(trailers: tuple[tuple[str,
 
 @pytest.mark.parametrize("letter", ["x", "é", "漢", "\ud800"])
 def test_trailers_stay_below_what_every_client_takes(letter: str) -> None:
-    found = [InvalidValue.of(f"classes.{number}", letter * 80, letter * 60) for number in range(20)]
+    findings = [InvalidValue.of(f"classes.{number}", letter * 80, letter * 60) for number in range(20)]
     error = InvalidValue(
-        "; ".join(finding.detail for finding in found),
-        errors=[entry for finding in found for entry in finding.extra["errors"]],
+        "; ".join(finding.detail for finding in findings),
+        errors=[entry for finding in findings for entry in finding.extra["errors"]],
     )
 
     ((_, details),) = details_of(error, "an-id")

@@ -20,20 +20,20 @@ def tcl_card() -> ModelCard:
 
 
 def report(name: str = "voc21", **changes: Any) -> BenchmarkReport:
-    found = benchmark(name)
-    counts = count(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), len(found.classes))
-    given: dict[str, Any] = {
+    dataset = benchmark(name)
+    counts = count(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), len(dataset.classes))
+    values: dict[str, Any] = {
         "card": tcl_card(),
         "digest": "0123",
         "protocol": "tcl",
         "rule": protocol("tcl").rule(name),
         "refine": "pamr",
-        "benchmark": found,
+        "benchmark": dataset,
         "split": "val",
-        "images": found.split("val").images,
+        "images": dataset.split("val").images,
         "counts": counts,
     }
-    return BenchmarkReport(**(given | changes))
+    return BenchmarkReport(**(values | changes))
 
 
 def test_the_published_figure_of_the_same_measurement_stands_beside_ours() -> None:

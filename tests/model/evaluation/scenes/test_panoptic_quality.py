@@ -159,23 +159,27 @@ def counted_slowly(
     truth: PanopticTruth, answer: NDArray[np.int32], labels: Sequence[int]
 ) -> dict[int, tuple[float, int, int, int]]:
     """Sets of pixels, every pair of segments, straight from the definition."""
-    known = {segment.id: {*zip(*np.nonzero(truth.ids == segment.id), strict=True)} for segment in truth.segments}
+    truth_pixels = {segment.id: {*zip(*np.nonzero(truth.ids == segment.id), strict=True)} for segment in truth.segments}
     void = {*zip(*np.nonzero(truth.ids == VOID), strict=True)}
-    found = [{*zip(*np.nonzero(answer == index + 1), strict=True)} for index in range(len(labels))]
+    pixels_of = [{*zip(*np.nonzero(answer == index + 1), strict=True)} for index in range(len(labels))]
     result = {}
     for label in range(N_CLASSES):
         mine = [segment for segment in truth.segments if segment.class_index == label and not segment.crowd]
         groups = [segment for segment in truth.segments if segment.class_index == label and segment.crowd]
-        theirs = [pixels for pixels, its in zip(found, labels, strict=True) if its == label and pixels]
+        theirs = [pixels for pixels, its in zip(pixels_of, labels, strict=True) if its == label and pixels]
         pairs = [
-            (segment.id, index, len(known[segment.id] & pixels) / len(known[segment.id] | (pixels - void)))
+            (
+                segment.id,
+                index,
+                len(truth_pixels[segment.id] & pixels) / len(truth_pixels[segment.id] | (pixels - void)),
+            )
             for segment in mine
             for index, pixels in enumerate(theirs)
-            if known[segment.id] | (pixels - void)
+            if truth_pixels[segment.id] | (pixels - void)
         ]
         matches = [pair for pair in pairs if pair[2] > 0.5]
         left = [pixels for index, pixels in enumerate(theirs) if index not in {pair[1] for pair in matches}]
-        excuse = void | (known[groups[-1].id] if groups else set())
+        excuse = void | (truth_pixels[groups[-1].id] if groups else set())
         alarms = [pixels for pixels in left if len(pixels & excuse) / len(pixels) <= 0.5]
         iou = sum(pair[2] for pair in matches)
         result[label] = (iou, len(matches), len(alarms), len(mine) - len({pair[0] for pair in matches}))

@@ -96,7 +96,7 @@ def plain() -> tuple[Tensor, Tensor]:
 def ours() -> dict[str, Tensor]:
     """What this code gives for every array of the fixture, by its name."""
     done = run()
-    found = {
+    arrays = {
         "mask_features": done.mask_features[0, ::8, ::2, ::2],
         "pred_masks": done.masks[-1, 0, ::4, ::2, ::2],
         "aux0_masks": done.masks[0, 0, ::8, ::3, ::3],
@@ -111,13 +111,13 @@ def ours() -> dict[str, Tensor]:
     }
     for layer, losses in enumerate(done.losses):
         suffix = "" if layer == len(done.losses) - 1 else f"_{layer}"
-        found |= {f"train_loss_mask{suffix}": losses.focal, f"train_loss_dice{suffix}": losses.dice}
+        arrays |= {f"train_loss_mask{suffix}": losses.focal, f"train_loss_dice{suffix}": losses.dice}
 
     logits, masks = plain()
     costs = matching_costs(logits, masks, SETTINGS)
     alone = matched_mask_losses(logits, masks, SETTINGS)
     pairs = assign(costs)
-    return found | {
+    return arrays | {
         "plain_cost": costs[0],
         "plain_query": pairs.prediction,
         "plain_target": pairs.target,

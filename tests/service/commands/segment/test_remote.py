@@ -110,8 +110,8 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def written(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "out" / "annotations.json").read_text())
-    return found
+    document: dict[str, Any] = json.loads((folder / "out" / "annotations.json").read_text())
+    return document
 
 
 def test_the_files_go_to_the_server_and_the_answers_keep_their_order(
@@ -204,14 +204,14 @@ def test_a_key_is_shown_and_without_one_the_way_to_give_it_is_told(
     with listening(create_app(settings, painter, Metrics())) as url:
         without = lexiseg(*words, "--server", url)
         wrong = lexiseg(*words, "--server", url, "--api-key", "other")
-        given = lexiseg(*words, "--server", url, "--api-key", key)
+        right = lexiseg(*words, "--server", url, "--api-key", key)
         monkeypatch.setenv("LEXISEG_API_KEY", key)
         of_the_environment = lexiseg(*words, "--server", url)
 
     for refused in (without, wrong):
         assert (refused.status, refused.err.count("\n")) == (1, 1)
         assert "LEXISEG_API_KEY or --api-key" in refused.err
-    assert (given.status, of_the_environment.status) == (0, 0)
+    assert (right.status, of_the_environment.status) == (0, 0)
     assert painter.asked[0].owner == "me"
 
 

@@ -25,7 +25,7 @@ from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.wire import channels
 from lexiseg_service.wire.answer import decode_answer, encode_answer
-from tests.service.gateway.fleet.workers import Someone, Wire, fleet, question
+from tests.service.gateway.fleet.workers import Someone, Wire, question, started
 from tests.service.gateway.known_backend import answer
 
 IMAGES = [f"image {number}".encode() for number in range(40)]
@@ -36,18 +36,18 @@ def asked_images(worker: Someone) -> set[bytes | None]:
 
 
 async def test_an_answer_comes_from_a_worker_as_it_is() -> None:
-    async with fleet(Someone()) as found:
+    async with started(Someone()) as fleet:
         rounded = decode_answer(encode_answer(answer(), "rle"))
 
-        assert await found.backend.segment(question()) == rounded
+        assert await fleet.backend.segment(question()) == rounded
 
 
 async def test_one_image_stays_with_one_worker_and_images_are_spread() -> None:
     first, second = Someone(), Someone()
-    async with fleet(first, second) as found:
+    async with started(first, second) as fleet:
         for _ in range(2):
             for image in IMAGES:
-                await found.backend.segment(question(image))
+                await fleet.backend.segment(question(image))
 
     assert asked_images(first) | asked_images(second) == set(IMAGES)
     assert not asked_images(first) & asked_images(second)
@@ -56,10 +56,10 @@ async def test_one_image_stays_with_one_worker_and_images_are_spread() -> None:
 
 async def test_a_second_question_goes_to_whoever_has_the_image() -> None:
     first, second = Someone(), Someone()
-    async with fleet(first, second) as found:
+    async with started(first, second) as fleet:
         for image in IMAGES:
-            await found.backend.segment(question(image))
-            await found.backend.segment(question(None, image_id=image_id_of(image)))
+            await fleet.backend.segment(question(image))
+            await fleet.backend.segment(question(None, image_id=image_id_of(image)))
 
     for worker in (first, second):
         assert [request.image_id or image_id_of(request.image or b"") for request in worker.asked][::2] == [
@@ -69,15 +69,15 @@ async def test_a_second_question_goes_to_whoever_has_the_image() -> None:
 
 async def test_a_worker_with_much_to_do_hands_over_and_the_image_is_found_again() -> None:
     first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
-    async with fleet(first, second) as found:
-        crowd = [asyncio.ensure_future(found.backend.segment(question(IMAGES[0]))) for _ in range(SPILL_AT + 1)]
-        await found.until(lambda: len(first.asked) + len(second.asked) == SPILL_AT + 1)
+    async with started(first, second) as fleet:
+        crowd = [asyncio.ensure_future(fleet.backend.segment(question(IMAGES[0]))) for _ in range(SPILL_AT + 1)]
+        await fleet.until(lambda: len(first.asked) + len(second.asked) == SPILL_AT + 1)
         busy, idle = sorted((first, second), key=lambda worker: -len(worker.asked))
         for worker in (first, second):
             assert worker.held is not None
             worker.held.set()
         await asyncio.gather(*crowd)
-        await found.backend.segment(question(None, image_id=image_id_of(IMAGES[0])))
+        await fleet.backend.segment(question(None, image_id=image_id_of(IMAGES[0])))
 
     assert len(idle.asked) == 2  # what was handed over, and the second question about it
     assert idle.asked[-1].image is None
@@ -86,9 +86,9 @@ async def test_a_worker_with_much_to_do_hands_over_and_the_image_is_found_again(
 
 async def test_an_image_that_the_first_worker_lacks_is_looked_for_elsewhere() -> None:
     first, second = Someone(failure=ImageExpired("gone")), Someone(failure=ImageExpired("gone"))
-    async with fleet(first, second) as found:
+    async with started(first, second) as fleet:
         with pytest.raises(ImageExpired):
-            await found.backend.segment(question(None, image_id="0" * 32))
+            await fleet.backend.segment(question(None, image_id="0" * 32))
 
     assert len(first.asked) == len(second.asked) == 1
 
@@ -101,21 +101,21 @@ async def test_an_image_that_the_first_worker_lacks_is_looked_for_elsewhere() ->
 async def test_of_an_image_that_nobody_finds_the_client_hears_what_helps(
     refusal: ServiceError, heard: type[ServiceError]
 ) -> None:
-    async with fleet(Someone(failure=refusal), Someone(failure=ImageExpired("gone"))) as found:
+    async with started(Someone(failure=refusal), Someone(failure=ImageExpired("gone"))) as fleet:
         for image in IMAGES[:8]:  # first the one is asked, or the other
             with pytest.raises(heard):
-                await found.backend.segment(question(None, image_id=image_id_of(image)))
+                await fleet.backend.segment(question(None, image_id=image_id_of(image)))
 
 
 async def test_an_image_whose_worker_died_is_to_be_sent_again() -> None:
     first, second = Someone(held=asyncio.Event()), Someone(failure=ImageExpired("gone"))
-    async with fleet(first, second) as found:
+    async with started(first, second) as fleet:
         asking = [
-            asyncio.ensure_future(found.backend.segment(question(None, image_id=image_id_of(image))))
+            asyncio.ensure_future(fleet.backend.segment(question(None, image_id=image_id_of(image))))
             for image in IMAGES
         ]
-        await found.until(lambda: len(first.asked) == len(IMAGES))
-        await found.end(0)
+        await fleet.until(lambda: len(first.asked) == len(IMAGES))
+        await fleet.end(0)
         heard = await asyncio.gather(*asking, return_exceptions=True)
 
     assert {type(error) for error in heard} == {ImageExpired}
@@ -124,18 +124,18 @@ async def test_an_image_whose_worker_died_is_to_be_sent_again() -> None:
 @pytest.mark.parametrize("failure", [NotReady("going down"), QueueFull("full", 3)], ids=lambda error: error.type)
 async def test_what_one_worker_cannot_take_another_one_does(failure: ServiceError) -> None:
     unable, able = Someone(failure=failure), Someone()
-    async with fleet(unable, able) as found:
+    async with started(unable, able) as fleet:
         for image in IMAGES:
-            await found.backend.segment(question(image))
+            await fleet.backend.segment(question(image))
 
     assert unable.asked
     assert asked_images(able) == set(IMAGES)
 
 
 async def test_when_all_queues_are_full_the_client_hears_when_to_come_again() -> None:
-    async with fleet(Someone(failure=QueueFull("full", 3)), Someone(failure=QueueFull("full", 3))) as found:
+    async with started(Someone(failure=QueueFull("full", 3)), Someone(failure=QueueFull("full", 3))) as fleet:
         with pytest.raises(QueueFull) as refused:
-            await found.backend.segment(question())
+            await fleet.backend.segment(question())
 
     assert refused.value.headers["Retry-After"] == "3"
 
@@ -147,21 +147,21 @@ async def test_when_all_queues_are_full_the_client_hears_when_to_come_again() ->
 )
 async def test_what_is_wrong_with_a_request_is_not_tried_twice(failure: ServiceError) -> None:
     first, second = Someone(failure=failure), Someone(failure=failure)
-    async with fleet(first, second) as found:
+    async with started(first, second) as fleet:
         with pytest.raises(type(failure), match=failure.detail):
-            await found.backend.segment(question())
+            await fleet.backend.segment(question())
 
     assert len(first.asked) + len(second.asked) == 1
 
 
 async def test_work_of_a_worker_that_dies_is_done_by_another() -> None:
     first, second = Someone(held=asyncio.Event()), Someone()
-    async with fleet(first, second) as found:
-        asking = [asyncio.ensure_future(found.backend.segment(question(image))) for image in IMAGES[:16]]
-        await found.until(lambda: len(first.asked) + len(second.asked) == 16)
-        await found.end(0)
+    async with started(first, second) as fleet:
+        asking = [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[:16]]
+        await fleet.until(lambda: len(first.asked) + len(second.asked) == 16)
+        await fleet.end(0)
         answers = await asyncio.gather(*asking)
-        await found.ready(1)
+        await fleet.ready(1)
 
     assert len(answers) == 16
     assert first.asked
@@ -170,27 +170,27 @@ async def test_work_of_a_worker_that_dies_is_done_by_another() -> None:
 
 async def test_a_worker_that_returns_is_used_again() -> None:
     first, second = Someone(), Someone()
-    async with fleet(first, second) as found:
-        await found.end(0)
-        await found.ready(1)
-        await found.start_again(0)
-        await found.ready(2)
+    async with started(first, second) as fleet:
+        await fleet.end(0)
+        await fleet.ready(1)
+        await fleet.start_again(0)
+        await fleet.ready(2)
         for image in IMAGES:
-            await found.backend.segment(question(image))
+            await fleet.backend.segment(question(image))
 
     assert first.asked
 
 
 async def test_a_worker_that_goes_down_is_left_alone_and_finishes_what_it_has() -> None:
     first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
-    async with fleet(first, second) as found:
-        asking = [asyncio.ensure_future(found.backend.segment(question(image))) for image in IMAGES[:8]]
-        await found.until(lambda: len(first.asked) + len(second.asked) == 8)
+    async with started(first, second) as fleet:
+        asking = [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[:8]]
+        await fleet.until(lambda: len(first.asked) + len(second.asked) == 8)
         had = len(first.asked)
-        found.servers[0].leave()
-        await found.ready(1)
-        asking += [asyncio.ensure_future(found.backend.segment(question(image))) for image in IMAGES[8:]]
-        await found.until(lambda: len(first.asked) + len(second.asked) == len(IMAGES))
+        fleet.servers[0].leave()
+        await fleet.ready(1)
+        asking += [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[8:]]
+        await fleet.until(lambda: len(first.asked) + len(second.asked) == len(IMAGES))
         for worker in (first, second):
             assert worker.held is not None
             worker.held.set()
@@ -202,13 +202,13 @@ async def test_a_worker_that_goes_down_is_left_alone_and_finishes_what_it_has() 
 
 async def test_workers_are_asked_for_their_own_models_alone() -> None:
     cats, dogs = Someone(name="cats"), Someone(name="dogs")
-    async with fleet(cats, dogs) as found:
+    async with started(cats, dogs) as fleet:
         for image in IMAGES:
-            await found.backend.segment(question(image, model="cats"))
-            await found.backend.segment(question(image, model="dogs@1"))
-        names = [card.name for card in found.backend.cards()]
+            await fleet.backend.segment(question(image, model="cats"))
+            await fleet.backend.segment(question(image, model="dogs@1"))
+        names = [card.name for card in fleet.backend.cards()]
         with pytest.raises(NotReady, match="no worker with model birds is ready"):
-            await found.backend.segment(question(model="birds"))
+            await fleet.backend.segment(question(model="birds"))
 
     assert names == ["cats", "dogs"]
     assert {request.model for request in cats.asked} == {"cats"}
@@ -218,13 +218,13 @@ async def test_workers_are_asked_for_their_own_models_alone() -> None:
 
 async def test_two_versions_of_a_model_are_told_apart() -> None:
     old, new = Someone(version="1"), Someone(version="2")
-    async with fleet(old, new) as found:
+    async with started(old, new) as fleet:
         for image in IMAGES:
-            await found.backend.segment(question(image, model="colours@2"))
-        versions = [card.version for card in found.backend.cards()]
-        found.workers[0].digests = "old"
-        await found.until(lambda: found.backend.digest("colours@1") == "old")
-        digests = [found.backend.digest(f"colours@{version}") for version in versions]
+            await fleet.backend.segment(question(image, model="colours@2"))
+        versions = [card.version for card in fleet.backend.cards()]
+        fleet.workers[0].digests = "old"
+        await fleet.until(lambda: fleet.backend.digest("colours@1") == "old")
+        digests = [fleet.backend.digest(f"colours@{version}") for version in versions]
 
     assert versions == ["1", "2"]
     assert digests == ["old", "digest"]
@@ -233,50 +233,50 @@ async def test_two_versions_of_a_model_are_told_apart() -> None:
 
 
 async def test_a_model_whose_worker_is_away_is_known_and_away() -> None:
-    async with fleet(Someone(name="cats"), Someone(name="dogs")) as found:
-        await found.end(1)
-        await found.ready(1)
-        health = found.backend.health()
-        names = {card.name for card in found.backend.cards()}
+    async with started(Someone(name="cats"), Someone(name="dogs")) as fleet:
+        await fleet.end(1)
+        await fleet.ready(1)
+        health = fleet.backend.health()
+        names = {card.name for card in fleet.backend.cards()}
         with pytest.raises(NotReady):
-            await found.backend.segment(question(model="dogs"))
+            await fleet.backend.segment(question(model="dogs"))
 
     assert health.ready
     assert health.away == ("dogs",)
-    assert health.degraded == (f"worker 127.0.0.1:{found.servers[1].port}",)
+    assert health.degraded == (f"worker 127.0.0.1:{fleet.servers[1].port}",)
     assert names == {"cats", "dogs"}
 
 
 async def test_a_worker_that_still_loads_is_waited_for_and_not_asked() -> None:
     loading = Someone(now=Health(True, False, "loading"))
-    async with fleet(loading, ready=0) as found:
-        await found.until(lambda: bool(found.backend.cards()))
+    async with started(loading, ready=0) as fleet:
+        await fleet.until(lambda: bool(fleet.backend.cards()))
         with pytest.raises(NotReady):
-            await found.backend.segment(question())
-        assert not found.backend.health().ready
+            await fleet.backend.segment(question())
+        assert not fleet.backend.health().ready
         loading.now = Health(True, True, "warm")
-        await found.ready(1)
-        await found.backend.segment(question())
+        await fleet.ready(1)
+        await fleet.backend.segment(question())
 
     assert len(loading.asked) == 1
 
 
 async def test_what_makes_a_worker_worse_shows_at_the_gateway() -> None:
-    async with fleet(Someone(now=Health(True, True, "warm", ("text cache",)))) as found:
-        assert found.backend.health().degraded == ("text cache",)
+    async with started(Someone(now=Health(True, True, "warm", ("text cache",)))) as fleet:
+        assert fleet.backend.health().degraded == ("text cache",)
 
 
 async def test_a_deadline_that_passes_ends_the_work_too() -> None:
     worker = Someone(held=asyncio.Event())
-    async with fleet(worker) as found:
+    async with started(worker) as fleet:
         for seconds in (0.2, 2, 20):  # on a slow machine the first may be over before the worker is asked
             with pytest.raises(DeadlineExceeded):
-                await found.backend.segment(question(deadline=time.monotonic() + seconds))
+                await fleet.backend.segment(question(deadline=time.monotonic() + seconds))
             if worker.asked:
                 break
-        await found.until(lambda: worker.abandoned == 1)
+        await fleet.until(lambda: worker.abandoned == 1)
         with pytest.raises(DeadlineExceeded):
-            await found.backend.segment(question(deadline=time.monotonic() - 1))
+            await fleet.backend.segment(question(deadline=time.monotonic() - 1))
 
     assert len(worker.asked) == 1
     assert worker.asked[0].deadline < time.monotonic()
@@ -284,32 +284,32 @@ async def test_a_deadline_that_passes_ends_the_work_too() -> None:
 
 async def test_cancelling_a_request_cancels_it_at_the_worker() -> None:
     worker = Someone(held=asyncio.Event())
-    async with fleet(worker) as found:
-        asking = asyncio.ensure_future(found.backend.segment(question()))
-        await found.until(lambda: len(worker.asked) == 1)
+    async with started(worker) as fleet:
+        asking = asyncio.ensure_future(fleet.backend.segment(question()))
+        await fleet.until(lambda: len(worker.asked) == 1)
         asking.cancel()
-        await found.until(lambda: worker.abandoned == 1)
+        await fleet.until(lambda: worker.abandoned == 1)
 
 
 async def test_work_of_a_worker_that_falls_silent_is_done_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_link, "MOST_SILENT_SECONDS", 0.8)
     stopped, other = Someone(name="colours"), Someone(held=asyncio.Event())
-    async with fleet(stopped, other) as found:
-        wire = Wire(found.servers[0].port)
+    async with started(stopped, other) as fleet:
+        wire = Wire(fleet.servers[0].port)
         async with wire.laid() as address:
-            backend = RemoteBackend(Settings(workers=(address, f"127.0.0.1:{found.servers[1].port}")))
+            backend = RemoteBackend(Settings(workers=(address, f"127.0.0.1:{fleet.servers[1].port}")))
             await backend.start()
             try:
-                await found.until(lambda: backend.health().detail.startswith("2 of"))
+                await fleet.until(lambda: backend.health().detail.startswith("2 of"))
                 wire.whole.clear()
                 asking = [asyncio.ensure_future(backend.segment(question(image))) for image in IMAGES[:16]]
-                await found.until(lambda: len(other.asked) == 16)
+                await fleet.until(lambda: len(other.asked) == 16)
                 assert other.held is not None
                 other.held.set()
                 answers = await asyncio.gather(*asking)
                 away = backend.health()
                 wire.whole.set()
-                await found.until(lambda: backend.health().detail.startswith("2 of"))
+                await fleet.until(lambda: backend.health().detail.startswith("2 of"))
             finally:
                 await backend.close()
 
@@ -321,12 +321,12 @@ async def test_a_connection_whose_other_end_vanished_is_given_up(monkeypatch: py
     monkeypatch.setattr(channels, "WORKER_SILENT", 0.5)
     monkeypatch.setattr(channels, "WORKER_PING", 0.5)
     worker = Someone(held=asyncio.Event())
-    async with fleet(worker) as found:
-        wire = Wire(found.servers[0].port)
+    async with started(worker) as fleet:
+        wire = Wire(fleet.servers[0].port)
         async with wire.laid() as address:
             link = WorkerLink(address)  # nobody watches: it is the connection itself that tells
             asking = asyncio.ensure_future(link.segment(question(deadline=time.monotonic() + 60)))
-            await found.until(lambda: len(worker.asked) == 1)
+            await fleet.until(lambda: len(worker.asked) == 1)
             wire.whole.clear()
             with pytest.raises(WorkerLost):
                 await asyncio.wait_for(asking, 20)
@@ -335,18 +335,18 @@ async def test_a_connection_whose_other_end_vanished_is_given_up(monkeypatch: py
 
 async def test_a_worker_with_two_addresses_counts_once() -> None:
     worker = Someone()
-    async with fleet(worker) as found:
-        again = WorkerLink(f"localhost:{found.servers[0].port}")
-        found.backend._links[again.address] = again
+    async with started(worker) as fleet:
+        again = WorkerLink(f"localhost:{fleet.servers[0].port}")
+        fleet.backend._links[again.address] = again
         again.open()
-        await found.ready(2)
+        await fleet.ready(2)
 
-        assert len(found.backend._candidates("colours")) == 1
+        assert len(fleet.backend._candidates("colours")) == 1
 
 
 async def test_without_a_worker_nobody_is_ready() -> None:
-    async with fleet(ready=0) as found:
+    async with started(ready=0) as fleet:
         with pytest.raises(NotReady):
-            await found.backend.segment(question())
-        assert found.backend.cards() == []
-        assert not found.backend.health().ready
+            await fleet.backend.segment(question())
+        assert fleet.backend.cards() == []
+        assert not fleet.backend.health().ready

@@ -10,7 +10,7 @@ import pytest
 
 from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from tests.service.gateway.fleet.workers import Fleet, Someone, fleet, question
+from tests.service.gateway.fleet.workers import Fleet, Someone, question, started
 
 NAMES = [str(number) for number in range(40)]
 
@@ -28,15 +28,15 @@ def frames(*names: str) -> list[VideoFrame]:
     return [VideoFrame(b"picture", name, int(name)) for name in names]
 
 
-async def answers_of(found: Fleet, *steps: StreamQuestion | VideoFrame) -> list[FrameAnswer]:
-    async with aclosing(found.backend.stream(steps_of(*steps))) as answers:
+async def answers_of(fleet: Fleet, *steps: StreamQuestion | VideoFrame) -> list[FrameAnswer]:
+    async with aclosing(fleet.backend.stream(steps_of(*steps))) as answers:
         return [answer async for answer in answers]
 
 
 async def test_every_frame_is_answered_in_its_order_by_one_worker() -> None:
     first, second = Someone(), Someone()
-    async with fleet(first, second) as found:
-        answers = await answers_of(found, asking(tracking=True), *frames(*NAMES))
+    async with started(first, second) as fleet:
+        answers = await answers_of(fleet, asking(tracking=True), *frames(*NAMES))
 
     assert [answer.frame_id for answer in answers] == NAMES
     assert [answer.timestamp_us for answer in answers] == list(range(len(NAMES)))
@@ -48,8 +48,8 @@ async def test_every_frame_is_answered_in_its_order_by_one_worker() -> None:
 
 async def test_a_new_question_holds_from_the_next_frame_on() -> None:
     worker = Someone()
-    async with fleet(worker) as found:
-        answers = await answers_of(found, asking(), *frames("0"), asking(smoothing=0.5), *frames("1", "2"))
+    async with started(worker) as fleet:
+        answers = await answers_of(fleet, asking(), *frames("0"), asking(smoothing=0.5), *frames("1", "2"))
 
     assert [answer.frame_id for answer in answers] == ["0", "1", "2"]
     assert [asked.smoothing for asked in worker.questions] == [0.0, 0.5]
@@ -57,13 +57,13 @@ async def test_a_new_question_holds_from_the_next_frame_on() -> None:
 
 async def test_a_stream_whose_worker_dies_goes_on_elsewhere_and_says_so() -> None:
     workers = [Someone(), Someone()]
-    async with fleet(*workers) as found:
+    async with started(*workers) as fleet:
         seen: list[FrameAnswer] = []
-        async with aclosing(found.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
+        async with aclosing(fleet.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
             async for answer in answers:
                 seen.append(answer)
                 if answer.frame_id == "10":
-                    await found.end(next(index for index, worker in enumerate(workers) if worker.frames))
+                    await fleet.end(next(index for index, worker in enumerate(workers) if worker.frames))
 
     assert [answer.frame_id for answer in seen] == NAMES
     moved = [answer.frame_id for answer in seen if answer.state_reset]
@@ -74,12 +74,12 @@ async def test_a_stream_whose_worker_dies_goes_on_elsewhere_and_says_so() -> Non
 
 async def test_the_latest_question_is_asked_again_after_a_move() -> None:
     workers = [Someone(), Someone()]
-    async with fleet(*workers) as found:
+    async with started(*workers) as fleet:
         steps = steps_of(asking(), *frames("0"), asking(smoothing=0.5), *frames(*NAMES[1:]))
-        async with aclosing(found.backend.stream(steps)) as answers:
+        async with aclosing(fleet.backend.stream(steps)) as answers:
             async for answer in answers:
                 if answer.frame_id == "20":
-                    await found.end(next(index for index, worker in enumerate(workers) if worker.frames))
+                    await fleet.end(next(index for index, worker in enumerate(workers) if worker.frames))
 
     resumed = [asked for worker in workers for asked in worker.questions if asked.resumed]
     assert [asked.smoothing for asked in resumed] == [0.5]
@@ -87,7 +87,7 @@ async def test_the_latest_question_is_asked_again_after_a_move() -> None:
 
 async def test_a_worker_that_goes_down_hands_its_streams_over() -> None:
     workers = [Someone(), Someone()]
-    async with fleet(*workers) as found:
+    async with started(*workers) as fleet:
         names = iter(NAMES)
         leaving = asyncio.Event()
 
@@ -99,12 +99,12 @@ async def test_a_worker_that_goes_down_hands_its_streams_over() -> None:
                     await leaving.wait()
 
         seen: list[FrameAnswer] = []
-        async with aclosing(found.backend.stream(slowly())) as answers:
+        async with aclosing(fleet.backend.stream(slowly())) as answers:
             async for answer in answers:
                 seen.append(answer)
                 if answer.frame_id == "5":
-                    found.servers[next(index for index, worker in enumerate(workers) if worker.frames)].leave()
-                    await found.ready(1)
+                    fleet.servers[next(index for index, worker in enumerate(workers) if worker.frames)].leave()
+                    await fleet.ready(1)
                     leaving.set()
 
     assert [answer.frame_id for answer in seen] == NAMES
@@ -115,23 +115,23 @@ async def test_a_worker_that_goes_down_hands_its_streams_over() -> None:
 
 async def test_a_question_about_a_model_of_another_worker_moves_the_stream() -> None:
     cats, dogs = Someone(name="cats"), Someone(name="dogs")
-    async with fleet(cats, dogs) as found:
-        answers = await answers_of(found, asking("cats"), *frames("0", "1"), asking("dogs"), *frames("2", "3"))
+    async with started(cats, dogs) as fleet:
+        answers = await answers_of(fleet, asking("cats"), *frames("0", "1"), asking("dogs"), *frames("2", "3"))
 
     assert [answer.frame_id for answer in answers] == ["0", "1", "2", "3"]
     assert (cats.frames, dogs.frames) == (["0", "1"], ["2", "3"])
 
 
 async def test_without_another_worker_the_stream_ends_and_says_why() -> None:
-    async with fleet(Someone()) as found:
+    async with started(Someone()) as fleet:
         seen = []
 
         async def end_after_the_fourth() -> None:
-            async with aclosing(found.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
+            async with aclosing(fleet.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
                 async for answer in answers:
                     seen.append(answer.frame_id)
                     if answer.frame_id == "3":
-                        await found.end(0)
+                        await fleet.end(0)
 
         with pytest.raises(NotReady):
             await end_after_the_fourth()
@@ -142,7 +142,7 @@ async def test_without_another_worker_the_stream_ends_and_says_why() -> None:
 async def test_whoever_sends_frames_waits_for_answers() -> None:
     worker = Someone(held=asyncio.Event())
     taken = 0
-    async with fleet(worker) as found:
+    async with started(worker) as fleet:
 
         async def counted() -> AsyncIterator[StreamQuestion | VideoFrame]:
             nonlocal taken
@@ -151,9 +151,9 @@ async def test_whoever_sends_frames_waits_for_answers() -> None:
                 yield frame
                 taken += 1
 
-        async with aclosing(found.backend.stream(counted())) as answers:
+        async with aclosing(fleet.backend.stream(counted())) as answers:
             first = asyncio.ensure_future(anext(answers))
-            await found.until(lambda: len(worker.frames) == 1)
+            await fleet.until(lambda: len(worker.frames) == 1)
             await asyncio.sleep(0.3)
             while_held = taken
             assert worker.held is not None
@@ -168,7 +168,7 @@ async def test_whoever_sends_frames_waits_for_answers() -> None:
 async def test_with_latest_frames_do_not_wait_in_the_gateway() -> None:
     worker = Someone(held=asyncio.Event())
     taken = 0
-    async with fleet(worker) as found:
+    async with started(worker) as fleet:
 
         async def counted() -> AsyncIterator[StreamQuestion | VideoFrame]:
             nonlocal taken
@@ -177,9 +177,9 @@ async def test_with_latest_frames_do_not_wait_in_the_gateway() -> None:
                 yield frame
                 taken += 1
 
-        async with aclosing(found.backend.stream(counted())) as answers:
+        async with aclosing(fleet.backend.stream(counted())) as answers:
             first = asyncio.ensure_future(anext(answers))
-            await found.until(lambda: taken == len(NAMES))
+            await fleet.until(lambda: taken == len(NAMES))
             assert not first.done()
             assert worker.held is not None
             worker.held.set()
@@ -194,7 +194,7 @@ async def test_what_the_sender_of_frames_raises_ends_the_stream_after_its_answer
         yield frames("0")[0]
         raise InvalidValue.of("smoothing", 2, "at most 0.95")
 
-    async with fleet(Someone()) as found, aclosing(found.backend.stream(broken())) as answers:
+    async with started(Someone()) as fleet, aclosing(fleet.backend.stream(broken())) as answers:
         first = await anext(answers)
         with pytest.raises(InvalidValue):
             await anext(answers)
@@ -204,13 +204,13 @@ async def test_what_the_sender_of_frames_raises_ends_the_stream_after_its_answer
 
 async def test_a_stream_that_is_abandoned_leaves_nothing_at_the_worker() -> None:
     worker = Someone(held=asyncio.Event())
-    async with fleet(worker) as found:
+    async with started(worker) as fleet:
         for _ in range(20):
-            async with aclosing(found.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
+            async with aclosing(fleet.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
                 waiting = asyncio.ensure_future(anext(answers))
                 await asyncio.sleep(0.01)
                 waiting.cancel()
                 await asyncio.wait([waiting])
-        await found.until(lambda: found.servers[0]._servicer.running == 0)
+        await fleet.until(lambda: fleet.servers[0]._servicer.running == 0)
 
-        assert found.backend._links[f"127.0.0.1:{found.servers[0].port}"].in_flight == 0
+        assert fleet.backend._links[f"127.0.0.1:{fleet.servers[0].port}"].in_flight == 0

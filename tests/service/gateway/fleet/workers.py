@@ -133,7 +133,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def fleet(*workers: Someone, ready: int | None = None) -> AsyncIterator[Fleet]:
+async def started(*workers: Someone, ready: int | None = None) -> AsyncIterator[Fleet]:
     """All of them started and seen."""
     async with AsyncExitStack() as stack:
         servers = [WorkerServer(worker, Settings(worker_port=0, drain_seconds=5), Metrics()) for worker in workers]
@@ -141,19 +141,19 @@ async def fleet(*workers: Someone, ready: int | None = None) -> AsyncIterator[Fl
             await server.start()
         addresses = tuple(f"127.0.0.1:{server.port}" for server in servers)
         backend = RemoteBackend(Settings(workers=addresses))
-        found = Fleet(backend, list(workers), servers)
-        stack.push_async_callback(_close_all, found)
+        fleet = Fleet(backend, list(workers), servers)
+        stack.push_async_callback(_close_all, fleet)
         await backend.start()
-        await found.ready(len(workers) if ready is None else ready)
-        yield found
+        await fleet.ready(len(workers) if ready is None else ready)
+        yield fleet
 
 
-async def _close_all(found: Fleet) -> None:
-    await found.backend.close()
-    await asyncio.gather(*(server.close() for server in found.servers))
+async def _close_all(fleet: Fleet) -> None:
+    await fleet.backend.close()
+    await asyncio.gather(*(server.close() for server in fleet.servers))
 
 
 def question(image: bytes | None = b"image", **fields: object) -> WorkerRequest:
     """A request for red pixels."""
-    given: dict[str, object] = {"model": "colours", "deadline": time.monotonic() + SOON, **fields}
-    return WorkerRequest(image, Vocabulary((ClassEntry("red"),)), **given)  # type: ignore[arg-type]
+    values: dict[str, object] = {"model": "colours", "deadline": time.monotonic() + SOON, **fields}
+    return WorkerRequest(image, Vocabulary((ClassEntry("red"),)), **values)  # type: ignore[arg-type]

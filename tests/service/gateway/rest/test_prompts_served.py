@@ -67,8 +67,8 @@ async def apart() -> AsyncIterator[tuple[Gateway, list[EngineBackend]]]:
 
 @pytest.fixture(params=[in_one_process, apart], ids=["in one process", "apart"])
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Gateway, list[EngineBackend]]]:
-    async with request.param() as found:
-        yield found
+    async with request.param() as gateway_and_engines:
+        yield gateway_and_engines
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def gateway(served: tuple[Gateway, list[EngineBackend]]) -> Gateway:
 
 @pytest.fixture
 def segmenters(served: tuple[Gateway, list[EngineBackend]]) -> list[ColourSegmenter]:
-    found = [engine.engine.models.acquire("colours").result().segmenter for engine in served[1]]
-    return [segmenter for segmenter in found if isinstance(segmenter, ColourSegmenter)]
+    all_segmenters = [engine.engine.models.acquire("colours").result().segmenter for engine in served[1]]
+    return [segmenter for segmenter in all_segmenters if isinstance(segmenter, ColourSegmenter)]
 
 
 async def ask(gateway: Gateway, **body: Any) -> dict[str, Any]:
@@ -101,7 +101,7 @@ async def ask(gateway: Gateway, **body: Any) -> dict[str, Any]:
 
 def segment_of(message: pb.Segment) -> dict[str, Any]:
     """A message's segment under the names of the JSON, without its mask."""
-    said = MessageToDict(message, preserving_proto_field_name=True)
+    fields = MessageToDict(message, preserving_proto_field_name=True)
     optional = ("label", "class_index", "prompt_index", "mask_index", "quality", "is_thing")
     box = message.bbox
     return {
@@ -109,7 +109,7 @@ def segment_of(message: pb.Segment) -> dict[str, Any]:
         "score": message.score,
         "area": message.area,
         "bbox": [box.x, box.y, box.width, box.height],
-        **{name: said.get(name) for name in optional},
+        **{name: fields.get(name) for name in optional},
     }
 
 
@@ -117,11 +117,11 @@ async def refused(gateway: Gateway, **body: Any) -> dict[str, Any]:
     """The problem of REST, after that of gRPC was found to be the same."""
     rest = await ask_rest(gateway, body, PICTURE)
     assert rest.status_code == 422, rest.text
-    told: dict[str, Any] = rest.json()
+    problem: dict[str, Any] = rest.json()
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await gateway.stub.Segment(request_of(body, PICTURE))
-    assert problem_in(failed.value).detail == told["detail"]
-    return told
+    assert problem_in(failed.value).detail == problem["detail"]
+    return problem
 
 
 async def test_a_click_has_every_mask_that_it_may_mean_best_first(gateway: Gateway) -> None:

@@ -48,8 +48,8 @@ async def calling(
 ) -> AsyncIterator[Gateway]:
     """A gateway of its own."""
     metrics = Metrics()
-    given = {"model": "colours", "grpc_port": 0, "drain_seconds": 5.0, **settings}
-    app = create_app(Settings(**given), backend or KnownBackend(), metrics, tracing=tracing)
+    values = {"model": "colours", "grpc_port": 0, "drain_seconds": 5.0, **settings}
+    app = create_app(Settings(**values), backend or KnownBackend(), metrics, tracing=tracing)
     server: GrpcServer = app.state.grpc
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with app.router.lifespan_context(app):

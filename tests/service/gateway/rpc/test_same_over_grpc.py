@@ -38,8 +38,8 @@ def request_of(body: dict[str, Any], image: bytes = PNG) -> pb.SegmentRequest:
     for name, value in body.items():
         if name == "image":
             message.image.Clear()
-            for source, given in value.items():
-                setattr(message.image, "content" if source == "base64" else source, given)
+            for source, content in value.items():
+                setattr(message.image, "content" if source == "base64" else source, content)
         elif name == "classes":
             message.classes.extend(
                 pb.Class(**({"name": entry} if isinstance(entry, str) else entry)) for entry in value
@@ -197,15 +197,15 @@ async def test_the_same_mistake_is_told_alike(body: dict[str, Any], image: bytes
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await gateway.stub.Segment(request_of(body, image))
 
-    told = rest.json()
+    over_rest = rest.json()
     problem = problem_in(failed.value)
     assert backend.asked == []
-    assert (problem.type, problem.title, problem.status) == (told["type"], told["title"], told["status"])
-    assert [entry.field for entry in problem.errors] == [entry["field"] for entry in told.get("errors", [])]
-    if {"classes", "prompts"} & set(body) or "errors" not in told:  # an empty list of messages is no list
-        assert problem.detail == told["detail"]
-        found = [MessageToDict(entry) for entry in problem.errors]
-        assert found == told.get("errors", [])
+    assert (problem.type, problem.title, problem.status) == (over_rest["type"], over_rest["title"], over_rest["status"])
+    assert [entry.field for entry in problem.errors] == [entry["field"] for entry in over_rest.get("errors", [])]
+    if {"classes", "prompts"} & set(body) or "errors" not in over_rest:  # an empty list of messages is no list
+        assert problem.detail == over_rest["detail"]
+        details = [MessageToDict(entry) for entry in problem.errors]
+        assert details == over_rest.get("errors", [])
 
 
 async def test_a_coordinate_that_a_message_leaves_out_is_zero() -> None:
@@ -224,11 +224,15 @@ async def test_the_same_answer_comes_back() -> None:
         rest = (await ask_rest(gateway, {"classes": ["sky"]})).json()
         answer = await gateway.stub.Segment(request_of({"classes": ["sky"]}))
 
-    (told,), (segment,) = rest["segments"], answer.segments
-    assert (segment.id, segment.label, segment.class_index) == (told["id"], told["label"], told["class_index"])
-    assert (segment.score, segment.area) == (told["score"], told["area"])
-    assert [segment.bbox.x, segment.bbox.y, segment.bbox.width, segment.bbox.height] == told["bbox"]
-    assert segment.mask.coco_rle.counts == told["mask"]["counts"]
+    (over_rest,), (segment,) = rest["segments"], answer.segments
+    assert (segment.id, segment.label, segment.class_index) == (
+        over_rest["id"],
+        over_rest["label"],
+        over_rest["class_index"],
+    )
+    assert (segment.score, segment.area) == (over_rest["score"], over_rest["area"])
+    assert [segment.bbox.x, segment.bbox.y, segment.bbox.width, segment.bbox.height] == over_rest["bbox"]
+    assert segment.mask.coco_rle.counts == over_rest["mask"]["counts"]
     assert [answer.size.height, answer.size.width] == rest["size"]
     assert MessageToDict(answer.timings_ms)["decode"] == rest["timings_ms"]["decode"]
     assert (answer.image_id, answer.model, answer.model_digest) == (
@@ -268,8 +272,8 @@ async def test_what_a_message_alone_can_say_wrong_is_told_by_its_field() -> None
 
 def problem_in(failure: grpc.aio.AioRpcError) -> Problem:
     """The problem among the details of a failed call."""
-    found = dict(failure.trailing_metadata() or ())[DETAILS]
-    problem = read_problem(Status.FromString(found))
+    details = dict(failure.trailing_metadata() or ())[DETAILS]
+    problem = read_problem(Status.FromString(details))
     assert problem is not None
     assert "Traceback" not in (failure.details() or "")
     return problem

@@ -146,7 +146,7 @@ async def test_who_leaves_says_so_and_answers_what_it_has() -> None:
         await backend.reached.wait()
 
         gateway.server.leave()
-        told = (await asyncio.wait_for(watching.read(), 10)).status
+        reported = (await asyncio.wait_for(watching.read(), 10)).status
         async with grpc.aio.insecure_channel(
             f"127.0.0.1:{gateway.server.port}", options=[("grpc.use_local_subchannel_pool", 1)]
         ) as late:
@@ -157,7 +157,7 @@ async def test_who_leaves_says_so_and_answers_what_it_has() -> None:
         # The watcher is still there, and does not hold it up.
         await asyncio.wait_for(gateway.server.close(), 4)
 
-    assert told == NOT_SERVING
+    assert reported == NOT_SERVING
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     assert answer.segments
 

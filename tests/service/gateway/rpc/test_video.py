@@ -30,13 +30,13 @@ Call = grpc.aio.StreamStreamCall[pb.SegmentVideoRequest, pb.SegmentVideoResponse
 
 
 @asynccontextmanager
-async def gateway(**settings: Any) -> AsyncIterator[tuple[Gateway, EngineBackend]]:
+async def over_colours(**settings: Any) -> AsyncIterator[tuple[Gateway, EngineBackend]]:
     """A gateway over an engine of gated colours."""
-    given = {"deadline_seconds": SOON, **settings}
-    backend = EngineBackend(GatedColours(), Metrics(), settings=Settings(**given))
+    values = {"deadline_seconds": SOON, **settings}
+    backend = EngineBackend(GatedColours(), Metrics(), settings=Settings(**values))
     try:
-        async with asyncio.timeout(3 * SOON), calling(backend=backend, **given) as found:
-            yield found, backend
+        async with asyncio.timeout(3 * SOON), calling(backend=backend, **values) as gateway:
+            yield gateway, backend
     finally:
         gate(backend).gate.set()
         backend.engine.close(SOON)
@@ -58,8 +58,8 @@ def frame(image: bytes = PICTURE, **fields: Any) -> pb.SegmentVideoRequest:
     return pb.SegmentVideoRequest(frame=pb.Frame(image=image, **fields))
 
 
-async def opened(found: Gateway, *messages: pb.SegmentVideoRequest) -> Call:
-    call = found.stub.SegmentVideo()
+async def opened(gateway: Gateway, *messages: pb.SegmentVideoRequest) -> Call:
+    call = gateway.stub.SegmentVideo()
     for message in messages:
         await call.write(message)
     return call
@@ -89,9 +89,9 @@ async def soon(condition: Any) -> None:
 
 
 async def test_answers_come_in_order_with_names_times_and_numbers() -> None:
-    async with gateway() as (found, _):
+    async with over_colours() as (gateway, _):
         frames = [frame(timestamp_us=40_000 * number, id=f"f{number}" if number % 2 else "") for number in range(12)]
-        answers = await rest(await opened(found, config(tracking=True, smoothing=0.5), *frames))
+        answers = await rest(await opened(gateway, config(tracking=True, smoothing=0.5), *frames))
 
     assert [answer.frame_id for answer in answers] == [f"f{n}" if n % 2 else str(n) for n in range(12)]
     assert [answer.timestamp_us for answer in answers] == [40_000 * number for number in range(12)]
@@ -105,14 +105,14 @@ async def test_answers_come_in_order_with_names_times_and_numbers() -> None:
 
 
 async def test_a_broken_frame_yields_an_error_entry_and_the_stream_goes_on() -> None:
-    async with gateway() as (found, _):
+    async with over_colours() as (gateway, _):
         call = await opened(
-            found, config(), frame(), frame(b"words", id="words"), frame(PICTURE[:-40], id="cut"), frame()
+            gateway, config(), frame(), frame(b"words", id="words"), frame(PICTURE[:-40], id="cut"), frame()
         )
         answers = await rest(call)
 
         assert await call.code() is grpc.StatusCode.OK
-        assert found.counted("lexiseg_request_failures_total", reason="decode") == 2
+        assert gateway.counted("lexiseg_request_failures_total", reason="decode") == 2
     assert [answer.error.type for answer in answers] == ["", "unsupported-image", "undecodable-image", ""]
     assert [answer.frame_id for answer in answers] == ["0", "words", "cut", "3"]
     assert [answer.HasField("answer") for answer in answers] == [True, False, False, True]
@@ -135,8 +135,8 @@ async def test_a_broken_frame_yields_an_error_entry_and_the_stream_goes_on() -> 
     ],
 )
 async def test_a_config_out_of_range_ends_the_stream(message: pb.SegmentVideoRequest, field: str) -> None:
-    async with gateway() as (found, _):
-        call = await opened(found, message)
+    async with over_colours() as (gateway, _):
+        call = await opened(gateway, message)
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await rest(call)
 
@@ -148,34 +148,34 @@ async def test_a_config_out_of_range_ends_the_stream(message: pb.SegmentVideoReq
 
 
 async def test_an_unknown_model_or_vocabulary_ends_the_stream() -> None:
-    async with gateway() as (found, _):
+    async with over_colours() as (gateway, _):
         for message in (config(model="none-such"), config(classes=[], vocabulary="none-such")):
             with pytest.raises(grpc.aio.AioRpcError) as failure:
-                await rest(await opened(found, message))
+                await rest(await opened(gateway, message))
             assert failure.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("message", [frame(), pb.SegmentVideoRequest()])
 async def test_a_stream_begins_with_a_config(message: pb.SegmentVideoRequest) -> None:
-    async with gateway() as (found, _):
+    async with over_colours() as (gateway, _):
         with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await rest(await opened(found, message))
+            await rest(await opened(gateway, message))
 
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_frame_id_too_long_is_refused() -> None:
-    async with gateway() as (found, _):
+    async with over_colours() as (gateway, _):
         with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await rest(await opened(found, config(), frame(id="x" * 129)))
+            await rest(await opened(gateway, config(), frame(id="x" * 129)))
 
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_config_may_change_in_the_middle() -> None:
-    async with gateway() as (found, _):
+    async with over_colours() as (gateway, _):
         changed = config("blue", mask=pb.MASK_FORMAT_POLYGON)
-        before, after = await rest(await opened(found, config("red"), frame(), changed, frame()))
+        before, after = await rest(await opened(gateway, config("red"), frame(), changed, frame()))
 
     assert [segment.label for segment in before.answer.segments] == ["red"]
     assert [segment.label for segment in after.answer.segments] == ["blue"]
@@ -185,8 +185,8 @@ async def test_a_config_may_change_in_the_middle() -> None:
 
 
 async def test_a_malformed_change_ends_the_stream_after_the_frames_before_it() -> None:
-    async with gateway() as (found, _):
-        call = await opened(found, config(), frame(), frame(), config(smoothing=3), frame())
+    async with over_colours() as (gateway, _):
+        call = await opened(gateway, config(), frame(), frame(), config(smoothing=3), frame())
         assert [answer.frame_id for answer in await read(call, 2)] == ["0", "1"]
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await read(call, 1)
@@ -195,8 +195,8 @@ async def test_a_malformed_change_ends_the_stream_after_the_frames_before_it() -
 
 
 async def test_a_stream_that_is_silent_is_ended() -> None:
-    async with gateway(stream_idle_seconds=0.1) as (found, backend):
-        call = await opened(found, config(), frame())
+    async with over_colours(stream_idle_seconds=0.1) as (gateway, backend):
+        call = await opened(gateway, config(), frame())
         await read(call, 1)
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await read(call, 1)
@@ -209,8 +209,8 @@ async def test_a_stream_that_is_silent_is_ended() -> None:
 async def test_a_client_that_takes_no_answers_gives_its_place_up_and_hears_of_it() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
     large = pictures.encoded(Image.fromarray(noise))
-    async with gateway(stream_idle_seconds=0.5, max_streams=1) as (found, backend):
-        call = await opened(found, config(overlay=True))
+    async with over_colours(stream_idle_seconds=0.5, max_streams=1) as (gateway, backend):
+        call = await opened(gateway, config(overlay=True))
         # Answers of a megabyte each, more than a connection holds.
         sending = asyncio.ensure_future(call.write(frame(large)))
         for _ in range(15):
@@ -230,9 +230,9 @@ async def test_a_client_that_takes_no_answers_gives_its_place_up_and_hears_of_it
 
 
 async def test_stale_frames_are_dropped_and_reported() -> None:
-    async with gateway() as (found, backend):
+    async with over_colours() as (gateway, backend):
         gate(backend).gate.clear()
-        call = await opened(found, config(drop_policy=pb.DROP_POLICY_LATEST), *[frame()] * 9)
+        call = await opened(gateway, config(drop_policy=pb.DROP_POLICY_LATEST), *[frame()] * 9)
         await soon(lambda: backend.engine.in_flight == 2)
         await asyncio.sleep(0.2)  # for the other seven to come; if they have not, they are not dropped
         gate(backend).gate.set()
@@ -244,9 +244,9 @@ async def test_stale_frames_are_dropped_and_reported() -> None:
 
 
 async def test_nothing_is_dropped_unless_asked_for() -> None:
-    async with gateway() as (found, backend):
+    async with over_colours() as (gateway, backend):
         gate(backend).gate.clear()
-        call = await opened(found, config(frames_in_flight=2))
+        call = await opened(gateway, config(frames_in_flight=2))
         for _ in range(21):
             await call.write(frame())
         await soon(lambda: backend.engine.in_flight == 2)
@@ -260,11 +260,11 @@ async def test_nothing_is_dropped_unless_asked_for() -> None:
 
 
 async def test_a_gateway_that_goes_down_answers_what_it_took() -> None:
-    async with gateway() as (found, backend):
+    async with over_colours() as (gateway, backend):
         gate(backend).gate.clear()
-        call = await opened(found, config(), frame(), frame())
+        call = await opened(gateway, config(), frame(), frame())
         await soon(lambda: backend.engine.in_flight == 2)
-        found.server.leave()
+        gateway.server.leave()
         gate(backend).gate.set()
         answers = await read(call, 2)
         with pytest.raises(grpc.aio.AioRpcError) as failure:
@@ -276,10 +276,10 @@ async def test_a_gateway_that_goes_down_answers_what_it_took() -> None:
 
 async def test_two_hundred_frames_leave_no_memory_behind() -> None:
     picture = pictures.encoded(pictures.small(side=160), "JPEG", quality=100)
-    async with gateway() as (found, backend):
+    async with over_colours() as (gateway, backend):
 
         async def frames(n: int) -> None:
-            call = await opened(found, config(tracking=True, smoothing=0.8))
+            call = await opened(gateway, config(tracking=True, smoothing=0.8))
             for _ in range(n // 10):
                 for _ in range(10):
                     await call.write(frame(picture))
@@ -297,19 +297,19 @@ async def test_two_hundred_frames_leave_no_memory_behind() -> None:
         tracemalloc.stop()
 
         assert list(of_streams()) == []
-        assert found.counted("lexiseg_cache_bytes", cache="streams") == 0
+        assert gateway.counted("lexiseg_cache_bytes", cache="streams") == 0
     assert 200 * len(picture) > 2 << 20  # what would be left if frames were
     assert grown < 1 << 20
 
 
 async def test_fifty_abandoned_streams_leave_nothing() -> None:
-    async with gateway() as (found, backend):
+    async with over_colours() as (gateway, backend):
         for _ in range(50):
-            call = await opened(found, config(tracking=True, smoothing=0.8), *[frame()] * 5)
+            call = await opened(gateway, config(tracking=True, smoothing=0.8), *[frame()] * 5)
             await read(call, 1)
             call.cancel()
         await soon(lambda: len(backend.streams) == 0 and backend.engine.in_flight == 0)
-        await soon(lambda: found.server._frame.running == 0)
+        await soon(lambda: gateway.server._frame.running == 0)
         gc.collect()
 
         assert list(of_streams()) == []

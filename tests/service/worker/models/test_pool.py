@@ -93,15 +93,15 @@ class Shop:
 
 
 @contextmanager
-def shop(
+def opened(
     shelf: Shelf | None = None, max_bytes: int | None = None, max_waiting: int = 32, pause: float = 60.0
 ) -> Iterator[Shop]:
-    made = Shop(shelf or Shelf(), max_bytes, max_waiting, pause)
+    shop = Shop(shelf or Shelf(), max_bytes, max_waiting, pause)
     try:
-        yield made
+        yield shop
     finally:
-        made.shelf.gate.set()
-        made.pool.close()
+        shop.shelf.gate.set()
+        shop.pool.close()
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -112,119 +112,119 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_model_is_loaded_when_it_is_first_asked_for() -> None:
-    with shop() as given:
-        before = list(given.shelf.loads)
-        model = given.get("b")
+    with opened() as shop:
+        before = list(shop.shelf.loads)
+        model = shop.get("b")
 
         assert before == []
         assert model.segmenter.card.name == "b"
-        assert given.shelf.loads == ["b"]
-        assert given.there == ["b"]
+        assert shop.shelf.loads == ["b"]
+        assert shop.there == ["b"]
 
 
 def test_a_loaded_model_is_there_at_once() -> None:
-    with shop() as given:
-        given.use("a")
+    with opened() as shop:
+        shop.use("a")
 
-        assert given.pool.acquire("a").done()
-        assert given.shelf.loads == ["a"]
+        assert shop.pool.acquire("a").done()
+        assert shop.shelf.loads == ["a"]
 
 
 def test_all_who_ask_meanwhile_wait_for_one_load() -> None:
-    with shop() as given:
-        given.shelf.gate.clear()
-        asked = [given.pool.acquire("a") for _ in range(8)]
-        given.shelf.gate.set()
+    with opened() as shop:
+        shop.shelf.gate.clear()
+        asked = [shop.pool.acquire("a") for _ in range(8)]
+        shop.shelf.gate.set()
         models = [one.result(SOON) for one in asked]
 
         assert len(set(models)) == 1
         assert models[0].holders == 8
-        assert given.shelf.loads == ["a"]
+        assert shop.shelf.loads == ["a"]
 
 
 def test_a_loaded_model_does_not_wait_for_another_that_loads() -> None:
-    with shop() as given:
-        given.use("a")
-        given.shelf.gate.clear()
-        slow = given.pool.acquire("b")
-        until(lambda: given.shelf.loads == ["a", "b"])
+    with opened() as shop:
+        shop.use("a")
+        shop.shelf.gate.clear()
+        slow = shop.pool.acquire("b")
+        until(lambda: shop.shelf.loads == ["a", "b"])
 
-        assert given.pool.acquire("a").done()
+        assert shop.pool.acquire("a").done()
         assert not slow.done()
 
 
 @pytest.mark.parametrize("name", ["huge", "a@2", "a@"])
 def test_a_model_that_is_not_served_is_unknown(name: str) -> None:
-    with shop() as given, pytest.raises(UnknownModel, match=f"no '{name}' here; there is: a, b, c"):
-        given.pool.acquire(name)
+    with opened() as shop, pytest.raises(UnknownModel, match=f"no '{name}' here; there is: a, b, c"):
+        shop.pool.acquire(name)
 
 
 def test_a_version_may_be_named() -> None:
-    with shop() as given:
-        assert given.get("a@1").segmenter.card.name == "a"
+    with opened() as shop:
+        assert shop.get("a@1").segmenter.card.name == "a"
 
 
 def test_without_a_budget_every_model_stays() -> None:
-    with shop() as given:
+    with opened() as shop:
         for name in "abcabc":
-            given.use(name)
+            shop.use(name)
 
-        assert given.there == ["a", "b", "c"]
-        assert given.shelf.loads == ["a", "b", "c"]
+        assert shop.there == ["a", "b", "c"]
+        assert shop.shelf.loads == ["a", "b", "c"]
 
 
 def test_the_least_recently_used_model_makes_room() -> None:
-    with shop(max_bytes=2 * MODEL) as given:
-        given.use("a")
-        given.use("b")
-        given.use("a")
-        given.use("c")
+    with opened(max_bytes=2 * MODEL) as shop:
+        shop.use("a")
+        shop.use("b")
+        shop.use("a")
+        shop.use("c")
 
-        assert given.there == ["a", "c"]
-        assert given.value("lexiseg_model_unloads_total", model="b") == 1
-        assert given.value("lexiseg_model_loaded", model="b", version="1") == 0
-        assert given.value("lexiseg_model_bytes", model="c") == MODEL
+        assert shop.there == ["a", "c"]
+        assert shop.value("lexiseg_model_unloads_total", model="b") == 1
+        assert shop.value("lexiseg_model_loaded", model="b", version="1") == 0
+        assert shop.value("lexiseg_model_bytes", model="c") == MODEL
 
 
 def test_an_unloaded_model_leaves_the_memory() -> None:
-    with shop(max_bytes=MODEL) as given:
-        given.use("a")
-        given.use("b")
+    with opened(max_bytes=MODEL) as shop:
+        shop.use("a")
+        shop.use("b")
 
-        assert given.shelf.loaded["a"]() is None
-        assert given.shelf.loaded["b"]() is not None
+        assert shop.shelf.loaded["a"]() is None
+        assert shop.shelf.loaded["b"]() is not None
 
 
 def test_a_model_in_use_stays_though_it_was_used_longest_ago() -> None:
-    with shop(max_bytes=2 * MODEL) as given:
-        held = given.get("a")
-        given.use("b")
-        given.use("c")
+    with opened(max_bytes=2 * MODEL) as shop:
+        held = shop.get("a")
+        shop.use("b")
+        shop.use("c")
 
-        assert given.there == ["a", "c"]
+        assert shop.there == ["a", "c"]
         held.release()
 
 
 def test_a_model_in_use_goes_when_its_work_is_done() -> None:
-    with shop(max_bytes=MODEL) as given:
-        held = given.get("a")
-        waiting = given.pool.acquire("b")
-        until(lambda: not given.is_at_once("a"))  # it takes nothing new
-        still_there = given.there
+    with opened(max_bytes=MODEL) as shop:
+        held = shop.get("a")
+        waiting = shop.pool.acquire("b")
+        until(lambda: not shop.is_at_once("a"))  # it takes nothing new
+        still_there = shop.there
         held.release()
         waiting.result(SOON).release()
 
         assert still_there == ["a"]
-        until(lambda: given.shelf.loads == ["a", "b", "a"])  # those who asked for it meanwhile get it again
+        until(lambda: shop.shelf.loads == ["a", "b", "a"])  # those who asked for it meanwhile get it again
 
 
 def test_two_busy_models_that_do_not_fit_together_both_go_on() -> None:
-    with shop(max_bytes=MODEL) as given:
+    with opened(max_bytes=MODEL) as shop:
         served: Counter[str] = Counter()
 
         def client(name: str) -> None:
             for _ in range(5):
-                model = given.get(name)
+                model = shop.get(name)
                 served[name] += 1
                 time.sleep(0.001)
                 model.release()
@@ -236,148 +236,148 @@ def test_two_busy_models_that_do_not_fit_together_both_go_on() -> None:
             one.join(SOON)
 
         assert served == {"a": 10, "b": 10}
-        assert len(given.there) == 1
+        assert len(shop.there) == 1
 
 
 def test_what_is_larger_than_the_budget_is_refused_and_drives_nobody_out() -> None:
-    with shop(Shelf(c=5 * MODEL), max_bytes=2 * MODEL) as given:
-        given.use("a")
+    with opened(Shelf(c=5 * MODEL), max_bytes=2 * MODEL) as shop:
+        shop.use("a")
 
         with pytest.raises(NotReady, match="model c cannot be loaded"):
-            given.get("c")
+            shop.get("c")
 
-        assert given.there == ["a"]
-        assert "LEXISEG_MODEL_MEMORY_BYTES" in given.pool.failures["c"]
+        assert shop.there == ["a"]
+        assert "LEXISEG_MODEL_MEMORY_BYTES" in shop.pool.failures["c"]
 
 
 def test_room_is_made_before_a_model_of_known_size_is_loaded() -> None:
-    with shop(max_bytes=MODEL) as given:
-        given.use("a")
-        given.use("b")
-        given.shelf.gate.clear()
-        given.pool.acquire("a")
-        until(lambda: given.shelf.loads == ["a", "b", "a"])
+    with opened(max_bytes=MODEL) as shop:
+        shop.use("a")
+        shop.use("b")
+        shop.shelf.gate.clear()
+        shop.pool.acquire("a")
+        until(lambda: shop.shelf.loads == ["a", "b", "a"])
 
-        assert given.there == []
+        assert shop.there == []
 
 
 def test_who_waits_for_a_failed_load_hears_of_it_and_when_to_come_again() -> None:
-    with shop(pause=60.0) as given:
-        given.shelf.failures.append(WeightsError("damaged: secret/path"))
-        given.shelf.gate.clear()
-        asked = [given.pool.acquire("a") for _ in range(3)]
-        given.shelf.gate.set()
+    with opened(pause=60.0) as shop:
+        shop.shelf.failures.append(WeightsError("damaged: secret/path"))
+        shop.shelf.gate.clear()
+        asked = [shop.pool.acquire("a") for _ in range(3)]
+        shop.shelf.gate.set()
 
         for one in asked:
             error = one.exception(SOON)
             assert isinstance(error, NotReady)
             assert "secret" not in error.detail
             assert error.headers["Retry-After"] == "60"
-        assert given.pool.failures == {"a": "a cannot be loaded: damaged: secret/path"}
-        assert given.value("lexiseg_model_load_failures_total", model="a") == 1
+        assert shop.pool.failures == {"a": "a cannot be loaded: damaged: secret/path"}
+        assert shop.value("lexiseg_model_load_failures_total", model="a") == 1
 
 
 def test_a_failed_load_is_not_tried_again_during_its_pause() -> None:
-    with shop(pause=60.0) as given:
-        given.shelf.failures.append(MemoryError())
-        given.pool.acquire("a").exception(SOON)
+    with opened(pause=60.0) as shop:
+        shop.shelf.failures.append(MemoryError())
+        shop.pool.acquire("a").exception(SOON)
 
         with pytest.raises(NotReady, match="tried again in 60 seconds"):
-            given.pool.acquire("a")
+            shop.pool.acquire("a")
 
-        assert given.shelf.loads == ["a"]
+        assert shop.shelf.loads == ["a"]
 
 
 def test_after_its_pause_a_failed_load_is_tried_again() -> None:
-    with shop(pause=0.0) as given:
-        given.shelf.failures.append(RuntimeError("once"))
-        failed = given.pool.acquire("a").exception(SOON)
+    with opened(pause=0.0) as shop:
+        shop.shelf.failures.append(RuntimeError("once"))
+        failed = shop.pool.acquire("a").exception(SOON)
 
         assert isinstance(failed, ServiceError)
-        assert given.get("a").segmenter.card.name == "a"
-        assert given.pool.failures == {}
+        assert shop.get("a").segmenter.card.name == "a"
+        assert shop.pool.failures == {}
 
 
 def test_a_failed_load_leaves_the_other_models_alone() -> None:
-    with shop() as given:
-        given.shelf.failures.append(RuntimeError("once"))
-        given.pool.acquire("a").exception(SOON)
+    with opened() as shop:
+        shop.shelf.failures.append(RuntimeError("once"))
+        shop.pool.acquire("a").exception(SOON)
 
-        given.use("b")
+        shop.use("b")
 
-        assert given.there == ["b"]
+        assert shop.there == ["b"]
 
 
 def test_a_load_that_nobody_waits_for_any_more_is_not_begun() -> None:
-    with shop() as given:
-        given.shelf.gate.clear()
-        given.pool.acquire("a")
-        until(lambda: given.shelf.loads == ["a"])
-        assert given.pool.acquire("b").cancel()
-        given.shelf.gate.set()
-        given.use("c")
+    with opened() as shop:
+        shop.shelf.gate.clear()
+        shop.pool.acquire("a")
+        until(lambda: shop.shelf.loads == ["a"])
+        assert shop.pool.acquire("b").cancel()
+        shop.shelf.gate.set()
+        shop.use("c")
 
-        assert given.shelf.loads == ["a", "c"]
-        given.use("b")  # who asks later gets it
+        assert shop.shelf.loads == ["a", "c"]
+        shop.use("b")  # who asks later gets it
 
 
 def test_who_gives_up_during_the_load_does_not_hold_the_model() -> None:
-    with shop() as given:
-        given.shelf.gate.clear()
-        given_up = given.pool.acquire("a")
-        until(lambda: given.shelf.loads == ["a"])
+    with opened() as shop:
+        shop.shelf.gate.clear()
+        given_up = shop.pool.acquire("a")
+        until(lambda: shop.shelf.loads == ["a"])
         assert given_up.cancel()
-        given.shelf.gate.set()
+        shop.shelf.gate.set()
 
-        assert given.get("a").holders == 1
+        assert shop.get("a").holders == 1
 
 
 def test_no_more_wait_for_models_than_may() -> None:
-    with shop(max_waiting=2) as given:
-        given.use("a")
-        given.shelf.gate.clear()
-        waiting: list[Future[Loaded]] = [given.pool.acquire("b"), given.pool.acquire("c")]
+    with opened(max_waiting=2) as shop:
+        shop.use("a")
+        shop.shelf.gate.clear()
+        waiting: list[Future[Loaded]] = [shop.pool.acquire("b"), shop.pool.acquire("c")]
 
         with pytest.raises(QueueFull):
-            given.pool.acquire("b")
+            shop.pool.acquire("b")
 
-        assert given.pool.acquire("a").done()  # which waits for nothing
-        given.shelf.gate.set()
+        assert shop.pool.acquire("a").done()  # which waits for nothing
+        shop.shelf.gate.set()
         for one in waiting:
             one.result(SOON)
-        assert given.pool.acquire("c").done()
+        assert shop.pool.acquire("c").done()
 
 
 def test_who_waits_when_the_pool_closes_hears_that() -> None:
-    with shop() as given:
-        given.shelf.gate.clear()
-        waiting = [given.pool.acquire(name) for name in "ab"]
-        given.pool.close()
+    with opened() as shop:
+        shop.shelf.gate.clear()
+        waiting = [shop.pool.acquire(name) for name in "ab"]
+        shop.pool.close()
 
         for one in waiting:
             assert isinstance(one.exception(SOON), NotReady)
         with pytest.raises(NotReady, match="going down"):
-            given.pool.acquire("a")
+            shop.pool.acquire("a")
 
 
 def test_a_load_that_waits_for_room_ends_when_the_pool_closes() -> None:
-    with shop(max_bytes=MODEL) as given:
-        given.get("a")  # and never released
-        waiting = given.pool.acquire("b")
-        given.pool.close()
+    with opened(max_bytes=MODEL) as shop:
+        shop.get("a")  # and never released
+        waiting = shop.pool.acquire("b")
+        shop.pool.close()
 
         assert isinstance(waiting.exception(SOON), NotReady)
 
 
 def test_the_metrics_tell_of_every_model_from_the_start() -> None:
-    with shop() as given:
-        before = given.value("lexiseg_model_loaded", model="a", version="1")
-        given.use("a")
+    with opened() as shop:
+        before = shop.value("lexiseg_model_loaded", model="a", version="1")
+        shop.use("a")
 
         assert before == 0
-        assert given.value("lexiseg_model_loaded", model="a", version="1") == 1
-        assert given.value("lexiseg_model_load_seconds_count", model="a") == 1
-        assert given.value("lexiseg_model_loaded", model="b", version="1") == 0
+        assert shop.value("lexiseg_model_loaded", model="a", version="1") == 1
+        assert shop.value("lexiseg_model_load_seconds_count", model="a") == 1
+        assert shop.value("lexiseg_model_loaded", model="b", version="1") == 0
 
 
 def test_a_model_that_is_there_already_needs_no_load() -> None:

@@ -23,11 +23,11 @@ async def test_every_frame_is_answered_in_order() -> None:
     with working() as worker:
         async with stream(worker, question(), *map(frame, range(20))) as (sender, answers):
             sender.end()
-            found = await all_of(answers)
+            received = await all_of(answers)
 
-    assert ids(found) == [str(number) for number in range(20)]
-    assert [answer.timestamp_us for answer in found] == [1000 * number for number in range(20)]
-    for answer in found:
+    assert ids(received) == [str(number) for number in range(20)]
+    assert [answer.timestamp_us for answer in received] == [1000 * number for number in range(20)]
+    for answer in received:
         assert answer.answer is not None
         assert [segment.label for segment in answer.answer.segments] == ["red", "blue"]
         assert decode(answer.answer.segments[0].mask)[:, :8].all()
@@ -45,9 +45,9 @@ async def test_no_more_steps_are_taken_than_frames_may_be_in_flight() -> None:
             assert sender.taken == 4  # the question and three frames
             worker.segmenter.gate.set()
             sender.end()
-            found = [await first, *await all_of(answers)]
+            received = [await first, *await all_of(answers)]
 
-    assert ids(found) == [str(number) for number in range(10)]
+    assert ids(received) == [str(number) for number in range(10)]
 
 
 async def test_a_reader_that_stands_still_holds_up_the_sender() -> None:
@@ -69,11 +69,11 @@ async def test_with_latest_a_frame_that_a_newer_one_overtakes_is_dropped() -> No
             await soon(lambda: sender.taken == 9)
             worker.segmenter.gate.set()
             sender.end()
-            found = [await first, *await all_of(answers)]
+            received = [await first, *await all_of(answers)]
 
-    assert ids(found) == [str(number) for number in range(8)]
-    assert [answer.dropped for answer in found] == [False, False, True, True, True, True, True, False]
-    assert all(answer.answer is None for answer in found if answer.dropped)
+    assert ids(received) == [str(number) for number in range(8)]
+    assert [answer.dropped for answer in received] == [False, False, True, True, True, True, True, False]
+    assert all(answer.answer is None for answer in received if answer.dropped)
     assert worker.counted("lexiseg_stream_frames_total", result="dropped") == 5
     assert worker.counted("lexiseg_stream_frames_total", result="ok") == 3
 
@@ -92,11 +92,11 @@ async def test_a_broken_frame_yields_an_error_and_the_stream_goes_on() -> None:
         steps: list[Step] = [question(), frame(0), frame(1, b"no picture"), frame(2, halves("r", "b")[:-30]), frame(3)]
         async with stream(worker, *steps) as (sender, answers):
             sender.end()
-            found = await all_of(answers)
+            received = await all_of(answers)
 
-    assert ids(found) == ["0", "1", "2", "3"]
-    assert [answer.error is None for answer in found] == [True, False, False, True]
-    assert isinstance(found[2].error, UndecodableImage)
+    assert ids(received) == ["0", "1", "2", "3"]
+    assert [answer.error is None for answer in received] == [True, False, False, True]
+    assert isinstance(received[2].error, UndecodableImage)
     assert worker.counted("lexiseg_stream_frames_total", result="error") == 2
 
 
@@ -106,12 +106,12 @@ async def test_a_frame_whose_image_pass_fails_is_told_without_its_words() -> Non
         async with stream(worker, question(frames_in_flight=1), frame(0), frame(1)) as (sender, answers):
             sender.end()
             with capture_logs() as logs:
-                found = await all_of(answers)
+                received = await all_of(answers)
 
-    assert found[0].error is not None
-    assert "secret" not in found[0].error.detail
+    assert received[0].error is not None
+    assert "secret" not in received[0].error.detail
     assert [line["error"] for line in logs if line["event"] == "a frame failed"] == ["RuntimeError"]
-    assert found[1].answer is not None
+    assert received[1].answer is not None
 
 
 async def test_a_question_may_change_between_two_frames() -> None:
@@ -147,9 +147,9 @@ async def test_tracks_are_numbered_over_frames_and_questions() -> None:
         steps: list[Step] = [question(tracking=True), frame(0), frame(1), question("blue", tracking=True), frame(2)]
         async with stream(worker, *steps) as (sender, answers):
             sender.end()
-            found = await all_of(answers)
+            received = await all_of(answers)
 
-    assert [answer.track_ids for answer in found] == [(1, 2), (1, 2), (3,)]
+    assert [answer.track_ids for answer in received] == [(1, 2), (1, 2), (3,)]
 
 
 async def test_an_average_holds_on_to_what_was_there() -> None:
@@ -177,9 +177,9 @@ async def test_a_stream_that_moved_here_says_so_once() -> None:
     with working() as worker:
         async with stream(worker, question(resumed=True), frame(5), frame(6)) as (sender, answers):
             sender.end()
-            found = await all_of(answers)
+            received = await all_of(answers)
 
-    assert [answer.state_reset for answer in found] == [True, False]
+    assert [answer.state_reset for answer in received] == [True, False]
 
 
 async def test_a_frame_before_any_question_ends_the_stream() -> None:
@@ -207,11 +207,11 @@ async def test_a_full_engine_loses_nothing() -> None:
             await soon(lambda: sender.taken == 5)
             worker.segmenter.gate.set()
             sender.end()
-            found = [await first, *await all_of(answers)]
+            received = [await first, *await all_of(answers)]
         for other in others:
             assert other.result().segments
 
-    assert [(answer.frame_id, answer.error) for answer in found] == [(str(number), None) for number in range(6)]
+    assert [(answer.frame_id, answer.error) for answer in received] == [(str(number), None) for number in range(6)]
 
 
 async def test_a_frame_does_not_wait_for_a_full_engine_for_ever() -> None:

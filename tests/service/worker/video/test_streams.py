@@ -25,8 +25,8 @@ async def test_streams_share_batches_with_each_other_and_with_single_images() ->
             single = worker.engine.submit(ask("green"))
             await soon(lambda: worker.counted("lexiseg_queue_depth") == 5)
             worker.segmenter.gate.set()
-            for found in await asyncio.gather(*pending):
-                assert ids(found) == ["0", "1"]
+            for received in await asyncio.gather(*pending):
+                assert ids(received) == ["0", "1"]
             await asyncio.wrap_future(single)
 
     assert worker.segmenter.batches == [1, 5]

@@ -41,9 +41,9 @@ async def test_things_and_stuff_keep_their_numbers_from_frame_to_frame(smoothing
         ]
         async with stream(worker, *steps) as (sender, answers):
             sender.end()
-            found = await all_of(answers)
+            received = await all_of(answers)
 
-    for answer in found:
+    for answer in received:
         assert answer.answer is not None
         assert [(segment.label, segment.is_thing) for segment in answer.answer.segments] == [
             ("red", True),

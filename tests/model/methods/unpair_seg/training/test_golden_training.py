@@ -77,18 +77,18 @@ def assert_matched(tag: str, matches: Matches) -> None:
         assert_close(1 - matches.dice[mine], f"{tag}_match{image}_dice_cost", golden.LOSSES)
 
 
-def assert_losses(tag: str, found: Case) -> None:
-    for index, losses in enumerate(found.losses):
+def assert_losses(tag: str, case: Case) -> None:
+    for index, losses in enumerate(case.losses):
         suffix = f"_{index - 1}" if index else ""
         for name, loss in zip(("mask", "dice", "iou"), losses, strict=True):
             assert_close(loss, f"{tag}_loss_{name}{suffix}", golden.LOSSES)
-    total = torch.stack([losses.weighted for losses in found.losses]).sum()
+    total = torch.stack([losses.weighted for losses in case.losses]).sum()
     total.backward()  # type: ignore[no-untyped-call]
     assert_close(total, f"{tag}_total", golden.LOSSES)
-    assert found.quality.grad is not None
-    assert found.masks.grad is not None
-    assert_close(found.quality.grad, f"{tag}_grad_ious", golden.LOSSES)
-    assert_close(found.masks.grad.norm(), f"{tag}_grad_masks_norm", golden.LOSSES)
+    assert case.quality.grad is not None
+    assert case.masks.grad is not None
+    assert_close(case.quality.grad, f"{tag}_grad_ious", golden.LOSSES)
+    assert_close(case.masks.grad.norm(), f"{tag}_grad_masks_norm", golden.LOSSES)
 
 
 def test_a_grid_is_matched_and_punished_as_released() -> None:

@@ -52,9 +52,9 @@ def loss(network: PromptableMasks, features: PixelFeatures, generator: torch.Gen
 
 def worst_overlap(masks: Tensor) -> float:
     """The smaller IoU of two masks [2, h, w] with the two objects."""
-    wanted = objects()[:, 2::4, 2::4] > 0
-    found = masks > 0
-    return float(((found & wanted).flatten(1).sum(1) / (found | wanted).flatten(1).sum(1)).min())
+    truth = objects()[:, 2::4, 2::4] > 0
+    predicted = masks > 0
+    return float(((predicted & truth).flatten(1).sum(1) / (predicted | truth).flatten(1).sum(1)).min())
 
 
 def test_a_small_network_learns_points_and_boxes_of_one_picture() -> None:
