@@ -1,10 +1,14 @@
-"""Every setting, in one place: `LEXISEG_*` in the environment, the same names in lower case on the command line."""
+"""Every setting, in one place: `LEXISEG_*` in the environment, the same names in lower case on the command line.
+
+The options of the commands are made of the fields here (`commands/options.py`): each says which commands read it, in
+which group of their help it stands, and, as its description, its help.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -13,22 +17,48 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 BYTES_OF_A_POINT = 96  # in JSON, with all the digits that a number may have
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
+Command = Literal["serve", "gateway", "worker", "segment", "video", "eval", "export", "models"]
+FILES: tuple[Command, ...] = ("segment", "video")  # of one's own, in this process or by a server
+GATEWAYS: tuple[Command, ...] = ("serve", "gateway")
+WORKERS: tuple[Command, ...] = ("serve", "worker")
+SERVERS: tuple[Command, ...] = ("serve", "gateway", "worker")
+ENGINES: tuple[Command, ...] = (*WORKERS, *FILES)
+ASKERS: tuple[Command, ...] = (*GATEWAYS, *FILES)  # check what is asked
+LOADERS: tuple[Command, ...] = (*ENGINES, "eval")
+NAMERS: tuple[Command, ...] = (*SERVERS, *FILES, "eval", "export")  # of a model
+
+
+class Read(NamedTuple):
+    """By which commands a setting is read, and the group of their help that it stands in."""
+
+    commands: tuple[Command, ...]
+    group: str
+
+
+LIMITS = Read(ASKERS, "Limits of a request")
+LISTENING, MODELS, WORK, ADMISSION = "Listening", "Models", "Work", "Who may ask"
+CACHES, VOCABULARIES, REDIS, WATCHING = "Caches", "Vocabularies", "Redis", "Watching"
+
 
 class Limits(BaseSettings):
     """What one request may ask for; beyond it the answer is 413 or 422 and names the limit."""
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
 
-    max_image_bytes: int = Field(20 * 2**20, gt=0)
-    max_pixels: int = Field(40_000_000, gt=0)
-    min_side: int = Field(16, gt=0)
-    max_classes: int = Field(2048, gt=0)
-    max_synonyms: int = Field(8, ge=0)
-    max_text_length: int = Field(128, gt=0, description="characters of one name or synonym")
-    max_grpc_bytes: int = Field(24 * 2**20, gt=0, description="of one gRPC message, either way")
-    max_text_bytes: int = Field(256 * 2**10, gt=0, description="UTF-8 bytes of all names and synonyms")
-    max_prompts: int = Field(256, gt=0)
-    max_prompt_points: int = Field(32, gt=0, description="points of one prompt")
+    max_image_bytes: Annotated[int, LIMITS] = Field(20 * 2**20, gt=0, description="bytes of an image file")
+    max_pixels: Annotated[int, LIMITS] = Field(40_000_000, gt=0, description="pixels of an image")
+    min_side: Annotated[int, LIMITS] = Field(16, gt=0, description="pixels that each side of an image has at least")
+    max_classes: Annotated[int, LIMITS] = Field(2048, gt=0, description="classes of a request or a vocabulary")
+    max_synonyms: Annotated[int, LIMITS] = Field(8, ge=0, description="synonyms of a class")
+    max_text_length: Annotated[int, LIMITS] = Field(128, gt=0, description="characters of one name or synonym")
+    max_grpc_bytes: Annotated[int, LIMITS] = Field(
+        24 * 2**20, gt=0, description="bytes of one gRPC message, either way"
+    )
+    max_text_bytes: Annotated[int, LIMITS] = Field(
+        256 * 2**10, gt=0, description="UTF-8 bytes of all names and synonyms"
+    )
+    max_prompts: Annotated[int, LIMITS] = Field(256, gt=0, description="prompts of a request")
+    max_prompt_points: Annotated[int, LIMITS] = Field(32, gt=0, description="points of one prompt")
 
     @property
     def max_question_bytes(self) -> int:
@@ -41,58 +71,140 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
 
-    host: str = "127.0.0.1"
-    http_port: int = Field(8000, ge=0, le=65535)
-    grpc_port: int = Field(50051, ge=0, le=65535)
-    worker_port: int = Field(50061, ge=0, le=65535, description="where `lexiseg worker` listens for gateways")
-    metrics_port: int = Field(8001, ge=0, le=65535, description="HTTP of `lexiseg worker`: metrics, livez, readyz")
-    workers: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="of `lexiseg gateway`: HOST:PORT or dns:///HOST:PORT, between commas"
+    workers: Annotated[tuple[str, ...], NoDecode, Read(("gateway",), LISTENING)] = Field(
+        (), description="workers to ask: HOST:PORT or dns:///HOST:PORT, between commas"
     )
-    grpc_reflection: bool = Field(True, description="gRPC clients may ask for the interface itself")
-    grpc_connection_age_seconds: float = Field(1800.0, gt=0, description="then a client is asked to connect anew")
-    grpc_connection_grace_seconds: float = Field(300.0, gt=0, description="for calls on a connection of that age")
-    model: str = Field("tiny", description="NAME or NAME@VERSION; several between commas, the first is the default")
-    models_file: Path | None = Field(None, description="YAML list of models instead: name, preload, device")
-    models_dir: Path | None = None
-    model_memory_bytes: int | None = Field(None, ge=1, description="weights of all loaded models; default: no bound")
-    precision: Literal["fast", "exact"] = Field("fast", description="fast: bfloat16 where the hardware has it")
-    state_dir: Path | None = Field(None, description="what outlives the process: users' vocabularies")
-    device: str = "auto"
-    runtime: Literal["auto", "torch", "onnx", "onnx-int8"] = Field("auto", description="who does the image pass")
-    cache_dir: Path | None = Field(None, description="what can be made again; default: lexiseg in the user's cache")
-    max_batch: int = Field(8, ge=1, description="tiles in one image pass")
-    queue_limit: int = Field(64, ge=1, description="requests accepted and not yet answered; more get 429")
-    intake_threads: int = Field(2, ge=1)
-    finish_threads: int = Field(2, ge=1, description="of each model")
-    deadline_seconds: float = Field(30.0, gt=0)
-    max_streams: int = Field(64, ge=1, description="video streams of one worker at a time; more get 429")
-    stream_idle_seconds: float = Field(60.0, gt=0, description="without a message, then a video stream is ended")
-    drain_seconds: float = Field(25.0, ge=0)
-    text_cache_bytes: int = Field(64 * 2**20, ge=0)
-    text_cache_ttl_seconds: int = Field(30 * 86400, ge=1, description="how long Redis keeps a text's row")
-    redis_url: SecretStr | None = Field(
+    host: Annotated[str, Read(SERVERS, LISTENING)] = Field("127.0.0.1", description="address to listen on")
+    http_port: Annotated[int, Read(GATEWAYS, LISTENING)] = Field(
+        8000, ge=0, le=65535, description="port of REST; 0: any free one"
+    )
+    grpc_port: Annotated[int, Read(GATEWAYS, LISTENING)] = Field(
+        50051, ge=0, le=65535, description="port of gRPC; 0: any free one"
+    )
+    worker_port: Annotated[int, Read(("worker",), LISTENING)] = Field(
+        50061, ge=0, le=65535, description="port for gateways; 0: any free one"
+    )
+    metrics_port: Annotated[int, Read(("worker",), LISTENING)] = Field(
+        8001, ge=0, le=65535, description="port of HTTP: /metrics, /livez, /readyz"
+    )
+    grpc_reflection: Annotated[bool, Read(GATEWAYS, LISTENING)] = Field(
+        True, description="gRPC clients may ask for the interface itself"
+    )
+    grpc_connection_age_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
+        1800.0, gt=0, description="then a gRPC client is asked to connect anew"
+    )
+    grpc_connection_grace_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
+        300.0, gt=0, description="for calls on a connection of that age"
+    )
+    drain_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
+        25.0, ge=0, description="for requests in flight when the process is told to stop"
+    )
+
+    model: Annotated[str, Read(NAMERS, MODELS)] = Field(
+        "tiny", description="NAME or NAME@VERSION; to serve several, between commas, the first is the default"
+    )
+    models_file: Annotated[Path | None, Read(WORKERS, MODELS)] = Field(
+        None, description="YAML list of models instead: name, preload, device"
+    )
+    models_dir: Annotated[Path | None, Read((*LOADERS, "export", "models"), MODELS)] = Field(
+        None, description="folder of model directories"
+    )
+    model_memory_bytes: Annotated[int | None, Read(WORKERS, MODELS)] = Field(
+        None, ge=1, description="weights of all loaded models; default: no bound"
+    )
+    device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda or cuda:N")
+    runtime: Annotated[Literal["auto", "torch", "onnx", "onnx-int8"], Read(LOADERS, MODELS)] = Field(
+        "auto", description="who does the image pass: auto, torch, onnx or onnx-int8"
+    )
+    precision: Annotated[Literal["fast", "exact"], Read(ENGINES, MODELS)] = Field(
+        "fast", description="fast: bfloat16 where the hardware has it; exact: float32"
+    )
+    cache_dir: Annotated[Path | None, Read((*LOADERS, "export"), MODELS)] = Field(
+        None, description="what can be made again; default: lexiseg in the user's cache"
+    )
+
+    max_batch: Annotated[int, Read(ENGINES, WORK)] = Field(8, ge=1, description="tiles in one image pass")
+    queue_limit: Annotated[int, Read(ENGINES, WORK)] = Field(
+        64, ge=1, description="requests accepted and not yet answered; more get 429"
+    )
+    intake_threads: Annotated[int, Read(ENGINES, WORK)] = Field(2, ge=1, description="threads that decode images")
+    finish_threads: Annotated[int, Read(ENGINES, WORK)] = Field(
+        2, ge=1, description="threads that make masks, of each model"
+    )
+    deadline_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
+        30.0, gt=0, description="for the answer to a request"
+    )
+    max_streams: Annotated[int, Read(WORKERS, WORK)] = Field(
+        64, ge=1, description="video streams of one worker at a time; more get 429"
+    )
+    stream_idle_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
+        60.0, gt=0, description="without a message, then a video stream is ended"
+    )
+
+    api_keys_file: Annotated[Path | None, Read(GATEWAYS, ADMISSION)] = Field(
+        None, description="lines of ID and SHA-256; with none, everybody may ask"
+    )
+    api_keys: Annotated[SecretStr | None, Read(GATEWAYS, ADMISSION)] = Field(
+        None, description="the same lines, or parts between commas"
+    )
+    metrics_need_key: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
+        False, description="/metrics asks for an API key too"
+    )
+    rate_limit: Annotated[float | None, Read(GATEWAYS, ADMISSION)] = Field(
+        None, gt=0, le=1e6, description="requests a second of one key or address"
+    )
+    rate_burst: Annotated[int | None, Read(GATEWAYS, ADMISSION)] = Field(
+        None, ge=1, description="requests at once after a pause; default: one second's"
+    )
+    concurrency_limit: Annotated[int | None, Read(GATEWAYS, ADMISSION)] = Field(
+        None, ge=1, description="requests at a time of one key or address"
+    )
+    url_fetch: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
+        False, description="takes images by URL, from public HTTPS hosts"
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
+        (), description="web pages that may ask, between commas; * is every one"
+    )
+    api_key: Annotated[SecretStr | None, Read(FILES, ADMISSION)] = Field(None, description="what `--server` is shown")
+
+    text_cache_bytes: Annotated[int, Read(ENGINES, CACHES)] = Field(64 * 2**20, ge=0, description="rows of texts")
+    feature_cache_bytes: Annotated[int, Read(ENGINES, CACHES)] = Field(
+        256 * 2**20, ge=0, description="features and images kept for a second question"
+    )
+
+    state_dir: Annotated[Path | None, Read(ASKERS, VOCABULARIES)] = Field(
+        None, description="what outlives the process: users' vocabularies"
+    )
+    max_vocabularies: Annotated[int, Read(GATEWAYS, VOCABULARIES)] = Field(
+        256, ge=0, description="vocabularies of users; built-in ones do not count"
+    )
+
+    redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES), REDIS)] = Field(
         None, description="redis://, rediss:// or unix://; without it nothing is shared"
     )
-    redis_timeout_seconds: float = Field(
-        0.2, gt=0, le=0.2, description="a connect, an answer; a whole call: 1.25 of it"
+    redis_timeout_seconds: Annotated[float, Read((*SERVERS, *FILES), REDIS)] = Field(
+        0.2, gt=0, le=0.2, description="for a connect, an answer; a whole call: 1.25 of it"
     )
-    redis_breaker_failures: int = Field(3, ge=1, description="in a row, until Redis is left alone")
-    redis_breaker_seconds: float = Field(15.0, gt=0, description="how long it is, before it is tried again")
-    feature_cache_bytes: int = Field(256 * 2**20, ge=0, description="features and images kept for a second question")
-    max_vocabularies: int = Field(256, ge=0, description="of users; built-in ones do not count")
-    api_keys_file: Path | None = Field(None, description="lines of ID and SHA-256; with none, everybody may ask")
-    api_keys: SecretStr | None = Field(None, description="the same lines, or parts between commas")
-    metrics_need_key: bool = Field(False, description="/metrics asks for an API key too")
-    rate_limit: float | None = Field(None, gt=0, le=1e6, description="requests a second of one key or address")
-    rate_burst: int | None = Field(None, ge=1, description="requests at once after a pause; default: one second's")
-    concurrency_limit: int | None = Field(None, ge=1, description="requests at a time of one key or address")
-    url_fetch: bool = Field(False, description="takes images by URL, from public HTTPS hosts")
-    api_key: SecretStr | None = Field(None, description="what `segment --server` shows the server")
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="web pages that may ask; * is every one")
-    otel_endpoint: str | None = Field(None, description="OpenTelemetry collector, OTLP over HTTP; needs its SDK")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "console"] = "json"
+    redis_breaker_failures: Annotated[int, Read((*SERVERS, *FILES), REDIS)] = Field(
+        3, ge=1, description="failures in a row, until Redis is left alone"
+    )
+    redis_breaker_seconds: Annotated[float, Read((*SERVERS, *FILES), REDIS)] = Field(
+        15.0, gt=0, description="how long it is, before it is tried again"
+    )
+    text_cache_ttl_seconds: Annotated[int, Read(ENGINES, REDIS)] = Field(
+        30 * 86400, ge=1, description="how long Redis keeps a text's row"
+    )
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Read(SERVERS, WATCHING)] = Field(
+        "info", description="debug, info, warning or error"
+    )
+    log_format: Annotated[Literal["json", "console"], Read(SERVERS, WATCHING)] = Field(
+        "json", description="json or console"
+    )
+    otel_endpoint: Annotated[str | None, Read(SERVERS, WATCHING)] = Field(
+        None, description="OpenTelemetry collector, OTLP over HTTP; needs its SDK"
+    )
+
     limits: Limits = Field(default_factory=Limits)
 
     @property

@@ -1,28 +1,121 @@
-"""Settings from the environment, with what the command line says on top."""
+"""The options of the commands that are settings: made of the fields of `Settings`, so that both say the same.
+
+LEXISEG_* in the environment -> Settings <- options of the command line, which go before it
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args
 
+import typer
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
+from lexiseg_service.commands.signature import option, taking
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.settings import Settings
+from lexiseg_service.settings import Command, Limits, Read, Settings
+
+FIELDS: Mapping[str, FieldInfo] = {
+    name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"
+}
+PLAIN = (bool, int, float, Path)  # typer reads them; any other is text that the settings read
 
 
-def settings_of(options: dict[str, Any]) -> Settings:
-    """Settings; None leaves an option to the environment.
+@dataclass(frozen=True)
+class Chosen:
+    """The settings of a command, and which of them stood on its command line."""
+
+    settings: Settings
+    named: tuple[str, ...]
+
+    def named_beside(self, *names: str) -> list[str]:
+        """Options that were given and are none of these, as they are written."""
+        return [flag(name) for name in self.named if name not in names]
+
+
+def settings_of(options: Mapping[str, Any]) -> Settings:
+    """Settings and their limits; None leaves an option to the environment.
 
     Raises:
         InvalidValue: an option or a `LEXISEG_*` variable is out of range.
     """
+    values = {name: value for name, value in options.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
+        limits = {name: values.pop(name) for name in Limits.model_fields if name in values}
+        return Settings(**values, limits=Limits(**limits)) if limits else Settings(**values)
     except ValidationError as error:
-        found = error.errors()[0]
-        name = str(found["loc"][0])
+        first = error.errors()[0]
+        name = str(first["loc"][0])
         raise InvalidValue.of(
-            f"--{name.replace('_', '-')} / LEXISEG_{name.upper()}",
-            "***" if "SecretStr" in str(Settings.model_fields[name].annotation) else found["input"],
-            found["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
+            f"{flag(name)} / {variable(name)}",
+            "***" if "SecretStr" in str(FIELDS[name].annotation) else first["input"],
+            first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
         ) from None
+
+
+def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorates a command with a parameter `chosen`: that takes an option for each setting that the command reads."""
+    options = [_option(name, info) for name, info in FIELDS.items() if command in read_by(info).commands]
+
+    def gather(said: Mapping[str, Any]) -> Chosen:
+        return Chosen(settings_of(said), tuple(said))
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        return taking(function, "chosen", options, gather)
+
+    return decorate
+
+
+def refuse_key(chosen: Chosen) -> None:
+    """Where no server is asked.
+
+    Raises:
+        typer.BadParameter: a key for one was given.
+    """
+    if "api_key" in chosen.named:
+        raise typer.BadParameter("there is no server to show it to; give --server", param_hint="'--api-key'")
+
+
+def refuse_own(chosen: Chosen) -> None:
+    """Where a server is asked: what it decides itself, or what nobody here would read.
+
+    Raises:
+        typer.BadParameter: an option of the work in this process was given.
+    """
+    own = chosen.named_beside("model", "api_key", *Limits.model_fields)
+    if own:
+        hint = " / ".join(f"'{name}'" for name in own)
+        raise typer.BadParameter("the server has its own models and devices", param_hint=hint)
+
+
+def read_by(info: FieldInfo) -> Read:
+    """Which commands read a setting, and where it stands in their help."""
+    return next(note for note in info.metadata if isinstance(note, Read))
+
+
+def flag(name: str) -> str:
+    """A setting as an option."""
+    return f"--{name.replace('_', '-')}"
+
+
+def variable(name: str) -> str:
+    """A setting in the environment."""
+    return f"LEXISEG_{name.upper()}"
+
+
+def _option(name: str, info: FieldInfo) -> inspect.Parameter:
+    kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not NoneType]
+    kind = next((kind for kind in kinds if kind in PLAIN), str)
+    return option(name, kind, described(name, info), read_by(info).group)
+
+
+def described(name: str, info: FieldInfo) -> str:
+    """The help of a setting: its description, its variable, and its default."""
+    default = "on" if info.default is True else "off" if info.default is False else info.default
+    shown = "" if default in (None, ()) else f"; default: {default}"
+    return f"{info.description} [env: {variable(name)}{shown}]"

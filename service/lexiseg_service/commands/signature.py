@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 
 def option(name: str, kind: Any, described: str, panel: str | None = None, needed: bool = False) -> inspect.Parameter:
@@ -54,3 +55,18 @@ def taking(
     run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
     return run
+
+
+class Grouped(TyperCommand):
+    """A command whose help shows its options in groups, its own first, in plain text."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                kind = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or kind, []).append(record)
+        for title in sorted(groups, key=lambda title: title not in ("Arguments", "Options")):
+            with formatter.section(title):
+                formatter.write_dl(groups[title])

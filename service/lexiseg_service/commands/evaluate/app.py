@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from lexiseg_service.commands.options import Chosen, takes_settings
+
 GRID = 20  # points along each side, as Unpair-Seg's published figures
 
 
+@takes_settings("eval")
 def evaluate(
     dataset: Annotated[
         list[str],
@@ -18,23 +21,14 @@ def evaluate(
         ),
     ],
     root: Annotated[Path, typer.Option(help="Folder that holds the data sets")],
+    chosen: Chosen,
     task: Annotated[
         Literal["semantic", "instance", "panoptic", "point", "box"],
         typer.Option(help="What to measure: mIoU, mask AP, PQ, or the IoU of masks for points or boxes"),
     ] = "semantic",
-    model: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")] = None,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(metavar="A B", help="Instead of one model: two, by name or directory, photograph by photograph"),
-    ] = None,
-    models_dir: Annotated[
-        Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda or cuda:N [env: LEXISEG_DEVICE; default: auto]")
-    ] = None,
-    runtime: Annotated[
-        str | None, typer.Option(help="auto, torch, onnx or onnx-int8 [env: LEXISEG_RUNTIME; default: auto]")
     ] = None,
     split: Annotated[str, typer.Option(help="Which split")] = "val",
     protocol: Annotated[
@@ -86,14 +80,12 @@ def evaluate(
 
       torchrun --nproc-per-node 8 -m lexiseg_service.cli eval --model tcl --protocol tcl --dataset all --root data/
     """
-    from lexiseg_service.commands.options import settings_of
-
-    settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "runtime": runtime})
+    settings = chosen.settings
     if compare is not None:
         _not_compared(
             {
                 "--task": task != "semantic",
-                "--model": model,
+                "--model": "model" in chosen.named,
                 "--protocol": protocol,
                 "--refine": refine,
                 "--points": points,
@@ -130,7 +122,7 @@ def evaluate(
         from lexiseg_service.commands.evaluate.indexed import run
 
         raise typer.Exit(run(settings, only, root, split, json, rename or [], limit))
-    if runtime is not None:
+    if "runtime" in chosen.named:
         raise typer.BadParameter("a protocol is asked by torch, as its figures were made", param_hint="'--runtime'")
     if rename:
         raise typer.BadParameter("a protocol says itself which words to ask with", param_hint="'--rename'")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
+
+from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.commands.signature import Grouped
 
 models = typer.Typer(help="Models that can be served.", no_args_is_help=True, rich_markup_mode=None)
 
-ModelsDir = Annotated[Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")]
 
-
-@models.command("list")
-def list_models(models_dir: ModelsDir = None) -> None:
+@models.command("list", cls=Grouped)
+@takes_settings("models")
+def list_models(chosen: Chosen) -> None:
     """List the models there are, with their measured quality and whether their weights are here.
 
     Those "to be had" come from the hub, or are imported first: `lexiseg serve --model NAME` says how.
@@ -21,9 +20,8 @@ def list_models(models_dir: ModelsDir = None) -> None:
     Example:  lexiseg models list
     """
     from lexiseg_service.commands.models.listing import list_all
-    from lexiseg_service.commands.options import settings_of
 
-    list_all(settings_of({"models_dir": models_dir}))
+    list_all(chosen.settings)
 
 
 @models.command(

@@ -18,23 +18,22 @@ from lexiseg_model import catalog, importing
 from lexiseg_model.clip.checkpoint import is_torchscript
 from lexiseg_model.errors import OptionError
 from lexiseg_model.method import Method
-from lexiseg_service.commands.options import settings_of
-from lexiseg_service.commands.signature import option, taking
+from lexiseg_service.commands.options import Chosen, flag, takes_settings
+from lexiseg_service.commands.signature import Grouped, option, taking
 
 
 def command() -> typer.Typer:
     """The command, as of the methods that there are now."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command()(taking(import_model, "files", _options(importing.importable()), dict))
+    made = taking(import_model, "files", _options(importing.importable()), dict)
+    app.command(cls=Grouped)(takes_settings("models")(made))
     return app
 
 
 def import_model(
     name: Annotated[str, typer.Argument(help="What the model will be called: `--model NAME` serves it")],
     files: dict[str, Any],
-    models_dir: Annotated[
-        Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")
-    ] = None,
+    chosen: Chosen,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name")] = False,
 ) -> None:
     """Convert a checkpoint of its authors or of a training into a model directory, once: safetensors and a card.
@@ -52,7 +51,7 @@ def import_model(
 
       lexiseg models import --method s-seg --checkpoint last.pt my-s-seg
     """
-    settings = settings_of({"models_dir": models_dir})
+    settings = chosen.settings
     if settings.models_dir is None:
         raise OptionError("no folder to import into: set LEXISEG_MODELS_DIR, or name one with --models-dir")
     methods = importing.importable()
@@ -73,7 +72,7 @@ def _refuse_foreign(method: Method, methods: Iterable[Method], files: Mapping[st
     for field, value in files.items():
         if field not in takes[method.model_name]:
             owners = " or ".join(name for name, fields in takes.items() if field in fields)
-            raise OptionError(f"{_flag(field)} {_said(value)} is for --method {owners}, not {method.model_name}")
+            raise OptionError(f"{flag(field)} {_said(value)} is for --method {owners}, not {method.model_name}")
 
 
 def _options(methods: Mapping[str, Method]) -> list[inspect.Parameter]:
@@ -103,13 +102,5 @@ def _help(owners: dict[str, FieldInfo]) -> str:
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in by_text.items())
 
 
-def _flag(field: str) -> str:
-    return f"--{field.replace('_', '-')}"
-
-
 def _said(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _flag(field: str) -> str:
-    return f"--{field.replace('_', '-')}"

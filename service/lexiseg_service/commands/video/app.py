@@ -8,9 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
+from lexiseg_service.commands.options import Chosen, refuse_key, refuse_own, takes_settings
 
+
+@takes_settings("video")
 def video(
     source: Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")],
+    chosen: Chosen,
     classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `cityscapes`")] = None,
     out: Annotated[Path | None, typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...")] = None,
@@ -31,15 +35,9 @@ def video(
         Literal["none", "latest"] | None,
         typer.Option(help="latest leaves out what comes too fast [default: latest for cameras and rtsp, else none]"),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION [env: LEXISEG_MODEL; default: tiny]")] = None,
-    models_dir: Annotated[
-        Path | None, typer.Option(help="Folder of model directories [env: LEXISEG_MODELS_DIR]")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N [env: LEXISEG_DEVICE]")] = None,
     server: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Ask a running server by gRPC, load no model here")
     ] = None,
-    api_key: Annotated[str | None, typer.Option(help="Key for the server [env: LEXISEG_API_KEY]")] = None,
 ) -> None:
     """Segment a video, here or by a server: frames painted, lines of JSON, or both.
 
@@ -51,7 +49,6 @@ def video(
 
       lexiseg video /dev/video0 -c person --task instance --out me.mp4 --server localhost:50051
     """
-    from lexiseg_service.commands.options import settings_of
     from lexiseg_service.commands.segment.question import Question
     from lexiseg_service.commands.video.question import VideoQuestion
 
@@ -65,10 +62,10 @@ def video(
         raise typer.BadParameter(f"{smoothing} is not in the range 0 to 0.95", param_hint="'--smoothing'")
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
-    if server is not None and (models_dir is not None or device is not None):
-        raise typer.BadParameter("the server has its own models and devices", param_hint="'--models-dir' / '--device'")
-    if server is None and api_key is not None:
-        raise typer.BadParameter("there is no server to show it to; give --server", param_hint="'--api-key'")
+    if server is None:
+        refuse_key(chosen)
+    else:
+        refuse_own(chosen)
     try:
         from lexiseg_service.commands.video.run import run
         from lexiseg_service.commands.video.source import is_live
@@ -77,7 +74,6 @@ def video(
             raise
         typer.echo("lexiseg: reading video needs PyAV, which is not installed: pip install av", err=True)
         raise typer.Exit(1) from None
-    settings = settings_of({"model": model, "models_dir": models_dir, "device": device, "api_key": api_key})
     asked = VideoQuestion(
         question=Question(tuple(classes or ()), vocabulary, background, threshold, max_side, task),
         smoothing=smoothing,
@@ -87,7 +83,7 @@ def video(
     if server is not None:
         from lexiseg_service.commands.video.remote import opened as asked_there
 
-        raise typer.Exit(run(source, nullcontext(asked_there(asked, settings, server)), out, json, seconds))
+        raise typer.Exit(run(source, nullcontext(asked_there(asked, chosen.settings, server)), out, json, seconds))
     from lexiseg_service.commands.video.here import opened as asked_here
 
-    raise typer.Exit(run(source, asked_here(asked, settings), out, json, seconds))
+    raise typer.Exit(run(source, asked_here(asked, chosen.settings), out, json, seconds))

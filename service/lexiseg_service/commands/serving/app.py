@@ -1,0 +1,48 @@
+"""`lexiseg serve`, `gateway` and `worker`: the settings are all their options."""
+
+from __future__ import annotations
+
+import typer
+
+from lexiseg_service.commands.options import Chosen, takes_settings
+
+
+@takes_settings("serve")
+def serve(chosen: Chosen) -> None:
+    """Serve masks over HTTP and gRPC: gateway and worker in one process.
+
+    Examples:
+
+      lexiseg serve --http-port 8080 --log-format console
+
+      lexiseg serve --model tiny,dense-clip
+    """
+    from lexiseg_service.commands.serving.serve import run
+
+    raise typer.Exit(run(chosen.settings))
+
+
+@takes_settings("gateway")
+def gateway(chosen: Chosen) -> None:
+    """Serve REST and gRPC in front of workers elsewhere; loads no model.
+
+    Examples:
+
+      lexiseg gateway --workers 10.0.0.7:50061,10.0.0.8:50061
+
+      lexiseg gateway --workers dns:///workers:50061 --http-port 8080
+    """
+    from lexiseg_service.commands.serving.gateway import run
+
+    raise typer.Exit(run(chosen.settings))
+
+
+@takes_settings("worker")
+def worker(chosen: Chosen) -> None:
+    """Answer gateways: owns models and a device. Its ports are for the cluster, they ask for no key.
+
+    Example:  lexiseg worker --host 0.0.0.0 --model tiny
+    """
+    from lexiseg_service.commands.serving.worker import run
+
+    raise typer.Exit(run(chosen.settings))

@@ -1,0 +1,114 @@
+"""Every setting is an option of the commands that read it, under one name, with one help."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lexiseg_service.cli import app
+from lexiseg_service.commands.options import FIELDS, Chosen, described, flag, read_by, settings_of, takes_settings
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.settings import Command, Limits, Settings
+
+COMMANDS: dict[str, list[str]] = {name: [name] for name in get_args(Command)} | {"models": ["models", "list"]}
+
+
+def parameters(command: str) -> dict[str, Any]:
+    """A command's parameters, by name."""
+    found: Any = typer.main.get_command(app)
+    for word in COMMANDS[command]:
+        found = found.commands[word]
+    return {parameter.name: parameter for parameter in found.params}
+
+
+def test_every_setting_is_of_some_command() -> None:
+    fields = {*Settings.model_fields, *Limits.model_fields} - {"limits"}
+
+    assert fields == FIELDS.keys()
+    assert all(read_by(info).commands for info in FIELDS.values())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_has_an_option_for_each_setting_that_it_reads_and_no_other(command: str) -> None:
+    expected = {name for name, info in FIELDS.items() if command in read_by(info).commands}
+
+    assert parameters(command).keys() & FIELDS.keys() == expected
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_setting_is_its_description_its_variable_and_its_default(command: str) -> None:
+    for name, parameter in parameters(command).items():
+        if name in FIELDS:
+            assert parameter.opts[0] == flag(name)
+            assert parameter.help == described(name, FIELDS[name])
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_is_described(name: str) -> None:
+    assert FIELDS[name].description
+
+
+def chosen(*words: str) -> Chosen:
+    """What `lexiseg serve` makes of its command line."""
+    heard: list[Chosen] = []
+
+    @takes_settings("serve")
+    def command(chosen: Chosen) -> None:
+        heard.append(chosen)
+
+    serve = typer.Typer()
+    serve.command()(command)
+    outcome = CliRunner().invoke(serve, words, catch_exceptions=False)
+    assert outcome.exit_code == 0, outcome.output
+    return heard[0]
+
+
+def test_options_of_every_type_arrive_in_the_settings() -> None:
+    given = chosen(
+        *("--http-port", "0", "--drain-seconds", "1.5", "--no-grpc-reflection", "--models-dir", "models"),
+        *("--cors-origins", "https://a.example, https://b.example", "--log-format", "console"),
+        *("--redis-url", "redis://host"),
+    )
+
+    settings = given.settings
+    assert (settings.http_port, settings.drain_seconds, settings.grpc_reflection) == (0, 1.5, False)
+    assert (str(settings.models_dir), settings.log_format) == ("models", "console")
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://host"
+
+
+def test_a_limit_is_an_option_too_and_the_others_keep_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXISEG_MAX_PROMPTS", "7")
+
+    limits = chosen("--max-classes", "3").settings.limits
+
+    assert (limits.max_classes, limits.max_prompts, limits.min_side) == (3, 7, 16)
+
+
+def test_what_was_named_on_the_command_line_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXISEG_DEVICE", "cpu")
+
+    given = chosen("--model", "tiny", "--max-classes", "3")
+
+    assert given.named == ("model", "max_classes")
+    assert given.named_beside("model") == ["--max-classes"]
+
+
+def test_a_limit_out_of_range_is_named_with_its_option_and_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidValue, match="--max-classes / LEXISEG_MAX_CLASSES: expected greater than 0, got 0"):
+        settings_of({"max_classes": 0})
+    monkeypatch.setenv("LEXISEG_MAX_PIXELS", "many")
+    with pytest.raises(InvalidValue, match=r"--max-pixels / LEXISEG_MAX_PIXELS: .* got 'many'"):
+        settings_of({})
+
+
+def test_the_help_of_a_command_with_many_options_shows_them_in_groups() -> None:
+    shown = CliRunner().invoke(app, ["serve", "--help"]).output
+
+    for title in ("Options:", "Listening:", "Models:", "Limits of a request:"):
+        assert f"\n{title}\n" in shown
+    assert shown.index("Listening:") < shown.index("--http-port <") < shown.index("Models:") < shown.index("--device <")
