@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lexiseg_model.catalog import BUNDLED, read_card
+from lexiseg_model.catalog import bundled, read_card
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.benchmarks.protocol import protocol
 from lexiseg_model.evaluation.benchmarks.published import PublishedRow, published
@@ -88,7 +88,7 @@ def _measured_lines(reports: list[dict[str, Any]], datasets: list[str]) -> list[
 
 
 def _bundled_lines() -> list[str]:
-    card = read_card(BUNDLED)
+    card = read_card(bundled()["tiny"])
     lines = [
         f"`{card.name}` {card.version} on the validation splits of its own training sets (from its card):",
         "",

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from lexiseg_model.catalog import BUNDLED, read_card
+from lexiseg_model.catalog import bundled, read_card
 from lexiseg_model.data.indexed import IndexedDataset
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.training.recipe import FOLDER
@@ -148,6 +148,6 @@ def test_no_class_of_tiny_is_its_own_synonym() -> None:
 
 
 def test_no_background_word_of_the_card_comes_twice() -> None:
-    words = read_card(BUNDLED).background.words
+    words = read_card(bundled()["tiny"]).background.words
 
     assert len(set(words)) == len(words)

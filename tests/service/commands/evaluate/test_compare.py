@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.catalog import BUNDLED
+from lexiseg_model.catalog import bundled
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.evaluate.test_indexed import root  # noqa: F401  a fixture
 
 
 def test_the_bundled_model_is_as_good_as_its_copy(lexiseg: CommandLine, root: Path, tmp_path: Path) -> None:  # noqa: F811
     copy, target = tmp_path / "copy", tmp_path / "reports" / "compared.json"
-    shutil.copytree(BUNDLED, copy)
+    shutil.copytree(bundled()["tiny"], copy)
 
     outcome = lexiseg("eval", "--compare", "tiny", copy, "--dataset", "halves", "--root", root, "--json", target)
 
