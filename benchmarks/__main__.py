@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Callable
 
-from benchmarks import finish, hop, masks, prompts, proposals, refinement, runtimes, serving, text_cache, video
+from benchmarks import finish, hop, masks, prompts, proposals, refinement, runtimes, serving, stalls, text_cache, video
 
 PARTS: dict[str, Callable[[], None]] = {
     "finish": finish.run,
@@ -19,6 +19,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "proposals": proposals.run,
     "refinement": refinement.run,
     "runtimes": runtimes.run,
+    "stalls": stalls.run,
     "text-cache": text_cache.run,
     "serving": serving.run,
     "video": video.run,

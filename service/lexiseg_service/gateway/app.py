@@ -16,6 +16,7 @@ from starlette.types import Lifespan
 from lexiseg_service.gateway.admission.keys import read_keys
 from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.gateway.rest import problem
+from lexiseg_service.gateway.rest.compression import Compression
 from lexiseg_service.gateway.rest.docs_page import router as docs_router
 from lexiseg_service.gateway.rest.guard import Guard, open_paths
 from lexiseg_service.gateway.rest.middleware import BodyLimit, RequestFrame
@@ -81,6 +82,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     app.state.fetcher = fetcher
+    app.add_middleware(Compression)
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes
     app.add_middleware(BodyLimit, max_bytes=largest)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import ModelCard, Vocabulary
+from lexiseg_model.types import ModelCard, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.image.header import read_header
 from lexiseg_service.image.url_fetch import UrlFetcher
@@ -21,6 +22,8 @@ from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
 from lexiseg_service.vocabularies.collection import Vocabularies
+
+MOST_HERE = 128  # texts and points that are checked on the event loop; more would keep it from other requests
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,11 @@ class UseCase:
         request = await self.resolved(asked.question, caller)
         image = asked.image if asked.image_url is None else await self._fetched(asked.image_url)
         if image is not None:
-            check_inside(request.prompts, read_header(image, self._settings.limits).size)
+            size = read_header(image, self._settings.limits).size
+            if _many(asked.question):
+                await asyncio.to_thread(check_inside, request.prompts, size)
+            else:
+                check_inside(request.prompts, size)
         return await self._backend.segment(replace(request, image=image, image_id=asked.image_id, deadline=deadline))
 
     async def resolved(self, question: Question, caller: Caller) -> WorkerRequest:
@@ -77,8 +84,11 @@ class UseCase:
             able = [other.name for other in self._backend.cards() if task in other.tasks]
             who = f"models that can {task}: {', '.join(able)}" if able else f"no model here can {task}"
             raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who})")
-        prompts = resolve_prompts(question, task, self._settings.limits)
-        vocabulary = resolve(question, self._settings.limits, await named_vocabulary(question, self._vocabularies))
+        named_list = await named_vocabulary(question, self._vocabularies)
+        if _many(question):
+            prompts, vocabulary = await asyncio.to_thread(self._checked, question, task, named_list)
+        else:
+            prompts, vocabulary = self._checked(question, task, named_list)
         return WorkerRequest(
             image=None,
             owner=caller.owner,
@@ -96,6 +106,12 @@ class UseCase:
             request_id=caller.request_id,
             traceparent=caller.traceparent,
         )
+
+    def _checked(
+        self, question: Question, task: Task, named_list: Vocabulary | None
+    ) -> tuple[tuple[Prompt, ...], Vocabulary]:
+        limits = self._settings.limits
+        return resolve_prompts(question, task, limits), resolve(question, limits, named_list)
 
     def models(self) -> list[dict[str, Any]]:
         """Cards as JSON values, with what is loaded of them."""
@@ -128,6 +144,12 @@ class UseCase:
                 "image.url: this service fetches no images (LEXISEG_URL_FETCH is off); send the file itself"
             )
         return await self._fetcher.fetch(url)
+
+
+def _many(question: Question) -> bool:
+    """Whether the checks of a question's texts and points take milliseconds."""
+    texts = sum(1 if isinstance(entry, str) else 1 + len(entry.synonyms) for entry in question.classes or ())
+    return texts + sum(1 + len(prompt.points) for prompt in question.prompts or ()) > MOST_HERE
 
 
 async def named_vocabulary(question: Question, vocabularies: Vocabularies) -> Vocabulary | None:

@@ -35,6 +35,7 @@ class Vocabularies:
         self._limits = limits
         self._most = most
         self._read: dict[str, tuple[bytes, NamedVocabulary | None]] = {}
+        self._loaded: set[str] = set()
 
     async def find(self, name: str) -> NamedVocabulary:
         """The vocabulary of that name.
@@ -42,7 +43,7 @@ class Vocabularies:
         Raises:
             UnknownVocabulary: there is none.
         """
-        vocabulary = builtin.built_in(name) or self._understood(name, await self.store.read(name))
+        vocabulary = await self._built_in(name) or await self._understood(name, await self.store.read(name))
         if vocabulary is None:
             raise UnknownVocabulary(f"vocabulary: no {name[:80]!r} here; GET /vocabularies lists those that are")
         return vocabulary
@@ -53,7 +54,7 @@ class Vocabularies:
         documents = await self.store.read_all()
         for name in self._read.keys() - documents.keys():
             del self._read[name]
-        own = [self._understood(name, content) for name, content in sorted(documents.items())]
+        own = [await self._understood(name, content) for name, content in sorted(documents.items())]
         return [vocabulary for vocabulary in (*built_in, *own) if vocabulary is not None]
 
     async def put(
@@ -72,7 +73,7 @@ class Vocabularies:
         content = encode(written.document)
         for _ in range(ATTEMPTS):
             old = await self.store.read(name)
-            current = self._understood(name, old)
+            current = await self._understood(name, old)
             preconditions.check(current.etag if current else None)
             if old is None and len(await self.store.read_all()) >= self._most:
                 raise InvalidValue.of("name", name, f"at most {self._most} vocabularies of users; delete one first")
@@ -102,14 +103,21 @@ class Vocabularies:
         if name in builtin.NAMES:
             raise ReadOnly(f"vocabulary {name!r} is built in; PUT your own under another name")
 
-    def _understood(self, name: str, content: bytes | None) -> NamedVocabulary | None:
+    async def _built_in(self, name: str) -> NamedVocabulary | None:
+        """The longest takes a while to read, the first time."""
+        if name in builtin.NAMES and name not in self._loaded:
+            await asyncio.to_thread(builtin.built_in, name)
+            self._loaded.add(name)
+        return builtin.built_in(name)
+
+    async def _understood(self, name: str, content: bytes | None) -> NamedVocabulary | None:
         """A kept document, checked again when its bytes are new: what others may have written is not trusted."""
         if content is None:
             self._read.pop(name, None)
             return None
         checked = self._read.get(name)
         if checked is None or checked[0] != content:
-            checked = self._read[name] = (content, self._parse(name, content))
+            checked = self._read[name] = (content, await asyncio.to_thread(self._parse, name, content))
         return checked[1]
 
     def _parse(self, name: str, content: bytes) -> NamedVocabulary | None:

@@ -30,6 +30,11 @@ class NamedVocabulary:
     etag: str
 
     @property
+    def background(self) -> bool | dict[str, Any]:
+        """What holds for pixels that no class explains, as JSON values."""
+        return _background(self.vocabulary.background)
+
+    @property
     def document(self) -> dict[str, Any]:
         """Classes, background and source as JSON values: what a PUT would send."""
         return document(self.vocabulary, self.source)

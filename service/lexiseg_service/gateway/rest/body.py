@@ -22,6 +22,7 @@ from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
+MOST_HERE = 4 * 2**10  # characters of a form's texts; more are checked in a thread
 # What browsers and encoders put around base64; dropped.
 DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
 LINE_BREAKS = str.maketrans("", "", "\r\n")
@@ -65,9 +66,15 @@ async def _read_multipart(request: Request, limits: Limits) -> Asked:
         if len(files) != 1:
             raise InvalidValue.of("image", f"{len(files)} files", "one file in the multipart field `image`")
         image = await files[0].read()
-        return Asked(image, validate(Question, _fields(form, limits)))
+        if sum(len(value) for _, value in form.multi_items() if isinstance(value, str)) > MOST_HERE:
+            return Asked(image, await asyncio.to_thread(_question, form, limits))
+        return Asked(image, _question(form, limits))
     finally:
         await form.close()
+
+
+def _question(form: FormData, limits: Limits) -> Question:
+    return validate(Question, _fields(form, limits))
 
 
 def _fields(form: FormData, limits: Limits) -> dict[str, Any]:

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from dataclasses import asdict
 from typing import Any
 
 import orjson
 
 from lexiseg_model.types import Segment
 from lexiseg_service.question.messages import MaskFormat, WorkerAnswer
+
+MOST_HERE = 256 * 2**10  # bytes of pictures; more would keep the event loop from other requests
+
+
+def bytes_of_pictures(answer: WorkerAnswer) -> int:
+    """Of the PNGs that an answer carries."""
+    label_map = b"" if answer.label_map is None else answer.label_map.png
+    return len(label_map) + len(answer.overlay or b"") + len(answer.confidence or b"")
+
+
+async def rendered(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> bytes:
+    """`render_answer`, in a thread where there are large pictures to write as base64."""
+    if bytes_of_pictures(answer) > MOST_HERE:
+        return await asyncio.to_thread(render_answer, answer, request_id, mask)
+    return render_answer(answer, request_id, mask)
 
 
 def render_answer(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> bytes:
@@ -28,8 +43,8 @@ def render_answer(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> by
             ],
             "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
             "overlay": None if answer.overlay is None else _base64(answer.overlay),
-            "timings_ms": {stage: round(value, 2) for stage, value in asdict(answer.timings).items()},
-            "cache": asdict(answer.cache),
+            "timings_ms": {stage: round(value, 2) for stage, value in vars(answer.timings).items()},
+            "cache": answer.cache,
             **({} if answer.confidence is None else {"confidence": _base64(answer.confidence)}),
         }
     )
@@ -40,7 +55,7 @@ def _mask(answer: WorkerAnswer, position: int, mask: MaskFormat) -> dict[str, An
         rle = answer.segments[position].mask
         return {"format": "coco_rle", "size": rle.size, "counts": rle.counts}
     if mask == "polygon" and answer.polygons is not None:
-        return {"format": "polygon", "rings": [asdict(ring) for ring in answer.polygons[position]]}
+        return {"format": "polygon", "rings": answer.polygons[position]}  # orjson knows dataclasses
     return None
 
 

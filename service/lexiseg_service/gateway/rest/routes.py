@@ -14,10 +14,11 @@ from starlette.responses import Response
 from lexiseg_service.errors import UnknownModel
 from lexiseg_service.gateway.failures import reason_of
 from lexiseg_service.gateway.rest import body, examples
+from lexiseg_service.gateway.rest.compression import leave_as_it_is
 from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems
 from lexiseg_service.gateway.rest.paths import answer_head
-from lexiseg_service.gateway.rest.rendering import render_answer
+from lexiseg_service.gateway.rest.rendering import bytes_of_pictures, rendered
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.schemas import ModelList, ModelOutput, SegmentAnswer
 from lexiseg_service.settings import Settings
@@ -61,8 +62,10 @@ async def segment(request: Request) -> Response:
     except Exception as error:
         metrics.failed(reason_of(error))
         raise
-    rendered = render_answer(answer, request.state.request_id, asked.question.mask)
-    return Response(rendered, media_type="application/json")
+    content = await rendered(answer, request.state.request_id, asked.question.mask)
+    if 2 * bytes_of_pictures(answer) > len(content):
+        leave_as_it_is(request)
+    return Response(content, media_type="application/json")
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -107,11 +107,10 @@ def _vocabularies(request: Request) -> Vocabularies:
 
 
 def _summary(found: NamedVocabulary) -> dict[str, Any]:
-    described = found.document
     return {
         "name": found.name,
         "n_classes": len(found.vocabulary.classes),
-        "background": described["background"],
+        "background": found.background,
         "built_in": found.built_in,
         "source": found.source,
     }

@@ -1,0 +1,106 @@
+"""Gzip for long answers, to whoever takes it. Plain ASGI.
+
+Level 1: of run lengths it leaves 60 %, of polygons 24 %, at 40 to 90 MB/s; level 6 leaves 56 % and 19 % at 11 to 14.
+Of PNGs in base64, which cannot say less than they do, it leaves 77 % at 24 MB/s: an answer that is mostly pictures goes
+out as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from zlib import MAX_WBITS, compress
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+KINDS = frozenset({"application/json", "application/problem+json", "text/plain"})
+SHORTEST = 1400  # bytes; what is shorter fits into one packet anyway
+LONGEST_HERE = 64 * 2**10  # bytes; what is longer is compressed in a thread: zlib lets the event loop go on
+LEVEL = 1
+GZIP = 16 + MAX_WBITS  # its word for gzip's own header and checksum
+# The same content in other bytes needs a tag of its own (RFC 9110, 8.8.3.3). It means what the plain one means.
+SUFFIX = b'-gzip"'
+CONDITIONS = (b"if-match", b"if-none-match")
+
+
+def leave_as_it_is(request: Request) -> None:
+    """The answer to this request would hardly become shorter."""
+    request.state.uncompressed = True
+
+
+class Compression:
+    """Compresses answers that come in one piece; those in several, as files, pass through."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        taken = takes_gzip(Headers(scope=scope).get("accept-encoding", ""))
+        # In place: a copy of the scope would hide from the outside which route answers.
+        knows_ours = _read_tags_as_plain(scope)
+        beginning: Message | None = None
+
+        async def send_shorter(message: Message) -> None:
+            nonlocal beginning
+            if message["type"] == "http.response.start":
+                beginning = message
+                return
+            if beginning is None:
+                await send(message)
+                return
+            start, beginning = beginning, None
+            if not message.get("more_body", False) and message["type"] == "http.response.body":
+                headers = MutableHeaders(raw=start["headers"])
+                if start["status"] == 304 and taken and knows_ours:
+                    _tag_as_compressed(headers)
+                elif headers.get("content-type", "").partition(";")[0] in KINDS:
+                    headers.add_vary_header("Accept-Encoding")
+                    if taken and _is_worth_it(scope, message["body"]):
+                        message["body"] = await _compressed(message["body"])
+                        headers["Content-Encoding"] = "gzip"
+                        headers["Content-Length"] = str(len(message["body"]))
+                        _tag_as_compressed(headers)
+            await send(start)
+            await send(message)
+
+        await self._app(scope, receive, send_shorter)
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether the header's value allows gzip (RFC 9110, 12.5.3)."""
+    weights: dict[str, float] = {}
+    for part in accept_encoding.lower().split(","):
+        coding, _, parameter = part.partition(";")
+        name, _, weight = parameter.strip().partition("=")
+        try:
+            weights[coding.strip()] = float(weight) if name == "q" else 1.0
+        except ValueError:
+            weights[coding.strip()] = 0.0
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def _is_worth_it(scope: Scope, body: bytes) -> bool:
+    return len(body) >= SHORTEST and not scope.get("state", {}).get("uncompressed", False)
+
+
+async def _compressed(body: bytes) -> bytes:
+    if len(body) > LONGEST_HERE:
+        return await asyncio.to_thread(compress, body, LEVEL, GZIP)
+    return compress(body, LEVEL, GZIP)
+
+
+def _read_tags_as_plain(scope: Scope) -> bool:
+    """Tags of compressed answers, in conditions, as those of the plain ones; whether there were any."""
+    sent = scope["headers"]
+    scope["headers"] = [(n, v.replace(SUFFIX, b'"') if n in CONDITIONS else v) for n, v in sent]
+    return any(SUFFIX in value for name, value in sent if name in CONDITIONS)
+
+
+def _tag_as_compressed(headers: MutableHeaders) -> None:
+    tag = headers.get("etag")
+    if tag is not None:
+        headers["ETag"] = f"{tag[:-1]}{SUFFIX.decode()}"

@@ -1,0 +1,124 @@
+"""What is large is checked and written beside the event loop, so that other requests go on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+
+from lexiseg_service.gateway import use_case
+from lexiseg_service.gateway.rest import body, rendering
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.vocabularies import collection
+from tests import pictures
+from tests.service.gateway.known_backend import KnownBackend, answer
+from tests.service.gateway.serving import IMAGE, form, serving
+
+T = TypeVar("T")
+FEW, MANY = [f"class {index}" for index in range(3)], [f"class number {index}" for index in range(1000)]
+POINTS = [{"points": [{"x": 1, "y": 1}] * 30}] * 10
+
+
+class Threads:
+    """In which threads a function ran."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+        self.seen: list[threading.Thread] = []
+        monkeypatch.setattr(module, name, self._watched(getattr(module, name)))
+
+    def _watched(self, work: Callable[..., T]) -> Callable[..., T]:
+        def watched(*given: Any, **named: Any) -> T:
+            self.seen.append(threading.current_thread())
+            return work(*given, **named)
+
+        return watched
+
+    @property
+    def on_the_loop(self) -> list[bool]:
+        return [thread is threading.current_thread() for thread in self.seen]
+
+
+@pytest.mark.parametrize(("classes", "here"), [(FEW, True), (MANY, False)])
+async def test_a_long_class_list_is_checked_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, classes: list[str], here: bool
+) -> None:
+    backend = KnownBackend()
+    threads = Threads(monkeypatch, use_case, "resolve")
+    async with serving(backend=backend) as client:
+        answers = [
+            await client.post("/v1/segment", files=form(*classes)),
+            await client.post("/v1/segment", json={"image": {"id": "abc"}, "classes": classes}),
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert threads.on_the_loop == [here, here]
+    assert [len(asked.vocabulary.classes) for asked in backend.asked] == [len(classes)] * 2
+
+
+@pytest.mark.parametrize(("prompts", "here"), [(POINTS[:1], True), (POINTS, False)])
+async def test_many_points_are_checked_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, prompts: list[Any], here: bool
+) -> None:
+    resolved = Threads(monkeypatch, use_case, "resolve_prompts")
+    inside = Threads(monkeypatch, use_case, "check_inside")
+    image = {"base64": base64.b64encode(pictures.encoded(pictures.small())).decode()}
+    async with serving() as client:
+        answer = await client.post("/v1/segment", json={"image": image, "prompts": prompts})
+
+    assert answer.status_code == 200, answer.text
+    assert resolved.on_the_loop == inside.on_the_loop == [here]
+
+
+@pytest.mark.parametrize(("classes", "here"), [(FEW, True), (MANY, False)])
+async def test_a_long_form_is_validated_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, classes: list[str], here: bool
+) -> None:
+    threads = Threads(monkeypatch, body, "validate")
+    whole = [*IMAGE, ("request", (None, json.dumps({"classes": classes})))]
+    async with serving() as client:
+        answers = [await client.post("/v1/segment", files=files) for files in (form(*classes), whole)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert threads.on_the_loop == [here, here]
+
+
+async def test_what_is_wrong_with_a_long_form_is_told_as_of_a_short_one() -> None:
+    async with serving() as client:
+        answer = await client.post("/v1/segment", files=form(*MANY, threshold="7"))
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "threshold")
+
+
+@pytest.mark.parametrize(("n_bytes", "here"), [(1000, True), (2**20, False)])
+async def test_large_pictures_are_written_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, n_bytes: int, here: bool
+) -> None:
+    class Painting(KnownBackend):
+        async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+            return replace(answer(), overlay=bytes(n_bytes))
+
+    threads = Threads(monkeypatch, rendering, "render_answer")
+    async with serving(backend=Painting()) as client:
+        painted = await client.post("/v1/segment", files=form("sky", overlay="true"))
+
+    assert len(base64.b64decode(painted.json()["overlay"])) == n_bytes
+    assert threads.on_the_loop == [here]
+
+
+async def test_a_vocabulary_that_another_gateway_wrote_is_read_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    async with serving(state_dir=tmp_path) as client:
+        await client.put("/v1/vocabularies/room", json={"classes": MANY})
+    threads = Threads(monkeypatch, collection, "named")
+
+    async with serving(state_dir=tmp_path) as client:
+        answers = [await client.get("/v1/vocabularies/room") for _ in range(2)]
+
+    assert [answer.json()["n_classes"] for answer in answers] == [len(MANY)] * 2
+    assert threads.on_the_loop == [False]  # once: its bytes are known then
