@@ -88,6 +88,17 @@ def test_only_the_worker_and_the_command_line_reach_into_the_model() -> None:
     assert offences == []
 
 
+def test_only_the_command_line_asks_servers_through_the_client() -> None:
+    offences = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(SERVICE)
+        for name in imported_names(path)
+        if is_within(name, {"lexiseg_client"}) and not path.is_relative_to(ROOT / SERVICE / "commands")
+    ]
+
+    assert offences == []
+
+
 def test_the_client_stands_alone_on_few_libraries() -> None:
     sources = modules(CLIENT)
 

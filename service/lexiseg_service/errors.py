@@ -23,7 +23,7 @@ ServiceError
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 MOST_FINDINGS = 20  # wrong fields of one request that its client is told of
@@ -186,6 +186,21 @@ class DeadlineExceeded(ServiceError):
     status, type, title = 504, "deadline-exceeded", "The deadline passed"
 
 
+def kinds(root: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:
+    """Every kind of error, the root first."""
+    yield root
+    for kind in root.__subclasses__():
+        yield from kinds(kind)
+
+
+def error_of(problem_type: str, detail: str, **extra: Any) -> ServiceError:
+    """The error that a problem tells of; of a type that a newer release may know, a plain one."""
+    kind = KINDS.get(problem_type, ServiceError)
+    error = kind.__new__(kind)  # each kind's own __init__ writes headers, which the problem has of its own
+    ServiceError.__init__(error, detail, **extra)
+    return error
+
+
 def _shown(value: Any) -> bool | int | float | str | None:
     """A value as JSON can say it: plain ones as they are, anything else, and what is long, as a short text."""
     if value is None or isinstance(value, bool):
@@ -196,3 +211,7 @@ def _shown(value: Any) -> bool | int | float | str | None:
         return float(value)  # numpy's are floats, too, and say so
     text = str(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+# Every stable problem type; the protocols, the client and OpenAPI know these and no other.
+KINDS: Mapping[str, type[ServiceError]] = {kind.type: kind for kind in kinds()}

@@ -33,20 +33,23 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("by", "options"),
     [
-        ["-c", "sky", "-c", "flower", "-c", "cup"],
-        ["--vocabulary", "coco-panoptic", "--task", "panoptic"],
-        ["--point", "120,80", "--prompt", "60,60 150,100 -5,5", "--box", "30,20,200.5,180"],
-        ["--point", "120,80", "-c", "sky", "-c", "flower", "-c", "cup"],
+        ("grpc", ["-c", "sky", "-c", "flower", "-c", "cup"]),
+        ("url", ["--vocabulary", "coco-panoptic", "--task", "panoptic"]),
+        ("grpc", ["--vocabulary", "coco-panoptic", "--task", "panoptic"]),
+        ("url", ["--point", "120,80", "--prompt", "60,60 150,100 -5,5", "--box", "30,20,200.5,180"]),
+        ("grpc", ["--point", "120,80", "-c", "sky", "-c", "flower", "-c", "cup"]),
     ],
 )
-def test_a_server_and_this_process_write_the_same_files(server: Server, tmp_path: Path, options: list[str]) -> None:
+def test_a_server_and_this_process_write_the_same_files(
+    server: Server, tmp_path: Path, by: str, options: list[str]
+) -> None:
     for name in NAMES:
         (tmp_path / f"{name}.jpg").write_bytes(pictures.encoded(pictures.small(name, 320), "JPEG"))
 
     segment(tmp_path, "here", *options)
-    segment(tmp_path, "there", *options, "--server", server.url)
+    segment(tmp_path, "there", *options, "--server", getattr(server, by))
 
     here, there = files_of(tmp_path / "here"), files_of(tmp_path / "there")
     assert json.loads(here["annotations.json"])["annotations"]

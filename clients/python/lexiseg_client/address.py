@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+BLANK = re.compile(r"\s")
 PRINTABLE = re.compile(r"[!-~]+")
 KEY_VARIABLE = "LEXISEG_API_KEY"
 GRPC_PORT = 50051
-EXPECTED = "an address like http://localhost:8000 or grpc://localhost:50051"
+EXPECTED = "an address like http://localhost:8000, or HOST:PORT of gRPC like localhost:50051"
+BARE = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):[0-9]{1,5}")
 SCHEMES = {"http": False, "https": True, "grpc": False, "grpcs": True}  # whether TLS
 
 
@@ -36,7 +38,7 @@ def read_address(url: str, target: str | None, api_key: str | None) -> Address:
     """Checks what a user gave.
 
     Args:
-        url: http, https, grpc or grpcs.
+        url: http, https, grpc or grpcs; HOST:PORT alone is gRPC's.
         target: HOST:PORT of gRPC; None is the URL's own with grpc, and port 50051 of the same host with http.
         api_key: None takes that of the environment, if there is one.
 
@@ -44,14 +46,20 @@ def read_address(url: str, target: str | None, api_key: str | None) -> Address:
         ValueError: no address, one with a password (which would show up in logs), or a key that no header can carry;
             the message shows neither.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment:
+    if BARE.fullmatch(url.rstrip("/")):
+        url = f"grpc://{url}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"expected {EXPECTED}, got {url!r}") from None
+    if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment or BLANK.search(url):
         raise ValueError(f"expected {EXPECTED}, got {url!r}")
     if parts.username or parts.password:
         raise ValueError("expected an address without a user name or password; a key goes into api_key")
     remote = parts.scheme.startswith("grpc")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    port = parts.port if remote and parts.port is not None else GRPC_PORT
+    port = port if remote and port is not None else GRPC_PORT
     return Address(
         url=url.rstrip("/"),
         protocol="grpc" if remote else "rest",

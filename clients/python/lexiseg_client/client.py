@@ -30,8 +30,8 @@ class Client:
     """One lexiseg server. Safe for many threads; to be closed, or used in a `with` statement.
 
     Args:
-        url: like `http://localhost:8000` (REST) or `grpc://localhost:50051`; https and grpcs for TLS. Both protocols
-            give the same answers; vocabularies are a matter of REST.
+        url: like `http://localhost:8000` (REST) or `grpc://localhost:50051`, or `localhost:50051` for short; https and
+            grpcs for TLS. Both protocols give the same answers; vocabularies are a matter of REST.
         api_key: sent with every request; None takes that of `LEXISEG_API_KEY`, if there is one.
         timeout: seconds that a call may take, with all its retries; each call can say otherwise. A call neither begins
             a try nor waits after that; a try in progress gets what is left for each of its reads and writes.

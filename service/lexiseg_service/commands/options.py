@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from pydantic import ValidationError
@@ -20,6 +20,10 @@ from lexiseg_service.commands.signature import option, taking
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Command, Limits, Read, Settings
 
+Server = Annotated[
+    str | None,
+    typer.Option(metavar="URL|HOST:PORT", help="ask a running server, by REST or by gRPC; no model is loaded here"),
+]
 FIELDS: Mapping[str, FieldInfo] = {
     name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"
 }

@@ -58,11 +58,6 @@ def gateway_options() -> Options:
     ]
 
 
-def client_options(most_bytes: int) -> Options:
-    """Of a command's connection to a server: one that vanishes is noticed, however long a stream is silent."""
-    return [("grpc.max_receive_message_length", most_bytes), *_keepalive(CLIENT_SILENT, CLIENT_PING)]
-
-
 def _keepalive(silent: float, ping: float) -> Options:
     return [
         ("grpc.keepalive_time_ms", round(1e3 * silent)),

@@ -5,7 +5,6 @@ ServiceError -> Problem -> google.rpc.Status (Problem, ErrorInfo, BadRequest, Re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from lexiseg_service.errors import ServiceError
+from lexiseg_service.errors import error_of as error_of_type
 from lexiseg_service.stubs.segmentation_pb2 import FieldError, Problem
 
 DOMAIN = "lexiseg"
@@ -63,13 +63,11 @@ def problem_of(error: ServiceError, request_id: str) -> Problem:
 
 def error_of(problem: Problem) -> ServiceError:
     """The error that a problem tells of; of a kind that a newer release may know, a plain one."""
-    kind = next((kind for kind in _kinds(ServiceError) if kind.type == problem.type), ServiceError)
     errors = [
         {"field": entry.field, "value": MessageToDict(entry.value), "expected": entry.expected}
         for entry in problem.errors
     ]
-    error = kind.__new__(kind)  # each kind's own __init__ writes the headers that stand in the problem
-    ServiceError.__init__(error, problem.detail, **({"errors": errors} if errors else {}))
+    error = error_of_type(problem.type, problem.detail, **({"errors": errors} if errors else {}))
     if problem.HasField("retry_after_seconds"):
         error.headers = {"Retry-After": str(problem.retry_after_seconds)}
     return error
@@ -151,9 +149,3 @@ def _text(given: str) -> str:
 
 def _reason(error: ServiceError) -> str:
     return error.type.upper().replace("-", "_")
-
-
-def _kinds(root: type[ServiceError]) -> Iterator[type[ServiceError]]:
-    yield root
-    for kind in root.__subclasses__():
-        yield from _kinds(kind)

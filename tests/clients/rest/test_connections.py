@@ -138,10 +138,17 @@ def test_members_of_a_later_version_are_left_alone() -> None:
         assert len(client.segment(IMAGE, ["sky"])) == 1
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost", "http://", "http://a:b@localhost", "http://a?b"])
+@pytest.mark.parametrize(
+    "url", ["localhost", "http://a\nb", "ftp://localhost", "http://", "http://a:b@localhost", "http://a?b"]
+)
 def test_what_cannot_be_an_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="expected an address"):
         Client(url)
+
+
+def test_a_host_and_a_port_alone_are_grpcs(server: Server) -> None:
+    with Client(server.grpc) as client:
+        assert client.health().detail == "serving"
 
 
 def test_a_key_that_no_header_can_carry_is_refused_without_showing_it() -> None:

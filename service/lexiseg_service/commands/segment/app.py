@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, refuse_key, refuse_own, takes_settings
+from lexiseg_service.commands.options import Chosen, Server, refuse_key, refuse_own, takes_settings
 
 
 @takes_settings("segment")
@@ -43,7 +43,7 @@ def segment(
     ] = None,
     threshold: Annotated[float, typer.Option(help="Drop segments with a lower score, 0..1")] = 0.0,
     max_side: Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")] = None,
-    server: Annotated[str | None, typer.Option(metavar="URL", help="Ask a running server, load no model here")] = None,
+    server: Server = None,
 ) -> None:
     """Segment image files, here or by a server: an overlay PNG each, and one COCO-style JSON for all.
 

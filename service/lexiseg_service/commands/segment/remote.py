@@ -6,11 +6,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from lexiseg_service.commands.remote import RemoteAnswer, RemoteServer
+from lexiseg_service.commands.remote import RemoteServer
 from lexiseg_service.commands.segment.annotations import Annotations
 from lexiseg_service.commands.segment.files import AHEAD, segment_files
 from lexiseg_service.commands.segment.question import Question
+from lexiseg_service.commands.server import Server
 from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Settings
 
@@ -26,8 +28,7 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings, u
     # Unless somebody names a model, the server's own default answers.
     model = settings.model if "model" in settings.model_fields_set else None
     fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model})
-    key = None if settings.api_key is None else settings.api_key.get_secret_value()
-    with RemoteServer(url, key, AHEAD) as server, ThreadPoolExecutor(AHEAD) as threads:
+    with RemoteServer(Server.of(url, settings), AHEAD) as server, ThreadPoolExecutor(AHEAD) as threads:
         if question.vocabulary is None:
             classes = resolve(asked, settings.limits).classes
             server.check(model, question.task)
@@ -36,7 +37,7 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings, u
             classes = server.classes_of(question.vocabulary)
         annotations = Annotations(out, question, classes, images)
 
-        def ask(content: bytes) -> Future[RemoteAnswer]:
+        def ask(content: bytes) -> Future[WorkerAnswer]:
             return threads.submit(server.segment, content, fields)
 
         return segment_files(images, ask, annotations)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_service.commands.options import Chosen, refuse_key, refuse_own, takes_settings
+from lexiseg_service.commands.options import Chosen, Server, refuse_key, refuse_own, takes_settings
 
 
 @takes_settings("video")
@@ -35,9 +35,7 @@ def video(
         Literal["none", "latest"] | None,
         typer.Option(help="latest leaves out what comes too fast [default: latest for cameras and rtsp, else none]"),
     ] = None,
-    server: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Ask a running server by gRPC, load no model here")
-    ] = None,
+    server: Server = None,
 ) -> None:
     """Segment a video, here or by a server: frames painted, lines of JSON, or both.
 
