@@ -16,9 +16,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.segmenter import (
     Features,
     InferenceOptions,
@@ -76,7 +78,7 @@ def card(
 
 
 class ColourSegmenter(Segmenter):
-    """Scores at the image's own resolution.
+    """Scores at the image's own resolution, or at the finest that `max_side` allows.
 
     `asked` lists the strings that went through the text tower; `looked` counts how often regions were looked for.
     """
@@ -95,14 +97,18 @@ class ColourSegmenter(Segmenter):
         self.looked = 0
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        return Plan((rgb.shape[0], rgb.shape[1]), np.ascontiguousarray(rgb.transpose(2, 0, 1))[None])
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+            raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
+        size = (rgb.shape[0], rgb.shape[1])
+        step = 1 if options.max_side is None else math.ceil(max(size) / options.max_side)
+        return Plan(size, np.ascontiguousarray(rgb[::step, ::step].transpose(2, 0, 1))[None])
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
         pixels = torch.from_numpy(tiles).float() / 255
         return (torch.cat([pixels, torch.zeros_like(pixels[:, :1])], 1).half(),)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        return Features(plan.size, {"pixels": tile_features[0][0]})
+        return Features(plan.size, {"pixels": tile_features[0][0].clone()})  # a view would keep the whole batch
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
         return [text for entry in classes for text in entry.texts]
@@ -117,6 +123,8 @@ class ColourSegmenter(Segmenter):
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
+        if rows.shape != (len(owner), 4):
+            raise ShapeError(f"expected text rows [{len(owner)}, 4], got {list(rows.shape)}")
         return TextBank(torch.from_numpy(rows).float(), owner, len(classes))
 
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -135,12 +143,16 @@ class ColourSegmenter(Segmenter):
         return features.derived.once("proposals", lambda: self._propose(features))
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        for index, prompt in enumerate(prompts):
+            if not prompt.points and prompt.box is None:
+                raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
         (regions,) = features.derived.once("regions", lambda: (self._regions(features),))
         return [self._answer(features, regions, prompt) for prompt in prompts]
 
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        inside = (masks > 0).float()
-        summed = torch.einsum("nhw,dhw->nd", inside, features.tensors["pixels"].float())
+        pixels = features.tensors["pixels"].float()
+        inside = F.interpolate(masks.float()[:, None], size=pixels.shape[1:])[:, 0].gt(0).float()
+        summed = torch.einsum("nhw,dhw->nd", inside, pixels)
         return summed / inside.sum((1, 2)).clamp_min(1)[:, None]
 
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
@@ -169,9 +181,10 @@ class ColourSegmenter(Segmenter):
     def _answer(self, features: Features, regions: Tensor, prompt: Prompt) -> PromptMasks:
         colours = _colours(features)
         height, width = colours.shape
+        down, across = height / features.size[0], width / features.size[1]
 
         def under(x: float, y: float) -> tuple[int, int]:
-            return min(int(y), height - 1), min(int(x), width - 1)
+            return min(int(y * down), height - 1), min(int(x * across), width - 1)
 
         if prompt.box is None and len(prompt.points) == 1:
             at = under(prompt.points[0].x, prompt.points[0].y)
@@ -179,7 +192,7 @@ class ColourSegmenter(Segmenter):
             return PromptMasks(torch.stack([_logits(mask) for mask in meant]), torch.tensor(QUALITIES))
         mask = torch.zeros_like(regions, dtype=torch.bool)
         if prompt.box is not None:
-            x0, y0, x1, y1 = (round(side) for side in prompt.box)
+            x0, y0, x1, y1 = (round(side * scale) for side, scale in zip(prompt.box, (across, down) * 2, strict=True))
             inside = colours[y0:y1, x0:x1]
             mask[y0:y1, x0:x1] = inside == inside.flatten().mode().values
         for point in sorted(prompt.points, key=lambda point: not point.positive):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model import catalog, tasks
-from lexiseg_model.errors import ShapeError, TaskError, WeightsError
+from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.methods.s_seg.segmenter import LEAST, SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
 from lexiseg_model.segmenter import Features, InferenceOptions, Layout, TextBank
@@ -93,22 +93,6 @@ def test_any_image_has_a_plan_of_whole_strides(size: tuple[int, int]) -> None:
 
 def test_max_side_caps_the_canvas() -> None:
     assert max(segmenter().plan(photograph(500, 700), InferenceOptions(max_side=80)).bucket) <= 64
-
-
-def test_what_is_no_image_is_refused() -> None:
-    with pytest.raises(ShapeError, match="uint8"):
-        segmenter().plan(np.zeros((8, 8), np.uint8))
-
-
-@pytest.mark.parametrize("precision", ["exact", "fast"])
-def test_a_tile_is_encoded_alike_in_any_company(precision: Precision) -> None:
-    tiles = np.stack([photograph(64 + index, 96)[:64].transpose(2, 0, 1) for index in range(3)])
-
-    together = segmenter(precision).encode_tiles(tiles)
-
-    for index in range(3):
-        for part, alone in zip(together, segmenter(precision).encode_tiles(tiles[index : index + 1]), strict=True):
-            assert torch.equal(part[index], alone[0])
 
 
 def test_a_fast_image_pass_agrees_with_an_exact_one() -> None:
@@ -274,16 +258,6 @@ def test_proposals_that_are_not_sure_enough_stay_away() -> None:
     assert len(model.propose(features(third=2.0)).masks) == 3
 
 
-def test_proposals_are_made_once_and_counted_with_the_features() -> None:
-    found = features()
-    before = found.nbytes
-
-    first, second = segmenter().propose(found), segmenter().propose(found)
-
-    assert torch.equal(first.masks, second.masks)
-    assert found.nbytes > before
-
-
 def test_an_image_without_any_mask_has_no_proposals() -> None:
     found = features()
     found.tensors["masks"].fill_(-SURE)
@@ -340,11 +314,6 @@ def test_a_mask_that_shows_none_of_the_classes_is_nobodys() -> None:
     answer = tasks.segment("instance", segmenter(), found, vocabulary, rows_of=rows_of)
 
     assert [(segment.label, segment.bbox) for segment in answer.segments] == [("thing 0", (0, 0, 16, 16))]
-
-
-def test_prompts_are_refused() -> None:
-    with pytest.raises(TaskError, match="takes no prompts"):
-        segmenter().prompt(features(), [])
 
 
 # cards and texts

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lexiseg_model import catalog
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.tcl.blend import MaskSettings
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
@@ -161,16 +161,6 @@ def test_max_side_caps_the_canvas(precision: Precision) -> None:
     assert max(plan.layout.canvas) <= 200
 
 
-@pytest.mark.parametrize("size", [(16, 16), (16, 5000), (5000, 17)])
-def test_a_sliver_of_an_image_has_a_plan(size: tuple[int, int]) -> None:
-    assert segmenter().plan(photograph(*size)).tiles.size
-
-
-def test_what_is_no_image_is_refused() -> None:
-    with pytest.raises(ShapeError, match="uint8"):
-        segmenter().plan(np.zeros((8, 8), np.uint8))
-
-
 # fast
 
 
@@ -201,16 +191,6 @@ def test_fast_features_take_half_the_memory() -> None:
     assert model.encode_texts(["a photo of a cat."]).dtype == np.float16
 
 
-def test_a_tile_is_encoded_alike_in_any_company() -> None:
-    tiles = np.stack([photograph(64, 64).transpose(2, 0, 1), photograph(65, 64)[1:].transpose(2, 0, 1)])
-
-    together = segmenter().encode_tiles(tiles)
-
-    for index in range(2):
-        for part, alone in zip(together, segmenter().encode_tiles(tiles[index : index + 1]), strict=True):
-            assert torch.equal(part[index], alone[0])
-
-
 # texts and weights
 
 
@@ -221,11 +201,6 @@ def test_the_best_of_a_classs_texts_is_its_score() -> None:
     best = segmenter().class_scores(features("224"), owned)
 
     torch.testing.assert_close(best, torch.stack([apart[:2].amax(0), apart[2], apart[3:].amax(0)]))
-
-
-def test_rows_of_another_number_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"expected text rows \[9, 512\]"):
-        segmenter().text_bank(entries("cat"), np.zeros((8, 512), np.float32))
 
 
 def test_the_bundled_card_says_how_to_provide_its_weights() -> None:

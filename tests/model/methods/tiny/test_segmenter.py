@@ -9,7 +9,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.methods.tiny.network import EMBEDDING, STRIDE
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.segmenter import Features, InferenceOptions
@@ -73,16 +72,6 @@ def test_a_max_side_below_one_multiple_gives_the_smallest_tile(tiny: TinySegment
     assert tiny.plan(blank(300, 300), InferenceOptions(max_side=16)).bucket == (multiple, multiple)
 
 
-def test_a_max_side_beyond_the_cards_changes_nothing(tiny: TinySegmenter) -> None:
-    rgb = blank(300, 451)
-
-    assert tiny.plan(rgb, InferenceOptions(max_side=5000)).bucket == tiny.plan(rgb).bucket
-
-
-def test_masks_stay_at_the_size_of_the_image_under_max_side(tiny: TinySegmenter) -> None:
-    assert tiny.plan(blank(300, 451), InferenceOptions(max_side=64)).size == (300, 451)
-
-
 def test_a_tile_shows_the_whole_image(tiny: TinySegmenter) -> None:
     rgb = blank(600, 900)
     rgb[:300] = 200
@@ -92,28 +81,6 @@ def test_a_tile_shows_the_whole_image(tiny: TinySegmenter) -> None:
     half = tile.shape[1] // 2
     assert (tile[:, : half - 2] == 200).all()
     assert (tile[:, half + 2 :] == 0).all()
-
-
-def test_a_plan_reads_a_view_with_strides(tiny: TinySegmenter, photographs: Photographs) -> None:
-    rgb = photographs["chelsea"][:, ::-1]
-
-    np.testing.assert_array_equal(tiny.plan(rgb).tiles, tiny.plan(np.ascontiguousarray(rgb)).tiles)
-
-
-@pytest.mark.parametrize(
-    "rgb",
-    [
-        np.zeros((30, 40), np.uint8),
-        np.zeros((30, 40, 4), np.uint8),
-        np.zeros((30, 40, 3), np.float32),
-        np.zeros((0, 40, 3), np.uint8),
-        np.zeros((1, 30, 40, 3), np.uint8),
-    ],
-    ids=["gray", "four channels", "real", "empty", "a batch"],
-)
-def test_what_is_no_image_is_refused(tiny: TinySegmenter, rgb: NDArray[np.uint8]) -> None:
-    with pytest.raises(ShapeError, match=r"expected uint8 \[H, W, 3\]"):
-        tiny.plan(rgb)
 
 
 @pytest.mark.parametrize("ratio", [1 + step / 100 for step in range(0, 123)])
@@ -142,27 +109,11 @@ def test_features_have_one_cell_for_each_stride(tiny: TinySegmenter, photographs
     assert features.tensors["pixels"].shape == (EMBEDDING, height // STRIDE, width // STRIDE)
 
 
-def test_features_are_kept_in_half_precision(tiny: TinySegmenter, photographs: Photographs) -> None:
-    features = features_of(tiny, photographs["chelsea"])
-
-    assert {features.tensors[name].dtype for name in ("pixels", "image")} == {torch.float16}
-
-
 def test_features_know_their_bytes(tiny: TinySegmenter, photographs: Photographs) -> None:
     features = features_of(tiny, photographs["chelsea"])
 
     halves = features.tensors["pixels"].numel() + EMBEDDING
     assert features.nbytes == 2 * halves + features.tensors["guide"].numel()
-
-
-def test_features_hold_no_memory_of_their_batch(tiny: TinySegmenter, photographs: Photographs) -> None:
-    plan = tiny.plan(photographs["chelsea"], InferenceOptions(max_side=128))
-    encoded = tiny.encode_tiles(np.concatenate([plan.tiles] * 4))
-
-    features = tiny.assemble(plan, tuple(part[2:3] for part in encoded))
-
-    held = sum(tensor.untyped_storage().nbytes() for tensor in features.tensors.values())
-    assert held == features.nbytes
 
 
 def test_pixel_features_are_of_unit_length(tiny: TinySegmenter, photographs: Photographs) -> None:
@@ -190,12 +141,6 @@ def test_the_same_tile_has_the_same_features_every_time(tiny: TinySegmenter, pho
 # texts
 
 
-def test_texts_come_class_by_class_name_first(tiny: TinySegmenter) -> None:
-    texts = tiny.texts((ClassEntry("sofa", ("couch",)), ClassEntry("cat")))
-
-    assert [word in text for word, text in zip(["sofa", "couch", "cat"], texts, strict=True)] == [True] * 3
-
-
 def test_rows_are_rounded_to_half_precision(tiny: TinySegmenter) -> None:
     rows = tiny.encode_texts(["a photo of a cat.", "a photo of a dog."])
 
@@ -219,12 +164,6 @@ def test_a_bank_has_one_unit_vector_for_each_text(tiny: TinySegmenter) -> None:
 
     assert (bank.n_classes, bank.owner.tolist(), bank.vectors.shape) == (2, [0, 0, 0, 1], (4, EMBEDDING))
     torch.testing.assert_close(bank.vectors.norm(dim=1).cpu(), torch.ones(4), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("shape", [(1, 384), (3, 384), (2, 383), (2,)])
-def test_rows_that_do_not_fit_the_classes_are_refused(tiny: TinySegmenter, shape: tuple[int, ...]) -> None:
-    with pytest.raises(ShapeError, match=r"expected text rows \[2, 384\]"):
-        tiny.text_bank(entries("cat", "dog"), np.zeros(shape, np.float16))
 
 
 # scores
@@ -259,13 +198,6 @@ def test_a_class_scores_the_same_in_any_company(tiny: TinySegmenter, photographs
     together = tiny.class_scores(features, tiny.text_bank(entries("cat", "sky", "grass"), rows))
 
     torch.testing.assert_close(together[1], alone[0], atol=1e-4, rtol=0)
-
-
-def test_a_stricter_threshold_raises_the_score_of_nobody(tiny: TinySegmenter) -> None:
-    scores = [float(tiny.nobody_score(LOGITS, threshold, "none")) for threshold in (0.1, 0.5, 0.9)]
-
-    assert scores == sorted(scores)
-    assert scores[0] < scores[2]
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])

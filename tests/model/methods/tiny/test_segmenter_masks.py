@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lexiseg_model import catalog
-from lexiseg_model.errors import OptionError, TaskError, WeightsError
+from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
@@ -107,11 +107,6 @@ def test_the_second_prompt_about_an_image_keeps_nothing_more(tiny: TinySegmenter
     assert before < between == features.nbytes
 
 
-def test_a_prompt_of_nothing_is_refused(tiny: TinySegmenter, coffee: Features) -> None:
-    with pytest.raises(OptionError, match="prompt 0 has neither points nor a box"):
-        tiny.prompt(coffee, [Prompt()])
-
-
 # proposals
 
 
@@ -121,19 +116,6 @@ def test_a_photograph_has_proposals_with_what_they_show(tiny: TinySegmenter, chi
     assert 2 <= len(found.masks) < 400
     assert found.embeddings.shape == (len(found.masks), EMBEDDING)
     assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
-
-
-def test_proposals_are_made_once(tiny: TinySegmenter, china: Features) -> None:
-    assert tiny.propose(china) is tiny.propose(china)
-
-
-def test_proposals_are_kept_with_the_features(tiny: TinySegmenter, photographs: Photographs) -> None:
-    features = features_of(tiny, photographs["coffee"])
-    before = features.nbytes
-
-    found = tiny.propose(features)
-
-    assert features.nbytes >= before + sum(part.nbytes for part in found)
 
 
 # regions
@@ -168,15 +150,6 @@ def test_a_mask_without_pixels_shows_its_likeliest_one(tiny: TinySegmenter, chin
     masks[0, 3, 7] = -1
 
     torch.testing.assert_close(tiny.embed_masks(china, masks)[0], pixels[:, 3, 7])
-
-
-def test_no_masks_show_nothing(tiny: TinySegmenter, china: Features) -> None:
-    bank = tiny.text_bank(CLASSES, tiny.encode_texts(tiny.texts(CLASSES)))
-
-    embeddings = tiny.embed_masks(china, torch.zeros(0, 8, 8))
-
-    assert embeddings.shape == (0, EMBEDDING)
-    assert tiny.region_scores(china, embeddings, bank).shape == (len(CLASSES), 0)
 
 
 # models of this method without a head

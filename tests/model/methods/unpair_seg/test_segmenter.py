@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import catalog, tasks
-from lexiseg_model.errors import OptionError, ShapeError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import OUTSIDE
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, require_weights, settings_of
-from lexiseg_model.segmenter import Features, InferenceOptions, Proposals
+from lexiseg_model.segmenter import Features, InferenceOptions
 from lexiseg_model.types import ClassEntry, InputSize, Point, Prompt, Task, Vocabulary
 from tests.model.methods.unpair_seg import small
 
@@ -64,21 +64,6 @@ def test_max_side_caps_the_input() -> None:
 
 def test_padding_may_be_spared() -> None:
     assert small.segmenter(padding="multiple").plan(photograph(30, 100)).bucket == (64, 128)
-
-
-def test_what_is_no_picture_is_refused() -> None:
-    with pytest.raises(ShapeError, match="expected uint8"):
-        model().plan(np.zeros((4, 4, 4), np.uint8))
-
-
-def test_neighbours_in_a_batch_change_nothing() -> None:
-    tiles = np.concatenate([model().plan(photograph(height)).tiles for height in (60, 80, 100)])
-
-    together = model().encode_tiles(tiles)
-
-    for index in range(3):
-        for part, alone in zip(together, model().encode_tiles(tiles[index : index + 1]), strict=True):
-            assert torch.equal(part[index], alone[0])
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("exact", torch.float32), ("fast", torch.float16)])
@@ -134,24 +119,6 @@ def test_prompts_are_answered_in_order_each_best_first() -> None:
 
     assert [len(answer.quality) for answer in answers] == [1, 4, 1]
     assert answers[1].quality.tolist() == sorted(answers[1].quality.tolist(), reverse=True)
-
-
-def test_prompts_count_pixels_of_the_image_as_sent() -> None:
-    rgb = photograph()
-    twice = rgb.repeat(2, 0).repeat(2, 1)
-    plan = model().plan(rgb)
-
-    # Decoded at half of its size, as large photographs are.
-    kept = model().assemble(plan.of_size((120, 200)), model().encode_tiles(plan.tiles))
-    doubled = Prompt(points=(Point(120, 60),))
-
-    assert twice.shape[:2] == kept.size
-    assert torch.equal(model().prompt(kept, [doubled])[0].masks, model().prompt(features(), [CLICK])[0].masks)
-
-
-def test_a_prompt_with_nothing_in_it_is_refused() -> None:
-    with pytest.raises(OptionError, match="neither points nor a box"):
-        model().prompt(features(), [Prompt()])
 
 
 def test_unstable_proposals_go() -> None:
@@ -235,11 +202,6 @@ def test_the_scale_of_logits_may_be_set() -> None:
     flat = small.segmenter(logit_scale=1e-3).region_scores(features(), embeddings, bank)
 
     torch.testing.assert_close(flat.exp(), torch.full_like(flat, 1 / 3), atol=1e-3, rtol=0)
-
-
-def test_rows_of_other_texts_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"expected text rows \[56, 24\], got \[4, 24\]"):
-        model().text_bank(CLASSES, np.zeros((4, 24), np.float32))
 
 
 def test_a_pixel_is_of_a_class_as_the_masks_over_it_are() -> None:
@@ -338,8 +300,3 @@ def test_the_bundled_card_is_published_inference_and_has_no_weights() -> None:
 def test_a_card_that_cannot_be_served_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(WeightsError, match=said):
         settings_of(CARD.model_copy(update=changes))
-
-
-def test_proposals_are_what_the_interface_says() -> None:
-    assert isinstance(model().propose(features()), Proposals)
-    assert model().proposals_on_canvas(features()).masks.shape[1:] == (32, 32)

@@ -1,0 +1,46 @@
+"""Each model in each of its precisions, loaded once."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import pytest
+
+from lexiseg_model.segmenter import Features, Segmenter, TextBank
+from lexiseg_model.types import Precision
+from tests.model.conformance.asking import bank_of, blocks, seen
+from tests.model.conformance.models import CASES, MODELS
+
+
+class Loaded(NamedTuple):
+    segmenter: Segmenter
+    precision: Precision
+    features: Features  # of `blocks()`; shared, so nothing may change what is kept in them
+    bank: TextBank  # of `CLASSES`
+
+
+@cache
+def load(name: str, precision: Precision) -> Loaded:
+    segmenter = MODELS[name].load(precision)
+    return Loaded(segmenter, precision, seen(segmenter, blocks()), bank_of(segmenter))
+
+
+@pytest.fixture(scope="session", params=CASES, ids=str)
+def loaded(request: pytest.FixtureRequest) -> Loaded:
+    return load(request.param.name, request.param.precision)
+
+
+@pytest.fixture
+def segmenter(loaded: Loaded) -> Segmenter:
+    return loaded.segmenter
+
+
+@pytest.fixture
+def features(loaded: Loaded) -> Features:
+    return loaded.features
+
+
+@pytest.fixture
+def bank(loaded: Loaded) -> TextBank:
+    return loaded.bank

@@ -1,0 +1,54 @@
+"""Every Segmenter, each in one line: a new method adds its own, and the whole suite asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Precision
+from tests.model.methods.dense_clip import small as dense_clip
+from tests.model.methods.s_seg import small as s_seg
+from tests.model.methods.tcl import small as tcl
+from tests.model.methods.tiny import small as tiny
+from tests.model.methods.unpair_seg import small as unpair_seg
+from tests.model.stand_in import ColourSegmenter
+from tests.model.tasks.asking import ALL
+
+
+class Model(NamedTuple):
+    """A method's model, as small as it comes: what it says it does, and the precisions that it has."""
+
+    load: Callable[[Precision], Segmenter]
+    masks: bool = False  # proposes masks, and says what any masks show
+    prompts: bool = False
+    precisions: tuple[Precision, ...] = ("fast", "exact")
+
+
+MODELS: dict[str, Model] = {
+    "stand-in": Model(lambda _: ColourSegmenter(tasks=ALL), masks=True, prompts=True, precisions=("fast",)),
+    "tiny": Model(tiny.segmenter, masks=True, prompts=True),
+    "dense_clip": Model(dense_clip.segmenter),
+    "tcl": Model(tcl.segmenter),
+    "unpair_seg": Model(unpair_seg.segmenter, masks=True, prompts=True),
+    "s_seg": Model(lambda precision: s_seg.small_segmenter(precision=precision), masks=True),
+}
+
+
+class Case(NamedTuple):
+    name: str  # in `MODELS`
+    precision: Precision
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.precision}"
+
+
+CASES = [Case(name, precision) for name, model in MODELS.items() for precision in model.precisions]
+
+
+def asked_of(applies: Callable[[Model], bool], precision: Precision | None = None) -> pytest.MarkDecorator:
+    """Marks a test that some of the models are asked, in one precision or in all they have."""
+    some = [case for case in CASES if applies(MODELS[case.name]) and precision in (None, case.precision)]
+    return pytest.mark.parametrize("loaded", some, indirect=True, ids=str)

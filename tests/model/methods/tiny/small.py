@@ -1,0 +1,18 @@
+"""`tiny` with its bundled weights on small inputs and a coarse grid of proposals."""
+
+from __future__ import annotations
+
+from lexiseg_model import catalog
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import InputSize, Precision
+
+
+def segmenter(precision: Precision = "exact") -> Segmenter:
+    bundled = catalog.read_card(catalog.BUNDLED)
+    card = bundled.model_copy(
+        update={
+            "input": InputSize(short_side=96, long_side=160, multiple=bundled.input.multiple),
+            "settings": {"proposals": {**bundled.settings["proposals"], "grid": 4}},
+        }
+    )
+    return catalog.load_folder(catalog.BUNDLED, "cpu", precision, card)
