@@ -3,16 +3,22 @@
 The service and the client are installed apart, so each carries its own copy inside its own package: protoc's import of
 `lexiseg.v1` is turned into the package's own name. The descriptors inside are the same, byte for byte, so that both
 may live in one process.
+
+Stubs refuse libraries older than their generator, and run with all newer ones up to protobuf's next major version but
+one. So the generator is the oldest that is good enough (requirements/generator.txt), in a folder of its own beside the
+environment's packages, which are newer than it wants them.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+GENERATOR = Path(sys.prefix) / "generator"
 PROTO = Path(__file__).resolve().parent
 SOURCES = "lexiseg/v1"
 PUBLIC = ("segmentation",)
@@ -56,7 +62,10 @@ def _protoc(target: Path) -> None:
     files = [f"{SOURCES}/{name}.proto" for name in (*PUBLIC, *INTERNAL)]
     typed = [f"--mypy_out=quiet:{target}", f"--mypy_grpc_out=quiet:{target}"]
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", *plugins, *outputs, *typed, *files]
-    subprocess.run(command, check=True)
+    if not GENERATOR.is_dir():
+        raise SystemExit(f"{GENERATOR} holds no generator: `make proto` sets it up from requirements/generator.txt")
+    path = os.pathsep.join(filter(None, [str(GENERATOR), os.environ.get("PYTHONPATH")]))
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": path})
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import grpc
 import httpx
 
 from lexiseg_client.address import read_address
@@ -20,8 +20,10 @@ from lexiseg_client.pictures.images import ImageLike
 from lexiseg_client.question.options import Background, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
 from lexiseg_client.rest.calls import RestWire
-from lexiseg_client.rpc.calls import GrpcWire
-from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions, config
+from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
+
+if TYPE_CHECKING:
+    import grpc
 
 
 class AsyncClient:
@@ -43,7 +45,6 @@ class AsyncClient:
         self._calls = Calls(wire_of(address, patience), patience, timeout)
         self._loop = Loop(address, http, channel)
         self._run = self._loop.run
-        self._video = GrpcWire(patience)
         self.vocabularies = AsyncVocabularies(self._loop, RestWire(patience), self._calls.until)
 
     async def __aenter__(self) -> AsyncClient:
@@ -94,8 +95,10 @@ class AsyncClient:
         **options: Unpack[StreamOptions],
     ) -> AsyncGenerator[FrameAnswer, None]:
         """See `Client.stream`; to be read with `async for`. Frames that are awaited are taken in the event loop."""
+        from lexiseg_client.rpc.frames import config  # gRPC is optional
+
         first = config(classes, options)
-        return self._loop.stream(first, frames, self._calls.reach(self._video, timeout))
+        return self._loop.stream(first, frames, self._calls.reach(timeout))
 
 
 class AsyncVocabularies:

@@ -14,7 +14,6 @@ from lexiseg_client.errors import ImageExpired, TimedOut, Unreachable
 from lexiseg_client.pictures.images import ImageId, ImageLike, Source, Upload, load
 from lexiseg_client.pictures.memory import SentImages
 from lexiseg_client.question.options import Classes, question_json
-from lexiseg_client.rpc.calls import GrpcWire
 from lexiseg_client.wire import Wire
 
 BETWEEN_PROBES = 0.2  # seconds
@@ -65,9 +64,11 @@ class Calls:
         """See `Client.health`."""
         return self._wire.health(PROBE if timeout is None else timeout)
 
-    def reach(self, wire: GrpcWire, timeout: float | None) -> Call[None]:
+    def reach(self, timeout: float | None) -> Call[None]:
         """See `GrpcWire.reach`; the time counts from the first step."""
-        yield from wire.reach(self.until(timeout))
+        from lexiseg_client.rpc.calls import GrpcWire  # gRPC is optional
+
+        yield from GrpcWire(self._patience).reach(self.until(timeout))
 
     def wait_until_ready(self, timeout: float | None) -> Call[Health]:
         """See `Client.wait_until_ready`."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import grpc
 import httpx
 
 from lexiseg_client.address import Address, read_address
@@ -19,9 +19,11 @@ from lexiseg_client.pictures.images import ImageLike
 from lexiseg_client.question.options import Background, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
 from lexiseg_client.rest.calls import RestWire
-from lexiseg_client.rpc.calls import GrpcWire
-from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions, config
+from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
 from lexiseg_client.wire import Wire
+
+if TYPE_CHECKING:
+    import grpc
 
 TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
 
@@ -42,6 +44,7 @@ class Client:
 
     Raises:
         ValueError: the address or the key cannot be one.
+        MissingLibrary: the address is one of gRPC, which is not installed.
     """
 
     def __init__(
@@ -60,7 +63,6 @@ class Client:
         self._calls = Calls(wire_of(address, patience), patience, timeout)
         self._threads = Threads(address, http, channel)
         self._run = self._threads.run
-        self._video = GrpcWire(patience)
         self.vocabularies = Vocabularies(self._threads, RestWire(patience), self._calls.until)
 
     def __enter__(self) -> Client:
@@ -148,15 +150,26 @@ class Client:
         Raises:
             ProblemError: the server refuses the question; a frame that it cannot answer has an `error` instead.
             Unreachable: it cannot be reached, or the connection breaks.
+            MissingLibrary: gRPC is not installed.
             Exception: whatever the frames raise.
         """
+        from lexiseg_client.rpc.frames import config  # gRPC is optional
+
         first = config(classes, options)
-        return self._threads.stream(first, frames, self._calls.reach(self._video, timeout))
+        return self._threads.stream(first, frames, self._calls.reach(timeout))
 
 
 def wire_of(address: Address, patience: Patience) -> Wire:
-    """The protocol of an address."""
-    return GrpcWire(patience) if address.protocol == "grpc" else RestWire(patience)
+    """The protocol of an address.
+
+    Raises:
+        MissingLibrary: gRPC's, which is not installed.
+    """
+    if address.protocol == "rest":
+        return RestWire(patience)
+    from lexiseg_client.rpc.calls import GrpcWire  # gRPC is optional
+
+    return GrpcWire(patience)
 
 
 class Vocabularies:

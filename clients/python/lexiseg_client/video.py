@@ -1,18 +1,14 @@
-"""Frames of a video and their answers: what both clients share of streams."""
+"""Frames of a video and their answers: what a stream is given and gives. How they travel is in `rpc.frames`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from lexiseg_client.answers.segmentation import Segment, Segmentation
-from lexiseg_client.errors import ProblemError, UnusableImage
-from lexiseg_client.pictures.images import ImageId, ImageLike, ImageUrl, file_bytes
-from lexiseg_client.question.options import Classes, CommonOptions, Unpack, question_json
-from lexiseg_client.rpc import reading
-from lexiseg_client.rpc.asking import filled
-from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.errors import ProblemError
+from lexiseg_client.pictures.images import ImageLike
+from lexiseg_client.question.options import Classes, CommonOptions, Unpack
 
 DropPolicy: TypeAlias = Literal["none", "latest"]
 
@@ -46,9 +42,12 @@ class NewQuestion:
 
     Raises:
         TypeError, ValueError: an unknown option, or a word that the option does not take.
+        MissingLibrary: gRPC is not installed.
     """
 
     def __init__(self, classes: Classes | None = None, **options: Unpack[StreamOptions]) -> None:
+        from lexiseg_client.rpc.frames import config  # gRPC is optional
+
         self.message = config(classes, options)
 
 
@@ -75,43 +74,3 @@ class FrameAnswer:
 
 # Pixels, files or frames to be answered, and changes of the question in between.
 StreamItem: TypeAlias = ImageLike | Frame | NewQuestion
-
-
-def config(classes: Classes | None, options: Mapping[str, Any]) -> pb.SegmentVideoRequest:
-    """The message that begins a stream, or changes its question.
-
-    Raises:
-        TypeError: an unknown option, or one string instead of a list of classes.
-        ValueError: a word that has no number.
-    """
-    question = question_json(classes, options, KNOWN)
-    return pb.SegmentVideoRequest(config=filled(pb.StreamConfig(), question))
-
-
-def message_of(item: StreamItem) -> pb.SegmentVideoRequest:
-    """A frame, packed, or a change of the question.
-
-    Raises:
-        UnusableImage: no image, or one that is elsewhere.
-        OSError: its file cannot be read.
-    """
-    if isinstance(item, NewQuestion):
-        return item.message
-    frame = item if isinstance(item, Frame) else Frame(item)
-    if isinstance(frame.image, (ImageId, ImageUrl)) or (isinstance(frame.image, str) and "://" in frame.image):
-        raise UnusableImage("expected a frame's own bytes or pixels; a stream takes no URLs and no image ids")
-    return pb.SegmentVideoRequest(
-        frame=pb.Frame(image=file_bytes(frame.image), timestamp_us=frame.timestamp_us, id=frame.id)
-    )
-
-
-def read_answer(found: pb.SegmentVideoResponse) -> FrameAnswer:
-    """A message of the server's."""
-    return FrameAnswer(
-        frame_id=found.frame_id,
-        timestamp_us=found.timestamp_us,
-        answer=reading.segmentation(found.answer) if found.HasField("answer") else None,
-        dropped=found.dropped,
-        error=reading.problem_error(found.error) if found.HasField("error") else None,
-        state_reset=found.state_reset,
-    )

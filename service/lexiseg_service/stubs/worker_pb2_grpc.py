@@ -5,7 +5,7 @@ import warnings
 
 from lexiseg_service.stubs import worker_pb2 as lexiseg_dot_v1_dot_worker__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in lexiseg/v1/worker_pb2_grpc.py depends on'
+        + f' but the generated code in lexiseg/v1/worker_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class WorkerStub:
+class WorkerStub(object):
     """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
     image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
     """
@@ -53,7 +53,7 @@ class WorkerStub:
                 _registered_method=True)
 
 
-class WorkerServicer:
+class WorkerServicer(object):
     """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
     image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
     """
@@ -106,7 +106,7 @@ def add_WorkerServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Worker:
+class Worker(object):
     """A process that owns a device and models. Everything that it gets has been checked by a gateway, but for prompts about an
     image of which only the worker knows the size; vocabularies are resolved, and nothing of an answer is left to compute.
     """

@@ -25,7 +25,7 @@ from lexiseg_client import (
     Unreachable,
     UnreadableAnswer,
 )
-from lexiseg_client.drivers import loop
+from lexiseg_client.rpc import loop
 from lexiseg_client.rpc.channels import OPTIONS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from tests.clients.rpc.scripted_grpc import Answer, Servicer, aborts, scripted, well

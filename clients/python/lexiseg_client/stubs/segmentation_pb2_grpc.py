@@ -5,7 +5,7 @@ import warnings
 
 from lexiseg_client.stubs import segmentation_pb2 as lexiseg_dot_v1_dot_segmentation__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.74.0'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in lexiseg/v1/segmentation_pb2_grpc.py depends on'
+        + f' but the generated code in lexiseg/v1/segmentation_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class SegmentationStub:
+class SegmentationStub(object):
     """Open-vocabulary segmentation. With API keys in use, send one in the metadata: `authorization: Bearer KEY` or
     `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) names the request in the logs.
     """
@@ -53,7 +53,7 @@ class SegmentationStub:
                 _registered_method=True)
 
 
-class SegmentationServicer:
+class SegmentationServicer(object):
     """Open-vocabulary segmentation. With API keys in use, send one in the metadata: `authorization: Bearer KEY` or
     `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) names the request in the logs.
     """
@@ -106,7 +106,7 @@ def add_SegmentationServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Segmentation:
+class Segmentation(object):
     """Open-vocabulary segmentation. With API keys in use, send one in the metadata: `authorization: Bearer KEY` or
     `x-api-key: KEY`. `x-request-id` (1 to 64 of A-Z a-z 0-9 . _ -) names the request in the logs.
     """
