@@ -19,7 +19,7 @@ SETTINGS = DenseClipSettings(
 
 def segmenter(precision: Precision = "exact") -> DenseClipSegmenter:
     """NACLIP's attention, windows of four by four patches."""
-    card = catalog.read_card(catalog.BUNDLED_CARDS["dense-clip"]).model_copy(
+    card = catalog.read_card(catalog.bundled()["dense-clip"]).model_copy(
         update={
             "input": InputSize(short_side=48, long_side=160, multiple=small.PATCH),
             "settings": SETTINGS.model_dump(mode="json"),

@@ -35,7 +35,7 @@ def small_network(gate: float = 0.7, embedding: int = EMBEDDING) -> TclNetwork:
 
 def segmenter(precision: Precision = "exact") -> TclSegmenter:
     """The whole model over it, with the text tower of a small CLIP."""
-    card = catalog.read_card(catalog.BUNDLED_CARDS["tcl"]).model_copy(
+    card = catalog.read_card(catalog.bundled()["tcl"]).model_copy(
         update={
             "input": InputSize(short_side=48, long_side=160, multiple=16),
             "settings": SETTINGS.model_dump(mode="json"),

@@ -8,11 +8,12 @@ from lexiseg_model.types import InputSize, Precision
 
 
 def segmenter(precision: Precision = "exact") -> Segmenter:
-    bundled = catalog.read_card(catalog.BUNDLED)
+    folder = catalog.bundled()["tiny"]
+    bundled = catalog.read_card(folder)
     card = bundled.model_copy(
         update={
             "input": InputSize(short_side=96, long_side=160, multiple=bundled.input.multiple),
             "settings": {"proposals": {**bundled.settings["proposals"], "grid": 4}},
         }
     )
-    return catalog.load_folder(catalog.BUNDLED, "cpu", precision, card)
+    return catalog.load_folder(folder, "cpu", precision, card)
