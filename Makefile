@@ -99,6 +99,10 @@ $(VENV)/generator: requirements/generator.txt | $(BIN)/pip
 	$(INSTALL) --no-deps --target $@ -r requirements/generator.txt
 	@touch $@
 
+$(VENV)/.client-generator: requirements/client-generator.txt | $(BIN)/pip
+	$(INSTALL) --no-deps --require-hashes -r requirements/client-generator.txt
+	@touch $@
+
 # bin/pip and not bin/python: Debian without python3-venv leaves a python behind when it gives up.
 $(BIN)/pip:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install it, or name another with PYTHON=..." >&2; exit 1; }

@@ -42,6 +42,7 @@ ELSEWHERE = (
     Elsewhere(r"locust -f", LOAD),
     Elsewhere(r"python -m (loadtests|benchmarks)\.?\S* ", LOAD),
     Elsewhere(r"buf build ", WRITES),
+    Elsewhere(r"openapi-python-client ", "tests/integration/rest/test_generated_client.py runs it"),
 )
 
 

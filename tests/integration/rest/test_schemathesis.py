@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,14 @@ def test_schemathesis_finds_nothing(tmp_path: Path, keyed: bool) -> None:
             *("run", f"{server.url}/openapi.json", "--no-color", *authorization),
             *("--max-examples", str(EXAMPLES), "--seed", "20", "--generation-deterministic"),
         ]
-        answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        answer = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONUTF8": "1"},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
 
     report = answer.stdout + answer.stderr
     assert answer.returncode == 0, report
