@@ -56,4 +56,4 @@ except MissingLibrary as error:
     print(error)
 """
 
-    assert "pip install 'lexiseg-client[grpc]'" in run_without_grpc(asked, "http://localhost:8000")
+    assert "pip install grpcio protobuf" in run_without_grpc(asked, "http://localhost:8000")

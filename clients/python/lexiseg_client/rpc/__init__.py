@@ -11,5 +11,5 @@ try:
     import grpc  # noqa: F401
 except ImportError as error:
     raise MissingLibrary(
-        f"gRPC needs libraries that are not installed ({error}): `pip install 'lexiseg-client[grpc]'` brings them"
+        f"gRPC needs libraries that are not installed ({error}): `pip install grpcio protobuf` brings them"
     ) from error
