@@ -18,6 +18,8 @@ RUN groupadd --gid 10001 lexiseg \
 
 FROM base AS gateway-build
 ARG PIP_ARGS=""
+# Of the tag, which a build without .git cannot see.
+ARG VERSION=0.1.0
 WORKDIR /src
 COPY constraints.txt ./
 COPY requirements/gateway.txt requirements/
@@ -26,13 +28,13 @@ COPY requirements/gateway.txt requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/lexiseg \
     && pip install $PIP_ARGS -c constraints.txt -r requirements/gateway.txt
-COPY pyproject.toml ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY model/lexiseg_model/__init__.py model/lexiseg_model/errors.py model/lexiseg_model/types.py model/lexiseg_model/
 COPY service/ service/
 COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install $PIP_ARGS --no-deps .
+    SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEXISEG=$VERSION pip install $PIP_ARGS --no-deps .
 
 
 FROM base AS gateway
@@ -52,7 +54,7 @@ ARG PIP_ARGS=""
 # cpu or gpu: which ONNX Runtime comes along.
 ARG RUNTIME=cpu
 WORKDIR /src
-COPY constraints.txt pyproject.toml ./
+COPY constraints.txt pyproject.toml README.md LICENSE NOTICE ./
 COPY requirements/text-tower.txt requirements/
 COPY model/lexiseg_model/__init__.py model/lexiseg_model/
 COPY service/lexiseg_service/__init__.py service/lexiseg_service/
@@ -62,12 +64,14 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/lexiseg \
     && pip install $PIP_ARGS -c constraints.txt ".[${RUNTIME}]" \
     && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/text-tower.txt
+# Here and not above: another version does not install everything anew.
+ARG VERSION=0.1.0
 COPY model/ model/
 COPY service/ service/
 COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install $PIP_ARGS --no-deps --force-reinstall .
+    SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEXISEG=$VERSION pip install $PIP_ARGS --no-deps --force-reinstall .
 
 
 FROM base AS worker
