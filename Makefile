@@ -18,13 +18,13 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PI
 # For whom it is the first command: says what it does, without a line for each requirement that is there already.
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off $(PIP_ARGS)
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
-TYPED := $(wildcard model/lexiseg_model service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
+TYPED := $(wildcard docs model/lexiseg_model service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
 .DEFAULT_GOAL := help
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test check proto wheel openapi bench loadtest peers clean system-packages
+.PHONY: help serve test check proto wheel openapi settings bench loadtest peers clean system-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ openapi: $(VENV)/.check  ## write the promised REST interface anew
 
 wheel: $(BIN)/pip  ## build the wheel, install it elsewhere, let it serve one photograph
 	PYTHON=$(PYTHON) PIP_ARGS='$(PIP_ARGS)' .ci/wheel
+
+settings: $(VENV)/.serve  ## write docs/settings.md anew
+	$(BIN)/python docs/write_settings.py
 
 bench: $(VENV)/.test $(VENV)/.text-tower  ## measure latency and throughput
 	$(BIN)/python -m benchmarks $(ARGS)

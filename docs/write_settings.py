@@ -1,0 +1,121 @@
+"""Writes docs/settings.md from `lexiseg_service.settings`: `python docs/write_settings.py`, or `make settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from lexiseg_service.settings import Limits, Read, Settings
+
+PAGE = Path(__file__).with_name("settings.md")
+MIB = 2**20
+HEAD = """\
+# Settings
+
+<!-- Written by docs/write_settings.py from service/lexiseg_service/settings.py; `make settings` writes it anew. -->
+
+Every setting is a variable of the environment, and an option of the commands that read it: `LEXISEG_HTTP_PORT=8080` and
+`--http-port 8080` are the same, and the option goes before the variable. What is out of range ends the start with one
+line that names it. The values of secrets are printed nowhere.
+"""
+KINDS: dict[type, str] = {bool: "`true`, `false`", int: "whole number", float: "number", Path: "path", str: "text"}
+
+
+def page() -> str:
+    """The whole page, as it should be."""
+    fields = [(name, field) for name, field in Settings.model_fields.items() if not _is_settings(field)]
+    tables = [HEAD]
+    for group in dict.fromkeys(_group(field) for _, field in fields):
+        tables.append(_table(group, [(name, field) for name, field in fields if _group(field) == group]))
+    limits = list(Limits.model_fields.items())
+    tables.append(_table(_group(limits[0][1]), limits))
+    return "\n".join(tables)
+
+
+def _table(title: str, fields: list[tuple[str, FieldInfo]]) -> str:
+    head = [f"## {title}", "", "| variable | default | values | read by | |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *(_row(name, field) for name, field in fields), ""])
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    cells = (f"`LEXISEG_{name.upper()}`", _default(name, field), _values(field), _commands(field), _means(field))
+    return f"| {' | '.join(cells)} |"
+
+
+def _is_settings(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def _read(field: FieldInfo) -> Read:
+    return next(mark for mark in field.metadata if isinstance(mark, Read))
+
+
+def _group(field: FieldInfo) -> str:
+    return _read(field).group
+
+
+def _commands(field: FieldInfo) -> str:
+    return ", ".join(f"`{name}`" for name in _read(field).commands)
+
+
+def _means(field: FieldInfo) -> str:
+    assert field.description is not None, field
+    return field.description.replace("|", "\\|")
+
+
+def _default(name: str, field: FieldInfo) -> str:
+    value = field.get_default()
+    if value is None or value == ():
+        return "-"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if name.endswith("_bytes") and value and value % MIB == 0:
+        return f"`{value}` ({value // MIB} MiB)"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def _values(field: FieldInfo) -> str:
+    kinds = [kind for kind in _kinds(field.annotation) if kind is not NoneType]
+    words = [_kind(kind) for kind in kinds]
+    return " ".join([*words, *_bounds(field)])
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) in (Union, UnionType):
+        yield from get_args(annotation)
+    else:
+        yield annotation
+
+
+def _kind(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if get_origin(kind) is tuple:
+        return "list between commas"
+    return "secret text" if kind is SecretStr else KINDS[kind]
+
+
+def _bounds(field: FieldInfo) -> Iterator[str]:
+    """What pydantic checks, in words."""
+    lowest = next((mark for mark in field.metadata if isinstance(mark, Ge | Gt)), None)
+    highest = next((mark.le for mark in field.metadata if isinstance(mark, Le)), None)
+    if isinstance(lowest, Ge) and highest is not None:
+        yield f"{lowest.ge} to {_number(highest)}"
+    elif isinstance(lowest, Ge):
+        yield f"from {lowest.ge}"
+    elif isinstance(lowest, Gt):
+        yield f"above {lowest.gt}" + (f", at most {_number(highest)}" if highest is not None else "")
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if abs(value) < 1e6 else f"{value:.0f}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

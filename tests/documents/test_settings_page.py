@@ -1,0 +1,43 @@
+"""docs/settings.md is what the settings are."""
+
+from __future__ import annotations
+
+import importlib.util
+from types import ModuleType
+
+import pytest
+
+from lexiseg_service.settings import Limits, Settings
+from tests.documents.reading import ROOT
+
+
+@pytest.fixture(scope="module")
+def writer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("write_settings", ROOT / "docs/write_settings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_that_of_the_settings(writer: ModuleType) -> None:
+    kept = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+
+    assert kept == writer.page(), "python docs/write_settings.py writes it anew"
+
+
+def test_every_setting_stands_there_once(writer: ModuleType) -> None:
+    page = writer.page()
+
+    names = [*Limits.model_fields, *(name for name in Settings.model_fields if name != "limits")]
+    assert [page.count(f"| `LEXISEG_{name.upper()}` |") for name in names] == [1] * len(names)
+
+
+def test_defaults_and_bounds_are_words_of_the_environment(writer: ModuleType) -> None:
+    page = writer.page()
+
+    assert "| `LEXISEG_HTTP_PORT` | `8000` | whole number 0 to 65535 |" in page
+    assert "| `LEXISEG_MAX_IMAGE_BYTES` | `20971520` (20 MiB) | whole number above 0 |" in page
+    assert "| `LEXISEG_RATE_LIMIT` | - | number above 0, at most 1000000 |" in page
+    assert "| `LEXISEG_URL_FETCH` | `false` | `true`, `false` |" in page
