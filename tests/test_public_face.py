@@ -1,0 +1,100 @@
+"""What the packages say of themselves, and the files that a stranger looks for first."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.test_architecture import CLIENT, MODEL, ROOT, SERVICE
+
+PROJECTS = ("pyproject.toml", "clients/python/pyproject.toml")
+FILES = ("LICENSE", "NOTICE", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff", "docs/README.md")
+
+
+def project(path: str) -> dict[str, Any]:
+    content: dict[str, Any] = tomllib.loads((ROOT / path).read_text())
+    return content
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_the_file_that_a_stranger_looks_for_is_there(path: str) -> None:
+    assert (ROOT / path).read_text(encoding="utf-8").strip()
+
+
+def test_the_clients_licence_is_that_of_the_house() -> None:
+    assert (ROOT / "clients/python/LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+@pytest.mark.parametrize("package", [MODEL, SERVICE, CLIENT])
+def test_a_package_says_that_it_is_typed(package: str) -> None:
+    assert (ROOT / package / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("path", PROJECTS)
+def test_the_version_comes_from_the_tag(path: str) -> None:
+    content = project(path)
+
+    assert content["project"]["dynamic"] == ["version"]
+    assert "version" not in content["project"]
+    assert content["tool"]["setuptools_scm"]["fallback_version"]
+
+
+def test_both_packages_and_the_images_fall_back_to_one_version() -> None:
+    fallbacks = {project(path)["tool"]["setuptools_scm"]["fallback_version"] for path in PROJECTS}
+    in_images = set(re.findall(r"^ARG VERSION=(.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+
+    assert len(fallbacks) == 1
+    assert in_images == fallbacks
+
+
+def test_what_a_build_of_the_images_reads_is_let_in() -> None:
+    """pyproject.toml names them: without them the build of an image fails."""
+    named = {project("pyproject.toml")["project"]["readme"], *project("pyproject.toml")["project"]["license-files"]}
+    let_in = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
+    copied = re.findall(r"^COPY .*pyproject\.toml.*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert named <= let_in
+    assert len(copied) == 2
+    assert all(named <= set(line.split()) for line in copied)
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {page for page in pages if f"({page})" not in index} == set()
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "clients/python").glob("*.md")]
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+
+    assert pages
+    assert broken == []
+
+
+def test_workflows_run_what_lands_by_and_publish_on_tags() -> None:
+    files = (ROOT / ".github/workflows" / name for name in ("checks.yml", "release.yml"))
+    checks, release = (yaml.safe_load(path.read_text()) for path in files)
+
+    # YAML 1.1 reads the key `on` as true.
+    assert "push" in checks[True]
+    assert any(step.get("run") == ".ci/run" for step in checks["jobs"]["run"]["steps"])
+    assert list(release[True]["push"]) == ["tags"]
+    assert {job for job, steps in release["jobs"].items() if steps.get("needs") == "checks"} == {"wheels", "images"}
+
+
+def test_hooks_are_the_projects_own_tools() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+
+    assert repository["repo"] == "local"
+    assert all(hook["entry"].startswith(".venv/bin/") for hook in repository["hooks"])
