@@ -79,9 +79,9 @@ clean:  ## remove caches and build leftovers; the environment and trained runs s
 	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.
-$(VENV)/.serve: pyproject.toml clients/python/pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing lexiseg and what it needs into $(VENV), once: some minutes, 1.8 GB on disk with the torch of a CPU. What pip does:"
-	@$(INSTALL_ALOUD) -c constraints.txt -e '.[cpu,eval,sample,video]' -e clients/python
+	@$(INSTALL_ALOUD) -c constraints.txt -e '.[cpu,eval,sample,video]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/pip
