@@ -24,7 +24,7 @@ from lexiseg_service.gateway.rest.paths import serve
 from lexiseg_service.gateway.rest.probe_routes import router as probe_router
 from lexiseg_service.gateway.rest.routes import router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
-from lexiseg_service.gateway.rpc.server import GrpcServer
+from lexiseg_service.gateway.rpc.server import gateway_server
 from lexiseg_service.gateway.rpc.video import VideoService
 from lexiseg_service.gateway.state import open_gate, open_vocabularies
 from lexiseg_service.gateway.use_case import UseCase
@@ -64,7 +64,7 @@ def create_app(
     vocabularies = open_vocabularies(settings, metrics)
     fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
     use_case = UseCase(backend, vocabularies, settings, fetcher)
-    grpc = GrpcServer(settings, use_case, VideoService(use_case, settings, metrics), metrics, keys, gate, tracing)
+    grpc = gateway_server(settings, use_case, VideoService(use_case, settings, metrics), metrics, keys, gate, tracing)
     open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
 
     @asynccontextmanager

@@ -13,10 +13,10 @@ from starlette.routing import Route
 
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.rpc.server import WorkerServer
+from lexiseg_service.wire.server import GrpcServer
 
 
-def create_ops_app(backend: Backend, server: WorkerServer, metrics: Metrics) -> Starlette:
+def create_ops_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> Starlette:
     """The application; it starts the backend, and closes it after the gRPC server."""
 
     @asynccontextmanager

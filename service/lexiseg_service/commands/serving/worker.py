@@ -9,7 +9,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import open_tracing
 from lexiseg_service.worker.local import LocalWorker
 from lexiseg_service.worker.ops import create_ops_app
-from lexiseg_service.worker.rpc.server import WorkerServer
+from lexiseg_service.worker.rpc.server import worker_server
 
 
 def run(settings: Settings) -> int:
@@ -23,7 +23,7 @@ def run(settings: Settings) -> int:
     metrics = Metrics()
     tracing = open_tracing(settings)
     worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing)
-    grpc = WorkerServer(worker, settings, metrics)
+    grpc = worker_server(worker, settings, metrics)
     app = create_ops_app(worker, grpc, metrics)
     server = server_of(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
     server.run()

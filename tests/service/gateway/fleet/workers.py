@@ -14,7 +14,8 @@ from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.rpc.server import WorkerServer
+from lexiseg_service.wire.server import GrpcServer
+from lexiseg_service.worker.rpc.server import worker_server
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend, answer
 
@@ -68,7 +69,7 @@ class Fleet:
 
     backend: RemoteBackend
     workers: list[Someone]
-    servers: list[WorkerServer]
+    servers: list[GrpcServer]
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(SOON):
@@ -88,7 +89,7 @@ class Fleet:
         """On the port that it had."""
         old = self.servers[index]
         settings = Settings(worker_port=old.port, drain_seconds=5)
-        self.servers[index] = WorkerServer(self.workers[index], settings, Metrics())
+        self.servers[index] = worker_server(self.workers[index], settings, Metrics())
         await self.servers[index].start()
 
 
@@ -136,7 +137,7 @@ class Wire:
 async def started(*workers: Someone, ready: int | None = None) -> AsyncIterator[Fleet]:
     """All of them started and seen."""
     async with AsyncExitStack() as stack:
-        servers = [WorkerServer(worker, Settings(worker_port=0, drain_seconds=5), Metrics()) for worker in workers]
+        servers = [worker_server(worker, Settings(worker_port=0, drain_seconds=5), Metrics()) for worker in workers]
         for server in servers:
             await server.start()
         addresses = tuple(f"127.0.0.1:{server.port}" for server in servers)

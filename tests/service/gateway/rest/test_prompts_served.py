@@ -20,7 +20,7 @@ from lexiseg_service.gateway.fleet.remote import RemoteBackend
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.rpc.server import WorkerServer
+from lexiseg_service.worker.rpc.server import worker_server
 from tests import coco, pictures
 from tests.model.stand_in import QUALITIES, SURE, ColourSegmenter, picture
 from tests.service.engine_backend import EngineBackend
@@ -52,7 +52,7 @@ async def in_one_process() -> AsyncIterator[tuple[Gateway, list[EngineBackend]]]
 async def apart() -> AsyncIterator[tuple[Gateway, list[EngineBackend]]]:
     """Three workers, so that a question that went anywhere would be seen to."""
     engines = [EngineBackend(ColourSegmenter(tasks=TASKS)) for _ in range(3)]
-    servers = [WorkerServer(engine, Settings(worker_port=0, drain_seconds=5), Metrics()) for engine in engines]
+    servers = [worker_server(engine, Settings(worker_port=0, drain_seconds=5), Metrics()) for engine in engines]
     async with asyncio.timeout(SOON), AsyncExitStack() as stack:
         for engine, server in zip(engines, servers, strict=True):
             stack.callback(engine.engine.close, SOON)

@@ -11,13 +11,13 @@ import grpc
 import httpx
 
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.rpc.server import GrpcServer
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
+from lexiseg_service.wire.server import GrpcServer
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 

@@ -28,7 +28,8 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_request
-from lexiseg_service.worker.rpc.server import WorkerServer
+from lexiseg_service.wire.server import GrpcServer
+from lexiseg_service.worker.rpc.server import worker_server
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
@@ -59,12 +60,12 @@ class Asked:
 
     stub: Any
     channel: grpc.aio.Channel
-    server: WorkerServer
+    server: GrpcServer
 
 
 @asynccontextmanager
 async def asking(backend: Backend, metrics: Metrics | None = None) -> AsyncIterator[Asked]:
-    server = WorkerServer(backend, Settings(worker_port=0, drain_seconds=5), metrics or Metrics())
+    server = worker_server(backend, Settings(worker_port=0, drain_seconds=5), metrics or Metrics())
     await server.start()
     options = [("grpc.use_local_subchannel_pool", 1)]
     try:

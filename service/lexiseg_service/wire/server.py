@@ -1,0 +1,119 @@
+"""A gRPC server of ours from its first call to its last: what the gateway's and the worker's have in common.
+
+listen, tell the health -> serve, look at the health now and then -> say that it ends, take no new calls, drain
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from lexiseg_service.wire.channels import Options
+from lexiseg_service.wire.serving import drain, listen
+
+SECONDS_TO_SAY_SO = 1.0  # to those who watch the health, and may have stopped reading
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@dataclass(frozen=True)
+class Service:
+    """What runs on a server."""
+
+    add: Callable[[grpc.aio.Server], None]  # its servicers
+    health: Callable[[], Mapping[str, bool]]  # of each name that may be asked for; "" is the whole server
+    running: Callable[[], int]  # calls that have work to do
+    leave: Callable[[], None]  # lets what lasts come to an end: the server goes down
+    options: Options
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = field(default=())
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server listens; `option` of the command line chooses another port, 0 leaves it to the system."""
+
+    host: str
+    port: int
+    option: str
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds. `linger`: between saying that it goes down and taking no more calls; what was sent is answered still."""
+
+    look: float  # between two looks at the health
+    drain: float  # for calls that run when the server leaves
+    linger: float = 0.0
+
+
+class GrpcServer:
+    """One service on a port, with the standard health service beside it."""
+
+    def __init__(self, service: Service, place: Place, pace: Pace) -> None:
+        self._service = service
+        self._place = place
+        self._pace = pace
+        self._health = health.aio.HealthServicer()
+        self._told: dict[str, bool] = {}
+        self._server: grpc.aio.Server | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self.port = 0
+
+    @property
+    def running(self) -> int:
+        """Calls that have work to do."""
+        return self._service.running()
+
+    async def start(self) -> None:
+        """Listens.
+
+        Raises:
+            CannotListen: the port is taken or not ours to take.
+        """
+        server = grpc.aio.server(interceptors=self._service.interceptors, options=self._service.options)
+        self._service.add(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self.port = await listen(server, self._place.host, self._place.port, self._place.option)
+        await self._tell_health()
+        await server.start()
+        self._server = server
+        self._watching = asyncio.create_task(self._watch())
+
+    def leave(self) -> None:
+        """Says that it goes down, takes no new calls, and waits in the background for those that run."""
+        if self._closing is None and self._server is not None:
+            self._service.leave()
+            self._closing = asyncio.create_task(self._close(self._server))
+
+    async def close(self) -> None:
+        """Leaves, and comes back when no call runs any more, or when they have had time enough."""
+        self.leave()
+        if self._closing is not None:
+            await self._closing
+
+    async def _close(self, server: grpc.aio.Server) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._health.enter_graceful_shutdown(), SECONDS_TO_SAY_SO)
+        await asyncio.sleep(self._pace.linger)
+        await drain(server, self._service.running, self._pace.drain)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.look)
+            await self._tell_health()
+
+    async def _tell_health(self) -> None:
+        now = self._service.health()
+        gone = dict.fromkeys(self._told.keys() - now.keys(), False)
+        for name, serving in {**gone, **now}.items():
+            if self._told.get(name) != serving:
+                self._told[name] = serving
+                await self._health.set(name, SERVING if serving else NOT_SERVING)
