@@ -58,6 +58,14 @@ class UseCase:
         Raises:
             ServiceError: of any kind; the message is for the client.
         """
+        return await self._backend.segment(await self.request_of(asked, caller))
+
+    async def request_of(self, asked: Asked, caller: Caller) -> WorkerRequest:
+        """A request, checked, with its image and its deadline: ready for the backend.
+
+        Raises:
+            ServiceError: of any kind; the message is for the client.
+        """
         deadline = time.monotonic() + min(self._settings.deadline_seconds, caller.seconds)
         request = await self.resolved(asked.question, caller)
         image = asked.image if asked.image_url is None else await self._fetched(asked.image_url)
@@ -67,7 +75,7 @@ class UseCase:
                 await asyncio.to_thread(check_inside, request.prompts, size)
             else:
                 check_inside(request.prompts, size)
-        return await self._backend.segment(replace(request, image=image, image_id=asked.image_id, deadline=deadline))
+        return replace(request, image=image, image_id=asked.image_id, deadline=deadline)
 
     async def resolved(self, question: Question, caller: Caller) -> WorkerRequest:
         """A question, checked, with its model and its classes found, still without an image.

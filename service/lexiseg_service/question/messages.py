@@ -75,6 +75,7 @@ class WorkerAnswer:
     segments: tuple[Segment, ...]
     timings: Timings
     cache: CacheUse
+    mask: MaskFormat = "rle"  # what was asked for; the other formats' fields are empty
     polygons: tuple[list[Ring], ...] | None = None  # one list for each segment
     label_map: RenderedMap | None = None
     overlay: bytes | None = field(default=None, repr=False)  # PNG

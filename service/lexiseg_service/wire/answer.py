@@ -15,9 +15,9 @@ MILLISECOND_DECIMALS = 2
 
 
 def encode_answer(
-    answer: WorkerAnswer, mask: MaskFormat, request_id: str = "", track_ids: Sequence[int | None] = ()
+    answer: WorkerAnswer, request_id: str = "", track_ids: Sequence[int | None] = ()
 ) -> pb.SegmentResponse:
-    """The message; masks in the one format that was asked for. `track_ids`: one for each segment, or none."""
+    """The message; masks in the answer's one format. `track_ids`: one for each segment, or none."""
     label_map = answer.label_map
     message = pb.SegmentResponse(
         id=request_id,
@@ -35,8 +35,8 @@ def encode_answer(
         cache=pb.CacheUse(**asdict(answer.cache)),
     )
     for position, segment in enumerate(answer.segments):
-        rings = answer.polygons[position] if mask == "polygon" and answer.polygons is not None else None
-        message.segments.append(_segment(segment, mask, rings, track_ids[position] if track_ids else None))
+        rings = answer.polygons[position] if answer.mask == "polygon" and answer.polygons is not None else None
+        message.segments.append(_segment(segment, answer.mask, rings, track_ids[position] if track_ids else None))
     return message
 
 
@@ -45,7 +45,8 @@ def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
     size = (message.size.height, message.size.width)
     task = word_of(TASKS, message.task)
     assert task is not None, f"a task of number {message.task}"
-    polygons = [_rings(segment) for segment in message.segments if segment.mask.HasField("polygon")]
+    mask = _mask_of(message)
+    polygons = tuple(_rings(segment) for segment in message.segments) if mask == "polygon" else None
     label_map = message.label_map
     timings = message.timings_ms
     return WorkerAnswer(
@@ -57,13 +58,24 @@ def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
         segments=tuple(_read_segment(segment, size) for segment in message.segments),
         timings=Timings(timings.decode, timings.queue, timings.text, timings.image, timings.post, timings.total),
         cache=CacheUse(message.cache.text_hits, message.cache.text_misses, message.cache.features),
-        polygons=tuple(polygons) if polygons else None,
+        mask=mask,
+        polygons=polygons,
         label_map=RenderedMap(label_map.png, 8 if label_map.bits == 8 else 16)
         if message.HasField("label_map")
         else None,
         overlay=message.overlay if message.HasField("overlay") else None,
         confidence=message.confidence if message.HasField("confidence") else None,
     )
+
+
+def _mask_of(message: pb.SegmentResponse) -> MaskFormat:
+    """The format of an answer's masks, as they show it; without a segment any is right."""
+    if message.HasField("label_map"):
+        return "png"
+    if not message.segments:
+        return "rle"
+    shown = message.segments[0].mask
+    return "rle" if shown.HasField("coco_rle") else "polygon" if shown.HasField("polygon") else "none"
 
 
 def decode_track_ids(message: pb.SegmentResponse) -> tuple[int | None, ...]:

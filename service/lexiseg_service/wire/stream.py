@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lexiseg_service.question.messages import MaskFormat
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs import worker_pb2 as internal
@@ -45,12 +44,12 @@ def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion |
     )
 
 
-def encode_frame_answer(answer: FrameAnswer, mask: MaskFormat, request_id: str = "") -> pb.SegmentVideoResponse:
-    """One frame's message; `mask` is the format that its question asked for."""
+def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.SegmentVideoResponse:
+    """One frame's message."""
     return pb.SegmentVideoResponse(
         frame_id=answer.frame_id,
         timestamp_us=answer.timestamp_us,
-        answer=None if answer.answer is None else encode_answer(answer.answer, mask, request_id, answer.track_ids),
+        answer=None if answer.answer is None else encode_answer(answer.answer, request_id, answer.track_ids),
         dropped=answer.dropped,
         error=None if answer.error is None else problem_of(answer.error, request_id),
         state_reset=answer.state_reset,

@@ -110,6 +110,7 @@ def render(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady |
             total=1e3 * (ended - job.accepted),
         ),
         cache=CacheUse(rows.hits, rows.misses, job.from_cache),
+        mask=request.mask,
         polygons=polygons,
         label_map=label_map,
         confidence=confidence,

@@ -94,30 +94,35 @@ def test_a_request_arrives_as_it_left_with_the_deadline_of_the_call(request_: Wo
 
 
 def test_an_answer_arrives_as_it_left() -> None:
-    message = pb.SegmentResponse.FromString(encode_answer(ANSWER, "rle").SerializeToString())
+    message = pb.SegmentResponse.FromString(encode_answer(ANSWER).SerializeToString())
 
     assert decode_answer(message) == ANSWER
 
 
 def test_pictures_and_outlines_arrive_as_they_left() -> None:
-    painted = replace(
-        ANSWER, polygons=RINGS, label_map=RenderedMap(b"map", 16), overlay=b"overlay", confidence=b"confidence"
-    )
+    painted = replace(ANSWER, mask="polygon", polygons=RINGS, overlay=b"overlay", confidence=b"confidence")
 
-    assert decode_answer(encode_answer(painted, "polygon")) == without_runs(painted)
+    assert decode_answer(encode_answer(painted)) == without_runs(painted)
+
+
+def test_a_label_map_arrives_as_it_left() -> None:
+    mapped = replace(ANSWER, mask="png", label_map=RenderedMap(b"map", 16))
+
+    assert decode_answer(encode_answer(mapped)) == without_runs(mapped)
 
 
 def test_an_answer_without_masks_carries_none() -> None:
-    message = encode_answer(ANSWER, "none")
+    bare = replace(ANSWER, mask="none")
+    message = encode_answer(bare)
 
     assert not any(segment.HasField("mask") for segment in message.segments)
-    assert decode_answer(message) == without_runs(ANSWER)
+    assert decode_answer(message) == without_runs(bare)
 
 
 def test_scores_are_rounded_as_in_the_json() -> None:
     rough = replace(ANSWER, segments=(replace(SEGMENTS[0], score=0.912345678, quality=0.87654321),))
 
-    (segment,) = encode_answer(rough, "rle").segments
+    (segment,) = encode_answer(rough).segments
     assert (segment.score, segment.quality) == (0.9123, 0.8765)
 
 
@@ -146,12 +151,12 @@ def test_a_frame_of_a_stream_arrives_as_it_left() -> None:
 def test_a_frame_s_answer_arrives_as_it_left(said: dict[str, Any]) -> None:
     answer = FrameAnswer("1", 40_000, **said)
 
-    assert decode_frame_answer(encode_frame_answer(answer, "rle")) == answer
+    assert decode_frame_answer(encode_frame_answer(answer)) == answer
 
 
 def test_a_frame_s_error_arrives_as_a_problem() -> None:
     arrived = decode_frame_answer(
-        encode_frame_answer(FrameAnswer("1", error=InvalidValue.of("image", "3 x 3", "sides of 16")), "rle")
+        encode_frame_answer(FrameAnswer("1", error=InvalidValue.of("image", "3 x 3", "sides of 16")))
     )
 
     assert arrived.answer is None

@@ -17,16 +17,15 @@ from pydantic_core import from_json
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
-from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.channels import gateway_options
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_request
 
 if TYPE_CHECKING:  # known to the type checker alone
-    from lexiseg_service.stubs.segmentation_pb2 import SegmentVideoResponse
+    from lexiseg_service.stubs.segmentation_pb2 import SegmentResponse, SegmentVideoResponse
     from lexiseg_service.stubs.worker_pb2_grpc import WorkerAsyncStub
 
 logger = structlog.get_logger("lexiseg.workers")
@@ -108,8 +107,8 @@ class WorkerLink:
         """A call found nobody: no more of them until the worker has spoken again."""
         self._status = None
 
-    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        """Asks; cancelling the task cancels the work.
+    async def segment(self, request: WorkerRequest) -> SegmentResponse:
+        """Asks; the answer as it came. Cancelling the task cancels the work.
 
         Raises:
             WorkerLost: nobody answers.
@@ -118,7 +117,7 @@ class WorkerLink:
         seconds = request.deadline - time.monotonic()
         call = self._stub.Segment(encode_request(request), timeout=max(0.0, seconds))
         with self._working(call):
-            return decode_answer((await call).answer)
+            return (await call).answer
 
     async def stream(
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest]

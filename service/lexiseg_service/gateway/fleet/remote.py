@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from contextlib import aclosing
 
 import structlog
 
@@ -26,6 +27,9 @@ from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.wire.answer import decode_answer
+from lexiseg_service.wire.stream import decode_frame_answer
 
 logger = structlog.get_logger("lexiseg.workers")
 ATTEMPTS = 2
@@ -69,6 +73,10 @@ class RemoteBackend:
         return next(filter(None, (link.digest(name) for link in self._links.values())), None)
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        return decode_answer(await self.relay(request))
+
+    async def relay(self, request: WorkerRequest) -> pb.SegmentResponse:
+        """The answer as a worker sent it; errors as of `segment`."""
         if request.image is None:
             return await self._ask_again(request, request.image_id or "")
         key = _key(request.model, await _digest(request.image))
@@ -82,7 +90,15 @@ class RemoteBackend:
                 failure = self._reason(error, link, request)
         raise failure or self._nobody(request.model)
 
-    def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+    async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        async with aclosing(self.relay_stream(steps)) as messages:
+            async for message in messages:
+                yield decode_frame_answer(message)
+
+    def relay_stream(
+        self, steps: AsyncIterator[StreamQuestion | VideoFrame]
+    ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:
+        """The answers as workers sent them; errors as of `stream`."""
         return RemoteStream(self._pick_for_stream).answers(steps)
 
     async def start(self) -> None:
@@ -95,12 +111,12 @@ class RemoteBackend:
             self._looking.cancel()
         await asyncio.gather(*(link.close() for link in self._links.values()))
 
-    async def _asked(self, link: WorkerLink, request: WorkerRequest) -> WorkerAnswer:
+    async def _asked(self, link: WorkerLink, request: WorkerRequest) -> pb.SegmentResponse:
         if time.monotonic() >= request.deadline:
             raise DeadlineExceeded(f"no answer within the deadline of {self._seconds:g} seconds")
         return await link.segment(request)
 
-    async def _ask_again(self, request: WorkerRequest, image_id: str) -> WorkerAnswer:
+    async def _ask_again(self, request: WorkerRequest, image_id: str) -> pb.SegmentResponse:
         """Asks those who may have kept an image: who got it when its own worker was busy, then by rank."""
         key = _key(request.model, image_id)
         failure: ServiceError | None = None

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.stubs import worker_pb2 as pb
-from lexiseg_service.wire.stream import decode_frame_answer, encode_step
+from lexiseg_service.stubs.segmentation_pb2 import SegmentVideoResponse
+from lexiseg_service.wire.stream import encode_step
 
 Step = StreamQuestion | VideoFrame
 Pick = Callable[[str, Collection[WorkerLink]], WorkerLink]
@@ -49,7 +50,7 @@ class RemoteStream:
         self._failure: Exception | None = None  # of whoever gives us the steps
         self._changed = asyncio.Condition()
 
-    async def answers(self, steps: AsyncIterator[Step]) -> AsyncGenerator[FrameAnswer, None]:
+    async def answers(self, steps: AsyncIterator[Step]) -> AsyncGenerator[SegmentVideoResponse, None]:
         """Answers in the order of the frames.
 
         Raises:
@@ -91,7 +92,7 @@ class RemoteStream:
             return self._n_frames < MOST_UNANSWERED  # what waited here would grow old, and the worker could not drop it
         return self._n_frames < min(MOST_UNANSWERED, AHEAD + (question.frames_in_flight if question else 0))
 
-    async def _relay(self) -> AsyncGenerator[FrameAnswer, None]:
+    async def _relay(self) -> AsyncGenerator[SegmentVideoResponse, None]:
         tried: list[WorkerLink] = []
         moved = False
         while (question := await self._next_question()) is not None:
@@ -101,7 +102,8 @@ class RemoteStream:
                 async with aclosing(self._on(turn)) as answers:
                     async for answer in answers:
                         tried.clear()
-                        yield replace(answer, state_reset=True) if moved else answer
+                        answer.state_reset = answer.state_reset or moved
+                        yield answer
                         moved = False
             tried.append(link)
             if len(tried) > MOST_MOVES:
@@ -117,13 +119,13 @@ class RemoteStream:
                 self._unanswered.popleft()
             return self._question if self._n_frames else None
 
-    async def _on(self, turn: _Connection) -> AsyncGenerator[FrameAnswer, None]:
+    async def _on(self, turn: _Connection) -> AsyncGenerator[SegmentVideoResponse, None]:
         """Answers of one worker, until all is answered, or it goes down, or it lacks what is asked next."""
         try:
             async with aclosing(turn.link.stream(self._messages(turn))) as messages:
                 async for message in messages:
                     await self._settle(turn)
-                    yield decode_frame_answer(message)
+                    yield message
         except NotReady:  # it goes down
             raise WorkerLost from None
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from lexiseg_model.types import Segment
-from lexiseg_service.question.messages import MaskFormat, WorkerAnswer
+from lexiseg_service.question.messages import WorkerAnswer
 
 MOST_HERE = 256 * 2**10  # bytes of pictures; more would keep the event loop from other requests
 
@@ -20,14 +20,14 @@ def bytes_of_pictures(answer: WorkerAnswer) -> int:
     return len(label_map) + len(answer.overlay or b"") + len(answer.confidence or b"")
 
 
-async def rendered(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> bytes:
+async def rendered(answer: WorkerAnswer, request_id: str) -> bytes:
     """`render_answer`, in a thread where there are large pictures to write as base64."""
     if bytes_of_pictures(answer) > MOST_HERE:
-        return await asyncio.to_thread(render_answer, answer, request_id, mask)
-    return render_answer(answer, request_id, mask)
+        return await asyncio.to_thread(render_answer, answer, request_id)
+    return render_answer(answer, request_id)
 
 
-def render_answer(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> bytes:
+def render_answer(answer: WorkerAnswer, request_id: str) -> bytes:
     """JSON bytes, as `schemas.SegmentAnswer` describes them."""
     label_map = answer.label_map
     return orjson.dumps(
@@ -39,7 +39,7 @@ def render_answer(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> by
             "task": answer.task,
             "size": answer.size,
             "segments": [
-                _segment(segment, _mask(answer, position, mask)) for position, segment in enumerate(answer.segments)
+                _segment(segment, _mask(answer, position)) for position, segment in enumerate(answer.segments)
             ],
             "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
             "overlay": None if answer.overlay is None else _base64(answer.overlay),
@@ -50,11 +50,11 @@ def render_answer(answer: WorkerAnswer, request_id: str, mask: MaskFormat) -> by
     )
 
 
-def _mask(answer: WorkerAnswer, position: int, mask: MaskFormat) -> dict[str, Any] | None:
-    if mask == "rle":
+def _mask(answer: WorkerAnswer, position: int) -> dict[str, Any] | None:
+    if answer.mask == "rle":
         rle = answer.segments[position].mask
         return {"format": "coco_rle", "size": rle.size, "counts": rle.counts}
-    if mask == "polygon" and answer.polygons is not None:
+    if answer.mask == "polygon" and answer.polygons is not None:
         return {"format": "polygon", "rings": answer.polygons[position]}  # orjson knows dataclasses
     return None
 

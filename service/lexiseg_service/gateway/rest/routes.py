@@ -62,7 +62,7 @@ async def segment(request: Request) -> Response:
     except Exception as error:
         metrics.failed(reason_of(error))
         raise
-    content = await rendered(answer, request.state.request_id, asked.question.mask)
+    content = await rendered(answer, request.state.request_id)
     if 2 * bytes_of_pictures(answer) > len(content):
         leave_as_it_is(request)
     return Response(content, media_type="application/json")

@@ -20,8 +20,8 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationServicer
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.enums import REFINEMENTS, TASKS
+from lexiseg_service.wire.relay import answered
 
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -60,7 +60,8 @@ class Servicer(SegmentationServicer):
         caller = CALLER.get()
         try:
             asked = asked_of(request, self._limits)
-            answer = encode_answer(await self._use_case.segment(asked, caller), asked.question.mask, caller.request_id)
+            checked = await self._use_case.request_of(asked, caller)
+            answer = await answered(self._use_case.backend, checked, caller.request_id)
             _refuse_burden(answer, self._limits)
         except asyncio.CancelledError:
             left = context.time_remaining()

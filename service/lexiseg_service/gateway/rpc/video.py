@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
@@ -13,14 +12,14 @@ from lexiseg_service.gateway.failures import reason_of
 from lexiseg_service.gateway.rpc.question import question_fields
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.findings import validate
-from lexiseg_service.question.messages import MaskFormat
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.stream_messages import DropPolicy, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.enums import DROP_POLICIES, word_of
-from lexiseg_service.wire.stream import encode_frame_answer
+from lexiseg_service.wire.errors import error_of
+from lexiseg_service.wire.relay import answered_frames
 
 FRAMES_IN_FLIGHT = 4
 MOST_IN_FLIGHT = 16
@@ -53,24 +52,22 @@ class VideoService:
         Raises:
             ServiceError: the stream as a whole failed.
         """
-        masks: deque[MaskFormat] = deque()
         async with (
-            aclosing(self._steps(messages, caller, accepted, masks)) as steps,
-            aclosing(self._use_case.backend.stream(steps)) as answers,
+            aclosing(self._steps(messages, caller, accepted)) as steps,
+            aclosing(answered_frames(self._use_case.backend, steps, caller.request_id)) as answers,
         ):
             async for answer in answers:
-                if answer.error is not None:
-                    self._metrics.failed(reason_of(answer.error))
-                yield encode_frame_answer(answer, masks.popleft(), caller.request_id)
+                if answer.HasField("error"):
+                    self._metrics.failed(reason_of(error_of(answer.error)))
+                yield answer
 
     async def _steps(
         self,
         messages: AsyncIterator[pb.SegmentVideoRequest],
         caller: Caller,
         accepted: Callable[[], Awaitable[object]],
-        masks: deque[MaskFormat],
     ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
-        """What the messages say, checked. `masks` gets the format that each frame is to be answered in.
+        """What the messages say, checked.
 
         Raises:
             MalformedRequest: a message is empty, or a frame came before the first config.
@@ -97,7 +94,6 @@ class VideoService:
             elif question is None:
                 raise MalformedRequest("the first message of a stream is a frame; expected a config")
             else:
-                masks.append(question.request.mask)
                 yield _frame(message.frame, n_frames)
                 n_frames += 1
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from prometheus_client import Gauge
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.question.backend import Backend
-from lexiseg_service.question.messages import MaskFormat
 from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import worker_pb2 as pb
@@ -59,21 +57,20 @@ class Servicer(WorkerServicer):
         deadline = time.monotonic() + min(self._settings.deadline_seconds if left is None else left, 1e6)
         async with self._answering(context, request.origin.request_id):
             asked = decode_request(request, deadline)
-            message = encode_answer(await self._backend.segment(asked), asked.mask)
+            message = encode_answer(await self._backend.segment(asked))
         return pb.WorkerSegmentResponse(answer=message)
 
     async def SegmentVideo(  # type: ignore[override]  # typed for generators alone
         self, request_iterator: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context
     ) -> None:
         """The frames of a video. Writes, and does not yield: what a lost gateway leaves is closed at once."""
-        masks: deque[MaskFormat] = deque()
         async with (
             self._answering(context, ""),
-            aclosing(_steps(request_iterator, masks)) as steps,
+            aclosing(_steps(request_iterator)) as steps,
             aclosing(self._backend.stream(steps)) as answers,
         ):
             async for answer in answers:
-                message = encode_frame_answer(answer, masks.popleft())
+                message = encode_frame_answer(answer)
                 await context.write(pb.WorkerSegmentVideoResponse(answer=message))
 
     async def WatchStatus(self, request: pb.WatchStatusRequest, context: Context) -> None:  # type: ignore[override]
@@ -130,17 +127,11 @@ class Servicer(WorkerServicer):
 
 
 async def _steps(
-    messages: AsyncIterator[pb.WorkerSegmentVideoRequest], masks: deque[MaskFormat]
+    messages: AsyncIterator[pb.WorkerSegmentVideoRequest],
 ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
-    """Steps as the backend takes them; `masks` gets the format in which each frame is to be answered."""
-    mask: MaskFormat = "rle"
+    """Steps as the backend takes them."""
     async for message in messages:
-        step = decode_step(message)
-        if isinstance(step, StreamQuestion):
-            mask = step.request.mask
-        else:
-            masks.append(mask)
-        yield step
+        yield decode_step(message)
 
 
 def _value(gauge: Gauge) -> float:

@@ -12,7 +12,7 @@ from tests.service.gateway.known_backend import answer
 
 
 def test_an_answer_is_what_its_schema_says() -> None:
-    rendered = render_answer(answer(), "id-1", "rle")
+    rendered = render_answer(answer(), "id-1")
 
     read = SegmentAnswer.model_validate_json(rendered, strict=False)
 
@@ -20,7 +20,7 @@ def test_an_answer_is_what_its_schema_says() -> None:
 
 
 def test_an_answer_has_every_field_of_its_schema_and_no_other() -> None:
-    rendered = json.loads(render_answer(answer(), "id-1", "rle"))
+    rendered = json.loads(render_answer(answer(), "id-1"))
 
     assert set(rendered) == set(SegmentAnswer.model_fields) - {"confidence"}  # only where it is asked for
     assert set(rendered["segments"][0]) == set(SegmentOutput.model_fields)
@@ -30,14 +30,14 @@ def test_a_segment_of_a_prompt_says_which_mask_of_which_prompt_it_is() -> None:
     (first,) = answer().segments
     prompted = replace(first, label=None, class_index=None, prompt_index=0, mask_index=2, quality=0.87654321)
 
-    segment = json.loads(render_answer(replace(answer(), segments=(prompted,)), "id-1", "rle"))["segments"][0]
+    segment = json.loads(render_answer(replace(answer(), segments=(prompted,)), "id-1"))["segments"][0]
 
     assert (segment["label"], segment["class_index"]) == (None, None)
     assert (segment["prompt_index"], segment["mask_index"], segment["quality"]) == (0, 2, 0.8765)
 
 
 def test_a_segment_of_no_prompt_says_null() -> None:
-    segment = json.loads(render_answer(answer(), "id-1", "rle"))["segments"][0]
+    segment = json.loads(render_answer(answer(), "id-1"))["segments"][0]
 
     assert (segment["prompt_index"], segment["mask_index"], segment["quality"]) == (None, None, None)
 
@@ -46,31 +46,31 @@ def test_a_segment_of_no_prompt_says_null() -> None:
 def test_a_segment_says_whether_it_is_a_thing(thing: bool | None) -> None:
     (first,) = answer().segments
 
-    said = json.loads(render_answer(replace(answer(), segments=(replace(first, is_thing=thing),)), "id-1", "rle"))
+    said = json.loads(render_answer(replace(answer(), segments=(replace(first, is_thing=thing),)), "id-1"))
 
     assert said["segments"][0]["is_thing"] is thing
 
 
 def test_a_mask_is_coco_run_lengths() -> None:
-    rendered = json.loads(render_answer(answer(), "id-1", "rle"))
+    rendered = json.loads(render_answer(answer(), "id-1"))
 
     assert rendered["segments"][0]["mask"] == {"format": "coco_rle", "size": [4, 4], "counts": "088"}
 
 
 def test_without_masks_area_and_box_stay() -> None:
-    segment = json.loads(render_answer(answer(), "id-1", "none"))["segments"][0]
+    segment = json.loads(render_answer(replace(answer(), mask="none"), "id-1"))["segments"][0]
 
     assert (segment["mask"], segment["area"], segment["bbox"]) == (None, 8, [0, 0, 2, 4])
 
 
 def test_an_overlay_is_base64() -> None:
-    rendered = json.loads(render_answer(answer(overlay=b"\x89PNG"), "id-1", "rle"))
+    rendered = json.loads(render_answer(answer(overlay=b"\x89PNG"), "id-1"))
 
     assert base64.b64decode(rendered["overlay"]) == b"\x89PNG"
 
 
 def test_numbers_are_rounded_to_what_they_mean() -> None:
-    rendered = json.loads(render_answer(answer(), "id-1", "rle"))
+    rendered = json.loads(render_answer(answer(), "id-1"))
 
     assert rendered["segments"][0]["score"] == 0.9123
     assert rendered["timings_ms"]["decode"] == 1.23
