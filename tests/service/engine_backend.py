@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
@@ -19,7 +20,7 @@ from tests.model.stand_in import ColourSegmenter
 
 
 class EngineBackend:
-    """Warm from the start; whoever makes it closes its engine."""
+    """Warm from the start; whoever makes it closes its engine. Counts what its video streams take from senders."""
 
     def __init__(
         self,
@@ -31,6 +32,9 @@ class EngineBackend:
         settings, metrics = settings or Settings(), metrics or Metrics()
         self.engine = Engine(segmenter or ColourSegmenter(), settings, metrics, tracing)
         self.streams = Streams(self.engine, settings, metrics)
+        self.taken = 0  # frames
+        self.read = 0  # answers that were followed by a wish for the next
+        self.most_ahead = 0  # frames taken beyond the answers read
 
     def health(self) -> Health:
         return Health(True, True, "colours are warmed up")
@@ -44,8 +48,19 @@ class EngineBackend:
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         return await asyncio.wrap_future(self.engine.submit(request))
 
-    def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        return self.streams.answers(steps)
+    async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        async with aclosing(self.streams.answers(self._counted(steps))) as answers:
+            async for answer in answers:
+                yield answer
+                self.read += 1
+
+    async def _counted(
+        self, steps: AsyncIterator[StreamQuestion | VideoFrame]
+    ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
+        async for step in steps:
+            self.taken += isinstance(step, VideoFrame)
+            self.most_ahead = max(self.most_ahead, self.taken - self.read)
+            yield step
 
     async def start(self) -> None: ...
 

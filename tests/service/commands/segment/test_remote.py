@@ -27,7 +27,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
-from tests.service.commands.listening import listening
+from tests.service.commands.listening import TO_START, listening
 from tests.service.gateway.known_backend import KnownBackend, answer
 
 OVERLAY = pictures.encoded(pictures.small("china", 32))
@@ -36,17 +36,30 @@ ROOT = Path(__file__).resolve().parents[4]
 
 @dataclass
 class Painter(KnownBackend):
-    """Answers with a picture; the first image later than the others. Knows the most that it had at a time."""
+    """Answers with a picture; what comes first waits for `first_answers_after` others to be answered.
 
+    Knows the most that it had at a time.
+    """
+
+    first_answers_after: int = 0
     under_way: int = 0
     most: int = 0
+    came: int = 0
+
+    def __post_init__(self) -> None:
+        self.turn = asyncio.Condition()
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.came += 1
+        is_first = self.came == 1
         self.under_way += 1
         self.most = max(self.most, self.under_way)
-        await asyncio.sleep(0.2 if not self.asked else 0.01)
+        async with asyncio.timeout(TO_START), self.turn:
+            if is_first:
+                await self.turn.wait_for(lambda: len(self.asked) >= self.first_answers_after)
+            await super().segment(request)
+            self.turn.notify_all()
         self.under_way -= 1
-        await super().segment(request)
         return answer(overlay=OVERLAY)
 
 
@@ -118,6 +131,7 @@ def test_the_files_go_to_the_server_and_the_answers_keep_their_order(
     lexiseg: CommandLine, folder: Path, painter: Painter, url: str
 ) -> None:
     images = sorted(folder.glob("*.png"))
+    painter.first_answers_after = 3
 
     outcome = lexiseg("segment", *images, "-c", "sky", "-c", "sea", "--server", f"{url}/", "--out", folder / "out")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 import pytest
 
@@ -141,28 +142,29 @@ async def test_without_another_worker_the_stream_ends_and_says_why() -> None:
 
 async def test_whoever_sends_frames_waits_for_answers() -> None:
     worker = Someone(held=asyncio.Event())
-    taken = 0
+    taken = most_ahead = 0
+    answered: list[str] = []
     async with started(worker) as fleet:
 
         async def counted() -> AsyncIterator[StreamQuestion | VideoFrame]:
-            nonlocal taken
+            nonlocal taken, most_ahead
             yield asking(frames_in_flight=2)
             for frame in frames(*NAMES):
-                yield frame
                 taken += 1
+                most_ahead = max(most_ahead, taken - len(answered))
+                yield frame
 
         async with aclosing(fleet.backend.stream(counted())) as answers:
             first = asyncio.ensure_future(anext(answers))
             await fleet.until(lambda: len(worker.frames) == 1)
-            await asyncio.sleep(0.3)
-            while_held = taken
             assert worker.held is not None
             worker.held.set()
-            await first
-            rest = [answer.frame_id async for answer in answers]
+            answered.append((await first).frame_id)
+            async for answer in answers:
+                answered.append(answer.frame_id)
 
-    assert while_held < 10
-    assert rest == NAMES[1:]
+    assert 2 <= most_ahead < 10
+    assert answered == NAMES
 
 
 async def test_with_latest_frames_do_not_wait_in_the_gateway() -> None:
@@ -205,12 +207,21 @@ async def test_what_the_sender_of_frames_raises_ends_the_stream_after_its_answer
 async def test_a_stream_that_is_abandoned_leaves_nothing_at_the_worker() -> None:
     worker = Someone(held=asyncio.Event())
     async with started(worker) as fleet:
-        for _ in range(20):
+        for number in range(20):
+            already = len(worker.frames)
             async with aclosing(fleet.backend.stream(steps_of(asking(), *frames(*NAMES)))) as answers:
                 waiting = asyncio.ensure_future(anext(answers))
-                await asyncio.sleep(0.01)
+                if number % 2:  # the worker has something of it
+                    await fleet.until(partial(_more_than, worker.frames, already))
+                else:  # at once, and a little later
+                    for _ in range(number):
+                        await asyncio.sleep(0)
                 waiting.cancel()
                 await asyncio.wait([waiting])
         await fleet.until(lambda: fleet.servers[0].running == 0)
 
         assert fleet.backend._links[f"127.0.0.1:{fleet.servers[0].port}"].in_flight == 0
+
+
+def _more_than(names: list[str], already: int) -> bool:
+    return len(names) > already

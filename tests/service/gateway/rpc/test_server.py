@@ -103,9 +103,7 @@ async def test_reflection_can_be_switched_off() -> None:
 async def test_a_connection_grows_old_and_the_client_hears_nothing_of_it() -> None:
     async with calling(grpc_connection_age_seconds=0.1, grpc_connection_grace_seconds=5) as gateway:
         await gateway.stub.Segment(request("sky"))
-        async with asyncio.timeout(20):  # the server asks for a new connection
-            while gateway.channel.get_state() is not grpc.ChannelConnectivity.IDLE:
-                await asyncio.sleep(0.02)
+        await _asked_to_connect_anew(gateway.channel)
 
         answer = await gateway.stub.Segment(request("sky"))
 
@@ -117,7 +115,7 @@ async def test_a_call_that_is_older_than_its_connection_is_still_answered() -> N
     async with calling(backend=backend, grpc_connection_age_seconds=0.1, grpc_connection_grace_seconds=5) as gateway:
         answering = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
         await backend.reached.wait()
-        await asyncio.sleep(0.5)
+        await _asked_to_connect_anew(gateway.channel)
         backend.may_go_on.set()
 
         assert (await answering).segments
@@ -201,3 +199,10 @@ async def _reflected(channel: grpc.aio.Channel, symbol: str) -> descriptor_pool.
                 pool.Add(file)
                 added.add(name)
     return pool
+
+
+async def _asked_to_connect_anew(channel: grpc.aio.Channel) -> None:
+    """The server has said that it takes no more calls on this connection."""
+    async with asyncio.timeout(20):
+        while (state := channel.get_state()) is not grpc.ChannelConnectivity.IDLE:
+            await channel.wait_for_state_change(state)

@@ -195,15 +195,22 @@ async def test_a_malformed_change_ends_the_stream_after_the_frames_before_it() -
 
 
 async def test_a_stream_that_is_silent_is_ended() -> None:
-    async with over_colours(stream_idle_seconds=0.1) as (gateway, backend):
-        call = await opened(gateway, config(), frame())
-        await read(call, 1)
-        with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await read(call, 1)
-        await soon(lambda: len(backend.streams) == 0)
+    for seconds in (0.1, 1, 10):  # on a slow machine the frame itself may come too late for the first
+        answers = []
+        async with over_colours(stream_idle_seconds=seconds) as (gateway, backend):
+            call = await opened(gateway, config(), frame())
+            try:
+                while True:
+                    answers += await read(call, 1)
+            except grpc.aio.AioRpcError as failure:
+                code, details = failure.code(), failure.details() or ""
+            await soon(lambda backend=backend: len(backend.streams) == 0)
+        if answers:
+            break
 
-    assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert "0.1 seconds" in (failure.value.details() or "")
+    assert len(answers) == 1
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert f"{seconds:g} seconds" in details
 
 
 async def test_a_client_that_takes_no_answers_gives_its_place_up_and_hears_of_it() -> None:
@@ -233,8 +240,8 @@ async def test_stale_frames_are_dropped_and_reported() -> None:
     async with over_colours() as (gateway, backend):
         gate(backend).gate.clear()
         call = await opened(gateway, config(drop_policy=pb.DROP_POLICY_LATEST), *[frame()] * 9)
-        await soon(lambda: backend.engine.in_flight == 2)
-        await asyncio.sleep(0.2)  # for the other seven to come; if they have not, they are not dropped
+        await soon(lambda: backend.taken == 9)
+        assert backend.engine.in_flight == 2
         gate(backend).gate.set()
         answers = await rest(call)
 
@@ -250,11 +257,10 @@ async def test_nothing_is_dropped_unless_asked_for() -> None:
         for _ in range(21):
             await call.write(frame())
         await soon(lambda: backend.engine.in_flight == 2)
-        await asyncio.sleep(0.05)  # time enough to do wrong
-        assert backend.engine.in_flight == 2
         gate(backend).gate.set()
         answers = await rest(call)
 
+    assert backend.most_ahead == 2
     assert len(answers) == 21
     assert not any(answer.dropped for answer in answers)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any
 
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
@@ -43,11 +43,17 @@ def working(**settings: Any) -> Iterator[Worker]:
 
 
 class Sender:
-    """Steps that a test gives one by one; `taken` counts those that the stream has asked for."""
+    """Steps that a test gives one by one; `taken` counts those that the stream has asked for.
+
+    `most_ahead`: the most frames that it took beyond the answers after which the reader asked for the next.
+    """
 
     def __init__(self) -> None:
         self._steps: asyncio.Queue[Step | None] = asyncio.Queue()
         self.taken = 0
+        self.read = 0
+        self.most_ahead = 0
+        self._frames = 0
 
     def give(self, *steps: Step) -> None:
         for step in steps:
@@ -61,7 +67,15 @@ class Sender:
             if isinstance(step, Exception):
                 raise step
             self.taken += 1
+            self._frames += isinstance(step, VideoFrame)
+            self.most_ahead = max(self.most_ahead, self._frames - self.read)
             yield step
+
+    async def counted(self, answers: Answers) -> Answers:
+        async with aclosing(answers):
+            async for answer in answers:
+                yield answer
+                self.read += 1
 
 
 @asynccontextmanager
@@ -69,7 +83,7 @@ async def stream(worker: Worker, *steps: Step) -> AsyncGenerator[tuple[Sender, A
     """A sender that has given `steps`, and the answers."""
     sender = Sender()
     sender.give(*steps)
-    answers = worker.streams.answers(sender.steps())
+    answers = sender.counted(worker.streams.answers(sender.steps()))
     try:
         yield sender, answers
     finally:
