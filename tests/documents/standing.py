@@ -13,6 +13,7 @@ from tests import pictures
 from tests.documents.reading import ROOT
 from tests.service.commands.video import clips
 
+PHOTOGRAPHS = ("china", "flower", "coffee", "rocket")  # four: so many an export to 8 bits asks for
 BUNDLED = ROOT / "model/lexiseg_model/methods/tiny/bundled"
 
 
@@ -24,13 +25,13 @@ def lay_out(folder: Path) -> Path:
     # The photograph of the README under every name: its id stands in the documents.
     for name in ("photo.jpg", "street.jpg"):
         (here / name).write_bytes(china)
-    for album in ("photos", "pictures"):
-        for name in ("china", "flower"):
+    for album, names in (("photos", PHOTOGRAPHS[:2]), ("pictures", PHOTOGRAPHS)):
+        for name in names:
             _save(pictures.small(name, 200), here / album / f"{name}.jpg")
     for name in ("clip.mp4", "street.mp4"):
         clips.panning(here / name, 3)
     for root in (here / "data", folder / "shared/data"):
-        _data_set(root / "camvid", ["sky", "building", "tree"])
+        _data_set(root / "camvid", ["sky", "building", "tree", "car", "sidewalk"])
         for name in ("voc", "coco"):
             _data_set(root / name, ["background", "sky", "building", "tree"])
     shutil.copytree(BUNDLED, here / "runs/mine")
