@@ -16,6 +16,7 @@ class Elsewhere(NamedTuple):
 
 
 INSTALLS = "sets up an environment: the one that these tests run in"
+CHECKS = "these tests are a part of it"
 HUB = "fetches weights from the hub, or needs an official checkpoint; tests/service/commands has small ones"
 HOURS = "trains for an hour on data that is not here; tests/service/commands/test_train.py runs a recipe of minutes"
 DOCKER = "needs a Docker engine; deploy/compose/check.sh is the test of it"
@@ -26,6 +27,8 @@ LOAD = "a load of minutes; tests/loadtests and tests/benchmarks run short ones"
 ELSEWHERE = (
     Elsewhere(r"make (serve|test)\b", INSTALLS),
     Elsewhere(r"make (loadtest|bench|peers)\b", LOAD),
+    Elsewhere(r"make check\b|\.ci/run", CHECKS),
+    Elsewhere(r"pre-commit install", "writes into the checkout's git"),
     Elsewhere(r"\. \.venv/bin/activate", INSTALLS),
     Elsewhere(r"(\S*/)?pip install ", INSTALLS),
     Elsewhere(r"([A-Z_]+=\S+ )*(docker |deploy/compose/check\.sh)", DOCKER),
