@@ -85,21 +85,24 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
     return ModelFolder(by_name[wanted.name], card)
 
 
-def require(name: str, models_dir: Path | None = None) -> ModelFolder:
+def require(name: str, models_dir: Path | None = None, text_tower: Path | None = None) -> ModelFolder:
     """`find`, and its weights are here or can be had from the hub now; nothing is loaded.
 
     Raises:
         UnknownModelError: there is no model of that name and version.
-        WeightsError: its card is damaged or its weights are missing; the message says how to provide them.
+        WeightsError: its card is damaged, or its weights or its text tower are missing; the message says how to provide
+            them.
     """
     model = find(name, models_dir)
+    method = _method(model.folder, model.card)
     if model.card.weights_sha256 is None:
-        method = _method(model.folder, model.card)
         if not hasattr(method, "require_weights"):
             raise WeightsError(f"{model.folder}: the card names no weights (weights_sha256)")
         method.require_weights(model.card)
     elif not any(model.folder.glob("*.safetensors")):
         raise WeightsError(f"{model.folder} has a card and no weights (*.safetensors)")
+    if hasattr(method, "require_text_tower"):
+        method.require_text_tower(text_tower)
     return model
 
 
@@ -111,10 +114,12 @@ def load(
     precision: Precision | None = None,
     runtime: Runtime = "torch",
     cache_dir: Path | None = None,
+    text_tower: Path | None = None,
 ) -> Segmenter:
     """Loads a model, `NAME` or `NAME@VERSION`; `precision` None means its card's.
 
     Another `runtime` than torch does its image pass (docs/runtimes.md); exports of bundled models lie in `cache_dir`.
+    `text_tower` is a folder of the user's, for methods whose text tower does not lie beside their weights.
 
     Raises:
         UnknownModelError: there is no model of that name and version.
@@ -123,13 +128,15 @@ def load(
         ExportError: the runtime was asked for and cannot be had.
     """
     folder, card = find(name, models_dir)
-    segmenter = load_folder(folder, device, precision, card)
+    segmenter = load_folder(folder, device, precision, card, text_tower)
     if runtime != "torch":
         from lexiseg_model.export.choose import use_runtime  # ONNX Runtime is optional
 
         execution = Execution(choose_device(device), precision or segmenter.card.precision)
         place = export_folder(folder, segmenter, cache_dir)
-        use_runtime(segmenter, runtime, execution, place, lambda: load_folder(folder, "cpu", "exact"))
+        use_runtime(
+            segmenter, runtime, execution, place, lambda: load_folder(folder, "cpu", "exact", text_tower=text_tower)
+        )
     return segmenter
 
 
@@ -141,12 +148,16 @@ def export_folder(folder: Path, segmenter: Segmenter, cache_dir: Path | None = N
 
 
 def load_folder(
-    folder: Path, device: str = "auto", precision: Precision | None = None, card: ModelCard | None = None
+    folder: Path,
+    device: str = "auto",
+    precision: Precision | None = None,
+    card: ModelCard | None = None,
+    text_tower: Path | None = None,
 ) -> Segmenter:
     """Loads the model of one directory, by its own card when none is given; errors as `load`."""
     card = card or read_card(folder)
     loader = cast(Loader, _method(folder, card).load)
-    return loader(folder, card, Execution(choose_device(device), precision or card.precision))
+    return loader(folder, card, Execution(choose_device(device), precision or card.precision, text_tower))
 
 
 def _named(name: str, folder: Path) -> ModelCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -12,10 +13,11 @@ from lexiseg_model.types import Precision
 
 @dataclass(frozen=True)
 class Execution:
-    """On what a model computes, and how exactly."""
+    """On what a model computes, how exactly, and where the user keeps the text tower, if anywhere."""
 
     device: torch.device
     precision: Precision = "fast"
+    text_tower: Path | None = None
 
     @property
     def dtype(self) -> torch.dtype:

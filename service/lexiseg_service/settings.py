@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     models_dir: Annotated[Path | None, Read((*LOADERS, "export", "models"), MODELS)] = Field(
         None, description="folder of model directories"
     )
+    text_tower: Annotated[Path | None, Read((*LOADERS, "export"), MODELS)] = Field(
+        None, description="folder of the text tower of `tiny`, where neither its package nor the hub is"
+    )
     model_memory_bytes: Annotated[int | None, Read(WORKERS, MODELS)] = Field(
         None, ge=1, description="weights of all loaded models; default: no bound"
     )

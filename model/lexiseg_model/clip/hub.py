@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-from huggingface_hub import constants, get_session, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.hub import why_out_of_reach
 
-REACH_SECONDS = 5.0  # to find out whether the hub answers; its client alone would try for most of a minute
 CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # as open_clip looks for them
 
 
@@ -31,7 +31,9 @@ def fetch(repository: str, files: Sequence[str], wanted: str, cache: Path | None
         cached = try_to_load_from_cache(repository, name, cache_dir=cache)
         if isinstance(cached, str):
             return Path(cached)
-    _require_hub(wanted)
+    silence = why_out_of_reach()
+    if silence is not None:
+        raise _missing(wanted, silence)
     reason: Exception | None = None
     for name in files:
         try:
@@ -55,20 +57,6 @@ def fetch_clip(architecture: str, tag: str, config: dict[str, Any], cache: Path 
         return Path(open_clip.download_pretrained(config, cache_dir=None if cache is None else str(cache)))
     except Exception as error:  # an address of its own, not the hub's
         raise _missing(wanted, f"{config.get('url')}: {error}") from error
-
-
-def _require_hub(wanted: str) -> None:
-    """Asks the hub for its front page.
-
-    Raises:
-        WeightsError: it is switched off or does not answer.
-    """
-    if constants.is_offline_mode():
-        raise _missing(wanted, "HF_HUB_OFFLINE is set")
-    try:
-        get_session().head(constants.ENDPOINT, timeout=REACH_SECONDS)
-    except Exception as error:  # transports differ by version of the hub's client
-        raise _missing(wanted, f"{constants.ENDPOINT} does not answer: {error}") from error
 
 
 def _missing(wanted: str, reason: str) -> WeightsError:

@@ -23,6 +23,7 @@ def load(settings: Settings, task: Task) -> Segmenter:
         precision=settings.precision,
         runtime=settings.runtime,
         cache_dir=settings.cache_dir,
+        text_tower=settings.text_tower,
     )
     if task not in segmenter.card.tasks:
         able = ", ".join(segmenter.card.tasks)

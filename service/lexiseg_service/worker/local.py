@@ -132,4 +132,5 @@ class LocalWorker:
             precision=settings.precision,
             runtime=settings.runtime,
             cache_dir=settings.cache_dir,
+            text_tower=settings.text_tower,
         )

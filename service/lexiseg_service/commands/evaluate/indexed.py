@@ -40,6 +40,7 @@ def run(
         device=settings.device,
         runtime=settings.runtime,
         cache_dir=settings.cache_dir,
+        text_tower=settings.text_tower,
     )
     with Progress(transient=True, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"{settings.model} on {dataset}/{split}", total=len(data.samples))

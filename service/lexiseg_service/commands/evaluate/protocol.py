@@ -51,7 +51,7 @@ def run(settings: Settings, wanted: Wanted) -> int:
     rules = protocol(wanted.protocol)
     found = catalog.find(settings.model, settings.models_dir)
     with ranks() as team:
-        loaded = _Loaded(found, device_of(settings.device))
+        loaded = _Loaded(found, device_of(settings.device), settings.text_tower)
         reports = [_evaluate(loaded, rules, data, wanted, team) for data in _data(rules, wanted, team)]
     if team.first:
         _print(reports, wanted)
@@ -61,16 +61,19 @@ def run(settings: Settings, wanted: Wanted) -> int:
 class _Loaded:
     """The model as the last data set's card has it; loaded anew only where the card differs."""
 
-    def __init__(self, found: ModelFolder, device: str) -> None:
+    def __init__(self, found: ModelFolder, device: str, text_tower: Path | None) -> None:
         self.found = found
         self._device = device
+        self._text_tower = text_tower
         self._card: ModelCard | None = None
         self._segmenter: Segmenter | None = None
 
     def of(self, card: ModelCard) -> Segmenter:
         if self._segmenter is None or card != self._card:
             self._segmenter = None  # two would not fit into memory
-            self._segmenter = catalog.load_folder(self.found.folder, self._device, card=card)
+            self._segmenter = catalog.load_folder(
+                self.found.folder, self._device, card=card, text_tower=self._text_tower
+            )
             self._card = card
         return self._segmenter
 

@@ -34,7 +34,13 @@ def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -
         ModelError: the model or the photographs are not as expected, or the model cannot be written as ONNX.
     """
     pictures = [] if photos is None else _photographs(photos)
-    segmenter = catalog.load(settings.model, models_dir=settings.models_dir, device="cpu", precision="exact")
+    segmenter = catalog.load(
+        settings.model,
+        models_dir=settings.models_dir,
+        device="cpu",
+        precision="exact",
+        text_tower=settings.text_tower,
+    )
     if not isinstance(segmenter, Exportable):
         raise ExportError(f"{segmenter.card.name} cannot be written as ONNX")
     folder = out or _place(segmenter, settings)

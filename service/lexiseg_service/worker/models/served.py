@@ -58,7 +58,7 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
     failures: list[ModelError] = []
     for number, entry in enumerate(_entries(settings)):
         try:
-            folder, card = catalog.require(entry.name, settings.models_dir)
+            folder, card = catalog.require(entry.name, settings.models_dir, settings.text_tower)
         except ModelError as error:
             failures.append(error)
             continue
