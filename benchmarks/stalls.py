@@ -119,15 +119,15 @@ def ring(corners: int) -> Ring:
 async def longest_wait(answer: WorkerAnswer, parts: dict[str, Any]) -> Wait:
     """How long the ticking task waited beyond its tick, at most, in the best of the rounds."""
     app = create_app(Settings(), Answering(answer), Metrics())
-    request = httpx.Request("POST", "http://localhost/segment", **parts)
+    request = httpx.Request("POST", "http://localhost/v1/segment", **parts)
     body = request.read()
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": "POST",
-        "path": "/segment",
-        "raw_path": b"/segment",
+        "path": "/v1/segment",
+        "raw_path": b"/v1/segment",
         "query_string": b"",
         "scheme": "http",
         "headers": [(name.lower(), value) for name, value in request.headers.raw],

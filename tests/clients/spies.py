@@ -27,5 +27,5 @@ class Spy:
         return httpx.AsyncClient(event_hooks={"request": [self.note_async]})
 
 
-UPLOAD = ("POST", "/segment", "multipart/form-data")
-BY_ID = ("POST", "/segment", "application/json")
+UPLOAD = ("POST", "/v1/segment", "multipart/form-data")
+BY_ID = ("POST", "/v1/segment", "application/json")

@@ -35,7 +35,7 @@ def test_a_busy_server_is_asked_until_it_answers() -> None:
         result = client.segment(IMAGE, ["sky"])
 
     assert result.segments[0].label == "sky"
-    assert [path for _, path, _ in script.asked] == ["/segment"] * 3
+    assert [path for _, path, _ in script.asked] == ["/v1/segment"] * 3
 
 
 def test_a_connection_that_breaks_is_tried_again() -> None:

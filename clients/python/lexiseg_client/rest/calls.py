@@ -18,6 +18,7 @@ from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
 from lexiseg_client.rest import reading
 
 T = TypeVar("T")
+STABLE = "/v1"  # the paths that are promised
 
 
 class RestWire:
@@ -30,18 +31,18 @@ class RestWire:
         """POST /segment."""
         if isinstance(source, (ImageId, ImageUrl)):
             named = {"id": source.id} if isinstance(source, ImageId) else {"url": source.url}
-            request = Request("POST", "/segment", json={"image": named, **question})
+            request = Request("POST", f"{STABLE}/segment", json={"image": named, **question})
         else:
-            request = Request("POST", "/segment", image=source.content, fields=json.dumps(question))
+            request = Request("POST", f"{STABLE}/segment", image=source.content, fields=json.dumps(question))
         return self._ask(request, reading.segmentation, until)
 
     def models(self, until: float) -> Call[list[Model]]:
         """GET /models."""
-        return self._ask(Request("GET", "/models"), reading.models, until)
+        return self._ask(Request("GET", f"{STABLE}/models"), reading.models, until)
 
     def model(self, name: str, until: float) -> Call[Model]:
         """GET /models/NAME."""
-        return self._ask(Request("GET", f"/models/{quote(name, safe='@')}"), reading.model, until)
+        return self._ask(Request("GET", f"{STABLE}/models/{quote(name, safe='@')}"), reading.model, until)
 
     def health(self, timeout: float) -> Call[Health]:
         """GET /livez and /readyz."""
@@ -62,7 +63,7 @@ class RestWire:
 
     def vocabularies(self, until: float) -> Call[list[VocabularySummary]]:
         """GET /vocabularies."""
-        return self._ask(Request("GET", "/vocabularies"), reading.vocabulary_summaries, until)
+        return self._ask(Request("GET", f"{STABLE}/vocabularies"), reading.vocabulary_summaries, until)
 
     def vocabulary(self, name: str, until: float) -> Call[Vocabulary]:
         """GET /vocabularies/NAME."""
@@ -103,7 +104,7 @@ class RestWire:
 
 
 def _path(name: str) -> str:
-    return f"/vocabularies/{quote(name, safe='')}"
+    return f"{STABLE}/vocabularies/{quote(name, safe='')}"
 
 
 def _with_tag(reply: Reply) -> Vocabulary:
