@@ -217,32 +217,34 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _is_redis(cls, given: SecretStr | None) -> SecretStr | None:
-        if given is not None:
-            parts = urlsplit(given.get_secret_value())
+    def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parts = urlsplit(url.get_secret_value())
             _ = parts.port  # raises when it is none
             if parts.scheme not in ("redis", "rediss", "unix"):
                 raise ValueError("redis://, rediss:// or unix://")  # the value may hold a password
-        return given
+        return url
 
     @field_validator("cors_origins", "workers", mode="before")
     @classmethod
-    def _between_commas(cls, given: Any) -> Any:
-        return tuple(part.strip() for part in given.split(",") if part.strip()) if isinstance(given, str) else given
+    def _between_commas(cls, written: Any) -> Any:
+        if not isinstance(written, str):
+            return written
+        return tuple(part.strip() for part in written.split(",") if part.strip())
 
     @field_validator("workers")
     @classmethod
-    def _are_addresses(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        for address in given:
+    def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
             if not WORKER.fullmatch(address):
                 raise ValueError("HOST:PORT or dns:///HOST:PORT, between commas")
-        return given
+        return addresses
 
     @field_validator("cors_origins")
     @classmethod
-    def _are_origins(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in given:
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
             # A browser compares the whole string: a path or a slash at the end would never match.
             if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s,*]+", origin):
                 raise ValueError("* or origins like https://example.org, without a path")
-        return given
+        return origins

@@ -64,7 +64,7 @@ class RemoteServer:
         # A server does not say it of a list; a built-in one is the same list here, unless the versions differ.
         known = built_in(vocabulary)
         things = {} if known is None else {entry.name: entry.thing for entry in known.vocabulary.classes}
-        with self._server.told():
+        with self._server.translated():
             try:
                 listed = self._patiently(lambda: self._client.vocabularies.get(vocabulary))
                 names = [entry.name for entry in listed.classes]
@@ -90,7 +90,7 @@ class RemoteServer:
         return self._ask(lambda: answer_of(self._client.segment(image, classes, **options)))
 
     def _ask(self, call: Callable[[], T]) -> T:
-        with self._server.told():
+        with self._server.translated():
             return self._patiently(call)
 
     def _patiently(self, call: Callable[[], T]) -> T:

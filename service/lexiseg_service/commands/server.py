@@ -52,7 +52,7 @@ class Server:
         return cls(url.rstrip("/"), key)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
         """The client's errors as those of a command.
 
         Raises:

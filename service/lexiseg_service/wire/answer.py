@@ -80,8 +80,8 @@ def _mask_of(message: pb.SegmentResponse) -> MaskFormat:
 
 def decode_track_ids(message: pb.SegmentResponse) -> tuple[int | None, ...]:
     """One for each segment; empty where no segment has one."""
-    found = tuple(segment.track_id if segment.HasField("track_id") else None for segment in message.segments)
-    return found if any(identity is not None for identity in found) else ()
+    track_ids = tuple(segment.track_id if segment.HasField("track_id") else None for segment in message.segments)
+    return track_ids if any(identity is not None for identity in track_ids) else ()
 
 
 def _segment(segment: Segment, mask: MaskFormat, rings: list[Ring] | None, track_id: int | None) -> pb.Segment:

@@ -117,19 +117,19 @@ def read_problem(status: Status) -> Problem | None:
 
 
 def _status(error: ServiceError, problem: Problem) -> Status:
-    told: list[Message] = [problem, ErrorInfo(reason=_reason(error), domain=DOMAIN, metadata={"type": error.type})]
+    details: list[Message] = [problem, ErrorInfo(reason=_reason(error), domain=DOMAIN, metadata={"type": error.type})]
     if problem.errors:
         violations = [
             BadRequest.FieldViolation(field=entry.field, description=f"expected {entry.expected}")
             for entry in problem.errors
         ]
-        told.append(BadRequest(field_violations=violations))
+        details.append(BadRequest(field_violations=violations))
     if problem.HasField("retry_after_seconds"):
         retry = RetryInfo()
         retry.retry_delay.FromSeconds(problem.retry_after_seconds)
-        told.append(retry)
+        details.append(retry)
     packed = []
-    for message in told:
+    for message in details:
         packed.append(AnyMessage())
         packed[-1].Pack(message)
     return Status(code=code_of(error).value[0], message=problem.detail, details=packed)
@@ -142,9 +142,9 @@ def _field_error(entry: dict[str, Any]) -> FieldError:
     return FieldError(field=_text(entry["field"]), value=ParseDict(value, Value()), expected=_text(entry["expected"]))
 
 
-def _text(given: str) -> str:
+def _text(text: str) -> str:
     """Half a surrogate pair that a client sent is no text for the wire."""
-    return given.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _reason(error: ServiceError) -> str:

@@ -59,7 +59,7 @@ class GrpcServer:
         self._place = place
         self._pace = pace
         self._health = health.aio.HealthServicer()
-        self._told: dict[str, bool] = {}
+        self._reported: dict[str, bool] = {}
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -112,8 +112,8 @@ class GrpcServer:
 
     async def _tell_health(self) -> None:
         now = self._service.health()
-        gone = dict.fromkeys(self._told.keys() - now.keys(), False)
+        gone = dict.fromkeys(self._reported.keys() - now.keys(), False)
         for name, serving in {**gone, **now}.items():
-            if self._told.get(name) != serving:
-                self._told[name] = serving
+            if self._reported.get(name) != serving:
+                self._reported[name] = serving
                 await self._health.set(name, SERVING if serving else NOT_SERVING)

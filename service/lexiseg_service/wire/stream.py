@@ -29,7 +29,7 @@ def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVide
 
 
 def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion | VideoFrame:
-    """What `encode_step` was given."""
+    """What `encode_step` wrote."""
     if message.HasField("frame"):
         frame = message.frame
         return VideoFrame(image=frame.image, id=frame.id, timestamp_us=frame.timestamp_us)
@@ -57,7 +57,7 @@ def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.Segment
 
 
 def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
-    """What `encode_frame_answer` was given."""
+    """What `encode_frame_answer` wrote."""
     answered = message.HasField("answer")
     return FrameAnswer(
         frame_id=message.frame_id,

@@ -18,10 +18,10 @@ COMMANDS: dict[str, list[str]] = {name: [name] for name in get_args(Command)} | 
 
 def parameters(command: str) -> dict[str, Any]:
     """A command's parameters, by name."""
-    found: Any = typer.main.get_command(app)
+    shown: Any = typer.main.get_command(app)
     for word in COMMANDS[command]:
-        found = found.commands[word]
-    return {parameter.name: parameter for parameter in found.params}
+        shown = shown.commands[word]
+    return {parameter.name: parameter for parameter in shown.params}
 
 
 def test_every_setting_is_of_some_command() -> None:
@@ -67,13 +67,13 @@ def chosen(*words: str) -> Chosen:
 
 
 def test_options_of_every_type_arrive_in_the_settings() -> None:
-    given = chosen(
+    choice = chosen(
         *("--http-port", "0", "--drain-seconds", "1.5", "--no-grpc-reflection", "--models-dir", "models"),
         *("--cors-origins", "https://a.example, https://b.example", "--log-format", "console"),
         *("--redis-url", "redis://host"),
     )
 
-    settings = given.settings
+    settings = choice.settings
     assert (settings.http_port, settings.drain_seconds, settings.grpc_reflection) == (0, 1.5, False)
     assert (str(settings.models_dir), settings.log_format) == ("models", "console")
     assert settings.cors_origins == ("https://a.example", "https://b.example")
@@ -92,10 +92,10 @@ def test_a_limit_is_an_option_too_and_the_others_keep_what_they_are(monkeypatch:
 def test_what_was_named_on_the_command_line_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEXISEG_DEVICE", "cpu")
 
-    given = chosen("--model", "tiny", "--max-classes", "3")
+    choice = chosen("--model", "tiny", "--max-classes", "3")
 
-    assert given.named == ("model", "max_classes")
-    assert given.named_beside("model") == ["--max-classes"]
+    assert choice.named == ("model", "max_classes")
+    assert choice.named_beside("model") == ["--max-classes"]
 
 
 def test_a_limit_out_of_range_is_named_with_its_option_and_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,8 +72,8 @@ def _agreement(
 
 
 def _place(segmenter: Segmenter, settings: Settings) -> Path:
-    found = catalog.find(settings.model, settings.models_dir)
-    return catalog.export_folder(found.folder, segmenter, settings.cache_dir)
+    model = catalog.find(settings.model, settings.models_dir)
+    return catalog.export_folder(model.folder, segmenter, settings.cache_dir)
 
 
 def _photographs(folder: Path) -> list[NDArray[np.uint8]]:

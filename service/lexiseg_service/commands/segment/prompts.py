@@ -37,21 +37,21 @@ def read_prompts(points: Sequence[str], boxes: Sequence[str], prompts: Sequence[
 
 
 def _point(text: str) -> dict[str, Any]:
-    found = POINT.fullmatch(text.strip())
-    if found is None:
+    match = POINT.fullmatch(text.strip())
+    if match is None:
         raise _wrong("--point", A_POINT, text)
-    if found[1]:
+    if match[1]:
         raise _wrong(
             "--point", f"{A_POINT}; a point beside the object goes with one on it: --prompt '60,90 {text}'", text
         )
-    return {"x": float(found[2]), "y": float(found[3]), "positive": True}
+    return {"x": float(match[2]), "y": float(match[3]), "positive": True}
 
 
 def _box(text: str, option: str, expected: str) -> list[float]:
-    found = BOX.fullmatch(text.strip())
-    if found is None:
+    match = BOX.fullmatch(text.strip())
+    if match is None:
         raise _wrong(option, expected, text)
-    left, top, right, bottom = map(float, found.groups())
+    left, top, right, bottom = map(float, match.groups())
     if right <= left or bottom <= top:
         raise _wrong(option, AN_INSIDE, text)
     return [left, top, right, bottom]
@@ -61,8 +61,8 @@ def _prompt(text: str) -> dict[str, Any]:
     expected = "points X,Y on the object, -X,Y beside it, at most one box LEFT,TOP,RIGHT,BOTTOM, with blanks between"
     prompt: dict[str, Any] = {}
     for part in text.split():
-        if found := POINT.fullmatch(part):
-            point = {"x": float(found[2]), "y": float(found[3]), "positive": not found[1]}
+        if match := POINT.fullmatch(part):
+            point = {"x": float(match[2]), "y": float(match[3]), "positive": not match[1]}
             prompt.setdefault("points", []).append(point)
         elif "box" in prompt:
             raise _wrong("--prompt", expected, text)

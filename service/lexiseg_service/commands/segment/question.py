@@ -28,8 +28,8 @@ class Question:
     @property
     def fields(self) -> dict[str, Any]:
         """The fields of POST /segment, without those that say nothing."""
-        given = asdict(self) | {"classes": list(self.classes) or None, "prompts": list(self.prompts) or None}
-        return {name: value for name, value in given.items() if value is not None}
+        said = asdict(self) | {"classes": list(self.classes) or None, "prompts": list(self.prompts) or None}
+        return {name: value for name, value in said.items() if value is not None}
 
     def validated(self) -> RestQuestion:
         """By the rules of POST /segment.

@@ -46,7 +46,7 @@ def opened(asked: VideoQuestion, settings: Settings) -> Iterator[Ask]:
 
     async def ask(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         streams = Streams(engine, settings, metrics)
-        async with aclosing(steps(frames)) as given, aclosing(streams.answers(given)) as answers:
+        async with aclosing(steps(frames)) as asked_steps, aclosing(streams.answers(asked_steps)) as answers:
             async for answer in answers:
                 yield answer
 

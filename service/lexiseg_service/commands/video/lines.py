@@ -43,17 +43,17 @@ class JsonLines:
 
 
 def _line(answer: FrameAnswer, seconds: float) -> dict[str, Any]:
-    found, failure = answer.answer, answer.error
-    numbers = answer.track_ids or (None,) * len(found.segments if found else ())
+    segmentation, failure = answer.answer, answer.error
+    numbers = answer.track_ids or (None,) * len(segmentation.segments if segmentation else ())
     return {
         "frame": int(answer.frame_id),
         "seconds": round(seconds, 6),
-        "size": found and found.size,
-        "segments": found and [_segment(*pair) for pair in zip(found.segments, numbers, strict=True)],
+        "size": segmentation and segmentation.size,
+        "segments": segmentation and [_segment(*pair) for pair in zip(segmentation.segments, numbers, strict=True)],
         "dropped": answer.dropped,
         "error": failure and {"type": failure.type, "detail": failure.detail},
         "state_reset": answer.state_reset,
-        "timings_ms": found and found.timings,
+        "timings_ms": segmentation and segmentation.timings,
     }
 
 

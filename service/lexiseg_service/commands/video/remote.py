@@ -59,7 +59,7 @@ def opened(asked: VideoQuestion, settings: Settings, url: str) -> Ask:
 
     async def ask(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         taken = _Frames(frames)
-        with server.told():
+        with server.translated():
             async with (
                 AsyncClient(server.url, api_key=server.key or "", timeout=SECONDS_TO_CONNECT) as client,
                 aclosing(

@@ -171,15 +171,15 @@ def _total(source: VideoSource, seconds: float) -> int | None:
 
 def _painted(rgb: NDArray[np.uint8], answer: FrameAnswer) -> NDArray[np.uint8]:
     """The frame with its segments; as it is, if it has none."""
-    found = answer.answer
-    if found is None:
+    segmentation = answer.answer
+    if segmentation is None:
         label_map: LabelMap = np.zeros(rgb.shape[:2], np.uint8)
         return paint(rgb, label_map, ())
-    label_map = np.zeros(found.size, np.uint16)
-    for segment in found.segments:
+    label_map = np.zeros(segmentation.size, np.uint16)
+    for segment in segmentation.segments:
         label_map[decode(segment.mask)] = segment.id
-    segments = found.segments
-    if answer.track_ids and found.task != "semantic":
+    segments = segmentation.segments
+    if answer.track_ids and segmentation.task != "semantic":
         segments = tuple(
             segment if number is None else replace(segment, label=f"{segment.label} {number}")
             for segment, number in zip(segments, answer.track_ids, strict=True)

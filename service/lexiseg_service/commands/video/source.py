@@ -120,15 +120,15 @@ def is_live(name: str) -> bool:
 
 
 def _opened(name: str) -> InputContainer:
-    given: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if CAMERA.fullmatch(name):
-        given["format"] = "v4l2"
+        options["format"] = "v4l2"
     elif URL.match(name):
-        given["timeout"] = (SECONDS_TO_CONNECT, SECONDS_WITHOUT_DATA)
+        options["timeout"] = (SECONDS_TO_CONNECT, SECONDS_WITHOUT_DATA)
         if name.lower().startswith("rtsp"):
-            given["options"] = {"rtsp_transport": "tcp"}  # by UDP, lost packets become smeared pictures
+            options["options"] = {"rtsp_transport": "tcp"}  # by UDP, lost packets become smeared pictures
     try:
-        opened: InputContainer = av.open(name, **given)
+        opened: InputContainer = av.open(name, **options)
         return opened
     except FileNotFoundError:
         raise SourceFailure(f"{name}: no such file or device") from None

@@ -31,17 +31,17 @@ class Discovery:
 
     async def addresses(self) -> list[str]:
         """HOST:PORT of every worker, in the order of the settings, each once."""
-        found = await asyncio.gather(*(self._look_up(host, port) for host, port in self._targets))
-        return list(dict.fromkeys(address for addresses in found for address in addresses))
+        of_each = await asyncio.gather(*(self._look_up(host, port) for host, port in self._targets))
+        return list(dict.fromkeys(address for addresses in of_each for address in addresses))
 
     async def _look_up(self, host: str, port: int) -> list[str]:
         if _is_address(host):
             return [f"{bracketed(host)}:{port}"]
         with suppress(OSError, TimeoutError, UnicodeError):
-            found = set(await asyncio.wait_for(self._resolve(host, port), SECONDS_FOR_A_NAME))
+            resolved = set(await asyncio.wait_for(self._resolve(host, port), SECONDS_FOR_A_NAME))
             # Of a machine with addresses of both kinds one is enough; it would count as two workers.
-            six = {address for address in found if ":" in address}
-            self._known[host, port] = [f"{bracketed(address)}:{port}" for address in sorted(found - six or six)]
+            six = {address for address in resolved if ":" in address}
+            self._known[host, port] = [f"{bracketed(address)}:{port}" for address in sorted(resolved - six or six)]
         known = self._known.get((host, port))
         if known is None:
             logger.warning("no address", worker=f"{host}:{port}")

@@ -222,8 +222,8 @@ class WorkerLink:
 def _card(text: str) -> ModelCard | None:
     """A card; of a newer release, without the fields that are not known here."""
     try:
-        given = from_json(text)
-        return ModelCard.model_validate({name: given[name] for name in ModelCard.model_fields if name in given})
+        fields = from_json(text)
+        return ModelCard.model_validate({name: fields[name] for name in ModelCard.model_fields if name in fields})
     except (ValidationError, ValueError, TypeError):
         logger.exception("card not understood")
         return None

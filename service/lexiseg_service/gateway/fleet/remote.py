@@ -61,13 +61,13 @@ class RemoteBackend:
 
     def cards(self) -> list[ModelCard]:
         links = sorted(self._links.values(), key=lambda link: not link.usable)
-        found: dict[tuple[str, str], ModelCard] = {}
+        by_version: dict[tuple[str, str], ModelCard] = {}
         for link in links:
             for card in link.cards:
                 # What a worker that is away had counts as long as nobody has another version.
-                if link.usable or not any(name == card.name for name, _ in found):
-                    found.setdefault((card.name, card.version), card)
-        return list(found.values())
+                if link.usable or not any(name == card.name for name, _ in by_version):
+                    by_version.setdefault((card.name, card.version), card)
+        return list(by_version.values())
 
     def digest(self, name: str) -> str | None:
         return next(filter(None, (link.digest(name) for link in self._links.values())), None)

@@ -38,7 +38,7 @@ class _Connection:
 
 
 class RemoteStream:
-    """One stream. `pick` finds a worker for a model, not one of those given."""
+    """One stream. `pick` finds a worker for a model, not one of those that were tried."""
 
     def __init__(self, pick: Pick) -> None:
         self._pick = pick

@@ -90,8 +90,8 @@ class CallFrame(grpc.aio.ServerInterceptor):
         async def stream(contents: AsyncIterator[bytes], context: Context) -> None:
             async with (
                 self._framed(details, context),
-                aclosing(messages(contents)) as given,
-                aclosing(answer_all(given, context)) as answers,
+                aclosing(messages(contents)) as questions,
+                aclosing(answer_all(questions, context)) as answers,
             ):
                 async for answer in answers:
                     await self._hand_over(answer, context, answers)
@@ -121,8 +121,8 @@ class CallFrame(grpc.aio.ServerInterceptor):
     async def _framed(self, details: grpc.HandlerCallDetails, context: Context) -> AsyncIterator[None]:
         began = time.monotonic()
         metadata = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
-        given = metadata.get("x-request-id", "")
-        identity = given if ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        wished = metadata.get("x-request-id", "")
+        identity = wished if ACCEPTABLE_ID.fullmatch(wished) else uuid.uuid4().hex
         context.set_trailing_metadata((("x-request-id", identity),))
         span = None if self._tracing is None else self._tracing.begin_call(details.method, metadata)
         on_each_line = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
@@ -173,8 +173,8 @@ class CallFrame(grpc.aio.ServerInterceptor):
 
 def address_of(peer: str) -> str | None:
     """The address in a peer as gRPC writes it: `ipv4:127.0.0.1:4711`, `ipv6:%5B::1%5D:4711`, `unix:...`."""
-    found = PEER.fullmatch(unquote(peer))
-    return None if found is None else found["six"] or found["four"]
+    address = PEER.fullmatch(unquote(peer))
+    return None if address is None else address["six"] or address["four"]
 
 
 def _read(read: Callable[[bytes], M] | None, content: bytes) -> M:

@@ -100,7 +100,7 @@ def _refuse_burden(answer: pb.SegmentResponse, limits: Limits) -> None:
 
 def model_message(described: dict[str, Any]) -> pb.Model:
     """A card as `GET /models/{name}` shows it, as a message; what the message has no field for is left out."""
-    given = {name: value for name, value in described.items() if value is not None}
-    given["tasks"] = [TASKS[task] for task in described["tasks"]]
-    given["refine"] = REFINEMENTS[described["refine"]]
-    return ParseDict(given, pb.Model(), ignore_unknown_fields=True)
+    fields = {name: value for name, value in described.items() if value is not None}
+    fields["tasks"] = [TASKS[task] for task in described["tasks"]]
+    fields["refine"] = REFINEMENTS[described["refine"]]
+    return ParseDict(fields, pb.Model(), ignore_unknown_fields=True)

@@ -134,10 +134,10 @@ def _frame(frame: pb.Frame, number: int) -> VideoFrame:
 
 
 def _smoothing(config: pb.StreamConfig) -> float:
-    given = config.smoothing
-    if math.isnan(given) or not 0 <= given <= HIGHEST_SMOOTHING:
-        raise InvalidValue.of("smoothing", given, f"0 to {HIGHEST_SMOOTHING}")
-    return given
+    smoothing = config.smoothing
+    if math.isnan(smoothing) or not 0 <= smoothing <= HIGHEST_SMOOTHING:
+        raise InvalidValue.of("smoothing", smoothing, f"0 to {HIGHEST_SMOOTHING}")
+    return smoothing
 
 
 def _drop_policy(config: pb.StreamConfig) -> DropPolicy:
