@@ -201,6 +201,11 @@ def error_of(problem_type: str, detail: str, **extra: Any) -> ServiceError:
     return error
 
 
+def unexpected() -> ServiceError:
+    """What is told of an error that nobody foresaw: nothing of its own words."""
+    return ServiceError("an unexpected error; the request id finds it in the log")
+
+
 def _shown(value: Any) -> bool | int | float | str | None:
     """A value as JSON can say it: plain ones as they are, anything else, and what is long, as a short text."""
     if value is None or isinstance(value, bool):

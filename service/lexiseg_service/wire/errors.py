@@ -39,6 +39,13 @@ CODES = {
 # once more, percent-encoded.
 MOST_DETAIL_BYTES = 4096
 MOST_MESSAGE_BYTES = 1024
+Trailers = tuple[tuple[str, str | bytes], ...]
+
+
+class Ending(Protocol):
+    """A call that can be ended; the context of a servicer is one."""
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any: ...
 
 
 class Failure(Protocol):
@@ -96,6 +103,11 @@ def details_of(error: ServiceError, request_id: str) -> tuple[tuple[str, bytes],
     while (status := _status(error, problem)).ByteSize() > MOST_DETAIL_BYTES and problem.errors:
         del problem.errors[-1]
     return ((DETAILS, status.SerializeToString()),)
+
+
+async def end(context: Ending, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
+    """Ends a call with the status that tells of an error; `also` goes before its details."""
+    await context.abort(code_of(error), message_of(error), (*also, *details_of(error, request_id)))
 
 
 def read_error(failure: Failure) -> ServiceError | None:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.errors import ModelError
-from lexiseg_service.errors import ServiceError
+from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.gateway.rest.paths import methods_of
 
 logger = structlog.get_logger("lexiseg.gateway")
@@ -38,7 +38,7 @@ def surprise(error: Exception, request_id: str | None, key_id: str | None = None
     # A model's own error means that a check of ours is missing: ours to mend, not the client's to read.
     kind = "model error" if isinstance(error, ModelError) else "unexpected error"
     logger.error(kind, request_id=request_id, key_id=key_id, error=type(error).__name__, exc_info=error)
-    return response(ServiceError("an unexpected error; the request id finds it in the log"), request_id)
+    return response(unexpected(), request_id)
 
 
 def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:

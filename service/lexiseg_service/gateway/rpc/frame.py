@@ -22,7 +22,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError
+from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
 from lexiseg_service.gateway.admission.keys import KeyRing, key_of
 from lexiseg_service.gateway.admission.limits import Gate, admitted, client_of
 from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
@@ -30,7 +30,7 @@ from lexiseg_service.gateway.rpc.segmentation import CALLER
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
-from lexiseg_service.wire.errors import code_of, details_of, message_of
+from lexiseg_service.wire.errors import code_of, end
 
 logger = structlog.get_logger("lexiseg.access")
 M = TypeVar("M", bound=Message)
@@ -146,12 +146,11 @@ class CallFrame(grpc.aio.ServerInterceptor):
             raise
         except ServiceError as error:
             code = code_of(error)
-            await self._tell(context, error, identity)
+            await end(context, error, identity, (("x-request-id", identity),))
         except Exception as error:
             code = grpc.StatusCode.INTERNAL
             logger.error("unexpected error", error=type(error).__name__, key_id=key_id, exc_info=error, **on_each_line)
-            surprise = ServiceError("an unexpected error; the request id finds it in the log")
-            await self._tell(context, surprise, identity)
+            await end(context, unexpected(), identity, (("x-request-id", identity),))
         finally:
             self._running -= 1
             self._metrics.calls.labels(details.method, code.name).inc()
@@ -165,10 +164,6 @@ class CallFrame(grpc.aio.ServerInterceptor):
             )
             if span is not None:
                 span.end_call(code.name, identity, key_id)
-
-    async def _tell(self, context: Context, error: ServiceError, identity: str) -> None:
-        trailers: tuple[tuple[str, str | bytes], ...] = (("x-request-id", identity), *details_of(error, identity))
-        await context.abort(code_of(error), message_of(error), trailers)
 
 
 def address_of(peer: str) -> str | None:

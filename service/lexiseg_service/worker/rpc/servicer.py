@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import Gauge
 
 from lexiseg_model.types import ModelCard
-from lexiseg_service.errors import ServiceError
+from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
@@ -22,7 +22,7 @@ from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerServicer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer
-from lexiseg_service.wire.errors import code_of, details_of, message_of
+from lexiseg_service.wire.errors import end
 from lexiseg_service.wire.request import decode_request
 from lexiseg_service.wire.stream import decode_step, encode_frame_answer
 
@@ -92,11 +92,10 @@ class Servicer(WorkerServicer):
         try:
             yield
         except ServiceError as error:
-            await context.abort(code_of(error), message_of(error), details_of(error, request_id))
+            await end(context, error, request_id)
         except Exception as error:
             logger.error("unexpected error", request_id=request_id, error=type(error).__name__, exc_info=error)
-            surprise = ServiceError("an unexpected error; the request id finds it in the log")
-            await context.abort(code_of(surprise), message_of(surprise), details_of(surprise, request_id))
+            await end(context, unexpected(), request_id)
         finally:
             self.running -= 1
 

@@ -18,7 +18,7 @@ from functools import partial
 
 import structlog
 
-from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, NotReady, QueueFull, ServiceError
+from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, NotReady, QueueFull, ServiceError, unexpected
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.worker.models.pool import GOING_DOWN
 from lexiseg_service.worker.video.frames import FrameLane
@@ -28,7 +28,6 @@ logger = structlog.get_logger("lexiseg.video")
 LATEST_AT_WORK = 2
 MOST_UNANSWERED = 64  # frames of a stream with `latest`, most of them dropped: then nothing more is read
 RETRY_SECONDS = 0.02  # until a full engine is asked again
-SURPRISE = "an unexpected error; the request id finds it in the log"
 
 
 @dataclass(eq=False)
@@ -196,7 +195,7 @@ class Session:
             request = entry.question.request
             who = {"request_id": request.request_id, "key_id": request.owner or None}
             logger.error("a frame failed", error=type(error).__name__, exc_info=error, **who)
-            error = ServiceError(SURPRISE)
+            error = unexpected()
         return FrameAnswer(entry.frame.id, entry.frame.timestamp_us, error=error)
 
     def _abandon(self) -> None:
