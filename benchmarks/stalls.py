@@ -53,7 +53,7 @@ class Answering:
         return Health(True, True, "")
 
     def cards(self) -> list[ModelCard]:
-        return [catalog.read_card(catalog.BUNDLED)]
+        return [catalog.read_card(catalog.bundled()["tiny"])]
 
     def digest(self, name: str) -> str | None:
         return "0"

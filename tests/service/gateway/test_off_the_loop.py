@@ -13,14 +13,18 @@ import pytest
 
 from lexiseg_service.gateway import use_case
 from lexiseg_service.gateway.rest import body, rendering
+from lexiseg_service.gateway.rpc import question
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.vocabularies import collection
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend, answer
+from tests.service.gateway.rpc.calling import calling
 from tests.service.gateway.serving import IMAGE, form, serving
 
 T = TypeVar("T")
 FEW, MANY = [f"class {index}" for index in range(3)], [f"class number {index}" for index in range(1000)]
+PNG = pictures.encoded(pictures.small("china", 192))  # larger than what is checked here: an image does not count
 POINTS = [{"points": [{"x": 1, "y": 1}] * 30}] * 10
 
 
@@ -84,6 +88,24 @@ async def test_a_long_form_is_validated_beside_the_loop(
         answers = [await client.post("/v1/segment", files=files) for files in (form(*classes), whole)]
 
     assert [answer.status_code for answer in answers] == [200, 200]
+    assert threads.on_the_loop == [here, here]
+
+
+@pytest.mark.parametrize(("classes", "here"), [(FEW, True), (MANY, False)])
+async def test_a_long_message_is_validated_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, classes: list[str], here: bool
+) -> None:
+    threads = Threads(monkeypatch, question, "validate")
+    named = [pb.Class(name=name) for name in classes]
+    messages = [
+        pb.SegmentVideoRequest(config=pb.StreamConfig(classes=named)),
+        pb.SegmentVideoRequest(frame=pb.Frame(image=PNG)),
+    ]
+    async with calling() as gateway:
+        await gateway.stub.Segment(pb.SegmentRequest(image=pb.Image(content=PNG), classes=named))
+        frames = [frame async for frame in gateway.stub.SegmentVideo(iter(messages))]
+
+    assert len(frames) == 1
     assert threads.on_the_loop == [here, here]
 
 

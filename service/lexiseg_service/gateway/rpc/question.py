@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,30 @@ from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of
+
+MOST_HERE = 4 * 2**10  # bytes of a message beside its image; more is checked in a thread
+
+
+async def read(message: pb.SegmentRequest, limits: Limits) -> Asked:
+    """`asked_of`, beside the event loop where there is much to check.
+
+    Raises:
+        InvalidValue: a field is missing or out of range.
+    """
+    if message.ByteSize() - message.image.ByteSize() > MOST_HERE:
+        return await asyncio.to_thread(asked_of, message, limits)
+    return asked_of(message, limits)
+
+
+async def read_config(message: pb.StreamConfig, limits: Limits) -> Question:
+    """The question of a stream, beside the event loop where there is much to check.
+
+    Raises:
+        InvalidValue: a field is out of range.
+    """
+    if message.ByteSize() > MOST_HERE:
+        return await asyncio.to_thread(_stream_question, message, limits)
+    return _stream_question(message, limits)
 
 
 def asked_of(message: pb.SegmentRequest, limits: Limits) -> Asked:
@@ -60,6 +85,13 @@ def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits
     if isinstance(message, pb.SegmentRequest) and message.prompts:
         fields["prompts"] = [_prompt(prompt) for prompt in message.prompts]
     return fields
+
+
+def _stream_question(message: pb.StreamConfig, limits: Limits) -> Question:
+    fields = question_fields(message, limits)
+    if fields.get("task") == "prompt":
+        raise InvalidValue.of("task", "prompt", "semantic, instance or panoptic in a stream")
+    return validate(Question, fields)
 
 
 def _refuse_crowds(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> None:

@@ -14,7 +14,7 @@ from google.protobuf.json_format import ParseDict
 
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.failures import reason_of
-from lexiseg_service.gateway.rpc.question import asked_of
+from lexiseg_service.gateway.rpc.question import read
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb
@@ -59,7 +59,7 @@ class Servicer(SegmentationServicer):
         """Masks for one image."""
         caller = CALLER.get()
         try:
-            asked = asked_of(request, self._limits)
+            asked = await read(request, self._limits)
             checked = await self._use_case.request_of(asked, caller)
             answer = await answered(self._use_case.backend, checked, caller.request_id)
             _refuse_burden(answer, self._limits)

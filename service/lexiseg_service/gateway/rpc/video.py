@@ -9,10 +9,8 @@ from contextlib import aclosing
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
 from lexiseg_service.gateway.failures import reason_of
-from lexiseg_service.gateway.rpc.question import question_fields
+from lexiseg_service.gateway.rpc.question import read_config
 from lexiseg_service.gateway.use_case import Caller, UseCase
-from lexiseg_service.question.findings import validate
-from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.stream_messages import DropPolicy, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
@@ -114,10 +112,8 @@ class VideoService:
             raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
 
     async def _question(self, config: pb.StreamConfig, caller: Caller) -> StreamQuestion:
-        fields = question_fields(config, self._settings.limits)
-        if fields.get("task") == "prompt":
-            raise InvalidValue.of("task", "prompt", "semantic, instance or panoptic in a stream")
-        request = await self._use_case.resolved(validate(Question, fields), caller)
+        question = await read_config(config, self._settings.limits)
+        request = await self._use_case.resolved(question, caller)
         return StreamQuestion(
             request=request,
             smoothing=_smoothing(config),
