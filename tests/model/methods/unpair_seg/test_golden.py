@@ -99,7 +99,7 @@ def test_a_box_gets_the_reference_s_mask() -> None:
 
 @torch.inference_mode()
 def test_several_points_read_as_released_give_the_released_mask() -> None:
-    found = golden.masks().answer(golden.features(), compatibility.misread(tokens("multi")))
+    found = golden.masks().decode(golden.features(), compatibility.misread(tokens("multi")))
 
     assert_close(found.masks[0, :, :, 2::4, 2::4], "multi_masks_quirk", golden.MASKS)
     assert_close(found.quality[0].sigmoid(), "multi_ious_quirk", golden.QUALITY)
