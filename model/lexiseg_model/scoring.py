@@ -11,12 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import Features, Segmenter, TextBank, TextRows
+from lexiseg_model.segmenter import Features, RowsOf, Segmenter, TextBank, TextRows
 from lexiseg_model.types import Background, ClassEntry, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0
 BEHIND = 1e-3  # of a logit: what must not win stays so far behind, more than any rounding
-RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
 Steady = Callable[[Tensor], Tensor]  # in a video: from a frame's logits to their average with the frames before
 
 

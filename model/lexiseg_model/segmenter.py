@@ -34,6 +34,7 @@ from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement
 TileFeatures = tuple[Tensor, ...]  # every tensor has one entry per tile in front
 T = TypeVar("T", bound=tuple[Tensor, ...])
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
+RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,15 @@ class PromptMasks(NamedTuple):
     quality: Tensor
 
 
+class Unfamiliar(NamedTuple):
+    """A class whose texts are all far from what a model was trained to name; `nearest` is the word least far."""
+
+    class_index: int
+    nearest: str
+    likeness: float  # cosine of the two
+    bound: float  # from which a word is familiar
+
+
 @dataclass(frozen=True)
 class TextBank:
     """Vectors [T, D] of texts; `owner` [T] says which class each stands for."""
@@ -217,6 +227,15 @@ class Segmenter(ABC):
         The best cell's score, where a method has no opinion of the whole image.
         """
         return self.class_scores(features, bank).flatten(1).amax(1)
+
+    def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+        """The classes that the model can only guess at. None where nobody knows what it was trained to name.
+
+        Args:
+            classes: of a request.
+            rows_of: where rows of `texts(classes)` come from; not asked for those that were judged before.
+        """
+        return []
 
     def refined_scores(self, features: Features, bank: TextBank) -> Tensor | None:
         """Scores [K, H, W] after the method's own refinement by colours.

@@ -144,6 +144,15 @@ class Segmentation:
     overlapping: bool = False
 
 
+@dataclass(frozen=True)
+class AnswerWarning:
+    """What a client should know of an answer. `type` stays the same, for programs; `field` is of the request."""
+
+    type: str
+    detail: str
+    field: str | None = None
+
+
 class InputSize(BaseModel):
     """How an image is brought to the network: sides in pixels, both rounded to `multiple`."""
 

@@ -71,6 +71,7 @@ def test_every_field_of_an_answer_can_be_read() -> None:
         (segmentation.Segment, schemas.SegmentOutput),
         (segmentation.Timings, schemas.TimingsOutput),
         (segmentation.CacheUse, schemas.CacheOutput),
+        (segmentation.AnswerWarning, schemas.WarningOutput),
     ]
     for ours, theirs in pairs:
         names = {field.name for field in dataclasses.fields(ours)}

@@ -10,7 +10,7 @@ with Client("http://localhost:8000") as client:
 from lexiseg_client.aio import AsyncClient, AsyncVocabularies
 from lexiseg_client.answers.models import Health, Model
 from lexiseg_client.answers.polygons import Ring
-from lexiseg_client.answers.segmentation import CacheUse, Segment, Segmentation, Timings
+from lexiseg_client.answers.segmentation import AnswerWarning, CacheUse, Segment, Segmentation, Timings
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.client import Client, Vocabularies
 from lexiseg_client.errors import (
@@ -54,6 +54,7 @@ from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
 from lexiseg_client.video import Frame, FrameAnswer, NewQuestion, StreamOptions
 
 __all__ = [
+    "AnswerWarning",
     "AsyncClient",
     "AsyncVocabularies",
     "Background",

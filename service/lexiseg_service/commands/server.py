@@ -16,7 +16,7 @@ from lexiseg_client import (
 )
 from lexiseg_client import Segment as ClientSegment
 from lexiseg_client.address import PRINTABLE, read_address
-from lexiseg_model.types import Rle, Segment, Task
+from lexiseg_model.types import AnswerWarning, Rle, Segment, Task
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.question.messages import CacheUse, Timings, WorkerAnswer
 from lexiseg_service.settings import Settings
@@ -96,6 +96,8 @@ def answer_of(segmentation: Segmentation) -> WorkerAnswer:
         timings=Timings(times.decode, times.queue, times.text, times.image, times.post, times.total),
         cache=CacheUse(cache.text_hits, cache.text_misses, cache.features),
         overlay=segmentation.overlay,
+        absent=segmentation.absent,
+        warnings=tuple(AnswerWarning(told.type, told.detail, told.field) for told in segmentation.warnings),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lexiseg_model.types import Prompt, Refinement, Ring, Segment, Task, Vocabulary
+from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Ring, Segment, Task, Vocabulary
 
 MaskFormat = Literal["rle", "polygon", "png", "none"]
 
@@ -80,3 +80,5 @@ class WorkerAnswer:
     label_map: RenderedMap | None = None
     overlay: bytes | None = field(default=None, repr=False)  # PNG
     confidence: bytes | None = field(default=None, repr=False)  # 8-bit PNG, 255 = certain
+    absent: tuple[str, ...] = ()  # labels that were asked for and that no segment has
+    warnings: tuple[AnswerWarning, ...] = ()

@@ -170,6 +170,14 @@ class LabelMapOutput(BaseModel):
     bits: Literal[8, 16] = Field(description="of a pixel; 16 from 256 segments on")
 
 
+class WarningOutput(BaseModel):
+    """What a client should know of an answer that is none the less one."""
+
+    type: str = Field(description="the kind of warning; stays the same, so that programs can tell them apart")
+    detail: str = Field(description="in words, for people")
+    field: str | None = Field(description="of the request, as `classes.0`")
+
+
 class SegmentAnswer(BaseModel):
     """The answer to POST /segment."""
 
@@ -183,6 +191,12 @@ class SegmentAnswer(BaseModel):
     label_map: LabelMapOutput | None = Field(None, description="with mask=png")
     overlay: str | None = Field(None, description="base64 PNG")
     confidence: str | None = Field(None, description="base64 8-bit PNG of the image's size, 255 = certain")
+    absent: list[str] = Field(
+        default_factory=list, description="labels that were asked for and that no segment has; of prompts none"
+    )
+    warnings: list[WarningOutput] = Field(
+        default_factory=list, description="`unfamiliar-word`: far from all that the model was trained on"
+    )
     timings_ms: TimingsOutput = Field(description="how long each stage took")
     cache: CacheOutput = Field(description="what did not have to be computed again")
 

@@ -871,6 +871,8 @@ class SegmentResponse(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     TIMINGS_MS_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
+    ABSENT_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the request: its `x-request-id`, or a new one. In a stream: the stream's."""
     image_id: _builtins.str
@@ -905,6 +907,14 @@ class SegmentResponse(_message.Message):
     def cache(self) -> Global___CacheUse:
         """What did not have to be computed again."""
 
+    @_builtins.property
+    def absent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Labels that were asked for and that no segment has; of prompts none."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
+        """What to know about the answer."""
+
     def __init__(
         self,
         *,
@@ -920,10 +930,12 @@ class SegmentResponse(_message.Message):
         confidence: _builtins.bytes | None = ...,
         timings_ms: Global___Timings | None = ...,
         cache: Global___CacheUse | None = ...,
+        absent: _abc.Iterable[_builtins.str] | None = ...,
+        warnings: _abc.Iterable[Global___Warning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_overlay", b"_overlay", "cache", b"cache", "confidence", b"confidence", "label_map", b"label_map", "overlay", b"overlay", "size", b"size", "timings_ms", b"timings_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_overlay", b"_overlay", "cache", b"cache", "confidence", b"confidence", "id", b"id", "image_id", b"image_id", "label_map", b"label_map", "model", b"model", "model_digest", b"model_digest", "overlay", b"overlay", "segments", b"segments", "size", b"size", "task", b"task", "timings_ms", b"timings_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_overlay", b"_overlay", "absent", b"absent", "cache", b"cache", "confidence", b"confidence", "id", b"id", "image_id", b"image_id", "label_map", b"label_map", "model", b"model", "model_digest", b"model_digest", "overlay", b"overlay", "segments", b"segments", "size", b"size", "task", b"task", "timings_ms", b"timings_ms", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -935,6 +947,38 @@ class SegmentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__overlay) -> _WhichOneofReturnType__overlay | None: ...
 
 Global___SegmentResponse: _TypeAlias = SegmentResponse  # noqa: Y015
+
+@_typing.final
+class Warning(_message.Message):
+    """What a client should know of an answer that is none the less one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    type: _builtins.str
+    """The kind, which stays the same: "unfamiliar-word"."""
+    detail: _builtins.str
+    """In words, for people."""
+    field: _builtins.str
+    """The field of the request that it is about, as "classes.0"."""
+    def __init__(
+        self,
+        *,
+        type: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        field: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_field", b"_field", "field", b"field"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_field", b"_field", "detail", b"detail", "field", b"field", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__field: _TypeAlias = _typing.Literal["field"]  # noqa: Y015
+    _WhichOneofArgType__field: _TypeAlias = _typing.Literal["_field", b"_field"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__field) -> _WhichOneofReturnType__field | None: ...
+
+Global___Warning: _TypeAlias = Warning  # noqa: Y015
 
 @_typing.final
 class StreamConfig(_message.Message):

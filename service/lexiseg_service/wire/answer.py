@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from lexiseg_model.types import Ring, Rle, Segment
+from lexiseg_model.types import AnswerWarning, Ring, Rle, Segment
 from lexiseg_service.question.messages import CacheUse, MaskFormat, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.enums import TASKS, word_of
@@ -33,6 +33,8 @@ def encode_answer(
             **{stage: round(value, MILLISECOND_DECIMALS) for stage, value in asdict(answer.timings).items()}
         ),
         cache=pb.CacheUse(**asdict(answer.cache)),
+        absent=answer.absent,
+        warnings=[pb.Warning(**asdict(warning)) for warning in answer.warnings],
     )
     for position, segment in enumerate(answer.segments):
         rings = answer.polygons[position] if answer.mask == "polygon" and answer.polygons is not None else None
@@ -65,6 +67,8 @@ def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
         else None,
         overlay=message.overlay if message.HasField("overlay") else None,
         confidence=message.confidence if message.HasField("confidence") else None,
+        absent=tuple(message.absent),
+        warnings=tuple(_read_warning(warning) for warning in message.warnings),
     )
 
 
@@ -124,6 +128,10 @@ def _read_segment(message: pb.Segment, size: tuple[int, int]) -> Segment:
         mask_index=message.mask_index if message.HasField("mask_index") else None,
         quality=message.quality if message.HasField("quality") else None,
     )
+
+
+def _read_warning(message: pb.Warning) -> AnswerWarning:
+    return AnswerWarning(message.type, message.detail, message.field if message.HasField("field") else None)
 
 
 def _rings(message: pb.Segment) -> list[Ring]:

@@ -21,6 +21,7 @@ from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import Job, T
+from lexiseg_service.worker.remarks import absent_labels, warnings_about
 from lexiseg_service.worker.texts.cache import TextCache
 
 
@@ -42,6 +43,10 @@ class TimedRows:
         self.hits += lookup.hits
         self.misses += lookup.misses
         return lookup.rows
+
+    def again(self, texts: list[str]) -> NDArray[np.float16]:
+        """Rows that this job has asked for before: neither hits nor misses."""
+        return self._cache.rows(texts, lambda: self._job.abandoned).rows
 
 
 class Finished(NamedTuple):
@@ -93,6 +98,8 @@ def render(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady |
     confidence = (
         None if segmentation.probability is None else to_png(np.rint(255 * segmentation.probability).astype(np.uint8))
     )
+    absent = absent_labels(segmentation, request.vocabulary)
+    warnings = warnings_about(segmenter, request.vocabulary, rows.again)
     ended = time.monotonic()
     answer = WorkerAnswer(
         image_id=job.image_id,
@@ -115,6 +122,8 @@ def render(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady |
         label_map=label_map,
         confidence=confidence,
         overlay=picture,
+        absent=absent,
+        warnings=warnings,
     )
     return Finished(answer, segmentation)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Ring, Rle, Segment, Vocabulary
+from lexiseg_model.types import AnswerWarning, Background, ClassEntry, Point, Prompt, Ring, Rle, Segment, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
@@ -58,7 +58,16 @@ SEGMENTS = (
     Segment(3, "sky", 1, 0.25, Rle((4, 5), "8;", 1, (3, 1, 1, 1)), False, 3, 2, 0.0),
 )
 ANSWER = WorkerAnswer(
-    "abc", "tiny", "digest", "instance", (4, 5), SEGMENTS, Timings(1.23, 0.5, 0.25, 2.0, 3.0, 6.5), CacheUse(1, 2, True)
+    "abc",
+    "tiny",
+    "digest",
+    "instance",
+    (4, 5),
+    SEGMENTS,
+    Timings(1.23, 0.5, 0.25, 2.0, 3.0, 6.5),
+    CacheUse(1, 2, True),
+    absent=("boat", "quark"),
+    warnings=(AnswerWarning("unfamiliar-word", "a guess", "classes.3"), AnswerWarning("any", "of the whole", None)),
 )
 RINGS = (
     [Ring([0, 0, 2, 0, 2, 4, 0, 4], [[1, 1, 1, 2]])],

@@ -92,6 +92,15 @@ class CacheUse:
 
 
 @dataclass(frozen=True)
+class AnswerWarning:
+    """What to know of an answer. `type` stays the same: "unfamiliar-word"; `field` is of the request: "classes.0"."""
+
+    type: str
+    detail: str
+    field: str | None = None
+
+
+@dataclass(frozen=True)
 class Segmentation:
     """One image's segments. `size` is height, width; `image_id` asks about the image again: `ImageId(...)`."""
 
@@ -107,6 +116,8 @@ class Segmentation:
     overlay: bytes | None = field(default=None, repr=False)  # PNG, if it was asked for
     map_file: MapFile | None = None  # with mask="png"
     confidence_png: bytes | None = field(default=None, repr=False)
+    absent: tuple[str, ...] = ()  # labels that were asked for and that no segment has
+    warnings: tuple[AnswerWarning, ...] = ()
 
     def __len__(self) -> int:
         return len(self.segments)

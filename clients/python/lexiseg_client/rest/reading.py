@@ -14,7 +14,7 @@ from lexiseg_client.answers.checked import number, optional, segment_id, text, t
 from lexiseg_client.answers.masks import MapFile, NotAsked, Outlines, PartOfMap, RunLengths, Shape
 from lexiseg_client.answers.models import Health, Model
 from lexiseg_client.answers.polygons import Ring
-from lexiseg_client.answers.segmentation import CacheUse, Segment, Segmentation, Timings
+from lexiseg_client.answers.segmentation import AnswerWarning, CacheUse, Segment, Segmentation, Timings
 from lexiseg_client.errors import UnreadableAnswer
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary, read_background, read_class
 
@@ -54,7 +54,13 @@ def segmentation(found: dict[str, Any]) -> Segmentation:
         overlay=_bytes(found.get("overlay")),
         map_file=shared,
         confidence_png=_bytes(found.get("confidence")),
+        absent=tuple(text(label) for label in found.get("absent", ())),
+        warnings=tuple(_warning(entry) for entry in found.get("warnings", ())),
     )
+
+
+def _warning(found: Mapping[str, Any]) -> AnswerWarning:
+    return AnswerWarning(text(found["type"]), text(found["detail"]), optional(found.get("field"), text))
 
 
 def _segment(found: Mapping[str, Any], size: tuple[int, int], shared: MapFile | None) -> Segment:

@@ -12,7 +12,7 @@ from lexiseg_client.answers import checked
 from lexiseg_client.answers.masks import MapFile, NotAsked, Outlines, PartOfMap, RunLengths, Shape
 from lexiseg_client.answers.models import Model
 from lexiseg_client.answers.polygons import Ring
-from lexiseg_client.answers.segmentation import CacheUse, Segment, Segmentation, Timings
+from lexiseg_client.answers.segmentation import AnswerWarning, CacheUse, Segment, Segmentation, Timings
 from lexiseg_client.calling.retries import read_problem
 from lexiseg_client.errors import Problem, ProblemError, UnreadableAnswer, error_of
 from lexiseg_client.rpc.asking import ENUMS
@@ -50,6 +50,11 @@ def _segmentation(found: pb.SegmentResponse, size: tuple[int, int]) -> Segmentat
         overlay=found.overlay if found.HasField("overlay") else None,
         map_file=mapped,
         confidence_png=found.confidence if found.HasField("confidence") else None,
+        absent=tuple(found.absent),
+        warnings=tuple(
+            AnswerWarning(entry.type, entry.detail, entry.field if entry.HasField("field") else None)
+            for entry in found.warnings
+        ),
     )
 
 

@@ -124,6 +124,11 @@ def _numbers(objects: Objects) -> NDArray[np.int64]:
     return np.where(objects.ignored, len(objects.labels) + 1, objects.ids).astype(np.int64)
 
 
+def overlaps(masks: Tensor, objects: Objects) -> NDArray[np.float64]:
+    """IoU [N, O] of mask logits [N, h, w] with every object, over the pixels that are not ignored."""
+    return _overlaps(masks, _numbers(objects), len(objects.labels))
+
+
 def _overlaps(masks: Tensor, numbers: NDArray[np.int64], n_objects: int) -> NDArray[np.float64]:
     """IoU [N, O] of mask logits [N, h, w] with every object, over the pixels that are not ignored."""
     size = (numbers.shape[0], numbers.shape[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,9 +19,21 @@ from lexiseg_model.types import Prompt
 PER_PASS = 50  # prompts that go through the head together
 LEAST_CELLS = 4  # of a proposal
 
+# From logits [N, M, h, w] and quality [N, M] in 0..1 to the places of the masks [N, M], first choice first.
+Order = Callable[[Tensor, Tensor], Tensor]
+
+
+def by_quality(masks: Tensor, quality: Tensor) -> Tensor:
+    """The order of what the head itself predicts."""
+    return quality.argsort(dim=1, descending=True, stable=True)
+
 
 def ask(
-    head: PromptHead, shared: SharedMaps, prompts: Sequence[Prompt], scale: tuple[float, float]
+    head: PromptHead,
+    shared: SharedMaps,
+    prompts: Sequence[Prompt],
+    scale: tuple[float, float],
+    order: Order = by_quality,
 ) -> list[PromptMasks]:
     """Answers prompts about one image.
 
@@ -30,6 +42,7 @@ def ask(
         shared: of one image.
         prompts: points, boxes or both, in pixels of the image.
         scale: pixels of the network's input for one of the image, across and down.
+        order: which of several masks comes first.
 
     Returns:
         One answer for each prompt, in order: four masks for one positive point, one for anything else; logits at
@@ -49,7 +62,7 @@ def ask(
         for start in range(0, len(members), PER_PASS):
             some = members[start : start + PER_PASS]
             found = answer(shared, as_tensors([prompts[index] for index in some], scale, shared.fine.device))
-            answers |= zip(some, _best_first(found), strict=True)
+            answers |= zip(some, _in_order(found, order), strict=True)
     return [answers[index] for index in range(len(prompts))]
 
 
@@ -100,9 +113,15 @@ def grid(n: int, shared: SharedMaps) -> Tensor:
     return torch.stack([x, y], -1).flatten(0, 1)
 
 
-def _best_first(found: MaskAnswers) -> list[PromptMasks]:
-    order = found.quality[0].argsort(dim=1, descending=True, stable=True)  # [N, M]
+def _in_order(found: MaskAnswers, order: Order) -> list[PromptMasks]:
+    masks, quality = found.masks[0].float(), found.quality[0].float().sigmoid()
+    if masks.shape[1] == 1:  # there is nothing to choose from
+        return [PromptMasks(*answer) for answer in zip(masks, quality, strict=True)]
+    places = order(masks, quality)
     return [
-        PromptMasks(masks[best].float(), quality[best].float().sigmoid())
-        for masks, quality, best in zip(found.masks[0], found.quality[0], order, strict=True)
+        PromptMasks(*answer) for answer in zip(masks[_rows(places), places], quality.gather(1, places), strict=True)
     ]
+
+
+def _rows(places: Tensor) -> Tensor:
+    return torch.arange(len(places), device=places.device)[:, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.methods.tiny import asking
+from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast
+from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.fast import fused, in_type
 from lexiseg_model.methods.tiny.image_pass import ImagePass
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork
@@ -34,9 +37,11 @@ from lexiseg_model.segmenter import (
     Plan,
     PromptMasks,
     Proposals,
+    RowsOf,
     TextBank,
     TextRows,
     TileFeatures,
+    Unfamiliar,
 )
 from lexiseg_model.types import ClassEntry, InputSize, ModelCard, Prompt, Refinement
 from lexiseg_model.weights import read_weights
@@ -58,6 +63,7 @@ class TinySegmenter(Exportable):
         card: ModelCard,
         digest: str,
         execution: Execution,
+        familiar: Familiar | None = None,
     ) -> None:
         device = execution.device
         self.card = card
@@ -74,6 +80,7 @@ class TinySegmenter(Exportable):
             getattr(self._network, name).to(self._dtype)
         self._head = None if head is None else in_type(fused(head).to(device), self._dtype)
         self._settings = settings
+        self._familiar = familiar
         self._cores = _cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
@@ -159,6 +166,14 @@ class TinySegmenter(Exportable):
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
         return torch.stack([logits[start:end].amax() for start, end in pairwise(first)])
 
+    def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+        if self._familiar is None:
+            return []
+        bound = self._familiar.bound
+        nearest = iter(self._familiar.nearest(self.texts(classes), rows_of))
+        best = [max((next(nearest) for _ in entry.texts), key=lambda found: found.likeness) for entry in classes]
+        return [Unfamiliar(index, *found, bound) for index, found in enumerate(best) if found.likeness < bound]
+
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
@@ -184,7 +199,8 @@ class TinySegmenter(Exportable):
         head = self._required_head()
         shared = self._shared(features)
         height, width = (side * STRIDE for side in shared.fine.shape[-2:])
-        return asking.ask(head, shared, prompts, (width / features.size[1], height / features.size[0]))
+        order = partial(best_first, contrast=self._contrast(features), rule=self._settings.clicks)
+        return asking.ask(head, shared, prompts, (width / features.size[1], height / features.size[0]), order)
 
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
@@ -216,6 +232,10 @@ class TinySegmenter(Exportable):
             return head.maps(pixels, self.guide(features)[None].to(self._dtype))
 
         return features.derived.once("shared", make)
+
+    def _contrast(self, features: Features) -> Contrast:
+        size = features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]
+        return features.derived.once("contrast", lambda: contrast(self.guide(features), size))
 
     def _best_per_class(self, features: Features, pixels: Tensor, bank: TextBank) -> Tensor:
         """Each class's best text: scaled cosine plus presence, of embeddings [96, h, w] to [K, h, w]."""
@@ -263,7 +283,8 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
     head = filled(PromptHead(), state.prompts, folder) if state.prompts else None
     if head is None and "prompt" in card.tasks:
         raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
-    return TinySegmenter(network, head, settings, card, card.weights_sha256[:16], execution)
+    familiar = read_familiar(folder, load_text_tower().digest)
+    return TinySegmenter(network, head, settings, card, card.weights_sha256[:16], execution, familiar)
 
 
 def _buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:

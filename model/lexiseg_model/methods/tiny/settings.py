@@ -1,4 +1,4 @@
-"""`settings` of a card of method tiny: which masks a grid of points proposes."""
+"""`settings` of a card of method tiny: which masks a grid of points proposes, and which of a click's comes first."""
 
 from __future__ import annotations
 
@@ -17,9 +17,23 @@ class ProposalSettings(BaseModel):
     rule: OverlapRule = OverlapRule()
 
 
+class ClickOrder(BaseModel):
+    """By what the four masks of a lone click are put in order, beside the predicted quality, which counts 1.
+
+    Fitted on training photographs (`python -m lexiseg_model.methods.tiny.click_fit`); zeros: the quality alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stability: float = Field(0.50, description="of the share of its area, 0..1, that a mask keeps a logit higher")
+    area: float = Field(-0.09, description="of the natural logarithm of a mask's share of the picture")
+    edges: float = Field(0.26, description="of the mean change of normalised colour across a mask's outline")
+
+
 class TinySettings(BaseModel):
     """What the card of a model of this method may set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     proposals: ProposalSettings = ProposalSettings()
+    clicks: ClickOrder = ClickOrder()

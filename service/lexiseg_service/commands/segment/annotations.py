@@ -18,6 +18,13 @@ from lexiseg_service.commands.segment.question import Question
 UNLABELLED = "object"
 
 
+class Warned(Protocol):
+    """Of a warning, what is told on a terminal."""
+
+    @property
+    def detail(self) -> str: ...
+
+
 class Answer(Protocol):
     """Of an answer, what is written; whether it was computed here or came from a server."""
 
@@ -29,6 +36,9 @@ class Answer(Protocol):
 
     @property
     def overlay(self) -> bytes | None: ...
+
+    @property
+    def warnings(self) -> Sequence[Warned]: ...
 
 
 class Annotations:

@@ -22,12 +22,15 @@ AHEAD = 8  # files in flight: enough to overlap reading, computing and writing
 def segment_files(images: list[Path], ask: Callable[[bytes], Future[A]], annotations: Annotations) -> int:
     """Segments every file; one that fails is reported and the others go on. Returns 1 if any failed."""
     failures: list[str] = []
+    warnings: dict[str, None] = {}  # each is told once, however many files it is about
     pending: deque[tuple[Path, Future[A]]] = deque()
 
     def settle() -> None:
         path, future = pending.popleft()
         try:
-            annotations.add(path, future.result())
+            answer = future.result()
+            annotations.add(path, answer)
+            warnings.update(dict.fromkeys(warning.detail for warning in answer.warnings))
         except ServiceError as error:
             failures.append(f"{path}: {error}")
         progress.advance(task)
@@ -47,6 +50,8 @@ def segment_files(images: list[Path], ask: Callable[[bytes], Future[A]], annotat
             pending.append((path, ask(content)))
         while pending:
             settle()
+    for warning in warnings:
+        typer.echo(f"lexiseg: warning: {warning}", err=True)
     _report(failures, len(images), annotations)
     return 1 if failures else 0
 

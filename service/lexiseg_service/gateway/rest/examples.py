@@ -29,6 +29,15 @@ SEGMENT: dict[str, Any] = {
     ],
     "label_map": None,
     "overlay": None,
+    "absent": ["quark"],
+    "warnings": [
+        {
+            "type": "unfamiliar-word",
+            "detail": "'quark' is far from every word that tiny was trained on; what it marks is a guess (the nearest "
+            "is 'human being' with a likeness of 0.50, familiar words have 0.62)",
+            "field": "classes.1",
+        }
+    ],
     "timings_ms": {"decode": 4.1, "queue": 0.3, "text": 0.1, "image": 38.0, "post": 6.2, "total": 49.0},
     "cache": {"text_hits": 3, "text_misses": 0, "features": False},
 }
@@ -45,6 +54,8 @@ PROMPTED: dict[str, Any] = SEGMENT | {
             "quality": 0.8741,
         }
     ],
+    "absent": [],
+    "warnings": [],
     "timings_ms": {"decode": 0.1, "queue": 0.0, "text": 0.0, "image": 0.0, "post": 3.4, "total": 3.6},
     "cache": {"text_hits": 0, "text_misses": 0, "features": True},
 }

@@ -43,6 +43,8 @@ def render_answer(answer: WorkerAnswer, request_id: str) -> bytes:
             ],
             "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
             "overlay": None if answer.overlay is None else _base64(answer.overlay),
+            "absent": answer.absent,
+            "warnings": answer.warnings,
             "timings_ms": {stage: round(value, 2) for stage, value in vars(answer.timings).items()},
             "cache": answer.cache,
             **({} if answer.confidence is None else {"confidence": _base64(answer.confidence)}),

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from lexiseg_model.types import AnswerWarning
 from lexiseg_service.gateway.rest.rendering import render_answer
 from lexiseg_service.question.schemas import SegmentAnswer, SegmentOutput
 from tests.service.gateway.known_backend import answer
@@ -74,3 +75,12 @@ def test_numbers_are_rounded_to_what_they_mean() -> None:
 
     assert rendered["segments"][0]["score"] == 0.9123
     assert rendered["timings_ms"]["decode"] == 1.23
+
+
+def test_what_is_absent_and_what_is_doubtful_is_said() -> None:
+    doubtful = AnswerWarning("unfamiliar-word", "a guess", "classes.1")
+
+    rendered = json.loads(render_answer(replace(answer(), absent=("boat",), warnings=(doubtful,)), "id-1"))
+
+    assert rendered["absent"] == ["boat"]
+    assert rendered["warnings"] == [{"type": "unfamiliar-word", "detail": "a guess", "field": "classes.1"}]

@@ -1,0 +1,64 @@
+"""Which of a lone click's masks comes first: the head's own estimate, and what the masks themselves show.
+
+The head tells a mask's quality from the features under it and is off by a tenth and more. Three things that it does not
+see tell good masks from bad ones of the same estimate: their area hardly depends on the threshold, their outline
+follows changes of colour, and of two that are as good the smaller is likelier meant. Figures: docs/training.md.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.methods.tiny.settings import ClickOrder
+
+AROUND = 1.0  # logits above and below 0 between which a stable mask keeps its area (SAM's stability score)
+EVERY = 2  # a cell of so many, each way, is counted for areas: a quarter of the time, and as good a choice
+LEAST_SHARE = 1e-4  # of the picture: an empty mask has a logarithm, too
+EVIDENCE = 3  # numbers beside the quality
+
+
+class Contrast(NamedTuple):
+    """Distance of colour between neighbouring cells: `across` [h * (w - 1), 2] and `down` [(h - 1) * w, 2].
+
+    The second column is 1, so that a product counts, too.
+    """
+
+    across: Tensor
+    down: Tensor
+
+
+def contrast(guide: Tensor, size: tuple[int, int]) -> Contrast:
+    """Of normalised colours [3, H, W], for masks of (h, w) cells."""
+    cells = F.interpolate(guide[None].float(), size=size, mode="area")[0]
+    across, down = (cells[:, :, 1:] - cells[:, :, :-1]).norm(dim=0), (cells[:, 1:] - cells[:, :-1]).norm(dim=0)
+    return Contrast(*(torch.stack([part, torch.ones_like(part)], -1).flatten(0, 1) for part in (across, down)))
+
+
+def evidence(masks: Tensor, contrast: Contrast) -> Tensor:
+    """What masks show of themselves.
+
+    Args:
+        masks: logits [N, M, h, w].
+        contrast: of the picture.
+
+    Returns:
+        [N, M, 3] float32: the share of its area that a mask keeps at a higher threshold, the logarithm of its share of
+        the picture, and the mean contrast along its outline.
+    """
+    some = masks[..., ::EVERY, ::EVERY]
+    area, inner, outer = ((some > least).float().flatten(2).mean(2) for least in (0.0, AROUND, -AROUND))
+    inside = masks > 0
+    across, down = inside[..., 1:] ^ inside[..., :-1], inside[..., 1:, :] ^ inside[..., :-1, :]
+    outline = across.flatten(2).float() @ contrast.across + down.flatten(2).float() @ contrast.down  # [N, M, 2]
+    sharpness = outline[..., 0] / (outline[..., 1] + 1)
+    return torch.stack([inner / outer.clamp_min(1e-6), (area + LEAST_SHARE).log(), sharpness], 2)
+
+
+def best_first(masks: Tensor, quality: Tensor, contrast: Contrast, rule: ClickOrder) -> Tensor:
+    """[N, M] places of the masks, the first choice first: logits [N, M, h, w], quality [N, M] in 0..1."""
+    weights = torch.tensor([rule.stability, rule.area, rule.edges], device=masks.device)
+    return (quality.float() + evidence(masks, contrast) @ weights).argsort(dim=1, descending=True, stable=True)

@@ -1,0 +1,60 @@
+"""Puts the words of training beside weights: `familiar.safetensors`, for warnings about words far from all of them.
+
+    python -m lexiseg_model.methods.tiny.familiar_words FOLDER ../shared/data/voc/classes.json ...
+
+FOLDER is a model directory; the lists are JSON, as data sets have them. The words of the background rule and the
+synonyms of the recipe are added. The bound is where one in twenty synonyms would lie, had it been left out of training.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from lexiseg_model import catalog
+from lexiseg_model.data.indexed import BACKGROUND
+from lexiseg_model.methods.tiny.familiar import write_familiar
+from lexiseg_model.methods.tiny.text_tower import MiniLM, load_text_tower
+from lexiseg_model.methods.tiny.weights import TEMPLATE
+
+STRANGERS = 5  # percent of the synonyms that would be strangers
+
+
+def write(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], tower: MiniLM) -> float:
+    """Writes the file and returns the bound.
+
+    Args:
+        folder: a model directory.
+        names: of the classes that training asked for.
+        synonyms: other words for some of them; those of names that were not asked for do not count.
+        tower: of the model.
+    """
+    own = list(dict.fromkeys(name for name in names if name != BACKGROUND))
+    others = [word for name in own for word in synonyms.get(name, []) if word not in own]
+    words = list(dict.fromkeys([*own, *others]))
+    rows = tower.encode([TEMPLATE.format(word) for word in words]).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = rows @ rows.T
+    np.fill_diagonal(cosines, -1)
+    left_out = cosines.max(1)[len(own) :]
+    bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), STRANGERS))
+    write_familiar(folder, words, rows, round(bound, 2), tower.digest)
+    return round(bound, 2)
+
+
+def main(folder: Path, lists: list[Path], texts: Path) -> None:
+    """Reads the lists and writes the file."""
+    names = [name for path in lists for name in json.loads(path.read_text())]
+    names += catalog.read_card(folder).background.words
+    bound = write(folder, names, yaml.safe_load(texts.read_text())["synonyms"], load_text_tower())
+    print(f"{len(set(names))} names; a word is familiar from a likeness of {bound}")
+
+
+if __name__ == "__main__":
+    recipes = next(Path(catalog.__file__).parent.rglob("tiny_texts.yaml"))
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]], recipes)

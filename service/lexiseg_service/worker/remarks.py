@@ -1,0 +1,64 @@
+"""What an answer says beside its segments: which labels nobody has, and which words the model can only guess at."""
+
+from __future__ import annotations
+
+from lexiseg_model.segmenter import RowsOf, Segmenter, Unfamiliar
+from lexiseg_model.types import AnswerWarning, Segmentation, Task, Vocabulary
+
+UNFAMILIAR = "unfamiliar-word"
+MOST = 16  # warnings about single words; then one about the others
+
+
+def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Classes without a segment, in their order. Of prompts none: they do not look for classes."""
+    if segmentation.task == "prompt":
+        return ()
+    there = {segment.class_index for segment in segmentation.segments}
+    return tuple(
+        entry.name
+        for index, entry in enumerate(vocabulary.classes)
+        if index not in there and _looked_for(segmentation.task, entry.thing)
+    )
+
+
+def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> tuple[AnswerWarning, ...]:
+    """About words far from all that the model was trained to name.
+
+    Of a request's own classes one for each, up to `MOST`, and one for the rest; of a named vocabulary one for all.
+    """
+    if not vocabulary.classes:
+        return ()
+    strangers = segmenter.unfamiliar(vocabulary.classes, rows_of)
+    if not strangers:
+        return ()
+    names = [vocabulary.classes[stranger.class_index].name for stranger in strangers]
+    model = segmenter.card.name
+    if vocabulary.name is not None:
+        return (_about_many(names, len(vocabulary.classes), model, "vocabulary"),)
+    each = tuple(_about_one(stranger, name, model) for stranger, name in zip(strangers, names, strict=True))
+    if len(each) <= MOST:
+        return each
+    return (*each[: MOST - 1], _about_many(names[MOST - 1 :], len(vocabulary.classes), model, "classes"))
+
+
+def _looked_for(task: Task, thing: bool | None) -> bool:
+    return task != "instance" or thing is not False  # stuff has no instances
+
+
+def _about_one(stranger: Unfamiliar, name: str, model: str) -> AnswerWarning:
+    return AnswerWarning(
+        UNFAMILIAR,
+        f"{name!r} is far from every word that {model} was trained on; what it marks is a guess (the nearest is "
+        f"{stranger.nearest!r} with a likeness of {stranger.likeness:.2f}, familiar words have {stranger.bound:.2f})",
+        f"classes.{stranger.class_index}",
+    )
+
+
+def _about_many(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
+    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    return AnswerWarning(
+        UNFAMILIAR,
+        f"{len(names):,} of {n_classes:,} classes are far from every word that {model} was trained on; what it marks "
+        f"as these is a guess: {shown}",
+        field,
+    )

@@ -1,0 +1,101 @@
+"""Which of a click's masks comes first, by masks that the test draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast, evidence
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.settings import ClickOrder
+from lexiseg_model.types import Point, Prompt
+
+SIZE = (24, 32)  # cells of a mask
+NOTHING = ClickOrder(stability=0, area=0, edges=0)
+
+
+@pytest.fixture
+def halves() -> Contrast:
+    """A picture whose left half has another colour than its right half."""
+    guide = torch.zeros(3, 2 * SIZE[0], 2 * SIZE[1])
+    guide[:, :, SIZE[1] :] = 2.0
+    return contrast(guide, SIZE)
+
+
+def left(columns: int, inside: float = 5.0, outside: float = -5.0) -> Tensor:
+    """Logits of a mask of the leftmost columns."""
+    return torch.where(torch.arange(SIZE[1]) < columns, inside, outside).expand(SIZE).clone()
+
+
+def test_a_mask_is_stable_whose_area_does_not_depend_on_the_threshold(halves: Contrast) -> None:
+    fading = torch.linspace(3, -3, SIZE[1]).expand(SIZE)
+
+    sharp, soft = evidence(torch.stack([left(16), fading])[None], halves)[0, :, 0]
+
+    assert sharp == 1
+    assert soft == pytest.approx(0.5, abs=0.05)  # above 1 lies a third of the picture, above -1 two
+
+
+def test_area_is_the_logarithm_of_a_share(halves: Contrast) -> None:
+    half, all_of_it, none = evidence(torch.stack([left(16), left(32), left(0)])[None], halves)[0, :, 1]
+
+    assert half == pytest.approx(np.log(0.5), abs=1e-3)
+    assert all_of_it == pytest.approx(0, abs=1e-3)
+    assert none < -9
+
+
+def test_an_outline_on_a_change_of_colour_is_told_from_one_beside_it(halves: Contrast) -> None:
+    on, beside, without = evidence(torch.stack([left(16), left(8), left(32)])[None], halves)[0, :, 2]
+
+    assert on == pytest.approx(2 * 3**0.5, rel=0.1)  # the distance of the two colours
+    assert beside == 0
+    assert without == 0  # the whole picture has no outline
+
+
+def test_without_evidence_the_quality_decides(halves: Contrast) -> None:
+    masks = torch.stack([left(8), left(16), left(24)])[None]
+
+    assert best_first(masks, torch.tensor([[0.2, 0.5, 0.4]]), halves, NOTHING).tolist() == [[1, 2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "first"),
+    [
+        (NOTHING.model_copy(update={"stability": 1.0}), 0),
+        (NOTHING.model_copy(update={"area": -0.5}), 2),
+        (NOTHING.model_copy(update={"edges": 1.0}), 1),
+    ],
+    ids=["stability", "area", "edges"],
+)
+def test_each_number_of_the_rule_can_decide(halves: Contrast, rule: ClickOrder, first: int) -> None:
+    soft_on_the_edge = torch.linspace(3, -3, SIZE[1]).expand(SIZE)
+    masks = torch.stack([left(24), soft_on_the_edge, left(4, inside=0.5, outside=-0.5)])[None]
+
+    assert best_first(masks, torch.full((1, 3), 0.5), halves, rule)[0, 0] == first
+
+
+def test_every_prompt_has_an_order_of_its_own(halves: Contrast) -> None:
+    masks = torch.stack([left(8), left(16)])[None].expand(2, 2, *SIZE)
+
+    assert best_first(masks, torch.tensor([[0.1, 0.9], [0.9, 0.1]]), halves, NOTHING).tolist() == [[1, 0], [0, 1]]
+
+
+def test_the_model_answers_a_click_in_the_order_of_its_card(
+    tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
+) -> None:
+    plan = tiny.plan(photographs["coffee"])
+    features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+    places = contrast(tiny.guide(features), (features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]))
+    prompts = [Prompt((Point(x, y),)) for x in (100.0, 250.0, 400.0) for y in (80.0, 200.0, 320.0)]
+
+    answers = tiny.prompt(features, prompts)
+
+    by_quality_alone = 0
+    for answer in answers:
+        order = best_first(answer.masks[None], answer.quality[None], places, ClickOrder())
+        assert order.tolist() == [[0, 1, 2, 3]]
+        by_quality_alone += bool((answer.quality.diff() <= 0).all())
+    assert by_quality_alone < len(answers)  # or nothing was changed

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_model import catalog
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.tiny.familiar import FILE, Familiar, read_familiar, write_familiar
+from lexiseg_model.methods.tiny.familiar_words import write
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.text_tower import MiniLM
+from lexiseg_model.methods.tiny.weights import FOLDER
+from lexiseg_model.text_rows import KnownRows
+from lexiseg_model.types import ClassEntry
+
+ROWS = {"red": (1.0, 0.0), "green": (0.0, 2.0), "amber": (1.0, 1.0), "violin": (-1.0, -1.0)}
+
+
+class Rows:
+    """Known rows; `asked` lists every text that was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, texts: list[str]) -> NDArray[np.float32]:
+        self.asked += texts
+        return np.array([ROWS[text] for text in texts], np.float32)
+
+
+def test_the_nearest_word_is_by_direction() -> None:
+    familiar = Familiar(["red", "green"], Rows()(["red", "green"]), 0.6)
+
+    amber, violin, green = familiar.nearest(["amber", "violin", "green"], Rows())
+
+    assert amber.likeness == pytest.approx(0.5**0.5)
+    assert violin.likeness == pytest.approx(-(0.5**0.5))
+    assert green.word == "green"
+    assert green.likeness == pytest.approx(1)
+
+
+def test_a_text_is_judged_once() -> None:
+    familiar, rows = Familiar(["red"], Rows()(["red"]), 0.6), Rows()
+
+    first = familiar.nearest(["amber", "green", "amber"], rows)
+    again = familiar.nearest(["green", "amber"], rows)
+
+    assert rows.asked == ["amber", "green"]
+    assert again == [first[1], first[0]]
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    write_familiar(tmp_path, ["red", "grün"], np.array([[3.0, 4.0], [0.0, 1.0]]), 0.6, "tower")
+
+    familiar = read_familiar(tmp_path, "tower")
+
+    assert familiar is not None
+    assert familiar.bound == 0.6
+    (nearest,) = familiar.nearest(["green"], Rows())
+    assert nearest.word == "grün"
+    assert nearest.likeness == pytest.approx(1, abs=0.01)
+
+
+def test_a_directory_without_words_has_none(tmp_path: Path) -> None:
+    assert read_familiar(tmp_path, "tower") is None
+
+
+def test_rows_of_another_tower_are_refused(tmp_path: Path) -> None:
+    write_familiar(tmp_path, ["red"], np.ones((1, 2)), 0.6, "tower")
+
+    with pytest.raises(WeightsError, match="is of the text tower tower, this one is another"):
+        read_familiar(tmp_path, "another")
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"nothing of the kind")
+
+    with pytest.raises(WeightsError, match=f"{FILE} is damaged"):
+        read_familiar(tmp_path, "tower")
+
+
+def test_the_bound_is_where_synonyms_lie_that_are_left_out(tmp_path: Path, tower: MiniLM) -> None:
+    synonyms = {"dog": ["puppy", "hound"], "car": ["automobile"], "whale": ["orca"]}
+
+    bound = write(tmp_path, ["background", "dog", "car"], synonyms, tower)
+
+    familiar = read_familiar(tmp_path, tower.digest)
+    assert familiar is not None
+    assert familiar.bound == bound
+    assert 0.4 < bound < 0.9
+    near, far = familiar.nearest(
+        ["a photo of a puppy.", "a photo of a quark."], lambda texts: tower.encode(texts).astype(np.float32)
+    )
+    assert near.word == "puppy"
+    assert near.likeness == pytest.approx(1, abs=0.01)
+    assert far.likeness < bound
+
+
+def test_the_bundled_model_knows_what_it_was_taught(tiny: TinySegmenter) -> None:
+    words = ("dog", "puppy", "sky", "quark", "blouse", "violin", "a red car")
+    classes = tuple(ClassEntry(word) for word in words)
+
+    found = tiny.unfamiliar(classes, KnownRows(tiny))
+
+    assert [words[stranger.class_index] for stranger in found] == ["quark", "violin"]
+    assert all(stranger.likeness < stranger.bound for stranger in found)
+
+
+def test_a_familiar_synonym_is_enough(tiny: TinySegmenter) -> None:
+    assert tiny.unfamiliar((ClassEntry("quark", ("dog",)),), KnownRows(tiny)) == []
+
+
+def test_a_model_directory_without_the_file_says_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(FOLDER, folder)
+    (folder / FILE).unlink()
+    segmenter = catalog.load_folder(folder, "cpu")
+
+    assert segmenter.unfamiliar((ClassEntry("quark"),), KnownRows(segmenter)) == []

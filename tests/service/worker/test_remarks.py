@@ -1,0 +1,97 @@
+"""What an answer says beside its segments, by a model that was trained on colours and guesses at anything else."""
+
+from __future__ import annotations
+
+from lexiseg_model import tasks
+from lexiseg_model.segmenter import RowsOf, Unfamiliar
+from lexiseg_model.types import ClassEntry, Segmentation, Task, Vocabulary
+from lexiseg_service.worker.remarks import MOST, UNFAMILIAR, absent_labels, warnings_about
+from tests.model.stand_in import COLOURS, SAME_AS, ColourSegmenter, picture
+
+
+class Colourist(ColourSegmenter):
+    """Knows the names of colours, and that it knows no others."""
+
+    def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+        known = {*COLOURS, *SAME_AS}
+        return [
+            Unfamiliar(index, "red", 0.25, 0.6) for index, entry in enumerate(classes) if not known & {*entry.texts}
+        ]
+
+
+COLOURIST = Colourist(tasks=("semantic", "instance", "panoptic", "prompt"))
+
+
+def vocabulary(*names: str, name: str | None = None) -> Vocabulary:
+    return Vocabulary(tuple(ClassEntry(name) for name in names), name=name)
+
+
+def answer(task: Task, asked: Vocabulary) -> Segmentation:
+    plan = COLOURIST.plan(picture(["rrrrgggg"] * 8))
+    features = COLOURIST.assemble(plan, COLOURIST.encode_tiles(plan.tiles))
+    return tasks.segment(task, COLOURIST, features, asked)
+
+
+def test_labels_that_no_segment_has_are_absent() -> None:
+    asked = vocabulary("blue", "red", "violin", "green")
+
+    assert absent_labels(answer("semantic", asked), asked) == ("blue", "violin")
+
+
+def test_where_everything_is_found_nothing_is_absent() -> None:
+    asked = vocabulary("red", "green")
+
+    assert absent_labels(answer("panoptic", asked), asked) == ()
+
+
+def test_stuff_is_not_missed_among_instances() -> None:
+    asked = Vocabulary((ClassEntry("red", thing=False), ClassEntry("blue", thing=True), ClassEntry("violin")))
+
+    assert absent_labels(answer("instance", asked), asked) == ("blue", "violin")
+    assert absent_labels(answer("panoptic", asked), asked) == ("blue", "violin")
+
+
+def test_prompts_look_for_no_classes() -> None:
+    asked = vocabulary("red", "blue")
+    of_prompts = Segmentation((8, 8), "prompt", (), answer("semantic", asked).label_map)
+
+    assert absent_labels(of_prompts, asked) == ()
+
+
+def test_each_strange_word_of_a_request_is_told() -> None:
+    found = warnings_about(COLOURIST, vocabulary("red", "violin", "green", "quark"), COLOURIST.encode_texts)
+
+    assert [(warning.type, warning.field) for warning in found] == [
+        (UNFAMILIAR, "classes.1"),
+        (UNFAMILIAR, "classes.3"),
+    ]
+    assert "'violin' is far from every word that colours was trained on" in found[0].detail
+    assert "nearest is 'red' with a likeness of 0.25, familiar words have 0.60" in found[0].detail
+
+
+def test_familiar_words_and_models_that_do_not_know_say_nothing() -> None:
+    rows_of = COLOURIST.encode_texts
+
+    assert warnings_about(COLOURIST, vocabulary("red", "navy"), rows_of) == ()
+    assert warnings_about(COLOURIST, vocabulary(), rows_of) == ()
+    assert warnings_about(ColourSegmenter(), vocabulary("violin"), rows_of) == ()
+
+
+def test_of_many_strange_words_the_last_warning_counts_the_rest() -> None:
+    asked = vocabulary(*(f"thing {number}" for number in range(MOST + 4)), "red")
+
+    found = warnings_about(COLOURIST, asked, COLOURIST.encode_texts)
+
+    assert len(found) == MOST
+    assert found[-1].field == "classes"
+    assert found[-1].detail.startswith(f"5 of {MOST + 5} classes are far")
+    assert found[-1].detail.endswith("'thing 15', 'thing 16', 'thing 17', 'thing 18', 'thing 19'")
+
+
+def test_of_a_named_vocabulary_there_is_one_warning() -> None:
+    asked = vocabulary("red", "violin", "quark", name="curiosities")
+
+    (warning,) = warnings_about(COLOURIST, asked, COLOURIST.encode_texts)
+
+    assert warning.field == "vocabulary"
+    assert warning.detail.startswith("2 of 3 classes are far")
