@@ -33,7 +33,7 @@ def resolve(question: Question, limits: Limits, named: Vocabulary | None = None)
 
 
 def check(
-    given: Sequence[str | ClassInput] | None,
+    entries: Sequence[str | ClassInput] | None,
     background: bool | BackgroundInput,
     limits: Limits,
     *,
@@ -44,11 +44,11 @@ def check(
     Raises:
         InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or holds control characters.
     """
-    if not given:
-        raise InvalidValue.of("classes", given, "at least one class, or the name of a `vocabulary`")
-    if len(given) > limits.max_classes:
-        raise InvalidValue.of("classes", f"{len(given)} classes", f"at most {limits.max_classes}")
-    classes = tuple(_entry(entry, index, limits) for index, entry in enumerate(given))
+    if not entries:
+        raise InvalidValue.of("classes", entries, "at least one class, or the name of a `vocabulary`")
+    if len(entries) > limits.max_classes:
+        raise InvalidValue.of("classes", f"{len(entries)} classes", f"at most {limits.max_classes}")
+    classes = tuple(_entry(entry, index, limits) for index, entry in enumerate(entries))
     _refuse_duplicates(classes)
     n_bytes = sum(len(text.encode()) for entry in classes for text in entry.texts)
     if n_bytes > limits.max_text_bytes:
@@ -62,9 +62,9 @@ def check(
 def _without_labels(question: Question) -> Vocabulary:
     """No class: a rule for what no class explains would have nothing to say."""
     if question.background not in (None, True):
-        given = question.background
-        said = given if isinstance(given, bool) else given.model_dump_json(exclude_none=True)
-        raise InvalidValue.of("background", said, "null or true where prompts come without classes")
+        rule = question.background
+        rule_text = rule if isinstance(rule, bool) else rule.model_dump_json(exclude_none=True)
+        raise InvalidValue.of("background", rule_text, "null or true where prompts come without classes")
     return Vocabulary(())
 
 
@@ -80,34 +80,34 @@ def _with_background_of(question: Question, named: Vocabulary, limits: Limits) -
     return replace(named, background=rule)
 
 
-def _entry(given: str | ClassInput, index: int, limits: Limits) -> ClassEntry:
-    if isinstance(given, str):
-        name = _text(given, f"classes.{index}", limits)
+def _entry(entry: str | ClassInput, index: int, limits: Limits) -> ClassEntry:
+    if isinstance(entry, str):
+        name = _text(entry, f"classes.{index}", limits)
         return ClassEntry(name, thing=is_thing(name))
-    if len(given.synonyms) > limits.max_synonyms:
+    if len(entry.synonyms) > limits.max_synonyms:
         raise InvalidValue.of(
-            f"classes.{index}.synonyms", f"{len(given.synonyms)} synonyms", f"at most {limits.max_synonyms}"
+            f"classes.{index}.synonyms", f"{len(entry.synonyms)} synonyms", f"at most {limits.max_synonyms}"
         )
     synonyms = tuple(
-        _text(text, f"classes.{index}.synonyms.{position}", limits) for position, text in enumerate(given.synonyms)
+        _text(text, f"classes.{index}.synonyms.{position}", limits) for position, text in enumerate(entry.synonyms)
     )
-    name = _text(given.name, f"classes.{index}.name", limits)
-    return ClassEntry(name, synonyms, given.threshold, is_thing(name))
+    name = _text(entry.name, f"classes.{index}.name", limits)
+    return ClassEntry(name, synonyms, entry.threshold, is_thing(name))
 
 
-def _text(given: str, field: str, limits: Limits) -> str:
-    return check_line(given, field, limits.max_text_length)
+def _text(raw: str, field: str, limits: Limits) -> str:
+    return check_line(raw, field, limits.max_text_length)
 
 
-def check_line(given: str, field: str, longest: int) -> str:
+def check_line(raw: str, field: str, longest: int) -> str:
     """One line of text in NFC, without blanks around it.
 
     Raises:
         InvalidValue: it is blank, longer than `longest` characters, or holds control characters.
     """
-    text = unicodedata.normalize("NFC", given).strip()
+    text = unicodedata.normalize("NFC", raw).strip()
     if not text:
-        raise InvalidValue.of(field, given, "a word, not blank")
+        raise InvalidValue.of(field, raw, "a word, not blank")
     if len(text) > longest:
         raise InvalidValue.of(field, f"{len(text)} characters", f"at most {longest}")
     # Cc: control characters; Cs: halves of surrogate pairs, which no UTF-8 can carry.
@@ -131,8 +131,8 @@ def _refuse_thresholds(classes: tuple[ClassEntry, ...]) -> None:
             raise InvalidValue.of(f"classes.{index}.threshold", entry.threshold, "none with background=false")
 
 
-def _background(given: bool | BackgroundInput, limits: Limits) -> Background | None:
-    match given:
+def _background(background: bool | BackgroundInput, limits: Limits) -> Background | None:
+    match background:
         case False:
             return None
         case True:

@@ -19,10 +19,10 @@ NAMES_OF_KINDS = {
 }
 
 
-def validate(schema: type[M], given: dict[str, Any]) -> M:
+def validate(schema: type[M], values: dict[str, Any]) -> M:
     """A schema's object, or InvalidValue that names the wrong fields."""
     try:
-        return schema.model_validate(given)
+        return schema.model_validate(values)
     except ValidationError as error:
         raise _invalid(error) from None
 
@@ -30,35 +30,39 @@ def validate(schema: type[M], given: dict[str, Any]) -> M:
 def _invalid(error: ValidationError) -> InvalidValue:
     """pydantic's findings as ours: which field, what came, what was expected."""
     findings = []
-    for found in _of_the_branch_meant(error.errors(include_url=False)[:MOST_FINDINGS]):
+    for finding in _of_the_branch_meant(error.errors(include_url=False)[:MOST_FINDINGS]):
         # The branch of a union is pydantic's business, not the client's.
-        field = ".".join(str(part) for part in found["loc"] if part not in BRANCHES | PLAIN)
+        field = ".".join(str(part) for part in finding["loc"] if part not in BRANCHES | PLAIN)
         findings.append(
-            InvalidValue.of(field, found["input"] if found["type"] != "missing" else None, _expected(found))
+            InvalidValue.of(field, finding["input"] if finding["type"] != "missing" else None, _expected(finding))
         )
     return InvalidValue.together(findings)
 
 
 def _of_the_branch_meant(findings: list[Any]) -> list[Any]:
     """Of a field that may be plain or an object, only what is wrong with the form that came."""
-    not_an_object = [found for found in findings if found["type"] == "model_type" and found["loc"][-1] in BRANCHES]
-    rest = [found for found in findings if found not in not_an_object]
-    objects = {found["loc"][: found["loc"].index(name)] for found in rest for name in BRANCHES & set(found["loc"])}
-    return [found for found in rest if not (found["loc"][:-1] in objects and found["loc"][-1] in PLAIN)]
+    not_an_object = [
+        finding for finding in findings if finding["type"] == "model_type" and finding["loc"][-1] in BRANCHES
+    ]
+    rest = [finding for finding in findings if finding not in not_an_object]
+    objects = {
+        finding["loc"][: finding["loc"].index(name)] for finding in rest for name in BRANCHES & set(finding["loc"])
+    }
+    return [finding for finding in rest if not (finding["loc"][:-1] in objects and finding["loc"][-1] in PLAIN)]
 
 
-def _expected(found: Any) -> str:
-    if found["type"] == "extra_forbidden":
+def _expected(finding: Any) -> str:
+    if finding["type"] == "extra_forbidden":
         return "no field of that name"
-    if found["type"] == "missing":
+    if finding["type"] == "missing":
         return "a value; the field is missing"
-    if found["type"] in NAMES_OF_KINDS:
-        return NAMES_OF_KINDS[found["type"]]
-    if found["type"] == "too_short":
-        return f"at least {found['ctx']['min_length']} items"
-    if found["type"] == "too_long":
-        return f"at most {found['ctx']['max_length']} items"
-    message: str = found["msg"]
+    if finding["type"] in NAMES_OF_KINDS:
+        return NAMES_OF_KINDS[finding["type"]]
+    if finding["type"] == "too_short":
+        return f"at least {finding['ctx']['min_length']} items"
+    if finding["type"] == "too_long":
+        return f"at most {finding['ctx']['max_length']} items"
+    message: str = finding["msg"]
     for beginning in ("Input should be ", "Value error, ", "String should have "):
         message = message.removeprefix(beginning)
     return message

@@ -16,9 +16,9 @@ def parse_json(text: str | bytes, limits: Limits) -> Any:
         TooLarge: it does.
         MalformedRequest: not JSON.
     """
-    given = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     # Each value costs a hundred bytes or more once parsed: a small body could otherwise fill the memory.
-    if sum(given.count(mark) for mark in (b",", b"[", b"{")) > _most_values(limits):
+    if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > _most_values(limits):
         raise TooLarge(f"the JSON holds more than {_most_values(limits):,} values")
     try:
         # Python's parser lets NaN through, so that validation can name the field that holds it.

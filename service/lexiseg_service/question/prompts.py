@@ -27,15 +27,15 @@ def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Pro
         InvalidValue: prompts for another task, none for the task prompt, too many of them or of their points, a prompt
             that shows nothing, a box without an inside.
     """
-    given = question.prompts or []
+    prompts = question.prompts or []
     if task != "prompt":
-        if given:
-            raise InvalidValue.of("task", task, f"prompt, or no task, where prompts come ({len(given)} came)")
+        if prompts:
+            raise InvalidValue.of("task", task, f"prompt, or no task, where prompts come ({len(prompts)} came)")
         return ()
-    if not given:
+    if not prompts:
         raise InvalidValue.of("prompts", 0, "at least one prompt for the task prompt")
-    refuse_crowd(given, limits)
-    return tuple(_prompt(prompt, f"prompts.{index}") for index, prompt in enumerate(given))
+    refuse_crowd(prompts, limits)
+    return tuple(_prompt(prompt, f"prompts.{index}") for index, prompt in enumerate(prompts))
 
 
 def refuse_crowd(prompts: Sequence[WithPoints], limits: Limits) -> None:
@@ -54,9 +54,9 @@ def refuse_crowd(prompts: Sequence[WithPoints], limits: Limits) -> None:
             )
 
 
-def _prompt(given: PromptInput, field: str) -> Prompt:
-    points = tuple(Point(point.x, point.y, point.positive) for point in given.points)
-    if given.box is None:
+def _prompt(prompt: PromptInput, field: str) -> Prompt:
+    points = tuple(Point(point.x, point.y, point.positive) for point in prompt.points)
+    if prompt.box is None:
         if not points:
             raise InvalidValue.of(field, "neither", "points, a box, or both")
         if not any(point.positive for point in points):
@@ -64,7 +64,7 @@ def _prompt(given: PromptInput, field: str) -> Prompt:
                 f"{field}.points", f"{len(points)} negative", "at least one positive point where there is no box"
             )
         return Prompt(points)
-    x0, y0, x1, y1 = given.box
+    x0, y0, x1, y1 = prompt.box
     if x1 <= x0 or y1 <= y0:
-        raise InvalidValue.of(f"{field}.box", given.box, "x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+        raise InvalidValue.of(f"{field}.box", prompt.box, "x0, y0, x1, y1 with x0 < x1 and y0 < y1")
     return Prompt(points, (x0, y0, x1, y1))

@@ -42,14 +42,14 @@ class KeyRing:
         if not key:
             raise Unauthorized("send an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`", REALM)
         digest = _digest(key)
-        found = None
+        matched = None
         # Every entry is compared, each in constant time: the time says nothing of which one is near.
-        for identity, known in self.entries:
-            if hmac.compare_digest(digest, known):
-                found = identity
-        if found is None:
+        for identity, entry_digest in self.entries:
+            if hmac.compare_digest(digest, entry_digest):
+                matched = identity
+        if matched is None:
             raise Unauthorized("the API key is not known here", f'{REALM}, error="invalid_token"')
-        return found
+        return matched
 
 
 def key_of(authorization: str | None, x_api_key: str | None) -> str | None:

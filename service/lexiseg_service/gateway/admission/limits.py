@@ -128,9 +128,9 @@ def client_of(key_id: str | None, address: str | None) -> str:
     if key_id is not None:
         return f"key:{key_id}"
     try:
-        found = ipaddress.ip_address(address or "")
+        parsed = ipaddress.ip_address(address or "")
     except ValueError:
         return f"address:{address or 'unknown'}"
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return f"address:{ipaddress.ip_network((found, IPV6_SITE), strict=False)}"
-    return f"address:{getattr(found, 'ipv4_mapped', None) or found}"
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
+        return f"address:{ipaddress.ip_network((parsed, IPV6_SITE), strict=False)}"
+    return f"address:{getattr(parsed, 'ipv4_mapped', None) or parsed}"

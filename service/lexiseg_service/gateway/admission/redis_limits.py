@@ -76,15 +76,15 @@ class RedisGate:
         rule = self._rule
         arguments = (rule.rate or 0, rule.burst, rule.concurrent or 0, self._lease, ticket)
         try:
-            found = await asyncio.to_thread(
+            verdict = await asyncio.to_thread(
                 self._link.ask, lambda redis: cast("Any", redis.eval(ENTER, 2, *_keys(client), *arguments))
             )
         except RedisAway:
             return await self._alone.enter(client)
-        if found[0] == b"at once":
+        if verdict[0] == b"at once":
             raise rule.too_many()
-        if found[0] == b"often":
-            raise rule.too_often(float(found[1]))
+        if verdict[0] == b"often":
+            raise rule.too_often(float(verdict[1]))
         if rule.concurrent is not None:
             self._held[ticket] = client
             if self._renewing is None:

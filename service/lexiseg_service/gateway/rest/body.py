@@ -79,7 +79,7 @@ def _question(form: FormData, limits: Limits) -> Question:
 
 def _fields(form: FormData, limits: Limits) -> dict[str, Any]:
     """One JSON field `request`, or flat fields; not both."""
-    given: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for name in dict.fromkeys(form):
         if name == "image":
             continue
@@ -88,13 +88,13 @@ def _fields(form: FormData, limits: Limits) -> dict[str, Any]:
             raise InvalidValue.of(name, "a file", "text; only `image` is a file")
         if len(values) > 1 and name != REPEATED:
             raise InvalidValue.of(name, f"{len(values)} times", "the field once (only `classes` repeats)")
-        given[name] = values if name == REPEATED else values[0]
-    if "request" not in given:
-        return {name: _flat(name, value, limits) for name, value in given.items()}
-    if len(given) > 1:
-        others = ", ".join(name for name in given if name != "request")
+        fields[name] = values if name == REPEATED else values[0]
+    if "request" not in fields:
+        return {name: _flat(name, value, limits) for name, value in fields.items()}
+    if len(fields) > 1:
+        others = ", ".join(name for name in fields if name != "request")
         raise InvalidValue.of("request", others, "either the JSON field `request` or flat fields, not both")
-    parsed = parse_json(given["request"], limits)
+    parsed = parse_json(fields["request"], limits)
     if not isinstance(parsed, dict):
         raise InvalidValue.of("request", type(parsed).__name__, "a JSON object")
     return parsed
@@ -120,20 +120,20 @@ def _flat_json(name: str, value: str, limits: Limits) -> Any:
 
 
 def _read_json(body: bytes, limits: Limits) -> Asked:
-    asked = validate(JsonRequest, _object(body, limits))
-    question = Question.model_construct(**{name: getattr(asked, name) for name in Question.model_fields})
-    given = {name: value for name, value in asked.image if value is not None}
-    if len(given) != 1:
+    parsed = validate(JsonRequest, _object(body, limits))
+    question = Question.model_construct(**{name: getattr(parsed, name) for name in Question.model_fields})
+    sources = {name: value for name, value in parsed.image if value is not None}
+    if len(sources) != 1:
         raise InvalidValue.of(
-            "image", " and ".join(given) or "none", 'exactly one of {"base64": ...}, {"url": ...} and {"id": ...}'
+            "image", " and ".join(sources) or "none", 'exactly one of {"base64": ...}, {"url": ...} and {"id": ...}'
         )
-    if asked.image.base64 is None:
-        return Asked(None, question, asked.image.id, asked.image.url)
-    encoded = DATA_URI.sub("", asked.image.base64, count=1).translate(LINE_BREAKS)
+    if parsed.image.base64 is None:
+        return Asked(None, question, parsed.image.id, parsed.image.url)
+    encoded = DATA_URI.sub("", parsed.image.base64, count=1).translate(LINE_BREAKS)
     try:
         return Asked(base64.b64decode(encoded, validate=True), question)
     except (binascii.Error, ValueError):
-        raise InvalidValue.of("image.base64", f"{len(asked.image.base64)} characters", "base64 (RFC 4648)") from None
+        raise InvalidValue.of("image.base64", f"{len(parsed.image.base64)} characters", "base64 (RFC 4648)") from None
 
 
 async def read_json(request: Request, schema: type[M], limits: Limits) -> M:

@@ -37,8 +37,8 @@ class RequestFrame:
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        identity = given if ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex
+        sent_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        identity = sent_id if ACCEPTABLE_ID.fullmatch(sent_id) else uuid.uuid4().hex
         span = None
         if self._tracing is not None and scope["path"] not in UNTRACED:
             span = self._tracing.begin(scope["method"], Headers(scope=scope))

@@ -49,8 +49,8 @@ _BODY: dict[str, Any] = {
 )
 async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
-    found = await _vocabularies(request).list_all()
-    return _json({"vocabularies": [_summary(vocabulary) for vocabulary in found]})
+    vocabularies = await _vocabularies(request).list_all()
+    return _json({"vocabularies": [_summary(vocabulary) for vocabulary in vocabularies]})
 
 
 @router.get(
@@ -64,10 +64,10 @@ async def list_vocabularies(request: Request) -> Response:
 )
 async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatch = None) -> Response:
     """Its classes in the order of `class_index`, with synonyms and thresholds."""
-    found = await _vocabularies(request).find(name)
-    if Preconditions(if_none_match=if_none_match).unchanged(found.etag):
-        return Response(status_code=304, headers={"ETag": found.etag})
-    return _whole(found)
+    vocabulary = await _vocabularies(request).find(name)
+    if Preconditions(if_none_match=if_none_match).unchanged(vocabulary.etag):
+        return Response(status_code=304, headers={"ETag": vocabulary.etag})
+    return _whole(vocabulary)
 
 
 @router.put(
@@ -84,9 +84,9 @@ async def put_vocabulary(
     request: Request, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
 ) -> Response:
     """Creates or replaces it. The class list is checked by the rules of `POST /segment`."""
-    given = await body.read_json(request, VocabularyInput, request.app.state.settings.limits)
-    kept, created = await _vocabularies(request).put(name, given, Preconditions(if_match, if_none_match))
-    return _whole(kept, 201, {"Location": request.url.path}) if created else _whole(kept)
+    class_list = await body.read_json(request, VocabularyInput, request.app.state.settings.limits)
+    vocabulary, created = await _vocabularies(request).put(name, class_list, Preconditions(if_match, if_none_match))
+    return _whole(vocabulary, 201, {"Location": request.url.path}) if created else _whole(vocabulary)
 
 
 @router.delete(
@@ -106,19 +106,19 @@ def _vocabularies(request: Request) -> Vocabularies:
     return vocabularies
 
 
-def _summary(found: NamedVocabulary) -> dict[str, Any]:
+def _summary(vocabulary: NamedVocabulary) -> dict[str, Any]:
     return {
-        "name": found.name,
-        "n_classes": len(found.vocabulary.classes),
-        "background": found.background,
-        "built_in": found.built_in,
-        "source": found.source,
+        "name": vocabulary.name,
+        "n_classes": len(vocabulary.vocabulary.classes),
+        "background": vocabulary.background,
+        "built_in": vocabulary.built_in,
+        "source": vocabulary.source,
     }
 
 
-def _whole(found: NamedVocabulary, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    content = {**_summary(found), "classes": found.document["classes"]}
-    return _json(content, status, {"ETag": found.etag, **(headers or {})})
+def _whole(vocabulary: NamedVocabulary, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    content = {**_summary(vocabulary), "classes": vocabulary.document["classes"]}
+    return _json(content, status, {"ETag": vocabulary.etag, **(headers or {})})
 
 
 def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -52,9 +52,9 @@ def asked_of(message: pb.SegmentRequest, limits: Limits) -> Asked:
         return Asked(message.image.content, validate(Question, fields))
     if source is None:
         raise InvalidValue.of("image", "none", "exactly one of content, url and id")
-    asked = validate(JsonRequest, {**fields, "image": {source: getattr(message.image, source)}})
-    question = Question.model_construct(**{name: getattr(asked, name) for name in Question.model_fields})
-    return Asked(None, question, asked.image.id, asked.image.url)
+    parsed = validate(JsonRequest, {**fields, "image": {source: getattr(message.image, source)}})
+    question = Question.model_construct(**{name: getattr(parsed, name) for name in Question.model_fields})
+    return Asked(None, question, parsed.image.id, parsed.image.url)
 
 
 def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> dict[str, Any]:
