@@ -134,15 +134,13 @@ def evaluate(
 
 
 def _not_compared(options: dict[str, object]) -> None:
-    given = [name for name, value in options.items() if value]
-    if given:
-        hint = " / ".join(f"'{name}'" for name in given)
+    used = [name for name, value in options.items() if value]
+    if used:
+        hint = " / ".join(f"'{name}'" for name in used)
         raise typer.BadParameter("these do not go with --compare", param_hint=hint)
 
 
 def _only_semantic(options: dict[str, object]) -> None:
-    given = [name for name, value in options.items() if value]
-    if given:
-        raise typer.BadParameter(
-            "these belong to --task semantic", param_hint=" / ".join(f"'{name}'" for name in given)
-        )
+    used = [name for name, value in options.items() if value]
+    if used:
+        raise typer.BadParameter("these belong to --task semantic", param_hint=" / ".join(f"'{name}'" for name in used))

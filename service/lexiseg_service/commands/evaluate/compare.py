@@ -46,11 +46,11 @@ def run(settings: Settings, wanted: Wanted) -> int:
     """
     pairs = [read_pair(wanted.root, name, wanted.split, wanted.limit) for name in wanted.datasets]
     a, b = (_judge(settings, name, pairs) for name in wanted.models)
-    found = [comparison(*of_set) for of_set in zip(pairs, a.examinations, b.examinations, strict=True)]
-    for each in found:
+    comparisons = [comparison(*of_set) for of_set in zip(pairs, a.examinations, b.examinations, strict=True)]
+    for each in comparisons:
         _print(each, a.name, b.name)
     if wanted.json is not None:
-        report = {"a": _of(a), "b": _of(b), "datasets": [each.to_json() for each in found]}
+        report = {"a": _of(a), "b": _of(b), "datasets": [each.to_json() for each in comparisons]}
         wanted.json.parent.mkdir(parents=True, exist_ok=True)
         wanted.json.write_text(json.dumps(report, indent=1) + "\n")
     return 0
@@ -84,12 +84,12 @@ def _of(judged: _Judged) -> dict[str, Any]:
     return {"model": judged.name, "model_digest": judged.digest}
 
 
-def _print(found: Comparison, a: str, b: str) -> None:
-    title = f"{found.dataset}/{found.split}, {found.photographs} photographs: B = {b} against A = {a}"
+def _print(compared: Comparison, a: str, b: str) -> None:
+    title = f"{compared.dataset}/{compared.split}, {compared.photographs} photographs: B = {b} against A = {a}"
     table = Table("measure, %", title=title)
     for column in ("A", "B", "B - A", "95 % interval", "resamples for B"):
         table.add_column(column, justify="right")
-    for row in found.differences:
+    for row in compared.differences:
         interval = f"{_signed(row.low)} .. {_signed(row.high)}"
         share = "-" if math.isnan(row.in_favour) else f"{row.in_favour:.0f} %"
         a_shown, b_shown = _shown(row.a, row.a_error), _shown(row.b, row.b_error)

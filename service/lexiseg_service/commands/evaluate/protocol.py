@@ -49,9 +49,9 @@ def run(settings: Settings, wanted: Wanted) -> int:
         ModelError: the protocol, the data set or the model is not as expected.
     """
     rules = protocol(wanted.protocol)
-    found = catalog.find(settings.model, settings.models_dir)
+    model_folder = catalog.find(settings.model, settings.models_dir)
     with ranks() as team:
-        loaded = _Loaded(found, device_of(settings.device), settings.text_tower)
+        loaded = _Loaded(model_folder, device_of(settings.device), settings.text_tower)
         reports = [_evaluate(loaded, rules, data, wanted, team) for data in _data(rules, wanted, team)]
     if team.first:
         _print(reports, wanted)
@@ -61,8 +61,8 @@ def run(settings: Settings, wanted: Wanted) -> int:
 class _Loaded:
     """The model as the last data set's card has it; loaded anew only where the card differs."""
 
-    def __init__(self, found: ModelFolder, device: str, text_tower: Path | None) -> None:
-        self.found = found
+    def __init__(self, model_folder: ModelFolder, device: str, text_tower: Path | None) -> None:
+        self.model_folder = model_folder
         self._device = device
         self._text_tower = text_tower
         self._card: ModelCard | None = None
@@ -72,7 +72,7 @@ class _Loaded:
         if self._segmenter is None or card != self._card:
             self._segmenter = None  # two would not fit into memory
             self._segmenter = catalog.load_folder(
-                self.found.folder, self._device, card=card, text_tower=self._text_tower
+                self.model_folder.folder, self._device, card=card, text_tower=self._text_tower
             )
             self._card = card
         return self._segmenter
@@ -82,16 +82,16 @@ def _data(rules: Protocol, wanted: Wanted, team: Ranks) -> list[AnnotatedSet]:
     if wanted.dataset != ALL:
         rules.rule(wanted.dataset)
         return [_limited(read_benchmark(wanted.dataset, wanted.root, wanted.split), wanted.limit)]
-    found: list[AnnotatedSet] = []
+    sets: list[AnnotatedSet] = []
     for name in rules.datasets:
         try:
-            found.append(_limited(read_benchmark(name, wanted.root, wanted.split), wanted.limit))
+            sets.append(_limited(read_benchmark(name, wanted.root, wanted.split), wanted.limit))
         except DatasetError as error:
             if team.first:
                 typer.echo(f"left out: {error}", err=True)
-    if not found:
+    if not sets:
         raise DatasetError(f"{wanted.root} holds no data set of the protocol {rules.name}")
-    return found
+    return sets
 
 
 def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
@@ -100,7 +100,7 @@ def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
 
 def _evaluate(loaded: _Loaded, rules: Protocol, data: AnnotatedSet, wanted: Wanted, team: Ranks) -> BenchmarkReport:
     rule = rules.rule(data.benchmark.name)
-    segmenter = loaded.of(rule.sight.applied_to(loaded.found.card))
+    segmenter = loaded.of(rule.sight.applied_to(loaded.model_folder.card))
     refine = wanted.refine or rules.refine or segmenter.card.refine
     job = BenchmarkRun(segmenter, data, rule, refine, wanted.progress, team)
     title = f"{segmenter.card.name} on {data.benchmark.name}"

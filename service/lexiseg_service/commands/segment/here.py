@@ -24,9 +24,9 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
         ServiceError: the classes, the prompts or a value are not as expected.
         ModelError: the model cannot be loaded.
     """
-    asked = question.validated()
-    prompts = resolve_prompts(asked, question.task, settings.limits)
-    vocabulary = resolved(asked, settings)
+    validated = question.validated()
+    prompts = resolve_prompts(validated, question.task, settings.limits)
+    vocabulary = resolved(validated, settings)
     segmenter = load(settings, question.task)
     annotations = Annotations(out, question, vocabulary.classes, images)
     engine = Engine(segmenter, settings, Metrics())

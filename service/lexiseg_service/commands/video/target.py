@@ -104,13 +104,13 @@ def _created(path: Path) -> OutputContainer:
 
 
 def _encoder(path: Path) -> str:
-    wanted = ENCODERS.get(path.suffix.lower())
-    if wanted is None:
+    names = ENCODERS.get(path.suffix.lower())
+    if names is None:
         raise TargetFailure(
             f"{path}: {path.suffix or 'no ending'} is no video format that can be written; there is: "
             + ", ".join(sorted(ENCODERS))
         )
-    for name in wanted:
+    for name in names:
         if name in av.codecs_available:
             return name
-    raise TargetFailure(f"{path}: no encoder for it here; looked for {', '.join(wanted)}")
+    raise TargetFailure(f"{path}: no encoder for it here; looked for {', '.join(names)}")
