@@ -76,10 +76,10 @@ class Calls:
         seen = "nothing answered yet"
         while (left := until - self._patience.clock()) > 0:
             try:
-                found = yield from self._wire.health(min(PROBE, left))
-                if found.ready:
-                    return found
-                seen = found.detail
+                health = yield from self._wire.health(min(PROBE, left))
+                if health.ready:
+                    return health
+                seen = health.detail
             except (Unreachable, TimedOut) as error:
                 seen = str(error)
             yield Wait(BETWEEN_PROBES)

@@ -107,8 +107,8 @@ class ProblemError(LexisegError):
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        said = f"{self.problem.detail} ({self.problem.status} {self.problem.type}"
-        return f"{said}, request {self.problem.request_id})" if self.problem.request_id else f"{said})"
+        text = f"{self.problem.detail} ({self.problem.status} {self.problem.type}"
+        return f"{text}, request {self.problem.request_id})" if self.problem.request_id else f"{text})"
 
     @property
     def type(self) -> str:

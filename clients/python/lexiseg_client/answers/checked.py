@@ -10,49 +10,49 @@ HIGHEST_ID = 2**16 - 1  # a label map has 16 bits at most
 LONGEST_SIDE = 2**16 - 1  # no image format of the service's knows a longer one
 
 
-def text(found: Any) -> str:
+def text(value: Any) -> str:
     """A string."""
-    if not isinstance(found, str):
-        raise TypeError(f"{found!r:.40} is no text")
-    return found
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no text")
+    return value
 
 
-def whole(found: Any) -> int:
+def whole(value: Any) -> int:
     """A whole number."""
-    if not isinstance(found, int) or isinstance(found, bool):
-        raise TypeError(f"{found!r:.40} is no whole number")
-    return found
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.40} is no whole number")
+    return value
 
 
-def number(found: Any) -> float:
+def number(value: Any) -> float:
     """Any number."""
-    if not isinstance(found, (int, float)) or isinstance(found, bool):
-        raise TypeError(f"{found!r:.40} is no number")
-    return float(found)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.40} is no number")
+    return float(value)
 
 
-def truth(found: Any) -> bool:
+def truth(value: Any) -> bool:
     """true or false."""
-    if not isinstance(found, bool):
-        raise TypeError(f"{found!r:.40} is neither true nor false")
-    return found
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r:.40} is neither true nor false")
+    return value
 
 
-def optional(found: Any, kind: Callable[[Any], T]) -> T | None:
+def optional(value: Any, kind: Callable[[Any], T]) -> T | None:
     """null, or a value of a kind."""
-    return None if found is None else kind(found)
+    return None if value is None else kind(value)
 
 
-def segment_id(found: Any) -> int:
+def segment_id(value: Any) -> int:
     """1 to what a label map can hold."""
-    if not 1 <= whole(found) <= HIGHEST_ID:
-        raise ValueError(f"{found} is no id of a segment")
-    return whole(found)
+    if not 1 <= whole(value) <= HIGHEST_ID:
+        raise ValueError(f"{value} is no id of a segment")
+    return whole(value)
 
 
-def size(found: Any) -> tuple[int, int]:
+def size(value: Any) -> tuple[int, int]:
     """Height and width of an image."""
-    height, width = (whole(side) for side in found)
+    height, width = (whole(side) for side in value)
     if not (1 <= height <= LONGEST_SIDE and 1 <= width <= LONGEST_SIDE):
         raise ValueError(f"{height} x {width} is no size of an image")
     return height, width

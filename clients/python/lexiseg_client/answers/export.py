@@ -90,6 +90,6 @@ def to_supervision(answer: Segmentation) -> supervision.Detections:
         tracker_id=np.array([segment.track_id for segment in segments]) if tracked else None,
         data={
             "class_name": np.array([segment.label or "" for segment in segments]),
-            **{name: np.array([found[name] for found in prompted]) for name in (prompted[0] if all(prompted) else ())},
+            **{name: np.array([entry[name] for entry in prompted]) for name in (prompted[0] if all(prompted) else ())},
         },
     )

@@ -29,7 +29,11 @@ def label_map(answer: Segmentation) -> LabelMap:
 def _drawn(answer: Segmentation) -> list[Segment]:
     """All segments; of the masks that one prompt may mean, the best."""
     best = {segment.prompt_index: segment.id for segment in reversed(answer.segments)}
-    return [found for found in answer.segments if found.prompt_index is None or best[found.prompt_index] == found.id]
+    return [
+        segment
+        for segment in answer.segments
+        if segment.prompt_index is None or best[segment.prompt_index] == segment.id
+    ]
 
 
 def colour(index: int) -> tuple[int, int, int]:

@@ -79,8 +79,8 @@ def patiently(
         except (ProblemError, Unreachable) as error:
             if count >= patience.rule.most or not may_go_again(error, repeatable=repeatable):
                 raise
-            asked = error.retry_after if isinstance(error, ProblemError) else None
-            pause = patience.rule.wait(count, asked, patience.chance())
+            server_wait = error.retry_after if isinstance(error, ProblemError) else None
+            pause = patience.rule.wait(count, server_wait, patience.chance())
             # Nobody gains from a wait that ends after the call's own end.
             if patience.clock() + pause >= until:
                 raise
@@ -118,11 +118,11 @@ def problem_of(reply: Reply) -> ProblemError:
 
 def _document(reply: Reply) -> dict[str, object]:
     try:
-        found = json.loads(reply.content) if "json" in reply.headers.get("content-type", "") else None
+        document = json.loads(reply.content) if "json" in reply.headers.get("content-type", "") else None
     except ValueError:
-        found = None
-    if isinstance(found, dict):
-        return found
+        document = None
+    if isinstance(document, dict):
+        return document
     return {"detail": f"the server answered {reply.status} without a problem document"}
 
 

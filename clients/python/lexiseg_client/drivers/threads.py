@@ -60,9 +60,9 @@ class Threads:
 
     def _carry_out(self, step: Step) -> Any:
         if isinstance(step, Send):
-            given = arguments(self._address, step)
+            keywords = arguments(self._address, step)
             with translated(self._address.url):
-                return reply_of(self._http.request(**given))
+                return reply_of(self._http.request(**keywords))
         if isinstance(step, Invoke):
             return self._rpc().invoke(step)
         if isinstance(step, Wait):

@@ -117,8 +117,8 @@ def _by_diagonals(kinds: NDArray[np.uint8], lines: NDArray[np.uint8], step: int)
         left = flat[begin - 1 : end - 1 : width]
         up = flat[begin - across : end - across : width]
         corner = flat[begin - across - 1 : end - across - 1 : width]
-        asked = [condition[first:last] for condition in conditions]
-        guess = np.select(asked, [left, up, (left + up) // 2, _paeth(left, up, corner)], np.int16(0))
+        applies = [condition[first:last] for condition in conditions]
+        guess = np.select(applies, [left, up, (left + up) // 2, _paeth(left, up, corner)], np.int16(0))
         flat[here] = (flat[here] + guess) & 0xFF
     return framed[1:, 1:].reshape(height, -1).astype(np.uint8)
 

@@ -48,25 +48,25 @@ def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
     return [_prompt_json(prompt, f"prompts.{index}") for index, prompt in enumerate(prompts)]
 
 
-def _prompt_json(given: object, field: str) -> dict[str, Any]:
-    if isinstance(given, Point):
-        found = _point_json(given, field)
-        _check_positive([given], field)
-        return {"points": [found]}
-    if not isinstance(given, Prompt):
-        raise TypeError(f"{field}: expected a Prompt or a Point, got {given!r:.60}")
-    prompt: dict[str, Any] = {}
-    if isinstance(given.points, Point) or not isinstance(given.points, Sequence):
-        raise TypeError(f"{field}.points: expected a list of Point objects, got {given.points!r:.60}")
-    if given.points:
-        prompt["points"] = [_point_json(point, f"{field}.points.{index}") for index, point in enumerate(given.points)]
-    if given.box is not None:
-        prompt["box"] = _box_json(given.box, f"{field}.box")
-    elif not given.points:
+def _prompt_json(prompt: object, field: str) -> dict[str, Any]:
+    if isinstance(prompt, Point):
+        point_fields = _point_json(prompt, field)
+        _check_positive([prompt], field)
+        return {"points": [point_fields]}
+    if not isinstance(prompt, Prompt):
+        raise TypeError(f"{field}: expected a Prompt or a Point, got {prompt!r:.60}")
+    fields: dict[str, Any] = {}
+    if isinstance(prompt.points, Point) or not isinstance(prompt.points, Sequence):
+        raise TypeError(f"{field}.points: expected a list of Point objects, got {prompt.points!r:.60}")
+    if prompt.points:
+        fields["points"] = [_point_json(point, f"{field}.points.{index}") for index, point in enumerate(prompt.points)]
+    if prompt.box is not None:
+        fields["box"] = _box_json(prompt.box, f"{field}.box")
+    elif not prompt.points:
         raise ValueError(f"{field}: expected points, a box, or both, got neither")
     else:
-        _check_positive(given.points, f"{field}.points")
-    return prompt
+        _check_positive(prompt.points, f"{field}.points")
+    return fields
 
 
 def _check_positive(points: Sequence[Point], field: str) -> None:
@@ -74,31 +74,31 @@ def _check_positive(points: Sequence[Point], field: str) -> None:
         raise ValueError(f"{field}: expected a positive point where there is no box, got {len(points)} negative")
 
 
-def _point_json(given: object, field: str) -> dict[str, Any]:
-    if not isinstance(given, Point):
-        raise TypeError(f"{field}: expected a Point, got {given!r:.60}")
-    if not isinstance(given.positive, bool):
-        raise TypeError(f"{field}.positive: expected True or False, got {given.positive!r:.60}")
-    x, y = _number(given.x, f"{field}.x"), _number(given.y, f"{field}.y")
-    return {"x": x, "y": y, "positive": given.positive}
+def _point_json(point: object, field: str) -> dict[str, Any]:
+    if not isinstance(point, Point):
+        raise TypeError(f"{field}: expected a Point, got {point!r:.60}")
+    if not isinstance(point.positive, bool):
+        raise TypeError(f"{field}.positive: expected True or False, got {point.positive!r:.60}")
+    x, y = _number(point.x, f"{field}.x"), _number(point.y, f"{field}.y")
+    return {"x": x, "y": y, "positive": point.positive}
 
 
-def _box_json(given: Any, field: str) -> list[float]:
+def _box_json(box: Any, field: str) -> list[float]:
     try:
-        left, top, right, bottom = given
+        left, top, right, bottom = box
     except (TypeError, ValueError):
-        raise TypeError(f"{field}: expected four numbers (left, top, right, bottom), got {given!r:.60}") from None
+        raise TypeError(f"{field}: expected four numbers (left, top, right, bottom), got {box!r:.60}") from None
     sides = [_number(side, f"{field}.{index}") for index, side in enumerate((left, top, right, bottom))]
     if sides[2] <= sides[0] or sides[3] <= sides[1]:
         raise ValueError(f"{field}: expected left, top, right, bottom with left < right and top < bottom, got {sides}")
     return sides
 
 
-def _number(given: Any, field: str) -> float:
-    if not isinstance(given, Real) or isinstance(given, bool):
-        raise TypeError(f"{field}: expected a number of pixels, got {given!r:.60}")
+def _number(value: Any, field: str) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{field}: expected a number of pixels, got {value!r:.60}")
     try:
-        pixels = float(given)
+        pixels = float(value)
     except OverflowError:
         raise ValueError(f"{field}: expected a finite number of pixels, got one that is too large") from None
     if not math.isfinite(pixels):

@@ -29,16 +29,16 @@ class Vocabulary(VocabularySummary):
     etag: str = ""
 
 
-def read_class(found: Mapping[str, Any]) -> Class:
+def read_class(entry: Mapping[str, Any]) -> Class:
     """A class of the server's JSON."""
-    synonyms = tuple(text(word) for word in found.get("synonyms", ()))
-    return Class(text(found["name"]), synonyms, optional(found.get("threshold"), number))
+    synonyms = tuple(text(word) for word in entry.get("synonyms", ()))
+    return Class(text(entry["name"]), synonyms, optional(entry.get("threshold"), number))
 
 
-def read_background(found: bool | Mapping[str, Any]) -> bool | Background:
+def read_background(rule: bool | Mapping[str, Any]) -> bool | Background:
     """A background rule of the server's JSON."""
-    if isinstance(found, bool):
-        return found
-    words = found.get("words")
-    threshold = optional(found.get("threshold"), number)
+    if isinstance(rule, bool):
+        return rule
+    words = rule.get("words")
+    threshold = optional(rule.get("threshold"), number)
     return Background(threshold, None if words is None else tuple(text(word) for word in words))

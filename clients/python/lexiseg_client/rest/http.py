@@ -24,17 +24,17 @@ def arguments(address: Address, step: Send) -> dict[str, Any]:
     if address.protocol == "grpc":
         raise NotOffered("vocabularies are kept over REST only: take a client of the http address for them")
     request: Request = step.request
-    given: dict[str, Any] = {
+    keywords: dict[str, Any] = {
         "method": request.method,
         "url": address.url + request.path,
         "headers": {**address.headers, **request.headers},
         "timeout": httpx.Timeout(step.timeout, connect=min(CONNECT, step.timeout)),
     }
     if request.image is not None:
-        given |= {"files": {"image": ("image", request.image)}, "data": {"request": request.fields}}
+        keywords |= {"files": {"image": ("image", request.image)}, "data": {"request": request.fields}}
     elif request.json is not None:
-        given["json"] = request.json
-    return given
+        keywords["json"] = request.json
+    return keywords
 
 
 def reply_of(response: httpx.Response) -> Reply:

@@ -38,11 +38,11 @@ class GrpcWire:
 
     def model(self, name: str, until: float) -> Call[Model]:
         """One of the list."""
-        found = yield from self.models(until)
-        for model in found:
+        models = yield from self.models(until)
+        for model in models:
             if name in (model.name, f"{model.name}@{model.version}"):
                 return model
-        there = ", ".join(model.name for model in found)
+        there = ", ".join(model.name for model in models)
         raise UnknownModel(Problem("unknown-model", "No such model", 404, f"no model {name!r} here; there is: {there}"))
 
     def reach(self, until: float) -> Call[None]:

@@ -50,15 +50,15 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
     """The error for a failed call; a problem document in its details goes before its code."""
     failed: Any = error  # grpc's stubs do not say that an RpcError of a call is a call, too
     code: grpc.StatusCode = failed.code()
-    said = failed.details() or code.name
+    details = failed.details() or code.name
     problem = _problem_in(failed.trailing_metadata())
     if problem is not None:
         return problem_error(problem)
     if code is grpc.StatusCode.UNAVAILABLE:
-        return Unreachable(f"no server answers at {target} ({said})", sent=True)
+        return Unreachable(f"no server answers at {target} ({details})", sent=True)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimedOut(f"{target} did not answer in time")
-    return error_of(Problem("about:blank", code.name, STATUS_OF.get(code, 500), said))
+    return error_of(Problem("about:blank", code.name, STATUS_OF.get(code, 500), details))
 
 
 def _problem_in(metadata: Any) -> pb.Problem | None:

@@ -42,13 +42,13 @@ def message_of(item: StreamItem) -> pb.SegmentVideoRequest:
     )
 
 
-def read_answer(found: pb.SegmentVideoResponse) -> FrameAnswer:
+def read_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
     """A message of the server's."""
     return FrameAnswer(
-        frame_id=found.frame_id,
-        timestamp_us=found.timestamp_us,
-        answer=reading.segmentation(found.answer) if found.HasField("answer") else None,
-        dropped=found.dropped,
-        error=reading.problem_error(found.error) if found.HasField("error") else None,
-        state_reset=found.state_reset,
+        frame_id=message.frame_id,
+        timestamp_us=message.timestamp_us,
+        answer=reading.segmentation(message.answer) if message.HasField("answer") else None,
+        dropped=message.dropped,
+        error=reading.problem_error(message.error) if message.HasField("error") else None,
+        state_reset=message.state_reset,
     )

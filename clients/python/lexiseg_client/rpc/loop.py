@@ -56,7 +56,7 @@ class Connection:
             Exception: whatever the frames raise.
         """
         raised: list[Exception] = []
-        asked = [first]
+        configs = [first]
 
         async def requests() -> AsyncGenerator[pb.SegmentVideoRequest, None]:
             # Runs in a task of gRPC's, which would only log what the frames raise.
@@ -65,7 +65,7 @@ class Connection:
                 async for item in _each(items):
                     message = await asyncio.to_thread(message_of, item)
                     if message.HasField("config"):
-                        asked[:] = [message]
+                        configs[:] = [message]
                     yield message
             except Exception as error:
                 raised.append(error)
@@ -78,7 +78,7 @@ class Connection:
                 yield read_answer(message)
         except grpc.RpcError as error:
             if not raised:
-                raise await self._last_word(error, asked[-1]) from error
+                raise await self._last_word(error, configs[-1]) from error
         except asyncio.CancelledError:
             # Ours, told by gRPC as if the task had been cancelled, or somebody's who really cancels it.
             if not raised:
@@ -124,5 +124,5 @@ async def _each(items: Iterable[StreamItem] | AsyncIterable[StreamItem]) -> Asyn
         return tuple(islice(frames, 1))
 
     # A camera or a decoder may take its time for the next frame.
-    while found := await asyncio.to_thread(following):
-        yield found[0]
+    while next_items := await asyncio.to_thread(following):
+        yield next_items[0]
