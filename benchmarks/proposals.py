@@ -99,13 +99,13 @@ def _whole_model(precision: Precision) -> list[str]:
     marks = [_now()]
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
     marks.append(_now())
-    found = segmenter.propose(features)
+    proposed = segmenter.propose(features)
     marks.append(_now())
     segmenter.prompt(features, [Prompt(points=(Point(500, 400),))])
     marks.append(_now())
     seconds = [f"{after.wall - before.wall:.2f} ({after.cpu - before.cpu:.2f})" for before, after in pairwise(marks)]
     dtype = str(execution.dtype).removeprefix("torch.")
-    return [f"{precision} ({dtype})", *seconds, str(len(found.masks)), f"{weights:.0f}", f"{most_resident():.0f}"]
+    return [f"{precision} ({dtype})", *seconds, str(len(proposed.masks)), f"{weights:.0f}", f"{most_resident():.0f}"]
 
 
 def whole_model(precision: Precision) -> list[str]:
@@ -119,8 +119,8 @@ def run() -> None:
     print(f"\n{machine()}")
     torch.set_num_threads(THREADS)
     rows = []
-    for name, made in (("a grid's", blobs), ("crowded", crowded)):
-        masks, scores = made()
+    for name, make in (("a grid's", blobs), ("crowded", crowded)):
+        masks, scores = make()
         spent = cost(partial(suppress, masks, scores), runs=3)
         rows.append([name, str(len(suppress(masks, scores))), f"{spent.wall:.2f}", f"{spent.cpu:.2f}"])
     head = ["masks", "that stay", "seconds", "CPU seconds"]

@@ -41,14 +41,14 @@ def generate(root: Path) -> None:
         CalledProcessError: protoc refuses a file; it has said why.
     """
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder)
-        _protoc(made)
+        folder_of_stubs = Path(folder)
+        _protoc(folder_of_stubs)
         for target, (package, names) in packages(root).items():
             target.mkdir(parents=True, exist_ok=True)
             for old in (*target.glob("*.py"), *target.glob("*.pyi")):
                 old.unlink()
             (target / "__init__.py").write_text(NOTE.format(sources=f"proto/{SOURCES}"), encoding="utf-8")
-            for path in sorted((made / SOURCES).iterdir()):
+            for path in sorted((folder_of_stubs / SOURCES).iterdir()):
                 if path.name.split("_pb2")[0] in names:
                     text = re.sub(r"\blexiseg\.v1(?= import\b|\.\w+_pb2')", package, path.read_text(encoding="utf-8"))
                     (target / path.name).write_text(text, encoding="utf-8")
