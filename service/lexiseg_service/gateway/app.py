@@ -125,7 +125,7 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     serve(app, vocabulary_router)
     app.include_router(probe_router)
     app.include_router(docs_router)
-    problem.install(app, [router, vocabulary_router, probe_router, docs_router])
+    problem.install(app, [app.router, router, vocabulary_router, probe_router, docs_router])
     return app
 
 
