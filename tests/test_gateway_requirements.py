@@ -17,7 +17,7 @@ import lexiseg_service.commands.serving.gateway
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 # What those use where it is installed, and do without elsewhere.
-OPTIONAL = {"brotli", "cryptography", "greenlet", "grpcio-tools", "psutil", "setuptools"}
+OPTIONAL = {"attrs", "brotli", "cryptography", "greenlet", "grpcio-tools", "psutil", "setuptools"}
 
 
 def listed() -> set[str]:
