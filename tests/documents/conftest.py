@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from lexiseg_model.export.manifest import default_cache_dir
 from tests.documents.forking import SHIM
 from tests.documents.reading import ROOT
 from tests.documents.standing import lay_out
@@ -80,15 +82,18 @@ class Shell:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of all commands and the server: where ONNX is the faster runtime, the first of them exports the model."""
-    return tmp_path_factory.mktemp("cache")
+def document_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("documents") / "log.jsonl") as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def document_server(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("documents") / "log.jsonl", LEXISEG_CACHE_DIR=str(cache)) as running:
-        yield running
+def cache(document_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the user's, for commands that change it; a server has exported the model, where that is faster."""
+    folder = tmp_path_factory.mktemp("cache") / "lexiseg"
+    if default_cache_dir().is_dir():
+        shutil.copytree(default_cache_dir(), folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
