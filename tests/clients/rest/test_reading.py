@@ -64,7 +64,7 @@ def test_a_damaged_answer_is_read_or_unreadable(data: st.DataObject) -> None:
 def test_damaged_cards_and_vocabularies_are_read_or_unreadable(data: st.DataObject) -> None:
     for document, build in (
         (MODELS, reading.models),
-        (VOCABULARY, lambda found: reading.vocabulary(found, "")),
+        (VOCABULARY, lambda document_read: reading.vocabulary(document_read, "")),
     ):
         content = damaged(document, data.draw(st.sampled_from(places(document))), data.draw(JSON))
         with suppress(UnreadableAnswer):

@@ -52,10 +52,10 @@ class RestWire:
 
     def _probe(self, path: str, timeout: float) -> Call[dict[str, Any]]:
         reply: Reply = yield Send(Request("GET", path), timeout)
-        found = reading.read(reply.content, dict)
-        if not {"status", "detail"} <= found.keys():
+        health = reading.read(reply.content, dict)
+        if not {"status", "detail"} <= health.keys():
             raise UnreadableAnswer(f"what answered {path} with {reply.status} is no lexiseg")
-        return found
+        return health
 
     def _ask(self, request: Request, build: Callable[[dict[str, Any]], T], until: float) -> Call[T]:
         reply = yield from exchange(request, self._patience, until)
@@ -109,4 +109,4 @@ def _path(name: str) -> str:
 
 def _with_tag(reply: Reply) -> Vocabulary:
     etag = reply.headers.get("etag", "")
-    return reading.read(reply.content, lambda found: reading.vocabulary(found, etag))
+    return reading.read(reply.content, lambda document: reading.vocabulary(document, etag))

@@ -36,55 +36,55 @@ def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:
         raise UnreadableAnswer(f"what answered is no lexiseg, or another version: {error!r:.200}") from None
 
 
-def segmentation(found: dict[str, Any]) -> Segmentation:
+def segmentation(document: dict[str, Any]) -> Segmentation:
     """The answer of POST /segment."""
-    size = checked.size(found["size"])
-    mapped = found.get("label_map")
+    size = checked.size(document["size"])
+    mapped = document.get("label_map")
     shared = None if mapped is None else MapFile(size, base64.b64decode(mapped["base64"], validate=True))
     return Segmentation(
-        id=text(found["id"]),
-        image_id=text(found["image_id"]),
-        model=text(found["model"]),
-        model_digest=text(found["model_digest"]),
-        task=text(found["task"]),
+        id=text(document["id"]),
+        image_id=text(document["image_id"]),
+        model=text(document["model"]),
+        model_digest=text(document["model_digest"]),
+        task=text(document["task"]),
         size=size,
-        segments=tuple(_segment(entry, size, shared) for entry in found["segments"]),
-        timings_ms=Timings(**_known(Timings, found["timings_ms"], number)),
-        cache=_cache(found["cache"]),
-        overlay=_bytes(found.get("overlay")),
+        segments=tuple(_segment(entry, size, shared) for entry in document["segments"]),
+        timings_ms=Timings(**_known(Timings, document["timings_ms"], number)),
+        cache=_cache(document["cache"]),
+        overlay=_bytes(document.get("overlay")),
         map_file=shared,
-        confidence_png=_bytes(found.get("confidence")),
-        absent=tuple(text(label) for label in found.get("absent", ())),
-        warnings=tuple(_warning(entry) for entry in found.get("warnings", ())),
+        confidence_png=_bytes(document.get("confidence")),
+        absent=tuple(text(label) for label in document.get("absent", ())),
+        warnings=tuple(_warning(entry) for entry in document.get("warnings", ())),
     )
 
 
-def _warning(found: Mapping[str, Any]) -> AnswerWarning:
-    return AnswerWarning(text(found["type"]), text(found["detail"]), optional(found.get("field"), text))
+def _warning(entry: Mapping[str, Any]) -> AnswerWarning:
+    return AnswerWarning(text(entry["type"]), text(entry["detail"]), optional(entry.get("field"), text))
 
 
-def _segment(found: Mapping[str, Any], size: tuple[int, int], shared: MapFile | None) -> Segment:
-    x, y, width, height = (whole(side) for side in found["bbox"])
+def _segment(entry: Mapping[str, Any], size: tuple[int, int], shared: MapFile | None) -> Segment:
+    x, y, width, height = (whole(side) for side in entry["bbox"])
     return Segment(
-        id=segment_id(found["id"]),
-        label=optional(found["label"], text),
-        class_index=optional(found["class_index"], whole),
-        score=number(found["score"]),
-        area=whole(found["area"]),
+        id=segment_id(entry["id"]),
+        label=optional(entry["label"], text),
+        class_index=optional(entry["class_index"], whole),
+        score=number(entry["score"]),
+        area=whole(entry["area"]),
         bbox=(x, y, width, height),
-        shape=_shape(found, size, shared),
-        prompt_index=optional(found.get("prompt_index"), whole),
-        mask_index=optional(found.get("mask_index"), whole),
-        quality=optional(found.get("quality"), number),
-        is_thing=optional(found.get("is_thing"), truth),
-        track_id=optional(found.get("track_id"), whole),
+        shape=_shape(entry, size, shared),
+        prompt_index=optional(entry.get("prompt_index"), whole),
+        mask_index=optional(entry.get("mask_index"), whole),
+        quality=optional(entry.get("quality"), number),
+        is_thing=optional(entry.get("is_thing"), truth),
+        track_id=optional(entry.get("track_id"), whole),
     )
 
 
-def _shape(found: Mapping[str, Any], size: tuple[int, int], shared: MapFile | None) -> Shape:
-    mask = found["mask"]
+def _shape(entry: Mapping[str, Any], size: tuple[int, int], shared: MapFile | None) -> Shape:
+    mask = entry["mask"]
     if mask is None:
-        return NotAsked() if shared is None else PartOfMap(shared, segment_id(found["id"]))
+        return NotAsked() if shared is None else PartOfMap(shared, segment_id(entry["id"]))
     if mask["format"] == "coco_rle":
         if checked.size(mask["size"]) != size:
             raise ValueError(f"a mask of {mask['size']} for an image of {list(size)}")
@@ -94,9 +94,9 @@ def _shape(found: Mapping[str, Any], size: tuple[int, int], shared: MapFile | No
     raise ValueError(f"masks come as coco_rle or polygon, this one as {mask['format']!r}")
 
 
-def _ring(found: Mapping[str, Any]) -> Ring:
+def _ring(entry: Mapping[str, Any]) -> Ring:
     exterior, *holes = (
-        np.array(corners, np.int64).reshape(-1, 2) for corners in (found["exterior"], *found.get("holes", []))
+        np.array(corners, np.int64).reshape(-1, 2) for corners in (entry["exterior"], *entry.get("holes", []))
     )
     return Ring(exterior, tuple(holes))
 
@@ -105,60 +105,60 @@ def _bytes(encoded: str | None) -> bytes | None:
     return None if encoded is None else base64.b64decode(encoded, validate=True)
 
 
-def _known(kind: type, found: Mapping[str, Any], of: Callable[[Any], T]) -> dict[str, T]:
+def _known(kind: type, values: Mapping[str, Any], of: Callable[[Any], T]) -> dict[str, T]:
     """The members that a dataclass knows."""
-    return {name: of(value) for name, value in found.items() if name in kind.__annotations__}
+    return {name: of(value) for name, value in values.items() if name in kind.__annotations__}
 
 
-def _cache(found: Mapping[str, Any]) -> CacheUse:
-    return CacheUse(whole(found["text_hits"]), whole(found["text_misses"]), truth(found["features"]))
+def _cache(counts: Mapping[str, Any]) -> CacheUse:
+    return CacheUse(whole(counts["text_hits"]), whole(counts["text_misses"]), truth(counts["features"]))
 
 
-def model(found: dict[str, Any]) -> Model:
+def model(card: dict[str, Any]) -> Model:
     """One model's card."""
     return Model(
-        name=text(found["name"]),
-        version=text(found["version"]),
-        summary=text(found.get("summary", "")),
-        tasks=tuple(text(task) for task in found["tasks"]),
-        licence=text(found.get("licence", "")),
-        digest=optional(found.get("digest"), text),
-        loaded=truth(found["loaded"]),
-        card=found,
+        name=text(card["name"]),
+        version=text(card["version"]),
+        summary=text(card.get("summary", "")),
+        tasks=tuple(text(task) for task in card["tasks"]),
+        licence=text(card.get("licence", "")),
+        digest=optional(card.get("digest"), text),
+        loaded=truth(card["loaded"]),
+        card=card,
     )
 
 
-def models(found: dict[str, Any]) -> list[Model]:
+def models(document: dict[str, Any]) -> list[Model]:
     """The answer of GET /models."""
-    return [model(entry) for entry in found["models"]]
+    return [model(entry) for entry in document["models"]]
 
 
-def vocabulary_summary(found: dict[str, Any]) -> VocabularySummary:
+def vocabulary_summary(entry: dict[str, Any]) -> VocabularySummary:
     """A vocabulary without its classes."""
     return VocabularySummary(
-        name=text(found["name"]),
-        n_classes=whole(found["n_classes"]),
-        background=read_background(found["background"]),
-        built_in=truth(found["built_in"]),
-        source=optional(found.get("source"), text),
+        name=text(entry["name"]),
+        n_classes=whole(entry["n_classes"]),
+        background=read_background(entry["background"]),
+        built_in=truth(entry["built_in"]),
+        source=optional(entry.get("source"), text),
     )
 
 
-def vocabulary_summaries(found: dict[str, Any]) -> list[VocabularySummary]:
+def vocabulary_summaries(document: dict[str, Any]) -> list[VocabularySummary]:
     """The answer of GET /vocabularies."""
-    return [vocabulary_summary(entry) for entry in found["vocabularies"]]
+    return [vocabulary_summary(entry) for entry in document["vocabularies"]]
 
 
-def vocabulary(found: dict[str, Any], etag: str) -> Vocabulary:
+def vocabulary(document: dict[str, Any], etag: str) -> Vocabulary:
     """A vocabulary with its classes."""
-    summary = vocabulary_summary(found)
+    summary = vocabulary_summary(document)
     return Vocabulary(
         name=summary.name,
         n_classes=summary.n_classes,
         background=summary.background,
         built_in=summary.built_in,
         source=summary.source,
-        classes=tuple(read_class(entry) for entry in found["classes"]),
+        classes=tuple(read_class(entry) for entry in document["classes"]),
         etag=etag,
     )
 

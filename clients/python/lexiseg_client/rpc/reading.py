@@ -22,74 +22,74 @@ TASKS: Mapping[int, str] = {number: word for word, number in ENUMS["task"].items
 REFINEMENTS: Mapping[int, str] = {number: word for word, number in ENUMS["refine"].items()}
 
 
-def segmentation(found: pb.SegmentResponse) -> Segmentation:
+def segmentation(message: pb.SegmentResponse) -> Segmentation:
     """An answer.
 
     Raises:
         UnreadableAnswer: it cannot be one.
     """
     try:
-        return _segmentation(found, checked.size((found.size.height, found.size.width)))
+        return _segmentation(message, checked.size((message.size.height, message.size.width)))
     except ValueError as error:
         raise UnreadableAnswer(f"what answered is no lexiseg, or another version: {error}") from None
 
 
-def _segmentation(found: pb.SegmentResponse, size: tuple[int, int]) -> Segmentation:
-    mapped = MapFile(size, found.label_map.png) if found.HasField("label_map") else None
-    times = found.timings_ms
+def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segmentation:
+    mapped = MapFile(size, message.label_map.png) if message.HasField("label_map") else None
+    times = message.timings_ms
     return Segmentation(
-        id=found.id,
-        image_id=found.image_id,
-        model=found.model,
-        model_digest=found.model_digest,
-        task=TASKS.get(found.task, "unknown"),
+        id=message.id,
+        image_id=message.image_id,
+        model=message.model,
+        model_digest=message.model_digest,
+        task=TASKS.get(message.task, "unknown"),
         size=size,
-        segments=tuple(_segment(entry, size, mapped) for entry in found.segments),
+        segments=tuple(_segment(entry, size, mapped) for entry in message.segments),
         timings_ms=Timings(times.decode, times.queue, times.text, times.image, times.post, times.total),
-        cache=CacheUse(found.cache.text_hits, found.cache.text_misses, found.cache.features),
-        overlay=found.overlay if found.HasField("overlay") else None,
+        cache=CacheUse(message.cache.text_hits, message.cache.text_misses, message.cache.features),
+        overlay=message.overlay if message.HasField("overlay") else None,
         map_file=mapped,
-        confidence_png=found.confidence if found.HasField("confidence") else None,
-        absent=tuple(found.absent),
+        confidence_png=message.confidence if message.HasField("confidence") else None,
+        absent=tuple(message.absent),
         warnings=tuple(
             AnswerWarning(entry.type, entry.detail, entry.field if entry.HasField("field") else None)
-            for entry in found.warnings
+            for entry in message.warnings
         ),
     )
 
 
-def _segment(found: pb.Segment, size: tuple[int, int], mapped: MapFile | None) -> Segment:
+def _segment(segment: pb.Segment, size: tuple[int, int], mapped: MapFile | None) -> Segment:
     return Segment(
-        id=checked.segment_id(found.id),
-        label=found.label if found.HasField("label") else None,
-        class_index=found.class_index if found.HasField("class_index") else None,
-        score=found.score,
-        area=found.area,
-        bbox=(found.bbox.x, found.bbox.y, found.bbox.width, found.bbox.height),
-        shape=_shape(found, size, mapped),
-        prompt_index=found.prompt_index if found.HasField("prompt_index") else None,
-        mask_index=found.mask_index if found.HasField("mask_index") else None,
-        quality=found.quality if found.HasField("quality") else None,
-        is_thing=found.is_thing if found.HasField("is_thing") else None,
-        track_id=found.track_id if found.HasField("track_id") else None,
+        id=checked.segment_id(segment.id),
+        label=segment.label if segment.HasField("label") else None,
+        class_index=segment.class_index if segment.HasField("class_index") else None,
+        score=segment.score,
+        area=segment.area,
+        bbox=(segment.bbox.x, segment.bbox.y, segment.bbox.width, segment.bbox.height),
+        shape=_shape(segment, size, mapped),
+        prompt_index=segment.prompt_index if segment.HasField("prompt_index") else None,
+        mask_index=segment.mask_index if segment.HasField("mask_index") else None,
+        quality=segment.quality if segment.HasField("quality") else None,
+        is_thing=segment.is_thing if segment.HasField("is_thing") else None,
+        track_id=segment.track_id if segment.HasField("track_id") else None,
     )
 
 
-def _shape(found: pb.Segment, size: tuple[int, int], mapped: MapFile | None) -> Shape:
-    if found.mask.HasField("coco_rle"):
-        rle = found.mask.coco_rle
+def _shape(segment: pb.Segment, size: tuple[int, int], mapped: MapFile | None) -> Shape:
+    if segment.mask.HasField("coco_rle"):
+        rle = segment.mask.coco_rle
         if (rle.size.height, rle.size.width) != size:
             raise ValueError(f"a mask of {rle.size.height} x {rle.size.width} for an image of {size[0]} x {size[1]}")
         return RunLengths(size, rle.counts)
-    if found.mask.HasField("polygon"):
+    if segment.mask.HasField("polygon"):
         return Outlines(
             size,
             tuple(
                 Ring(_corners(ring.exterior), tuple(_corners(hole.corners) for hole in ring.holes))
-                for ring in found.mask.polygon.rings
+                for ring in segment.mask.polygon.rings
             ),
         )
-    return NotAsked() if mapped is None else PartOfMap(mapped, found.id)
+    return NotAsked() if mapped is None else PartOfMap(mapped, segment.id)
 
 
 def _corners(flat: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -99,30 +99,30 @@ def _corners(flat: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
     return corners.reshape(-1, 2)
 
 
-def models(found: pb.ListModelsResponse) -> list[Model]:
+def models(message: pb.ListModelsResponse) -> list[Model]:
     """Every model."""
-    return [_model(entry) for entry in found.models]
+    return [_model(entry) for entry in message.models]
 
 
-def _model(found: pb.Model) -> Model:
-    card = MessageToDict(found, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-    tasks = tuple(TASKS.get(task, "unknown") for task in found.tasks)
+def _model(message: pb.Model) -> Model:
+    card = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    tasks = tuple(TASKS.get(task, "unknown") for task in message.tasks)
     # Words as REST writes them, not the names of numbers.
-    card |= {"tasks": list(tasks), "refine": REFINEMENTS.get(found.refine, "none"), "seed": found.seed}
+    card |= {"tasks": list(tasks), "refine": REFINEMENTS.get(message.refine, "none"), "seed": message.seed}
     return Model(
-        name=found.name,
-        version=found.version,
-        summary=found.summary,
+        name=message.name,
+        version=message.version,
+        summary=message.summary,
         tasks=tasks,
-        licence=found.licence,
-        digest=found.digest if found.HasField("digest") else None,
-        loaded=found.loaded,
+        licence=message.licence,
+        digest=message.digest if message.HasField("digest") else None,
+        loaded=message.loaded,
         card=card,
     )
 
 
-def problem_error(found: pb.Problem) -> ProblemError:
+def problem_error(message: pb.Problem) -> ProblemError:
     """The error that a problem message stands for."""
-    document = MessageToDict(found, preserving_proto_field_name=True)
-    problem: Problem = read_problem(document, found.status)
-    return error_of(problem, float(found.retry_after_seconds) if found.HasField("retry_after_seconds") else None)
+    document = MessageToDict(message, preserving_proto_field_name=True)
+    problem: Problem = read_problem(document, message.status)
+    return error_of(problem, float(message.retry_after_seconds) if message.HasField("retry_after_seconds") else None)
