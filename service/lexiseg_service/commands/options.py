@@ -66,8 +66,8 @@ def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable
     """Decorates a command with a parameter `chosen`: that takes an option for each setting that the command reads."""
     options = [_option(name, info) for name, info in FIELDS.items() if command in read_by(info).commands]
 
-    def gather(said: Mapping[str, Any]) -> Chosen:
-        return Chosen(settings_of(said), tuple(said))
+    def gather(values: Mapping[str, Any]) -> Chosen:
+        return Chosen(settings_of(values), tuple(values))
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         return taking(function, "chosen", options, gather)

@@ -125,8 +125,8 @@ def _twice(call: Callable[[], T]) -> T:
 
 def _wait(error: ProblemError, retry: int) -> float:
     """Seconds: what the server asks for, and more with each retry; both within reason."""
-    asked = 1.0 if error.retry_after is None else error.retry_after
-    return float(min(LONGEST_WAIT, max(asked, SHORTEST_WAIT * 2**retry)))
+    server_wait = 1.0 if error.retry_after is None else error.retry_after
+    return float(min(LONGEST_WAIT, max(server_wait, SHORTEST_WAIT * 2**retry)))
 
 
 def _prompt(fields: dict[str, Any]) -> Prompt:

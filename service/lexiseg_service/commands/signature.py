@@ -46,8 +46,8 @@ def taking(
 
     @functools.wraps(command)
     def run(**values: Any) -> None:
-        said = {name: value for name in names if (value := values.pop(name)) is not None}
-        command(**values, **{instead_of: gather(said)})
+        named = {name: value for name in names if (value := values.pop(name)) is not None}
+        command(**values, **{instead_of: gather(named)})
 
     kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in own.parameters.items()]
     parameters = [*(parameter for parameter in kept if parameter.name != instead_of), *options]

@@ -28,8 +28,8 @@ class Question:
     @property
     def fields(self) -> dict[str, Any]:
         """The fields of POST /segment, without those that say nothing."""
-        said = asdict(self) | {"classes": list(self.classes) or None, "prompts": list(self.prompts) or None}
-        return {name: value for name, value in said.items() if value is not None}
+        values = asdict(self) | {"classes": list(self.classes) or None, "prompts": list(self.prompts) or None}
+        return {name: value for name, value in values.items() if value is not None}
 
     def validated(self) -> RestQuestion:
         """By the rules of POST /segment.

@@ -23,14 +23,14 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings, u
     Raises:
         ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
     """
-    asked = question.validated()
-    resolve_prompts(asked, question.task, settings.limits)
+    validated = question.validated()
+    resolve_prompts(validated, question.task, settings.limits)
     # Unless somebody names a model, the server's own default answers.
     model = settings.model if "model" in settings.model_fields_set else None
     fields: dict[str, Any] = question.fields | ({} if model is None else {"model": model})
     with RemoteServer(Server.of(url, settings), AHEAD) as server, ThreadPoolExecutor(AHEAD) as threads:
         if question.vocabulary is None:
-            classes = resolve(asked, settings.limits).classes
+            classes = resolve(validated, settings.limits).classes
             server.check(model, question.task)
         else:
             server.check(model, question.task)

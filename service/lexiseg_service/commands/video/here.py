@@ -17,14 +17,14 @@ from lexiseg_service.worker.video.streams import Streams
 
 
 @contextmanager
-def opened(asked: VideoQuestion, settings: Settings) -> Iterator[Ask]:
+def opened(video_question: VideoQuestion, settings: Settings) -> Iterator[Ask]:
     """Loads the model; the engine is there while the block runs. Not inside an event loop.
 
     Raises:
         ServiceError: the classes or a value are not as expected.
         ModelError: the model cannot be loaded.
     """
-    question = asked.question
+    question = video_question.question
     vocabulary = resolved(question.validated(), settings)
     segmenter = load(settings, question.task)
     request = WorkerRequest(
@@ -35,7 +35,9 @@ def opened(asked: VideoQuestion, settings: Settings) -> Iterator[Ask]:
         threshold=question.threshold,
         max_side=question.max_side,
     )
-    stream_question = StreamQuestion(request, asked.smoothing, asked.tracking, asked.drop_policy, FRAMES_IN_FLIGHT)
+    stream_question = StreamQuestion(
+        request, video_question.smoothing, video_question.tracking, video_question.drop_policy, FRAMES_IN_FLIGHT
+    )
     metrics = Metrics()
     engine = Engine(segmenter, settings, metrics)
 

@@ -47,14 +47,14 @@ class _Frames:
         return await anext(self._frames, None)
 
 
-def opened(asked: VideoQuestion, settings: Settings, url: str) -> Ask:
+def opened(video_question: VideoQuestion, settings: Settings, url: str) -> Ask:
     """How to ask a server at a URL, or at HOST:PORT of its gRPC.
 
     Raises:
         InvalidValue: the address, the key or a value cannot be one.
     """
     server = Server.of(url, settings)
-    question = asked.question
+    question = video_question.question
     question.validated()
 
     async def ask(frames: AsyncIterator[VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
@@ -73,9 +73,9 @@ def opened(asked: VideoQuestion, settings: Settings, url: str) -> Ask:
                         background=question.background,
                         threshold=question.threshold,
                         max_side=question.max_side,
-                        smoothing=asked.smoothing,
-                        tracking=asked.tracking,
-                        drop_policy=asked.drop_policy,
+                        smoothing=video_question.smoothing,
+                        tracking=video_question.tracking,
+                        drop_policy=video_question.drop_policy,
                         frames_in_flight=FRAMES_IN_FLIGHT,
                     )
                 ) as answers,

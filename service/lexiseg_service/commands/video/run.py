@@ -67,7 +67,7 @@ class VideoRun:
             ServiceError: the stream failed, or a target cannot be written.
             SourceFailure: the source holds no frame.
         """
-        async with aclosing(self._given()) as frames, aclosing(ask(frames)) as answers:
+        async with aclosing(self._frames_sent()) as frames, aclosing(ask(frames)) as answers:
             async for answer in answers:
                 frame = self._shown.pop(answer.frame_id)
                 self._freed.set()
@@ -77,7 +77,7 @@ class VideoRun:
         if self.failure is not None:
             raise self.failure
 
-    async def _given(self) -> AsyncGenerator[VideoFrame, None]:
+    async def _frames_sent(self) -> AsyncGenerator[VideoFrame, None]:
         number = 0
         while not self._stopped:
             while len(self._shown) >= self._most:

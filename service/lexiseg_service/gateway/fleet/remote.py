@@ -85,7 +85,7 @@ class RemoteBackend:
         while len(tried) < ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
             tried.append(link)
             try:
-                return await self._asked(link, request)
+                return await self._ask_one(link, request)
             except ELSEWHERE as error:
                 failure = self._reason(error, link, request)
         raise failure or self._nobody(request.model)
@@ -111,7 +111,7 @@ class RemoteBackend:
             self._looking.cancel()
         await asyncio.gather(*(link.close() for link in self._links.values()))
 
-    async def _asked(self, link: WorkerLink, request: WorkerRequest) -> pb.SegmentResponse:
+    async def _ask_one(self, link: WorkerLink, request: WorkerRequest) -> pb.SegmentResponse:
         if time.monotonic() >= request.deadline:
             raise DeadlineExceeded(f"no answer within the deadline of {self._seconds:g} seconds")
         return await link.segment(request)
@@ -124,7 +124,7 @@ class RemoteBackend:
         order = sorted(ranked(self._candidates(request.model), key), key=lambda link: link.address != kept_by)
         for link in order[:MOST_ASKED_AGAIN]:
             try:
-                return await self._asked(link, request)
+                return await self._ask_one(link, request)
             except (ImageExpired, *ELSEWHERE) as error:
                 reason = self._reason(error, link, request)
                 if failure is None or _says_more(reason, failure):
