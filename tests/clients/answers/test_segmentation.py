@@ -95,7 +95,7 @@ def test_without_supervision_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "supervision", None)
 
-    with pytest.raises(MissingLibrary, match=r"lexiseg-client\[supervision\]"):
+    with pytest.raises(MissingLibrary, match=r"pip install supervision"):
         result.to_supervision()
 
 
