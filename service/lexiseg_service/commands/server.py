@@ -97,7 +97,7 @@ def answer_of(segmentation: Segmentation) -> WorkerAnswer:
         cache=CacheUse(cache.text_hits, cache.text_misses, cache.features),
         overlay=segmentation.overlay,
         absent=segmentation.absent,
-        warnings=tuple(AnswerWarning(told.type, told.detail, told.field) for told in segmentation.warnings),
+        warnings=tuple(AnswerWarning(warning.type, warning.detail, warning.field) for warning in segmentation.warnings),
     )
 
 
