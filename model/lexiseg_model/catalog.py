@@ -99,11 +99,17 @@ def require(name: str, models_dir: Path | None = None, text_tower: Path | None =
         if not hasattr(method, "require_weights"):
             raise WeightsError(f"{model.folder}: the card names no weights (weights_sha256)")
         method.require_weights(model.card)
-    elif not any(model.folder.glob("*.safetensors")):
+    elif not weight_files(model):
         raise WeightsError(f"{model.folder} has a card and no weights (*.safetensors)")
     if hasattr(method, "require_text_tower"):
         method.require_text_tower(text_tower)
     return model
+
+
+def weight_files(model: ModelFolder) -> list[Path]:
+    """The files of a model's weights in its folder: those of the method's own name for them, else all safetensors."""
+    pattern: str = getattr(_method(model.folder, model.card), "WEIGHTS_FILE", "*.safetensors")
+    return sorted(model.folder.glob(pattern))
 
 
 def load(

@@ -4,7 +4,8 @@ A method is a package: a folder of `lexiseg_model/methods/`, or of somebody else
 entry-point group `lexiseg.methods` (`acme = "acme_seg"`). In it are
 
     segmenter.py       load(folder, card, execution) -> Segmenter; require_weights(card) where cards may name no file;
-                       require_text_tower(folder or None) where the text tower does not lie beside the weights
+                       require_text_tower(folder or None) where the text tower does not lie beside the weights;
+                       WEIGHTS_FILE where other safetensors lie beside them
     bundled/card.yaml  the model that is there without being imported, under the method's name; may be missing
     import_.py         Options and read(options): files of others -> a card and tensors (`importing`); may be missing
 """

@@ -46,6 +46,7 @@ from lexiseg_model.segmenter import (
 from lexiseg_model.types import ClassEntry, InputSize, ModelCard, Prompt, Refinement
 from lexiseg_model.weights import read_weights
 
+WEIGHTS_FILE = "tiny.safetensors"  # the words of training lie beside it in a file of their own
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
 
@@ -276,7 +277,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
         settings = TinySettings.model_validate(card.settings)
     except ValidationError as error:
         raise WeightsError(f"{folder}: the card's settings are not those of tiny: {error}") from None
-    state = TinyState.of(read_weights(folder / "tiny.safetensors", card.weights_sha256))
+    state = TinyState.of(read_weights(folder / WEIGHTS_FILE, card.weights_sha256))
     network = filled(TinyNetwork(), state.network, folder)
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")

@@ -58,13 +58,14 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
     failures: list[ModelError] = []
     for number, entry in enumerate(_entries(settings)):
         try:
-            folder, card = catalog.require(entry.name, settings.models_dir, settings.text_tower)
+            model = catalog.require(entry.name, settings.models_dir, settings.text_tower)
         except ModelError as error:
             failures.append(error)
             continue
+        card = model.card
         if any(card.name == other.card.name for other in served):
             raise InvalidValue.of("models", card.name, "each model once")
-        nbytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        nbytes = sum(path.stat().st_size for path in catalog.weight_files(model))
         device = entry.device or settings.device
         served.append(Served(entry.name, card, device, entry.preload or number == 0, nbytes))
     if failures:
