@@ -217,8 +217,6 @@ def _boxes(runs: _Runs, first: NDArray[np.int64], height: int) -> NDArray[np.int
     """Tight boxes [K, 4] as x, y, width, height; zeros for a class without runs."""
     boxes = np.zeros((len(first) - 1, 4), np.int64)
     present = np.flatnonzero(np.diff(first))
-    if not len(present):
-        return boxes
     left, right = runs.start // height, (runs.end - 1) // height
     # A run that goes on into the next column touches the bottom of one and the top of the other.
     crosses = left != right

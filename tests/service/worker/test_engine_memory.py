@@ -1,0 +1,98 @@
+"""What an engine remembers of an image, for whom, and what it leaves undone when nobody waits any more."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from PIL import Image
+
+from lexiseg_model.types import Point, Prompt
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.job import AnyJob
+from tests.model.stand_in import card, picture
+from tests.model.tasks.asking import ALL
+from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
+
+CLICK = (Prompt(points=(Point(2, 2),)),)
+
+
+class Bench(NamedTuple):
+    engine: Engine
+    segmenter: GatedColours
+
+    def passes(self) -> int:
+        return len(self.segmenter.batches)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    segmenter = GatedColours()
+    segmenter.card = card(tasks=ALL)
+    engine = Engine(segmenter, Settings.model_validate({"finish_threads": 1}), Metrics())
+    yield Bench(engine, segmenter)
+    segmenter.gate.set()
+    segmenter.reading.set()
+    engine.close(SOON)
+
+
+def test_features_are_those_of_the_key_that_sent_the_image(bench: Bench) -> None:
+    owners = ["me", "you", "me", "you"]
+
+    answers = [bench.engine.submit(ask("red", owner=owner)).result(SOON) for owner in owners]
+
+    assert [answer.cache.features for answer in answers] == [False, False, True, True]
+    assert bench.passes() == 2
+
+
+def test_another_max_side_is_another_image_pass(bench: Bench) -> None:
+    sides = [None, 8, 8, None]
+
+    answers = [bench.engine.submit(ask("red", max_side=side)).result(SOON) for side in sides]
+
+    assert [answer.cache.features for answer in answers] == [False, False, True, True]
+    assert {answer.size for answer in answers} == {(16, 16)}
+
+
+def test_a_large_photograph_is_answered_at_its_own_size(bench: Bench) -> None:
+    photograph = io.BytesIO()
+    Image.fromarray(picture(["r" * 512 + "b" * 512] * 768)).save(photograph, "JPEG", quality=95)
+
+    answer = bench.engine.submit(ask("red", image=photograph.getvalue())).result(SOON)
+
+    assert answer.size == (768, 1024)  # though it was decoded smaller: this model sees 32 pixels of the shorter side
+    (segment,) = answer.segments
+    assert segment.bbox[3] == 768
+    assert abs(segment.bbox[2] - 512) <= 16
+
+
+def test_what_is_derived_from_features_counts_once_an_answer_is_out(bench: Bench) -> None:
+    bench.engine.submit(ask("red")).result(SOON)
+    before = bench.engine.feature_cache.nbytes
+
+    bench.engine.submit(ask(task="prompt", prompts=CLICK)).result(SOON)
+
+    assert bench.engine.feature_cache.nbytes == before + 8 * 16 * 16  # the number of each pixel's region
+
+
+def test_work_that_is_given_up_before_its_last_stage_is_not_finished(bench: Bench) -> None:
+    finished: list[str] = []
+
+    def render(job: AnyJob, *_: object) -> None:
+        finished.append(job.image_id)
+
+    bench.segmenter.reading.clear()  # the only finish thread waits for the text tower
+    first = bench.engine.submit(ask("red"))
+    until(lambda: bench.passes() == 1)
+    left = bench.engine.submit(ask("red", image=halves("g", "b")), render)
+    stays = bench.engine.submit(ask("red", image=halves("b", "g")), render)
+    until(lambda: sum(bench.segmenter.batches) == 3)
+    left.cancel()
+    bench.segmenter.reading.set()
+
+    first.result(SOON), stays.result(SOON)
+    assert len(finished) == 1
