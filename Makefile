@@ -24,7 +24,7 @@ TYPED := $(wildcard docs model/lexiseg_model service/lexiseg_service clients/pyt
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test check proto wheel openapi settings bench loadtest peers clean system-packages
+.PHONY: help serve test coverage check proto wheel openapi settings bench loadtest peers clean system-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,12 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 	@$(BIN)/lexiseg serve
 
 test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator  ## run every test
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q --durations=25 --durations-min=1 $(ARGS)
+
+# Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.
+coverage: $(VENV)/.test $(VENV)/.text-tower  ## branches that the tests of masks, tasks and worker go through
+	$(BIN)/python -m pytest -q --cov=lexiseg_model.masks --cov=lexiseg_model.tasks --cov=lexiseg_service.worker \
+		--cov-report=term-missing --cov-fail-under=90 $(ARGS) tests/model/masks tests/model/tasks tests/service/worker
 
 check: $(VENV)/.check  ## lint, formatting, types, the gRPC and REST interfaces, the images
 	$(BIN)/ruff check .
@@ -75,7 +80,7 @@ $(VENV)-peers/.done: loadtests/peers/requirements.txt pyproject.toml constraints
 	@touch $@
 
 clean:  ## remove caches and build leftovers; the environment and trained runs stay
-	rm -rf build dist *.egg-info clients/python/build clients/python/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .coverage build dist *.egg-info clients/python/build clients/python/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.

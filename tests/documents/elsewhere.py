@@ -27,7 +27,7 @@ LOAD = "a load of minutes; tests/loadtests and tests/benchmarks run short ones"
 ELSEWHERE = (
     Elsewhere(r"make (serve|test)\b", INSTALLS),
     Elsewhere(r"make (loadtest|bench|peers)\b", LOAD),
-    Elsewhere(r"make check\b|\.ci/run", CHECKS),
+    Elsewhere(r"make (check|coverage)\b|\.ci/run", CHECKS),
     Elsewhere(r"pre-commit install", "writes into the checkout's git"),
     Elsewhere(r"\. \.venv/bin/activate", INSTALLS),
     Elsewhere(r"(\S*/)?pip install ", INSTALLS),
