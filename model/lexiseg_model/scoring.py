@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import Features, RowsOf, Segmenter, TextBank, TextRows
+from lexiseg_model.segmenter import Features, Regions, RowsOf, Segmenter, TextBank, TextRows
 from lexiseg_model.types import Background, ClassEntry, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0
@@ -38,6 +38,8 @@ def score_vocabulary(
         logits = steady(logits)
     if refine == "pamr" and not refined:
         return refine_logits(logits, segmenter.guide(features))
+    if refine == "regions":
+        return vote(logits, segmenter.regions(features))
     return logits
 
 
@@ -80,6 +82,24 @@ def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
         spread[:] = torch.minimum(left.clamp_min(math.exp(LOG_OF_NOTHING)).log(), _too_low_to_win(kept))
     spread[winning] = kept
     return spread
+
+
+def vote(logits: Tensor, regions: Regions) -> Tensor:
+    """Probabilities averaged inside regions: what a cell's own view leaves open, its surroundings decide.
+
+    A cell's probability becomes the mean of its own, of weight 1, and of those of the regions that it lies in: their
+    means over all their cells, weighted by the region's weight and by how much of the cell is theirs.
+
+    [K, h, w] logits -> logits [K, h, w], whose softmax are these probabilities.
+    """
+    if not len(regions.weight):
+        return logits
+    own = logits.softmax(0).flatten(1)  # [K, h*w]
+    share = regions.share.flatten(1)  # [N, h*w]
+    views = (own @ share.T) / share.sum(1).clamp_min(1e-6)  # [K, N]
+    said = (views * regions.weight) @ share  # [K, N] x [N, h*w]
+    voted = (own + said) / (1 + regions.weight @ share)
+    return voted.clamp_min(math.exp(LOG_OF_NOTHING)).log().view_as(logits)
 
 
 def _too_low_to_win(logits: Tensor) -> Tensor:

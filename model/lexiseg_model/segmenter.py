@@ -130,6 +130,14 @@ class Proposals(NamedTuple):
     quality: Tensor
 
 
+class Regions(NamedTuple):
+    """Parts of one image whose pixels vote together: `share` [N, h, w] in 0..1 of each cell that is a region's, at the
+    resolution of `class_scores`, and the `weight` [N] of its vote beside a cell's own, which is 1; N may be 0."""
+
+    share: Tensor
+    weight: Tensor
+
+
 class PromptMasks(NamedTuple):
     """The masks that one prompt may mean, best first: logits [M, h, w] of the whole image, quality [M] in 0..1.
 
@@ -255,6 +263,14 @@ class Segmenter(ABC):
             OptionError: the method keeps none.
         """
         raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
+
+    def regions(self, features: Features) -> Regions:
+        """Parts of the image for the refinement `regions`.
+
+        Raises:
+            OptionError: the method has none.
+        """
+        raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
 
     @abstractmethod
     def nobody_score(

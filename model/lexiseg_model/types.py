@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 Task = Literal["semantic", "instance", "panoptic", "prompt"]
-Refinement = Literal["none", "pamr"]
+Refinement = Literal["none", "pamr", "regions"]
 Precision = Literal["exact", "fast"]
 Runtime = Literal["auto", "torch", "onnx", "onnx-int8"]
 LabelMap = NDArray[np.unsignedinteger]
@@ -242,6 +242,7 @@ class ModelCard(BaseModel):
     background: BackgroundRule = Field(description="how pixels that no class explains are told")
     panoptic: PanopticRule = Field(PanopticRule(), description="how masks become disjoint segments")
     refine: Refinement = Field("none", description="what a request gets that does not say")
+    refinements: list[Refinement] = Field(["none", "pamr"], description="what a request may ask for")
     precision: Precision = Field(
         "fast", description="exact: float32 throughout, as published; fast: as the device likes"
     )

@@ -6,9 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from lexiseg_model.errors import OptionError
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import refine_logits
+from lexiseg_model.scoring import refine_logits, score_vocabulary, vote
+from lexiseg_model.segmenter import Regions
+from lexiseg_model.types import ClassEntry, Vocabulary
+from tests.model.stand_in import ColourSegmenter, picture
 
 SIZE = (24, 32)
 GUIDE = torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1))
@@ -83,3 +87,53 @@ def test_guides_one_pixel_wide_or_high_are_refined_by_too(size: tuple[int, int])
 
     assert refined.shape == (4, *size)
     assert refined.isfinite().all()
+
+
+def left_half(weight: float) -> Regions:
+    share = torch.zeros(1, 12, 16)
+    share[0, :, :8] = 1
+    return Regions(share, torch.tensor([weight]))
+
+
+def doubtful() -> Tensor:
+    """Row 0 is likelier on most of the left half, row 1 on one column of it and on the right. [2, 12, 16]."""
+    logits = torch.zeros(2, 12, 16)
+    logits[0, :, :8] = 2.0
+    logits[0, :, 3] = -1.0
+    logits[1, :, 8:] = 2.0
+    return logits
+
+
+def test_a_region_outvotes_the_few_in_it_that_see_something_else() -> None:
+    voted = vote(doubtful(), left_half(5.0))
+
+    assert (voted[:, :, :8].argmax(0) == 0).all()
+    assert (voted[:, :, 8:].argmax(0) == 1).all()
+
+
+def test_outside_of_all_regions_nothing_changes() -> None:
+    voted = vote(doubtful(), left_half(5.0))
+
+    torch.testing.assert_close(voted.softmax(0)[:, :, 8:], doubtful().softmax(0)[:, :, 8:])
+
+
+def test_what_is_voted_is_a_probability_between_ones_own_and_the_regions() -> None:
+    own, voted = doubtful().softmax(0), vote(doubtful(), left_half(3.0)).exp()
+
+    torch.testing.assert_close(voted.sum(0), torch.ones(12, 16))
+    inside = own[:, :, :8].mean((1, 2))
+    torch.testing.assert_close(voted[:, 0, 3], (own[:, 0, 3] + 3 * inside) / 4)
+
+
+@pytest.mark.parametrize("regions", [left_half(0.0), Regions(torch.zeros(0, 12, 16), torch.zeros(0))])
+def test_without_weight_or_regions_every_cell_keeps_its_own_view(regions: Regions) -> None:
+    torch.testing.assert_close(vote(doubtful(), regions).softmax(0), doubtful().softmax(0))
+
+
+def test_a_method_without_regions_says_what_it_offers() -> None:
+    segmenter = ColourSegmenter()
+    plan = segmenter.plan(picture(["rg"]))
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+
+    with pytest.raises(OptionError, match="has no regions; refine must be one of none, pamr"):
+        score_vocabulary(segmenter, features, Vocabulary((ClassEntry("red"),)), segmenter.encode_texts, "regions")

@@ -85,7 +85,11 @@ class Question(Strict):
     mask: Literal["rle", "polygon", "png", "none"] = Field(
         "rle", description="png answers one label map instead of a mask for each segment"
     )
-    refine: Literal["none", "pamr"] | None = Field(None, description="pamr follows colours; null: the card's default")
+    refine: Literal["none", "pamr", "regions"] | None = Field(
+        None,
+        description="pamr follows colours, regions let the model's proposals vote; null: the card's default. What a "
+        "model offers stands on its card (`refinements`)",
+    )
     confidence: bool = Field(False, description="also answer an 8-bit PNG of each pixel's confidence")
     overlay: bool = Field(False, description="also answer a PNG of the image with its segments painted on")
     background: bool | BackgroundInput | None = Field(

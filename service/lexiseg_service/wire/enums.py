@@ -22,7 +22,11 @@ MASKS: Final[Mapping[MaskFormat, pb.MaskFormat.ValueType]] = {
     "png": pb.MASK_FORMAT_PNG,
     "none": pb.MASK_FORMAT_NONE,
 }
-REFINEMENTS: Final[Mapping[Refinement, pb.Refine.ValueType]] = {"none": pb.REFINE_NONE, "pamr": pb.REFINE_PAMR}
+REFINEMENTS: Final[Mapping[Refinement, pb.Refine.ValueType]] = {
+    "none": pb.REFINE_NONE,
+    "pamr": pb.REFINE_PAMR,
+    "regions": pb.REFINE_REGIONS,
+}
 DROP_POLICIES: Final[Mapping[DropPolicy, pb.DropPolicy.ValueType]] = {
     "none": pb.DROP_POLICY_NONE,
     "latest": pb.DROP_POLICY_LATEST,

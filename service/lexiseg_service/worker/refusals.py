@@ -15,6 +15,6 @@ def refusal_of(error: BaseException, request: WorkerRequest) -> BaseException:
     """
     if isinstance(error, TaskError):
         return InvalidValue.of("task", request.task, f"a task that {request.model} can do about this image ({error})")
-    if isinstance(error, OptionError) and request.refine == "pamr":
+    if isinstance(error, OptionError) and request.refine not in (None, "none"):
         return InvalidValue.of("refine", request.refine, f"none, or nothing ({error})")
     return error

@@ -109,6 +109,7 @@ def _model(message: pb.Model) -> Model:
     tasks = tuple(TASKS.get(task, "unknown") for task in message.tasks)
     # Words as REST writes them, not the names of numbers.
     card |= {"tasks": list(tasks), "refine": REFINEMENTS.get(message.refine, "none"), "seed": message.seed}
+    card |= {"refinements": [REFINEMENTS.get(number, "unknown") for number in message.refinements]}
     return Model(
         name=message.name,
         version=message.version,

@@ -106,6 +106,8 @@ class _RefineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refine.ValueTy
     """Nothing."""
     REFINE_PAMR: _Refine.ValueType  # 2
     """Pixel-adaptive refinement by colours."""
+    REFINE_REGIONS: _Refine.ValueType  # 3
+    """The model's own proposals vote: pixels of one region are averaged."""
 
 class Refine(_Refine, metaclass=_RefineEnumTypeWrapper):
     """What makes the edges of masks follow the picture."""
@@ -116,6 +118,8 @@ REFINE_NONE: Refine.ValueType  # 1
 """Nothing."""
 REFINE_PAMR: Refine.ValueType  # 2
 """Pixel-adaptive refinement by colours."""
+REFINE_REGIONS: Refine.ValueType  # 3
+"""The model's own proposals vote: pixels of one region are averaged."""
 Global___Refine: _TypeAlias = Refine  # noqa: Y015
 
 class _DropPolicy:
@@ -1389,6 +1393,7 @@ class Model(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     PANOPTIC_FIELD_NUMBER: _builtins.int
     PROMPT_QUALITY_FIELD_NUMBER: _builtins.int
+    REFINEMENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     version: _builtins.str
@@ -1457,6 +1462,10 @@ class Model(_message.Message):
     def prompt_quality(self) -> _containers.MessageMap[_builtins.str, Global___PromptQuality]:
         """How well points and boxes are answered, measured by data set."""
 
+    @_builtins.property
+    def refinements(self) -> _containers.RepeatedScalarFieldContainer[Global___Refine.ValueType]:
+        """What a request may ask of refinement."""
+
     def __init__(
         self,
         *,
@@ -1485,10 +1494,11 @@ class Model(_message.Message):
         settings: _struct_pb2.Struct | None = ...,
         panoptic: Global___PanopticRule | None = ...,
         prompt_quality: _abc.Mapping[_builtins.str, Global___PromptQuality] | None = ...,
+        refinements: _abc.Iterable[Global___Refine.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "input", b"input", "panoptic", b"panoptic", "recipe", b"recipe", "seed", b"seed", "settings", b"settings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "method", b"method", "name", b"name", "panoptic", b"panoptic", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "method", b"method", "name", b"name", "panoptic", b"panoptic", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "refinements", b"refinements", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__commit: _TypeAlias = _typing.Literal["commit"]  # noqa: Y015
     _WhichOneofArgType__commit: _TypeAlias = _typing.Literal["_commit", b"_commit"]  # noqa: Y015

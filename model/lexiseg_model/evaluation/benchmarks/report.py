@@ -162,7 +162,8 @@ def summary(reports: Sequence[BenchmarkReport]) -> str:
 
 
 def _masks(refine: Refinement | None) -> str:
-    return {"pamr": "refined by PAMR", "none": "as they are", None: "not stated"}[refine]
+    words = {"pamr": "refined by PAMR", "regions": "voted for by regions", "none": "as they are"}
+    return "not stated" if refine is None else words[refine]
 
 
 def _rounded(value: float) -> float | None:

@@ -37,6 +37,7 @@ from lexiseg_model.segmenter import (
     Plan,
     PromptMasks,
     Proposals,
+    Regions,
     RowsOf,
     TextBank,
     TextRows,
@@ -218,6 +219,15 @@ class TinySegmenter(Exportable):
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """What `class_scores` says of a region's pixels on average, where a class has one text."""
         return self._best_per_class(features, embeddings.to(self._device).float().T[..., None], bank)[..., 0]
+
+    @torch.inference_mode()
+    def regions(self, features: Features) -> Regions:
+        """The proposals: the head cuts out what it cannot name better than the pixels do."""
+        found, rule = self.propose(features), self._settings.regions
+        pixels = features.tensors["pixels"].to(self._device).float().flatten(1)  # [96, h*w], unit vectors
+        share = found.masks.to(pixels).sigmoid()
+        means = (share.flatten(1) @ pixels.T) / share.flatten(1).sum(1, keepdim=True).clamp_min(1e-6)
+        return Regions(share, rule.weight * found.quality.float() * means.norm(dim=1) ** rule.alike)
 
     def _required_head(self) -> PromptHead:
         if self._head is None:

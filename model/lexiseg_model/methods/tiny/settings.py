@@ -30,6 +30,19 @@ class ClickOrder(BaseModel):
     edges: float = Field(0.26, description="of the mean change of normalised colour across a mask's outline")
 
 
+class RegionVote(BaseModel):
+    """What the vote of a proposal weighs beside that of a pixel: `weight` x its quality x alikeness ** `alike`.
+
+    Alikeness is the length of the mean of the pixels' unit embeddings, 1 where they are all the same: a mask over a
+    shirt and the skin beside it must not make them one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: float = Field(3.0, ge=0)
+    alike: float = Field(6.0, ge=0)
+
+
 class TinySettings(BaseModel):
     """What the card of a model of this method may set."""
 
@@ -37,3 +50,4 @@ class TinySettings(BaseModel):
 
     proposals: ProposalSettings = ProposalSettings()
     clicks: ClickOrder = ClickOrder()
+    regions: RegionVote = RegionVote()

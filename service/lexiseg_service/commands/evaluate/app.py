@@ -37,7 +37,8 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images")] = None,
     refine: Annotated[
-        Literal["none", "pamr"] | None, typer.Option(help="[default: the protocol's, then the model's own]")
+        Literal["none", "pamr", "regions"] | None,
+        typer.Option(help="regions: not by a protocol [default: the protocol's, then the model's own]"),
     ] = None,
     points: Annotated[
         Literal["centre", "grid"] | None,
@@ -129,6 +130,8 @@ def evaluate(
     from lexiseg_service.commands.evaluate.protocol import Wanted
     from lexiseg_service.commands.evaluate.protocol import run as run_protocol
 
+    if refine == "regions":
+        raise typer.BadParameter("a protocol knows none and pamr", param_hint="'--refine'")
     wanted = Wanted(protocol, only, root, split, limit, refine, json, markdown, progress)
     raise typer.Exit(run_protocol(settings, wanted))
 

@@ -103,4 +103,5 @@ def model_message(described: dict[str, Any]) -> pb.Model:
     fields = {name: value for name, value in described.items() if value is not None}
     fields["tasks"] = [TASKS[task] for task in described["tasks"]]
     fields["refine"] = REFINEMENTS[described["refine"]]
+    fields["refinements"] = [REFINEMENTS[word] for word in described["refinements"]]
     return ParseDict(fields, pb.Model(), ignore_unknown_fields=True)

@@ -19,9 +19,11 @@ from lexiseg_model import catalog
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.settings import RegionVote
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.segmenter import Features
-from lexiseg_model.types import ClassEntry, Point, Prompt
+from lexiseg_model.tasks import Options, semantic
+from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Vocabulary
 
 Photographs = dict[str, NDArray[np.uint8]]
 CLASSES = (ClassEntry("sky"), ClassEntry("building"), ClassEntry("tree"))
@@ -119,6 +121,28 @@ def test_a_photograph_has_proposals_with_what_they_show(tiny: TinySegmenter, chi
 
 
 # regions
+
+
+def test_regions_are_the_proposals_and_vote_by_quality_and_alikeness(tiny: TinySegmenter, china: Features) -> None:
+    proposals = tiny.propose(china)
+
+    regions = tiny.regions(china)
+
+    assert regions.share.shape == proposals.masks.shape
+    assert ((regions.share >= 0) & (regions.share <= 1)).all()
+    most = RegionVote().weight * proposals.quality
+    assert ((regions.weight > 0) & (regions.weight < most)).all()
+
+
+def test_a_vote_of_regions_changes_some_pixels_and_keeps_the_rest(tiny: TinySegmenter, china: Features) -> None:
+    asked = Vocabulary(CLASSES)
+
+    def labels(refine: Refinement) -> NDArray[np.unsignedinteger]:
+        return semantic(tiny, china, asked, Options(refine=refine)).label_map
+
+    plain, voted = labels("none"), labels("regions")
+
+    assert 0 < (plain != voted).mean() < 0.2
 
 
 def test_a_region_shows_what_its_pixels_show_on_average(tiny: TinySegmenter, china: Features) -> None:
