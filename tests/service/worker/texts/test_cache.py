@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.worker.texts.cache import CHUNK, Rows, TextCache, Tiers
-from lexiseg_service.worker.texts.tiers import Count, MemoryRows
+from lexiseg_service.worker.texts.tiers import Count, MemoryRows, TextRows
 
 ROOT = Path(__file__).resolve().parents[4]
 WIDTH = 8
@@ -73,6 +73,29 @@ def test_the_least_recently_used_text_goes_first() -> None:
     cache.rows(["c"])
 
     assert (cache.rows(["a"]).hits, cache.rows(["b"]).hits) == (1, 0)
+
+
+class Interrupted(MemoryRows):
+    """Something happens once, right after rows were looked for."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def find(self, tower: str, texts: Iterable[str]) -> TextRows:
+        known = super().find(tower, texts)
+        act, self.meanwhile = self.meanwhile, None
+        if act is not None:
+            act()
+        return known
+
+
+def test_a_text_that_another_lookup_got_in_between_is_not_encoded_again() -> None:
+    tower, memory = Tower(), Interrupted(10_000)
+    cache = cache_of(tower.encode, memory)
+    memory.meanwhile = lambda: cache.rows(["sky"])
+
+    cache.rows(["sky", "sea"])
+
+    assert tower.asked == ["sky", "sea"]
 
 
 @given(st.lists(st.lists(st.text(max_size=20), min_size=1, max_size=6), max_size=20), st.integers(0, 2_000))
