@@ -9,7 +9,7 @@ from lexiseg_model.methods.tiny.network import MEAN, STD, TinyNetwork
 
 
 class ImagePass(nn.Module):
-    """uint8 tiles [N, 3, s, t] -> pixels [N, 96, s/4, t/4] and image [N, 96]; in float32."""
+    """uint8 tiles [N, 3, s, t] -> pixels [N, 96, s/4, t/4], image [N, 96] and cells [N, 96, s/32, t/32]; in float32."""
 
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
@@ -19,6 +19,6 @@ class ImagePass(nn.Module):
         self.mean: Tensor
         self.inverse_std: Tensor
 
-    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.network((tiles.float() - self.mean) * self.inverse_std)
-        return features.pixels, features.image
+        return features.pixels, features.image, features.cells

@@ -7,6 +7,7 @@ image; its cosine with a text says how likely the class is present at all.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -22,13 +23,17 @@ BLOCKS = (1, 2, 4, 2)
 EMBEDDING = 96
 PRESENCE_FLOOR = -6.0  # log-probability: an absent class loses only so much, and the pixels can overrule the image
 PRESENCE_WEIGHT = 0.3  # of it in a pixel's score; more costs rare classes (camvid: mIoU 46.5 at 1, 49.4 at 0.3)
+EVIDENCE = 256  # channels of what tells a cell's names
+COARSE_LEVEL = 2  # of the pyramid, stride 16
 
 
 class ImageFeatures(NamedTuple):
-    """What one image pass gives: `pixels` [B, 96, H/4, W/4] and `image` [B, 96], both of unit length."""
+    """What one image pass gives: `pixels` [B, 96, H/4, W/4] and `image` [B, 96], both of unit length, and `cells`
+    [B, 96, H/32, W/32], whose product with a text is a logit: is the class around here?"""
 
     pixels: Tensor
     image: Tensor
+    cells: Tensor
 
 
 class ConvNormRelu(nn.Sequential):
@@ -67,6 +72,11 @@ def _stage(index: int) -> nn.Sequential:
     return nn.Sequential(*entry, *(Residual(width) for _ in range(BLOCKS[index])))
 
 
+def named_cells(pyramid: list[Tensor]) -> Tensor:
+    """[B, 576, H/32, W/32]: what names are told from."""
+    return torch.cat([pyramid[-1], F.avg_pool2d(pyramid[-2], 2)], 1)
+
+
 class TinyNetwork(nn.Module):
     """Image tower, text projection and the scalars that turn cosines into logits.
 
@@ -90,8 +100,32 @@ class TinyNetwork(nn.Module):
         self.nobody = nn.Parameter(torch.tensor(0.25))  # the cosine a class must beat to own a pixel
         self.presence_log_scale = nn.Parameter(torch.tensor(2.3))
         self.presence_bias = nn.Parameter(torch.tensor(-3.0))
+        # Names are told where the network knows most, and before cells are thinned to what pixels share.
+        self.evidence = nn.Sequential(
+            nn.Conv2d(WIDTHS[-1] + WIDTHS[-2], EVIDENCE, 1), nn.ReLU(inplace=True), nn.Conv2d(EVIDENCE, EMBEDDING, 1)
+        )
+        for parameter in self.evidence[-1].parameters():
+            nn.init.zeros_(parameter)  # a network that has learned nothing finds evidence of nothing
 
     def forward(self, images: Tensor) -> ImageFeatures:
+        return self.levels(images)[0]
+
+    def levels(self, images: Tensor) -> tuple[ImageFeatures, Tensor]:
+        """The features and, for losses on the way, what is decoded at stride 16: [B, 96, H/16, W/16]."""
+        pyramid = self.trunk(images)
+        decoded = self.smooth[-1](self.lateral[-1](pyramid[-1]))
+        coarse = decoded
+        for level in range(len(WIDTHS) - 2, -1, -1):
+            lateral = self.lateral[level](pyramid[level])
+            decoded = F.interpolate(decoded, size=lateral.shape[-2:], mode="bilinear")
+            decoded = self.smooth[level](lateral + decoded)
+            if level == COARSE_LEVEL:
+                coarse = decoded
+        image, cells = self.names(named_cells(pyramid))
+        return ImageFeatures(_unit(self.pixel_head(decoded)), image, cells), coarse
+
+    def trunk(self, images: Tensor) -> list[Tensor]:
+        """Maps at strides 4, 8, 16 and 32, the last with the whole image's mean beside every cell."""
         maps = self.stem(images)
         pyramid = []
         for stage in self.stages:
@@ -99,22 +133,33 @@ class TinyNetwork(nn.Module):
             pyramid.append(maps)
         mean = maps.mean((2, 3), keepdim=True)
         pyramid[-1] = self.context(torch.cat([maps, mean.expand_as(maps)], 1))
-        pooled = torch.cat([pyramid[-1].mean((2, 3)), pyramid[-1].amax((2, 3))], 1)
-        decoded = self.smooth[-1](self.lateral[-1](pyramid[-1]))
-        for level in range(len(WIDTHS) - 2, -1, -1):
-            lateral = self.lateral[level](pyramid[level])
-            decoded = F.interpolate(decoded, size=lateral.shape[-2:], mode="bilinear")
-            decoded = self.smooth[level](lateral + decoded)
-        return ImageFeatures(_unit(self.pixel_head(decoded)), _unit(self.image_head(pooled)))
+        return pyramid
+
+    def names(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """What `named_cells` gives -> `image` and `cells` of the features."""
+        coarse = cells[:, : WIDTHS[-1]]
+        pooled = torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3))], 1)
+        return _unit(self.image_head(pooled)), self.evidence(cells)
+
+    def wake_evidence(self) -> None:
+        """Lets what says nothing learn: weights that are all zero would stay so."""
+        if not any(weight.any() for weight in self.evidence.parameters()):
+            nn.init.kaiming_uniform_(next(self.evidence.parameters()))
 
     def project_texts(self, rows: Tensor) -> Tensor:
         """Sentence embeddings [T, 384] -> unit vectors [T, 96] in the pixels' space."""
         return F.normalize(self.text_projection(rows.float()), dim=1)
 
-    def presence(self, image: Tensor, texts: Tensor) -> Tensor:
-        """Logit that a class is anywhere in the image: [..., 96] x [T, 96] -> [..., T]."""
-        return self.presence_log_scale.exp() * (image @ texts.T) + self.presence_bias
+    def presence(self, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
+        """Logit that a class is anywhere in the image: [..., 96], [..., 96, h, w] and [..., T, 96] -> [..., T].
 
-    def presence_bonus(self, image: Tensor, texts: Tensor) -> Tensor:
-        """What presence takes from the score of a class's pixels: [..., 96] x [T, 96] -> [..., T], never positive."""
-        return PRESENCE_WEIGHT * F.logsigmoid(self.presence(image, texts)).clamp_min(PRESENCE_FLOOR)
+        The image vector tells what kind of picture it is; the cells that are most like a text, what stands in it.
+        """
+        whole = (texts @ image[..., None])[..., 0]
+        flat = cells.flatten(-2)
+        seen = torch.logsumexp(texts @ flat, -1) - math.log(flat.shape[-1])
+        return self.presence_log_scale.exp() * whole + seen + self.presence_bias
+
+    def presence_bonus(self, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
+        """What presence takes from the score of a class's pixels, never positive; shapes as in `presence`."""
+        return PRESENCE_WEIGHT * F.logsigmoid(self.presence(image, cells, texts)).clamp_min(PRESENCE_FLOOR)

@@ -30,7 +30,7 @@ from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.tower_files import tower_folder
-from lexiseg_model.methods.tiny.weights import TEMPLATE, TinyState, filled
+from lexiseg_model.methods.tiny.weights import TEMPLATE, TinyState, filled, with_evidence
 from lexiseg_model.segmenter import (
     Features,
     InferenceOptions,
@@ -78,7 +78,7 @@ class TinySegmenter(Exportable):
         self._nobody = self._scale * network.nobody.item()
         self._network = fused(network).to(device)
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
-        for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head"):
+        for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence"):
             getattr(self._network, name).to(self._dtype)
         self._head = None if head is None else in_type(fused(head).to(device), self._dtype)
         self._settings = settings
@@ -127,17 +127,20 @@ class TinySegmenter(Exportable):
         return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
     @torch.inference_mode()
-    def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
         pixels = torch.from_numpy(tiles).to(self._device, non_blocking=True).float()
         images = ((pixels - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
         features = self._network(images)
-        return features.pixels.half(), features.image.half()
+        return features.pixels.half(), features.image.half(), features.cells.half()
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        pixels, image = tile_features
+        pixels, image, *rest = tile_features
+        # Graphs that were exported before there were cells leave them out; such cells say nothing.
+        cells = rest[0] if rest else pixels.new_zeros(len(pixels), EMBEDDING, 1, 1)
         # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
         guide = F.avg_pool2d(torch.from_numpy(plan.tiles).float(), GUIDE_STRIDE)[0].round().byte()
-        return Features(plan.size, {"pixels": pixels[0].clone(), "image": image[0].clone(), "guide": guide})
+        parts = {"pixels": pixels[0].clone(), "image": image[0].clone(), "cells": cells[0].clone(), "guide": guide}
+        return Features(plan.size, parts)
 
     def guide(self, features: Features) -> Tensor:
         guide = features.tensors["guide"].to(self._device).float()
@@ -164,7 +167,9 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def presence(self, features: Features, bank: TextBank) -> Tensor:
         """The logit of each class's most present text."""
-        logits = self._network.presence(features.tensors["image"].to(self._device).float(), bank.vectors)
+        tensors = features.tensors
+        image, cells = (tensors[name].to(self._device).float() for name in ("image", "cells"))
+        logits = self._network.presence(image, cells, bank.vectors)
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
         return torch.stack([logits[start:end].amax() for start, end in pairwise(first)])
 
@@ -250,7 +255,8 @@ class TinySegmenter(Exportable):
 
     def _best_per_class(self, features: Features, pixels: Tensor, bank: TextBank) -> Tensor:
         """Each class's best text: scaled cosine plus presence, of embeddings [96, h, w] to [K, h, w]."""
-        bonus = self._network.presence_bonus(features.tensors["image"].float(), bank.vectors)
+        image, cells = features.tensors["image"].float(), features.tensors["cells"].float()
+        bonus = self._network.presence_bonus(image, cells, bank.vectors)
         best = pixels.new_empty(bank.n_classes, *pixels.shape[1:])
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
         for start in range(0, bank.n_classes, CLASSES_AT_ONCE):
@@ -288,13 +294,13 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
     except ValidationError as error:
         raise WeightsError(f"{folder}: the card's settings are not those of tiny: {error}") from None
     state = TinyState.of(read_weights(folder / WEIGHTS_FILE, card.weights_sha256))
-    network = filled(TinyNetwork(), state.network, folder)
+    network = filled(TinyNetwork(), with_evidence(state.network), folder)
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
     head = filled(PromptHead(), state.prompts, folder) if state.prompts else None
     if head is None and "prompt" in card.tasks:
         raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
-    familiar = read_familiar(folder, load_text_tower().digest)
+    familiar = read_familiar(folder, load_text_tower(execution.text_tower).digest)
     return TinySegmenter(network, head, settings, card, card.weights_sha256[:16], execution, familiar)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.tiny.network import TinyNetwork
 
 FOLDER = Path(__file__).parent / "bundled"
-BUNDLED = FOLDER / "tiny.safetensors"
+FILE = "tiny.safetensors"
+BUNDLED = FOLDER / FILE
 TEMPLATE = "a photo of a {}."
+EVIDENCE = "evidence."  # and of every one that tells names of cells
 PROMPTS = "prompts."  # before the name of every tensor of the prompt head
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -33,6 +37,14 @@ class TinyState(NamedTuple):
     def together(self) -> dict[str, Tensor]:
         """As one file."""
         return self.network | {f"{PROMPTS}{name}": value for name, value in self.prompts.items()}
+
+
+def with_evidence(network: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of before told presence by the image vector alone: their cells say nothing."""
+    if f"{EVIDENCE}0.weight" in network:
+        return network
+    fresh = TinyNetwork().evidence.state_dict()
+    return network | {f"{EVIDENCE}{name}": torch.zeros_like(value) for name, value in fresh.items()}
 
 
 def filled(module: Module, tensors: dict[str, Tensor], origin: Path) -> Module:

@@ -71,7 +71,7 @@ MODEL: dict[str, Any] = {
     "tasks": ["semantic", "instance", "panoptic", "prompt"],
     "licence": "Research and evaluation",
     "training_data": ["PASCAL VOC 2012 (3,175 photographs, Flickr terms, research)"],
-    "recipe": "model/lexiseg_model/training/recipes/tiny.yaml",
+    "recipe": "model/lexiseg_model/methods/tiny/training/recipes/tiny.yaml",
     "commit": "89bf085",
     "seed": 20,
     "input": {"short_side": 288, "long_side": 640, "multiple": 32},

@@ -61,15 +61,37 @@ def test_half_precision_rows_can_be_projected(network: TinyNetwork) -> None:
 
 
 def test_presence_has_one_logit_for_each_image_and_text(network: TinyNetwork) -> None:
-    assert network.presence(torch.zeros(4, EMBEDDING), torch.zeros(7, EMBEDDING)).shape == (4, 7)
+    presence = network.presence(
+        torch.zeros(4, EMBEDDING), torch.zeros(4, EMBEDDING, 3, 5), torch.zeros(4, 7, EMBEDDING)
+    )
+
+    assert presence.shape == (4, 7)
 
 
 def test_presence_grows_with_the_likeness_of_image_and_text(network: TinyNetwork) -> None:
     texts = torch.eye(EMBEDDING)[:2]
 
-    present, absent = network.presence(texts[0], texts)
+    present, absent = network.presence(texts[0], torch.zeros(EMBEDDING, 2, 2), texts)
 
     assert present > absent
+
+
+def test_one_cell_that_is_like_a_text_is_enough_for_its_presence(network: TinyNetwork) -> None:
+    texts, cells = torch.eye(EMBEDDING)[:2], torch.zeros(EMBEDDING, 4, 4)
+    cells[0, 1, 2] = 9
+
+    present, absent = network.presence(torch.zeros(EMBEDDING), cells, texts)
+
+    assert present > absent + 5
+
+
+def test_presence_does_not_depend_on_how_many_cells_show_the_same(network: TinyNetwork) -> None:
+    texts, cells = torch.eye(EMBEDDING)[:2], torch.randn(EMBEDDING, 2, 3, generator=torch.Generator().manual_seed(0))
+    image = torch.zeros(EMBEDDING)
+
+    larger = cells.repeat_interleave(2, 1).repeat_interleave(2, 2)
+
+    torch.testing.assert_close(network.presence(image, larger, texts), network.presence(image, cells, texts))
 
 
 def test_every_weight_takes_part_in_the_answer() -> None:
@@ -78,6 +100,6 @@ def test_every_weight_takes_part_in_the_answer() -> None:
     texts = network.project_texts(torch.randn(3, 384))
 
     scores = network.log_scale.exp() * (texts @ features.pixels.flatten(2)) + network.nobody
-    (scores.square().mean() + network.presence(features.image, texts).square().mean()).backward()
+    (scores.square().mean() + network.presence(features.image, features.cells, texts).square().mean()).backward()
 
     assert [name for name, weight in network.named_parameters() if weight.grad is None] == []

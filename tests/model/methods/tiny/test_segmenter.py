@@ -109,10 +109,23 @@ def test_features_have_one_cell_for_each_stride(tiny: TinySegmenter, photographs
     assert features.tensors["pixels"].shape == (EMBEDDING, height // STRIDE, width // STRIDE)
 
 
+def test_a_graph_from_before_there_were_cells_gives_the_same_scores(
+    tiny: TinySegmenter, photographs: Photographs
+) -> None:
+    plan = tiny.plan(photographs["chelsea"])
+    parts = tiny.encode_tiles(plan.tiles)
+    classes = entries("cat", "dog")
+    bank = tiny.text_bank(classes, tiny.encode_texts(tiny.texts(classes)))
+
+    scores = [tiny.class_scores(tiny.assemble(plan, some), bank) for some in (parts, parts[:2])]
+
+    torch.testing.assert_close(scores[0], scores[1])
+
+
 def test_features_know_their_bytes(tiny: TinySegmenter, photographs: Photographs) -> None:
     features = features_of(tiny, photographs["chelsea"])
 
-    halves = features.tensors["pixels"].numel() + EMBEDDING
+    halves = features.tensors["pixels"].numel() + EMBEDDING + features.tensors["cells"].numel()
     assert features.nbytes == 2 * halves + features.tensors["guide"].numel()
 
 

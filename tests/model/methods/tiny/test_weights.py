@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
+from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled, with_evidence
 
 # Of every tensor of the network as it was before it had a prompt head: its answers must not change.
 NETWORK = "02d9c44f36c34ba4633a12fd7d4b916d03ec9b7c2f66e8959dd8a330da6d1b39"
@@ -62,3 +63,17 @@ def test_a_module_is_filled() -> None:
 def test_weights_that_do_not_fit_are_refused(weights: dict[str, torch.Tensor], message: str) -> None:
     with pytest.raises(WeightsError, match=f"(?s){message}"):
         filled(nn.Linear(2, 1), weights, Path("somewhere"))
+
+
+def test_weights_of_before_find_evidence_of_nothing() -> None:
+    completed = with_evidence(TinyState.of(load_file(BUNDLED)).network)
+
+    network = filled(TinyNetwork(), completed, BUNDLED)
+
+    assert not network.evidence(torch.randn(1, 576, 2, 2)).any()
+
+
+def test_weights_that_tell_evidence_stay_as_they_are() -> None:
+    state = TinyNetwork().state_dict()
+
+    assert with_evidence(state) is state

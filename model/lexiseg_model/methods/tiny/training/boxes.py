@@ -1,0 +1,133 @@
+"""Boxes become masks: the prompt head cuts each object out of its box, and what it is not sure of counts nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE
+from lexiseg_model.methods.tiny.training.digests import digest
+from lexiseg_model.segmenter import InferenceOptions, Segmenter
+from lexiseg_model.training.packs import Pack, Photograph, write_pack
+from lexiseg_model.types import Prompt
+
+MAX_SIDE = 320  # of the pass that cuts
+SMALLEST = 0.004  # of a photograph: smaller boxes are ignored, whole
+CROWDED = 7  # boxes of a photograph; of one with more only the names are taken
+QUALITY = 0.6  # that the head must see in its own mask
+AGREEMENT = 0.65  # IoU of a mask's own box with the box it was asked for
+SURE, SURELY_NOT = 0.6, 0.2  # probability from which a pixel is the object's, and up to which it is not
+
+
+class Box(NamedTuple):
+    """An object: its mask value and its sides in pixels."""
+
+    value: int
+    xyxy: tuple[float, float, float, float]
+
+
+def boxed_photographs(
+    source: Path, segmenter: Segmenter, withheld: frozenset[str], said: Mapping[str, tuple[str, ...]]
+) -> Iterator[Photograph]:
+    """Photographs of `boxes.json` with a mask: 0 in no box, value k the k-th name, 255 unsure.
+
+    Where boxes are not complete, what is in no box is unsure too. `masks/` beside it are right where they are: of the
+    one person of the photograph.
+
+    Args:
+        source: folder of the data set, its photographs in `images` or `train/images`.
+        segmenter: what cuts objects out of boxes.
+        withheld: digests of photographs that must not be trained on.
+        said: what else is in a photograph, by its stem.
+    """
+    nested = source / "train" / "images"
+    images = nested if nested.is_dir() else source / "images"
+    listing = json.loads((source / "boxes.json").read_text())
+    values = {name: value for value, name in enumerate(listing["names"], 1)}
+    for entry in listing["images"]:
+        path = images / entry["file"]
+        if digest(path) in withheld:
+            continue
+        with Image.open(path) as picture:
+            image = np.asarray(picture.convert("RGB"))
+        boxed = sorted({box["name"] for box in entry["boxes"]})
+        present = tuple(dict.fromkeys((*boxed, *said.get(path.stem, ()))))
+        if len(entry["boxes"]) > CROWDED:
+            yield Photograph(entry["file"], image, None, present)
+            continue
+        boxes = [Box(values[box["name"]], tuple(box["xyxy"])) for box in entry["boxes"]]
+        mask = cut_boxes(segmenter, image, boxes, bool(listing["complete"]))
+        drawn = source / "masks" / f"{path.stem}.png"
+        if drawn.exists() and "person" in values:
+            with Image.open(drawn) as picture:
+                person = np.asarray(picture)
+            mask[(mask == values["person"]) & (person == 0)] = 0
+            mask[person == 1] = values["person"]
+        yield Photograph(entry["file"], image, mask, present)
+
+
+def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], complete: bool) -> NDArray[np.uint8]:
+    """[H, W] of mask values: small objects lie upon large ones."""
+    height, width = image.shape[:2]
+    mask = np.full((height, width), 0 if complete else IGNORE, np.uint8)
+    by_size = sorted(boxes, key=lambda box: -_area(box.xyxy))
+    cut = [box for box in by_size if _area(box.xyxy) >= SMALLEST * height * width]
+    for box in by_size:
+        if box not in cut:
+            mask[_inside(box, height, width)] = IGNORE
+    if not cut:
+        return mask
+    plan = segmenter.plan(image, InferenceOptions(max_side=MAX_SIDE))
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    answers = segmenter.prompt(features, [Prompt(box=box.xyxy) for box in cut])
+    for box, answer in zip(cut, answers, strict=True):
+        logits = cv2.resize(answer.masks[0].float().cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
+        probability = 1 / (1 + np.exp(-logits))
+        window = _inside(box, height, width)
+        ours = probability[window]
+        if float(answer.quality[0]) < QUALITY or _agreement(probability > 0.5, box) < AGREEMENT:
+            mask[window] = IGNORE
+            continue
+        part = mask[window]
+        part[(ours < SURE) & (ours > SURELY_NOT)] = IGNORE
+        part[ours >= SURE] = box.value
+        if not complete:
+            part[(ours <= SURELY_NOT) & (part == IGNORE)] = 0
+    return mask
+
+
+def pack_boxes(
+    source: Path, folder: Path, segmenter: Segmenter, withheld: frozenset[str], said: Mapping[str, tuple[str, ...]]
+) -> Pack:
+    """Writes the pack of a set whose objects are boxed; arguments as in `boxed_photographs`."""
+    listing = json.loads((source / "boxes.json").read_text())
+    names = tuple(listing["names"])
+    photographs = boxed_photographs(source, segmenter, withheld, said)
+    return write_pack(folder, source.name, (BACKGROUND, *names), photographs, names, bool(listing["complete"]))
+
+
+def _area(xyxy: tuple[float, float, float, float]) -> float:
+    return max(0.0, xyxy[2] - xyxy[0]) * max(0.0, xyxy[3] - xyxy[1])
+
+
+def _inside(box: Box, height: int, width: int) -> tuple[slice, slice]:
+    x0, y0, x1, y1 = box.xyxy
+    return slice(max(0, int(y0)), min(height, int(np.ceil(y1)))), slice(max(0, int(x0)), min(width, int(np.ceil(x1))))
+
+
+def _agreement(mask: NDArray[np.bool_], box: Box) -> float:
+    """IoU of the mask's tight box with the box."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return 0.0
+    own = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    x0, y0, x1, y1 = box.xyxy
+    both = _area((max(own[0], x0), max(own[1], y0), min(own[2], x1), min(own[3], y1)))
+    return both / max(1e-6, _area(own) + _area(box.xyxy) - both)

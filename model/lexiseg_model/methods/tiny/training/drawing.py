@@ -1,0 +1,184 @@
+"""Examples of `tiny`: a crop or a whole picture, the questions asked about it, and what is known to be in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import IterableDataset, get_worker_info
+
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.methods.tiny.network import STRIDE
+from lexiseg_model.methods.tiny.training.losses import Asked, Stacked, stack
+from lexiseg_model.methods.tiny.training.requests import (
+    LabelSpace,
+    Question,
+    background_words,
+    full_question,
+    random_question,
+)
+from lexiseg_model.methods.tiny.training.texts import TextTable
+from lexiseg_model.training.packs import Pack
+from lexiseg_model.training.render import View, Views, stack_views
+from lexiseg_model.training.views import labels_in, random_colours, whole_view, window_view
+
+PERSON_VIEW = 0.25  # share of fashion photographs that are read as "person against background"
+VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent
+FOREIGN_ABSENT = 6  # concepts of other sets that an image is told to be without
+NAMES_ABSENT = 48  # and that a photograph with a lone name is told to be without
+UNLIKE = 0.55  # cosine of two names that can hardly both fit one object
+
+
+class Batch(NamedTuple):
+    """Views of B photographs, and what is asked about them."""
+
+    views: Views
+    asked: Stacked
+
+
+@dataclass(frozen=True)
+class Source:
+    """A pack as training draws from it."""
+
+    pack: Pack
+    share: float  # of the examples
+    space: LabelSpace | None  # None: no photograph has a mask
+    words: list[int]  # background words beside its whole class list
+    names: NDArray[np.int64]  # concepts of `pack.names`
+    by_class: list[NDArray[np.int64]]  # photographs of each class that is in any, rare classes first
+    class_shares: NDArray[np.float64]
+
+
+def source_of(pack: Pack, share: float, table: TextTable, balance: float, same_meaning: float, repeat: float) -> Source:
+    """What is drawn from a pack.
+
+    Args:
+        pack: the photographs.
+        share: of the examples.
+        table: concepts and texts.
+        balance: a class's weight in a pixel's loss is frequency ** -balance.
+        same_meaning: likeness from which a background word steps aside.
+        repeat: a class is drawn with its number of photographs ** (1 - repeat).
+    """
+    names = np.array([table.index[name] for name in pack.names], np.int64)
+    if not pack.classes:
+        return Source(pack, share, None, [], names, [], np.zeros(0))
+    first = int(pack.has_background)
+    space = LabelSpace.counted(pack.classes, table, pack.areas.sum(0).astype(np.float64), balance)
+    words = background_words(table, space.concepts, same_meaning) if pack.has_background else []
+    holders = [np.flatnonzero(pack.areas[:, value] > 0) for value in range(first, len(pack.classes))]
+    holders = [some for some in holders if len(some)]
+    shares = np.array([len(some) for some in holders]) ** (1 - repeat)
+    return Source(pack, share, space, words, names, holders, shares / shares.sum())
+
+
+@dataclass(frozen=True)
+class Examples(IterableDataset[Batch]):
+    """An endless stream of batches."""
+
+    sources: list[Source]
+    table: TextTable
+    size: int
+    batch: int
+    whole: float  # share of whole pictures
+    class_first: float  # share of crops whose class is drawn before the photograph
+    zoom: tuple[float, float]
+    same_meaning: float
+    seed: int
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        random = np.random.default_rng([self.seed, worker.id if worker else 0])
+        cv2.setNumThreads(1)
+        shares = np.array([source.share for source in self.sources])
+        shares /= shares.sum()
+        while True:
+            chosen = random.choice(len(self.sources), self.batch, p=shares)
+            drawn = [self._example(int(which), random) for which in chosen]
+            yield Batch(stack_views([view for view, _ in drawn]), stack([asked for _, asked in drawn]))
+
+    def _example(self, which: int, random: np.random.Generator) -> tuple[View, Asked]:
+        source = self.sources[which]
+        pack = source.pack
+        if source.by_class and random.random() < self.class_first:
+            holders = source.by_class[random.choice(len(source.by_class), p=source.class_shares)]
+            index = int(holders[random.integers(len(holders))])
+        else:
+            index = int(random.integers(len(pack)))
+        *place, masked = pack.places[index].tolist()
+        mask = pack.mask(index)
+        whole = not masked or random.random() < self.whole
+        if whole:
+            matrix = whole_view(mask.shape[0], mask.shape[1], self.size, random)
+        else:
+            matrix = window_view(mask, self.size, random, self.zoom)
+        labels = labels_in(mask, matrix, self.size, STRIDE)
+        crop = View(which, place, matrix, random_colours(random))
+        if not masked:
+            return crop, self._named(source, index, labels.size, random)
+        told = np.array([self.table.index[name] for name in pack.present[index]], np.int64)
+        return crop, self._masked(source, labels, told, whole, random)
+
+    def _masked(
+        self,
+        source: Source,
+        labels: NDArray[np.uint8],
+        told: NDArray[np.int64],
+        whole: bool,
+        random: np.random.Generator,
+    ) -> Asked:
+        """Pixels have classes; what no pixel of the crop has, and nobody told of, is not in it."""
+        space, words = source.space, source.words
+        assert space is not None
+        person = self.table.index.get("person")
+        if source.pack.name == "fashion" and person is not None and random.random() < PERSON_VIEW:
+            space, words = LabelSpace(np.array([person]), True, np.ones(2, np.float32)), []
+            labels = np.where((labels > 0) & (labels != IGNORE), np.uint8(1), labels)
+        table = self.table
+        full = full_question(labels, space, words, table, random)
+        part = random_question(labels, space, table, self.same_meaning, random)
+        shift = int(space.has_background)
+        area = np.bincount(labels.reshape(-1), minlength=256)[shift : shift + len(space.concepts)] / labels.size
+        states = np.where(area >= VISIBLE_SHARE, 1, np.where(area == 0, 0, -1)).astype(np.int8)
+        listed = np.isin(space.concepts, told)
+        states[listed & (states == 0)] = 1 if whole else -1
+        others = np.setdiff1d(told, space.concepts) if whole else told[:0]
+        foreign = rare_concepts(table, np.concatenate([space.concepts[area > 0], told]), space.concepts, random)
+        presence = full.rows + [table.draw(int(concept), random) for concept in (*others, *foreign)]
+        more = np.array([1] * len(others) + [0] * len(foreign), np.int8)
+        return Asked(full, part, presence, np.concatenate([states, more]))
+
+    def _named(self, source: Source, index: int, n_pixels: int, random: np.random.Generator) -> Asked:
+        """Nobody knows whose a pixel is, but some names are in the picture and others are not."""
+        table, pack = self.table, source.pack
+        present = np.array([table.index[name] for name in pack.present[index]], np.int64)
+        absent = absent_names(source, table, present, random)
+        rows = [table.draw(int(concept), random) for concept in (*present, *absent)]
+        states = np.array([1] * len(present) + [0] * len(absent), np.int8)
+        nothing = np.full(n_pixels, IGNORE, np.int64)
+        silent = Question([], [], True, nothing, None, None)
+        return Asked(silent, silent, rows, states)
+
+
+def rare_concepts(
+    table: TextTable, present: NDArray[np.int64], listed: NDArray[np.int64], random: np.random.Generator
+) -> NDArray[np.int64]:
+    """A few concepts that are not listed, and surely not in a picture of those present."""
+    rare = np.setdiff1d(np.flatnonzero(table.rare), listed)
+    if len(present):
+        rare = rare[table.exclusive[np.ix_(present, rare)].all(0)]
+    return np.asarray(random.permutation(rare)[:FOREIGN_ABSENT], np.int64)
+
+
+def absent_names(
+    source: Source, table: TextTable, present: NDArray[np.int64], random: np.random.Generator
+) -> NDArray[np.int64]:
+    """Concepts that a photograph without a mask does not show."""
+    if source.pack.complete:
+        return np.setdiff1d(source.names, present)
+    unlike = (table.likeness[present] < UNLIKE).all(0) & table.exclusive[present].all(0)
+    return np.asarray(random.permutation(np.flatnonzero(unlike & table.objects))[:NAMES_ABSENT], np.int64)

@@ -1,0 +1,176 @@
+"""The losses of `tiny` for a whole batch at once: questions are padded into tensors, one bank of texts serves them all.
+
+A step's losses are a few hundred tensor operations, however many photographs and classes the batch holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.training.requests import Question
+
+RAREST = 0.02  # share of photographs: what is rarer weighs no more
+NEVER = -1e4  # logit of a channel that is not asked
+
+
+class Questions(NamedTuple):
+    """One question for each of B images; classes and words are places in the batch's bank of texts.
+
+    Channel 0 is nobody, the classes follow. P is the pixels of an image.
+    """
+
+    classes: Tensor  # [B, K] int64
+    asked: Tensor  # [B, 1 + K] bool: channels that compete
+    words: Tensor  # [B, W] int64
+    word_asked: Tensor  # [B, W] bool
+    answers: Tensor  # [B, P] int64 channels, 255 ignored
+    weights: Tensor  # [B, 1 + K]
+    forbidden: Tensor | None  # [B, 1 + K, P] bool: not to be trained against
+
+
+class Presences(NamedTuple):
+    """What is known about the presence of classes: `classes` [B, K] places in the bank, `states` [B, K] 1, 0 or -1."""
+
+    classes: Tensor
+    states: Tensor
+
+
+class Stacked(NamedTuple):
+    """The questions of a batch and the rows of the text table that its bank is made of, [U] int64."""
+
+    rows: Tensor
+    full: Questions
+    part: Questions
+    presences: Presences
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one image is asked in a step."""
+
+    full: Question
+    part: Question
+    presence: list[int]  # rows of the text table
+    states: NDArray[np.int8]  # 1 present, 0 absent, -1 unknown
+
+
+def stack(asked: list[Asked]) -> Stacked:
+    """Pads the questions of a batch to the longest."""
+    lists = [one.full.rows + one.full.words + one.part.rows + one.part.words + one.presence for one in asked]
+    rows = np.unique(np.concatenate([np.array(some, np.int64) for some in lists]))
+    longest = max(1, *(len(one.presence) for one in asked))
+    presence = np.zeros((len(asked), longest), np.int64)
+    states = np.full((len(asked), longest), -1, np.int64)
+    for image, one in enumerate(asked):
+        presence[image, : len(one.presence)] = np.searchsorted(rows, one.presence)
+        states[image, : len(one.presence)] = one.states
+    return Stacked(
+        torch.from_numpy(rows),
+        _stack_questions([one.full for one in asked], rows),
+        _stack_questions([one.part for one in asked], rows),
+        Presences(torch.from_numpy(presence), torch.from_numpy(states)),
+    )
+
+
+def _stack_questions(questions: list[Question], rows: NDArray[np.int64]) -> Questions:
+    n, n_pixels = len(questions), len(questions[0].answers)
+    n_classes = max(1, *(len(one.rows) for one in questions))
+    n_words = max(1, *(len(one.words) for one in questions))
+    classes, words = np.zeros((n, n_classes), np.int64), np.zeros((n, n_words), np.int64)
+    asked, word_asked = np.zeros((n, 1 + n_classes), bool), np.zeros((n, n_words), bool)
+    answers = np.empty((n, n_pixels), np.int64)
+    weights = np.ones((n, 1 + n_classes), np.float32)
+    bound = any(one.forbidden is not None for one in questions)
+    forbidden = np.zeros((n, 1 + n_classes, n_pixels), bool) if bound else None
+    for image, one in enumerate(questions):
+        last = 1 + len(one.rows)
+        first = 0 if one.with_background else 1
+        classes[image, : last - 1] = np.searchsorted(rows, one.rows)
+        words[image, : len(one.words)] = np.searchsorted(rows, one.words)
+        asked[image, first:last] = True
+        word_asked[image, : len(one.words)] = True
+        answers[image] = np.where(one.answers == IGNORE, IGNORE, one.answers + first)
+        if one.weights is not None:
+            weights[image, first:last] = one.weights
+        if one.forbidden is not None and forbidden is not None:
+            forbidden[image, first:last] = one.forbidden
+    return Questions(
+        torch.from_numpy(classes),
+        torch.from_numpy(asked),
+        torch.from_numpy(words),
+        torch.from_numpy(word_asked),
+        torch.from_numpy(answers),
+        torch.from_numpy(weights),
+        None if forbidden is None else torch.from_numpy(forbidden),
+    )
+
+
+def question_logits(network: TinyNetwork, pixels: Tensor, bonus: Tensor, questions: Questions, bank: Tensor) -> Tensor:
+    """[B, 1 + K, P] of unit embeddings [B, 96, P], each class's bonus [B, K] and the bank [U, 96]."""
+    scale = network.log_scale.exp()
+    words = (scale * (bank[questions.words] @ pixels)).masked_fill(~questions.word_asked[..., None], NEVER)
+    nobody = torch.maximum(words.amax(1, keepdim=True), scale * network.nobody)
+    classes = scale * (bank[questions.classes] @ pixels) + bonus[..., None]
+    logits = torch.cat([nobody, classes], 1).masked_fill(~questions.asked[..., None], NEVER)
+    return logits if questions.forbidden is None else logits.masked_fill(questions.forbidden, NEVER)
+
+
+def question_losses(logits: Tensor, questions: Questions) -> Tensor:
+    """[B]: weighted cross-entropy, averaged over the pixels that have an answer."""
+    counted = questions.answers != IGNORE
+    answers = questions.answers.masked_fill(~counted, 0)
+    entropy = -logits.log_softmax(1).gather(1, answers[:, None])[:, 0]
+    weighted = entropy * questions.weights.gather(1, answers) * counted
+    return weighted.sum(1) / counted.sum(1).clamp_min(1)
+
+
+def dice_losses(logits: Tensor, questions: Questions) -> Tensor:
+    """[B]: one minus dice, averaged over the classes that are in the image; nobody is none of them."""
+    counted = questions.answers != IGNORE
+    answers = questions.answers.masked_fill(~counted, 0)
+    inside = logits.softmax(1) * counted[:, None]
+    truth = torch.zeros_like(inside).scatter_(1, answers[:, None], counted[:, None].to(inside))
+    area = truth.sum(2)
+    dice = (2 * (inside * truth).sum(2) + 1) / (inside.sum(2) + area + 1)
+    present = (area > 0) & questions.asked
+    present[:, 0] = False
+    return ((1 - dice) * present).sum(1) / present.sum(1).clamp_min(1)
+
+
+def balanced_presence_losses(logits: Tensor, states: Tensor, shares: Tensor) -> Tensor:
+    """[B]: as if every class were in half of the photographs.
+
+    So a logit says what a picture tells about a class, and not how common the class is: pixels know that already.
+
+    Args:
+        logits: [B, K].
+        states: [B, K] of 1 present, 0 absent, -1 unknown.
+        shares: [B, K] of photographs that show the class, 0..1.
+    """
+    present, absent = states == 1, states == 0
+    weight = 0.5 * (present / shares.clamp_min(RAREST) + absent / (1 - shares).clamp_min(RAREST))
+    entropy = F.softplus(torch.where(present, -logits, logits))
+    return (entropy * weight).sum(1) / (present | absent).sum(1).clamp_min(1)
+
+
+def presence_losses(logits: Tensor, states: Tensor, focus: float) -> Tensor:
+    """[B]: present classes weigh as much as absent ones, and of these the ones most taken for present weigh most.
+
+    Args:
+        logits: [B, K].
+        states: [B, K] of 1 present, 0 absent, -1 unknown.
+        focus: 0: absent classes weigh the same; 1: by the square of the probability that they were given.
+    """
+    present, absent = states == 1, states == 0
+    weight = (1 - focus + focus * logits.detach().sigmoid().square()) * absent
+    of_present = (F.softplus(-logits) * present).sum(1) / present.sum(1).clamp_min(1)
+    return of_present + (F.softplus(logits) * weight).sum(1) / weight.sum(1).clamp_min(1e-6)

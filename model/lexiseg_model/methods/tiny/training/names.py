@@ -1,0 +1,239 @@
+"""Training of what tells names in `tiny`, image head and cells, over a trunk that stays as it is.
+
+Its cells are computed once for each photograph. So a step costs little, and every label there is can be used: masks,
+boxes, names and captions all say what is in a picture, masks and boxes also where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from lexiseg_model.catalog import read_card
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.methods.tiny.fast import fused
+from lexiseg_model.methods.tiny.network import WIDTHS, TinyNetwork
+from lexiseg_model.methods.tiny.text_tower import load_text_tower
+from lexiseg_model.methods.tiny.training.drawing import Source, absent_names, rare_concepts, source_of
+from lexiseg_model.methods.tiny.training.losses import balanced_presence_losses, presence_losses
+from lexiseg_model.methods.tiny.training.naming_cells import LABELS, NamingCells, kept
+from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe
+from lexiseg_model.methods.tiny.training.sources import packed
+from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextTable
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_evidence
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.run import Run
+from lexiseg_model.weights import read_weights
+
+HELD_BACK = 25  # one photograph of so many is not trained on
+LEAST_WINDOW = 0.5  # of a photograph's cells, across and down, that an example shows
+HALF = 0.5  # share of photographs, where nobody counted
+MUCH = 3 / LABELS**2  # of a cell: a class that has as much is there, one that has nothing is not
+TRAINED = ("image_head", "evidence", "presence_log_scale", "presence_bias")
+
+
+class Known(NamedTuple):
+    """What is known of one example: rows of the text table, how common they are, their states in the window and in
+    each cell."""
+
+    rows: list[int]
+    shares: NDArray[np.float32]  # [K] of photographs
+    states: NDArray[np.int8]  # [K] 1 present, 0 absent, -1 unknown
+    in_cells: NDArray[np.int8]  # [K, h, w]
+
+
+class NamesBatch(NamedTuple):
+    """`cells` [B, 576, n] with `valid` [B, n]; classes [B, K] as places in `rows`, the shares of photographs that show
+    them [B, K], states [B, K] and [B, K, n]."""
+
+    cells: Tensor
+    valid: Tensor
+    rows: Tensor
+    classes: Tensor
+    shares: Tensor
+    states: Tensor
+    in_cells: Tensor
+
+
+@dataclass(frozen=True)
+class NamedWindows(IterableDataset[NamesBatch]):
+    """An endless stream of batches of windows of photographs' cells."""
+
+    sources: list[tuple[Source, NamingCells]]
+    table: TextTable
+    batch: int
+    seed: int
+
+    def __iter__(self) -> Iterator[NamesBatch]:
+        random = np.random.default_rng(self.seed)
+        shares = np.array([source.share for source, _ in self.sources])
+        shares /= shares.sum()
+        while True:
+            chosen = random.choice(len(self.sources), self.batch, p=shares)
+            yield stack([self._window(self.sources[int(which)], random) for which in chosen])
+
+    def _window(
+        self, drawn: tuple[Source, NamingCells], random: np.random.Generator
+    ) -> tuple[NDArray[np.float16], Known]:
+        source, made = drawn
+        place = int(random.integers(len(made.indices)))
+        while place % HELD_BACK == 0:
+            place = int(random.integers(len(made.indices)))
+        cells, labels, index = made.cells[place], made.labels[place], made.indices[place]
+        masked = bool(source.pack.places[index, 3])
+        if not masked:
+            return cells, self._named(source, index, cells.shape[1:], random)
+        rows, columns = (_part(side, random) for side in cells.shape[1:])
+        window = labels[LABELS * rows.start : LABELS * rows.stop, LABELS * columns.start : LABELS * columns.stop]
+        whole = rows.stop - rows.start == cells.shape[1] and columns.stop - columns.start == cells.shape[2]
+        return cells[:, rows, columns], self._masked(source, index, window, whole, random)
+
+    def _masked(
+        self, source: Source, index: int, labels: NDArray[np.uint8], whole: bool, random: np.random.Generator
+    ) -> Known:
+        """Pixels have classes; what no pixel of the window has, and nobody told of, is not in it."""
+        space, table = source.space, self.table
+        assert space is not None
+        shift = int(space.has_background)
+        values = np.arange(shift, shift + len(space.concepts))[:, None, None]
+        height, width = labels.shape[0] // LABELS, labels.shape[1] // LABELS
+        blocks = labels.reshape(height, LABELS, width, LABELS).transpose(0, 2, 1, 3).reshape(height, width, -1)
+        area = (blocks[None] == values[..., None]).mean(3)  # [K, h, w]
+        unsure = (blocks == IGNORE).any(2)
+        in_cells = np.where(area >= MUCH, 1, np.where((area == 0) & ~unsure, 0, -1)).astype(np.int8)
+        most = area.max((1, 2))
+        states = np.where(most >= MUCH, 1, np.where(most == 0, 0, -1)).astype(np.int8)
+        told = np.array([table.index[name] for name in source.pack.present[index]], np.int64)
+        states[np.isin(space.concepts, told) & (states == 0)] = 1 if whole else -1
+        others = np.setdiff1d(told, space.concepts) if whole else told[:0]
+        foreign = rare_concepts(table, np.concatenate([space.concepts[most > 0], told]), space.concepts, random)
+        concepts = np.concatenate([space.concepts, others, foreign])
+        more = np.array([1] * len(others) + [0] * len(foreign), np.int8)
+        unknown = np.where(more[:, None, None] == 0, 0, -1) * np.ones((1, height, width), np.int8)
+        shares = np.concatenate([(source.pack.areas[:, shift:] > 0).mean(0), np.full(len(more), HALF)])
+        return Known(
+            [table.draw(int(concept), random) for concept in concepts],
+            shares.astype(np.float32),
+            np.concatenate([states, more]),
+            np.concatenate([in_cells, unknown.astype(np.int8)]),
+        )
+
+    def _named(self, source: Source, index: int, size: tuple[int, ...], random: np.random.Generator) -> Known:
+        """Nobody knows where, but some names are in the picture and others are not."""
+        table = self.table
+        present = np.array([table.index[name] for name in source.pack.present[index]], np.int64)
+        absent = absent_names(source, table, present, random)
+        states = np.array([1] * len(present) + [0] * len(absent), np.int8)
+        in_cells = np.where(states == 0, 0, -1).astype(np.int8)[:, None, None] * np.ones((1, *size), np.int8)
+        rows = [table.draw(int(concept), random) for concept in (*present, *absent)]
+        return Known(rows, np.full(len(rows), HALF, np.float32), states, in_cells)
+
+
+def _part(side: int, random: np.random.Generator) -> slice:
+    """Half of the time everything."""
+    if random.random() < 0.5:
+        return slice(0, side)
+    length = int(np.ceil(side * random.uniform(LEAST_WINDOW, 1)))
+    first = int(random.integers(side - length + 1))
+    return slice(first, first + length)
+
+
+def stack(examples: list[tuple[NDArray[np.float16], Known]]) -> NamesBatch:
+    """Pads windows to the largest and lists of classes to the longest."""
+    rows = np.unique(np.concatenate([np.array(known.rows, np.int64) for _, known in examples]))
+    n = max(cells[0].size for cells, _ in examples)
+    k = max(len(known.rows) for _, known in examples)
+    batch = len(examples)
+    cells = np.zeros((batch, len(examples[0][0]), n), np.float32)
+    valid = np.zeros((batch, n), bool)
+    classes = np.zeros((batch, k), np.int64)
+    shares = np.full((batch, k), HALF, np.float32)
+    states = np.full((batch, k), -1, np.int8)
+    in_cells = np.full((batch, k, n), -1, np.int8)
+    for place, (window, known) in enumerate(examples):
+        size, length = window[0].size, len(known.rows)
+        cells[place, :, :size] = window.reshape(len(window), -1)
+        valid[place, :size] = True
+        classes[place, :length] = np.searchsorted(rows, known.rows)
+        shares[place, :length] = known.shares
+        states[place, :length] = known.states
+        in_cells[place, :length, :size] = known.in_cells.reshape(length, -1)
+    return NamesBatch(*map(torch.from_numpy, (cells, valid, rows, classes, shares, states, in_cells)))
+
+
+class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
+    """Trains image head and evidence; everything else comes out bit by bit as it went in."""
+
+    file = FILE
+
+    def __init__(self, recipe: NamesRecipe) -> None:
+        path = BUNDLED if recipe.below == "bundled" else Path(recipe.below)
+        tensors = read_weights(path, None)
+        self.before = TinyState.of(tensors)
+        torch.manual_seed(recipe.seed)
+        network = filled(TinyNetwork(), with_evidence(self.before.network), path).float()
+        network.wake_evidence()
+        trunk = fused(filled(TinyNetwork(), with_evidence(self.before.network), path).float())
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name.startswith(TRAINED))
+        super().__init__(recipe, network)
+        book = TextBook.read(TEXTS)
+        packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
+        rule = read_card(BUNDLED.parent).background
+        tower = load_text_tower()
+        names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
+        encoder = KeptRows(tower, tower.digest, recipe.packs)
+        self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
+        with torch.no_grad():
+            self.bank = self.network.project_texts(torch.from_numpy(self.table.rows))
+        self.sources = []
+        for pack in packs:
+            drawn = recipe.sets[pack.name]
+            indices = np.linspace(0, len(pack) - 1, min(drawn.photographs, len(pack))).round().astype(int)
+            made = kept(recipe.cells, trunk, pack, np.unique(indices).tolist(), drawn.short_side)
+            source = source_of(pack, drawn.share, self.table, 0.0, rule.same_meaning, 0.0)
+            self.sources.append((source, made))
+        self.cell_bias = torch.tensor(-3.0)
+        self.parts: list[list[float]] = []
+
+    def _mode(self) -> None:
+        self.network.eval()
+
+    def _batches(self, phase: Phase) -> NamedWindows:
+        return NamedWindows(self.sources, self.table, phase.batch, self.recipe.seed + self.step)
+
+    def _loss(self, batch: NamesBatch) -> Tensor:
+        recipe, network = self.recipe, self.network
+        cells = F.dropout(batch.cells, recipe.dropout)
+        coarse = cells[:, : WIDTHS[-1]]
+        valid = batch.valid[:, None]
+        mean = (coarse * valid).sum(2) / valid.sum(2)
+        pooled = torch.cat([mean, (coarse * valid).amax(2)], 1)
+        image = F.normalize(network.image_head(pooled), dim=1)
+        named = network.evidence(cells[..., None])[..., 0]  # [B, 96, n]
+        texts = self.bank[batch.rows][batch.classes]  # [B, K, 96]
+        logits = texts @ named  # [B, K, n]
+        seen = torch.logsumexp(logits.masked_fill(~valid, -1e4), 2) - batch.valid.sum(1, keepdim=True).log()
+        presence = network.presence_log_scale.exp() * (texts @ image[..., None])[..., 0] + seen + network.presence_bias
+        whole = balanced_presence_losses(presence, batch.states, batch.shares).mean()
+        where = presence_losses((logits + self.cell_bias).flatten(1), batch.in_cells.flatten(1), recipe.focus).mean()
+        self.parts.append([whole.item(), where.item()])
+        return whole + recipe.cell_weight * where
+
+    def _told(self) -> dict[str, float]:
+        whole, where = np.mean(self.parts, axis=0).tolist()
+        self.parts.clear()
+        return {"presence": round(whole, 4), "cells": round(where, 4)}
+
+    def _weights(self) -> dict[str, Tensor]:
+        trained = {name: value for name, value in self.average.items() if name.startswith(TRAINED)}
+        return TinyState(self.before.network | trained, self.before.prompts).together()

@@ -1,0 +1,65 @@
+"""What names are told from, computed once for each photograph: the trunk stays as it is, so its cells do too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.methods.tiny.network import MEAN, MULTIPLE, STD, TinyNetwork, named_cells
+from lexiseg_model.training.packs import Pack
+
+LABELS = 4  # labels of a cell, across and down
+
+
+@dataclass(frozen=True)
+class NamingCells:
+    """Of the photographs of one pack: `cells[i]` [576, h, w] float16 and `labels[i]` [4h, 4w] mask values."""
+
+    indices: list[int]
+    cells: list[NDArray[np.float16]]
+    labels: list[NDArray[np.uint8]]
+
+
+@torch.inference_mode()
+def naming_cells(network: TinyNetwork, pack: Pack, indices: list[int], short_side: int) -> NamingCells:
+    """One pass over some photographs of a pack.
+
+    Args:
+        network: in eval mode, on the CPU.
+        pack: the photographs.
+        indices: which of them.
+        short_side: pixels of the shorter side of the network's input.
+    """
+    mean, std = (np.array(values, np.float32) for values in (MEAN, STD))
+    cells: list[NDArray[np.float16]] = []
+    labels: list[NDArray[np.uint8]] = []
+    for index in indices:
+        image, mask = pack.image(index), pack.mask(index)
+        factor = short_side / min(mask.shape)
+        height, width = (max(1, round(side * factor / MULTIPLE)) for side in mask.shape)
+        sized = cv2.resize(image, (width * MULTIPLE, height * MULTIPLE), interpolation=cv2.INTER_AREA)
+        pixels = torch.from_numpy((sized - mean) / std).permute(2, 0, 1)[None]
+        maps = named_cells(network.trunk(pixels.contiguous(memory_format=torch.channels_last)))
+        cells.append(maps[0].half().numpy())
+        size = (width * LABELS, height * LABELS)
+        if pack.places[index, 3]:
+            labels.append(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8))
+        else:
+            labels.append(np.full(size[::-1], IGNORE, np.uint8))
+    return NamingCells(indices, cells, labels)
+
+
+def kept(folder: Path, network: TinyNetwork, pack: Pack, indices: list[int], short_side: int) -> NamingCells:
+    """`naming_cells`, kept in a file."""
+    path = folder / f"{pack.name}-{short_side}-{len(indices)}.pt"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        made = naming_cells(network, pack, indices, short_side)
+        torch.save((made.indices, made.cells, made.labels), path)
+    return NamingCells(*torch.load(path, weights_only=False))

@@ -1,0 +1,159 @@
+"""Prompts that a person might give for an object of a crop: points on it and beside it, boxes around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import IterableDataset, get_worker_info
+
+from lexiseg_model.data.indexed import Sample
+from lexiseg_model.data.scenes import Objects
+from lexiseg_model.evaluation.scenes.oracle import tight_box
+from lexiseg_model.methods.tiny.network import STRIDE
+from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet, find_objects
+from lexiseg_model.training.augment import random_crop
+
+LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target
+CELL_LABELS = (STRIDE // LABEL_STRIDE) ** 2
+SMALLEST = 0.002  # of a crop
+MOST_POINTS = 4
+DEEP = 0.4  # share of points that lie well inside their object
+BESIDE = 0.35  # of a box's side: so far around an object do negative points lie
+JITTERED = 0.5  # share of boxes that are not tight
+JITTER = 0.05  # of a box's side, the deviation of each edge of those
+KINDS, KIND_SHARES = ("box", "both", "points"), (0.55, 0.2, 0.25)  # of prompts that leave little open
+ZOOM = (0.55, 1.3)  # of the shorter side of a photograph that a crop shows
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+class Drawn(NamedTuple):
+    """Prompts of one crop with what they mean, in pixels of the crop.
+
+    `points` [N, K, 2], `signs` [N, K], `boxes` [N, 4], `has_box` [N] as in `Prompts`; `targets` [N, h, w] say how many
+    of four labels in a cell are the object's, `valid` [h, w] whether the cell counts.
+    """
+
+    points: Floats
+    signs: Floats
+    boxes: Floats
+    has_box: Floats
+    targets: NDArray[np.uint8]
+    valid: Mask
+
+
+@dataclass(frozen=True)
+class PromptCrops(IterableDataset[list[tuple[NDArray[np.uint8], Drawn]]]):
+    """An endless stream of batches of crops [size, size, 3]: `lone` lone points first, then `sure` boxes and groups.
+
+    The last `corrected` of these are one point each: what comes after it depends on the mask that it gets.
+    """
+
+    sources: list[tuple[MaskSet, tuple[Sample, ...]]]
+    size: int
+    lone: int
+    sure: int
+    corrected: int
+    batch: int
+    seed: int
+
+    def __iter__(self) -> Iterator[list[tuple[NDArray[np.uint8], Drawn]]]:
+        examples = self._examples()
+        while True:
+            yield list(islice(examples, self.batch))
+
+    def _examples(self) -> Iterator[tuple[NDArray[np.uint8], Drawn]]:
+        worker = get_worker_info()
+        random = np.random.default_rng([self.seed, worker.id if worker else 0])
+        shares = np.array([source.share for source, _ in self.sources])
+        while True:
+            source, samples = self.sources[random.choice(len(self.sources), p=shares / shares.sum())]
+            sample = samples[random.integers(len(samples))]
+            crop, labels = random_crop(sample.read_image(), sample.read_mask(), self.size, LABEL_STRIDE, random, ZOOM)
+            whole = random.random() < source.whole
+            objects = find_objects(labels, source, max(4, int(SMALLEST * labels.size)), whole)
+            if objects.labels:
+                yield crop, draw(objects, self.lone, self.sure, random, self.corrected)
+
+
+def draw(objects: Objects, lone: int, sure: int, random: np.random.Generator, corrected: int = 0) -> Drawn:
+    """`lone` single points, then `sure` prompts that leave less open, each of an object drawn at random.
+
+    The last `corrected` are single points again.
+    """
+    n = lone + sure
+    points = np.zeros((n, MOST_POINTS, 2), np.float32)
+    signs = np.zeros((n, MOST_POINTS), np.float32)
+    boxes = np.zeros((n, 4), np.float32)
+    has_box = np.zeros(n, np.float32)
+    chosen = random.permutation(np.resize(random.permutation(len(objects.labels)), n))
+    masks = {index: objects.ids == index + 1 for index in set(chosen.tolist())}
+    depths = {index: _depth(mask) for index, mask in masks.items()}
+    for prompt, index in enumerate(chosen.tolist()):
+        mask, depth = masks[index], depths[index]
+        kind = "point" if prompt < lone or prompt >= n - corrected else random.choice(KINDS, p=KIND_SHARES)
+        if kind in ("box", "both"):
+            boxes[prompt], has_box[prompt] = _box(mask, random), 1
+        if kind != "box":
+            points[prompt, 0], signs[prompt, 0] = _on(depth, random), 1
+        if kind == "points" or (kind == "both" and random.random() < 0.5):
+            for place in range(1, random.integers(2, MOST_POINTS + 1)):
+                beside = None if random.random() < 0.5 else _beside(mask, objects.ignored, random)
+                points[prompt, place] = _on(depth, random) if beside is None else beside
+                signs[prompt, place] = 1 if beside is None else -1
+    cells = {index: _cells(mask) for index, mask in masks.items()}
+    targets = np.stack([cells[index] for index in chosen.tolist()])
+    return Drawn(points, signs, boxes, has_box, targets, _cells(~objects.ignored) == CELL_LABELS)
+
+
+def _cells(mask: Mask) -> NDArray[np.uint8]:
+    """How many labels of each cell of a target are in a mask."""
+    ratio = STRIDE // LABEL_STRIDE
+    height, width = mask.shape
+    counts = mask.reshape(height // ratio, ratio, width // ratio, ratio).sum((1, 3))
+    return np.asarray(counts, np.uint8)
+
+
+def _depth(mask: Mask) -> Floats:
+    """Labels to the nearest one outside, [h, w]; the crop's edge is outside too."""
+    padded = np.pad(mask.astype(np.uint8), 1)
+    return cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1].astype(np.float32)
+
+
+def _on(depth: Floats, random: np.random.Generator) -> Floats:
+    """(x, y) of a point on the object."""
+    least = 0.6 * depth.max() if random.random() < DEEP else 0.0
+    return _somewhere(depth > least, random)
+
+
+def _beside(mask: Mask, ignored: Mask, random: np.random.Generator) -> Floats | None:
+    """(x, y) of a point close to the object and not on it; None where there is no such place."""
+    x0, y0, x1, y1 = map(int, tight_box(mask))
+    reach_x, reach_y = int(np.ceil(BESIDE * (x1 - x0))), int(np.ceil(BESIDE * (y1 - y0)))
+    near = np.zeros_like(mask)
+    near[max(0, y0 - reach_y) : y1 + reach_y, max(0, x0 - reach_x) : x1 + reach_x] = True
+    near &= ~(ignored | mask)
+    return _somewhere(near, random) if near.any() else None
+
+
+def _somewhere(mask: Mask, random: np.random.Generator) -> Floats:
+    """(x, y) in pixels of the crop, anywhere on a mask of labels."""
+    flat = np.flatnonzero(mask)
+    row, column = divmod(int(flat[random.integers(len(flat))]), mask.shape[1])
+    return (np.array([column, row]) + random.random(2)).astype(np.float32) * LABEL_STRIDE
+
+
+def _box(mask: Mask, random: np.random.Generator) -> Floats:
+    """(x0, y0, x1, y1) in pixels of the crop."""
+    box = np.array(tight_box(mask), np.float32) * LABEL_STRIDE
+    if random.random() < JITTERED:
+        sides = np.tile(box[2:] - box[:2], 2)
+        box += np.clip(random.normal(0, JITTER, 4), -2 * JITTER, 2 * JITTER) * sides
+    return box.astype(np.float32)

@@ -1,0 +1,160 @@
+"""From trained weights to a model directory that serves: calibrated background rule, measured quality, card."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from lexiseg_model import catalog
+from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.data.indexed_scenes import object_scenes
+from lexiseg_model.evaluation.run import evaluate
+from lexiseg_model.evaluation.scenes.judges import encode
+from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
+from lexiseg_model.methods.tiny.training.calibrate import calibrate
+from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, PromptsRecipe, TinyRecipe
+from lexiseg_model.methods.tiny.training.texts import TextBook
+from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.types import ModelCard, PanopticRule, PromptQuality, Quality
+
+
+def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
+    """Writes `card.yaml` beside the weights: `LEXISEG_MODELS_DIR` may name the folder above.
+
+    The words of the background rule, the input size and the texts come from the bundled card; the calibration is
+    chosen on the training photographs, the quality measured on the `val` splits that exist. The weights hold no prompt
+    head: the card names no task that needs one.
+    """
+    bundled = catalog.read_card(FOLDER)
+    card = bundled.model_copy(
+        update=_origin(recipe, weights)
+        | {
+            "training_data": [f"{name} ({recipe.data / name})" for name in recipe.sets],
+            "quality": {},
+            "prompt_quality": {},
+            "tasks": [task for task in bundled.tasks if task != "prompt"],
+            "panoptic": PanopticRule(),
+        }
+    )
+    return _calibrated(card, recipe, weights)
+
+
+def publish_names(recipe: NamesRecipe, weights: Path) -> ModelCard:
+    """Writes `card.yaml` beside weights in which names are told anew: the card of the network around them.
+
+    The background rule is calibrated and the words are measured again; prompts are what they were.
+    """
+    card = _card_below(recipe.below)
+    seen = [f"names of {name} ({recipe.data / name})" for name in recipe.sets]
+    update = _origin(recipe, weights) | {"training_data": [*card.training_data, *seen], "quality": {}}
+    return _calibrated(card.model_copy(update=update), recipe, weights)
+
+
+def _calibrated(card: ModelCard, recipe: TinyRecipe | NamesRecipe, weights: Path) -> ModelCard:
+    """Chooses the background rule on training photographs, measures the `val` splits; writes the card."""
+    _write(card, weights.parent)
+    segmenter = catalog.load_folder(weights.parent, recipe.device)
+    masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
+    train = [read_dataset(recipe.data, name, "train") for name in masked]
+    foreign = TextBook.read(TEXTS).rare
+    found = calibrate(segmenter, train, foreign, recipe.seed)
+    print(
+        f"background rule: offset {found.rule.offset}, margin {found.rule.margin}; a lone class that is there has "
+        f"IoU {100 * found.present_iou:.1f} %, one that is not paints {100 * found.absent_paint:.2f} %",
+        flush=True,
+    )
+    card = card.model_copy(update={"background": found.rule})
+    _write(card, weights.parent)
+    segmenter = catalog.load_folder(weights.parent, recipe.device)
+    quality = {}
+    for name in _measured(recipe, list(recipe.sets)):
+        data = read_dataset(recipe.data, name, "val")
+        scores = evaluate(segmenter, data).scores
+        quality[data.name] = Quality(
+            miou=round(scores.miou, 2), pixel_accuracy=round(scores.pixel_accuracy, 2), images=len(data.samples)
+        )
+        print(f"{data.name}: mIoU {scores.miou:.2f} %, pixel accuracy {scores.pixel_accuracy:.2f} %", flush=True)
+    card = card.model_copy(update={"quality": quality})
+    _write(card, weights.parent)
+    return card
+
+
+def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
+    """Writes `card.yaml` beside weights that now hold a prompt head: that of the network below, and the task prompt.
+
+    The network below may lie beside a card of its own; else it is the bundled one's. Says how well the `val` splits
+    that exist are answered.
+    """
+    card = _card_below(recipe.below)
+    seen = [f"masks of {name} ({recipe.data / name})" for name in recipe.sets]
+    card = card.model_copy(
+        update=_origin(recipe, weights)
+        | {
+            "training_data": [*card.training_data, *seen],
+            "tasks": [*(task for task in card.tasks if task != "prompt"), "prompt"],
+            "prompt_quality": {},
+        }
+    )
+    _write(card, weights.parent)
+    segmenter = catalog.load_folder(weights.parent, recipe.device)
+    quality = {}
+    for name in _measured(recipe, list(recipe.sets)):
+        found = measure_prompts(segmenter, recipe.data, name)
+        if found.objects:
+            quality[name] = found
+            print(f"{name}: IoU of a box's mask {found.box} %, of a point's best mask {found.point} %", flush=True)
+    card = card.model_copy(update={"prompt_quality": quality})
+    _write(card, weights.parent)
+    return card
+
+
+def measure_prompts(segmenter: Segmenter, root: Path, name: str) -> PromptQuality:
+    """Answers to a point in and a box around every object of a validation split; zeros without objects."""
+    by_point: list[float] = []
+    by_box: list[float] = []
+    for scene in object_scenes(root, name, "val", lambda _: True).scenes:
+        objects = scene.read_truth()
+        if objects.labels:
+            features = encode(segmenter, scene.read_image())
+            by_point += centre_points().reach(segmenter, features, objects).best.tolist()
+            by_box += tight_boxes().reach(segmenter, features, objects).best.tolist()
+    point, box = (round(100 * sum(found) / max(1, len(found)), 2) for found in (by_point, by_box))
+    return PromptQuality(point=point, box=box, objects=len(by_box))
+
+
+def _card_below(below: str) -> ModelCard:
+    """Of the network that a part was trained over; the bundled one's where no card lies beside its weights."""
+    path = BUNDLED if below == "bundled" else Path(below)
+    return catalog.read_card(path.parent if (path.parent / catalog.CARD).exists() else FOLDER)
+
+
+def _origin(recipe: RunRecipe, weights: Path) -> dict[str, object]:
+    """What a card says about where its weights come from."""
+    return {
+        "name": weights.parent.name,
+        "commit": _commit(),
+        "seed": recipe.seed,
+        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+
+
+def _measured(recipe: RunRecipe, names: list[str]) -> list[str]:
+    """The data sets that have a validation split."""
+    return [name for name in names if (recipe.data / name / "val").is_dir()]
+
+
+def _write(card: ModelCard, folder: Path) -> None:
+    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
+    (folder / catalog.CARD).write_text(text)
+
+
+def _commit() -> str:
+    """The commit of the code that trains, or "unknown" outside a repository."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or "unknown"

@@ -1,0 +1,117 @@
+"""What a photograph is asked in training: its data set's whole class list, or a random request as a user makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset
+from lexiseg_model.methods.tiny.training.texts import TextTable
+
+REQUEST_OWN = 5  # at most so many of the data set's own classes in a random request
+REQUEST_FOREIGN = 4  # and so many of other data sets'
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """What the mask values of one data set mean: concepts of the table, and a weight for each."""
+
+    concepts: NDArray[np.int64]  # [K] of the classes, without background
+    has_background: bool
+    weights: NDArray[np.float32]  # [K (+1 in front for background)]
+
+    @classmethod
+    def of(cls, data: IndexedDataset, table: TextTable, counts: NDArray[np.float64], balance: float) -> LabelSpace:
+        return cls.counted(data.classes, table, counts, balance)
+
+    @classmethod
+    def counted(
+        cls, classes: tuple[str, ...], table: TextTable, counts: NDArray[np.float64], balance: float
+    ) -> LabelSpace:
+        """Of mask values that so many pixels have."""
+        names = [name for name in classes if name != BACKGROUND]
+        share = (counts + counts.sum() * 1e-5) / counts.sum()
+        weights = share**-balance
+        weights /= (weights * share).sum()  # the mean over pixels stays 1
+        return cls(
+            np.array([table.index[name] for name in names]),
+            classes[0] == BACKGROUND,
+            np.clip(weights, 0.2, 6.0).astype(np.float32),
+        )
+
+
+@dataclass(frozen=True)
+class Question:
+    """One softmax over an image: rows of text, which of them are background words, and each pixel's answer."""
+
+    rows: list[int]  # of the table, one for each class
+    words: list[int]  # rows of the background words that do not step aside
+    with_background: bool
+    answers: NDArray[np.int64]  # [P] channel, background first where there is one; 255 ignored
+    forbidden: NDArray[np.bool_] | None  # [channels, P]: not to be trained against
+    weights: NDArray[np.float32] | None  # [channels]
+
+
+def background_words(table: TextTable, asked: NDArray[np.int64], same_meaning: float) -> list[int]:
+    """Concepts of the background words that mean none of the classes asked for."""
+    if not len(asked):
+        return [int(word) for word in table.background]
+    like = table.likeness[np.ix_(table.background, asked)].max(1)
+    return [int(word) for word, likeness in zip(table.background, like, strict=True) if likeness < same_meaning]
+
+
+def full_question(
+    labels: NDArray[np.uint8], space: LabelSpace, words: list[int], table: TextTable, random: np.random.Generator
+) -> Question:
+    """Every class of the data set, as in its evaluation, against these background words."""
+    return Question(
+        [table.draw(int(concept), random) for concept in space.concepts],
+        [table.draw(word, random) for word in words],
+        space.has_background,
+        labels.reshape(-1).astype(np.int64),
+        None,
+        space.weights,
+    )
+
+
+def random_question(
+    labels: NDArray[np.uint8], space: LabelSpace, table: TextTable, same_meaning: float, random: np.random.Generator
+) -> Question:
+    """A request as a user makes it: some classes, present or not; everything else is background."""
+    flat = labels.reshape(-1).astype(np.int64)
+    shift = int(space.has_background)
+    present = np.setdiff1d(np.unique(flat), [IGNORE]) - shift
+    present = present[present >= 0]
+    absent = np.setdiff1d(np.arange(len(space.concepts)), present)
+    chosen = np.concatenate(
+        [
+            random.permutation(present)[: random.integers(0, REQUEST_OWN)],
+            random.permutation(absent)[: random.integers(0, REQUEST_OWN)],
+        ]
+    ).astype(np.int64)
+    own = space.concepts[chosen]
+    foreign = np.setdiff1d(np.arange(len(table.concepts)), space.concepts)
+    foreign = random.permutation(foreign)[: random.integers(0 if len(own) else 1, REQUEST_FOREIGN + 1)]
+    asked = np.concatenate([own, foreign]).astype(np.int64)
+    words = background_words(table, asked, same_meaning)
+
+    answer_of = np.zeros(256, np.int64)  # what is not asked for is background
+    answer_of[chosen + shift] = np.arange(1, len(chosen) + 1)
+    answer_of[IGNORE] = IGNORE
+    # A foreign class may only be denied where the label excludes it.
+    deniable = np.ones((256, len(foreign)), bool)
+    deniable[shift : shift + len(space.concepts)] = table.exclusive[np.ix_(space.concepts, foreign)]
+    if space.has_background:
+        deniable[0] = table.rare[foreign]
+    forbidden = np.zeros((1 + len(asked), len(flat)), bool)
+    forbidden[1 + len(own) :] = ~deniable[flat].T
+    return Question(
+        [table.draw(int(concept), random) for concept in asked],
+        [table.draw(word, random) for word in words],
+        True,
+        answer_of[flat],
+        forbidden,
+        None,
+    )

@@ -1,0 +1,67 @@
+"""What `tiny` learns from: every kind of label on disk as packs, validation photographs left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lexiseg_model import catalog
+from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.methods.tiny.training.boxes import pack_boxes
+from lexiseg_model.methods.tiny.training.captions import caption_concepts
+from lexiseg_model.methods.tiny.training.digests import digest, held_out
+from lexiseg_model.methods.tiny.training.texts import TextBook
+from lexiseg_model.methods.tiny.weights import FOLDER
+from lexiseg_model.training.packs import Pack, Photograph, open_pack, write_pack
+
+
+def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
+    """The pack of one data set under `data`; made on first use.
+
+    Args:
+        data: folder of data sets.
+        packs: where packs are kept.
+        name: of the data set.
+        book: the nouns that count in captions.
+    """
+    folder = packs / name
+    if folder.exists():
+        return open_pack(folder)
+    source = data / name
+    withheld = held_out(data)
+    if (source / "boxes.json").exists():
+        listing = source / "captions.json"
+        said = caption_concepts(listing, book) if listing.exists() else {}
+        return pack_boxes(source, folder, catalog.load_folder(FOLDER, "auto"), withheld, said)
+    if (source / "labels.json").exists():
+        return _pack_names(source, folder, name, withheld)
+    found = read_dataset(data, name, "train")
+    photographs = (
+        Photograph(sample.name, sample.read_image(), sample.read_mask())
+        for sample in found.samples
+        if digest(sample.image) not in withheld
+    )
+    return write_pack(folder, name, found.classes, photographs)
+
+
+def _pack_names(source: Path, folder: Path, name: str, held_out: frozenset[str]) -> Pack:
+    """Photographs that each show what `labels.json` names."""
+    listing: dict[str, list[str]] = json.loads((source / "labels.json").read_text())
+    found = {path.name: path for path in sorted(source.glob("**/*.jpg"))}
+
+    def photographs() -> Iterator[Photograph]:
+        for file, present in sorted(listing.items()):
+            if digest(found[file]) not in held_out:
+                yield Photograph(file, _rgb(found[file]), None, tuple(present))
+
+    names = tuple(sorted({entry for present in listing.values() for entry in present}))
+    return write_pack(folder, name, (), photographs(), names)
+
+
+def _rgb(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,134 @@
+"""What a class may be called in training: names, synonyms and templates, encoded once by the frozen text tower."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from lexiseg_model.data.indexed import BACKGROUND
+
+
+class TextEncoder(Protocol):
+    """Anything that turns strings into rows [T, D]."""
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]: ...
+
+
+class KeptRows:
+    """An encoder whose rows are kept in a file: a string is encoded once, whichever run asks for it."""
+
+    def __init__(self, encoder: TextEncoder, digest: str, folder: Path) -> None:
+        self._encoder, self._folder = encoder, folder
+        self._path = folder / f"texts-{digest[:16]}.npz"
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """[T, D]."""
+        known = self._known()
+        fresh = [text for text in dict.fromkeys(texts) if text not in known]
+        if fresh:
+            known.update(zip(fresh, self._encoder.encode(fresh), strict=True))
+            self._keep(known)
+        return np.stack([known[text] for text in texts])
+
+    def _known(self) -> dict[str, NDArray[np.float32]]:
+        if not self._path.exists():
+            return {}
+        with np.load(self._path) as kept:
+            return dict(zip(kept["texts"].tolist(), kept["rows"], strict=True))
+
+    def _keep(self, known: dict[str, NDArray[np.float32]]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        started = self._path.with_suffix(f".{os.getpid()}.npz")
+        np.savez(started, texts=np.array(list(known)), rows=np.stack(list(known.values())))
+        os.replace(started, self._path)
+
+
+class TextBook(BaseModel):
+    """Synonyms, templates and the concepts that may share a pixel; read from YAML."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    templates: list[str]
+    synonyms: dict[str, list[str]]
+    overlaps: list[list[str]]
+    rare: list[str]
+    nouns: list[str] = []
+
+    @classmethod
+    def read(cls, path: Path) -> TextBook:
+        return cls.model_validate(yaml.safe_load(path.read_text()))
+
+
+class Named(Protocol):
+    """A set of photographs and what its classes are called."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+
+class TextTable:
+    """Rows of every string that training may draw, and which concepts exclude each other.
+
+    `rows` is [N, 384]; `strings[concept]` lists the rows of one concept, its own name in the first half of the draws.
+    """
+
+    def __init__(
+        self,
+        book: TextBook,
+        datasets: Sequence[Named],
+        background: list[str],
+        template: str,
+        encoder: TextEncoder,
+        names: Collection[str] = (),
+    ) -> None:
+        self.concepts = sorted(
+            {name for data in datasets for name in data.classes if name != BACKGROUND} | set(background) | set(names)
+        )
+        self.index = {name: position for position, name in enumerate(self.concepts)}
+        self.background = np.array([self.index[word] for word in background])
+        self.rare = np.array([name in book.rare for name in self.concepts])
+        self.objects = np.array([name in set(names) for name in self.concepts])
+        texts: list[str] = []
+        self._own: list[range] = []
+        self._others: list[range] = []
+        for name in self.concepts:
+            self._own.append(self._add(texts, [name], book.templates))
+            self._others.append(self._add(texts, book.synonyms.get(name, []), book.templates))
+        plain = [template.format(name) for name in self.concepts]
+        encoded = encoder.encode(texts + plain)
+        self.rows = encoded[: len(texts)]
+        self.plain_rows = encoded[len(texts) :]
+        self.likeness = self.plain_rows @ self.plain_rows.T
+        self.exclusive = self._exclusive(book, datasets)
+
+    @staticmethod
+    def _add(texts: list[str], names: list[str], templates: list[str]) -> range:
+        first = len(texts)
+        texts.extend(template.format(name) for name in names for template in templates)
+        return range(first, len(texts))
+
+    def _exclusive(self, book: TextBook, datasets: Sequence[Named]) -> NDArray[np.bool_]:
+        """[C, C]: a pixel of the row's concept is certainly not of the column's."""
+        exclusive = self.likeness < 0.7
+        members = {data.name: [name for name in data.classes if name != BACKGROUND] for data in datasets}
+        for group in book.overlaps:
+            names = [name for entry in group for name in (members.get(entry[1:], []) if entry[0] == "@" else [entry])]
+            positions = [self.index[name] for name in names if name in self.index]
+            exclusive[np.ix_(positions, positions)] = False
+        return exclusive
+
+    def draw(self, concept: int, random: np.random.Generator) -> int:
+        """A row of `concept`: half the time under its own name, else a synonym; any template."""
+        others = self._others[concept]
+        chosen = others if len(others) and random.random() < 0.5 else self._own[concept]
+        return int(random.integers(chosen.start, chosen.stop))

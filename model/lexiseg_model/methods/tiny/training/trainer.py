@@ -1,0 +1,171 @@
+"""Training of everything of `tiny` but its prompt head: packs, questions of a whole batch at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lexiseg_model.catalog import read_card
+from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork
+from lexiseg_model.methods.tiny.text_tower import load_text_tower
+from lexiseg_model.methods.tiny.training.drawing import Batch, Examples, source_of
+from lexiseg_model.methods.tiny.training.losses import (
+    Questions,
+    Stacked,
+    dice_losses,
+    presence_losses,
+    question_logits,
+    question_losses,
+)
+from lexiseg_model.methods.tiny.training.recipe import TEXTS, TinyRecipe
+from lexiseg_model.methods.tiny.training.sources import packed
+from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextTable
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_evidence
+from lexiseg_model.training.packs import Pack
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.render import render, resident
+from lexiseg_model.training.run import Run, channel
+from lexiseg_model.weights import read_weights
+
+DEEP_STEP = 4  # cells of the pixel map, across and down, for one at stride 16
+
+
+class Trained(nn.Module):
+    """The network and what only training asks: names at stride 16."""
+
+    def __init__(self, network: TinyNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.deep = nn.Conv2d(EMBEDDING, EMBEDDING, 1)
+
+
+class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
+    """Trains everything of `tiny` but its prompt head."""
+
+    file = FILE
+
+    def __init__(self, recipe: TinyRecipe) -> None:
+        super().__init__(recipe, Trained(_initial_network(recipe)))
+        book = TextBook.read(TEXTS)
+        packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
+        rule = read_card(BUNDLED.parent).background
+        tower = load_text_tower()
+        names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
+        encoder = KeptRows(tower, tower.digest, recipe.packs)
+        self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
+        self.rows = torch.from_numpy(self.table.rows).to(self.device)
+        self.same_meaning = rule.same_meaning
+        self.store = resident(packs, self.device)
+        shares = _shares(packs, recipe)
+        self.sources = [
+            source_of(pack, share, self.table, recipe.balance, rule.same_meaning, recipe.repeat)
+            for pack, share in zip(packs, shares, strict=True)
+        ]
+        self.parts: list[list[float]] = []
+        for name in recipe.frozen:
+            self.network.network.get_submodule(name).requires_grad_(False)
+
+    def _mode(self) -> None:
+        super()._mode()
+        for name in self.recipe.frozen:
+            self.network.network.get_submodule(name).eval()
+
+    def _batches(self, phase: Phase) -> Examples:
+        recipe = self.recipe
+        return Examples(
+            self.sources,
+            self.table,
+            phase.crop,
+            phase.batch,
+            recipe.whole,
+            recipe.class_first,
+            recipe.zoom,
+            self.same_meaning,
+            recipe.seed + self.step,
+        )
+
+    def _loss(self, batch: Batch) -> Tensor:
+        images = render(self.store, batch.views, self._phase().crop)
+        images = (images - channel(MEAN, self.device)) / channel(STD, self.device)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            features, coarse = self.network.network.levels(images.contiguous(memory_format=torch.channels_last))
+            deep = self.network.deep(coarse).float()
+        return self._losses(features, deep, batch.asked)
+
+    def _losses(self, features: ImageFeatures, deep: Tensor, asked: Stacked) -> Tensor:
+        network, recipe = self.network.network, self.recipe
+        asked = _moved(asked, self.device)
+        bank = network.project_texts(self.rows[asked.rows])  # [U, 96]
+        pixels, image, cells = features.pixels, features.image, features.cells.float()
+        flat = pixels.flatten(2)
+        presence = network.presence(image, cells, bank[asked.presences.classes])
+        # Detached: presence learns from its own loss, the pixels learn to live with it.
+        bonuses = [network.presence_bonus(image, cells, bank[q.classes]).detach() for q in (asked.full, asked.part)]
+        full = question_logits(network, flat, bonuses[0], asked.full, bank)
+        part = question_logits(network, flat, bonuses[1], asked.part, bank)
+        losses = [
+            question_losses(full, asked.full).mean(),
+            recipe.subset_weight * question_losses(part, asked.part).mean(),
+            recipe.presence_weight * presence_losses(presence, asked.presences.states, recipe.presence_focus).mean(),
+        ]
+        if recipe.dice_weight:
+            losses.append(recipe.dice_weight * dice_losses(full, asked.full).mean())
+        if recipe.deep_weight:
+            rough = _thinned(asked.full, pixels.shape[-2:])
+            unit = deep / deep.norm(dim=1, keepdim=True).clamp_min(1e-6)
+            logits = question_logits(network, unit.flatten(2), torch.zeros_like(bonuses[0]), rough, bank)
+            losses.append(recipe.deep_weight * question_losses(logits, rough).mean())
+        stacked = torch.stack(losses)
+        self.parts.append(stacked.tolist())
+        return stacked.sum()
+
+    def _told(self) -> dict[str, float]:
+        network = self.network.network
+        means = torch.tensor(self.parts).mean(0).tolist()
+        self.parts.clear()
+        names = ["full", "part", "presence"] + ["dice"] * bool(self.recipe.dice_weight)
+        names += ["deep"] * bool(self.recipe.deep_weight)
+        return {name: round(value, 3) for name, value in zip(names, means, strict=True)} | {
+            "nobody": round(network.nobody.item(), 3),
+            "scale": round(network.log_scale.exp().item(), 2),
+        }
+
+    def _weights(self) -> dict[str, Tensor]:
+        prefix = "network."
+        return {name[len(prefix) :]: value for name, value in self.average.items() if name.startswith(prefix)}
+
+
+def _thinned(questions: Questions, size: tuple[int, ...]) -> Questions:
+    """The answers of every fourth pixel, down and across."""
+    answers = questions.answers.view(-1, *size)[:, DEEP_STEP // 2 :: DEEP_STEP, DEEP_STEP // 2 :: DEEP_STEP]
+    return questions._replace(answers=answers.flatten(1))
+
+
+def _moved(asked: Stacked, device: torch.device) -> Stacked:
+    def move(part: Questions) -> Questions:
+        known = {name: value for name, value in part._asdict().items() if value is not None}
+        return part._replace(**{name: value.to(device, non_blocking=True) for name, value in known.items()})
+
+    presences = asked.presences._replace(
+        classes=asked.presences.classes.to(device), states=asked.presences.states.to(device)
+    )
+    return Stacked(asked.rows.to(device), move(asked.full), move(asked.part), presences)
+
+
+def _shares(packs: list[Pack], recipe: TinyRecipe) -> list[float]:
+    sizes = [len(pack) ** recipe.mixing * recipe.sets[pack.name] for pack in packs]
+    return [size / sum(sizes) for size in sizes]
+
+
+def _initial_network(recipe: TinyRecipe) -> TinyNetwork:
+    torch.manual_seed(recipe.seed)
+    network = TinyNetwork()
+    if recipe.start == "scratch":
+        return network
+    path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
+    state = TinyState.of(read_weights(path, None)).network
+    network = filled(network, with_evidence(state), path).float().requires_grad_(True).train()
+    network.wake_evidence()
+    return network

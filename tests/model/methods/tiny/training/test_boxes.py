@@ -1,0 +1,113 @@
+"""Boxes become masks where the head is sure, and count nowhere where it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.methods.tiny.training.boxes import Box, boxed_photographs, cut_boxes
+from lexiseg_model.segmenter import Features, PromptMasks, Segmenter
+from lexiseg_model.types import Prompt
+from tests.model.methods.tiny.training.weak import SIZE, write_boxes
+
+IMAGE = np.zeros((*SIZE, 3), np.uint8)
+
+
+class Filling:
+    """Cuts the whole box out, or what is left of it; its quality is told."""
+
+    def __init__(self, quality: float = 0.9, shrink: int = 0, edge: float = -8.0) -> None:
+        self.quality, self.shrink, self.edge = quality, shrink, edge
+
+    def plan(self, rgb: NDArray[np.uint8], options: object) -> Filling:
+        return self
+
+    tiles = None
+
+    def encode_tiles(self, tiles: object) -> None:
+        return None
+
+    def assemble(self, plan: object, tiles: object) -> Features:
+        return cast(Features, None)
+
+    def prompt(self, features: object, prompts: list[Prompt]) -> list[PromptMasks]:
+        answers = []
+        for prompt in prompts:
+            assert prompt.box is not None
+            x0, y0, x1, y1 = (int(side) for side in prompt.box)
+            logits = torch.full((1, *SIZE), self.edge)
+            logits[:, y0 + self.shrink : y1 - self.shrink, x0 + self.shrink : x1 - self.shrink] = 8.0
+            answers.append(PromptMasks(logits, torch.tensor([self.quality])))
+        return answers
+
+
+def cut(head: Filling, *boxes: Box, complete: bool = True) -> NDArray[np.uint8]:
+    return cut_boxes(cast(Segmenter, head), IMAGE, list(boxes), complete)
+
+
+CAT = Box(1, (10.0, 10.0, 40.0, 40.0))
+SMALL = Box(2, (20.0, 20.0, 30.0, 30.0))
+
+
+def test_a_sure_mask_has_its_class_and_what_is_in_no_box_is_background() -> None:
+    mask = cut(Filling(), CAT)
+
+    assert (mask[10:40, 10:40] == 1).all()
+    assert (mask == 1).sum() == 900
+    assert mask[0, 0] == 0
+
+
+@pytest.mark.parametrize("head", [Filling(quality=0.3), Filling(shrink=10)], ids=["poor", "smaller than its box"])
+def test_a_mask_that_cannot_be_trusted_counts_nowhere(head: Filling) -> None:
+    mask = cut(head, CAT)
+
+    assert (mask[10:40, 10:40] == IGNORE).all()
+    assert mask[0, 0] == 0
+
+
+def test_a_small_object_lies_upon_a_large_one() -> None:
+    mask = cut(Filling(), SMALL, CAT)
+
+    assert (mask[20:30, 20:30] == 2).all()
+    assert (mask == 1).sum() == 900 - 100
+
+
+def test_a_speck_of_a_box_is_not_cut_at_all() -> None:
+    mask = cut(Filling(), Box(1, (5.0, 5.0, 7.0, 7.0)))
+
+    assert (mask[5:7, 5:7] == IGNORE).all()
+
+
+def test_pixels_that_may_or_may_not_be_the_objects_count_nowhere() -> None:
+    mask = cut(Filling(shrink=2, edge=-0.5), CAT)
+
+    assert (mask[12:38, 12:38] == 1).all()
+    assert (mask[10:12, 10:40] == IGNORE).all()
+
+
+def test_where_boxes_are_not_complete_nobody_knows_what_is_beside_them() -> None:
+    mask = cut(Filling(), CAT, complete=False)
+
+    assert mask[0, 0] == IGNORE
+    assert (mask[10:40, 10:40] == 1).all()
+
+
+def test_of_a_crowded_photograph_only_the_names_are_taken(tmp_path: Path) -> None:
+    photographs = list(boxed_photographs(write_boxes(tmp_path) / "boxed", cast(Segmenter, Filling()), frozenset(), {}))
+
+    assert [photograph.present for photograph in photographs] == [("cat",), ("dog",), ()]
+    assert [photograph.mask is None for photograph in photographs] == [False, True, False]
+
+
+def test_what_is_said_of_a_photograph_is_added_to_what_is_boxed(tmp_path: Path) -> None:
+    said = {"000": ("grass", "cat")}
+
+    first, *_ = boxed_photographs(write_boxes(tmp_path) / "boxed", cast(Segmenter, Filling()), frozenset(), said)
+
+    assert first.present == ("cat", "grass")

@@ -1,0 +1,142 @@
+"""What is asked about a photograph fits what is known of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.methods.tiny.training.drawing import Batch, Examples, absent_names, rare_concepts, source_of
+from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
+from lexiseg_model.training.packs import Pack, Photograph, write_pack
+from lexiseg_model.training.render import render, resident
+
+CONCEPTS = ("ball", "box", "gramophone", "grass", "tuba", "wall", "zebra")
+SIZE = 64
+
+
+class Encoder:
+    """One axis for each concept; a tuba is much like a gramophone."""
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        rows = np.eye(len(CONCEPTS), dtype=np.float32)
+        rows[CONCEPTS.index("tuba"), CONCEPTS.index("gramophone")] = 1
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows[[CONCEPTS.index(text) for text in texts]]
+
+
+def toys(folder: Path) -> Pack:
+    """Two photographs: a ball on the left half of one, a box on all of the other; grass is told of the first."""
+    half = np.zeros((80, 100), np.uint8)
+    half[:, :50] = 1
+    image = np.zeros((80, 100, 3), np.uint8)
+    image[:, :50] = 200
+    photographs = [
+        Photograph("ball", image, half, ("grass",)),
+        Photograph("box", image, np.full((80, 100), 2, np.uint8)),
+    ]
+    return write_pack(folder / "toys", "toys", ("background", "ball", "box"), iter(photographs))
+
+
+def names(folder: Path, complete: bool) -> Pack:
+    photograph = Photograph("one", np.zeros((80, 100, 3), np.uint8), None, ("gramophone",))
+    listed = ("gramophone", "tuba", "zebra")
+    return write_pack(folder / "names", "names", (), iter([photograph]), listed, complete)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> TextTable:
+    book = TextBook(templates=["{}"], synonyms={}, overlaps=[["ball", "box"]], rare=["zebra"])
+    return TextTable(
+        book, [toys(tmp_path / "table")], ["wall"], "{}", Encoder(), ["gramophone", "tuba", "zebra", "grass"]
+    )
+
+
+def examples(pack: Pack, table: TextTable, whole: float = 0.0, repeat: float = 0.5) -> Examples:
+    source = source_of(pack, 1.0, table, 0.0, 0.72, repeat)
+    return Examples([source], table, SIZE, 4, whole, 0.5, (0.4, 1.2), 0.72, seed=0)
+
+
+def drawn(pack: Pack, table: TextTable, whole: float = 0.0) -> Batch:
+    return next(iter(examples(pack, table, whole)))
+
+
+def states(batch: Batch, table: TextTable, image: int) -> dict[str, int]:
+    """One template and no synonyms: row k is concept k."""
+    presences = batch.asked.presences
+    rows = batch.asked.rows[presences.classes[image]].tolist()
+    told = zip(rows, presences.states[image].tolist(), strict=True)
+    return {table.concepts[row]: state for row, state in told if state >= 0}
+
+
+def test_answers_lie_under_the_pixels_that_are_rendered(tmp_path: Path, table: TextTable) -> None:
+    pack = toys(tmp_path)
+    batch = drawn(pack, table)
+
+    crops = render(resident([pack], torch.device("cpu")), batch.views, SIZE)
+
+    bright = crops.mean(1)[:, 2::4, 2::4].flatten(1)
+    for image, answers in enumerate(batch.asked.full.answers):
+        if (answers == 1).any() and (answers == 0).any():
+            assert bright[image, answers == 1].mean() > bright[image, answers == 0].mean() + 50
+
+
+def test_classes_of_the_crop_are_present_and_the_others_absent(tmp_path: Path, table: TextTable) -> None:
+    batch = drawn(toys(tmp_path), table)
+
+    for image, answers in enumerate(batch.asked.full.answers):
+        known = states(batch, table, image)
+        assert known["zebra"] == 0
+        for channel, name in ((1, "ball"), (2, "box")):
+            share = (answers == channel).float().mean()
+            if share == 0 or share > 0.01:
+                assert known[name] == int(share > 0)
+
+
+def test_what_is_told_of_a_photograph_counts_on_the_whole_of_it(tmp_path: Path, table: TextTable) -> None:
+    batch = drawn(toys(tmp_path), table, whole=1.0)
+
+    for image, answers in enumerate(batch.asked.full.answers):
+        assert ("grass" in states(batch, table, image)) == bool((answers == 1).any())
+
+
+def test_a_photograph_with_names_alone_teaches_no_pixel(tmp_path: Path, table: TextTable) -> None:
+    batch = drawn(names(tmp_path, complete=True), table)
+
+    assert (batch.asked.full.answers == IGNORE).all()
+    assert states(batch, table, 0) == {"gramophone": 1, "tuba": 0, "zebra": 0}
+
+
+def test_where_names_are_not_complete_only_unlike_ones_are_absent(tmp_path: Path, table: TextTable) -> None:
+    source = source_of(names(tmp_path, complete=False), 1.0, table, 0.0, 0.72, 0.5)
+
+    absent = absent_names(source, table, np.array([table.index["gramophone"]]), np.random.default_rng(0))
+
+    assert {table.concepts[concept] for concept in absent} == {"grass", "zebra"}
+
+
+def test_a_rare_concept_that_may_be_in_the_picture_is_not_denied(table: TextTable) -> None:
+    present = np.array([table.index["zebra"]])
+
+    assert not len(rare_concepts(table, present, present[:0], np.random.default_rng(0)))
+    assert len(rare_concepts(table, np.array([table.index["ball"]]), present[:0], np.random.default_rng(0)))
+
+
+def test_rare_classes_are_drawn_as_often_as_common_ones_with_full_repeat(tmp_path: Path, table: TextTable) -> None:
+    pack = toys(tmp_path)
+
+    plain, repeated = (source_of(pack, 1.0, table, 0.0, 0.72, repeat) for repeat in (0.0, 1.0))
+
+    assert plain.class_shares.sum() == pytest.approx(1)
+    np.testing.assert_allclose(repeated.class_shares, 0.5)
+
+
+def test_batches_of_one_seed_are_the_same(tmp_path: Path, table: TextTable) -> None:
+    first, second = (drawn(toys(tmp_path / name), table) for name in ("a", "b"))
+
+    torch.testing.assert_close(first.views.steps, second.views.steps)
+    torch.testing.assert_close(first.asked.part.answers, second.asked.part.answers)

@@ -1,0 +1,188 @@
+"""What a right and a wrong answer cost; a batch of questions costs what each of them costs alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
+from lexiseg_model.methods.tiny.training.losses import (
+    Asked,
+    Questions,
+    balanced_presence_losses,
+    dice_losses,
+    presence_losses,
+    question_logits,
+    question_losses,
+    stack,
+)
+from lexiseg_model.methods.tiny.training.requests import Question
+
+SIDE = 8
+CELLS = torch.randn(EMBEDDING, 2, 2, generator=torch.Generator().manual_seed(1))
+SILENT = Question([], [], True, np.full(SIDE * SIDE, IGNORE), None, None)
+
+
+@pytest.fixture
+def network() -> TinyNetwork:
+    torch.manual_seed(0)
+    return TinyNetwork()
+
+
+def unit(*shape: int) -> Tensor:
+    return F.normalize(torch.randn(*shape), dim=1)
+
+
+def drawn(source: np.random.Generator, n_classes: int, n_words: int, background: bool, forbids: bool) -> Question:
+    """A question about SIDE x SIDE pixels over a table of 40 rows."""
+    rows = source.permutation(40)[: n_classes + n_words].tolist()
+    channels = n_classes + background
+    answers = source.integers(0, channels, SIDE * SIDE)
+    forbidden = source.random((channels, SIDE * SIDE)) < 0.2 if forbids else None
+    if forbidden is not None:
+        forbidden[answers, np.arange(SIDE * SIDE)] = False
+    answers[source.random(SIDE * SIDE) < 0.2] = IGNORE
+    weights = None if forbids else source.uniform(0.3, 3, channels).astype(np.float32)
+    return Question(rows[:n_classes], rows[n_classes:], background, answers, forbidden, weights)
+
+
+def alone(network: TinyNetwork, pixels: Tensor, image: Tensor, question: Question, table: Tensor) -> Tensor:
+    """The loss of one question about one image, written as it is defined."""
+    scale = network.log_scale.exp()
+    flat = pixels.flatten(1)
+    channels = []
+    if question.with_background:
+        nobody = (scale * network.nobody).expand(1, flat.shape[1])
+        if question.words:
+            nobody = torch.maximum(nobody, (scale * table[question.words] @ flat).amax(0, keepdim=True))
+        channels.append(nobody)
+    bank = table[question.rows]
+    bonus = network.presence_bonus(image, CELLS, bank).detach()
+    channels.append(scale * (bank @ flat) + bonus[:, None])
+    logits = torch.cat(channels)
+    if question.forbidden is not None:
+        logits = logits.masked_fill(torch.from_numpy(question.forbidden), -1e4)
+    weights = None if question.weights is None else torch.from_numpy(question.weights)
+    answers = torch.from_numpy(question.answers)
+    entropy = F.cross_entropy(logits.T, answers, weights, ignore_index=IGNORE, reduction="none")
+    return entropy.sum() / (answers != IGNORE).sum()
+
+
+def batched(network: TinyNetwork, pixels: Tensor, image: Tensor, questions: Questions, bank: Tensor) -> Tensor:
+    bonus = network.presence_bonus(image, CELLS.expand(len(image), -1, -1, -1), bank[questions.classes]).detach()
+    return question_losses(question_logits(network, pixels.flatten(2), bonus, questions, bank), questions)
+
+
+@pytest.mark.parametrize("forbids", [False, True], ids=["weighted", "forbidding"])
+def test_a_batch_of_questions_costs_what_each_of_them_costs_alone(network: TinyNetwork, forbids: bool) -> None:
+    source = np.random.default_rng(3)
+    sizes = [(3, 2, True), (9, 0, False), (1, 5, True), (20, 0, True)]
+    questions = [drawn(source, *size, forbids) for size in sizes]
+    pixels, image, table = unit(4, EMBEDDING, SIDE, SIDE), unit(4, EMBEDDING), unit(40, EMBEDDING)
+    pixels.requires_grad_()
+
+    asked = stack([Asked(question, SILENT, [], np.zeros(0, np.int8)) for question in questions])
+    together = batched(network, pixels, image, asked.full, table[asked.rows])
+    (gradient,) = torch.autograd.grad(together.sum(), pixels)
+
+    one_by_one = torch.stack([alone(network, *each, table) for each in zip(pixels, image, questions, strict=True)])
+    (expected,) = torch.autograd.grad(one_by_one.sum(), pixels)
+    torch.testing.assert_close(together, one_by_one, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_photograph_without_a_mask_costs_nothing(network: TinyNetwork) -> None:
+    asked = stack([Asked(SILENT, SILENT, [0], np.ones(1, np.int8))])
+
+    loss = batched(network, unit(1, EMBEDDING, SIDE, SIDE), unit(1, EMBEDDING), asked.full, unit(1, EMBEDDING))
+
+    assert loss.tolist() == [0]
+
+
+def axes(*places: int) -> Tensor:
+    """One row of pixels along the axes: [1, 96, P]."""
+    return torch.eye(EMBEDDING)[list(places)].T[None]
+
+
+def loss_of(network: TinyNetwork, pixels: list[int], question: Question) -> float:
+    asked = stack([Asked(question, question, [], np.zeros(0, np.int8))]).full
+    bonus = torch.zeros(1, len(question.rows))
+    return question_losses(question_logits(network, axes(*pixels), bonus, asked, torch.eye(EMBEDDING)), asked).item()
+
+
+def question_of(answers: list[int], words: bool = False) -> Question:
+    return Question([0, 1], [2] if words else [], True, np.array(answers), None, None)
+
+
+def test_a_right_answer_costs_less_than_a_wrong_one(network: TinyNetwork) -> None:
+    assert loss_of(network, [0, 1], question_of([1, 2])) < loss_of(network, [0, 1], question_of([2, 1]))
+
+
+def test_a_pixel_like_no_class_is_best_left_to_the_background(network: TinyNetwork) -> None:
+    assert loss_of(network, [9], question_of([0])) < loss_of(network, [9], question_of([1]))
+
+
+def test_a_pixel_like_a_background_word_is_surer_to_be_background(network: TinyNetwork) -> None:
+    assert loss_of(network, [2], question_of([0], words=True)) < loss_of(network, [2], question_of([0]))
+
+
+def test_ignored_pixels_cost_nothing(network: TinyNetwork) -> None:
+    lone = loss_of(network, [0], question_of([1]))
+
+    assert loss_of(network, [0, 1, 9], question_of([1, IGNORE, IGNORE])) == pytest.approx(lone)
+
+
+def dice_of(probabilities: list[list[float]], answers: list[int]) -> float:
+    """Channels by pixels; two classes and nobody."""
+    asked = stack([Asked(question_of(answers), question_of(answers), [], np.zeros(0, np.int8))]).full
+    return dice_losses(torch.tensor([probabilities]).clamp_min(1e-9).log(), asked).item()
+
+
+def test_dice_is_of_the_classes_that_are_there_and_not_of_nobody() -> None:
+    right = [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
+    wrong = [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
+
+    assert dice_of(right, [0, 1]) == pytest.approx(0, abs=1e-6)
+    assert dice_of(wrong, [0, 1]) == pytest.approx(1 - 1 / 3)  # (2 * 0 + 1) / (1 + 1 + 1)
+    assert dice_of(wrong, [0, 0]) == 0
+
+
+def test_without_focus_every_absent_class_weighs_the_same() -> None:
+    logits, states = torch.tensor([[2.0, -1.0, 3.0, 9.0]]), torch.tensor([[1, 0, 0, -1]])
+
+    loss = presence_losses(logits, states, focus=0.0)
+
+    expected = F.softplus(torch.tensor(-2.0)) + (F.softplus(torch.tensor(-1.0)) + F.softplus(torch.tensor(3.0))) / 2
+    torch.testing.assert_close(loss, expected[None])
+
+
+def test_with_focus_the_absent_class_that_seems_present_weighs_most() -> None:
+    logits, states = torch.tensor([[-4.0, 3.0]], requires_grad=True), torch.tensor([[0, 0]])
+
+    (gradient,) = torch.autograd.grad(presence_losses(logits, states, focus=1.0).sum(), logits)
+
+    easy, hard = gradient[0].tolist()
+    assert hard > 100 * easy > 0
+
+
+def test_what_nobody_knows_teaches_nothing() -> None:
+    logits = torch.tensor([[5.0, -5.0]], requires_grad=True)
+
+    (gradient,) = torch.autograd.grad(presence_losses(logits, torch.full((1, 2), -1), 0.5).sum(), logits)
+
+    assert not gradient.any()
+
+
+def test_balanced_presence_asks_as_if_every_class_were_in_half_of_the_photographs() -> None:
+    # Of ten photographs that say the same, one shows the class: the best logit is 0, not that of one in ten.
+    states = torch.tensor([[1]] + [[0]] * 9)
+    logit = torch.zeros(10, 1, requires_grad=True)
+
+    (gradient,) = torch.autograd.grad(balanced_presence_losses(logit, states, torch.full((10, 1), 0.1)).sum(), logit)
+
+    assert gradient.sum().item() == pytest.approx(0, abs=1e-6)
+    assert gradient[0].item() < 0 < gradient[1].item()

@@ -1,0 +1,139 @@
+"""Names learned over a trunk that stays: what is known of a window, and what training leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.text_tower import MiniLM
+from lexiseg_model.methods.tiny.training import names as names_module
+from lexiseg_model.methods.tiny.training.drawing import source_of
+from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesTrainer, stack
+from lexiseg_model.methods.tiny.training.naming_cells import NamingCells, naming_cells
+from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, read_recipe
+from lexiseg_model.methods.tiny.training.texts import TextTable
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
+from lexiseg_model.training.packs import Pack
+from tests.model.methods.tiny.training.remembered import RememberedRows
+from tests.model.methods.tiny.training.shapes import write_shapes
+from tests.model.methods.tiny.training.test_drawing import names, table, toys
+from tests.model.methods.tiny.training.weak import write_names
+
+__all__ = ["table"]  # a fixture
+STEPS = 30
+CELLS = np.zeros((576, 4, 5), np.float16)
+
+
+def windows(pack: Pack, table: TextTable, labels: list[np.ndarray]) -> NamedWindows:
+    made = NamingCells([0] * len(labels), [CELLS] * len(labels), [label.astype(np.uint8) for label in labels])
+    return NamedWindows([(source_of(pack, 1.0, table, 0.0, 0.72, 0.0), made)], table, 8, seed=0)
+
+
+def half() -> np.ndarray:
+    """Value 1 on the left two of five columns of cells, nothing elsewhere; a corner counts nowhere."""
+    labels = np.zeros((16, 20), np.uint8)
+    labels[:, :8] = 1
+    labels[12:, 16:] = IGNORE
+    return labels
+
+
+def test_a_cell_that_is_full_of_a_class_shows_it_and_one_without_it_does_not(tmp_path: Path, table: TextTable) -> None:
+    drawn = windows(toys(tmp_path), table, [half()])
+    source = drawn.sources[0][0]
+
+    known = drawn._masked(source, 0, half(), True, np.random.default_rng(0))
+
+    ball = known.in_cells[0]
+    assert (ball[:, :2] == 1).all()
+    assert (ball[:3, 2:] == 0).all()
+    assert ball[3, 4] == -1
+    assert known.states[:2].tolist() == [1, 0]
+    assert dict(zip(known.rows, known.states.tolist(), strict=True))[table.index["grass"]] == 1
+
+
+def test_a_photograph_with_a_name_alone_is_shown_whole(tmp_path: Path, table: TextTable) -> None:
+    drawn = windows(names(tmp_path, complete=True), table, [np.full((16, 20), IGNORE)] * 3)
+
+    batch = next(iter(drawn))
+
+    assert batch.valid.all()
+    assert batch.states.shape == (8, 3)
+    assert (batch.states == 1).sum(1).tolist() == [1] * 8
+    assert not (batch.in_cells == 1).any()
+
+
+def test_windows_of_all_sizes_fit_into_one_batch(tmp_path: Path, table: TextTable) -> None:
+    drawn = windows(toys(tmp_path), table, [half()] * 3)
+    random = np.random.default_rng(1)
+    examples = [drawn._window(drawn.sources[0], random) for _ in range(12)]
+
+    batch = stack(examples)
+
+    assert batch.valid.sum(1).tolist() == [cells[0].size for cells, _ in examples]
+    assert (batch.in_cells[~batch.valid[:, None].expand_as(batch.in_cells)] == -1).all()
+
+
+def test_cells_are_those_of_the_trunk_and_labels_lie_under_them(tmp_path: Path) -> None:
+    made = naming_cells(TinyNetwork().eval(), toys(tmp_path), [0, 1], 64)
+
+    assert [cells.shape for cells in made.cells] == [(576, 2, 2), (576, 2, 2)]  # 80 x 100 -> 64 x 64
+    assert [labels.shape for labels in made.labels] == [(8, 8), (8, 8)]
+    assert (made.labels[0][:, :4] == 1).all()
+    assert (made.labels[0][:, 4:] == 0).all()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def remembered_rows(tower: MiniLM) -> Iterator[None]:
+    rows = RememberedRows(tower)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(names_module, "load_text_tower", lambda: rows)
+        yield
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> NamesRecipe:
+    folder = tmp_path_factory.mktemp("names")
+    write_names(write_shapes(folder))
+    sets = (
+        "{shapes: {share: 0.8, photographs: 12, short_side: 64}, named: {share: 0.2, photographs: 2, short_side: 64}}"
+    )
+    return read_recipe(
+        "tiny_names",
+        [
+            f"data={folder}",
+            f"out={folder / 'out'}",
+            f"packs={folder / 'packs'}",
+            f"cells={folder / 'cells'}",
+            f"sets={sets}",
+            f"steps={STEPS}",
+            "decay_steps=10",
+            "warmup_steps=1",
+            "average_decay=0.5",
+            "phases=[{after: 0.0, crop: 64, batch: 8}]",
+        ],
+    )
+
+
+def test_training_lowers_the_loss_and_leaves_all_else_bit_by_bit(recipe: NamesRecipe) -> None:
+    trainer = NamesTrainer(recipe)
+    losses: list[float] = []
+    step = trainer._step
+    trainer._step = lambda batch: losses.append(step(batch)) or losses[-1]  # type: ignore[func-returns-value, method-assign]
+
+    weights = trainer.train()
+
+    assert weights is not None
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:2])
+    before, after = (TinyState.of(load_file(path)) for path in (BUNDLED, weights))
+    kept = {name for name, value in before.network.items() if torch.equal(value, after.network[name])}
+    changed = {name.split(".")[0] for name in after.network.keys() - kept}
+    assert changed <= {"image_head", "evidence", "presence_log_scale", "presence_bias"}
+    assert {"image_head", "evidence"} <= changed
+    assert all(torch.equal(value, before.prompts[name]) for name, value in after.prompts.items())

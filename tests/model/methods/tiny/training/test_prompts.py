@@ -1,0 +1,190 @@
+"""Training of the prompt head on a few drawn images: it learns, leaves the network below alone, and can be served."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lexiseg_model import catalog
+from lexiseg_model.errors import DatasetError, WeightsError
+from lexiseg_model.methods.tiny.prompt_head import PromptHead
+from lexiseg_model.methods.tiny.training.prompts import Example, PromptTrainer
+from lexiseg_model.methods.tiny.training.publish import publish_prompts
+from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe, read_recipe
+from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER, TinyState
+from lexiseg_model.tasks import Options, segment
+from lexiseg_model.types import ModelCard, Point, Prompt, Vocabulary
+from tests.model.methods.tiny.training.shapes import write_shapes
+
+STEPS = 24
+
+
+class Recorded(PromptTrainer):
+    """Remembers the loss of every step."""
+
+    def __init__(self, recipe: PromptsRecipe) -> None:
+        super().__init__(recipe)
+        self.losses: list[float] = []
+
+    def _step(self, batch: list[Example]) -> float:
+        self.losses.append(super()._step(batch))
+        return self.losses[-1]
+
+
+class Run(NamedTuple):
+    """A finished run of STEPS steps."""
+
+    recipe: PromptsRecipe
+    weights: Path
+    losses: list[float]
+
+
+def recipe_for(data: Path, out: Path, *more: str) -> PromptsRecipe:
+    return read_recipe(
+        "tiny_prompts",
+        [
+            f"data={data}",
+            f"out={out}",
+            "sets={shapes: {share: 1.0, nothing: 0}}",
+            f"steps={STEPS}",
+            "decay_steps=0",
+            "start=scratch",
+            "corrected=1",
+            "phases=[{after: 0.0, crop: 64, batch: 4}]",
+            "lone=3",
+            "sure=2",
+            "warmup_steps=3",
+            "average_decay=0.9",
+            "workers=0",
+            "device=cpu",
+            *more,
+        ],
+    )
+
+
+def train(recipe: PromptsRecipe) -> Recorded:
+    trainer = Recorded(recipe)
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = write_shapes(tmp_path_factory.mktemp("data"))
+    return write_shapes(data, count=4, split="val")
+
+
+@pytest.fixture(scope="module")
+def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    recipe = recipe_for(shapes, tmp_path_factory.mktemp("run") / "mine")
+    trainer = train(recipe)
+    yield Run(recipe, recipe.out / "tiny.safetensors", trainer.losses)
+    shutil.rmtree(recipe.out)
+
+
+@pytest.fixture(scope="module")
+def card(run: Run) -> ModelCard:
+    return publish_prompts(run.recipe, run.weights)
+
+
+def test_training_lowers_the_loss(run: Run) -> None:
+    assert len(run.losses) == STEPS
+    assert np.mean(run.losses[-4:]) < 0.8 * np.mean(run.losses[:2])
+
+
+def test_the_network_below_stays_bit_by_bit(run: Run) -> None:
+    before, after = (TinyState.of(load_file(path)).network for path in (BUNDLED, run.weights))
+
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_weights_hold_a_whole_head_in_half_precision(run: Run) -> None:
+    saved = TinyState.of(load_file(run.weights)).prompts
+
+    assert {name: (value.shape, value.dtype) for name, value in saved.items()} == {
+        name: (value.shape, torch.float16)
+        for name, value in PromptHead().state_dict().items()
+        if value.is_floating_point()
+    }
+    assert all(value.isfinite().all() for value in saved.values())
+
+
+def test_a_run_whose_steps_are_done_trains_no_further(run: Run) -> None:
+    before = run.weights.read_bytes()
+
+    trainer = train(run.recipe)
+
+    assert trainer.step == STEPS
+    assert run.weights.read_bytes() == before
+
+
+def test_a_longer_run_goes_on_where_the_shorter_stopped(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(run.recipe.out / "checkpoint.pt", tmp_path)
+    longer = run.recipe.model_copy(update={"out": tmp_path, "steps": STEPS + 3})
+
+    trainer = train(longer)
+
+    assert capsys.readouterr().out.startswith(f"resumed at step {STEPS}, ")
+    assert trainer.step == STEPS + 3
+    assert trainer.crops_seen == 4 * (STEPS + 3)
+
+
+def test_the_card_names_the_task_and_the_weights(run: Run, card: ModelCard) -> None:
+    assert "prompt" in card.tasks
+    assert card.name == "mine"
+    assert card.weights_sha256 == hashlib.sha256(run.weights.read_bytes()).hexdigest()
+    assert f"masks of shapes ({run.recipe.data / 'shapes'})" in card.training_data
+
+
+def test_what_came_out_answers_points(run: Run, card: ModelCard) -> None:
+    segmenter = catalog.load(card.name, models_dir=run.recipe.out.parent, device="cpu")
+    plan = segmenter.plan(np.full((64, 64, 3), 110, np.uint8))
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+
+    answer = segment("prompt", segmenter, features, Vocabulary(()), Options(prompts=(Prompt((Point(30, 30),)),)))
+
+    assert [piece.mask_index for piece in answer.segments] == [0, 1, 2, 3]
+
+
+def test_how_well_the_validation_split_is_answered_stands_on_the_card(run: Run, card: ModelCard) -> None:
+    reached = card.prompt_quality["shapes"]
+
+    assert reached.objects > 2
+    assert 0 < reached.point < 100
+    assert 0 <= reached.box < 100
+    assert catalog.read_card(run.recipe.out) == card
+
+
+def test_two_starts_of_one_seed_are_equal(shapes: Path, tmp_path: Path) -> None:
+    first, second = (PromptTrainer(recipe_for(shapes, tmp_path)).network.state_dict() for _ in range(2))
+
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_network_below_may_lie_elsewhere(shapes: Path, tmp_path: Path) -> None:
+    shutil.copy(BUNDLED, tmp_path / "other.safetensors")
+
+    trainer = PromptTrainer(recipe_for(shapes, tmp_path, f"below={tmp_path / 'other.safetensors'}"))
+
+    assert trainer.below.keys() == TinyState.of(load_file(FOLDER / "tiny.safetensors")).network.keys()
+
+
+def test_a_network_below_that_does_not_exist_is_named(shapes: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no weights at .*nowhere\.safetensors"):
+        PromptTrainer(recipe_for(shapes, tmp_path, f"below={tmp_path / 'nowhere.safetensors'}"))
+
+
+def test_a_missing_data_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"nowhere.* does not exist"):
+        PromptTrainer(recipe_for(tmp_path / "nowhere", tmp_path / "out"))

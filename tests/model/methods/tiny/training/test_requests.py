@@ -1,0 +1,186 @@
+"""The questions asked in training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_model.data.indexed import IGNORE, IndexedDataset
+from lexiseg_model.methods.tiny.training.requests import (
+    LabelSpace,
+    background_words,
+    full_question,
+    random_question,
+)
+from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
+
+CONCEPTS = ["ball", "box", "globe", "sky", "wall", "zebra"]
+TOYS = IndexedDataset("toys", "train", ("background", "ball", "box"), ())
+PLACES = IndexedDataset("places", "train", ("sky", "wall", "globe", "zebra"), ())
+SAME_MEANING = 0.72
+
+
+class Encoder:
+    """One axis for each concept; "globe" is as good as "ball"."""
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        rows = np.eye(len(CONCEPTS), dtype=np.float32)
+        rows[CONCEPTS.index("globe")] = rows[CONCEPTS.index("ball")]
+        return rows[[CONCEPTS.index(text) for text in texts]]
+
+
+@pytest.fixture
+def table() -> TextTable:
+    book = TextBook(templates=["{}"], synonyms={}, overlaps=[["box", "wall"]], rare=["zebra"])
+    return TextTable(book, [TOYS, PLACES], ["sky", "wall"], "{}", Encoder())
+
+
+def space_of(data: IndexedDataset, table: TextTable, balance: float = 0.0) -> LabelSpace:
+    return LabelSpace.of(data, table, np.ones(len(data.classes)), balance)
+
+
+def random() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def names(table: TextTable, rows: list[int]) -> list[str]:
+    """One template and no synonyms: row k is concept k."""
+    return [table.concepts[row] for row in rows]
+
+
+# label spaces
+
+
+def test_a_space_lists_the_concepts_without_background(table: TextTable) -> None:
+    space = space_of(TOYS, table)
+
+    assert names(table, space.concepts.tolist()) == ["ball", "box"]
+    assert space.has_background
+
+
+def test_without_balance_every_class_weighs_the_same(table: TextTable) -> None:
+    weights = LabelSpace.of(TOYS, table, np.array([900.0, 90.0, 10.0]), balance=0.0).weights
+
+    np.testing.assert_allclose(weights, 1, rtol=1e-3)
+
+
+def test_with_balance_a_rarer_class_weighs_more(table: TextTable) -> None:
+    background, ball, box = LabelSpace.of(TOYS, table, np.array([900.0, 90.0, 10.0]), balance=0.35).weights
+
+    assert background < ball < box
+
+
+def test_the_mean_weight_over_pixels_is_one(table: TextTable) -> None:
+    counts = np.array([500.0, 300.0, 200.0])
+
+    weights = LabelSpace.of(TOYS, table, counts, balance=0.35).weights
+
+    assert (weights * counts).sum() / counts.sum() == pytest.approx(1, rel=1e-3)
+
+
+def test_a_class_that_was_never_counted_has_a_bounded_weight(table: TextTable) -> None:
+    weights = LabelSpace.of(TOYS, table, np.array([1000.0, 1000.0, 0.0]), balance=1.0).weights
+
+    assert weights.max() <= 6
+
+
+# background words
+
+
+def test_a_background_word_that_means_a_class_asked_for_steps_aside(table: TextTable) -> None:
+    words = background_words(table, np.array([table.index["sky"]]), SAME_MEANING)
+
+    assert names(table, words) == ["wall"]
+
+
+def test_without_a_class_every_background_word_stays(table: TextTable) -> None:
+    assert names(table, background_words(table, np.array([], np.int64), SAME_MEANING)) == ["sky", "wall"]
+
+
+# questions
+
+
+def test_the_full_question_asks_for_every_class_of_the_data_set(table: TextTable) -> None:
+    labels = np.array([[0, 1], [2, IGNORE]], np.uint8)
+
+    question = full_question(labels, space_of(TOYS, table), [3, 4], table, random())
+
+    assert names(table, question.rows) == ["ball", "box"]
+    assert names(table, question.words) == ["sky", "wall"]
+    assert question.answers.tolist() == [0, 1, 2, IGNORE]
+
+
+def test_a_data_set_without_background_is_asked_without_background_words(table: TextTable) -> None:
+    labels = np.array([[0, 1], [2, 3]], np.uint8)
+
+    question = full_question(labels, space_of(PLACES, table), [], table, random())
+
+    assert (question.words, question.with_background) == ([], False)
+    assert question.answers.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("data", [TOYS, PLACES], ids=["with background", "without"])
+def test_a_random_question_answers_every_pixel_with_its_class_or_background(
+    table: TextTable, data: IndexedDataset
+) -> None:
+    space, source = space_of(data, table), random()
+    for _ in range(60):
+        labels = source.integers(0, len(data.classes), (4, 4)).astype(np.uint8)
+        labels[0, 0] = IGNORE
+
+        question = random_question(labels, space, table, SAME_MEANING, source)
+
+        asked = names(table, question.rows)
+        for value, answer in zip(labels.reshape(-1), question.answers, strict=True):
+            if value == IGNORE:
+                assert answer == IGNORE
+            elif data.classes[value] in asked:
+                assert asked[answer - 1] == data.classes[value]
+            else:
+                assert answer == 0
+
+
+def test_a_random_question_never_asks_for_nothing_at_all(table: TextTable) -> None:
+    space, source = space_of(TOYS, table), random()
+    labels = np.zeros((4, 4), np.uint8)
+
+    asked = [random_question(labels, space, table, SAME_MEANING, source).rows for _ in range(100)]
+
+    assert min(map(len, asked)) >= 1
+
+
+def test_a_random_question_never_forbids_the_right_answer(table: TextTable) -> None:
+    space, source = space_of(TOYS, table), random()
+    for _ in range(60):
+        labels = source.integers(0, 3, (4, 4)).astype(np.uint8)
+
+        question = random_question(labels, space, table, SAME_MEANING, source)
+
+        assert question.forbidden is not None
+        assert not question.forbidden[question.answers, np.arange(16)].any()
+
+
+@pytest.mark.parametrize(
+    ("value", "foreign", "denied"),
+    [
+        (1, "sky", True),
+        (1, "globe", False),  # means the same
+        (2, "wall", False),  # may share a pixel
+        (0, "sky", False),  # background may be anything
+        (0, "zebra", True),  # but hardly this
+    ],
+)
+def test_a_foreign_class_is_denied_only_where_the_label_excludes_it(
+    table: TextTable, value: int, foreign: str, denied: bool
+) -> None:
+    space, source = space_of(TOYS, table), random()
+    labels = np.full((2, 2), value, np.uint8)
+    for _ in range(200):
+        question = random_question(labels, space, table, SAME_MEANING, source)
+        if foreign in names(table, question.rows):
+            break
+
+    assert question.forbidden is not None
+    channel = 1 + names(table, question.rows).index(foreign)
+    assert (~question.forbidden[channel]).all() == denied

@@ -1,0 +1,75 @@
+"""Every kind of label becomes a pack, and no validation photograph goes into one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.methods.tiny.training.digests import digest, held_out
+from lexiseg_model.methods.tiny.training.recipe import TEXTS
+from lexiseg_model.methods.tiny.training.sources import packed
+from lexiseg_model.methods.tiny.training.texts import TextBook
+from tests.model.methods.tiny.training.shapes import CLASSES, write_shapes
+from tests.model.methods.tiny.training.weak import save, write_boxes, write_names
+
+BOOK = TextBook.read(TEXTS)
+
+
+def test_masks_become_a_pack(tmp_path: Path) -> None:
+    pack = packed(write_shapes(tmp_path, count=3), tmp_path / "packs", "shapes", BOOK)
+
+    assert (len(pack), pack.classes) == (3, CLASSES)
+    assert pack.places[:, 3].tolist() == [1, 1, 1]
+
+
+def test_boxes_and_captions_become_a_pack(tmp_path: Path) -> None:
+    pack = packed(write_boxes(tmp_path), tmp_path / "packs", "boxed", BOOK)
+
+    assert pack.classes == ("background", "cat", "dog")
+    assert (pack.names, pack.complete) == (("cat", "dog"), True)
+    assert pack.present == (("cat", "grass"), ("dog",), ())
+    assert pack.places[:, 3].tolist() == [1, 0, 1]
+
+
+def test_lone_names_become_a_pack(tmp_path: Path) -> None:
+    pack = packed(write_names(tmp_path), tmp_path / "packs", "named", BOOK)
+
+    assert (pack.classes, pack.present) == ((), (("gramophone",), ("starfish",)))
+    assert not pack.complete
+
+
+def test_a_pack_is_read_again_without_its_data(tmp_path: Path) -> None:
+    first = packed(write_names(tmp_path), tmp_path / "packs", "named", BOOK)
+    shutil.rmtree(tmp_path / "named")
+
+    assert packed(tmp_path, tmp_path / "packs", "named", BOOK).photographs == first.photographs
+
+
+@pytest.mark.parametrize("copied", ["boxed/images/000.jpg", "named/train/images/g.jpg"])
+def test_a_photograph_of_a_validation_split_is_left_out_whatever_its_name(tmp_path: Path, copied: str) -> None:
+    write_names(write_boxes(tmp_path))
+    other = tmp_path / "other" / "val" / "images" / "renamed.jpg"
+    other.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / copied, other)
+
+    pack = packed(tmp_path, tmp_path / "packs", copied.split("/")[0], BOOK)
+
+    assert Path(copied).name not in pack.photographs
+    assert len(pack) > 0
+
+
+def test_a_digest_is_of_what_a_photograph_shows(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        save(tmp_path / "set" / "val" / "images" / f"{name}.jpg", seed)
+    a, b, c = (digest(tmp_path / "set" / "val" / "images" / f"{name}.jpg") for name in "abc")
+
+    assert a == b != c
+    assert held_out(tmp_path) == {a, c}
+
+
+def test_a_set_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="nowhere"):
+        packed(tmp_path, tmp_path / "packs", "nowhere", BOOK)

@@ -1,0 +1,237 @@
+"""The training loop on a few drawn images: it learns, it saves what loads, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from lexiseg_model import catalog
+from lexiseg_model.catalog import load
+from lexiseg_model.errors import DatasetError, OptionError, WeightsError
+from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.text_tower import MiniLM
+from lexiseg_model.methods.tiny.training import trainer as trainer_module
+from lexiseg_model.methods.tiny.training.drawing import Batch
+from lexiseg_model.methods.tiny.training.publish import publish
+from lexiseg_model.methods.tiny.training.recipe import TinyRecipe, read_recipe
+from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+from tests.model.methods.tiny.training.remembered import RememberedRows
+from tests.model.methods.tiny.training.shapes import write_shapes
+
+STEPS = 14
+
+
+class Recorded(TinyTrainer):
+    """Remembers the loss of every step."""
+
+    def __init__(self, recipe: TinyRecipe) -> None:
+        super().__init__(recipe)
+        self.losses: list[float] = []
+
+    def _step(self, batch: Batch) -> float:
+        self.losses.append(super()._step(batch))
+        return self.losses[-1]
+
+
+class Run(NamedTuple):
+    """A finished run of STEPS steps."""
+
+    recipe: TinyRecipe
+    weights: Path
+    losses: list[float]
+
+
+def recipe_for(data: Path, out: Path, *more: str) -> TinyRecipe:
+    return read_recipe(
+        "tiny",
+        [
+            f"data={data}",
+            f"out={out}",
+            "sets={shapes: 1.0}",
+            "start=scratch",
+            f"steps={STEPS}",
+            "decay_steps=0",
+            f"packs={data}/packs",
+            "phases=[{after: 0.0, crop: 64, batch: 4}]",
+            "warmup_steps=5",
+            "average_decay=0.9",
+            "workers=0",
+            "device=cpu",
+            *more,
+        ],
+    )
+
+
+def train(recipe: TinyRecipe) -> Recorded:
+    trainer = Recorded(recipe)
+    trainer.train()
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shapes(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def remembered_rows(tower: MiniLM) -> Iterator[None]:
+    rows = RememberedRows(tower)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer_module, "load_text_tower", lambda: rows)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    recipe = recipe_for(shapes, tmp_path_factory.mktemp("run"))
+    trainer = train(recipe)
+    yield Run(recipe, recipe.out / "tiny.safetensors", trainer.losses)
+    shutil.rmtree(recipe.out)  # a checkpoint has 165 MB
+
+
+def test_training_lowers_the_loss(run: Run) -> None:
+    assert len(run.losses) == STEPS
+    assert np.mean(run.losses[-4:]) < 0.6 * np.mean(run.losses[:2])
+
+
+def test_the_weights_are_those_of_the_network_in_half_precision(run: Run) -> None:
+    saved = {name: (value.shape, value.dtype) for name, value in load_file(run.weights).items()}
+
+    assert saved == {
+        name: (value.shape, torch.float16)
+        for name, value in TinyNetwork().state_dict().items()
+        if value.is_floating_point()
+    }
+
+
+def test_the_weights_are_finite(run: Run) -> None:
+    assert all(value.isfinite().all() for value in load_file(run.weights).values())
+
+
+def test_the_weights_load_as_a_model(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    shutil.copy(run.weights, folder)
+    card = yaml.safe_load((catalog.bundled()["tiny"] / catalog.CARD).read_text())
+    card |= {
+        "name": "mine",
+        "tasks": ["semantic"],
+        "weights_sha256": hashlib.sha256(run.weights.read_bytes()).hexdigest(),
+    }
+    (folder / catalog.CARD).write_text(yaml.safe_dump(card))
+
+    segmenter = load("mine", models_dir=tmp_path, device="cpu")
+
+    plan = segmenter.plan(np.zeros((64, 64, 3), np.uint8))
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    assert all(tensor.isfinite().all() for tensor in features.tensors.values())
+
+
+def test_what_is_published_promises_no_prompts(run: Run, tmp_path: Path) -> None:
+    weights = tmp_path / "mine" / "tiny.safetensors"
+    weights.parent.mkdir()
+    shutil.copy(run.weights, weights)
+
+    card = publish(run.recipe, weights)
+
+    assert card == catalog.read_card(weights.parent)
+    assert card.name == "mine"
+    assert "semantic" in card.tasks
+    assert "prompt" not in card.tasks
+    assert card.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def test_the_recipe_lies_beside_the_weights(run: Run) -> None:
+    values = yaml.safe_load((run.recipe.out / "recipe.yaml").read_text())
+
+    assert TinyRecipe.model_validate(values) == run.recipe
+
+
+def test_a_run_whose_steps_are_done_trains_no_further(run: Run) -> None:
+    before = run.weights.read_bytes()
+
+    trainer = train(run.recipe)
+
+    assert trainer.step == STEPS
+    assert run.weights.read_bytes() == before
+
+
+def test_a_longer_run_goes_on_where_the_shorter_stopped(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(run.recipe.out / "checkpoint.pt", tmp_path)
+    longer = run.recipe.model_copy(update={"out": tmp_path, "steps": STEPS + 3})
+
+    trainer = train(longer)
+
+    assert capsys.readouterr().out.startswith(f"resumed at step {STEPS}, ")
+    assert trainer.step == STEPS + 3
+    assert trainer.crops_seen == 4 * (STEPS + 3)
+    shutil.rmtree(tmp_path)
+
+
+def test_a_run_in_slices_stops_and_goes_on(shapes: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(shapes, tmp_path, "steps=3", "slice_minutes=0.00001")
+
+    ends = [TinyTrainer(recipe).train() for _ in range(3)]
+
+    assert [end is None for end in ends] == [True, True, True]  # each slice ends after a step
+    assert TinyTrainer(recipe).train() == tmp_path / "tiny.safetensors"
+    shutil.rmtree(tmp_path)
+
+
+def test_a_longer_run_goes_on_from_where_the_rate_began_to_fall(shapes: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(shapes, tmp_path, "steps=4", "decay_steps=2")
+    train(recipe)
+    at_plateau = torch.load(tmp_path / "plateau.pt", weights_only=True)
+
+    longer = Recorded(recipe.model_copy(update={"steps": 6}))
+    longer.train()
+
+    assert at_plateau["step"] == 2
+    assert len(longer.losses) == 6 - 2
+    shutil.rmtree(tmp_path)
+
+
+def test_training_can_start_from_a_weights_file(run: Run, shapes: Path, tmp_path: Path) -> None:
+    trainer = TinyTrainer(recipe_for(shapes, tmp_path, f"start={run.weights}"))
+
+    saved = load_file(run.weights)
+    network = trainer.network.network.state_dict()
+    assert all(torch.equal(network[name], value.float()) for name, value in saved.items())
+
+
+def test_a_start_that_does_not_exist_is_named(shapes: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no weights at .*nowhere\.safetensors"):
+        TinyTrainer(recipe_for(shapes, tmp_path, f"start={tmp_path / 'nowhere.safetensors'}"))
+
+
+def test_two_scratch_starts_of_one_seed_are_equal(shapes: Path, tmp_path: Path) -> None:
+    first, second = (TinyTrainer(recipe_for(shapes, tmp_path)).network.state_dict() for _ in range(2))
+
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_missing_data_folder_is_named_with_the_expected_layout(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+
+    with pytest.raises(DatasetError) as raised:
+        TinyTrainer(recipe_for(missing, tmp_path / "out"))
+
+    assert f"{missing} does not exist" in str(raised.value)
+    assert "shapes/train/images/NAME.jpg, masks/NAME.png" in str(raised.value)
+    assert "shapes/classes.json" in str(raised.value)
+
+
+def test_an_unknown_device_is_refused(shapes: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="toaster"):
+        TinyTrainer(recipe_for(shapes, tmp_path, "device=toaster"))

@@ -1,0 +1,63 @@
+"""Packs: what goes in comes out, photograph by photograph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.training.packs import Pack, Photograph, open_pack, write_pack
+
+CLASSES = ("background", "cat", "dog")
+
+
+def photographs() -> list[Photograph]:
+    random = np.random.default_rng(0)
+    first = Photograph("a", random.integers(0, 256, (8, 12, 3)).astype(np.uint8), np.full((8, 12), 2, np.uint8))
+    second = Photograph("b", random.integers(0, 256, (4, 4, 3)).astype(np.uint8), None, ("cat", "tree"))
+    return [first, second]
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Pack:
+    return write_pack(tmp_path / "pets", "pets", CLASSES, iter(photographs()), ("cat", "tree"), complete=True)
+
+
+def test_photographs_and_masks_come_out_as_they_went_in(pack: Pack) -> None:
+    for index, photograph in enumerate(photographs()):
+        np.testing.assert_array_equal(pack.image(index), photograph.image)
+    np.testing.assert_array_equal(pack.mask(0), 2)
+
+
+def test_a_photograph_without_a_mask_is_ignored_pixel_by_pixel(pack: Pack) -> None:
+    np.testing.assert_array_equal(pack.mask(1), np.full((4, 4), IGNORE))
+
+
+def test_the_share_of_every_class_is_counted(pack: Pack) -> None:
+    np.testing.assert_array_equal(pack.areas, [[0, 0, 1], [0, 0, 0]])
+
+
+def test_what_is_known_of_a_photograph_is_kept(pack: Pack) -> None:
+    assert pack.present == ((), ("cat", "tree"))
+    assert (pack.names, pack.complete, pack.has_background) == (("cat", "tree"), True, True)
+
+
+def test_an_opened_pack_is_the_one_that_was_written(pack: Pack, tmp_path: Path) -> None:
+    again = open_pack(tmp_path / "pets")
+
+    assert (again.classes, again.photographs) == (CLASSES, ("a", "b"))
+    np.testing.assert_array_equal(again.image(1), pack.image(1))
+
+
+def test_a_pack_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:
+    def breaking() -> Iterator[Photograph]:
+        yield photographs()[0]
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        write_pack(tmp_path / "pets", "pets", CLASSES, breaking())
+
+    assert not (tmp_path / "pets").exists()
