@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.segmenter import TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull, UndecodableImage
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -154,6 +157,28 @@ def test_work_that_expires_while_it_waits_is_dropped(bench: Bench) -> None:
 
     assert isinstance(waiting.exception(SOON), DeadlineExceeded)
     assert bench.segmenter.batches == [1]
+
+
+def test_work_that_is_given_up_while_its_batch_is_halved_costs_no_pass(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.segmenter.most_tiles = 1
+    bench.hold()
+    stays, left = bench.submit(ask("red")), bench.submit(ask("blue"))
+    bench.until_waiting(2)
+    encode = bench.segmenter.encode_tiles
+
+    def encode_and_leave(tiles: NDArray[np.uint8]) -> TileFeatures:
+        if bench.segmenter.batches == [1, 2]:  # the first half is under way
+            left.cancel()
+        return encode(tiles)
+
+    monkeypatch.setattr(bench.segmenter, "encode_tiles", encode_and_leave)
+    bench.release()
+    stays.result(SOON)
+    bench.submit(ask("green")).result(SOON)
+
+    assert bench.segmenter.batches == [1, 2, 1, 1]
 
 
 def test_a_full_queue_refuses_at_once() -> None:
