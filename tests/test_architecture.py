@@ -7,8 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,6 +22,9 @@ SHARED_WORDS = {"lexiseg_model.types", "lexiseg_model.errors", "lexiseg_model.mo
 MODEL, SERVICE, CLIENT = "model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client"
 CLIENTS_LIBRARIES = {"google", "grpc", "httpx", "lexiseg_client", "numpy", "typing_extensions"}
 LONGEST_MODULE = 400  # lines
+MOST_MODULES = 20  # of one folder, __init__ and conftest apart
+GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$")
+ROOMS = 2  # names below a package that make a room, as in lexiseg_service.gateway
 OWN_SUFFIXES = {".py", ".md", ".yaml", ".toml"}
 MACHINE_FOLDERS = ("work", "root", "opt")
 # A path that starts at such a folder; `models/work/` and web addresses start elsewhere.
@@ -41,6 +49,27 @@ def imported_names(path: Path) -> Iterator[str]:
             base = package[: len(package) + 1 - node.level] if node.level else ()
             origin = ".".join((*base, *filter(None, [node.module])))
             yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """Dotted name of every module of the wheel to what it imports of the wheel."""
+    found = {}
+    for folder in (MODEL, SERVICE):
+        root = ROOT / Path(folder).parent
+        for path in modules(folder):
+            name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+            found[name] = {
+                other for other in imported_names(path) if is_within(other, {Path(MODEL).name, Path(SERVICE).name})
+            }
+    return found
+
+
+def room_of(name: str) -> str:
+    """The room that a module or a name in it is in: its package, at most ROOMS names below the root."""
+    while name not in imports() and "." in name:
+        name = name.rpartition(".")[0]
+    return ".".join(name.split(".")[: ROOMS + 1])
 
 
 def is_within(name: str, roots: set[str]) -> bool:
@@ -99,6 +128,55 @@ def test_only_the_command_line_asks_servers_through_the_client() -> None:
     assert offences == []
 
 
+# What must not be imported from where; a prefix of dotted names stands for everything below it.
+CLOSED_DOORS = {
+    "lexiseg_service.question": {"lexiseg_service.vocabularies", "lexiseg_service.gateway", "lexiseg_service.worker"},
+    "lexiseg_service.vocabularies": {"lexiseg_service.gateway", "lexiseg_service.worker"},
+    "lexiseg_service.worker": {"lexiseg_service.gateway"},
+    "lexiseg_service.gateway": {"lexiseg_service.worker", "lexiseg_service.commands"},
+    "lexiseg_service.wire": {"lexiseg_service.gateway", "lexiseg_service.worker", "lexiseg_service.commands"},
+    "lexiseg_model.training": {"lexiseg_model.methods"},
+    "lexiseg_model.masks": {"lexiseg_model.methods", "lexiseg_model.tasks"},
+}
+
+
+@pytest.mark.parametrize("room", CLOSED_DOORS)
+def test_a_room_keeps_its_doors_closed(room: str) -> None:
+    inside = {name: found for name, found in imports().items() if is_within(name, {room})}
+
+    offences = [
+        f"{name} imports {other}"
+        for name, found in inside.items()
+        for other in sorted(found)
+        if is_within(other, CLOSED_DOORS[room])
+    ]
+
+    assert inside
+    assert offences == []
+
+
+def test_rooms_do_not_import_each_other_in_circles() -> None:
+    doors: dict[str, set[str]] = {}
+    for name, found in imports().items():
+        doors.setdefault(room_of(name), set()).update(map(room_of, found))
+    for room, others in doors.items():
+        others.discard(room)
+
+    with_circles = {room: others & set(doors) for room, others in doors.items()}
+
+    TopologicalSorter(with_circles).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_folder_has_more_modules_than_a_newcomer_reads() -> None:
+    folders = Counter(
+        path.parent.relative_to(ROOT).as_posix()
+        for path in own_files()
+        if path.suffix == ".py" and path.name not in ("__init__.py", "conftest.py") and not GENERATED.search(path.name)
+    )
+
+    assert {folder: n for folder, n in folders.items() if n > MOST_MODULES} == {}
+
+
 def test_the_client_stands_alone_on_few_libraries() -> None:
     sources = modules(CLIENT)
 
@@ -135,7 +213,7 @@ def test_the_shared_words_load_without_torch() -> None:
 def test_no_module_is_longer_than_a_reader_can_hold() -> None:
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
-        for package in (MODEL, SERVICE, CLIENT)
+        for package in (MODEL, SERVICE, CLIENT, "benchmarks", "loadtests")
         for path in modules(package)
     }
 
