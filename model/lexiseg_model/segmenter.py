@@ -141,7 +141,8 @@ class Regions(NamedTuple):
 class PromptMasks(NamedTuple):
     """The masks that one prompt may mean, best first: logits [M, h, w] of the whole image, quality [M] in 0..1.
 
-    M is at least 1; h and w are the same for all prompts of an image.
+    M is at least 1; h and w are the same for all prompts of an image. What is best the method decides: quality need
+    not fall from mask to mask.
     """
 
     masks: Tensor
