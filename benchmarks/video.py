@@ -121,6 +121,7 @@ def run() -> None:
     _moving(watcher, clips, "the object's class alone", {name: (word,) for name, word in OBJECTS.items()})
     _moving(watcher, clips, "all four classes", dict.fromkeys(OBJECTS, tuple(OBJECTS.values())))
     _moving(watcher, clips, "eleven classes", dict.fromkeys(OBJECTS, (*OBJECTS.values(), *SCENERY)))
+    _lost_and_found(watcher, clips)
     _tracks(watcher, clips)
     _costs(watcher, clips)
 
@@ -163,6 +164,34 @@ def _moving(
         rows[-1] += [f"{whole:.1f} / {mean:.1f}" for whole, mean in ious]
     head = ["clip", "object", "flicker, %", f"smoothing {SMOOTHING}, %", "less", "IoU, %", "smoothed IoU, %"]
     print_table(f"Clips, {title} (IoU over all pixels / mean over frames)", head, rows)
+
+
+def _lost_and_found(watcher: Watcher, clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]]) -> None:
+    """By how long a class list the object of each clip is found, and what smoothing makes of it."""
+    rows = []
+    for name, (seen, truths) in clips.items():
+        for words in ((OBJECTS[name],), tuple(OBJECTS.values()), (*OBJECTS.values(), *SCENERY)):
+            index = 1 + words.index(OBJECTS[name])
+            courses = [watcher.follow(seen, words, weight).maps for weight in (0.0, SMOOTHING)]
+            means = [_iou(maps, truths, index)[1] for maps in courses]
+            runs = [_found(maps, truths, index) for maps in courses]
+            rows.append([name, str(len(words)), *(f"{mean:.1f}" for mean in means)])
+            rows[-1] += [f"{100 * found:.0f} ({longest})" for found, longest in runs]
+    head = ["clip", "classes asked", "J", "J, smoothed", "found, % (longest loss)", "found, smoothed"]
+    print_table(f"Clips: J (mean IoU over frames) and frames in which it is at least {LEAST_IOU}", head, rows)
+
+
+def _found(maps: list[LabelMap], truths: list[NDArray[np.bool_]], index: int) -> tuple[float, int]:
+    """Share of the frames in which the object has its label, and the most in a row in which it has not."""
+    lost = longest = found = 0
+    for labels, truth in zip(maps, truths, strict=True):
+        ours = labels == index
+        if (ours & truth).sum() >= LEAST_IOU * max(1, (ours | truth).sum()):
+            found, lost = found + 1, 0
+        else:
+            lost += 1
+        longest = max(longest, lost)
+    return found / len(maps), longest
 
 
 def _tracks(watcher: Watcher, clips: dict[str, tuple[list[EncodedFrame], list[NDArray[np.bool_]]]]) -> None:
