@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -86,11 +87,12 @@ def _of(judged: _Judged) -> dict[str, Any]:
 
 def _print(compared: Comparison, a: str, b: str) -> None:
     title = f"{compared.dataset}/{compared.split}, {compared.photographs} photographs: B = {b} against A = {a}"
-    table = Table("measure, %", title=title)
-    for column in ("A", "B", "B - A", "95 % interval", "resamples for B"):
-        table.add_column(column, justify="right")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("measure, %", no_wrap=True)
+    for column in ("A", "B", "B - A", "95 % interval", "for B"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in compared.differences:
-        interval = f"{_signed(row.low)} .. {_signed(row.high)}"
+        interval = "-" if math.isnan(row.low) else f"{row.low:+.2f}, {row.high:+.2f}"
         share = "-" if math.isnan(row.in_favour) else f"{row.in_favour:.0f} %"
         a_shown, b_shown = _shown(row.a, row.a_error), _shown(row.b, row.b_error)
         table.add_row(row.measure, a_shown, b_shown, _signed(row.difference), interval, share)
