@@ -12,9 +12,10 @@ from torch import Tensor
 
 from lexiseg_model.masks import pamr
 from lexiseg_model.segmenter import Features, Regions, RowsOf, Segmenter, TextBank, TextRows
-from lexiseg_model.types import Background, ClassEntry, Refinement, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, LongLists, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0
+MOST_BEHIND = 8.0  # of the logarithm of a class's presence: what is not there at all need not be ever less
 BEHIND = 1e-3  # of a logit: what must not win stays so far behind, more than any rounding
 Steady = Callable[[Tensor], Tensor]  # in a video: from a frame's logits to their average with the frames before
 
@@ -36,6 +37,8 @@ def score_vocabulary(
     logits = _with_nobody(segmenter, features, scores * segmenter.probability_scale, vocabulary, refine)
     if steady is not None:
         logits = steady(logits)
+    if segmenter.card.long_lists is not None:
+        logits = step_back(logits, len(vocabulary.classes), segmenter.card.long_lists)
     if refine == "pamr" and not refined:
         return refine_logits(logits, segmenter.guide(features))
     if refine == "regions":
@@ -82,6 +85,25 @@ def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
         spread[:] = torch.minimum(left.clamp_min(math.exp(LOG_OF_NOTHING)).log(), _too_low_to_win(kept))
     spread[winning] = kept
     return spread
+
+
+def step_back(logits: Tensor, n_classes: int, rule: LongLists) -> Tensor:
+    """Classes that are hardly there lose logits beside the others: in a long list someone always fits a speck better.
+
+    [K, h, w] of the classes, and nobody if there is one more -> the same. Nobody meets a pixel's winner as the winner
+    was before: to be less than another class is no sign of being nothing.
+    """
+    strength = rule.strength(n_classes)
+    if not strength:
+        return logits
+    # A quarter of the cells says as much of the whole picture.
+    presence = logits[:, ::2, ::2].softmax(0)[:n_classes].mean((1, 2)).clamp_min(math.exp(LOG_OF_NOTHING)).log()
+    behind = (presence.max() - rule.lead - presence).clamp(0, MOST_BEHIND)
+    classes = logits[:n_classes] - strength * behind[:, None, None]
+    if len(logits) == n_classes:
+        return classes
+    best, winner = classes.max(0)
+    return torch.cat([classes, (logits[n_classes] + best - logits.gather(0, winner[None])[0])[None]])
 
 
 def vote(logits: Tensor, regions: Regions) -> Tensor:

@@ -183,6 +183,26 @@ class BackgroundRule(BaseModel):
         return max(0.0, 1 - math.log(n_classes) / math.log(self.fades_at))
 
 
+class LongLists(BaseModel):
+    """How far a class steps back that is hardly there, in a request of many classes.
+
+    Of a class's mean probability over the picture the logarithm is taken. What that lacks to the most present class's,
+    but for `lead`, is taken from the class's logits times a strength: beside other classes, not beside nobody. The
+    strength is `weight` x ln(classes / `beyond`), at most `most`: 0 for lists of up to `beyond`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    beyond: int = Field(60, ge=1, description="classes of the longest list in which nobody steps back")
+    weight: float = Field(0.6, ge=0, description="of the logarithm of a list's length over that")
+    lead: float = Field(1.0, ge=0, description="logarithm of presence that a class may lack for nothing")
+    most: float = Field(0.6, ge=0, description="strength that no list exceeds")
+
+    def strength(self, n_classes: int) -> float:
+        """Of a request of so many classes."""
+        return min(self.most, max(0.0, self.weight * math.log(n_classes / self.beyond)))
+
+
 class PanopticRule(BaseModel):
     """How masks become disjoint segments; thresholds as in Mask2Former (Cheng et al., CVPR 2022).
 
@@ -240,6 +260,7 @@ class ModelCard(BaseModel):
     embedding: int = Field(description="dimensions of a pixel's and a text's vector")
     text_tower: str = Field(description="what turns words into vectors")
     background: BackgroundRule = Field(description="how pixels that no class explains are told")
+    long_lists: LongLists | None = Field(None, description="null: classes compete alike, however many they are")
     panoptic: PanopticRule = Field(PanopticRule(), description="how masks become disjoint segments")
     refine: Refinement = Field("none", description="what a request gets that does not say")
     refinements: list[Refinement] = Field(["none", "pamr"], description="what a request may ask for")

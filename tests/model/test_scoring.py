@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,9 +11,9 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import refine_logits, score_vocabulary, vote
+from lexiseg_model.scoring import refine_logits, score_vocabulary, step_back, vote
 from lexiseg_model.segmenter import Regions
-from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.types import ClassEntry, LongLists, Vocabulary
 from tests.model.stand_in import ColourSegmenter, picture
 
 SIZE = (24, 32)
@@ -137,3 +139,47 @@ def test_a_method_without_regions_says_what_it_offers() -> None:
 
     with pytest.raises(OptionError, match="has no regions; refine must be one of none, pamr"):
         score_vocabulary(segmenter, features, Vocabulary((ClassEntry("red"),)), segmenter.encode_texts, "regions")
+
+
+LONG = LongLists(beyond=2, weight=2.0, lead=1.0, most=2.0)
+
+
+def a_cat_with_a_speck() -> Tensor:
+    """Row 0 has nearly the whole picture, row 1 one cell by a little; rows 2 and 3 have nothing. [4, 12, 16]."""
+    logits = torch.zeros(4, 12, 16)
+    logits[0] = 3.0
+    logits[1, 4, 4] = 3.5
+    return logits
+
+
+def test_in_a_long_list_a_speck_goes_to_what_is_there() -> None:
+    assert a_cat_with_a_speck()[:, 4, 4].argmax() == 1
+
+    stepped = step_back(a_cat_with_a_speck(), 4, LONG)
+
+    assert (stepped.argmax(0) == 0).all()
+    torch.testing.assert_close(stepped[0], a_cat_with_a_speck()[0])
+
+
+def test_a_list_that_is_not_long_is_left_alone() -> None:
+    assert torch.equal(step_back(a_cat_with_a_speck(), 4, LongLists(beyond=4)), a_cat_with_a_speck())
+
+
+def test_the_longer_the_list_the_further_until_the_most() -> None:
+    rule = LongLists(beyond=60, weight=0.5, most=0.6)
+
+    assert [rule.strength(n) for n in (1, 60, 120, 2048)] == pytest.approx([0, 0, 0.5 * math.log(2), 0.6])
+
+
+def test_what_is_as_present_as_others_does_not_step_back() -> None:
+    assert torch.equal(step_back(doubtful(), 2, LongLists(beyond=1, weight=5.0, most=5.0)), doubtful())
+
+
+def test_nobody_gains_nothing_from_those_who_step_back() -> None:
+    logits = torch.cat([a_cat_with_a_speck(), torch.full((1, 12, 16), 2.9)])
+    logits[0, :6] = 2.0  # there nobody wins
+    logits[1, 4, 4], logits[0, 4, 4] = 3.5, -9.0  # but for a speck, whose class nobody there contests
+
+    stepped = step_back(logits, 4, LONG)
+
+    assert torch.equal(stepped.argmax(0) == 4, logits.argmax(0) == 4)

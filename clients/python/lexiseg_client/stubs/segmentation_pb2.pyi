@@ -1394,6 +1394,7 @@ class Model(_message.Message):
     PANOPTIC_FIELD_NUMBER: _builtins.int
     PROMPT_QUALITY_FIELD_NUMBER: _builtins.int
     REFINEMENTS_FIELD_NUMBER: _builtins.int
+    LONG_LISTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     version: _builtins.str
@@ -1466,6 +1467,10 @@ class Model(_message.Message):
     def refinements(self) -> _containers.RepeatedScalarFieldContainer[Global___Refine.ValueType]:
         """What a request may ask of refinement."""
 
+    @_builtins.property
+    def long_lists(self) -> Global___LongLists:
+        """How far classes step back that are hardly there, in a request of many; unset: not at all."""
+
     def __init__(
         self,
         *,
@@ -1495,15 +1500,18 @@ class Model(_message.Message):
         panoptic: Global___PanopticRule | None = ...,
         prompt_quality: _abc.Mapping[_builtins.str, Global___PromptQuality] | None = ...,
         refinements: _abc.Iterable[Global___Refine.ValueType] | None = ...,
+        long_lists: Global___LongLists | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "input", b"input", "panoptic", b"panoptic", "recipe", b"recipe", "seed", b"seed", "settings", b"settings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "input", b"input", "long_lists", b"long_lists", "panoptic", b"panoptic", "recipe", b"recipe", "seed", b"seed", "settings", b"settings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "method", b"method", "name", b"name", "panoptic", b"panoptic", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "refinements", b"refinements", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "long_lists", b"long_lists", "method", b"method", "name", b"name", "panoptic", b"panoptic", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "refinements", b"refinements", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__commit: _TypeAlias = _typing.Literal["commit"]  # noqa: Y015
     _WhichOneofArgType__commit: _TypeAlias = _typing.Literal["_commit", b"_commit"]  # noqa: Y015
     _WhichOneofReturnType__digest: _TypeAlias = _typing.Literal["digest"]  # noqa: Y015
     _WhichOneofArgType__digest: _TypeAlias = _typing.Literal["_digest", b"_digest"]  # noqa: Y015
+    _WhichOneofReturnType__long_lists: _TypeAlias = _typing.Literal["long_lists"]  # noqa: Y015
+    _WhichOneofArgType__long_lists: _TypeAlias = _typing.Literal["_long_lists", b"_long_lists"]  # noqa: Y015
     _WhichOneofReturnType__recipe: _TypeAlias = _typing.Literal["recipe"]  # noqa: Y015
     _WhichOneofArgType__recipe: _TypeAlias = _typing.Literal["_recipe", b"_recipe"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
@@ -1514,6 +1522,8 @@ class Model(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__commit) -> _WhichOneofReturnType__commit | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__digest) -> _WhichOneofReturnType__digest | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__long_lists) -> _WhichOneofReturnType__long_lists | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__recipe) -> _WhichOneofReturnType__recipe | None: ...
     @_typing.overload
@@ -1592,6 +1602,40 @@ class BackgroundRule(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BackgroundRule: _TypeAlias = BackgroundRule  # noqa: Y015
+
+@_typing.final
+class LongLists(_message.Message):
+    """How far a class steps back that is hardly there, in a request of many classes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEYOND_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    LEAD_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    beyond: _builtins.int
+    """Classes of the longest list in which nobody steps back."""
+    weight: _builtins.float
+    """Times ln(classes / `beyond`): the strength."""
+    lead: _builtins.float
+    """Logarithm of presence that a class may lack for nothing."""
+    most: _builtins.float
+    """Strength that no list exceeds."""
+    def __init__(
+        self,
+        *,
+        beyond: _builtins.int = ...,
+        weight: _builtins.float = ...,
+        lead: _builtins.float = ...,
+        most: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beyond", b"beyond", "lead", b"lead", "most", b"most", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LongLists: _TypeAlias = LongLists  # noqa: Y015
 
 @_typing.final
 class PanopticRule(_message.Message):
