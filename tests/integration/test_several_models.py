@@ -38,14 +38,20 @@ def server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     models_file = folder / "models.yaml"
     models_file.write_text("- name: tiny\n- name: second\n")
     room = 3 * catalog.load("tiny").nbytes // 2
-    environment = {"LEXISEG_MODELS_FILE": str(models_file), "LEXISEG_MODELS_DIR": str(models_dir)}
+    # The room is counted for torch. Elsewhere than on a processor with bf16, `auto` would first export `second`.
+    environment = {
+        "LEXISEG_MODELS_FILE": str(models_file),
+        "LEXISEG_MODELS_DIR": str(models_dir),
+        "LEXISEG_RUNTIME": "torch",
+        "LEXISEG_DEADLINE_SECONDS": "120",  # a model is loaded within it, however busy the machine
+    }
     with Server(folder / "log.jsonl", LEXISEG_MODEL_MEMORY_BYTES=str(room), **environment) as running:
         yield running
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx.Client(base_url=server.url, timeout=150) as client:
         yield client
 
 
