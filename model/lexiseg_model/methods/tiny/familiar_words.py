@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from lexiseg_model import catalog
-from lexiseg_model.data.indexed import BACKGROUND
+from lexiseg_model.data.indexed import BACKGROUND, CLASSES
 from lexiseg_model.methods.tiny.familiar import write_familiar
 from lexiseg_model.methods.tiny.text_tower import MiniLM, load_text_tower
 from lexiseg_model.methods.tiny.weights import TEMPLATE
@@ -45,6 +45,17 @@ def write(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], to
     bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), STRANGERS))
     write_familiar(folder, words, rows, round(bound, 2), tower.digest)
     return round(bound, 2)
+
+
+def names_of(data: Path, sets: Iterable[str]) -> list[str]:
+    """The names that data sets have: of their class lists, or of photographs as wholes."""
+    names: list[str] = []
+    for folder in (data / name for name in sets):
+        if (folder / CLASSES).exists():
+            names += json.loads((folder / CLASSES).read_text())
+        if (folder / "labels.json").exists():
+            names += [name for of_file in json.loads((folder / "labels.json").read_text()).values() for name in of_file]
+    return names
 
 
 def main(folder: Path, lists: list[Path], texts: Path) -> None:

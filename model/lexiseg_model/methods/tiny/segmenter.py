@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lexiseg_model.device import Execution
-from lexiseg_model.errors import ShapeError, TaskError, WeightsError
+from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.methods.tiny import asking
 from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast
@@ -228,6 +228,8 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def regions(self, features: Features) -> Regions:
         """The proposals: the head cuts out what it cannot name better than the pixels do."""
+        if self._head is None:
+            raise OptionError(f"{self.card.name} has no prompt head, and so no regions")
         found, rule = self.propose(features), self._settings.regions
         pixels = features.tensors["pixels"].to(self._device).float().flatten(1)  # [96, h*w], unit vectors
         share = found.masks.to(pixels).sigmoid()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lexiseg_model import catalog
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.familiar import FILE, Familiar, read_familiar, write_familiar
-from lexiseg_model.methods.tiny.familiar_words import write
+from lexiseg_model.methods.tiny.familiar_words import names_of, write
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.text_tower import MiniLM
 from lexiseg_model.methods.tiny.weights import FOLDER
@@ -97,6 +97,17 @@ def test_the_bound_is_where_synonyms_lie_that_are_left_out(tmp_path: Path, tower
     assert near.word == "puppy"
     assert near.likeness == pytest.approx(1, abs=0.01)
     assert far.likeness < bound
+
+
+def test_names_come_from_class_lists_and_from_labels_of_photographs(tmp_path: Path) -> None:
+    for name in ("voc", "labels", "regions"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "voc" / "classes.json").write_text('["background", "cat"]')
+    (tmp_path / "labels" / "labels.json").write_text('{"1.jpg": ["beagle", "hound"], "2.jpg": ["tench"]}')
+
+    names = names_of(tmp_path, ["voc", "labels", "regions"])
+
+    assert names == ["background", "cat", "beagle", "hound", "tench"]
 
 
 def test_the_bundled_model_knows_what_it_was_taught(tiny: TinySegmenter) -> None:

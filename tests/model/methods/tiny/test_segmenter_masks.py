@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lexiseg_model import catalog
-from lexiseg_model.errors import TaskError, WeightsError
+from lexiseg_model.errors import OptionError, TaskError, WeightsError
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import RegionVote
@@ -198,6 +198,13 @@ def test_without_a_head_there_are_neither_prompts_nor_proposals(tmp_path: Path, 
         segmenter.prompt(fresh, [Prompt(box=CUP)])
     with pytest.raises(TaskError, match="mine has no prompt head"):
         segmenter.propose(fresh)
+
+
+def test_without_a_head_there_are_no_regions(tmp_path: Path, china: Features) -> None:
+    segmenter = catalog.load_folder(without_head(tmp_path / "mine", "semantic"), "cpu")
+
+    with pytest.raises(OptionError, match="has no prompt head, and so no regions"):
+        segmenter.regions(china)
 
 
 def test_a_card_cannot_promise_prompts_without_a_head(tmp_path: Path) -> None:

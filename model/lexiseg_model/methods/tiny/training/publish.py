@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from lexiseg_model.data.indexed_scenes import object_scenes
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
+from lexiseg_model.methods.tiny.familiar import FILE as FAMILIAR
+from lexiseg_model.methods.tiny.familiar_words import names_of
+from lexiseg_model.methods.tiny.familiar_words import write as write_words
+from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.calibrate import calibrate
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook
@@ -38,6 +43,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
             "quality": {},
             "prompt_quality": {},
             "tasks": [task for task in bundled.tasks if task != "prompt"],
+            "refinements": [word for word in bundled.refinements if word != "regions"],
             "panoptic": PanopticRule(),
         }
     )
@@ -56,7 +62,12 @@ def publish_names(recipe: NamesRecipe, weights: Path) -> ModelCard:
 
 
 def _calibrated(card: ModelCard, recipe: TinyRecipe | NamesRecipe, weights: Path) -> ModelCard:
-    """Chooses the background rule on training photographs, measures the `val` splits; writes the card."""
+    """Chooses the background rule on training photographs, measures the `val` splits; writes the card.
+
+    Beside it lie the words that were asked for, so that words far from them can be told.
+    """
+    names = [*names_of(recipe.data, recipe.sets), *card.background.words]
+    write_words(weights.parent, names, TextBook.read(TEXTS).synonyms, load_text_tower())
     _write(card, weights.parent)
     segmenter = catalog.load_folder(weights.parent, recipe.device)
     masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
@@ -97,9 +108,13 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
         | {
             "training_data": [*card.training_data, *seen],
             "tasks": [*(task for task in card.tasks if task != "prompt"), "prompt"],
+            "refinements": [*(word for word in card.refinements if word != "regions"), "regions"],
             "prompt_quality": {},
         }
     )
+    words = _folder_below(recipe.below) / FAMILIAR
+    if words.exists():
+        shutil.copyfile(words, weights.parent / FAMILIAR)
     _write(card, weights.parent)
     segmenter = catalog.load_folder(weights.parent, recipe.device)
     quality = {}
@@ -129,8 +144,12 @@ def measure_prompts(segmenter: Segmenter, root: Path, name: str) -> PromptQualit
 
 def _card_below(below: str) -> ModelCard:
     """Of the network that a part was trained over; the bundled one's where no card lies beside its weights."""
+    return catalog.read_card(_folder_below(below))
+
+
+def _folder_below(below: str) -> Path:
     path = BUNDLED if below == "bundled" else Path(below)
-    return catalog.read_card(path.parent if (path.parent / catalog.CARD).exists() else FOLDER)
+    return path.parent if (path.parent / catalog.CARD).exists() else FOLDER
 
 
 def _origin(recipe: RunRecipe, weights: Path) -> dict[str, object]:
