@@ -9,7 +9,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Callable
 
-from benchmarks import finish, hop, masks, prompts, proposals, refinement, runtimes, serving, stalls, text_cache, video
+from benchmarks import (
+    finish,
+    hop,
+    masks,
+    prompts,
+    proposals,
+    refinement,
+    runtimes,
+    serving,
+    stalls,
+    text_cache,
+    training,
+    video,
+)
 
 PARTS: dict[str, Callable[[], None]] = {
     "finish": finish.run,
@@ -22,6 +35,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "stalls": stalls.run,
     "text-cache": text_cache.run,
     "serving": serving.run,
+    "training": training.run,
     "video": video.run,
 }
 
