@@ -38,7 +38,9 @@ ELSEWHERE = (
     Elsewhere(r"lexiseg eval --model (tcl|unpair-seg) ", HUB),
     Elsewhere(r"lexiseg train tiny", HOURS),
     Elsewhere(r"python -m lexiseg_model\.training\.parts", "packs of data that is not here; test_parts.py sends some"),
-    Elsewhere(r"python -m lexiseg_model\.methods\.tiny\.click_fit", "fits on photographs that are not here"),
+    Elsewhere(
+        r"python -m lexiseg_model\.methods\.tiny\.(click_fit|familiar_words)", "needs data sets that are not here"
+    ),
     Elsewhere(r"lexiseg export --model tiny --photos", "half a minute for a part of what --int8 writes below it"),
     Elsewhere(r"lexiseg gateway .*--workers (dns:///workers|10\.)", MACHINES),
     Elsewhere(r"lexiseg video (rtsp:|/dev/video0)", "needs a camera; tests/service/commands/video streams a file"),
