@@ -7,8 +7,7 @@ own tower when None).
 from __future__ import annotations
 
 from lexiseg_model.errors import TaskError
-from lexiseg_model.scoring import RowsOf
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.segmenter import Features, RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options
 from lexiseg_model.tasks.pixels import connected_regions, semantic
 from lexiseg_model.tasks.prompts import prompted

@@ -8,8 +8,8 @@ import numpy as np
 
 from lexiseg_model.masks.regions import split
 from lexiseg_model.masks.upsample import Winners, winners
-from lexiseg_model.scoring import RowsOf, score_vocabulary
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model.segmenter import Features, RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, check_vocabulary
 from lexiseg_model.tasks.pieces import Pieces, segmentation
 from lexiseg_model.types import Segmentation, Task, Vocabulary

@@ -14,8 +14,8 @@ from lexiseg_model.masks import layers
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import encode_spans, measure_spans
-from lexiseg_model.scoring import RowsOf, score_regions
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.scoring import score_regions
+from lexiseg_model.segmenter import Features, RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, check_vocabulary
 from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Vocabulary
 

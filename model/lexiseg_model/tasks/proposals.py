@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.panoptic import Merged, merge
-from lexiseg_model.scoring import RowsOf, score_regions
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.scoring import score_regions
+from lexiseg_model.segmenter import Features, RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, check_vocabulary
 from lexiseg_model.tasks.pieces import Pieces, segmentation
 from lexiseg_model.types import Segmentation, Task, Vocabulary
