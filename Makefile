@@ -33,7 +33,7 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 	@echo "Starting the service; it is ready when its log says so, a few seconds after its address. Ctrl-C ends it."
 	@$(BIN)/lexiseg serve
 
-test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator  ## run every test
+test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator  ## run every test
 	$(BIN)/python -m pytest -q --durations=25 --durations-min=1 $(ARGS)
 
 # Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.

@@ -74,7 +74,10 @@ def _stage(index: int) -> nn.Sequential:
 
 def named_cells(pyramid: list[Tensor]) -> Tensor:
     """[B, 576, H/32, W/32]: what names are told from."""
-    return torch.cat([pyramid[-1], F.avg_pool2d(pyramid[-2], 2)], 1)
+    # At half the size, bilinear is the mean of 2 x 2. A pool would leave two formulas for one size, which an export
+    # with free sides cannot bring together.
+    finer = F.interpolate(pyramid[-2], size=pyramid[-1].shape[-2:], mode="bilinear")
+    return torch.cat([pyramid[-1], finer], 1)
 
 
 class TinyNetwork(nn.Module):
