@@ -27,7 +27,7 @@ def versions(*packages: str) -> Callable[[str], str]:
 def test_without_the_package_the_error_names_both_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_runtime, "version", versions())
 
-    with pytest.raises(ExportError, match="pip install onnxruntime`.*pip install onnxruntime-gpu`"):
+    with pytest.raises(ExportError, match=r"pip install onnxruntime`.*pip install onnxruntime-gpu`"):
         onnx_runtime.require()
 
 
