@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -36,13 +35,29 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+SEGMENTER = """
+from tests.service.commands.evaluate.test_scenes import with_card
+
+
+def load(folder, card, execution):
+    return with_card(card)
+"""
+
+
 @pytest.fixture
 def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of models with one, of a method of its own: words are colours."""
-    method = ModuleType("lexiseg_model.methods.colours.segmenter")
-    method.load = lambda folder, card, execution: _with(card)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "lexiseg_model.methods.colours", ModuleType("lexiseg_model.methods.colours"))
-    monkeypatch.setitem(sys.modules, method.__name__, method)
+    site = tmp_path / "site"
+    about = site / "colours-1.0.dist-info"
+    (site / "colours_method").mkdir(parents=True)
+    about.mkdir()
+    (site / "colours_method" / "__init__.py").touch()
+    (site / "colours_method" / "segmenter.py").write_text(SEGMENTER)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: colours\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[lexiseg.methods]\ncolours = colours_method\n")
+    monkeypatch.syspath_prepend(site)
+    for name in ("colours_method", "colours_method.segmenter"):  # of another test's folder
+        monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "models" / "colours").mkdir(parents=True)
     (tmp_path / "models" / "colours" / "weights.safetensors").write_bytes(b"none are needed")
     card = PromptableColours().card.model_dump(mode="json")
@@ -187,7 +202,7 @@ def test_a_model_without_the_task_says_what_it_can(
     assert "semantic, instance, panoptic" in outcome.err
 
 
-def _with(card: Any) -> PromptableColours:
+def with_card(card: Any) -> PromptableColours:
     segmenter = PromptableColours()
     segmenter.card = card
     return segmenter
