@@ -78,8 +78,7 @@ def run() -> Run:
     # where torch's own kernels are 3e-5 from the reference.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, about a flag for other devices
-        without_onednn = torch.backends.mkldnn.flags(enabled=False)
-        with without_onednn:
+        with torch.backends.mkldnn.flags(enabled=False):
             module = head()
             queries, mask_features = module(features())
             masks = module.masks(queries, mask_features)
