@@ -5,7 +5,10 @@ LEXISEG_* in the environment -> Settings <- options of the command line, which g
 
 from __future__ import annotations
 
+import difflib
 import inspect
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,9 @@ Server = Annotated[
 FIELDS: Mapping[str, FieldInfo] = {
     name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"
 }
+ELSEWHERE = re.compile(r"LEXISEG_\w+_IMAGE")  # read by docker-compose.yml
+# What Kubernetes tells each pod of services beside it, such as one that is called lexiseg.
+SERVICE_LINK = re.compile(r"LEXISEG_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 PLAIN = (bool, int, float, Path)  # typer reads them; any other is text that the settings read
 
 
@@ -46,8 +52,9 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     """Settings and their limits; None leaves an option to the environment.
 
     Raises:
-        InvalidValue: an option or a `LEXISEG_*` variable is out of range.
+        InvalidValue: an option or a `LEXISEG_*` variable is out of range, or there is no setting of that name.
     """
+    refuse_unknown(os.environ)
     values = {name: value for name, value in options.items() if value is not None}
     try:
         limits = {name: values.pop(name) for name in Limits.model_fields if name in values}
@@ -60,6 +67,26 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
             "***" if "SecretStr" in str(FIELDS[name].annotation) else first["input"],
             first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
         ) from None
+
+
+def refuse_unknown(environment: Mapping[str, str]) -> None:
+    """A misspelt setting would be the default in silence.
+
+    Raises:
+        InvalidValue: a variable begins with LEXISEG_ and is no setting; it names the nearest one.
+    """
+    known = {variable(name) for name in FIELDS}
+    for name in sorted(environment):
+        upper = name.upper()  # as pydantic-settings reads it
+        if (
+            not upper.startswith("LEXISEG_")
+            or upper in known
+            or ELSEWHERE.fullmatch(upper)
+            or SERVICE_LINK.fullmatch(upper)
+        ):
+            continue
+        near = difflib.get_close_matches(upper.removeprefix("LEXISEG_").lower(), FIELDS, 1)
+        raise InvalidValue.of("the environment", name, f"a setting{f', such as {variable(near[0])}' if near else ''}")
 
 
 def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 Address = IPv4Address | IPv6Address
 
 RELAYS_OF_6TO4 = IPv4Network("192.88.99.0/24")  # RFC 7526: out of use, but packets may still be taken
+PROTOCOL_ASSIGNMENTS = IPv4Network("192.0.0.0/24")  # RFC 6890; which of it is global differs between Pythons
 GLOBAL_UNICAST = IPv6Network("2000::/3")  # all that IANA hands out; loopback, ULA, link-local lie elsewhere
 DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637; newer than some of the Pythons that we run on
 NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address is in the last 32 bits
@@ -19,9 +20,9 @@ NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address is in the last
 def is_public(address: Address) -> bool:
     """Whether a packet to it leaves for the public internet, through whatever the address carries inside."""
     if isinstance(address, IPv4Address):
-        return address.is_global and not (
-            address.is_multicast or address.is_reserved or address.is_unspecified or address in RELAYS_OF_6TO4
-        )
+        if address in RELAYS_OF_6TO4 or address in PROTOCOL_ASSIGNMENTS:
+            return False
+        return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
     if address.scope_id is not None:
         return False
     inside = _carried(address)

@@ -116,6 +116,21 @@ def check_line(raw: str, field: str, longest: int) -> str:
     return text
 
 
+def refuse_unsplit(names: Sequence[str], how: str) -> None:
+    """A list that was meant as several classes would be one class of that name, found nowhere.
+
+    Args:
+        names: classes as plain text, from a form or a command line. JSON says what it means and need not be asked.
+        how: several classes are given there.
+
+    Raises:
+        InvalidValue: a lone name with a comma, or a JSON list.
+    """
+    for index, name in enumerate(names):
+        if (len(names) == 1 and "," in name) or (name.lstrip().startswith("[") and name.rstrip().endswith("]")):
+            raise InvalidValue.of(f"classes.{index}", name, f"one class; commas never split: {how}")
+
+
 def _refuse_duplicates(classes: tuple[ClassEntry, ...]) -> None:
     seen: dict[str, int] = {}
     for index, entry in enumerate(classes):

@@ -9,7 +9,16 @@ import typer
 from typer.testing import CliRunner
 
 from lexiseg_service.cli import app
-from lexiseg_service.commands.options import FIELDS, Chosen, described, flag, read_by, settings_of, takes_settings
+from lexiseg_service.commands.options import (
+    FIELDS,
+    Chosen,
+    described,
+    flag,
+    read_by,
+    refuse_unknown,
+    settings_of,
+    takes_settings,
+)
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Command, Limits, Settings
 
@@ -112,3 +121,35 @@ def test_the_help_of_a_command_with_many_options_shows_them_in_groups() -> None:
     for title in ("Options:", "Listening:", "Models:", "Limits of a request:"):
         assert f"\n{title}\n" in shown
     assert shown.index("Listening:") < shown.index("--http-port <") < shown.index("Models:") < shown.index("--device <")
+
+
+@pytest.mark.parametrize(
+    ("variable", "near"),
+    [("LEXISEG_QUEU_LIMIT", "LEXISEG_QUEUE_LIMIT"), ("lexiseg_model_dir", "LEXISEG_MODELS_DIR")],
+)
+def test_a_misspelt_variable_is_refused_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, near: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+
+    with pytest.raises(InvalidValue, match=f"expected a setting, such as {near}, got '{variable}'"):
+        settings_of({})
+
+
+def test_a_variable_like_no_setting_is_refused_too() -> None:
+    with pytest.raises(InvalidValue, match="expected a setting, got 'LEXISEG_XYZZY'"):
+        refuse_unknown({"LEXISEG_XYZZY": "1"})
+
+
+def test_variables_of_others_pass() -> None:
+    refuse_unknown(
+        {
+            "LEXISEG_GATEWAY_IMAGE": "lexiseg-gateway:1",
+            "LEXISEG_SERVICE_HOST": "10.0.0.1",
+            "LEXISEG_WORKER_SERVICE_PORT_GRPC": "50061",
+            "LEXISEG_PORT": "tcp://10.0.0.1:8000",
+            "LEXISEG_PORT_8000_TCP_ADDR": "10.0.0.1",
+            "HOME": "/",
+            "lexiseg_device": "cpu",
+        }
+    )

@@ -39,6 +39,8 @@ def test_an_address_of_the_internet_is_public(address: str) -> None:
         pytest.param("198.18.0.1", id="benchmarks"),
         pytest.param("203.0.113.1", id="documentation"),
         pytest.param("192.88.99.1", id="6to4 relay"),
+        pytest.param("192.0.0.8", id="protocol assignments"),
+        pytest.param("192.0.0.9", id="port control protocol"),
         pytest.param("::", id="unspecified 6"),
         pytest.param("::1", id="loopback 6"),
         pytest.param("fc00::1", id="unique local"),

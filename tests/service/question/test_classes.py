@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.classes import refuse_unsplit, resolve
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
 from lexiseg_service.settings import Limits
 
@@ -154,3 +154,16 @@ def test_known_names_of_a_request_are_stuff() -> None:
     found = resolve(Question(classes=["car", "Grass", ClassInput(name="sky", synonyms=["box"])]), LIMITS)
 
     assert [entry.thing for entry in found.classes] == [None, False, False]
+
+
+@pytest.mark.parametrize(
+    "names", [["sky,tree"], ["sky, tree"], ['["sky", "tree"]'], ["car", '["sky"]'], [" [sky, tree] "]]
+)
+def test_a_list_in_the_place_of_one_class_is_refused_and_told_how_several_are_given(names: list[str]) -> None:
+    with pytest.raises(InvalidValue, match=r"commas never split: say it again, got '.*sky"):
+        refuse_unsplit(names, "say it again")
+
+
+@pytest.mark.parametrize("names", [[], ["sky"], ["sky, blue", "sea"], ["[sky"], ["sky [blue]"]])
+def test_names_that_are_no_list_pass(names: list[str]) -> None:
+    refuse_unsplit(names, "say it again")

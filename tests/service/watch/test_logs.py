@@ -173,3 +173,13 @@ async def test_a_request_leaves_nothing_on_the_lines_after_it(capsys: pytest.Cap
     (line,) = lines(capsys)
     assert "request_id" not in line
     assert "key_id" not in line
+
+
+def test_a_console_log_in_a_file_has_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(Settings(log_format="console"))
+
+    logging.getLogger("elsewhere").warning("too warm")
+
+    line = capsys.readouterr().err
+    assert "too warm" in line
+    assert "\x1b" not in line

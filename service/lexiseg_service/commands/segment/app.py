@@ -69,8 +69,9 @@ def segment(
       lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
     from lexiseg_service.commands.segment.prompts import read_prompts
-    from lexiseg_service.commands.segment.question import Question
+    from lexiseg_service.commands.segment.question import Question, refuse_lists
 
+    refuse_lists(classes or [])
     shown = tuple(read_prompts(points or [], boxes or [], prompts or []))
     if (classes and vocabulary) or not (classes or vocabulary or shown):
         others = "" if task else ", or prompts"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import typer
+
 from lexiseg_model.types import Task
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.findings import validate
 from lexiseg_service.question.schemas import Question as RestQuestion
 
@@ -38,3 +43,15 @@ class Question:
             InvalidValue: a field is out of range.
         """
         return validate(RestQuestion, self.fields)
+
+
+def refuse_lists(classes: Sequence[str]) -> None:
+    """Of `-c a,b`, which would look for one class of that name.
+
+    Raises:
+        typer.BadParameter: a lone class with a comma, or a JSON list; it says how several are given.
+    """
+    try:
+        refuse_unsplit(classes, "repeat the option, as -c sky -c tree")
+    except InvalidValue as error:
+        raise typer.BadParameter(error.detail, param_hint="'-c' / '--class'") from None

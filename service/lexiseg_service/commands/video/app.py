@@ -47,7 +47,7 @@ def video(
 
       lexiseg video /dev/video0 -c person --task instance --out me.mp4 --server localhost:50051
     """
-    from lexiseg_service.commands.segment.question import Question
+    from lexiseg_service.commands.segment.question import Question, refuse_lists
     from lexiseg_service.commands.video.question import VideoQuestion
 
     if bool(classes) == (vocabulary is not None):
@@ -58,6 +58,7 @@ def video(
         raise typer.BadParameter("it would overwrite the source", param_hint="'--out'")
     if not 0 <= smoothing <= 0.95:
         raise typer.BadParameter(f"{smoothing} is not in the range 0 to 0.95", param_hint="'--smoothing'")
+    refuse_lists(classes or [])
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
     if server is None:

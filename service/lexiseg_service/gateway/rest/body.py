@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError
 from lexiseg_service.question.asked import Asked
+from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.findings import validate
 from lexiseg_service.question.json_text import parse_json
 from lexiseg_service.question.schemas import JsonRequest, Question
@@ -22,6 +23,7 @@ from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
+SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
 MOST_HERE = 4 * 2**10  # characters of a form's texts; more are checked in a thread
 # What browsers and encoders put around base64; dropped.
 DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
@@ -90,6 +92,7 @@ def _fields(form: FormData, limits: Limits) -> dict[str, Any]:
             raise InvalidValue.of(name, f"{len(values)} times", "the field once (only `classes` repeats)")
         fields[name] = values if name == REPEATED else values[0]
     if "request" not in fields:
+        refuse_unsplit(fields.get(REPEATED, []), SEVERAL)
         return {name: _flat(name, value, limits) for name, value in fields.items()}
     if len(fields) > 1:
         others = ", ".join(name for name in fields if name != "request")

@@ -39,3 +39,11 @@ def test_either_classes_or_a_vocabulary_is_needed(lexiseg: CommandLine, photogra
 
     assert outcome.status == 2
     assert "either classes or --vocabulary NAME" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["sky,tree", '["sky", "tree"]'])
+def test_a_list_as_one_class_is_told_how_several_are_given(lexiseg: CommandLine, name: str) -> None:
+    outcome = lexiseg("segment", "china.jpg", "-c", name)
+
+    assert outcome.status == 2
+    assert "-c sky -c tree" in outcome.err

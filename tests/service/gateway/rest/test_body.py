@@ -37,6 +37,17 @@ async def test_flat_fields_are_what_they_stand_for(client: httpx.AsyncClient, ba
     assert (asked.image, asked.overlay, asked.threshold, asked.mask) == (IMAGE, True, 0.25, "none")
 
 
+@pytest.mark.parametrize("text", ["sky,tree", '["sky", "tree"]'])
+async def test_a_list_in_the_field_of_one_class_is_told_how_several_are_sent(
+    client: httpx.AsyncClient, backend: KnownBackend, text: str
+) -> None:
+    answer = await post_form(client, [("classes", text)])
+
+    assert answer.status_code == 422
+    assert "classes=sky and classes=tree" in answer.json()["detail"]
+    assert not backend.asked
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
