@@ -26,6 +26,9 @@ from lexiseg_model.clip.hub import fetch_clip
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.weights import told_of
 
+# Of the small pair that is trained here: a name like any other of open_clip's.
+open_clip.add_model_config(Path(__file__).parent / "data" / "architectures")
+
 
 @dataclass(frozen=True)
 class ClipTowers:
@@ -141,6 +144,15 @@ def known_architecture(architecture: str) -> str:
     return name
 
 
+def configuration(architecture: str) -> dict[str, Any]:
+    """open_clip's description of an architecture, a copy: `embed_dim`, `vision_cfg`, `text_cfg`.
+
+    Raises:
+        OptionError: open_clip has no such architecture.
+    """
+    return deepcopy(open_clip.get_model_config(known_architecture(architecture)))
+
+
 def _pretrained(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
     """open_clip's name of the architecture and its entry of the tag."""
     name = known_architecture(architecture)
@@ -152,7 +164,7 @@ def _pretrained(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
 
 
 def _empty(name: str, quick_gelu: bool) -> nn.Module:
-    config = deepcopy(open_clip.get_model_config(name))
+    config = configuration(name)
     config["quick_gelu"] = quick_gelu
     custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
     if "multimodal_cfg" in config:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +17,14 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.clip.checkpoint import read_bare_or_wrapped
-from lexiseg_model.clip.towers import ClipTowers, from_state
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
+from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.tcl.grounder import STAGES
+from lexiseg_model.methods.tcl.image_pass import PATCH
 from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.settings import ARCHITECTURE
 
 State = dict[str, Tensor]
-
-ARCHITECTURE = "ViT-B-16"  # the only one that TCL was published for
-DEPTH = 12  # blocks of either tower
 
 CLIP, LOSSES = "clip.", "losses."  # our prefixes, beside `grounder.` and `sim2mask.`
 
@@ -42,9 +42,9 @@ def _block(ours: str, theirs: str) -> dict[str, str]:
     return {ours + name: theirs + name for name in names}
 
 
-def _learned() -> dict[str, str]:
+def _learned(depth: int) -> dict[str, str]:
     encoder = "masker.image_encoder."
-    table = _block("grounder.block.", f"{encoder}backbone.transformer.resblocks.{DEPTH - 1}.")
+    table = _block("grounder.block.", f"{encoder}backbone.transformer.resblocks.{depth - 1}.")
     for stage in range(STAGES):
         for ours, theirs in (("first", "conv"), ("second", "conv2")):
             place, named = f"grounder.stages.{stage}.{ours}.", f"{encoder}decoder.decoder.net.{stage}.{theirs}."
@@ -59,12 +59,13 @@ def _learned() -> dict[str, str]:
     }
 
 
-def _towers() -> dict[str, str]:
+def _towers(depth: int, text_depth: int) -> dict[str, str]:
     image, text = "clip_image_encoder.clip_visual.", "clip_text_encoder."
     table: dict[str, str] = {}
-    for index in range(DEPTH):
-        inside = f"transformer.resblocks.{index}."
-        table |= _block(f"clip.visual.{inside}", image + inside) | _block(f"clip.{inside}", text + inside)
+    for ours, theirs, blocks in (("clip.visual.", image, depth), ("clip.", text, text_depth)):
+        for index in range(blocks):
+            inside = f"transformer.resblocks.{index}."
+            table |= _block(ours + inside, theirs + inside)
     of_image = ["class_embedding", "positional_embedding", "conv1.weight", *_pairs("ln_pre")]
     of_text = ["positional_embedding", "text_projection", "token_embedding.weight", *_pairs("ln_final")]
     table |= {f"clip.visual.{name}": image + name for name in of_image}
@@ -75,13 +76,39 @@ def _towers() -> dict[str, str]:
     return table | {"clip.visual.proj": f"{end}proj"}
 
 
-# Ours -> theirs.
-LEARNED = _learned()  # 37: what the released file holds
+class Names(NamedTuple):
+    """Ours -> theirs."""
+
+    learned: dict[str, str]  # of ViT-B-16, 37: what the released file holds
+    towers: dict[str, str]  # 301
+
+    @property
+    def all(self) -> dict[str, str]:
+        """These and the temperatures of the losses."""
+        return self.learned | TEMPERATURES | self.towers
+
+
 TEMPERATURES = {
     "losses.image_contrast.log_scale": "tcli_loss.logit_scale",
     "losses.feature_contrast.log_scale": "tclf_loss.logit_scale",
 }
-TOWERS = _towers()  # 301
+
+
+@cache
+def names_of(architecture: str = ARCHITECTURE) -> Names:
+    """Names of a TCL over that CLIP; the authors' number their blocks, the last one's number is in the learned part.
+
+    Raises:
+        OptionError: open_clip knows no such architecture, or it is no plain vision transformer of patches of 16.
+    """
+    config = configuration(architecture)
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if vision.get("patch_size") != PATCH or "timm_model_name" in vision or "hf_model_name" in text:
+        raise OptionError(
+            f"--architecture {architecture}; TCL reads plain transformers with patches of {PATCH} pixels, as "
+            f"{ARCHITECTURE} is, the only one it was published for"
+        )
+    return Names(_learned(vision["layers"]), _towers(vision["layers"], text["layers"]))
 
 
 class Restored(NamedTuple):
@@ -100,12 +127,13 @@ def read_official(path: Path) -> State:
     return read_bare_or_wrapped(path, "TCL")
 
 
-def from_official(official: State, clip: State | None) -> State:
+def from_official(official: State, clip: State | None, architecture: str = ARCHITECTURE) -> State:
     """The authors' weights and CLIP's towers as one flat state of ours.
 
     Args:
         official: of `read_official`.
         clip: both towers in open_clip's names; None where `official` holds them.
+        architecture: open_clip's name of the towers.
 
     Returns:
         float32 tensors; shapes are looked at by `restore`.
@@ -113,22 +141,27 @@ def from_official(official: State, clip: State | None) -> State:
     Raises:
         WeightsError: tensors are missing or unknown, there are no towers, or `clip` is not what was trained over.
     """
-    tables = LEARNED | TEMPERATURES | TOWERS
-    has_towers = not official.keys().isdisjoint(TOWERS.values())
-    needed = [*LEARNED.values(), *(TOWERS.values() if has_towers else ())]
+    learned, towers = names_of(architecture)
+    has_towers = not official.keys().isdisjoint(towers.values())
+    needed = [*learned.values(), *(towers.values() if has_towers else ())]
     _require_names("TCL", official, needed, optional=TEMPERATURES.values())
-    state = {ours: official[theirs].float() for ours, theirs in tables.items() if theirs in official}
+    state = {
+        ours: official[theirs].float() for ours, theirs in names_of(architecture).all.items() if theirs in official
+    }
     if has_towers:
         state[_CLIP_SCALE] = torch.tensor(_OPENAI_SCALE)
         if clip is not None:
-            _require_same_towers(state, clip)
+            _require_same_towers(state, clip, towers)
         return state
     if clip is None:
-        raise WeightsError("these weights of TCL come without CLIP; OpenAI's ViT-B/16 has to be given with them")
+        raise WeightsError(
+            "these weights of TCL come without CLIP; what they were trained over has to be given with them, "
+            "OpenAI's ViT-B/16 with the released ones"
+        )
     return state | {CLIP + name: value.float() for name, value in clip.items()}
 
 
-def to_official(state: State) -> State:
+def to_official(state: State, architecture: str = ARCHITECTURE) -> State:
     """A state of ours in the authors' names: what is learned, the temperatures, and the towers as in a training run.
 
     The released file holds only the learned part: the tensors that begin with `masker.`.
@@ -136,9 +169,9 @@ def to_official(state: State) -> State:
     Raises:
         WeightsError: tensors are missing or unknown.
     """
-    tables = LEARNED | TEMPERATURES | TOWERS
-    _require_names("this model", state, [*LEARNED, *TOWERS], optional=[*TEMPERATURES, _CLIP_SCALE])
-    return {tables[name]: value for name, value in state.items() if name in tables}
+    names = names_of(architecture)
+    _require_names("this model", state, [*names.learned, *names.towers], optional=[*TEMPERATURES, _CLIP_SCALE])
+    return {names.all[name]: value for name, value in state.items() if name in names.all}
 
 
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
@@ -177,9 +210,9 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"
 
 
-def _require_same_towers(state: State, clip: State) -> None:
+def _require_same_towers(state: State, clip: State, towers: dict[str, str]) -> None:
     """Frozen towers are the same numbers; what may differ is the type that somebody stored them in."""
-    for name in TOWERS:
+    for name in towers:
         beside = clip.get(name.removeprefix(CLIP))
         if beside is None or beside.shape != state[name].shape or not _close(state[name], beside):
             raise WeightsError(f"this TCL was trained over another CLIP than the one given: {name} differs")

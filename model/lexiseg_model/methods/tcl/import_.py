@@ -1,4 +1,4 @@
-"""The authors' `tcl.pth` over OpenAI's ViT-B/16, as a model directory."""
+"""The authors' `tcl.pth` over OpenAI's ViT-B/16, or what was trained here, as a model directory."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lexiseg_model.clip.towers import from_files
-from lexiseg_model.errors import OptionError
+from lexiseg_model.clip.towers import configuration, from_files, known_architecture
 from lexiseg_model.importing import Imported, ImportOptions, imported_from, own_card
-from lexiseg_model.methods.tcl.checkpoint import ARCHITECTURE, from_official, read_official, restore
+from lexiseg_model.methods.tcl.checkpoint import from_official, names_of, read_official, restore
+from lexiseg_model.methods.tcl.settings import ARCHITECTURE, TclSettings
+from lexiseg_model.types import ModelCard
 from lexiseg_model.weights import told_of
 
 
 class Options(ImportOptions):
     """`clip` may be missing where `checkpoint`, that of a whole training run, holds the towers."""
 
-    checkpoint: Path = Field(description="the authors' tcl.pth")
+    checkpoint: Path = Field(description="the authors' tcl.pth, or one trained here")
     clip: tuple[Path, ...] = Field((), description="CLIP's towers, in one file or two")
-    architecture: str = Field(ARCHITECTURE, description=f"open_clip's name of the CLIP, {ARCHITECTURE} alone")
+    architecture: str = Field(ARCHITECTURE, description=f"open_clip's name of the CLIP; default: {ARCHITECTURE}")
 
     @property
     def archives(self) -> tuple[Path, ...]:
@@ -30,15 +31,31 @@ def read(options: Options) -> Imported:
 
     Raises:
         WeightsError: a file is missing, damaged, or not what it is taken for.
-        OptionError: another architecture than the published one.
+        OptionError: TCL cannot read that architecture.
     """
-    if options.architecture != ARCHITECTURE:
-        raise OptionError(f"--architecture {options.architecture}; TCL was published for {ARCHITECTURE} alone")
+    architecture = known_architecture(options.architecture)
+    names_of(architecture)
     official = read_official(options.checkpoint)
     # Whatever CLIP it is, it is served as OpenAI's: one that says it was trained otherwise is refused.
-    towers = from_files(ARCHITECTURE, options.clip, quick_gelu=True, allow_torchscript=True) if options.clip else None
+    towers = from_files(architecture, options.clip, quick_gelu=True, allow_torchscript=True) if options.clip else None
     with told_of(options.checkpoint):
-        state = from_official(official, None if towers is None else towers.state)
-        restore(state)  # shapes are checked before anything is written
+        state = from_official(official, None if towers is None else towers.state, architecture)
+        restore(state, architecture)  # shapes are checked before anything is written
     lineage = imported_from(options.checkpoint, *options.clip)
-    return Imported(own_card("tcl").model_copy(update={"lineage": lineage}), state)
+    return Imported(card_over(architecture).model_copy(update={"lineage": lineage}), state)
+
+
+def card_over(architecture: str) -> ModelCard:
+    """The bundled card, of a TCL over another CLIP where it is another."""
+    card = own_card("tcl")
+    if architecture == ARCHITECTURE:
+        return card
+    settings = TclSettings.model_validate(card.settings | {"architecture": architecture})
+    return card.model_copy(
+        update={
+            "summary": f"Text-grounded contrastive learning over a frozen {architecture}.",
+            "settings": settings.model_dump(mode="json"),
+            "embedding": configuration(architecture)["embed_dim"],
+            "text_tower": f"CLIP {architecture}",
+        }
+    )

@@ -156,7 +156,9 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:
     except ValidationError as error:
         raise WeightsError(f"{folder}: the card's settings are not TCL's: {error}") from None
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
-    return TclSegmenter(restore(state), settings, card, image_digest(card, str(card.weights_sha256)), execution)
+    return TclSegmenter(
+        restore(state, settings.architecture), settings, card, image_digest(card, str(card.weights_sha256)), execution
+    )
 
 
 def require_weights(card: ModelCard) -> None:

@@ -6,12 +6,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lexiseg_model.methods.tcl.blend import BACKGROUND_PLAIN, BACKGROUND_REFINED
 
+ARCHITECTURE = "ViT-B-16"  # the only one that TCL was published for
+
 
 class TclSettings(BaseModel):
     """`settings` of a card of method tcl."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP below, with QuickGELU")
     window: int = Field(448, ge=32, description="side of a sliding window in pixels")
     stride: int = Field(224, ge=16, description="step between windows")
     templates: str = Field("tcl9", description="template set of the text side")

@@ -10,12 +10,11 @@ import torch
 
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tcl.checkpoint import (
-    LEARNED,
     TEMPERATURES,
-    TOWERS,
     State,
     flat_state,
     from_official,
+    names_of,
     read_official,
     restore,
     to_official,
@@ -23,6 +22,8 @@ from lexiseg_model.methods.tcl.checkpoint import (
 from tests.golden import golden_weights
 from tests.golden.weights import openai_clip_vitb16_state
 from tests.model.methods.tcl import golden
+
+LEARNED, TOWERS = names_of()
 
 
 def numbered(names: list[str]) -> State:

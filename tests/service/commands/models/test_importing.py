@@ -47,7 +47,7 @@ def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandL
             ("--method", "dense-clip", "--clip", "a.pt", "--checkpoint", "b.pth", "x"),
             "is for --method s-seg or tcl or",
         ),
-        (("--method", "tcl", "--checkpoint", "tcl.pth", "--architecture", "ViT-L-14", "x"), "ViT-B-16 alone"),
+        (("--method", "tcl", "--checkpoint", "tcl.pth", "--architecture", "ViT-L-14", "x"), "patches of 16 pixels"),
         (("--method", "tcl", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),
         (("--method", "s-seg", "x"), "--method s-seg needs --checkpoint"),
         (("--method", "s-seg", "--checkpoint", "nowhere.pth", "x"), "no weights at nowhere.pth"),
