@@ -30,11 +30,8 @@ def score_vocabulary(
 ) -> Tensor:
     """Logits [K, h, w] of the classes; with a background a last row more, for nobody."""
     bank = _bank(segmenter, vocabulary, rows_of)
-    scores = segmenter.refined_scores(features, bank) if refine == "pamr" else None
-    refined = scores is not None
-    if scores is None:
-        scores = segmenter.class_scores(features, bank)
-    logits = _with_nobody(segmenter, features, scores * segmenter.probability_scale, vocabulary, refine)
+    scores, others, refined = segmenter.competing(features, bank, refine)
+    logits = _with_nobody(segmenter, features, scores * segmenter.probability_scale, others, vocabulary, refine)
     if steady is not None:
         logits = steady(logits)
     if segmenter.card.long_lists is not None:
@@ -64,7 +61,7 @@ def score_regions(
     bank = _bank(segmenter, vocabulary, rows_of)
     logits = segmenter.region_scores(features, embeddings, bank) * segmenter.probability_scale
     # To the rule of nobody, regions are the pixels of a picture one pixel high.
-    return _with_nobody(segmenter, features, logits[:, None], vocabulary, "none")[:, 0]
+    return _with_nobody(segmenter, features, logits[:, None], None, vocabulary, "none")[:, 0]
 
 
 def refine_logits(logits: Tensor, guide: Tensor) -> Tensor:
@@ -146,13 +143,22 @@ def _bank(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> Text
 
 
 def _with_nobody(
-    segmenter: Segmenter, features: Features, logits: Tensor, vocabulary: Vocabulary, refine: Refinement
+    segmenter: Segmenter,
+    features: Features,
+    logits: Tensor,
+    others: Tensor | None,
+    vocabulary: Vocabulary,
+    refine: Refinement,
 ) -> Tensor:
-    """Logits [K, h, w] of classes and background words -> of classes and, with a background, nobody."""
+    """Logits [K, h, w] of classes and background words -> of classes and, with a background, nobody.
+
+    `others` [h, w]: of what competes beside them (`Competing`).
+    """
     if vocabulary.background is None:
         return logits
     n_classes = len(vocabulary.classes)
-    nobody = _nobody_logits(segmenter, features, logits, n_classes, vocabulary.background.threshold, refine)
+    threshold = vocabulary.background.threshold
+    nobody = _nobody_logits(segmenter, features, logits, others, n_classes, threshold, refine)
     return torch.cat([logits[:n_classes], nobody[None]])
 
 
@@ -178,6 +184,7 @@ def _nobody_logits(
     segmenter: Segmenter,
     features: Features,
     logits: Tensor,
+    others: Tensor | None,
     n_classes: int,
     threshold: float | None,
     refine: Refinement,
@@ -185,7 +192,8 @@ def _nobody_logits(
     """[h, w]: the best background word, and never less than the logit that a class must beat."""
     rule = segmenter.card.background
     relief = rule.relief(n_classes)
-    must_beat = segmenter.nobody_score(logits, threshold, refine, features) + relief * rule.offset
+    crowd = logits if others is None else torch.cat([logits, others[None]])
+    must_beat = segmenter.nobody_score(crowd, threshold, refine, features) + relief * rule.offset
     if len(logits) == n_classes:
         return must_beat.expand(logits.shape[1:])
     return torch.maximum(must_beat, logits[n_classes:].amax(0) - relief * rule.margin)

@@ -167,6 +167,18 @@ class TextBank:
     n_classes: int
 
 
+class Competing(NamedTuple):
+    """What competes for the pixels of an image.
+
+    `classes` [K, h, w] are scores. `others` [h, w], where a method lets all texts compete: the logit of what is not the
+    best text of its class, all of that together. `refined`: the colours have been looked at.
+    """
+
+    classes: Tensor
+    others: Tensor | None = None
+    refined: bool = False
+
+
 class Segmenter(ABC):
     """A loaded model. Methods implement what they can; the card declares it."""
 
@@ -252,6 +264,13 @@ class Segmenter(ABC):
         None where it has none of its own: then probabilities are refined, once classes and nobody have competed.
         """
         return None
+
+    def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
+        """The scores of the classes, refined by the method's own rule where it has one and `refine` is pamr."""
+        scores = self.refined_scores(features, bank) if refine == "pamr" else None
+        if scores is not None:
+            return Competing(scores, refined=True)
+        return Competing(self.class_scores(features, bank))
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """Unit vectors [T, D], one for each text of the classes: what tells a background word from a class."""

@@ -28,9 +28,11 @@ from lexiseg_model.methods.dense_clip.image_pass import ImagePass
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts, settings_of
-from lexiseg_model.segmenter import Features, Layout, Plan, TextBank, TileFeatures
+from lexiseg_model.segmenter import Competing, Features, Layout, Plan, TextBank, TileFeatures
 from lexiseg_model.types import ModelCard, Refinement
 
+TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
+MOST_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte
 LEAST = 1e-6  # of a threshold of probability, before its logarithm
 
 
@@ -67,20 +69,54 @@ class DenseClipSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        if bank.n_classes == len(bank.owner):
+            return self._text_scores(features, bank.vectors)
+        return torch.cat([best for best, _ in self._by_class(features, bank)])
+
+    @torch.inference_mode()
+    def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
+        """As released: texts compete, averaged over windows, and a class has the probability of its best text.
+
+        Exact: at the image's own size, but on the canvas where that would take too much memory (0.02 % of the fixture's
+        labels differ). Fast and refined: the colours are looked at for classes only.
+        """
+        fast = self._execution.precision == "fast"
+        if bank.n_classes == len(bank.owner) or (refine == "pamr" and fast):
+            return super().competing(features, bank, refine)
+        refined = refine == "pamr"
+        whole = not fast and bank.n_classes * math.prod(features.size) <= MOST_AT_FULL_SIZE
+        parts = list(self._by_class(features, bank, features.size if whole or refined else None, refined))
+        classes = torch.cat([best for best, _ in parts])
+        everything = torch.stack([of_texts for _, of_texts in parts]).logsumexp(0)
+        best = (classes * self.probability_scale).logsumexp(0)
+        others = everything + torch.log1p(-(best - everything).clamp(max=-LEAST).exp())
+        return Competing(classes, others, refined)
+
+    def _by_class(
+        self, features: Features, bank: TextBank, size: tuple[int, int] | None = None, refined: bool = False
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of some classes at a time, their best texts' scores [k, h, w] and the logit [h, w] of all their texts."""
+        for part, texts in _groups(bank):
+            scores = self._text_scores(features, texts)
+            if size is not None:
+                scores = windowed.resize(scores, size)
+            if refined:
+                guide = normalise(features.tensors["guide"].to(scores.device)[None], self.settings.normalisation)[0]
+                scores = self._refine(scores, windowed.resize(guide, features.size))
+            yield windowed.best_of_texts(scores, part), (scores * self.probability_scale).logsumexp(0)
+
+    def _text_scores(self, features: Features, vectors: Tensor) -> Tensor:
+        """Cosines [T, h, w] with vectors [T, D], windows averaged."""
         layout = features.layout or Layout(features.size, features.size)
         padding = Padding.to_multiple(layout.tile, self.network.multiple)
+        maps = (self._on_window(cosines, layout, padding) for cosines in self.cosines(features, vectors))
+        return windowed.merge(maps, layout, self._execution.precision)
 
-        def of_windows() -> Iterator[Tensor]:
-            for cosines in self.cosines(features, bank):
-                yield windowed.best_of_texts(self._on_window(cosines, layout, padding), bank)
-
-        return windowed.merge(of_windows(), layout, self._execution.precision)
-
-    def cosines(self, features: Features, bank: TextBank) -> Iterator[Tensor]:
-        """[T, h, w] on the patch grid of each window, padding included."""
+    def cosines(self, features: Features, vectors: Tensor) -> Iterator[Tensor]:
+        """[T, h, w] on the patch grid of each window, padding included; of vectors [T, D]."""
         for patches in features.tensors["patches"]:
             # [T, D] x [D, h*w] -> [T, h, w]
-            yield (bank.vectors @ patches.float().flatten(1)).view(-1, *patches.shape[1:])
+            yield (vectors @ patches.float().flatten(1)).view(-1, *patches.shape[1:])
 
     def refined_scores(self, features: Features, bank: TextBank) -> Tensor:
         """PAMR on the cosines, as NACLIP has it.
@@ -131,6 +167,19 @@ class DenseClipSegmenter(ClipSegmenter):
         padding = Padding.to_multiple(layout.tile, self.network.multiple)
         maps = (self._on_window(each.float()[None], layout, padding) for each in features.tensors["objectness"])
         return windowed.resize(windowed.merge(maps, layout, self._execution.precision), size)[0]
+
+
+def _groups(bank: TextBank) -> Iterator[tuple[TextBank, Tensor]]:
+    """Neighbouring classes with about `TEXTS_AT_ONCE` texts: their own bank, and its vectors."""
+    first = 0
+    ends = np.searchsorted(bank.owner, np.arange(1, bank.n_classes + 1))
+    while first < bank.n_classes:
+        begin = int(ends[first - 1]) if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, begin + TEXTS_AT_ONCE, "right")))
+        chosen = slice(begin, int(ends[last - 1]))
+        vectors = bank.vectors[chosen]
+        yield TextBank(vectors, bank.owner[chosen] - first, last - first), vectors
+        first = last
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmenter:

@@ -21,7 +21,7 @@ from lexiseg_model.methods.dense_clip.settings import PolicyName, card_settings
 from lexiseg_model.methods.dense_clip.stored import Parts, settings_of
 from lexiseg_model.segmenter import Features, Plan, TextBank
 from lexiseg_model.tasks import segment
-from lexiseg_model.types import Background, ClassEntry, Precision, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Precision, Refinement, Vocabulary
 from tests.golden import golden_inputs
 from tests.golden.weights import FOLDER, SEED, openai_clip_vitb16
 
@@ -92,6 +92,53 @@ def test_labels_are_the_references(refined: bool) -> None:
 
     expected = REFERENCE["naclip_slide_label_pamr" if refined else "naclip_slide_label"]
     assert (labels != expected).mean() <= 1e-4
+
+
+@pytest.mark.parametrize("texts_at_once", [1, 256])
+@pytest.mark.parametrize("refine", ["none", "pamr"])
+def test_served_labels_of_classes_with_synonyms_are_the_references(
+    monkeypatch: pytest.MonkeyPatch, refine: Refinement, texts_at_once: int
+) -> None:
+    monkeypatch.setattr("lexiseg_model.methods.dense_clip.segmenter.TEXTS_AT_ONCE", texts_at_once)
+    model = segmenter()
+    features = features_of(model)
+    words = TextBank(torch.from_numpy(REFERENCE["slide_texts"]), OWNER, 4)
+
+    scores, others, refined = model.competing(features, words, refine)
+
+    assert others is not None
+    assert refined is (refine == "pamr")
+    logits = scores * model.probability_scale
+    must_beat = model.nobody_score(torch.cat([logits, others[None]]), 0.4, refine, features)
+    best, winner = logits.max(0)
+    labels = winner.where(best >= must_beat, 0).numpy()
+    expected = REFERENCE["naclip_slide_label_pamr" if refine == "pamr" else "naclip_slide_label"]
+    assert (labels != expected).mean() <= 1e-4  # 0 where it was written; another processor may round a pixel away
+
+
+def test_without_room_for_the_full_size_texts_compete_on_the_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_model.methods.dense_clip.segmenter.MOST_AT_FULL_SIZE", 1)
+    words = TextBank(torch.from_numpy(REFERENCE["slide_texts"]), OWNER, 4)
+
+    scores, others, _ = segmenter().competing(features_of(segmenter()), words, "none")
+
+    assert others is not None
+    assert scores.shape[1:] == others.shape == (336, 448)
+
+
+@pytest.mark.parametrize("precision", ["exact", "fast"])
+def test_synonyms_make_a_class_less_sure_of_its_pixels(precision: Precision) -> None:
+    model = segmenter("naclip", precision)
+    features = features_of(model)
+    texts = torch.from_numpy(REFERENCE["slide_texts"])
+
+    alone = model.competing(features, TextBank(texts[:4], np.arange(4), 4), "none")
+    beside = model.competing(features, TextBank(texts, OWNER, 4), "none")
+
+    assert alone.others is None
+    assert beside.others is not None
+    total = torch.cat([beside.classes * model.probability_scale, beside.others[None]]).logsumexp(0)
+    assert (total >= (beside.classes * model.probability_scale).logsumexp(0)).all()
 
 
 @pytest.mark.parametrize("policy", ["maskclip", "sclip", "clearclip", "naclip"])
