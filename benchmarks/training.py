@@ -14,9 +14,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.clock import print_table
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.drawing import Batch
-from lexiseg_model.methods.tiny.training.recipe import read_recipe
+from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.training.packs import Photograph, write_pack
+from lexiseg_model.training.recipes.read import read_as
 
 BEFORE = 14_964  # operations of a step over 32 crops, one photograph after the other
 CROP = 224
@@ -53,7 +54,7 @@ def run() -> None:
         for batch in BATCHES:
             phases = f"[{{after: 0.0, crop: {CROP}, batch: {batch}}}]"
             overrides = [f"packs={packs}", f"out={packs / 'run'}", "sets={drawn: 1.0}", "workers=0", f"phases={phases}"]
-            trainer = TinyTrainer(read_recipe("tiny", overrides))
+            trainer = TinyTrainer(read_as(TinyRecipe, "tiny", overrides))
             batches = iter(trainer._batches(trainer.recipe.phases[0]))
             drawn = [next(batches) for _ in range(STEPS + 2)]
             trainer._step(drawn[0])  # the first makes the optimiser's state

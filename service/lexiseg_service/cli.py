@@ -59,22 +59,28 @@ def new_key(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe, as `tiny`")],
+    recipe: Annotated[str | None, typer.Argument(help="Name of a recipe, as `tiny`, or a YAML file")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Say which recipes there are, and do nothing")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing")] = False,
 ) -> None:
     """Train a model by a recipe; started again, it goes on from its last checkpoint.
 
     Examples:
 
+      lexiseg train --list
+
       lexiseg train tiny
 
-      lexiseg train tiny data=/data/mine minutes=60 start=scratch out=runs/mine
+      lexiseg train tiny data=/data/mine sets='{mine: 1.0}' start=scratch out=runs/mine
 
-      lexiseg train tiny_prompts below=runs/mine/tiny.safetensors data=/data/mine out=runs/mine-prompts
+      lexiseg train mine.yaml steps=3000 sets.voc=0.5 --dry-run
     """
-    from lexiseg_service.commands.train import run
+    from lexiseg_service.commands.train import list_recipes, plan, run
 
-    raise typer.Exit(run(recipe, overrides or []))
+    if listed or recipe is None:
+        raise typer.Exit(list_recipes())
+    raise typer.Exit((plan if dry_run else run)(recipe, overrides or []))
 
 
 @app.command(cls=Grouped)

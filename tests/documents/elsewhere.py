@@ -36,7 +36,7 @@ ELSEWHERE = (
     Elsewhere(r"lexiseg serve .*(dense-clip|tcl|unpair-seg|s-seg|models\.yaml)", HUB),
     Elsewhere(r"lexiseg worker .*--model tcl", HUB),
     Elsewhere(r"lexiseg eval --model (tcl|unpair-seg) ", HUB),
-    Elsewhere(r"lexiseg train tiny", HOURS),
+    Elsewhere(r"lexiseg train tiny(?!-smoke --dry-run)", HOURS),
     Elsewhere(r"python -m lexiseg_model\.training\.parts", "packs of data that is not here; test_parts.py sends some"),
     Elsewhere(
         r"python -m lexiseg_model\.methods\.tiny\.(click_fit|familiar_words)", "needs data sets that are not here"

@@ -23,6 +23,7 @@ class RunRecipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    recipe: str = Field("", description="the name it has, or had before values of a file were laid over it")
     data: Path = Path("../shared/data")
     out: Path
     steps: int = Field(ge=1)

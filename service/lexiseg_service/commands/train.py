@@ -2,51 +2,79 @@
 
 from __future__ import annotations
 
-from functools import partial
+import sys
+from collections.abc import Sequence
 
 import typer
+import yaml
 
-from lexiseg_model.methods.tiny.training.names import NamesTrainer
-from lexiseg_model.methods.tiny.training.prompts import PromptTrainer
-from lexiseg_model.methods.tiny.training.publish import publish, publish_names, publish_prompts
-from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, PromptsRecipe, read_recipe
-from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+from lexiseg_model.training.recipes.read import Planned, read_recipe
+from lexiseg_model.training.recipes.registry import recipes
 
 
-def run(name: str, overrides: list[str]) -> int:
+def list_recipes() -> int:
+    """Every recipe with what its file says it is."""
+    known = recipes()
+    width = max(len(name) for name in known)
+    for name, file in known.items():
+        typer.echo(f"{name:{width}}  {file.summary}")
+    typer.echo("\nlexiseg train NAME KEY=VALUE ...   docs/training.md says more")
+    return 0
+
+
+def run(name: str, overrides: Sequence[str]) -> int:
     """Trains by a recipe and says where the weights are."""
-    recipe = read_recipe(name, overrides)
-    shares = "{share: 1.0}" if isinstance(recipe, PromptsRecipe) else "1.0"
-    packed = not isinstance(recipe, PromptsRecipe) and all((recipe.packs / name).is_dir() for name in recipe.sets)
-    if not recipe.data.is_dir() and not packed:
-        typer.echo(
-            f"lexiseg: there is no data at {recipe.data}.\n"
-            f"The recipe {name!r} reads {', '.join(recipe.sets)}; each set is a folder\n"
-            "  SET/classes.json              the class names; index = mask value\n"
-            "  SET/train/images/NAME.jpg     photographs\n"
-            "  SET/train/masks/NAME.png      8-bit masks of the same size, 255 = ignore\n"
-            f"Name yours with: lexiseg train {name} data=FOLDER sets='{{SET: {shares}}}'",
-            err=True,
-        )
+    planned = read_recipe(name, overrides)
+    training, recipe = planned.training, planned.recipe
+    _say(_outline(planned))
+    if (lack := training.lacks(recipe)) is not None:
+        typer.echo(f"lexiseg: {lack}", err=True)
         return 1
-    trainer: TinyTrainer | PromptTrainer | NamesTrainer
-    if isinstance(recipe, PromptsRecipe):
-        trainer, finish = PromptTrainer(recipe), partial(publish_prompts, recipe)
-    elif isinstance(recipe, NamesRecipe):
-        trainer, finish = NamesTrainer(recipe), partial(publish_names, recipe)
-    else:
-        trainer, finish = TinyTrainer(recipe), partial(publish, recipe)
+    _say("loading: torch, the start, texts and data")
+    trainer = training.trainer(recipe)
+    _say("training")
     weights = trainer.train()
     if weights is None:
         typer.echo(f"{recipe.slice_minutes} minutes are over at step {trainer.step} of {recipe.steps}; start it again")
         return 0
-    if not recipe.data.is_dir():
+    if not recipe.data.exists():
         typer.echo(f"weights are at {weights}; there is no data at {recipe.data} to measure them on")
         return 0
-    typer.echo("weights are there; measuring")
-    card = finish(weights)
+    _say("weights are there; measuring")
+    card = training.publish(recipe, weights)
     typer.echo(
         f"model directory: {weights.parent}\n"
         f"serve it: LEXISEG_MODELS_DIR={weights.parent.parent} lexiseg serve --model {card.name}"
     )
     return 0
+
+
+def plan(name: str, overrides: Sequence[str]) -> int:
+    """Says what `run` would do: all values, what is trained, what memory its state takes."""
+    planned = read_recipe(name, overrides)
+    training, recipe = planned.training, planned.recipe
+    _say(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
+    _say(f"\n{_outline(planned)}")
+    if (lack := training.lacks(recipe)) is not None:
+        _say(f"it could not begin: {lack}")
+    parameters = list(training.network(recipe).parameters())
+    total = sum(parameter.numel() for parameter in parameters)
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    # float32: weights and their average for all; gradients and two moments for what is trained.
+    state = 4 * (2 * total + 3 * trained)
+    _say(f"parameters: {total:,}, of which {trained:,} are trained")
+    _say(
+        f"memory: {state / 2**20:,.0f} MiB for weights, their average, gradients and optimiser; activations come on top"
+    )
+    return 0
+
+
+def _outline(planned: Planned) -> str:
+    """One line, before anything heavy is loaded."""
+    recipe = planned.recipe
+    return f"{planned.name}: {recipe.steps:,} steps from {planned.training.start(recipe)}; out: {recipe.out}"
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+    sys.stdout.flush()

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+import pytest
+import yaml
 
 from tests.service.commands.command_line import CommandLine
 
@@ -14,16 +18,18 @@ def test_without_data_the_layout_is_explained(lexiseg: CommandLine, tmp_path: Pa
 
 
 def test_without_data_for_prompts_an_override_shows_how_a_set_looks(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("train", "tiny_prompts", f"data={tmp_path / 'nowhere'}", f"out={tmp_path / 'run'}")
+    outcome = lexiseg("train", "tiny-prompts", f"data={tmp_path / 'nowhere'}", f"out={tmp_path / 'run'}")
 
     assert outcome.status == 1
-    assert "lexiseg train tiny_prompts data=FOLDER sets='{SET: {share: 1.0}}'" in outcome.err
+    assert "lexiseg train tiny-prompts data=FOLDER sets='{SET: {share: 1.0}}'" in outcome.err
 
 
 def test_an_unknown_recipe_names_those_that_are_there(lexiseg: CommandLine) -> None:
     outcome = lexiseg("train", "huge")
 
-    assert (outcome.status, outcome.err) == (1, "lexiseg: no recipe 'huge'; there is: tiny, tiny_prompts, tiny_names\n")
+    assert outcome.status == 1
+    assert outcome.err.startswith("lexiseg: no recipe 'huge'; there is: ")
+    assert "tiny, tiny-names, tiny-names-smoke, tiny-prompts" in outcome.err
 
 
 def test_an_override_without_a_value_shows_how(lexiseg: CommandLine) -> None:
@@ -47,3 +53,38 @@ def test_an_override_that_is_no_yaml_is_one_line(lexiseg: CommandLine) -> None:
 
     assert outcome.status == 1
     assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("--list",), ()])
+def test_recipes_are_listed_with_what_they_are(lexiseg: CommandLine, words: tuple[str, ...]) -> None:
+    outcome = lexiseg("train", *words)
+
+    assert outcome.status == 0
+    line = next(line for line in outcome.out.splitlines() if line.startswith("tiny-prompts "))
+    assert "masks for points and boxes" in line
+
+
+def test_a_dry_run_says_every_value_and_what_would_be_trained(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "tiny-smoke", "--dry-run", "sets.mine=2", "seed=8", f"out={tmp_path / 'run'}")
+
+    assert outcome.status == 0, outcome.err
+    resolved = yaml.safe_load(outcome.out.partition("\n\n")[0])
+    assert (resolved["sets"], resolved["seed"], resolved["mixing"]) == ({"horse": 1, "mine": 2}, 8, 0.85)
+    assert f"tiny-smoke: 60 steps from random weights; out: {tmp_path / 'run'}" in outcome.out
+    assert re.search(r"^parameters: ([\d,]+), of which \1 are trained$", outcome.out, re.MULTILINE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_of_a_part_counts_what_stays(lexiseg: CommandLine) -> None:
+    outcome = lexiseg("train", "tiny-names", "--dry-run")
+
+    counted = re.search(r"^parameters: ([\d,]+), of which ([\d,]+) are trained$", outcome.out, re.MULTILINE)
+    assert counted is not None
+    whole, trained = (int(number.replace(",", "")) for number in counted.groups())
+    assert 0 < trained < whole / 2
+
+
+def test_a_start_from_bundled_weights_is_said_first(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "tiny", f"data={tmp_path / 'nowhere'}", f"packs={tmp_path}")
+
+    assert "from the bundled weights of tiny" in outcome.out.splitlines()[0]

@@ -67,5 +67,4 @@ def main(folder: Path, lists: list[Path], texts: Path) -> None:
 
 
 if __name__ == "__main__":
-    recipes = next(Path(catalog.__file__).parent.rglob("tiny_texts.yaml"))
-    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]], recipes)
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]], Path(__file__).parent / "training" / "texts.yaml")

@@ -183,9 +183,7 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
         network = filled(TinyNetwork(), with_evidence(self.before.network), path).float()
         network.wake_evidence()
         trunk = fused(filled(TinyNetwork(), with_evidence(self.before.network), path).float())
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(name.startswith(TRAINED))
-        super().__init__(recipe, network)
+        super().__init__(recipe, only_names(network))
         book = TextBook.read(TEXTS)
         packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
         rule = read_card(BUNDLED.parent).background
@@ -237,3 +235,10 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
     def _weights(self) -> dict[str, Tensor]:
         trained = {name: value for name, value in self.average.items() if name.startswith(TRAINED)}
         return TinyState(self.before.network | trained, self.before.prompts).together()
+
+
+def only_names(network: TinyNetwork) -> TinyNetwork:
+    """The same network, with gradients for what tells names alone."""
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name.startswith(TRAINED))
+    return network

@@ -17,10 +17,11 @@ from lexiseg_model.methods.tiny.training import names as names_module
 from lexiseg_model.methods.tiny.training.drawing import source_of
 from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesTrainer, stack
 from lexiseg_model.methods.tiny.training.naming_cells import NamingCells, naming_cells
-from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, read_recipe
+from lexiseg_model.methods.tiny.training.recipe import NamesRecipe
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.training.packs import Pack
+from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.tiny.training.remembered import RememberedRows
 from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.model.methods.tiny.training.test_drawing import names, table, toys
@@ -104,8 +105,9 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> NamesRecipe:
     sets = (
         "{shapes: {share: 0.8, photographs: 12, short_side: 64}, named: {share: 0.2, photographs: 2, short_side: 64}}"
     )
-    return read_recipe(
-        "tiny_names",
+    return read_as(
+        NamesRecipe,
+        "tiny-names",
         [
             f"data={folder}",
             f"out={folder / 'out'}",

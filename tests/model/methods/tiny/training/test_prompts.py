@@ -18,9 +18,10 @@ from lexiseg_model.errors import DatasetError, WeightsError
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.methods.tiny.training.prompts import Example, PromptTrainer
 from lexiseg_model.methods.tiny.training.publish import publish_prompts
-from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe, read_recipe
+from lexiseg_model.methods.tiny.training.recipe import PromptsRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER, TinyState
 from lexiseg_model.tasks import Options, segment
+from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.types import ModelCard, Point, Prompt, Vocabulary
 from tests.model.methods.tiny.training.shapes import write_shapes
 
@@ -48,8 +49,9 @@ class Run(NamedTuple):
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> PromptsRecipe:
-    return read_recipe(
-        "tiny_prompts",
+    return read_as(
+        PromptsRecipe,
+        "tiny-prompts",
         [
             f"data={data}",
             f"out={out}",

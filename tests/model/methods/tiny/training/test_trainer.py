@@ -22,8 +22,9 @@ from lexiseg_model.methods.tiny.text_tower import MiniLM
 from lexiseg_model.methods.tiny.training import trainer as trainer_module
 from lexiseg_model.methods.tiny.training.drawing import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
-from lexiseg_model.methods.tiny.training.recipe import TinyRecipe, read_recipe
+from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.tiny.training.remembered import RememberedRows
 from tests.model.methods.tiny.training.shapes import write_shapes
 
@@ -51,7 +52,8 @@ class Run(NamedTuple):
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> TinyRecipe:
-    return read_recipe(
+    return read_as(
+        TinyRecipe,
         "tiny",
         [
             f"data={data}",

@@ -1,0 +1,133 @@
+"""The recipes of `tiny`: the network that answers words, the head for points and boxes, and what tells names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, PromptsRecipe, TinyRecipe
+from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipes.training import Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lexiseg_model.methods.tiny.training.names import NamesTrainer
+    from lexiseg_model.methods.tiny.training.prompts import PromptTrainer
+    from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+    from lexiseg_model.types import ModelCard
+
+
+class WordsTraining(Training[TinyRecipe]):
+    """Everything of the network but its prompt head."""
+
+    recipe = TinyRecipe
+
+    def start(self, recipe: TinyRecipe) -> str:
+        return _weights(recipe.start, "random weights")
+
+    def lacks(self, recipe: TinyRecipe) -> str | None:
+        return None if _packed(recipe, recipe.sets) else _without_data(recipe, list(recipe.sets), "{SET: 1.0}")
+
+    def network(self, recipe: TinyRecipe) -> nn.Module:
+        from lexiseg_model.methods.tiny.network import TinyNetwork
+        from lexiseg_model.methods.tiny.training.trainer import Trained
+
+        return Trained(TinyNetwork())
+
+    def trainer(self, recipe: TinyRecipe) -> TinyTrainer:
+        from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+
+        return TinyTrainer(recipe)
+
+    def publish(self, recipe: TinyRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.tiny.training.publish import publish
+
+        return publish(recipe, weights)
+
+
+class PromptsTraining(Training[PromptsRecipe]):
+    """The prompt head alone, over a network that stays."""
+
+    recipe = PromptsRecipe
+
+    def start(self, recipe: PromptsRecipe) -> str:
+        head = _weights(recipe.start, "random weights")
+        return f"a head of {head}, over {_weights(recipe.below, '')}"
+
+    def lacks(self, recipe: PromptsRecipe) -> str | None:
+        return _without_data(recipe, list(recipe.sets), "{SET: {share: 1.0}}")
+
+    def network(self, recipe: PromptsRecipe) -> nn.Module:
+        from lexiseg_model.methods.tiny.prompt_head import PromptHead
+
+        return PromptHead()
+
+    def trainer(self, recipe: PromptsRecipe) -> PromptTrainer:
+        from lexiseg_model.methods.tiny.training.prompts import PromptTrainer
+
+        return PromptTrainer(recipe)
+
+    def publish(self, recipe: PromptsRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.tiny.training.publish import publish_prompts
+
+        return publish_prompts(recipe, weights)
+
+
+class NamesTraining(Training[NamesRecipe]):
+    """What tells names, over a network that else stays."""
+
+    recipe = NamesRecipe
+
+    def start(self, recipe: NamesRecipe) -> str:
+        return _weights(recipe.below, "")
+
+    def lacks(self, recipe: NamesRecipe) -> str | None:
+        example = "{SET: {share: 1.0, photographs: 400, short_side: 224}}"
+        return None if _packed(recipe, recipe.sets) else _without_data(recipe, list(recipe.sets), example)
+
+    def network(self, recipe: NamesRecipe) -> nn.Module:
+        from lexiseg_model.methods.tiny.network import TinyNetwork
+        from lexiseg_model.methods.tiny.training.names import only_names
+
+        return only_names(TinyNetwork())
+
+    def trainer(self, recipe: NamesRecipe) -> NamesTrainer:
+        from lexiseg_model.methods.tiny.training.names import NamesTrainer
+
+        return NamesTrainer(recipe)
+
+    def publish(self, recipe: NamesRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.tiny.training.publish import publish_names
+
+        return publish_names(recipe, weights)
+
+
+TRAININGS: dict[str, Training[Any]] = {
+    "tiny": WordsTraining(),
+    "tiny-prompts": PromptsTraining(),
+    "tiny-names": NamesTraining(),
+}
+
+
+def _weights(named: str, scratch: str) -> str:
+    """What a value of `start` or `below` stands for."""
+    return {"bundled": "the bundled weights of tiny", "scratch": scratch}.get(named, named)
+
+
+def _packed(recipe: TinyRecipe | NamesRecipe, sets: dict[str, Any]) -> bool:
+    """All of its sets lie decoded: the data itself is not needed, but to measure what comes out."""
+    return all((recipe.packs / name).is_dir() for name in sets)
+
+
+def _without_data(recipe: RunRecipe, sets: list[str], example: str) -> str | None:
+    if recipe.data.is_dir():
+        return None
+    return (
+        f"there is no data at {recipe.data}.\n"
+        f"The recipe {recipe.recipe!r} reads {', '.join(sets)}; each set is a folder\n"
+        "  SET/classes.json              the class names; index = mask value\n"
+        "  SET/train/images/NAME.jpg     photographs\n"
+        "  SET/train/masks/NAME.png      8-bit masks of the same size, 255 = ignore\n"
+        f"Name yours with: lexiseg train {recipe.recipe} data=FOLDER sets='{example}'"
+    )

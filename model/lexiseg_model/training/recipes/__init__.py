@@ -1,0 +1,1 @@
+"""Recipes by name: contributed by methods, read from YAML, changed by `key=value`; free of torch."""

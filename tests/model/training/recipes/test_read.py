@@ -1,0 +1,97 @@
+"""A recipe by name or from a file: layers in order, and messages that name key, value and limit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lexiseg_model.errors import RecipeError
+from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, TinyRecipe
+from lexiseg_model.training.recipes.read import read_as, read_recipe
+
+pytestmark = pytest.mark.usefixtures("acme")
+
+
+def read(name: str, *overrides: str) -> Any:
+    return read_recipe(name, overrides).recipe
+
+
+def test_a_recipe_over_another_changes_what_it_names() -> None:
+    smoke, whole = read("acme-smoke"), read("acme")
+
+    assert (smoke.recipe, smoke.steps, smoke.loss.area, smoke.loss.tv) == ("acme-smoke", 5, 0.4, 0.5)
+    assert (whole.recipe, whole.steps, whole.loss.tv) == ("acme", 100, 1.0)
+
+
+def test_dotted_overrides_come_last() -> None:
+    recipe = read("acme-smoke", "loss.area=0.3", "sets.ours=3", "phases.1.batch=7", "steps=8")
+
+    assert (recipe.loss.area, recipe.loss.tv, recipe.steps) == (0.3, 0.5, 8)
+    assert recipe.sets == {"ours": 3, "theirs": 2}
+    assert [phase.batch for phase in recipe.phases] == [4, 7]
+
+
+def test_a_file_from_anywhere_is_laid_over_the_recipe_that_it_names(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("recipe: acme-smoke\nloss: {area: 0.1}\nsets: {mine: 1}\n")
+
+    planned = read_recipe(str(path), ["seed=4"])
+
+    recipe: Any = planned.recipe
+    assert (planned.name, recipe.recipe, recipe.steps, recipe.seed) == (str(path), "acme-smoke", 5, 4)
+    assert (recipe.loss.area, recipe.loss.tv, recipe.sets) == (0.1, 0.5, {"mine": 1})
+
+
+@pytest.mark.parametrize("name", ["acme-smoke", "tiny", "tiny-names-smoke", "tiny-prompts"])
+def test_what_a_run_writes_down_is_a_recipe_that_can_be_run_again(name: str, tmp_path: Path) -> None:
+    recipe = read(name, "seed=9", "out=elsewhere")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+
+    assert read(str(tmp_path / "recipe.yaml")) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps: 3\n", "does not say which recipe it is laid over; begin it with `recipe: NAME`"),
+        ("recipe: huge\n", "no recipe 'huge'; there is: "),
+        ("- 3\n", "is not a recipe: keys and values are expected, list came"),
+        ("recipe: [\n", "is not a recipe: "),
+    ],
+)
+def test_a_file_that_is_no_recipe_says_why(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+
+    with pytest.raises(RecipeError, match=message):
+        read(str(path))
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(RecipeError, match=r"there is no recipe at nowhere/mine\.yaml"):
+        read("nowhere/mine.yaml")
+
+
+def test_recipes_in_a_circle_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "site" / "acme_seg" / "training" / "recipes"
+    (folder / "one.yaml").write_text("recipe: two\n")
+    (folder / "two.yaml").write_text("recipe: one\n")
+
+    with pytest.raises(RecipeError, match="recipe 'one' is laid over itself: one, two, one"):
+        read("one")
+
+
+def test_every_bad_value_is_named_at_once() -> None:
+    with pytest.raises(
+        RecipeError, match=r"recipe 'acme': steps: .*\(came: -1\); loss\.area: .*\(came: -2\); colour: "
+    ):
+        read("acme", "steps=-1", "loss.area=-2", "colour=red")
+
+
+def test_a_recipe_of_another_class_is_refused() -> None:
+    assert isinstance(read_as(TinyRecipe, "tiny-smoke"), TinyRecipe)
+    with pytest.raises(RecipeError, match="recipe 'tiny' is a TinyRecipe, not a NamesRecipe"):
+        read_as(NamesRecipe, "tiny")
