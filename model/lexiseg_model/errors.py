@@ -7,6 +7,7 @@ ModelError
  +- TaskError          the model cannot do the task
  +- WeightsError       weights missing, damaged or of another model
  +- DatasetError       a data set missing or not in the expected layout
+ |   +- SampleError    one sample of it that cannot be used; the others can
  +- RecipeError        a recipe that does not exist or does not validate
  +- ExportError        ONNX Runtime or an export is missing, damaged or of other weights
 """
@@ -40,6 +41,18 @@ class WeightsError(ModelError):
 
 class DatasetError(ModelError):
     """A data set is missing or not in the expected layout."""
+
+
+class SampleError(DatasetError):
+    """One sample of a data set cannot be used: `sample` names its file, `reason` says what is wrong with it."""
+
+    def __init__(self, sample: str, reason: str) -> None:
+        super().__init__(f"{sample}: {reason}")
+        self.sample, self.reason = sample, reason
+
+    def __reduce__(self) -> tuple[type[SampleError], tuple[str, str]]:
+        # A worker process raises it through a pipe, and exceptions are rebuilt from their one message.
+        return type(self), (self.sample, self.reason)
 
 
 class RecipeError(ModelError):

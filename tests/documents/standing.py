@@ -34,6 +34,7 @@ def lay_out(folder: Path) -> Path:
         _data_set(root / "camvid", ["sky", "building", "tree", "car", "sidewalk"])
         for name in ("voc", "coco"):
             _data_set(root / name, ["background", "sky", "building", "tree"])
+    _captions(folder / "shared/data/captions")
     shutil.copytree(BUNDLED, here / "runs/mine")
     return here
 
@@ -51,6 +52,14 @@ def _data_set(folder: Path, classes: list[str]) -> None:
             labels[20:60, 10:50] = first + 1
             _save(photograph, folder / split / "images" / f"{number}.jpg")
             _save(Image.fromarray(labels), folder / split / "masks" / f"{number}.png")
+
+
+def _captions(folder: Path) -> None:
+    """Photographs with two captions each."""
+    for name in PHOTOGRAPHS:
+        _save(pictures.small(name, 96), folder / "images" / f"{name}.jpg")
+    said = {name: {"captions": [f"a photograph, {name}", f"{name} in the sun"]} for name in PHOTOGRAPHS}
+    (folder / "captions.json").write_text(json.dumps(said))
 
 
 def _save(picture: Image.Image, path: Path) -> None:

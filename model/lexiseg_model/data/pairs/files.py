@@ -1,0 +1,122 @@
+"""Pairs as photographs in a folder, and one listing of what is said of them: captions.json, a CSV, or COCO's JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lexiseg_model.data.pairs.source import Skipped, StoredPair
+from lexiseg_model.errors import DatasetError, SampleError
+
+LISTING = "captions.json"
+IMAGES = "images"
+COLUMNS_OF_FILES = ("image", "filepath", "file", "filename", "file_name", "image_path", "path")
+COLUMNS_OF_WORDS = ("caption", "text", "title")
+
+
+class Described(NamedTuple):
+    """A photograph's file and what is said of it."""
+
+    image: Path
+    captions: tuple[str, ...]
+
+
+class FilePairs:
+    """All pairs of one listing, as one part."""
+
+    damaged: Sequence[Skipped] = ()
+
+    def __init__(self, pairs: Sequence[Described]) -> None:
+        self._pairs = pairs
+        self.sizes = [len(pairs)]
+
+    def read(self, part: int, index: int) -> StoredPair:
+        image, said = self._pairs[index]
+        captions = tuple(filter(None, (caption.strip() for caption in said)))
+        if not captions:
+            raise SampleError(str(image), "has no caption")
+        try:
+            return StoredPair(str(image), image.read_bytes(), captions)
+        except OSError as error:
+            raise SampleError(str(image), f"cannot be read: {error.strerror}") from None
+
+
+def read_caption_folder(folder: Path) -> FilePairs:
+    """`captions.json`, {STEM: {"captions": [...]}} or {STEM: [...]}, and `images/STEM.jpg`; errors as `open_pairs`."""
+    listing = folder / LISTING
+    content = _json(listing)
+    if not isinstance(content, dict):
+        raise DatasetError(f'{listing}: expected {{"STEM": {{"captions": ["...", ...]}}, ...}}')
+    files = {path.stem: path for path in sorted((folder / IMAGES).glob("*"))}
+    pairs = []
+    for stem, entry in content.items():
+        said = entry.get("captions") if isinstance(entry, dict) else entry
+        if not isinstance(said, list) or not all(isinstance(caption, str) for caption in said):
+            raise DatasetError(f"{listing}, {stem!r}: expected a list of captions, {said!r:.80} came")
+        pairs.append(Described(files.get(stem, folder / IMAGES / f"{stem}.jpg"), tuple(said)))
+    return _listed(listing, pairs)
+
+
+def read_caption_table(listing: Path) -> FilePairs:
+    """A CSV, or with tabs a TSV, whose first row names the columns; paths count from its folder, captions of one
+    photograph in several rows are joined. Errors as `open_pairs`."""
+    said: dict[str, list[str]] = {}
+    try:
+        with listing.open(encoding="utf-8-sig", newline="") as content:
+            tabs = "\t" in content.readline()
+            content.seek(0)
+            rows = csv.DictReader(content, delimiter="\t" if tabs else ",")
+            names = {name.strip().lower(): name for name in rows.fieldnames or ()}
+            file = next((names[name] for name in COLUMNS_OF_FILES if name in names), None)
+            words = next((names[name] for name in COLUMNS_OF_WORDS if name in names), None)
+            if file is None or words is None:
+                raise DatasetError(
+                    f"{listing}: the columns {list(rows.fieldnames or ())}; expected one of "
+                    f"{', '.join(COLUMNS_OF_FILES)} and one of {', '.join(COLUMNS_OF_WORDS)}"
+                )
+            for row in rows:
+                said.setdefault(row[file] or "", []).append(row[words] or "")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{listing} is not a table in UTF-8: {error}") from None
+    return _listed(listing, [Described(listing.parent / name, tuple(captions)) for name, captions in said.items()])
+
+
+def read_coco_captions(listing: Path) -> FilePairs:
+    """COCO's `annotations/captions_train2017.json`, photographs in `train2017` beside `annotations`, or in the
+    listing's own folder; errors as `open_pairs`."""
+    content = _json(listing)
+    try:
+        said: dict[int, list[str]] = {}
+        for entry in content["annotations"]:
+            said.setdefault(entry["image_id"], []).append(entry["caption"])
+        files = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
+    except (KeyError, TypeError) as error:
+        raise DatasetError(f"{listing} is not a file of COCO's captions: {error!r}") from None
+    folder = _photographs_of(listing)
+    pairs = [Described(folder / name, tuple(said[key])) for key, name in sorted(files.items()) if key in said]
+    return _listed(listing, pairs)
+
+
+def _photographs_of(listing: Path) -> Path:
+    beside = listing.parent.parent / listing.stem.rpartition("_")[2]
+    return beside if beside.is_dir() else listing.parent
+
+
+def _listed(listing: Path, pairs: Iterable[Described]) -> FilePairs:
+    listed = list(pairs)
+    if not listed:
+        raise DatasetError(f"{listing} lists no captions")
+    return FilePairs(listed)
+
+
+def _json(path: Path) -> Any:
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise DatasetError(f"{path} is not JSON: {error}") from None
+    return content

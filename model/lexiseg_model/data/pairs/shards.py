@@ -1,0 +1,214 @@
+"""Pairs in tar files, as img2dataset writes them for webdataset: NAME.jpg, NAME.txt and NAME.json, one after the other.
+
+Each tar is walked once for where its files lie; that is kept beside it as `SHARD.tar.index.npz`, if the folder can be
+written to. Then any pair is read in one step, which is what makes a run resumable at an exact place: a reader that
+streams a tar from its beginning would have to do so again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import uuid
+import zipfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.data.pairs.source import Skipped, StoredPair
+from lexiseg_model.errors import DatasetError, SampleError
+
+PHOTOGRAPHS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+CAPTION, ABOUT = ".txt", ".json"
+OPEN_FILES = 64  # shards that one process keeps open
+INDEXES = 64  # of shards, that it keeps in memory
+ABSENT = -1
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """Where the pairs of one tar lie; `places` [N, 6]: start and bytes of photograph, caption and JSON, or ABSENT."""
+
+    names: tuple[str, ...]
+    places: NDArray[np.int64]
+    damage: str  # why the walk ended early, or nothing
+
+
+class ShardPairs:
+    """The shards of one folder, in the order of their names; a part is a shard."""
+
+    def __init__(self, shards: Sequence[Path]) -> None:
+        """
+        Raises:
+            DatasetError: there is no shard, or one is compressed.
+        """
+        if not shards:
+            raise DatasetError("no shards; expected one .tar file or more")
+        self.shards = tuple(shards)
+        # Threads, for it is mostly waiting for a disk; the tables are dropped again, for there may be thousands.
+        with ThreadPoolExecutor(8) as team:
+            sizes = list(team.map(_size, self.shards))
+        self.sizes: list[int] = [n_pairs for n_pairs, _ in sizes]
+        self.damaged = [
+            Skipped(str(path), damage) for path, (_, damage) in zip(self.shards, sizes, strict=True) if damage
+        ]
+        self._forget()
+
+    def read(self, part: int, index: int) -> StoredPair:
+        table = self._table(part)
+        photograph, caption, about = (table.places[index, first : first + 2].tolist() for first in (0, 2, 4))
+        name = f"{self.shards[part]}/{table.names[index]}"
+        if photograph[0] == ABSENT:
+            raise SampleError(name, f"has no photograph; expected one of {', '.join(sorted(PHOTOGRAPHS))}")
+        words = self._text(part, name, caption) if caption[0] != ABSENT else ""
+        if not words.strip() and about[0] != ABSENT:
+            words = _caption_of(name, self._text(part, name, about))
+        if not words.strip():
+            raise SampleError(name, f"has no caption; expected one in {CAPTION}, or as `caption` in {ABOUT}")
+        return StoredPair(name, self._bytes(part, name, photograph), (words.strip(),))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"shards": self.shards, "sizes": self.sizes, "damaged": self.damaged}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def __del__(self) -> None:
+        for file in getattr(self, "_files", {}).values():
+            os.close(file)
+
+    def _forget(self) -> None:
+        self._files: OrderedDict[int, int] = OrderedDict()  # part -> descriptor
+        self._tables: OrderedDict[int, ShardIndex] = OrderedDict()
+
+    def _table(self, part: int) -> ShardIndex:
+        if part not in self._tables:
+            self._tables[part] = index_of(self.shards[part])
+            if len(self._tables) > INDEXES:
+                self._tables.popitem(last=False)
+        self._tables.move_to_end(part)
+        return self._tables[part]
+
+    def _text(self, part: int, name: str, place: list[int]) -> str:
+        try:
+            return self._bytes(part, name, place).decode()
+        except UnicodeDecodeError:
+            raise SampleError(name, "its caption is not UTF-8") from None
+
+    def _bytes(self, part: int, name: str, place: list[int]) -> bytes:
+        start, length = place
+        try:
+            if part not in self._files:
+                self._files[part] = os.open(self.shards[part], os.O_RDONLY | os.O_CLOEXEC)
+                if len(self._files) > OPEN_FILES:
+                    os.close(self._files.popitem(last=False)[1])
+            self._files.move_to_end(part)
+            # At an offset, so that forked workers that share the descriptor do not move each other's place.
+            content = os.pread(self._files[part], length, start)
+        except OSError as error:
+            raise SampleError(name, f"cannot be read: {error.strerror}") from None
+        if len(content) != length:
+            raise SampleError(name, f"is cut off: {len(content)} of {length} bytes")
+        return content
+
+
+def index_of(shard: Path) -> ShardIndex:
+    """The index beside a shard where it is of this very file, else a new one.
+
+    Raises:
+        DatasetError: the shard is missing or compressed.
+    """
+    try:
+        status = shard.stat()
+    except OSError as error:
+        raise DatasetError(f"{shard}: {error.strerror}") from None
+    state = np.array([status.st_size, status.st_mtime_ns], np.int64)
+    kept = shard.with_name(f"{shard.name}.index.npz")
+    try:
+        with kept.open("rb") as content, np.load(content) as stored:
+            if np.array_equal(stored["state"], state):
+                names = bytes(stored["names"]).decode().split("\0")[:-1]
+                return ShardIndex(tuple(names), stored["places"], bytes(stored["damage"]).decode())
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        pass  # none yet, or of a writer that was killed
+    index = _walk(shard)
+    _keep(kept, index, state)
+    return index
+
+
+def _size(shard: Path) -> tuple[int, str]:
+    index = index_of(shard)
+    return len(index.names), index.damage
+
+
+def _keep(path: Path, index: ShardIndex, state: NDArray[np.int64]) -> None:
+    """Whole or not at all; where the folder is read-only, not at all."""
+    fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with fresh.open("wb") as target:
+            names = _as_array("".join(f"{name}\0" for name in index.names))
+            np.savez(target, state=state, places=index.places, names=names, damage=_as_array(index.damage))
+        os.replace(fresh, path)
+    except OSError:
+        fresh.unlink(missing_ok=True)
+
+
+def _as_array(text: str) -> NDArray[np.uint8]:
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def _walk(shard: Path) -> ShardIndex:
+    """Reads the headers of a tar."""
+    rows: dict[str, list[int]] = {}
+    damage = ""
+    try:
+        with shard.open("rb") as content:
+            if content.read(6).startswith(COMPRESSED):
+                raise DatasetError(f"{shard} is compressed, and no place in it can be found; unpack it first")
+            content.seek(0)
+            with tarfile.open(fileobj=content, mode="r:") as archive:
+                for member in archive:
+                    column = _column(member.name)
+                    if not member.isfile() or column is None:
+                        continue
+                    row = rows.setdefault(_stem(member.name), [ABSENT] * 6)
+                    row[column : column + 2] = member.offset_data, member.size
+                # The library takes a header that it cannot read for the end: that is a block of zeros.
+                content.seek(archive.offset)
+                if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    damage = f"is damaged or cut off after {len(rows):,} pairs"
+    except (tarfile.TarError, OSError) as error:
+        damage = f"is damaged or cut off after {len(rows):,} pairs: {error}"
+    return ShardIndex(tuple(rows), np.array(list(rows.values()), np.int64).reshape(-1, 6), damage)
+
+
+def _stem(name: str) -> str:
+    """What the files of a pair have in common: all up to the first dot of the last name, as webdataset has it."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.partition(".")[0]
+
+
+def _column(name: str) -> int | None:
+    last = name.rpartition("/")[2]
+    if last.startswith("."):
+        return None
+    suffix = "." + last.partition(".")[2].lower()
+    return 0 if suffix in PHOTOGRAPHS else {CAPTION: 2, ABOUT: 4}.get(suffix)
+
+
+def _caption_of(name: str, about: str) -> str:
+    try:
+        said = json.loads(about)
+    except ValueError:
+        raise SampleError(name, f"its {ABOUT} is not JSON") from None
+    caption = said.get("caption") if isinstance(said, dict) else None
+    return caption if isinstance(caption, str) else ""

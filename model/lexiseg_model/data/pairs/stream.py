@@ -1,0 +1,107 @@
+"""Pairs as training draws them: decoded, one caption each, broken ones replaced and named.
+
+    pairs = PairStream(open_pairs(folder), seed=0, rank=rank, world=world)
+    loader = DataLoader(pairs, batch_size=64, sampler=range(drawn, steps * 64), num_workers=4)
+
+`drawn` is all that a checkpoint keeps: the n-th draw of a rank is the same whatever was drawn before it, in however
+many worker processes. With R ranks the n-th draw of rank r stands at position n * R + r of one order for all; so an
+epoch has every pair once, none twice, and the R batches of a step are one batch of the run with a single rank.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch.utils.data import Dataset
+
+from lexiseg_model.data.pairs.order import Order
+from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair
+from lexiseg_model.errors import DatasetError, OptionError, SampleError
+
+MOST_PIXELS = 64_000_000  # of a photograph; larger ones are counted as broken
+MOST_BROKEN = 20  # draws in a row that may fail: of a set with a third of its pairs broken, one in 10^9
+CAPTION, VIEW = 3, 4  # what a random stream is for; `order` has the numbers before
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One pair: RGB [H, W, 3] and a caption, with the pairs that were to stand here and could not be read."""
+
+    seed: int
+    position: int
+    epoch: int
+    name: str
+    image: NDArray[np.uint8]
+    caption: str
+    skipped: tuple[Skipped, ...]
+
+    def random(self) -> np.random.Generator:
+        """For the views of this pair: the same numbers whenever this position is drawn."""
+        return np.random.default_rng([self.seed, VIEW, self.position])
+
+
+class PairStream(Dataset[Drawn]):
+    """What one rank draws, by number; endless, epoch after epoch."""
+
+    def __init__(self, source: PairSource, seed: int, rank: int = 0, world: int = 1) -> None:
+        """
+        Raises:
+            OptionError: no such rank.
+            DatasetError: the source holds no pair.
+        """
+        if not 0 <= rank < world:
+            raise OptionError(f"rank {rank} of {world}; expected 0 to {world - 1}")
+        self.source = source
+        self.order = Order(source.sizes, seed)
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        """Draws of this rank in one epoch, rounded down; more may be asked for."""
+        return self.order.total // self.world
+
+    def __getitem__(self, draw: int) -> Drawn:
+        """The draw-th pair of this rank.
+
+        Raises:
+            DatasetError: neither it nor MOST_BROKEN others in its place can be read.
+        """
+        position = draw * self.world + self.rank
+        skipped: list[Skipped] = []
+        place = self.order[position]
+        while True:
+            try:
+                stored = self.source.read(*place)
+                image = decode(stored)
+                break
+            except SampleError as error:
+                skipped.append(Skipped(error.sample, error.reason))
+            if len(skipped) > MOST_BROKEN:
+                raise DatasetError(f"{len(skipped)} pairs in a row cannot be read; the last: {': '.join(skipped[-1])}")
+            place = self.order.replacement(position, len(skipped))
+        seed = self.order.seed
+        which = int(np.random.default_rng([seed, CAPTION, position]).integers(len(stored.captions)))
+        epoch = position // self.order.total
+        return Drawn(seed, position, epoch, stored.name, image, stored.captions[which], tuple(skipped))
+
+
+def decode(pair: StoredPair) -> NDArray[np.uint8]:
+    """RGB [H, W, 3], turned as its EXIF data says, for that is what the caption's writer saw.
+
+    Raises:
+        SampleError: it is no image, is cut off, or is larger than MOST_PIXELS.
+    """
+    try:
+        # Pillow's own warning of large pictures: the size is judged here.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(pair.photograph)) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                size = f"{picture.width} x {picture.height}"
+                raise SampleError(pair.name, f"{size} pixels; expected at most {MOST_PIXELS:,}")
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    # Pillow's decoders raise whatever they stumble over, beside OSError.
+    except (OSError, ValueError, SyntaxError, TypeError, IndexError, Image.DecompressionBombError) as error:
+        raise SampleError(pair.name, f"cannot be read as an image: {error}") from None

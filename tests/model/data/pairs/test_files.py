@@ -1,0 +1,127 @@
+"""Listings of captions: captions.json, CSV, COCO's JSON; and what is said of those that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.pairs.source import PairSource
+from lexiseg_model.errors import DatasetError, SampleError
+from tests.model.data.pairs.pair_files import photograph, write_shards
+
+
+def captions(pairs: PairSource) -> list[tuple[str, ...]]:
+    return [pairs.read(part, index).captions for part, size in enumerate(pairs.sizes) for index in range(size)]
+
+
+def write_photographs(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(photograph(number))
+
+
+def test_a_folder_with_captions_is_read(tmp_path: Path) -> None:
+    write_photographs(tmp_path / "images", "a.png", "b.png")
+    listing = {"a": {"captions": ["one", " two "], "license": "CC"}, "b": ["three"]}
+    (tmp_path / "captions.json").write_text(json.dumps(listing))
+
+    pairs = open_pairs(tmp_path)
+
+    assert captions(pairs) == [("one", "two"), ("three",)]
+    assert pairs.read(0, 1).photograph == photograph(1)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "image,caption\na.png,one\nsub/b.png,two\na.png,three\n",
+        "\ufeffCaption,License,FilePath\none,,a.png\ntwo,,sub/b.png\nthree,,a.png\n",
+        "filepath\ttitle\na.png\tone\nsub/b.png\ttwo\na.png\tthree\n",
+    ],
+)
+def test_a_table_of_captions_is_read(tmp_path: Path, table: str) -> None:
+    write_photographs(tmp_path, "a.png")
+    write_photographs(tmp_path / "sub", "b.png")
+    (tmp_path / "pairs.csv").write_text(table)
+
+    assert captions(open_pairs(tmp_path / "pairs.csv")) == [("one", "three"), ("two",)]
+
+
+def test_a_comma_in_quotes_belongs_to_the_caption(tmp_path: Path) -> None:
+    write_photographs(tmp_path, "a.png")
+    (tmp_path / "pairs.csv").write_text('image,caption\na.png,"a cat, and ""a dog"""\n')
+
+    assert captions(open_pairs(tmp_path / "pairs.csv")) == [('a cat, and "a dog"',)]
+
+
+def test_captions_of_coco_are_read(tmp_path: Path) -> None:
+    write_photographs(tmp_path / "val2017", "000000000139.jpg", "000000000285.jpg")
+    (tmp_path / "annotations").mkdir()
+    listing = tmp_path / "annotations" / "captions_val2017.json"
+    images = [{"id": 285, "file_name": "000000000285.jpg"}, {"id": 139, "file_name": "000000000139.jpg"}]
+    said = [{"image_id": 139, "caption": "one"}, {"image_id": 285, "caption": "two"}, {"image_id": 139, "caption": "3"}]
+    listing.write_text(json.dumps({"images": images, "annotations": said}))
+
+    assert captions(open_pairs(listing)) == [("one", "3"), ("two",)]
+
+
+def test_several_paths_are_one_source(tmp_path: Path) -> None:
+    write_shards(tmp_path / "a", [2, 1])
+    write_photographs(tmp_path, "a.png")
+    (tmp_path / "pairs.csv").write_text("image,caption\na.png,one\n")
+
+    pairs = open_pairs(tmp_path / "pairs.csv", tmp_path / "a")
+
+    assert list(pairs.sizes) == [1, 2, 1]
+    assert captions(pairs) == [("one",), ("picture 0",), ("picture 1",), ("picture 2",)]
+
+
+def test_a_missing_photograph_is_a_matter_of_its_pair_alone(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("image,caption\na.png,one\n")
+
+    with pytest.raises(SampleError, match=r"a\.png: cannot be read: No such file"):
+        open_pairs(tmp_path / "pairs.csv").read(0, 0)
+
+
+def test_a_row_without_words_is_a_matter_of_its_pair_alone(tmp_path: Path) -> None:
+    write_photographs(tmp_path, "a.png")
+    (tmp_path / "pairs.csv").write_text("image,caption\na.png,  \n")
+
+    with pytest.raises(SampleError, match="has no caption"):
+        open_pairs(tmp_path / "pairs.csv").read(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("captions.json", "[]", r'expected \{"STEM"'),
+        ("captions.json", "{", "is not JSON"),
+        ("captions.json", "{}", "lists no captions"),
+        ("captions.json", '{"a": {"captions": "one"}}', "'a': expected a list of captions, 'one' came"),
+        ("pairs.csv", "url,caption\nhttp://x,one\n", r"the columns \['url', 'caption'\]; expected one of image, "),
+        ("pairs.csv", "", "the columns"),
+        ("pairs.csv", "image,caption\n", "lists no captions"),
+        ("pairs.json", "[]", "not a file of COCO's captions"),
+        ("readme.txt", "hello", "holds no pairs; expected"),
+    ],
+)
+def test_a_listing_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+
+    with pytest.raises(DatasetError, match=message) as caught:
+        open_pairs(tmp_path if name == "captions.json" else tmp_path / name)
+
+    assert name in str(caught.value)
+
+
+def test_a_path_that_is_not_there_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"nothing does not exist; expected a folder of \.tar shards"):
+        open_pairs(tmp_path / "nothing")
+
+
+def test_a_folder_without_pairs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds no pairs"):
+        open_pairs(tmp_path)

@@ -1,0 +1,160 @@
+"""Tar shards in img2dataset's layout: what is read, what is named as broken, and the index beside them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from lexiseg_model.data.pairs.shards import ShardPairs
+from lexiseg_model.errors import DatasetError, SampleError
+from tests.model.data.pairs.pair_files import pair, photograph, write_shards, write_tar
+
+
+def one(folder: Path, files: dict[str, bytes]) -> ShardPairs:
+    write_tar(folder / "00000.tar", files)
+    return ShardPairs([folder / "00000.tar"])
+
+
+def test_every_pair_of_every_shard_is_read(tmp_path: Path) -> None:
+    shards = ShardPairs(write_shards(tmp_path, [3, 0, 2]))
+
+    stored = [shards.read(part, index) for part, size in enumerate(shards.sizes) for index in range(size)]
+
+    assert shards.sizes == [3, 0, 2]
+    assert [entry.captions for entry in stored] == [(f"picture {number}",) for number in range(5)]
+    assert [entry.photograph for entry in stored] == [photograph(number) for number in range(5)]
+
+
+def test_a_pair_is_named_by_its_shard_and_key(tmp_path: Path) -> None:
+    shards = ShardPairs(write_shards(tmp_path, [2]))
+
+    assert shards.read(0, 1).name == f"{tmp_path}/00000.tar/000000001"
+
+
+def test_the_caption_of_the_json_serves_where_there_is_no_text(tmp_path: Path) -> None:
+    shards = one(tmp_path, {"a.jpg": photograph(1), "a.json": json.dumps({"caption": " a cat "}).encode()})
+
+    assert shards.read(0, 0).captions == ("a cat",)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"a.txt": b"a cat"}, "has no photograph"),
+        ({"a.jpg": b"\xff\xd8"}, "has no caption"),
+        ({"a.jpg": b"\xff\xd8", "a.txt": b"  "}, "has no caption"),
+        ({"a.jpg": b"\xff\xd8", "a.txt": b"\xff\xfe\xfa"}, "its caption is not UTF-8"),
+        ({"a.jpg": b"\xff\xd8", "a.json": b"{"}, "its .json is not JSON"),
+        ({"a.jpg": b"\xff\xd8", "a.json": b'["cat"]'}, "has no caption"),
+    ],
+)
+def test_a_pair_without_a_half_is_named(tmp_path: Path, files: dict[str, bytes], reason: str) -> None:
+    shards = one(tmp_path, files)
+
+    with pytest.raises(SampleError, match=reason) as caught:
+        shards.read(0, 0)
+
+    assert caught.value.sample == f"{tmp_path}/00000.tar/a"
+
+
+def test_files_that_belong_to_no_pair_are_none(tmp_path: Path) -> None:
+    shards = one(tmp_path, {"README": b"hello", ".a.jpg": b"x", "a.parquet": b"x"} | pair(4))
+
+    assert shards.sizes == [1]
+    assert shards.damaged == []
+
+
+@pytest.mark.parametrize("cut", [512 + 100, 2048 * 3 - 200, 2048 * 3])
+def test_a_shard_that_is_cut_off_keeps_its_first_pairs_and_is_named(tmp_path: Path, cut: int) -> None:
+    """At a header's middle, in a file, and right between two files, where tarfile itself sees an end."""
+    whole = write_shards(tmp_path, [9])[0]
+    content = whole.read_bytes()
+    whole.write_bytes(content[:cut])
+
+    shards = ShardPairs([whole])
+
+    assert 0 < shards.sizes[0] < 9
+    assert [skipped.name for skipped in shards.damaged] == [str(whole)]
+    assert "damaged or cut off after" in shards.damaged[0].reason
+
+
+def test_a_file_that_is_no_tar_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"<html>not found</html>" * 100)
+
+    shards = ShardPairs([tmp_path / "a.tar"])
+
+    assert shards.sizes == [0]
+    assert [skipped.name for skipped in shards.damaged] == [str(tmp_path / "a.tar")]
+
+
+def test_a_pair_whose_photograph_is_cut_off_is_named(tmp_path: Path) -> None:
+    whole = write_shards(tmp_path, [1])[0]
+    shards = ShardPairs([whole])
+    whole.write_bytes(whole.read_bytes()[: 3 * 512])
+
+    with pytest.raises(SampleError, match="is cut off: "):
+        shards.read(0, 0)
+
+
+def test_a_compressed_shard_is_refused(tmp_path: Path) -> None:
+    whole = write_shards(tmp_path, [1])[0]
+    whole.write_bytes(gzip.compress(whole.read_bytes()))
+
+    with pytest.raises(DatasetError, match="is compressed"):
+        ShardPairs([whole])
+
+
+def test_the_index_of_a_shard_is_written_once(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [2])
+    ShardPairs(shards)
+    index = tmp_path / "00000.tar.index.npz"
+    written = index.stat().st_ino
+
+    again = ShardPairs(shards)
+
+    assert index.stat().st_ino == written
+    assert again.read(0, 1).captions == ("picture 1",)
+
+
+def test_an_index_of_another_shard_is_written_anew(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [2])
+    ShardPairs(shards)
+    write_shards(tmp_path, [5])
+
+    assert ShardPairs(shards).sizes == [5]
+
+
+def test_a_damaged_index_is_written_anew(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path, [2])
+    (tmp_path / "00000.tar.index.npz").write_bytes(b"PK\x03\x04 and no more")
+
+    assert ShardPairs(shards).sizes == [2]
+    assert ShardPairs(shards).read(0, 1).captions == ("picture 1",)
+
+
+def test_damage_is_told_again_from_the_index(tmp_path: Path) -> None:
+    whole = write_shards(tmp_path, [3])[0]
+    whole.write_bytes(whole.read_bytes()[:2048])
+
+    assert ShardPairs([whole]).damaged == ShardPairs([whole]).damaged != []
+
+
+def test_shards_go_to_another_process(tmp_path: Path) -> None:
+    shards = ShardPairs(write_shards(tmp_path, [2]))
+    shards.read(0, 0)
+
+    sent = pickle.loads(pickle.dumps(shards))
+
+    assert sent.read(0, 1) == shards.read(0, 1)
+
+
+def test_more_shards_than_are_kept_open_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_model.data.pairs.shards.OPEN_FILES", 1)
+    monkeypatch.setattr("lexiseg_model.data.pairs.shards.INDEXES", 1)
+    shards = ShardPairs(write_shards(tmp_path, [1, 1, 1]))
+
+    assert [shards.read(part, 0).captions[0] for part in (0, 1, 2, 0)] == [f"picture {n}" for n in (0, 1, 2, 0)]

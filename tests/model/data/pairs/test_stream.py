@@ -1,0 +1,138 @@
+"""What training draws: resumed runs, ranks, workers, and broken pairs in between."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.pairs.source import StoredPair
+from lexiseg_model.data.pairs.stream import Drawn, PairStream, decode
+from lexiseg_model.errors import DatasetError, OptionError, SampleError
+from tests.model.data.pairs.pair_files import pair, photograph, write_shards, write_tar
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> PairStream:
+    write_shards(tmp_path, [5, 4, 8])
+    return PairStream(open_pairs(tmp_path), seed=3)
+
+
+def captions(drawn: list[Drawn]) -> list[str]:
+    return [entry.caption for entry in drawn]
+
+
+def test_image_and_caption_belong_together(stream: PairStream) -> None:
+    drawn = [stream[draw] for draw in range(17)]
+
+    assert sorted(captions(drawn)) == sorted(f"picture {number}" for number in range(17))
+    assert all(entry.caption == f"picture {entry.image[0, 0, 0]}" for entry in drawn)
+    assert drawn[0].image.shape == (4, 6, 3)
+
+
+def test_a_resumed_loader_sees_what_an_uninterrupted_one_would_have(stream: PairStream) -> None:
+    def batches(first: int, workers: int) -> list[list[str]]:
+        loader: DataLoader[Drawn] = DataLoader(
+            stream, batch_size=4, sampler=range(first, 40), num_workers=workers, collate_fn=captions
+        )
+        return list(loader)
+
+    whole = batches(0, 0)
+
+    assert batches(20, 0) == whole[5:]
+    assert batches(20, 2) == whole[5:]
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_ranks_share_an_epoch_without_loss_or_overlap(stream: PairStream, world: int) -> None:
+    alone = [stream[draw] for draw in range(17 * world)]
+    ranks = [PairStream(stream.source, 3, rank, world) for rank in range(world)]
+
+    together = [rank[draw] for draw in range(17) for rank in ranks]
+
+    assert captions(together) == captions(alone)
+    assert sorted(captions(together)) == sorted(f"picture {number}" for number in range(17) for _ in range(world))
+    assert [entry.epoch for entry in together] == [position // 17 for position in range(17 * world)]
+
+
+def test_random_numbers_for_views_belong_to_the_position(stream: PairStream) -> None:
+    numbers = [stream[draw].random().random() for draw in range(40)]
+
+    assert len(set(numbers)) == 40
+    assert [stream[draw].random().random() for draw in range(40)] == numbers
+    assert PairStream(stream.source, 3, 1, 2)[0].random().random() == numbers[1]
+
+
+def test_every_caption_of_a_photograph_is_drawn_in_time(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("image,caption\n" + "".join(f"a.png,words {n}\n" for n in range(5)))
+    (tmp_path / "a.png").write_bytes(photograph(1))
+    pairs = PairStream(open_pairs(tmp_path / "pairs.csv"), seed=0)
+
+    assert set(captions([pairs[draw] for draw in range(60)])) == {f"words {number}" for number in range(5)}
+
+
+def test_a_broken_pair_is_replaced_and_named(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", pair(0) | pair(1) | pair(2) | {"000000003.jpg": b"<html>", "000000003.txt": b"words"})
+    pairs = PairStream(open_pairs(tmp_path), seed=0)
+
+    drawn = [pairs[draw] for draw in range(8)]
+
+    named = [skipped for entry in drawn for skipped in entry.skipped]
+    assert len([entry for entry in drawn if entry.skipped]) == 2
+    assert {skipped.name for skipped in named} == {f"{tmp_path}/0.tar/000000003"}
+    assert all("cannot be read as an image" in skipped.reason for skipped in named)
+    assert set(captions(drawn)) <= {f"picture {number}" for number in range(3)}
+    assert captions([pairs[draw] for draw in range(8)]) == captions(drawn)
+
+
+def test_a_set_of_nothing_but_broken_pairs_ends_the_run(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", {"a.jpg": b"<html>", "a.txt": b"words"})
+    pairs = PairStream(open_pairs(tmp_path), seed=0)
+
+    with pytest.raises(DatasetError, match=r"21 pairs in a row cannot be read; the last: .*0\.tar/a: "):
+        pairs[0]
+
+
+def test_a_rank_beyond_the_world_is_refused(stream: PairStream) -> None:
+    with pytest.raises(OptionError, match="rank 2 of 2"):
+        PairStream(stream.source, 0, 2, 2)
+
+
+def jpeg(**options: object) -> bytes:
+    content = io.BytesIO()
+    image = np.zeros((8, 16, 3), np.uint8)
+    image[:, 8:] = 255
+    Image.fromarray(image).save(content, "JPEG", quality=95, **options)
+    return content.getvalue()
+
+
+def test_a_photograph_stands_as_its_exif_data_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the first row is the right side
+
+    image = decode(StoredPair("a", jpeg(exif=exif), ("words",)))
+
+    assert image.shape == (16, 8, 3)
+    assert image[:8].max() < 30
+    assert image[8:].min() > 225
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<html>", jpeg()[:200], photograph(1)[:-30], b"\x89PNG\r\n\x1a\n" + b"\0" * 40]
+)
+def test_what_is_no_whole_photograph_is_named(content: bytes) -> None:
+    with pytest.raises(SampleError, match=r"^a: cannot be read as an image"):
+        decode(StoredPair("a", content, ("words",)))
+
+
+def test_a_photograph_of_too_many_pixels_is_not_decoded() -> None:
+    content = io.BytesIO()
+    Image.new("1", (10_000, 9_000)).save(content, "PNG")
+
+    with pytest.raises(SampleError, match="10000 x 9000 pixels; expected at most"):
+        decode(StoredPair("a", content.getvalue(), ("words",)))
