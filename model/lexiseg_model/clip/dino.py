@@ -5,9 +5,12 @@ Weights come from timm's hub, or from a file: timm's own, or the one that the au
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import timm
 import torch
@@ -20,8 +23,10 @@ from lexiseg_model.clip.vision import patch_map, resize_positions
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.weights import told_of
 
-DinoName = Literal["dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
+# `dino`: any tower of DINO's make, whose sizes are read off its weights.
+DinoName = Literal["dino", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
 
+BLOCK = re.compile(r"blocks\.(\d+)\.")
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them
 
 
@@ -32,8 +37,11 @@ class DinoKind:
     timm_name: str
     patch: int
     positions: Literal["scale_factor", "timm"]
+    options: Mapping[str, Any] = field(default_factory=dict)  # of timm, where its name stands for other sizes
 
 
+PLAIN = "vit_small_patch8_224.dino"  # a plain vision transformer with a class token, DINO's own
+HEAD_WIDTH = 64  # of every tower of DINO's
 KINDS: dict[DinoName, DinoKind] = {
     "dino_vitb8": DinoKind("vit_base_patch8_224.dino", 8, "scale_factor"),
     "dino_vits8": DinoKind("vit_small_patch8_224.dino", 8, "scale_factor"),
@@ -51,25 +59,32 @@ class DinoTower(nn.Module):
     def __init__(self, kind: DinoKind) -> None:
         super().__init__()
         self.kind = kind
-        vit = timm.create_model(kind.timm_name, num_classes=0, dynamic_img_size=True)
+        vit = timm.create_model(kind.timm_name, num_classes=0, dynamic_img_size=True, **kind.options)
         assert isinstance(vit, VisionTransformer)
         self.vit = vit
 
     def forward(self, images: Tensor) -> Tensor:
         """[N, 3, H, W] -> [N, C, H/patch, W/patch]. Raises ShapeError where a side is no multiple of the patch."""
+        return patch_map(self.tokens(images)[:, self.vit.num_prefix_tokens :], self._grid(images))
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """[N, 3, H, W] -> [N, 1 + registers + patches, C], the class token first; raises as `forward`."""
+        grid = self._grid(images)
+        if self.kind.positions == "timm":
+            tokens: Tensor = self.vit.forward_features(images)
+            return tokens
+        tokens = self._embed(images, grid)
+        for block in self.vit.blocks:
+            tokens = block(tokens)
+        normed: Tensor = self.vit.norm(tokens)
+        return normed
+
+    def _grid(self, images: Tensor) -> tuple[int, int]:
         patch = self.kind.patch
         height, width = images.shape[2:]
         if height % patch or width % patch:
             raise ShapeError(f"expected sides divisible by {patch}, got {height} x {width}")
-        grid = (height // patch, width // patch)
-        if self.kind.positions == "timm":
-            tokens = self.vit.forward_features(images)
-        else:
-            tokens = self._embed(images, grid)
-            for block in self.vit.blocks:
-                tokens = block(tokens)
-            tokens = self.vit.norm(tokens)
-        return patch_map(tokens[:, self.vit.num_prefix_tokens :], grid)
+        return height // patch, width // patch
 
     def _embed(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
         assert self.vit.pos_embed is not None
@@ -81,13 +96,46 @@ class DinoTower(nn.Module):
         return torch.cat([first, patches], 1) + positions
 
 
+def kind_of(state: State) -> DinoKind:
+    """Sizes of a plain tower of DINO's make, heads of 64 numbers.
+
+    Raises:
+        WeightsError: the weights are not of such a tower.
+    """
+    try:
+        width, _, patch, _ = state["patch_embed.proj.weight"].shape
+        cells = state["pos_embed"].shape[1] - 1
+    except (KeyError, ValueError) as error:
+        raise WeightsError(f"not the weights of a tower of DINO's make: {error}") from None
+    side = math.isqrt(cells)
+    if side * side != cells or width % HEAD_WIDTH:
+        raise WeightsError(
+            f"not a tower of DINO's make: positions of {cells} cells and a width of {width}; expected a square and a "
+            f"multiple of {HEAD_WIDTH}"
+        )
+    depth = 1 + max((int(match[1]) for match in map(BLOCK.match, state) if match), default=-1)
+    return plain_kind(patch=patch, side=side * patch, width=width, depth=depth)
+
+
+def plain_kind(*, patch: int, side: int, width: int, depth: int) -> DinoKind:
+    """A tower of DINO's make: `side` pixels of the images that its positions are learned on, `width` of a token."""
+    options = {
+        "patch_size": patch,
+        "img_size": side,
+        "embed_dim": width,
+        "depth": depth,
+        "num_heads": width // HEAD_WIDTH,
+    }
+    return DinoKind(PLAIN, patch, "scale_factor", options)
+
+
 def dino_from_state(name: DinoName, state: State) -> DinoTower:
     """A tower from weights in timm's names or in those of the authors' files.
 
     Raises:
         WeightsError: the weights are not of this tower.
     """
-    tower = DinoTower(KINDS[name])
+    tower = DinoTower(kind_of(state) if name == "dino" else KINDS[name])
     try:
         converted = checkpoint_filter_fn(dict(state), tower.vit)
         tower.vit.load_state_dict(converted)
@@ -113,6 +161,8 @@ def dino_from_hub(name: DinoName, cache: Path | None = None) -> DinoTower:
     Raises:
         WeightsError: the weights cannot be had; says the two ways to provide them.
     """
+    if name == "dino":
+        raise WeightsError("a tower of DINO's make is on no hub; expected a file of its weights")
     timm_name = KINDS[name].timm_name
     config = timm.get_pretrained_cfg(timm_name)
     assert config is not None

@@ -42,6 +42,9 @@ def run(name: str, overrides: Sequence[str]) -> int:
         return 0
     _say("weights are there; measuring")
     card = training.publish(recipe, weights)
+    if card is None:
+        typer.echo(f"weights are at {weights}, for other recipes to begin with; they serve nothing by themselves")
+        return 0
     typer.echo(
         f"model directory: {weights.parent}\n"
         f"serve it: LEXISEG_MODELS_DIR={weights.parent.parent} lexiseg serve --model {card.name}"

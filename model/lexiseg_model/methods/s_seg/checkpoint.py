@@ -20,6 +20,7 @@ from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.weights import names_in_network, told_of
 
+COUNTER = "num_batches_tracked"
 HEAD = "sem_seg_head."
 CLASS_HEAD = f"{HEAD}predictor.class_embed."  # what MaskFormer has and S-Seg has not
 DECODER_LAYER = re.compile(re.escape(f"{HEAD}predictor.transformer.decoder.layers.") + r"(\d+)\.")
@@ -62,6 +63,8 @@ def restore(state: dict[str, Tensor], settings: SSegSettings) -> SSegNetwork:
     """
     network = SSegNetwork(settings)
     wanted = network.state_dict()
+    # How many batches a norm has seen decides nothing once its statistics are there, and not every file keeps it.
+    state = {name: value for name, value in wanted.items() if name.endswith(COUNTER)} | state
     missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     if missing or unknown:
         raise WeightsError(

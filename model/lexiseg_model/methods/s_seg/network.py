@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lexiseg_model.clip.text_pass import end_states
 from lexiseg_model.methods.s_seg.backbone import Pyramid
 from lexiseg_model.methods.s_seg.mask_head import MaskHead
 from lexiseg_model.methods.s_seg.settings import SSegSettings
@@ -91,4 +92,6 @@ class SSegNetwork(nn.Module):
 
     def embed_texts(self, tokens: Tensor) -> Tensor:
         """Tokens [S, 77] to unit vectors [S, D]."""
-        return F.normalize(self.text_projector(cast(Tensor, self.text(tokens))), dim=-1)
+        # Nothing reads on behind its own end mark, the largest number: most of the places are empty.
+        longest = int(tokens.argmax(1).max()) + 1
+        return F.normalize(self.text_projector(end_states(self.text, tokens[:, :longest])), dim=-1)

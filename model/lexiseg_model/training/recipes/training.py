@@ -48,5 +48,8 @@ class Training(ABC, Generic[Recipe]):
         """Reads data and weights, as far as the first step needs them."""
 
     @abstractmethod
-    def publish(self, recipe: Recipe, weights: Path) -> ModelCard:
-        """Makes a model directory that serves of the folder in which the weights lie."""
+    def publish(self, recipe: Recipe, weights: Path) -> ModelCard | None:
+        """Makes a model directory that serves of the folder in which the weights lie.
+
+        None where they are for other recipes to begin with, and serve nothing by themselves.
+        """

@@ -1,0 +1,69 @@
+"""From trained weights to a model directory that serves: what an import makes of them, with a card of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lexiseg_model import catalog
+from lexiseg_model.data.indexed import IndexedDataset, read_dataset
+from lexiseg_model.evaluation.run import evaluate
+from lexiseg_model.methods.s_seg.import_ import Options, read
+from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
+from lexiseg_model.methods.s_seg.training.thresholds import miou_by_threshold
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.types import InputSize, ModelCard, Quality
+
+TEST_BY_TRAINING = 2  # sides of an image in answering and in training: GroupViT's 448 and 224
+
+
+def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
+    """Writes `card.yaml` beside the weights; the threshold is fitted to `recipe.thresholds`, and they are measured."""
+    card = read(Options(checkpoint=weights, backbone=recipe.network.backbone)).card
+    side = TEST_BY_TRAINING * recipe.phases[-1].crop
+    tower = recipe.masks.tower if recipe.tower is None else recipe.tower.name
+    card = card.model_copy(
+        update=origin(recipe, weights)
+        | {
+            "licence": "that of the pairs it was trained on",
+            "training_data": [
+                *(f"image-text pairs of {recipe.data / path}" for path in recipe.pairs),
+                f"pseudo-masks of {tower}",
+            ],
+            "lineage": _lineage(recipe),
+            "input": InputSize(short_side=side, long_side=max(2048, side), multiple=32),
+            "settings": card.settings | recipe.network.model_dump(mode="json") | {"drop_path": None, "dropout": 0.0},
+        }
+    )
+    write_card(card, weights.parent)
+    if recipe.thresholds:
+        card = _with_threshold(card, recipe, weights.parent)
+        write_card(card, weights.parent)
+    return card
+
+
+def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelCard:
+    segmenter = catalog.load_folder(folder, recipe.device)
+    train = [read_dataset(recipe.data, name, "train") for name in recipe.thresholds]
+    by_threshold = miou_by_threshold(segmenter, train, recipe.photographs)
+    best = max(by_threshold, key=lambda threshold: by_threshold[threshold])
+    print(f"threshold {best}: mIoU {by_threshold[best]:.2f} % on train splits", flush=True)
+    card = card.model_copy(update={"settings": card.settings | {"background": best}})
+    write_card(card, folder)
+    segmenter = catalog.load_folder(folder, recipe.device)
+    measured = [name for name in recipe.thresholds if (recipe.data / name / "val").is_dir()]
+    quality = {name: _quality(segmenter, read_dataset(recipe.data, name, "val")) for name in measured}
+    return card.model_copy(update={"quality": quality})
+
+
+def _quality(segmenter: Segmenter, data: IndexedDataset) -> Quality:
+    reached = evaluate(segmenter, data).scores
+    print(f"{data.name}: mIoU {reached.miou:.2f} %, pixel accuracy {reached.pixel_accuracy:.2f} %", flush=True)
+    return Quality(
+        miou=round(reached.miou, 2), pixel_accuracy=round(reached.pixel_accuracy, 2), images=len(data.samples)
+    )
+
+
+def _lineage(recipe: SSegRecipe) -> str:
+    start = "random weights" if recipe.backbone is None else f"a backbone of {recipe.backbone.name}"
+    return f"{recipe.steps} steps of {recipe.phases[-1].batch} pairs from {start}, seed {recipe.seed}."

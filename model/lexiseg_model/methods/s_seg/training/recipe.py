@@ -1,0 +1,31 @@
+"""What decides the weights of an S-Seg, beside the pairs themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.methods.s_seg.training.losses import LossSettings
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskSettings
+from lexiseg_model.training.deit import DeitSettings
+from lexiseg_model.training.recipe import RunRecipe
+
+
+class SSegRecipe(RunRecipe):
+    """One training of S-Seg from captioned photographs."""
+
+    out: Path = Path("runs/s-seg")
+    pairs: list[Path] = Field([Path("captions")], min_length=1, description="captioned photographs, below `data`")
+    held_out: int = Field(0, ge=0, description="pairs that are not trained on: what retrieval is measured with")
+    shrunk: int | None = Field(None, ge=32, description="short side of photographs kept in memory; null: as they are")
+    network: SSegSettings = SSegSettings()
+    backbone: Path | None = Field(None, description="the backbone's first weights, in timm's format; null: fresh ones")
+    tower: Path | None = Field(None, description="weights of the DINO tower `masks.tower`; null: from timm's hub")
+    masks: PseudoMaskSettings = PseudoMaskSettings()
+    loss: LossSettings = LossSettings()
+    views: DeitSettings = DeitSettings()
+    mismatched: bool = Field(False, description="captions of other photographs: a control, which learns no words")
+    thresholds: list[str] = Field([], description="sets with masks whose train splits the background threshold fits")
+    photographs: int = Field(60, ge=1, description="of each of them")

@@ -1,0 +1,107 @@
+"""Self-distillation without labels (DINO, Caron et al., ICCV 2021).
+
+A student says of any view of a photograph what its teacher, the student's moving average, says of a large one. That
+all answers become one is kept off by taking their mean away (centring), that they spread over everything by a low
+temperature (sharpening).
+"""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from itertools import pairwise
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lexiseg_model.clip.dino import DinoTower, plain_kind
+from lexiseg_model.methods.s_seg.training.tower.recipe import DinoSettings, TowerSize
+from lexiseg_model.training.gather import world_size
+
+
+class DinoHead(nn.Module):
+    """Class tokens [B, C] -> [B, outputs]: three layers, unit length, and directions of unit length to compare with."""
+
+    def __init__(self, width: int, settings: DinoSettings) -> None:
+        super().__init__()
+        sizes = (width, settings.hidden, settings.hidden, settings.bottleneck)
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
+        self.directions = nn.Linear(settings.bottleneck, settings.outputs, bias=False)
+        for layer in (*self.layers, self.directions):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[B, C] -> cosines [B, outputs]."""
+        first, second, last = self.layers
+        narrow = F.normalize(last(F.gelu(second(F.gelu(first(tokens))))), dim=-1)
+        return narrow @ F.normalize(self.directions.weight, dim=-1).T
+
+
+class Judge(nn.Module):
+    """A tower and its head."""
+
+    def __init__(self, size: TowerSize, side: int, settings: DinoSettings) -> None:
+        super().__init__()
+        self.tower = DinoTower(plain_kind(patch=size.patch, side=side, width=size.width, depth=size.depth))
+        self.head = DinoHead(size.width, settings)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, s, s] -> [B, outputs]."""
+        outputs: Tensor = self.head(self.tower.tokens(images)[:, 0])
+        return outputs
+
+
+class Distillation(nn.Module):
+    """Student, teacher and the loss between them."""
+
+    centre: Tensor  # [outputs], mean of what the teacher said
+
+    def __init__(self, size: TowerSize, side: int, settings: DinoSettings) -> None:
+        """`side` of a large view in pixels."""
+        super().__init__()
+        self.settings = settings
+        self.student = Judge(size, side, settings)
+        self.teacher = deepcopy(self.student).requires_grad_(False)
+        self.register_buffer("centre", torch.zeros(settings.outputs))
+
+    @torch.no_grad()
+    def follow(self, progress: float) -> None:
+        """Moves the teacher towards the student; `progress` is the share of the run that is done."""
+        momentum = 1 - (1 - self.settings.momentum) * (math.cos(math.pi * progress) + 1) / 2
+        torch._foreach_lerp_(list(self.teacher.parameters()), list(self.student.parameters()), 1 - momentum)
+
+    def forward(self, wide: Tensor, narrow: Tensor) -> Tensor:
+        """Mean cross-entropy over pairs of a teacher's view and another view of the student.
+
+        Args:
+            wide: [2 B, 3, S, S], the first views of all photographs, then the second.
+            narrow: [n B, 3, s, s], view by view.
+        """
+        n_photographs = len(wide) // 2
+        with torch.no_grad():
+            said = self.teacher(wide)
+            targets = ((said - self.centre) / self.settings.teacher_temperature).softmax(-1).chunk(2)
+        views = list(self.student(wide).chunk(2))
+        if len(narrow):
+            views += self.student(narrow).split(n_photographs)
+        answers = [(view / self.settings.student_temperature).log_softmax(-1) for view in views]
+        pairs = [
+            -(target * answer).sum(-1).mean()
+            for of_target, target in enumerate(targets)
+            for of_answer, answer in enumerate(answers)
+            if of_answer != of_target
+        ]
+        self._centre(said)
+        return torch.stack(pairs).mean()
+
+    @torch.no_grad()
+    def _centre(self, said: Tensor) -> None:
+        mean = said.mean(0)
+        if world_size() > 1:
+            dist.all_reduce(mean)
+            mean /= world_size()
+        self.centre.lerp_(mean, 1 - self.settings.centre)

@@ -1,0 +1,87 @@
+"""Training of S-Seg: pairs in, pseudo-masks made on the way, the network under the names that imports read."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.pairs.skips import Skips
+from lexiseg_model.data.pairs.source import PairSource, set_apart
+from lexiseg_model.data.pairs.stream import PairStream
+from lexiseg_model.methods.s_seg.network import SSegNetwork
+from lexiseg_model.methods.s_seg.text import tokenize
+from lexiseg_model.methods.s_seg.training.losses import SSegLosses
+from lexiseg_model.methods.s_seg.training.pseudo_masks import mask_maker
+from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
+from lexiseg_model.training.control import Mismatched
+from lexiseg_model.training.deit import DeitViews
+from lexiseg_model.training.drawn import DrawnBatches
+from lexiseg_model.training.gather import rank, world_size
+from lexiseg_model.training.pair_batches import PairBatch, PairBatches
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.run import Run
+from lexiseg_model.training.shrunk import Shrunk
+from lexiseg_model.weights import WEIGHTS
+
+NETWORK = "network."  # of the losses' names for the weights
+
+
+class SSegTrainer(Run[SSegRecipe, SSegLosses, PairBatch]):
+    """Trains everything but the tower that pseudo-masks come from."""
+
+    file = WEIGHTS
+
+    def __init__(self, recipe: SSegRecipe) -> None:
+        """
+        Raises:
+            DatasetError: there are no pairs.
+            WeightsError: the weights of the tower or of the backbone cannot be had.
+        """
+        self.maker = mask_maker(recipe.masks, recipe.tower)
+        torch.manual_seed(recipe.seed)
+        super().__init__(recipe, SSegLosses(SSegNetwork(recipe.network, recipe.backbone), recipe.loss))
+        self.maker = self.maker.to(self.device)
+        pairs = split_pairs(recipe)[0]
+        pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
+        self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
+        self.skips = Skips(recipe.out / "skipped.jsonl")
+        self._parts: list[Tensor] = []
+
+    def _batches(self, phase: Phase) -> DrawnBatches[PairBatch]:
+        stream = PairStream(self.pairs, self.recipe.seed, rank(), world_size())
+        make = PairBatches(DeitViews(self.recipe.views, phase.crop, "imagenet"), tokenize)
+        return DrawnBatches(stream, make, phase.batch, self.crops_seen)
+
+    def _loss(self, batch: PairBatch) -> Tensor:
+        self.skips.add(batch.skipped)
+        images = batch.images.to(self.device, non_blocking=True)
+        pseudo = self.maker(images)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            losses = self.network(images, batch.tokens.to(self.device, non_blocking=True), pseudo)
+        self._parts.append(torch.stack([losses.masks, losses.earlier_masks, losses.contrast]).detach())
+        total: Tensor = losses.total
+        return total
+
+    def _told(self) -> dict[str, float]:
+        means = torch.stack(self._parts).mean(0).tolist()
+        self._parts.clear()
+        named = zip(("masks", "earlier_masks", "contrast"), means, strict=True)
+        scale = self.network.network.contrast.scale.item()
+        return {name: round(value, 4) for name, value in named} | {
+            "scale": round(scale, 2),
+            "skipped": len(self.skips),
+        }
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name.removeprefix(NETWORK): value for name, value in self.average.items()}
+
+
+def split_pairs(recipe: SSegRecipe) -> tuple[PairSource, PairSource | None]:
+    """What is trained on, and what is held out, the same pairs for every seed.
+
+    Raises:
+        DatasetError: there are no pairs.
+    """
+    source = open_pairs(*(recipe.data / path for path in recipe.pairs))
+    return set_apart(source, recipe.held_out) if recipe.held_out else (source, None)

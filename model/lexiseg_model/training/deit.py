@@ -1,0 +1,77 @@
+"""The views that image-text methods train on: DeiT's augmentation, by timm, drawn from a given source of chance.
+
+A random window of 8 to 100 % of the photograph, a mirror, RandAugment and a rectangle of noise (Touvron et al., 2021,
+table 9); TCL and GroupViT, whose pipeline S-Seg follows, use it as timm has it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from lexiseg_model.clip.normalise import STATISTICS, Normalisation
+
+
+class DeitSettings(BaseModel):
+    """How photographs are varied."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scale: tuple[float, float] = Field((0.08, 1.0), description="share of the photograph's area in a window")
+    ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="width by height of a window")
+    mirrored: float = Field(0.5, ge=0, le=1, description="share of views")
+    policy: str | None = Field("rand-m9-mstd0.5-inc1", description="timm's name of RandAugment's strength; null: none")
+    erased: float = Field(0.25, ge=0, le=1, description="share of views with a rectangle of noise in them")
+
+
+class DeitViews:
+    """Photographs to square views of one size."""
+
+    def __init__(self, settings: DeitSettings, size: int, normalisation: Normalisation) -> None:
+        from timm.data.transforms_factory import transforms_imagenet_train  # seconds, which settings need not wait for
+
+        mean, std = STATISTICS[normalisation]
+        self._transform: Any = transforms_imagenet_train(
+            img_size=size,
+            scale=settings.scale,
+            ratio=settings.ratio,
+            hflip=settings.mirrored,
+            color_jitter=0.0,  # TCL names 0.4, which timm leaves out beside a policy
+            auto_augment=settings.policy,
+            interpolation="bilinear",
+            mean=tuple(value / 255 for value in mean),
+            std=tuple(value / 255 for value in std),
+            re_prob=settings.erased,
+            re_mode="pixel",
+        )
+
+    def __call__(self, image: NDArray[np.uint8], chance: np.random.Generator) -> Tensor:
+        """RGB [H, W, 3] -> normalised [3, size, size] float32; the same for the same chance."""
+        with drawn_by(chance):
+            view: Tensor = self._transform(Image.fromarray(image))
+        return view
+
+
+@contextmanager
+def drawn_by(chance: np.random.Generator) -> Iterator[None]:
+    """Libraries of views draw from three global generators: these follow `chance` here, and are put back afterwards."""
+    python, numpy, torchs = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seeds = chance.integers(2**32, size=3).tolist()
+    random.seed(seeds[0])
+    np.random.seed(seeds[1])
+    torch.default_generator.manual_seed(seeds[2])
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(torchs)

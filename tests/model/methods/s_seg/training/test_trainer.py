@@ -1,0 +1,175 @@
+"""S-Seg from pairs to a served model: the first step by a formula of its own, what is trained, what serves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lexiseg_model import catalog
+from lexiseg_model.clip.dino import DinoTower, plain_kind
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, PseudoMaskSettings
+from lexiseg_model.methods.s_seg.training.publish import publish
+from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
+from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
+from lexiseg_model.segmenter import Plan, Segmenter
+from lexiseg_model.training.deit import DeitSettings
+from lexiseg_model.training.pair_batches import PairBatch
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.run import LARGEST_GRADIENT
+from lexiseg_model.types import ClassEntry
+from tests.model.imports import imported
+from tests.model.methods.s_seg.small import SMALL
+from tests.model.training.pairs_folder import write_pairs
+
+SETTINGS = SMALL.model_copy(update={"n_queries": 5})
+RATE, DECAY = 1e-3, 0.05
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs, and the weights of a random tower that pseudo-masks come from."""
+    folder = tmp_path_factory.mktemp("data")
+    write_pairs(folder / "captions")
+    torch.manual_seed(5)
+    tower = DinoTower(plain_kind(patch=8, side=64, width=64, depth=1))
+    save_file(tower.vit.state_dict(), folder / "tower.safetensors")
+    return folder
+
+
+def recipe_for(data: Path, out: Path, **changes: object) -> SSegRecipe:
+    values = {
+        "data": data,
+        "out": out,
+        "steps": 3,
+        "phases": [Phase(after=0, crop=64, batch=4)],
+        "learning_rate": RATE,
+        "warmup_steps": 0,
+        "weight_decay": DECAY,
+        "average_decay": 0.0,
+        "checkpoint_minutes": 5,
+        "workers": 0,
+        "device": "cpu",
+        "network": SETTINGS,
+        "tower": data / "tower.safetensors",
+        "masks": PseudoMaskSettings(tower="dino", k=3),
+        "views": DeitSettings(scale=(0.5, 1.0), policy=None, erased=0.0),
+    }
+    return SSegRecipe.model_validate(values | changes)
+
+
+def first_batch(trainer: SSegTrainer) -> PairBatch:
+    batches: Iterator[PairBatch] = iter(trainer._batches(trainer.recipe.phases[0]))
+    return next(batches)
+
+
+def test_the_first_step_is_that_of_a_plain_formula(data: Path, tmp_path: Path) -> None:
+    trainer = SSegTrainer(recipe_for(data, tmp_path))
+    network = trainer.network.network.train()
+    batch = first_batch(trainer)
+    loss = plain_loss(trainer, batch)
+    loss.backward()  # type: ignore[no-untyped-call]
+    gradients = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+
+    reported = trainer._step(batch)
+
+    assert reported == pytest.approx(loss.item(), rel=1e-4)
+    norm = math.sqrt(sum(gradient.square().sum().item() for gradient in gradients.values()))
+    for name in WATCHED:
+        gradient = gradients[name] * min(1.0, LARGEST_GRADIENT / norm)
+        # AdamW's first step: every weight by the sign of its gradient, and towards zero by the decay.
+        decay = DECAY if before[name].ndim > 1 else 0.0
+        expected = before[name] * (1 - RATE * decay) - RATE * gradient / (gradient.abs() + 1e-8)
+        certain = gradient.abs() > 1e-6
+        after = network.get_parameter(name).detach()
+        torch.testing.assert_close(after[certain], expected[certain], atol=2e-5, rtol=1e-3)
+
+
+WATCHED = (
+    "sem_seg_head.pixel_decoder.mask_features.weight",
+    "sem_seg_head.predictor.transformer.decoder.layers.1.linear2.weight",
+    "image_projector.second.bias",
+    "text_projector.first.weight",
+    "contrast.log_scale",
+)
+
+
+def plain_loss(trainer: SSegTrainer, batch: PairBatch) -> Tensor:
+    """Every matching tried, every pair by itself: 20 focal + dice on each layer, and the contrast both ways."""
+    network, pseudo = trainer.network.network, trainer.maker(batch.images)
+    logits, queries = network(batch.images)
+    masks = torch.stack([mask_loss(layer, pseudo) for layer in logits]).sum()
+    images = F.normalize(network.image_projector(queries[-1].mean(1)), dim=1)
+    texts = F.normalize(network.text_projector(network.text(batch.tokens)), dim=1)
+    cosines = images @ texts.T * network.contrast.log_scale.exp()
+    own = torch.arange(len(images))
+    return masks + F.cross_entropy(cosines, own) + F.cross_entropy(cosines.T, own)
+
+
+def mask_loss(logits: Tensor, pseudo: PseudoMasks) -> Tensor:
+    total, count = logits.new_zeros(()), 0
+    for predicted, targets, present in zip(logits, *pseudo, strict=True):
+        real = targets[present]
+        count += len(real)
+        near = F.interpolate(real[None], size=predicted.shape[-2:])[0]
+        costs = torch.stack([torch.stack([pair_loss(one, other) for other in near]) for one in predicted.detach()])
+        chosen = min(
+            itertools.permutations(range(len(predicted)), len(real)),
+            key=lambda order: sum(costs[query, target].item() for target, query in enumerate(order)),
+        )
+        sized = F.interpolate(predicted[None], size=real.shape[-2:], mode="bilinear")[0]
+        total = (
+            total + torch.stack([pair_loss(sized[query], real[target]) for target, query in enumerate(chosen)]).sum()
+        )
+    return total / count
+
+
+def pair_loss(logits: Tensor, target: Tensor) -> Tensor:
+    p = logits.sigmoid()
+    right = torch.where(target > 0, p, 1 - p).clamp(min=1e-12)
+    alpha = torch.where(target > 0, 0.25, 0.75)
+    focal = (alpha * (1 - right) ** 2 * -right.log()).mean()
+    dice = 1 - (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1)
+    return 20 * focal + dice
+
+
+def test_matrices_decay_and_nothing_else_does(data: Path, tmp_path: Path) -> None:
+    trainer = SSegTrainer(recipe_for(data, tmp_path))
+    decays = {id(p): group["weight_decay"] for group in trainer.optimizer.param_groups for p in group["params"]}
+
+    for name, parameter in trainer.network.named_parameters():
+        assert decays[id(parameter)] == (DECAY if parameter.ndim > 1 else 0.0), name
+    assert not decays.keys() & {id(p) for p in trainer.maker.parameters()}
+
+
+def test_what_was_trained_imports_under_the_official_names_and_serves(data: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(data, tmp_path / "mine")
+    trainer = SSegTrainer(recipe)
+    weights = trainer.train()
+
+    assert weights is not None
+    card = publish(recipe, weights)
+    imported("s-seg", "theirs", tmp_path, checkpoint=weights, backbone=recipe.network.backbone)
+    mine, theirs = (catalog.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
+    plan = mine.plan(np.random.default_rng(1).integers(0, 255, (64, 96, 3)).astype(np.uint8))
+    classes = (ClassEntry("red square"), ClassEntry("grey"))
+    scores = [scored(segmenter, plan, classes) for segmenter in (mine, theirs)]
+
+    assert (card.name, card.seed, card.settings["backbone"]) == ("mine", recipe.seed, "test_resnet")
+    assert scores[0].isfinite().all()
+    assert torch.equal(scores[0], scores[1])
+
+
+def scored(segmenter: Segmenter, plan: Plan, classes: tuple[ClassEntry, ...]) -> Tensor:
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    bank = segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
+    return segmenter.class_scores(features, bank)

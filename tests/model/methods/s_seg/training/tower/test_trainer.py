@@ -1,0 +1,99 @@
+"""A tower of DINO's make: the loss by a plain formula, who learns and who follows, the file that is read again."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from lexiseg_model.clip.dino import dino_from_file
+from lexiseg_model.methods.s_seg.training.tower.recipe import DinoSettings, TowerRecipe, TowerSize, ViewSettings
+from lexiseg_model.methods.s_seg.training.tower.trainer import TowerTrainer
+from lexiseg_model.training.recipe import Phase
+from tests.model.training.pairs_folder import write_pairs
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_pairs(folder / "captions", 6)
+    return folder
+
+
+def trainer_for(data: Path, out: Path) -> TowerTrainer:
+    return TowerTrainer(
+        TowerRecipe(
+            data=data,
+            out=out,
+            photographs=[Path("captions")],
+            steps=2,
+            phases=[Phase(after=0, crop=64, batch=3)],
+            learning_rate=1e-2,
+            warmup_steps=0,
+            weight_decay=0.0,
+            average_decay=0.0,
+            checkpoint_minutes=5,
+            workers=0,
+            device="cpu",
+            tower=TowerSize(patch=16, width=64, depth=1),
+            views=ViewSettings(n_narrow=2, narrow_side=0.5),
+            dino=DinoSettings(outputs=12, hidden=16, bottleneck=8, momentum=0.9, centre=0.5),
+        )
+    )
+
+
+def test_the_loss_is_that_of_a_plain_formula(data: Path, tmp_path: Path) -> None:
+    trainer = trainer_for(data, tmp_path)
+    network = trainer.network
+    network.centre.uniform_(-0.1, 0.1)
+    centre = network.centre.clone()
+    batch = next(iter(trainer._batches(trainer.recipe.phases[0])))
+    with torch.no_grad():
+        said = [network.teacher(view) for view in batch.wide.chunk(2)]
+        answered = [network.student(view) for part in (batch.wide, batch.narrow) for view in part.chunk(2)]
+    terms = []
+    for photograph in range(3):
+        for of_teacher, row in enumerate(said):
+            target = [math.exp((x - c) / 0.04) for x, c in zip(row[photograph].tolist(), centre.tolist(), strict=True)]
+            for of_student, other in enumerate(answered):
+                if of_teacher != of_student:
+                    answer = [math.exp(x / 0.1) for x in other[photograph].tolist()]
+                    pairs = zip(target, answer, strict=True)
+                    terms.append(-sum(t / sum(target) * math.log(a / sum(answer)) for t, a in pairs))
+
+    loss = network(batch.wide, batch.narrow)
+
+    assert len(answered) == 4
+    assert loss.item() == pytest.approx(sum(terms) / len(terms), rel=1e-4)
+    torch.testing.assert_close(network.centre, (centre + torch.cat(said).mean(0)) / 2)
+
+
+def test_the_student_learns_and_the_teacher_follows(data: Path, tmp_path: Path) -> None:
+    trainer = trainer_for(data, tmp_path)
+    network = trainer.network
+    student, teacher = (judge.head.directions.weight for judge in (network.student, network.teacher))
+    first = teacher.clone()
+    batch = next(iter(trainer._batches(trainer.recipe.phases[0])))
+
+    trainer._step(batch)
+    learned = student.detach().clone()
+    assert torch.equal(teacher, first)
+    trainer._step(batch)
+
+    momentum = 1 - 0.1 * (math.cos(math.pi / 2) + 1) / 2  # half of the run is done
+    torch.testing.assert_close(teacher, momentum * first + (1 - momentum) * learned)
+
+
+def test_the_file_is_read_as_any_tower_of_dino_s_make(data: Path, tmp_path: Path) -> None:
+    trainer = trainer_for(data, tmp_path)
+
+    weights = trainer.train()
+
+    assert weights is not None
+    tower = dino_from_file("dino", weights)
+    images = torch.randn(2, 3, 48, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(tower(images), trainer.network.teacher.tower(images), atol=2e-2, rtol=2e-2)
+    assert tower(images).shape == (2, 64, 3, 6)
