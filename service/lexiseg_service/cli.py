@@ -47,14 +47,18 @@ app.command()(sample)
 @keys.command("new")
 def new_key(
     identity: Annotated[str, typer.Argument(metavar="ID", help="A name for its owner; it stands in the logs")],
+    scopes: Annotated[
+        list[str] | None,
+        typer.Option("--scope", help="segment, vocabularies or admin; repeat it [default: everything]"),
+    ] = None,
 ) -> None:
     """Make an API key: its line goes to the standard output, the key itself only to the terminal.
 
-    Example:  lexiseg keys new camera-7 >> keys.txt
+    Example:  lexiseg keys new camera-7 --scope segment >> keys.txt
     """
     from lexiseg_service.commands.serving.keys import new
 
-    new(identity)
+    new(identity, scopes or ())
 
 
 @app.command()

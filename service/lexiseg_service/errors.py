@@ -3,6 +3,7 @@
 ServiceError
  +- MalformedRequest    400 malformed-request    not the form that the route takes
  +- Unauthorized        401 unauthorized         no API key, or an unknown one
+ +- NotAllowed          403 not-allowed          beyond the scopes of the API key
  +- ReadOnly            403 read-only            a built-in vocabulary
  +- UrlFetchOff         403 url-fetch-off        images by URL are switched off here
  +- UnknownModel        404 unknown-model
@@ -60,6 +61,12 @@ class Unauthorized(ServiceError):
     def __init__(self, detail: str, challenge: str = "Bearer") -> None:
         super().__init__(detail)
         self.headers = {"WWW-Authenticate": challenge}
+
+
+class NotAllowed(ServiceError):
+    """The API key is known, and its scopes do not hold what was asked."""
+
+    status, type, title = 403, "not-allowed", "The API key may not do that"
 
 
 class ReadOnly(ServiceError):

@@ -12,6 +12,7 @@ LexisegError
      +- MalformedRequest       400
      +- Unauthorized           401
      +- Forbidden              403
+     |   +- NotAllowed             beyond the scopes of the API key
      |   +- ReadOnly               a built-in vocabulary
      |   +- UrlFetchOff            the service fetches no images
      +- NotFound               404
@@ -138,6 +139,10 @@ class Forbidden(ProblemError):
     """Nobody may do that here."""
 
 
+class NotAllowed(Forbidden):
+    """The API key is known, and may do other things only."""
+
+
 class ReadOnly(Forbidden):
     """Built-in vocabularies cannot be changed."""
 
@@ -213,6 +218,7 @@ class ServerFault(ProblemError):
 BY_TYPE: Mapping[str, type[ProblemError]] = {
     "malformed-request": MalformedRequest,
     "unauthorized": Unauthorized,
+    "not-allowed": NotAllowed,
     "read-only": ReadOnly,
     "url-fetch-off": UrlFetchOff,
     "unknown-model": UnknownModel,

@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
-from lexiseg_service.gateway.admission.keys import read_keys
+from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.compression import Compression
@@ -59,7 +59,7 @@ def create_app(
         InvalidValue: the API keys are not as expected.
         OSError: the API keys cannot be read, or the state directory cannot be used.
     """
-    keys = read_keys(settings)
+    keys = Keys(settings)
     gate = gate or open_gate(settings, metrics)
     vocabularies = open_vocabularies(settings, metrics)
     fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)

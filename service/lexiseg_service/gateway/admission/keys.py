@@ -1,6 +1,7 @@
 """API keys, for every protocol of the gateway. Only their SHA-256 is kept: whoever reads the file cannot ask with it.
 
-A key is 256 random bits, so a plain digest is as good as a slow one: there is nothing to guess.
+A key is 256 random bits, so a plain digest is as good as a slow one: there is nothing to guess. What it may do are its
+scopes; without any it may do everything.
 """
 
 from __future__ import annotations
@@ -9,47 +10,65 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, get_args
 
-from lexiseg_service.errors import InvalidValue, Unauthorized
+from lexiseg_service.errors import InvalidValue, NotAllowed, Unauthorized
 from lexiseg_service.settings import Settings
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 PREFIX = "lexiseg_"  # lets scanners of leaked secrets find one
 REALM = 'Bearer realm="lexiseg"'
+Scope = Literal["segment", "vocabularies", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+ALL: frozenset[Scope] = frozenset(SCOPES)
+A_LINE = "lines `ID SHA256` or `ID SHA256 SCOPE+SCOPE`, scopes of segment, vocabularies, admin; see `lexiseg keys new`"
+
+
+class Entry(NamedTuple):
+    """A known key."""
+
+    identity: str
+    digest: bytes
+    scopes: frozenset[Scope]
 
 
 @dataclass(frozen=True)
 class KeyRing:
-    """Known keys as (id, digest); with none of them, everybody may ask."""
+    """Known keys; with none of them, everybody may ask."""
 
-    entries: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    entries: tuple[Entry, ...] = field(default=(), repr=False)
 
     @property
     def needed(self) -> bool:
         """Whether a request needs a key."""
         return bool(self.entries)
 
-    def identify(self, key: str | None) -> str | None:
-        """The id of a key, None where none is needed.
+    def identify(self, key: str | None, scope: Scope = "segment") -> str | None:
+        """The id of a key that may do what is asked; None where none is needed.
 
         Raises:
             Unauthorized: the key is missing or unknown.
+            NotAllowed: it is known, and has other scopes.
         """
         if not self.needed:
             return None
         if not key:
             raise Unauthorized("send an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`", REALM)
         digest = _digest(key)
-        matched = None
+        matched: Entry | None = None
         # Every entry is compared, each in constant time: the time says nothing of which one is near.
-        for identity, entry_digest in self.entries:
-            if hmac.compare_digest(digest, entry_digest):
-                matched = identity
+        for entry in self.entries:
+            if hmac.compare_digest(digest, entry.digest):
+                matched = entry
         if matched is None:
             raise Unauthorized("the API key is not known here", f'{REALM}, error="invalid_token"')
-        return matched
+        if scope not in matched.scopes:
+            had = ", ".join(sorted(matched.scopes))
+            raise NotAllowed(f"the key {matched.identity} may {had}; this needs the scope {scope}")
+        return matched.identity
 
 
 def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
@@ -58,6 +77,13 @@ def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
     return (x_api_key or "").strip() or None
+
+
+def scope_of(method: str, path: str) -> Scope:
+    """The scope that a request over HTTP needs."""
+    if path == "/metrics":
+        return "admin"
+    return "vocabularies" if method in ("PUT", "PATCH", "DELETE") else "segment"
 
 
 def read_keys(settings: Settings) -> KeyRing:
@@ -80,35 +106,45 @@ def new_key() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def line_of(identity: str, key: str) -> str:
-    """The line that lets a key in.
+def line_of(identity: str, key: str, scopes: Sequence[str] = ()) -> str:
+    """The line that lets a key in, to everything or to what the scopes say.
 
     Raises:
-        InvalidValue: the id is none.
+        InvalidValue: the id or a scope is none.
     """
     if not ID.fullmatch(identity):
         raise InvalidValue.of("ID", identity, "1 to 64 letters, digits, '.', '_' or '-', a letter or digit first")
-    return f"{identity} {_digest(key).hex()}"
+    if scopes and _scopes("+".join(scopes)) is None:
+        raise InvalidValue.of("scope", " ".join(scopes), ", ".join(SCOPES))
+    return " ".join([identity, _digest(key).hex(), *(["+".join(scopes)] if scopes else [])])
 
 
-def _entries(source: str, text: str) -> list[tuple[str, bytes]]:
-    entries: list[tuple[str, bytes]] = []
+def _entries(source: str, text: str) -> list[Entry]:
+    entries: list[Entry] = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.partition("#")[0].split()
         if not words:
             continue
         # The line itself is not shown: it may be a key by mistake.
-        if len(words) != 2 or not ID.fullmatch(words[0]) or not DIGEST.fullmatch(words[1]):
-            raise InvalidValue.of(
-                source, f"something else in line {number}", "lines `ID SHA256`; see `lexiseg keys new`"
-            )
-        entries.append((words[0], bytes.fromhex(words[1])))
+        scopes = _scopes(words[2]) if len(words) == 3 else ALL
+        fits = len(words) in (2, 3) and ID.fullmatch(words[0]) and DIGEST.fullmatch(words[1])
+        if not fits or scopes is None:
+            raise InvalidValue.of(source, f"something else in line {number}", A_LINE)
+        entries.append(Entry(words[0], bytes.fromhex(words[1]), scopes))
     if not entries:
         # Open to everybody, or closed to everybody? Neither is what its owner wants.
         raise InvalidValue.of(source, "no key", "at least one line `ID SHA256`, or the setting left out")
-    if len({digest for _, digest in entries}) < len(entries):
+    if len({entry.digest for entry in entries}) < len(entries):
         raise InvalidValue.of(source, "one SHA256 twice", "a key for each id")
     return entries
+
+
+def _scopes(word: str) -> frozenset[Scope] | None:
+    """Scopes as `segment+vocabularies`, parted so because commas part lines; None where one is none of ours."""
+    named = frozenset(scope for scope in SCOPES if scope in word.split("+"))
+    if len(named) < len(word.split("+")):
+        return None
+    return ALL if "admin" in named else named
 
 
 def _digest(key: str) -> bytes:

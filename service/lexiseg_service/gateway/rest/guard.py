@@ -5,8 +5,9 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import RateLimited, Unauthorized
-from lexiseg_service.gateway.admission.keys import KeyRing, key_of
+from lexiseg_service.errors import NotAllowed, RateLimited, Unauthorized
+from lexiseg_service.gateway.admission.key_file import Keys
+from lexiseg_service.gateway.admission.keys import key_of, scope_of
 from lexiseg_service.gateway.admission.limits import Gate, admitted, client_of
 from lexiseg_service.gateway.rest import docs_page, problem
 
@@ -23,7 +24,7 @@ def open_paths(*, metrics_need_key: bool) -> frozenset[str]:
 class Guard:
     """Lets known keys in, as many requests at a time and a second as they may; leaves `key_id` in the scope's state."""
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, gate: Gate | None, open_to_all: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, gate: Gate | None, open_to_all: frozenset[str]) -> None:
         self._app = app
         self._keys = keys
         self._gate = gate
@@ -37,7 +38,8 @@ class Guard:
         state = scope.setdefault("state", {})
         headers = dict(scope["headers"])
         try:
-            key_id = self._keys.identify(key_of(_text(headers, b"authorization"), _text(headers, b"x-api-key")))
+            sent = key_of(_text(headers, b"authorization"), _text(headers, b"x-api-key"))
+            key_id = self._keys.identify(sent, scope_of(scope["method"], scope["path"]))
             state["key_id"] = key_id
             with bound_contextvars(key_id=key_id):
                 if self._gate is None:
@@ -46,7 +48,7 @@ class Guard:
                 client = client_of(key_id, scope["client"][0] if scope.get("client") else None)
                 async with admitted(self._gate, client):
                     await self._app(scope, receive, send)
-        except (Unauthorized, RateLimited) as error:  # ours alone: a route's errors are answered inside
+        except (Unauthorized, NotAllowed, RateLimited) as error:  # ours alone: a route's errors are answered inside
             await problem.response(error, state.get("request_id"))(scope, receive, send)
 
 

@@ -11,6 +11,7 @@ from lexiseg_service.errors import (
     ImageNotFetched,
     InvalidValue,
     MalformedRequest,
+    NotAllowed,
     NotReady,
     QueueFull,
     RateLimited,
@@ -171,6 +172,7 @@ PROBLEMS = problems(
     UndecodableImage,
     ImageNotFetched,
     InvalidValue,
+    NotAllowed,
     QueueFull,
     RateLimited,
     NotReady,
@@ -186,7 +188,7 @@ def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool)
     """Adds what the guard does before any route: keys and limits, everywhere but on the open paths."""
     schema["components"]["securitySchemes"] = SECURITY_SCHEMES
     either: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
-    guarded = {str(status): described for status, described in problems(Unauthorized, RateLimited).items()}
+    guarded = {str(status): described for status, described in problems(Unauthorized, NotAllowed, RateLimited).items()}
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             _drop_frameworks_own(operation["responses"])

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from lexiseg_service.errors import (
     InvalidValue,
     MalformedRequest,
+    NotAllowed,
     NotReady,
     PreconditionFailed,
     ReadOnly,
@@ -76,7 +77,7 @@ async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatc
     responses={
         200: {"model": VocabularyOutput, "description": "Replaced", **_TAGGED, **shown(examples.VOCABULARY)},
         201: {"model": VocabularyOutput, "description": "Created", **_TAGGED, **shown(examples.VOCABULARY)},
-        **problems(MalformedRequest, ReadOnly, PreconditionFailed, TooLarge, InvalidValue, NotReady),
+        **problems(MalformedRequest, NotAllowed, ReadOnly, PreconditionFailed, TooLarge, InvalidValue, NotReady),
     },
     openapi_extra={"requestBody": _BODY},
 )
@@ -93,7 +94,7 @@ async def put_vocabulary(
     "/vocabularies/{name}",
     summary="Delete a class list of your own",
     status_code=204,
-    responses=problems(ReadOnly, UnknownVocabulary, PreconditionFailed, NotReady),
+    responses=problems(NotAllowed, ReadOnly, UnknownVocabulary, PreconditionFailed, NotReady),
 )
 async def delete_vocabulary(request: Request, name: Name, if_match: IfMatch = None) -> Response:
     """Built-in lists stay."""

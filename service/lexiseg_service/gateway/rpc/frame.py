@@ -23,7 +23,8 @@ from google.protobuf.message import DecodeError, Message
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
-from lexiseg_service.gateway.admission.keys import KeyRing, key_of
+from lexiseg_service.gateway.admission.key_file import Keys
+from lexiseg_service.gateway.admission.keys import key_of
 from lexiseg_service.gateway.admission.limits import Gate, admitted, client_of
 from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
 from lexiseg_service.gateway.rpc.segmentation import CALLER
@@ -45,7 +46,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
     """Lets known keys in, reads their messages, tells errors; logs, counts and traces each call."""
 
     def __init__(
-        self, keys: KeyRing, gate: Gate | None, metrics: Metrics, patience: float, tracing: Tracing | None = None
+        self, keys: Keys, gate: Gate | None, metrics: Metrics, patience: float, tracing: Tracing | None = None
     ) -> None:
         self._keys = keys
         self._gate = gate

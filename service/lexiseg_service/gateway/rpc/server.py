@@ -6,7 +6,7 @@ import grpc
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
-from lexiseg_service.gateway.admission.keys import KeyRing
+from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.gateway.rpc.frame import CallFrame
 from lexiseg_service.gateway.rpc.segmentation import Servicer, Video
@@ -28,7 +28,7 @@ def gateway_server(
     use_case: UseCase,
     video: Video,
     metrics: Metrics,
-    keys: KeyRing,
+    keys: Keys,
     gate: Gate | None = None,
     tracing: Tracing | None = None,
 ) -> GrpcServer:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lexiseg_service.errors import InvalidValue, Unauthorized
-from lexiseg_service.gateway.admission.keys import KeyRing, key_of, line_of, new_key, read_keys
+from lexiseg_service.errors import InvalidValue, NotAllowed, Unauthorized
+from lexiseg_service.gateway.admission.keys import SCOPES, KeyRing, Scope, key_of, line_of, new_key, read_keys, scope_of
 from lexiseg_service.settings import Settings
 
 
@@ -89,7 +89,18 @@ def test_the_file_and_the_environment_add_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "# nothing\n", "one", "one two", "one:" + "0" * 64, "a b " + "0" * 64, "-a " + "0" * 64]
+    "text",
+    [
+        "",
+        "# nothing\n",
+        "one",
+        "one two",
+        "one:" + "0" * 64,
+        "a b " + "0" * 64,
+        "-a " + "0" * 64,
+        "a " + "0" * 64 + " root",
+        "a " + "0" * 64 + " segment segment",
+    ],
 )
 def test_a_line_that_is_none_stops_the_start_and_is_not_shown(text: str) -> None:
     with pytest.raises(InvalidValue, match="LEXISEG_API_KEYS: expected") as caught:
@@ -117,3 +128,43 @@ def test_secrets_are_not_printed() -> None:
 
 def test_no_two_keys_are_the_same() -> None:
     assert len({new_key() for _ in range(100)}) == 100
+
+
+def test_a_key_without_scopes_may_do_everything() -> None:
+    keys = ring(line_of("one", "k"))
+
+    assert {keys.identify("k", scope) for scope in SCOPES} == {"one"}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "allowed"),
+    [
+        (["segment"], {"segment"}),
+        (["segment", "vocabularies"], {"segment", "vocabularies"}),
+        (["vocabularies"], {"vocabularies"}),
+        (["admin"], set(SCOPES)),
+    ],
+)
+def test_a_key_may_do_what_its_scopes_say(scopes: list[Scope], allowed: set[Scope]) -> None:
+    keys = ring(line_of("one", "k", scopes))
+
+    for scope in SCOPES:
+        if scope in allowed:
+            assert keys.identify("k", scope) == "one"
+        else:
+            with pytest.raises(NotAllowed, match=f"needs the scope {scope}"):
+                keys.identify("k", scope)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/segment", "segment"),
+        ("GET", "/v1/vocabularies/room", "segment"),
+        ("PUT", "/vocabularies/room", "vocabularies"),
+        ("DELETE", "/v1/vocabularies/room", "vocabularies"),
+        ("GET", "/metrics", "admin"),
+    ],
+)
+def test_a_request_needs_the_scope_of_what_it_does(method: str, path: str, scope: Scope) -> None:
+    assert scope_of(method, path) == scope

@@ -148,3 +148,18 @@ async def test_a_client_has_only_so_many_requests_at_a_time() -> None:
 
     assert (second.status_code, second.json()["type"]) == (429, "rate-limited")
     assert [answer.status_code for answer in answers] == [200, 200]
+
+
+async def test_a_key_may_not_go_beyond_its_scopes() -> None:
+    lines = [line_of("asks", "a", ["segment"]), line_of("keeps", "b", ["vocabularies"])]
+    room = {"classes": ["sofa"]}
+    async with serving(api_keys=SecretStr("\n".join(lines)), metrics_need_key=True) as client:
+        refused = await client.put("/vocabularies/room", json=room, headers={"X-API-Key": "a"})
+        kept = await client.put("/vocabularies/room", json=room, headers={"X-API-Key": "b"})
+        asked = await client.post("/segment", files=form("sky"), headers={"X-API-Key": "b"})
+        read = await client.get("/vocabularies/room", headers={"X-API-Key": "a"})
+        metrics = await client.get("/metrics", headers={"X-API-Key": "a"})
+
+    assert (refused.status_code, refused.json()["type"]) == (403, "not-allowed")
+    assert refused.json()["detail"] == "the key asks may segment; this needs the scope vocabularies"
+    assert (kept.status_code, asked.status_code, read.status_code, metrics.status_code) == (201, 403, 200, 403)

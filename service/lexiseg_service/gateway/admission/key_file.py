@@ -1,0 +1,70 @@
+"""API keys that are replaced while the gateway runs: their file is looked at again, at most once a second."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import structlog
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.admission.keys import Scope, read_keys
+from lexiseg_service.settings import Settings
+
+logger = structlog.get_logger(__name__)
+LOOK_SECONDS = 1.0
+
+
+class Keys:
+    """The keys that are known now.
+
+    A file that has become unreadable, or wrong, changes nothing: who was let in stays in, nobody else comes in, and the
+    log says so once.
+
+    Raises:
+        InvalidValue: at the start, a line is not `ID HASH`, or a source that is set holds no key.
+        OSError: at the start, the file cannot be read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._path = settings.api_keys_file
+        self._seen = _state(self._path)
+        self._ring = read_keys(settings)
+        self._looked = time.monotonic()
+
+    @property
+    def needed(self) -> bool:
+        """Whether a request needs a key. A file of keys never comes to hold none, so this stays as it is."""
+        return self._ring.needed
+
+    def identify(self, key: str | None, scope: Scope = "segment") -> str | None:
+        """As `KeyRing.identify`, of the newest keys."""
+        if self._path is not None and time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._look()
+        return self._ring.identify(key, scope)
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        state = _state(self._path)
+        if state == self._seen:
+            return
+        self._seen = state
+        try:
+            ring = read_keys(self._settings)
+        except (InvalidValue, OSError) as error:
+            reason = error.detail if isinstance(error, InvalidValue) else error.strerror
+            logger.error("API keys are not as expected; those of before stay", path=str(self._path), error=reason)
+            return
+        self._ring = ring
+        logger.info("API keys read again", path=str(self._path), keys=len(ring.entries))
+
+
+def _state(path: Path | None) -> tuple[int, int, int] | None:
+    """What changes with a file's content, also where a link is turned to another file (Kubernetes' secrets)."""
+    try:
+        found = None if path is None else os.stat(path)
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_ino, found.st_size)
