@@ -64,8 +64,13 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/lexiseg \
     && pip install $PIP_ARGS -c constraints.txt ".[${RUNTIME}]" \
     && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/text-tower.txt
+# A compiler for the kernel, in this stage alone. Without one, as where there is no mirror, numpy does its work.
+# hadolint ignore=DL3008
+RUN command -v cc || { apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*; } || echo "no C compiler: the kernel is left out"
 # Here and not above: another version does not install everything anew.
 ARG VERSION=0.1.0
+COPY setup.py ./
 COPY model/ model/
 COPY service/ service/
 COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/

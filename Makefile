@@ -6,12 +6,15 @@ VENV ?= .venv
 PIP_ARGS ?=
 # Handed to pytest, e.g. ARGS="-m 'not slow' tests/model".
 ARGS ?=
-# What the tests start and pip cannot bring (curl: the documents' commands). torch and opencv-python-headless need nothing beyond Debian's base system.
-APT_PACKAGES ?= redis-server curl
+# What the tests start and pip cannot bring (curl: the documents' commands; gcc: the kernel, else they test numpy's way alone). torch and opencv-python-headless need nothing beyond Debian's base system.
+APT_PACKAGES ?= redis-server curl gcc libc6-dev
 
 # torch and OpenCV each bring a team of OpenMP threads. Left to spin, the idle team takes the cores from the busy
 # one: 20 times slower on two cores.
 export OMP_WAIT_POLICY ?= passive
+
+# The compiled part: an installation builds it where there is a C compiler.
+KERNEL := setup.py $(wildcard model/lexiseg_model/kernel/*.[ch])
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
@@ -84,16 +87,16 @@ clean:  ## remove caches and build leftovers; the environment and trained runs s
 	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Stamps live inside the environment, so that deleting it forgets them too. A larger set includes the smaller ones.
-$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.serve: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip
 	@echo "Installing lexiseg and what it needs into $(VENV), once: some minutes, 1.8 GB on disk with the torch of a CPU. What pip does:"
 	@$(INSTALL_ALOUD) -c constraints.txt -e '.[cpu,eval,sample,video]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.test: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip
 	$(INSTALL) -c constraints.txt -e '.[test]'
 	@touch $(VENV)/.serve $@
 
-$(VENV)/.check: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.check: pyproject.toml constraints.txt $(KERNEL) | $(BIN)/pip
 	$(INSTALL) -c constraints.txt -e '.[test,dev]'
 	@touch $(VENV)/.serve $(VENV)/.test $@
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import ShapeError
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel import runs as compiled
 from lexiseg_model.masks.cut import Spans
 from lexiseg_model.types import LabelMap, Rle
 
@@ -46,6 +48,8 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     """
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind != "u":
         raise ShapeError(f"expected a non-empty [H, W] map of unsigned integers, got {labels.dtype} {labels.shape}")
+    if library.ready() and labels.itemsize <= 2:
+        return compiled.encode_label_map(labels, n_classes)
     height, width = labels.shape
     runs = _find_runs(labels, n_classes)
     return _rles(runs, n_classes, (height, width))

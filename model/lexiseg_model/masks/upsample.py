@@ -3,7 +3,7 @@
 Bilinear upsampling never leaves the range of the four corners around a pixel. So a class can win inside a cell of the
 low-resolution grid only if its highest corner reaches the lowest corner of the best class; few classes do. Only those
 *candidates* are upsampled, and only over the pixels of their cells; the labels are those of the plain formulation
-(upsample every class, arg-max).
+(upsample every class, arg-max). `lexiseg_model.kernel` does the same in one pass, where it was compiled.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel import winners as compiled
 from lexiseg_model.masks.bilinear import Axis, axis, bands, interpolate
 from lexiseg_model.types import LabelMap
 
@@ -65,9 +67,16 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
         Labels (ties go to the lower row), votes, and on request probabilities: the winner's upsampled logit against
         the upsampled log-sum-exp of all rows, which never exceeds 1.
     """
-    n_rows, height, width = scores.shape
+    y, x = axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1])
+    if library.ready():
+        axes = compiled.Axes(*y, *x)
+        return Winners(*compiled.winners(scores.float().cpu().numpy(), axes, keep_probability))
+    return _winners(scores, y, x, keep_probability)
+
+
+def _winners(scores: Tensor, y: Axis, x: Axis, keep_probability: bool) -> Winners:
+    n_rows, size = len(scores), (len(y.low), len(x.low))
     normaliser = np.pad(torch.logsumexp(scores, 0).cpu().numpy(), (0, 1), mode="edge")
-    y, x = axis(height, size[0]), axis(width, size[1])
     labels = np.empty(size, np.uint8 if n_rows <= 256 else np.uint16)
     probability = np.empty(size, np.float32) if keep_probability else None
     votes = np.zeros(n_rows)

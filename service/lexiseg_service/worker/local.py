@@ -10,6 +10,7 @@ from contextlib import aclosing
 import structlog
 
 from lexiseg_model import catalog
+from lexiseg_model.kernel import library
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, NotReady
@@ -114,7 +115,8 @@ class LocalWorker:
                 self._on_failure()
             return
         self._ready = True
-        logger.info("ready", model=self._default, digest=self._pool.digest(self._default))
+        kernel = "compiled" if library.ready() else "numpy"
+        logger.info("ready", model=self._default, digest=self._pool.digest(self._default), kernel=kernel)
         for served in self._served[1:]:
             if served.preload:
                 try:

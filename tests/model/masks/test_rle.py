@@ -25,6 +25,8 @@ from lexiseg_model.masks.rle import (
 )
 from lexiseg_model.types import LabelMap, Rle
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 SHAPES = st.tuples(st.integers(1, 41), st.integers(1, 41))
 
 

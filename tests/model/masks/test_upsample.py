@@ -15,6 +15,8 @@ from torch import Tensor
 from lexiseg_model.masks import bilinear
 from lexiseg_model.masks.upsample import winners
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 TIE = 1e-5  # two ways to interpolate differ by rounding; closer scores may be won by either
 
 CASES = [

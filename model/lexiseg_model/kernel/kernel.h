@@ -1,0 +1,30 @@
+/* What the parts of the kernel share. Plain C, without Python's headers: called through ctypes, which lets go of the
+ * interpreter's lock meanwhile. All arrays are contiguous and belong to the caller. */
+#ifndef LEXISEG_KERNEL_H
+#define LEXISEG_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Counted up with every change of a signature or of a meaning; `library.py` has the same number. */
+#define LEXISEG_KERNEL_VERSION 1
+
+#if defined(_WIN32)
+#define API __declspec(dllexport)
+#else
+#define API __attribute__((visibility("default")))
+#endif
+
+/* The loader takes the widest that the processor has. Without fused products, so that all round alike. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define WIDEST __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDEST
+#endif
+
+/* What is wrong; otherwise 0. */
+enum { OUT_OF_MEMORY = -1 };
+
+#endif

@@ -1,0 +1,158 @@
+/* COCO run lengths of a whole label map: `lexiseg_model.masks.rle` in two readings of the map, byte for byte.
+ *
+ * Runs go down the columns while the map lies in rows. So each row is compared with the one above, eight pixels at a
+ * time where nothing changes, and the changes are put in order by their column. */
+#include "kernel.h"
+
+#define FIRST_CHARACTER 48 /* '0' */
+
+/* Of one class, as `lexiseg_encode_runs` gives it. */
+typedef struct {
+    int64_t area, left, top, width, height, text_end;
+} Summary;
+
+static inline uint32_t label_at(const void *labels, int64_t place, int wide) {
+    return wide ? ((const uint16_t *)labels)[place] : ((const uint8_t *)labels)[place];
+}
+
+/* Calls for every x at which two rows differ; `take` is inlined, once for counting and once for placing. */
+#define FOR_CHANGES(above, here, n_bytes, wide, x, take)                                                               \
+    do {                                                                                                               \
+        int64_t byte = 0;                                                                                              \
+        for (; byte + 8 <= (n_bytes); byte += 8) {                                                                     \
+            uint64_t a, b;                                                                                             \
+            memcpy(&a, (above) + byte, 8);                                                                             \
+            memcpy(&b, (here) + byte, 8);                                                                              \
+            if (a == b) continue;                                                                                      \
+            for (int64_t x = byte >> (wide); x < (byte + 8) >> (wide); x++)                                            \
+                if (label_at(above, x, wide) != label_at(here, x, wide)) take;                                         \
+        }                                                                                                              \
+        for (int64_t x = byte >> (wide); x < (n_bytes) >> (wide); x++)                                                 \
+            if (label_at(above, x, wide) != label_at(here, x, wide)) take;                                             \
+    } while (0)
+
+/* Whether the run at the top of a column goes on from the bottom of the one before. */
+static inline int goes_on(const void *labels, int64_t height, int64_t width, int64_t x, int wide) {
+    return x > 0 && label_at(labels, x, wide) == label_at(labels, (height - 1) * width + x - 1, wide);
+}
+
+/* How many runs the map [H, W] has down its columns; first [W + 1] is where those that begin in each column start. */
+API int64_t lexiseg_count_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first) {
+    const char *rows = labels;
+    int64_t n_bytes = width << wide;
+    for (int64_t x = 0; x < width; x++) first[x + 1] = !goes_on(labels, height, width, x, (int)wide);
+    for (int64_t y = 1; y < height; y++) {
+        const char *here = rows + y * n_bytes, *above = here - n_bytes;
+        if (wide)
+            FOR_CHANGES(above, here, n_bytes, 1, x, first[x + 1]++);
+        else
+            FOR_CHANGES(above, here, n_bytes, 0, x, first[x + 1]++);
+    }
+    first[0] = 0;
+    for (int64_t x = 0; x < width; x++) first[x + 1] += first[x];
+    return first[width];
+}
+
+/* Places x * H + y at which runs begin, ascending, and their labels: [N] each; `first` as counted, and used up. */
+static void place_runs(const void *labels, int64_t height, int64_t width, int wide, int64_t *first, int64_t *start,
+                       int32_t *value) {
+    const char *rows = labels;
+    int64_t n_bytes = width << wide;
+    for (int64_t x = 0; x < width; x++) {
+        if (goes_on(labels, height, width, x, wide)) continue;
+        start[first[x]] = x * height;
+        value[first[x]++] = (int32_t)label_at(labels, x, wide);
+    }
+#define PLACE                                                                                                          \
+    {                                                                                                                  \
+        int64_t at = first[x]++;                                                                                       \
+        start[at] = x * height + y;                                                                                    \
+        value[at] = (int32_t)label_at(here, x, wide);                                                                  \
+    }
+    for (int64_t y = 1; y < height; y++) {
+        const char *here = rows + y * n_bytes, *above = here - n_bytes;
+        if (wide)
+            FOR_CHANGES(above, here, n_bytes, 1, x, PLACE);
+        else
+            FOR_CHANGES(above, here, n_bytes, 0, x, PLACE);
+    }
+}
+
+/* One count in base 32, least digit first: five bits and one that says whether more follow. */
+static inline char *write_count(char *text, int64_t count) {
+    for (;;) {
+        int64_t digit = count & 0x1f;
+        count >>= 5;
+        int more = digit & 0x10 ? count != -1 : count != 0;
+        *text++ = (char)(digit + (more ? 0x20 : 0) + FIRST_CHARACTER);
+        if (!more) return text;
+    }
+}
+
+/* Counts of one class as a text, with area and box. Its runs are those of `order`; each ends where the next begins. */
+static char *encode_class(const int64_t *order, int64_t n, const int64_t *start, const int64_t *end, int64_t height,
+                          int64_t pixels, char *text, Summary *summary) {
+    int64_t area = 0, left = pixels, top = height, right = -1, bottom = -1;
+    int64_t counts[2] = {0, 0}; /* of zeros and of ones, the last of each */
+    int64_t last = 0, column = -1, column_end = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t from = start[order[i]], to = end[order[i]];
+        int64_t zeros = from - last, ones = to - from;
+        text = write_count(text, i > 1 ? zeros - counts[0] : zeros);
+        text = write_count(text, i > 0 ? ones - counts[1] : ones);
+        counts[0] = zeros;
+        counts[1] = ones;
+        last = to;
+        area += ones;
+        if (from >= column_end) { /* a division for each column, not for each run */
+            column = from / height;
+            column_end = (column + 1) * height;
+        }
+        int64_t first_y = from - column * height;
+        if (column < left) left = column;
+        if (to <= column_end) {
+            if (first_y < top) top = first_y;
+            if (first_y + ones - 1 > bottom) bottom = first_y + ones - 1;
+            if (column > right) right = column;
+        } else { /* it goes on into the next column: the bottom of one, the top of the other */
+            top = 0;
+            bottom = height - 1;
+            column = (to - 1) / height;
+            column_end = (column + 1) * height;
+            if (column > right) right = column;
+        }
+    }
+    if (last < pixels) text = write_count(text, n > 1 ? pixels - last - counts[0] : pixels - last);
+    if (!n) left = top = 0;
+    *summary = (Summary){area, left, top, right < 0 ? 0 : right - left + 1, bottom < 0 ? 0 : bottom - top + 1, 0};
+    return text;
+}
+
+/* Run lengths of the classes 0 to K - 1; values from K on are nobody's.
+ *
+ * `first` [W + 1] and the number of runs n as of `lexiseg_count_runs`; summaries [K, 6]: area, box, end of its text;
+ * text of at least 14 * n + 7 * K characters. */
+API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
+                                int64_t n, int64_t k, int64_t *summaries, char *text) {
+    int64_t *start = malloc(((size_t)n * 2 + 1 + (size_t)k + 1) * sizeof(int64_t) + (size_t)n * sizeof(int32_t));
+    if (!start) return OUT_OF_MEMORY;
+    int64_t *order = start + n + 1, *of_class = order + n; /* order [N], of_class [K + 1] */
+    int32_t *value = (int32_t *)(of_class + k + 1);
+    place_runs(labels, height, width, (int)wide, first, start, value);
+    start[n] = height * width;
+    memset(of_class, 0, (size_t)(k + 1) * sizeof(int64_t));
+    for (int64_t i = 0; i < n; i++)
+        if (value[i] < k) of_class[value[i] + 1]++;
+    for (int64_t c = 0; c < k; c++) of_class[c + 1] += of_class[c];
+    for (int64_t i = 0; i < n; i++)
+        if (value[i] < k) order[of_class[value[i]]++] = i;
+    char *at = text;
+    for (int64_t c = 0; c < k; c++) { /* of_class[c] is now where class c ends */
+        int64_t begin = c ? of_class[c - 1] : 0;
+        Summary *summary = (Summary *)(summaries + 6 * c);
+        at = encode_class(order + begin, of_class[c] - begin, start, start + 1, height, height * width, at, summary);
+        summary->text_end = at - text;
+    }
+    free(start);
+    return 0;
+}

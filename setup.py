@@ -1,0 +1,28 @@
+"""What pyproject.toml cannot say: the kernel is compiled where there is a C compiler, else left out."""
+
+from __future__ import annotations
+
+from setuptools import Extension, setup
+
+KERNEL = "model/lexiseg_model/kernel"
+PARTS = ("runs", "version", "winners")
+
+setup(
+    ext_modules=[
+        Extension(
+            "lexiseg_model.kernel._kernel",
+            [f"{KERNEL}/{part}.c" for part in PARTS],
+            depends=[f"{KERNEL}/kernel.h"],
+            # A product and a sum are rounded each by itself, as numpy does it: the answers are equal.
+            extra_compile_args=[
+                *("-std=gnu11", "-O3", "-g0", "-fvisibility=hidden"),
+                *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
+            ],
+            libraries=["m"],
+            # It is a plain library without a line of Python's, so one file fits every version from here on.
+            py_limited_api=True,
+            optional=True,
+        )
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

@@ -1,0 +1,39 @@
+"""The compiled kernel for tests: built where it is missing, and left aside where numpy's way is asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from benchmarks.kernel import numpy_alone
+from lexiseg_model.kernel import library
+
+ROOT = Path(__file__).resolve().parent.parent
+T = TypeVar("T")
+
+
+def require_kernel() -> None:
+    """Builds the kernel in place if a tree was checked out without an installation; without a compiler, skips."""
+    if library.ready():
+        return
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force"]
+    built = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "default"}, capture_output=True, text=True, check=False
+    )
+    library.LIBRARY = library.load()
+    if not library.ready():
+        pytest.skip(f"the kernel cannot be compiled here: {built.stderr[-500:]}")
+
+
+def both_ways(work: Callable[[], T]) -> tuple[T, T]:
+    """What comes out compiled, and by numpy."""
+    assert library.ready()
+    compiled = work()
+    with numpy_alone():
+        return compiled, work()

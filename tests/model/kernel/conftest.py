@@ -1,0 +1,12 @@
+"""What every test of the kernel needs: the kernel."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kernel import require_kernel
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kernel() -> None:
+    require_kernel()

@@ -1,0 +1,20 @@
+"""Masks are computed in two ways, compiled and by numpy: what holds for one holds for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.kernel import numpy_alone
+from tests.kernel import require_kernel
+
+
+@pytest.fixture(scope="module", params=["compiled", "numpy"])
+def each_way(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.param == "numpy":
+        with numpy_alone():
+            yield
+    else:
+        require_kernel()
+        yield
