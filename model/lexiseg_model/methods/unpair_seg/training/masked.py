@@ -1,0 +1,146 @@
+"""Photographs with masks of objects, whatever they are stored as, and the crops of them that stage one sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.data.indexed_scenes import object_scenes
+from lexiseg_model.data.scenes import Objects, Scene
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING
+from lexiseg_model.methods.unpair_seg.training.recipe import CropSettings
+from lexiseg_model.training.views import random_colours
+
+Masks = NDArray[np.bool_]  # [K, H, W]
+ATTEMPTS = 20  # photographs that may show no object, one after the other
+
+
+class MaskedPhotographs(Protocol):
+    """Photographs that know their objects."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> tuple[NDArray[np.uint8], Masks]:
+        """RGB [H, W, 3] and its objects [K, H, W]; they may overlap, and K may be 0."""
+        ...
+
+
+class Scenes:
+    """Objects of indexed data sets: connected regions of every class."""
+
+    def __init__(self, root: Path, names: Sequence[str], split: str) -> None:
+        """
+        Raises:
+            DatasetError: a set or its split is missing.
+        """
+        self._scenes: list[Scene[Objects]] = [
+            scene for name in names for scene in object_scenes(root, name, split, lambda _: True).scenes
+        ]
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def read(self, index: int) -> tuple[NDArray[np.uint8], Masks]:
+        objects = self._scenes[index].read_truth()
+        numbers = np.arange(1, len(objects.labels) + 1)
+        return self._scenes[index].read_image(), objects.ids[None] == numbers[:, None, None]
+
+
+@dataclass(frozen=True)
+class Mismatched:
+    """A control: every photograph comes with the masks of the same other one, brought to its size."""
+
+    photographs: MaskedPhotographs
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def read(self, index: int) -> tuple[NDArray[np.uint8], Masks]:
+        image, _ = self.photographs.read(index)
+        _, masks = self.photographs.read((index + len(self) // 2) % len(self))
+        size = (image.shape[1], image.shape[0])
+        sized = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for mask in masks]
+        return image, np.stack(sized) if sized else np.zeros((0, *image.shape[:2]), bool)
+
+
+class Crop(NamedTuple):
+    """`image` uint8 [3, S, S], grey beside the photograph, and `masks` [K, S, S] of its objects; K is at least 1."""
+
+    image: NDArray[np.uint8]
+    masks: Masks
+
+
+def draw_crop(
+    photographs: MaskedPhotographs, first: int, size: int, settings: CropSettings, random: np.random.Generator
+) -> Crop:
+    """A crop of a photograph, or of another one where that shows no object of a fitting size.
+
+    Args:
+        photographs: to draw from.
+        first: which is tried first.
+        size: of the crop's sides in pixels.
+        settings: how it varies.
+        random: the source of every choice.
+
+    Raises:
+        DatasetError: ATTEMPTS photographs in a row show none.
+    """
+    index = first
+    for _ in range(ATTEMPTS):
+        crop = _crop(*photographs.read(index), size, settings, random)
+        if len(crop.masks):
+            return crop
+        index = int(random.integers(len(photographs)))
+    raise DatasetError(
+        f"{ATTEMPTS} photographs in a row show no object of {settings.least:g} to {settings.most:g} of a crop"
+    )
+
+
+def _crop(
+    image: NDArray[np.uint8], masks: Masks, size: int, settings: CropSettings, random: np.random.Generator
+) -> Crop:
+    """The photograph so large that it fits the crop, times a scale; what is larger is cut, what is smaller padded."""
+    height, width = image.shape[:2]
+    scale = size / max(height, width) * random.uniform(*settings.scale)
+    sized = (max(1, round(width * scale)), max(1, round(height * scale)))
+    top, left = (int(random.integers(max(0, side - size) + 1)) for side in sized[::-1])
+    kept = _subset(masks, settings.objects, random)
+    image = cv2.resize(image, sized, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR).astype(np.uint8)
+    window = image[top : top + size, left : left + size]
+    if settings.colours:
+        window = _recoloured(window, random)
+    canvas = np.full((size, size, 3), PADDING, np.uint8)
+    canvas[: window.shape[0], : window.shape[1]] = window
+    cut = np.zeros((len(kept), size, size), bool)
+    for index, mask in enumerate(kept):
+        small = cv2.resize(mask.astype(np.uint8), sized, interpolation=cv2.INTER_NEAREST)[
+            top : top + size, left : left + size
+        ]
+        cut[index, : small.shape[0], : small.shape[1]] = small > 0
+    share = cut.mean((1, 2))
+    cut = cut[(share >= max(settings.least, 1 / size**2)) & (share <= settings.most)]
+    if random.random() < settings.mirrored:
+        canvas, cut = canvas[:, ::-1], cut[:, :, ::-1]
+    return Crop(np.ascontiguousarray(canvas.transpose(2, 0, 1)), np.ascontiguousarray(cut))
+
+
+def _subset(masks: Masks, most: int, random: np.random.Generator) -> Masks:
+    return masks if len(masks) <= most else masks[np.sort(random.permutation(len(masks))[:most])]
+
+
+def _recoloured(window: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
+    colours = random_colours(random)
+    pixels = window.astype(np.float32)
+    gray = pixels.mean(2, keepdims=True)
+    pixels = gray + colours.saturation * (pixels - gray)
+    mean = gray.mean()
+    pixels = (pixels - mean) * (colours.contrast * colours.gain) + mean * colours.gain
+    recoloured: NDArray[np.uint8] = np.clip(pixels, 0, 255).astype(np.uint8)
+    return recoloured

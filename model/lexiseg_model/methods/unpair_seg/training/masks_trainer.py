@@ -1,0 +1,156 @@
+"""Training of stage one: promptable masks over a frozen CLIP, every layer of the decoder by the last one's matches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, to_official
+from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
+from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
+from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, normalised
+from lexiseg_model.methods.unpair_seg.network import PromptableMasks
+from lexiseg_model.methods.unpair_seg.sizes import Sizes
+from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch, ask, grid
+from lexiseg_model.methods.unpair_seg.training.criterion import prompt_losses
+from lexiseg_model.methods.unpair_seg.training.masked import MaskedPhotographs, Mismatched, Scenes, draw_crop
+from lexiseg_model.methods.unpair_seg.training.point_sampling import drawn_on
+from lexiseg_model.methods.unpair_seg.training.prompt_matching import Matches, match_paired, match_points
+from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
+from lexiseg_model.methods.unpair_seg.training.start import frozen_towers
+from lexiseg_model.training.gather import rank
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.run import Run
+
+FILE = "stage-one.safetensors"
+KINDS = ("grid", "boxes", "several")
+
+
+class MaskCrops(IterableDataset[MaskBatch]):
+    """An endless stream of batches; each is a function of the seed and its number."""
+
+    def __init__(self, photographs: MaskedPhotographs, recipe: MasksRecipe, phase: Phase, first: int) -> None:
+        """`first`: the number of the first batch of this process."""
+        super().__init__()
+        self._photographs, self._recipe, self._phase, self._first = photographs, recipe, phase, first
+
+    def __iter__(self) -> Iterator[MaskBatch]:
+        worker = get_worker_info()
+        number, turns = (self._first, 1) if worker is None else (self._first + worker.id, worker.num_workers)
+        while True:
+            yield self.batch(number)
+            number += turns
+
+    def batch(self, number: int) -> MaskBatch:
+        """The batch of that number, counted over the steps of this process."""
+        recipe, size = self._recipe, self._phase.crop
+        random = np.random.default_rng([recipe.seed, number, rank()])
+        chosen = random.integers(len(self._photographs), size=self._phase.batch).tolist()
+        crops = [draw_crop(self._photographs, index, size, recipe.crops, random) for index in chosen]
+        return ask(crops, recipe.prompts, random)
+
+
+class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
+    """Trains pixel decoder, prompt encoder and mask decoder."""
+
+    file = FILE
+
+    def __init__(self, recipe: MasksRecipe) -> None:
+        """
+        Raises:
+            DatasetError: a data set is missing.
+            WeightsError: CLIP's weights cannot be had, or it is no ConvNeXt.
+        """
+        self.towers = frozen_towers(recipe.architecture, recipe.clip, recipe.clip_tag)
+        trunk = ClipTrunk(self.towers.visual)
+        torch.manual_seed(recipe.seed)
+        super().__init__(recipe, PromptableMasks(sizes_over(trunk, recipe)))
+        self.trunk = trunk.to(self.device)
+        photographs: MaskedPhotographs = Scenes(recipe.data, recipe.sets, recipe.split)
+        self.photographs = Mismatched(photographs) if recipe.mismatched else photographs
+        self._parts: list[list[float]] = []
+
+    def _batches(self, phase: Phase) -> MaskCrops:
+        return MaskCrops(self.photographs, self.recipe, phase, self.step)
+
+    def _loss(self, batch: MaskBatch) -> Tensor:
+        images = normalised(batch.images.to(self.device))
+        targets = [objects.to(self.device) for objects in batch.targets]
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            features = self.network.features(self.trunk(images).stages)
+            losses = {kind: getattr(self, f"_{kind}")(batch, features, targets) for kind in self._asked()}
+        self._parts.append([loss.item() for loss in losses.values()])
+        return torch.stack(list(losses.values())).sum()
+
+    def _asked(self) -> list[str]:
+        return [kind for kind in KINDS if getattr(self.recipe.prompts, kind)]
+
+    def _grid(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
+        """Four masks for each point, matched with the objects that it lies on."""
+        side = batch.images.shape[-1]
+        points = grid(self.recipe.prompts.grid, side).to(self.device).expand(len(targets), -1, -1)
+        predictions = self._decode(features, self.network.prompt_encoder.points(points, features.masks, (side, side)))
+        return self._loss_of(
+            predictions, targets, match_points(predictions[0].masks, targets, points, self.recipe.matching)
+        )
+
+    def _boxes(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
+        """One mask for each box, which is for its own object."""
+        side = batch.images.shape[-1]
+        boxes = batch.boxes.to(self.device)
+        predictions = self._decode(features, self.network.prompt_encoder.boxes(boxes, features.masks, (side, side)))
+        return self._paired(predictions, targets, batch.boxed)
+
+    def _several(self, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
+        """One mask for several points together."""
+        side = batch.images.shape[-1]
+        places = Places.of_points(batch.points.to(self.device), batch.positive.to(self.device))
+        predictions = self._decode(features, self.network.prompt_encoder.together(places, features.masks, (side, side)))
+        return self._paired(predictions, targets, batch.pointed)
+
+    def _decode(self, features: PixelFeatures, prompt: PromptTokens) -> list[Prediction]:
+        """Predictions of every layer, the last one's first."""
+        *earlier, last = self.network.mask_decoder.every_layer(features, prompt)
+        return [last, *earlier]
+
+    def _paired(self, predictions: list[Prediction], targets: list[Tensor], which: Tensor) -> Tensor:
+        wanted = [objects[mine.to(objects.device)] for objects, mine in zip(targets, which, strict=True)]
+        return self._loss_of(predictions, wanted, match_paired(predictions[0].masks, wanted))
+
+    def _loss_of(self, predictions: list[Prediction], targets: list[Tensor], matches: Matches) -> Tensor:
+        losses = prompt_losses(predictions, targets, matches, drawn_on(self.device), self.recipe.points)
+        return torch.stack([each.weighted for each in losses]).sum()
+
+    def _told(self) -> dict[str, float]:
+        means = np.mean(self._parts, axis=0).tolist()
+        self._parts.clear()
+        return {kind: round(value, 4) for kind, value in zip(self._asked(), means, strict=True)}
+
+    def _weights(self) -> dict[str, Tensor]:
+        """By the authors' names, CLIP's towers with it, as their file has them."""
+        return stage_one_file(self.average, self.towers.state)
+
+
+def stage_one_file(masks: dict[str, Tensor], clip: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of `PromptableMasks` and of CLIP's towers by the authors' names."""
+    learned = {MASKS + name: value for name, value in masks.items()}
+    return to_official(learned | {CLIP + name: value for name, value in clip.items()})
+
+
+def sizes_over(trunk: ClipTrunk, recipe: MasksRecipe) -> Sizes:
+    """Of the learned part over a tower."""
+    size = recipe.size
+    return Sizes(
+        trunk.channels,
+        size.width,
+        size.heads,
+        size.encoder_layers,
+        size.encoder_feed_forward,
+        size.decoder_layers,
+        size.decoder_feed_forward,
+    )

@@ -1,0 +1,59 @@
+"""From trained weights to a model directory that serves: what an import makes of them, with a card of its own."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from lexiseg_model import catalog
+from lexiseg_model.data.indexed_scenes import object_scenes
+from lexiseg_model.evaluation.scenes.judges import encode
+from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
+from lexiseg_model.methods.unpair_seg.import_ import Options, read
+from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.types import InputSize, ModelCard, PromptQuality
+from lexiseg_model.weights import WEIGHTS
+
+
+def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
+    """Writes `weights.safetensors` and `card.yaml` beside the file of stage one; asks the sets of `recipe.judged`."""
+    imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
+    folder, side = weights.parent, recipe.phases[-1].crop
+    save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
+    clip = ", ".join(path.name for path in recipe.clip) or f"{recipe.architecture} ({recipe.clip_tag})"
+    card = imported.card.model_copy(
+        update=origin(recipe, folder / WEIGHTS)
+        | {
+            "training_data": [*(f"masks of {recipe.data / name}" for name in recipe.sets), f"those of CLIP: {clip}"],
+            "lineage": f"Stage one from random weights over {clip}, {recipe.steps} steps of {recipe.phases[-1].batch}.",
+            "input": InputSize(short_side=side, long_side=side, multiple=32),
+            "prompt_quality": {},
+        }
+    )
+    write_card(card, folder)
+    if recipe.judged:
+        segmenter = catalog.load_folder(folder, recipe.device)
+        quality = {name: measured(segmenter, recipe.data, name, n) for name, n in recipe.judged.items()}
+        card = card.model_copy(update={"prompt_quality": quality})
+        write_card(card, folder)
+    return card
+
+
+def measured(segmenter: Segmenter, root: Path, name: str, photographs: int) -> PromptQuality:
+    """Answers to a point in and a box around every object of the first photographs of a val split."""
+    by_point: list[float] = []
+    by_box: list[float] = []
+    for scene in islice(object_scenes(root, name, "val", lambda _: True).scenes, photographs):
+        objects = scene.read_truth()
+        if objects.labels:
+            features = encode(segmenter, scene.read_image())
+            by_point += centre_points().reach(segmenter, features, objects).best.tolist()
+            by_box += tight_boxes().reach(segmenter, features, objects).best.tolist()
+    point, box = (round(100 * float(np.mean(reached or [0.0])), 2) for reached in (by_point, by_box))
+    print(f"{name}: IoU of a box's mask {box} %, of a point's best mask {point} %", flush=True)
+    return PromptQuality(point=point, box=box, objects=len(by_box))

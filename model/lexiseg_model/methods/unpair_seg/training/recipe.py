@@ -1,0 +1,73 @@
+"""What decides the weights of Unpair-Seg's two stages, beside the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, Compatibility
+from lexiseg_model.methods.unpair_seg.training.point_sampling import POINTS, PointSettings
+from lexiseg_model.training.recipe import RunRecipe
+
+
+class DecoderSize(BaseModel):
+    """Of the learned part of stage one; the defaults are the published model's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(256, ge=32, multiple_of=32)
+    heads: int = Field(8, ge=1)
+    encoder_layers: int = Field(6, ge=1)
+    encoder_feed_forward: int = Field(1024, ge=1)
+    decoder_layers: int = Field(9, ge=1)
+    decoder_feed_forward: int = Field(2048, ge=1)
+
+
+class CropSettings(BaseModel):
+    """Views of masked photographs: a mirror, another size, other colours, a window or a margin."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scale: tuple[float, float] = Field((0.8, 1.2), description="of the photograph that fits the crop")
+    mirrored: float = Field(0.5, ge=0, le=1)
+    colours: bool = Field(True, description="brightness, contrast and saturation change (SSD's)")
+    least: float = Field(1e-4, ge=0, lt=1, description="share of the crop that an object must have")
+    most: float = Field(0.8, gt=0, le=1, description="and must not exceed")
+    objects: int = Field(40, ge=1, description="of a crop at most; which ones is drawn")
+
+
+class PromptSettings(BaseModel):
+    """What is asked of each crop; every kind has a loss of its own, and they are added up."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grid: int = Field(10, ge=0, description="points along each side; 0: none")
+    boxes: int = Field(16, ge=0, description="tight boxes of objects")
+    several: int = Field(16, ge=0, description="objects that are asked by several points")
+    points: int = Field(3, ge=2, description="of each of them: the first on the object, others on it or off it")
+
+    @model_validator(mode="after")
+    def _ask_something(self) -> Self:
+        if not (self.grid or self.boxes or self.several):
+            raise ValueError("grid, boxes and several are all 0; nothing would be asked")
+        return self
+
+
+class MasksRecipe(RunRecipe):
+    """Stage one: promptable masks over a frozen CLIP, from masks without words."""
+
+    out: Path = Path("runs/unpair-seg-masks")
+    sets: list[str] = Field(min_length=1, description="data sets below `data` whose masks are learned from")
+    split: str = Field("train", description="of each of them")
+    judged: dict[str, int] = Field({}, description="data set -> photographs of its val split that are measured on")
+    architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP, a ConvNeXt")
+    clip: list[Path] = Field([], description="files of its towers; none: from the hub")
+    clip_tag: str = Field("laion2b_s29b_b131k_ft_soup", description="of the hub's weights")
+    size: DecoderSize = DecoderSize()
+    crops: CropSettings = CropSettings()
+    prompts: PromptSettings = PromptSettings()
+    points: PointSettings = POINTS
+    matching: Compatibility = Field("released", description="how points and objects are matched; see prompt_matching")
+    mismatched: bool = Field(False, description="masks of other photographs: a control, which learns no picture")

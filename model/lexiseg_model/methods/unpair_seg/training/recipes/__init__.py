@@ -1,0 +1,60 @@
+"""The recipes of Unpair-Seg: masks without words, then what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
+from lexiseg_model.training.recipes.training import Training
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
+    from lexiseg_model.types import ModelCard
+
+
+class MasksTraining(Training[MasksRecipe]):
+    """Stage one."""
+
+    recipe = MasksRecipe
+
+    def start(self, recipe: MasksRecipe) -> str:
+        return f"random weights over the frozen CLIP of {_clip(recipe.clip, recipe.clip_tag)}"
+
+    def lacks(self, recipe: MasksRecipe) -> str | None:
+        absent = [str(recipe.data / name) for name in recipe.sets if not (recipe.data / name).exists()]
+        if absent:
+            return f"there are no masks at {', '.join(absent)}; say where with data=FOLDER sets=[NAME]"
+        return _without_clip(recipe.clip)
+
+    def network(self, recipe: MasksRecipe) -> nn.Module:
+        from lexiseg_model.methods.unpair_seg.network import PromptableMasks
+        from lexiseg_model.methods.unpair_seg.training.masks_trainer import sizes_over
+        from lexiseg_model.methods.unpair_seg.training.start import trunk_in_form
+
+        return PromptableMasks(sizes_over(trunk_in_form(recipe.architecture), recipe))
+
+    def trainer(self, recipe: MasksRecipe) -> MasksTrainer:
+        from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
+
+        return MasksTrainer(recipe)
+
+    def publish(self, recipe: MasksRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
+
+        return publish_masks(recipe, weights)
+
+
+TRAININGS: dict[str, Training[Any]] = {"unpair-seg-masks": MasksTraining()}
+
+
+def _clip(files: Sequence[Path], tag: str) -> str:
+    return ", ".join(map(str, files)) or f"open_clip's {tag}"
+
+
+def _without_clip(files: Sequence[Path]) -> str | None:
+    absent = [str(path) for path in files if not path.exists()]
+    return f"there is no CLIP at {', '.join(absent)}; `lexiseg train clip-mini` makes a small one" if absent else None
