@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from lexiseg_service.commands.data.app import data
 from lexiseg_service.commands.evaluate.app import evaluate
 from lexiseg_service.commands.models.app import models
 from lexiseg_service.commands.options import Chosen, takes_settings
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models, name="models")
+app.add_typer(data, name="data")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
 for command in (serve, gateway, worker, segment, video):

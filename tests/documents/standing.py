@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests import pictures
 from tests.documents.reading import ROOT
@@ -50,6 +50,8 @@ def _data_set(folder: Path, classes: list[str]) -> None:
             labels = np.full((photograph.height, photograph.width), first + 2, np.uint8)
             labels[: photograph.height // 2] = first
             labels[20:60, 10:50] = first + 1
+            if split == "val":  # another picture: what is trained on is not measured on
+                photograph, labels = ImageOps.mirror(photograph), np.fliplr(labels)
             _save(photograph, folder / split / "images" / f"{number}.jpg")
             _save(Image.fromarray(labels), folder / split / "masks" / f"{number}.png")
 

@@ -5,21 +5,33 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.errors import DatasetError, SampleError
 
 IGNORE = 255  # mask value that belongs to no class and counts nowhere
+INDEX_MODES = ("L", "P")  # of Pillow: one channel of 8 bits, gray or by a palette
 BACKGROUND = "background"
 CLASSES = "classes.json"
 
 
+class Reading(NamedTuple):
+    """A photograph [H, W, 3] and its mask [H, W], of one size."""
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+
+
 @dataclass(frozen=True)
 class Sample:
-    """One photograph and its mask, as paths."""
+    """One photograph and its mask, as paths.
+
+    What is read raises SampleError where it cannot be used; the message names the file.
+    """
 
     image: Path
     mask: Path
@@ -30,13 +42,34 @@ class Sample:
 
     def read_image(self) -> NDArray[np.uint8]:
         """[H, W, 3] RGB."""
-        with Image.open(self.image) as picture:
-            return np.asarray(picture.convert("RGB"))
+        try:
+            with Image.open(self.image) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise SampleError(str(self.image), f"cannot be read as an image: {error}") from None
 
     def read_mask(self) -> NDArray[np.uint8]:
         """[H, W] class indices, 255 = ignore."""
-        with Image.open(self.mask) as picture:
-            return np.asarray(picture)
+        try:
+            with Image.open(self.mask) as picture:
+                mode, values = picture.mode, np.asarray(picture)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise SampleError(str(self.mask), f"cannot be read as an image: {error}") from None
+        if mode not in INDEX_MODES:
+            raise SampleError(str(self.mask), f"is of mode {mode}; expected one channel of 8 bits (L or P)")
+        return values
+
+    def read(self, n_classes: int = IGNORE) -> Reading:
+        """Both, fit for training: of one size, and no value of the mask beyond the classes but 255."""
+        reading = Reading(self.read_image(), self.read_mask())
+        if reading.mask.shape != reading.image.shape[:2]:
+            sizes = (f"{shape[1]} x {shape[0]}" for shape in (reading.mask.shape, reading.image.shape))
+            raise SampleError(str(self.mask), "is {}, its photograph {}; expected one size".format(*sizes))
+        values = np.flatnonzero(np.bincount(reading.mask.reshape(-1), minlength=IGNORE)[:IGNORE])
+        if beyond := [value for value in values.tolist() if value >= n_classes]:
+            listed = f"0 to {n_classes - 1} and {IGNORE}"
+            raise SampleError(str(self.mask), f"holds {', '.join(map(str, beyond[:5]))}; expected {listed}")
+        return reading
 
 
 @dataclass(frozen=True)
@@ -64,7 +97,7 @@ def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
     samples = list_samples(root, name, split)
     if not listing.exists():
         raise DatasetError(_missing(listing, root, name, split))
-    return IndexedDataset(name, split, _read_classes(listing), samples)
+    return IndexedDataset(name, split, read_classes(listing), samples)
 
 
 def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
@@ -95,7 +128,12 @@ def _missing(wanted: Path, root: Path, name: str, split: str) -> str:
     )
 
 
-def _read_classes(listing: Path) -> tuple[str, ...]:
+def read_classes(listing: Path) -> tuple[str, ...]:
+    """The class names of a set; index = mask value.
+
+    Raises:
+        DatasetError: it is no such list.
+    """
     try:
         classes = json.loads(listing.read_text())
     except ValueError as error:

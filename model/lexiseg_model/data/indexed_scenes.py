@@ -13,7 +13,6 @@ from lexiseg_model.data.components import objects_of, panoptic_of
 from lexiseg_model.data.indexed import CLASSES, IGNORE, IndexedDataset, Sample, list_samples, read_dataset
 from lexiseg_model.data.labels import IGNORED, Labels
 from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneClass, SceneSet, with_truth
-from lexiseg_model.errors import DatasetError
 
 IsThing = Callable[[str], bool | None]  # by a class's name; None where nobody knows, which counts as a thing
 REGION = SceneClass("region", ("region",), thing=True)  # the one class of a set that names none
@@ -36,10 +35,7 @@ class MaskScene:
         return self.sample.read_image()
 
     def read_truth(self) -> Labels:
-        mask = self.sample.read_mask()
-        if mask.ndim != 2 or mask.dtype != np.uint8:
-            raise DatasetError(f"{self.sample.mask} is {mask.dtype} {list(mask.shape)}; expected one channel of 8 bits")
-        labels: Labels = self.table[mask]
+        labels: Labels = self.table[self.sample.read_mask()]
         return labels
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset
-from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.counts import Counts, Scores, count, scores
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.scoring import score_vocabulary
@@ -72,12 +71,10 @@ def evaluate(
     value_of = np.arange(len(asked)) if not data.has_background else np.append(np.arange(1, len(asked) + 1), 0)
     counts = Counts.none(len(data.classes))
     for sample in data.samples:
-        plan = segmenter.plan(sample.read_image())
+        image, truth = sample.read(len(data.classes))
+        plan = segmenter.plan(image)
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
         labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of, refine), plan.size).labels
-        truth = sample.read_mask()
-        if truth.shape != labels.shape:
-            raise DatasetError(f"{sample.mask} is {truth.shape}, its photograph {labels.shape} (height, width)")
         counts += count(truth, value_of[labels], len(data.classes))
         on_image()
     return Report(segmenter.card.name, data.name, data.split, len(data.samples), data.classes, renamed, scores(counts))

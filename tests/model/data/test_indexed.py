@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.data.indexed import IndexedDataset, Sample, read_dataset
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.errors import DatasetError, SampleError
 
 CLASSES = ["background", "cat", "dog"]
 
@@ -125,3 +125,40 @@ def test_a_class_list_that_cannot_be_meant_is_refused(tmp_path: Path, listing: s
 
     with pytest.raises(DatasetError, match=complaint):
         read_dataset(tmp_path, "pets", "val")
+
+
+def sample(tmp_path: Path, mask: Image.Image, photograph: bytes | None = None) -> Sample:
+    write_set(tmp_path, ("a",))
+    folder = tmp_path / "pets" / "val"
+    mask.save(folder / "masks" / "a.png")
+    if photograph is not None:
+        (folder / "images" / "a.jpg").write_bytes(photograph)
+    return read_dataset(tmp_path, "pets", "val").samples[0]
+
+
+def test_photograph_and_mask_are_read_together(tmp_path: Path) -> None:
+    image, mask = sample(tmp_path, Image.fromarray(np.full((4, 6), 2, np.uint8))).read(len(CLASSES))
+
+    assert (image.shape, mask.shape) == ((4, 6, 3), (4, 6))
+
+
+@pytest.mark.parametrize(
+    ("mask", "complaint"),
+    [
+        (Image.new("L", (6, 5)), "a.png: is 6 x 5, its photograph 6 x 4; expected one size"),
+        (Image.new("L", (6, 4), 3), "a.png: holds 3; expected 0 to 2 and 255"),
+        (Image.new("RGB", (6, 4)), "a.png: is of mode RGB; expected one channel of 8 bits"),
+        (Image.new("I;16", (6, 4)), "a.png: is of mode I;16; expected one channel of 8 bits"),
+        (Image.new("1", (6, 4)), "a.png: is of mode 1; expected one channel of 8 bits"),
+    ],
+)
+def test_a_mask_that_cannot_be_trained_on_is_named(tmp_path: Path, mask: Image.Image, complaint: str) -> None:
+    with pytest.raises(SampleError) as raised:
+        sample(tmp_path, mask).read(len(CLASSES))
+
+    assert f"{tmp_path}/pets/val/masks/{complaint}" in str(raised.value)
+
+
+def test_a_photograph_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SampleError, match=r"val/images/a\.jpg: cannot be read as an image"):
+        sample(tmp_path, Image.new("L", (6, 4)), b"<html>").read()

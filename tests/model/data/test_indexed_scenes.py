@@ -98,7 +98,7 @@ def test_a_mask_of_another_kind_is_named(tmp_path: Path) -> None:
     write(tmp_path, mask(0), None)
     Image.new("RGB", (60, 20)).save(tmp_path / "mine" / "val" / "masks" / "one.png")
 
-    with pytest.raises(DatasetError, match=r"one.png is uint8 \[20, 60, 3\]; expected one channel of 8 bits"):
+    with pytest.raises(DatasetError, match=r"one.png: is of mode RGB; expected one channel of 8 bits"):
         object_scenes(tmp_path, "mine", "val", is_thing).scenes[0].read_truth()
 
 

@@ -37,8 +37,8 @@ class Skips:
                 lines.writelines(json.dumps({"name": name, "reason": why}) + "\n" for name, why in fresh.items())
 
     def summary(self) -> str:
-        """One line, such as `2 pairs could not be read, as a/000.jpg: cannot be read as an image`."""
+        """One line, such as `2 samples could not be read, as a/000.jpg: cannot be read as an image`."""
         if not self.reasons:
-            return "every pair could be read"
+            return "every sample could be read"
         name, reason = next(iter(self.reasons.items()))
-        return f"{len(self):,} pair{'s' * (len(self) > 1)} could not be read, as {name}: {reason}"
+        return f"{len(self):,} sample{'s' * (len(self) > 1)} could not be read, as {name}: {reason}"

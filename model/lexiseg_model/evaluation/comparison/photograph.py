@@ -17,7 +17,6 @@ from torch import Tensor
 
 from lexiseg_model.data.components import components
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
-from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.counts import count
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.scoring import score_vocabulary
@@ -89,9 +88,7 @@ class Examiner:
         return Examined(counts, presence, seen > 0, self._recall(features, truth, visible, sample.name), len(visible))
 
     def _read(self, sample: Sample) -> tuple[Features, NDArray[np.uint8]]:
-        rgb, truth = sample.read_image(), sample.read_mask()
-        if truth.shape != rgb.shape[:2]:
-            raise DatasetError(f"{sample.mask} is {truth.shape}, its photograph {rgb.shape[:2]} (height, width)")
+        rgb, truth = sample.read(self._n)
         plan = self._segmenter.plan(rgb)
         with torch.inference_mode():
             return self._segmenter.assemble(plan, self._segmenter.encode_tiles(plan.tiles)), truth

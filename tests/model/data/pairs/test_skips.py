@@ -18,11 +18,11 @@ def test_a_pair_counts_once_however_often_it_is_drawn() -> None:
     skips.add([A])
 
     assert len(skips) == 2
-    assert skips.summary() == "2 pairs could not be read, as a.jpg: is cut off"
+    assert skips.summary() == "2 samples could not be read, as a.jpg: is cut off"
 
 
 def test_nothing_broken_is_said_too() -> None:
-    assert Skips().summary() == "every pair could be read"
+    assert Skips().summary() == "every sample could be read"
 
 
 def test_the_list_goes_on_after_a_resume(tmp_path: Path) -> None:

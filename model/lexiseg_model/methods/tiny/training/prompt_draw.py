@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from lexiseg_model.data.indexed import Sample
 from lexiseg_model.data.scenes import Objects
+from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.evaluation.scenes.oracle import tight_box
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet, find_objects
@@ -73,10 +74,20 @@ class PromptCrops(IterableDataset[list[tuple[NDArray[np.uint8], Drawn]]]):
         worker = get_worker_info()
         random = np.random.default_rng([self.seed, worker.id if worker else 0])
         shares = np.array([source.share for source, _ in self.sources])
+        broken: set[str] = set()
         while True:
             source, samples = self.sources[random.choice(len(self.sources), p=shares / shares.sum())]
             sample = samples[random.integers(len(samples))]
-            crop, labels = random_crop(sample.read_image(), sample.read_mask(), self.size, LABEL_STRIDE, random, ZOOM)
+            try:
+                image, mask = sample.read()
+            except SampleError as error:
+                if error.sample not in broken:
+                    print(f"skipped: {error}", flush=True)
+                broken.add(error.sample)
+                if len(broken) == sum(len(samples) for _, samples in self.sources):
+                    raise DatasetError(f"no sample can be used; the last: {error}") from None
+                continue
+            crop, labels = random_crop(image, mask, self.size, LABEL_STRIDE, random, ZOOM)
             whole = random.random() < source.whole
             objects = find_objects(labels, source, max(4, int(SMALLEST * labels.size)), whole)
             if objects.labels:

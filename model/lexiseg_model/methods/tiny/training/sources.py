@@ -10,7 +10,10 @@ import numpy as np
 from PIL import Image
 
 from lexiseg_model import catalog
-from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.data.indexed import IndexedDataset, read_dataset
+from lexiseg_model.data.pairs.skips import Skips
+from lexiseg_model.data.pairs.source import Skipped
+from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.methods.tiny.training.boxes import pack_boxes
 from lexiseg_model.methods.tiny.training.captions import caption_concepts
 from lexiseg_model.methods.tiny.training.digests import digest, held_out
@@ -40,12 +43,31 @@ def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
     if (source / "labels.json").exists():
         return _pack_names(source, folder, name, withheld)
     found = read_dataset(data, name, "train")
-    photographs = (
-        Photograph(sample.name, sample.read_image(), sample.read_mask())
-        for sample in found.samples
-        if digest(sample.image) not in withheld
-    )
-    return write_pack(folder, name, found.classes, photographs)
+    skips = Skips(packs / f"{name}.skipped.jsonl")
+    pack = write_pack(folder, name, found.classes, _usable(found, withheld, skips))
+    if skips:
+        print(f"{name}: {skips.summary()}", flush=True)
+    return pack
+
+
+def _usable(found: IndexedDataset, withheld: frozenset[str], skips: Skips) -> Iterator[Photograph]:
+    """The photographs whose masks can be trained on.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    n_broken = 0
+    for sample in found.samples:
+        try:
+            image, mask = sample.read(len(found.classes))
+        except SampleError as error:
+            n_broken += 1
+            skips.add([Skipped(error.sample, error.reason)])
+            continue
+        if digest(sample.image) not in withheld:
+            yield Photograph(sample.name, image, mask)
+    if n_broken == len(found.samples):
+        raise DatasetError(f"{found.name}: no photograph can be used; {skips.summary()}")
 
 
 def _pack_names(source: Path, folder: Path, name: str, held_out: frozenset[str]) -> Pack:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.training.digests import digest, held_out
@@ -73,3 +74,25 @@ def test_a_digest_is_of_what_a_photograph_shows(tmp_path: Path) -> None:
 def test_a_set_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="nowhere"):
         packed(tmp_path, tmp_path / "packs", "nowhere", BOOK)
+
+
+def test_a_mask_that_cannot_be_used_is_left_out_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_shapes(tmp_path, count=3)
+    broken = sorted((root / "shapes/train/masks").iterdir())[1]
+    Image.new("L", (5, 5)).save(broken)
+
+    pack = packed(root, tmp_path / "packs", "shapes", BOOK)
+
+    assert broken.stem not in pack.photographs
+    assert len(pack) == 2
+    assert f"shapes: 1 sample could not be read, as {broken}: is 5 x 5, its photograph" in capsys.readouterr().out
+    assert str(broken) in (tmp_path / "packs/shapes.skipped.jsonl").read_text()
+
+
+def test_a_set_of_nothing_but_broken_masks_is_refused(tmp_path: Path) -> None:
+    root = write_shapes(tmp_path, count=2)
+    for path in (root / "shapes/train/masks").iterdir():
+        path.write_bytes(b"<html>")
+
+    with pytest.raises(DatasetError, match="shapes: no photograph can be used"):
+        packed(root, tmp_path / "packs", "shapes", BOOK)

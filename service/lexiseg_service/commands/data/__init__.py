@@ -1,0 +1,1 @@
+"""`lexiseg data`."""

@@ -1,0 +1,170 @@
+"""What the check of a set with masks finds, and that it finds nothing in a set that is fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_model.data.checking.masks import check_masks, is_masked
+
+CLASSES = ["background", "cat", "dog"]
+HEIGHT, WIDTH = 40, 60
+
+
+def picture(seed: int, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Image.Image:
+    """Patches of random colours: no two seeds are alike."""
+    cells = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
+    return Image.fromarray(cells).resize(size, Image.Resampling.BICUBIC)
+
+
+def mask(*values: int) -> NDArray[np.uint8]:
+    """Stripes of these values."""
+    return np.repeat(np.resize(np.array(values, np.uint8), (HEIGHT, 1)), WIDTH, 1)
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """A set without a fault: two photographs in each of two splits."""
+    folder = tmp_path / "pets"
+    for split, seeds in (("train", (1, 2)), ("val", (3, 4))):
+        for kind in ("images", "masks"):
+            (folder / split / kind).mkdir(parents=True)
+        for seed in seeds:
+            picture(seed).save(folder / split / "images" / f"{seed}.jpg", quality=95)
+            Image.fromarray(mask(0, 1, 2, 255)).save(folder / split / "masks" / f"{seed}.png")
+    (folder / "classes.json").write_text(json.dumps(CLASSES))
+    return folder
+
+
+def kinds(folder: Path) -> list[tuple[str, str]]:
+    """Kind and file of each problem, the file from the set's folder on."""
+    return [(entry.kind, str(Path(entry.file).relative_to(folder))) for entry in check_masks(folder).problems]
+
+
+def test_nothing_is_wrong_with_a_set_that_is_fit(pets: Path) -> None:
+    checked = check_masks(pets)
+
+    assert checked.problems == []
+    assert checked.photographs == {"train": 2, "val": 2}
+
+
+def test_a_mask_of_another_size_is_found(pets: Path) -> None:
+    Image.fromarray(mask(0, 1, 2)[:-1]).save(pets / "train/masks/1.png")
+
+    checked = check_masks(pets)
+
+    assert [(entry.kind, entry.detail) for entry in checked.errors] == [("size", "60 x 39, its photograph 60 x 40")]
+
+
+def test_values_beyond_the_list_are_found(pets: Path) -> None:
+    Image.fromarray(mask(0, 3, 200, 255)).save(pets / "val/masks/4.png")
+
+    problems = check_masks(pets).problems
+
+    assert [(entry.kind, entry.detail) for entry in problems] == [("value", "holds 3, 200; expected 0 to 2")]
+
+
+@pytest.mark.parametrize(
+    "other", [np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH), np.uint16), mask(0) > 0]
+)
+def test_masks_of_other_formats_are_found(pets: Path, other: NDArray[np.uint8]) -> None:
+    Image.fromarray(other).save(pets / "train/masks/1.png")
+
+    assert kinds(pets) == [("mask format", "train/masks/1.png")]
+
+
+@pytest.mark.parametrize("broken", ["train/images/1.jpg", "train/masks/1.png"])
+def test_what_cannot_be_read_is_found(pets: Path, broken: str) -> None:
+    (pets / broken).write_bytes((pets / broken).read_bytes()[:60])
+
+    assert kinds(pets) == [("unreadable", broken)]
+
+
+def test_a_class_that_no_mask_of_a_split_shows_is_found(pets: Path) -> None:
+    for number in (1, 2):
+        Image.fromarray(mask(0, 2)).save(pets / f"train/masks/{number}.png")
+
+    assert [(entry.kind, entry.detail) for entry in check_masks(pets).problems] == [("empty class", "1 cat")]
+    assert check_masks(pets).errors == []
+
+
+@pytest.mark.parametrize(("size", "quality"), [((WIDTH, HEIGHT), 60), ((45, 30), 95)])
+def test_a_photograph_of_train_in_val_is_found_by_what_it_shows(
+    pets: Path, size: tuple[int, int], quality: int
+) -> None:
+    picture(1).resize(size).save(pets / "val/images/renamed.jpg", quality=quality)
+    Image.fromarray(mask(0, 1, 2)).resize(size, Image.Resampling.NEAREST).save(pets / "val/masks/renamed.png")
+
+    assert kinds(pets) == [("in train and val", "val/images/renamed.jpg")]
+
+
+def test_a_photograph_that_is_there_twice_is_found(pets: Path) -> None:
+    for kind, name in (("images", "2.jpg"), ("masks", "2.png")):
+        (pets / "train" / kind / f"again{name[1:]}").write_bytes((pets / "train" / kind / name).read_bytes())
+
+    assert kinds(pets) == [("twice", "train/images/again.jpg")]
+
+
+def test_lone_photographs_and_lone_masks_are_found(pets: Path) -> None:
+    (pets / "train/masks/1.png").unlink()
+    (pets / "val/images/3.jpg").unlink()
+
+    assert kinds(pets) == [("no mask", "train/images/1.jpg"), ("no photograph", "val/masks/3.png")]
+
+
+def test_a_mask_of_nothing_but_ignored_pixels_is_found(pets: Path) -> None:
+    Image.fromarray(mask(255)).save(pets / "train/masks/1.png")
+
+    assert kinds(pets) == [("all ignored", "train/masks/1.png")]
+
+
+def test_a_photograph_with_an_exif_rotation_is_found(pets: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(1).save(pets / "train/images/1.jpg", quality=95, exif=exif)
+
+    assert kinds(pets) == [("turned", "train/images/1.jpg")]
+
+
+def test_two_photographs_of_one_name_are_found(pets: Path) -> None:
+    picture(9).save(pets / "train/images/1.png")
+
+    assert kinds(pets) == [("two names", "train/images/1.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("listing", "detail"), [(None, "there is no classes.json"), ('["a", "a"]', "'a' stands there twice"), ("{", "JSON")]
+)
+def test_a_class_list_that_cannot_be_meant_is_found(pets: Path, listing: str | None, detail: str) -> None:
+    if listing is None:
+        (pets / "classes.json").unlink()
+    else:
+        (pets / "classes.json").write_text(listing)
+
+    assert any(entry.kind == "layout" and detail in entry.detail for entry in check_masks(pets).problems)
+
+
+def test_a_set_without_splits_is_found(tmp_path: Path) -> None:
+    (tmp_path / "classes.json").write_text(json.dumps(CLASSES))
+
+    assert kinds(tmp_path) == [("layout", ".")]
+
+
+def test_progress_is_told_of_every_photograph(pets: Path) -> None:
+    told: list[int] = []
+
+    check_masks(pets, lambda: told.append(1), told.append)
+
+    assert told == [4, 1, 1, 1, 1]
+
+
+def test_a_folder_of_sets_is_none(pets: Path) -> None:
+    assert is_masked(pets)
+    assert not is_masked(pets.parent)
+    (pets / "classes.json").unlink()
+    assert is_masked(pets)
