@@ -68,12 +68,13 @@ class ShardPairs:
         name = f"{self.shards[part]}/{table.names[index]}"
         if photograph[0] == ABSENT:
             raise SampleError(name, f"has no photograph; expected one of {', '.join(sorted(PHOTOGRAPHS))}")
-        words = self._text(part, name, caption) if caption[0] != ABSENT else ""
-        if not words.strip() and about[0] != ABSENT:
-            words = _caption_of(name, self._text(part, name, about))
-        if not words.strip():
+        words = _said(name, self._text(part, name, about)) if about[0] != ABSENT else []
+        if len(words) < 2 and caption[0] != ABSENT and (text := self._text(part, name, caption)).strip():
+            words = [text]
+        captions = tuple(dict.fromkeys(each.strip() for each in words if isinstance(each, str) and each.strip()))
+        if not captions:
             raise SampleError(name, f"has no caption; expected one in {CAPTION}, or as `caption` in {ABOUT}")
-        return StoredPair(name, self._bytes(part, name, photograph), (words.strip(),))
+        return StoredPair(name, self._bytes(part, name, photograph), captions)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"shards": self.shards, "sizes": self.sizes, "damaged": self.damaged}
@@ -205,10 +206,13 @@ def _column(name: str) -> int | None:
     return 0 if suffix in PHOTOGRAPHS else {CAPTION: 2, ABOUT: 4}.get(suffix)
 
 
-def _caption_of(name: str, about: str) -> str:
+def _said(name: str, about: str) -> list[object]:
+    """The `captions` of a pair's JSON, else its `caption`."""
     try:
         said = json.loads(about)
     except ValueError:
         raise SampleError(name, f"its {ABOUT} is not JSON") from None
-    caption = said.get("caption") if isinstance(said, dict) else None
-    return caption if isinstance(caption, str) else ""
+    if not isinstance(said, dict):
+        return []
+    several = said.get("captions")
+    return several if isinstance(several, list) and several else [said.get("caption")]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from lexiseg_model.data.pairs.order import Order
@@ -102,6 +102,8 @@ def decode(pair: StoredPair) -> NDArray[np.uint8]:
                 size = f"{picture.width} x {picture.height}"
                 raise SampleError(pair.name, f"{size} pixels; expected at most {MOST_PIXELS:,}")
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    except UnidentifiedImageError:
+        raise SampleError(pair.name, "cannot be read as an image: its format is none that is known") from None
     # Pillow's decoders raise whatever they stumble over, beside OSError.
     except (OSError, ValueError, SyntaxError, TypeError, IndexError, Image.DecompressionBombError) as error:
         raise SampleError(pair.name, f"cannot be read as an image: {error}") from None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-data = typer.Typer(help="Data for training: check it.", no_args_is_help=True, rich_markup_mode=None)
+data = typer.Typer(help="Data for training: check it, pack it.", no_args_is_help=True, rich_markup_mode=None)
 
 Json = Annotated[Path | None, typer.Option(help="Also write what was found here")]
 
@@ -32,3 +32,32 @@ def check_data(
     from lexiseg_service.commands.data.check import run
 
     raise typer.Exit(run(source, json, examples))
+
+
+@data.command("pack")
+def pack_data(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SRC... DST", help="Pairs, several for one; last, the folder of the shards")
+    ],
+    per_shard: Annotated[int, typer.Option(min=1, help="Pairs of one shard")] = 10_000,
+    side: Annotated[
+        int | None, typer.Option(min=16, help="Photographs with a longer shorter side become so small [default: none]")
+    ] = None,
+) -> None:
+    """Pack photographs with captions into tar shards, in the layout of img2dataset and webdataset.
+
+    SRC is a folder with captions.json, a CSV, a JSON of COCO's captions, or shards again. Every photograph is decoded;
+    broken ones are left out and lie in DST/quarantine, each with its reason. Stopped and started again, it goes on.
+
+    Examples:
+
+      lexiseg data pack pairs.csv shards/
+
+      lexiseg data pack annotations/captions_train2017.json /data/captions shards/ --side 512
+    """
+    from lexiseg_model.data.packing.pack import PackOptions
+    from lexiseg_service.commands.data.pack import run
+
+    if len(sources) < 2:
+        raise typer.BadParameter("expected SRC and DST", param_hint="'SRC... DST'")
+    run(sources[:-1], sources[-1], PackOptions(per_shard, side))

@@ -41,6 +41,20 @@ def test_the_caption_of_the_json_serves_where_there_is_no_text(tmp_path: Path) -
     assert shards.read(0, 0).captions == ("a cat",)
 
 
+def test_the_text_goes_before_the_caption_of_the_json(tmp_path: Path) -> None:
+    about = json.dumps({"caption": "another"}).encode()
+
+    assert one(tmp_path, {"a.jpg": photograph(1), "a.txt": b"words", "a.json": about}).read(0, 0).captions == ("words",)
+
+
+def test_several_captions_stand_in_the_json(tmp_path: Path) -> None:
+    about = json.dumps({"caption": "one", "captions": ["one", "two", "one"]}).encode()
+
+    shards = one(tmp_path, {"a.jpg": photograph(1), "a.txt": b"one", "a.json": about})
+
+    assert shards.read(0, 0).captions == ("one", "two")
+
+
 @pytest.mark.parametrize(
     ("files", "reason"),
     [

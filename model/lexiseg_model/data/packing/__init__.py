@@ -1,0 +1,1 @@
+"""Pairs of any source as tar shards."""

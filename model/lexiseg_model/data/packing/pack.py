@@ -1,0 +1,213 @@
+"""Writes shards that `lexiseg_model.data.pairs.shards`, webdataset and img2dataset's users read.
+
+    SHARD.tar                   NAME.jpg, NAME.txt, NAME.json of each pair; it appears when it is whole
+    quarantine/SHARD.jsonl      what of its pairs is broken, and why; quarantine/SHARD/ has their photographs
+    pack.json                   what it was made of: another source or size is refused
+
+Shard k holds the pairs k * n to (k + 1) * n of the source, broken ones left out: so a run that was killed goes on with
+the first shard that is not there, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair
+from lexiseg_model.data.pairs.stream import decode
+from lexiseg_model.errors import DatasetError, SampleError
+
+ABOUT, QUARANTINE = "pack.json", "quarantine"
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
+QUALITY = 95  # of a photograph that is made smaller
+AHEAD = 64  # pairs that are given to the threads at once
+
+
+class Entry(NamedTuple):
+    """A pair as it is written: the photograph's file, its ending and its size."""
+
+    suffix: str
+    photograph: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class PackOptions:
+    """How shards are made; `side` shrinks photographs whose shorter side is longer, None leaves every byte."""
+
+    per_shard: int = 10_000
+    side: int | None = None
+
+
+@dataclass
+class Packed:
+    """What was written, and what was not; `earlier` pairs were there before."""
+
+    shards: int = 0
+    pairs: int = 0
+    earlier: int = 0
+    broken: list[Skipped] = field(default_factory=list)
+
+
+def pack_pairs(
+    source: PairSource,
+    origin: str,
+    target: Path,
+    options: PackOptions,
+    on_pairs: Callable[[int], object] = lambda _: None,
+) -> Packed:
+    """Writes the shards that are not there yet.
+
+    Args:
+        source: the pairs.
+        origin: what they are called, to know them again.
+        target: folder of the shards.
+        options: how they are made.
+        on_pairs: called with how many pairs are done, again and again.
+
+    Raises:
+        DatasetError: the folder holds shards of something else.
+    """
+    total = sum(source.sizes)
+    _claim(target, {"source": origin, "pairs": total, "per_shard": options.per_shard, "side": options.side})
+    packed = Packed(broken=list(source.damaged))
+    places = ((part, number) for part, size in enumerate(source.sizes) for number in range(size))
+    with ThreadPoolExecutor() as team:
+        for shard, first in enumerate(range(0, total, options.per_shard)):
+            own = list(islice(places, options.per_shard))
+            path = target / f"{shard:05}.tar"
+            lines = target / QUARANTINE / f"{shard:05}.jsonl"
+            if path.exists():
+                broken = [Skipped(**json.loads(line)) for line in lines.read_text().splitlines()]
+                packed.earlier += len(own)
+                on_pairs(len(own))
+            else:
+                broken = _write_shard(source, path, lines, first, own, options.side, team, on_pairs)
+            packed.shards += 1
+            packed.pairs += len(own) - len(broken)
+            packed.broken += broken
+    return packed
+
+
+def _claim(target: Path, about: dict[str, object]) -> None:
+    """Says of what the folder's shards are made, or compares."""
+    path = target / ABOUT
+    target.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        before = json.loads(path.read_text())
+        other = [
+            f"{key} {before.get(key)!r}, not {value!r}" for key, value in about.items() if before.get(key) != value
+        ]
+        if other:
+            raise DatasetError(f"{target} holds shards made otherwise: {'; '.join(other)}; choose another folder")
+    elif any(target.glob("*.tar")):
+        raise DatasetError(f"{target} holds shards already, and no {ABOUT} that says of what; choose another folder")
+    else:
+        fresh = path.with_name(f".{ABOUT}")
+        fresh.write_text(json.dumps(about, indent=1))
+        os.replace(fresh, path)
+    (target / QUARANTINE).mkdir(exist_ok=True)
+
+
+def _write_shard(
+    source: PairSource,
+    path: Path,
+    lines: Path,
+    first: int,
+    places: list[tuple[int, int]],
+    side: int | None,
+    team: ThreadPoolExecutor,
+    on_pairs: Callable[[int], object],
+) -> list[Skipped]:
+    """Writes one shard under its name when it is whole; returns what is broken."""
+    fresh, beside = path.with_name(f".{path.name}"), lines.with_suffix("")
+    shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
+    broken: list[Skipped] = []
+    with tarfile.open(fresh, "w", format=tarfile.GNU_FORMAT) as archive:
+        for number, (pair, entry) in enumerate(_read(source, places, side, team), first):
+            key = f"{number:09}"
+            if isinstance(entry, Skipped):
+                broken.append(entry)
+                if pair is not None:
+                    beside.mkdir(exist_ok=True)
+                    (beside / f"{key}{Path(pair.name).suffix[:8]}").write_bytes(pair.photograph)
+            elif pair is not None:
+                for suffix, content in _files(key, pair, entry):
+                    _add(archive, f"{key}{suffix}", content)
+            if (number - first) % AHEAD == AHEAD - 1 or number - first == len(places) - 1:
+                on_pairs((number - first) % AHEAD + 1)
+    told = lines.with_name(f".{lines.name}")
+    told.write_text("".join(json.dumps(skipped._asdict()) + "\n" for skipped in broken))
+    os.replace(told, lines)
+    os.replace(fresh, path)
+    return broken
+
+
+def _read(
+    source: PairSource, places: list[tuple[int, int]], side: int | None, team: ThreadPoolExecutor
+) -> Iterator[tuple[StoredPair | None, Entry | Skipped]]:
+    def look(place: tuple[int, int]) -> tuple[StoredPair | None, Entry | Skipped]:
+        pair = None
+        try:
+            pair = source.read(*place)
+            return pair, _entry(pair, side)
+        except SampleError as error:
+            return pair, Skipped(error.sample, error.reason)
+
+    for start in range(0, len(places), AHEAD):
+        yield from team.map(look, places[start : start + AHEAD])
+
+
+def _entry(pair: StoredPair, side: int | None) -> Entry:
+    """The file as it is where it may stay so; else a JPEG, turned upright.
+
+    Raises:
+        SampleError: it cannot be decoded.
+    """
+    image = decode(pair)
+    with Image.open(io.BytesIO(pair.photograph)) as picture:
+        suffix = SUFFIXES.get(picture.format or "")
+    height, width = image.shape[:2]
+    shrink = 1.0 if side is None else min(1.0, side / min(height, width))
+    if suffix is not None and shrink == 1.0:
+        return Entry(suffix, pair.photograph, width, height)
+    smaller = Image.fromarray(image)
+    if shrink < 1.0:
+        size = max(1, round(width * shrink)), max(1, round(height * shrink))
+        smaller = smaller.resize(size, Image.Resampling.LANCZOS)
+    content = io.BytesIO()
+    smaller.save(content, "JPEG", quality=QUALITY)
+    return Entry(".jpg", content.getvalue(), smaller.width, smaller.height)
+
+
+def _files(key: str, pair: StoredPair, entry: Entry) -> Iterator[tuple[str, bytes]]:
+    about = {
+        "key": key,
+        "name": pair.name,
+        "caption": pair.captions[0],
+        "captions": pair.captions,
+        "width": entry.width,
+        "height": entry.height,
+        "status": "success",
+    }
+    yield entry.suffix, entry.photograph
+    yield ".txt", pair.captions[0].encode()
+    yield ".json", json.dumps(about).encode()
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)  # no time and no owner: the same pairs are the same bytes
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))

@@ -1,0 +1,160 @@
+"""SA-1B and COCO's instances as photographs with objects, and what is said of those that are broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_model.data.outlines.coco import CocoInstances
+from lexiseg_model.data.outlines.sa1b import Sa1b
+from lexiseg_model.data.outlines.source import Outlined
+from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.masks.rle import decode, encode_mask
+
+HEIGHT, WIDTH = 6, 8
+
+
+def box(x0: int, y0: int, x1: int, y1: int) -> NDArray[np.bool_]:
+    mask = np.zeros((HEIGHT, WIDTH), np.bool_)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def photograph(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (WIDTH, HEIGHT), (200, 10, 10)).save(path)
+
+
+def masks_of(outlined: Outlined) -> list[list[list[bool]]]:
+    return [decode(rle).tolist() for rle in outlined.objects]
+
+
+TEXT = {"size": [HEIGHT, WIDTH], "counts": encode_mask(box(1, 2, 4, 5)).counts}
+NUMBERS = {"size": [HEIGHT, WIDTH], "counts": [8, 3, 3, 3, 3, 3, 25]}
+POLYGON = [[1.0, 2.0, 4.0, 2.0, 4.0, 5.0, 1.0, 5.0]]
+
+
+def write_sa1b(folder: Path, *segmentations: object) -> None:
+    photograph(folder / "sa_000001" / "sa_7.jpg")
+    entries = [{"segmentation": entry, "predicted_iou": 0.9, "stability_score": 0.9} for entry in segmentations]
+    image = {"image_id": 7, "width": WIDTH, "height": HEIGHT, "file_name": "sa_7.jpg"}
+    (folder / "sa_000001" / "sa_7.json").write_text(json.dumps({"image": image, "annotations": entries}))
+
+
+def test_sa_1b_gives_masks_without_names(tmp_path: Path) -> None:
+    write_sa1b(tmp_path, TEXT, {"size": [HEIGHT, WIDTH], "counts": encode_mask(box(0, 0, 8, 6)).counts})
+    source = Sa1b(tmp_path)
+
+    outlined = source.read(0)
+
+    assert (len(source), source.classes, outlined.labels) == (1, (), ())
+    assert masks_of(outlined) == [box(1, 2, 4, 5).tolist(), box(0, 0, 8, 6).tolist()]
+    assert [(rle.area, rle.bbox) for rle in outlined.objects] == [(9, (1, 2, 3, 3)), (48, (0, 0, 8, 6))]
+    assert outlined.image.shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("segmentation", [TEXT, NUMBERS, POLYGON])
+def test_a_mask_is_the_same_however_it_is_written(tmp_path: Path, segmentation: object) -> None:
+    write_sa1b(tmp_path, segmentation)
+
+    assert masks_of(Sa1b(tmp_path).read(0)) == [box(1, 2, 4, 5).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "complaint"),
+    [
+        ({"size": [HEIGHT, WIDTH + 1], "counts": "04"}, "a mask of 9 x 6, its photograph 8 x 6"),
+        ({"size": [HEIGHT, WIDTH], "counts": "~~"}, "a mask that cannot be read"),
+        ({"size": [HEIGHT, WIDTH], "counts": [3, 4]}, "runs that sum to 7, not 48"),
+        ({"size": [HEIGHT, WIDTH]}, "a mask that cannot be read"),
+        ([[1, 2, 3]], "a polygon of 3 coordinates"),
+        (None, "neither run lengths nor polygons"),
+        ([], "neither run lengths nor polygons"),
+    ],
+)
+def test_a_mask_that_cannot_be_read_names_its_photograph(tmp_path: Path, segmentation: object, complaint: str) -> None:
+    write_sa1b(tmp_path, segmentation)
+
+    with pytest.raises(SampleError, match=complaint) as raised:
+        Sa1b(tmp_path).read(0)
+
+    assert raised.value.sample == f"{tmp_path}/sa_000001/sa_7.jpg"
+
+
+@pytest.mark.parametrize(("name", "reason"), [("sa_7.jpg", "cannot be read as an image"), ("sa_7.json", "not SA-1B's")])
+def test_a_broken_file_is_named(tmp_path: Path, name: str, reason: str) -> None:
+    write_sa1b(tmp_path, TEXT)
+    (tmp_path / "sa_000001" / name).write_bytes(b"<html>")
+
+    with pytest.raises(SampleError, match=reason):
+        Sa1b(tmp_path).read(0)
+
+
+def test_a_folder_without_sa_1b_is_refused(tmp_path: Path) -> None:
+    photograph(tmp_path / "a.jpg")
+
+    with pytest.raises(DatasetError, match=r"holds no NAME\.jpg with NAME\.json beside it"):
+        Sa1b(tmp_path)
+
+
+def write_coco(root: Path, annotations: list[dict[str, object]], name: str = "a.jpg") -> Path:
+    photograph(root / "train2017" / "a.jpg")
+    listing = root / "annotations" / "instances_train2017.json"
+    listing.parent.mkdir()
+    content = {
+        "images": [{"id": 5, "file_name": name, "width": WIDTH, "height": HEIGHT}],
+        "annotations": [{"image_id": 5, "iscrowd": 0} | annotation for annotation in annotations],
+        "categories": [{"id": 90, "name": "toothbrush"}, {"id": 3, "name": "car"}],
+    }
+    listing.write_text(json.dumps(content))
+    return listing
+
+
+def test_instances_of_coco_have_their_names(tmp_path: Path) -> None:
+    crowd = {"category_id": 3, "segmentation": NUMBERS, "iscrowd": 1}
+    listing = write_coco(tmp_path, [{"category_id": 90, "segmentation": POLYGON}, crowd])
+    source = CocoInstances(listing)
+
+    outlined = source.read(0)
+
+    assert (source.classes, outlined.labels) == (("car", "toothbrush"), (1,))
+    assert masks_of(outlined) == [box(1, 2, 4, 5).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "name", "complaint"),
+    [
+        ({"category_id": 4, "segmentation": POLYGON}, "a.jpg", r"of the unknown categories \['4'\]"),
+        ({"category_id": 3}, "a.jpg", "no 'segmentation'"),
+        ({"category_id": 3, "segmentation": POLYGON}, "b.jpg", "cannot be read as an image"),
+    ],
+)
+def test_a_photograph_of_coco_that_cannot_be_used_is_named(
+    tmp_path: Path, annotation: dict[str, object], name: str, complaint: str
+) -> None:
+    source = CocoInstances(write_coco(tmp_path, [annotation], name))
+
+    with pytest.raises(SampleError, match=complaint):
+        source.read(0)
+
+
+def test_a_photograph_of_another_size_than_its_json_says_is_named(tmp_path: Path) -> None:
+    source = CocoInstances(write_coco(tmp_path, []))
+    Image.new("RGB", (4, 4)).save(tmp_path / "train2017" / "a.jpg")
+
+    with pytest.raises(SampleError, match="is 4 x 4; its JSON says 8 x 6"):
+        source.read(0)
+
+
+@pytest.mark.parametrize("content", [None, "{", "{}", "[]"])
+def test_what_is_no_coco_json_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "a.json").write_text(content)
+
+    with pytest.raises(DatasetError, match=r"a\.json"):
+        CocoInstances(tmp_path / "a.json")

@@ -1,0 +1,141 @@
+"""Shards that are written: read again, gone on with, and what of them is broken."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lexiseg_model.data.packing.pack import Packed, PackOptions, pack_pairs
+from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.pairs.stream import decode
+from lexiseg_model.errors import DatasetError
+from tests.model.data.pairs.pair_files import photograph
+
+BROKEN = {2: b"<html>", 5: photograph(5)[:-30]}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """Seven pairs, two of them broken and one without a photograph."""
+    for number in range(7):
+        (tmp_path / f"{number}.png").write_bytes(BROKEN.get(number, photograph(number)))
+    rows = [f"{number}.png,picture {number}\n" for number in range(7)]
+    (tmp_path / "pairs.csv").write_text("".join(["image,caption\n", *rows, "absent.png,words\n", "0.png,again\n"]))
+    return tmp_path / "pairs.csv"
+
+
+def pack(table: Path, target: Path, per_shard: int = 3, side: int | None = None) -> Packed:
+    return pack_pairs(open_pairs(table), str(table), target, PackOptions(per_shard, side))
+
+
+def test_shards_hold_what_their_source_does(table: Path, tmp_path: Path) -> None:
+    packed = pack(table, tmp_path / "shards")
+
+    shards = open_pairs(tmp_path / "shards")
+    stored = [shards.read(part, number) for part, size in enumerate(shards.sizes) for number in range(size)]
+    assert [pair.captions for pair in stored] == [
+        ("picture 0", "again"),
+        ("picture 1",),
+        ("picture 3",),
+        ("picture 4",),
+        ("picture 6",),
+    ]
+    assert [pair.photograph for pair in stored] == [photograph(number) for number in (0, 1, 3, 4, 6)]
+    assert (packed.shards, packed.pairs, list(shards.sizes)) == (3, 5, [2, 2, 1])
+
+
+def test_a_shard_is_laid_out_as_img2dataset_does(table: Path, tmp_path: Path) -> None:
+    pack(table, tmp_path / "shards")
+
+    with tarfile.open(tmp_path / "shards" / "00001.tar") as archive:
+        names = archive.getnames()
+        about = json.load(archive.extractfile("000000003.json") or io.BytesIO())
+    assert names == [f"{key:09}{suffix}" for key in (3, 4) for suffix in (".png", ".txt", ".json")]
+    told = {key: about[key] for key in ("key", "caption", "width", "height", "status")}
+    assert told == {"key": "000000003", "caption": "picture 3", "width": 6, "height": 4, "status": "success"}
+
+
+def test_what_is_broken_lies_apart_with_its_reason(table: Path, tmp_path: Path) -> None:
+    packed = pack(table, tmp_path / "shards")
+
+    quarantine = tmp_path / "shards" / "quarantine"
+    lines = [json.loads(line) for path in sorted(quarantine.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    assert [Path(line["name"]).name for line in lines] == ["2.png", "5.png", "absent.png"]
+    assert [line["reason"].partition(":")[0] for line in lines] == [
+        "cannot be read as an image",
+        "cannot be read as an image",
+        "cannot be read",
+    ]
+    assert [(entry.name, entry.reason) for entry in packed.broken] == [(line["name"], line["reason"]) for line in lines]
+    kept = {path.relative_to(quarantine).as_posix(): path.read_bytes() for path in quarantine.glob("*/*")}
+    assert kept == {"00000/000000002.png": BROKEN[2], "00001/000000005.png": BROKEN[5]}
+
+
+@pytest.mark.parametrize("lost", ["00000.tar", "00001.tar", "00002.tar"])
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(table: Path, tmp_path: Path, lost: str) -> None:
+    shards = tmp_path / "shards"
+    whole = pack(table, shards)
+    before = {path.name: path.read_bytes() for path in shards.glob("*.tar")}
+    (shards / f".{lost}").write_bytes((shards / lost).read_bytes()[:700])
+    (shards / lost).unlink()
+
+    again = pack(table, shards)
+
+    assert {path.name: path.read_bytes() for path in shards.glob("*.tar")} == before
+    assert (again.pairs, again.broken) == (whole.pairs, whole.broken)
+    assert again.earlier == 8 - (2 if lost == "00002.tar" else 3)
+
+
+@pytest.mark.parametrize(("per_shard", "side", "named"), [(4, None, "per_shard 3, not 4"), (3, 8, "side None, not 8")])
+def test_shards_made_otherwise_are_not_gone_on_with(
+    table: Path, tmp_path: Path, per_shard: int, side: int | None, named: str
+) -> None:
+    pack(table, tmp_path / "shards")
+
+    with pytest.raises(DatasetError, match=named):
+        pack(table, tmp_path / "shards", per_shard, side)
+
+
+def test_shards_of_somebody_else_are_left_alone(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "00000.tar").write_bytes(b"theirs")
+
+    with pytest.raises(DatasetError, match=r"holds shards already, and no pack\.json"):
+        pack(table, tmp_path / "shards")
+
+    assert (tmp_path / "shards" / "00000.tar").read_bytes() == b"theirs"
+
+
+def test_large_photographs_become_smaller_and_small_ones_stay(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(photograph(200, (300, 120)))
+    (tmp_path / "small.png").write_bytes(photograph(7, (50, 40)))
+    (tmp_path / "pairs.csv").write_text("image,caption\nlarge.png,one\nsmall.png,two\n")
+
+    pack(tmp_path / "pairs.csv", tmp_path / "shards", side=60)
+
+    shards = open_pairs(tmp_path / "shards")
+    assert decode(shards.read(0, 0)).shape == (60, 150, 3)
+    assert shards.read(0, 1).photograph == photograph(7, (50, 40))
+
+
+def test_a_format_that_readers_of_shards_do_not_know_becomes_jpeg(tmp_path: Path) -> None:
+    Image.new("L", (6, 4), 90).save(tmp_path / "a.ppm")
+    (tmp_path / "pairs.csv").write_text("image,caption\na.ppm,one\n")
+
+    pack(tmp_path / "pairs.csv", tmp_path / "shards")
+
+    assert decode(open_pairs(tmp_path / "shards").read(0, 0)).tolist() == [[[90] * 3] * 6] * 4
+
+
+def test_progress_is_told_of_every_pair(table: Path, tmp_path: Path) -> None:
+    told: list[int] = []
+    pairs = open_pairs(table)
+
+    pack_pairs(pairs, "x", tmp_path / "shards", PackOptions(3), told.append)
+
+    assert sum(told) == sum(pairs.sizes) == 8
