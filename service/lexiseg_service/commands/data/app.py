@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-data = typer.Typer(help="Data for training: check it, pack it.", no_args_is_help=True, rich_markup_mode=None)
+from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.commands.signature import Grouped
+
+data = typer.Typer(
+    help="Data for training: check it, pack it, let a model label it.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Json = Annotated[Path | None, typer.Option(help="Also write what was found here")]
 
@@ -61,3 +66,47 @@ def pack_data(
     if len(sources) < 2:
         raise typer.BadParameter("expected SRC and DST", param_hint="'SRC... DST'")
     run(sources[:-1], sources[-1], PackOptions(per_shard, side))
+
+
+@data.command("pseudo-label", cls=Grouped)
+@takes_settings("eval")
+def pseudo_label(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of photographs, or one with images/")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of the set")],
+    chosen: Chosen,
+    classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
+    listing: Annotated[Path | None, typer.Option("--classes", help="The classes.json of a set instead")] = None,
+    background: Annotated[
+        bool | None,
+        typer.Option(help="Pixels that no class explains become 0, background [default: yes, or the list's own]"),
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Pixels whose class has a lower probability become 255")
+    ] = 0.0,
+    split: Annotated[str, typer.Option(help="Folder in DST")] = "train",
+    max_side: Annotated[int | None, typer.Option(min=32, help="Cap the network's input, in pixels")] = None,
+) -> None:
+    """Let a model write masks of photographs: DST/classes.json, DST/SPLIT/images and DST/SPLIT/masks, to train on.
+
+    A photograph that has its mask is passed over, so a run that was stopped goes on. Of photographs that cannot be
+    read a line is written to DST/SPLIT/skipped.jsonl.
+
+    Examples:
+
+      lexiseg data pseudo-label photos/ runs/labelled -c sky -c building --confidence 0.5
+
+      lexiseg data pseudo-label --model tiny photos/ runs/labelled --classes ../shared/data/camvid/classes.json
+    """
+    from lexiseg_service.commands.data.pseudo_label import of_listing, run
+    from lexiseg_service.commands.segment.question import Question, refuse_lists
+
+    refuse_lists(classes or [])
+    if sum(map(bool, (classes, vocabulary, listing))) != 1:
+        raise typer.BadParameter("give classes, --vocabulary NAME or --classes FILE", param_hint="'-c' / '--class'")
+    question = (
+        of_listing(listing, background)
+        if listing is not None
+        else Question(tuple(classes or ()), vocabulary, background, 0.0, None)
+    )
+    run(source, target, question, split, confidence, max_side, chosen.settings)

@@ -1,0 +1,144 @@
+"""Masks that a model of known answers writes: their values, a run that was stopped, and what cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lexiseg_model.data.checking.masks import check_masks
+from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.errors import DatasetError, OptionError
+from lexiseg_model.pseudo_labels import Labelled, Labelling, photographs_in, write_pseudo_labels
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from tests.model.stand_in import ColourSegmenter, picture
+
+RED_GREEN = (ClassEntry("red"), ClassEntry("green"))
+COVERING = Labelling(Vocabulary(RED_GREEN, None))
+WITH_NOBODY = Labelling(Vocabulary(RED_GREEN, Background()))
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name, rows in (("a", ["rrg", "rrg"]), ("b", ["gb.", "gbr"])):
+        Image.fromarray(picture(rows)).save(folder / f"{name}.png")
+    return folder
+
+
+def label(photographs: Path, target: Path, labelling: Labelling = WITH_NOBODY) -> Labelled:
+    return write_pseudo_labels(ColourSegmenter(), photographs_in(photographs), target, labelling)
+
+
+def masks(target: Path, split: str = "train") -> dict[str, list[list[int]]]:
+    return {
+        path.stem: np.asarray(Image.open(path)).tolist() for path in sorted((target / split / "masks").glob("*.png"))
+    }
+
+
+def test_masks_are_laid_out_as_a_set_to_train_on(photographs: Path, tmp_path: Path) -> None:
+    done = label(photographs, tmp_path / "sets" / "labelled")
+
+    data = read_dataset(tmp_path / "sets", "labelled", "train")
+    assert data.classes == ("background", "red", "green")
+    assert [sample.read(3).mask.tolist() for sample in data.samples] == [[[1, 1, 2], [1, 1, 2]], [[2, 0, 0], [2, 0, 1]]]
+    assert (done.written, done.earlier, len(done.skips)) == (2, 0, 0)
+    assert check_masks(tmp_path / "sets" / "labelled").errors == []
+
+
+def test_without_a_background_every_pixel_has_a_class_from_0_on(photographs: Path, tmp_path: Path) -> None:
+    label(photographs, tmp_path / "labelled", COVERING)
+
+    assert json.loads((tmp_path / "labelled" / "classes.json").read_text()) == ["red", "green"]
+    assert masks(tmp_path / "labelled")["a"] == [[0, 0, 1], [0, 0, 1]]
+
+
+def test_pixels_that_no_class_is_sure_of_count_nowhere(photographs: Path, tmp_path: Path) -> None:
+    """Blue is like neither red nor green: one of them wins with a half."""
+    unsure = Labelling(Vocabulary(RED_GREEN, None), confidence=0.6)
+
+    label(photographs, tmp_path / "labelled", unsure)
+
+    assert masks(tmp_path / "labelled") == {"a": [[0, 0, 1], [0, 0, 1]], "b": [[1, 255, 255], [1, 255, 0]]}
+
+
+def test_a_run_that_was_stopped_goes_on(photographs: Path, tmp_path: Path) -> None:
+    label(photographs, tmp_path / "labelled")
+    (tmp_path / "labelled/train/masks/b.png").unlink()
+    first = (tmp_path / "labelled/train/masks/a.png").stat().st_ino
+
+    done = label(photographs, tmp_path / "labelled")
+
+    assert (done.written, done.earlier) == (1, 1)
+    assert (tmp_path / "labelled/train/masks/a.png").stat().st_ino == first
+    assert masks(tmp_path / "labelled")["b"] == [[2, 0, 0], [2, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (Labelling(Vocabulary((ClassEntry("red"),), Background())), "another classes"),
+        (Labelling(Vocabulary(RED_GREEN, Background(("sky",)))), "another background"),
+        (
+            Labelling(Vocabulary(RED_GREEN, Background()), confidence=0.5, max_side=64),
+            "another confidence and max_side",
+        ),
+    ],
+)
+def test_masks_made_otherwise_are_not_gone_on_with(
+    photographs: Path, tmp_path: Path, other: Labelling, named: str
+) -> None:
+    label(photographs, tmp_path / "labelled")
+
+    with pytest.raises(DatasetError, match=named):
+        label(photographs, tmp_path / "labelled", other)
+
+
+def test_a_set_of_other_classes_is_left_alone(photographs: Path, tmp_path: Path) -> None:
+    label(photographs, tmp_path / "labelled")
+
+    with pytest.raises(DatasetError, match="another list of classes"):
+        label(photographs, tmp_path / "labelled", Labelling(COVERING.vocabulary, split="val"))
+
+
+def test_masks_of_somebody_else_are_left_alone(photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "labelled/train/masks").mkdir(parents=True)
+    (tmp_path / "labelled/train/masks/a.png").write_bytes(b"theirs")
+
+    with pytest.raises(DatasetError, match="holds masks already"):
+        label(photographs, tmp_path / "labelled")
+
+
+def test_a_photograph_that_cannot_be_read_is_named_and_has_no_mask(photographs: Path, tmp_path: Path) -> None:
+    (photographs / "c.jpg").write_bytes(b"<html>")
+
+    done = label(photographs, tmp_path / "labelled")
+
+    assert done.written == 2
+    assert list(done.skips.reasons) == [str(photographs / "c.jpg")]
+    assert set(masks(tmp_path / "labelled")) == {"a", "b"}
+    assert not (tmp_path / "labelled/train/images/c.jpg").exists()
+    assert str(photographs / "c.jpg") in (tmp_path / "labelled/train/skipped.jsonl").read_text()
+
+
+def test_more_classes_than_a_mask_has_values_are_refused(photographs: Path, tmp_path: Path) -> None:
+    many = Vocabulary(tuple(ClassEntry(f"class {number}") for number in range(255)), Background())
+
+    with pytest.raises(OptionError, match="256 classes; a mask of 8 bits holds at most 255"):
+        label(photographs, tmp_path / "labelled", Labelling(many))
+
+
+def test_photographs_that_would_share_a_mask_are_refused(photographs: Path) -> None:
+    Image.new("RGB", (4, 4)).save(photographs / "a.jpg")
+
+    with pytest.raises(DatasetError, match=r"a\.jpg and a\.png would have one mask"):
+        photographs_in(photographs)
+
+
+def test_a_folder_without_photographs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds no photographs"):
+        photographs_in(tmp_path)
