@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,9 +11,12 @@ from lexiseg_service.commands.options import Chosen, takes_settings
 from lexiseg_service.commands.signature import Grouped
 
 data = typer.Typer(
-    help="Data for training: check it, pack it, let a model label it.", no_args_is_help=True, rich_markup_mode=None
+    help="Data for training: check it, pack it, name what it shows, let a model label it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
+Parsers = Literal["spacy", "plain"]
 Json = Annotated[Path | None, typer.Option(help="Also write what was found here")]
 
 
@@ -110,3 +113,36 @@ def pseudo_label(
         else Question(tuple(classes or ()), vocabulary, background, 0.0, None)
     )
     run(source, target, question, split, confidence, max_side, chosen.settings)
+
+
+@data.command("entities")
+def find_entities(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Pairs: shards, a folder with captions.json ...")],
+    listing: Annotated[
+        Path | None, typer.Argument(metavar="DST", help="The listing [default: entities.jsonl beside them]")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Of a vision-language model by OpenAI's protocol, up to /v1")
+    ] = None,
+    model: Annotated[str, typer.Option(help="What the endpoint calls the model")] = "default",
+    key_file: Annotated[Path | None, typer.Option(help="File of the key that the endpoint asks for")] = None,
+    parser: Annotated[Parsers, typer.Option(help="Of captions, without an endpoint")] = "spacy",
+    workers: Annotated[int, typer.Option(min=1, help="Pairs under way at once")] = 1,
+) -> None:
+    """Find the entities that captions name, with their describing words: what Unpair-Seg's second stage learns from.
+
+    With an endpoint, each photograph is sent with its captions, and the model describes it and lists what it named. A
+    photograph leaves this machine only then. Without one the captions are parsed as they are. A listing that is there
+    is gone on with.
+
+    Examples:
+
+      lexiseg data entities shards/ --endpoint http://localhost:8001/v1 --model llava --workers 8
+
+      lexiseg data entities /data/captions --parser plain
+    """
+    from lexiseg_model.data.entities.describe import Endpoint
+    from lexiseg_service.commands.data.entities import run
+
+    key = key_file.read_text().strip() if key_file else None
+    run(source, listing, Endpoint(endpoint, model, key) if endpoint else None, parser, workers)

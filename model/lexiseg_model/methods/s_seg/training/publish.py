@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from lexiseg_model import catalog
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
 from lexiseg_model.evaluation.run import evaluate
+from lexiseg_model.methods.s_seg.checkpoint import read_trained, restore
 from lexiseg_model.methods.s_seg.import_ import Options, read
+from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
+from lexiseg_model.methods.s_seg.training.retrieval import retrieval
 from lexiseg_model.methods.s_seg.training.thresholds import miou_by_threshold
+from lexiseg_model.methods.s_seg.training.trainer import split_pairs
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.publishing import origin, write_card
 from lexiseg_model.types import InputSize, ModelCard, Quality
@@ -36,10 +42,26 @@ def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
         }
     )
     write_card(card, weights.parent)
+    _say_retrieval(recipe, weights)
     if recipe.thresholds:
         card = _with_threshold(card, recipe, weights.parent)
         write_card(card, weights.parent)
     return card
+
+
+def _say_retrieval(recipe: SSegRecipe, weights: Path) -> None:
+    """On the pairs held out, beside random weights of the same seed."""
+    held_out = split_pairs(recipe)[1]
+    if held_out is None:
+        return
+    torch.manual_seed(recipe.seed)
+    before = SSegNetwork(recipe.network, recipe.backbone)
+    trained, settings = read_trained(weights, recipe.network.backbone)
+    for when, network in (("before", before), ("after", restore(trained, settings))):
+        print(
+            f"{recipe.held_out} held-out pairs, {when}: {retrieval(network, held_out, recipe.phases[-1].crop)}",
+            flush=True,
+        )
 
 
 def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelCard:

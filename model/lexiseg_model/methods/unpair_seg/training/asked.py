@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.methods.unpair_seg.training.masked import Crop, Masks
 from lexiseg_model.methods.unpair_seg.training.recipe import PromptSettings
 
@@ -22,7 +23,7 @@ class MaskBatch(NamedTuple):
 
     `images` uint8 [B, 3, S, S]; `targets`: for each image its objects [K, S, S] uint8. `boxed` [B, Q] and `pointed`
     [B, P] int64 say which object a prompt is for; `boxes` [B, Q, 4] x0, y0, x1, y1; `points` [B, P, n, 2] (x, y) and
-    whether each is on the object, `positive` [B, P, n].
+    whether each is on the object, `positive` [B, P, n]. `skipped` could not be read.
     """
 
     images: Tensor
@@ -32,6 +33,7 @@ class MaskBatch(NamedTuple):
     pointed: Tensor
     points: Tensor
     positive: Tensor
+    skipped: tuple[Skipped, ...]
 
 
 def ask(crops: Sequence[Crop], settings: PromptSettings, random: np.random.Generator) -> MaskBatch:
@@ -55,6 +57,7 @@ def ask(crops: Sequence[Crop], settings: PromptSettings, random: np.random.Gener
         torch.from_numpy(np.stack(pointed)),
         torch.from_numpy(places),
         torch.from_numpy(positive),
+        tuple(skipped for crop in crops for skipped in crop.skipped),
     )
 
 

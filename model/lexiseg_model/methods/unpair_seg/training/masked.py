@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -12,8 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed_scenes import object_scenes
+from lexiseg_model.data.outlines.coco import CocoInstances
+from lexiseg_model.data.outlines.sa1b import Sa1b
+from lexiseg_model.data.outlines.source import OutlineSource
+from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.scenes import Objects, Scene
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING
 from lexiseg_model.methods.unpair_seg.training.recipe import CropSettings
 from lexiseg_model.training.views import random_colours
@@ -22,13 +27,20 @@ Masks = NDArray[np.bool_]  # [K, H, W]
 ATTEMPTS = 20  # photographs that may show no object, one after the other
 
 
+Pick = Callable[[int], NDArray[np.int64]]  # how many objects there are -> which of them are wanted
+
+
 class MaskedPhotographs(Protocol):
     """Photographs that know their objects."""
 
     def __len__(self) -> int: ...
 
-    def read(self, index: int) -> tuple[NDArray[np.uint8], Masks]:
-        """RGB [H, W, 3] and its objects [K, H, W]; they may overlap, and K may be 0."""
+    def read(self, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
+        """RGB [H, W, 3] and the objects [K, H, W] that were picked; they may overlap, and K may be 0.
+
+        Raises:
+            SampleError: it cannot be read.
+        """
         ...
 
 
@@ -47,10 +59,64 @@ class Scenes:
     def __len__(self) -> int:
         return len(self._scenes)
 
-    def read(self, index: int) -> tuple[NDArray[np.uint8], Masks]:
+    def read(self, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
         objects = self._scenes[index].read_truth()
-        numbers = np.arange(1, len(objects.labels) + 1)
+        numbers = pick(len(objects.labels)) + 1
         return self._scenes[index].read_image(), objects.ids[None] == numbers[:, None, None]
+
+
+class Outlines:
+    """SA-1B's and COCO's photographs, whose hundreds of objects are decoded when they are wanted."""
+
+    def __init__(self, source: OutlineSource) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
+        outlined = self._source.read(index)
+        masks = [decode(outlined.objects[which]) for which in pick(len(outlined.objects)).tolist()]
+        return outlined.image, np.stack(masks) if masks else np.zeros((0, *outlined.image.shape[:2]), bool)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several sources as one."""
+
+    sources: tuple[MaskedPhotographs, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    def read(self, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
+        for source in self.sources:
+            if index < len(source):
+                return source.read(index, pick)
+            index -= len(source)
+        raise IndexError(index)
+
+
+def open_masked(root: Path, names: Sequence[str], split: str) -> MaskedPhotographs:
+    """Data sets below a folder: indexed masks (SET/SPLIT/masks), a JSON of COCO's instances, or SA-1B unpacked.
+
+    Raises:
+        DatasetError: one is missing, or none of these.
+    """
+    return Together(tuple(_open(root, name, split) for name in names))
+
+
+def _open(root: Path, name: str, split: str) -> MaskedPhotographs:
+    place = root / name
+    if place.suffix == ".json":
+        return Outlines(CocoInstances(place))
+    if (place / split / "masks").is_dir():
+        return Scenes(root, [name], split)
+    if not place.is_dir():
+        raise DatasetError(
+            f"there is no data set {place}; expected a folder with {split}/masks, SA-1B's or COCO's JSON"
+        )
+    return Outlines(Sa1b(place))
 
 
 @dataclass(frozen=True)
@@ -62,19 +128,23 @@ class Mismatched:
     def __len__(self) -> int:
         return len(self.photographs)
 
-    def read(self, index: int) -> tuple[NDArray[np.uint8], Masks]:
-        image, _ = self.photographs.read(index)
-        _, masks = self.photographs.read((index + len(self) // 2) % len(self))
+    def read(self, index: int, pick: Pick) -> tuple[NDArray[np.uint8], Masks]:
+        image, _ = self.photographs.read(index, lambda _: np.empty(0, np.int64))
+        _, masks = self.photographs.read((index + len(self) // 2) % len(self), pick)
         size = (image.shape[1], image.shape[0])
         sized = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0 for mask in masks]
         return image, np.stack(sized) if sized else np.zeros((0, *image.shape[:2]), bool)
 
 
 class Crop(NamedTuple):
-    """`image` uint8 [3, S, S], grey beside the photograph, and `masks` [K, S, S] of its objects; K is at least 1."""
+    """`image` uint8 [3, S, S], grey beside the photograph, and `masks` [K, S, S] of its objects; K is at least 1.
+
+    `skipped` are those before it that could not be read.
+    """
 
     image: NDArray[np.uint8]
     masks: Masks
+    skipped: tuple[Skipped, ...] = ()
 
 
 def draw_crop(
@@ -93,13 +163,22 @@ def draw_crop(
         DatasetError: ATTEMPTS photographs in a row show none.
     """
     index = first
+    skipped: list[Skipped] = []
+
+    def pick(n_objects: int) -> NDArray[np.int64]:
+        return np.sort(random.permutation(n_objects)[: settings.objects])
+
     for _ in range(ATTEMPTS):
-        crop = _crop(*photographs.read(index), size, settings, random)
-        if len(crop.masks):
-            return crop
+        try:
+            crop = _crop(*photographs.read(index, pick), size, settings, random)
+            if len(crop.masks):
+                return crop._replace(skipped=tuple(skipped))
+        except SampleError as error:
+            skipped.append(Skipped(error.sample, error.reason))
         index = int(random.integers(len(photographs)))
     raise DatasetError(
-        f"{ATTEMPTS} photographs in a row show no object of {settings.least:g} to {settings.most:g} of a crop"
+        f"{ATTEMPTS} photographs in a row show no object of {settings.least:g} to {settings.most:g} of a crop, or "
+        f"cannot be read: {', '.join(map(str, skipped[-1:])) or 'none of them'}"
     )
 
 
@@ -111,15 +190,14 @@ def _crop(
     scale = size / max(height, width) * random.uniform(*settings.scale)
     sized = (max(1, round(width * scale)), max(1, round(height * scale)))
     top, left = (int(random.integers(max(0, side - size) + 1)) for side in sized[::-1])
-    kept = _subset(masks, settings.objects, random)
     image = cv2.resize(image, sized, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR).astype(np.uint8)
     window = image[top : top + size, left : left + size]
     if settings.colours:
         window = _recoloured(window, random)
     canvas = np.full((size, size, 3), PADDING, np.uint8)
     canvas[: window.shape[0], : window.shape[1]] = window
-    cut = np.zeros((len(kept), size, size), bool)
-    for index, mask in enumerate(kept):
+    cut = np.zeros((len(masks), size, size), bool)
+    for index, mask in enumerate(masks):
         small = cv2.resize(mask.astype(np.uint8), sized, interpolation=cv2.INTER_NEAREST)[
             top : top + size, left : left + size
         ]
@@ -129,10 +207,6 @@ def _crop(
     if random.random() < settings.mirrored:
         canvas, cut = canvas[:, ::-1], cut[:, :, ::-1]
     return Crop(np.ascontiguousarray(canvas.transpose(2, 0, 1)), np.ascontiguousarray(cut))
-
-
-def _subset(masks: Masks, most: int, random: np.random.Generator) -> Masks:
-    return masks if len(masks) <= most else masks[np.sort(random.permutation(len(masks))[:most])]
 
 
 def _recoloured(window: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, to_official
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
@@ -18,7 +19,7 @@ from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.sizes import Sizes
 from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch, ask, grid
 from lexiseg_model.methods.unpair_seg.training.criterion import prompt_losses
-from lexiseg_model.methods.unpair_seg.training.masked import MaskedPhotographs, Mismatched, Scenes, draw_crop
+from lexiseg_model.methods.unpair_seg.training.masked import MaskedPhotographs, Mismatched, draw_crop, open_masked
 from lexiseg_model.methods.unpair_seg.training.point_sampling import drawn_on
 from lexiseg_model.methods.unpair_seg.training.prompt_matching import Matches, match_paired, match_points
 from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
@@ -71,14 +72,16 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, PromptableMasks(sizes_over(trunk, recipe)))
         self.trunk = trunk.to(self.device)
-        photographs: MaskedPhotographs = Scenes(recipe.data, recipe.sets, recipe.split)
-        self.photographs = Mismatched(photographs) if recipe.mismatched else photographs
+        photographs = open_masked(recipe.data, recipe.sets, recipe.split)
+        self.photographs: MaskedPhotographs = Mismatched(photographs) if recipe.mismatched else photographs
+        self.skips = Skips(recipe.out / "skipped.jsonl")
         self._parts: list[list[float]] = []
 
     def _batches(self, phase: Phase) -> MaskCrops:
         return MaskCrops(self.photographs, self.recipe, phase, self.step)
 
     def _loss(self, batch: MaskBatch) -> Tensor:
+        self.skips.add(batch.skipped)
         images = normalised(batch.images.to(self.device))
         targets = [objects.to(self.device) for objects in batch.targets]
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -129,7 +132,8 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
     def _told(self) -> dict[str, float]:
         means = np.mean(self._parts, axis=0).tolist()
         self._parts.clear()
-        return {kind: round(value, 4) for kind, value in zip(self._asked(), means, strict=True)}
+        named = {kind: round(value, 4) for kind, value in zip(self._asked(), means, strict=True)}
+        return named | {"skipped": len(self.skips)}
 
     def _weights(self) -> dict[str, Tensor]:
         """By the authors' names, CLIP's towers with it, as their file has them."""

@@ -13,7 +13,8 @@ from lexiseg_model.data.indexed_scenes import object_scenes
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
-from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
+from lexiseg_model.methods.unpair_seg.training.naming import say_naming
+from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.publishing import origin, write_card
 from lexiseg_model.types import InputSize, ModelCard, PromptQuality
@@ -57,3 +58,27 @@ def measured(segmenter: Segmenter, root: Path, name: str, photographs: int) -> P
     point, box = (round(100 * float(np.mean(reached or [0.0])), 2) for reached in (by_point, by_box))
     print(f"{name}: IoU of a box's mask {box} %, of a point's best mask {point} %", flush=True)
     return PromptQuality(point=point, box=box, objects=len(by_box))
+
+
+def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
+    """Writes `card.yaml` beside the weights of both stages; names the objects of the sets of `recipe.judged`."""
+    imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
+    folder, side = weights.parent, recipe.phases[-1].crop
+    save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
+    card = imported.card.model_copy(
+        update=origin(recipe, folder / WEIGHTS)
+        | {
+            "training_data": [
+                *(f"captioned photographs of {recipe.data / path}" for path in recipe.pairs),
+                f"that of stage one: {recipe.stage_one.name}",
+            ],
+            "lineage": f"Stage two over {recipe.stage_one.name}, {recipe.steps} steps of {recipe.phases[-1].batch}.",
+            "input": InputSize(short_side=side, long_side=side, multiple=32),
+            "settings": imported.card.settings | {"proposals": recipe.proposals.model_dump(mode="json")},
+        }
+    )
+    write_card(card, folder)
+    segmenter = catalog.load_folder(folder, recipe.device)
+    for name, photographs in recipe.judged.items():
+        say_naming(segmenter, recipe.data, name, photographs)
+    return card

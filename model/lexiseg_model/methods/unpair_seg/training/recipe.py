@@ -7,7 +7,9 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, Compatibility
+from lexiseg_model.data.entities.table import LISTING
+from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, Compatibility, ProposalSettings
+from lexiseg_model.methods.unpair_seg.training.alignment import KEEP_ALL, AlignmentSettings
 from lexiseg_model.methods.unpair_seg.training.point_sampling import POINTS, PointSettings
 from lexiseg_model.training.recipe import RunRecipe
 
@@ -71,3 +73,37 @@ class MasksRecipe(RunRecipe):
     points: PointSettings = POINTS
     matching: Compatibility = Field("released", description="how points and objects are matched; see prompt_matching")
     mismatched: bool = Field(False, description="masks of other photographs: a control, which learns no picture")
+
+
+class AdapterSize(BaseModel):
+    """Of stage two's adapter, which the paper leaves open."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(256, ge=32, multiple_of=32)
+    blocks: int = Field(2, ge=1, description="residual convolutions")
+
+
+class AlignRecipe(RunRecipe):
+    """Stage two: an adapter of regions, from captioned photographs whose entities are known."""
+
+    out: Path = Path("runs/unpair-seg-align")
+    pairs: list[Path] = Field(min_length=1, description="captioned photographs, below `data`")
+    entities: Path | None = Field(None, description="their listing; null: entities.jsonl beside the first of them")
+    stage_one: Path = Field(description="weights of stage one, with CLIP's towers or without")
+    architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP, a ConvNeXt")
+    clip: list[Path] = Field([], description="files of its towers where stage one comes without them")
+    text: str = Field("a photo of a {}.", description="what an entity is put into before it is encoded")
+    adapter: AdapterSize = AdapterSize()
+    matching: AlignmentSettings = KEEP_ALL
+    proposals: ProposalSettings = Field(PROPOSALS, description="masks that stage one finds")
+    regions: int = Field(100, ge=1, description="of a photograph at most, the best ones")
+    momentum: float = Field(0.999, ge=0, le=1, description="of the average adapter that takes part in matching")
+    mirrored: float = Field(0.5, ge=0, le=1, description="share of photographs")
+    judged: dict[str, int] = Field({}, description="data set -> photographs of its val split whose objects are named")
+    mismatched: bool = Field(False, description="entities of other photographs: a control, which learns no words")
+
+    @property
+    def listing(self) -> Path:
+        """Of the entities."""
+        return self.entities or self.data / self.pairs[0] / LISTING

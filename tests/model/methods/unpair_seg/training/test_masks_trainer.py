@@ -16,12 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lexiseg_model import catalog
+from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
 from lexiseg_model.methods.unpair_seg.training import masks_trainer
 from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch, grid
+from lexiseg_model.methods.unpair_seg.training.masked import draw_crop, open_masked
 from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
 from lexiseg_model.methods.unpair_seg.training.point_sampling import Draw, PointSettings, at_points, unsure_points
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
@@ -190,6 +192,24 @@ def plain_losses(layers: list[Prediction], pairs: list[Pair]) -> float:
             off = abs(layer.quality[image, prompt, mask].sigmoid().item() - dice)
             total += (2 * entropy + dice_loss + (off**2 / 2 if off < 1 else off - 0.5)) / len(pairs)
     return total
+
+
+def test_sa_1b_is_read_and_a_broken_photograph_is_named(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sa-1b"
+    folder.mkdir()
+    for index in range(3):
+        image, mask = (data / "squares/train" / part / f"{index}" for part in ("images", "masks"))
+        inside = np.asarray(Image.open(mask.with_suffix(".png"))) == 1
+        rle = encode_mask(inside)
+        segmentation = {"size": list(rle.size), "counts": rle.counts}
+        (folder / f"sa_{index}.jpg").write_bytes(image.with_suffix(".jpg").read_bytes() if index else b"<html>")
+        (folder / f"sa_{index}.json").write_text(json.dumps({"annotations": [{"segmentation": segmentation}]}))
+    photographs = open_masked(tmp_path, ["sa-1b"], "train")
+
+    crop = draw_crop(photographs, 0, SIDE, CropSettings(least=0.01), np.random.default_rng(0))
+
+    assert len(crop.masks) == 1
+    assert [Path(skipped.name).name for skipped in crop.skipped][:1] == ["sa_0.jpg"]
 
 
 def test_the_tower_stays_and_everything_else_learns(data: Path, tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
+from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
 from lexiseg_model.training.recipes.training import Training
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
     from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
     from lexiseg_model.types import ModelCard
 
@@ -48,7 +49,44 @@ class MasksTraining(Training[MasksRecipe]):
         return publish_masks(recipe, weights)
 
 
-TRAININGS: dict[str, Training[Any]] = {"unpair-seg-masks": MasksTraining()}
+class AlignTraining(Training[AlignRecipe]):
+    """Stage two."""
+
+    recipe = AlignRecipe
+
+    def start(self, recipe: AlignRecipe) -> str:
+        return f"an adapter that says what CLIP says, over stage one of {recipe.stage_one}"
+
+    def lacks(self, recipe: AlignRecipe) -> str | None:
+        absent = [str(recipe.data / path) for path in recipe.pairs if not (recipe.data / path).exists()]
+        if absent:
+            return f"there are no captioned photographs at {', '.join(absent)}; say where with data=FOLDER pairs=[NAME]"
+        if not recipe.stage_one.exists():
+            return f"there is no stage one at {recipe.stage_one}; `lexiseg train unpair-seg-masks` makes one"
+        if not recipe.listing.exists():
+            command = f"lexiseg data entities {recipe.data / recipe.pairs[0]} {recipe.listing}"
+            return f"there are no entities at {recipe.listing}; `{command}` finds them"
+        return _without_clip(recipe.clip)
+
+    def network(self, recipe: AlignRecipe) -> nn.Module:
+        from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
+        from lexiseg_model.methods.unpair_seg.training.start import trunk_in_form
+
+        size = recipe.adapter
+        return RegionAdapter(trunk_in_form(recipe.architecture).channels, width=size.width, blocks=size.blocks)
+
+    def trainer(self, recipe: AlignRecipe) -> AlignTrainer:
+        from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
+
+        return AlignTrainer(recipe)
+
+    def publish(self, recipe: AlignRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.unpair_seg.training.publish import publish_aligned
+
+        return publish_aligned(recipe, weights)
+
+
+TRAININGS: dict[str, Training[Any]] = {"unpair-seg-masks": MasksTraining(), "unpair-seg-align": AlignTraining()}
 
 
 def _clip(files: Sequence[Path], tag: str) -> str:

@@ -1,0 +1,231 @@
+"""Training of stage two: what regions of a photograph show is drawn to the entities of its caption, unpaired.
+
+frozen:  photograph -> CLIP's maps -> stage one's masks -> CLIP's view of each, at several sizes
+matched: regions and entities by that view and, more and more, by the average adapter's
+trained: the adapter's view of the regions that were matched
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lexiseg_model.clip.text import TextTower
+from lexiseg_model.clip.towers import from_files
+from lexiseg_model.data.entities.table import SEPARATOR, WithEntities, read_entities
+from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.pairs.skips import Skips
+from lexiseg_model.data.pairs.source import PairSource, Skipped
+from lexiseg_model.data.pairs.stream import Drawn, PairStream
+from lexiseg_model.methods.unpair_seg import proposals
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
+from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, CLIP, MASKS, Restored, read_weights, restore
+from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
+from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
+from lexiseg_model.methods.unpair_seg.layers.trunk import TrunkMaps, normalised
+from lexiseg_model.methods.unpair_seg.training.alignment import (
+    EntityPairs,
+    adapter_share,
+    alignment_loss,
+    entity_probabilities,
+    match_entities,
+    mixed_embedding,
+)
+from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe
+from lexiseg_model.methods.unpair_seg.training.views import at_sizes
+from lexiseg_model.training.control import Mismatched
+from lexiseg_model.training.drawn import DrawnBatches
+from lexiseg_model.training.gather import rank, world_size
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.run import Run
+from lexiseg_model.weights import WEIGHTS
+
+
+class EntityBatch(NamedTuple):
+    """`images` uint8 [B, 3, S, S], each at the left top; where it lies, its entities, and what could not be read."""
+
+    images: Tensor
+    canvases: tuple[Canvas, ...]
+    entities: tuple[tuple[str, ...], ...]
+    skipped: tuple[Skipped, ...]
+
+
+class EntityBatches:
+    """Makes a batch of drawn pairs whose captions are entities."""
+
+    def __init__(self, size: int, mirrored: float) -> None:
+        self._size, self._mirrored = size, mirrored
+
+    def __call__(self, pairs: Sequence[Drawn]) -> EntityBatch:
+        canvases = tuple(lay_out((pair.image.shape[0], pair.image.shape[1]), self._size) for pair in pairs)
+        images = [drawn(self._mirror(pair), canvas) for pair, canvas in zip(pairs, canvases, strict=True)]
+        return EntityBatch(
+            torch.from_numpy(np.stack(images)),
+            canvases,
+            tuple(tuple(pair.caption.split(SEPARATOR)) for pair in pairs),
+            tuple(skipped for pair in pairs for skipped in pair.skipped),
+        )
+
+    def _mirror(self, pair: Drawn) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        return pair.image[:, ::-1] if pair.random().random() < self._mirrored else pair.image
+
+
+class Adapters(nn.Module):
+    """The adapter that learns, and the moving average of it that takes part in matching."""
+
+    def __init__(self, adapter: RegionAdapter) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.target = deepcopy(adapter).requires_grad_(False)
+
+    @torch.no_grad()
+    def follow(self, momentum: float) -> None:
+        """Moves the average towards the adapter."""
+        torch._foreach_lerp_(list(self.target.parameters()), list(self.adapter.parameters()), 1 - momentum)
+
+
+class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
+    """Trains the adapter alone."""
+
+    file = WEIGHTS
+
+    def __init__(self, recipe: AlignRecipe) -> None:
+        """
+        Raises:
+            DatasetError: there are no pairs, or no entities.
+            WeightsError: stage one or CLIP is missing, or they do not go together.
+        """
+        self.stage_one = frozen_stage_one(recipe.stage_one, recipe.clip, recipe.architecture)
+        torch.manual_seed(recipe.seed)
+        network = self.stage_one.network
+        sizes = network.masks.sizes
+        size = recipe.adapter
+        super().__init__(
+            recipe, Adapters(RegionAdapter(sizes.channels, sizes.width, width=size.width, blocks=size.blocks))
+        )
+        self.trunk, self.masks = network.trunk.to(self.device), network.masks.to(self.device)
+        self.tower = TextTower(self.stage_one.towers, self.device)
+        self.scale = float(self.stage_one.towers.state["logit_scale"].exp().clamp(max=100))
+        source: PairSource = WithEntities(
+            open_pairs(*(recipe.data / path for path in recipe.pairs)), read_entities(recipe.listing)
+        )
+        self.pairs = Mismatched.of(source, recipe.seed) if recipe.mismatched else source
+        self.skips = Skips(recipe.out / "skipped.jsonl")
+        self._rows: dict[str, Tensor] = {}
+        self._matched: list[int] = []
+        self._regions: list[int] = []
+
+    def _batches(self, phase: Phase) -> DrawnBatches[EntityBatch]:
+        stream = PairStream(self.pairs, self.recipe.seed, rank(), world_size())
+        return DrawnBatches(stream, EntityBatches(phase.crop, self.recipe.mirrored), phase.batch, self.crops_seen)
+
+    def _loss(self, batch: EntityBatch) -> Tensor:
+        self.skips.add(batch.skipped)
+        if self.step:  # to where the step before left the adapter
+            self.network.follow(self.recipe.momentum)
+        images = normalised(batch.images.to(self.device))
+        with torch.no_grad():
+            maps = self.trunk(images)
+            features = self.masks.features(maps.stages)
+            regions = [self._propose(features, index, canvas) for index, canvas in enumerate(batch.canvases)]
+        texts = [self._texts(entities) for entities in batch.entities]
+        pairs = [
+            self._match(images[index : index + 1], _only(maps, index), _features_of(features, index), masks, rows)
+            for index, (masks, rows) in enumerate(zip(regions, texts, strict=True))
+        ]
+        embedded = self._adapted(self.network.adapter, maps, features, regions)
+        self._matched.append(sum(len(found.region) for found in pairs))
+        self._regions.append(sum(map(len, regions)))
+        return alignment_loss(embedded, texts, pairs)
+
+    def _propose(self, features: PixelFeatures, index: int, canvas: Canvas) -> Tensor:
+        """Logits [Q, S/4, S/4] of the best masks that the grid finds in a photograph; all of it where none is found."""
+        recipe = self.recipe
+        points = proposals.grid_points(recipe.proposals.grid, canvas.inside, canvas.size)
+        found = proposals.propose(self.masks, _features_of(features, index), points, canvas.size, recipe.proposals)
+        whole = torch.ones(1, *features.masks.shape[2:], device=self.device)
+        return found.masks[: recipe.regions] if len(found.masks) else whole
+
+    @torch.no_grad()
+    def _match(
+        self, image: Tensor, maps: TrunkMaps, features: PixelFeatures, masks: Tensor, rows: Tensor
+    ) -> EntityPairs:
+        """Regions and entities of one photograph: CLIP's view at every size, moved towards the average adapter's."""
+        settings = self.recipe.matching
+        share = adapter_share(self.step, self._steps(), settings)
+        adapted = self._adapted(self.network.target, maps, features, [masks])[0]
+        unit = F.normalize(adapted, dim=-1)
+        scales = [
+            mixed_embedding(F.normalize(view[0], dim=-1), unit, share)
+            for view in at_sizes(self.trunk, image, masks[None], settings.sizes)
+        ]
+        return match_entities(entity_probabilities(scales, rows, self.scale), settings)
+
+    def _steps(self) -> int:
+        steps: int = self.recipe.steps
+        return steps
+
+    def _adapted(
+        self, adapter: RegionAdapter, maps: TrunkMaps, features: PixelFeatures, regions: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """For each photograph [Q, D] of its regions, not of unit length."""
+        mixed = adapter(maps.stages, features.levels)
+        return [
+            self.trunk.embed(adapter.pooled(mixed[index : index + 1], maps.dense[index : index + 1], masks[None]))[0]
+            for index, masks in enumerate(regions)
+        ]
+
+    def _texts(self, entities: Sequence[str]) -> Tensor:
+        """[T, D] rows of entities; each is encoded once in a run."""
+        fresh = [entity for entity in dict.fromkeys(entities) if entity not in self._rows]
+        rows = self.tower.encode([self.recipe.text.format(entity) for entity in fresh])
+        self._rows.update(zip(fresh, torch.from_numpy(rows).to(self.device), strict=True))
+        return torch.stack([self._rows[entity] for entity in entities])
+
+    def _told(self) -> dict[str, float]:
+        matched, regions = float(np.mean(self._matched)), float(np.mean(self._regions))
+        self._matched.clear()
+        self._regions.clear()
+        return {"matched": round(matched, 1), "regions": round(regions, 1), "skipped": len(self.skips)}
+
+    def _weights(self) -> dict[str, Tensor]:
+        """Both stages and CLIP's towers, by the names that imports read."""
+        parts = {
+            CLIP: self.stage_one.towers.state,
+            MASKS: self.masks.state_dict(),
+            ADAPTER: {
+                name.removeprefix("adapter."): value
+                for name, value in self.average.items()
+                if name.startswith("adapter.")
+            },
+        }
+        return {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
+
+
+def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Restored:
+    """Stage one of any training, or the authors', in evaluation mode and without an adapter.
+
+    Raises:
+        WeightsError: a file is missing, damaged, or of another model.
+    """
+    towers = from_files(architecture, tuple(clip), quick_gelu=False) if clip else None
+    weights = read_weights(path, None if towers is None else towers.state)
+    state = {name: value for name, value in weights.state.items() if not name.startswith(ADAPTER)}
+    return restore(state, architecture, weights.names)
+
+
+def _only(maps: TrunkMaps, index: int) -> TrunkMaps:
+    one = slice(index, index + 1)
+    return TrunkMaps(tuple(stage[one] for stage in maps.stages), maps.dense[one])
+
+
+def _features_of(features: PixelFeatures, index: int) -> PixelFeatures:
+    one = slice(index, index + 1)
+    return PixelFeatures(features.masks[one], tuple(level[one] for level in features.levels))

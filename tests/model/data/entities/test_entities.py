@@ -1,0 +1,139 @@
+"""Entities of captions: found by rule or by an endpoint, written once, gone on with, read beside the pairs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lexiseg_model.data.entities.describe import Endpoint
+from lexiseg_model.data.entities.phrases import phrases_by, plain_phrases
+from lexiseg_model.data.entities.table import LISTING, WithEntities, read_entities
+from lexiseg_model.data.entities.write import from_captions, write_entities
+from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.errors import DatasetError, OptionError, SampleError
+from tests.model.training.pairs_folder import write_pairs
+
+
+class Model(BaseHTTPRequestHandler):
+    """Says of a photograph how many bytes it has, in the manner of `manner`."""
+
+    seen: list[dict[str, Any]]
+    manner = "fenced"
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        type(self).seen.append(body | {"path": self.path, "key": self.headers.get("authorization")})
+        if self.manner == "busy":
+            self.send_error(503, "busy")
+            return
+        url = body["messages"][0]["content"][1]["image_url"]["url"]
+        said = json.dumps(
+            {"description": "a square", "entities": ["red square", "grey\nwall", f"{len(url)} letters", "red square"]}
+        )
+        said = f"Here it is:\n```json\n{said}\n```" if self.manner == "fenced" else "I cannot see it"
+        answer = json.dumps({"choices": [{"message": {"content": said}}]}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    monkeypatch.setattr(Model, "seen", [], raising=False)
+    server = HTTPServer(("127.0.0.1", 0), Model)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "describer", "secret", 20)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("caption", "entities"),
+    [
+        ("A child in a plaid shirt on the hay bales.", ("child", "plaid shirt", "hay bales")),
+        ("Two men riding brown horses near the old brick building", ("men", "brown horses", "old brick building")),
+        ("It is on top of them", ()),
+    ],
+)
+def test_entities_keep_the_words_that_describe_them(caption: str, entities: tuple[str, ...]) -> None:
+    assert plain_phrases(caption) == entities
+
+
+def test_a_parser_that_is_not_here_says_how_to_have_it() -> None:
+    with pytest.raises(OptionError, match=r"python -m spacy download no_such_pipeline"):
+        phrases_by("spacy", "no_such_pipeline")
+
+
+def test_a_broken_off_listing_is_gone_on_with(tmp_path: Path) -> None:
+    source = open_pairs(write_pairs(tmp_path / "captions", 4))
+    listing = tmp_path / LISTING
+    describe = from_captions(plain_phrases)
+    write_entities(source, listing, describe)
+    whole = listing.read_text()
+    lines = whole.splitlines(keepends=True)
+    listing.write_text("".join(lines[:2]) + lines[2][:20])
+
+    written = write_entities(source, listing, describe, workers=3)
+
+    assert (written.new, written.before, written.failed) == (2, 2, 0)
+    assert listing.read_text() == whole
+    pair = WithEntities(source, read_entities(listing)).read(0, 1)
+    assert pair.captions == ("green square\ngreen\ngrey",)
+
+
+def test_a_pair_without_entities_is_a_broken_pair(tmp_path: Path) -> None:
+    source = open_pairs(write_pairs(tmp_path / "captions", 1))
+
+    with pytest.raises(SampleError, match="has no entities"):
+        WithEntities(source, {}).read(0, 0)
+
+
+def test_a_model_is_shown_the_photograph_and_asked_for_json(tmp_path: Path, endpoint: Endpoint) -> None:
+    source = open_pairs(write_pairs(tmp_path / "captions", 3))
+    photograph = source.read(0, 0).photograph
+
+    written = write_entities(source, tmp_path / LISTING, endpoint.describe, workers=2)
+
+    assert written.new == 3
+    asked = next(body for body in Model.seen if base64.b64encode(photograph).decode() in json.dumps(body))
+    assert (asked["path"], asked["model"], asked["key"]) == ("/v1/chat/completions", "describer", "Bearer secret")
+    assert "a red square; something red on grey" in asked["messages"][0]["content"][0]["text"]
+    found = read_entities(tmp_path / LISTING)["images/000.jpg"]
+    assert found[:2] == ("red square", "grey wall")
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(("manner", "reason"), [("busy", "answers 503"), ("vague", "I cannot see it")])
+def test_what_fails_is_named_and_asked_again_next_time(
+    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, manner: str, reason: str
+) -> None:
+    source = open_pairs(write_pairs(tmp_path / "captions", 2))
+    monkeypatch.setattr(Model, "manner", manner)
+    failed = write_entities(source, tmp_path / LISTING, endpoint.describe)
+    monkeypatch.setattr(Model, "manner", "fenced")
+
+    again = write_entities(source, tmp_path / LISTING, endpoint.describe)
+
+    assert (failed.new, failed.failed) == (0, 2)
+    assert reason in (tmp_path / f"{LISTING}.failed").read_text()
+    assert again.new == 2
+
+
+def test_an_endpoint_that_is_not_there_ends_the_run(tmp_path: Path) -> None:
+    source = open_pairs(write_pairs(tmp_path / "captions", 12))
+
+    with pytest.raises(DatasetError, match="10 pairs in a row failed"):
+        write_entities(source, tmp_path / LISTING, Endpoint("http://127.0.0.1:9/v1", "nobody").describe)

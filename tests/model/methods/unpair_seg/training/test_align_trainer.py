@@ -1,0 +1,153 @@
+"""Stage two from entities to a served model: the first loss by a formula of its own, what learns, what serves."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lexiseg_model import catalog
+from lexiseg_model.data.entities.phrases import plain_phrases
+from lexiseg_model.data.entities.table import LISTING
+from lexiseg_model.data.entities.write import from_captions, write_entities
+from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.methods.unpair_seg.checkpoint import to_official
+from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
+from lexiseg_model.methods.unpair_seg.network import UnpairSegNetwork
+from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer, EntityBatch
+from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings
+from lexiseg_model.methods.unpair_seg.training.publish import publish_aligned
+from lexiseg_model.methods.unpair_seg.training.recipe import AdapterSize, AlignRecipe
+from lexiseg_model.methods.unpair_seg.training.views import at_sizes
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.types import ClassEntry
+from tests.model.imports import imported
+from tests.model.methods.unpair_seg import small
+from tests.model.training.pairs_folder import write_pairs
+
+SIDE = 64
+LENIENT = {"grid": 2, "quality": 0.0, "rule": {"overlap": 1.0, "inside": 1.0}}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pairs with entities, and stage one by the authors' names."""
+    folder = tmp_path_factory.mktemp("data")
+    pairs = write_pairs(folder / "captions", 6)
+    write_entities(open_pairs(pairs), pairs / LISTING, from_captions(plain_phrases))
+    save_file(
+        {name: value.contiguous() for name, value in to_official(small.state()).items()}, folder / "one.safetensors"
+    )
+    return folder
+
+
+def trainer_for(data: Path, out: Path, steps: int = 2, regions: int = 4) -> AlignTrainer:
+    return AlignTrainer(
+        AlignRecipe.model_validate(
+            {
+                "data": data,
+                "out": out,
+                "steps": steps,
+                "phases": [Phase(after=0, crop=SIDE, batch=2)],
+                "learning_rate": 1e-2,
+                "warmup_steps": 0,
+                "weight_decay": 0.05,
+                "average_decay": 0.0,
+                "checkpoint_minutes": 5,
+                "workers": 0,
+                "device": "cpu",
+                "pairs": ["captions"],
+                "stage_one": data / "one.safetensors",
+                "architecture": small.ARCHITECTURE,
+                "adapter": AdapterSize(width=32, blocks=1),
+                "matching": AlignmentSettings(sizes=(SIDE, 96)),
+                "proposals": LENIENT,
+                "regions": regions,
+                "momentum": 0.5,
+            }
+        )
+    )
+
+
+def first_batch(trainer: AlignTrainer) -> EntityBatch:
+    return next(iter(trainer._batches(trainer.recipe.phases[0])))
+
+
+def test_the_first_loss_is_that_of_a_plain_formula(data: Path, tmp_path: Path) -> None:
+    trainer = trainer_for(data, tmp_path)
+    torch.nn.init.normal_(trainer.network.adapter.output.weight)  # an untrained one is CLIP itself
+    trainer.network.target.load_state_dict(trainer.network.adapter.state_dict())
+    batch = first_batch(trainer)
+    network = UnpairSegNetwork(trainer.trunk, trainer.masks, trainer.network.adapter).eval()
+    losses = []
+    with torch.no_grad():
+        for index, entities in enumerate(batch.entities):
+            image = normalised(batch.images[index : index + 1])
+            encoded = network(image)
+            masks = trainer._propose(encoded.features, 0, batch.canvases[index])
+            texts = F.normalize(trainer._texts(entities), dim=1)
+            adapted = F.normalize(network.embed(encoded, masks[None])[0], dim=1)
+            share = 0.5 * 1 / 2  # of the adapter: half of it at the end of two steps, and the first counts as one
+            views = [F.normalize(view[0], dim=1) for view in at_sizes(trainer.trunk, image, masks[None], (SIDE, 96))]
+            mixed = [F.normalize((1 - share) * view + share * adapted, dim=1) for view in views]
+            likely = torch.stack([(trainer.scale * view @ texts.T).softmax(1) for view in mixed]).mean(0)
+            losses += [1 - adapted[region] @ texts[entity] for region, entity in best_pairs(likely)]
+
+    loss = trainer._loss(batch)
+
+    assert loss.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-4)
+
+
+def best_pairs(likely: Tensor) -> list[tuple[int, int]]:
+    """The one-to-one assignment of largest sum, all tried."""
+    n_regions, n_entities = likely.shape
+    if n_regions < n_entities:
+        return [(region, entity) for entity, region in best_pairs(likely.T)]
+    orders = permutations(range(n_regions), n_entities)
+    best = max(orders, key=lambda order: sum(likely[region, entity].item() for entity, region in enumerate(order)))
+    return [(region, entity) for entity, region in enumerate(best)]
+
+
+def test_the_adapter_alone_learns_and_its_average_follows(data: Path, tmp_path: Path) -> None:
+    trainer = trainer_for(data, tmp_path)
+    frozen = {name: value.clone() for name, value in (trainer.trunk.state_dict() | trainer.masks.state_dict()).items()}
+    learned, followed = trainer.network.adapter.output.weight, trainer.network.target.output.weight
+
+    trainer._step(first_batch(trainer))
+    after_one = learned.detach().clone()
+    assert not followed.any()
+    trainer._step(first_batch(trainer))
+
+    assert after_one.any()
+    torch.testing.assert_close(followed, after_one / 2)
+    now = trainer.trunk.state_dict() | trainer.masks.state_dict()
+    assert all(torch.equal(value, frozen[name]) for name, value in now.items())
+
+
+def test_what_was_trained_imports_and_names_regions_as_it_serves(data: Path, tmp_path: Path) -> None:
+    trainer = trainer_for(data, tmp_path / "mine")
+    weights = trainer.train()
+    assert weights is not None
+    saved = {name.partition(".")[0] for name in load_file(weights)}
+
+    publish_aligned(trainer.recipe, weights)
+    imported("unpair-seg", "theirs", tmp_path, checkpoint=weights, architecture=small.ARCHITECTURE)
+
+    assert saved == {"clip", "masks", "adapter"}
+    mine, theirs = (catalog.load(name, models_dir=tmp_path, precision="exact") for name in ("mine", "theirs"))
+    plan = mine.plan(np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8))
+    masks = torch.randn(3, 12, 16, generator=torch.Generator().manual_seed(0))
+    scores = []
+    for segmenter in (mine, theirs):
+        features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+        classes = (ClassEntry("red square"), ClassEntry("wall"))
+        bank = segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
+        scores.append(segmenter.region_scores(features, segmenter.embed_masks(features, masks), bank))
+    assert scores[0].isfinite().all()
+    assert torch.equal(*scores)
