@@ -1,16 +1,18 @@
 """What `lexiseg segment` leaves behind: one COCO-style annotations.json, and an overlay picture for each file.
 
-Of the task panoptic also what panopticapi reads (`panoptic_maps`).
+Of the task panoptic also what panopticapi reads (`panoptic_maps`). What is there is never replaced: the same question
+goes on with the files that are not done, another one gets a folder of its own (`earlier`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from lexiseg_model.types import ClassEntry, Segment
+from lexiseg_service.commands.segment.earlier import ASKED, NAME, folder_for, stamp, write_json
+from lexiseg_service.commands.segment.panoptic_maps import NAME as PANOPTIC
 from lexiseg_service.commands.segment.panoptic_maps import PanopticMaps
 from lexiseg_service.commands.segment.question import Question
 
@@ -45,21 +47,42 @@ class Annotations:
     """COCO-style annotations in a folder, made if need be, and the pictures beside them.
 
     Categories are the classes, from 1; where prompts are asked, one more after them for segments without a label.
+
+    Args:
+        out: where to write; `folder` is the one that it came to be.
+        question: what each file is asked.
+        classes: of the question.
+        images: that will be segmented; none of them is written over.
+        model: who answers; answers of another are answers to another question.
     """
 
-    def __init__(self, folder: Path, question: Question, classes: tuple[ClassEntry, ...], images: list[Path]) -> None:
+    def __init__(
+        self, out: Path, question: Question, classes: tuple[ClassEntry, ...], images: list[Path], model: str
+    ) -> None:
+        self._asked = {**question.fields, "classes": [entry.name for entry in classes], "model": model}
+        self.folder, before = folder_for(out, self._asked)
+        folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
         self._prompts = question.prompts
         self._panoptic = PanopticMaps(folder, classes) if question.task == "panoptic" else None
         # A picture never takes the place of a photograph that it was made from.
         self._taken = {path.resolve() for path in images}
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
+        self._images: list[dict[str, Any]] = before["images"] if before else []
+        self._annotations: list[dict[str, Any]] = before["annotations"] if before else []
+        if before:
+            self._taken |= {place for image in self._images for place in self._places(image["overlay"])}
+            if self._panoptic is not None:
+                self._panoptic.go_on()
+        else:  # what lies here is somebody else's
+            self._taken |= {path.resolve() for path in (*folder.iterdir(), *(folder / PANOPTIC).glob("*"))}
         names = [entry.name for entry in classes]
         if self._prompts:
             names.append(_unlabelled(names))
         self._categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
+
+    def has(self, path: Path) -> bool:
+        """Whether an earlier run has done the file as it is now."""
+        return any(image["file_name"] == str(path) and image.get("modified") == stamp(path) for image in self._images)
 
     def add(self, path: Path, answer: Answer) -> None:
         """One file's answer; its pictures are written at once."""
@@ -70,19 +93,24 @@ class Annotations:
         image = {"id": len(self._images) + 1, "file_name": str(path), "height": height, "width": width}
         if self._panoptic is not None:
             self._panoptic.add(image, picture, answer.segments)
-        self._images.append({**image, "overlay": picture})
+        self._images.append({**image, "overlay": picture, "modified": stamp(path)})
         for segment in answer.segments:
             self._annotations.append(self._annotation(segment, len(self._images)))
 
     def write(self) -> Path:
         """Writes annotations.json, and of the task panoptic panoptic.json."""
-        content = {"images": self._images, "categories": self._categories, "annotations": self._annotations}
+        content: dict[str, Any] = {
+            ASKED: self._asked,
+            "images": self._images,
+            "categories": self._categories,
+            "annotations": self._annotations,
+        }
         if self._prompts:
             content["prompts"] = list(self._prompts)
-        path = self.folder / "annotations.json"
-        path.write_text(json.dumps(content))
         if self._panoptic is not None:
             self._panoptic.write()
+        path = self.folder / NAME
+        write_json(path, content)
         return path
 
     def _annotation(self, segment: Segment, image_id: int) -> dict[str, Any]:

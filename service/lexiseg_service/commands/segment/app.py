@@ -50,7 +50,8 @@ def segment(
     Asked with words (-c, --vocabulary), with clicks and boxes (--point, --box, --prompt), or with both: then each mask
     that a click shows gets the label that fits. The same prompts hold for every file. `prompt_index` in the JSON counts
     the points, then the boxes, then the prompts of several parts. With --task panoptic there are also panoptic.json
-    and the maps in panoptic/, as panopticapi reads them.
+    and the maps in panoptic/, as panopticapi reads them. Nothing is replaced: the same command goes on with the
+    files that are not done, another question gets the folder OUT-2.
 
     Examples:
 

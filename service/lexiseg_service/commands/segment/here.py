@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from pathlib import Path
 
+from lexiseg_model.model_name import ModelName
 from lexiseg_service.commands.classes import resolved
 from lexiseg_service.commands.loading import load
 from lexiseg_service.commands.segment.annotations import Annotations
@@ -28,7 +29,8 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings) -
     prompts = resolve_prompts(validated, question.task, settings.limits)
     vocabulary = resolved(validated, settings)
     segmenter = load(settings, question.task)
-    annotations = Annotations(out, question, vocabulary.classes, images)
+    name = str(ModelName.of(segmenter.card))
+    annotations = Annotations(out, question, vocabulary.classes, images, f"{name} {segmenter.digest}")
     engine = Engine(segmenter, settings, Metrics())
 
     def ask(content: bytes) -> Future[WorkerAnswer]:

@@ -17,6 +17,7 @@ from lexiseg_model.masks.overlay import colour
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import ClassEntry, Segment
+from lexiseg_service.commands.segment.earlier import write_json
 
 NAME = "panoptic"
 
@@ -62,6 +63,12 @@ class PanopticMaps:
             }
         )
 
+    def go_on(self) -> None:
+        """Reads back what `write` wrote."""
+        content = json.loads((self._folder / f"{NAME}.json").read_text())
+        self._images, self._annotations = content["images"], content["annotations"]
+        self._things = [bool(category["isthing"]) for category in content["categories"]]
+
     def write(self) -> None:
         """Writes panoptic.json."""
         categories = [
@@ -69,7 +76,7 @@ class PanopticMaps:
             for index, (name, thing) in enumerate(zip(self._names, self._things, strict=True))
         ]
         content = {"images": self._images, "annotations": self._annotations, "categories": categories}
-        (self._folder / f"{NAME}.json").write_text(json.dumps(content))
+        write_json(self._folder / f"{NAME}.json", content)
 
 
 def _info(segment: Segment) -> dict[str, Any]:

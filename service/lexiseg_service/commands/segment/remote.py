@@ -35,7 +35,7 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings, u
         else:
             server.check(model, question.task)
             classes = server.classes_of(question.vocabulary)
-        annotations = Annotations(out, question, classes, images)
+        annotations = Annotations(out, question, classes, images, f"{url} {model or ''}".strip())
 
         def ask(content: bytes) -> Future[WorkerAnswer]:
             return threads.submit(server.segment, content, fields)

@@ -121,3 +121,64 @@ def test_an_output_folder_that_is_a_file_is_named(lexiseg: CommandLine, folder: 
 
     assert outcome.status == 1
     assert "notes.txt: File exists" in outcome.err
+
+
+def ids(out: Path) -> list[int]:
+    return [found["id"] for found in written(out)["annotations"]]
+
+
+def test_the_same_question_goes_on_with_the_files_that_are_not_done(lexiseg: CommandLine, folder: Path) -> None:
+    question = ("-c", "sky", "-c", "flower", "--out", folder / "out")
+    lexiseg("segment", folder / "china.jpg", *question)
+    first = (folder / "out" / "china.png").stat().st_mtime_ns
+
+    outcome = lexiseg("segment", folder / "china.jpg", folder / "flower.png", *question)
+
+    assert outcome.status == 0, outcome.err
+    assert "2 of 2 images, 1 of them before" in outcome.out
+    assert [Path(image["file_name"]).name for image in written(folder / "out")["images"]] == ["china.jpg", "flower.png"]
+    assert ids(folder / "out") == list(range(1, 1 + len(ids(folder / "out"))))
+    assert (folder / "out" / "china.png").stat().st_mtime_ns == first
+
+
+def test_a_photograph_that_has_changed_is_done_again(lexiseg: CommandLine, folder: Path) -> None:
+    lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "out")
+    (folder / "china.jpg").write_bytes(pictures.encoded(pictures.small("flower", 240), "JPEG"))
+
+    lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "out")
+
+    assert [image["overlay"] for image in written(folder / "out")["images"]] == ["china.png", "china-2.png"]
+
+
+def test_another_question_gets_a_folder_of_its_own(lexiseg: CommandLine, folder: Path) -> None:
+    lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "out")
+    before = (folder / "out" / "annotations.json").read_bytes()
+
+    outcome = lexiseg("segment", folder / "china.jpg", "-c", "tree", "--out", folder / "out")
+    again = lexiseg("segment", folder / "china.jpg", "-c", "tree", "--out", folder / "out")
+
+    assert str(folder / "out-2" / "annotations.json") in outcome.out
+    assert "1 of them before" in again.out
+    assert (folder / "out" / "annotations.json").read_bytes() == before
+    assert [category["name"] for category in written(folder / "out-2")["categories"]] == ["tree"]
+
+
+def test_what_somebody_else_left_in_the_folder_stays(lexiseg: CommandLine, folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "china.png").write_text("mine")
+
+    lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "out")
+
+    assert (folder / "out" / "china.png").read_text() == "mine"
+    assert (folder / "out" / "china-2.png").exists()
+
+
+def test_a_panoptic_run_goes_on_too(lexiseg: CommandLine, folder: Path) -> None:
+    question = ("-c", "sky", "-c", "flower", "--task", "panoptic", "--out", folder / "out")
+    lexiseg("segment", folder / "china.jpg", *question)
+
+    lexiseg("segment", folder / "china.jpg", folder / "flower.png", *question)
+
+    panoptic = json.loads((folder / "out" / "panoptic.json").read_text())
+    assert [image["id"] for image in panoptic["images"]] == [1, 2]
+    assert [found["file_name"] for found in panoptic["annotations"]] == ["china.png", "flower.png"]

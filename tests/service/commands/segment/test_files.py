@@ -1,0 +1,62 @@
+"""Stopped in the middle: what is done is kept."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from lexiseg_model.types import ClassEntry
+from lexiseg_service.commands.segment.annotations import Annotations, Answer
+from lexiseg_service.commands.segment.files import STOPPED, segment_files
+from lexiseg_service.commands.segment.question import Question
+
+
+class Nothing:
+    """An answer without segments."""
+
+    size = (4, 4)
+    segments = ()
+    overlay = b"a picture"
+    warnings = ()
+
+
+def answered() -> Future[Answer]:
+    future: Future[Answer] = Future()
+    future.set_result(Nothing())
+    return future
+
+
+def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [tmp_path / f"{index}.jpg" for index in range(12)]
+    for path in images:
+        path.write_bytes(path.name.encode())
+
+    def annotations() -> Annotations:
+        question = Question(("sky",), None, None, 0.0, None)
+        return Annotations(tmp_path / "out", question, (ClassEntry("sky"),), images, "a model")
+
+    def until_the_eleventh(content: bytes) -> Future[Answer]:
+        if content == b"10.jpg":
+            raise KeyboardInterrupt
+        return answered()
+
+    assert segment_files(images, until_the_eleventh, annotations()) == STOPPED
+    assert "goes on with the rest" in capsys.readouterr().err
+    kept = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert [Path(image["file_name"]) for image in kept["images"]] == images[:3]
+
+    asked: list[bytes] = []
+
+    def remembered(content: bytes) -> Future[Answer]:
+        asked.append(content)
+        return answered()
+
+    assert segment_files(images, remembered, annotations()) == 0
+    assert asked == [path.name.encode() for path in images[3:]]
+    everything = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert [image["id"] for image in everything["images"]] == list(range(1, 13))
