@@ -9,6 +9,7 @@ ModelError
  +- DatasetError       a data set missing or not in the expected layout
  |   +- SampleError    one sample of it that cannot be used; the others can
  +- RecipeError        a recipe that does not exist or does not validate
+ +- TrainingError      a run cannot go on
  +- ExportError        ONNX Runtime or an export is missing, damaged or of other weights
 """
 
@@ -57,6 +58,10 @@ class SampleError(DatasetError):
 
 class RecipeError(ModelError):
     """A recipe does not exist or does not validate."""
+
+
+class TrainingError(ModelError):
+    """A training run cannot go on."""
 
 
 class ExportError(ModelError):

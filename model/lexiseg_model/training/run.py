@@ -1,35 +1,54 @@
-"""A training run of so many steps: averaged weights, checkpoints, resumable at any of them.
+"""A training run, whatever it trains: steps, averaged weights, checkpoints, a journal; resumable at any step.
 
-The learning rate stays on a plateau but for the last steps. Where it begins to fall, the checkpoint is kept: a later
-run of more steps goes on from there.
+    train:  begin or resume -> step, step, ... -> weights
+    step:   batches -> losses -> gradients (of all processes) -> finite? -> weights -> moving average
+    then:   a line of the journal, validation, checkpoint, each when it is due
+
+What decides a step is its number, the recipe and the checkpoint before it. Batches come by number (`Stream`), random
+states are kept, so a run that was killed ends where one that was not ends, bit by bit on a CPU.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
-from lexiseg_model.device import choose_device
-from lexiseg_model.training.precision import fast_type
-from lexiseg_model.training.recipe import Phase, RunRecipe
-from lexiseg_model.training.schedule import learning_rate
+from lexiseg_model.errors import TrainingError
+from lexiseg_model.training.checkpoint import (
+    begin_random,
+    random_states,
+    require_same_recipe,
+    restore_random,
+    write_whole,
+)
+from lexiseg_model.training.gather import rank, world_size
+from lexiseg_model.training.journal.best import Best, better
+from lexiseg_model.training.journal.journal import Journal
+from lexiseg_model.training.journal.pace import Pace
+from lexiseg_model.training.processes.group import everyones, join, largest, mean, share_weights
+from lexiseg_model.training.processes.stops import Stops
+from lexiseg_model.training.recipe import BUDGETS, Phase, RunRecipe
+from lexiseg_model.training.steps.learner import Learner
+from lexiseg_model.training.steps.schedule import Budget, Reached, Schedule
+from lexiseg_model.training.stream import loader
 
-LOGGED_STEPS = 50
 CHECKPOINT, PLATEAU = "checkpoint.pt", "plateau.pt"
-LARGEST_GRADIENT = 2.0  # norm over all weights
+BEST = "best.safetensors"
+NONFINITE = "nonfinite"  # folder of batches without a finite loss
 
 Recipe = TypeVar("Recipe", bound=RunRecipe)
 Batch = TypeVar("Batch")
@@ -43,25 +62,28 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     def __init__(self, recipe: Recipe, network: Network) -> None:
         self.recipe = recipe
-        self.device = choose_device(recipe.device)
-        self.dtype = fast_type(self.device)
-        self.random = np.random.default_rng(recipe.seed)
-        self.network: Network = convert_conv2d_weight_memory_format(network.to(self.device), torch.channels_last)
-        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=recipe.learning_rate,
-            fused=True,
-        )
+        self.device = join(recipe.device)
+        self.learner = Learner(recipe, network, self._kept, self.device)
+        self.network: Network = self.learner.network
+        self.average = self.learner.average
+        self.dtype = self.learner.dtype
+        self.optimizer = self.learner.optimizer
+        self.schedule = Schedule(recipe)
         self.step = 0
-        self.crops_seen = 0
+        self.crops_seen = 0  # by all processes
         self.seconds = 0.0
+        self.nonfinite = 0  # steps that were not applied
+        self.best: Best | None = None
+        self.ending = ""  # why `train` gave no weights, for whoever looks on
+        self.decayed = False  # whether the rate has begun to fall
+        self._warm = Reached()  # when warm-up ended
 
     @abstractmethod
     def _batches(self, phase: Phase) -> IterableDataset[Batch]:
-        """An endless stream of batches; it may depend on how far the run is."""
+        """An endless stream of batches, best a `Stream`, whose batches have numbers.
+
+        Any other begins where the run is, by itself: at step `self.step`, in process `rank()` of `world_size()`.
+        """
 
     @abstractmethod
     def _loss(self, batch: Batch) -> Tensor:
@@ -69,139 +91,306 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     @abstractmethod
     def _told(self) -> dict[str, float]:
-        """What the log says beside step, time, loss, learning rate and crop; asked every LOGGED_STEPS steps."""
+        """What the log says beside step, time, loss, learning rate and crop; asked after every `log_steps` steps."""
 
     @abstractmethod
     def _weights(self) -> dict[str, Tensor]:
         """What the file of weights will hold, by name."""
 
+    def _validate(self) -> dict[str, float]:
+        """Figures of the averaged weights, which `network` holds meanwhile, in eval mode; on every process."""
+        return {}
+
+    def _samples(self) -> dict[str, NDArray[np.uint8]]:
+        """Pictures to look at, RGB [H, W, 3] by name; asked after `_validate`, under the same weights."""
+        return {}
+
+    def _examples(self) -> int | None:
+        """How many there are, for a budget in epochs; None where they are drawn at random."""
+        return None
+
+    def _kept(self, name: str) -> bool:
+        """Whether a tensor of the network is averaged and checkpointed; not what is read from elsewhere and frozen."""
+        return True
+
+    def _state(self) -> dict[str, Any]:
+        """What else a checkpoint holds: tensors, numbers, strings, in lists and dictionaries."""
+        return {}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `_state` gave."""
+
     @property
     def progress(self) -> float:
         """Share of the run that is done."""
-        return min(1.0, self.step / self.recipe.steps)
+        return self._budget.share(Reached(self.step, self.crops_seen, self.seconds))
+
+    @property
+    def expected_steps(self) -> int:
+        """Of the whole run; with a budget in examples or minutes, by its pace so far."""
+        if self.recipe.steps is not None:
+            return self.recipe.steps
+        return max(self.step + 1, round(self.step / max(1e-9, self.progress)))
 
     def train(self) -> Path | None:
-        """Trains until the recipe's steps are done; returns the path of the averaged fp16 weights.
+        """Trains until the recipe's budget is used; returns the path of the averaged fp16 weights.
 
-        None where the recipe's `slice_minutes` ended first: called again, it goes on.
+        None where it stopped before, or on another process than the first; `ending` says why. Called again, it goes on.
+
+        Raises:
+            RecipeError: the checkpoint in `recipe.out` was made by another recipe.
+            TrainingError: losses are not finite.
         """
         self.recipe.out.mkdir(parents=True, exist_ok=True)
-        self._resume()
+        with Stops() as stops, Journal(self.recipe, rank() == 0) as journal:
+            begin_random([self.recipe.seed, rank()])
+            resumed = self._resume()
+            share_weights(self.network)
+            journal.go_on(self.step)
+            if resumed:
+                journal.say(f"resumed at step {self.step}, {self.seconds / 60:.1f} minutes")
+            self.ending = self._go(stops, journal)
+            self._save(CHECKPOINT)
+        if self.ending or rank() > 0:
+            return None
+        return self.recipe.out / self.file
+
+    def _go(self, stops: Stops, journal: Journal) -> str:
+        """All steps that are left; returns why there are more, or nothing."""
+        recipe = self.recipe
+        pace = Pace(self.crops_seen, self.progress)
         began = saved = clock = time.monotonic()
         logged: list[float] = []
-        while self.step < self.recipe.steps:
+        first = True
+        while self.progress < 1:
             phase = self._phase()
-            for batch in self._loader(phase):
-                if self.step == self.recipe.steps - self.recipe.decay_steps:
+            batches = iter(loader(self._batches(phase), recipe.workers, self._numbers()))
+            while self.progress < 1 and self._phase() == phase:
+                if self._decaying and not self.decayed:
                     self._save(PLATEAU)
-                logged.append(self._step(batch))
+                    self.decayed = True
+                drawn = self._drawn(batches, stops)
+                if drawn is None:
+                    return f"{stops.by} at step {self.step}; start it again to go on"
+                if not drawn:
+                    break
+                logged.append(self._step(*drawn))
                 now = time.monotonic()
-                self.seconds += now - clock
+                # One clock for all processes: they must agree on what comes next.
+                self.seconds, sliced, asked, late = largest(
+                    [self.seconds + now - clock, now - began, float(stops.asked), now - saved], self.device
+                )
                 clock = now
-                if self.step % LOGGED_STEPS == 0:
-                    self._log(logged, phase)
+                if self.step == recipe.warmup_steps:
+                    self._warm = Reached(self.step, self.crops_seen, self.seconds)
+                pace.step(self.crops_seen, self.progress)
+                journal.move(self.step, self.progress, logged[-1], pace)
+                if first or self.step % recipe.log_steps == 0:
+                    journal.entry(self.step, self._line(logged, phase, pace), "train/")
                     logged.clear()
-                if now - saved > 60 * self.recipe.checkpoint_minutes:
+                    first = False
+                if recipe.validate_steps and (self.step % recipe.validate_steps == 0 or self.progress >= 1):
+                    self._validated(journal)
+                if asked:
+                    return f"{stops.by or 'a signal'} at step {self.step}; start it again to go on"
+                if recipe.slice_minutes is not None and sliced > 60 * recipe.slice_minutes and self.progress < 1:
+                    return f"{recipe.slice_minutes:g} minutes are over at step {self.step}; start it again to go on"
+                by_steps = recipe.checkpoint_steps and self.step % recipe.checkpoint_steps == 0
+                if by_steps or late > 60 * recipe.checkpoint_minutes:
                     self._save(CHECKPOINT)
                     saved = now
-                if self.recipe.slice_minutes is not None and now - began > 60 * self.recipe.slice_minutes:
-                    self._save(CHECKPOINT)
-                    return None
-                if self.step >= self.recipe.steps or self._phase() != phase:
-                    break
-        self._save(CHECKPOINT)
-        return self.recipe.out / self.file
+            del batches  # its workers end
+        return ""
 
     def _phase(self) -> Phase:
         """The last phase that has begun."""
         return [phase for phase in self.recipe.phases if phase.after <= self.progress][-1]
 
-    def _loader(self, phase: Phase) -> Iterable[Batch]:
-        """Batches, made in processes of their own."""
-        workers = self.recipe.workers
-        prefetch = 4 if workers else None
-        return DataLoader(self._batches(phase), batch_size=None, num_workers=workers, prefetch_factor=prefetch)
+    def _numbers(self) -> Iterator[int]:
+        """Of the batches that this process takes from here on."""
+        return count(self.step * self.recipe.accumulation * world_size() + rank(), world_size())
 
-    def _step(self, batch: Batch) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+    def _drawn(self, batches: Iterator[Batch], stops: Stops) -> list[Batch] | None:
+        """The batches of one step; none where the stream ended, None where the run is to stop."""
+        try:
+            return [next(batches) for _ in range(self.recipe.accumulation)]
+        except StopIteration:
+            return []
+        except RuntimeError as error:
+            # A signal to all processes of a run takes its workers away before it is heard here.
+            if world_size() == 1 and "DataLoader worker" in str(error) and stops.asked_soon():
+                return None
+            raise
+
+    def _step(self, batch: Batch, *more: Batch) -> float:
+        """One step of the optimiser by the mean gradient of the batches; returns the mean loss."""
+        self.learner.begin(self._learning_rate())
+        seen = self._examples_a_step()
         self._mode()
-        loss = self._loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
-        self.optimizer.step()
+        parts = (batch, *more)
+        loss = math.fsum(self.learner.backward(self._loss(part) / len(parts)) for part in parts)
         self.step += 1
-        self.crops_seen += self._phase().batch
-        self._average()
-        return loss.item()
+        self.crops_seen += seen
+        if self.learner.apply(loss, self.step):
+            self.nonfinite = 0
+        else:
+            self._keep_nonfinite(parts)
+        return loss
+
+    def _keep_nonfinite(self, batches: tuple[Batch, ...]) -> None:
+        """Keeps what made a step impossible, to be looked at; after too many in a row the run ends.
+
+        Raises:
+            TrainingError: it does.
+        """
+        self.nonfinite += 1
+        folder = self.recipe.out / NONFINITE
+        folder.mkdir(exist_ok=True)
+        path = folder / f"step-{self.step - 1}-rank-{rank()}.pt"
+        torch.save(list(batches), path)
+        if self.nonfinite == 1:
+            self._write_state(folder / f"before-{self.step - 1}.pt")
+        if self.nonfinite >= self.recipe.nonfinite_limit:
+            raise TrainingError(
+                f"{self.nonfinite} steps in a row, the last of them {self.step - 1}, had no finite loss and gradient; "
+                f"{folder} holds their batches, and the state before them"
+            )
 
     def _mode(self) -> None:
         self.network.train()
 
-    def _log(self, losses: list[float], phase: Phase) -> None:
-        entry = {
-            "step": self.step,
-            "decayed": self.step > self.recipe.steps - self.recipe.decay_steps,
+    def autocast(self) -> torch.autocast:
+        """In its block products are of the run's number type."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def _examples_a_step(self) -> int:
+        return self._phase().batch * self.recipe.accumulation * world_size()
+
+    def _line(self, losses: list[float], phase: Phase, pace: Pace) -> dict[str, Any]:
+        """What the journal says of the steps since it last did; a mean over processes."""
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        left = pace.seconds_left
+        return {
+            "decayed": self.decayed,
             "crops": self.crops_seen,
             "minutes": round(self.seconds / 60, 1),
-            "loss": round(sum(losses) / len(losses), 4),
+            "loss": round(mean(sum(finite) / max(1, len(finite)), self.device), 4),
             "learning_rate": round(self._learning_rate(), 7),
             "crop": phase.crop,
-        }
-        print(json.dumps(entry | self._told()), flush=True)
+            "examples_per_second": round(pace.examples_per_second, 2),
+            "minutes_left": None if left is None else round(left / 60, 1),
+            **({"nonfinite": len(losses) - len(finite)} if len(finite) < len(losses) else {}),
+        } | self._told()
 
     def _learning_rate(self) -> float:
         recipe = self.recipe
-        return learning_rate(self.step, recipe.learning_rate, recipe.warmup_steps, recipe.steps, recipe.decay_steps)
+        peak = recipe.learning_rate * (self._examples_a_step() / recipe.rate_batch if recipe.rate_batch else 1)
+        return peak * self.schedule.factor(self.step, self.progress, self._budget.share(self._warm))
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.recipe.average_decay, (1 + self.step) / (10 + self.step))
-        state = self.network.state_dict(keep_vars=True)
-        moved = [name for name, value in state.items() if value.is_floating_point()]
-        # All at once: one by one they would be a tenth of a step's operations.
-        torch._foreach_lerp_([self.average[name] for name in moved], [state[name] for name in moved], 1 - decay)
+    @cached_property
+    def _budget(self) -> Budget:
+        return Budget.of(self.recipe, self._examples())
+
+    @property
+    def _decaying(self) -> bool:
+        share = self.schedule.decay_share
+        return share > 0 and self.progress >= 1 - share - 1e-9
+
+    def _validated(self, journal: Journal) -> None:
+        """Validates; keeps the averaged weights if they are the best so far.
+
+        Raises:
+            RecipeError: the figure that is to choose is none of the validation's.
+        """
+        with self.learner.as_average():
+            figures = self._validate()
+            pictures = self._samples()
+        journal.pictures(self.step, pictures)
+        by = self.recipe.best_by
+        if by is not None and (best := better(by, self.step, figures, self.best)) is not None:
+            self.best = best
+            if rank() == 0:
+                self._write_weights(self.recipe.out / BEST)
+        told: dict[str, object] = {name: round(value, 6) for name, value in figures.items()}
+        if self.best is not None:
+            told["best_step"] = self.best.step
+        journal.entry(self.step, {"validation": True, **told}, "validation/")
 
     def _save(self, name: str) -> None:
+        self._write_state(self.recipe.out / name)
+        if rank() > 0:
+            return
+        self._write_weights(self.recipe.out / self.file)
+        values = yaml.safe_dump(self.recipe.model_dump(mode="json"))
+        write_whole(self.recipe.out / "recipe.yaml", lambda fresh: fresh.write_text(values))
+
+    def _write_state(self, path: Path) -> None:
+        """Writes all that a run needs to go on, from the first process; every process is to call it."""
+        drawn = everyones(random_states(self.device))
+        if rank() > 0:
+            return
         state = {
-            "network": self.network.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
+            **self.learner.state(),
             "step": self.step,
-            "decayed": self.step > self.recipe.steps - self.recipe.decay_steps,
+            "decayed": self.decayed,
             "crops": self.crops_seen,
             "seconds": self.seconds,
+            "warm": tuple(self._warm),
+            "best": None if self.best is None else tuple(self.best),
+            "nonfinite": self.nonfinite,
+            "random": drawn,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "own": self._state(),
         }
-        fresh = self.recipe.out / f"{name}.new"
-        torch.save(state, fresh)
-        os.replace(fresh, self.recipe.out / name)  # a kill in between loses nothing
+        write_whole(path, lambda fresh: torch.save(state, fresh))
+
+    def _write_weights(self, path: Path) -> None:
         half = {
             name: value.half().contiguous().cpu()
             for name, value in self._weights().items()
             if value.is_floating_point()
         }
-        save_file(half, self.recipe.out / self.file)
-        (self.recipe.out / "recipe.yaml").write_text(yaml.safe_dump(self.recipe.model_dump(mode="json")))
+        write_whole(path, lambda fresh: save_file(half, fresh))
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
+        """Goes on from the checkpoint, if there is one; from the plateau's where a longer run is asked for."""
         state = self._checkpoint(CHECKPOINT)
-        if state is not None and state["decayed"] and state["step"] < self.recipe.steps:
-            state = self._checkpoint(PLATEAU) or state
         if state is None:
-            return
-        self.network.load_state_dict(state["network"])
-        self.average = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
+            return False
+        if state["decayed"] and self._is_longer(state):
+            state = self._checkpoint(PLATEAU) or state
+        self.learner.restore(state)
         self.step, self.crops_seen, self.seconds = state["step"], state["crops"], state["seconds"]
-        self.random = np.random.default_rng([self.recipe.seed, self.step])
-        print(f"resumed at step {self.step}, {self.seconds / 60:.1f} minutes", flush=True)
+        self.decayed = state["decayed"]
+        # Checkpoints of 0.1 have neither recipe nor random states.
+        self._warm = Reached(*state.get("warm", (min(self.step, self.recipe.warmup_steps),)))
+        self.best = Best(*state["best"]) if state.get("best") else None
+        self.nonfinite = state.get("nonfinite", 0)
+        drawn = state.get("random", [])
+        if len(drawn) == world_size():
+            restore_random(drawn[rank()], self.device)
+        else:
+            begin_random([self.recipe.seed, rank(), self.step])
+        self._restore(state.get("own", {}))
+        return True
+
+    def _is_longer(self, state: dict[str, Any]) -> bool:
+        """Whether another length is asked for than the run had, which then is not yet done."""
+        before = state.get("recipe")
+        if before is None:
+            return bool(self.recipe.steps and state["step"] < self.recipe.steps)
+        now = self.recipe.model_dump(mode="json")
+        changed = any(before[name] != now[name] for name in (*BUDGETS, "decay_steps", "decay_share"))
+        reached = Reached(state["step"], state["crops"], state["seconds"])
+        return changed and self._budget.share(reached) < 1
 
     def _checkpoint(self, name: str) -> dict[str, Any] | None:
         path = self.recipe.out / name
         if not path.exists():
             return None
         state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        if "recipe" in state:
+            require_same_recipe(path, state["recipe"], self.recipe)
         return state
 
 

@@ -35,7 +35,8 @@ def run(name: str, overrides: Sequence[str]) -> int:
     _say("training")
     weights = trainer.train()
     if weights is None:
-        typer.echo(f"{recipe.slice_minutes} minutes are over at step {trainer.step} of {recipe.steps}; start it again")
+        if trainer.ending:
+            typer.echo(trainer.ending)
         return 0
     if not recipe.data.exists():
         typer.echo(f"weights are at {weights}; there is no data at {recipe.data} to measure them on")
@@ -75,7 +76,7 @@ def plan(name: str, overrides: Sequence[str]) -> int:
 def _outline(planned: Planned) -> str:
     """One line, before anything heavy is loaded."""
     recipe = planned.recipe
-    return f"{planned.name}: {recipe.steps:,} steps from {planned.training.start(recipe)}; out: {recipe.out}"
+    return f"{planned.name}: {recipe.length} from {planned.training.start(recipe)}; out: {recipe.out}"
 
 
 def _say(line: str) -> None:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipe import RunRecipe, with_budget
 from lexiseg_model.training.recipes.overrides import lay, parse
 from lexiseg_model.training.recipes.registry import RecipeFile, find, training_of
 from lexiseg_model.training.recipes.training import Training
@@ -51,9 +51,11 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
     values = dict(layers.values[0])
     for layer in layers.values[1:]:
         for key, value in layer.items():
+            values = with_budget(values, key, value)
             lay(values, key, value, training.recipe)
     for override in overrides:
         key, value = parse(override)
+        values = with_budget(values, key, value)
         lay(values, key, value, training.recipe)
     values[RECIPE] = layers.nearest
     try:

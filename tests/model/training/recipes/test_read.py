@@ -95,3 +95,16 @@ def test_a_recipe_of_another_class_is_refused() -> None:
     assert isinstance(read_as(TinyRecipe, "tiny-smoke"), TinyRecipe)
     with pytest.raises(RecipeError, match="recipe 'tiny' is a TinyRecipe, not a NamesRecipe"):
         read_as(NamesRecipe, "tiny")
+
+
+def test_a_budget_takes_the_place_of_another_one() -> None:
+    by_time = read("tiny", "minutes=15")
+
+    assert (by_time.steps, by_time.minutes, by_time.length) == (None, 15, "15 minutes")
+    assert by_time.decay_share == read("tiny").decay_steps / 6000
+    assert read("tiny", "minutes=15", "steps=30", "decay_share=0").length == "30 steps"
+
+
+def test_a_recipe_of_no_length_is_refused() -> None:
+    with pytest.raises(RecipeError, match="said by nothing; say one of steps, epochs, minutes"):
+        read("acme", "steps=null")

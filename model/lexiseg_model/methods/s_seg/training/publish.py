@@ -88,4 +88,4 @@ def _quality(segmenter: Segmenter, data: IndexedDataset) -> Quality:
 
 def _lineage(recipe: SSegRecipe) -> str:
     start = "random weights" if recipe.backbone is None else f"a backbone of {recipe.backbone.name}"
-    return f"{recipe.steps} steps of {recipe.phases[-1].batch} pairs from {start}, seed {recipe.seed}."
+    return f"{recipe.length} of {recipe.phases[-1].batch} pairs from {start}, seed {recipe.seed}."

@@ -51,13 +51,13 @@ class SSegTrainer(Run[SSegRecipe, SSegLosses, PairBatch]):
     def _batches(self, phase: Phase) -> DrawnBatches[PairBatch]:
         stream = PairStream(self.pairs, self.recipe.seed, rank(), world_size())
         make = PairBatches(DeitViews(self.recipe.views, phase.crop, "imagenet"), tokenize)
-        return DrawnBatches(stream, make, phase.batch, self.crops_seen)
+        return DrawnBatches(stream, make, phase.batch, self.crops_seen // world_size())
 
     def _loss(self, batch: PairBatch) -> Tensor:
         self.skips.add(batch.skipped)
         images = batch.images.to(self.device, non_blocking=True)
         pseudo = self.maker(images)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self.autocast():
             losses = self.network(images, batch.tokens.to(self.device, non_blocking=True), pseudo)
         self._parts.append(torch.stack([losses.masks, losses.earlier_masks, losses.contrast]).detach())
         total: Tensor = losses.total

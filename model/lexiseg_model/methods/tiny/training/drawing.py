@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset, get_worker_info
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import STRIDE
@@ -24,6 +22,7 @@ from lexiseg_model.methods.tiny.training.requests import (
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.render import View, Views, stack_views
+from lexiseg_model.training.stream import Stream
 from lexiseg_model.training.views import labels_in, random_colours, whole_view, window_view
 
 PERSON_VIEW = 0.25  # share of fashion photographs that are read as "person against background"
@@ -77,7 +76,7 @@ def source_of(pack: Pack, share: float, table: TextTable, balance: float, same_m
 
 
 @dataclass(frozen=True)
-class Examples(IterableDataset[Batch]):
+class Examples(Stream[Batch]):
     """An endless stream of batches."""
 
     sources: list[Source]
@@ -90,16 +89,12 @@ class Examples(IterableDataset[Batch]):
     same_meaning: float
     seed: int
 
-    def __iter__(self) -> Iterator[Batch]:
-        worker = get_worker_info()
-        random = np.random.default_rng([self.seed, worker.id if worker else 0])
-        cv2.setNumThreads(1)
+    def make(self, number: int, random: np.random.Generator) -> Batch:
+        cv2.setNumThreads(1)  # workers share the cores
         shares = np.array([source.share for source in self.sources])
-        shares /= shares.sum()
-        while True:
-            chosen = random.choice(len(self.sources), self.batch, p=shares)
-            drawn = [self._example(int(which), random) for which in chosen]
-            yield Batch(stack_views([view for view, _ in drawn]), stack([asked for _, asked in drawn]))
+        chosen = random.choice(len(self.sources), self.batch, p=shares / shares.sum())
+        drawn = [self._example(int(which), random) for which in chosen]
+        return Batch(stack_views([view for view, _ in drawn]), stack([asked for _, asked in drawn]))
 
     def _example(self, which: int, random: np.random.Generator) -> tuple[View, Asked]:
         source = self.sources[which]

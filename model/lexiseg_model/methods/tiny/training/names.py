@@ -6,7 +6,6 @@ boxes, names and captions all say what is in a picture, masks and boxes also whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from lexiseg_model.catalog import read_card
 from lexiseg_model.data.indexed import IGNORE
@@ -32,6 +30,7 @@ from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextTa
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_evidence
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
+from lexiseg_model.training.stream import Stream
 from lexiseg_model.weights import read_weights
 
 HELD_BACK = 25  # one photograph of so many is not trained on
@@ -65,7 +64,7 @@ class NamesBatch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class NamedWindows(IterableDataset[NamesBatch]):
+class NamedWindows(Stream[NamesBatch]):
     """An endless stream of batches of windows of photographs' cells."""
 
     sources: list[tuple[Source, NamingCells]]
@@ -73,13 +72,10 @@ class NamedWindows(IterableDataset[NamesBatch]):
     batch: int
     seed: int
 
-    def __iter__(self) -> Iterator[NamesBatch]:
-        random = np.random.default_rng(self.seed)
+    def make(self, number: int, random: np.random.Generator) -> NamesBatch:
         shares = np.array([source.share for source, _ in self.sources])
-        shares /= shares.sum()
-        while True:
-            chosen = random.choice(len(self.sources), self.batch, p=shares)
-            yield stack([self._window(self.sources[int(which)], random) for which in chosen])
+        chosen = random.choice(len(self.sources), self.batch, p=shares / shares.sum())
+        return stack([self._window(self.sources[int(which)], random) for which in chosen])
 
     def _window(
         self, drawn: tuple[Source, NamingCells], random: np.random.Generator
@@ -207,7 +203,7 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
         self.network.eval()
 
     def _batches(self, phase: Phase) -> NamedWindows:
-        return NamedWindows(self.sources, self.table, phase.batch, self.recipe.seed + self.step)
+        return NamedWindows(self.sources, self.table, phase.batch, self.recipe.seed)
 
     def _loss(self, batch: NamesBatch) -> Tensor:
         recipe, network = self.recipe, self.network

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset, get_worker_info
 
 from lexiseg_model.data.indexed import Sample
 from lexiseg_model.data.scenes import Objects
@@ -19,6 +18,7 @@ from lexiseg_model.evaluation.scenes.oracle import tight_box
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet, find_objects
 from lexiseg_model.training.augment import random_crop
+from lexiseg_model.training.stream import Stream
 
 LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target
 CELL_LABELS = (STRIDE // LABEL_STRIDE) ** 2
@@ -51,7 +51,7 @@ class Drawn(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PromptCrops(IterableDataset[list[tuple[NDArray[np.uint8], Drawn]]]):
+class PromptCrops(Stream[list[tuple[NDArray[np.uint8], Drawn]]]):
     """An endless stream of batches of crops [size, size, 3]: `lone` lone points first, then `sure` boxes and groups.
 
     The last `corrected` of these are one point each: what comes after it depends on the mask that it gets.
@@ -65,14 +65,10 @@ class PromptCrops(IterableDataset[list[tuple[NDArray[np.uint8], Drawn]]]):
     batch: int
     seed: int
 
-    def __iter__(self) -> Iterator[list[tuple[NDArray[np.uint8], Drawn]]]:
-        examples = self._examples()
-        while True:
-            yield list(islice(examples, self.batch))
+    def make(self, number: int, random: np.random.Generator) -> list[tuple[NDArray[np.uint8], Drawn]]:
+        return list(islice(self._examples(random), self.batch))
 
-    def _examples(self) -> Iterator[tuple[NDArray[np.uint8], Drawn]]:
-        worker = get_worker_info()
-        random = np.random.default_rng([self.seed, worker.id if worker else 0])
+    def _examples(self, random: np.random.Generator) -> Iterator[tuple[NDArray[np.uint8], Drawn]]:
         shares = np.array([source.share for source, _ in self.sources])
         broken: set[str] = set()
         while True:

@@ -44,11 +44,11 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
     def _batches(self, phase: Phase) -> PromptCrops:
         recipe = self.recipe
         return PromptCrops(
-            self.sources, phase.crop, recipe.lone, recipe.sure, recipe.corrected, phase.batch, recipe.seed + self.step
+            self.sources, phase.crop, recipe.lone, recipe.sure, recipe.corrected, phase.batch, recipe.seed
         )
 
     def _loss(self, batch: list[Example]) -> Tensor:
-        pixels, guide = self._kept([crop for crop, _ in batch])
+        pixels, guide = self._encoded([crop for crop, _ in batch])
         drawn = [drawn for _, drawn in batch]
         prompts = Prompts(*(self._stacked([d[index] for d in drawn]) for index in range(len(Prompts._fields))))
         targets = self._stacked([d.targets for d in drawn]) / CELL_LABELS
@@ -58,7 +58,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
             prompts.points[:, :n, :1], prompts.signs[:, :n, :1], prompts.boxes[:, :n], prompts.has_box[:, :n]
         )
         sure = Prompts(*(part[:, n:] for part in prompts))
-        with self._fast():
+        with self.autocast():
             shared = self.network.maps(pixels, guide)
             sure = self._corrected(shared, sure, targets[:, n:], valid)
             of_lone, of_sure = self.network.lone(shared, lone), self.network.sure(shared, sure)
@@ -82,16 +82,13 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         points[:, -n:, 1], all_signs[:, -n:, 1] = places, signs
         return sure._replace(points=points, signs=all_signs)
 
-    def _fast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
-
     @torch.no_grad()
-    def _kept(self, crops: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
+    def _encoded(self, crops: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
         """Embeddings and colours of crops, as they are kept of an image that is served."""
         pixels = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float()
         mean, std = channel(MEAN, self.device), channel(STD, self.device)
         images = ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
-        with self._fast():
+        with self.autocast():
             embeddings = self.features(images).pixels
         return embeddings, (F.avg_pool2d(pixels, GUIDE_STRIDE).round() - mean) / std
 

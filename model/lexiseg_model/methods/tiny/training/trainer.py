@@ -83,13 +83,13 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             recipe.class_first,
             recipe.zoom,
             self.same_meaning,
-            recipe.seed + self.step,
+            recipe.seed,
         )
 
     def _loss(self, batch: Batch) -> Tensor:
         images = render(self.store, batch.views, self._phase().crop)
         images = (images - channel(MEAN, self.device)) / channel(STD, self.device)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with self.autocast():
             features, coarse = self.network.network.levels(images.contiguous(memory_format=torch.channels_last))
             deep = self.network.deep(coarse).float()
         return self._losses(features, deep, batch.asked)

@@ -124,7 +124,9 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
 
     def _batches(self, phase: Phase) -> DrawnBatches[EntityBatch]:
         stream = PairStream(self.pairs, self.recipe.seed, rank(), world_size())
-        return DrawnBatches(stream, EntityBatches(phase.crop, self.recipe.mirrored), phase.batch, self.crops_seen)
+        return DrawnBatches(
+            stream, EntityBatches(phase.crop, self.recipe.mirrored), phase.batch, self.crops_seen // world_size()
+        )
 
     def _loss(self, batch: EntityBatch) -> Tensor:
         self.skips.add(batch.skipped)
@@ -159,7 +161,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
     ) -> EntityPairs:
         """Regions and entities of one photograph: CLIP's view at every size, moved towards the average adapter's."""
         settings = self.recipe.matching
-        share = adapter_share(self.step, self._steps(), settings)
+        share = adapter_share(self.step, self.expected_steps, settings)
         adapted = self._adapted(self.network.target, maps, features, [masks])[0]
         unit = F.normalize(adapted, dim=-1)
         scales = [
@@ -167,10 +169,6 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
             for view in at_sizes(self.trunk, image, masks[None], settings.sizes)
         ]
         return match_entities(entity_probabilities(scales, rows, self.scale), settings)
-
-    def _steps(self) -> int:
-        steps: int = self.recipe.steps
-        return steps
 
     def _adapted(
         self, adapter: RegionAdapter, maps: TrunkMaps, features: PixelFeatures, regions: Sequence[Tensor]

@@ -31,7 +31,7 @@ def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
         update=origin(recipe, folder / WEIGHTS)
         | {
             "training_data": [*(f"masks of {recipe.data / name}" for name in recipe.sets), f"those of CLIP: {clip}"],
-            "lineage": f"Stage one from random weights over {clip}, {recipe.steps} steps of {recipe.phases[-1].batch}.",
+            "lineage": f"Stage one from random weights over {clip}, {recipe.length} of {recipe.phases[-1].batch}.",
             "input": InputSize(short_side=side, long_side=side, multiple=32),
             "prompt_quality": {},
         }
@@ -72,7 +72,7 @@ def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
                 *(f"captioned photographs of {recipe.data / path}" for path in recipe.pairs),
                 f"that of stage one: {recipe.stage_one.name}",
             ],
-            "lineage": f"Stage two over {recipe.stage_one.name}, {recipe.steps} steps of {recipe.phases[-1].batch}.",
+            "lineage": f"Stage two over {recipe.stage_one.name}, {recipe.length} of {recipe.phases[-1].batch}.",
             "input": InputSize(short_side=side, long_side=side, multiple=32),
             "settings": imported.card.settings | {"proposals": recipe.proposals.model_dump(mode="json")},
         }

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from lexiseg_model.training.recipe import Numbers
+
+
+def number_type(name: Numbers, device: torch.device) -> torch.dtype:
+    """What autocast multiplies in; `auto`: what is fast on the device."""
+    return fast_type(device) if name == "auto" else getattr(torch, name)
+
 
 def fast_type(device: torch.device) -> torch.dtype:
     """On a CPU without bfloat16 units an autocast step emulates them, many times slower than float32."""

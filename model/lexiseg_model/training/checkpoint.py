@@ -1,0 +1,107 @@
+"""What a run keeps on disk: files that are whole or not there, every random state, the recipe they were made by."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from lexiseg_model.errors import RecipeError
+from lexiseg_model.training.recipe import RunRecipe
+
+READABLE = 0o644  # a worker that serves the weights may be another user
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes a file that a kill at any moment leaves as it was or makes as it is to be; others may read it."""
+    fresh = path.with_name(f"{path.name}.new")
+    write(fresh)
+    fresh.chmod(READABLE)
+    with fresh.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the new name, too
+    finally:
+        os.close(folder)
+
+
+def begin_random(seed: list[int]) -> None:
+    """Every generator of this process begins at a place that the numbers decide."""
+    place = int(np.random.default_rng(seed).integers(2**32))
+    random.seed(place)
+    np.random.seed(place)
+    torch.manual_seed(place)
+
+
+def random_states(device: torch.device) -> dict[str, Any]:
+    """Every generator of this process that code may draw from: Python's, numpy's, torch's on the CPU and the GPU."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    states = {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(np.array(keys, np.int64)), position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def restore_random(states: Mapping[str, Any], device: torch.device) -> None:
+    """Generators go on from `random_states`."""
+    random.setstate(states["python"])
+    kind, keys, *rest = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"].cpu())
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+
+
+@contextmanager
+def kept_random(device: torch.device) -> Iterator[None]:
+    """Whatever is drawn in here, generators stand afterwards where they stood."""
+    states = random_states(device)
+    try:
+        yield
+    finally:
+        restore_random(states, device)
+
+
+def require_same_recipe(path: Path, there: Mapping[str, Any], recipe: RunRecipe) -> None:
+    """How long, where and by what a run goes on may change; anything else would make it another run.
+
+    Args:
+        path: of the checkpoint.
+        there: the values of the recipe that it was made by.
+        recipe: by which the run is to go on.
+
+    Raises:
+        RecipeError: they differ; names each setting with both values.
+    """
+    here = recipe.model_dump(mode="json")
+    fields = type(recipe).model_fields
+    differ = []
+    for name in {**here, **there}:
+        then = there[name] if name in there else _default(fields[name])
+        if name not in recipe.may_differ and then != here.get(name):
+            differ.append(f"{name} was {then!r}, is {here.get(name)!r}")
+    if differ:
+        raise RecipeError(
+            f"{path} was made by another recipe: {'; '.join(differ)}. "
+            "Go on with the recipe that lies beside it, or train into another folder with out=FOLDER"
+        )
+
+
+def _default(field: FieldInfo) -> object:
+    """Of a setting that came after the checkpoint was made, as it is written."""
+    value = None if field.is_required() else field.get_default(call_default_factory=True)
+    return to_jsonable_python(value)

@@ -1,0 +1,162 @@
+"""A run that is killed, whenever that is, ends as one that was left alone; its workers end with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from tests.model.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
+
+SECONDS = 120  # a hung process must not hang the tests
+Moment = tuple[str, int]  # what is about to be done, and for the how many-th time in this process
+# In the order in which they come in a run, some of them while files are written.
+MOMENTS: list[Moment] = [
+    ("loss", 1),
+    ("fsync", 2),
+    ("loss", 8),
+    ("replace", 3),
+    ("rename done", 1),
+    ("fsync", 5),
+    ("loss", 11),
+    ("replace", 8),
+]
+
+
+def long_recipe(out: Path) -> ToyRecipe:
+    """All that is kept is written several times."""
+    return recipe_for(
+        out,
+        steps=14,
+        decay_steps=5,
+        accumulation=2,
+        workers=2,
+        checkpoint_steps=3,
+        validate_steps=4,
+        best_by="-error",
+        log_steps=1,
+    )
+
+
+def train(out: Path, moment: Moment | None) -> None:
+    """A run in a process of its own, which kills itself at a moment."""
+    if moment is not None:
+        _die_at(*moment)
+    ToyRun(long_recipe(out)).train()
+
+
+def _die_at(what: str, times: int) -> None:
+    counted = 0
+
+    def before(done: Callable[..., Any], after: bool = False) -> Callable[..., Any]:
+        def counting(*values: Any, **named: Any) -> Any:
+            nonlocal counted
+            counted += 1
+            result = done(*values, **named) if after else None
+            if counted == times:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result if after else done(*values, **named)
+
+        return counting
+
+    if what == "loss":
+        ToyRun._loss = before(ToyRun._loss)  # type: ignore[method-assign]
+    elif what == "fsync":
+        os.fsync = before(os.fsync)
+    else:
+        os.replace = before(os.replace, after=what == "rename done")
+
+
+@pytest.fixture(scope="module")
+def forks() -> ForkServerContext:
+    """Processes that begin with torch already imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.model.training.toy"])
+    return context
+
+
+@contextmanager
+def running(forks: ForkServerContext, work: Callable[..., None], *values: Any) -> Iterator[Any]:
+    process = forks.Process(target=work, args=values)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def exit_code(forks: ForkServerContext, work: Callable[..., None], *values: Any) -> int | None:
+    with running(forks, work, *values) as process:
+        process.join(SECONDS)
+        return process.exitcode  # type: ignore[no-any-return]
+
+
+def test_a_run_killed_at_several_moments_ends_with_the_same_bits(forks: ForkServerContext, tmp_path: Path) -> None:
+    killed, left_alone = tmp_path / "killed", tmp_path / "alone"
+    assert exit_code(forks, train, left_alone, None) == 0
+
+    ends = [exit_code(forks, train, killed, moment) for moment in [*MOMENTS, None]]
+
+    assert ends == [-signal.SIGKILL] * len(MOMENTS) + [0]
+    assert differences(finished(killed), finished(left_alone)) == []
+    for name in ("weights.safetensors", "best.safetensors"):
+        assert differences(load_file(killed / name), load_file(left_alone / name)) == []
+    assert [path.name for path in killed.glob("*.new")] == []
+
+
+class Waiting(ToyRun):
+    """Stays in its third step."""
+
+    reached: Event
+
+    def _loss(self, batch: ToyBatch) -> Any:
+        if batch.number == 2:
+            self.reached.set()
+            signal.pause()
+        return super()._loss(batch)
+
+
+def wait_in_a_step(out: Path, reached: Event) -> None:
+    run = Waiting(recipe_for(out, workers=2))
+    run.reached = reached
+    run.train()
+
+
+def test_workers_end_with_the_run_that_was_killed(forks: ForkServerContext, tmp_path: Path) -> None:
+    reached = forks.Event()
+    with running(forks, wait_in_a_step, tmp_path, reached) as process:
+        assert reached.wait(SECONDS)
+        workers = [os.pidfd_open(child.pid) for child in psutil.Process(process.pid).children()]
+
+        process.kill()
+
+        assert len(workers) == 2
+        for worker in workers:
+            ended, _, _ = select.select([worker], [], [], SECONDS)
+            os.close(worker)
+            assert ended
+
+
+def test_a_signal_to_all_processes_of_a_run_saves_it(forks: ForkServerContext, tmp_path: Path) -> None:
+    """As a terminal's Ctrl-C and a machine that shuts down send it."""
+    reached = forks.Event()
+    with running(forks, wait_in_a_step, tmp_path, reached) as process:
+        assert reached.wait(SECONDS)
+        for each in [*psutil.Process(process.pid).children(), psutil.Process(process.pid)]:
+            each.send_signal(signal.SIGTERM)
+        process.join(SECONDS)
+
+        assert process.exitcode == 0
+    assert finished(tmp_path)["step"] == 3

@@ -1,0 +1,313 @@
+"""The run that every method shares: what it learns, keeps, says, and refuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lexiseg_model.errors import RecipeError, TrainingError
+from lexiseg_model.training.run import BEST, NONFINITE
+from tests.model.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
+
+
+def trained(out: Path, **values: Any) -> ToyRun:
+    run = ToyRun(recipe_for(out, **values))
+    run.train()
+    return run
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()]
+
+
+def test_a_run_learns(tmp_path: Path) -> None:
+    trained(tmp_path, steps=300, log_steps=50, largest_gradient=None)
+
+    losses = [line["loss"] for line in lines(tmp_path)]
+
+    assert losses[-1] < 0.6 * losses[1]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_run_learns_in_half_precision(tmp_path: Path, precision: str) -> None:
+    run = trained(tmp_path, steps=60, precision=precision)
+
+    assert run.learner.scaler.is_enabled() == (precision == "float16")
+    assert all(value.dtype == torch.float32 for value in run.network.parameters())
+    assert all(value.isfinite().all() for value in run.average.values())
+    assert not torch.equal(run.network.first.weight, ToyRun(recipe_for(tmp_path)).network.first.weight)
+
+
+def test_batches_are_the_same_whatever_makes_them_and_wherever_a_run_began(tmp_path: Path) -> None:
+    alone = trained(tmp_path / "alone")
+    halves = [trained(tmp_path / "halves", steps=steps) for steps in (4, 10)]
+    many = trained(tmp_path / "many", workers=2)
+
+    assert alone.seen == list(range(10)) == many.seen == halves[0].seen + halves[1].seen
+    assert differences(finished(tmp_path / "alone"), finished(tmp_path / "many")) == []
+
+
+def test_accumulated_batches_make_one_step(tmp_path: Path) -> None:
+    run = trained(tmp_path, steps=3, accumulation=2)
+
+    assert run.seen == [0, 1, 2, 3, 4, 5]
+    assert (run.step, run.crops_seen) == (3, 24)
+
+
+def test_accumulation_averages_gradients(tmp_path: Path) -> None:
+    """Two batches of one each say what each says by itself, divided by two."""
+    run = ToyRun(recipe_for(tmp_path, largest_gradient=None, weight_decay=0))
+    run.network.eval()
+    run._mode = lambda: None  # type: ignore[method-assign]  # neither dropout nor batch statistics
+    batches = [run._batches(run.recipe.phases[0]).numbered(number) for number in range(2)]
+    expected = []
+    for batch in batches:
+        run.network.zero_grad()
+        run._loss(batch).backward()  # type: ignore[no-untyped-call]
+        expected.append(run.network.second.weight.grad)
+
+    run._step(*batches)
+
+    assert run.network.second.weight.grad is not None
+    torch.testing.assert_close(run.network.second.weight.grad, torch.stack(expected).mean(0))  # type: ignore[arg-type]
+
+
+def test_epochs_and_minutes_end_a_run_too(tmp_path: Path) -> None:
+    by_epochs = trained(tmp_path / "epochs", steps=None, epochs=1.5)
+    by_minutes = trained(tmp_path / "minutes", steps=None, minutes=0.002)
+
+    assert by_epochs.step == 1.5 * 32 / 4
+    assert by_minutes.seconds >= 0.12
+
+
+def test_the_rate_is_of_a_batch_and_grows_with_it(tmp_path: Path) -> None:
+    run = ToyRun(recipe_for(tmp_path, warmup_steps=0, rate_batch=16, accumulation=2))
+
+    assert run._learning_rate() == pytest.approx(0.01 * 8 / 16)
+
+
+def test_what_is_written_can_be_read_by_others_and_nothing_half_written_stays(tmp_path: Path) -> None:
+    trained(tmp_path, steps=4, decay_steps=2, validate_steps=2, best_by="-error")
+
+    written = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir() if path.is_file()}
+
+    names = {"checkpoint.pt", "plateau.pt", "weights.safetensors", "best.safetensors", "recipe.yaml", "journal.jsonl"}
+    assert set(written) == names
+    assert all(mode & 0o444 == 0o444 for mode in written.values())
+
+
+def test_the_first_line_comes_with_the_first_step_and_tells_pace_and_time_left(tmp_path: Path) -> None:
+    trained(tmp_path, steps=100, log_steps=50)
+
+    first, second, last = lines(tmp_path)
+
+    assert [first["step"], second["step"], last["step"]] == [1, 50, 100]
+    assert first["examples_per_second"] > 0
+    assert first["minutes_left"] >= 0
+    assert last["minutes_left"] == 0
+
+
+def test_lines_of_steps_that_a_kill_undid_are_written_once(tmp_path: Path) -> None:
+    trained(tmp_path, steps=4, log_steps=1)
+    with (tmp_path / "journal.jsonl").open("a") as journal:
+        journal.write(json.dumps({"step": 5}) + "\n" + '{"step": 6, "lo')
+
+    trained(tmp_path, steps=6, log_steps=1)
+
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_best_weights_are_kept_beside_the_last(tmp_path: Path) -> None:
+    run = trained(tmp_path, steps=12, validate_steps=3, best_by="-error", learning_rate=0.3)
+
+    told = [line for line in lines(tmp_path) if line.get("validation")]
+    best = min(told, key=lambda line: line["error"])
+    assert [line["step"] for line in told] == [3, 6, 9, 12]
+    assert run.best is not None
+    assert run.best.step == best["step"] == told[-1]["best_step"]
+    kept, last = load_file(tmp_path / BEST), load_file(tmp_path / "weights.safetensors")
+    assert torch.equal(kept["scale"], last["scale"]) == (best["step"] == 12)
+
+
+def test_validation_sees_the_average_and_changes_nothing(tmp_path: Path) -> None:
+    class Watched(ToyRun):
+        def _validate(self) -> dict[str, float]:
+            torch.rand(3)
+            assert not self.network.training
+            assert torch.equal(self.network.first.weight, self.average["first.weight"])
+            return super()._validate()
+
+    trained(tmp_path / "without")
+    run = Watched(recipe_for(tmp_path / "with", validate_steps=2))
+    run.train()
+
+    assert differences(finished(tmp_path / "without"), finished(tmp_path / "with")) == []
+
+
+def test_sample_pictures_are_written_with_each_validation(tmp_path: Path) -> None:
+    run = trained(tmp_path, steps=4, validate_steps=2)
+
+    pictures = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert pictures == ["00000002-scale.png", "00000004-scale.png"]
+    picture = cv2.imread(str(tmp_path / "samples" / pictures[-1]))
+    assert picture is not None
+    assert int(picture[0, 0, 0]) == int(100 * abs(run.average["scale"].item()))
+
+
+def test_a_figure_that_validation_does_not_give_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no 'miou'; there is: error"):
+        trained(tmp_path, validate_steps=1, best_by="miou")
+
+
+class Spoilt(ToyRun):
+    """Some batches have no finite loss."""
+
+    bad: tuple[int, ...] = (3,)
+
+    def _loss(self, batch: ToyBatch) -> Tensor:
+        if batch.number in self.bad:
+            batch = batch._replace(inputs=batch.inputs * float("nan"))
+        return super()._loss(batch)
+
+
+def test_a_step_without_a_finite_loss_changes_nothing_and_is_kept(tmp_path: Path) -> None:
+    run = Spoilt(recipe_for(tmp_path, steps=4))
+
+    run.train()
+
+    before = torch.load(tmp_path / NONFINITE / "before-3.pt", weights_only=True)
+    assert differences(before["network"], dict(run.network.state_dict())) == []
+    assert differences(before["optimizer"], run.learner.optimizer.state_dict()) == []
+    assert (run.step, run.nonfinite) == (4, 1)
+    [batch] = torch.load(tmp_path / NONFINITE / "step-3-rank-0.pt", weights_only=False)
+    assert batch.number == 3
+
+
+def test_a_run_goes_on_after_single_bad_batches(tmp_path: Path) -> None:
+    run = Spoilt(recipe_for(tmp_path, steps=12, nonfinite_limit=2))
+    run.bad = (2, 5, 8)
+
+    assert run.train() is not None
+    assert all(value.isfinite().all() for value in run.average.values())
+
+
+def test_too_many_bad_batches_in_a_row_end_a_run(tmp_path: Path) -> None:
+    run = Spoilt(recipe_for(tmp_path, nonfinite_limit=3))
+    run.bad = tuple(range(4, 10))
+
+    with pytest.raises(TrainingError, match=r"3 steps in a row, the last of them 6, had no finite loss"):
+        run.train()
+
+    assert len(list((tmp_path / NONFINITE).glob("step-*"))) == 3
+
+
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_run_after_its_step_and_it_goes_on_later(tmp_path: Path, which: signal.Signals) -> None:
+    class Signalled(ToyRun):
+        def _loss(self, batch: ToyBatch) -> Tensor:
+            if batch.number == 5:
+                signal.raise_signal(which)
+            return super()._loss(batch)
+
+    handler = signal.getsignal(which)
+    run = Signalled(recipe_for(tmp_path / "stopped"))
+
+    assert run.train() is None
+    assert run.ending == f"{which.name} at step 6; start it again to go on"
+    assert signal.getsignal(which) == handler
+    trained(tmp_path / "stopped")
+    trained(tmp_path / "never")
+    assert differences(finished(tmp_path / "stopped"), finished(tmp_path / "never")) == []
+
+
+def test_another_recipe_over_an_old_checkpoint_is_refused_with_what_differs(tmp_path: Path) -> None:
+    trained(tmp_path, steps=2)
+
+    with pytest.raises(RecipeError) as raised:
+        trained(tmp_path, learning_rate=0.5, seed=3)
+
+    assert "learning_rate was 0.01, is 0.5" in str(raised.value)
+    assert "seed was 0, is 3" in str(raised.value)
+    assert "steps" not in str(raised.value)
+
+
+def test_length_workers_and_device_may_differ(tmp_path: Path) -> None:
+    trained(tmp_path, steps=2)
+
+    run = trained(tmp_path, steps=None, minutes=0.001, workers=1, device="auto", checkpoint_minutes=1)
+
+    assert run.step > 2
+
+
+def test_a_setting_that_came_later_counts_as_its_default(tmp_path: Path) -> None:
+    trained(tmp_path, steps=2)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del state["recipe"]["betas"], state["recipe"]["weight_decay"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+
+    with pytest.raises(RecipeError) as raised:
+        trained(tmp_path, steps=4)
+
+    assert "weight_decay was None, is 0.05" in str(raised.value)
+    assert "betas" not in str(raised.value)
+
+
+def test_a_kill_in_a_decay_goes_on_in_it_and_only_a_longer_run_begins_it_anew(tmp_path: Path) -> None:
+    class Stopped(ToyRun):
+        def _loss(self, batch: ToyBatch) -> Tensor:
+            if batch.number == 7:
+                signal.raise_signal(signal.SIGTERM)
+            return super()._loss(batch)
+
+    Stopped(recipe_for(tmp_path, decay_steps=5)).train()
+
+    assert trained(tmp_path, decay_steps=5).seen == [8, 9]
+    assert trained(tmp_path, steps=12, decay_steps=5).seen == list(range(5, 12))
+
+
+def test_a_checkpoint_without_recipe_and_random_states_still_loads(tmp_path: Path) -> None:
+    """As version 0.1 wrote them."""
+    trained(tmp_path, steps=4)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    old = ("network", "average", "optimizer", "step", "decayed", "crops", "seconds")
+    torch.save({name: state[name] for name in old}, tmp_path / "checkpoint.pt")
+
+    run = trained(tmp_path, steps=6)
+
+    assert run.seen == [4, 5]
+
+
+def test_the_recipe_lies_beside_the_weights(tmp_path: Path) -> None:
+    run = trained(tmp_path, steps=1)
+
+    assert ToyRecipe.model_validate(yaml.safe_load((tmp_path / "recipe.yaml").read_text())) == run.recipe
+
+
+def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="mlflow is not installed; pip install mlflow"):
+        trained(tmp_path, trackers=["mlflow"])
+
+
+def test_part_of_a_network_that_is_read_elsewhere_is_not_kept(tmp_path: Path) -> None:
+    class Frozen(ToyRun):
+        def _kept(self, name: str) -> bool:
+            return not name.startswith("first")
+
+    run = Frozen(recipe_for(tmp_path, steps=2))
+    run.network.first.requires_grad_(False)
+    run.train()
+
+    kept = finished(tmp_path)
+    assert not [name for part in ("network", "average") for name in kept[part] if name.startswith("first")]
+    assert np.array_equal(load_file(tmp_path / "weights.safetensors")["scale"], run.average["scale"].half())
