@@ -83,8 +83,8 @@ def _classes(folder: Path, checked: Checked) -> tuple[str, ...]:
     """Of the set; none where it names none, which sets of regions do not."""
     listing = folder / CLASSES
     if not listing.exists():
-        detail = f"there is no {CLASSES}; expected a list of class names, index = mask value (regions have none)"
-        checked.add([Problem("layout", str(listing), detail)])
+        detail = f"there is no {CLASSES}; expected a list of class names, index = mask value"
+        checked.add([Problem("no classes", str(listing), detail)])
         return ()
     try:
         classes = read_classes(listing)

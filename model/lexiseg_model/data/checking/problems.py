@@ -21,6 +21,7 @@ WARNINGS = {
     "no photograph": "a mask without a photograph; it is never read",
     "empty class": "a class that no mask of the split shows",
     "all ignored": "a mask of nothing but 255",
+    "no classes": "no list of class names: well for regions and prompts, the rest of training refuses the set",
     "twice": "the same picture twice in one split",
     "turned": "an EXIF rotation; masks follow the stored pixels",
     "two names": "one name twice, by letter case or by ending; both have one mask",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from lexiseg_service.commands.options import Chosen, takes_settings
@@ -34,3 +36,46 @@ def import_model(context: typer.Context) -> None:
     from lexiseg_service.commands.models.importing import command
 
     command()(context.args, prog_name=context.command_path)
+
+
+@models.command("push", cls=Grouped)
+@takes_settings("models")
+def push_model(
+    name: Annotated[str, typer.Argument(help="A model that `lexiseg models list` names")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="A folder, or an address as s3://bucket/models")],
+    chosen: Chosen,
+) -> None:
+    """Copy a model directory to a folder or a store, for others to pull; only what is not there yet is sent.
+
+    s3:// needs `pip install s3fs`; keys, region and endpoint come from AWS_* in the environment, as
+    AWS_ENDPOINT_URL for a store of your own.
+
+    Examples:
+
+      lexiseg models push mine s3://bucket/models
+
+      lexiseg models push mine /mnt/shared/models
+    """
+    from lexiseg_service.commands.models.exchange import push
+
+    push(name, url, chosen.settings)
+
+
+@models.command("pull", cls=Grouped)
+@takes_settings("models")
+def pull_model(
+    url: Annotated[str, typer.Argument(metavar="URL/NAME", help="What was pushed, as s3://bucket/models/mine")],
+    chosen: Chosen,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace another model of that name")] = False,
+) -> None:
+    """Fetch a model directory that was pushed; it appears when every file is there with the right digest.
+
+    Examples:
+
+      lexiseg models pull s3://bucket/models/mine --models-dir models/
+
+      lexiseg models pull /mnt/shared/models/mine --models-dir models/
+    """
+    from lexiseg_service.commands.models.exchange import pull
+
+    pull(url, replace, chosen.settings)

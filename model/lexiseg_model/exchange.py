@@ -1,0 +1,188 @@
+"""Model directories elsewhere: in a folder, in an S3-compatible store, wherever fsspec reaches.
+
+    URL/NAME/files/SHA256      a file's content, under its own digest: never overwritten, so never half new
+    URL/NAME/manifest.json     which files a model has; written last, and in one piece
+
+So a push that is cut off changes nothing for whoever pulls, and one that is repeated sends only what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from lexiseg_model.catalog import CARD, read_card
+from lexiseg_model.errors import OptionError, WeightsError
+
+MANIFEST, FILES = "manifest.json", "files"
+BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # have no folders; to make one would make a bucket
+INSTALLED_BY = {"s3": "pip install s3fs", "s3a": "pip install s3fs"}
+
+
+class StoredFile(BaseModel):
+    """One file of a model directory."""
+
+    model_config = ConfigDict(frozen=True)
+
+    size: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Manifest(BaseModel):
+    """The files of a model directory, by their place in it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    files: dict[str, StoredFile] = Field(min_length=1)
+
+    @field_validator("files")
+    @classmethod
+    def _stay_inside(cls, files: dict[str, StoredFile]) -> dict[str, StoredFile]:
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
+                raise ValueError(f"{name!r} is no place inside a model directory")
+        return files
+
+
+def push(folder: Path, name: str, url: str, on_file: Callable[[str], object] = lambda _: None) -> Manifest:
+    """Copies a model directory to `url/name`, only what is not there yet.
+
+    Args:
+        folder: with a card.
+        name: what it is called there.
+        url: a folder, or an address that fsspec knows, as s3://bucket/models.
+        on_file: called with the name of each file that is sent.
+
+    Raises:
+        WeightsError: the folder is no model directory.
+        OptionError: the address cannot be reached.
+    """
+    read_card(folder)
+    manifest = _manifest_of(folder)
+    store, root = _open(url, name)
+    try:
+        for place, stored in manifest.files.items():
+            blob = f"{root}/{FILES}/{stored.sha256}"
+            # Of a folder's file that was cut off the size tells; stores have whole objects only.
+            if not store.exists(blob) or store.size(blob) != stored.size:
+                on_file(place)
+                if url.partition("://")[0] not in BUCKETS:
+                    store.makedirs(f"{root}/{FILES}", exist_ok=True)
+                store.put_file(str(folder / place), blob)
+        _write(store, f"{root}/{MANIFEST}", manifest.model_dump_json(indent=1).encode())
+    except OSError as error:
+        raise OptionError(f"{url} cannot be written to: {error}") from None
+    return manifest
+
+
+def pull(
+    url: str, name: str, models_dir: Path, replace: bool, on_file: Callable[[str], object] = lambda _: None
+) -> Path:
+    """Copies `url/name` to `models_dir/name`, which appears when every file is there with the right digest.
+
+    Stopped and called again, it goes on.
+
+    Raises:
+        OptionError: the address cannot be reached, or there is another model of that name and `replace` is off.
+        WeightsError: there is no such model, or a file is not what its digest says.
+    """
+    store, root = _open(url, name)
+    manifest = _read_manifest(store, root)
+    target = models_dir / name
+    if target.exists():
+        if (target / CARD).exists() and _manifest_of(target) == manifest:
+            return target
+        if not replace:
+            raise OptionError(f"{target} is there already, and another; --replace puts this one in its place")
+    fresh = models_dir / f".{name}.pull"
+    for place, stored in manifest.files.items():
+        path = fresh / place
+        if path.is_file() and _digest(path) == stored:
+            continue
+        on_file(place)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            store.get_file(f"{root}/{FILES}/{stored.sha256}", str(path))
+        except OSError as error:
+            raise WeightsError(f"{url}/{name}: {place} cannot be read: {error}") from None
+        if (came := _digest(path)) != stored:
+            path.unlink()
+            told = f"{came.size:,} bytes, sha256 {came.sha256}; expected {stored.size:,}, {stored.sha256}"
+            raise WeightsError(f"{url}/{name}: {place} is damaged: {told}")
+    read_card(fresh)
+    for path in [path for path in fresh.rglob("*") if path.is_file()]:
+        if path.relative_to(fresh).as_posix() not in manifest.files:  # of an older model, pulled half
+            path.unlink()
+    _swap(fresh, target)
+    return target
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    """Puts a directory in another's place; the other is gone only when this one is there."""
+    old = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    if target.exists():
+        os.replace(target, old)
+    os.replace(fresh, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _open(url: str, name: str) -> tuple[Any, str]:
+    protocol = url.partition("://")[0] if "://" in url else "file"
+    try:
+        # A store of its own: what others of this process listed before may have changed.
+        store, root = url_to_fs(url, skip_instance_cache=True)
+    except ImportError as error:
+        hint = INSTALLED_BY.get(protocol, str(error))
+        raise OptionError(f"{url}: what reaches {protocol}:// is not installed; {hint}") from None
+    except ValueError as error:
+        raise OptionError(f"{url}: {error}") from None
+    return store, f"{root.rstrip('/')}/{name}"
+
+
+def _read_manifest(store: Any, root: str) -> Manifest:
+    path = f"{root}/{MANIFEST}"
+    try:
+        return Manifest.model_validate_json(store.cat_file(path))
+    except FileNotFoundError:
+        raise WeightsError(f"{path} does not exist; `lexiseg models push` writes it") from None
+    except ValidationError as error:
+        raise WeightsError(f"{path} is no manifest of a model: {error.errors()[0]['msg']}") from None
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read: {error}") from None
+
+
+def _write(store: Any, path: str, content: bytes) -> None:
+    """In one piece: a store's objects are, a file is under another name until it is whole."""
+    if not isinstance(store, LocalFileSystem):
+        store.pipe_file(path, content)
+        return
+    fresh = Path(f"{path}.{uuid.uuid4().hex}")
+    fresh.write_bytes(content)
+    os.replace(fresh, path)
+
+
+def _manifest_of(folder: Path) -> Manifest:
+    """Of every file but hidden ones."""
+    places = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return Manifest(
+        files={
+            place.as_posix(): _digest(path)
+            for place, path in places.items()
+            if not any(part.startswith(".") or part == "__pycache__" for part in place.parts)
+        }
+    )
+
+
+def _digest(path: Path) -> StoredFile:
+    with path.open("rb") as content:
+        return StoredFile(size=path.stat().st_size, sha256=hashlib.file_digest(content, "sha256").hexdigest())

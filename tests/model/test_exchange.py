@@ -1,0 +1,192 @@
+"""Model directories that are pushed and pulled: to a folder, and to a real S3 server on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from lexiseg_model.errors import OptionError, WeightsError
+from lexiseg_model.exchange import pull, push
+from lexiseg_model.methods.tiny.weights import FOLDER
+
+BUCKET = "models"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """Endpoint of an S3 server with one bucket."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        environment.setenv("AWS_ACCESS_KEY_ID", "key")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        import s3fs
+
+        s3fs.S3FileSystem(skip_instance_cache=True).mkdir(BUCKET)
+        yield f"s3://{BUCKET}"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where models are pushed to; of S3 a prefix of its own."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    return f"{request.getfixturevalue('s3')}/{tmp_path.name}"
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A model directory with a card, two small files, and what is nobody's business."""
+    folder = tmp_path / "work" / "mine"
+    (folder / "onnx").mkdir(parents=True)
+    shutil.copy(FOLDER / "card.yaml", folder)
+    (folder / "weights.safetensors").write_bytes(bytes(range(256)) * 40)
+    (folder / "onnx" / "graph.onnx").write_bytes(b"graph")
+    (folder / ".hidden").write_bytes(b"secret")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_is_pushed_is_pulled(mine: Path, store: str, tmp_path: Path) -> None:
+    push(mine, "mine", store)
+
+    folder = pull(store, "mine", tmp_path / "models", replace=False)
+
+    assert folder == tmp_path / "models" / "mine"
+    assert contents(folder) == {name: content for name, content in contents(mine).items() if name != ".hidden"}
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["mine"]
+
+
+def test_a_second_push_sends_what_is_new_alone(mine: Path, store: str, tmp_path: Path) -> None:
+    push(mine, "mine", store)
+    (mine / "onnx" / "graph.onnx").write_bytes(b"another graph")
+    sent: list[str] = []
+
+    push(mine, "mine", store, sent.append)
+
+    assert sent == ["onnx/graph.onnx"]
+    assert (pull(store, "mine", tmp_path / "models", False) / "onnx/graph.onnx").read_bytes() == b"another graph"
+
+
+def test_a_second_pull_fetches_nothing(mine: Path, store: str, tmp_path: Path) -> None:
+    push(mine, "mine", store)
+    pull(store, "mine", tmp_path / "models", False)
+    fetched: list[str] = []
+
+    pull(store, "mine", tmp_path / "models", False, fetched.append)
+
+    assert fetched == []
+
+
+def test_another_model_of_that_name_is_replaced_only_when_asked(mine: Path, store: str, tmp_path: Path) -> None:
+    push(mine, "mine", store)
+    folder = pull(store, "mine", tmp_path / "models", False)
+    (folder / "weights.safetensors").write_bytes(b"tuned")
+
+    with pytest.raises(OptionError, match="is there already, and another; --replace"):
+        pull(store, "mine", tmp_path / "models", False)
+    assert (folder / "weights.safetensors").read_bytes() == b"tuned"
+
+    pull(store, "mine", tmp_path / "models", True)
+    assert (folder / "weights.safetensors").read_bytes() == (mine / "weights.safetensors").read_bytes()
+
+
+def test_a_model_that_was_never_pushed_is_named(store: str, mine: Path, tmp_path: Path) -> None:
+    push(mine, "mine", store)
+
+    with pytest.raises(WeightsError, match=r"other/manifest\.json does not exist"):
+        pull(store, "other", tmp_path / "models", False)
+
+
+def blob(store: Path, content: bytes) -> Path:
+    return next(path for path in (store / "mine" / "files").iterdir() if path.read_bytes() == content)
+
+
+def test_a_damaged_file_is_refused_and_fetched_again_later(mine: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    push(mine, "mine", str(store))
+    graph = blob(store, b"graph")
+    graph.write_bytes(b"grapj")
+
+    with pytest.raises(WeightsError, match=r"onnx/graph\.onnx is damaged: 5 bytes, sha256 "):
+        pull(str(store), "mine", tmp_path / "models", False)
+    assert not (tmp_path / "models" / "mine").exists()
+
+    graph.write_bytes(b"graph")
+    fetched: list[str] = []
+    pull(str(store), "mine", tmp_path / "models", False, fetched.append)
+    assert "card.yaml" not in fetched  # that came well the first time
+
+
+def test_a_push_that_is_cut_off_changes_nothing_for_who_pulls(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    push(mine, "mine", str(store))
+    before = contents(pull(str(store), "mine", tmp_path / "models", False))
+    (mine / "onnx/graph.onnx").write_bytes(b"new graph")
+    (mine / "weights.safetensors").write_bytes(b"new weights")
+
+    def stop(place: str) -> None:
+        if place == "weights.safetensors":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        push(mine, "mine", str(store), stop)
+
+    assert contents(pull(str(store), "mine", tmp_path / "others", False)) == before
+
+
+def test_a_file_that_was_sent_half_is_sent_again(mine: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    push(mine, "mine", str(store))
+    blob(store, b"graph").write_bytes(b"gra")
+    sent: list[str] = []
+
+    push(mine, "mine", str(store), sent.append)
+
+    assert sent == ["onnx/graph.onnx"]
+
+
+@pytest.mark.parametrize("place", ["../outside", "/etc/outside", "a/../../outside", "a//b", "a\\b"])
+def test_a_manifest_that_leads_elsewhere_is_refused(mine: Path, tmp_path: Path, place: str) -> None:
+    store = tmp_path / "store"
+    push(mine, "mine", str(store))
+    path = store / "mine" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["files"][place] = manifest["files"].pop("onnx/graph.onnx")
+    path.write_text(json.dumps(manifest))
+
+    with pytest.raises(WeightsError, match="is no place inside a model directory"):
+        pull(str(store), "mine", tmp_path / "models", False)
+
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_folder_without_a_card_is_not_pushed(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(WeightsError, match=r"is not a model directory: no card\.yaml"):
+        push(tmp_path / "empty", "empty", str(tmp_path / "store"))
+
+
+def test_an_address_that_nothing_knows_is_refused(mine: Path) -> None:
+    with pytest.raises(OptionError, match=r"quux://x: "):
+        push(mine, "mine", "quux://x")
+
+
+def test_a_bucket_that_is_not_there_is_an_error_of_one_line(mine: Path, s3: str) -> None:
+    with pytest.raises(OptionError, match="s3://nowhere cannot be written to"):
+        push(mine, "mine", "s3://nowhere")
