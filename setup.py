@@ -5,7 +5,7 @@ from __future__ import annotations
 from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
-PARTS = ("runs", "version", "winners")
+PARTS = ("regions", "runs", "spans", "version", "winners")
 
 setup(
     ext_modules=[
@@ -15,7 +15,7 @@ setup(
             depends=[f"{KERNEL}/kernel.h"],
             # A product and a sum are rounded each by itself, as numpy does it: the answers are equal.
             extra_compile_args=[
-                *("-std=gnu11", "-O3", "-g0", "-fvisibility=hidden"),
+                *("-std=gnu11", "-O3", "-Wall", "-Wextra", "-g0", "-fvisibility=hidden"),
                 *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
             ],
             libraries=["m"],

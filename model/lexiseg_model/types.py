@@ -132,7 +132,7 @@ class Segmentation:
     """The answer for one image: segments, and a label map [H, W] of them (value = segment id, 0 = nobody).
 
     Only segments of prompts may be `overlapping`. Then the label map shows the best mask of each prompt alone, the
-    earlier prompt on top; of prompts it is [0, 0] where nobody asked for it. `probability` [H, W], when it was asked
+    earlier prompt on top. It is [0, 0] where nobody asked for it. `probability` [H, W], when it was asked
     for, is that of each pixel's winner, nobody included.
     """
 

@@ -89,17 +89,20 @@ static inline char *write_count(char *text, int64_t count) {
     }
 }
 
-/* Counts of one class as a text, with area and box. Its runs are those of `order`; each ends where the next begins. */
+/* Counts of one class as a text, with area and box. Its runs start and end at the places of `order`; NULL: at every
+ * second place. Without a text area and box alone. */
 static char *encode_class(const int64_t *order, int64_t n, const int64_t *start, const int64_t *end, int64_t height,
                           int64_t pixels, char *text, Summary *summary) {
     int64_t area = 0, left = pixels, top = height, right = -1, bottom = -1;
     int64_t counts[2] = {0, 0}; /* of zeros and of ones, the last of each */
     int64_t last = 0, column = -1, column_end = 0;
     for (int64_t i = 0; i < n; i++) {
-        int64_t from = start[order[i]], to = end[order[i]];
+        int64_t at = order ? order[i] : 2 * i, from = start[at], to = end[at];
         int64_t zeros = from - last, ones = to - from;
-        text = write_count(text, i > 1 ? zeros - counts[0] : zeros);
-        text = write_count(text, i > 0 ? ones - counts[1] : ones);
+        if (text) {
+            text = write_count(text, i > 1 ? zeros - counts[0] : zeros);
+            text = write_count(text, i > 0 ? ones - counts[1] : ones);
+        }
         counts[0] = zeros;
         counts[1] = ones;
         last = to;
@@ -122,7 +125,7 @@ static char *encode_class(const int64_t *order, int64_t n, const int64_t *start,
             if (column > right) right = column;
         }
     }
-    if (last < pixels) text = write_count(text, n > 1 ? pixels - last - counts[0] : pixels - last);
+    if (text && last < pixels) text = write_count(text, n > 1 ? pixels - last - counts[0] : pixels - last);
     if (!n) left = top = 0;
     *summary = (Summary){area, left, top, right < 0 ? 0 : right - left + 1, bottom < 0 ? 0 : bottom - top + 1, 0};
     return text;
@@ -154,5 +157,14 @@ API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t widt
         summary->text_end = at - text;
     }
     free(start);
+    return 0;
+}
+
+/* Run lengths of one mask that is known by its n runs, spans [n, 2]; summary [6], text of 14 * n + 7 characters or NULL
+ * as of `lexiseg_encode_runs`. */
+API int64_t lexiseg_encode_spans(const int64_t *spans, int64_t n, int64_t height, int64_t pixels, int64_t *summary,
+                                 char *text) {
+    char *end = encode_class(NULL, n, spans, spans + 1, height, pixels, text, (Summary *)summary);
+    ((Summary *)summary)->text_end = end - text;
     return 0;
 }

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.kernel.axes import Axes
 from lexiseg_model.kernel.library import call, is_wide
 from lexiseg_model.types import LabelMap
-
-
-class Axes(NamedTuple):
-    """Down and across: for each pixel the cell before it, and the weight of the next: [H], [H], [W], [W]."""
-
-    y_low: NDArray[np.intp]
-    y_weight: NDArray[np.float32]
-    x_low: NDArray[np.intp]
-    x_weight: NDArray[np.float32]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return len(self.y_low), len(self.x_low)
 
 
 def winners(
@@ -38,7 +24,5 @@ def winners(
     labels: LabelMap = np.empty(axes.size, np.uint8 if len(scores) <= 256 else np.uint16)
     votes = np.zeros(len(scores))
     probability = np.empty(axes.size, np.float32) if keep_probability else None
-    down = (axes.y_low, axes.y_weight, axes.size[0])
-    across = (axes.x_low, axes.x_weight, axes.size[1])
-    call("winners", scores, *scores.shape, *down, *across, labels, is_wide(labels), probability, votes)
+    call("winners", scores, *scores.shape, *axes.passed, labels, is_wide(labels), probability, votes)
     return labels, votes, probability

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +20,15 @@ class Axis(NamedTuple):
     weight: NDArray[np.float32]  # of the position after `low`, below 1: between two numbers below 0 none is 0
 
 
+@lru_cache(64)  # every mask of an image asks for the same two
 def axis(cells: int, pixels: int) -> Axis:
-    """Positions of `pixels` outputs along `cells` inputs."""
+    """Positions of `pixels` outputs along `cells` inputs; not to be written to."""
     position = ((np.arange(pixels) + 0.5) * (cells / pixels) - 0.5).clip(0, cells - 1)
     low = np.floor(position).astype(np.intp)
-    return Axis(low, np.minimum((position - low).astype(np.float32), BELOW_ONE))
+    places = Axis(low, np.minimum((position - low).astype(np.float32), BELOW_ONE))
+    for part in places:
+        part.flags.writeable = False
+    return places
 
 
 def bands(size: tuple[int, int]) -> Iterator[slice]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel import spans as compiled
+from lexiseg_model.kernel.axes import Axes
 from lexiseg_model.masks.bilinear import Axis, axis
 
 # [N, 2] where runs of a mask begin and end (one past), as places y + x * H of an image H pixels high; ascending, apart.
@@ -28,6 +31,8 @@ def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:
     Returns:
         Runs; a run that reaches the lower edge goes on into the next column where that begins inside.
     """
+    if library.ready():
+        return compiled.cut(logits, Axes(*axis(logits.shape[0], size[0]), *axis(logits.shape[1], size[1])))
     y = _reaching_zero(axis(logits.shape[0], size[0]), logits.max(1))
     x = _reaching_zero(axis(logits.shape[1], size[1]), logits.max(0))
     if y is None or x is None:

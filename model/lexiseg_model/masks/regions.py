@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel import regions as compiled
 from lexiseg_model.types import LabelMap
 
 MOST_REGIONS = 65_534  # ids are 16-bit, and one value means nobody
@@ -41,6 +43,8 @@ def split(
     Returns:
         Regions class by class, in the order of `classes`, the largest of each class first.
     """
+    if library.ready() and labels.itemsize <= 2:
+        return _from_connected(compiled.connect(labels), classes, smallest, whole, check)
     regions = np.full(labels.shape, MOST_REGIONS + 1, np.uint16)
     owner: list[int] = []
     for index in classes:
@@ -62,3 +66,39 @@ def split(
         owner += [index] * len(kept)
     regions[regions > MOST_REGIONS] = len(owner)
     return Regions(regions, np.array(owner, np.int64))
+
+
+def sum_by_region(regions: Regions, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The sum of the values [H, W] of each region's pixels, and behind them of nobody's: [N + 1]."""
+    n = len(regions.owner) + 1
+    if library.ready():
+        return compiled.sum_by_label(regions.labels, values, n)
+    return np.bincount(regions.labels.reshape(-1), values.reshape(-1), n).astype(np.float64)
+
+
+def _from_connected(
+    connected: compiled.Connected,
+    classes: list[int],
+    smallest: int,
+    whole: Collection[int],
+    check: Callable[[], None],
+) -> Regions:
+    """What `split` answers, from the regions of all classes."""
+    # Class by class, the largest first, of equal ones the first in the map.
+    order = np.lexsort((-connected.areas, connected.classes))
+    of_class = connected.classes[order]
+    new = np.full(len(order), MOST_REGIONS + 1, np.uint16)
+    owner: list[int] = []
+    for index in classes:
+        check()
+        parts = order[np.searchsorted(of_class, index) : np.searchsorted(of_class, index, side="right")]
+        if index in whole:
+            if len(parts) and len(owner) < MOST_REGIONS:
+                new[parts] = len(owner)
+                owner.append(index)
+            continue
+        kept = parts[connected.areas[parts] >= smallest][: MOST_REGIONS - len(owner)]
+        new[kept] = len(owner) + np.arange(len(kept))
+        owner += [index] * len(kept)
+    new[new > MOST_REGIONS] = len(owner)
+    return Regions(compiled.paint(connected, new), np.array(owner, np.int64))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel import runs as compiled
+from lexiseg_model.kernel import spans as compiled_spans
 from lexiseg_model.masks.cut import Spans
 from lexiseg_model.types import LabelMap, Rle
 
@@ -70,11 +71,15 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     Returns:
         What `encode_mask` gives for the mask.
     """
+    if library.ready():
+        return compiled_spans.encode(spans, size, keep_counts=True)
     return _rles(_runs(spans), 1, size)[0]
 
 
 def measure_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     """As `encode_spans`, but with empty counts: for those who read only area and box."""
+    if library.ready():
+        return compiled_spans.encode(spans, size, keep_counts=False)
     area, box = int((spans[:, 1] - spans[:, 0]).sum()), _boxes(_runs(spans), np.array([0, len(spans)]), size[0])[0]
     return Rle(size, "", area, (int(box[0]), int(box[1]), int(box[2]), int(box[3])))
 

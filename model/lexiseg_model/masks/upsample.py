@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel import winners as compiled
+from lexiseg_model.kernel.axes import Axes
 from lexiseg_model.masks.bilinear import Axis, axis, bands, interpolate
 from lexiseg_model.types import LabelMap
 
@@ -69,7 +70,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
     """
     y, x = axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1])
     if library.ready():
-        axes = compiled.Axes(*y, *x)
+        axes = Axes(*y, *x)
         return Winners(*compiled.winners(scores.float().cpu().numpy(), axes, keep_probability))
     return _winners(scores, y, x, keep_probability)
 

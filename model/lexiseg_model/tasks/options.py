@@ -16,8 +16,8 @@ class Options:
 
     `threshold` drops segments with a lower score, a class's own goes before it; `refine` None means the card's
     default; `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video; `prompts` are
-    those of the task prompt. Of prompts alone `keep_label_map` and `keep_counts` may be left out: what a picture, and
-    what run lengths, cost for each mask is then saved. `check` is called between the pieces of long work; what it
+    those of the task prompt. `keep_label_map`, and of prompts `keep_counts`, may be left out: what a picture, and what
+    run lengths, cost for each mask is then saved. `check` is called between the pieces of long work; what it
     raises ends that.
     """
 

@@ -32,7 +32,7 @@ def segmentation(task: Task, pieces: Pieces, vocabulary: Vocabulary, options: Op
     Its score is the mean of its pixels' probability. `is_thing` is said where things and stuff are told apart.
     """
     segments: list[Segment] = []
-    segment_of = np.zeros(int(pieces.labels.max(initial=0)) + 1, np.uint16)  # nobody's row stays 0
+    segment_of = np.zeros(np.iinfo(pieces.labels.dtype).max + 1, np.uint16)  # nobody's row stays 0
     rles = encode_label_map(pieces.labels, len(pieces.owner))
     for piece, (index, rle) in enumerate(zip(pieces.owner.tolist(), rles, strict=True)):
         entry = vocabulary.classes[index]
@@ -45,4 +45,7 @@ def segmentation(task: Task, pieces: Pieces, vocabulary: Vocabulary, options: Op
     # The smallest type that holds every id, before the ids are spread over the pixels.
     ids: LabelMap = segment_of.astype(np.uint8) if len(segments) < 256 else segment_of
     size = (pieces.labels.shape[0], pieces.labels.shape[1])
-    return Segmentation(size, task, tuple(segments), ids[pieces.labels], pieces.probability)
+    # In a video its segments are followed from map to map.
+    is_laid_out = options.keep_label_map or options.steady is not None
+    label_map = ids[pieces.labels] if is_laid_out else np.zeros((0, 0), ids.dtype)
+    return Segmentation(size, task, tuple(segments), label_map, pieces.probability)

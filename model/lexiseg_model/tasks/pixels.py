@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lexiseg_model.masks.regions import split
+from lexiseg_model.masks.regions import split, sum_by_region
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Features, RowsOf, Segmenter
@@ -53,9 +53,9 @@ def connected_regions(
     split_classes = [index for index in range(len(vocabulary.classes)) if task == "panoptic" or index not in stuff]
     smallest = max(1, int(SMALLEST_INSTANCE * won.labels.size))
     regions = split(won.labels, split_classes, smallest, stuff, options.check)
-    votes = np.bincount(regions.labels.reshape(-1), won.probability.reshape(-1), len(regions.owner) + 1)
+    votes = sum_by_region(regions, won.probability)
     probability = won.probability if options.keep_probability else None
-    pieces = Pieces(regions.labels, regions.owner, votes.astype(np.float64), probability)
+    pieces = Pieces(regions.labels, regions.owner, votes, probability)
     return segmentation(task, pieces, vocabulary, options)
 
 

@@ -15,6 +15,8 @@ from lexiseg_model.masks.bilinear import axis
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.rle import encode_mask, encode_spans
 
+pytestmark = pytest.mark.usefixtures("each_way")
+
 TIE = 1e-4  # two ways to interpolate differ by rounding; a logit as close to 0 may lie on either side
 
 CASES = [

@@ -94,6 +94,22 @@ def test_the_label_map_holds_the_ids_of_the_segments() -> None:
         np.testing.assert_array_equal(answer.label_map == segment.id, mask)
 
 
+@pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
+def test_without_a_label_map_the_segments_are_the_same(task: Task) -> None:
+    whole = asking.ask(task, FLAG, "zebra", "blue", "red")
+
+    lean = asking.ask(task, FLAG, "zebra", "blue", "red", keep_label_map=False)
+
+    assert lean.segments == whole.segments
+    assert lean.label_map.shape == (0, 0)
+
+
+def test_a_video_has_a_label_map_always() -> None:
+    answer = asking.ask("semantic", FLAG, "red", keep_label_map=False, steady=lambda logits: logits)
+
+    assert answer.label_map.shape == answer.size
+
+
 def test_the_box_is_around_the_mask() -> None:
     assert ask(FLAG, "blue").segments[0].bbox == (4, 0, 2, 3)
 

@@ -1,0 +1,102 @@
+/* Connected regions of a label map, all classes in one reading: runs along the rows, joined with those above. */
+#include "kernel.h"
+
+static inline uint32_t label_at(const void *labels, int64_t place, int wide) {
+    return wide ? ((const uint16_t *)labels)[place] : ((const uint8_t *)labels)[place];
+}
+
+/* Where the run that begins at `from` ends, at most at `limit`: eight bytes at a time while they are the same. */
+static inline int64_t end_of_run(const void *labels, int64_t from, int64_t limit, int wide) {
+    uint32_t value = label_at(labels, from, wide);
+    uint64_t eight = wide ? value * 0x0001000100010001ull : value * 0x0101010101010101ull;
+    int64_t step = wide ? 4 : 8, at = from + 1;
+    for (; at + step <= limit; at += step) {
+        uint64_t some;
+        memcpy(&some, (const char *)labels + (at << wide), 8);
+        if (some != eight) break;
+    }
+    while (at < limit && label_at(labels, at, wide) == value) at++;
+    return at;
+}
+
+/* The first run of a run's region, with shorter ways for who asks later. */
+static inline int32_t root_of(int32_t *parent, int32_t run) {
+    while (parent[run] != run) run = parent[run] = parent[parent[run]];
+    return run;
+}
+
+/* How many runs the map [H, W] has along its rows; each row begins one. */
+API int64_t lexiseg_count_row_runs(const void *labels, int64_t height, int64_t width, int64_t wide) {
+    int64_t n = 0;
+    for (int64_t at = 0, limit = width; limit <= height * width; limit += width)
+        for (; at < limit; n++) at = end_of_run(labels, at, limit, (int)wide);
+    return n;
+}
+
+/* Regions connected by sides, in the order of their first pixels row by row; returns how many.
+ *
+ * n runs as counted; ends [n], y * W + x one past each run; region [n], of each run; areas and classes [n], of each
+ * region. */
+API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t n, int64_t *ends,
+                            int32_t *region, int64_t *areas, int32_t *classes) {
+    int64_t above = 0, above_end = 0; /* the runs of the row above */
+    int64_t run = 0;
+    for (int64_t y = 0; y < height; y++) {
+        int64_t limit = (y + 1) * width, first = run;
+        int64_t upper = above;
+        for (int64_t at = limit - width; at < limit; run++) {
+            ends[run] = end_of_run(labels, at, limit, (int)wide);
+            classes[run] = (int32_t)label_at(labels, at, (int)wide);
+            region[run] = (int32_t)run; /* its parent, until all are joined */
+            /* Those above that reach beyond `at` and begin before the run's end. */
+            while (upper < above_end && ends[upper] <= at - width) upper++;
+            for (int64_t over = upper; over < above_end; over++) {
+                if (classes[over] == classes[run]) {
+                    int32_t a = root_of(region, (int32_t)over), b = root_of(region, (int32_t)run);
+                    if (a < b) region[b] = a;
+                    if (b < a) region[a] = b;
+                }
+                if (ends[over] >= ends[run] - width) break;
+            }
+            at = ends[run];
+        }
+        above = first;
+        above_end = run;
+    }
+    /* Parents come before their runs, so one pass gives every run the number of its region. */
+    int64_t n_regions = 0;
+    for (int64_t i = 0, at = 0; i < n; at = ends[i++]) {
+        int32_t number = region[i] == i ? (int32_t)n_regions++ : region[region[i]];
+        if (region[i] == i) {
+            areas[number] = 0;
+            classes[number] = classes[i];
+        }
+        region[i] = number;
+        areas[number] += ends[i] - at;
+    }
+    return n_regions;
+}
+
+/* The map [H, W] of what `of_region` has for each region: runs and regions as of `lexiseg_connect`. */
+API int64_t lexiseg_paint_regions(const int64_t *ends, const int32_t *region, int64_t n, const uint16_t *of_region,
+                                  uint16_t *painted) {
+    for (int64_t i = 0, at = 0; i < n; i++) {
+        uint16_t value = of_region[region[i]];
+        for (; at < ends[i]; at++) painted[at] = value;
+    }
+    return 0;
+}
+
+/* Adds n values to the sums of their labels, run by run. */
+API int64_t lexiseg_sum_by_label(const void *labels, int64_t wide, const float *values, int64_t n, double *sums) {
+    for (int64_t at = 0, end; at < n; at = end) {
+        end = end_of_run(labels, at, n, (int)wide);
+        double sum[4] = {0, 0, 0, 0};
+        int64_t i = at;
+        for (; i + 4 <= end; i += 4)
+            for (int lane = 0; lane < 4; lane++) sum[lane] += values[i + lane];
+        for (; i < end; i++) sum[0] += values[i];
+        sums[label_at(labels, at, (int)wide)] += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    }
+    return 0;
+}

@@ -1,0 +1,70 @@
+/* A mask's logits cut at 0, at the size of the image, as runs: `lexiseg_model.masks.cut` with the same roundings. */
+#include "kernel.h"
+
+/* Values of one column of pixels at the low-resolution rows: [n]. */
+WIDEST static void mix(const float *left, const float *right, float weight, int64_t n, float *restrict mixed,
+                       uint8_t *restrict inside) {
+    for (int64_t i = 0; i < n; i++) {
+        mixed[i] = (right[i] - left[i]) * weight + left[i];
+        inside[i] = mixed[i] >= 0;
+    }
+}
+
+/* The first pixel of low..high from which on a column is on the other side of 0. */
+static inline int64_t crossing(float upper, float step, const float *weight, int64_t low, int64_t high) {
+    int rising = step > 0;
+    while (low < high) {
+        int64_t middle = (low + high) >> 1;
+        if ((upper + weight[middle] * step >= 0) == rising)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/* Places x * H + y at which a mask begins and ends, in turn; returns how many.
+ *
+ * logits [h, w]; y_low, y_weight [H]; x_low, x_weight [W]; places of at least W * (h + 2) + 2 numbers. */
+API int64_t lexiseg_cut(const float *logits, int64_t h, int64_t w, const int64_t *y_low, const float *y_weight,
+                        int64_t height, const int64_t *x_low, const float *x_weight, int64_t width, int64_t *places) {
+    int64_t knots = h + 1; /* the last is a copy, so that every pixel lies between two */
+    int64_t *start = malloc((size_t)(knots + 1) * sizeof(int64_t) + (size_t)((w + 2) * knots) * sizeof(float) +
+                            (size_t)knots);
+    if (!start) return OUT_OF_MEMORY;
+    float *columns = (float *)(start + knots + 1); /* [w + 1, knots], the logits column by column */
+    float *mixed = columns + (w + 1) * knots;
+    uint8_t *inside = (uint8_t *)(mixed + knots);
+    for (int64_t k = 0, p = 0; k <= knots; k++) { /* first pixel below each knot */
+        while (p < height && y_low[p] < k) p++;
+        start[k] = p;
+    }
+    for (int64_t x = 0; x <= w; x++)
+        for (int64_t k = 0; k < knots; k++)
+            columns[x * knots + k] = logits[(k < h ? k : h - 1) * w + (x < w ? x : w - 1)];
+    int64_t n = 0;
+    for (int64_t x = 0; x < width; x++) {
+        const float *left = columns + x_low[x] * knots;
+        mix(left, left + knots, x_weight[x], knots, mixed, inside);
+        int64_t base = x * height;
+        uint8_t before = 0;
+        for (int64_t k = 0; k <= knots; k++) {
+            for (uint64_t eight; k + 8 <= knots; k += 8) { /* nearly everywhere nothing changes */
+                memcpy(&eight, inside + k, 8);
+                if (eight != before * 0x0101010101010101ull) break;
+            }
+            uint8_t here = k < knots ? inside[k] : 0;
+            if (here == before) continue;
+            before = here;
+            int64_t y = start[k];
+            if (k > 0 && k < knots) y = crossing(mixed[k - 1], mixed[k] - mixed[k - 1], y_weight, start[k - 1], start[k]);
+            /* Where no pixel lies between two crossings, or the next column goes on, they undo each other. */
+            if (n && places[n - 1] == base + y)
+                n--;
+            else
+                places[n++] = base + y;
+        }
+    }
+    free(start);
+    return n;
+}

@@ -1,0 +1,76 @@
+"""Connected regions by the kernel and by OpenCV: the same map, in the same order, with the same sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+
+from lexiseg_model.masks.regions import Regions, split, sum_by_region
+from tests.kernel import both_ways
+
+
+def assert_equal(labels: NDArray[np.unsignedinteger], classes: list[int], smallest: int, whole: set[int]) -> Regions:
+    compiled, plain = both_ways(lambda: split(labels, classes, smallest, whole))
+
+    np.testing.assert_array_equal(compiled.labels, plain.labels)
+    np.testing.assert_array_equal(compiled.owner, plain.owner)
+    assert compiled.labels.dtype == plain.labels.dtype
+    assert compiled.owner.dtype == plain.owner.dtype
+    return plain
+
+
+@given(
+    arrays(
+        st.sampled_from([np.uint8, np.uint16]),
+        array_shapes(min_dims=2, max_dims=2, max_side=30),
+        elements=st.integers(0, 3),
+    ),
+    st.permutations([0, 1, 2, 5]),
+    st.integers(1, 4),
+    st.sets(st.integers(0, 3)),
+)
+def test_any_map(labels: NDArray[np.unsignedinteger], classes: list[int], smallest: int, whole: set[int]) -> None:
+    assert_equal(labels, classes, smallest, whole)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("n_labels", [2, 3, 9])
+def test_mazes_and_specks(n_labels: int, dtype: type[np.unsignedinteger]) -> None:
+    labels = np.random.default_rng(n_labels).integers(0, n_labels, (160, 211)).astype(dtype)
+
+    assert_equal(labels, list(range(n_labels)), 1, set())
+
+
+def test_a_spiral_is_one_region() -> None:
+    labels = np.zeros((41, 41), np.uint8)
+    for ring in range(0, 20, 2):
+        labels[ring, ring : 41 - ring] = labels[40 - ring, ring : 41 - ring] = 1
+        labels[ring : 41 - ring, ring] = labels[ring : 41 - ring, 40 - ring] = 1
+        labels[ring + 1, ring] = 0
+        labels[ring + 2, ring : ring + 2] = 1
+
+    regions = assert_equal(labels, [1], 1, set())
+
+    assert len(regions.owner) < 10  # rings that touch are one
+
+
+def test_more_regions_than_there_are_numbers_for() -> None:
+    labels = (np.indices((400, 400)).sum(0) % 2).astype(np.uint8)  # every pixel for itself
+
+    regions = assert_equal(labels, [1, 0], 1, set())
+
+    assert len(regions.owner) == 65_534
+
+
+def test_sums_of_what_lies_in_regions() -> None:
+    random = np.random.default_rng(0)
+    regions = split(random.integers(0, 3, (60, 70)).astype(np.uint8).repeat(3, 1), [0, 1], 5)
+    values = random.random(regions.labels.shape, np.float32)
+
+    compiled, plain = both_ways(lambda: sum_by_region(regions, values))
+
+    np.testing.assert_allclose(compiled, plain, rtol=1e-9)
