@@ -146,3 +146,28 @@ def find_entities(
 
     key = key_file.read_text().strip() if key_file else None
     run(source, listing, Endpoint(endpoint, model, key) if endpoint else None, parser, workers)
+
+
+@data.command("prepare")
+def prepare_data(
+    name: Annotated[str, typer.Argument(help="voc2012, camvid, coco or ade20k")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the official archives, or their content")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of sets")],
+    own: Annotated[
+        bool, typer.Option("--own-split", help="Only the validation photographs of our own figures, at their sizes")
+    ] = False,
+) -> None:
+    """Lay out a public set that you have fetched: classes, images and masks of each split, to train and measure on.
+
+    Archives are unpacked into DST/official, in the layout that `lexiseg eval --protocol` reads. Stopped and started
+    again, it goes on.
+
+    Examples:
+
+      lexiseg data prepare voc2012 downloads/ sets/
+
+      lexiseg data prepare coco downloads/ sets/ --own-split
+    """
+    from lexiseg_service.commands.data.prepare import run
+
+    run(name, source, target, own)

@@ -1,0 +1,1 @@
+"""Official archives laid out as sets to train and measure on."""

