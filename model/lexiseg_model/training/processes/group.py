@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from lexiseg_model.device import choose_device
@@ -40,7 +41,7 @@ def join(device: str) -> torch.device:
         store, own, world = next(rendezvous("env://"))
         # torchrun keeps its store over restarts: without a name of its own, a start would find where processes of the
         # one before it listened, and wait for them.
-        attempt = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+        attempt = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
         backend = "nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=attempt, rank=own, world_size=world)
         if dist.is_torchelastic_launched():

@@ -40,7 +40,7 @@ class SharedBatchNorm(_BatchNorm):
             return normed
         across = [0, *range(2, maps.ndim)]
         view = (1, -1, *(1 for _ in across[1:]))
-        rows = maps.float()
+        rows = maps.to(torch.promote_types(maps.dtype, torch.float32))  # sums of half precision are too rough
         own = rows.new_full((1,), rows.numel() / rows.shape[1])
         total = _summed(torch.cat([rows.sum(across), own]))
         count = total[-1].detach()

@@ -28,6 +28,7 @@ from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_evidence
+from lexiseg_model.training.processes.group import one_first
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
@@ -181,19 +182,21 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
         trunk = fused(filled(TinyNetwork(), with_evidence(self.before.network), path).float())
         super().__init__(recipe, only_names(network))
         book = TextBook.read(TEXTS)
-        packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
-        rule = read_card(BUNDLED.parent).background
-        tower = load_text_tower()
-        names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
-        encoder = KeptRows(tower, tower.digest, recipe.packs)
-        self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
+        with one_first():  # packs and rows are written where they are not yet
+            packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
+            rule = read_card(BUNDLED.parent).background
+            tower = load_text_tower()
+            names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
+            encoder = KeptRows(tower, tower.digest, recipe.packs)
+            self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
         with torch.no_grad():
             self.bank = self.network.project_texts(torch.from_numpy(self.table.rows))
         self.sources = []
         for pack in packs:
             drawn = recipe.sets[pack.name]
             indices = np.linspace(0, len(pack) - 1, min(drawn.photographs, len(pack))).round().astype(int)
-            made = kept(recipe.cells, trunk, pack, np.unique(indices).tolist(), drawn.short_side)
+            with one_first():
+                made = kept(recipe.cells, trunk, pack, np.unique(indices).tolist(), drawn.short_side)
             source = source_of(pack, drawn.share, self.table, 0.0, rule.same_meaning, 0.0)
             self.sources.append((source, made))
         self.cell_bias = torch.tensor(-3.0)

@@ -24,6 +24,7 @@ from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_evidence
 from lexiseg_model.training.packs import Pack
+from lexiseg_model.training.processes.group import one_first
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.render import render, resident
 from lexiseg_model.training.run import Run, channel
@@ -49,12 +50,13 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
     def __init__(self, recipe: TinyRecipe) -> None:
         super().__init__(recipe, Trained(_initial_network(recipe)))
         book = TextBook.read(TEXTS)
-        packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
-        rule = read_card(BUNDLED.parent).background
-        tower = load_text_tower()
-        names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
-        encoder = KeptRows(tower, tower.digest, recipe.packs)
-        self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
+        with one_first():  # packs and rows are written where they are not yet
+            packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
+            rule = read_card(BUNDLED.parent).background
+            tower = load_text_tower()
+            names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
+            encoder = KeptRows(tower, tower.digest, recipe.packs)
+            self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
         self.same_meaning = rule.same_meaning
         self.store = resident(packs, self.device)

@@ -1,0 +1,140 @@
+"""Small runs of TCL and S-Seg over examples that are known by their numbers, for however many processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lexiseg_model.methods.s_seg.training.losses import SSegLosses
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
+from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.sim2mask import logistic_noise
+from lexiseg_model.methods.tcl.training.losses import LossSettings, TclLosses
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.run import Run
+from lexiseg_model.training.stream import Stream
+from tests.model.methods.s_seg import small as s_seg
+from tests.model.methods.tcl import small as tcl
+from tests.model.training.toy import ToyRecipe, recipe_for
+
+TOGETHER = 4  # examples of a step, over all processes
+STEPS = 3
+SIDE, TOKENS, WORDS = 64, 77, 400
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Rows(Stream[list[int]]):
+    """Numbers of examples, one after the other: batch n has the n-th few."""
+
+    batch: int
+    seed: int = 0
+
+    def make(self, number: int, random: np.random.Generator) -> list[int]:
+        return list(range(number * self.batch, (number + 1) * self.batch))
+
+
+class Shared(Run[ToyRecipe, Network, list[int]], Generic[Network]):
+    """A method's losses over examples that are known by their numbers; keeps what each step's gradients were."""
+
+    def __init__(self, recipe: ToyRecipe, network: Network) -> None:
+        super().__init__(recipe, network)
+        self.rows: list[int] = []
+        self.gradients: list[dict[str, Tensor]] = []
+
+    def _batches(self, phase: Phase) -> Rows:
+        return Rows(phase.batch)
+
+    def _step(self, batch: list[int], *more: list[int]) -> float:
+        self.rows += batch
+        loss = super()._step(batch, *more)
+        named = self.network.named_parameters()
+        self.gradients.append({name: p.grad.clone() for name, p in named if p.grad is not None})
+        return loss
+
+    def _told(self) -> dict[str, float]:
+        return {}
+
+    def _weights(self) -> dict[str, Tensor]:
+        return self.average
+
+
+def drawn(row: int, *shape: int) -> Tensor:
+    """Of one example, the same wherever it is made."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(row))
+
+
+class TclTrained(nn.Module):
+    """The network and the temperatures that its losses learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network: TclNetwork = tcl.small_network()
+        # Out of reach: the areas of both halves of a batch lie on the same side of it, where the mean of distances is
+        # the distance of the mean.
+        self.losses = TclLosses(LossSettings(own_share=1.0))
+
+
+class TclShared(Shared[TclTrained]):
+    """All six losses."""
+
+    def __init__(self, recipe: ToyRecipe) -> None:
+        super().__init__(recipe, TclTrained())
+
+    def _loss(self, batch: list[int]) -> Tensor:
+        images = torch.stack([drawn(row, 3, 32, 32) for row in batch])
+        texts = torch.stack([drawn(1000 + row, tcl.EMBEDDING) for row in batch])
+        uniform = torch.stack([drawn(2000 + row, 8, 8).sigmoid() for row in batch])
+        total: Tensor = self.network.losses(self.network.network, images, texts, logistic_noise(uniform)).total
+        return total
+
+    def _mode(self) -> None:
+        self.network.train()
+        self.network.network.visual.eval()
+
+
+class SSegShared(Shared[SSegLosses]):
+    """With batch norms, in training mode, and a different number of masks in every image."""
+
+    def __init__(self, recipe: ToyRecipe) -> None:
+        super().__init__(recipe, SSegLosses(s_seg.small_network()))
+
+    def _loss(self, batch: list[int]) -> Tensor:
+        images = torch.stack([drawn(row, 3, SIDE, SIDE) for row in batch])
+        masks = torch.stack([(drawn(1000 + row, 2, 16, 16) > 0).float() for row in batch])
+        present = torch.tensor([[True, row % 3 > 0] for row in batch])
+        tokens = torch.zeros(len(batch), TOKENS, dtype=torch.int64)
+        for place, row in enumerate(batch):
+            tokens[place, 0], tokens[place, 1], tokens[place, 2] = 49406, 1 + row % WORDS, 49407
+        total: Tensor = self.network(images, tokens, PseudoMasks(masks, present)).total
+        return total
+
+
+METHODS: dict[str, Callable[[ToyRecipe], Shared[Any]]] = {"tcl": TclShared, "s-seg": SSegShared}
+
+
+def learned(what: str, out: Path) -> Shared[Any]:
+    """A few steps of a method, of so many examples each, over however many processes there are."""
+    recipe = recipe_for(
+        out,
+        steps=STEPS,
+        phases=[Phase(after=0, crop=64, batch=TOGETHER // n_processes())],
+        # Where a gradient is nothing but rounding, Adam would make a step of its sign.
+        epsilon=1e-3,
+        decay_rule="all-but-vectors",
+    )
+    run = METHODS[what](recipe)
+    run.train()
+    return run
+
+
+def n_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))

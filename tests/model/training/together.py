@@ -1,0 +1,48 @@
+"""What each process of torchrun does in tests: python -m tests.model.training.together WHAT,WHAT OUT."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lexiseg_model.training.gather import rank
+from tests.model.training.toy import ToyBatch, ToyRun, recipe_for
+
+TOYS = ("left-alone", "killed")
+
+
+class Killed(ToyRun):
+    """Rank 1 kills itself in the middle of a step, once."""
+
+    def _loss(self, batch: ToyBatch) -> Tensor:
+        once = self.recipe.out / "killed"
+        if rank() == 1 and self.step == 5 and not once.exists():
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super()._loss(batch)
+
+
+def toy(what: str, out: Path) -> None:
+    recipe = recipe_for(out, steps=9, checkpoint_steps=2, workers=1, log_steps=1)
+    run = (Killed if what == "killed" else ToyRun)(recipe)
+    run.train()
+    torch.save({"seen": run.seen}, out / f"rank-{rank()}.pt")
+
+
+def method(what: str, out: Path) -> None:
+    from tests.model.training.shared_runs import learned  # their libraries take seconds, which toys need not wait for
+
+    run = learned(what, out)
+    state = {"rows": run.rows, "gradients": run.gradients, "network": dict(run.network.state_dict())}
+    torch.save(state, out / f"rank-{rank()}.pt")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for each in sys.argv[1].split(","):
+        (toy if each in TOYS else method)(each, Path(sys.argv[2]) / each)
