@@ -63,6 +63,9 @@ class SSegTrainer(Run[SSegRecipe, SSegLosses, PairBatch]):
         total: Tensor = losses.total
         return total
 
+    def _examples(self) -> int:
+        return sum(self.pairs.sizes)
+
     def _told(self) -> dict[str, float]:
         means = torch.stack(self._parts).mean(0).tolist()
         self._parts.clear()

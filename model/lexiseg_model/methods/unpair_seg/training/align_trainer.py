@@ -187,6 +187,9 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self._rows.update(zip(fresh, torch.from_numpy(rows).to(self.device), strict=True))
         return torch.stack([self._rows[entity] for entity in entities])
 
+    def _examples(self) -> int:
+        return sum(self.pairs.sizes)
+
     def _told(self) -> dict[str, float]:
         matched, regions = float(np.mean(self._matched)), float(np.mean(self._regions))
         self._matched.clear()
