@@ -31,7 +31,7 @@ class Tracking(Protocol):
 class _TensorBoard:
     def __init__(self, module: ModuleType, recipe: RunRecipe, step: int) -> None:
         # purge_step: a run that goes on from an earlier step than it had reached draws no line twice.
-        self._writer = module.SummaryWriter(str(recipe.out / "tensorboard"), purge_step=step)
+        self._writer = module.SummaryWriter(str(recipe.out / "tensorboard"), purge_step=step + 1)
 
     def figures(self, step: int, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():

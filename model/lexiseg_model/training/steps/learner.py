@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.training.checkpoint import kept_random
 from lexiseg_model.training.processes.group import average_gradients, largest
 from lexiseg_model.training.processes.shared_norm import share_norms
@@ -118,7 +119,15 @@ class Learner(Generic[Network]):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` gave; the scale of float16 is missing in checkpoints of 0.1."""
+        """Takes back what `state` gave; the scale of float16 is missing in checkpoints of 0.1.
+
+        Raises:
+            WeightsError: it is of another network.
+        """
+        if (names := state["network"].keys() ^ self.average.keys()) or state["average"].keys() != self.average.keys():
+            raise WeightsError(
+                f"the checkpoint is of another network: {len(names)} tensors, as {min(names, default='')}"
+            )
         self.network.load_state_dict(state["network"], strict=False)
         self.average.update(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
