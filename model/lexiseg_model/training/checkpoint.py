@@ -76,6 +76,16 @@ def kept_random(device: torch.device) -> Iterator[None]:
         restore_random(states, device)
 
 
+def read_checkpoint(path: Path, recipe: RunRecipe, device: torch.device) -> dict[str, Any] | None:
+    """What a run kept; None where there is nothing. Raises as `require_same_recipe`."""
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    if "recipe" in state:  # not in those of 0.1
+        require_same_recipe(path, state["recipe"], recipe)
+    return state
+
+
 def require_same_recipe(path: Path, there: Mapping[str, Any], recipe: RunRecipe) -> None:
     """How long, where and by what a run goes on may change; anything else would make it another run.
 

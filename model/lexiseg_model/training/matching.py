@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+DEAR = 1e30  # beyond any cost
+
 
 class Pairs(NamedTuple):
     """M pairs over a batch, int64 [M] each; pairs of an image stand together, by rising prediction."""
@@ -28,12 +30,10 @@ def assign(costs: Tensor, present: Tensor | None = None) -> Pairs:
         present: [B, K] which targets an image has, true; None: all.
 
     Returns:
-        min(N, targets of the image) pairs for every image, on the device of `costs`.
-
-    Raises:
-        ValueError: a cost is not a number; training has diverged.
+        min(N, targets of the image) pairs for every image, on the device of `costs`. What is not a number counts as
+        dear: the loss over such a pair is not finite either, and the run deals with that on every process.
     """
-    matrices = costs.double().cpu().numpy()
+    matrices = np.nan_to_num(costs.double().cpu().numpy(), nan=DEAR, posinf=DEAR, neginf=-DEAR)
     has = np.ones((len(matrices), matrices.shape[2]), bool) if present is None else present.cpu().numpy()
     found: list[NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
     for image, (matrix, mine) in enumerate(zip(matrices, has, strict=True)):

@@ -31,7 +31,7 @@ from lexiseg_model.errors import TrainingError
 from lexiseg_model.training.checkpoint import (
     begin_random,
     random_states,
-    require_same_recipe,
+    read_checkpoint,
     restore_random,
     write_whole,
 )
@@ -39,7 +39,7 @@ from lexiseg_model.training.gather import rank, world_size
 from lexiseg_model.training.journal.best import Best, better
 from lexiseg_model.training.journal.journal import Journal
 from lexiseg_model.training.journal.pace import Pace
-from lexiseg_model.training.processes.group import everyones, join, largest, mean, share_weights
+from lexiseg_model.training.processes.group import everyones, join, largest, mean
 from lexiseg_model.training.processes.stops import Stops
 from lexiseg_model.training.recipe import BUDGETS, Phase, RunRecipe
 from lexiseg_model.training.steps.learner import Learner
@@ -144,8 +144,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         self.recipe.out.mkdir(parents=True, exist_ok=True)
         with Stops() as stops, Journal(self.recipe, rank() == 0) as journal:
             begin_random([self.recipe.seed, rank()])
-            resumed = self._resume()
-            share_weights(self.network)
+            if not (resumed := self._resume()):
+                self.learner.share()
             journal.go_on(self.step)
             if resumed:
                 journal.say(f"resumed at step {self.step}, {self.seconds / 60:.1f} minutes")
@@ -164,6 +164,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         first = True
         while self.progress < 1:
             phase = self._phase()
+            begun = self.step
             batches = iter(loader(self._batches(phase), recipe.workers, self._numbers()))
             while self.progress < 1 and self._phase() == phase:
                 if self._decaying and not self.decayed:
@@ -172,6 +173,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
                 drawn = self._drawn(batches, stops)
                 if drawn is None:
                     return f"{stops.by} at step {self.step}; start it again to go on"
+                if not drawn and self.step == begun:
+                    raise TrainingError("the data of this run gave no batch")
                 if not drawn:
                     break
                 logged.append(self._step(*drawn))
@@ -354,11 +357,11 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     def _resume(self) -> bool:
         """Goes on from the checkpoint, if there is one; from the plateau's where a longer run is asked for."""
-        state = self._checkpoint(CHECKPOINT)
+        state = read_checkpoint(self.recipe.out / CHECKPOINT, self.recipe, self.device)
         if state is None:
             return False
         if state["decayed"] and self._is_longer(state):
-            state = self._checkpoint(PLATEAU) or state
+            state = read_checkpoint(self.recipe.out / PLATEAU, self.recipe, self.device) or state
         self.learner.restore(state)
         self.step, self.crops_seen, self.seconds = state["step"], state["crops"], state["seconds"]
         self.decayed = state["decayed"]
@@ -383,15 +386,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         changed = any(before[name] != now[name] for name in (*BUDGETS, "decay_steps", "decay_share"))
         reached = Reached(state["step"], state["crops"], state["seconds"])
         return changed and self._budget.share(reached) < 1
-
-    def _checkpoint(self, name: str) -> dict[str, Any] | None:
-        path = self.recipe.out / name
-        if not path.exists():
-            return None
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        if "recipe" in state:
-            require_same_recipe(path, state["recipe"], self.recipe)
-        return state
 
 
 def channel(values: tuple[float, float, float], device: torch.device) -> Tensor:

@@ -57,6 +57,10 @@ def test_without_targets_there_are_no_pairs() -> None:
     assert pairs.image.dtype == torch.int64
 
 
-def test_costs_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="invalid"):
-        assign(torch.full((1, 2, 2), float("nan")))
+def test_costs_that_are_no_numbers_are_the_last_that_are_taken() -> None:
+    costs = torch.tensor([[[float("nan"), 1.0], [5.0, float("nan")], [float("inf"), float("nan")]]])
+
+    pairs = assign(costs)
+
+    assert [pairs.prediction.tolist(), pairs.target.tolist()] == [[0, 1], [1, 0]]
+    assert len(assign(torch.full((1, 2, 2), float("nan"))).image) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
-from lexiseg_model.errors import RecipeError, TrainingError
+from lexiseg_model.errors import RecipeError, TrainingError, WeightsError
+from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import BEST, NONFINITE
 from tests.model.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
 
@@ -116,6 +119,21 @@ def test_the_first_line_comes_with_the_first_step_and_tells_pace_and_time_left(t
     assert first["examples_per_second"] > 0
     assert first["minutes_left"] >= 0
     assert last["minutes_left"] == 0
+
+
+def test_a_terminal_gets_a_bar_with_pace_and_time_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+
+    trained(tmp_path, steps=3)
+
+    said = capfd.readouterr().err
+    assert "step 1 " in said
+    assert "examples/s" in said
+    assert "0:00 left" in said
+    assert "100%" in said
 
 
 def test_lines_of_steps_that_a_kill_undid_are_written_once(tmp_path: Path) -> None:
@@ -311,3 +329,26 @@ def test_part_of_a_network_that_is_read_elsewhere_is_not_kept(tmp_path: Path) ->
     kept = finished(tmp_path)
     assert not [name for part in ("network", "average") for name in kept[part] if name.startswith("first")]
     assert np.array_equal(load_file(tmp_path / "weights.safetensors")["scale"], run.average["scale"].half())
+
+
+def test_data_that_give_no_batch_are_an_error(tmp_path: Path) -> None:
+    class Empty(IterableDataset[ToyBatch]):
+        def __iter__(self) -> Iterator[ToyBatch]:
+            return iter(())
+
+    class Starved(ToyRun):
+        def _batches(self, phase: Phase) -> Any:
+            return Empty()
+
+    with pytest.raises(TrainingError, match="gave no batch"):
+        Starved(recipe_for(tmp_path)).train()
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path, steps=2)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    state["network"]["third.weight"] = state["network"].pop("first.weight")
+    torch.save(state, tmp_path / "checkpoint.pt")
+
+    with pytest.raises(WeightsError, match=r"of another network: 2 tensors, as first\.weight"):
+        trained(tmp_path)

@@ -7,6 +7,7 @@ module's `forward`: a method's losses go through its network in several passes, 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,7 +46,7 @@ def join(device: str) -> torch.device:
         backend = "nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=attempt, rank=own, world_size=world)
         if dist.is_torchelastic_launched():
-            die_with_parent(os.getppid())
+            die_with_parent(os.getppid(), signal.SIGTERM)  # torchrun: then this process saves, and ends
     return chosen
 
 

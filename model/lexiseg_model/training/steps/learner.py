@@ -13,7 +13,8 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.training.checkpoint import kept_random
-from lexiseg_model.training.processes.group import average_gradients, largest
+from lexiseg_model.training.gather import world_size
+from lexiseg_model.training.processes.group import average_gradients, largest, share_weights
 from lexiseg_model.training.processes.shared_norm import share_norms
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.training.steps.groups import groups, optimiser
@@ -47,6 +48,15 @@ class Learner(Generic[Network]):
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self._buffers: list[Tensor] = []
         self._before: list[Tensor] = []
+
+    @torch.no_grad()
+    def share(self) -> None:
+        """Every process begins with the first one's weights."""
+        share_weights(self.network)
+        if world_size() > 1:
+            state = self.network.state_dict()
+            for name, value in self.average.items():
+                value.copy_(state[name])
 
     def begin(self, rate: float) -> None:
         """A step at a learning rate, before its batches."""
