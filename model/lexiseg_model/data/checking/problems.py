@@ -25,6 +25,7 @@ WARNINGS = {
     "twice": "the same picture twice in one split",
     "turned": "an EXIF rotation; masks follow the stored pixels",
     "two names": "one name twice, by letter case or by ending; both have one mask",
+    "no object": "a photograph without an object; it teaches nothing of objects",
     "no caption": "a pair without words; training skips it",
 }
 

@@ -29,7 +29,8 @@ def check_data(
     """Say what is wrong with a set before hours are spent on it; the exit status is 1 if it is unfit.
 
     A set with masks is SET/classes.json, SET/SPLIT/images and SET/SPLIT/masks. Pairs are tar shards, a folder with
-    captions.json, a CSV or a JSON of COCO's captions. Every file is read.
+    captions.json, a CSV or a JSON of COCO's captions; SA-1B and a JSON of COCO's instances will do as well. Every file
+    is read.
 
     Examples:
 

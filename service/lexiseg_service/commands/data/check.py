@@ -8,8 +8,12 @@ from pathlib import Path
 import typer
 
 from lexiseg_model.data.checking.masks import check_masks, is_masked
+from lexiseg_model.data.checking.outlines import check_outlines
 from lexiseg_model.data.checking.pairs import check_pairs
 from lexiseg_model.data.checking.problems import ERRORS, WARNINGS, Checked
+from lexiseg_model.data.outlines.coco import CocoInstances
+from lexiseg_model.data.outlines.sa1b import Sa1b
+from lexiseg_model.data.outlines.source import OutlineSource
 from lexiseg_model.data.pairs.files import LISTING
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.errors import DatasetError
@@ -43,7 +47,19 @@ def _check(path: Path) -> Checked:
     with bar_of(str(path)) as bar:
         if path.is_dir() and is_masked(path):
             return check_masks(path, bar.step, bar.expect)
+        if outlined := _outlined(path):
+            return check_outlines(outlined, bar.step, bar.expect)
         return check_pairs(open_pairs(path), bar.step, bar.expect)
+
+
+def _outlined(path: Path) -> OutlineSource | None:
+    """A JSON of COCO's instances, or SA-1B, if it is one."""
+    if path.is_dir() and ((path / LISTING).exists() or any(path.glob("*.tar"))):
+        return None
+    try:
+        return Sa1b(path) if path.is_dir() else CocoInstances(path) if path.suffix == ".json" else None
+    except DatasetError:
+        return None
 
 
 def _print(name: str, found: Checked, examples: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.data.checking.outlines import check_outlines
 from lexiseg_model.data.outlines.coco import CocoInstances
 from lexiseg_model.data.outlines.sa1b import Sa1b
 from lexiseg_model.data.outlines.source import Outlined
@@ -158,3 +159,22 @@ def test_what_is_no_coco_json_is_refused(tmp_path: Path, content: str | None) ->
 
     with pytest.raises(DatasetError, match=r"a\.json"):
         CocoInstances(tmp_path / "a.json")
+
+
+def test_the_check_names_what_is_broken_and_which_classes_nothing_shows(tmp_path: Path) -> None:
+    source = CocoInstances(write_coco(tmp_path, [{"category_id": 3, "segmentation": POLYGON}]))
+    told: list[int] = []
+
+    fit = check_outlines(source, lambda: told.append(1), told.append)
+    (tmp_path / "train2017" / "a.jpg").write_bytes(b"<html>")
+    broken = check_outlines(source)
+
+    assert (fit.photographs, told) == ({"photographs": 1}, [1, 1])
+    assert [(entry.kind, entry.detail) for entry in fit.problems] == [("empty class", "toothbrush")]
+    assert [entry.file for entry in broken.errors] == [f"{tmp_path}/train2017/a.jpg"]
+
+
+def test_the_check_names_photographs_without_an_object(tmp_path: Path) -> None:
+    write_sa1b(tmp_path)
+
+    assert [entry.kind for entry in check_outlines(Sa1b(tmp_path)).problems] == ["no object"]

@@ -59,6 +59,16 @@ def test_pairs_are_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
     assert f"{tmp_path}/0.tar/a: cannot be read as an image" in outcome.out
 
 
+def test_sa_1b_is_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
+    Image.new("RGB", (6, 4)).save(tmp_path / "sa_1.jpg")
+    (tmp_path / "sa_1.json").write_text(json.dumps({"annotations": [{"segmentation": {"size": [4, 5], "counts": ""}}]}))
+
+    outcome = lexiseg("data", "check", tmp_path)
+
+    assert outcome.status == 1
+    assert f"{tmp_path}/sa_1.jpg: its objects cannot be read: a mask of 5 x 4, its photograph 6 x 4" in outcome.out
+
+
 @pytest.mark.parametrize(("name", "message"), [("nowhere", "does not exist"), (".", "holds no pairs; expected")])
 def test_what_is_no_set_is_refused(lexiseg: CommandLine, tmp_path: Path, name: str, message: str) -> None:
     outcome = lexiseg("data", "check", tmp_path / name)
