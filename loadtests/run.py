@@ -10,8 +10,10 @@ import re
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -24,13 +26,13 @@ TO_STOP = 60.0
 
 
 @contextmanager
-def service() -> Iterator[tuple[str, str]]:
-    """A service on free ports: its base URL, and HOST:PORT of its gRPC.
+def service(*options: str) -> Iterator[tuple[str, str]]:
+    """A service on free ports, with options of its command: its base URL, and HOST:PORT of its gRPC.
 
     Raises:
         RuntimeError: it does not start; it has said why.
     """
-    process = subprocess.Popen([*SERVICE, *ANY_PORTS], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*SERVICE, *ANY_PORTS, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     # Nobody waits for ever: a process that does not come up is stopped, which ends the reading below.
     guard = threading.Timer(TO_START, process.kill)
     guard.start()
@@ -52,6 +54,20 @@ def service() -> Iterator[tuple[str, str]]:
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def until_ready(url: str) -> None:
+    """Waits for a service that listens to have its model.
+
+    Raises:
+        TimeoutError: it takes too long.
+    """
+    deadline = time.monotonic() + TO_START
+    while time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=10):
+            return
+        time.sleep(0.5)
+    raise TimeoutError(f"{url} does not become ready")
 
 
 def load(host: str, options: list[str], out: Path) -> int:

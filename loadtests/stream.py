@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import cycle, pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ import grpc
 
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
-from loadtests.run import service
+from loadtests.run import service, until_ready
 from loadtests.scenes import frames as generated
 
 if TYPE_CHECKING:  # known to the type checker alone
@@ -191,15 +191,6 @@ def _memory(url: str) -> float:
     return float(match[1]) if match else 0.0
 
 
-def _until_ready(url: str) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=10):
-            return
-        time.sleep(0.5)
-    raise TimeoutError(f"{url} does not become ready")
-
-
 @contextmanager
 def _target(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
     if options.server:
@@ -220,7 +211,7 @@ def main(words: list[str]) -> int:
     options = parser.parse_args(words)
     images, faults = frames(), list[str]()
     with _target(options) as (url, server):
-        _until_ready(url)
+        until_ready(url)
         asyncio.run(run(server, images, "none", options.fps, WARM_UP_SECONDS))
         for policy in options.policy or list(POLICIES):
             running = run(server, images, policy, options.fps, options.seconds)

@@ -1,0 +1,311 @@
+"""`python -m loadtests.fairness`: what other clients can do to one who asks for little.
+
+    python -m loadtests.fairness --seconds 15 --attack texts --attack large
+
+Starts a service with an API key for each client, and takes the times of a modest client alone and beside each attack,
+whose load comes from a process of its own. Ends with 1 if the modest client waits longer than it may, or anybody gets
+504, or a probe is answered late.
+
+texts     two keys, each with questions of 2,048 classes x 8 synonyms that nobody has asked before
+large     24 clients of 20 megapixels x 150 classes, of two keys, beside 24 clients with thumbnails of a third
+mixed     the same of one key: only the size tells them apart
+crowd     a key with 96 clients beside another with one
+overload  four times as many requests as the service can answer, of two keys
+probes    256 clients of one key beside probes
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import itertools
+import json
+import multiprocessing
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lexiseg_service.gateway.admission.keys import line_of, new_key
+from lexiseg_service.vocabularies.builtin import built_in
+from loadtests.plain_client import GONE, Answered, Connection, got, posted
+from loadtests.run import service, until_ready
+from loadtests.scenes import MARK_BYTES, generated
+
+KEYS = ("modest", "hostile-1", "hostile-2")
+LARGE = (5472, 3648)  # 20 megapixels
+THUMBNAIL = (160, 120)
+N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13  # as many as are taken; together less than 256 KiB
+SLOWER = 10.0  # times the median alone: what a modest client's slowest in a hundred may take beside others
+PROBE_SECONDS = 0.1  # in which every probe is to be answered
+PAUSE = 0.05  # between probes
+LONGEST_PAUSE = 30.0
+OVERLOAD = 4
+CLIENTS_AT_FULL_LOAD = 16
+WAIT_FOR_THE_LAST = 60.0  # seconds
+OK, REFUSED, TOO_LATE = 200, 429, 504
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the attacking process sends: of each client the requests that it asks one after another, or a rate."""
+
+    url: str
+    clients: tuple[tuple[bytes, ...], ...]
+    seconds: float
+    per_second: float | None = None  # in turns, whatever became of those before; None: each waits for its answer
+
+
+@dataclass
+class Seen:
+    """Answers of one kind of client."""
+
+    answers: list[Answered] = field(default_factory=list)
+
+    def note(self, answer: Answered) -> None:
+        """One more."""
+        self.answers.append(answer)
+
+    def count(self, status: int) -> int:
+        """How many had it."""
+        return sum(answer.status == status for answer in self.answers)
+
+    def milliseconds(self, share: float) -> float:
+        """A quantile of the times of what was answered with 200."""
+        times = sorted(answer.seconds for answer in self.answers if answer.status == OK)
+        return round(1e3 * times[min(len(times) - 1, int(share * len(times)))], 1) if times else float("inf")
+
+    def figures(self) -> dict[str, Any]:
+        """For the report; times in milliseconds."""
+        statuses = Counter(str(answer.status) if answer.status != GONE else "gone" for answer in self.answers)
+        return {"answers": dict(statuses), "p50": self.milliseconds(0.5), "p99": self.milliseconds(0.99)}
+
+
+class Pictures:
+    """Requests about pictures that are new to every cache."""
+
+    def __init__(self) -> None:
+        self._chance = random.Random(0)
+        self.photograph = generated(0)
+        with Image.open(io.BytesIO(self.photograph)) as picture:
+            self.large, self.thumbnail = (_resized(picture, size) for size in (LARGE, THUMBNAIL))
+        vocabulary = built_in("ade20k")
+        assert vocabulary is not None
+        self._names = [entry.name for entry in vocabulary.vocabulary.classes]
+
+    def request(self, picture: bytes, n_classes: int, key: str | None = None) -> bytes:
+        """About the first classes of a known vocabulary."""
+        return posted(picture + self._chance.randbytes(MARK_BYTES), {"classes": self._names[:n_classes]}, key)
+
+    def long_list(self, key: str) -> bytes:
+        """As many new words as one request may bring."""
+        words = iter(lambda: f"{self._chance.getrandbits(48):0{TEXT_LENGTH}x}", "")
+        classes = [
+            {"name": next(words), "synonyms": [next(words) for _ in range(N_SYNONYMS)]} for _ in range(N_CLASSES)
+        ]
+        return posted(self.thumbnail + self._chance.randbytes(MARK_BYTES), {"classes": classes}, key)
+
+
+def _resized(picture: Image.Image, size: tuple[int, int]) -> bytes:
+    buffer = io.BytesIO()
+    picture.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+async def ask_in_turn(url: str, requests: Sequence[bytes], until: float, seen: Seen) -> None:
+    """One client: the next request when the last is answered, and when a refusal says so."""
+    async with Connection(url) as connection:
+        for request in itertools.cycle(requests):
+            if time.perf_counter() >= until:
+                return
+            answer = await connection.ask(request)
+            seen.note(answer)
+            if answer.status != OK:
+                await asyncio.sleep(max(0.0, min(answer.retry_after, LONGEST_PAUSE, until - time.perf_counter())))
+
+
+async def ask_at_a_rate(url: str, requests: Sequence[bytes], rate: float, seconds: float, seen: Seen) -> None:
+    """Requests at their times, however many are unanswered."""
+    began = time.perf_counter()
+    idle: list[Connection] = []
+
+    async def one(request: bytes) -> None:
+        connection = idle.pop() if idle else Connection(url)
+        seen.note(await connection.ask(request))
+        idle.append(connection)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(int(rate * seconds)):
+            await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+            group.create_task(one(requests[number % len(requests)]))
+    for connection in idle:
+        connection.close()
+
+
+async def probe(url: str, until: float, seen: Seen) -> None:
+    """Asks whether the service lives, again and again."""
+    paths = itertools.cycle([got("/livez"), got("/readyz")])
+    async with Connection(url) as connection:
+        while time.perf_counter() < until:
+            seen.note(await connection.ask(next(paths)))
+            await asyncio.sleep(PAUSE)
+
+
+def attack(load: Load, pipe: Pipe) -> None:
+    """The attacking process: says when it has begun, and at the end what it saw."""
+    seen = Seen()
+
+    async def go() -> None:
+        pipe.send(None)
+        if load.per_second is not None:
+            requests = [client[0] for client in load.clients]
+            await ask_at_a_rate(load.url, requests, load.per_second, load.seconds, seen)
+            return
+        until = time.perf_counter() + load.seconds
+        await asyncio.gather(*(ask_in_turn(load.url, client, until, seen) for client in load.clients))
+
+    asyncio.run(go())
+    pipe.send(seen)
+
+
+@contextmanager
+def attacked(load: Load | None) -> Iterator[list[Seen]]:
+    """Runs an attack beside the block; afterwards the list holds what its clients saw."""
+    result: list[Seen] = []
+    if load is None:
+        yield result
+        return
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=attack, args=(load, theirs), daemon=True)
+    process.start()
+    ours.recv()
+    yield result
+    if ours.poll(load.seconds + WAIT_FOR_THE_LAST):
+        result.append(ours.recv())
+    process.join(1)
+    process.kill()
+
+
+def measured(url: str, clients: Sequence[Sequence[bytes]], seconds: float, load: Load | None) -> dict[str, Seen]:
+    """What modest clients, probes and attackers saw."""
+    modest, probes = Seen(), Seen()
+
+    async def go() -> None:
+        if load is not None:
+            await asyncio.sleep(1.0)  # the attack is under way
+        until = time.perf_counter() + seconds
+        asking = (ask_in_turn(url, requests, until, modest) for requests in clients)
+        await asyncio.gather(*asking, probe(url, until, probes))
+
+    with attacked(load) as attackers:
+        asyncio.run(go())
+    return {"modest": modest, "probes": probes, "attackers": attackers[0] if attackers else Seen()}
+
+
+class Scene:
+    """One service, and who asks it."""
+
+    def __init__(self, url: str, keys: dict[str, str], seconds: float) -> None:
+        self._url = url
+        self._keys = keys
+        self._seconds = seconds
+        self._pictures = Pictures()
+
+    def play(self, name: str) -> tuple[dict[str, Any], list[str]]:
+        """The figures of one attack, and what was wrong."""
+        picture, n_clients = {"large": ("thumbnail", 24), "mixed": ("thumbnail", 24)}.get(name, ("photograph", 1))
+        clients = [
+            self._requests("modest", getattr(self._pictures, picture), 20, 400 // n_clients) for _ in range(n_clients)
+        ]
+        for client in clients[:1]:  # words and shapes are known from now on
+            measured(self._url, [client], 1.0, None)
+        alone = measured(self._url, clients if name != "probes" else [], min(self._seconds, 6.0), None)["modest"]
+        load = self._attack(name)
+        beside = measured(self._url, clients if name not in ("probes", "overload") else [], self._seconds, load)
+        ratio = beside["modest"].milliseconds(0.99) / alone.milliseconds(0.5)
+        figures = {
+            "attack": name,
+            "alone": alone.figures(),
+            **{who: seen.figures() for who, seen in beside.items()},
+            "modest_p99_to_alone_p50": round(ratio, 2),
+        }
+        probes = beside["probes"].milliseconds(0.99) / 1e3
+        faults = {
+            f"a modest client's p99 is {ratio:.1f} times its median alone": ratio > SLOWER,
+            "504": any(seen.count(TOO_LATE) for seen in beside.values()),
+            f"probes took {probes:.3f} s": probes > PROBE_SECONDS,
+        }
+        if not beside["modest"].answers:
+            faults = dict(list(faults.items())[1:])
+        return figures, [f"{name}: {fault}" for fault, is_so in faults.items() if is_so]
+
+    def _attack(self, name: str) -> Load:
+        photograph, large = self._pictures.photograph, self._pictures.large
+        both, one = ("hostile-1", "hostile-2"), ("hostile-1",)
+        match name:
+            case "texts":
+                clients = [tuple(self._pictures.long_list(self._keys[who]) for _ in range(4)) for who in both]
+            case "large" | "mixed":
+                names = both if name == "large" else ("modest",)
+                clients = [self._requests(who, large, 150, 1) for _, who in zip(range(24), itertools.cycle(names))]
+            case "crowd":
+                clients = [self._requests(one[0], photograph, 20, 20) for _ in range(96)]
+            case "overload":
+                return self._overload(both)
+            case _:
+                clients = [self._requests(one[0], photograph, 20, 4) for _ in range(256)]
+        return Load(self._url, tuple(clients), self._seconds + 1.0)
+
+    def _overload(self, names: Sequence[str]) -> Load:
+        """An open loop at a multiple of what a closed one got answered, over pictures of every size."""
+        sizes = ((self._pictures.photograph, 20), (self._pictures.large, 150), (self._pictures.thumbnail, 5))
+        mixed = [
+            self._requests(who, *size, 1)
+            for _, size, who in zip(range(120), itertools.cycle(sizes), itertools.cycle(names))
+        ]
+        clients = [sum(mixed[first::CLIENTS_AT_FULL_LOAD], ()) for first in range(CLIENTS_AT_FULL_LOAD)]
+        full = measured(self._url, clients, 6.0, None)["modest"]
+        return Load(self._url, tuple(mixed), self._seconds + 1.0, OVERLOAD * full.count(OK) / 6.0)
+
+    def _requests(self, who: str, picture: bytes, n_classes: int, count: int) -> tuple[bytes, ...]:
+        return tuple(self._pictures.request(picture, n_classes, self._keys[who]) for _ in range(count))
+
+
+ATTACKS = ("texts", "large", "mixed", "crowd", "overload", "probes")
+
+
+def main(words: list[str]) -> int:
+    """Gives the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each attack")
+    parser.add_argument("--attack", action="append", choices=ATTACKS, help="none: all of them")
+    options = parser.parse_args(words)
+    faults: list[str] = []
+    for name in options.attack or ATTACKS:
+        keys = {who: new_key() for who in KEYS}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "keys"
+            file.write_text("\n".join(line_of(who, key) for who, key in keys.items()) + "\n", encoding="utf-8")
+            with service("--api-keys-file", str(file)) as (url, _):
+                until_ready(url)
+                figures, wrong = Scene(url, keys, options.seconds).play(name)
+        print(json.dumps(figures), flush=True)
+        faults += wrong
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
