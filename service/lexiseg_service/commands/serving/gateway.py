@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lexiseg_service.commands.serving.allocator import bound_arenas
 from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
@@ -20,6 +21,7 @@ def run(settings: Settings) -> int:
     """
     if not settings.workers:
         raise InvalidValue.of("--workers / LEXISEG_WORKERS", "", "HOST:PORT or dns:///HOST:PORT, between commas")
+    bound_arenas()
     logs.configure(settings)
     metrics = Metrics()
     tracing = open_tracing(settings)

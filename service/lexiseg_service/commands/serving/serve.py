@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lexiseg_service.commands.serving.allocator import bound_arenas
 from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
@@ -18,6 +19,7 @@ def run(settings: Settings) -> int:
         ModelError: a model is unknown, or its weights or its card are missing or damaged; said before anything listens.
         InvalidValue: a setting is not as expected.
     """
+    bound_arenas()
     logs.configure(settings)
     metrics = Metrics()
     tracing = open_tracing(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lexiseg_service.commands.serving.allocator import bound_arenas
 from lexiseg_service.commands.serving.hosting import server_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
@@ -19,6 +20,7 @@ def run(settings: Settings) -> int:
         ModelError: a model is unknown, or its weights or its card are missing or damaged; said before anything listens.
         InvalidValue: a setting is not as expected.
     """
+    bound_arenas()
     logs.configure(settings)
     metrics = Metrics()
     tracing = open_tracing(settings)
