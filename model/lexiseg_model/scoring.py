@@ -131,6 +131,17 @@ def _too_low_to_win(logits: Tensor) -> Tensor:
     return least - BEHIND
 
 
+def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:
+    """The texts whose rows the scores of a vocabulary need: of its classes, and of what may be nobody's."""
+    words = () if vocabulary.background is None else _words_of(segmenter, vocabulary.background)
+    return [text for entries in (vocabulary.classes, words) if entries for text in segmenter.texts(entries)]
+
+
+def _words_of(segmenter: Segmenter, background: Background) -> tuple[ClassEntry, ...]:
+    words = segmenter.card.background.words if background.words is None else background.words
+    return tuple(ClassEntry(word) for word in words)
+
+
 def _bank(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
     """Vectors of the classes and, behind them, of the background words that compete with them."""
     classes = vocabulary.classes
@@ -170,7 +181,7 @@ def _words_apart(
     A word that means the same as a requested class would take that class's pixels: it steps aside.
     """
     rule = segmenter.card.background
-    words = tuple(ClassEntry(word) for word in (rule.words if background.words is None else background.words))
+    words = _words_of(segmenter, background)
     if not words:
         return (), rows[:0]
     word_rows = rows_of(segmenter.texts(words))

@@ -128,11 +128,13 @@ class Settings(BaseSettings):
 
     max_batch: Annotated[int, Read(ENGINES, WORK)] = Field(8, ge=1, description="tiles in one image pass")
     queue_limit: Annotated[int, Read(ENGINES, WORK)] = Field(
-        64, ge=1, description="requests accepted and not yet answered; more get 429"
+        64, ge=1, description="requests accepted and not yet answered; half as many again keep it fair, more get 429"
     )
-    intake_threads: Annotated[int, Read(ENGINES, WORK)] = Field(2, ge=1, description="threads that decode images")
+    intake_threads: Annotated[int, Read(ENGINES, WORK)] = Field(
+        2, ge=1, description="threads that decode images; one more for small ones"
+    )
     finish_threads: Annotated[int, Read(ENGINES, WORK)] = Field(
-        2, ge=1, description="threads that make masks, of each model"
+        2, ge=1, description="threads that make masks, of each model; one more for small ones"
     )
     deadline_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
         30.0, gt=0, description="for the answer to a request"

@@ -28,9 +28,11 @@ MOST_HERE = 128  # texts and points that are checked on the event loop; more wou
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, by any protocol: the id of an API key, an id for the log, a trace, and how long it waits."""
+    """Who asks, by any protocol: the id of an API key, who counts for a limit, an id for the log, a trace, and how
+    long it waits."""
 
     owner: str = ""
+    client: str = ""  # key or address, as the limits count them; the worker's turns are theirs
     request_id: str = ""
     traceparent: str | None = None
     seconds: float = float("inf")
@@ -69,13 +71,15 @@ class UseCase:
         deadline = time.monotonic() + min(self._settings.deadline_seconds, caller.seconds)
         request = await self.resolved(asked.question, caller)
         image = asked.image if asked.image_url is None else await self._fetched(asked.image_url)
+        pixels = None
         if image is not None:
             size = read_header(image, self._settings.limits).size
             if _many(asked.question):
                 await asyncio.to_thread(check_inside, request.prompts, size)
             else:
                 check_inside(request.prompts, size)
-        return replace(request, image=image, image_id=asked.image_id, deadline=deadline)
+            pixels = size[0] * size[1]
+        return replace(request, image=image, image_id=asked.image_id, deadline=deadline, pixels=pixels)
 
     async def resolved(self, question: Question, caller: Caller) -> WorkerRequest:
         """A question, checked, with its model and its classes found, still without an image.
@@ -100,6 +104,7 @@ class UseCase:
         return WorkerRequest(
             image=None,
             owner=caller.owner,
+            source=caller.client,
             vocabulary=vocabulary,
             # A version that was asked for is told on: workers may have different ones.
             model=card.name if named is None or ModelName.parse(named).version is None else str(ModelName.of(card)),

@@ -28,7 +28,9 @@ class WorkerRequest:
     deadline: float = float("inf")  # time.monotonic()
     image_id: str | None = None
     owner: str = ""  # id of the API key: images sent with it can be asked about again with it alone
-    source: str = ""  # who takes turns in the waiting line, as a stream's id; "": the owner does
+    source: str = ""  # whose turns they are, for all protocols the same: a key or an address; "": the owner's
+    flow: str = ""  # what takes turns with others of the same source, as a stream's id
+    pixels: int | None = None  # of the image, where its header has been read
     remember: bool = True  # keeps the features for a second question, and looks for kept ones
     request_id: str = ""  # for the log
     traceparent: str | None = None  # W3C trace context, under which the stages are reported

@@ -30,6 +30,12 @@ class Metrics:
         )
         self.batch_size = Histogram("lexiseg_batch_size", "Tiles per image pass", buckets=TILES, registry=registry)
         self.queue_depth = Gauge("lexiseg_queue_depth", "Planned requests waiting for the device", registry=registry)
+        self._waiting = Gauge(
+            "lexiseg_stage_waiting", "Work that waits for a thread of its stage", ["stage"], registry=registry
+        )
+        self._longest_wait = Gauge(
+            "lexiseg_stage_longest_wait_seconds", "How long the oldest of it has waited", ["stage"], registry=registry
+        )
         self.in_flight = Gauge("lexiseg_inflight", "Requests accepted and not yet answered", registry=registry)
         self._texts = Counter("lexiseg_text_cache", "Texts looked up", ["tier", "result"], registry=registry)
         self._breakers = Gauge(
@@ -90,6 +96,11 @@ class Metrics:
     def held(self, cache: str, nbytes: Callable[[], float]) -> None:
         """A cache whose bytes are asked for at each scrape."""
         self._held.labels(cache).set_function(nbytes)
+
+    def waiting(self, stage: str, count: Callable[[], float], longest: Callable[[], float]) -> None:
+        """A stage whose queue, and the longest wait in it, are asked for at each scrape."""
+        self._waiting.labels(stage).set_function(count)
+        self._longest_wait.labels(stage).set_function(longest)
 
     def gpu(self, device: str, nbytes: Callable[[], float]) -> None:
         """A device whose memory is asked for at each scrape; without one there is no series."""

@@ -1,6 +1,7 @@
 """The compute stage: one thread that owns the device, for all models.
 
-It takes what waits, up to max_batch tiles of one model and one bucket, and waits only when nothing waits. Between two
+It takes what waits, up to max_batch tiles of one model and one bucket, and waits only when nothing waits. While several
+sources wait, a batch has no more tiles than pass quickly: each of them waits for the batches of the others. Between two
 batches it does errands: other work for the device, as the warm-up of a model that has just been loaded.
 """
 
@@ -26,6 +27,8 @@ from lexiseg_service.worker.models.pool import GOING_DOWN
 
 logger = structlog.get_logger("lexiseg.engine")
 COMPUTE_THREADS = torch.get_num_threads()
+QUICK = 0.15  # seconds of an image pass, while several sources wait
+LEARNING = 0.2  # weight of the latest pass in what a tile takes
 Batch = list[Portion[AnyJob]]
 
 
@@ -40,6 +43,7 @@ class ComputeStage:
         self._errands: deque[tuple[Future[None], Callable[[], object]]] = deque()
         self._arrived = threading.Condition()
         self._open = True
+        self._seconds_per_tile = 0.0
         self._thread = threading.Thread(target=self._forever, name="compute", daemon=True)
         self._thread.start()
 
@@ -81,7 +85,7 @@ class ComputeStage:
                         return
                     self._arrived.wait()
                 done, errand = self._errands.popleft() if self._errands else (None, None)
-                batch = self._line.take(self._max_batch)
+                batch = self._line.take(self._most())
                 self._metrics.queue_depth.set(len(self._line))
             if batch:
                 self._encode_or_fail(batch)
@@ -89,6 +93,12 @@ class ComputeStage:
                 _do(done, errand)
             # The thread would otherwise keep the last batch's images, or a model, alive while it waits.
             del batch, done, errand
+
+    def _most(self) -> int:
+        """Tiles of the next batch."""
+        if self._line.n_sources < 2 or self._max_batch * self._seconds_per_tile <= QUICK:
+            return self._max_batch
+        return max(1, int(QUICK / self._seconds_per_tile))
 
     def _encode_or_fail(self, batch: Batch, may_split: bool = True) -> None:
         """Encodes a batch; one that does not fit the memory is tried again in two halves, once."""
@@ -128,6 +138,7 @@ class ComputeStage:
                     _assemble(job, segmenter)
                 start = end
             ended = time.monotonic()
+        self._seconds_per_tile += LEARNING * ((ended - began) / start - self._seconds_per_tile)
         self._metrics.batch_size.observe(start)
         self._metrics.stage("image", ended - began)
         for job, first, last in batch:

@@ -1,16 +1,20 @@
 """The worker's engine: three overlapped stages around one device.
 
-    submit -> model -> intake threads -> compute thread -> finish threads -> answer
+    submit -> model -> intake threads -> compute thread -> (text threads) -> finish threads -> answer
 
     model    held from here to the answer; one that is not loaded is waited for, which holds up no thread
     intake   header check, decode, plan; may wait for a thread; an image whose features are kept goes on to finish
     compute  owns the device for all models; takes what waits, up to max_batch tiles of one model and one bucket, the
              sources in turn; waits only when nothing waits
-    finish   text rows, scores, arg-max, RLE, overlay, or whatever the job's `render` does; may wait for a thread of its
-             model's, and, without one, for whoever asked first about the same image
+    texts    rows that are not in memory, a chunk at a time
+    finish   scores, arg-max, RLE, overlay, or whatever the job's `render` does; may wait for a thread of its model's,
+             and, without one, for whoever asked first about the same image
 
-A request counts against the queue limit from submit to answer: beyond it, submit refuses at once. Abandoned work
-(client gone, deadline passed) is dropped before each stage. An error belongs to its request alone.
+In every stage the sources (clients, by key or address) share the threads, and small work does not wait for large.
+
+A request has a place from submit to answer: when there is none for its source, or when it would not be answered in
+time, submit refuses at once. Abandoned work (client gone, deadline passed) is dropped before each stage. An error
+belongs to its request alone.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, overload
 
@@ -27,6 +31,7 @@ import numpy as np
 import torch
 from structlog.contextvars import bound_contextvars
 
+from lexiseg_model.scoring import needed_texts
 from lexiseg_model.segmenter import InferenceOptions, Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, QueueFull
@@ -36,14 +41,21 @@ from lexiseg_service.question.prompt_bounds import check_inside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
+from lexiseg_service.worker.admission import Admission
 from lexiseg_service.worker.compute import ComputeStage
+from lexiseg_service.worker.costs import Costs
 from lexiseg_service.worker.decode import Decoded, decode
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.first_askers import FirstAskers
+from lexiseg_service.worker.forecast import Forecast
 from lexiseg_service.worker.job import AnyJob, Render, T
 from lexiseg_service.worker.models.pool import GOING_DOWN, Loaded, ModelPool
+from lexiseg_service.worker.reading import ReadingStage
 from lexiseg_service.worker.texts.caches import TextCaches
+from lexiseg_service.worker.threads import FairThreads
+
+BEHIND = 0.25  # of the deadline: work that has waited so long for a finish thread is worth telling
 
 
 class Engine:
@@ -53,7 +65,8 @@ class Engine:
         self, models: Segmenter | ModelPool, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
     ) -> None:
         self.models = models if isinstance(models, ModelPool) else ModelPool.of(models, metrics)
-        self.text_caches = TextCaches(settings, metrics)
+        self._costs = Costs()
+        self.text_caches = TextCaches(settings, metrics, self._costs.learn)
         self.feature_cache = FeatureCache(settings.feature_cache_bytes)
         self._settings = settings
         self._metrics = metrics
@@ -62,13 +75,17 @@ class Engine:
         metrics.held("features", lambda: self.feature_cache.nbytes)
         self._open = True
         self._in_flight: set[AnyJob] = set()
-        self._seconds_per_answer = 0.1  # moving average, for Retry-After
-        self._last_answer = time.monotonic()
+        self._forecast = Forecast(self._costs)
+        self._admission = Admission(settings, self.text_caches, self._forecast)
         self._count_guard = threading.Lock()
-        self._intake = ThreadPoolExecutor(settings.intake_threads, "intake")
+        self._intake = FairThreads("intake", settings.intake_threads)
         self._first_askers = FirstAskers()
-        self._finish: dict[str, ThreadPoolExecutor] = {}  # by model: one's long class lists hold up no other's
+        self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded)
+        self._reading = ReadingStage(self._forecast, self._guarded, self._to_finish)
+        self._show("decode", lambda: (self._intake,))
+        self._show("text", lambda: self._reading.threads)
+        self._show("post", lambda: tuple(self._finish.values()))
 
     @property
     def in_flight(self) -> int:
@@ -79,7 +96,9 @@ class Engine:
     def degraded(self) -> tuple[str, ...]:
         """What works less well than it should: without a change in the answers, or for some models."""
         texts = ("text cache",) if self.text_caches.degraded else ()
-        return (*texts, *(f"model {name}" for name in self.models.failures))
+        behind = max((threads.longest_wait for threads in tuple(self._finish.values())), default=0.0)
+        finish = ("finish queue",) if behind > BEHIND * self._settings.deadline_seconds else ()
+        return (*texts, *finish, *(f"model {name}" for name in self.models.failures))
 
     def warm_up(self, name: str | None = None) -> None:
         """One image pass of every bucket, and the background words: the first request shall not pay for them.
@@ -117,7 +136,8 @@ class Engine:
                 thread.
 
         Raises:
-            QueueFull: as many requests as the queue holds are in flight, or wait for models to be loaded.
+            QueueFull: its source has no place in the queue, it would not be answered before its deadline, or as many
+                requests as may do so wait for models to be loaded.
             UnknownModel: the model is not served here.
             NotReady: the model could not be loaded a moment ago, or the engine is closing.
         """
@@ -125,12 +145,12 @@ class Engine:
         with self._count_guard:
             if not self._open:
                 raise NotReady(GOING_DOWN)
-            if self.in_flight >= self._settings.queue_limit:
-                wait = max(1, round(self.in_flight * self._seconds_per_answer))
-                raise QueueFull(f"{self.in_flight} requests are in flight, which is the limit", wait)
             model = self.models.acquire(request.model)
-            if not self._in_flight:  # idle time says nothing about the rate
-                self._last_answer = time.monotonic()
+            try:
+                self._admission.admit(job, model.result().segmenter if model.done() else None)
+            except QueueFull:
+                _give_up(model)
+                raise
             self._in_flight.add(job)
         self._metrics.in_flight.inc()
         # By weak references: a finished future keeps its callbacks, and a job with its image, features and answer would
@@ -154,13 +174,21 @@ class Engine:
             job.fail(NotReady(GOING_DOWN))
         self.models.close()
         self._compute.close(5)
-        self._intake.shutdown(wait=False, cancel_futures=True)
-        for threads in tuple(self._finish.values()):
-            threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._intake, *self._reading.threads, *self._finish.values()):
+            threads.close()
         self.text_caches.close()
+
+    def _show(self, stage: str, threads: Callable[[], tuple[FairThreads, ...]]) -> None:
+        """Work that waits for the threads of a stage, in the metrics."""
+        self._metrics.waiting(
+            stage,
+            lambda: sum(each.waiting for each in threads()),
+            lambda: max((each.longest_wait for each in threads()), default=0.0),
+        )
 
     def _after_load(self, job: AnyJob, model: Future[Loaded]) -> None:
         job.stages.append(StageTime("load", job.accepted, time.monotonic()))
+        self._forecast.enter(job.expected)
         self._with_model(job, model)
 
     def _with_model(self, job: AnyJob, model: Future[Loaded]) -> None:
@@ -173,7 +201,7 @@ class Engine:
         job.model = loaded = model.result()
         job.answer.add_done_callback(lambda _: loaded.release())  # at once, if nobody waits any more
         if not job.abandoned:
-            self._intake.submit(self._guarded, job, self._take_in)
+            self._intake.submit(job.source, partial(self._guarded, job, self._take_in), large=job.size.large_image)
 
     def _answered(self, job: AnyJob | None, model: Future[Loaded] | None) -> None:
         assert job is not None  # in flight until here
@@ -181,9 +209,7 @@ class Engine:
             model.cancel()  # nobody waits for it any more
         with self._count_guard:
             self._in_flight.discard(job)
-            now = time.monotonic()
-            elapsed, self._last_answer = now - self._last_answer, now
-            self._seconds_per_answer += 0.1 * (elapsed - self._seconds_per_answer)
+            self._admission.leave(job)
         self._metrics.in_flight.dec()
         if self._tracing is not None:
             self._tracing.stages(job.request.traceparent, tuple(job.stages))
@@ -217,10 +243,13 @@ class Engine:
         job.planned = time.monotonic()
         job.decode_seconds = job.planned - began
         self._metrics.stage("decode", job.decode_seconds)
+        texts = needed_texts(job.loaded.segmenter, request.vocabulary)
+        if self.text_caches.of(job.loaded.segmenter).is_known(texts) < len(texts):
+            job.texts = texts
         job.stages.append(StageTime("decode", began, job.planned))
         if remembered is not None:
             job.features, job.from_cache, job.computed = remembered.features, True, job.planned
-            self._to_finish(job)
+            self._to_texts(job)
             return
         self._compute.put(job)
 
@@ -246,19 +275,29 @@ class Engine:
         if job.request.remember:
             remembered = self.feature_cache.keep(self._feature_key(job), Remembered(job.features, job.image))
             job.features = remembered.features
-        self._to_finish(job)
+        self._to_texts(job)
+
+    def _to_texts(self, job: AnyJob) -> None:
+        if job.texts:
+            self._reading.put(job, self.text_caches.of(job.loaded.segmenter))
+        else:
+            self._to_finish(job)
 
     def _to_finish(self, job: AnyJob) -> None:
         if self._first_askers.enter(job):
-            self._finish_threads(job).submit(self._through_finish, job)
+            self._give_thread(job)
 
-    def _finish_threads(self, job: AnyJob) -> ThreadPoolExecutor:
+    def _give_thread(self, job: AnyJob) -> None:
+        work = partial(self._through_finish, job)
+        self._finish_threads(job).submit(job.source, work, large=job.size.large)
+
+    def _finish_threads(self, job: AnyJob) -> FairThreads:
         name = job.loaded.segmenter.card.name
         with self._count_guard:
             if name not in self._finish:
                 # Beside the compute thread, a stage's torch work stays on its own thread.
                 one_thread_each = partial(torch.set_num_threads, 1)
-                self._finish[name] = ThreadPoolExecutor(self._settings.finish_threads, "finish", one_thread_each)
+                self._finish[name] = FairThreads("finish", self._settings.finish_threads, one_thread_each)
             return self._finish[name]
 
     def _through_finish(self, job: AnyJob) -> None:
@@ -266,7 +305,7 @@ class Engine:
             self._guarded(job, self._finish_job)
         finally:
             for freed in self._first_askers.leave(job):
-                self._finish_threads(freed).submit(self._through_finish, freed)
+                self._give_thread(freed)
 
     def _finish_job(self, job: AnyJob) -> None:
         began = time.monotonic()
@@ -278,6 +317,15 @@ class Engine:
                 self.feature_cache.weigh(self._feature_key(job))
         ended = time.monotonic()
         job.stages.append(StageTime("post", began, ended))
-        text = job.text_seconds
-        self._metrics.answered(text, ended - began - text, ended - job.accepted, from_cache=job.from_cache)
+        post = ended - began - job.text_seconds
+        text = job.reading_seconds + job.text_seconds
+        self._metrics.answered(text, post, ended - job.accepted, from_cache=job.from_cache)
         job.succeed(answer)
+
+
+def _give_up(model: Future[Loaded]) -> None:
+    """A model that was acquired for nothing."""
+    if model.done():
+        model.result().release()
+    else:
+        model.cancel()

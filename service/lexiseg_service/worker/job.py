@@ -16,9 +16,12 @@ from lexiseg_model.segmenter import Features, Plan, Segmenter, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.tracing import StageTime
+from lexiseg_service.worker.costs import Size
+from lexiseg_service.worker.forecast import Expected
 from lexiseg_service.worker.models.pool import Loaded
 from lexiseg_service.worker.refusals import refusal_of
 from lexiseg_service.worker.texts.cache import TextCache
+from lexiseg_service.worker.texts.tiers import TextRows
 
 T = TypeVar("T")
 
@@ -37,13 +40,19 @@ class Job(Generic[T]):
     decode_seconds: float = 0.0
     planned: float = 0.0
     computed: float = 0.0
-    image_seconds: float = 0.0
-    text_seconds: float = 0.0
+    image_seconds: float = 0.0  # of the batches that it was part of
+    reading_seconds: float = 0.0  # in the text stage
+    text_seconds: float = 0.0  # for texts in the last stage
     rgb: NDArray[np.uint8] | None = None
     model: Loaded | None = None  # held until the answer is there
     plan: Plan | None = None
     parts: dict[int, TileFeatures] = field(default_factory=dict)  # encoded so far, by their first tile
     features: Features | None = None
+    size: Size = field(default_factory=Size)
+    expected: Expected = field(default_factory=lambda: Expected("", Size()))
+    texts: list[str] = field(default_factory=list)  # that the text stage is to get
+    rows: TextRows = field(default_factory=dict)  # that it has got
+    fresh: set[str] = field(default_factory=set)  # those of them that were in no cache
     stages: list[StageTime] = field(default_factory=list)  # those that are over
 
     @property
@@ -53,8 +62,13 @@ class Job(Generic[T]):
 
     @property
     def source(self) -> str:
-        """Who takes turns with it in the waiting line."""
+        """Who takes turns with others in every stage: a client."""
         return self.request.source or self.request.owner
+
+    @property
+    def flow(self) -> str:
+        """What takes turns with others of the same source, as a stream."""
+        return self.request.flow
 
     @property
     def tiles(self) -> NDArray[np.uint8]:

@@ -1,9 +1,10 @@
 """The waiting line before the device: sources take turns, a batch is of one model and one shape.
 
-A source is a video stream or whoever sends single images. The source whose turn it is gives its oldest job, which
-decides the batch's key (model and bucket); the room that is left goes round the sources for jobs of the same key. The
-next turn is the next source's, however many jobs the first has. So a job waits for at most as many batches as there are
-sources, for each batch that its own source needs before it: no source starves another, and no key starves another.
+A source is a client, by its key or its address; its video streams and its single images are its flows. The source whose
+turn it is gives the oldest job of the flow whose turn it is, which decides the batch's key (model and bucket); the room
+that is left goes round the sources, and within each round its flows, for jobs of the same key. The next turn is the
+next source's, however many jobs the first has. So a job waits for at most as many batches as there are sources, for
+each batch that its own source needs before it: no source starves another, and no key starves another.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 
@@ -19,6 +21,9 @@ class Waiting(Protocol):
 
     @property
     def source(self) -> str: ...
+
+    @property
+    def flow(self) -> str: ...
 
     @property
     def key(self) -> Hashable:
@@ -57,15 +62,20 @@ class Line(Generic[W]):
     """Jobs that wait for the device. Not for several threads at once."""
 
     def __init__(self) -> None:
-        self._sources: OrderedDict[str, deque[_Place[W]]] = OrderedDict()  # whose turn it is first
+        self._sources: OrderedDict[str, OrderedDict[str, deque[_Place[W]]]] = OrderedDict()  # whose turn it is first
 
     def __len__(self) -> int:
         """Jobs with tiles left."""
-        return sum(len(places) for places in self._sources.values())
+        return sum(len(places) for flows in self._sources.values() for places in flows.values())
+
+    @property
+    def n_sources(self) -> int:
+        """Sources that wait."""
+        return len(self._sources)
 
     def put(self, job: W) -> None:
-        """The last of its source; a source that had none takes its first turn after all others."""
-        self._sources.setdefault(job.source, deque()).append(_Place(job))
+        """The last of its flow; a source or a flow that had none takes its first turn after all others."""
+        self._sources.setdefault(job.source, OrderedDict()).setdefault(job.flow, deque()).append(_Place(job))
 
     def take(self, most: int) -> list[Portion[W]]:
         """The next batch: at least one tile and at most `most`, all of one key; empty when nobody waits.
@@ -75,11 +85,13 @@ class Line(Generic[W]):
         self._keep(lambda place: not place.job.abandoned)
         if not self._sources:
             return []
-        source = next(iter(self._sources))
-        key = self._sources[source][0].job.key
+        source, flows = next(iter(self._sources.items()))
+        flow, waiting = next(iter(flows.items()))
+        key = waiting[0].job.key
         batch: list[Portion[W]] = []
-        rounds = deque(self._of_key(name, key) for name in self._sources)  # the pick's own source begins
+        rounds = deque(_in_turn(others, key) for others in self._sources.values())  # the pick's own source begins
         self._sources.move_to_end(source)
+        flows.move_to_end(flow)
         while rounds and most:
             places = rounds.popleft()
             place = next(places, None)
@@ -93,14 +105,20 @@ class Line(Generic[W]):
         self._keep(lambda place: place.left > 0)
         return batch
 
-    def _of_key(self, source: str, key: Hashable) -> Iterator[_Place[W]]:
-        return (place for place in tuple(self._sources[source]) if place.job.key == key)
-
     def _keep(self, stays: Callable[[_Place[W]], bool]) -> None:
-        """Sends everybody else away, and sources without a job."""
-        for source, places in tuple(self._sources.items()):
-            kept = deque(place for place in places if stays(place))
-            if kept:
-                self._sources[source] = kept
-            else:
+        """Sends everybody else away, and flows and sources without a job."""
+        for source, flows in tuple(self._sources.items()):
+            for flow, places in tuple(flows.items()):
+                kept = deque(place for place in places if stays(place))
+                if kept:
+                    flows[flow] = kept
+                else:
+                    del flows[flow]
+            if not flows:
                 del self._sources[source]
+
+
+def _in_turn(flows: OrderedDict[str, deque[_Place[W]]], key: Hashable) -> Iterator[_Place[W]]:
+    """Places of one key: the first of each flow, the second of each, and so on."""
+    of_flows = [[place for place in places if place.job.key == key] for places in flows.values()]
+    return chain.from_iterable(filter(None, places) for places in zip_longest(*of_flows))

@@ -95,9 +95,8 @@ async def test_the_stages_lie_where_they_were(
     assert all(before - slack <= began <= ended <= after + slack for began, ended in spans.values())
     assert spans["decode"][1] == pytest.approx(spans["queue"][0], abs=10**6)
     assert spans["queue"][1] == pytest.approx(spans["image"][0], abs=10**6)
-    assert spans["image"][1] <= spans["post"][0] + 10**6
-    assert spans["post"][0] <= spans["text"][0] + 10**6
-    assert spans["text"][1] <= spans["post"][1] + 10**6
+    assert spans["image"][1] <= spans["text"][0] + 10**6  # the words are new
+    assert spans["text"][1] <= spans["post"][0] + 10**6
 
 
 async def test_the_clients_trace_goes_on(tracing: Tracing, exporter: InMemorySpanExporter) -> None:

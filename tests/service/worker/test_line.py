@@ -23,6 +23,7 @@ class Place:
     n_tiles: int = 1
     name: str = ""
     abandoned: bool = False
+    flow: str = ""
 
 
 def line_of(*places: Place) -> Line[Place]:
@@ -89,6 +90,20 @@ def test_a_job_keeps_its_place_until_its_last_tile_is_taken() -> None:
         lengths.append(len(line))
 
     assert lengths == [1, 1, 0]
+
+
+def test_within_a_source_its_flows_take_turns() -> None:
+    stream = [Place("x", name=f"frame{n}", flow="stream") for n in range(3)]
+    line = line_of(*stream, Place("x", name="photograph"), Place("y", name="y0"), Place("y", name="y1"))
+
+    assert [names(line.take(2)) for _ in range(3)] == [["frame0", "y0"], ["y1", "photograph"], ["frame1", "frame2"]]
+
+
+def test_a_source_gains_nothing_by_many_flows() -> None:
+    many = [Place("x", name=f"x{n}", flow=f"stream {n}") for n in range(8)]
+    line = line_of(*many, *(Place("y", name=f"y{n}") for n in range(2)))
+
+    assert names(line.take(4)) == ["x0", "y0", "x1", "y1"]
 
 
 def test_abandoned_jobs_take_no_room_and_no_turn() -> None:

@@ -135,12 +135,13 @@ class CallFrame(grpc.aio.ServerInterceptor):
                 key_id = self._keys.identify(key_of(metadata.get("authorization"), metadata.get("x-api-key")))
                 async with AsyncExitStack() as stack:
                     stack.enter_context(bound_contextvars(key_id=key_id))
+                    client = client_of(key_id, address_of(context.peer()))
                     if self._gate is not None:
-                        client = client_of(key_id, address_of(context.peer()))
                         await stack.enter_async_context(admitted(self._gate, client))
                     left = context.time_remaining()
                     traceparent = None if span is None else span.traceparent
-                    CALLER.set(Caller(key_id or "", identity, traceparent, float("inf") if left is None else left))
+                    seconds = float("inf") if left is None else left
+                    CALLER.set(Caller(key_id or "", client, identity, traceparent, seconds))
                     yield
         except asyncio.CancelledError:  # the client went, or its deadline passed
             code = grpc.StatusCode.CANCELLED

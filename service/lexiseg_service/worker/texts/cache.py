@@ -3,15 +3,16 @@
     memory -> a lookup of this process that is already getting them -> rows the fleet shares -> the tower
 
 A text that several miss at once is encoded once, in this process and in the fleet. The tower is asked in chunks, and
-each chunk is kept as it is done: a lookup that is given up leaves what it has for the next. Whoever finds its rows in
-a tier waits for no tower.
+each chunk is kept as it is done: a lookup that is given up leaves what it has for the next. Between two chunks others
+have their turn (`steps`), and whoever finds its rows in a tier waits for no tower. A text that is far down in another
+lookup's long list is not waited for, but encoded where it is wanted first.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +20,12 @@ from numpy.typing import NDArray
 
 from lexiseg_model.segmenter import TextRows as Encoded
 from lexiseg_service.errors import DeadlineExceeded
-from lexiseg_service.worker.texts.tiers import Alone, Count, Flight, MemoryRows, SharedRows, TextRows, Visit
+from lexiseg_service.worker.texts.tiers import Alone, Count, Flight, InTurn, MemoryRows, SharedRows, TextRows, Visit
 
 Rows = NDArray[np.float16]
-CHUNK = 128  # texts for the tower at once
+CHUNK = 64  # texts for the tower at once
 PATIENCE = 2.0  # seconds without a new row from whoever has claimed it
+PATIENCE_HERE = 0.3  # likewise, with another lookup of this process
 POLL = 0.05
 
 
@@ -33,6 +35,13 @@ class Lookup(NamedTuple):
     rows: Rows
     hits: int
     misses: int
+
+
+class Read(NamedTuple):
+    """Rows by text, and those of the texts that were in no tier."""
+
+    rows: TextRows
+    fresh: set[str]
 
 
 class Tiers:
@@ -51,7 +60,7 @@ class Tiers:
         self.count = count
         self.flights: dict[str, Flight] = {}
         self.guard = threading.Lock()
-        self.encoding = threading.Lock()
+        self.encoding = InTurn()
         self.width: int | None = None  # of a row, once known
 
     def known(self, texts: Iterable[str]) -> TextRows:
@@ -62,13 +71,37 @@ class Tiers:
 class TextCache:
     """Text -> row, for one model with its way to encode; safe to use from any thread."""
 
-    def __init__(self, encode: Callable[[list[str]], Encoded], tiers: Tiers, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        encode: Callable[[list[str]], Encoded],
+        tiers: Tiers,
+        patience: float = PATIENCE,
+        patience_here: float = PATIENCE_HERE,
+        encoded: Callable[[int, float], object] = lambda n_texts, seconds: None,
+    ) -> None:
         self._encode = encode
         self._tiers = tiers
         self._patience = patience
+        self._patience_here = patience_here
+        self._encoded = encoded  # hears what each chunk took
 
     def rows(self, texts: list[str], abandoned: Callable[[], bool] = lambda: False) -> Lookup:
         """Rows [len(texts), D] of at least one text.
+
+        Raises:
+            DeadlineExceeded: `abandoned` said between two chunks that nobody waits for them.
+        """
+        steps = self.steps(texts, abandoned)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                read: Read = end.value
+                break
+        return Lookup(in_order(texts, read.rows), len(read.rows) - len(read.fresh), len(read.fresh))
+
+    def steps(self, texts: list[str], abandoned: Callable[[], bool] = lambda: False) -> Generator[None, None, Read]:
+        """As `rows`, one chunk of the tower or one short wait at a time.
 
         Raises:
             DeadlineExceeded: `abandoned` said between two chunks that nobody waits for them.
@@ -77,15 +110,16 @@ class TextCache:
         known = self._tiers.known(distinct)
         self._tiers.count("l1", "hit", len(known))
         self._tiers.count("l1", "miss", len(distinct) - len(known))
-        misses = 0
+        fresh: set[str] = set()
         while missing := _without(distinct, known):
             flight, mine, others = self._board(missing)
             try:
-                for rows, is_new in self._get(mine, abandoned):
-                    self._tiers.memory.keep(self._tiers.tower, rows)
+                for rows, is_new in self._kept(mine, abandoned):
                     flight.land(rows)
                     known |= rows
-                    misses += len(rows) if is_new else 0
+                    if is_new and rows:
+                        fresh |= rows.keys()
+                        yield
             finally:
                 with self._tiers.guard:
                     for text in mine:
@@ -93,12 +127,42 @@ class TextCache:
                 flight.end()
             # Only now: two lookups that want each other's texts must not both wait first.
             for other, wanted in others.items():
-                while (landed := other.wait(wanted, POLL)) is None:
-                    _raise_if(abandoned)
+                landed = yield from self._from_other(other, wanted, abandoned)
                 known |= landed  # what is lacking, its lookup broke off: it is got here in the next round
-                misses += len(landed)
-        together = bytearray().join([known[text] for text in texts])
-        return Lookup(np.frombuffer(together, np.float16).reshape(len(texts), -1), len(distinct) - misses, misses)
+                fresh |= landed.keys()
+        return Read(known, fresh)
+
+    def is_known(self, texts: list[str]) -> int:
+        """How many of the texts are in memory; counts as no use of them."""
+        return self._tiers.memory.count(self._tiers.tower, texts)
+
+    def _from_other(
+        self, other: Flight, texts: list[str], abandoned: Callable[[], bool]
+    ) -> Generator[None, None, TextRows]:
+        """Rows that another lookup is getting or, broken off, has got; also those that it does not come to soon."""
+        rows: TextRows = {}
+        last_news = time.monotonic()
+        while left := _without(texts, rows):
+            landed, more = other.landed(left, POLL)
+            rows |= landed
+            if not more:
+                break
+            if landed:
+                last_news = time.monotonic()
+            elif time.monotonic() - last_news > self._patience_here:
+                for got, _ in self._kept(left, abandoned):
+                    rows |= got
+                    yield
+                break
+            _raise_if(abandoned)
+            yield
+        return rows
+
+    def _kept(self, texts: list[str], abandoned: Callable[[], bool]) -> Iterator[tuple[TextRows, bool]]:
+        """As `_get`; what comes is in memory from then on."""
+        for rows, is_new in self._get(texts, abandoned):
+            self._tiers.memory.keep(self._tiers.tower, rows)
+            yield rows, is_new
 
     def _board(self, texts: list[str]) -> tuple[Flight, list[str], dict[Flight, list[str]]]:
         """A flight, the texts that it is to get, and those that other flights are already getting."""
@@ -163,10 +227,21 @@ class TextCache:
 
     def _ask_tower(self, texts: list[str], visit: Visit) -> TextRows:
         with self._tiers.encoding:  # one chunk at a time: a few texts need not wait for a long list
-            rows = np.ascontiguousarray(self._encode(texts), np.float16)
-        fresh = {text: row.tobytes() for text, row in zip(texts, rows, strict=True)}
-        visit.keep(fresh)
-        return fresh
+            asked = self._tiers.known(texts)  # another lookup may have been faster
+            if left := _without(texts, asked):
+                began = time.monotonic()
+                rows = np.ascontiguousarray(self._encode(left), np.float16)
+                self._encoded(len(left), time.monotonic() - began)
+                asked |= {text: row.tobytes() for text, row in zip(left, rows, strict=True)}
+                self._tiers.memory.keep(self._tiers.tower, asked)  # before the next may ask for them
+        visit.keep(asked)
+        return asked
+
+
+def in_order(texts: list[str], rows: TextRows) -> Rows:
+    """Rows [len(texts), D] of at least one text."""
+    together = bytearray().join([rows[text] for text in texts])
+    return np.frombuffer(together, np.float16).reshape(len(texts), -1)
 
 
 def _without(texts: Sequence[str] | dict[str, None], known: TextRows) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lexiseg_model.segmenter import Segmenter
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 class TextCaches:
     """Text caches by model; safe to use from any thread."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        encoded: Callable[[int, float], object] = lambda n_texts, seconds: None,
+    ) -> None:
+        """Nothing is kept yet. `encoded` hears how many texts a tower was asked for, and the seconds that it took."""
+        self._encoded = encoded
         self._memory = MemoryRows(settings.text_cache_bytes)
         self._shared = _open_shared(settings, metrics)
         self._count = metrics.texts
@@ -42,7 +50,7 @@ class TextCaches:
             if tower not in self._tiers:
                 shared = None if self._shared is None else self._shared.of(tower)
                 self._tiers[tower] = Tiers(tower, self._memory, shared, self._count)
-            return TextCache(segmenter.encode_texts, self._tiers[tower])
+            return TextCache(segmenter.encode_texts, self._tiers[tower], encoded=self._encoded)
 
     def close(self) -> None:
         if self._shared is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -68,6 +68,11 @@ class MemoryRows:
                 self._rows.move_to_end((tower, text))
         return kept
 
+    def count(self, tower: str, texts: Iterable[str]) -> int:
+        """How many of those texts are kept, which does not count as a use of them."""
+        with self._guard:
+            return sum((tower, text) in self._rows for text in texts)
+
     def keep(self, tower: str, rows: TextRows) -> None:
         with self._guard:
             for text, row in rows.items():
@@ -77,6 +82,32 @@ class MemoryRows:
             while self._bytes > self._max_bytes:
                 (_, text), row = self._rows.popitem(last=False)
                 self._bytes -= _cost(text, row)
+
+
+class InTurn:
+    """A lock that is had in the order in which it was asked for.
+
+    A plain one goes to whoever asks in the right moment: to who has just had it, if he asks again at once.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[threading.Lock] = deque()  # who has it first
+        self._guard = threading.Lock()
+
+    def __enter__(self) -> None:
+        mine = threading.Lock()
+        mine.acquire()
+        with self._guard:
+            self._waiting.append(mine)
+            if len(self._waiting) == 1:
+                return
+        mine.acquire()  # until whoever is before lets go
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            self._waiting.popleft()
+            if self._waiting:
+                self._waiting[0].release()
 
 
 class Flight:
@@ -98,12 +129,11 @@ class Flight:
             self._over = True
             self._changed.notify_all()
 
-    def wait(self, texts: Sequence[str], seconds: float) -> TextRows | None:
-        """Rows of the texts once all have landed, or of some once the flight is over; None when it takes longer."""
+    def landed(self, texts: Sequence[str], seconds: float) -> tuple[TextRows, bool]:
+        """Rows of those texts that have landed, and whether more may; waits so long for the first of them."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._over or all(text in self._rows for text in texts), seconds):
-                return None
-            return {text: self._rows[text] for text in texts if text in self._rows}
+            self._changed.wait_for(lambda: self._over or any(text in self._rows for text in texts), seconds)
+            return {text: self._rows[text] for text in texts if text in self._rows}, not self._over
 
 
 def _cost(text: str, row: bytes) -> int:

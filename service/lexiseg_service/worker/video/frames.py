@@ -36,9 +36,9 @@ class FrameLane:
     order, on the engine's own finish threads.
     """
 
-    def __init__(self, engine: Engine, source: str, deadline_seconds: float) -> None:
+    def __init__(self, engine: Engine, flow: str, deadline_seconds: float) -> None:
         self._engine = engine
-        self._source = source
+        self._flow = flow
         self._deadline_seconds = deadline_seconds
         self._turns = Turns()
         self._submitted = 0
@@ -79,7 +79,7 @@ class FrameLane:
             question.request,
             image=frame.image,
             image_id=None,
-            source=self._source,
+            flow=self._flow,
             remember=False,
             deadline=time.monotonic() + self._deadline_seconds,
         )

@@ -207,6 +207,41 @@ def test_a_lookup_goes_on_where_the_one_it_waited_for_was_given_up() -> None:
     assert len(tower.asked) == len(texts)
 
 
+def test_a_long_lookup_encodes_one_chunk_at_a_step() -> None:
+    tower = Tower()
+    cache = cache_of(tower.encode, 1_000_000)
+
+    encoded = [len(tower.asked) for _ in cache.steps([f"word {index}" for index in range(3 * CHUNK)])]
+
+    assert encoded == [CHUNK, 2 * CHUNK, 3 * CHUNK]
+
+
+def test_a_word_far_down_in_a_list_comes_when_another_wants_it_and_is_encoded_once() -> None:
+    tower = Tower()
+    tiers = Tiers("tower", MemoryRows(1_000_000))
+    long = TextCache(tower.encode, tiers).steps([*(f"word {index}" for index in range(2 * CHUNK)), "sky"])
+    next(long)
+
+    rows = TextCache(tower.encode, tiers, patience_here=0.0).rows(["sky"]).rows
+
+    assert rows[0, 0] == 3
+    assert len(tower.asked) == CHUNK + 1
+    for _ in long:
+        pass
+    assert len(tower.asked) == len(set(tower.asked)) == 2 * CHUNK + 1
+
+
+def test_a_lookup_that_is_closed_leaves_its_texts_to_others() -> None:
+    tower = Tower()
+    cache = cache_of(tower.encode, 1_000_000)
+    texts = [f"word {index}" for index in range(2 * CHUNK)]
+    given_up = cache.steps(texts)
+    next(given_up)
+    given_up.close()
+
+    assert cache.rows(texts).hits == CHUNK
+
+
 def test_who_waits_for_another_lookup_can_be_given_up_too() -> None:
     tower = Tower()
     cache = cache_of(tower.encode, 10_000)

@@ -1,0 +1,148 @@
+"""When a request would be answered, were it accepted now: what decides who is told to come again instead.
+
+Sources share the worker. Until a source's own work is done, every other gets at most as much done as it: so a source
+with work `a` waits for the sum over all sources of min(a, theirs), at the pace of the worker. Within a source the same
+holds of small and large work. The pace is learned while there is work: expected seconds of work done in a second.
+
+The text tower is a second worker of the same kind, at a pace of one.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lexiseg_service.worker.costs import Costs, Size
+
+MEMORY = 15.0  # seconds of work after which what was learned of the pace weighs a third
+LEAST_PACE = 0.05
+LATEST = 30.0  # seconds after which somebody who was refused may always come again
+HEADROOM = 0.5  # of what is left until the deadline: those who come later take the rest
+
+
+@dataclass(eq=False)
+class Expected:
+    """One accepted request; what its size costs is judged anew whenever it matters, by what is known then."""
+
+    source: str
+    size: Size
+    in_tower: bool = False  # and waits for nothing else
+    has_read: bool = False
+
+
+class Forecast:
+    """What is accepted and not yet answered, by source; safe to use from any thread."""
+
+    def __init__(self, costs: Costs, clock: Callable[[], float] = time.monotonic) -> None:
+        self._costs = costs
+        self._clock = clock
+        self._expected: set[Expected] = set()
+        self._guard = threading.Lock()
+        self._since = 0.0  # until when time is counted
+        self._seconds = 1.0  # in which there was work, weighed
+        self._appointments: dict[str, float] = {}  # by source: until when those who were refused are to come
+        self._done = 1.0  # expected seconds of work that were done meanwhile, weighed
+
+    def seconds(self, request: Expected) -> float:
+        """Until the request would be answered."""
+        with self._guard:
+            return self._until_answered(request)
+
+    def wait(self, request: Expected, left: float) -> int | None:
+        """None if a request would be answered in time; else the seconds after which it should come again.
+
+        One whose source has nothing else here is always worth the trial: it takes no other's share, and what one
+        request costs alone no waiting makes less.
+
+        Args:
+            request: not accepted yet.
+            left: seconds until its deadline.
+        """
+        if math.isinf(left) or left <= 0:  # nobody waits, or nobody waits any more
+            return None
+        with self._guard:
+            if not any(other.source == request.source for other in self._expected):
+                return None
+            late = self._until_answered(request) - HEADROOM * left
+            return None if late <= 0 else self._appointment(request, late)
+
+    def again(self, request: Expected) -> int:
+        """Seconds after which a request for which there is no place should come again."""
+        with self._guard:
+            return self._appointment(request, self._costs.work(request.size) / self._pace)
+
+    def enter(self, request: Expected) -> None:
+        """It is accepted."""
+        with self._guard:
+            self._count()
+            self._expected.add(request)
+
+    def reads(self, request: Expected) -> None:
+        """It waits for the text tower."""
+        with self._guard:
+            self._count()
+            request.in_tower = True
+
+    def has_read(self, request: Expected) -> None:
+        """It has its texts."""
+        with self._guard:
+            self._count()
+            request.in_tower, request.has_read = False, True
+
+    def leave(self, request: Expected, *, done: bool) -> None:
+        """It is answered, or given up."""
+        with self._guard:
+            self._count()
+            if request in self._expected:
+                self._expected.remove(request)
+                self._done += self._costs.work(request.size) if done else 0.0
+
+    def _appointment(self, request: Expected, seconds: float) -> int:
+        """Seconds, at least those, so that requests of a source that are refused come one after the other.
+
+        All at once they would be refused again, but for the first.
+        """
+        now = self._clock()
+        self._appointments = {source: due for source, due in self._appointments.items() if due > now}
+        due = max(
+            now + seconds, self._appointments.get(request.source, now) + self._costs.work(request.size) / self._pace
+        )
+        self._appointments[request.source] = due = min(due, now + LATEST)
+        return max(1, math.ceil(due - now))
+
+    @property
+    def _pace(self) -> float:
+        return max(self._done / self._seconds, LEAST_PACE)
+
+    def _until_answered(self, request: Expected) -> float:
+        work: defaultdict[str, float] = defaultdict(float)
+        reading: defaultdict[str, float] = defaultdict(float)
+        own = [0.0, 0.0]  # small, large work of its source
+        for other in self._expected:
+            seconds = self._costs.work(other.size)
+            work[other.source] += seconds
+            reading[other.source] += 0.0 if other.has_read else self._costs.reading(other.size)
+            if other.source == request.source:
+                own[other.size.large] += seconds
+        large = request.size.large
+        first = own[large] + self._costs.work(request.size)
+        wanted = work[request.source] = first + min(own[not large], first)
+        seconds = sum(min(theirs, wanted) for theirs in work.values()) / self._pace
+        if request.size.texts:
+            wanted = reading[request.source] = reading[request.source] + self._costs.reading(request.size)
+            seconds += sum(min(theirs, wanted) for theirs in reading.values())
+        return seconds
+
+    def _count(self) -> None:
+        """The time since the last event, if there was work."""
+        now = self._clock()
+        if any(not request.in_tower for request in self._expected):
+            elapsed = now - self._since
+            kept = math.exp(-elapsed / MEMORY)
+            self._seconds = kept * self._seconds + elapsed
+            self._done *= kept
+        self._since = now

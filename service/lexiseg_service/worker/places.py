@@ -1,0 +1,38 @@
+"""Places for requests that are accepted and not yet answered: as many as the queue holds, and a few that stay fair.
+
+A source may take all the places that are free. When none is, one that holds fewer than its share still gets one, out
+of a reserve that is half as large again: so nobody's requests are refused because of what others have in the queue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+
+class Places:
+    """Not for several threads at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._reserve = max(1, most // 2)
+        self._held: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """Places that are taken."""
+        return self._held.total()
+
+    def take(self, source: str) -> bool:
+        """Whether the source has got one more; it is to be given back."""
+        taken = self._held.total()
+        own = self._held[source]
+        share = self._most // len(self._held.keys() | {source})
+        if taken >= self._most and (own >= max(1, share) or taken >= self._most + self._reserve):
+            return False
+        self._held[source] += 1
+        return True
+
+    def give_back(self, source: str) -> None:
+        """One is free again."""
+        self._held[source] -= 1
+        if not self._held[source]:
+            del self._held[source]

@@ -1,0 +1,92 @@
+"""The text stage: rows that no cache in memory has are got before a job takes a finish thread.
+
+A lookup goes on chunk by chunk, and between two chunks the others have their turn: so a list of thousands of new
+words holds up its own request alone. Whoever finds all its rows in memory does not come here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from functools import partial
+
+import torch
+
+from lexiseg_service.watch.tracing import StageTime
+from lexiseg_service.worker.forecast import Forecast
+from lexiseg_service.worker.job import AnyJob
+from lexiseg_service.worker.texts.cache import CHUNK, Read, TextCache
+from lexiseg_service.worker.threads import FairThreads
+
+Steps = Generator[None, None, Read]
+Guarded = Callable[[AnyJob, Callable[[AnyJob], None]], None]
+
+
+class ReadingStage:
+    """Jobs whose texts are not all known in, the same with their rows out: each is handed to `has_read`.
+
+    Args:
+        forecast: hears who waits for the tower.
+        guarded: runs a step of a job, unless nobody waits for it any more; what the step raises is the job's answer.
+        has_read: called on a thread of this stage.
+    """
+
+    def __init__(self, forecast: Forecast, guarded: Guarded, has_read: Callable[[AnyJob], None]) -> None:
+        self._forecast = forecast
+        self._guarded = guarded
+        self._has_read = has_read
+        self._threads: dict[str, FairThreads] = {}  # by text tower: a slow one holds up no other
+        self._guard = threading.Lock()
+
+    @property
+    def threads(self) -> tuple[FairThreads, ...]:
+        """Of all towers that have had something to do."""
+        return tuple(self._threads.values())
+
+    def put(self, job: AnyJob, cache: TextCache) -> None:
+        """A job whose texts are to be got; `job.texts` says which."""
+        self._forecast.reads(job.expected)
+        self._go_on(job, cache.steps(job.texts, lambda: job.abandoned), time.monotonic())
+
+    def _go_on(self, job: AnyJob, steps: Steps, since: float) -> None:
+        large = len(job.texts) > CHUNK
+        threads = self._threads_of(job.loaded.segmenter.text_digest)
+        threads.submit(job.source, partial(self._turn, job, steps, since), large=large)
+
+    def _threads_of(self, tower: str) -> FairThreads:
+        with self._guard:
+            if tower not in self._threads:
+                # One encodes; one more is for few texts, which wait for a chunk of the others at most.
+                self._threads[tower] = FairThreads("texts", 1, partial(torch.set_num_threads, 1))
+            return self._threads[tower]
+
+    def _turn(self, job: AnyJob, steps: Steps, since: float) -> None:
+        over = True
+
+        def step(_: AnyJob) -> None:
+            nonlocal over
+            over = self._step(job, steps, since)
+
+        self._guarded(job, step)
+        if not over:
+            self._go_on(job, steps, since)
+            return
+        steps.close()  # of a lookup that was given up in the middle
+        self._forecast.has_read(job.expected)
+        if job.rows:
+            self._has_read(job)
+
+    def _step(self, job: AnyJob, steps: Steps, since: float) -> bool:
+        """Whether the lookup is over."""
+        try:
+            next(steps)
+        except StopIteration as end:
+            read: Read = end.value
+        else:
+            return False
+        now = time.monotonic()
+        job.rows, job.fresh = read
+        job.reading_seconds = now - since
+        job.stages.append(StageTime("text", since, now))
+        return True

@@ -1,0 +1,77 @@
+"""What a request is expected to cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.worker.costs import Costs, Size, missing_texts, size_of
+
+
+def request(n_classes: int, n_synonyms: int = 0) -> WorkerRequest:
+    classes = tuple(ClassEntry(f"c{n}", tuple(f"s{n}.{m}" for m in range(n_synonyms))) for n in range(n_classes))
+    return WorkerRequest(b"", Vocabulary(classes), "colours")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "n_classes", "n_synonyms", "large"),
+    [
+        (640 * 480, 20, 0, False),
+        (640 * 480, 150, 0, False),
+        (1920 * 1080, 20, 0, False),
+        (12_000_000, 150, 0, True),
+        (20_000_000, 5, 0, True),
+        (160 * 120, 2048, 8, True),
+    ],
+)
+def test_megapixels_and_long_lists_are_large(pixels: int, n_classes: int, n_synonyms: int, large: bool) -> None:
+    assert size_of(request(n_classes, n_synonyms), pixels, 0).large is large
+
+
+def test_texts_cost_what_others_took_and_known_ones_nothing() -> None:
+    costs = Costs()
+    for _ in range(100):
+        costs.learn(50, 0.5)
+
+    assert costs.reading(Size(texts=200)) == pytest.approx(2.0, rel=0.01)
+    assert costs.reading(Size(texts=0)) == 0
+
+
+def test_a_chunk_that_was_held_up_changes_little() -> None:
+    costs, size = Costs(), Size(texts=100)
+    before = costs.reading(size)
+
+    costs.learn(50, 1000.0)
+
+    assert costs.reading(size) < 1.5 * before
+
+
+def test_more_pixels_and_more_classes_cost_more() -> None:
+    costs = Costs()
+    few, many = size_of(request(5), 10**6, 0), size_of(request(150), 10**6, 0)
+
+    assert costs.work(few) < costs.work(many) < costs.work(size_of(request(150), 10**7, 0))
+
+
+def test_of_a_short_list_every_text_is_looked_for() -> None:
+    known = {"sky", "sea"}
+
+    assert missing_texts(["sky", "road", "sea"], lambda texts: sum(text in known for text in texts)) == pytest.approx(1)
+
+
+def test_of_a_long_list_some_texts_speak_for_all() -> None:
+    looked_for: list[str] = []
+
+    def known(texts: list[str]) -> int:
+        looked_for.extend(texts)
+        return sum(int(text) % 2 for text in texts)
+
+    missing = missing_texts([str(n * n % 997) for n in range(10_000)], known)
+
+    assert missing == pytest.approx(5_000, rel=0.3)
+    assert len(looked_for) < 100
+
+
+def test_no_texts_are_none_missing() -> None:
+    assert missing_texts([], len) == 0

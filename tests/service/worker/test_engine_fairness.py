@@ -1,0 +1,192 @@
+"""Several clients on one engine: what one asks for holds up its own requests alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_service.errors import QueueFull
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.job import Job
+from lexiseg_service.worker.texts.cache import CHUNK
+from tests.service.worker.gated_colours import SOON, GatedColours, ask, until
+
+
+class SlowTower(GatedColours):
+    """Colours whose text tower wants a permit for each chunk that has a strange word in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.permits = threading.Semaphore(0)
+        self.chunks: list[list[str]] = []
+
+    def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
+        self.chunks.append(texts)
+        if any(text.startswith("strange") for text in texts):
+            assert self.permits.acquire(timeout=SOON)
+        return super().encode_texts(texts)
+
+
+class Bench:
+    def __init__(self, **settings: Any) -> None:
+        self.segmenter = SlowTower()
+        self.metrics = Metrics()
+        wanted = Settings.model_validate({"feature_cache_bytes": 0, **settings})
+        self.engine = Engine(self.segmenter, wanted, self.metrics)
+
+    def ask(self, source: str, *classes: str, **options: Any) -> Future[WorkerAnswer]:
+        return self.engine.submit(ask(*classes, source=source, **options))
+
+    def ask_much(self, source: str, n_chunks: int) -> Future[WorkerAnswer]:
+        """With so many chunks of words that nobody has asked for."""
+        return self.ask(source, *(f"strange {source} {n}" for n in range(n_chunks * CHUNK)))
+
+    def until_chunks(self, n: int) -> None:
+        until(lambda: len(self.segmenter.chunks) >= n)
+
+    def metric(self, name: str, stage: str) -> float | None:
+        return self.metrics.registry.get_sample_value(name, {"stage": stage})
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.segmenter.permits.release(1000)
+    made.segmenter.gate.set()
+    made.engine.close(SOON)
+
+
+def labels(answer: Future[WorkerAnswer]) -> list[str | None]:
+    return [segment.label for segment in answer.result(SOON).segments]
+
+
+def test_known_words_wait_for_nobodys_new_ones(bench: Bench) -> None:
+    assert labels(bench.ask("modest", "red")) == ["red"]
+    hostile = [bench.ask_much(source, 5) for source in ("hostile 1", "hostile 2")]
+    bench.until_chunks(1)
+
+    assert [labels(bench.ask("modest", "red")) for _ in range(5)] == [["red"]] * 5
+    assert not any(answer.done() for answer in hostile)
+
+
+def test_a_few_new_words_wait_for_a_chunk_of_many_at_most(bench: Bench) -> None:
+    hostile = [bench.ask_much(source, 5) for source in ("hostile 1", "hostile 2")]
+    bench.until_chunks(1)
+
+    modest = bench.ask("modest", "blue", "green")
+    until(lambda: sum(bench.segmenter.batches) == 3)
+    for n_chunks in range(2, 9):  # of the ten that the others need
+        bench.segmenter.permits.release()
+        until(lambda n=n_chunks: modest.done() or len(bench.segmenter.chunks) >= n)  # type: ignore[misc]
+
+    assert labels(modest) == ["blue"]
+    assert not any(answer.done() for answer in hostile)
+
+
+def test_two_long_lists_of_two_sources_take_turns(bench: Bench) -> None:
+    first, second = bench.ask_much("first", 4), bench.ask_much("second", 4)
+    bench.until_chunks(1)
+    until(lambda: bench.metric("lexiseg_stage_waiting", "text") == 1)
+    bench.segmenter.permits.release(100)
+    assert len(first.result(SOON).absent) == len(second.result(SOON).absent) == 4 * CHUNK
+
+    whose = ["first" in chunk[0] for chunk in bench.segmenter.chunks]
+    assert whose[0] != whose[1]
+    assert sum(one != other for one, other in pairwise(whose)) >= 2
+
+
+def test_hits_and_misses_are_those_of_the_words(bench: Bench) -> None:
+    bench.ask("x", "red", "blue").result(SOON)
+
+    again = bench.ask("x", "red", "green", "blue").result(SOON)
+
+    assert (again.cache.text_hits, again.cache.text_misses) == (2, 1)
+
+
+def test_work_that_waits_for_a_thread_shows_in_the_metrics() -> None:
+    bench = Bench(finish_threads=1, deadline_seconds=0.1)
+    gate, begun = threading.Event(), threading.Semaphore(0)
+
+    def hold(job: Job[None], *_: object) -> None:
+        begun.release()
+        assert gate.wait(SOON)
+
+    answers = [bench.engine.submit(ask("red", source=f"{n}"), hold) for n in range(4)]
+    assert begun.acquire(timeout=SOON)
+    until(lambda: bench.metric("lexiseg_stage_waiting", "post") == 2)
+
+    assert (bench.metric("lexiseg_stage_longest_wait_seconds", "post") or 0) > 0
+    until(lambda: bench.engine.degraded == ("finish queue",))
+    gate.set()
+    for answer in answers:
+        answer.result(SOON)
+    bench.engine.close(SOON)
+
+
+def test_what_would_come_too_late_is_refused_with_the_time_to_come_again(bench: Bench) -> None:
+    bench.segmenter.gate.clear()
+    accepted: list[Future[WorkerAnswer]] = []
+
+    def ask_in_a_hurry(source: str) -> WorkerRequest:
+        return ask("red", source=source, deadline=time.monotonic() + 1.0)
+
+    refusal = None
+    while refusal is None and len(accepted) < 60:
+        try:
+            accepted.append(bench.engine.submit(ask_in_a_hurry("busy")))
+        except QueueFull as refused:
+            refusal = refused
+
+    assert accepted
+    assert refusal is not None
+    assert "too near to the deadline" in refusal.detail
+    assert int(refusal.headers["Retry-After"]) >= 1
+    bench.engine.submit(ask_in_a_hurry("modest")).cancel()
+    for answer in accepted:
+        answer.cancel()
+
+
+def test_while_several_sources_wait_a_slow_pass_has_few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.worker.compute.QUICK", 1e-9)  # every pass is slow
+    bench = Bench()
+    bench.ask("busy", "red").result(SOON)
+    bench.segmenter.gate.clear()
+    answers = [bench.ask("busy", "red")]
+    assert bench.segmenter.entered.acquire(timeout=SOON)
+    assert bench.segmenter.entered.acquire(timeout=SOON)
+    answers += [bench.ask("busy", "red") for _ in range(3)] + [bench.ask("modest", "red")]
+    until(lambda: bench.metrics.registry.get_sample_value("lexiseg_queue_depth") == 4)
+    bench.segmenter.gate.set()
+    for answer in answers:
+        answer.result(SOON)
+    bench.engine.close(SOON)
+
+    # One of each source, then what is left of the one.
+    assert bench.segmenter.batches == [1, 1, 1, 1, 2]
+
+
+def test_a_source_finds_a_place_when_another_has_filled_the_queue() -> None:
+    bench = Bench(queue_limit=4)
+    bench.segmenter.gate.clear()
+    for _ in range(4):
+        bench.ask("busy", "red")
+    with pytest.raises(QueueFull, match="4 requests are in flight"):
+        bench.ask("busy", "red")
+
+    modest = bench.ask("modest", "red")
+    bench.segmenter.gate.set()
+
+    assert labels(modest) == ["red"]
+    bench.engine.close(SOON)

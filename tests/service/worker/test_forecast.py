@@ -1,0 +1,146 @@
+"""When a request would be answered: a clock that is set by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from lexiseg_service.worker.costs import LARGE, Costs, Size
+from lexiseg_service.worker.forecast import HEADROOM, Expected, Forecast
+
+SECONDS_PER_TEXT = Costs().reading(Size(texts=1.0))
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def expected(source: str, large: bool, work: float, reading: float = 0.0) -> Expected:
+    """A request that takes so many seconds, as long as nothing is learned."""
+    finish = LARGE if large else 0.0
+    return Expected(source, Size(image=1e3 * work - finish, finish=finish, texts=reading / SECONDS_PER_TEXT))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def forecast(clock: Clock) -> Forecast:
+    return Forecast(Costs(), clock)
+
+
+def entered(forecast: Forecast, *requests: Expected) -> None:
+    for request in requests:
+        forecast.enter(request)
+
+
+def test_alone_a_request_takes_what_it_takes(forecast: Forecast) -> None:
+    assert forecast.seconds(expected("x", False, 0.5)) == pytest.approx(0.5)
+
+
+def test_behind_its_own_requests_it_waits_for_all_of_them(forecast: Forecast) -> None:
+    entered(forecast, *(expected("x", True, 2.0) for _ in range(5)))
+
+    assert forecast.seconds(expected("x", True, 2.0)) == pytest.approx(12.0)
+
+
+def test_beside_another_source_it_waits_for_as_much_as_it_asks_for(forecast: Forecast) -> None:
+    entered(forecast, *(expected("x", True, 2.0) for _ in range(5)))
+
+    assert forecast.seconds(expected("y", True, 0.5)) == pytest.approx(1.0)
+
+
+def test_small_work_waits_for_as_much_large_work_of_its_source(forecast: Forecast) -> None:
+    entered(forecast, *(expected("x", True, 2.0) for _ in range(5)))
+
+    assert forecast.seconds(expected("x", False, 0.1)) == pytest.approx(0.2)
+
+
+def test_texts_wait_for_texts_alone(forecast: Forecast) -> None:
+    entered(forecast, expected("x", False, 0.1, reading=20.0))
+
+    assert forecast.seconds(expected("y", False, 0.1)) == pytest.approx(0.2)
+    assert forecast.seconds(expected("x", False, 0.1, reading=5.0)) == pytest.approx(25.2)
+    assert forecast.seconds(expected("y", False, 0.1, reading=0.1)) == pytest.approx(0.4)
+
+
+def test_the_pace_is_learned(forecast: Forecast, clock: Clock) -> None:
+    for _ in range(20):
+        request = expected("x", False, 1.0)
+        forecast.enter(request)
+        clock.now += 4.0  # four times as long as expected
+        forecast.leave(request, done=True)
+
+    assert forecast.seconds(expected("x", False, 1.0)) == pytest.approx(4.0, rel=0.1)
+
+
+def test_idle_time_says_nothing_about_the_pace(forecast: Forecast, clock: Clock) -> None:
+    before = forecast.seconds(expected("x", False, 1.0))
+    clock.now += 3600
+    entered(forecast, gone := expected("x", False, 1.0))
+    clock.now += 1.0
+    forecast.leave(gone, done=True)
+
+    assert forecast.seconds(expected("x", False, 1.0)) == pytest.approx(before)
+
+
+def test_time_in_the_tower_says_nothing_about_the_pace(forecast: Forecast, clock: Clock) -> None:
+    request = expected("x", False, 1.0, reading=60.0)
+    forecast.enter(request)
+    forecast.reads(request)
+    clock.now += 60.0
+    forecast.has_read(request)
+    clock.now += 1.0
+    forecast.leave(request, done=True)
+
+    assert forecast.seconds(expected("x", False, 1.0)) == pytest.approx(1.0)
+
+
+def test_a_request_that_would_come_too_late_is_told_when_it_would_not(forecast: Forecast) -> None:
+    entered(forecast, *(expected("x", True, 5.0) for _ in range(5)))
+    request = expected("x", True, 5.0)
+
+    assert forecast.wait(request, 30.5 / HEADROOM) is None
+    assert forecast.wait(request, 20.0 / HEADROOM) == 10
+
+
+def test_those_who_are_refused_come_again_one_after_the_other(forecast: Forecast, clock: Clock) -> None:
+    entered(forecast, *(expected("x", True, 5.0) for _ in range(5)))
+    request = expected("x", True, 5.0)
+
+    assert [forecast.wait(request, 20.0 / HEADROOM) for _ in range(3)] == [10, 15, 20]
+    assert forecast.again(expected("y", True, 2.0)) == 2
+    clock.now += 100
+    assert forecast.again(expected("x", True, 2.0)) == 2
+
+
+def test_nobody_is_told_to_wait_for_longer_than_half_a_minute(forecast: Forecast) -> None:
+    assert max(forecast.again(expected("x", True, 10.0)) for _ in range(20)) == 30
+
+
+def test_the_only_request_of_a_source_is_always_tried(forecast: Forecast) -> None:
+    entered(forecast, *(expected("x", True, 5.0) for _ in range(5)))
+
+    assert forecast.wait(expected("y", True, 500.0), 1.0) is None
+
+
+def test_without_a_deadline_nothing_comes_too_late(forecast: Forecast) -> None:
+    entered(forecast, *(expected("x", True, 5.0) for _ in range(5)))
+
+    assert forecast.wait(expected("x", True, 5.0), float("inf")) is None
+
+
+def test_what_is_answered_is_no_longer_waited_for(forecast: Forecast) -> None:
+    entered(forecast, first := expected("x", True, 5.0))
+
+    forecast.leave(first, done=False)
+    forecast.leave(first, done=False)  # once more does no harm
+
+    assert forecast.seconds(expected("x", True, 1.0)) == pytest.approx(1.0)

@@ -1,0 +1,119 @@
+"""Threads of a stage: who gets one. Work waits at gates, and no time is measured."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from lexiseg_service.worker.threads import FairThreads
+from tests.service.worker.gated_colours import SOON, until
+
+
+class Stage:
+    """Two threads, work that waits at a gate, and the names of what has begun."""
+
+    def __init__(self) -> None:
+        self.threads = FairThreads("test", 2)
+        self.gate = threading.Event()
+        self.begun: list[str] = []
+
+    def put(self, name: str, source: str = "x", *, large: bool = False) -> None:
+        def work() -> None:
+            self.begun.append(name)
+            assert self.gate.wait(SOON)
+
+        self.threads.submit(source, work, large=large)
+
+    def until_begun(self, n: int) -> None:
+        until(lambda: len(self.begun) == n)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    made = Stage()
+    yield made
+    made.gate.set()
+    made.threads.close()
+
+
+def test_large_work_leaves_a_thread_to_small(stage: Stage) -> None:
+    for n in range(4):
+        stage.put(f"large {n}", large=True)
+    stage.until_begun(2)
+
+    stage.put("small")
+    stage.until_begun(3)
+
+    assert stage.begun[2] == "small"
+    assert stage.threads.waiting == 2
+
+
+def test_without_small_work_large_has_as_many_threads_as_were_asked_for(stage: Stage) -> None:
+    for n in range(4):
+        stage.put(f"large {n}", large=True)
+    stage.until_begun(2)
+    stage.gate.set()
+
+    stage.until_begun(4)
+
+
+def test_a_source_does_not_wait_for_the_backlog_of_another(stage: Stage) -> None:
+    for n in range(10):
+        stage.put(f"x{n}")
+    stage.until_begun(3)
+    stage.put("y0", "y")
+    stage.gate.set()
+
+    stage.until_begun(11)
+    assert stage.begun.index("y0") <= 5
+
+
+def test_work_that_fails_costs_no_thread(stage: Stage) -> None:
+    def fail() -> None:
+        raise RuntimeError("as it may happen")
+
+    for _ in range(5):
+        stage.threads.submit("x", fail)
+    stage.gate.set()
+    stage.put("after it")
+
+    stage.until_begun(1)
+
+
+def test_the_longest_wait_is_that_of_the_oldest_work() -> None:
+    now = 10.0
+    threads = FairThreads("test", 1, clock=lambda: now)
+    gate, begun = threading.Event(), threading.Semaphore(0)
+
+    def work() -> None:
+        begun.release()
+        assert gate.wait(SOON)
+
+    for _ in range(2):
+        threads.submit("x", work)
+        assert begun.acquire(timeout=SOON)
+    assert threads.longest_wait == 0
+
+    threads.submit("x", work)
+    now = 13.0
+    threads.submit("x", work)
+
+    assert threads.waiting == 2
+    assert threads.longest_wait == 3
+    gate.set()
+    threads.close()
+
+
+def test_closed_threads_do_nothing_more(stage: Stage) -> None:
+    for n in range(5):
+        stage.put(f"{n}")
+    stage.until_begun(3)
+
+    stage.threads.close()
+    stage.put("late")
+    stage.gate.set()
+
+    assert stage.threads.waiting == 0
+    assert len(stage.begun) == 3
