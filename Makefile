@@ -6,8 +6,9 @@ VENV ?= .venv
 PIP_ARGS ?=
 # Handed to pytest, e.g. ARGS="-m 'not slow' tests/model".
 ARGS ?=
-# What the tests start and pip cannot bring (curl: the documents' commands; gcc: the kernel, else they test numpy's way alone). torch and opencv-python-headless need nothing beyond Debian's base system.
-APT_PACKAGES ?= redis-server curl gcc libc6-dev
+# What the tests start and pip cannot bring: curl for the documents' commands, chromium for the playground, gcc for the
+# kernel (else they test numpy's way alone). torch and opencv-python-headless need nothing beyond Debian's base system.
+APT_PACKAGES ?= redis-server curl gcc libc6-dev chromium
 
 # torch and OpenCV each bring a team of OpenMP threads. Left to spin, the idle team takes the cores from the busy
 # one: 20 times slower on two cores.

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lexiseg_service.errors import ServiceError
-
-FOLDER = "datasets/images"  # inside scikit-learn; its README.txt names authors and licence
-LICENCE = "CC BY 2.0, https://creativecommons.org/licenses/by/2.0/"
-AUTHORS = {"china.jpg": "danielbuechele (Flickr)", "flower.jpg": "vultilion (Flickr)"}
-
-
-class NoSample(ServiceError):
-    """A photograph that cannot be copied."""
+from lexiseg_service.image.samples import AUTHORS, LICENCE, NoSample, photograph
 
 
 def sample(
@@ -29,7 +20,7 @@ def sample(
     Example:  lexiseg sample && lexiseg segment china.jpg -c sky -c building -c trees
     """
     for name in names or ["china.jpg"]:
-        content = _content(name)
+        content = photograph(name)
         try:
             with Path(name).open("xb") as file:
                 file.write(content)
@@ -37,12 +28,3 @@ def sample(
             if Path(name).read_bytes() != content:
                 raise NoSample(f"{Path(name).resolve()} is there already, and is another picture") from None
         typer.echo(f"{name}: photograph by {AUTHORS[name]}, {LICENCE}")
-
-
-def _content(name: str) -> bytes:
-    if name not in AUTHORS:
-        raise NoSample(f"{name}: no such photograph; there is: {', '.join(AUTHORS)}")
-    package = find_spec("sklearn")  # found, not imported: only its file is wanted
-    if package is None or package.origin is None:
-        raise NoSample("the photographs come with scikit-learn, which is not installed: pip install scikit-learn")
-    return (Path(package.origin).parent / FOLDER / name).read_bytes()

@@ -21,6 +21,7 @@ from lexiseg_service.gateway.rest.guard import Guard, open_paths
 from lexiseg_service.gateway.rest.middleware import BodyLimit, RequestFrame
 from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
+from lexiseg_service.gateway.rest.playground import router as playground_router
 from lexiseg_service.gateway.rest.probe_routes import router as probe_router
 from lexiseg_service.gateway.rest.routes import router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
@@ -125,7 +126,8 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     serve(app, vocabulary_router)
     app.include_router(probe_router)
     app.include_router(docs_router)
-    problem.install(app, [app.router, router, vocabulary_router, probe_router, docs_router])
+    app.include_router(playground_router)
+    problem.install(app, [app.router, router, vocabulary_router, probe_router, docs_router, playground_router])
     return app
 
 

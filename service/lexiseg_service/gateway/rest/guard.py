@@ -9,10 +9,10 @@ from lexiseg_service.errors import NotAllowed, RateLimited, Unauthorized
 from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.keys import key_of, scope_of
 from lexiseg_service.gateway.admission.limits import Gate, admitted, client_of
-from lexiseg_service.gateway.rest import docs_page, problem
+from lexiseg_service.gateway.rest import docs_page, playground, problem
 
 # Probes carry no key, and a browser that opens a page cannot send one; none of these holds anything of a user's.
-OPEN = frozenset({"/livez", "/readyz", "/", docs_page.PAGE, *docs_page.ASSETS, "/openapi.json"})
+OPEN = frozenset({"/livez", "/readyz", "/", docs_page.PAGE, *docs_page.ASSETS, *playground.FILES, "/openapi.json"})
 METRICS = "/metrics"
 
 

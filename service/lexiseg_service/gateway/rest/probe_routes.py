@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from lexiseg_service.gateway.rest import examples
 from lexiseg_service.gateway.rest.examples import shown
@@ -59,12 +59,6 @@ async def get_readiness(request: Request) -> Response:
 async def get_metrics(request: Request) -> Response:
     """The text exposition format."""
     return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-@router.get("/", include_in_schema=False)
-async def home() -> Response:
-    """The interactive documentation is the front door."""
-    return RedirectResponse("/docs")
 
 
 def _health(good: bool, content: dict[str, Any]) -> Response:

@@ -106,13 +106,6 @@ def test_every_problem_of_segment_is_described(schema: dict[str, Any]) -> None:
         assert "application/problem+json" in responses[status]["content"]
 
 
-async def test_the_documentation_is_the_front_door(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/", follow_redirects=True)
-
-    assert answer.url.path == "/docs"
-    assert "/docs/assets/docs.js" in answer.text
-
-
 def operations(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [
         (f"{method.upper()} {path}", operation)

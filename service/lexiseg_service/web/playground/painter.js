@@ -1,0 +1,54 @@
+// The worker: masks to a map of segments, the map to a picture. The page stays free meanwhile, whatever the image's size.
+
+import { colourOf, patternOf } from "/playground/colours.js";
+import { paint } from "/playground/rle.js";
+
+const LARGEST = 2048; // cells of the map's longer side; screens show no more
+let map = new Uint16Array(0);
+let size = { width: 0, height: 0, step: 1 };
+
+self.onmessage = ({ data }) => {
+  if (data.kind === "segments") decode(data);
+  else draw(data);
+};
+
+function decode({ turn, width, height, segments }) {
+  const step = Math.max(1, Math.ceil(Math.max(width, height) / LARGEST));
+  size = { width: Math.ceil(width / step), height: Math.ceil(height / step), step };
+  map = new Uint16Array(size.width * size.height);
+  // The first on top, as in the service's own overlays.
+  for (let index = segments.length; index > 0; index--) {
+    paint(map, size.width, step, segments[index - 1].counts, height, index);
+  }
+  self.postMessage({ kind: "map", turn, map, ...size });
+}
+
+/** `shown[i]`: the colour's number of segment i, or -1 where it is hidden. */
+function draw({ turn, shown }) {
+  const pixels = new ImageData(size.width || 1, size.height || 1);
+  const words = new Uint32Array(pixels.data.buffer);
+  const colours = shown.map((number) => (number < 0 ? null : [...both(number), patternOf(number)]));
+  const { width } = size;
+  for (let place = 0; place < map.length; place++) {
+    const colour = map[place] && colours[map[place] - 1];
+    if (!colour) continue;
+    const x = place % width;
+    const y = (place - x) / width;
+    const edge = map[place - 1] !== map[place] || map[place - width] !== map[place];
+    words[place] = edge || marked(colour[2], x, y) ? colour[1] : colour[0];
+  }
+  createImageBitmap(pixels).then((bitmap) => self.postMessage({ kind: "painted", turn, bitmap }, [bitmap]));
+}
+
+function marked(pattern, x, y) {
+  if (pattern === 1) return (x + y) % 12 < 2;
+  return pattern === 2 && x % 9 < 3 && y % 9 < 3;
+}
+
+/** A colour and its darker brother, as ABGR words. */
+function both(number) {
+  const [red, green, blue] = colourOf(number);
+  const word = (factor) =>
+    (0xff000000 | ((blue * factor) << 16) | ((green * factor) << 8) | (red * factor)) >>> 0;
+  return [word(1), word(0.55)];
+}

@@ -1,0 +1,254 @@
+// The picture on the canvas: zoom, pan, what is painted over it, and from the pointer and the keyboard to its pixels.
+
+const NEAR = 6; // pixels of the screen that a drag is longer than a click
+const MOST_ZOOM = 32;
+
+export class View extends EventTarget {
+  /** Tells `point` {x, y, positive}, `box` [x0, y0, x1, y1], `hover` {x, y} or null, `next`, `undo` and `clear`. */
+  constructor(canvas) {
+    super();
+    this.canvas = canvas;
+    this.image = null;
+    this.painted = null;
+    this.opacity = 0.6;
+    this.prompts = [];
+    this.zoom = 1;
+    this.left = 0; // of the image, in the canvas's pixels
+    this.top = 0;
+    this.cross = null; // the keyboard's place in the image
+    this.corner = null; // of a box that the keyboard or a drag has begun
+    this.pointers = new Map();
+    new ResizeObserver(() => this.fit()).observe(canvas);
+    canvas.addEventListener("pointerdown", (event) => this.#down(event));
+    canvas.addEventListener("pointermove", (event) => this.#move(event));
+    canvas.addEventListener("pointerup", (event) => this.#up(event));
+    canvas.addEventListener("pointercancel", (event) => this.#forget(event));
+    canvas.addEventListener("pointerleave", () => this.#tell("hover", null));
+    canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  }
+
+  show(image) {
+    this.image = image;
+    this.painted = null;
+    this.cross = null;
+    this.corner = null;
+    this.fit();
+  }
+
+  /** The whole image, in the middle. */
+  fit() {
+    const ratio = window.devicePixelRatio || 1;
+    this.canvas.width = Math.max(1, Math.round(this.canvas.clientWidth * ratio));
+    this.canvas.height = Math.max(1, Math.round(this.canvas.clientHeight * ratio));
+    if (!this.image) return;
+    this.zoom = this.#least();
+    this.left = (this.canvas.width - this.image.width * this.zoom) / 2;
+    this.top = (this.canvas.height - this.image.height * this.zoom) / 2;
+    this.draw();
+  }
+
+  draw() {
+    if (this.queued) return;
+    this.queued = true;
+    requestAnimationFrame(() => {
+      this.queued = false;
+      this.#drawNow();
+    });
+  }
+
+  #drawNow() {
+    const context = this.canvas.getContext("2d");
+    const { image, zoom } = this;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    if (!image) return;
+    context.setTransform(zoom, 0, 0, zoom, this.left, this.top);
+    context.imageSmoothingEnabled = zoom < 3;
+    context.drawImage(image, 0, 0);
+    if (this.painted) {
+      context.globalAlpha = this.opacity;
+      context.drawImage(this.painted, 0, 0, image.width, image.height);
+      context.globalAlpha = 1;
+    }
+    const thin = 1.5 / zoom;
+    for (const prompt of this.prompts) {
+      if (prompt.box) this.#frame(context, prompt.box, thin);
+      for (const point of prompt.points ?? []) this.#dot(context, point, thin);
+    }
+    const from = this.corner;
+    const to = this.cross ?? this.dragged;
+    if (from && to) this.#frame(context, boxOf(from, to), thin);
+    if (this.cross) this.#crosshair(context, thin);
+  }
+
+  #frame(context, [x0, y0, x1, y1], thin) {
+    for (const [colour, width] of [["#000", 3 * thin], ["#fff", thin]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.strokeRect(x0, y0, x1 - x0, y1 - y0);
+    }
+  }
+
+  #dot(context, { x, y, positive }, thin) {
+    context.beginPath();
+    context.arc(x, y, 4 * thin, 0, 2 * Math.PI);
+    context.fillStyle = positive ? "#16a34a" : "#dc2626";
+    context.fill();
+    context.strokeStyle = "#fff";
+    context.lineWidth = thin;
+    context.moveTo(x - 2.5 * thin, y);
+    context.lineTo(x + 2.5 * thin, y);
+    if (positive) {
+      context.moveTo(x, y - 2.5 * thin);
+      context.lineTo(x, y + 2.5 * thin);
+    }
+    context.stroke();
+  }
+
+  #crosshair(context, thin) {
+    for (const [colour, width] of [["#000", 3 * thin], ["#fff", thin]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      context.beginPath();
+      context.moveTo(0, this.cross.y);
+      context.lineTo(this.image.width, this.cross.y);
+      context.moveTo(this.cross.x, 0);
+      context.lineTo(this.cross.x, this.image.height);
+      context.stroke();
+    }
+  }
+
+  #least() {
+    return Math.min(this.canvas.width / this.image.width, this.canvas.height / this.image.height);
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+
+  /** Where on the canvas an event is, in its own pixels. */
+  #place(event) {
+    const ratio = window.devicePixelRatio || 1;
+    const around = this.canvas.getBoundingClientRect();
+    return { x: (event.clientX - around.left) * ratio, y: (event.clientY - around.top) * ratio };
+  }
+
+  #pixel({ x, y }) {
+    const within = (value, most) => Math.min(Math.max(value, 0), most);
+    return {
+      x: within((x - this.left) / this.zoom, this.image.width),
+      y: within((y - this.top) / this.zoom, this.image.height),
+    };
+  }
+
+  #down(event) {
+    if (!this.image) return;
+    this.canvas.setPointerCapture(event.pointerId);
+    this.pointers.set(event.pointerId, this.#place(event));
+    this.cross = null;
+    this.pans = event.button === 1 || event.altKey || this.pointers.size === 2;
+    this.began = this.#place(event);
+    this.corner = this.pans ? null : this.#pixel(this.began);
+    this.dragged = null;
+  }
+
+  #move(event) {
+    if (!this.image) return;
+    const place = this.#place(event);
+    const before = this.pointers.get(event.pointerId);
+    if (!before) {
+      this.#tell("hover", this.#pixel(place));
+      return;
+    }
+    if (this.pointers.size === 2) this.#pinch(event.pointerId, before, place);
+    else if (this.pans) this.#pan(place.x - before.x, place.y - before.y);
+    else if (Math.hypot(place.x - this.began.x, place.y - this.began.y) > NEAR) this.dragged = this.#pixel(place);
+    this.pointers.set(event.pointerId, place);
+    this.draw();
+  }
+
+  #up(event) {
+    if (!this.pointers.delete(event.pointerId)) return;
+    const { corner, dragged } = this;
+    this.corner = null;
+    this.dragged = null;
+    if (!this.pans && corner) {
+      if (dragged) this.#box(corner, dragged);
+      else this.#tell("point", { ...corner, positive: !event.shiftKey && event.button !== 2 });
+    }
+    this.draw();
+  }
+
+  #forget(event) {
+    this.pointers.delete(event.pointerId);
+    this.corner = null;
+    this.dragged = null;
+    this.draw();
+  }
+
+  #box(from, to) {
+    const box = boxOf(from, to);
+    if (box[2] > box[0] && box[3] > box[1]) this.#tell("box", box);
+  }
+
+  #pan(x, y) {
+    this.left += x;
+    this.top += y;
+  }
+
+  #pinch(moving, before, now) {
+    const other = [...this.pointers].find(([id]) => id !== moving)[1];
+    const apart = (place) => Math.max(1, Math.hypot(place.x - other.x, place.y - other.y));
+    this.#scale(apart(now) / apart(before), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
+    this.#pan((now.x - before.x) / 2, (now.y - before.y) / 2);
+  }
+
+  #wheel(event) {
+    if (!this.image) return;
+    event.preventDefault();
+    this.#scale(Math.exp(-event.deltaY / 400), this.#place(event));
+    this.draw();
+  }
+
+  #scale(factor, around) {
+    const least = this.#least();
+    const zoom = Math.min(Math.max(this.zoom * factor, least), Math.max(MOST_ZOOM, least));
+    this.left = around.x - ((around.x - this.left) * zoom) / this.zoom;
+    this.top = around.y - ((around.y - this.top) * zoom) / this.zoom;
+    this.zoom = zoom;
+  }
+
+  #key(event) {
+    if (!this.image || event.ctrlKey || event.metaKey) return;
+    const step = (event.shiftKey ? 1 : Math.max(this.image.width, this.image.height) / 40);
+    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
+    if (event.key in moves) {
+      const at = this.cross ?? { x: this.image.width / 2, y: this.image.height / 2 };
+      const within = (value, most) => Math.min(Math.max(value, 0), most);
+      const [x, y] = moves[event.key];
+      this.cross = { x: within(at.x + x, this.image.width), y: within(at.y + y, this.image.height) };
+      this.#tell("hover", this.cross);
+    } else if (event.key === "Enter" && this.cross) {
+      this.#tell("point", { ...this.cross, positive: !event.shiftKey });
+    } else if (event.key.toLowerCase() === "b" && this.cross) {
+      if (this.corner) {
+        this.#box(this.corner, this.cross);
+        this.corner = null;
+      } else this.corner = { ...this.cross };
+    } else if (event.key.toLowerCase() === "n") this.#tell("next");
+    else if (event.key === "Escape") {
+      this.corner = null;
+      this.cross = null;
+      this.#tell("clear");
+    } else if (event.key === "Backspace") this.#tell("undo");
+    else return;
+    event.preventDefault();
+    this.draw();
+  }
+}
+
+function boxOf(from, to) {
+  return [Math.min(from.x, to.x), Math.min(from.y, to.y), Math.max(from.x, to.x), Math.max(from.y, to.y)];
+}

@@ -1,0 +1,46 @@
+"""A real browser before a real server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.integration.server import Server
+
+PATIENCE = 60_000.0  # milliseconds; a loaded machine needs a tenth of it
+
+
+@pytest.fixture(scope="package")  # as long as it runs, no test of asyncio can
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium; `make system-packages` installs it as root")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport={"width": 1400, "height": 820}, accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, server: Server) -> Page:
+    return opened(context, server.url)
+
+
+def opened(context: BrowserContext, url: str) -> Page:
+    """The playground, ready; a fault in its scripts fails the test that opened it."""
+    page = context.new_page()
+    page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
+    page.goto(url)
+    page.locator("body[data-ready]").wait_for()
+    return page

@@ -1,0 +1,145 @@
+"""Words, clicks, boxes and keys in the browser, and what the page shows of the answer."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.integration.playground.asking import add, asked_directly, choose, expect_result, place, segments
+from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.server import Server
+
+
+def test_a_picture_and_words_give_masks(page: Page) -> None:
+    choose(page)
+    add(page, "sky", "tree|trees", "toothbrush")
+
+    expect_result(page, "Found sky, tree")
+    expect_result(page, "Not found: toothbrush")
+    expect(page.locator("#chips li.absent")).to_contain_text("toothbrush")
+    page.locator("#canvas[data-painted]").wait_for()
+    page.mouse.move(*place(page, 320, 20))
+    expect(page.locator("#hover")).to_contain_text("sky", timeout=PATIENCE)
+
+
+def test_the_photograph_to_try_comes_with_its_words(page: Page) -> None:
+    page.click("#sample")
+
+    expect_result(page, "Found sky, building, trees")
+
+
+def test_a_picture_may_be_dropped(page: Page) -> None:
+    page.evaluate_handle(
+        """async (url) => {
+            const photograph = await (await fetch(url)).blob();
+            const data = new DataTransfer();
+            data.items.add(new File([photograph], "dropped.jpg", { type: "image/jpeg" }));
+            document.dispatchEvent(new DragEvent("drop", { dataTransfer: data, cancelable: true }));
+        }""",
+        "/playground/sample.jpg",
+    )
+    add(page, "sky")
+
+    expect_result(page, "Found sky")
+
+
+def test_a_click_cuts_out_an_object_and_undo_takes_it_back(page: Page) -> None:
+    choose(page)
+    page.mouse.click(*place(page, 200, 290))
+
+    expect_result(page, "Cut out 1 object")
+    page.click("#next")
+    page.mouse.click(*place(page, 560, 330))
+    expect_result(page, "Cut out 2 objects")
+    page.click("#undo")
+    expect_result(page, "Cut out 1 object")
+    page.click("#clear")
+    expect_result(page, "Type a word")
+
+
+def test_a_dragged_box_is_labelled_with_the_words(page: Page) -> None:
+    choose(page)
+    add(page, "building", "sky")
+    expect_result(page, "Found")
+    page.mouse.move(*place(page, 60, 30))
+    page.mouse.down()
+    page.mouse.move(*place(page, 350, 400), steps=4)
+    page.mouse.up()
+
+    expect(segments(page)).to_have_count(1, timeout=PATIENCE)
+    expect(segments(page)).to_contain_text(re.compile("building|sky"))
+
+
+def test_all_of_it_by_the_keyboard(page: Page) -> None:
+    choose(page)
+    page.focus("#canvas")
+    for key in ("ArrowLeft", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    expect_result(page, "Cut out 1 object")
+    page.keyboard.press("Escape")
+    expect_result(page, "Type a word")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("b")
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("b")
+
+    expect_result(page, "Cut out 1 object")
+
+
+def test_the_least_score_acts_without_asking_again(page: Page) -> None:
+    choose(page)
+    add(page, "sky", "building")
+    expect_result(page, "Found")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.fill("#threshold", "1")
+
+    expect(page.locator("#segments li.low")).to_have_count(segments(page).count())
+    assert asked == []
+
+
+def test_a_second_question_sends_no_picture(page: Page) -> None:
+    choose(page)
+    add(page, "sky")
+    expect_result(page, "Found sky")
+
+    with page.expect_request("**/v1/segment") as asked:
+        add(page, "tree")
+
+    question = json.loads(asked.value.post_data or "")
+    assert list(question["image"]) == ["id"]
+    assert question["classes"] == ["sky", "tree"]
+    expect_result(page, "Found sky, tree")
+
+
+def test_the_link_asks_the_same_again(page: Page, context: BrowserContext, server: Server) -> None:
+    add(page, "sky", "sofa|couch")
+    page.locator("#more summary").click()
+    page.select_option("#task", "panoptic")
+    page.wait_for_url(re.compile("panoptic"))
+
+    again = opened(context, page.url)
+
+    expect(again.locator("#chips li")).to_have_count(2)
+    assert again.input_value("#task") == "panoptic"
+
+
+def test_the_exported_masks_are_the_service_s(page: Page, server: Server) -> None:
+    choose(page)
+    add(page, "sky", "tree")
+    expect_result(page, "Found sky, tree")
+    page.locator("#export summary").click()
+
+    with page.expect_download() as download:
+        page.click("#coco")
+
+    exported = json.loads(download.value.path().read_text())
+    assert [one["segmentation"]["counts"] for one in exported["annotations"]] == [
+        one["mask"]["counts"] for one in asked_directly(server.url, "sky", "tree")
+    ]
+    assert [one["name"] for one in exported["categories"]] == ["sky", "tree"]

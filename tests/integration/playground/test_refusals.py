@@ -1,0 +1,63 @@
+"""What goes wrong is said on the page, and the page goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from lexiseg_service.gateway.admission.keys import line_of
+from tests.integration.playground.asking import add, choose, expect_result
+from tests.integration.playground.conftest import opened
+from tests.integration.server import Server
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("locked") / "log.jsonl"
+    with Server(log, LEXISEG_API_KEYS=line_of("page", "right"), LEXISEG_MAX_IMAGE_BYTES="4096") as running:
+        yield running
+
+
+def test_a_file_that_is_no_picture_is_named(page: Page) -> None:
+    choose(page, b"no picture", "notes.jpg")
+
+    expect_result(page, "notes.jpg is not a picture")
+
+
+def test_a_server_that_is_gone_is_told_and_asked_again(page: Page, context: BrowserContext) -> None:
+    choose(page)
+    add(page, "sky")
+    expect_result(page, "Found sky")
+    context.set_offline(True)
+    add(page, "tree")
+    expect_result(page, "The server does not answer")
+
+    context.set_offline(False)
+    page.locator("#chips button").last.click()
+
+    expect_result(page, "Found sky")
+
+
+def test_a_key_is_asked_for_once_and_kept(context: BrowserContext, locked: Server) -> None:
+    page = opened(context, locked.url)
+    expect_result(page, "send an API key")
+    expect(page.locator("#key")).to_be_focused()
+    page.fill("#key", "right")
+    page.press("#key", "Tab")
+    expect(page.locator("#model option")).to_have_count(1)
+
+    again = opened(context, locked.url)
+
+    expect(again.locator("#model option")).to_have_count(1)
+
+
+def test_what_the_service_refuses_is_told_in_its_words(context: BrowserContext, locked: Server) -> None:
+    page = opened(context, locked.url)
+    page.fill("#key", "right")
+    page.press("#key", "Tab")
+    choose(page)
+    add(page, "sky")
+
+    expect_result(page, "4,096")

@@ -1,0 +1,47 @@
+"""Small screens, and nobody else's files."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.integration.playground.asking import add, choose, expect_result
+from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.server import Server
+
+
+@pytest.mark.parametrize("width", [390, 1600])
+def test_nothing_is_wider_than_the_screen(browser: Browser, server: Server, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    context.set_default_timeout(PATIENCE)
+    page = opened(context, server.url)
+    choose(page)
+    add(page, "sky", "a rather long name of a class that nobody would look for")
+
+    expect_result(page, "Found sky")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
+def test_everything_comes_from_the_service(page: Page, server: Server) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+
+    assert asked
+    assert all(url.startswith((server.url, "data:")) for url in asked)
+
+
+def test_every_button_can_be_hit(page: Page) -> None:  # WCAG 2.2, 2.5.8: 24 px
+    choose(page)
+    add(page, "sky")
+    expect_result(page, "Found sky")
+    for summary in page.locator("summary").all():
+        summary.click()
+
+    sizes = [found.bounding_box() for found in page.locator("button:visible, input:visible, select:visible").all()]
+
+    assert len(sizes) > 12
+    small = [box for box in sizes if box is not None and min(box["width"], box["height"]) < 24]
+    assert small == []
