@@ -37,6 +37,7 @@ ELSEWHERE = (
     Elsewhere(r"lexiseg worker .*--model tcl", HUB),
     Elsewhere(r"lexiseg eval --model (tcl|unpair-seg) ", HUB),
     Elsewhere(r"lexiseg train tiny(?!-smoke --dry-run)", HOURS),
+    Elsewhere(r"lexiseg train (dino|s-seg|tcl|unpair-seg)", "trains for days, or minutes, on data that is not here"),
     Elsewhere(r"torchrun ", HOURS),
     Elsewhere(r"python -m lexiseg_model\.training\.parts", "packs of data that is not here; test_parts.py sends some"),
     Elsewhere(

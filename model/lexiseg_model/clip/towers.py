@@ -9,7 +9,7 @@ Weights are float32; `ClipTowers.visual` is what `lexiseg_model.clip.vision` wor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import open_clip
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
-from torch import nn
+from torch import Tensor, nn
 
 from lexiseg_model.clip.activation import Evidence, decide, split_architecture
 from lexiseg_model.clip.checkpoint import Checkpoint, State, read_checkpoint
@@ -119,7 +119,7 @@ def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowe
         WeightsError: weights are missing, unknown, or of another shape.
     """
     name = known_architecture(architecture)
-    model = _empty(name, quick_gelu)
+    model = fresh_model(name, quick_gelu)
     wanted = model.state_dict()
     state = convert_state_dict(model, state)
     if isinstance(model, open_clip.CustomTextCLIP):
@@ -153,18 +153,14 @@ def configuration(architecture: str) -> dict[str, Any]:
     return deepcopy(open_clip.get_model_config(known_architecture(architecture)))
 
 
-def _pretrained(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
-    """open_clip's name of the architecture and its entry of the tag."""
-    name = known_architecture(architecture)
-    config = open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(architecture, tag)
-    if not config:
-        tags = open_clip.list_pretrained_tags_by_model(name)
-        raise OptionError(f"open_clip has no weights {tag!r} for {name}; it has {', '.join(tags) or 'none'}")
-    return name, config
+def fresh_model(architecture: str, quick_gelu: bool) -> nn.Module:
+    """open_clip's model with random weights, in training mode.
 
-
-def _empty(name: str, quick_gelu: bool) -> nn.Module:
-    config = configuration(name)
+    Raises:
+        OptionError: open_clip has no such architecture.
+        WeightsError: a model of other parts than two towers.
+    """
+    name, config = known_architecture(architecture), configuration(architecture)
     config["quick_gelu"] = quick_gelu
     custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
     if "multimodal_cfg" in config:
@@ -173,6 +169,22 @@ def _empty(name: str, quick_gelu: bool) -> nn.Module:
         config[part].update({key: False for key in config[part] if key.endswith("model_pretrained")})
     model: nn.Module = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**config)
     return model
+
+
+def tokenizer(architecture: str) -> Callable[[list[str]], Tensor]:
+    """Strings to token numbers [S, context] of an architecture; a string that is too long keeps its end mark."""
+    of_open_clip: Callable[[list[str]], Tensor] = open_clip.get_tokenizer(known_architecture(architecture))
+    return of_open_clip
+
+
+def _pretrained(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
+    """open_clip's name of the architecture and its entry of the tag."""
+    name = known_architecture(architecture)
+    config = open_clip.get_pretrained_cfg(name, tag) or open_clip.get_pretrained_cfg(architecture, tag)
+    if not config:
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        raise OptionError(f"open_clip has no weights {tag!r} for {name}; it has {', '.join(tags) or 'none'}")
+    return name, config
 
 
 def _require_same(name: str, wanted: State, state: State) -> None:

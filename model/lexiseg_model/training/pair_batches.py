@@ -1,17 +1,19 @@
-"""Drawn pairs as the tensors of a training step."""
+"""Drawn pairs as the tensors of a training step, and by the number of the step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.data.pairs.source import Skipped
-from lexiseg_model.data.pairs.stream import Drawn
+from lexiseg_model.data.pairs.source import PairSource, Skipped
+from lexiseg_model.data.pairs.stream import Drawn, PairStream
+from lexiseg_model.training.stream import Stream
 
 Views = Callable[[NDArray[np.uint8], np.random.Generator], Tensor]  # RGB [H, W, 3] -> normalised [3, S, S]
 
@@ -37,3 +39,28 @@ class PairBatches:
             self._tokenize([pair.caption for pair in drawn]),
             tuple(skipped for pair in drawn for skipped in pair.skipped),
         )
+
+
+class NumberedPairs(Stream[PairBatch]):
+    """Batches of all processes of a run, numbered together: every pair comes once in an epoch, whoever asks."""
+
+    def __init__(self, pairs: PairSource, make: PairBatches, batch: int, seed: int) -> None:
+        """
+        Args:
+            pairs: what is drawn from.
+            make: a batch of what was drawn.
+            batch: pairs in one.
+            seed: of the order, the captions and the views.
+
+        Raises:
+            DatasetError: there are no pairs.
+        """
+        super().__init__()
+        self._pairs = PairStream(pairs, seed)
+        self._make = make
+        self._batch = batch
+        self.seed = seed
+
+    def make(self, number: int, random: np.random.Generator) -> PairBatch:
+        cv2.setNumThreads(1)  # workers share the cores
+        return self._make([self._pairs[draw] for draw in range(number * self._batch, (number + 1) * self._batch)])

@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
-import open_clip
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lexiseg_model.clip.dino import DinoName
 from lexiseg_model.clip.normalise import Normalisation
 from lexiseg_model.clip.templates import background_words, template_set
+from lexiseg_model.clip.towers import configuration
 from lexiseg_model.clip.vision import PositionRule
 from lexiseg_model.errors import OptionError
 from lexiseg_model.types import ModelCard
@@ -122,6 +122,6 @@ def card_settings(card: ModelCard, policy: PolicyName, architecture: str, quick_
         "input": card.input.model_copy(update=sides),
         "background": card.background.model_copy(update={"words": list(published.background_words)}),
         "refine": "pamr" if settings.pamr_iterations else "none",
-        "embedding": open_clip.get_model_config(architecture)["embed_dim"],
+        "embedding": configuration(architecture)["embed_dim"],
         "text_tower": f"CLIP {architecture}",
     }

@@ -9,7 +9,7 @@ from pydantic import Field
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.methods.s_seg.training.losses import LossSettings
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskSettings
-from lexiseg_model.training.deit import DeitSettings
+from lexiseg_model.training.pairs.view_settings import DeitSettings
 from lexiseg_model.training.recipe import RunRecipe
 
 

@@ -14,25 +14,14 @@ from torch import Tensor, nn
 
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.sim2mask import EPSILON, hard_mask
+from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
 from lexiseg_model.training.contrast import Contrast
 from lexiseg_model.training.gather import gather, rank
 
 if TYPE_CHECKING:
     from lexiseg_model.methods.tcl.network import TclNetwork
 
-
-@dataclass(frozen=True)
-class LossSettings:
-    """Weights of the losses (TCL, section 3.3) and the areas that masks are drawn to, as shares of the image."""
-
-    image_contrast: float = 0.1
-    feature_contrast: float = 0.1
-    area: float = 0.4
-    negative_area: float = 0.4
-    image_variation: float = 1.0
-    mask_variation: float = 1.0
-    own_share: float = 0.4
-    other_share: float = 0.0
+PUBLISHED = LossSettings()
 
 
 @dataclass(frozen=True)
@@ -55,7 +44,7 @@ class Losses:
 class TclLosses(nn.Module):
     """The losses and the two temperatures that they learn."""
 
-    def __init__(self, settings: LossSettings = LossSettings()) -> None:
+    def __init__(self, settings: LossSettings = PUBLISHED) -> None:
         super().__init__()
         self.settings = settings
         self.image_contrast = Contrast()

@@ -21,8 +21,8 @@ from lexiseg_model.methods.s_seg.training.publish import publish
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
 from lexiseg_model.segmenter import Plan, Segmenter
-from lexiseg_model.training.deit import DeitSettings
 from lexiseg_model.training.pair_batches import PairBatch
+from lexiseg_model.training.pairs.view_settings import DeitSettings
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
 from tests.model.imports import imported

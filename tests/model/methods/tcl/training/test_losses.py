@@ -15,9 +15,9 @@ from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import names_of
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.sim2mask import logistic_noise
+from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
 from lexiseg_model.methods.tcl.training.losses import (
     Losses,
-    LossSettings,
     TclLosses,
     area_gap,
     masked_mean,
@@ -153,7 +153,9 @@ def test_the_total_is_the_sum_of_all_losses() -> None:
 
 
 def test_a_loss_of_no_weight_is_nothing() -> None:
-    silent = LossSettings(0, 0, 0, 0, 0, 0)
+    silent = LossSettings(
+        image_contrast=0, feature_contrast=0, area=0, negative_area=0, image_variation=0, mask_variation=0
+    )
     captions = torch.from_numpy(golden.reference()["caption_features"])
     noise = torch.zeros(1, 16, 16)
     images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))

@@ -1,0 +1,1 @@
+"""What the CLIP family learns here: a small pair of towers from captions, CLIP-DINOiser's heads over any CLIP."""

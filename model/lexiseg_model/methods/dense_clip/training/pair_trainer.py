@@ -1,0 +1,136 @@
+"""Training of both towers of a CLIP: every photograph is told from the others of its batch by its caption."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lexiseg_model.clip.text_pass import end_states
+from lexiseg_model.clip.towers import configuration, fresh_model, tokenizer
+from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.pairs.skips import Skips
+from lexiseg_model.data.pairs.source import PairSource, set_apart
+from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
+from lexiseg_model.training.contrast import LARGEST_SCALE
+from lexiseg_model.training.control import Mismatched
+from lexiseg_model.training.deit import DeitViews
+from lexiseg_model.training.gather import gather, rank
+from lexiseg_model.training.pair_batches import NumberedPairs, PairBatch, PairBatches
+from lexiseg_model.training.pairs.held_out import held_out_batch, recall
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.run import Run
+from lexiseg_model.training.shrunk import Shrunk
+
+FILE = "clip.safetensors"
+CONFIGURATION = "open_clip_config.json"  # beside a file, says what towers it holds, and their activation
+
+
+class TowerPair(nn.Module):
+    """open_clip's model and CLIP's loss."""
+
+    def __init__(self, architecture: str) -> None:
+        super().__init__()
+        self.clip: Any = fresh_model(architecture, quick_gelu=True)  # open_clip is untyped
+
+    def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
+        """Symmetric InfoNCE over the batches of all processes (CLIP, figure 3).
+
+        Args:
+            images: [B, 3, S, S], normalised.
+            tokens: [B, L] of each image's caption; what is behind the longest may be missing.
+        """
+        by_image, by_text = F.normalize(self.clip.visual(images)), F.normalize(self.texts(tokens))
+        own = torch.arange(len(images), device=images.device) + rank() * len(images)
+        losses = [
+            F.cross_entropy(self.scale * (rows @ gather(others).T).float(), own)
+            for rows, others in ((by_image, by_text), (by_text, by_image))
+        ]
+        return torch.stack(losses).mean()
+
+    @property
+    def scale(self) -> Tensor:
+        """What cosines are multiplied by, a scalar."""
+        scale: Tensor = self.clip.logit_scale.exp().clamp(max=LARGEST_SCALE)
+        return scale
+
+    def texts(self, tokens: Tensor) -> Tensor:
+        """[B, L] -> [B, D], not of unit length."""
+        rows: Tensor = end_states(self.clip, tokens) @ self.clip.text_projection
+        return rows
+
+
+class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
+    """Trains both towers."""
+
+    file = FILE
+
+    def __init__(self, recipe: ClipRecipe) -> None:
+        """
+        Raises:
+            DatasetError: there are no pairs.
+            OptionError: open_clip knows no such architecture.
+        """
+        torch.manual_seed(recipe.seed)
+        super().__init__(recipe, TowerPair(recipe.architecture))
+        pairs: PairSource
+        pairs, self.held_out = split_pairs(recipe)
+        pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
+        self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
+        self._kept_batch: PairBatch | None = None
+        self.skips = Skips(recipe.out / "skipped.jsonl")
+
+    def _batches(self, phase: Phase) -> NumberedPairs:
+        recipe = self.recipe
+        views = DeitViews(recipe.views, phase.crop, "clip")
+        make = PairBatches(views, tokenizer(recipe.architecture))
+        return NumberedPairs(self.pairs, make, phase.batch, recipe.seed)
+
+    def _examples(self) -> int:
+        return sum(self.pairs.sizes)
+
+    def _loss(self, batch: PairBatch) -> Tensor:
+        self.skips.add(batch.skipped)
+        tokens = batch.tokens[:, : int(batch.tokens.argmax(1).max()) + 1]
+        with self.autocast():
+            loss: Tensor = self.network(batch.images.to(self.device), tokens.to(self.device))
+        return loss
+
+    def _validate(self) -> dict[str, float]:
+        """The loss over all held-out pairs at once, and recall among them."""
+        if self.held_out is None:
+            return {}
+        if self._kept_batch is None:
+            tokenize = tokenizer(self.recipe.architecture)
+            self._kept_batch = held_out_batch(self.held_out, self.recipe.phases[-1].crop, "clip", tokenize)
+        images, tokens = self._kept_batch.images.to(self.device), self._kept_batch.tokens.to(self.device)
+        by_image, by_text = F.normalize(self.network.clip.visual(images)), F.normalize(self.network.texts(tokens))
+        likeness = by_image @ by_text.T
+        logits = likeness * self.network.scale
+        own = torch.arange(len(logits), device=self.device)
+        loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        return {"held_out_loss": loss.item()} | recall(likeness)
+
+    def _told(self) -> dict[str, float]:
+        return {"scale": round(self.network.clip.logit_scale.exp().item(), 2), "skipped": len(self.skips)}
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name.removeprefix("clip."): value for name, value in self.average.items()}
+
+    def _save(self, name: str) -> None:
+        super()._save(name)
+        described = {"model_cfg": configuration(self.recipe.architecture) | {"quick_gelu": True}}
+        (self.recipe.out / CONFIGURATION).write_text(json.dumps(described, indent=2))
+
+
+def split_pairs(recipe: ClipRecipe) -> tuple[PairSource, PairSource | None]:
+    """What is trained on, and what is held out, the same pairs for every seed.
+
+    Raises:
+        DatasetError: there are no pairs.
+    """
+    source = open_pairs(*(recipe.data / path for path in recipe.pairs))
+    return set_apart(source, recipe.held_out) if recipe.held_out else (source, None)

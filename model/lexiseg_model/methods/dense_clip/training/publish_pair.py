@@ -1,0 +1,29 @@
+"""From a trained pair of towers to a model directory that serves: under an attention policy, as any imported CLIP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from lexiseg_model.methods.dense_clip.import_ import Options, read
+from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
+from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.types import ModelCard
+from lexiseg_model.weights import WEIGHTS
+
+
+def publish(recipe: ClipRecipe, weights: Path) -> ModelCard:
+    """Writes `weights.safetensors` and `card.yaml` beside the towers, `weights`."""
+    card, state = read(Options(clip=(weights,), architecture=recipe.architecture, activation="quickgelu"))
+    save_file({name: value.contiguous() for name, value in state.items()}, weights.parent / WEIGHTS)
+    card = card.model_copy(
+        update=origin(recipe, weights.parent / WEIGHTS)
+        | {
+            "licence": "that of the photographs and captions it was trained on",
+            "training_data": [f"image-text pairs of {recipe.data / path}" for path in recipe.pairs],
+            "lineage": f"{recipe.steps} steps of {recipe.phases[-1].batch} pairs a process, from random weights.",
+        }
+    )
+    write_card(card, weights.parent)
+    return card

@@ -1,0 +1,80 @@
+"""The part of TCL that learns, and when: grounder, masks and temperatures at once, the copied block later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lexiseg_model.clip.towers import ClipTowers, fresh_model
+from lexiseg_model.clip.vision import require_plain_vit
+from lexiseg_model.methods.tcl.checkpoint import State, names_of
+from lexiseg_model.methods.tcl.grounder import STRIDE
+from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.sim2mask import logistic_noise
+from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
+from lexiseg_model.methods.tcl.training.losses import Losses, TclLosses
+
+NOISE = 5  # what a random stream is for, beside those of `lexiseg_model.data.pairs`
+
+
+class Learned(nn.Module):
+    """Everything that training changes; `flat` gives it the names of a flat state.
+
+    The image tower is looked at and not a part: it is neither saved, averaged nor counted.
+    """
+
+    def __init__(self, network: TclNetwork, settings: LossSettings) -> None:
+        super().__init__()
+        self.grounder = network.grounder
+        # By names of their own: the authors' rule, by which both decay, would take `sim2mask.bias` for a bias.
+        self.mask_scale, self.mask_offset = network.sim2mask.scale, network.sim2mask.bias
+        self.losses = TclLosses(settings)
+        self._over = (network,)  # in a tuple: a module as an attribute would become a part
+
+    def begin(self, block: bool) -> None:
+        """Says whether the copy of CLIP's last block learns; what does not has no gradients, and no decay."""
+        self.grounder.block.requires_grad_(block)
+
+    def forward(self, images: Tensor, texts: Tensor, noise: Tensor) -> Losses:
+        """As `TclLosses`: images [B, 3, H, W], rows [B, D] of their captions, noise [B, H/4, W/4]."""
+        losses: Losses = self.losses(self._over[0], images, texts, noise)
+        return losses
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        """What learns now."""
+        return (parameter for parameter in self.parameters() if parameter.requires_grad)
+
+
+def empty(architecture: str, settings: LossSettings) -> Learned:
+    """What a run of that architecture learns, in its form, without numbers and without memory.
+
+    Raises:
+        OptionError: TCL cannot read that architecture.
+    """
+    names_of(architecture)
+    with torch.device("meta"):
+        towers = ClipTowers(fresh_model(architecture, quick_gelu=True), architecture, quick_gelu=True)
+        return Learned(TclNetwork(require_plain_vit(towers.visual)), settings)
+
+
+def noise_of(seed: int, step: int, rank: int, images: Tensor) -> Tensor:
+    """The chance of a step's hard masks, [B, H/4, W/4]: the same whenever a step is made again."""
+    height, width = (side // STRIDE for side in images.shape[-2:])
+    uniform = np.random.default_rng([seed, NOISE, step, rank]).random((len(images), height, width), np.float32)
+    edge = float(np.finfo(np.float32).eps)
+    return logistic_noise(torch.from_numpy(uniform.clip(edge, 1 - edge))).to(images.device)
+
+
+def flat(learned: State) -> State:
+    """A state of `Learned` as part of a flat one: `grounder.*`, `sim2mask.*`, `losses.*`."""
+    names = {"mask_scale": "sim2mask.scale", "mask_offset": "sim2mask.bias"}
+    return {names.get(name, name): value for name, value in learned.items()}
+
+
+def official_names(learned: State, architecture: str) -> State:
+    """What the released file holds, by its names: of a state of `Learned`, temperatures left aside."""
+    ours = flat(learned)
+    return {theirs: ours[name] for name, theirs in names_of(architecture).learned.items()}

@@ -1,0 +1,36 @@
+"""What decides a TCL, beside the captioned photographs themselves; the defaults are those of the authors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from lexiseg_model.methods.tcl.training.loss_settings import LossSettings
+from lexiseg_model.training.pairs.view_settings import DeitSettings
+from lexiseg_model.training.recipe import RunRecipe
+
+
+class TclRecipe(RunRecipe):
+    """One training of TCL's grounder over a frozen CLIP."""
+
+    out: Path = Path("runs/tcl")
+    clip: Path = Field(description="weights of both towers, in a file that `lexiseg models import --clip` takes")
+    architecture: str = Field(description="open_clip's name of them, with QuickGELU")
+    clip_recipe: str | None = Field(None, description="trained first where `clip` is not there yet: it must write it")
+    pairs: list[Path] = Field([Path("captions")], min_length=1, description="captioned photographs, below `data`")
+    held_out: int = Field(0, ge=0, description="pairs that are not trained on: what the held-out loss is measured with")
+    shrunk: int | None = Field(None, ge=32, description="short side of photographs kept in memory; null: as they are")
+    mismatched: bool = Field(False, description="captions of other photographs: a control, which learns no words")
+    views: DeitSettings = DeitSettings()
+    grounder_steps: int = Field(30_000, ge=0, description="steps before the copy of CLIP's last block learns, too")
+    selection: list[str] = Field([], description="sets with masks; mIoU on their train splits is what `best_by` asks")
+    photographs: int = Field(200, ge=1, description="of each of them, evenly over the split")
+    loss: LossSettings = LossSettings()
+
+    @model_validator(mode="after")
+    def _whole_patches(self) -> Self:
+        if odd := [phase.crop for phase in self.phases if phase.crop % 16]:
+            raise ValueError(f"crops of {odd} pixels; expected multiples of the patch, 16")
+        return self

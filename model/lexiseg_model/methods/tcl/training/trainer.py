@@ -1,0 +1,137 @@
+"""Training of TCL: captioned photographs in, the authors' 37 tensors out."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lexiseg_model.clip.text_pass import end_states
+from lexiseg_model.clip.towers import from_files, tokenizer
+from lexiseg_model.clip.vision import require_plain_vit
+from lexiseg_model.data.pairs.open import open_pairs
+from lexiseg_model.data.pairs.skips import Skips
+from lexiseg_model.data.pairs.source import PairSource, set_apart
+from lexiseg_model.methods.tcl.checkpoint import names_of
+from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.training.learned import Learned, noise_of, official_names
+from lexiseg_model.methods.tcl.training.losses import Losses
+from lexiseg_model.methods.tcl.training.recipe import TclRecipe
+from lexiseg_model.methods.tcl.training.validate import held_out_figures, selection_miou
+from lexiseg_model.training.checkpoint import write_whole
+from lexiseg_model.training.control import Mismatched
+from lexiseg_model.training.deit import DeitViews
+from lexiseg_model.training.gather import rank
+from lexiseg_model.training.pair_batches import NumberedPairs, PairBatch, PairBatches
+from lexiseg_model.training.pairs.held_out import held_out_batch
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.training.run import Run
+from lexiseg_model.training.shrunk import Shrunk
+
+OFFICIAL = "tcl.pth"  # beside the checkpoint: what `lexiseg models import --method tcl` reads
+BEST_OFFICIAL = "best.pth"  # the same, of the step with the best validation
+
+
+class TclTrainer(Run[TclRecipe, Learned, PairBatch]):
+    """Trains what is not CLIP; the towers stay as they are."""
+
+    file = "learned.safetensors"
+
+    def __init__(self, recipe: TclRecipe) -> None:
+        """
+        Raises:
+            WeightsError: the towers are missing, of another architecture, or trained with another activation.
+            DatasetError: there are no pairs.
+        """
+        names_of(recipe.architecture)
+        self.towers = from_files(recipe.architecture, [recipe.clip], quick_gelu=True)
+        self.tcl = TclNetwork(require_plain_vit(self.towers.visual))
+        super().__init__(recipe, Learned(self.tcl, recipe.loss))
+        self.towers.model.to(self.device)
+        pairs: PairSource
+        pairs, self.held_out = split_pairs(recipe)
+        pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
+        self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
+        self.skips = Skips(recipe.out / "skipped.jsonl")
+        self._parts: list[Tensor] = []
+        self._kept_batch: PairBatch | None = None
+
+    def _batches(self, phase: Phase) -> NumberedPairs:
+        recipe = self.recipe
+        views = DeitViews(recipe.views, phase.crop, "imagenet")
+        make = PairBatches(views, tokenizer(recipe.architecture))
+        return NumberedPairs(self.pairs, make, phase.batch, recipe.seed)
+
+    def _examples(self) -> int:
+        return sum(self.pairs.sizes)
+
+    def _mode(self) -> None:
+        super()._mode()
+        self.network.begin(block=self.step >= self.recipe.grounder_steps)
+
+    def _loss(self, batch: PairBatch) -> Tensor:
+        self.skips.add(batch.skipped)
+        losses = self.losses(batch, noise_of(self.recipe.seed, self.step, rank(), batch.images))
+        self._parts.append(torch.stack([getattr(losses, field.name) for field in fields(losses)]).detach())
+        return losses.total
+
+    def losses(self, batch: PairBatch, noise: Tensor) -> Losses:
+        """The six losses of one batch, on the device; noise as for `TclLosses`."""
+        with self.autocast():
+            texts = self.texts(batch.tokens.to(self.device))
+            losses: Losses = self.network(batch.images.to(self.device), texts, noise.to(self.device))
+        return losses
+
+    @torch.no_grad()
+    def texts(self, tokens: Tensor) -> Tensor:
+        """Rows [B, D] of the frozen text tower: token numbers [B, 77]."""
+        model: Any = self.towers.model  # open_clip is untyped
+        read = tokens[:, : int(tokens.argmax(1).max()) + 1]  # nothing behind the end mark is looked at
+        rows: Tensor = end_states(model, read) @ model.text_projection
+        return rows
+
+    def _told(self) -> dict[str, float]:
+        means = torch.stack(self._parts).mean(0).tolist()
+        self._parts.clear()
+        told = {field.name: round(value, 4) for field, value in zip(fields(Losses), means, strict=True)}
+        return told | {
+            "mask_scale": round(self.network.mask_scale.item(), 3),
+            "mask_bias": round(self.network.mask_offset.item(), 3),
+            "trained": sum(parameter.numel() for parameter in self.network.trained()),
+            "skipped": len(self.skips),
+        }
+
+    def _weights(self) -> dict[str, Tensor]:
+        return official_names(self.average, self.recipe.architecture)
+
+    def _validate(self) -> dict[str, float]:
+        figures = held_out_figures(self, self._held_out_batch()) if self.held_out is not None else {}
+        if self.recipe.selection:
+            figures["miou"] = selection_miou(self)
+        return figures
+
+    def _held_out_batch(self) -> PairBatch:
+        if self._kept_batch is None:
+            assert self.held_out is not None
+            tokenize = tokenizer(self.recipe.architecture)
+            self._kept_batch = held_out_batch(self.held_out, self.recipe.phases[-1].crop, "imagenet", tokenize)
+        return self._kept_batch
+
+    def _write_weights(self, path: Path) -> None:
+        super()._write_weights(path)
+        state = {name: value.float().cpu() for name, value in self._weights().items()}
+        official = path.with_name(OFFICIAL if path.name == self.file else f"{path.stem}.pth")
+        write_whole(official, lambda fresh: torch.save({"model": state, "step": self.step}, fresh))
+
+
+def split_pairs(recipe: TclRecipe) -> tuple[PairSource, PairSource | None]:
+    """What is trained on, and what is held out, the same pairs for every seed.
+
+    Raises:
+        DatasetError: there are no pairs.
+    """
+    source = open_pairs(*(recipe.data / path for path in recipe.pairs))
+    return set_apart(source, recipe.held_out) if recipe.held_out else (source, None)

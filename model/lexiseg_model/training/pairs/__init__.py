@@ -1,0 +1,1 @@
+"""What trainings on pairs share: which are held out, how photographs are varied."""

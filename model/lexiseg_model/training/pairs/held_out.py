@@ -1,0 +1,51 @@
+"""Pairs that are not trained on, and how often a photograph finds its caption among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.clip.normalise import Normalisation, normalise
+from lexiseg_model.data.pairs.source import PairSource
+from lexiseg_model.data.pairs.stream import decode
+from lexiseg_model.training.pair_batches import PairBatch
+
+
+def held_out_batch(
+    source: PairSource, size: int, normalisation: Normalisation, tokenize: Callable[[list[str]], Tensor]
+) -> PairBatch:
+    """All pairs of a source at once: the middle of each photograph, with its first caption.
+
+    Raises:
+        SampleError: one cannot be read.
+    """
+    pairs = [source.read(part, index) for part, n_pairs in enumerate(source.sizes) for index in range(n_pairs)]
+    pixels = torch.from_numpy(np.stack([_middle(decode(pair), size) for pair in pairs])).permute(0, 3, 1, 2)
+    return PairBatch(normalise(pixels, normalisation), tokenize([pair.captions[0] for pair in pairs]), ())
+
+
+def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+    """How often the own one is among the first k, the mean of photograph to caption and back, in percent.
+
+    Args:
+        likeness: [N, N] of photographs (rows) and captions; the own ones on the diagonal.
+        ranks: the k.
+
+    Returns:
+        `recall_at_K` for each; ties count as misses, so that what tells nothing apart finds nothing.
+    """
+    own = likeness.diagonal()
+    before = [(likeness >= own[:, None]).sum(1) - 1, (likeness >= own[None, :]).sum(0) - 1]
+    return {f"recall_at_{k}": 50 * sum(float((place < k).float().mean()) for place in before) for k in ranks}
+
+
+def _middle(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    side = min(image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    square = image[top : top + side, left : left + side]
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -1,0 +1,20 @@
+"""How often a photograph finds its caption, and back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lexiseg_model.training.pairs.held_out import recall
+
+
+def test_recall_counts_both_directions() -> None:
+    likeness = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.3, 0.7], [0.1, 0.2, 0.6]])
+
+    # Photograph 1 has its caption third; caption 2 has its photograph second, all others are first.
+    expected = {"recall_at_1": 50 * (2 / 3 + 2 / 3), "recall_at_2": 50 * (2 / 3 + 1), "recall_at_3": 100}
+    assert recall(likeness, (1, 2, 3)) == pytest.approx(expected)
+
+
+def test_what_tells_nothing_apart_finds_nothing() -> None:
+    assert recall(torch.ones(20, 20), (1, 10)) == {"recall_at_1": 0, "recall_at_10": 0}
