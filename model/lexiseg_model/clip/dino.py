@@ -24,7 +24,7 @@ from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.weights import told_of
 
 # `dino`: any tower of DINO's make, whose sizes are read off its weights.
-DinoName = Literal["dino", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
+DinoName = Literal["dino", "dino_vitb16", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
 
 BLOCK = re.compile(r"blocks\.(\d+)\.")
 FILES = ("model.safetensors", "pytorch_model.bin")  # as timm's hub has them
@@ -43,6 +43,7 @@ class DinoKind:
 PLAIN = "vit_small_patch8_224.dino"  # a plain vision transformer with a class token, DINO's own
 HEAD_WIDTH = 64  # of every tower of DINO's
 KINDS: dict[DinoName, DinoKind] = {
+    "dino_vitb16": DinoKind("vit_base_patch16_224.dino", 16, "scale_factor"),
     "dino_vitb8": DinoKind("vit_base_patch8_224.dino", 8, "scale_factor"),
     "dino_vits8": DinoKind("vit_small_patch8_224.dino", 8, "scale_factor"),
     "dinov2_vitb14_reg": DinoKind("vit_base_patch14_reg4_dinov2.lvd142m", 14, "timm"),

@@ -54,13 +54,22 @@ class DinoiserHeads(nn.Module):
         """
         if inner.shape[2:] != vectors.shape[2:]:
             raise ShapeError(f"grids differ: {list(inner.shape[2:])} and {list(vectors.shape[2:])}")
-        units = F.normalize(self.obj_proj(inner).flatten(2), dim=1)  # [N, 256, P]
-        correlation = units.transpose(1, 2) @ units
+        correlation = self.correlations(inner)
         weights = correlation.where(correlation >= self.least_correlation, 0)
         pooled = vectors.flatten(2) @ weights  # the weights are symmetric: [N, D, P] x [N, P, P]
         pooled = pooled / (weights.sum(1, keepdim=True) + EPSILON)
-        objectness = torch.sigmoid(self.bkg_decoder(F.normalize(inner, dim=1)))
-        return Pooled(pooled.view_as(vectors), objectness[:, 0])
+        return Pooled(pooled.view_as(vectors), torch.sigmoid(self.object_logits(inner)))
+
+    def correlations(self, inner: Tensor) -> Tensor:
+        """Cosines [N, P, P] of all patches with all, from tokens [N, width, h, w] of the opened block; P = h * w."""
+        units = F.normalize(self.obj_proj(inner).flatten(2), dim=1)  # [N, 256, P]
+        cosines: Tensor = units.transpose(1, 2) @ units
+        return cosines
+
+    def object_logits(self, inner: Tensor) -> Tensor:
+        """[N, width, h, w] -> [N, h, w]: above 0 where a patch shows an object."""
+        logits: Tensor = self.bkg_decoder(F.normalize(inner, dim=1))
+        return logits[:, 0]
 
 
 def heads_from_state(raw: Mapping[str, Any], least_correlation: float = 0.2) -> DinoiserHeads:

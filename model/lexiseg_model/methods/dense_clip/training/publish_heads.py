@@ -1,0 +1,41 @@
+"""From trained heads to a model directory that serves: the CLIP below under the policy that asks them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from lexiseg_model.clip.checkpoint import read_tensors
+from lexiseg_model.importing import own_card
+from lexiseg_model.methods.dense_clip.dinoiser import heads_from_state
+from lexiseg_model.methods.dense_clip.settings import card_settings
+from lexiseg_model.methods.dense_clip.stored import flat_state
+from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
+from lexiseg_model.methods.dense_clip.training.dinoiser_trainer import clip_of
+from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.types import ModelCard
+from lexiseg_model.weights import WEIGHTS
+
+
+def publish(recipe: DinoiserRecipe, weights: Path) -> ModelCard:
+    """Writes `weights.safetensors`, CLIP in it, and `card.yaml` beside the heads, `weights`."""
+    towers, heads = clip_of(recipe), heads_from_state(read_tensors(weights), recipe.least_correlation)
+    state = flat_state(towers, None, heads)
+    save_file({name: value.contiguous() for name, value in state.items()}, weights.parent / WEIGHTS)
+    card = own_card("dense_clip")
+    changes = card_settings(card, "clip_dinoiser", towers.architecture, towers.quick_gelu)
+    changes["settings"]["least_correlation"] = recipe.least_correlation
+    below = recipe.pretrained if recipe.clip is None else recipe.clip.name
+    teacher = recipe.teacher if recipe.tower is None else recipe.tower.name
+    card = card.model_copy(
+        update=changes
+        | origin(recipe, weights.parent / WEIGHTS)
+        | {
+            "summary": f"CLIP-DINOiser: {towers.architecture} with two heads that a DINO tower taught.",
+            "training_data": [f"{recipe.most} photographs of {recipe.data / recipe.photographs}, without labels"],
+            "lineage": f"Heads over {below}, taught by {teacher}; objects by FOUND's first step.",
+        }
+    )
+    write_card(card, weights.parent)
+    return card

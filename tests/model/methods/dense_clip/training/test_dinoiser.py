@@ -1,0 +1,182 @@
+"""CLIP-DINOiser's heads: what the teacher says, the losses by their formulas, a directory that serves."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from lexiseg_model import catalog
+from lexiseg_model.clip.dino import DinoTower, plain_kind
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.methods.dense_clip.dinoiser import CHANNELS, DinoiserHeads
+from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
+from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
+from lexiseg_model.methods.dense_clip.training.dinoiser_trainer import DinoiserTrainer, heads_losses
+from lexiseg_model.methods.dense_clip.training.publish_heads import publish
+from lexiseg_model.methods.dense_clip.training.teacher import Taught, Teacher, last_block
+from lexiseg_model.training.recipes.read import read_as
+from lexiseg_model.types import ClassEntry
+from tests.model.clip import small
+from tests.model.training.pairs_folder import write_pairs
+
+TOWER = plain_kind(patch=16, side=64, width=64, depth=2)
+
+
+def tower() -> DinoTower:
+    torch.manual_seed(0)
+    made = DinoTower(TOWER).eval()
+    for weight in made.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    return made
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs, a small CLIP, a small DINO tower."""
+    folder = tmp_path_factory.mktemp("data")
+    write_pairs(folder / "captions", 6)
+    save_file(small.state(), folder / "clip.safetensors")
+    save_file(tower().vit.state_dict(), folder / "tower.safetensors")
+    return folder
+
+
+def recipe(data: Path, out: Path, **changes: Any) -> DinoiserRecipe:
+    values = read_as(DinoiserRecipe, "dinoiser-smoke").model_dump(mode="json")
+    ours = {
+        "data": data,
+        "out": out,
+        "photographs": "captions/images",
+        "clip": data / "clip.safetensors",
+        "tower": data / "tower.safetensors",
+        "architecture": small.ARCHITECTURE,
+        "steps": 3,
+        "device": "cpu",
+        "workers": 0,
+        "phases": [{"after": 0.0, "crop": 64, "batch": 2}],
+    }
+    return DinoiserRecipe.model_validate(values | ours | changes)
+
+
+def test_the_last_blocks_values_are_those_of_its_own_layer() -> None:
+    made, images = tower(), small.images(2, 64, 48)
+    blocks: Any = made.vit.blocks
+    inside = blocks[0](made._embed(images, (4, 3)))
+    last = blocks[1]
+    told = torch.nn.functional.linear(last.norm1(inside), last.attn.qkv.weight[128:], last.attn.qkv.bias[128:])
+
+    block = last_block(made, images)
+
+    torch.testing.assert_close(block.values.flatten(2), told)
+    assert not last.attn.qkv._forward_hooks
+
+
+def test_the_teacher_compares_values_and_keys_as_the_formulas_do() -> None:
+    made, images = tower(), small.images(1, 64, 64)
+
+    taught = Teacher(made, 0.2, 0.3)(images, (4, 4))
+
+    block = last_block(made, images)
+    values, keys = block.values[0, 1:].flatten(1), block.keys[0, 1:].flatten(1)
+    heed = []
+    for patch in range(16):
+        heads = []
+        for head in range(block.keys.shape[2]):
+            scores = [float(block.queries[0, 0, head] @ key) / 8 for key in block.keys[0, :, head]]
+            heads.append(math.exp(scores[1 + patch]) / sum(map(math.exp, scores)))
+        heed.append(sum(heads))
+    seed = keys[int(np.argmin(heed))]
+    for one in range(16):
+        background = float(torch.cosine_similarity(seed, keys[one], dim=0)) >= 0.3
+        assert bool(taught.objects[0, one // 4, one % 4]) is not background
+        for other in range(16):
+            alike = float(torch.cosine_similarity(values[one], values[other], dim=0))
+            assert bool(taught.together[0, one, other]) is (alike > 0.2)
+
+
+def test_finer_towers_are_asked_on_the_grid_of_the_clip() -> None:
+    taught = Teacher(tower(), 0.2, 0.3)(small.images(2, 64, 96), (2, 3))
+
+    assert taught.together.shape == (2, 6, 6)
+    assert taught.objects.shape == (2, 2, 3)
+
+
+def entropy(logit: Tensor, target: bool) -> float:
+    return math.log(1 + math.exp(-float(logit) if target else float(logit)))
+
+
+@torch.no_grad()
+def test_the_losses_are_binary_cross_entropies_of_cosines_and_objects() -> None:
+    torch.manual_seed(0)
+    heads, inner = DinoiserHeads(32), torch.randn(2, 32, 3, 2)
+    taught = Taught(torch.rand(2, 6, 6) > 0.5, torch.rand(2, 3, 2) > 0.5)
+
+    correlation, objects = heads_losses(heads, inner, taught)
+
+    vectors = heads.obj_proj(inner).flatten(2)
+    assert vectors.shape == (2, CHANNELS, 6)
+    units = vectors / vectors.norm(dim=1, keepdim=True)
+    cosines = [
+        entropy((units[n, :, p] @ units[n, :, q]).clamp(min=0), bool(taught.together[n, p, q]))
+        for n in range(2)
+        for p in range(6)
+        for q in range(6)
+    ]
+    weight, bias = heads.bkg_decoder.weight.flatten(), heads.bkg_decoder.bias
+    assert bias is not None
+    logits = [
+        entropy(inner[n, :, y, x] / inner[n, :, y, x].norm() @ weight + bias[0], bool(taught.objects[n, y, x]))
+        for n in range(2)
+        for y in range(3)
+        for x in range(2)
+    ]
+    assert correlation.item() == pytest.approx(sum(cosines) / 72, rel=1e-4)
+    assert objects.item() == pytest.approx(sum(logits) / 12, rel=1e-4)
+
+
+def test_rates_are_of_their_own_and_the_towers_stay(data: Path, tmp_path: Path) -> None:
+    trainer = DinoiserTrainer(recipe(data, tmp_path, rate_factors={"bkg_decoder": 200}, learning_rate=1e-4))
+    towers = [value.clone() for value in (*trainer.visual.parameters(), *trainer.teacher.parameters())]
+
+    for batch in islice(trainer._batches(trainer._phase()), 2):
+        trainer._step(batch)
+
+    rates = [group["lr"] for group in trainer.learner.optimizer.param_groups]
+    assert dict(zip((name for group in trainer.learner.groups for name in group.names), rates, strict=True)) == {
+        "obj_proj.weight": 1e-4,
+        "obj_proj.bias": 1e-4,
+        "bkg_decoder.weight": 2e-2,
+        "bkg_decoder.bias": 2e-2,
+    }
+    after = (*trainer.visual.parameters(), *trainer.teacher.parameters())
+    assert all(torch.equal(old, new) for old, new in zip(towers, after, strict=True))
+
+
+def test_what_was_trained_serves_under_dense_clip(data: Path, tmp_path: Path) -> None:
+    plan = recipe(data, tmp_path / "mine")
+
+    weights = DinoiserTrainer(plan).train()
+
+    assert weights is not None
+    card = publish(plan, weights)
+    segmenter = catalog.load("mine", models_dir=tmp_path, device="cpu")
+    assert isinstance(segmenter, DenseClipSegmenter)
+    assert segmenter.settings.policy == "clip_dinoiser"
+    assert card.training_data == [f"200 photographs of {data / 'captions/images'}, without labels"]
+    classes = (ClassEntry("square"), ClassEntry("wall"))
+    plan_of = segmenter.plan(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8))
+    features = segmenter.assemble(plan_of, segmenter.encode_tiles(plan_of.tiles))
+    bank = segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
+    assert segmenter.class_scores(features, bank).isfinite().all()
+
+
+def test_an_empty_folder_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no photographs in"):
+        DinoiserTrainer(recipe(data, tmp_path, photographs="nowhere"))
