@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import cv2
 
+from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair
-from lexiseg_model.data.pairs.stream import decode
 
 QUALITY = 92  # of the JPEG that stands in for a photograph
 

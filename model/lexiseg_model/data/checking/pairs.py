@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from lexiseg_model.data.checking.problems import Checked, Problem
+from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import PairSource
-from lexiseg_model.data.pairs.stream import decode
 from lexiseg_model.errors import SampleError
 
 AHEAD = 256  # pairs that are given to the threads at once

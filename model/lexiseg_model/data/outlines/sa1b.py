@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lexiseg_model.data.outlines.coco_masks import read_objects
 from lexiseg_model.data.outlines.source import Outlined
+from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import StoredPair
-from lexiseg_model.data.pairs.stream import decode
 from lexiseg_model.errors import DatasetError, SampleError
 
 

@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair
-from lexiseg_model.data.pairs.stream import decode
 from lexiseg_model.errors import DatasetError, SampleError
 
 ABOUT, QUARANTINE = "pack.json", "quarantine"

@@ -10,20 +10,17 @@ epoch has every pair once, none twice, and the R batches of a step are one batch
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.utils.data import Dataset
 
+from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.order import Order
-from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair
+from lexiseg_model.data.pairs.source import PairSource, Skipped
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 
-MOST_PIXELS = 64_000_000  # of a photograph; larger ones are counted as broken
 MOST_BROKEN = 20  # draws in a row that may fail: of a set with a third of its pairs broken, one in 10^9
 CAPTION, VIEW = 3, 4  # what a random stream is for; `order` has the numbers before
 
@@ -87,23 +84,3 @@ class PairStream(Dataset[Drawn]):
         which = int(np.random.default_rng([seed, CAPTION, position]).integers(len(stored.captions)))
         epoch = position // self.order.total
         return Drawn(seed, position, epoch, stored.name, image, stored.captions[which], tuple(skipped))
-
-
-def decode(pair: StoredPair) -> NDArray[np.uint8]:
-    """RGB [H, W, 3], turned as its EXIF data says, for that is what the caption's writer saw.
-
-    Raises:
-        SampleError: it is no image, is cut off, or is larger than MOST_PIXELS.
-    """
-    try:
-        # Pillow's own warning of large pictures: the size is judged here.
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(pair.photograph)) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                size = f"{picture.width} x {picture.height}"
-                raise SampleError(pair.name, f"{size} pixels; expected at most {MOST_PIXELS:,}")
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except UnidentifiedImageError:
-        raise SampleError(pair.name, "cannot be read as an image: its format is none that is known") from None
-    # Pillow's decoders raise whatever they stumble over, beside OSError.
-    except (OSError, ValueError, SyntaxError, TypeError, IndexError, Image.DecompressionBombError) as error:
-        raise SampleError(pair.name, f"cannot be read as an image: {error}") from None

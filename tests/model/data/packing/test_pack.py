@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.data.packing.pack import Packed, PackOptions, pack_pairs
+from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.open import open_pairs
-from lexiseg_model.data.pairs.stream import decode
 from lexiseg_model.errors import DatasetError
 from tests.model.data.pairs.pair_files import photograph
 

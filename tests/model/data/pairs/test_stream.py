@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.data.pairs.source import StoredPair
-from lexiseg_model.data.pairs.stream import Drawn, PairStream, decode
+from lexiseg_model.data.pairs.stream import Drawn, PairStream
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from tests.model.data.pairs.pair_files import pair, photograph, write_shards, write_tar
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +77,13 @@ def test_what_is_no_set_is_refused(lexiseg: CommandLine, tmp_path: Path, name: s
 
     assert outcome.status == 1
     assert message in outcome.err
+
+
+def test_commands_over_files_do_not_wait_for_torch() -> None:
+    names = ", ".join(f"lexiseg_service.commands.data.{name}" for name in ("check", "pack", "prepare"))
+
+    answer = subprocess.run(
+        [sys.executable, "-c", f"import sys, {names}; sys.exit('torch' in sys.modules)"], check=False
+    )
+
+    assert answer.returncode == 0

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import PairSource
-from lexiseg_model.data.pairs.stream import decode
 from lexiseg_model.errors import SampleError
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.text import tokenize
