@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.clip.normalise import Normalisation, normalise
+from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import PairSource
-from lexiseg_model.data.pairs.stream import decode
 from lexiseg_model.training.pair_batches import PairBatch
 
 

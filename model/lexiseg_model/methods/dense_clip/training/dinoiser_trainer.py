@@ -16,8 +16,8 @@ from lexiseg_model.clip import vision
 from lexiseg_model.clip.dino import DinoName, DinoTower, dino_from_file, dino_from_hub
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.clip.towers import ClipTowers, from_files, from_hub
+from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import StoredPair
-from lexiseg_model.data.pairs.stream import decode
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.dense_clip.dinoiser import DEPTH, DinoiserHeads
 from lexiseg_model.methods.dense_clip.settings import published_policy
