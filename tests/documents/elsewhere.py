@@ -38,6 +38,10 @@ ELSEWHERE = (
     Elsewhere(r"lexiseg eval --model (tcl|unpair-seg) ", HUB),
     Elsewhere(r"lexiseg train tiny(?!-smoke --dry-run)", HOURS),
     Elsewhere(r"lexiseg train (dino|s-seg|tcl|unpair-seg)", "trains for days, or minutes, on data that is not here"),
+    Elsewhere(
+        r"lexiseg data entities .*--endpoint ", "needs a model behind an endpoint; tests/model/data/entities has one"
+    ),
+    Elsewhere(r"lexiseg data pseudo-label .*--model s-seg", HUB),
     Elsewhere(r"torchrun ", HOURS),
     Elsewhere(r"python -m lexiseg_model\.training\.parts", "packs of data that is not here; test_parts.py sends some"),
     Elsewhere(

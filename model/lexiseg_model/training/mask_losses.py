@@ -7,7 +7,6 @@ are 0..1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,17 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.training.gather import world_size
+from lexiseg_model.training.mask_loss_settings import MASKFORMER
+from lexiseg_model.training.mask_loss_settings import MaskLossSettings as MaskLossSettings
 from lexiseg_model.training.matching import assign
-
-
-@dataclass(frozen=True)
-class MaskLossSettings:
-    """Weights, the same in the cost of matching and in the loss; defaults of MaskFormer."""
-
-    focal: float = 20.0
-    dice: float = 1.0
-    alpha: float = 0.25  # share of the weight that pixels inside a mask have, RetinaNet
-    gamma: float = 2.0  # how much less a pixel counts that is nearly right, RetinaNet
 
 
 class MaskLosses(NamedTuple):
@@ -88,7 +79,7 @@ def matching_costs(masks: Tensor, targets: Tensor, settings: MaskLossSettings) -
 
 
 def matched_mask_losses(
-    masks: Tensor, targets: Tensor, settings: MaskLossSettings = MaskLossSettings(), present: Tensor | None = None
+    masks: Tensor, targets: Tensor, settings: MaskLossSettings = MASKFORMER, present: Tensor | None = None
 ) -> MaskLosses:
     """Losses of the predictions that the cheapest assignment gives a target; the others stay unpunished.
 

@@ -119,6 +119,7 @@ def _sizes(state: dict[str, Tensor]) -> dict[str, Any]:
     try:
         return {
             "n_queries": len(state[f"{HEAD}predictor.query_embed.weight"]),
+            "mask_width": state[f"{HEAD}predictor.query_embed.weight"].shape[1],
             "decoder_layers": _count(DECODER_LAYER, state),
             "text_layers": _count(TEXT_LAYER, state),
             "text_width": state["text.token_embedding.weight"].shape[1],

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lexiseg_model.clip.text_pass import end_states
 from lexiseg_model.methods.s_seg.backbone import Pyramid
 from lexiseg_model.methods.s_seg.mask_head import MaskHead
-from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.methods.s_seg.sizes import SSegSizes
 from lexiseg_model.methods.s_seg.text import text_tower
 from lexiseg_model.training.contrast import Contrast
 
@@ -48,7 +48,7 @@ class SSegNetwork(nn.Module):
     The head has the names of MaskFormer's checkpoints (`sem_seg_head`), the body of the backbone those of timm.
     """
 
-    def __init__(self, settings: SSegSettings, backbone_weights: Path | None = None) -> None:
+    def __init__(self, settings: SSegSizes, backbone_weights: Path | None = None) -> None:
         """Fresh weights, but for a backbone's that are given. Raises as `Pyramid`."""
         super().__init__()
         self.settings = settings
@@ -58,6 +58,7 @@ class SSegNetwork(nn.Module):
             n_queries=settings.n_queries,
             depth=settings.decoder_layers,
             dropout=settings.dropout,
+            width=settings.mask_width,
         )
         self.text = text_tower(settings)
         self.contrast = Contrast()  # its scale is part of how masks are named, too

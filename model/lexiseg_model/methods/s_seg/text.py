@@ -6,14 +6,14 @@ import open_clip
 from open_clip.transformer import QuickGELU, TextTransformer
 from torch import Tensor
 
-from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.methods.s_seg.sizes import SSegSizes
 
 HEAD_WIDTH = 64  # GroupViT's, as CLIP's
 CONTEXT = 77  # tokens of a text, CLIP's
 VOCABULARY = 49_408  # of CLIP's byte pairs
 
 
-def text_tower(settings: SSegSettings) -> TextTransformer:
+def text_tower(settings: SSegSizes) -> TextTransformer:
     """Tokens [S, 77] to rows [S, text_width]: the state of the end mark after the last norm, no projection.
 
     Causal attention and QuickGELU as in GroupViT; fresh weights as CLIP draws them.

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lexiseg_model.masks.nms import OVERLAPS, OverlapRule
+from lexiseg_model.masks.overlap_rule import OVERLAPS, OverlapRule
 
 ARCHITECTURE = "convnext_large_d_320"  # of the authors: weights laion2b_s29b_b131k_ft_soup, with GELU
 

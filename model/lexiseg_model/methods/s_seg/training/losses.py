@@ -6,27 +6,17 @@ is learned from pseudo-masks, and both losses move queries and backbone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks
+from lexiseg_model.methods.s_seg.training.settings import PUBLISHED
+from lexiseg_model.methods.s_seg.training.settings import LossSettings as LossSettings
 from lexiseg_model.training.gather import gather
-from lexiseg_model.training.mask_losses import MaskLossSettings, matched_mask_losses
-
-
-@dataclass(frozen=True)
-class LossSettings:
-    """Weights. The paper's: masks and contrast 1 each, dice 1 and focal 20 within the masks' loss."""
-
-    masks: float = 1.0
-    contrast: float = 1.0  # of the plain sum of both directions
-    earlier_layers: float = (
-        1.0  # of the masks' loss on all decoder layers but the last; the paper is silent, MaskFormer: 1
-    )
-    mask_losses: MaskLossSettings = field(default_factory=MaskLossSettings)
+from lexiseg_model.training.mask_losses import matched_mask_losses
 
 
 @dataclass(frozen=True)
@@ -46,7 +36,7 @@ class Losses:
 class SSegLosses(nn.Module):
     """A network and what it is to learn; one module, so that it can be trained over several processes as a whole."""
 
-    def __init__(self, network: SSegNetwork, settings: LossSettings = LossSettings()) -> None:
+    def __init__(self, network: SSegNetwork, settings: LossSettings = PUBLISHED) -> None:
         super().__init__()
         self.network = network
         self.settings = settings

@@ -12,29 +12,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from lexiseg_model.clip.dino import DinoName, dino_from_file, dino_from_hub
+from lexiseg_model.clip.dino import dino_from_file, dino_from_hub
 from lexiseg_model.methods.s_seg.training.k_means import k_means
-
-
-class PseudoMaskSettings(BaseModel):
-    """How images are divided."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tower: DinoName = Field("dino_vits8", description="what is alike is alike to this one (paper: DINO ViT-S/8)")
-    k: int = Field(8, ge=1, description="masks of an image (paper)")
-    iterations: int = Field(10, ge=1, description="of k-means; the paper is silent")
-    unit_length: bool = Field(True, description="compare tokens by direction only; the paper is silent")
-    seed: int = Field(0, description="of the first centres; the paper is silent")
-    repeat: int = Field(
-        1,
-        ge=1,
-        description="cells of a mask for each token, along each axis: 1 leaves the masks on the tower's grid, its "
-        "patch gives them the image's size; the paper is silent",
-    )
+from lexiseg_model.methods.s_seg.training.settings import PseudoMaskSettings as PseudoMaskSettings
 
 
 class PseudoMasks(NamedTuple):

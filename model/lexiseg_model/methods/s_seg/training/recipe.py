@@ -6,9 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from lexiseg_model.methods.s_seg.settings import SSegSettings
-from lexiseg_model.methods.s_seg.training.losses import LossSettings
-from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskSettings
+from lexiseg_model.methods.s_seg.sizes import SSegSizes
+from lexiseg_model.methods.s_seg.training.settings import LossSettings, PseudoMaskSettings
 from lexiseg_model.training.pairs.view_settings import DeitSettings
 from lexiseg_model.training.recipe import RunRecipe
 
@@ -20,7 +19,7 @@ class SSegRecipe(RunRecipe):
     pairs: list[Path] = Field([Path("captions")], min_length=1, description="captioned photographs, below `data`")
     held_out: int = Field(0, ge=0, description="pairs that are not trained on: what retrieval is measured with")
     shrunk: int | None = Field(None, ge=32, description="short side of photographs kept in memory; null: as they are")
-    network: SSegSettings = SSegSettings()
+    network: SSegSizes = SSegSizes()
     backbone: Path | None = Field(None, description="the backbone's first weights, in timm's format; null: fresh ones")
     tower: Path | None = Field(None, description="weights of the DINO tower `masks.tower`; null: from timm's hub")
     masks: PseudoMaskSettings = PseudoMaskSettings()

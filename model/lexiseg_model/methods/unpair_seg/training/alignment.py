@@ -12,32 +12,14 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from lexiseg_model.methods.unpair_seg.training.views import SIZES
+from lexiseg_model.methods.unpair_seg.training.settings import KEEP_ALL as KEEP_ALL
+from lexiseg_model.methods.unpair_seg.training.settings import AlignmentSettings as AlignmentSettings
 from lexiseg_model.training.mask_losses import mean_over_processes
 from lexiseg_model.training.matching import assign
 
 ROUNDING = 1e-9  # of a share times a number: two thirds of three are two
-
-
-class AlignmentSettings(BaseModel):
-    """What the paper leaves open; defaults keep every pair, as the authors' later code does."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    keep: float = Field(1.0, gt=0, le=1, description="share of an image's pairs that is kept, the most probable ones")
-    confidence: float = Field(0.0, ge=0, lt=1, description="probability that a pair must have to be kept")
-    sizes: tuple[int, ...] = Field(
-        SIZES, min_length=1, description="of the image's longer side in pixels, over which CLIP's view is averaged"
-    )
-    adapter_share: float = Field(
-        0.5, ge=0, le=1, description="of the adapter in matching at the end of training; it grows from 0"
-    )
-
-
-KEEP_ALL = AlignmentSettings()
 
 
 class EntityPairs(NamedTuple):

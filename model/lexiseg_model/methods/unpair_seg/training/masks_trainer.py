@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
+from lexiseg_model.clip.towers import ClipTowers
 from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, to_official
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
@@ -16,14 +17,13 @@ from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk, normalised
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
-from lexiseg_model.methods.unpair_seg.sizes import Sizes
 from lexiseg_model.methods.unpair_seg.training.asked import MaskBatch, ask, grid
 from lexiseg_model.methods.unpair_seg.training.criterion import prompt_losses
 from lexiseg_model.methods.unpair_seg.training.masked import MaskedPhotographs, Mismatched, draw_crop, open_masked
 from lexiseg_model.methods.unpair_seg.training.point_sampling import drawn_on
 from lexiseg_model.methods.unpair_seg.training.prompt_matching import Matches, match_paired, match_points
 from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
-from lexiseg_model.methods.unpair_seg.training.start import frozen_towers
+from lexiseg_model.methods.unpair_seg.training.start import frozen_towers, sizes_over
 from lexiseg_model.training.gather import rank
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
@@ -67,7 +67,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
             DatasetError: a data set is missing.
             WeightsError: CLIP's weights cannot be had, or it is no ConvNeXt.
         """
-        self.towers = frozen_towers(recipe.architecture, recipe.clip, recipe.clip_tag)
+        self.towers: ClipTowers = frozen_towers(recipe.architecture, recipe.clip, recipe.clip_tag)
         trunk = ClipTrunk(self.towers.visual)
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, PromptableMasks(sizes_over(trunk, recipe)))
@@ -144,17 +144,3 @@ def stage_one_file(masks: dict[str, Tensor], clip: dict[str, Tensor]) -> dict[st
     """Tensors of `PromptableMasks` and of CLIP's towers by the authors' names."""
     learned = {MASKS + name: value for name, value in masks.items()}
     return to_official(learned | {CLIP + name: value for name, value in clip.items()})
-
-
-def sizes_over(trunk: ClipTrunk, recipe: MasksRecipe) -> Sizes:
-    """Of the learned part over a tower."""
-    size = recipe.size
-    return Sizes(
-        trunk.channels,
-        size.width,
-        size.heads,
-        size.encoder_layers,
-        size.encoder_feed_forward,
-        size.decoder_layers,
-        size.decoder_feed_forward,
-    )

@@ -6,23 +6,12 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from lexiseg_model.methods.unpair_seg.training.settings import POINTS as POINTS
+from lexiseg_model.methods.unpair_seg.training.settings import PointSettings as PointSettings
+
 Draw = Callable[[tuple[int, ...]], Tensor]  # a shape -> uniform numbers in 0..1
-
-
-class PointSettings(BaseModel):
-    """As Mask2Former trains, and Unpair-Seg after it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    points: int = Field(12_544, ge=1, description="for each mask")
-    oversample: float = Field(3.0, ge=1, description="candidates for each point, of which the unsure ones are taken")
-    importance: float = Field(0.75, ge=0, le=1, description="share of points chosen so; the rest lies anywhere")
-
-
-POINTS = PointSettings()
 
 
 def at_points(maps: Tensor, points: Tensor) -> Tensor:

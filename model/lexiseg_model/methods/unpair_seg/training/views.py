@@ -10,9 +10,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
-
-# Of the longer side, in pixels. The paper does not name its scales; leftovers of the released configuration name these.
-SIZES = (896, 1024)
+from lexiseg_model.methods.unpair_seg.training.settings import SIZES as SIZES
 
 
 @torch.no_grad()

@@ -32,11 +32,9 @@ class MasksTraining(Training[MasksRecipe]):
         return _without_clip(recipe.clip)
 
     def network(self, recipe: MasksRecipe) -> nn.Module:
-        from lexiseg_model.methods.unpair_seg.network import PromptableMasks
-        from lexiseg_model.methods.unpair_seg.training.masks_trainer import sizes_over
-        from lexiseg_model.methods.unpair_seg.training.start import trunk_in_form
+        from lexiseg_model.methods.unpair_seg.training.start import masks_in_form
 
-        return PromptableMasks(sizes_over(trunk_in_form(recipe.architecture), recipe))
+        return masks_in_form(recipe)
 
     def trainer(self, recipe: MasksRecipe) -> MasksTrainer:
         from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
@@ -69,11 +67,9 @@ class AlignTraining(Training[AlignRecipe]):
         return _without_clip(recipe.clip)
 
     def network(self, recipe: AlignRecipe) -> nn.Module:
-        from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
-        from lexiseg_model.methods.unpair_seg.training.start import trunk_in_form
+        from lexiseg_model.methods.unpair_seg.training.start import adapter_in_form
 
-        size = recipe.adapter
-        return RegionAdapter(trunk_in_form(recipe.architecture).channels, width=size.width, blocks=size.blocks)
+        return adapter_in_form(recipe)
 
     def trainer(self, recipe: AlignRecipe) -> AlignTrainer:
         from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer

@@ -1,0 +1,146 @@
+"""A plain vision transformer under UperNet (Xiao et al., ECCV 2018), as MAE is fine-tuned for segmentation.
+
+Four of its blocks give maps of one size. They are brought to strides 4, 8, 16 and 32 of a patch of 16, the coarsest is
+seen at four scales, and all are merged from the coarsest to the finest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lexiseg_model.clip.checkpoint import read_tensors
+from lexiseg_model.errors import OptionError, WeightsError
+from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
+
+POOLS = (1, 2, 3, 6)  # cells along each side that the coarsest map is pooled to
+HELPED = 2  # the level that the helper reads
+BODY = "backbone.model."  # of timm's names for the transformer
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU; the map keeps its size."""
+
+    def __init__(self, before: int, after: int, kernel: int) -> None:
+        super().__init__(
+            nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(after), nn.ReLU()
+        )
+
+
+class Pyramid(nn.Module):
+    """Four maps [B, C, h, w] of one size to 4, 2, 1 and 1/2 times that size."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.steps = nn.ModuleList(
+            [
+                nn.Sequential(
+                    nn.ConvTranspose2d(channels, channels, 2, 2),
+                    nn.BatchNorm2d(channels),
+                    nn.GELU(),
+                    nn.ConvTranspose2d(channels, channels, 2, 2),
+                ),
+                nn.ConvTranspose2d(channels, channels, 2, 2),
+                nn.Identity(),
+                nn.MaxPool2d(2, 2),
+            ]
+        )
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """[B, C, h, w] each -> finest first."""
+        return [step(one) for step, one in zip(self.steps, maps, strict=True)]
+
+
+class UperHead(nn.Module):
+    """Maps of four strides to class logits at the finest."""
+
+    def __init__(self, channels: int, width: int, n_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.pools = nn.ModuleList(ConvBlock(channels, width, 1) for _ in POOLS)
+        self.coarsest = ConvBlock(channels + len(POOLS) * width, width, 3)
+        self.laterals = nn.ModuleList(ConvBlock(channels, width, 1) for _ in range(3))
+        self.smooth = nn.ModuleList(ConvBlock(width, width, 3) for _ in range(3))
+        self.fusion = ConvBlock(4 * width, width, 3)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classifier = nn.Conv2d(width, n_classes, 1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        """Four [B, C, h_i, w_i], finest first -> [B, K, h_0, w_0]."""
+        *finer, last = maps
+        pooled = [
+            _sized(block(F.adaptive_avg_pool2d(last, cells)), last)
+            for block, cells in zip(self.pools, POOLS, strict=True)
+        ]
+        merged = [self.coarsest(torch.cat([last, *pooled], 1))]
+        for lateral, one in zip(reversed(self.laterals), reversed(finer), strict=True):
+            merged.append(lateral(one) + _sized(merged[-1], one))
+        coarsest, *above = merged
+        smoothed = [smooth(one) for smooth, one in zip(reversed(self.smooth), above, strict=True)]
+        finest = smoothed[-1]
+        together = torch.cat([_sized(one, finest) for one in (*reversed(smoothed), coarsest)], 1)
+        logits: Tensor = self.classifier(self.dropout(self.fusion(together)))
+        return logits
+
+
+class Student(nn.Module):
+    """Images to class logits; in training with a second, shallow answer."""
+
+    def __init__(self, settings: SSegPlusSettings, start: Path | None = None) -> None:
+        """Fresh weights, but for a transformer's that are given in timm's format, such as MAE's.
+
+        Raises:
+            OptionError: timm has no such transformer, or it has not those blocks.
+            WeightsError: the file is missing, or of another transformer.
+        """
+        super().__init__()
+        self.settings = settings
+        try:
+            self.backbone = timm.create_model(
+                settings.backbone,
+                features_only=True,
+                out_indices=settings.layers,
+                dynamic_img_size=True,
+                drop_path_rate=settings.drop_path,
+            )
+        except (RuntimeError, TypeError, AssertionError) as error:
+            raise OptionError(f"backbone {settings.backbone} gives no blocks {settings.layers}: {error}") from None
+        body = cast(Any, self.backbone)  # whose blocks and sizes no type tells
+        if start is not None:
+            _fill(body.model, start)
+        channels = body.feature_info.channels()[-1]
+        self.pyramid = Pyramid(channels)
+        self.head = UperHead(channels, settings.width, len(settings.classes), settings.dropout)
+        self.helper = nn.Sequential(
+            ConvBlock(channels, settings.helper_width, 3), nn.Conv2d(settings.helper_width, len(settings.classes), 1)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] of ImageNet's statistics, sides multiples of 32 -> [B, K, H/4, W/4]."""
+        return self.both(images)[0]
+
+    def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, and the helper's [B, K, H/16, W/16]."""
+        maps = self.pyramid(self.backbone(images))
+        return self.head(maps), self.helper(maps[HELPED])
+
+
+def _sized(maps: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _fill(transformer: nn.Module, path: Path) -> None:
+    """Weights of MAE or of a classifier; its own head, and a decoder, are left out."""
+    state = read_tensors(path)
+    wanted = transformer.state_dict()
+    missing = sorted(name for name in wanted if name not in state and not name.startswith(("norm.", "fc_norm.")))
+    shaped = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
+    if missing or shaped:
+        raise WeightsError(
+            f"{path} does not fit the transformer: {', '.join((missing + shaped)[:3])} missing or of another shape"
+        )
+    transformer.load_state_dict({name: state.get(name, value) for name, value in wanted.items()})

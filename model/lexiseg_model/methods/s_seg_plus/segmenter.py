@@ -1,0 +1,169 @@
+"""`s-seg-plus` as a Segmenter: a class is asked for by the name that it was taught under.
+
+What an image pass keeps: `logits` [K, h, w] of everything that was taught, at a quarter of the canvas, and `guide`
+uint8 [3, H, W], the canvas. A text is the row of the identity that stands for its class; of any other text the row is
+zero, and its class is nowhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from lexiseg_model.clip import windowed
+from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.data.indexed import BACKGROUND
+from lexiseg_model.device import Execution
+from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.methods.s_seg_plus.network import Student
+from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
+from lexiseg_model.segmenter import (
+    Features,
+    InferenceOptions,
+    Plan,
+    RowsOf,
+    Segmenter,
+    TextBank,
+    TextRows,
+    TileFeatures,
+    Unfamiliar,
+)
+from lexiseg_model.types import ClassEntry, ModelCard, Refinement
+from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
+
+NOWHERE = -1e3  # logit of a class that was never taught
+COUNTER = "num_batches_tracked"
+
+
+class SSegPlusSegmenter(Segmenter):
+    """A student on one device."""
+
+    def __init__(
+        self, network: Student, settings: SSegPlusSettings, card: ModelCard, digest: str, execution: Execution
+    ) -> None:
+        """`network` in eval mode; it is moved to the device."""
+        self.card, self.digest = card, digest
+        self.settings = settings
+        self._execution = execution
+        self.network = network.to(execution.device, execution.dtype)
+        self._index = {_known_as(name): index for index, name in enumerate(settings.classes)}
+        self.text_digest = hashlib.sha256(repr(("s-seg-plus", settings.classes)).encode()).hexdigest()[:16]
+        side = round(card.input.short_side / card.input.multiple) * card.input.multiple
+        self.buckets = ((side, side),)
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        return windowed.plan_windows(rgb, self.card.input, None, None, options, "fast")
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
+
+    def _image_pass(self, tiles: Tensor) -> TileFeatures:
+        logits = self.network(normalise(tiles, "imagenet").to(self._execution.dtype))
+        return windowed.as_kept((logits,), self._execution.precision)
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        # A copy: a view would keep the whole batch in memory for as long as this image is remembered.
+        tensors = {"logits": tile_features[0][0].clone(), "guide": windowed.canvas_of(plan)}
+        return Features(plan.size, tensors, windowed.layout_of(plan))
+
+    def guide(self, features: Features) -> Tensor:
+        return normalise(features.tensors["guide"].to(self._execution.device)[None], "imagenet")[0]
+
+    # vocabulary side
+
+    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
+        return [text for entry in classes for text in entry.texts]
+
+    def encode_texts(self, texts: list[str]) -> TextRows:
+        rows = np.zeros((len(texts), len(self.settings.classes)), np.float16)
+        for row, text in enumerate(texts):
+            if (index := self._index.get(_known_as(text))) is not None:
+                rows[row, index] = 1
+        return rows.astype(np.float32) if self._execution.precision == "exact" else rows
+
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
+        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
+        expected = [len(owner), len(self.settings.classes)]
+        if list(rows.shape) != expected:
+            raise ShapeError(f"expected text rows {expected}, got {list(rows.shape)}")
+        vectors = torch.from_numpy(rows.astype(np.float32)).to(self._execution.device)
+        return TextBank(vectors, owner, len(classes))
+
+    @torch.inference_mode()
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """Logits of the asked classes as they were taught."""
+        logits = features.tensors["logits"].float()
+        scores = torch.einsum("tk,khw->thw", bank.vectors, logits)
+        scores[~bank.vectors.any(1)] = NOWHERE
+        return windowed.best_of_texts(scores, bank)
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        """The background's own logit where there is one; with a threshold, what a class must have among all asked."""
+        if threshold is not None:
+            return logits.logsumexp(0) + float(np.log(max(threshold, 1e-6)))
+        if features is None or self.settings.classes[0] != BACKGROUND or refine != "none":
+            return logits.new_tensor(NOWHERE)
+        background: Tensor = features.tensors["logits"][0].float()
+        return background
+
+    def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+        """Classes that were not taught: it will never find them."""
+        strange = [
+            index
+            for index, entry in enumerate(classes)
+            if not any(_known_as(text) in self._index for text in entry.texts)
+        ]
+        return [Unfamiliar(index, self._nearest(classes[index].name), 0.0, 1.0) for index in strange]
+
+    def _nearest(self, name: str) -> str:
+        by_key = {_known_as(own): own for own in self.settings.classes}
+        close = difflib.get_close_matches(_known_as(name), by_key, 1, 0.0)
+        return by_key[close[0]] if close else self.settings.classes[-1]
+
+
+def _known_as(text: str) -> str:
+    return " ".join(text.lower().replace("_", " ").split())
+
+
+def load(folder: Path, card: ModelCard, execution: Execution) -> SSegPlusSegmenter:
+    """Loads a model directory (`weights.safetensors` beside its card).
+
+    Raises:
+        WeightsError: the weights are missing, damaged, or not of the network that the card describes.
+    """
+    try:
+        settings = SSegPlusSettings.model_validate(card.settings)
+    except ValidationError as error:
+        raise WeightsError(f"{folder}: the card's settings are not S-Seg+'s: {error}") from None
+    if not settings.classes or card.embedding != len(settings.classes):
+        raise WeightsError(
+            f"{folder}: the card has {len(settings.classes)} classes and says embedding {card.embedding}"
+        )
+    network = restore(read_weights(folder / WEIGHTS, card.weights_sha256), settings)
+    return SSegPlusSegmenter(network, settings, card, image_digest(card, str(card.weights_sha256)), execution)
+
+
+def restore(state: dict[str, Tensor], settings: SSegPlusSettings) -> Student:
+    """A student in evaluation mode.
+
+    Raises:
+        WeightsError: tensors are missing, unknown, or of another shape.
+    """
+    network = Student(settings.model_copy(update={"drop_path": 0.0}))
+    # How many batches a norm has seen decides nothing once its statistics are there, and not every file keeps it.
+    own = {name: value for name, value in network.state_dict().items() if name.endswith(COUNTER)}
+    try:
+        network.load_state_dict(own | state)
+    except RuntimeError as error:
+        raise WeightsError(f"not the weights of S-Seg+ over {settings.backbone}: {error}") from None
+    return network.eval().requires_grad_(False)

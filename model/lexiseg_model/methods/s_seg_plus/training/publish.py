@@ -1,0 +1,58 @@
+"""From a trained student to a model directory that serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lexiseg_model import catalog
+from lexiseg_model.data.indexed import BACKGROUND, read_dataset
+from lexiseg_model.evaluation.run import evaluate
+from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
+from lexiseg_model.methods.s_seg_plus.training.trainer import settings_for
+from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, Quality
+
+LIMITS = [
+    "Knows the classes that it was taught and no others: any other word is found nowhere, and the answer warns of it.",
+    "Its labels were another model's guesses, whose mistakes it may repeat.",
+]
+
+
+def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
+    """Writes `card.yaml` beside the weights; measures the val splits of `recipe.judged`."""
+    settings = settings_for(recipe, [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets])
+    side = recipe.phases[-1].crop
+    named = [name for name in settings.classes if name != BACKGROUND]
+    start = "random weights" if recipe.start is None else f"a transformer of {recipe.start.name}"
+    card = ModelCard(
+        version="1",
+        method="s_seg_plus",
+        summary=f"S-Seg+: {settings.backbone} with UperNet, taught {len(named)} classes by another model's labels.",
+        tasks=["semantic", "instance", "panoptic"],
+        licence="that of the photographs and of the model that labelled them",
+        training_data=[f"labels of {recipe.data / name}" for name in recipe.sets],
+        lineage=f"{recipe.steps} steps of {recipe.phases[-1].batch} crops from {start}.",
+        input=InputSize(short_side=side, long_side=max(2048, side), multiple=32),
+        embedding=len(settings.classes),
+        text_tower="none: a class is asked for by its name",
+        # What was taught and is not asked for competes all the same.
+        background=BackgroundRule(words=named, same_meaning=0.99),
+        refinements=["none"],
+        settings=settings.model_dump(mode="json"),
+        limits=LIMITS,
+        **origin(recipe, weights),
+    )
+    write_card(card, weights.parent)
+    if recipe.judged:
+        segmenter = catalog.load_folder(weights.parent, recipe.device)
+        quality = {}
+        for name in recipe.judged:
+            data = read_dataset(recipe.data, name, "val")
+            reached = evaluate(segmenter, data).scores
+            print(f"{name}: mIoU {reached.miou:.2f} %, pixel accuracy {reached.pixel_accuracy:.2f} %", flush=True)
+            quality[name] = Quality(
+                miou=round(reached.miou, 2), pixel_accuracy=round(reached.pixel_accuracy, 2), images=len(data.samples)
+            )
+        card = card.model_copy(update={"quality": quality})
+        write_card(card, weights.parent)
+    return card

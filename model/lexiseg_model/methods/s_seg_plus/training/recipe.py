@@ -1,0 +1,25 @@
+"""What decides a student, beside the labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
+from lexiseg_model.training.recipe import RunRecipe
+
+
+class StudentRecipe(RunRecipe):
+    """One self-training: a supervised network from labels that another model wrote."""
+
+    out: Path = Path("runs/s-seg-plus")
+    sets: list[str] = Field(min_length=1, description="labelled sets below `data`, as `data pseudo-label` writes them")
+    split: str = Field("train", description="of each of them")
+    judged: list[str] = Field([], description="sets with true masks and these classes: their val splits are measured")
+    network: SSegPlusSettings = SSegPlusSettings()
+    start: Path | None = Field(
+        None, description="the transformer's first weights, in timm's format, MAE's; null: random"
+    )
+    helper: float = Field(0.4, ge=0, description="weight of the second head's loss (mmseg's)")
+    zoom: tuple[float, float] = Field((0.5, 2.0), description="of the photograph's shorter side in a crop")

@@ -1,0 +1,147 @@
+"""S-Seg+ from labels to a served model: what it learns from, which classes it knows, how it begins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
+
+from lexiseg_model import catalog
+from lexiseg_model.clip.normalise import normalise
+from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.errors import DatasetError, WeightsError
+from lexiseg_model.evaluation.run import evaluate
+from lexiseg_model.methods.s_seg_plus.network import Student
+from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
+from lexiseg_model.methods.s_seg_plus.training.publish import publish
+from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
+from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer
+from lexiseg_model.training.recipe import Phase
+from lexiseg_model.types import ClassEntry
+
+CLASSES = ["background", "red", "blue"]
+COLOURS = ((120, 120, 120), (220, 20, 20), (20, 20, 220))
+NETWORK = SSegPlusSettings(
+    backbone="test_vit", layers=(1, 2, 4, 5), drop_path=0.0, width=16, helper_width=8, dropout=0.0
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A red and a blue half on grey; a strip that nobody labelled."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for part in ("images", "masks"):
+            (folder / "halves" / split / part).mkdir(parents=True)
+        for index in range(3):
+            mask = np.zeros((64, 64), np.uint8)
+            left, right = random.permutation([1, 2])
+            mask[16:, :32], mask[16:, 32:] = left, right
+            image = np.array(COLOURS, np.uint8)[mask]
+            mask[:, 60:] = 255
+            Image.fromarray(image).save(folder / "halves" / split / "images" / f"{index}.png")
+            Image.fromarray(mask).save(folder / "halves" / split / "masks" / f"{index}.png")
+    (folder / "halves/classes.json").write_text(json.dumps(CLASSES))
+    return folder
+
+
+def recipe_for(data: Path, out: Path, **changes: object) -> StudentRecipe:
+    values = {
+        "data": data,
+        "out": out,
+        "steps": 12,
+        "phases": [Phase(after=0, crop=64, batch=2)],
+        "learning_rate": 3e-3,
+        "warmup_steps": 0,
+        "weight_decay": 0.05,
+        "average_decay": 0.0,
+        "checkpoint_minutes": 5,
+        "workers": 0,
+        "device": "cpu",
+        "sets": ["halves"],
+        "judged": ["halves"],
+        "network": NETWORK,
+        "zoom": (0.9, 1.0),
+    }
+    return StudentRecipe.model_validate(values | changes)
+
+
+def test_the_loss_is_the_mean_entropy_of_labelled_pixels_under_both_heads(data: Path, tmp_path: Path) -> None:
+    trainer = StudentTrainer(recipe_for(data, tmp_path))
+    trainer.network.eval()
+    batch = next(iter(trainer._batches(trainer.recipe.phases[0])))
+    with torch.no_grad():
+        heads = trainer.network.both(normalise(batch.images, "imagenet"))
+    expected = 0.0
+    for weight, logits in zip((1.0, 0.4), heads, strict=True):
+        shares = F.interpolate(logits, size=(64, 64), mode="bilinear").softmax(1)
+        known = (batch.labels != 255).nonzero().tolist()
+        terms = [-shares[image, batch.labels[image, y, x], y, x].log() for image, y, x in known]
+        expected += weight * torch.stack(terms).mean().item()
+
+    loss = trainer._loss(batch)
+
+    assert (batch.labels == 255).any()
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_was_trained_serves_the_classes_that_it_was_taught(data: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(data, tmp_path / "s-seg-plus")
+    weights = StudentTrainer(recipe).train()
+    assert weights is not None
+
+    card = publish(recipe, weights)
+
+    segmenter = catalog.load("s-seg-plus", models_dir=tmp_path, precision="exact")
+    split = read_dataset(data, "halves", "val")
+    assert evaluate(segmenter, split).scores.pixel_accuracy > 60  # of three classes that colour alone tells apart
+    assert card.quality["halves"].images == 3
+    assert card.limits
+    classes = (ClassEntry("Blue"), ClassEntry("dog", ("red",)), ClassEntry("cat"))
+    plan = segmenter.plan(split.samples[0].read_image())
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    scores = segmenter.class_scores(
+        features, segmenter.text_bank(classes, segmenter.encode_texts(segmenter.texts(classes)))
+    )
+    assert torch.equal(scores[:2], features.tensors["logits"][[2, 1]])
+    assert (scores[2] < scores[:2].min()).all()
+    strange = segmenter.unfamiliar(classes, segmenter.encode_texts)
+    assert [(each.class_index, each.nearest in CLASSES) for each in strange] == [(2, True)]
+
+
+def test_a_transformer_begins_as_its_file_says(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    whole: Any = timm.create_model("test_vit", num_classes=7)
+    save_file(whole.state_dict(), tmp_path / "mae.safetensors")
+    settings = NETWORK.model_copy(update={"classes": tuple(CLASSES)})
+
+    student = Student(settings, tmp_path / "mae.safetensors")
+
+    started = student.backbone.model.state_dict()
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in started.items())
+    del whole.blocks[1:]
+    save_file(whole.state_dict(), tmp_path / "short.safetensors")
+    with pytest.raises(WeightsError, match=r"short\.safetensors does not fit"):
+        Student(settings, tmp_path / "short.safetensors")
+
+
+def test_sets_of_different_classes_are_refused(data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "data"
+    for name in ("halves", "others"):
+        (other / name).parent.mkdir(exist_ok=True)
+        (other / name).symlink_to(data / "halves") if name == "halves" else (other / name / "train").mkdir(parents=True)
+    (other / "others/classes.json").write_text(json.dumps(["sky"]))
+    for part in ("images", "masks"):
+        (other / "others/train" / part).symlink_to(data / "halves/train" / part)
+
+    with pytest.raises(DatasetError, match="different class lists"):
+        StudentTrainer(recipe_for(other, tmp_path / "out", sets=["halves", "others"]))
