@@ -149,9 +149,10 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             journal.go_on(self.step)
             if resumed:
                 journal.say(f"resumed at step {self.step}, {self.seconds / 60:.1f} minutes")
-            self.ending = self._go(stops, journal)
+            ending = self._go(stops, journal)
             self._save(CHECKPOINT)
-        if self.ending or rank() > 0:
+        if ending or rank() > 0:
+            self.ending = ending if rank() == 0 else ""
             return None
         return self.recipe.out / self.file
 

@@ -46,8 +46,11 @@ class Learner(Generic[Network]):
         self.groups = groups(self.network, recipe.decay_rule, recipe.rate_factors)
         self.optimizer = optimiser(recipe, self.network, self.groups)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
-        self._buffers: list[Tensor] = []
-        self._before: list[Tensor] = []
+        # What norms remember, of each type together, and where it is kept during a step.
+        self._buffers: dict[torch.dtype, list[Tensor]] = {}
+        for buffer in self.network.buffers():
+            self._buffers.setdefault(buffer.dtype, []).append(buffer)
+        self._before = {kind: [buffer.clone() for buffer in held] for kind, held in self._buffers.items()}
 
     @torch.no_grad()
     def share(self) -> None:
@@ -63,8 +66,8 @@ class Learner(Generic[Network]):
         for group, sorted_in in zip(self.optimizer.param_groups, self.groups, strict=True):
             group["lr"] = rate * sorted_in.factor
         # What norms remember of a batch without a finite loss would stay: it is taken back then.
-        self._buffers = list(self.network.buffers())
-        self._before = [buffer.clone() for buffer in self._buffers]
+        for kind, held in self._buffers.items():
+            torch._foreach_copy_(self._before[kind], held)
         self.optimizer.zero_grad(set_to_none=True)
 
     def backward(self, loss: Tensor) -> float:
@@ -91,9 +94,9 @@ class Learner(Generic[Network]):
         if not lost:
             self.scaler.step(self.optimizer)
             self._follow(step)
-        elif self._buffers:
-            for buffer, value in zip(self._buffers, self._before, strict=True):
-                buffer.copy_(value)
+        else:
+            for kind, held in self._buffers.items():
+                torch._foreach_copy_(held, self._before[kind])
         self.scaler.update()
         return not lost
 
