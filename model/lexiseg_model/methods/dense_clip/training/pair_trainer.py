@@ -32,9 +32,9 @@ CONFIGURATION = "open_clip_config.json"  # beside a file, says what towers it ho
 class TowerPair(nn.Module):
     """open_clip's model and CLIP's loss."""
 
-    def __init__(self, architecture: str) -> None:
+    def __init__(self, architecture: str, quick_gelu: bool) -> None:
         super().__init__()
-        self.clip: Any = fresh_model(architecture, quick_gelu=True)  # open_clip is untyped
+        self.clip: Any = fresh_model(architecture, quick_gelu)  # open_clip is untyped
 
     def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
         """Symmetric InfoNCE over the batches of all processes (CLIP, figure 3).
@@ -75,7 +75,7 @@ class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
             OptionError: open_clip knows no such architecture.
         """
         torch.manual_seed(recipe.seed)
-        super().__init__(recipe, TowerPair(recipe.architecture))
+        super().__init__(recipe, TowerPair(recipe.architecture, recipe.quick_gelu))
         pairs: PairSource
         pairs, self.held_out = split_pairs(recipe)
         pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
@@ -122,7 +122,7 @@ class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
 
     def _save(self, name: str) -> None:
         super()._save(name)
-        described = {"model_cfg": configuration(self.recipe.architecture) | {"quick_gelu": True}}
+        described = {"model_cfg": configuration(self.recipe.architecture) | {"quick_gelu": self.recipe.quick_gelu}}
         (self.recipe.out / CONFIGURATION).write_text(json.dumps(described, indent=2))
 
 

@@ -97,3 +97,14 @@ def test_held_out_pairs_are_measured_and_never_drawn(data: Path, tmp_path: Path)
     figures = trainer._validate()
     assert figures["recall_at_10"] == 100  # of four
     assert figures["held_out_loss"] > 0
+
+
+def test_a_pair_with_a_convnext_and_gelu_is_for_others_to_begin_with(data: Path, tmp_path: Path) -> None:
+    architecture = "lexiseg-mini-convnext"
+    plan = recipe(data, tmp_path / "mine", architecture=architecture, quick_gelu=False, validate_steps=None, held_out=0)
+
+    weights = PairTrainer(plan).train()
+
+    assert weights is not None
+    assert not from_files(architecture, [weights]).quick_gelu
+    assert publish(plan, weights) is None

@@ -35,14 +35,14 @@ class PairTraining(Training[ClipRecipe]):
         from lexiseg_model.methods.dense_clip.training.pair_trainer import TowerPair
 
         with torch.device("meta"):
-            return TowerPair(recipe.architecture)
+            return TowerPair(recipe.architecture, recipe.quick_gelu)
 
     def trainer(self, recipe: ClipRecipe) -> PairTrainer:
         from lexiseg_model.methods.dense_clip.training.pair_trainer import PairTrainer
 
         return PairTrainer(recipe)
 
-    def publish(self, recipe: ClipRecipe, weights: Path) -> ModelCard:
+    def publish(self, recipe: ClipRecipe, weights: Path) -> ModelCard | None:
         from lexiseg_model.methods.dense_clip.training.publish_pair import publish
 
         return publish(recipe, weights)

@@ -91,4 +91,7 @@ def _clip(files: Sequence[Path], tag: str) -> str:
 
 def _without_clip(files: Sequence[Path]) -> str | None:
     absent = [str(path) for path in files if not path.exists()]
-    return f"there is no CLIP at {', '.join(absent)}; `lexiseg train clip-mini` makes a small one" if absent else None
+    if not absent:
+        return None
+    made = "lexiseg train clip-smoke architecture=lexiseg-mini-convnext quick_gelu=false out=runs/clip-mini-convnext"
+    return f"there is no CLIP at {', '.join(absent)}; `{made}` makes a small one"
