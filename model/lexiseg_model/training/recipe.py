@@ -31,11 +31,13 @@ class RunRecipe(BaseModel):
 
     # What may differ from the recipe of a checkpoint that a run goes on from: how long, where, by what.
     may_differ: ClassVar[frozenset[str]] = frozenset(
-        {*BUDGETS, "recipe", "decay_steps", "decay_share", "slice_minutes", "out", "packs", "cells", "device"}
-        | {"workers", "checkpoint_minutes", "checkpoint_steps", "log_steps", "trackers", "nonfinite_limit"}
+        {*BUDGETS, "recipe", "licence", "decay_steps", "decay_share", "slice_minutes", "out", "packs", "cells", "texts"}
+        | {"device", "workers", "checkpoint_minutes", "checkpoint_steps", "log_steps", "trackers", "nonfinite_limit"}
+        | {"models_dir", "samples"}
     )
 
     recipe: str = Field("", description="the name it has, or had before values of a file were laid over it")
+    licence: str | None = Field(None, description="what the weights may be used for, as the card will say")
     data: Path = Path("../shared/data")
     out: Path
     seed: int = 0

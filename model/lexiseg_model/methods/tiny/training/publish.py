@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import subprocess
 from pathlib import Path
-
-import yaml
 
 from lexiseg_model import catalog
 from lexiseg_model.data.indexed import read_dataset
@@ -24,8 +20,16 @@ from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, Promp
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.types import ModelCard, PanopticRule, PromptQuality, Quality
+
+SUMMARY = (
+    "A compact convolutional network with one embedding per 4 x 4 pixels, aligned to the MiniLM sentence encoder; "
+    "other weights than the bundled ones."
+)
+STARTED = "what it started from: "  # before what the weights had seen before
+Recipe = TinyRecipe | PromptsRecipe | NamesRecipe
 
 
 def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
@@ -37,14 +41,14 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
     """
     bundled = catalog.read_card(FOLDER)
     card = bundled.model_copy(
-        update=_origin(recipe, weights)
+        update=_origin(recipe, weights, recipe.start)
         | {
-            "training_data": [f"{name} ({recipe.data / name})" for name in recipe.sets],
-            "quality": {},
-            "prompt_quality": {},
+            "summary": SUMMARY,
             "tasks": [task for task in bundled.tasks if task != "prompt"],
             "refinements": [word for word in bundled.refinements if word != "regions"],
             "panoptic": PanopticRule(),
+            "long_lists": None,  # measured of other weights
+            "settings": {},
         }
     )
     return _calibrated(card, recipe, weights)
@@ -55,10 +59,10 @@ def publish_names(recipe: NamesRecipe, weights: Path) -> ModelCard:
 
     The background rule is calibrated and the words are measured again; prompts are what they were.
     """
-    card = _card_below(recipe.below)
-    seen = [f"names of {name} ({recipe.data / name})" for name in recipe.sets]
-    update = _origin(recipe, weights) | {"training_data": [*card.training_data, *seen], "quality": {}}
-    return _calibrated(card.model_copy(update=update), recipe, weights)
+    below = _card_below(recipe.below)
+    prompts = {"prompt_quality": below.prompt_quality}  # the head and what it reads are bit by bit as they were
+    card = below.model_copy(update=_origin(recipe, weights, recipe.below, "names of ") | prompts)
+    return _calibrated(card, recipe, weights)
 
 
 def _calibrated(card: ModelCard, recipe: TinyRecipe | NamesRecipe, weights: Path) -> ModelCard:
@@ -68,7 +72,7 @@ def _calibrated(card: ModelCard, recipe: TinyRecipe | NamesRecipe, weights: Path
     """
     names = [*names_of(recipe.data, recipe.sets), *card.background.words]
     write_words(weights.parent, names, TextBook.read(TEXTS).synonyms, load_text_tower())
-    _write(card, weights.parent)
+    write_card(card, weights.parent)
     segmenter = catalog.load_folder(weights.parent, recipe.device)
     masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
     train = [read_dataset(recipe.data, name, "train") for name in masked]
@@ -80,7 +84,7 @@ def _calibrated(card: ModelCard, recipe: TinyRecipe | NamesRecipe, weights: Path
         flush=True,
     )
     card = card.model_copy(update={"background": found.rule})
-    _write(card, weights.parent)
+    write_card(card, weights.parent)
     segmenter = catalog.load_folder(weights.parent, recipe.device)
     quality = {}
     for name in _measured(recipe, list(recipe.sets)):
@@ -91,7 +95,7 @@ def _calibrated(card: ModelCard, recipe: TinyRecipe | NamesRecipe, weights: Path
         )
         print(f"{data.name}: mIoU {scores.miou:.2f} %, pixel accuracy {scores.pixel_accuracy:.2f} %", flush=True)
     card = card.model_copy(update={"quality": quality})
-    _write(card, weights.parent)
+    write_card(card, weights.parent)
     return card
 
 
@@ -102,20 +106,18 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
     that exist are answered.
     """
     card = _card_below(recipe.below)
-    seen = [f"masks of {name} ({recipe.data / name})" for name in recipe.sets]
     card = card.model_copy(
-        update=_origin(recipe, weights)
+        update=_origin(recipe, weights, recipe.below, "masks of ")
         | {
-            "training_data": [*card.training_data, *seen],
+            "quality": card.quality,  # words are answered as by the network below
             "tasks": [*(task for task in card.tasks if task != "prompt"), "prompt"],
             "refinements": [*(word for word in card.refinements if word != "regions"), "regions"],
-            "prompt_quality": {},
         }
     )
     words = _folder_below(recipe.below) / FAMILIAR
     if words.exists():
         shutil.copyfile(words, weights.parent / FAMILIAR)
-    _write(card, weights.parent)
+    write_card(card, weights.parent)
     segmenter = catalog.load_folder(weights.parent, recipe.device)
     quality = {}
     for name in _measured(recipe, list(recipe.sets)):
@@ -124,7 +126,7 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
             quality[name] = found
             print(f"{name}: IoU of a box's mask {found.box} %, of a point's best mask {found.point} %", flush=True)
     card = card.model_copy(update={"prompt_quality": quality})
-    _write(card, weights.parent)
+    write_card(card, weights.parent)
     return card
 
 
@@ -152,28 +154,24 @@ def _folder_below(below: str) -> Path:
     return path.parent if (path.parent / catalog.CARD).exists() else FOLDER
 
 
-def _origin(recipe: RunRecipe, weights: Path) -> dict[str, object]:
-    """What a card says about where its weights come from."""
-    return {
-        "name": weights.parent.name,
-        "commit": _commit(),
-        "seed": recipe.seed,
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-    }
+def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[str, object]:
+    """What a card says about where its weights come from: `start` is what they began as, `what` was learned anew."""
+    begun, before = "random weights", list[str]()
+    if start != "scratch":
+        begun, before = started_from(BUNDLED if start == "bundled" else Path(start))
+    seen = [with_terms(f"{what}{name}", recipe.data / name) for name in recipe.sets]
+    return origin(recipe, weights) | {"training_data": [*before, *seen], "lineage": lineage(recipe, begun)}
+
+
+def started_from(weights: Path) -> tuple[str, list[str]]:
+    """What training started from, in words, and what those weights had seen: by the card that lies beside them."""
+    if not (weights.parent / catalog.CARD).exists():
+        return str(weights), [f"{STARTED}not known, no card lies beside {weights}"]
+    card = catalog.read_card(weights.parent)
+    before = [line if line.startswith(STARTED) else f"{STARTED}{line}" for line in card.training_data]
+    return f"{card.name}@{card.version} (sha256 {str(card.weights_sha256)[:16]})", before
 
 
 def _measured(recipe: RunRecipe, names: list[str]) -> list[str]:
     """The data sets that have a validation split."""
     return [name for name in names if (recipe.data / name / "val").is_dir()]
-
-
-def _write(card: ModelCard, folder: Path) -> None:
-    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
-    (folder / catalog.CARD).write_text(text)
-
-
-def _commit() -> str:
-    """The commit of the code that trains, or "unknown" outside a repository."""
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or "unknown"

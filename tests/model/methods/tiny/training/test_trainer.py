@@ -152,6 +152,35 @@ def test_what_is_published_promises_no_prompts(run: Run, tmp_path: Path) -> None
     assert card.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
+def test_what_is_published_says_nothing_of_the_bundled_weights(run: Run, tmp_path: Path) -> None:
+    weights = tmp_path / "mine" / "tiny.safetensors"
+    weights.parent.mkdir()
+    shutil.copy(run.weights, weights)
+    bundled = catalog.read_card(catalog.bundled()["tiny"])
+
+    card = publish(run.recipe.model_copy(update={"licence": "Ours alone."}), weights)
+
+    assert card.licence == "Ours alone."
+    assert card.training_data == [f"shapes ({run.recipe.data / 'shapes'}); its terms are not stated"]
+    assert card.lineage.startswith(f"{STEPS} steps of the recipe 'tiny' from random weights, seed 21.")
+    assert not set(bundled.limits) & set(card.limits)
+    assert (card.quality, card.prompt_quality, card.settings, card.long_lists) == ({}, {}, {}, None)
+
+
+def test_a_card_names_what_the_start_had_seen(run: Run, tmp_path: Path) -> None:
+    weights = tmp_path / "mine" / "tiny.safetensors"
+    weights.parent.mkdir()
+    shutil.copy(run.weights, weights)
+    (run.recipe.data / "shapes" / "LICENSE.txt").write_text("\n# CC0\nmore")
+
+    card = publish(run.recipe.model_copy(update={"start": "bundled"}), weights)
+
+    (run.recipe.data / "shapes" / "LICENSE.txt").unlink()
+    assert card.training_data[0].startswith("what it started from: PASCAL VOC 2012")
+    assert card.training_data[-1] == f"shapes ({run.recipe.data / 'shapes'}); CC0"
+    assert "from tiny@1 (sha256 7709cf588f64d040), seed 21." in card.lineage
+
+
 def test_the_recipe_lies_beside_the_weights(run: Run) -> None:
     values = yaml.safe_load((run.recipe.out / "recipe.yaml").read_text())
 
