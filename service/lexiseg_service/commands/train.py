@@ -11,6 +11,8 @@ import yaml
 from lexiseg_model.training.recipes.read import Planned, read_recipe
 from lexiseg_model.training.recipes.registry import recipes
 
+MIB = 2**20
+
 
 def list_recipes() -> int:
     """Every recipe with what its file says it is."""
@@ -54,22 +56,28 @@ def run(name: str, overrides: Sequence[str]) -> int:
 
 
 def plan(name: str, overrides: Sequence[str]) -> int:
-    """Says what `run` would do: all values, what is trained, what memory its state takes."""
+    """Says what `run` would do: all values, what is trained, what memory and time it takes here."""
     planned = read_recipe(name, overrides)
     training, recipe = planned.training, planned.recipe
     _say(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
     _say(f"\n{_outline(planned)}")
+    from lexiseg_model.training.recipes.estimate import Size, measure, total_seconds
+
+    size = Size.of(training.network(recipe))
+    _say(f"parameters: {size.parameters:,}, of which {size.trained:,} are trained")
+    _say(f"state: {size.state_bytes / MIB:,.0f} MiB for weights, their average, gradients and optimiser")
     if (lack := training.lacks(recipe)) is not None:
-        _say(f"it could not begin: {lack}")
-    parameters = list(training.network(recipe).parameters())
-    total = sum(parameter.numel() for parameter in parameters)
-    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    # float32: weights and their average for all; gradients and two moments for what is trained.
-    state = 4 * (2 * total + 3 * trained)
-    _say(f"parameters: {total:,}, of which {trained:,} are trained")
-    _say(
-        f"memory: {state / 2**20:,.0f} MiB for weights, their average, gradients and optimiser; activations come on top"
-    )
+        _say(f"it could not begin, so nothing is measured: {lack}")
+        return 0
+    _say("measuring some batches; data that has to be made ready is, and is kept")
+    measured = []
+    for entry in measure(training, recipe):
+        measured.append(entry)
+        place = f"batches of {entry.phase.batch} at {entry.phase.crop} pixels, from {entry.phase.after:.0%} on"
+        _say(f"{place}: {entry.seconds:.2f} s each; memory in use: {entry.peak_bytes / MIB:,.0f} MiB")
+    if recipe.steps is not None:
+        minutes = total_seconds(measured, recipe.steps, recipe.accumulation) / 60
+        _say(f"time: about {minutes:,.1f} minutes here, without what is measured at the end")
     return 0
 
 
