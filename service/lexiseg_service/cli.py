@@ -69,6 +69,7 @@ def train(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Say which recipes there are, and do nothing")] = False,
     dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing")] = False,
+    start: Annotated[str | None, typer.Option(help="What the weights begin as; the same as start=...")] = None,
 ) -> None:
     """Train a model by a recipe; started again, it goes on from its last checkpoint.
 
@@ -81,12 +82,15 @@ def train(
       lexiseg train tiny data=/data/mine sets='{mine: 1.0}' start=scratch out=runs/mine
 
       lexiseg train mine.yaml steps=3000 sets.voc=0.5 --dry-run
+
+      lexiseg train finetune --start tiny data=pictures out=runs/mine
     """
     from lexiseg_service.commands.train import list_recipes, plan, run
 
     if listed or recipe is None:
         raise typer.Exit(list_recipes())
-    raise typer.Exit((plan if dry_run else run)(recipe, overrides or []))
+    values = [*(overrides or []), *([] if start is None else [f"start={start}"])]
+    raise typer.Exit((plan if dry_run else run)(recipe, values))
 
 
 @app.command(cls=Grouped)

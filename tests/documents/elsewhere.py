@@ -36,6 +36,10 @@ ELSEWHERE = (
     Elsewhere(r"lexiseg serve .*(dense-clip|tcl|unpair-seg|s-seg|models\.yaml)", HUB),
     Elsewhere(r"lexiseg worker .*--model tcl", HUB),
     Elsewhere(r"lexiseg eval --model (tcl|unpair-seg) ", HUB),
+    Elsewhere(
+        r"lexiseg train finetune",
+        "needs pictures of the reader's; tests/model/methods/tiny/training tunes on drawn ones",
+    ),
     Elsewhere(r"lexiseg train tiny(?!-smoke --dry-run)", HOURS),
     Elsewhere(r"lexiseg train (dino|s-seg|tcl|unpair-seg)", "trains for days, or minutes, on data that is not here"),
     Elsewhere(

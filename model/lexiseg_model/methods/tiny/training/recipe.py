@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lexiseg_model.methods.tiny.training.prompt_objects import MaskSet
 from lexiseg_model.training.recipe import RunRecipe
 
+OWN = "pictures"  # the set that a user's pictures become
 TEXTS = Path(__file__).with_name("texts.yaml")  # what things are called
 
 
@@ -17,6 +18,7 @@ class TinyRecipe(RunRecipe):
     """Everything that decides the weights of `tiny` but those of its prompt head, and the data itself."""
 
     sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)  # data set -> factor beside size ** mixing
+    texts: Path | None = None  # where rows of texts are kept for the next run; None: beside the packs
     mixing: float = Field(ge=0, le=1)
     start: str  # "bundled", "scratch" or a safetensors file
     out: Path = Path("runs/tiny")
@@ -71,3 +73,18 @@ class NamesRecipe(RunRecipe):
     focus: float = Field(ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count
     cell_weight: float = Field(ge=0)  # of names told cell by cell, where masks say which
     dropout: float = Field(ge=0, lt=1)
+
+
+class FinetuneRecipe(TinyRecipe):
+    """Everything that decides what a user's own pictures change: the projection of texts, over an image tower that
+    stays."""
+
+    data: Path  # of the pictures: COCO's JSON or folders
+    start: str  # name of a model, or a model directory
+    models_dir: Path | None = None  # where models of the user's are looked for
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: {OWN: 1.0}, min_length=1)
+    out: Path = Path("runs/finetune")
+    photographs: int | None = Field(None, ge=4)  # at most so many, evenly over the folder
+    held_out: float = Field(gt=0, lt=1)  # share of the photographs, where the folder keeps none apart
+    keep: float = Field(ge=0)  # weight of leaving other words where they were
+    samples: int = Field(ge=0)  # pictures of before and after

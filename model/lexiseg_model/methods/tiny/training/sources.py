@@ -11,12 +11,12 @@ from PIL import Image
 
 from lexiseg_model import catalog
 from lexiseg_model.data.indexed import IndexedDataset, read_dataset
+from lexiseg_model.data.own.digests import digest, held_out
 from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.methods.tiny.training.boxes import pack_boxes
 from lexiseg_model.methods.tiny.training.captions import caption_concepts
-from lexiseg_model.methods.tiny.training.digests import digest, held_out
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.training.packs import Pack, Photograph, open_pack, write_pack
@@ -35,6 +35,7 @@ def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
     if folder.exists():
         return open_pack(folder)
     source = data / name
+    print(f"{name} is decoded, once: kept in {folder}", flush=True)
     withheld = held_out(data)
     if (source / "boxes.json").exists():
         listing = source / "captions.json"

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from lexiseg_model.data.indexed import BACKGROUND
 
+TOLD_FROM = 50  # texts that are not known yet
+
 
 class TextEncoder(Protocol):
     """Anything that turns strings into rows [T, D]."""
@@ -32,6 +34,8 @@ class KeptRows:
         """[T, D]."""
         known = self._known()
         fresh = [text for text in dict.fromkeys(texts) if text not in known]
+        if len(fresh) > TOLD_FROM:  # a minute of one core for all recipes' words
+            print(f"{len(fresh)} texts are encoded, once: kept in {self._path}", flush=True)
         if fresh:
             known.update(zip(fresh, self._encoder.encode(fresh), strict=True))
             self._keep(known)

@@ -55,7 +55,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             rule = read_card(BUNDLED.parent).background
             tower = load_text_tower()
             names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
-            encoder = KeptRows(tower, tower.digest, recipe.packs)
+            encoder = KeptRows(tower, tower.digest, recipe.texts or recipe.packs)
             self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
         self.same_meaning = rule.same_meaning

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lexiseg_model.data.own.digests import digest, held_out
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.methods.tiny.training.digests import digest, held_out
 from lexiseg_model.methods.tiny.training.recipe import TEXTS
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import TextBook

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, PromptsRecipe, TinyRecipe
+from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe, NamesRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.training.recipes.training import Training
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lexiseg_model.methods.tiny.training.names import NamesTrainer
     from lexiseg_model.methods.tiny.training.prompts import PromptTrainer
     from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+    from lexiseg_model.training.run import Run
     from lexiseg_model.types import ModelCard
 
 
@@ -27,7 +28,7 @@ class WordsTraining(Training[TinyRecipe]):
         return _weights(recipe.start, "random weights")
 
     def lacks(self, recipe: TinyRecipe) -> str | None:
-        return None if _packed(recipe, recipe.sets) else _without_data(recipe, list(recipe.sets), "{SET: 1.0}")
+        return _without_data(recipe, _unpacked(recipe, recipe.sets), "{SET: 1.0}")
 
     def network(self, recipe: TinyRecipe) -> nn.Module:
         from lexiseg_model.methods.tiny.network import TinyNetwork
@@ -84,7 +85,7 @@ class NamesTraining(Training[NamesRecipe]):
 
     def lacks(self, recipe: NamesRecipe) -> str | None:
         example = "{SET: {share: 1.0, photographs: 400, short_side: 224}}"
-        return None if _packed(recipe, recipe.sets) else _without_data(recipe, list(recipe.sets), example)
+        return _without_data(recipe, _unpacked(recipe, recipe.sets), example)
 
     def network(self, recipe: NamesRecipe) -> nn.Module:
         from lexiseg_model.methods.tiny.network import TinyNetwork
@@ -103,10 +104,44 @@ class NamesTraining(Training[NamesRecipe]):
         return publish_names(recipe, weights)
 
 
+class FinetuneTraining(Training[FinetuneRecipe]):
+    """The projection of texts, on a user's own pictures."""
+
+    recipe = FinetuneRecipe
+
+    def start(self, recipe: FinetuneRecipe) -> str:
+        return f"the weights of {recipe.start}"
+
+    def lacks(self, recipe: FinetuneRecipe) -> str | None:
+        if recipe.data.is_dir():
+            return None
+        from lexiseg_model.data.own.lay_out import LAYOUT
+
+        return f"there are no pictures at {recipe.data}; name yours with data=FOLDER. In it are {LAYOUT}"
+
+    def network(self, recipe: FinetuneRecipe) -> nn.Module:
+        from lexiseg_model.methods.tiny.network import TinyNetwork
+
+        network = TinyNetwork().requires_grad_(False)
+        network.text_projection.requires_grad_(True)
+        return network
+
+    def trainer(self, recipe: FinetuneRecipe) -> Run[Any, Any, Any]:
+        from lexiseg_model.methods.tiny.training.finetune import FinetuneTrainer
+
+        return FinetuneTrainer(recipe)
+
+    def publish(self, recipe: FinetuneRecipe, weights: Path) -> ModelCard:
+        from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
+
+        return publish_finetuned(recipe, weights)
+
+
 TRAININGS: dict[str, Training[Any]] = {
     "tiny": WordsTraining(),
     "tiny-prompts": PromptsTraining(),
     "tiny-names": NamesTraining(),
+    "finetune": FinetuneTraining(),
 }
 
 
@@ -115,16 +150,17 @@ def _weights(named: str, scratch: str) -> str:
     return {"bundled": "the bundled weights of tiny", "scratch": scratch}.get(named, named)
 
 
-def _packed(recipe: TinyRecipe | NamesRecipe, sets: dict[str, Any]) -> bool:
-    """All of its sets lie decoded: the data itself is not needed, but to measure what comes out."""
-    return all((recipe.packs / name).is_dir() for name in sets)
+def _unpacked(recipe: TinyRecipe | NamesRecipe, sets: dict[str, Any]) -> list[str]:
+    """Those of its sets that do not lie decoded: of the others data is not needed, but to measure what comes out."""
+    return [name for name in sets if not (recipe.packs / name).is_dir()]
 
 
 def _without_data(recipe: RunRecipe, sets: list[str], example: str) -> str | None:
-    if recipe.data.is_dir():
+    missing = next((name for name in sets if not (recipe.data / name).is_dir()), None)
+    if missing is None:
         return None
     return (
-        f"there is no data at {recipe.data}.\n"
+        f"there is no data at {recipe.data / missing if recipe.data.is_dir() else recipe.data}.\n"
         f"The recipe {recipe.recipe!r} reads {', '.join(sets)}; each set is a folder\n"
         "  SET/classes.json              the class names; index = mask value\n"
         "  SET/train/images/NAME.jpg     photographs\n"

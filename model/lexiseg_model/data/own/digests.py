@@ -1,4 +1,4 @@
-"""Which photographs must not be trained on: those of validation splits, known again by what they show."""
+"""Which photographs are the same: known again by what they show, whatever their files are called."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 
@@ -17,5 +18,14 @@ def held_out(data: Path) -> frozenset[str]:
 def digest(path: Path) -> str:
     """Of a photograph's pixels, whatever its file's name and metadata."""
     with Image.open(path) as picture:
-        small = picture.convert("L").resize((16, 16), Image.Resampling.BILINEAR)
+        return _digest(picture)
+
+
+def digest_of(rgb: NDArray[np.uint8]) -> str:
+    """The same of a photograph [H, W, 3] that was read."""
+    return _digest(Image.fromarray(rgb))
+
+
+def _digest(picture: Image.Image) -> str:
+    small = picture.convert("L").resize((16, 16), Image.Resampling.BILINEAR)
     return hashlib.sha256((np.asarray(small) // 16).tobytes()).hexdigest()

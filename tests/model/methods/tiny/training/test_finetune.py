@@ -1,0 +1,163 @@
+"""Tuning on a user's own pictures: it gains on what was held out, and leaves all but the words' places alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from lexiseg_model import catalog
+from lexiseg_model.data.indexed import IGNORE, read_dataset
+from lexiseg_model.errors import RecipeError, UnknownModelError
+from lexiseg_model.methods.tiny.familiar import read_familiar
+from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.text_tower import MiniLM
+from lexiseg_model.methods.tiny.training.finetune import FinetuneTrainer, OtherWords, start_folder
+from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
+from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
+from lexiseg_model.training.recipes.read import read_as
+from lexiseg_model.types import ModelCard
+from tests.model.methods.tiny.training.shapes import write_shapes
+
+SHARED = Path(__file__).resolve().parents[6] / "shared" / "data"
+SAMPLES = 2
+
+
+def recipe_for(data: Path, out: Path, *more: str) -> FinetuneRecipe:
+    return read_as(
+        FinetuneRecipe,
+        "finetune",
+        [
+            f"data={data}",
+            f"out={out}",
+            f"packs={out.parent}/packs",
+            "keep=0",
+            "device=cpu",
+            f"samples={SAMPLES}",
+            "steps=30",
+            "decay_steps=15",
+            "phases=[{after: 0, crop: 64, batch: 4}]",
+            "learning_rate=0.005",
+            *more,
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> FinetuneRecipe:
+    folder = tmp_path_factory.mktemp("own")
+    return recipe_for(write_shapes(folder, 16) / "shapes", folder / "tuned")
+
+
+@pytest.fixture(scope="module")
+def card(recipe: FinetuneRecipe) -> ModelCard:
+    weights = FinetuneTrainer(recipe).train()
+    assert weights is not None
+    return publish_finetuned(recipe, weights)
+
+
+def test_pictures_that_were_held_out_are_answered_better(recipe: FinetuneRecipe, card: ModelCard) -> None:
+    compared = json.loads((recipe.out / "before-after.json").read_text())
+
+    assert compared["before"]["images"] == compared["after"]["images"] == 4
+    assert compared["after"]["miou"] > compared["before"]["miou"] + 5
+    assert card.quality["shapes"].miou == compared["after"]["miou"]
+
+
+@pytest.mark.usefixtures("card")
+def test_all_but_the_projection_of_texts_is_bit_by_bit_that_of_the_start(recipe: FinetuneRecipe) -> None:
+    before, after = load_file(BUNDLED), load_file(recipe.out / FILE)
+
+    changed = {name for name, value in after.items() if name not in before or not torch.equal(before[name], value)}
+    assert {name for name in changed if not name.startswith("evidence.")} == {"text_projection.weight"}
+    assert before.keys() <= after.keys()
+
+
+def test_the_directory_serves_with_a_card_of_its_own(recipe: FinetuneRecipe, card: ModelCard) -> None:
+    start = catalog.read_card(FOLDER)
+
+    segmenter = catalog.load(recipe.out.name, models_dir=recipe.out.parent, device="cpu")
+
+    assert segmenter.card == card
+    assert (card.tasks, card.prompt_quality) == (start.tasks, start.prompt_quality)
+    assert card.training_data[-1] == f"12 photographs ({recipe.data}); its terms are not stated"
+    assert len(card.training_data) == len(start.training_data) + 1
+    assert card.lineage.startswith("30 steps of the recipe 'finetune' from tiny@1 ")
+    assert card.limits[0].startswith("Tuned on a few photographs")
+    assert card.weights_sha256 != start.weights_sha256
+
+
+@pytest.mark.usefixtures("card")
+def test_truth_before_and_after_are_drawn_side_by_side(recipe: FinetuneRecipe) -> None:
+    pictures = sorted((recipe.out / "samples").glob("*.png"))
+
+    assert len(pictures) == SAMPLES
+    pixels = np.asarray(Image.open(pictures[0]))
+    assert pixels.shape == (64, 3 * 64 + 16, 3)
+    assert not np.array_equal(pixels[:, :64], pixels[:, -64:])
+
+
+@pytest.mark.usefixtures("card")
+def test_words_of_the_start_and_of_the_pictures_are_familiar(recipe: FinetuneRecipe, tower: MiniLM) -> None:
+    before, after = (read_familiar(folder, tower.digest) for folder in (FOLDER, recipe.out))
+
+    assert before is not None
+    assert after is not None
+    assert {*before.words, "red ball", "blue box"} == {*after.words}
+    assert after.bound == before.bound
+
+
+@pytest.mark.usefixtures("card")
+def test_a_run_does_not_go_on_with_other_pictures(recipe: FinetuneRecipe, tmp_path: Path) -> None:
+    shutil.copytree(recipe.data, tmp_path / "other")
+    (tmp_path / "other" / "train" / "images" / "001.jpg").touch()
+    (tmp_path / "other" / "more.txt").touch()
+
+    with pytest.raises(RecipeError, match=r"tuned is of other pictures than .*other holds now; choose another out="):
+        FinetuneTrainer(recipe.model_copy(update={"data": tmp_path / "other"}))
+
+
+def test_a_start_of_another_method_or_of_none_is_refused(recipe: FinetuneRecipe) -> None:
+    with pytest.raises(RecipeError, match="start=tcl: models of method tiny can be tuned, this one is of tcl"):
+        start_folder(recipe.model_copy(update={"start": "tcl"}))
+    with pytest.raises(UnknownModelError, match="no model 'nothing'"):
+        start_folder(recipe.model_copy(update={"start": "nothing"}))
+
+
+def test_other_words_are_missed_when_they_move() -> None:
+    network = TinyNetwork()
+    words = OtherWords(network, torch.randn(5, 384))
+
+    assert words.moved(network).item() == 0
+    with torch.no_grad():
+        network.text_projection.weight.add_(0.02)
+    assert words.moved(network).item() > 0
+
+
+@pytest.mark.skipif(not (SHARED / "fashion").is_dir(), reason="needs the photographs of ../shared/data/fashion")
+def test_twenty_photographs_with_two_classes_gain(tmp_path: Path) -> None:
+    train = read_dataset(SHARED, "fashion", "train")
+    values = [train.classes.index(name) for name in ("skin", "hair")]
+    for kind in ("images", "masks"):
+        (tmp_path / "mine" / kind).mkdir(parents=True)
+    for sample in train.samples[::40][:20]:
+        mask = sample.read_mask()
+        own = np.where(mask == values[0], 1, np.where(mask == values[1], 2, np.where(mask == IGNORE, IGNORE, 0)))
+        Image.fromarray(own.astype(np.uint8)).save(tmp_path / "mine" / "masks" / f"{sample.name}.png")
+        shutil.copy(sample.image, tmp_path / "mine" / "images")
+    (tmp_path / "mine" / "classes.json").write_text('["background", "skin", "hair"]')
+    recipe = recipe_for(tmp_path / "mine", tmp_path / "tuned", "phases=[{after: 0, crop: 128, batch: 4}]", "samples=0")
+
+    weights = FinetuneTrainer(recipe).train()
+    assert weights is not None
+    publish_finetuned(recipe, weights)
+
+    compared = json.loads((recipe.out / "before-after.json").read_text())
+    assert compared["after"]["miou"] > compared["before"]["miou"]
