@@ -1,4 +1,4 @@
-# Images of lexiseg, one per target: gateway (no torch), worker. Build with BuildKit: DOCKER_BUILDKIT=1.
+# Images of lexiseg, one per target: gateway (no torch), worker, trainer. Build with BuildKit: DOCKER_BUILDKIT=1.
 #
 #   docker build --target gateway -t lexiseg-gateway .
 #   docker build --target worker -t lexiseg-worker --build-arg PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" .
@@ -97,3 +97,20 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg"]
 CMD ["worker"]
+
+
+FROM base AS trainer
+ENV OMP_WAIT_POLICY=passive \
+    LEXISEG_CACHE_DIR=/tmp/lexiseg \
+    HF_HOME=/train/runs/.hub
+COPY --from=worker-build /opt/lexiseg /opt/lexiseg
+# Recipes write to runs/NAME and read ../shared/data. The volume of the workers' models is mounted on the first, so
+# that what was trained is a model of theirs; the user is theirs, too.
+RUN install -d -o 10001 -g 10001 /train /train/runs && install -d /shared/data
+WORKDIR /train
+USER 10001:10001
+VOLUME /train/runs
+# A checkpoint is written before it ends.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["lexiseg", "train"]
+CMD ["--list"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
 OURS = ("gateway", "worker-1", "worker-2")
 
 
@@ -29,6 +31,38 @@ def test_our_containers_may_do_no_more_than_they_need(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["restart"] == "unless-stopped"
+
+
+def test_the_trainer_runs_only_when_asked_for_and_may_do_no_more_than_a_worker() -> None:
+    trainer, worker = COMPOSE["services"]["trainer"], COMPOSE["services"]["worker-1"]
+
+    assert trainer["profiles"] == ["train"]
+    assert all("profiles" not in COMPOSE["services"][name] for name in (*OURS, "redis"))
+    for word in ("read_only", "cap_drop", "security_opt", "tmpfs"):
+        assert trainer[word] == worker[word]
+    assert trainer["restart"] == "on-failure"
+    assert trainer["shm_size"].endswith(":-8gb}")
+
+
+def test_what_is_trained_lies_where_the_workers_look_for_models_and_is_written_by_their_user() -> None:
+    stages = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL))
+    trainer, worker = COMPOSE["services"]["trainer"], COMPOSE["services"]["worker-1"]
+
+    volume = dict(entry.split(":")[:2] for entry in worker["volumes"])["models"]
+    assert f"LEXISEG_MODELS_DIR={volume}" in stages["worker"]
+    assert trainer["volumes"][0] == "models:/train/runs"
+    assert "WORKDIR /train\n" in stages["trainer"]  # recipes write to runs/
+    for stage in ("worker", "trainer"):
+        assert "\nUSER 10001:10001\n" in stages[stage]
+    assert trainer["build"]["target"] == "trainer"
+
+
+def test_gpus_are_reserved_in_a_file_of_their_own() -> None:
+    reserved = yaml.safe_load((ROOT / "deploy" / "compose" / "gpu.yml").read_text())["services"]["trainer"]
+
+    (device,) = reserved["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert not any("deploy" in service for service in COMPOSE["services"].values())
 
 
 @pytest.mark.parametrize(
