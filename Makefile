@@ -67,7 +67,7 @@ wheel: $(BIN)/pip  ## build the wheel, install it elsewhere, let it serve one ph
 settings: $(VENV)/.serve  ## write docs/settings.md anew
 	$(BIN)/python docs/write_settings.py
 
-bench: $(VENV)/.test $(VENV)/.text-tower  ## measure latency and throughput
+bench: $(VENV)/.test $(VENV)/.text-tower  ## count the work of answers against the baseline; ARGS=all measures times
 	$(BIN)/python -m benchmarks $(ARGS)
 
 loadtest: $(VENV)/.test $(VENV)/.text-tower  ## a short load test of a service of its own; report in out/loadtest

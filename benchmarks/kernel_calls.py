@@ -1,0 +1,38 @@
+"""Every function of the kernel once, on drawn input and without torch: what callgrind runs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.kernel import regions, runs, spans, winners
+from lexiseg_model.kernel.axes import Axes
+from lexiseg_model.masks.bilinear import axis
+
+CELLS, SIZE, CLASSES = (60, 80), (480, 640), 20
+
+
+def smooth(n: int) -> NDArray[np.float32]:
+    """[n, h, w]: waves of different lengths and directions."""
+    y, x = np.indices(CELLS) / 10
+    number = np.arange(n)[:, None, None]
+    return (4 * np.sin(x * (1 + number % 3) / 2 + number) * np.cos(y * (1 + number % 4) / 3 + 2 * number)).astype(
+        np.float32
+    )
+
+
+def run() -> None:
+    """Scores to labels to run lengths; labels to regions; a mask to its runs."""
+    axes = Axes(*axis(CELLS[0], SIZE[0]), *axis(CELLS[1], SIZE[1]))
+    scores = smooth(CLASSES)
+    labels, _, probability = winners.winners(scores, axes, keep_probability=True)
+    assert probability is not None
+    runs.encode_label_map(labels, CLASSES)
+    connected = regions.connect(labels)
+    regions.paint(connected, np.arange(len(connected.areas)).astype(np.uint16))
+    regions.sum_by_label(labels, probability, CLASSES)
+    spans.encode(spans.cut(scores[3], axes), SIZE, keep_counts=True)
+
+
+if __name__ == "__main__":
+    run()
