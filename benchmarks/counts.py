@@ -21,7 +21,7 @@ from benchmarks.clock import print_table
 from benchmarks.counting import calls, instructions, one_thread, tensor_work
 from lexiseg_model import catalog, tasks
 from lexiseg_model.kernel import library
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.segmenter import Features, Segmenter, TextRows
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Task, Vocabulary
 
 BASELINE = Path(__file__).with_name("counts.json")
@@ -38,9 +38,9 @@ def answers(segmenter: Segmenter) -> dict[str, Callable[[], object]]:
     rgb = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
     plan = segmenter.plan(rgb)
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-    rows: dict[tuple[str, ...], np.ndarray[tuple[int, ...], np.dtype[np.float16]]] = {}
+    rows: dict[tuple[str, ...], TextRows] = {}
 
-    def rows_of(texts: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+    def rows_of(texts: list[str]) -> TextRows:
         if tuple(texts) not in rows:
             rows[tuple(texts)] = segmenter.encode_texts(texts)
         return rows[tuple(texts)]

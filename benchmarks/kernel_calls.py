@@ -16,9 +16,10 @@ def smooth(n: int) -> NDArray[np.float32]:
     """[n, h, w]: waves of different lengths and directions."""
     y, x = np.indices(CELLS) / 10
     number = np.arange(n)[:, None, None]
-    return (4 * np.sin(x * (1 + number % 3) / 2 + number) * np.cos(y * (1 + number % 4) / 3 + 2 * number)).astype(
-        np.float32
+    waves: NDArray[np.float64] = np.sin(x * (1 + number % 3) / 2 + number) * np.cos(
+        y * (1 + number % 4) / 3 + 2 * number
     )
+    return (4 * waves).astype(np.float32)
 
 
 def run() -> None:
