@@ -117,7 +117,7 @@ class FinetuneTraining(Training[FinetuneRecipe]):
             return None
         from lexiseg_model.data.own.lay_out import LAYOUT
 
-        return f"there are no pictures at {recipe.data}; name yours with data=FOLDER. In it are {LAYOUT}"
+        return f"there are no pictures at {recipe.data}; name yours with data=FOLDER. In it is {LAYOUT}"
 
     def network(self, recipe: FinetuneRecipe) -> nn.Module:
         from lexiseg_model.methods.tiny.network import TinyNetwork
