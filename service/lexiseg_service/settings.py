@@ -96,6 +96,24 @@ class Settings(BaseSettings):
     grpc_connection_grace_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
         300.0, gt=0, description="for calls on a connection of that age"
     )
+    head_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
+        10.0, gt=0, description="for the head of a request, and for taking something of an answer"
+    )
+    body_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
+        60.0, gt=0, description="for the whole body of a request, or one gRPC message"
+    )
+    body_pace: Annotated[int, Read(SERVERS, LISTENING)] = Field(
+        16 * 2**10, ge=0, description="bytes a second that the body of a request comes at, at least"
+    )
+    keep_alive_seconds: Annotated[int, Read(SERVERS, LISTENING)] = Field(
+        5, ge=1, description="between two requests of a connection"
+    )
+    max_connections: Annotated[int, Read(SERVERS, LISTENING)] = Field(
+        1000, ge=1, description="connections of HTTP at a time; more are told so"
+    )
+    max_address_connections: Annotated[int, Read(SERVERS, LISTENING)] = Field(
+        500, ge=1, description="of them, from one address"
+    )
     drain_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
         25.0, ge=0, description="for requests in flight when the process is told to stop"
     )
@@ -145,6 +163,9 @@ class Settings(BaseSettings):
     stream_idle_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
         60.0, gt=0, description="without a message, then a video stream is ended"
     )
+    stream_first_seconds: Annotated[float, Read(GATEWAYS, WORK)] = Field(
+        10.0, gt=0, description="for the first message of a video stream"
+    )
 
     api_keys_file: Annotated[Path | None, Read(GATEWAYS, ADMISSION)] = Field(
         None, description="lines of ID and SHA-256; with none, everybody may ask"
@@ -163,6 +184,15 @@ class Settings(BaseSettings):
     )
     concurrency_limit: Annotated[int | None, Read(GATEWAYS, ADMISSION)] = Field(
         None, ge=1, description="requests at a time of one key or address"
+    )
+    max_calls: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
+        1000, ge=1, description="gRPC calls at a time, streams included; more get 429's code"
+    )
+    max_bytes_in_flight: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
+        512 * 2**20, ge=1, description="bytes of requests held at a time; more wait, unread"
+    )
+    client_share: Annotated[float, Read(SERVERS, ADMISSION)] = Field(
+        0.5, gt=0, le=1, description="part of calls, bytes or streams that one key or address may hold"
     )
     url_fetch: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
         False, description="takes images by URL, from public HTTPS hosts"

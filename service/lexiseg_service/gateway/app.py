@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
 from lexiseg_service.gateway.admission.key_file import Keys
+from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.compression import Compression
@@ -62,10 +63,13 @@ def create_app(
     """
     keys = Keys(settings)
     gate = gate or open_gate(settings, metrics)
+    door = Door.of(settings, keys, gate)
+    metrics.held("requests", lambda: door.bytes.in_use)
     vocabularies = open_vocabularies(settings, metrics)
     fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
     use_case = UseCase(backend, vocabularies, settings, fetcher)
-    grpc = gateway_server(settings, use_case, VideoService(use_case, settings, metrics), metrics, keys, gate, tracing)
+    video = VideoService(use_case, settings, metrics, door.bytes)
+    grpc = gateway_server(settings, use_case, video, metrics, door, tracing)
     open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
 
     @asynccontextmanager
@@ -89,7 +93,7 @@ def create_app(
     app.add_middleware(Compression)
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes
-    app.add_middleware(BodyLimit, max_bytes=largest)
+    app.add_middleware(BodyLimit, max_bytes=largest, room=door.bytes, seconds=settings.deadline_seconds)
     app.add_middleware(Guard, keys=keys, gate=gate, open_to_all=open_to_all)
     app.add_middleware(RequestFrame, metrics=metrics, tracing=tracing)
     if settings.cors_origins:  # outermost: a browser shows its page no answer without these headers, not even an error

@@ -21,7 +21,16 @@ class Metrics:
         self.requests = Counter(
             "lexiseg_requests", "Answered HTTP requests", ["route", "method", "code"], registry=registry
         )
+        self.ended = Counter(
+            "lexiseg_connections_ended",
+            "Connections of HTTP that were ended: head, body, answer, crowd, idle or drain",
+            ["reason"],
+            registry=registry,
+        )
         self.calls = Counter("lexiseg_grpc_requests", "Answered gRPC calls", ["method", "code"], registry=registry)
+        self.active_calls = Gauge(
+            "lexiseg_grpc_active", "gRPC calls that are not over, streams included", registry=registry
+        )
         self.failures = Counter(
             "lexiseg_request_failures", "Requests for masks that failed", ["reason"], registry=registry
         )

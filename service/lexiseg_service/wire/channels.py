@@ -22,6 +22,9 @@ def public_options(settings: Settings) -> Options:
         ("grpc.max_receive_message_length", settings.limits.max_grpc_bytes),
         ("grpc.max_send_message_length", settings.limits.max_grpc_bytes),
         ("grpc.max_concurrent_streams", 100),
+        # What a client may send before its message is asked for: 64 KiB for each call. gRPC would let that grow to
+        # megabytes where the connection is fast. A message that is being read gets all the room that it needs.
+        ("grpc.http2.bdp_probe", 0),
         *_keepalive(CLIENT_SILENT, CLIENT_PING),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", round(1e3 * CLIENTS_MAY_PING)),

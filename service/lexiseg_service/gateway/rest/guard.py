@@ -22,7 +22,10 @@ def open_paths(*, metrics_need_key: bool) -> frozenset[str]:
 
 
 class Guard:
-    """Lets known keys in, as many requests at a time and a second as they may; leaves `key_id` in the scope's state."""
+    """Lets known keys in, as many requests at a time and a second as they may.
+
+    Leaves `key_id` and `client`, for whom the request counts, in the scope's state.
+    """
 
     def __init__(self, app: ASGIApp, keys: Keys, gate: Gate | None, open_to_all: frozenset[str]) -> None:
         self._app = app
@@ -41,11 +44,11 @@ class Guard:
             sent = key_of(_text(headers, b"authorization"), _text(headers, b"x-api-key"))
             key_id = self._keys.identify(sent, scope_of(scope["method"], scope["path"]))
             state["key_id"] = key_id
+            client = state["client"] = client_of(key_id, scope["client"][0] if scope.get("client") else None)
             with bound_contextvars(key_id=key_id):
                 if self._gate is None:
                     await self._app(scope, receive, send)
                     return
-                client = client_of(key_id, scope["client"][0] if scope.get("client") else None)
                 async with admitted(self._gate, client):
                     await self._app(scope, receive, send)
         except (Unauthorized, NotAllowed, RateLimited) as error:  # ours alone: a route's errors are answered inside

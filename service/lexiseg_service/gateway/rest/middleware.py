@@ -12,9 +12,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import ServiceError, TooLarge
+from lexiseg_service.errors import QueueFull, RateLimited, ServiceError, TooLarge
 from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.paths import route_of
+from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import UNTRACED, Tracing
 
@@ -64,6 +65,8 @@ class RequestFrame:
                 raise
             await problem.surprise(error, identity, state.get("key_id"))(scope, receive, send_with_id)
         finally:
+            if status == NO_ANSWER:
+                status = state.get("ended", NO_ANSWER)  # the connection told the client itself
             route = route_of(scope)
             self._metrics.requests.labels(route, scope["method"], status).inc()
             logger.info(
@@ -80,11 +83,17 @@ class RequestFrame:
 
 
 class BodyLimit:
-    """Refuses a body over the limit with 413: by its Content-Length before reading, else as soon as it grows over."""
+    """Refuses a body over the limit with 413: by its Content-Length before reading, else as soon as it grows over.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    A body is read when there is room for it, which it takes until it is answered: 429 where others have it for
+    `seconds`.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, room: Shares, seconds: float) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._room = room
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -96,8 +105,20 @@ class BodyLimit:
         if length > self._max_bytes:
             if headers.get(b"expect", b"").lower() != b"100-continue":
                 await self._drain(receive)
-            await self._refuse(scope, receive, send, length)
+            await self._refuse(scope, receive, send, self._error(length))
             return
+        # Without its length, a body may be as long as any.
+        expected = self._max_bytes if b"transfer-encoding" in headers else length
+        client = scope.get("state", {}).get("client", "")
+        try:
+            room = await self._room.wait(client, expected, self._seconds)
+        except (QueueFull, RateLimited) as error:
+            await self._refuse(scope, receive, send, error)
+            return
+        with room:
+            await self._app(scope, self._limited(receive, room), send)
+
+    def _limited(self, receive: Receive, room: Hold) -> Receive:
         received = 0
 
         async def limited() -> Message:
@@ -108,9 +129,11 @@ class BodyLimit:
                 if message.get("more_body", False):  # after the end there is nothing to read but the client's leaving
                     await self._drain(receive, received)
                 raise self._error(received)
+            if not message.get("more_body", False):
+                room.keep(received)
             return message
 
-        await self._app(scope, limited, send)
+        return limited
 
     async def _drain(self, receive: Receive, received: int = 0) -> None:
         while received <= DRAIN_FACTOR * self._max_bytes:
@@ -119,8 +142,8 @@ class BodyLimit:
             if message["type"] == "http.disconnect" or not message.get("more_body", False):
                 return
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
-        answer = problem.response(self._error(length), scope.get("state", {}).get("request_id"))
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, error: ServiceError) -> None:
+        answer = problem.response(error, scope.get("state", {}).get("request_id"))
         await answer(scope, receive, send)
 
     def _error(self, length: int) -> ServiceError:

@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from lexiseg_service.errors import UnknownModel
-from lexiseg_service.gateway.admission.limits import client_of
 from lexiseg_service.gateway.failures import reason_of
 from lexiseg_service.gateway.rest import body, examples
 from lexiseg_service.gateway.rest.compression import leave_as_it_is
@@ -54,8 +53,8 @@ async def segment(request: Request) -> Response:
     metrics: Metrics = request.app.state.metrics
     try:
         asked = await body.read(request, settings.limits)
-        owner = getattr(request.state, "key_id", None) or ""
-        caller = Caller(owner, _client(request), request.state.request_id, request.state.traceparent)
+        state = request.state
+        caller = Caller(state.key_id or "", state.client, state.request_id, state.traceparent)
         answer = await _unless_gone(request, _use_case(request).segment(asked, caller))
     except (ClientGone, ClientDisconnect):
         metrics.failed("canceled")
@@ -67,10 +66,6 @@ async def segment(request: Request) -> Response:
     if 2 * bytes_of_pictures(answer) > len(content):
         leave_as_it_is(request)
     return Response(content, media_type="application/json")
-
-
-def _client(request: Request) -> str:
-    return client_of(getattr(request.state, "key_id", None), request.client.host if request.client else None)
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -1,6 +1,9 @@
 """What surrounds every call of the public gRPC interface, as guard, frame and problems surround a REST request.
 
-    id, log, count, span -> key -> limits of one client -> message read -> servicer
+    id, log, count, span -> key -> limits of one client -> room for the message -> message read -> servicer
+
+Every method is served as one that reads a stream, which is the same on the wire: gRPC would read the message of any
+other before we see so much as a key. What is not read, flow control keeps with its sender.
 
 A ServiceError becomes a rich status.
 Health and reflection pass by: probes carry no key.
@@ -23,12 +26,14 @@ from google.protobuf.message import DecodeError, Message
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
-from lexiseg_service.gateway.admission.key_file import Keys
+from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.keys import key_of
-from lexiseg_service.gateway.admission.limits import Gate, admitted, client_of
+from lexiseg_service.gateway.admission.limits import admitted, client_of
 from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
 from lexiseg_service.gateway.rpc.segmentation import CALLER
 from lexiseg_service.gateway.use_case import Caller
+from lexiseg_service.settings import Settings
+from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.errors import code_of, end
@@ -45,13 +50,13 @@ if TYPE_CHECKING:  # generic for the type checker alone
 class CallFrame(grpc.aio.ServerInterceptor):
     """Lets known keys in, reads their messages, tells errors; logs, counts and traces each call."""
 
-    def __init__(
-        self, keys: Keys, gate: Gate | None, metrics: Metrics, patience: float, tracing: Tracing | None = None
-    ) -> None:
-        self._keys = keys
-        self._gate = gate
+    def __init__(self, door: Door, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
+        self._door = door
         self._metrics = metrics
-        self._patience = patience  # seconds, with a client that takes no answers
+        self._patience = settings.stream_idle_seconds  # with a client that takes no answers
+        self._to_wait = settings.deadline_seconds  # for room
+        self._to_send = settings.body_seconds  # a message
+        self._largest = settings.limits.max_grpc_bytes
         self._tracing = tracing
         self._running = 0
 
@@ -74,11 +79,12 @@ class CallFrame(grpc.aio.ServerInterceptor):
         if handler.unary_unary is not None:
             answer_one = cast("Callable[..., Awaitable[Any]]", handler.unary_unary)
 
-            async def unary(content: bytes, context: Context) -> Any:
-                async with self._framed(details, context):
-                    return await answer_one(_read(read, content), context)
+            async def unary(_: AsyncIterator[bytes], context: Context) -> Any:
+                # How long it is, gRPC tells of no message that it has not read.
+                async with self._framed(details, context) as caller, self._room(caller, self._largest) as room:
+                    return await answer_one(await self._only(read, context, room), context)
 
-            return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
+            return grpc.stream_unary_rpc_method_handler(unary, None, handler.response_serializer)
 
         # grpcio types its handlers for threads alone.
         answer_all = cast("Callable[..., AsyncGenerator[Any, None]]", handler.stream_stream)
@@ -98,6 +104,34 @@ class CallFrame(grpc.aio.ServerInterceptor):
                     await self._hand_over(answer, context, answers)
 
         return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
+
+    @asynccontextmanager
+    async def _room(self, caller: Caller, n_bytes: int) -> AsyncIterator[Hold]:
+        """Room for a message until its call is over.
+
+        Raises:
+            QueueFull: others held it for too long.
+            RateLimited: the client itself did.
+        """
+        with await self._door.bytes.wait(caller.client, n_bytes, min(self._to_wait, caller.seconds)) as hold:
+            yield hold
+
+    async def _only(self, read: Callable[[bytes], M] | None, context: Context, room: Hold) -> M:
+        """The one message of a call; its bytes are nobody's any more when it is there.
+
+        Raises:
+            MalformedRequest: there is none, or these bytes are none.
+            DeadlineExceeded: it did not come in time.
+        """
+        try:
+            async with asyncio.timeout(self._to_send):
+                content = await context.read()
+        except TimeoutError:
+            raise DeadlineExceeded(f"the message did not come within {self._to_send:g} seconds") from None
+        if content is grpc.aio.EOF:
+            raise MalformedRequest("a call without a message")
+        room.keep(len(content))
+        return _read(read, content)
 
     async def _hand_over(self, answer: Any, context: Context, answers: AsyncGenerator[Any, None]) -> None:
         """Writes an answer; a client that does not take it in time loses what its stream holds.
@@ -119,7 +153,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         raise DeadlineExceeded(f"no answer was taken for {self._patience:g} seconds; the stream is ended")
 
     @asynccontextmanager
-    async def _framed(self, details: grpc.HandlerCallDetails, context: Context) -> AsyncIterator[None]:
+    async def _framed(self, details: grpc.HandlerCallDetails, context: Context) -> AsyncIterator[Caller]:
         began = time.monotonic()
         metadata = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
         wished = metadata.get("x-request-id", "")
@@ -130,19 +164,22 @@ class CallFrame(grpc.aio.ServerInterceptor):
         key_id: str | None = None
         code = grpc.StatusCode.OK
         self._running += 1
+        self._metrics.active_calls.inc()
         try:
             with bound_contextvars(**on_each_line):
-                key_id = self._keys.identify(key_of(metadata.get("authorization"), metadata.get("x-api-key")))
+                key_id = self._door.keys.identify(key_of(metadata.get("authorization"), metadata.get("x-api-key")))
+                client = client_of(key_id, address_of(context.peer()))
                 async with AsyncExitStack() as stack:
                     stack.enter_context(bound_contextvars(key_id=key_id))
-                    client = client_of(key_id, address_of(context.peer()))
-                    if self._gate is not None:
-                        await stack.enter_async_context(admitted(self._gate, client))
+                    stack.enter_context(self._door.calls.take(client))
+                    if self._door.gate is not None:
+                        await stack.enter_async_context(admitted(self._door.gate, client))
                     left = context.time_remaining()
                     traceparent = None if span is None else span.traceparent
                     seconds = float("inf") if left is None else left
-                    CALLER.set(Caller(key_id or "", client, identity, traceparent, seconds))
-                    yield
+                    caller = Caller(key_id or "", client, identity, traceparent, seconds)
+                    CALLER.set(caller)
+                    yield caller
         except asyncio.CancelledError:  # the client went, or its deadline passed
             code = grpc.StatusCode.CANCELLED
             raise
@@ -155,6 +192,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
             await end(context, unexpected(), identity, (("x-request-id", identity),))
         finally:
             self._running -= 1
+            self._metrics.active_calls.dec()
             self._metrics.calls.labels(details.method, code.name).inc()
             logger.info(
                 "call",

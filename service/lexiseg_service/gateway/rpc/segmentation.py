@@ -60,6 +60,7 @@ class Servicer(SegmentationServicer):
         caller = CALLER.get()
         try:
             asked = await read(request, self._limits)
+            del request  # with its own copy of the image
             checked = await self._use_case.request_of(asked, caller)
             answer = await answered(self._use_case.backend, checked, caller.request_id)
             _refuse_burden(answer, self._limits)

@@ -6,8 +6,7 @@ import grpc
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
-from lexiseg_service.gateway.admission.key_file import Keys
-from lexiseg_service.gateway.admission.limits import Gate
+from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.rpc.frame import CallFrame
 from lexiseg_service.gateway.rpc.segmentation import Servicer, Video
 from lexiseg_service.gateway.use_case import UseCase
@@ -28,13 +27,12 @@ def gateway_server(
     use_case: UseCase,
     video: Video,
     metrics: Metrics,
-    keys: Keys,
-    gate: Gate | None = None,
+    door: Door,
     tracing: Tracing | None = None,
 ) -> GrpcServer:
     """`lexiseg.v1.Segmentation` on a port of its own."""
     servicer = Servicer(use_case, settings.limits, metrics, video)
-    frame = CallFrame(keys, gate, metrics, settings.stream_idle_seconds, tracing)
+    frame = CallFrame(door, settings, metrics, tracing)
 
     def add(server: grpc.aio.Server) -> None:
         add_SegmentationServicer_to_server(servicer, server)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from typing import TypeVar
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
 from lexiseg_service.gateway.failures import reason_of
@@ -13,12 +15,14 @@ from lexiseg_service.gateway.rpc.question import read_config
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.stream_messages import DropPolicy, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
+from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.enums import DROP_POLICIES, word_of
 from lexiseg_service.wire.errors import error_of
 from lexiseg_service.wire.relay import answered_frames
 
+T = TypeVar("T")
 FRAMES_IN_FLIGHT = 4
 MOST_IN_FLIGHT = 16
 HIGHEST_SMOOTHING = 0.95
@@ -29,12 +33,13 @@ GOING_DOWN = "the service is going down; open the stream again"
 class VideoService:
     """Checks a stream's messages and relays them to the backend."""
 
-    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, room: Shares) -> None:
         self._use_case = use_case
+        self._room = room  # in bytes, for frames until they are answered
         self._settings = settings
         self._metrics = metrics
         self._leaving = False
-        self._patience: set[asyncio.Timeout] = set()  # of the streams that wait for a message
+        self._patience: set[asyncio.Timeout] = set()  # of the streams that wait
 
     def leave(self) -> None:
         """Streams take no more messages, answer what they have, and end with `NotReady`: the process goes down."""
@@ -50,66 +55,93 @@ class VideoService:
         Raises:
             ServiceError: the stream as a whole failed.
         """
-        async with (
-            aclosing(self._steps(messages, caller, accepted)) as steps,
-            aclosing(answered_frames(self._use_case.backend, steps, caller.request_id)) as answers,
-        ):
-            async for answer in answers:
-                if answer.HasField("error"):
-                    self._metrics.failed(reason_of(error_of(answer.error)))
-                yield answer
+        unanswered: deque[Hold] = deque()  # room of each frame
+        try:
+            async with (
+                aclosing(self._steps(messages, caller, accepted, unanswered)) as steps,
+                aclosing(answered_frames(self._use_case.backend, steps, caller.request_id)) as answers,
+            ):
+                async for answer in answers:
+                    if unanswered:
+                        unanswered.popleft().release()
+                    if answer.HasField("error"):
+                        self._metrics.failed(reason_of(error_of(answer.error)))
+                    yield answer
+        finally:
+            for hold in unanswered:
+                hold.release()
 
     async def _steps(
         self,
         messages: AsyncIterator[pb.SegmentVideoRequest],
         caller: Caller,
         accepted: Callable[[], Awaitable[object]],
+        unanswered: deque[Hold],
     ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
-        """What the messages say, checked.
+        """What the messages say, checked; room for each frame is added to `unanswered`.
 
         Raises:
             MalformedRequest: a message is empty, or a frame came before the first config.
             InvalidValue: a value of a config is out of range, or a frame's id too long.
             ServiceError: as `UseCase.resolved`.
             DeadlineExceeded: the client is silent.
+            QueueFull: there was no room for a frame.
+            RateLimited: the client itself held the room.
             NotReady: the process goes down.
         """
         n_frames = 0
         question: StreamQuestion | None = None
         while True:
+            settings = self._settings
+            silence = settings.stream_first_seconds if question is None else settings.stream_idle_seconds
             try:
-                message = await self._next(messages)
+                message = await self._next(messages, silence)
             except StopAsyncIteration:
                 return
             kind = message.WhichOneof("message")
             if kind == "config":
                 is_first, question = question is None, await self._question(message.config, caller)
-                if is_first:
-                    await accepted()
                 yield question
+                if is_first:  # and the backend, which wants to know more, has a place for the stream
+                    await accepted()
             elif kind is None:
                 raise MalformedRequest("a message without config and frame")
             elif question is None:
                 raise MalformedRequest("the first message of a stream is a frame; expected a config")
             else:
-                yield _frame(message.frame, n_frames)
+                frame = _frame(message.frame, n_frames)
+                del message  # with its own copy of the image
+                n_bytes, patience = len(frame.image), settings.deadline_seconds
+                unanswered.append(await self._unless_leaving(self._room.wait(caller.client, n_bytes, patience)))
+                yield frame
                 n_frames += 1
 
-    async def _next(self, messages: AsyncIterator[pb.SegmentVideoRequest]) -> pb.SegmentVideoRequest:
+    async def _next(self, messages: AsyncIterator[pb.SegmentVideoRequest], seconds: float) -> pb.SegmentVideoRequest:
+        try:
+            return await self._unless_leaving(anext(messages), seconds)
+        except TimeoutError:
+            raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
+
+    async def _unless_leaving(self, work: Awaitable[T], seconds: float | None = None) -> T:
+        """What `work` gives.
+
+        Raises:
+            NotReady: the process goes down.
+            TimeoutError: it took too long.
+        """
         if self._leaving:
             raise NotReady(GOING_DOWN)
-        seconds = self._settings.stream_idle_seconds
         try:
             async with asyncio.timeout(seconds) as patience:
                 self._patience.add(patience)
                 try:
-                    return await anext(messages)
+                    return await work
                 finally:
                     self._patience.discard(patience)
         except TimeoutError:
             if self._leaving:
                 raise NotReady(GOING_DOWN) from None
-            raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
+            raise
 
     async def _question(self, config: pb.StreamConfig, caller: Caller) -> StreamQuestion:
         question = await read_config(config, self._settings.limits)

@@ -8,6 +8,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.rest.middleware import BodyLimit
+from lexiseg_service.shares import Shares
 
 SOON = 10.0  # seconds
 LIMIT = 100  # bytes
@@ -31,7 +32,9 @@ async def take(*sizes: int) -> int:
 
     async with asyncio.timeout(SOON):
         try:
-            await BodyLimit(reader, LIMIT)({"type": "http", "headers": []}, receive, send)
+            await BodyLimit(reader, LIMIT, Shares("bytes", LIMIT, 1), SOON)(
+                {"type": "http", "headers": []}, receive, send
+            )
         except TooLarge:
             return len(sizes) - len(left)
     raise AssertionError("the body was taken")

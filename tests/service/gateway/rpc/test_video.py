@@ -11,8 +11,10 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import SecretStr
 
 from lexiseg_model.video.memory import VideoMemory
+from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.question.stream_messages import FrameAnswer, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
@@ -213,6 +215,42 @@ async def test_a_stream_that_is_silent_is_ended() -> None:
     assert f"{seconds:g} seconds" in details
 
 
+async def test_a_stream_that_does_not_say_what_it_wants_is_soon_ended_and_took_no_place() -> None:
+    settings = {"stream_first_seconds": 0.2, "max_streams": 2, "client_share": 0.5}
+    async with over_colours(**settings) as (gateway, _):
+        silent = [gateway.stub.SegmentVideo() for _ in range(3)]
+        answers = await rest(await opened(gateway, config(), frame()))
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await silent[0].read()
+
+        assert len(answers) == 1
+        assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "no message came for 0.2 seconds" in (failure.value.details() or "")
+        assert gateway.counted("lexiseg_cache_bytes", cache="requests") == 0
+
+
+async def test_one_client_has_its_part_of_the_places_for_streams() -> None:
+    keys = SecretStr(f"{line_of('one', 'first')},{line_of('other', 'second')}")
+    async with over_colours(max_streams=2, client_share=0.5, api_keys=keys) as (gateway, _):
+
+        async def begun(key: str) -> Call:
+            call = gateway.stub.SegmentVideo(metadata=(("x-api-key", key),))
+            await call.write(config())
+            await call.initial_metadata()
+            return call
+
+        first, other = await begun("first"), await begun("second")
+        refused = await begun("first")
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await refused.read()
+        error = read_error(failure.value)
+        assert error is not None
+        assert error.type == "rate-limited"
+        for call in (first, other):
+            await call.write(frame())
+            assert len(await rest(call)) == 1
+
+
 async def test_a_client_that_takes_no_answers_gives_its_place_up_and_hears_of_it() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
     large = pictures.encoded(Image.fromarray(noise))
@@ -223,15 +261,16 @@ async def test_a_client_that_takes_no_answers_gives_its_place_up_and_hears_of_it
         for _ in range(15):
             await sending
             sending = asyncio.ensure_future(call.write(frame(large)))
-            await asyncio.wait({sending}, timeout=0.2)
+            await soon(lambda sending=sending: sending.done() or (backend.taken and not backend.streams._open))
             if not sending.done():
                 break
         await soon(lambda: not backend.streams._open)
-        sending.cancel()
 
         with suppress(grpc.aio.AioRpcError):
             while isinstance(await call.read(), pb.SegmentVideoResponse):
                 pass
+        with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # the call is over
+            await sending
         assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert "no answer was taken for 0.5 seconds" in (await call.details() or "")
 

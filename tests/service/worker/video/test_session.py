@@ -12,6 +12,7 @@ from lexiseg_service.errors import (
     MalformedRequest,
     NotReady,
     QueueFull,
+    RateLimited,
     UndecodableImage,
 )
 from lexiseg_service.worker.models.pool import GOING_DOWN
@@ -270,6 +271,9 @@ async def test_a_stream_too_many_is_refused() -> None:
         async with stream(worker, question(), frame(0)) as (_, answers):
             await take(answers, 1)
             async with stream(worker, question()) as (_, others):
+                with pytest.raises(RateLimited, match="1 video streams"):
+                    await take(others, 1)
+            async with stream(worker, question(source="another")) as (_, others):
                 with pytest.raises(QueueFull, match="1 video streams"):
                     await take(others, 1)
         async with stream(worker, question(), frame(0)) as (sender, answers):

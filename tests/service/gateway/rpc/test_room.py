@@ -1,0 +1,89 @@
+"""What a call may have a gateway hold, before its key is known and after."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+from pydantic import SecretStr
+
+from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from tests.service.gateway.rest.test_guard import SlowBackend
+from tests.service.gateway.rpc.calling import Gateway, calling, request
+from tests.service.gateway.rpc.test_frame import SEGMENT, failure, kind
+
+KEYS = SecretStr(line_of("camera", "right"))
+KEY = (("x-api-key", "right"),)
+SOON = 20.0
+UNSENT = [SEGMENT, "/lexiseg.v1.Segmentation/ListModels"]
+
+
+def unsent(gateway: Gateway, method: str, metadata: tuple[tuple[str, str], ...] = ()) -> grpc.aio.StreamUnaryCall:
+    """A call whose message is still to come; on the wire it is like any other."""
+    return gateway.channel.stream_unary(method)(metadata=metadata)
+
+
+@pytest.mark.parametrize("method", UNSENT)
+async def test_a_call_without_a_key_is_refused_before_its_message_comes(method: str) -> None:
+    async with asyncio.timeout(SOON), calling(api_keys=KEYS) as gateway:
+        error = await failure(unsent(gateway, method))
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.UNAUTHENTICATED, "unauthorized")
+
+
+async def test_a_message_that_does_not_come_in_time_ends_its_call() -> None:
+    async with asyncio.timeout(SOON), calling(api_keys=KEYS, body_seconds=0.1) as gateway:
+        error = await failure(unsent(gateway, SEGMENT, KEY))
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "deadline-exceeded")
+    assert "0.1 seconds" in str(error.details())
+
+
+async def test_a_call_without_a_message_is_malformed() -> None:
+    async with asyncio.timeout(SOON), calling() as gateway:
+        call = unsent(gateway, SEGMENT)
+        await call.done_writing()
+        error = await failure(call)
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "malformed-request")
+
+
+async def test_a_message_waits_until_there_is_room_for_it() -> None:
+    backend = SlowBackend()
+    async with asyncio.timeout(SOON), calling(backend=backend, max_bytes_in_flight=1000, client_share=1) as gateway:
+        first = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
+        await backend.reached.wait()
+        second = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
+        while gateway.counted("lexiseg_grpc_active") < 2:
+            await asyncio.sleep(0.01)
+        backend.may_go_on.set()
+        answers = await asyncio.gather(first, second)
+
+        assert gateway.counted("lexiseg_cache_bytes", cache="requests") == 0
+    assert all(answer.segments for answer in answers)
+
+
+async def test_who_waits_for_room_too_long_is_told_when_to_come_again() -> None:
+    backend = SlowBackend()
+    settings = {"max_bytes_in_flight": 1000, "client_share": 1, "deadline_seconds": 0.2}
+    async with asyncio.timeout(SOON), calling(backend=backend, **settings) as gateway:
+        first = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
+        await backend.reached.wait()
+        error = await failure(gateway.stub.Segment(request("sky")))
+        backend.may_go_on.set()
+        await first
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate-limited")
+
+
+async def test_no_more_calls_than_there_may_be_at_a_time() -> None:
+    async with asyncio.timeout(SOON), calling(max_calls=2) as gateway:
+        call = gateway.stub.SegmentVideo()
+        await call.write(pb.SegmentVideoRequest(config=pb.StreamConfig(classes=[pb.Class(name="sky")])))
+        await call.initial_metadata()
+        error = await failure(gateway.stub.ListModels(pb.ListModelsRequest()))
+        call.cancel()
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate-limited")

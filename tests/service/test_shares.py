@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from lexiseg_service.errors import QueueFull, RateLimited
+from lexiseg_service.shares import Shares
+
+SOON = 10.0
+AT_ONCE = 0.01
+
+
+def test_one_client_takes_no_more_than_its_part() -> None:
+    shares = Shares("places", 8, 0.5)
+    for _ in range(4):
+        shares.take("one")
+
+    with pytest.raises(RateLimited, match="4 places of 4"):
+        shares.take("one")
+    assert shares.take("other")
+    assert shares.in_use == 5
+
+
+def test_all_together_take_no_more_than_there_is() -> None:
+    shares = Shares("places", 2, 0.5)
+    shares.take("one")
+    shares.take("two")
+
+    with pytest.raises(QueueFull, match="2 places are held, 2 is the limit"):
+        shares.take("three")
+
+
+def test_what_is_released_can_be_taken_again_and_is_released_once() -> None:
+    shares = Shares("places", 1, 1)
+    with shares.take("one") as hold:
+        hold.release()
+        assert shares.in_use == 0
+        other = shares.take("other")
+    assert shares.in_use == 1
+    other.release()
+
+
+def test_of_one_place_a_part_is_still_one() -> None:
+    assert Shares("places", 1, 0.1).take("one")
+
+
+def test_more_than_a_client_may_ever_hold_passes_while_it_holds_nothing_else() -> None:
+    shares = Shares("bytes", 100, 0.5)
+    hold = shares.take("one", 1000)
+
+    assert shares.in_use == 50
+    with pytest.raises(RateLimited):
+        shares.take("one", 1)
+    hold.keep(1000)
+    assert shares.in_use == 50
+
+
+async def test_who_waits_is_let_in_when_there_is_room_and_in_order() -> None:
+    shares = Shares("bytes", 100, 1)
+    first = shares.take("one", 100)
+    order: list[str] = []
+
+    async def ask(client: str, amount: int) -> None:
+        with await shares.wait(client, amount, SOON):
+            order.append(client)
+
+    # The small one would fit sooner, and would push the large one aside for ever if others like it came.
+    waiting = [asyncio.create_task(ask("large", 90)), asyncio.create_task(ask("small", 20))]
+    await asyncio.sleep(0)
+    first.keep(50)
+    assert order == []
+    first.release()
+    await asyncio.wait_for(asyncio.gather(*waiting), SOON)
+
+    assert order == ["large", "small"]
+    assert shares.in_use == 0
+
+
+async def test_who_waits_for_itself_keeps_nobody_else_waiting() -> None:
+    shares = Shares("bytes", 100, 0.5)
+    shares.take("greedy", 50)
+    greedy = asyncio.create_task(shares.wait("greedy", 10, SOON))
+    await asyncio.sleep(0)
+
+    assert await shares.wait("other", 50, AT_ONCE)
+    greedy.cancel()
+
+
+async def test_waiting_ends_with_the_reason() -> None:
+    shares = Shares("bytes", 100, 0.5)
+    shares.take("one", 50)
+    with pytest.raises(RateLimited):
+        await shares.wait("one", 1, AT_ONCE)
+    shares.take("two", 50)
+    with pytest.raises(QueueFull):
+        await shares.wait("three", 1, AT_ONCE)
+
+    assert shares.in_use == 100
+
+
+async def test_who_stands_behind_one_that_gives_up_is_let_in() -> None:
+    shares = Shares("bytes", 100, 1)
+    shares.take("one", 50)
+    large = asyncio.create_task(shares.wait("large", 90, SOON))
+    small = asyncio.create_task(shares.wait("small", 20, SOON))
+    await asyncio.sleep(0)
+    large.cancel()
+
+    assert await asyncio.wait_for(small, SOON)
+    assert shares.in_use == 70
+
+
+async def test_who_is_cancelled_in_the_moment_of_its_turn_leaves_nothing_behind() -> None:
+    shares = Shares("bytes", 100, 1)
+    hold = shares.take("one", 100)
+    waiting = asyncio.create_task(shares.wait("two", 10, SOON))
+    await asyncio.sleep(0)
+    hold.release()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    assert shares.in_use == 0
