@@ -9,6 +9,7 @@ ServiceError
  +- UnknownModel        404 unknown-model
  +- UnknownVocabulary   404 unknown-vocabulary
  +- ImageExpired        404 image-expired        no features are kept under that image id
+ +- TooSlow             408 too-slow             the request did not come in time
  +- PreconditionFailed  412 precondition-failed  If-Match or If-None-Match does not hold
  +- TooLarge            413 too-large            bytes or pixels
  +- UnsupportedImage    415 unsupported-image    not a still image type that we take
@@ -97,6 +98,12 @@ class ImageExpired(ServiceError):
     """Nothing is kept of the image that the id names."""
 
     status, type, title = 404, "image-expired", "The image is no longer known"
+
+
+class TooSlow(ServiceError):
+    """The head or the body of a request did not come within its time, or at the least pace."""
+
+    status, type, title = 408, "too-slow", "The request came too slowly"
 
 
 class PreconditionFailed(ServiceError):

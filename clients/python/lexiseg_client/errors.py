@@ -19,6 +19,7 @@ LexisegError
      |   +- UnknownModel
      |   +- UnknownVocabulary
      |   +- ImageExpired           nothing is kept of that image id
+     +- TooSlow                408  the server waited too long for the request
      +- PreconditionFailed     412  the vocabulary has changed in the meantime
      +- TooLarge               413
      +- UnsupportedImage       415
@@ -167,6 +168,10 @@ class ImageExpired(NotFound):
     """The server keeps nothing of that image id any more."""
 
 
+class TooSlow(ProblemError):
+    """The request came too slowly, or stopped in the middle."""
+
+
 class PreconditionFailed(ProblemError):
     """`if_match` or `create_only` does not hold."""
 
@@ -224,6 +229,7 @@ BY_TYPE: Mapping[str, type[ProblemError]] = {
     "unknown-model": UnknownModel,
     "unknown-vocabulary": UnknownVocabulary,
     "image-expired": ImageExpired,
+    "too-slow": TooSlow,
     "precondition-failed": PreconditionFailed,
     "too-large": TooLarge,
     "unsupported-image": UnsupportedImage,
@@ -241,6 +247,7 @@ BY_STATUS: Mapping[int, type[ProblemError]] = {
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,
+    408: TooSlow,
     412: PreconditionFailed,
     413: TooLarge,
     415: UnsupportedImage,

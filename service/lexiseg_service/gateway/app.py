@@ -12,8 +12,8 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Lifespan
 
-from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.door import Door
+from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.compression import Compression

@@ -26,7 +26,7 @@ def run(settings: Settings) -> int:
     metrics = Metrics()
     tracing = open_tracing(settings)
     app = create_app(settings, RemoteBackend(settings), metrics, tracing=tracing)
-    server = server_of(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting_of_gateway)
+    server = server_of(app, app.state.grpc, settings, metrics, settings.http_port, "--http-port", greeting_of_gateway)
     server.run()
     if tracing is not None:
         tracing.close()

@@ -6,17 +6,21 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
-from typing import Protocol
+from typing import Protocol, cast
 
 import typer
 import uvicorn
 from starlette.types import ASGIApp
 
-from lexiseg_service.gateway.rest.http_head import BoundedHeadProtocol
+from lexiseg_service.gateway.rest.connection import TimedProtocol
+from lexiseg_service.gateway.rest.connections import Connections
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.serving import CannotListen, bracketed
 
+LINGER_SECONDS = 0.5
 EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
 
 
@@ -44,16 +48,24 @@ class Server(uvicorn.Server):
     Args:
         config: of the HTTP server.
         grpc: the server beside it.
+        connections: of the HTTP server.
         http_option: of the command line, to choose another port.
         greeting: what to say, from the base URL and the gRPC address.
     """
 
     def __init__(
-        self, config: uvicorn.Config, grpc: Grpc, http_option: str, greeting: Callable[[str, str], str]
+        self,
+        config: uvicorn.Config,
+        grpc: Grpc,
+        connections: Connections,
+        http_option: str,
+        greeting: Callable[[str, str], str],
     ) -> None:
         super().__init__(config)
         self.failed = False
+        self.linger = LINGER_SECONDS
         self._grpc = grpc
+        self._connections = connections
         self._http_option = http_option
         self._greeting = greeting
 
@@ -94,7 +106,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._grpc.leave()
-        await asyncio.sleep(0)  # it begins before HTTP's own draining does
+        self._connections.leave()
+        # Requests that are on their way on kept connections are answered, and told that they are the last.
+        await asyncio.sleep(self.linger)
         await super().shutdown(sockets)
 
 
@@ -102,21 +116,24 @@ def server_of(
     app: ASGIApp,
     grpc: Grpc,
     settings: Settings,
+    metrics: Metrics,
     http_port: int,
     http_option: str,
     greeting: Callable[[str, str], str],
 ) -> Server:
     """A server that is ready to run; it stops on SIGINT and SIGTERM, requests in flight are answered first."""
+    connections = Connections(settings, lambda reason: metrics.ended.labels(reason).inc())
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=http_port,
-        http=BoundedHeadProtocol,
+        http=cast("type[asyncio.Protocol]", partial(TimedProtocol, connections)),  # which is called and no more
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
     )
-    return Server(config, grpc, http_option, greeting)
+    return Server(config, grpc, connections, http_option, greeting)
 
 
 def greeting_of_gateway(url: str, grpc: str) -> str:

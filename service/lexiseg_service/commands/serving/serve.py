@@ -25,7 +25,7 @@ def run(settings: Settings) -> int:
     tracing = open_tracing(settings)
     worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing)
     app = create_app(settings, worker, metrics, tracing=tracing)
-    server = server_of(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting_of_gateway)
+    server = server_of(app, app.state.grpc, settings, metrics, settings.http_port, "--http-port", greeting_of_gateway)
     server.run()
     if tracing is not None:
         tracing.close()

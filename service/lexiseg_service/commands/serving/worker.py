@@ -27,7 +27,7 @@ def run(settings: Settings) -> int:
     worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing)
     grpc = worker_server(worker, settings, metrics)
     app = create_ops_app(worker, grpc, metrics)
-    server = server_of(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
+    server = server_of(app, grpc, settings, metrics, settings.metrics_port, "--metrics-port", greeting)
     server.run()
     if tracing is not None:
         tracing.close()

@@ -17,6 +17,7 @@ from lexiseg_service.errors import (
     PreconditionFailed,
     ReadOnly,
     TooLarge,
+    TooSlow,
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.rest import body, examples
@@ -77,7 +78,9 @@ async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatc
     responses={
         200: {"model": VocabularyOutput, "description": "Replaced", **_TAGGED, **shown(examples.VOCABULARY)},
         201: {"model": VocabularyOutput, "description": "Created", **_TAGGED, **shown(examples.VOCABULARY)},
-        **problems(MalformedRequest, NotAllowed, ReadOnly, PreconditionFailed, TooLarge, InvalidValue, NotReady),
+        **problems(
+            MalformedRequest, NotAllowed, ReadOnly, TooSlow, PreconditionFailed, TooLarge, InvalidValue, NotReady
+        ),
     },
     openapi_extra={"requestBody": _BODY},
 )

@@ -101,7 +101,7 @@ def test_the_form_of_the_page_begins_with_classes_alone(schema: dict[str, Any]) 
 def test_every_problem_of_segment_is_described(schema: dict[str, Any]) -> None:
     responses = schema["paths"]["/v1/segment"]["post"]["responses"]
 
-    assert set(responses) == {"200", "400", "401", "403", "404", "413", "415", "422", "429", "503", "504"}
+    assert set(responses) == {"200", "400", "401", "403", "404", "408", "413", "415", "422", "429", "503", "504"}
     for status in set(responses) - {"200"}:
         assert "application/problem+json" in responses[status]["content"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -20,7 +21,7 @@ SOON = 20.0
 UNSENT = [SEGMENT, "/lexiseg.v1.Segmentation/ListModels"]
 
 
-def unsent(gateway: Gateway, method: str, metadata: tuple[tuple[str, str], ...] = ()) -> grpc.aio.StreamUnaryCall:
+def unsent(gateway: Gateway, method: str, metadata: tuple[tuple[str, str], ...] = ()) -> Any:
     """A call whose message is still to come; on the wire it is like any other."""
     return gateway.channel.stream_unary(method)(metadata=metadata)
 
@@ -67,7 +68,7 @@ async def test_a_message_waits_until_there_is_room_for_it() -> None:
 
 async def test_who_waits_for_room_too_long_is_told_when_to_come_again() -> None:
     backend = SlowBackend()
-    settings = {"max_bytes_in_flight": 1000, "client_share": 1, "deadline_seconds": 0.2}
+    settings: dict[str, Any] = {"max_bytes_in_flight": 1000, "client_share": 1, "deadline_seconds": 0.2}
     async with asyncio.timeout(SOON), calling(backend=backend, **settings) as gateway:
         first = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
         await backend.reached.wait()

@@ -1,0 +1,190 @@
+"""One connection of HTTP on a clock: uvicorn's own waits for ever for a head, a body, or whoever takes no answer.
+
+    head -> body -> answering -> idle -> head ...
+
+Only what the client is to do is timed, and only while we listen: heads as a whole, bodies as a whole and by their pace,
+answers by whether anything of them is taken. Whoever is late hears why, where it can still hear, and is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from lexiseg_service.errors import MalformedRequest, NotReady, ServiceError, TooSlow
+from lexiseg_service.gateway.rest.connections import Connections
+from lexiseg_service.gateway.rest.problem import response
+
+MOST_HEAD_BYTES = 64 * 2**10
+PACE_SECONDS = 5.0  # between two looks at how much has come or gone
+LAST_SECONDS = 1.0  # for the client to take a refusal, while what it still sends is thrown away
+GOING_DOWN = "the service is going down; send the request again"
+
+
+class HeadTooLarge(ServiceError):
+    """No request yet, so no route promises it."""
+
+    status, type, title = 431, "too-large", "The head of the request is too large"
+
+
+class TimedProtocol(HttpToolsProtocol):
+    """Uvicorn's fast protocol with clocks and bounds. `look` is called now and then, with the seconds in between."""
+
+    def __init__(self, connections: Connections, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.timeout_keep_alive = connections.patience.keep_alive
+        self._all = connections
+        self._patience = connections.patience
+        self._head_bytes = 0
+        self._in_head = True
+        self._in_body = False
+        self._refused = False
+        self._seconds = 0.0  # of this head or body
+        self._pace_seconds = 0.0
+        self._came = 0  # bytes, since the pace was looked at
+        self._left = 0  # of the answer, when it was looked at
+
+    @property
+    def idle(self) -> bool:
+        """Between two requests."""
+        return self.timeout_keep_alive_task is not None and not self._busy
+
+    @property
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        if not self._all.add(self, self.client and self.client[0]):
+            transport.abort()
+        elif (refusing := self._all.crowd(self, self.app)) is not None:
+            self.app = refusing
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._all.remove(self)
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._in_body = False, True
+        self._head_bytes = 0
+        self._begin()
+        super().on_headers_complete()
+        if self._all.leaving:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._came += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        self._begin()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if not self._in_body:
+            self._begin()
+        super().on_response_complete()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().data_received(data)
+        # Only after parsing is it known whether the head goes on; what came with its end is body.
+        if self._in_head and not self._refused and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self._refuse(HeadTooLarge(f"more than {MOST_HEAD_BYTES:,} bytes without an end"))
+
+    def send_400_response(self, msg: str) -> None:
+        """Of bytes that are no HTTP."""
+        self._refuse(MalformedRequest("this is not HTTP/1.1, or not as it should be"))
+
+    def look(self, seconds: float) -> None:
+        """So much time has passed; ends what took too long."""
+        if self._refused:
+            return
+        self._watch_answer(seconds)
+        if self._in_body and not self.flow.read_paused:  # else it waits for us
+            self._watch_body(seconds)
+        elif not self._in_body and not self._busy and not self.idle:
+            self._seconds += seconds
+            if self._seconds > self._patience.head:
+                self._late(f"the head of the request did not come within {self._patience.head:g} seconds", "head")
+
+    def shutdown(self) -> None:
+        """The process goes down: what is answered is answered, anything else ends."""
+        if self._in_body and self._busy and not self.cycle.response_started:
+            self._all.ended("drain")
+            self._refuse(NotReady(GOING_DOWN))
+        else:
+            super().shutdown()
+
+    def close_idle(self) -> None:
+        """To make room for another."""
+        self._all.ended("idle")
+        self.transport.close()
+
+    def _begin(self) -> None:
+        self._seconds = self._pace_seconds = 0.0
+        self._came = 0
+
+    def _watch_body(self, seconds: float) -> None:
+        patience = self._patience
+        self._seconds += seconds
+        self._pace_seconds += seconds
+        if self._seconds > patience.body:
+            self._late(f"the body did not come within {patience.body:g} seconds", "body")
+        elif self._pace_seconds >= min(PACE_SECONDS, patience.body):
+            pace = self._came / self._pace_seconds
+            self._pace_seconds, self._came = 0.0, 0
+            if pace < patience.pace:
+                self._late(f"the body came at {pace:,.0f} bytes a second, {patience.pace:,} are the least", "body")
+
+    def _watch_answer(self, seconds: float) -> None:
+        left = self.transport.get_write_buffer_size()
+        if not left or self._in_body:
+            self._left = left
+            return
+        self._pace_seconds += seconds
+        if self._pace_seconds >= self._patience.head:
+            if left >= self._left > 0:
+                self._all.ended("answer")
+                self.transport.abort()
+            self._pace_seconds, self._left = 0.0, left
+
+    def _late(self, why: str, what: str) -> None:
+        self._all.ended(what)
+        # Silence is answered with silence: it may be a browser's spare connection. So is a body that has its answer.
+        if not self._head_bytes and not self._busy:
+            self.transport.close()
+        else:
+            self._refuse(TooSlow(why))
+
+    def _refuse(self, error: ServiceError) -> None:
+        """Says why, reads no more, and closes when the client has taken it, or soon."""
+        self._refused = True
+        if self.transport.is_closing():
+            return
+        if self._busy:
+            self.cycle.scope["state"]["ended"] = error.status  # for the log
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.cycle.response_started:
+                self.transport.abort()
+                return
+        answer = response(error, None)
+        head = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
+        line = STATUS_LINE[error.status]
+        self.transport.write(b"".join([line, head, b"connection: close\r\n\r\n", bytes(answer.body)]))
+        # Closed with bytes unread, the connection would be reset, and the answer lost with it.
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LAST_SECONDS, self.transport.abort)

@@ -1,0 +1,210 @@
+"""Clients that are slow, silent or many, on real sockets; the patience of these servers is short."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests import pictures
+from tests.service.gateway.rest.raw import ALIVE, HEAD, MODELS, listening
+from tests.service.gateway.rest.test_guard import SlowBackend
+
+SHORT: dict[str, Any] = {"head_seconds": 0.3, "body_seconds": 0.3}
+QUESTION = json.dumps({"classes": ["sky"], "image": {"base64": b64encode(pictures.encoded(pictures.small())).decode()}})
+WHOLE = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(QUESTION), QUESTION.encode())
+HALF = HEAD + b"Content-Length: 100000\r\n\r\n{"
+
+
+@pytest.mark.parametrize("sent", [b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"\r\n", b"G"])
+async def test_half_a_head_is_told_that_it_is_too_slow(sent: bytes) -> None:
+    async with listening(**SHORT) as server:
+        raw = await server.open()
+        await raw.send(sent)
+
+        assert await raw.problem() == (408, "too-slow")
+        assert await raw.ended()
+        assert server.ended("head") == 1
+
+
+async def test_a_second_head_has_its_time_too() -> None:
+    async with listening(**SHORT) as server:
+        raw = await server.open()
+        await raw.send(ALIVE + b"GET /livez")
+        assert (await raw.answer())[0] == 200
+        await raw.send(b" HTTP/1.1\r\n")
+
+        assert await raw.problem() == (408, "too-slow")
+
+
+async def test_silence_is_ended_without_a_word() -> None:
+    async with listening(**SHORT) as server:
+        raw = await server.open()
+
+        assert await raw.ended()
+
+
+@pytest.mark.parametrize("head", [HALF, HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"])
+async def test_half_a_body_is_told_that_it_is_too_slow(head: bytes) -> None:
+    async with listening(**SHORT) as server:
+        raw = await server.open()
+        with capture_logs() as lines:
+            await raw.send(head)
+
+            assert await raw.problem() == (408, "too-slow")
+            assert await raw.ended()
+        assert [line["status"] for line in lines if line.get("event") == "request"] == [408]
+        assert server.metrics.registry.get_sample_value("lexiseg_cache_bytes", {"cache": "requests"}) == 0
+
+
+async def test_a_body_that_comes_slower_than_the_least_pace_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.gateway.rest.connection.PACE_SECONDS", 0.3)
+    async with listening(body_pace=10_000) as server:
+        raw = await server.open()
+        await raw.send(HALF)
+
+        status, body = await raw.answer()
+        assert (status, json.loads(body)["type"]) == (408, "too-slow")
+        assert "10,000 are the least" in json.loads(body)["detail"]
+
+
+async def test_a_body_nobody_reads_is_cut_off_without_a_second_answer() -> None:
+    async with listening(**SHORT) as server:
+        raw = await server.open()
+        await raw.send(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{")
+
+        assert (await raw.answer())[0] == 404
+        assert await raw.ended()
+
+
+async def test_an_answer_that_takes_long_is_no_reason_to_be_cut_off() -> None:
+    backend = SlowBackend()
+    async with listening(backend, **SHORT) as server:
+        raw = await server.open()
+        await raw.send(WHOLE)
+        await backend.reached.wait()
+        slow = await server.open()
+        assert await slow.ended()  # the clock has gone round for whoever has something to do
+        backend.may_go_on.set()
+
+        assert (await raw.answer())[0] == 200
+
+
+async def test_what_is_no_http_is_a_problem() -> None:
+    async with listening() as server:
+        raw = await server.open()
+        await raw.send(b"HELO there\r\n\r\n")
+
+        assert await raw.problem() == (400, "malformed-request")
+        assert await raw.ended()
+
+
+async def test_a_head_without_end_is_a_problem() -> None:
+    async with listening() as server:
+        raw = await server.open()
+        await raw.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Long: 12345678\r\n" * 5000)
+
+        assert await raw.problem() == (431, "too-large")
+
+
+async def test_one_address_has_so_many_connections_and_probes_are_answered_nevertheless() -> None:
+    async with listening(max_address_connections=2) as server:
+        first, second, third = [await server.open() for _ in range(3)]
+        for raw in (first, second):
+            await raw.send(MODELS)
+            assert (await raw.answer())[0] == 200
+        await third.send(ALIVE)
+        assert (await third.answer())[0] == 200
+        await third.send(MODELS)
+
+        assert await third.problem() == (429, "rate-limited")
+        assert await third.ended()
+
+
+async def test_an_idle_connection_makes_room_for_a_new_one() -> None:
+    async with listening(max_connections=1) as server:
+        first = await server.open()
+        await first.send(MODELS)
+        assert (await first.answer())[0] == 200
+        second = await server.open()
+        await second.send(MODELS)
+
+        assert (await second.answer())[0] == 200
+        assert await first.ended()
+
+
+async def test_a_connection_too_many_is_told_so_where_none_is_idle() -> None:
+    async with listening(max_connections=1) as server:
+        first = await server.open()
+        await first.send(HALF)
+        second = await server.open()
+        await second.send(MODELS)
+
+        assert await second.problem() == (429, "queue-full")
+
+
+async def test_a_body_waits_until_there_is_room_for_it() -> None:
+    backend = SlowBackend()
+    async with listening(backend, max_bytes_in_flight=len(QUESTION), client_share=1) as server:
+        first, second = await server.open(), await server.open()
+        await first.send(WHOLE)
+        await backend.reached.wait()
+        await second.send(WHOLE)
+        backend.may_go_on.set()
+
+        assert [(await raw.answer())[0] for raw in (first, second)] == [200, 200]
+
+
+async def test_a_body_without_room_is_told_when_to_come_again() -> None:
+    backend = SlowBackend()
+    settings = {"max_bytes_in_flight": len(QUESTION), "client_share": 1, "deadline_seconds": 0.2}
+    async with listening(backend, **settings) as server:
+        first, second = await server.open(), await server.open()
+        await first.send(WHOLE)
+        await backend.reached.wait()
+        await second.send(WHOLE)
+
+        assert await second.problem() == (429, "rate-limited")
+        backend.may_go_on.set()
+
+
+async def test_the_end_of_the_server_waits_for_answers_and_for_nothing_half_sent() -> None:
+    backend = SlowBackend()
+    async with listening(backend) as server:
+        idle, silent, head, body, whole = [await server.open() for _ in range(5)]
+        await idle.send(ALIVE)
+        await idle.answer()
+        await head.send(b"GET /livez HTTP/1.1\r\n")
+        await body.send(HALF)
+        await whole.send(WHOLE)
+        await backend.reached.wait()
+        stopping = asyncio.create_task(server.stop())
+
+        # Long before their own clocks, and the time for draining: twenty seconds each, which is all that a test has.
+        assert await body.problem() == (503, "not-ready")
+        for raw in (idle, silent, head, body):
+            assert await raw.ended()
+        assert not stopping.done()
+        backend.may_go_on.set()
+        assert (await whole.answer())[0] == 200
+        await stopping
+
+
+async def test_a_kept_connection_is_answered_once_more_while_the_server_ends() -> None:
+    async with listening(linger=2.0) as server:
+        raw = await server.open()
+        await raw.send(ALIVE)
+        await raw.answer()
+        stopping = asyncio.create_task(server.stop())
+        while not server.server._connections.leaving:
+            await asyncio.sleep(0.01)
+        await raw.send(ALIVE)
+
+        head = await raw.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in head
+        await stopping
