@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.commands.serving.ports import refuse_taken
 
 
 @takes_settings("serve")
@@ -17,6 +18,9 @@ def serve(chosen: Chosen) -> None:
 
       lexiseg serve --model tiny,dense-clip
     """
+    refuse_taken(
+        chosen.settings.host, {"--http-port": chosen.settings.http_port, "--grpc-port": chosen.settings.grpc_port}
+    )
     from lexiseg_service.commands.serving.serve import run
 
     raise typer.Exit(run(chosen.settings))
@@ -32,6 +36,9 @@ def gateway(chosen: Chosen) -> None:
 
       lexiseg gateway --workers dns:///workers:50061 --http-port 8080
     """
+    refuse_taken(
+        chosen.settings.host, {"--http-port": chosen.settings.http_port, "--grpc-port": chosen.settings.grpc_port}
+    )
     from lexiseg_service.commands.serving.gateway import run
 
     raise typer.Exit(run(chosen.settings))
@@ -43,6 +50,10 @@ def worker(chosen: Chosen) -> None:
 
     Example:  lexiseg worker --host 0.0.0.0 --model tiny
     """
+    refuse_taken(
+        chosen.settings.host,
+        {"--worker-port": chosen.settings.worker_port, "--metrics-port": chosen.settings.metrics_port},
+    )
     from lexiseg_service.commands.serving.worker import run
 
     raise typer.Exit(run(chosen.settings))

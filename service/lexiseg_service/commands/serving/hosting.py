@@ -89,7 +89,7 @@ class Server(uvicorn.Server):
             typer.echo(
                 f"lexiseg: cannot listen on {where}; is it taken? Choose another with {self._http_option}", err=True
             )
-            raise
+            raise SystemExit(1) from None
         if not self.started:
             return
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import NotAllowed, RateLimited, Unauthorized
+from lexiseg_service.errors import MalformedRequest, NotAllowed, RateLimited, Unauthorized
 from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.keys import key_of, scope_of
 from lexiseg_service.gateway.admission.limits import Gate, admitted, client_of
@@ -35,12 +37,16 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Whole paths only: no prefix and no pattern lets anything else through.
-        if scope["type"] != "http" or scope["path"] in self._open:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
         headers = dict(scope["headers"])
         try:
+            _refuse_doubt(scope)
+            if scope["path"] in self._open:
+                await self._app(scope, receive, send)
+                return
             sent = key_of(_text(headers, b"authorization"), _text(headers, b"x-api-key"))
             key_id = self._keys.identify(sent, scope_of(scope["method"], scope["path"]))
             state["key_id"] = key_id
@@ -51,8 +57,27 @@ class Guard:
                     return
                 async with admitted(self._gate, client):
                     await self._app(scope, receive, send)
-        except (Unauthorized, NotAllowed, RateLimited) as error:  # ours alone: a route's errors are answered inside
+        except (
+            MalformedRequest,
+            Unauthorized,
+            NotAllowed,
+            RateLimited,
+        ) as error:  # ours alone: a route's errors are answered inside
             await problem.response(error, state.get("request_id"))(scope, receive, send)
+
+
+def _refuse_doubt(scope: Scope) -> None:
+    """Where two servers in a row might read a request differently.
+
+    Raises:
+        MalformedRequest: no host or several, as HTTP/1.1 forbids (RFC 9112, 3.2), or several keys.
+    """
+    names = Counter(name for name, _ in scope["headers"])
+    if names[b"host"] > 1 or (not names[b"host"] and scope.get("http_version") == "1.1"):
+        raise MalformedRequest(f"{names[b'host']} headers `Host`; expected one")
+    for name in (b"authorization", b"x-api-key"):
+        if names[name] > 1:
+            raise MalformedRequest(f"{names[name]} headers `{name.decode()}`; expected one at most")
 
 
 def _text(headers: dict[bytes, bytes], name: bytes) -> str | None:

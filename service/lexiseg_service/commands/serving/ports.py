@@ -1,0 +1,34 @@
+"""Whether ports are free, asked before anything is loaded that takes seconds."""
+
+from __future__ import annotations
+
+import socket
+
+from lexiseg_service.errors import ServiceError
+
+
+class PortTaken(ServiceError):
+    """Said to whoever starts a server."""
+
+
+def refuse_taken(host: str, ports: dict[str, int]) -> None:
+    """Ports by the option that chooses them; 0 is always free.
+
+    Raises:
+        PortTaken: something listens there, or the port is not ours to take.
+    """
+    for option, port in ports.items():
+        if port and not _free(host, port):
+            raise PortTaken(f"cannot listen on {host}:{port}; is it taken? Choose another with {option}")
+
+
+def _free(host: str, port: int) -> bool:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers do: a port is soon free
+            listener.bind(address)
+            listener.listen()  # binding alone succeeds where another has bound and not listened yet
+    except OSError:
+        return False
+    return True
