@@ -120,7 +120,9 @@ class TimedProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The process goes down: what is answered is answered, anything else ends."""
-        if self._in_body and self._busy and not self.cycle.response_started:
+        if self._refused:
+            self.transport.close()  # what it was told goes out first
+        elif self._in_body and self._busy and not self.cycle.response_started:
             self._all.ended("drain")
             self._refuse(NotReady(GOING_DOWN))
         else:
@@ -168,10 +170,10 @@ class TimedProtocol(HttpToolsProtocol):
             self._refuse(TooSlow(why))
 
     def _refuse(self, error: ServiceError) -> None:
-        """Says why, reads no more, and closes when the client has taken it, or soon."""
-        self._refused = True
-        if self.transport.is_closing():
+        """Says why, once, reads no more, and closes when the client has taken it, or soon."""
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
         if self._busy:
             self.cycle.scope["state"]["ended"] = error.status  # for the log
             self.cycle.disconnected = True

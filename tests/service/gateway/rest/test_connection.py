@@ -196,6 +196,15 @@ async def test_the_end_of_the_server_waits_for_answers_and_for_nothing_half_sent
         await stopping
 
 
+async def test_whoever_was_told_and_stays_does_not_hold_up_the_end() -> None:
+    async with listening(**SHORT) as server:
+        raw = await server.open()
+        await raw.send(HALF)
+        assert await raw.problem() == (408, "too-slow")
+
+        await server.stop()
+
+
 async def test_a_kept_connection_is_answered_once_more_while_the_server_ends() -> None:
     async with listening(linger=2.0) as server:
         raw = await server.open()
