@@ -77,7 +77,7 @@ def _pipeline(model: str) -> Any:
         spacy = import_module("spacy")
     except ModuleNotFoundError:
         raise OptionError(
-            f"the parser spacy is not installed: pip install spacy && python -m spacy download {model}; "
+            f"the parser spacy needs spaCy and its pipeline {model}, which are not installed (https://spacy.io/usage); "
             "--parser plain needs nothing"
         ) from None
     try:

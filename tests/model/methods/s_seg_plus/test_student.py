@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
 from lexiseg_model import catalog
 from lexiseg_model.clip.normalise import normalise
@@ -126,7 +127,7 @@ def test_a_transformer_begins_as_its_file_says(tmp_path: Path) -> None:
 
     student = Student(settings, tmp_path / "mae.safetensors")
 
-    started = student.backbone.model.state_dict()
+    started = cast(nn.Module, student.backbone.model).state_dict()
     assert all(torch.equal(value, whole.state_dict()[name]) for name, value in started.items())
     del whole.blocks[1:]
     save_file(whole.state_dict(), tmp_path / "short.safetensors")

@@ -15,7 +15,7 @@ from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.text_tower import MiniLM
 from lexiseg_model.methods.tiny.training import names as names_module
 from lexiseg_model.methods.tiny.training.drawing import source_of
-from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesTrainer, stack
+from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesBatch, NamesTrainer, stack
 from lexiseg_model.methods.tiny.training.naming_cells import NamingCells, naming_cells
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe
 from lexiseg_model.methods.tiny.training.texts import TextTable
@@ -124,10 +124,14 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> NamesRecipe:
 
 
 def test_training_lowers_the_loss_and_leaves_all_else_bit_by_bit(recipe: NamesRecipe) -> None:
-    trainer = NamesTrainer(recipe)
     losses: list[float] = []
-    step = trainer._step
-    trainer._step = lambda batch: losses.append(step(batch)) or losses[-1]  # type: ignore[func-returns-value, method-assign]
+
+    class Recorded(NamesTrainer):
+        def _step(self, batch: NamesBatch, *more: NamesBatch) -> float:
+            losses.append(super()._step(batch, *more))
+            return losses[-1]
+
+    trainer = Recorded(recipe)
 
     weights = trainer.train()
 

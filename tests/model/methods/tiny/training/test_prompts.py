@@ -35,8 +35,8 @@ class Recorded(PromptTrainer):
         super().__init__(recipe)
         self.losses: list[float] = []
 
-    def _step(self, batch: list[Example]) -> float:
-        self.losses.append(super()._step(batch))
+    def _step(self, batch: list[Example], *more: list[Example]) -> float:
+        self.losses.append(super()._step(batch, *more))
         return self.losses[-1]
 
 

@@ -38,8 +38,8 @@ class Recorded(TinyTrainer):
         super().__init__(recipe)
         self.losses: list[float] = []
 
-    def _step(self, batch: Batch) -> float:
-        self.losses.append(super()._step(batch))
+    def _step(self, batch: Batch, *more: Batch) -> float:
+        self.losses.append(super()._step(batch, *more))
         return self.losses[-1]
 
 
