@@ -101,8 +101,9 @@ def serving() -> Iterator[Served]:
     """Serves until the block ends."""
     backend = Showing()
     settings = Settings(model="colours", grpc_port=0, http_port=0, drain_seconds=5)
-    app = create_app(settings, backend, Metrics())
-    server = server_of(app, app.state.grpc, settings, 0, "--http-port", lambda url, grpc: "listens")
+    metrics = Metrics()
+    app = create_app(settings, backend, metrics)
+    server = server_of(app, app.state.grpc, settings, metrics, 0, "--http-port", lambda url, grpc: "listens")
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
