@@ -1,7 +1,8 @@
 """Places for requests that are accepted and not yet answered: as many as the queue holds, and a few that stay fair.
 
 A source may take all the places that are free. When none is, one that holds fewer than its share still gets one, out
-of a reserve that is half as large again: so nobody's requests are refused because of what others have in the queue.
+of a reserve that is half as large again: so nobody's requests are refused because of what others have in the queue. The
+share is that of one source more than there are, or two of them would use up the reserve before a third comes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Places:
         """Whether the source has got one more; it is to be given back."""
         taken = self._held.total()
         own = self._held[source]
-        share = self._most // len(self._held.keys() | {source})
+        share = self._most // (len(self._held.keys() | {source}) + 1)
         if taken >= self._most and (own >= max(1, share) or taken >= self._most + self._reserve):
             return False
         self._held[source] += 1

@@ -241,7 +241,19 @@ async def test_every_answer_of_the_routes_is_described(client: httpx.AsyncClient
     routes = schema["paths"]["/v1/vocabularies/{name}"]
 
     assert set(routes["get"]["responses"]) == {"200", "304", "401", "403", "404", "429"}
-    assert set(routes["put"]["responses"]) == {"200", "201", "400", "401", "403", "412", "413", "422", "429", "503"}
+    assert set(routes["put"]["responses"]) == {
+        "200",
+        "201",
+        "400",
+        "401",
+        "403",
+        "408",
+        "412",
+        "413",
+        "422",
+        "429",
+        "503",
+    }
     assert set(routes["delete"]["responses"]) == {"204", "401", "403", "404", "412", "429", "503"}
     assert routes["put"]["requestBody"]["content"]["application/json"]["example"]
     assert {"bearer", "apiKey"} == set(schema["components"]["securitySchemes"])
