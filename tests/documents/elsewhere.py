@@ -31,7 +31,7 @@ ELSEWHERE = (
     Elsewhere(r"pre-commit install", "writes into the checkout's git"),
     Elsewhere(r"\. \.venv/bin/activate", INSTALLS),
     Elsewhere(r"(\S*/)?pip install ", INSTALLS),
-    Elsewhere(r"([A-Z_]+=\S+ )*(docker |deploy/compose/check\.sh)", DOCKER),
+    Elsewhere(r"([A-Z_]+=\S* )*(docker |deploy/compose/check\.sh)", DOCKER),
     Elsewhere(r"lexiseg models import ", HUB),
     Elsewhere(r"lexiseg serve .*(dense-clip|tcl|unpair-seg|s-seg|models\.yaml)", HUB),
     Elsewhere(r"lexiseg worker .*--model tcl", HUB),

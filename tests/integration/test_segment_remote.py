@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,13 @@ def segment(folder: Path, out: str, *options: str) -> None:
         check=True,
         capture_output=True,
     )
+
+
+def without_model(annotations: bytes) -> Any:
+    """A server is known by its address, a model in this process by its digest."""
+    content = json.loads(annotations)
+    assert content["asked"].pop("model")
+    return content
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -54,4 +62,5 @@ def test_a_server_and_this_process_write_the_same_files(
     here, there = files_of(tmp_path / "here"), files_of(tmp_path / "there")
     assert json.loads(here["annotations.json"])["annotations"]
     assert {f"{name}.png" for name in NAMES} <= here.keys()
+    assert without_model(there.pop("annotations.json")) == without_model(here.pop("annotations.json"))
     assert there == here

@@ -48,7 +48,7 @@ OPERATIONS: dict[tuple[str, str | None], int] = {
     ("GET /metrics", None): EXAMPLES,
     ("GET /v1/vocabularies", None): EXAMPLES,
     ("GET /v1/vocabularies/{name}", None): 20,
-    ("PUT /v1/vocabularies/{name}", JSON): 30,
+    ("PUT /v1/vocabularies/{name}", JSON): 20,
     ("DELETE /v1/vocabularies/{name}", None): 20,
 }
 CHECKS: list[CheckFunction] = [
