@@ -97,6 +97,11 @@ class SSegPlusSegmenter(Segmenter):
         vectors = torch.from_numpy(rows.astype(np.float32)).to(self._execution.device)
         return TextBank(vectors, owner, len(classes))
 
+    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
+        """Of what was taught, itself; all that was not means the same: nothing."""
+        unknown = ~rows.any(1, keepdims=True)
+        return np.concatenate([rows, unknown], 1).astype(np.float32)
+
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Logits of the asked classes as they were taught."""

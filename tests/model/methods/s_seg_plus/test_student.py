@@ -21,18 +21,15 @@ from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.errors import DatasetError, WeightsError
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.methods.s_seg_plus.network import Student
-from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
 from lexiseg_model.methods.s_seg_plus.training.publish import publish
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
+from tests.model.methods.s_seg_plus.small import NETWORK
 
 CLASSES = ["background", "red", "blue"]
 COLOURS = ((120, 120, 120), (220, 20, 20), (20, 20, 220))
-NETWORK = SSegPlusSettings(
-    backbone="test_vit", layers=(1, 2, 4, 5), drop_path=0.0, width=16, helper_width=8, dropout=0.0
-)
 
 
 @pytest.fixture(scope="module")

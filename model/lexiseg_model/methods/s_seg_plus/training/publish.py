@@ -9,7 +9,7 @@ from lexiseg_model.data.indexed import BACKGROUND, read_dataset
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.methods.s_seg_plus.training.trainer import settings_for
-from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.training.publishing import lineage, origin, write_card
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, Quality
 
 LIMITS = [
@@ -24,23 +24,24 @@ def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
     side = recipe.phases[-1].crop
     named = [name for name in settings.classes if name != BACKGROUND]
     start = "random weights" if recipe.start is None else f"a transformer of {recipe.start.name}"
-    card = ModelCard(
-        version="1",
-        method="s_seg_plus",
-        summary=f"S-Seg+: {settings.backbone} with UperNet, taught {len(named)} classes by another model's labels.",
-        tasks=["semantic", "instance", "panoptic"],
-        licence="that of the photographs and of the model that labelled them",
-        training_data=[f"labels of {recipe.data / name}" for name in recipe.sets],
-        lineage=f"{recipe.steps} steps of {recipe.phases[-1].batch} crops from {start}.",
-        input=InputSize(short_side=side, long_side=max(2048, side), multiple=32),
-        embedding=len(settings.classes),
-        text_tower="none: a class is asked for by its name",
-        # What was taught and is not asked for competes all the same.
-        background=BackgroundRule(words=named, same_meaning=0.99),
-        refinements=["none"],
-        settings=settings.model_dump(mode="json"),
-        limits=LIMITS,
-        **origin(recipe, weights),
+    card = ModelCard.model_validate(
+        origin(recipe, weights)
+        | {
+            "method": "s_seg_plus",
+            "summary": f"S-Seg+: {settings.backbone} with UperNet, taught {len(named)} classes by a model's labels.",
+            "tasks": ["semantic", "instance", "panoptic"],
+            "licence": recipe.licence or "that of the photographs and of the model that labelled them",
+            "training_data": [f"labels of {recipe.data / name}" for name in recipe.sets],
+            "lineage": lineage(recipe, start),
+            "input": InputSize(short_side=side, long_side=max(2048, side), multiple=32),
+            "embedding": len(settings.classes),
+            "text_tower": "none: a class is asked for by its name",
+            # What was taught and is not asked for competes all the same.
+            "background": BackgroundRule(words=named, same_meaning=0.99),
+            "refinements": ["none"],
+            "settings": settings.model_dump(mode="json"),
+            "limits": LIMITS,
+        }
     )
     write_card(card, weights.parent)
     if recipe.judged:
