@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import lexiseg_model.clip  # noqa: F401  declares what open_clip's imports look for, so it stands first
+
+# isort: split
 import open_clip
 from open_clip.transformer import QuickGELU, TextTransformer
 from torch import Tensor
