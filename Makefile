@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 # Handed to every pip install, e.g. PIP_ARGS="--extra-index-url <torch's CPU wheels>": a plain torch brings gigabytes of CUDA.
 PIP_ARGS ?=
+# Processes that share the tests, file by file; 0 is one process, as for a debugger.
+PROCESSES ?= 2
 # Handed to pytest, e.g. ARGS="-m 'not slow' tests/model".
 ARGS ?=
 # What the tests start and pip cannot bring: curl for the documents' commands, chromium for the playground, gcc for the
@@ -38,7 +40,7 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 	@$(BIN)/lexiseg serve
 
 test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator  ## run every test
-	$(BIN)/python -m pytest -q --durations=25 --durations-min=1 $(ARGS)
+	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile --durations=25 --durations-min=1 $(ARGS)
 
 # Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.
 coverage: $(VENV)/.test $(VENV)/.text-tower  ## branches that the tests of masks, tasks and worker go through
