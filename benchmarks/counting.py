@@ -29,7 +29,9 @@ class TensorWork(NamedTuple):
     elements: int
 
 
-class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what reaches a backend, forward and backward, and the numbers that it writes."""
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations = self.elements = 0
@@ -44,7 +46,7 @@ class _Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def tensor_work(work: Callable[[], object]) -> TensorWork:
     """Of one run, after another that fills what is filled once."""
     work()
-    with _Tally() as tally:
+    with Tally() as tally:
         work()
     return TensorWork(tally.operations, tally.elements)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.clock import print_table
+from benchmarks.counting import Tally
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.drawing import Batch
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
@@ -26,22 +24,6 @@ STEPS = 3  # measured, after one to warm up
 PHOTOGRAPHS = 24
 COLOURS, THINGS = ("red", "blue", "green"), ("ball", "box", "bar")
 CLASSES = ("background", *(f"{colour} {thing}" for colour in COLOURS for thing in THINGS))
-
-
-class Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what reaches a backend, forward and backward."""
-
-    operations: int
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.operations = 0
-
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        self.operations += 1
-        return func(*args, **(kwargs or {}))
 
 
 def run() -> None:
@@ -71,7 +53,7 @@ def run() -> None:
 
 
 def _operations(trainer: TinyTrainer, batch: Batch) -> int:
-    with Counted() as counted:
+    with Tally() as counted:
         trainer._step(batch)
     return int(counted.operations)
 
