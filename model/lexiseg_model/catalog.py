@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, cast
 
 import yaml
-from pydantic import ValidationError
 
 from lexiseg_model.device import Execution, choose_device
 from lexiseg_model.errors import UnknownModelError, WeightsError
@@ -20,12 +20,23 @@ from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Precision, Runtime
 
+LARGEST_CARD = 1 << 20  # bytes
+
 
 class ModelFolder(NamedTuple):
     """A model directory and its card."""
 
     folder: Path
     card: ModelCard
+
+
+class _CardLoader(yaml.SafeLoader):
+    """Safe, and without references: a few lines of them stand for more than any memory holds."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("a card has no references (*name)")
+        return super().compose_node(parent, index)
 
 
 Loader = Callable[[Path, ModelCard, Execution], Segmenter]
@@ -41,10 +52,17 @@ def bundled() -> dict[str, Path]:
 
 
 def folders(models_dir: Path | None = None) -> dict[str, Path]:
-    """Model directories by name: what is bundled, and every directory with a card in `models_dir`."""
+    """Model directories by name: what is bundled, and every directory with a card in `models_dir`.
+
+    Versions of a model lie side by side as NAME@VERSION; NAME may be a link to one of them.
+    """
     by_name = bundled()
     if models_dir is not None and models_dir.is_dir():
-        by_name |= {path.parent.name: path.parent for path in sorted(models_dir.glob(f"*/{CARD}"))}
+        by_name |= {
+            path.parent.name: path.parent
+            for path in sorted(models_dir.glob(f"*/{CARD}"))
+            if not path.parent.name.startswith(".")  # on its way here, or out
+        }
     return by_name
 
 
@@ -56,16 +74,21 @@ def read_card(folder: Path) -> ModelCard:
     """
     path = folder / CARD
     try:
-        return ModelCard.model_validate(yaml.safe_load(path.read_text()))
+        if path.stat().st_size > LARGEST_CARD:
+            raise WeightsError(f"{path} is not a valid card: it has more than {LARGEST_CARD:,} bytes")
+        return ModelCard.model_validate(yaml.load(path.read_text(encoding="utf-8"), _CardLoader))
     except FileNotFoundError:
         raise WeightsError(f"{folder} is not a model directory: no {CARD}") from None
-    except (ValidationError, yaml.YAMLError) as error:
+    # ValueError: a card that does not validate, that is no text, or a date or number in it that is none.
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise WeightsError(f"{path} is not a valid card: {error}") from None
 
 
 def cards(models_dir: Path | None = None) -> list[ModelCard]:
     """The cards of every model there is; of some the weights must be provided first."""
-    return [_named(name, folder) for name, folder in folders(models_dir).items()]
+    listed = [_named(name, folder) for name, folder in folders(models_dir).items()]
+    # NAME that is a link to NAME@VERSION is that model once more.
+    return list({ModelName.of(card): card for card in listed}.values())
 
 
 def find(name: str, models_dir: Path | None = None) -> ModelFolder:
@@ -77,12 +100,15 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
     """
     by_name = folders(models_dir)
     wanted = ModelName.parse(name)
-    if wanted.name not in by_name:
-        raise UnknownModelError(f"no model {name!r}; there is: {', '.join(by_name)}")
-    card = _named(wanted.name, by_name[wanted.name])
-    if not wanted.fits(card):
-        raise UnknownModelError(f"no model {name!r}; {wanted.name} is at version {card.version}")
-    return ModelFolder(by_name[wanted.name], card)
+    # The directory of that very name; one without a version goes before those with one, the newest of which is taken.
+    versions = sorted((other for other in by_name if other.startswith(f"{wanted.name}@")), key=_age, reverse=True)
+    for place in (name, wanted.name, *versions):
+        if place in by_name and wanted.fits(card := _named(place, by_name[place])):
+            return ModelFolder(by_name[place], card)
+    if wanted.name in by_name:
+        there = ", ".join(_named(place, by_name[place]).version for place in (wanted.name, *versions))
+        raise UnknownModelError(f"no model {name!r}; {wanted.name} is at version {there}")
+    raise UnknownModelError(f"no model {name!r}; there is: {', '.join(by_name)}")
 
 
 def require(name: str, models_dir: Path | None = None, text_tower: Path | None = None) -> ModelFolder:
@@ -166,10 +192,22 @@ def load_folder(
     return loader(folder, card, Execution(choose_device(device), precision or card.precision, text_tower))
 
 
-def _named(name: str, folder: Path) -> ModelCard:
-    """A folder's card under the name that the folder has: a copy of a model directory is another model."""
+def _named(place: str, folder: Path) -> ModelCard:
+    """A folder's card under the name that the folder has: a copy of a model directory is another model.
+
+    A version in the name of the folder, or of the one that it links to, is the model's.
+    """
     card = read_card(folder)
-    return card if card.name == name else card.model_copy(update={"name": name})
+    name, _, version = place.partition("@")
+    version = version or folder.resolve().name.partition("@")[2] or card.version
+    same = (card.name, card.version) == (name, version)
+    return card if same else card.model_copy(update={"name": name, "version": version})
+
+
+def _age(place: str) -> list[tuple[int, int, str]]:
+    """Orders versions as people do: 10 comes after 9."""
+    parts = re.findall(r"\d+|\D+", place.partition("@")[2])
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
 
 
 def _method(folder: Path, card: ModelCard) -> ModuleType:

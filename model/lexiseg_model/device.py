@@ -40,7 +40,12 @@ def choose_device(name: str) -> torch.device:
     if device is None or device.type not in ("cpu", "cuda"):
         raise OptionError(f"device {name!r}; expected auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device {name!r} was asked for, but torch finds no CUDA device")
+        built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for CPUs"
+        raise OptionError(
+            f"device {name!r} was asked for, but torch finds no CUDA device; this torch is {torch.__version__}, {built}"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(f"device {name!r} was asked for; there are cuda:0 to cuda:{torch.cuda.device_count() - 1}")
     return device
 
 

@@ -16,16 +16,13 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lexiseg_model.catalog import CARD, read_card
 from lexiseg_model.errors import OptionError, WeightsError
+from lexiseg_model.store import is_bucket, open_store, write_whole
 
 MANIFEST, FILES = "manifest.json", "files"
-BUCKETS = {"s3", "s3a", "gs", "gcs", "az", "abfs"}  # have no folders; to make one would make a bucket
-INSTALLED_BY = {"s3": "pip install s3fs", "s3a": "pip install s3fs"}
 
 
 class StoredFile(BaseModel):
@@ -76,19 +73,26 @@ def push(folder: Path, name: str, url: str, on_file: Callable[[str], object] = l
             # Of a folder's file that was cut off the size tells; stores have whole objects only.
             if not store.exists(blob) or store.size(blob) != stored.size:
                 on_file(place)
-                if url.partition("://")[0] not in BUCKETS:
+                if not is_bucket(store):
                     store.makedirs(f"{root}/{FILES}", exist_ok=True)
                 store.put_file(str(folder / place), blob)
-        _write(store, f"{root}/{MANIFEST}", manifest.model_dump_json(indent=1).encode())
+        write_whole(store, f"{root}/{MANIFEST}", manifest.model_dump_json(indent=1).encode())
     except OSError as error:
         raise OptionError(f"{url} cannot be written to: {error}") from None
     return manifest
 
 
 def pull(
-    url: str, name: str, models_dir: Path, replace: bool, on_file: Callable[[str], object] = lambda _: None
+    url: str,
+    name: str,
+    models_dir: Path,
+    replace: bool,
+    on_file: Callable[[str], object] = lambda _: None,
+    place: str | None = None,
 ) -> Path:
-    """Copies `url/name` to `models_dir/name`, which appears when every file is there with the right digest.
+    """Copies `url/name` to `models_dir/place`, by default `models_dir/name`.
+
+    It appears when every file is there with the right digest.
 
     Stopped and called again, it goes on.
 
@@ -98,27 +102,28 @@ def pull(
     """
     store, root = _open(url, name)
     manifest = _read_manifest(store, root)
-    target = models_dir / name
+    place = place or name
+    target = models_dir / place
     if target.exists():
         if (target / CARD).exists() and _manifest_of(target) == manifest:
             return target
         if not replace:
             raise OptionError(f"{target} is there already, and another; --replace puts this one in its place")
-    fresh = models_dir / f".{name}.pull"
-    for place, stored in manifest.files.items():
-        path = fresh / place
+    fresh = models_dir / f".{place}.pull"
+    for file, stored in manifest.files.items():
+        path = fresh / file
         if path.is_file() and _digest(path) == stored:
             continue
-        on_file(place)
+        on_file(file)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             store.get_file(f"{root}/{FILES}/{stored.sha256}", str(path))
         except OSError as error:
-            raise WeightsError(f"{url}/{name}: {place} cannot be read: {error}") from None
+            raise WeightsError(f"{url}/{name}: {file} cannot be read: {error}") from None
         if (came := _digest(path)) != stored:
             path.unlink()
             told = f"{came.size:,} bytes, sha256 {came.sha256}; expected {stored.size:,}, {stored.sha256}"
-            raise WeightsError(f"{url}/{name}: {place} is damaged: {told}")
+            raise WeightsError(f"{url}/{name}: {file} is damaged: {told}")
     read_card(fresh)
     for path in [path for path in fresh.rglob("*") if path.is_file()]:
         if path.relative_to(fresh).as_posix() not in manifest.files:  # of an older model, pulled half
@@ -137,16 +142,8 @@ def _swap(fresh: Path, target: Path) -> None:
 
 
 def _open(url: str, name: str) -> tuple[Any, str]:
-    protocol = url.partition("://")[0] if "://" in url else "file"
-    try:
-        # A store of its own: what others of this process listed before may have changed.
-        store, root = url_to_fs(url, skip_instance_cache=True)
-    except ImportError as error:
-        hint = INSTALLED_BY.get(protocol, str(error))
-        raise OptionError(f"{url}: what reaches {protocol}:// is not installed; {hint}") from None
-    except ValueError as error:
-        raise OptionError(f"{url}: {error}") from None
-    return store, f"{root.rstrip('/')}/{name}"
+    store, root = open_store(url)
+    return store, f"{root}/{name}"
 
 
 def _read_manifest(store: Any, root: str) -> Manifest:
@@ -159,16 +156,6 @@ def _read_manifest(store: Any, root: str) -> Manifest:
         raise WeightsError(f"{path} is no manifest of a model: {error.errors()[0]['msg']}") from None
     except OSError as error:
         raise OptionError(f"{path} cannot be read: {error}") from None
-
-
-def _write(store: Any, path: str, content: bytes) -> None:
-    """In one piece: a store's objects are, a file is under another name until it is whole."""
-    if not isinstance(store, LocalFileSystem):
-        store.pipe_file(path, content)
-        return
-    fresh = Path(f"{path}.{uuid.uuid4().hex}")
-    fresh.write_bytes(content)
-    os.replace(fresh, path)
 
 
 def _manifest_of(folder: Path) -> Manifest:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.bank import bank_of
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import Features, Regions, RowsOf, Segmenter, TextBank, TextRows
-from lexiseg_model.types import Background, ClassEntry, LongLists, Refinement, Vocabulary
+from lexiseg_model.segmenter import Features, Regions, RowsOf, Segmenter
+from lexiseg_model.types import LongLists, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0
 MOST_BEHIND = 8.0  # of the logarithm of a class's presence: what is not there at all need not be ever less
@@ -29,7 +29,7 @@ def score_vocabulary(
     steady: Steady | None = None,
 ) -> Tensor:
     """Logits [K, h, w] of the classes; with a background a last row more, for nobody."""
-    bank = _bank(segmenter, vocabulary, rows_of)
+    bank = bank_of(segmenter, vocabulary, rows_of)
     scores, others, refined = segmenter.competing(features, bank, refine)
     logits = _with_nobody(segmenter, features, scores * segmenter.probability_scale, others, vocabulary, refine)
     if steady is not None:
@@ -58,7 +58,7 @@ def score_regions(
     Raises:
         TaskError: the method has no masks of its own.
     """
-    bank = _bank(segmenter, vocabulary, rows_of)
+    bank = bank_of(segmenter, vocabulary, rows_of)
     logits = segmenter.region_scores(features, embeddings, bank) * segmenter.probability_scale
     # To the rule of nobody, regions are the pixels of a picture one pixel high.
     return _with_nobody(segmenter, features, logits[:, None], None, vocabulary, "none")[:, 0]
@@ -131,28 +131,6 @@ def _too_low_to_win(logits: Tensor) -> Tensor:
     return least - BEHIND
 
 
-def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:
-    """The texts whose rows the scores of a vocabulary need: of its classes, and of what may be nobody's."""
-    words = () if vocabulary.background is None else _words_of(segmenter, vocabulary.background)
-    return [text for entries in (vocabulary.classes, words) if entries for text in segmenter.texts(entries)]
-
-
-def _words_of(segmenter: Segmenter, background: Background) -> tuple[ClassEntry, ...]:
-    words = segmenter.card.background.words if background.words is None else background.words
-    return tuple(ClassEntry(word) for word in words)
-
-
-def _bank(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
-    """Vectors of the classes and, behind them, of the background words that compete with them."""
-    classes = vocabulary.classes
-    rows = rows_of(segmenter.texts(classes))
-    words: tuple[ClassEntry, ...] = ()
-    if vocabulary.background is not None:
-        words, word_rows = _words_apart(segmenter, vocabulary.background, classes, rows, rows_of)
-        rows = np.concatenate([rows, word_rows])
-    return segmenter.text_bank(classes + words, rows)
-
-
 def _with_nobody(
     segmenter: Segmenter,
     features: Features,
@@ -171,24 +149,6 @@ def _with_nobody(
     threshold = vocabulary.background.threshold
     nobody = _nobody_logits(segmenter, features, logits, others, n_classes, threshold, refine)
     return torch.cat([logits[:n_classes], nobody[None]])
-
-
-def _words_apart(
-    segmenter: Segmenter, background: Background, classes: tuple[ClassEntry, ...], rows: TextRows, rows_of: RowsOf
-) -> tuple[tuple[ClassEntry, ...], TextRows]:
-    """The background words that compete, and their rows.
-
-    A word that means the same as a requested class would take that class's pixels: it steps aside.
-    """
-    rule = segmenter.card.background
-    words = _words_of(segmenter, background)
-    if not words:
-        return (), rows[:0]
-    word_rows = rows_of(segmenter.texts(words))
-    likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
-    apart = likeness.max(1) < rule.same_meaning
-    kept = tuple(word for word, stays in zip(words, apart, strict=True) if stays)
-    return kept, word_rows[np.repeat(apart, len(word_rows) // len(words))]  # with all templates of a word
 
 
 def _nobody_logits(

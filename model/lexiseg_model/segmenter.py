@@ -13,6 +13,11 @@ propose(features)    -> Proposals     masks of everything, made once and kept wi
 prompt(features, ..) -> PromptMasks   masks of what points and boxes show
 embed_masks(...)     -> [N, D]        what any masks show
 region_scores(...)   -> [K, N]        which class that is
+
+Of methods that take classes by example:
+
+example_rows(...)    -> rows          what regions of an image show, to be kept like text rows
+example_vectors(...) -> [V, D]        the method's own rule from them to vectors of a class
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.memory import held_bytes
-from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement
+from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 
 TileFeatures = tuple[Tensor, ...]  # every tensor has one entry per tile in front
 T = TypeVar("T", bound=tuple[Tensor, ...])
@@ -165,6 +170,14 @@ class TextBank:
     vectors: Tensor
     owner: NDArray[np.int64]
     n_classes: int
+    has_examples: bool = False  # then some vectors come of examples, and need not be as long as those of texts
+
+
+class ExampleVectors(NamedTuple):
+    """A class by its examples: `vectors` [V, D] for a bank, and the unit `means` [M, D] of what was shown."""
+
+    vectors: Tensor
+    means: Tensor
 
 
 class Competing(NamedTuple):
@@ -291,6 +304,28 @@ class Segmenter(ABC):
             OptionError: the method has none.
         """
         raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
+
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
+        """What parts of an image show, to be kept like text rows: [R, E] in fp16, in a space of the method's own.
+
+        Raises:
+            TaskError: the method takes no examples.
+            OptionError: a region has nothing in it.
+        """
+        raise TaskError(f"{self.card.name} takes no classes by example")
+
+    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
+        """The method's rule from the rows of a class's examples to vectors that stand beside those of texts.
+
+        Args:
+            positive: [P, E] of regions that show the class; P is at least 1.
+            negative: [N, E] of regions that show what it is not; N may be 0.
+
+        Raises:
+            TaskError: the method takes no examples.
+            OptionError: the rows are not this method's.
+        """
+        raise TaskError(f"{self.card.name} takes no classes by example")
 
     @abstractmethod
     def nobody_score(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-Task = Literal["semantic", "instance", "panoptic", "prompt"]
+Task = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 Refinement = Literal["none", "pamr", "regions"]
 Precision = Literal["exact", "fast"]
 Runtime = Literal["auto", "torch", "onnx", "onnx-int8"]
@@ -22,21 +22,34 @@ LabelMap = NDArray[np.unsignedinteger]
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What a model made of examples of a class: rows of fp16, one for each region that shows it (`positive`), and for
+    each that shows what it is not."""
+
+    positive: tuple[bytes, ...]
+    negative: tuple[bytes, ...] = ()
+    digest: str = ""  # of the model's weights; "": its own, whatever they are
+
+
+@dataclass(frozen=True)
 class ClassEntry:
     """One class of a request: a name, other names for the same thing, and an optional score to reach.
 
-    `thing` says whether it comes in countable pieces (a car) or not (sky); None where nobody knows.
+    `thing` says whether it comes in countable pieces (a car) or not (sky); None where nobody knows. A class that is
+    `shown` is found by examples; then it may be `named` or not: whether its texts are looked for, too.
     """
 
     name: str
     synonyms: tuple[str, ...] = ()
     threshold: float | None = None
     thing: bool | None = None
+    shown: Shown | None = None
+    named: bool = True
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The name and the synonyms; any of them found answers under the name."""
-        return (self.name, *self.synonyms)
+        """The name and the synonyms; any of them found answers under the name. None of a class by examples alone."""
+        return (self.name, *self.synonyms) if self.named else ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +103,14 @@ class Rle:
     counts: str
     area: int  # pixels
     bbox: tuple[int, int, int, int]  # x, y, width, height; zeros for an empty mask
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of one image, as an example of a class: what a prompt shows, or else a mask of the image's size."""
+
+    prompt: Prompt | None = None
+    mask: Rle | None = None
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError, ShapeError
+from lexiseg_model.examples import cells_of, means_of
 from lexiseg_model.segmenter import (
+    ExampleVectors,
     Features,
     InferenceOptions,
     Plan,
@@ -32,7 +34,17 @@ from lexiseg_model.segmenter import (
     TextRows,
     TileFeatures,
 )
-from lexiseg_model.types import BackgroundRule, ClassEntry, InputSize, ModelCard, PanopticRule, Prompt, Refinement, Task
+from lexiseg_model.types import (
+    BackgroundRule,
+    ClassEntry,
+    InputSize,
+    ModelCard,
+    PanopticRule,
+    Prompt,
+    Refinement,
+    Region,
+    Task,
+)
 
 SCALE = 8.0
 NOBODY = 4.0
@@ -130,6 +142,20 @@ class ColourSegmenter(Segmenter):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         scores = SCALE * torch.einsum("td,dhw->thw", bank.vectors, features.tensors["pixels"].float())
         return torch.stack([scores[torch.from_numpy(bank.owner == k)].amax(0) for k in range(bank.n_classes)])
+
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
+        pixels = features.tensors["pixels"].float()
+        cells = [cells_of(region, features.size, pixels) for region in regions]
+        return means_of(cells, pixels).numpy().astype(np.float16)
+
+    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
+        if positive.shape[1] != 4:
+            raise OptionError(f"expected rows [R, 4] of examples, got {list(positive.shape)}")
+        mean = F.normalize(torch.from_numpy(positive.astype(np.float32)).mean(0, keepdim=True), dim=1)
+        away = (
+            torch.from_numpy(negative.astype(np.float32)).mean(0, keepdim=True) if len(negative) else torch.zeros(1, 4)
+        )
+        return ExampleVectors(mean - away, mean)
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None

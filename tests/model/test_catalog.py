@@ -120,9 +120,22 @@ def test_a_directory_without_a_card_cannot_be_read_as_one(tmp_path: Path) -> Non
         read_card(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["name: tiny", "- a\n- list", "{", ""], ids=["partial", "a list", "no YAML", "empty"])
-def test_a_card_that_does_not_validate_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "card.yaml").write_text(text)
+BAD_CARDS = {
+    "partial": b"name: tiny",
+    "a list": b"- a\n- list",
+    "no YAML": b"{",
+    "empty": b"",
+    "no text": b"\xff\xd8",
+    "no date": b"name: 2001-99-99",
+    "references": b"a: &a [x, x]\nb: [*a, *a]",
+    "deep": b"[" * 5000,
+    "large": b"#" * (2 << 20),
+}
+
+
+@pytest.mark.parametrize("content", BAD_CARDS.values(), ids=BAD_CARDS)
+def test_a_card_that_does_not_validate_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "card.yaml").write_bytes(content)
 
     with pytest.raises(WeightsError, match="not a valid card"):
         read_card(tmp_path)

@@ -30,3 +30,18 @@ def test_bfloat16_is_for_processors_that_have_it(
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
 
     assert inference_dtype(torch.device("cpu")) is expected
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_gpu_that_is_not_there_is_refused_with_what_torch_was_built_for() -> None:
+    with pytest.raises(OptionError, match=r"torch finds no CUDA device; this torch is .*, built for"):
+        choose_device("cuda")
+
+
+def test_a_number_beyond_the_last_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    assert choose_device("cuda:1").index == 1
+    with pytest.raises(OptionError, match="cuda:0 to cuda:1"):
+        choose_device("cuda:2")

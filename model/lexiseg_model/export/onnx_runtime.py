@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -68,19 +70,46 @@ def require() -> ModuleType:
     return import_module("onnxruntime")
 
 
+@cache
+def preload() -> None:
+    """Loads the libraries of CUDA and cuDNN that lie beside torch and in NVIDIA's packages, once a process.
+
+    The provider itself looks for them where the system keeps libraries, finds none in an image without them, and leaves
+    its work to the CPU.
+    """
+    loading = getattr(require(), "preload_dlls", None)
+    if loading is not None:
+        loading()
+
+
+def require_provider(session: Any, device: torch.device) -> None:
+    """A session that was meant for a CUDA device runs there.
+
+    Raises:
+        ExportError: it would run on the CPU: ONNX Runtime leaves out a provider that cannot begin, and goes on.
+    """
+    used = list(session.get_providers())
+    if device.type == "cuda" and not {"CUDAExecutionProvider", "TensorrtExecutionProvider"} & set(used):
+        raise ExportError(
+            f"device {device} with runtime onnx: ONNX Runtime could not begin there and would use {', '.join(used)}; "
+            f"its CUDA has to be that of torch ({torch.version.cuda}), with cuDNN 9"
+        )
+
+
 def threads() -> int:
     """Threads of one session: the cores this process may use, or OMP_NUM_THREADS."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else len(os.sched_getaffinity(0))
 
 
-def providers(device: torch.device, shapes: TileShapes, *, exact: bool) -> list[Provider]:
+def providers(device: torch.device, shapes: TileShapes, *, exact: bool, engines: Path | None = None) -> list[Provider]:
     """Execution providers for a device, the fastest first; ONNX Runtime goes on to the next for what one cannot do.
 
     Args:
         device: cpu or cuda.
         shapes: what the graph will be given.
         exact: products in full float32; else TF32 on CUDA and half precision in TensorRT.
+        engines: a folder in which TensorRT keeps what takes minutes to build; None keeps nothing.
 
     Raises:
         ExportError: the device is a CUDA device, and ONNX Runtime here has no provider for it.
@@ -110,7 +139,8 @@ def providers(device: torch.device, shapes: TileShapes, *, exact: bool) -> list[
         return [cuda, cpu]
     # Shapes outside of the profile would build another engine, which takes minutes, while a request waits.
     profile = {f"trt_profile_{name}_shapes": f"tiles:{shape}" for name, shape in shapes.profile().items()}
-    options = {"device_id": index, "trt_fp16_enable": not exact, **profile}
+    kept = {} if engines is None else {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(engines)}
+    options = {"device_id": index, "trt_fp16_enable": not exact, **profile, **kept}
     return [("TensorrtExecutionProvider", options), cuda, cpu]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,14 +82,22 @@ def _session(folder: Path, graph: Graph, buckets: Sequence[Bucket], device: torc
     # Threads that wait by spinning take the cores from decoding, upsampling and RLE, and gain nothing here.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors
+    if device.type == "cuda":
+        onnx_runtime.preload()
+    chosen = onnx_runtime.providers(device, shapes, exact=exact, engines=_engines(folder))
     try:
-        return onnxruntime.InferenceSession(
-            verified(folder, graph), options, providers=onnx_runtime.providers(device, shapes, exact=exact)
-        )
+        session = onnxruntime.InferenceSession(verified(folder, graph), options, providers=chosen)
     except ExportError:
         raise
     except Exception as error:  # its errors share no class of their own
         raise ExportError(f"ONNX Runtime cannot load {folder / graph.file}: {error}") from error
+    onnx_runtime.require_provider(session, device)
+    return session
+
+
+def _engines(folder: Path) -> Path | None:
+    """Where TensorRT keeps engines: with the export, whose end is theirs; none where nothing may be written."""
+    return folder / "engines" if os.access(folder, os.W_OK) else None
 
 
 def run_session(session: Any, tiles: NDArray[np.uint8], device: torch.device) -> tuple[Tensor, ...]:

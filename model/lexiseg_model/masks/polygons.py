@@ -7,11 +7,18 @@ from every odd one to the next. So the rings are found by pairing sorted corners
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.types import Ring
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel.outlines import outlines
+from lexiseg_model.masks.rle import decode_in_box, decode_spans
+from lexiseg_model.types import Ring, Rle
+
+Loop: TypeAlias = NDArray[np.int64]  # [n, 2] corners as x, y
 
 
 def rings(mask: NDArray[np.bool_], offset: tuple[int, int] = (0, 0)) -> list[Ring]:
@@ -22,17 +29,54 @@ def rings(mask: NDArray[np.bool_], offset: tuple[int, int] = (0, 0)) -> list[Rin
         offset: (x, y) added to every vertex, for a mask that was cut out of a larger one.
 
     Returns:
-        One ring per part, largest first; none for an empty mask.
+        One ring per part, largest first; none for an empty mask. Each border begins at its uppermost corner, of several
+        at the leftmost.
     """
+    return [Ring(_flat(part[0], offset), [_flat(hole, offset) for hole in part[1:]]) for part in _parts(mask)]
+
+
+def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
+    """Polygons of an encoded mask, at a cost that grows with its runs and not with its pixels.
+
+    Args:
+        rle: the mask.
+        simplify: how far in pixels a border may stray; 0 keeps every corner, so that the mask comes back exactly. A
+            part so small that nothing would be left of it keeps its corners, a hole so small is left out.
+
+    Returns:
+        As `rings`.
+
+    Raises:
+        ShapeError: the counts are not those of a mask of that size.
+    """
+    if library.ready():
+        parts = outlines(decode_spans(rle), rle.size)
+    else:
+        x, y, _, _ = rle.bbox
+        parts = [[loop + np.array((x, y)) for loop in part] for part in _parts(decode_in_box(rle))]
+    if simplify:
+        parts = [_simplified(part, simplify) for part in parts]
+    return [Ring(part[0].reshape(-1).tolist(), [hole.reshape(-1).tolist() for hole in part[1:]]) for part in parts]
+
+
+def _simplified(part: list[Loop], tolerance: float) -> list[Loop]:
+    """Douglas and Peucker's choice of the corners of an exterior and of its holes."""
+    exterior, *holes = (
+        cv2.approxPolyDP(loop.astype(np.int32)[:, None], tolerance, closed=True)[:, 0].astype(np.int64) for loop in part
+    )
+    return [exterior if _area(exterior) > 0 else part[0], *(hole for hole in holes if _area(hole) < 0)]
+
+
+def _parts(mask: NDArray[np.bool_]) -> list[list[Loop]]:
+    """The borders of each part: its exterior and its holes."""
     loops = _loops(mask)
     areas = [_area(loop) for loop in loops]
-    exteriors = [loop for loop, area in zip(loops, areas, strict=True) if area > 0]
-    order = sorted(exteriors, key=_area, reverse=True)
+    order = sorted(
+        (loop for loop, area in zip(loops, areas, strict=True) if area > 0),
+        key=lambda loop: (-_area(loop), loop[0, 1], loop[0, 0]),
+    )
     holes = _by_part(mask, order, [loop for loop, area in zip(loops, areas, strict=True) if area < 0])
-    return [
-        Ring(_flat(exterior, offset), [_flat(hole, offset) for hole in inside])
-        for exterior, inside in zip(order, holes, strict=True)
-    ]
+    return [[exterior, *inside] for exterior, inside in zip(order, holes, strict=True)]
 
 
 def fill(shapes: list[Ring], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -119,7 +163,8 @@ def _follow(
             path.append(at)
             at = along_of[at]
         loop = corners[path]
-        loops.append(loop if _mask_on_the_right(loop, mask) else loop[::-1])
+        # Walked the other way, it still begins at its uppermost corner.
+        loops.append(loop if _mask_on_the_right(loop, mask) else np.roll(loop[::-1], 1, 0))
     return loops
 
 
@@ -138,9 +183,9 @@ def _pixel_beside(start: NDArray[np.int64], end: NDArray[np.int64]) -> tuple[int
 
 
 def _area(loop: NDArray[np.int64]) -> int:
-    """Signed area by the shoelace formula: positive clockwise on the screen."""
+    """Twice the signed area by the shoelace formula: positive clockwise on the screen."""
     x, y = loop[:, 0], loop[:, 1]
-    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) // 2
+    return int((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
 
 
 def _flat(loop: NDArray[np.int64], offset: tuple[int, int]) -> list[int]:

@@ -24,6 +24,7 @@ from lexiseg_model.masks.bilinear import Axis, axis, bands, interpolate
 from lexiseg_model.types import LabelMap
 
 SLACK = 1e-4  # of the scores: rounding must not lose a candidate
+LEAST = -1e30  # what -inf counts as: between infinite corners lies no number, between these one that never wins
 
 
 class Winners(NamedTuple):
@@ -60,7 +61,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
     """Bilinear upsampling (align_corners=False) and arg-max.
 
     Args:
-        scores: [K, h, w] float32 logits.
+        scores: [K, h, w] float32 logits; -inf is a place where a row does not win, nor beside it.
         size: (H, W) of the answer.
         keep_probability: also give the probability of every pixel's winner.
 
@@ -68,6 +69,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
         Labels (ties go to the lower row), votes, and on request probabilities: the winner's upsampled logit against
         the upsampled log-sum-exp of all rows, which never exceeds 1.
     """
+    scores = scores.clamp_min(LEAST)
     y, x = axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1])
     if library.ready():
         axes = Axes(*y, *x)
@@ -97,7 +99,7 @@ def contest(scores: Tensor, size: tuple[int, int], worth: Worth | None = None) -
     """Who wins each pixel after bilinear upsampling (align_corners=False), some rows of the answer at a time.
 
     Args:
-        scores: [K, h, w] float32; K is at least 1.
+        scores: [K, h, w] float32; K is at least 1. -inf as for `winners`.
         size: (H, W) of the answer.
         worth: what of a score competes; None: the score itself.
 
@@ -105,6 +107,7 @@ def contest(scores: Tensor, size: tuple[int, int], worth: Worth | None = None) -
         Bands from top to bottom; ties go to the lower row of the scores.
     """
     worth = worth or _as_it_is
+    scores = scores.clamp_min(LEAST)
     candidates = _find_candidates(scores, worth)
     # A border of copies at the end, so that every cell has four corners.
     corners = torch.nn.functional.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0].cpu().numpy()

@@ -1,4 +1,4 @@
-"""The tasks, built once over the Segmenter interface: semantic, instance, panoptic, prompt.
+"""The tasks, built once over the Segmenter interface: semantic, instance, panoptic, prompt, everything.
 
 Arguments of all: a model, the features of an image, a vocabulary, `Options`, and where text rows come from (the model's
 own tower when None).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lexiseg_model.errors import TaskError
 from lexiseg_model.segmenter import Features, RowsOf, Segmenter
+from lexiseg_model.tasks.everything import everything
 from lexiseg_model.tasks.options import Options
 from lexiseg_model.tasks.pixels import connected_regions, semantic
 from lexiseg_model.tasks.prompts import prompted
@@ -32,7 +33,7 @@ def segment(
             (`options.steady`) always as connected regions.
         segmenter: the model.
         features: of the image.
-        vocabulary: at least one class; prompts may do without.
+        vocabulary: at least one class; prompts and everything may do without.
         options: threshold, refinement, confidence, prompts.
         rows_of: where text rows come from; the segmenter's tower when None.
 
@@ -47,6 +48,8 @@ def segment(
         return semantic(segmenter, features, vocabulary, options, rows_of)
     if task == "prompt":
         return prompted(segmenter, features, vocabulary, options, rows_of)
+    if task == "everything":
+        return everything(segmenter, features, vocabulary, options, rows_of)
     # In a video segments come from pixels, whose scores can be averaged: proposals of single frames would flicker.
     if segmenter.card.panoptic.source == "proposals" and options.steady is None:
         return merged_proposals(task, segmenter, features, vocabulary, options, rows_of)

@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.masks import layers
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import encode_spans, measure_spans
-from lexiseg_model.scoring import score_regions
 from lexiseg_model.segmenter import Features, RowsOf, Segmenter
+from lexiseg_model.tasks.cut_outs import CutOut, laid_out, segments_of
 from lexiseg_model.tasks.options import Options, check_vocabulary
-from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Vocabulary
+from lexiseg_model.types import Prompt, Rle, Segmentation, Vocabulary
 
 PROMPTS_AT_ONCE = 32  # whose masks are in memory before they are run lengths
-
-
-class _Mask(NamedTuple):
-    """One mask of one prompt; `embedding` [1, D] where its class is asked, `logits` [h, w] where confidence is."""
-
-    prompt_index: int
-    mask_index: int
-    quality: float
-    rle: Rle
-    embedding: Tensor | None
-    logits: Tensor | None
-
-
-class _Name(NamedTuple):
-    """What a mask shows; a segment must have `least` as its score to stay."""
-
-    label: str | None
-    class_index: int | None
-    score: float
-    least: float
 
 
 def prompted(
@@ -66,32 +43,12 @@ def prompted(
     if vocabulary.classes:
         check_vocabulary(vocabulary, options)
     masks = list(_masks(segmenter, features, options, bool(vocabulary.classes)))
-    names = _names(masks, segmenter, features, vocabulary, options, rows_of)
-    kept = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.least]
-    segments = tuple(_segment(number + 1, mask, name) for number, (mask, name) in enumerate(kept))
-    if not _laid_out(options):
-        return Segmentation(features.size, "prompt", segments, np.zeros((0, 0), np.uint8))
-    rles = [segment.mask for segment in segments]
-    overlapping = layers.overlapping(rles, features.size, options.check)
-    shown = layers.first_of_each([mask.prompt_index for mask, _ in kept]) if overlapping else range(len(kept))
-    probability = None
-    if options.keep_probability:
-        shown_logits = [logits for number in shown if (logits := kept[number][0].logits) is not None]
-        probability = layers.confidence(shown_logits, features.size)
-    label_map: LabelMap = np.zeros((0, 0), np.uint8)
-    if options.keep_label_map:
-        label_map = layers.label_map(rles, shown, features.size, options.check)
-    return Segmentation(features.size, "prompt", segments, label_map, probability, overlapping)
+    return segments_of("prompt", masks, segmenter, features, vocabulary, options, rows_of)
 
 
-def _laid_out(options: Options) -> bool:
-    """Whether masks are laid over each other, which is done with their counts."""
-    return options.keep_label_map or options.keep_probability
-
-
-def _masks(segmenter: Segmenter, features: Features, options: Options, named: bool) -> Iterator[_Mask]:
+def _masks(segmenter: Segmenter, features: Features, options: Options, named: bool) -> Iterator[CutOut]:
     """Every mask of every prompt as run lengths, some prompts at a time."""
-    encode = encode_spans if options.keep_counts or _laid_out(options) else measure_spans
+    encode = encode_spans if options.keep_counts or laid_out(options) else measure_spans
     for first in range(0, len(options.prompts), PROMPTS_AT_ONCE):
         options.check()
         some = options.prompts[first : first + PROMPTS_AT_ONCE]
@@ -113,7 +70,7 @@ def _masks(segmenter: Segmenter, features: Features, options: Options, named: bo
         ]
         for number, (place, rle) in enumerate(zip(places, rles, strict=True)):
             kept_logits = logits[number].half() if options.keep_probability else None
-            yield _Mask(*place, rle, embeddings.get(number), kept_logits)
+            yield CutOut(*place, rle, embeddings.get(number), kept_logits)
 
 
 def _mask_logits(
@@ -126,37 +83,3 @@ def _mask_logits(
     if (options.refine or segmenter.card.refine) == "pamr":
         masks = refine_masks(masks, segmenter.guide(features))
     return masks, [of_prompt.quality for of_prompt in by_prompt]
-
-
-def _names(
-    masks: Sequence[_Mask],
-    segmenter: Segmenter,
-    features: Features,
-    vocabulary: Vocabulary,
-    options: Options,
-    rows_of: RowsOf,
-) -> list[_Name]:
-    names = [_Name(None, None, mask.quality, options.threshold) for mask in masks]
-    embeddings = {number: mask.embedding for number, mask in enumerate(masks) if mask.embedding is not None}
-    if not embeddings:
-        return names
-    logits = score_regions(segmenter, features, vocabulary, rows_of, torch.cat(list(embeddings.values())))
-    scores, winners = logits.softmax(0).max(0)
-    for number, score, index in zip(embeddings, scores.tolist(), winners.tolist(), strict=True):
-        if index < len(vocabulary.classes):  # else nobody
-            entry = vocabulary.classes[index]
-            names[number] = _Name(entry.name, index, score, options.least(entry.threshold))
-    return names
-
-
-def _segment(number: int, mask: _Mask, name: _Name) -> Segment:
-    return Segment(
-        id=number,
-        label=name.label,
-        class_index=name.class_index,
-        score=name.score,
-        mask=mask.rle,
-        prompt_index=mask.prompt_index,
-        mask_index=mask.mask_index,
-        quality=mask.quality,
-    )

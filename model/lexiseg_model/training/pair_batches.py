@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from lexiseg_model.data.pairs.source import PairSource, Skipped
 from lexiseg_model.data.pairs.stream import Drawn, PairStream
 from lexiseg_model.training.stream import Stream
 
+Batch = TypeVar("Batch")
 Views = Callable[[NDArray[np.uint8], np.random.Generator], Tensor]  # RGB [H, W, 3] -> normalised [3, S, S]
 
 
@@ -41,10 +42,10 @@ class PairBatches:
         )
 
 
-class NumberedPairs(Stream[PairBatch]):
+class NumberedPairs(Stream[Batch], Generic[Batch]):
     """Batches of all processes of a run, numbered together: every pair comes once in an epoch, whoever asks."""
 
-    def __init__(self, pairs: PairSource, make: PairBatches, batch: int, seed: int) -> None:
+    def __init__(self, pairs: PairSource, make: Callable[[Sequence[Drawn]], Batch], batch: int, seed: int) -> None:
         """
         Args:
             pairs: what is drawn from.
@@ -61,6 +62,6 @@ class NumberedPairs(Stream[PairBatch]):
         self._batch = batch
         self.seed = seed
 
-    def make(self, number: int, random: np.random.Generator) -> PairBatch:
+    def make(self, number: int, random: np.random.Generator) -> Batch:
         cv2.setNumThreads(1)  # workers share the cores
         return self._make([self._pairs[draw] for draw in range(number * self._batch, (number + 1) * self._batch)])

@@ -25,15 +25,18 @@ class Model(NamedTuple):
     load: Callable[[Precision], Segmenter]
     masks: bool = False  # proposes masks, and says what any masks show
     prompts: bool = False
+    examples: bool = False  # takes classes by example
     precisions: tuple[Precision, ...] = ("fast", "exact")
 
 
 MODELS: dict[str, Model] = {
-    "stand-in": Model(lambda _: ColourSegmenter(tasks=ALL), masks=True, prompts=True, precisions=("fast",)),
-    "tiny": Model(tiny.segmenter, masks=True, prompts=True),
-    "dense_clip": Model(dense_clip.segmenter),
+    "stand-in": Model(
+        lambda _: ColourSegmenter(tasks=ALL), masks=True, prompts=True, examples=True, precisions=("fast",)
+    ),
+    "tiny": Model(tiny.segmenter, masks=True, prompts=True, examples=True),
+    "dense_clip": Model(dense_clip.segmenter, examples=True),
     "tcl": Model(tcl.segmenter),
-    "unpair_seg": Model(unpair_seg.segmenter, masks=True, prompts=True),
+    "unpair_seg": Model(unpair_seg.segmenter, masks=True, prompts=True, examples=True),
     "s_seg": Model(lambda precision: s_seg.small_segmenter(precision=precision), masks=True),
     "s_seg_plus": Model(s_seg_plus.segmenter),
 }

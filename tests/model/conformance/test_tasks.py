@@ -36,7 +36,7 @@ def test_a_task_that_the_card_names_is_done(segmenter: Segmenter, features: Feat
         assert answer.task == task
         assert {segment.label for segment in answer.segments} <= {"red", "green", "blue", None}
         assert all(0 <= segment.score <= 1 and segment.mask.size == SIZE for segment in answer.segments)
-        if task != "prompt":
+        if task not in ("prompt", "everything"):  # what each of these shows may lie in what another one does
             assert stacked(answer).sum(0).max(initial=0) <= 1  # disjoint
             np.testing.assert_array_equal(answer.label_map > 0, stacked(answer).any(0))
         if task == "semantic":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 import torch
@@ -68,6 +69,34 @@ def test_tensorrt_comes_first_where_its_library_loads(
     assert [name for name, _ in found][-2:] == ["CUDAExecutionProvider", "CPUExecutionProvider"]
     assert all(options["device_id"] == 1 for _, options in found[:-1])
     assert found[-2][1]["use_tf32"] == 0
+
+
+def test_tensorrt_keeps_its_engines_where_it_may(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(onnx_runtime, "require", GpuBuild)
+    monkeypatch.setattr(onnx_runtime, "TENSORRT_LIBRARY", "libc.so.6")
+
+    (_, kept), *_ = onnx_runtime.providers(torch.device("cuda"), SHAPES, exact=False, engines=tmp_path)
+    (_, lost), *_ = onnx_runtime.providers(torch.device("cuda"), SHAPES, exact=False)
+
+    assert kept["trt_engine_cache_enable"]
+    assert kept["trt_engine_cache_path"] == str(tmp_path)
+    assert "trt_engine_cache_enable" not in lost
+
+
+class Session:
+    def __init__(self, *providers: str) -> None:
+        self._providers = providers
+
+    def get_providers(self) -> list[str]:
+        return list(self._providers)
+
+
+def test_a_session_that_fell_back_to_the_cpu_is_refused() -> None:
+    with pytest.raises(ExportError, match="could not begin there and would use CPUExecutionProvider"):
+        onnx_runtime.require_provider(Session("CPUExecutionProvider"), torch.device("cuda"))
+
+    onnx_runtime.require_provider(Session("CUDAExecutionProvider", "CPUExecutionProvider"), torch.device("cuda"))
+    onnx_runtime.require_provider(Session("CPUExecutionProvider"), torch.device("cpu"))
 
 
 def test_tensorrt_is_told_the_shapes_of_the_buckets() -> None:

@@ -72,6 +72,20 @@ def test_a_view_of_scores_is_read_as_what_it_shows() -> None:
     assert_equal(scores, (40, 41))
 
 
+@pytest.mark.parametrize("row", [0, 1, 3])
+def test_a_row_of_nothing_in_places_wins_as_if_it_were_far_down_there(row: int) -> None:
+    generator = torch.Generator().manual_seed(row)
+    scores = torch.randn(4, 6, 7, generator=generator)
+    nothing = torch.rand(6, 7, generator=generator) < 0.4
+
+    scores[row][nothing] = -torch.inf
+
+    assert_equal(scores, (50, 60))
+
+    far_down = scores.clamp_min(-1e6)
+    np.testing.assert_array_equal(winners(scores, (50, 60)).labels, winners(far_down, (50, 60)).labels)
+
+
 def test_a_row_of_nothing_wins_nowhere_and_warns_of_nothing() -> None:
     scores = torch.randn(4, 6, 7, generator=torch.Generator().manual_seed(2))
     scores[2] = -torch.inf

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.training.augment import BORDER
 from lexiseg_model.training.packs import Pack, Photograph, write_pack
-from lexiseg_model.training.render import View, render, resident, stack_views
+from lexiseg_model.training.render import Paste, View, render, resident, sampled, stack_views, warped
 from lexiseg_model.training.views import Colours, Matrix, labels_in, whole_view, window_view
 
 SIZE = 64
@@ -44,17 +46,19 @@ def whole(index: int, seed: int = 0) -> Matrix:
     return whole_view(*SIZES[index], SIZE, np.random.default_rng(seed))
 
 
+@pytest.mark.parametrize("pixels_of", [warped, sampled], ids=["on a CPU", "elsewhere"])
 @pytest.mark.parametrize("seed", range(8))
-def test_a_crop_is_what_opencv_warps(pack: Pack, seed: int) -> None:
+def test_a_crop_is_what_opencv_warps(pack: Pack, seed: int, pixels_of: Callable[..., torch.Tensor]) -> None:
     index = seed % 3
     window = window_view(np.zeros(SIZES[index], np.uint8), SIZE, np.random.default_rng(seed), (0.5, 1.3))
     matrix = window if seed % 2 else whole(index, seed)
 
-    (crop,) = rendered(pack, view_of(pack, index, matrix))
+    windows = stack_views([view_of(pack, index, matrix)]).windows
+    (crop,) = pixels_of(resident([pack], torch.device("cpu")), windows, SIZE)
 
-    warped = cv2.warpAffine(pack.image(index), matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderValue=BORDER)
+    expected = cv2.warpAffine(pack.image(index), matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderValue=BORDER)
     # OpenCV rounds places to 1/32 of a pixel.
-    off = np.abs(crop.permute(1, 2, 0).numpy() - warped)
+    off = np.abs(crop.numpy() - expected)
     assert off.max() < 8
     assert off.mean() < 0.6
 
@@ -66,6 +70,18 @@ def test_views_of_several_packs_keep_their_order(pack: Pack) -> None:
 
     for place, view in enumerate(views):
         torch.testing.assert_close(together[place], rendered(pack, view)[0])
+
+
+def test_what_is_pasted_covers_what_was_there(pack: Pack) -> None:
+    alpha = np.zeros((SIZE, SIZE), np.uint8)
+    alpha[:, : SIZE // 2] = 255
+    under, over = view_of(pack, 0, whole(0)), view_of(pack, 1, whole(1), which=1)
+    paste = Paste(over.pack, over.place, over.matrix, alpha)
+
+    plain, covered = rendered(pack, under, under._replace(pastes=[paste]))
+
+    torch.testing.assert_close(covered[..., : SIZE // 2], rendered(pack, over)[0][..., : SIZE // 2])
+    torch.testing.assert_close(covered[..., SIZE // 2 :], plain[..., SIZE // 2 :])
 
 
 def test_without_saturation_a_crop_is_gray(pack: Pack) -> None:

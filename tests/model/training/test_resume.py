@@ -117,26 +117,27 @@ def test_a_run_killed_at_several_moments_ends_with_the_same_bits(forks: ForkServ
 
 
 class Waiting(ToyRun):
-    """Stays in its third step."""
+    """Stays in its third step until it is told that signals were sent."""
 
     reached: Event
+    sent: Event
 
     def _loss(self, batch: ToyBatch) -> Any:
         if batch.number == 2:
             self.reached.set()
-            signal.pause()
+            assert self.sent.wait(SECONDS)
         return super()._loss(batch)
 
 
-def wait_in_a_step(out: Path, reached: Event) -> None:
+def wait_in_a_step(out: Path, reached: Event, sent: Event) -> None:
     run = Waiting(recipe_for(out, workers=2))
-    run.reached = reached
+    run.reached, run.sent = reached, sent
     run.train()
 
 
 def test_workers_end_with_the_run_that_was_killed(forks: ForkServerContext, tmp_path: Path) -> None:
     reached = forks.Event()
-    with running(forks, wait_in_a_step, tmp_path, reached) as process:
+    with running(forks, wait_in_a_step, tmp_path, reached, forks.Event()) as process:
         assert reached.wait(SECONDS)
         workers = [os.pidfd_open(child.pid) for child in psutil.Process(process.pid).children()]
 
@@ -151,11 +152,12 @@ def test_workers_end_with_the_run_that_was_killed(forks: ForkServerContext, tmp_
 
 def test_a_signal_to_all_processes_of_a_run_saves_it(forks: ForkServerContext, tmp_path: Path) -> None:
     """As a terminal's Ctrl-C and a machine that shuts down send it."""
-    reached = forks.Event()
-    with running(forks, wait_in_a_step, tmp_path, reached) as process:
+    reached, sent = forks.Event(), forks.Event()
+    with running(forks, wait_in_a_step, tmp_path, reached, sent) as process:
         assert reached.wait(SECONDS)
         for each in [*psutil.Process(process.pid).children(), psutil.Process(process.pid)]:
             each.send_signal(signal.SIGTERM)
+        sent.set()
         process.join(SECONDS)
 
         assert process.exitcode == 0

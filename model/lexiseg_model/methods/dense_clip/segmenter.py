@@ -7,29 +7,40 @@ grid, and `guide` uint8 [3, H, W], the canvas; of CLIP-DINOiser also `objectness
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.clip import windowed
+from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.classes import ClassRule
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.clip.padding import Padding
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
+from lexiseg_model.examples import cells_of, means_of
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.dense_clip.image_pass import ImagePass
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts, settings_of
-from lexiseg_model.segmenter import Competing, Features, Layout, Plan, TextBank, TileFeatures
-from lexiseg_model.types import ModelCard, Refinement
+from lexiseg_model.segmenter import (
+    Competing,
+    ExampleVectors,
+    Features,
+    Layout,
+    Plan,
+    TextBank,
+    TextRows,
+    TileFeatures,
+)
+from lexiseg_model.types import ModelCard, Refinement, Region
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
 MOST_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte
@@ -91,6 +102,28 @@ class DenseClipSegmenter(ClipSegmenter):
         best = (classes * self.probability_scale).logsumexp(0)
         others = everything + torch.log1p(-(best - everything).clamp(max=-LEAST).exp())
         return Competing(classes, others, refined)
+
+    @torch.inference_mode()
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
+        """[R, 2 D]: the mean embedding of each region's cells, and that of the picture."""
+        maps = self._embeddings(features)
+        cells = [cells_of(region, features.size, maps) for region in regions]
+        return by_example.rows_of(means_of(cells, maps), maps.mean((1, 2)))
+
+    @torch.inference_mode()
+    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
+        device = self._execution.device
+        return by_example.vectors(positive, negative, self.settings.examples, self.card.embedding, device)
+
+    def _embeddings(self, features: Features) -> Tensor:
+        """[D, h, w] over the canvas on a grid as fine as that of the windows, which are averaged."""
+        layout = features.layout or Layout(features.size, features.size)
+        padding = Padding.to_multiple(layout.tile, self.network.multiple)
+        patches = features.tensors["patches"]
+        maps = (self._on_window(each.float(), layout, padding) for each in patches)
+        merged = windowed.merge(maps, layout, self._execution.precision)
+        rows, columns = (max(1, round(side / self.network.multiple)) for side in layout.canvas)
+        return F.adaptive_avg_pool2d(merged[None], (rows, columns))[0]
 
     def _by_class(
         self, features: Features, bank: TextBank, size: tuple[int, int] | None = None, refined: bool = False

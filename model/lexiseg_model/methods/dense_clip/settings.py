@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, cast, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.dino import DinoName
 from lexiseg_model.clip.normalise import Normalisation
 from lexiseg_model.clip.templates import background_words, template_set
@@ -50,6 +51,8 @@ class DenseClipSettings(BaseModel):
     proxy: DinoName = Field("dino_vitb8", description="ProxyCLIP: the tower that says what belongs together")
     least_correlation: float = Field(0.2, ge=0, lt=1, description="CLIP-DINOiser: gamma, of correlations")
     certainty: float = Field(0.99, gt=0, le=1, description="CLIP-DINOiser: delta, from it a class needs no object")
+
+    examples: ExampleLevels = ExampleLevels()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -20,7 +20,7 @@ from torch import Tensor
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.methods.tiny import asking
+from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.fast import fused, in_type
@@ -32,6 +32,7 @@ from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.tower_files import tower_folder
 from lexiseg_model.methods.tiny.weights import TEMPLATE, TinyState, filled, with_evidence
 from lexiseg_model.segmenter import (
+    ExampleVectors,
     Features,
     InferenceOptions,
     Plan,
@@ -44,7 +45,7 @@ from lexiseg_model.segmenter import (
     TileFeatures,
     Unfamiliar,
 )
-from lexiseg_model.types import ClassEntry, InputSize, ModelCard, Prompt, Refinement
+from lexiseg_model.types import ClassEntry, InputSize, ModelCard, Prompt, Refinement, Region
 from lexiseg_model.weights import read_weights
 
 WEIGHTS_FILE = "tiny.safetensors"  # the words of training lie beside it in a file of their own
@@ -169,7 +170,7 @@ class TinySegmenter(Exportable):
         """The logit of each class's most present text."""
         tensors = features.tensors
         image, cells = (tensors[name].to(self._device).float() for name in ("image", "cells"))
-        logits = self._network.presence(image, cells, bank.vectors)
+        logits = self._network.presence(image, cells, _directions(bank))
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
         return torch.stack([logits[start:end].amax() for start, end in pairwise(first)])
 
@@ -180,6 +181,20 @@ class TinySegmenter(Exportable):
         nearest = iter(self._familiar.nearest(self.texts(classes), rows_of))
         best = [max((next(nearest) for _ in entry.texts), key=lambda found: found.likeness) for entry in classes]
         return [Unfamiliar(index, *found, bound) for index, found in enumerate(best) if found.likeness < bound]
+
+    @torch.inference_mode()
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
+        """[R, 96]: mean pixels of what the prompt head cuts out for a box or points, of a mask as it is."""
+        places = [place for place, region in enumerate(regions) if region.prompt is not None and self._head is not None]
+        prompts = [prompt for place in places if (prompt := regions[place].prompt) is not None]
+        masks = dict(zip(places, self.prompt(features, prompts) if prompts else (), strict=True))
+        pixels = features.tensors["pixels"].to(self._device).float()
+        means = by_example.region_means(pixels, features.size, regions, masks)
+        return means.cpu().numpy().astype(np.float16)
+
+    @torch.inference_mode()
+    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
+        return by_example.vectors(positive, negative, self._settings.examples, self._device)
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
@@ -258,7 +273,7 @@ class TinySegmenter(Exportable):
     def _best_per_class(self, features: Features, pixels: Tensor, bank: TextBank) -> Tensor:
         """Each class's best text: scaled cosine plus presence, of embeddings [96, h, w] to [K, h, w]."""
         image, cells = features.tensors["image"].float(), features.tensors["cells"].float()
-        bonus = self._network.presence_bonus(image, cells, bank.vectors)
+        bonus = self._network.presence_bonus(image, cells, _directions(bank))
         best = pixels.new_empty(bank.n_classes, *pixels.shape[1:])
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
         for start in range(0, bank.n_classes, CLASSES_AT_ONCE):
@@ -271,6 +286,11 @@ class TinySegmenter(Exportable):
                 scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
             best[start:end] = scores.view(end - start, *pixels.shape[1:])
         return best
+
+
+def _directions(bank: TextBank) -> Tensor:
+    """Unit vectors [T, 96], which presence is learned for."""
+    return F.normalize(bank.vectors, dim=1) if bank.has_examples else bank.vectors
 
 
 def require_text_tower(named: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""`settings` of a card of method tiny: which masks a grid of points proposes, and which of a click's comes first."""
+"""`settings` of a card of method tiny: proposals, the order of a click's masks, what examples weigh."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ class RegionVote(BaseModel):
     alike: float = Field(6.0, ge=0)
 
 
+class ExampleRule(BaseModel):
+    """How the vector of a class by example stands beside those of texts, which have length 1.
+
+    Pixels are more like pixels than like words: at `length` 1 a class by example would take what words mean.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    length: float = Field(0.6, gt=0, description="of the vector of a class by example")
+    away: float = Field(0.5, ge=0, description="how far it is turned from the mean of the negatives")
+
+
 class TinySettings(BaseModel):
     """What the card of a model of this method may set."""
 
@@ -51,3 +63,4 @@ class TinySettings(BaseModel):
     proposals: ProposalSettings = ProposalSettings()
     clicks: ClickOrder = ClickOrder()
     regions: RegionVote = RegionVote()
+    examples: ExampleRule = ExampleRule()

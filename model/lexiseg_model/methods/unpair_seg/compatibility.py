@@ -50,10 +50,20 @@ def to_image(masks: Tensor, image: tuple[int, int]) -> Tensor:
     return square[:, : image[0], : image[1]]
 
 
+def at_image(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> Tensor:
+    """Logits [N, h, w] over a canvas -> float32 [N, H, W] of the image, in the two steps of the released code.
+
+    That knows square canvases alone; another one is made square by its own edges, which no image reaches.
+    """
+    height, width = canvas
+    side = max(canvas)
+    square = F.pad(enlarged(masks.float(), canvas)[:, None], (0, side - width, 0, side - height), mode="replicate")
+    return to_image(square[:, 0], image)
+
+
 def stability(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> Tensor:
     """That of the demo, which counts pixels of the image: logits [N, h, w] over a square canvas -> [N]."""
-    at_image = (to_image(enlarged(some, canvas), image) for some in torch.split(masks, AT_IMAGE))
-    return torch.cat([cleaning.stability(some) for some in at_image])
+    return torch.cat([cleaning.stability(at_image(some, canvas, image)) for some in torch.split(masks, AT_IMAGE)])
 
 
 def halved(masks: Tensor) -> Tensor:

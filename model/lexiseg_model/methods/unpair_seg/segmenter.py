@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.clip import windowed
+from lexiseg_model.clip import by_example, windowed
 from lexiseg_model.clip.templates import template_set
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.examples import box_cells, mask_cells
+from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
 from lexiseg_model.methods.unpair_seg.asking import ask
 from lexiseg_model.methods.unpair_seg.canvas import (
@@ -41,6 +43,7 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, normalised
 from lexiseg_model.methods.unpair_seg.network import EncodedImages
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.segmenter import (
+    ExampleVectors,
     Features,
     InferenceOptions,
     Layout,
@@ -52,10 +55,11 @@ from lexiseg_model.segmenter import (
     TextRows,
     TileFeatures,
 )
-from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement
+from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 
 NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")
+SURE = regions.SURE
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 LEAST = 1e-6  # of a probability, before its logarithm
 UNLIKELY = 1e-30  # of a class at a pixel that no mask covers
@@ -160,8 +164,7 @@ class UnpairSegSegmenter(Segmenter):
         They are that code's only with `compatibility: released` and `cleaning.specks: 0`: its demo removes specks
         later, at the size of the image.
         """
-        masks = self.proposals_on_canvas(features).masks.float()
-        return compatibility.to_image(compatibility.enlarged(masks, _canvas(features).size), features.size)
+        return compatibility.at_image(self.proposals_on_canvas(features).masks, _canvas(features).size, features.size)
 
     @torch.inference_mode()
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
@@ -191,10 +194,20 @@ class UnpairSegSegmenter(Segmenter):
         """Logarithm of how much of a class there is: probability of the class times that of the mask, over proposals.
 
         Their sum over classes is how many masks cover a pixel (`nobody_score`), their softmax a probability.
+        Loaded as exact, masks are enlarged before they are added up, as published: [K, H, W] of the image, a few masks
+        at a time. Else they are added up where they are, at stride 4.
         """
-        proposed = self.propose(features)
-        probabilities = self.region_scores(features, proposed.embeddings, bank).exp()
-        return regions.class_maps(probabilities.T, proposed.masks).clamp_min(UNLIKELY).log()
+        proposed = self.proposals_on_canvas(features)
+        probabilities = self.region_scores(features, proposed.embeddings, bank).exp().T
+        canvas = _canvas(features)
+        if self._execution.precision == "exact":
+            maps = probabilities.new_zeros(bank.n_classes, *features.size)
+            some_at_once = (torch.split(part, compatibility.AT_IMAGE) for part in (probabilities, proposed.masks))
+            for some, masks in zip(*some_at_once, strict=True):
+                maps += regions.class_maps(some, compatibility.at_image(masks, canvas.size, features.size))
+        else:
+            maps = regions.class_maps(probabilities, canvas_to_image(proposed.masks, canvas))
+        return maps.clamp_min(UNLIKELY).log()
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
@@ -205,6 +218,26 @@ class UnpairSegSegmenter(Segmenter):
         # A region's probabilities add up to 1: it covers itself.
         uncovered = covered < math.log(max(self.settings.covered, LEAST))
         return torch.where(uncovered, covered + 1, unsure)
+
+    @torch.inference_mode()
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
+        """[R, 2 D]: the embedding of the best mask of each prompt, of a mask itself, and that of the picture."""
+        places = [place for place, region in enumerate(regions) if region.prompt is not None]
+        prompts = [prompt for place in places if (prompt := regions[place].prompt) is not None]
+        answers = dict(zip(places, self.prompt(features, prompts) if prompts else (), strict=True))
+        grid = (features.tensors["guide"].shape[1], features.tensors["guide"].shape[2])
+        masks = [
+            _inside(region, features.size, answers[place].masks[0], grid) if place in answers else _logits(region, grid)
+            for place, region in enumerate(regions)
+        ]
+        everything = torch.full(grid, SURE)
+        embedded = self.embed_masks(features, torch.stack([*masks, everything]))
+        return by_example.rows_of(embedded[:-1], embedded[-1])
+
+    @torch.inference_mode()
+    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
+        width, device = self._text.tower.width, self._execution.device
+        return by_example.vectors(positive, negative, self.settings.examples, width, device)
 
     def _propose(self, features: Features) -> Proposals:
         canvas = _canvas(features)
@@ -242,6 +275,21 @@ class UnpairSegSegmenter(Segmenter):
     def _pixels(self, features: Features) -> PixelFeatures:
         masks, *levels = (features.tensors[name].float()[None] for name in NAMES[:4])
         return PixelFeatures(masks, tuple(levels))
+
+
+def _inside(region: Region, size: tuple[int, int], mask: Tensor, grid: tuple[int, int]) -> Tensor:
+    """A mask's logits at another size, inside the box that it answers, or that box where nothing is left of it."""
+    logits = F.interpolate(mask[None, None].float().cpu(), size=grid, mode="bilinear")[0, 0]
+    if region.prompt is None or region.prompt.box is None:
+        return logits
+    box = SURE * (2 * box_cells(region.prompt.box, size, grid).float() - 1)
+    inside = torch.minimum(logits, box)
+    return inside if (inside > 0).any() else box
+
+
+def _logits(region: Region, grid: tuple[int, int]) -> Tensor:
+    assert region.mask is not None
+    return SURE * (2 * mask_cells(decode(region.mask), grid).float() - 1)
 
 
 def _canvas(features: Features) -> Canvas:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.masks.overlap_rule import OVERLAPS, OverlapRule
 
 ARCHITECTURE = "convnext_large_d_320"  # of the authors: weights laion2b_s29b_b131k_ft_soup, with GELU
@@ -73,6 +74,8 @@ class UnpairSegSettings(BaseModel):
     probability: float = Field(
         0.3, ge=0, le=1, description="of a class among all that competes, below which a pixel or region is nobody's"
     )
+
+    examples: ExampleLevels = ExampleLevels()
 
     @model_validator(mode="after")
     def _released_is_square(self) -> UnpairSegSettings:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
+PATIENCE = 30  # seconds that a worker lives on after SIGTERM, while its run ends the step and saves
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -29,8 +30,14 @@ def begin_worker() -> Callable[[int], None]:
     return partial(_begin, os.getpid())
 
 
+def _end_later(number: int, frame: object) -> None:
+    signal.alarm(PATIENCE)
+
+
 def _begin(parent: int, worker: int) -> None:
     # Ctrl-C goes to all processes of a terminal: the run saves first, and needs its workers until then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the run's own handler, which a fork takes along
+    # So does SIGTERM where a machine shuts down; but a worker that hangs must not keep its run from ending.
+    signal.signal(signal.SIGTERM, _end_later)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     die_with_parent(parent)

@@ -350,7 +350,7 @@ def test_the_bundled_card_describes_the_published_sizes_and_says_how_to_provide_
     card = catalog.read_card(catalog.bundled()["s-seg"])
 
     assert SSegSettings.model_validate(card.settings) == SSegSettings()
-    assert card.tasks == ["semantic", "instance", "panoptic"]
+    assert card.tasks == ["semantic", "instance", "panoptic", "everything"]
     assert card.panoptic.source == "proposals"
     with pytest.raises(WeightsError, match=r"models import --method s-seg .*or put a model directory"):
         catalog.require("s-seg")

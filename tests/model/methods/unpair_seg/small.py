@@ -8,8 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import open_clip
 import torch
+from numpy.typing import NDArray
 from open_clip.timm_model import TimmModel
 from torch import Tensor
 
@@ -23,7 +25,8 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.methods.unpair_seg.sizes import Sizes
-from lexiseg_model.types import InputSize, Precision
+from lexiseg_model.segmenter import Features, TextBank
+from lexiseg_model.types import InputSize, Precision, Segmentation
 
 WIDTH = 32
 CHANNELS = (8, 16, 24, 32)
@@ -115,3 +118,22 @@ def segmenter(
         update={"input": InputSize(short_side=side, long_side=side, multiple=32), "settings": LENIENT | settings}
     )
     return UnpairSegSegmenter(restored, settings_of(card), card, "small", Execution(torch.device("cpu"), precision))
+
+
+@torch.inference_mode()
+def published_labels(model: UnpairSegSegmenter, kept: Features, bank: TextBank) -> NDArray[np.intp]:
+    """[H, W], the class of each pixel: masks enlarged to the image, then added up as likely as they are of a class."""
+    probabilities = model.region_scores(kept, model.propose(kept).embeddings, bank).exp()  # [K, N]
+    assert probabilities.shape[1] > 1
+    labels: NDArray[np.intp] = (
+        torch.einsum("kn,nhw->khw", probabilities, model.released_masks(kept).sigmoid()).argmax(0).numpy()
+    )
+    return labels
+
+
+def labels_of(answer: Segmentation) -> NDArray[np.intp]:
+    """[H, W], the class of each pixel; -1 of none."""
+    index = np.full(int(answer.label_map.max()) + 1, -1)
+    for segment in answer.segments:
+        index[segment.id] = -1 if segment.class_index is None else segment.class_index
+    return index[answer.label_map]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lexiseg_model import catalog
 from lexiseg_model.device import Execution
+from lexiseg_model.masks.upsample import winners
 from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
 from lexiseg_model.methods.unpair_seg.network import UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
@@ -51,11 +52,13 @@ def segmenter(
     )
 
 
-def features(model: UnpairSegSegmenter, size: tuple[int, int], inside: tuple[int, int]) -> Features:
-    """What the image pass would have given of an image of a size that fills a part of the input."""
+def features(
+    model: UnpairSegSegmenter, size: tuple[int, int], inside: tuple[int, int], dense: Tensor | None = None
+) -> Features:
+    """What the image pass would have given of an image of a size that fills a part of the input; CLIP saw `dense`."""
     plan = Plan(size, np.zeros((1, 3, *golden.SIZE), np.uint8), Layout(inside, golden.SIZE))
     maps = golden.features()
-    return model.assemble(plan, (maps.masks, *maps.levels, torch.zeros(1, 64, 8, 8)))
+    return model.assemble(plan, (maps.masks, *maps.levels, torch.zeros(1, 64, 8, 8) if dense is None else dense))
 
 
 def answers(mode: Compatibility, prompts: list[Prompt]) -> list[PromptMasks]:
@@ -120,6 +123,22 @@ def test_a_grid_proposes_what_the_released_code_does() -> None:
     assert_close(masks[:: max(1, len(masks) // 12), 3::6, 3::6], "grid_proposal", golden.UPSAMPLED)
     areas = golden.reference()["grid_proposal_area"]
     np.testing.assert_allclose((masks > 0).flatten(1).sum(1).numpy(), areas, rtol=1e-3)
+
+
+def test_every_label_is_that_of_the_released_order_of_sums() -> None:
+    model = segmenter()
+    width = model.network.trunk.channels[-1]
+    kept = features(model, IMAGE, (192, 256), golden.normal("uni/region", (1, width, 8, 8)))
+    # Random weights see much the same everywhere: classes are what sets the first regions apart.
+    seen = model.propose(kept).embeddings
+    apart = torch.nn.functional.normalize(seen[:4] - seen.mean(0), dim=1)
+    bank = TextBank(apart, np.arange(4), 4)
+
+    labels = winners(model.class_scores(kept, bank), IMAGE).labels
+
+    published = small.published_labels(model, kept, bank)
+    assert len(np.unique(published)) > 1
+    np.testing.assert_array_equal(labels, published)
 
 
 def test_the_quality_of_proposals_goes_through_two_sigmoids_only_where_released() -> None:

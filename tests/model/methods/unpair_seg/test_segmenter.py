@@ -205,15 +205,31 @@ def test_the_scale_of_logits_may_be_set() -> None:
 
 
 def test_a_pixel_is_of_a_class_as_the_masks_over_it_are() -> None:
-    bank = model().text_bank(CLASSES, model().encode_texts(model().texts(CLASSES)))
-    found = model().propose(features())
-    probabilities = model().region_scores(features(), found.embeddings, bank).exp()
+    fast = small.segmenter("fast")
+    kept = seen(fast, photograph())
+    bank = fast.text_bank(CLASSES, fast.encode_texts(fast.texts(CLASSES)))
+    found = fast.propose(kept)
+    probabilities = fast.region_scores(kept, found.embeddings, bank).exp()
 
-    scores = model().class_scores(features(), bank)
+    scores = fast.class_scores(kept, bank)
 
-    expected = torch.einsum("kn,nhw->khw", probabilities, found.masks.sigmoid())
+    expected = torch.einsum("kn,nhw->khw", probabilities, found.masks.float().sigmoid())
     torch.testing.assert_close(scores.exp(), expected)
     torch.testing.assert_close(scores.softmax(0), expected / expected.sum(0))
+
+
+@pytest.mark.parametrize("size", [(60, 100), (100, 61), (300, 173)])
+@pytest.mark.parametrize("padding", ["square", "multiple"])
+def test_loaded_as_exact_every_label_is_that_of_masks_enlarged_before_they_are_added_up(
+    padding: str, size: tuple[int, int]
+) -> None:
+    exact = small.segmenter(padding=padding)
+    kept = seen(exact, photograph(*size))
+
+    answer = tasks.semantic(exact, kept, Vocabulary(CLASSES, None))
+
+    bank = exact.text_bank(CLASSES, exact.encode_texts(exact.texts(CLASSES)))
+    np.testing.assert_array_equal(small.labels_of(answer), small.published_labels(exact, kept, bank))
 
 
 def test_a_pixel_that_no_mask_covers_or_no_class_explains_is_nobodys() -> None:
@@ -281,7 +297,7 @@ def test_the_bundled_card_is_published_inference_and_has_no_weights() -> None:
 
     assert (settings.proposals.grid, settings.proposals.quality, settings.templates) == (20, 0.619, "vild14")
     assert (CARD.panoptic.source, CARD.panoptic.score, CARD.panoptic.overlap) == ("proposals", 0.7, 0.4)
-    assert set(CARD.tasks) == {"semantic", "instance", "panoptic", "prompt"}
+    assert set(CARD.tasks) == {"semantic", "instance", "panoptic", "prompt", "everything"}
     with pytest.raises(WeightsError, match=r"models import --method unpair-seg .* own training"):
         require_weights(CARD)
 

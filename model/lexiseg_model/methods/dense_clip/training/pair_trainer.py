@@ -83,7 +83,7 @@ class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
         self._kept_batch: PairBatch | None = None
         self.skips = Skips(recipe.out / "skipped.jsonl")
 
-    def _batches(self, phase: Phase) -> NumberedPairs:
+    def _batches(self, phase: Phase) -> NumberedPairs[PairBatch]:
         recipe = self.recipe
         views = DeitViews(recipe.views, phase.crop, "clip")
         make = PairBatches(views, tokenizer(recipe.architecture))

@@ -8,7 +8,6 @@ from torch import Tensor
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import PairSource, set_apart
-from lexiseg_model.data.pairs.stream import PairStream
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.text import tokenize
 from lexiseg_model.methods.s_seg.training.losses import SSegLosses
@@ -16,9 +15,7 @@ from lexiseg_model.methods.s_seg.training.pseudo_masks import mask_maker
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.training.control import Mismatched
 from lexiseg_model.training.deit import DeitViews
-from lexiseg_model.training.drawn import DrawnBatches
-from lexiseg_model.training.gather import rank, world_size
-from lexiseg_model.training.pair_batches import PairBatch, PairBatches
+from lexiseg_model.training.pair_batches import NumberedPairs, PairBatch, PairBatches
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.shrunk import Shrunk
@@ -48,10 +45,9 @@ class SSegTrainer(Run[SSegRecipe, SSegLosses, PairBatch]):
         self.skips = Skips(recipe.out / "skipped.jsonl")
         self._parts: list[Tensor] = []
 
-    def _batches(self, phase: Phase) -> DrawnBatches[PairBatch]:
-        stream = PairStream(self.pairs, self.recipe.seed, rank(), world_size())
+    def _batches(self, phase: Phase) -> NumberedPairs[PairBatch]:
         make = PairBatches(DeitViews(self.recipe.views, phase.crop, "imagenet"), tokenize)
-        return DrawnBatches(stream, make, phase.batch, self.crops_seen // world_size())
+        return NumberedPairs(self.pairs, make, phase.batch, self.recipe.seed)
 
     def _loss(self, batch: PairBatch) -> Tensor:
         self.skips.add(batch.skipped)

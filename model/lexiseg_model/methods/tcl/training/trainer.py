@@ -59,7 +59,7 @@ class TclTrainer(Run[TclRecipe, Learned, PairBatch]):
         self._parts: list[Tensor] = []
         self._kept_batch: PairBatch | None = None
 
-    def _batches(self, phase: Phase) -> NumberedPairs:
+    def _batches(self, phase: Phase) -> NumberedPairs[PairBatch]:
         recipe = self.recipe
         views = DeitViews(recipe.views, phase.crop, "imagenet")
         make = PairBatches(views, tokenizer(recipe.architecture))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.training.requests import Question
+from lexiseg_model.methods.tiny.training.drawn.requests import Question
 
 RAREST = 0.02  # share of photographs: what is rarer weighs no more
 NEVER = -1e4  # logit of a channel that is not asked
@@ -111,6 +111,14 @@ def _stack_questions(questions: list[Question], rows: NDArray[np.int64]) -> Ques
         torch.from_numpy(answers),
         torch.from_numpy(weights),
         None if forbidden is None else torch.from_numpy(forbidden),
+    )
+
+
+def some_pixels(questions: Questions, kept: Tensor) -> Questions:
+    """The same questions of the pixels `kept`, [P'] indices, alone."""
+    forbidden = questions.forbidden
+    return questions._replace(
+        answers=questions.answers[:, kept], forbidden=None if forbidden is None else forbidden[:, :, kept]
     )
 
 

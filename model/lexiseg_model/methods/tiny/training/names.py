@@ -21,7 +21,8 @@ from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.fast import fused
 from lexiseg_model.methods.tiny.network import WIDTHS, TinyNetwork
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
-from lexiseg_model.methods.tiny.training.drawing import Source, absent_names, rare_concepts, source_of
+from lexiseg_model.methods.tiny.training.drawn.examples import absent_names, rare_concepts
+from lexiseg_model.methods.tiny.training.drawn.source import Source, source_of
 from lexiseg_model.methods.tiny.training.losses import balanced_presence_losses, presence_losses
 from lexiseg_model.methods.tiny.training.naming_cells import LABELS, NamingCells, kept
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe

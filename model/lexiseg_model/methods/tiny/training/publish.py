@@ -22,7 +22,7 @@ from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.types import ModelCard, PanopticRule, PromptQuality, Quality
+from lexiseg_model.types import ModelCard, PanopticRule, PromptQuality, Quality, Task
 
 SUMMARY = (
     "A compact convolutional network with one embedding per 4 x 4 pixels, aligned to the MiniLM sentence encoder; "
@@ -30,6 +30,8 @@ SUMMARY = (
 )
 STARTED = "what it started from: "  # before what the weights had seen before
 Recipe = TinyRecipe | PromptsRecipe | NamesRecipe
+
+OF_THE_HEAD: tuple[Task, ...] = ("prompt", "everything")  # tasks that its masks are for
 
 
 def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
@@ -44,7 +46,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
         update=_origin(recipe, weights, recipe.start)
         | {
             "summary": SUMMARY,
-            "tasks": [task for task in bundled.tasks if task != "prompt"],
+            "tasks": [task for task in bundled.tasks if task not in OF_THE_HEAD],
             "refinements": [word for word in bundled.refinements if word != "regions"],
             "panoptic": PanopticRule(),
             "long_lists": None,  # measured of other weights
@@ -110,7 +112,7 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
         update=_origin(recipe, weights, recipe.below, "masks of ")
         | {
             "quality": card.quality,  # words are answered as by the network below
-            "tasks": [*(task for task in card.tasks if task != "prompt"), "prompt"],
+            "tasks": [*(task for task in card.tasks if task not in OF_THE_HEAD), *OF_THE_HEAD],
             "refinements": [*(word for word in card.refinements if word != "regions"), "regions"],
         }
     )

@@ -28,6 +28,10 @@ class TinyRecipe(RunRecipe):
     whole: float = Field(0.2, ge=0, le=1)  # share of whole pictures
     class_first: float = Field(0.5, ge=0, le=1)  # share of crops whose class is drawn before the photograph
     repeat: float = Field(0.5, ge=0, le=1)  # then a class is drawn with its number of photographs ** (1 - repeat)
+    pixel_share: float = Field(1.0, gt=0, le=1)  # of a crop's cells that are asked in a step, drawn for each
+    paste: float = Field(0.0, ge=0, le=1)  # share of crops that objects of other photographs are laid on
+    paste_from: tuple[str, ...] = ()  # sets whose masks cut objects out
+    paste_onto: tuple[str, ...] = ()  # sets whose crops get them
     subset_weight: float = Field(ge=0)  # of the random request
     presence_weight: float = Field(ge=0)
     presence_focus: float = Field(0.9, ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from lexiseg_model.catalog import read_card
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
-from lexiseg_model.methods.tiny.training.drawing import Batch, Examples, source_of
+from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
+from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting
+from lexiseg_model.methods.tiny.training.drawn.source import source_of
 from lexiseg_model.methods.tiny.training.losses import (
     Questions,
     Stacked,
@@ -18,6 +20,7 @@ from lexiseg_model.methods.tiny.training.losses import (
     presence_losses,
     question_logits,
     question_losses,
+    some_pixels,
 )
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
@@ -86,6 +89,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             recipe.zoom,
             self.same_meaning,
             recipe.seed,
+            Pasting(recipe.paste, recipe.paste_from, recipe.paste_onto),
         )
 
     def _loss(self, batch: Batch) -> Tensor:
@@ -101,7 +105,13 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         asked = _moved(asked, self.device)
         bank = network.project_texts(self.rows[asked.rows])  # [U, 96]
         pixels, image, cells = features.pixels, features.image, features.cells.float()
-        flat = pixels.flatten(2)
+        flat, rough = pixels.flatten(2), _thinned(asked.full, pixels.shape[-2:])
+        if recipe.pixel_share < 1:
+            n_pixels = flat.shape[2]
+            kept = torch.randperm(n_pixels)[: max(1, round(n_pixels * recipe.pixel_share))].to(self.device)
+            # As rows of cells: so gradients come back channels-last, which convolutions are ten times as fast with.
+            flat = flat.mT.index_select(1, kept).mT
+            asked = asked._replace(full=some_pixels(asked.full, kept), part=some_pixels(asked.part, kept))
         presence = network.presence(image, cells, bank[asked.presences.classes])
         # Detached: presence learns from its own loss, the pixels learn to live with it.
         bonuses = [network.presence_bonus(image, cells, bank[q.classes]).detach() for q in (asked.full, asked.part)]
@@ -115,7 +125,6 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         if recipe.dice_weight:
             losses.append(recipe.dice_weight * dice_losses(full, asked.full).mean())
         if recipe.deep_weight:
-            rough = _thinned(asked.full, pixels.shape[-2:])
             unit = deep / deep.norm(dim=1, keepdim=True).clamp_min(1e-6)
             logits = question_logits(network, unit.flatten(2), torch.zeros_like(bonuses[0]), rough, bank)
             losses.append(recipe.deep_weight * question_losses(logits, rough).mean())

@@ -23,7 +23,7 @@ from lexiseg_model.data.entities.table import SEPARATOR, WithEntities, read_enti
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import PairSource, Skipped
-from lexiseg_model.data.pairs.stream import Drawn, PairStream
+from lexiseg_model.data.pairs.stream import Drawn
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
 from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, CLIP, MASKS, Restored, read_weights, restore
@@ -41,8 +41,7 @@ from lexiseg_model.methods.unpair_seg.training.alignment import (
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.views import at_sizes
 from lexiseg_model.training.control import Mismatched
-from lexiseg_model.training.drawn import DrawnBatches
-from lexiseg_model.training.gather import rank, world_size
+from lexiseg_model.training.pair_batches import NumberedPairs
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.weights import WEIGHTS
@@ -122,11 +121,9 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self._matched: list[int] = []
         self._regions: list[int] = []
 
-    def _batches(self, phase: Phase) -> DrawnBatches[EntityBatch]:
-        stream = PairStream(self.pairs, self.recipe.seed, rank(), world_size())
-        return DrawnBatches(
-            stream, EntityBatches(phase.crop, self.recipe.mirrored), phase.batch, self.crops_seen // world_size()
-        )
+    def _batches(self, phase: Phase) -> NumberedPairs[EntityBatch]:
+        make = EntityBatches(phase.crop, self.recipe.mirrored)
+        return NumberedPairs(self.pairs, make, phase.batch, self.recipe.seed)
 
     def _loss(self, batch: EntityBatch) -> Tensor:
         self.skips.add(batch.skipped)

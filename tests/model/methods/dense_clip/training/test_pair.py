@@ -36,6 +36,7 @@ def recipe(data: Path, out: Path, **changes: Any) -> ClipRecipe:
         "data": data,
         "out": out,
         "held_out": 4,
+        "precision": "float32",
         "steps": 2,
         "decay_steps": 1,
         "validate_steps": 2,

@@ -57,6 +57,7 @@ def recipe_for(data: Path, out: Path, **changes: object) -> SSegRecipe:
         "checkpoint_minutes": 5,
         "workers": 0,
         "device": "cpu",
+        "precision": "float32",
         "network": SETTINGS,
         "tower": data / "tower.safetensors",
         "masks": PseudoMaskSettings(tower="dino", k=3),

@@ -38,6 +38,7 @@ def recipe(data: Path, out: Path, **changes: Any) -> TclRecipe:
         "warmup_steps": 1,
         "warmup_from": 0.5,
         "device": "cpu",
+        "precision": "float32",
         "workers": 0,
         "phases": [{"after": 0.0, "crop": 64, "batch": 4}],
     }

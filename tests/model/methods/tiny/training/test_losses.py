@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
+from lexiseg_model.methods.tiny.training.drawn.requests import Question
 from lexiseg_model.methods.tiny.training.losses import (
     Asked,
     Questions,
@@ -18,9 +19,9 @@ from lexiseg_model.methods.tiny.training.losses import (
     presence_losses,
     question_logits,
     question_losses,
+    some_pixels,
     stack,
 )
-from lexiseg_model.methods.tiny.training.requests import Question
 
 SIDE = 8
 CELLS = torch.randn(EMBEDDING, 2, 2, generator=torch.Generator().manual_seed(1))
@@ -186,3 +187,21 @@ def test_balanced_presence_asks_as_if_every_class_were_in_half_of_the_photograph
 
     assert gradient.sum().item() == pytest.approx(0, abs=1e-6)
     assert gradient[0].item() < 0 < gradient[1].item()
+
+
+@pytest.mark.parametrize("forbids", [False, True])
+def test_some_pixels_are_asked_as_if_the_others_were_ignored(network: TinyNetwork, forbids: bool) -> None:
+    source = np.random.default_rng(4)
+    asked = [Asked(drawn(source, 5, 3, True, forbids), SILENT, [], np.zeros(0, np.int8)) for _ in range(2)]
+    stacked, table = stack(asked), unit(40, EMBEDDING)
+    pixels, bank, bonus = unit(2, EMBEDDING, SIDE * SIDE), table[stacked.rows], torch.zeros(2, 5)
+    kept = torch.arange(0, SIDE * SIDE, 3)
+    ignored = torch.full_like(stacked.full.answers, IGNORE)
+    ignored[:, kept] = stacked.full.answers[:, kept]
+
+    some = some_pixels(stacked.full, kept)
+
+    found = question_losses(question_logits(network, pixels[:, :, kept], bonus, some, bank), some)
+    whole = stacked.full._replace(answers=ignored)
+    expected = question_losses(question_logits(network, pixels, bonus, whole, bank), whole)
+    torch.testing.assert_close(found, expected)

@@ -14,7 +14,7 @@ from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.text_tower import MiniLM
 from lexiseg_model.methods.tiny.training import names as names_module
-from lexiseg_model.methods.tiny.training.drawing import source_of
+from lexiseg_model.methods.tiny.training.drawn.source import source_of
 from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesBatch, NamesTrainer, stack
 from lexiseg_model.methods.tiny.training.naming_cells import NamingCells, naming_cells
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe
@@ -22,9 +22,9 @@ from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.recipes.read import read_as
+from tests.model.methods.tiny.training.drawn.test_examples import names, table, toys
 from tests.model.methods.tiny.training.remembered import RememberedRows
 from tests.model.methods.tiny.training.shapes import write_shapes
-from tests.model.methods.tiny.training.test_drawing import names, table, toys
 from tests.model.methods.tiny.training.weak import write_names
 
 __all__ = ["table"]  # a fixture

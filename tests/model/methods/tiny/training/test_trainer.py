@@ -20,7 +20,7 @@ from lexiseg_model.errors import DatasetError, OptionError, WeightsError
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.text_tower import MiniLM
 from lexiseg_model.methods.tiny.training import trainer as trainer_module
-from lexiseg_model.methods.tiny.training.drawing import Batch
+from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
@@ -162,7 +162,7 @@ def test_what_is_published_says_nothing_of_the_bundled_weights(run: Run, tmp_pat
 
     assert card.licence == "Ours alone."
     assert card.training_data == [f"shapes ({run.recipe.data / 'shapes'}); its terms are not stated"]
-    assert card.lineage.startswith(f"{STEPS} steps of the recipe 'tiny' from random weights, seed 21.")
+    assert card.lineage.startswith(f"{STEPS} steps of the recipe 'tiny' from random weights, seed 31.")
     assert not set(bundled.limits) & set(card.limits)
     assert (card.quality, card.prompt_quality, card.settings, card.long_lists) == ({}, {}, {}, None)
 
@@ -178,7 +178,7 @@ def test_a_card_names_what_the_start_had_seen(run: Run, tmp_path: Path) -> None:
     (run.recipe.data / "shapes" / "LICENSE.txt").unlink()
     assert card.training_data[0].startswith("what it started from: PASCAL VOC 2012")
     assert card.training_data[-1] == f"shapes ({run.recipe.data / 'shapes'}); CC0"
-    assert "from tiny@1 (sha256 7709cf588f64d040), seed 21." in card.lineage
+    assert "from tiny@1 (sha256 7709cf588f64d040), seed 31." in card.lineage
 
 
 def test_the_recipe_lies_beside_the_weights(run: Run) -> None:

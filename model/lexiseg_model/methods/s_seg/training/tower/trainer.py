@@ -7,12 +7,10 @@ from torch import Tensor
 
 from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import PairSource
-from lexiseg_model.data.pairs.stream import PairStream
 from lexiseg_model.methods.s_seg.training.tower.distillation import Distillation
 from lexiseg_model.methods.s_seg.training.tower.photographs import Photographs, ViewBatch, ViewBatches
 from lexiseg_model.methods.s_seg.training.tower.recipe import TowerRecipe
-from lexiseg_model.training.drawn import DrawnBatches
-from lexiseg_model.training.gather import rank, world_size
+from lexiseg_model.training.pair_batches import NumberedPairs
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.shrunk import Shrunk
@@ -37,10 +35,9 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
         self.source = Shrunk(source, recipe.shrunk) if recipe.shrunk else source
         self.skips = Skips(recipe.out / "skipped.jsonl")
 
-    def _batches(self, phase: Phase) -> DrawnBatches[ViewBatch]:
-        stream = PairStream(self.source, self.recipe.seed, rank(), world_size())
+    def _batches(self, phase: Phase) -> NumberedPairs[ViewBatch]:
         make = ViewBatches(self.recipe.views, phase.crop, self.recipe.tower.patch)
-        return DrawnBatches(stream, make, phase.batch, self.crops_seen)
+        return NumberedPairs(self.source, make, phase.batch, self.recipe.seed)
 
     def _loss(self, batch: ViewBatch) -> Tensor:
         self.skips.add(batch.skipped)

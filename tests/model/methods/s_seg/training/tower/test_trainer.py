@@ -37,6 +37,7 @@ def trainer_for(data: Path, out: Path) -> TowerTrainer:
             checkpoint_minutes=5,
             workers=0,
             device="cpu",
+            precision="float32",
             tower=TowerSize(patch=16, width=64, depth=1),
             views=ViewSettings(n_narrow=2, narrow_side=0.5),
             dino=DinoSettings(outputs=12, hidden=16, bottleneck=8, momentum=0.9, centre=0.5),

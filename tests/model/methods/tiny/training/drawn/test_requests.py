@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE, IndexedDataset
-from lexiseg_model.methods.tiny.training.requests import (
+from lexiseg_model.methods.tiny.training.drawn.requests import (
     LabelSpace,
     background_words,
     full_question,

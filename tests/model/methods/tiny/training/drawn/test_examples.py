@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
-from lexiseg_model.methods.tiny.training.drawing import Batch, Examples, absent_names, rare_concepts, source_of
+from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples, absent_names, rare_concepts
+from lexiseg_model.methods.tiny.training.drawn.source import source_of
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextTable
 from lexiseg_model.training.packs import Pack, Photograph, write_pack
 from lexiseg_model.training.render import render, resident
@@ -138,5 +139,5 @@ def test_rare_classes_are_drawn_as_often_as_common_ones_with_full_repeat(tmp_pat
 def test_batches_of_one_seed_are_the_same(tmp_path: Path, table: TextTable) -> None:
     first, second = (drawn(toys(tmp_path / name), table) for name in ("a", "b"))
 
-    torch.testing.assert_close(first.views.steps, second.views.steps)
+    torch.testing.assert_close(first.views.windows.steps, second.views.windows.steps)
     torch.testing.assert_close(first.asked.part.answers, second.asked.part.answers)

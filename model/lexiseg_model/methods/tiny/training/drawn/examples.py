@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.methods.tiny.training.losses import Asked, Stacked, stack
-from lexiseg_model.methods.tiny.training.requests import (
+from lexiseg_model.methods.tiny.training.drawn.pasting import MOST, NOTHING_PASTED, Pasting, cut_out, paste
+from lexiseg_model.methods.tiny.training.drawn.requests import (
     LabelSpace,
     Question,
-    background_words,
     full_question,
     random_question,
 )
+from lexiseg_model.methods.tiny.training.drawn.source import Source
+from lexiseg_model.methods.tiny.training.losses import Asked, Stacked, stack
 from lexiseg_model.methods.tiny.training.texts import TextTable
-from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.render import View, Views, stack_views
 from lexiseg_model.training.stream import Stream
 from lexiseg_model.training.views import labels_in, random_colours, whole_view, window_view
@@ -40,42 +40,6 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
-    """A pack as training draws from it."""
-
-    pack: Pack
-    share: float  # of the examples
-    space: LabelSpace | None  # None: no photograph has a mask
-    words: list[int]  # background words beside its whole class list
-    names: NDArray[np.int64]  # concepts of `pack.names`
-    by_class: list[NDArray[np.int64]]  # photographs of each class that is in any, rare classes first
-    class_shares: NDArray[np.float64]
-
-
-def source_of(pack: Pack, share: float, table: TextTable, balance: float, same_meaning: float, repeat: float) -> Source:
-    """What is drawn from a pack.
-
-    Args:
-        pack: the photographs.
-        share: of the examples.
-        table: concepts and texts.
-        balance: a class's weight in a pixel's loss is frequency ** -balance.
-        same_meaning: likeness from which a background word steps aside.
-        repeat: a class is drawn with its number of photographs ** (1 - repeat).
-    """
-    names = np.array([table.index[name] for name in pack.names], np.int64)
-    if not pack.classes:
-        return Source(pack, share, None, [], names, [], np.zeros(0))
-    first = int(pack.has_background)
-    space = LabelSpace.counted(pack.classes, table, pack.areas.sum(0).astype(np.float64), balance)
-    words = background_words(table, space.concepts, same_meaning) if pack.has_background else []
-    holders = [np.flatnonzero(pack.areas[:, value] > 0) for value in range(first, len(pack.classes))]
-    holders = [some for some in holders if len(some)]
-    shares = np.array([len(some) for some in holders]) ** (1 - repeat)
-    return Source(pack, share, space, words, names, holders, shares / shares.sum())
-
-
-@dataclass(frozen=True)
 class Examples(Stream[Batch]):
     """An endless stream of batches."""
 
@@ -88,6 +52,7 @@ class Examples(Stream[Batch]):
     zoom: tuple[float, float]
     same_meaning: float
     seed: int
+    pasting: Pasting = NOTHING_PASTED
 
     def make(self, number: int, random: np.random.Generator) -> Batch:
         cv2.setNumThreads(1)  # workers share the cores
@@ -100,8 +65,7 @@ class Examples(Stream[Batch]):
         source = self.sources[which]
         pack = source.pack
         if source.by_class and random.random() < self.class_first:
-            holders = source.by_class[random.choice(len(source.by_class), p=source.class_shares)]
-            index = int(holders[random.integers(len(holders))])
+            _, index = source.drawn_by_class(random)
         else:
             index = int(random.integers(len(pack)))
         *place, masked = pack.places[index].tolist()
@@ -116,6 +80,13 @@ class Examples(Stream[Batch]):
         if not masked:
             return crop, self._named(source, index, labels.size, random)
         told = np.array([self.table.index[name] for name in pack.present[index]], np.int64)
+        pasting = self.pasting
+        if pack.name in pasting.targets and random.random() < pasting.share:
+            cuts = [cut_out(self.sources, pasting.origins, random) for _ in range(random.integers(1, MOST + 1))]
+            found = [cut for cut in cuts if cut is not None]
+            pastes = [paste(cut, self.sources, source, labels, self.size, random) for cut in found]
+            crop = crop._replace(pastes=pastes)
+            told = np.union1d(told, np.array([cut.concept for cut in found], np.int64))
         return crop, self._masked(source, labels, told, whole, random)
 
     def _masked(

@@ -1,0 +1,72 @@
+"""The bank of a vocabulary: vectors of its classes, by words and by examples, and of what competes with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lexiseg_model.examples import apart_from, vectors_of, with_examples
+from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+
+
+def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:
+    """The texts whose rows the scores of a vocabulary need: of its classes, and of what may be nobody's."""
+    words = () if vocabulary.background is None else _words_of(segmenter, vocabulary.background)
+    return [text for entries in (vocabulary.classes, words) if entries for text in segmenter.texts(entries)]
+
+
+def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
+    """Vectors of the classes and, behind them, of the background words that compete with them.
+
+    Raises:
+        TaskError: a class has examples, and the method takes none.
+    """
+    classes = vocabulary.classes
+    shown = vectors_of(segmenter, classes)
+    texts = segmenter.texts(classes)
+    rows = rows_of(texts) if texts else None
+    words: tuple[ClassEntry, ...] = ()
+    if vocabulary.background is not None:
+        words, word_rows = _words_apart(segmenter, vocabulary.background, classes, rows, shown, rows_of)
+        if word_rows is not None:
+            rows = word_rows if rows is None else np.concatenate([rows, word_rows])
+    bank = None if rows is None else segmenter.text_bank(classes + words, rows)
+    return with_examples(bank, shown, len(classes) + len(words))
+
+
+def _words_of(segmenter: Segmenter, background: Background) -> tuple[ClassEntry, ...]:
+    words = segmenter.card.background.words if background.words is None else background.words
+    return tuple(ClassEntry(word) for word in words)
+
+
+def _words_apart(
+    segmenter: Segmenter,
+    background: Background,
+    classes: tuple[ClassEntry, ...],
+    rows: TextRows | None,
+    shown: dict[int, ExampleVectors],
+    rows_of: RowsOf,
+) -> tuple[tuple[ClassEntry, ...], TextRows | None]:
+    """The background words that compete, and their rows.
+
+    A word that means the same as a requested class, or what its examples show, would take that class's pixels: it
+    steps aside.
+    """
+    rule = segmenter.card.background
+    words = _words_of(segmenter, background)
+    if not words:
+        return (), None
+    word_rows = rows_of(segmenter.texts(words))
+    apart = np.ones(len(words), bool)
+    if rows is not None:
+        likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
+        apart = likeness.max(1) < rule.same_meaning
+    if shown:
+        bank = segmenter.text_bank(words, word_rows)
+        of_vectors = apart_from(bank.vectors, shown)
+        for owner, stays in zip(bank.owner, of_vectors, strict=True):
+            apart[owner] &= stays
+    if not apart.any():
+        return (), None
+    kept = tuple(word for word, stays in zip(words, apart, strict=True) if stays)
+    return kept, word_rows[np.repeat(apart, len(word_rows) // len(words))]  # with all templates of a word

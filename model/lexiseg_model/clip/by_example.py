@@ -1,0 +1,70 @@
+"""Classes by example among CLIP's texts: an embedding of what was shown, brought to the level of words.
+
+Embeddings of images are far more like each other than like any text. So the vector of a class by example is set such
+that it scores on its own examples as a fitting word does, and on their pictures as a whole as any word does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.segmenter import ExampleVectors, TextRows
+
+APART = 0.05  # of 1 - cosine ** 2: examples that are all of their picture say nothing of what lies around them
+
+
+class ExampleLevels(BaseModel):
+    """Cosines that a vector of examples is set to have, in the range that CLIP's texts have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inside: float = Field(0.26, gt=0, lt=1, description="with what was shown, as a fitting word")
+    outside: float = Field(0.18, ge=0, lt=1, description="with the whole picture, as any word")
+    away: float = Field(0.5, ge=0, description="how far the vector is turned from the negatives")
+
+
+def rows_of(regions: Tensor, whole: Tensor) -> NDArray[np.float16]:
+    """Embeddings [R, D] of regions and [D] of their image -> rows [R, 2 D]: both of unit length, side by side."""
+    image = F.normalize(whole.float(), dim=0).expand(len(regions), -1)
+    return torch.cat([F.normalize(regions.float(), dim=1), image], 1).cpu().numpy().astype(np.float16)
+
+
+def vectors(
+    positive: TextRows, negative: TextRows, levels: ExampleLevels, width: int, device: torch.device
+) -> ExampleVectors:
+    """One vector [1, D] of the examples of a class, and their mean.
+
+    Raises:
+        OptionError: rows of another length than twice `width`.
+    """
+    shown, pictures = _halves(positive, width, device)
+    mean, picture = F.normalize(shown.mean(0), dim=0), F.normalize(pictures.mean(0), dim=0)
+    towards = mean
+    if len(negative):
+        others, _ = _halves(negative, width, device)
+        towards = F.normalize(mean + levels.away * (mean - F.normalize(others.mean(0), dim=0)), dim=0)
+    return ExampleVectors(_set_to_levels(towards, mean, picture, levels)[None], mean[None])
+
+
+def _set_to_levels(towards: Tensor, mean: Tensor, picture: Tensor, levels: ExampleLevels) -> Tensor:
+    """`a` x towards + `b` x picture, with a and b so that its products with `mean` and `picture` are the levels."""
+    of_mean, across, both = float(towards @ mean), float(towards @ picture), float(mean @ picture)
+    determinant = of_mean - across * both
+    if determinant < APART:
+        return levels.inside * towards / max(of_mean, APART)
+    a = (levels.inside - levels.outside * both) / determinant
+    b = (of_mean * levels.outside - across * levels.inside) / determinant
+    return a * towards + b * picture
+
+
+def _halves(rows: TextRows, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    if rows.ndim != 2 or rows.shape[1] != 2 * width:
+        raise OptionError(f"expected rows [R, {2 * width}] of examples, got {list(rows.shape)}")
+    both = torch.from_numpy(rows.astype(np.float32)).to(device)
+    return both[:, :width], both[:, width:]

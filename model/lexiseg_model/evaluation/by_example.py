@@ -1,0 +1,180 @@
+"""Classes by example against their words: `python -m lexiseg_model.evaluation.by_example ROOT [SET ...]`.
+
+Each class of an indexed data set is shown by boxes around its objects in photographs of `train`, and asked on `val`
+with no word at all; beside it stands what its word reaches. Prints the table of docs/examples.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model import catalog
+from lexiseg_model.data.components import components
+from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
+from lexiseg_model.evaluation.counts import Counts, Scores, count, scores
+from lexiseg_model.masks.upsample import winners
+from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.text_rows import KnownRows
+from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
+
+SETS = ("voc", "coco", "street", "camvid", "fashion")
+LEAST_AREA = 0.01  # of the picture, that an object must have to be an example; smaller ones where there are no others
+LEAST_FILL = 0.5  # of its box, likewise
+MOST_LOOKED_AT = 500  # photographs of train
+FAILS = 5.0  # percent of IoU below which a word counts as failing
+
+
+class Box(NamedTuple):
+    """A box around an object, and the photograph that it is in."""
+
+    sample: int
+    box: tuple[float, float, float, float]
+    rank: tuple[bool, bool]
+
+
+class Row(NamedTuple):
+    """Of one data set: mIoU in percent by words and by examples, over classes that have examples; then of those whose
+    word fails alone, and how many they are."""
+
+    name: str
+    word: float
+    example: float
+    failing: int
+    word_failing: float
+    example_failing: float
+
+
+def boxes_of(data: IndexedDataset, n: int, seed: int) -> dict[int, list[Box]]:
+    """Of each class, boxes in `n` photographs in a random order: large objects that fill their box come first."""
+    order = np.random.default_rng(seed).permutation(len(data.samples))[:MOST_LOOKED_AT]
+    of_class: dict[int, list[Box]] = {}
+    for sample in order.tolist():
+        labels = data.samples[sample].read_mask()
+        of = [value for value in np.unique(labels).tolist() if _asked(data, value)]
+        parts = components(labels, of)
+        for part, (value, area) in enumerate(zip(parts.labels, parts.areas, strict=True)):
+            rows, columns = np.nonzero(parts.ids == part + 1)
+            box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            fill = area / ((box[2] - box[0]) * (box[3] - box[1]))
+            rank = (area < LEAST_AREA * labels.size, fill < LEAST_FILL)
+            left, top, right, bottom = (float(side) for side in box)
+            of_class.setdefault(value, []).append(Box(sample, (left, top, right, bottom), rank))
+    return {value: _first(found, n) for value, found in of_class.items()}
+
+
+def evaluate(segmenter: Segmenter, train: IndexedDataset, val: IndexedDataset, n: int, draws: int) -> Row:
+    """Asks about every photograph of `val` by words, and by `draws` choices of `n` examples of each class."""
+    rows_of = KnownRows(segmenter)
+    asked = [value for value in range(len(val.classes)) if _asked(val, value)]
+    background = Background() if val.has_background else None
+    shown = [_shown(segmenter, train, boxes_of(train, n, seed)) for seed in range(draws)]
+    words = Vocabulary(tuple(ClassEntry(val.classes[value]) for value in asked), background)
+    vocabularies = [
+        words,
+        *(
+            Vocabulary(tuple(_entry(val.classes[value], made.get(value)) for value in asked), background)
+            for made in shown
+        ),
+    ]
+    value_of = np.append(asked, 0)
+    counts = [Counts.none(len(val.classes)) for _ in vocabularies]
+    for sample in val.samples:
+        image, truth = sample.read(len(val.classes))
+        features = _features(segmenter, image)
+        for place, vocabulary in enumerate(vocabularies):
+            logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
+            labels = winners(logits, features.size).labels
+            counts[place] += count(truth, value_of[labels], len(val.classes))
+    by_word, *by_example = (scores(each) for each in counts)
+    there = np.array([value for value in asked if counts[0].truth[value] and all(value in made for made in shown)])
+    failing = there[by_word.per_class[there] < FAILS]
+    return Row(
+        val.name, _mean(by_word, there), _means(by_example, there),
+        len(failing), _mean(by_word, failing), _means(by_example, failing),
+    )  # fmt: skip
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """Lines of Markdown."""
+    yield "| set | by words | by examples | share | words that fail | by words | by examples |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in rows:
+        share = row.example / row.word
+        yield (
+            f"| {row.name} | {row.word:.1f} | {row.example:.1f} | {share:.2f} | {row.failing} "
+            f"| {row.word_failing:.1f} | {row.example_failing:.1f} |"
+        )
+    yield f"| mean | | | {np.mean([row.example / row.word for row in rows]):.2f} | | | |"
+
+
+def _asked(data: IndexedDataset, value: int) -> bool:
+    return value < len(data.classes) and data.classes[value] != BACKGROUND
+
+
+def _first(found: list[Box], n: int) -> list[Box]:
+    """The best ranked, at most one of a photograph."""
+    chosen: dict[int, Box] = {}
+    for shown in sorted(found, key=lambda each: each.rank):
+        chosen.setdefault(shown.sample, shown)
+    return list(chosen.values())[:n]
+
+
+def _shown(segmenter: Segmenter, train: IndexedDataset, boxes: dict[int, list[Box]]) -> dict[int, Shown]:
+    by_sample: dict[int, list[tuple[int, Box]]] = {}
+    for value, some in boxes.items():
+        for each in some:
+            by_sample.setdefault(each.sample, []).append((value, each))
+    rows: dict[int, list[bytes]] = {}
+    for sample, some_boxes in by_sample.items():
+        features = _features(segmenter, train.samples[sample].read_image())
+        made = segmenter.example_rows(features, [Region(Prompt(box=each.box)) for _, each in some_boxes])
+        for (value, _), row in zip(some_boxes, made, strict=True):
+            rows.setdefault(value, []).append(row.tobytes())
+    return {value: Shown(tuple(some)) for value, some in rows.items()}
+
+
+def _entry(name: str, shown: Shown | None) -> ClassEntry:
+    """A class that no training photograph shows is asked by its word."""
+    return ClassEntry(name) if shown is None else ClassEntry(name, shown=shown, named=False)
+
+
+def _features(segmenter: Segmenter, image: NDArray[np.uint8]) -> Features:
+    plan = segmenter.plan(image)
+    return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+
+
+def _mean(of: Scores, values: NDArray[np.int64]) -> float:
+    return float(np.nan_to_num(of.per_class[values]).mean()) if len(values) else float("nan")
+
+
+def _means(of: list[Scores], values: NDArray[np.int64]) -> float:
+    return float(np.mean([_mean(each, values) for each in of]))
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description="Classes by example against their words.")
+    parser.add_argument("root", type=Path)
+    parser.add_argument("sets", nargs="*", default=SETS)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--examples", type=int, default=3, help="of each class")
+    parser.add_argument("--draws", type=int, default=3, help="choices of examples, whose figures are averaged")
+    asked = parser.parse_args()
+    segmenter = catalog.load(asked.model)
+    rows = []
+    for name in asked.sets:
+        train, val = (read_dataset(asked.root, name, split) for split in ("train", "val"))
+        rows.append(evaluate(segmenter, train, val, asked.examples, asked.draws))
+        print(rows[-1], flush=True)
+    print("\n".join(table(rows)))
+
+
+if __name__ == "__main__":
+    main()

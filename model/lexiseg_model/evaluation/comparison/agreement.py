@@ -1,0 +1,110 @@
+"""Where two models say the same of photographs that nobody has labelled, and where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.data.indexed import Sample
+from lexiseg_model.errors import SampleError
+from lexiseg_model.masks.upsample import winners
+from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model.segmenter import InferenceOptions, Segmenter
+from lexiseg_model.text_rows import KnownRows
+from lexiseg_model.types import LabelMap, Vocabulary
+
+MOST_SWAPS = 3  # of a photograph that are told
+NOBODY = 0  # in a map of labels; classes count from 1
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Pixels that A gives one label and B another; a label is a class's place in the list from 1, or 0 for nobody."""
+
+    a: int
+    b: int
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of one photograph: the share of its pixels with one label, and the largest swaps."""
+
+    path: Path
+    pixels: int
+    share: float
+    swaps: tuple[Swap, ...]
+
+
+def label(segmenter: Segmenter, image: NDArray[np.uint8], vocabulary: Vocabulary, rows_of: KnownRows) -> LabelMap:
+    """[H, W] uint16 labels of one photograph [H, W, 3], 0 for nobody."""
+    plan = segmenter.plan(image, InferenceOptions())
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
+    n_classes = len(vocabulary.classes)
+    values = np.arange(1, n_classes + 1)
+    if vocabulary.background is not None:
+        values = np.append(values, NOBODY)  # the last row is nobody
+    return values.astype(np.uint16)[winners(logits, plan.size).labels]
+
+
+def label_all(
+    segmenter: Segmenter,
+    photographs: Sequence[Path],
+    vocabulary: Vocabulary,
+    keep: Callable[[Path, LabelMap], object],
+    on_photograph: Callable[[], object] = lambda: None,
+) -> dict[Path, str]:
+    """Labels every photograph and hands the maps on; those that cannot be read, with the reason."""
+    rows_of, unread = KnownRows(segmenter), {}
+    for path in photographs:
+        try:
+            keep(path, label(segmenter, read(path), vocabulary, rows_of))
+        except SampleError as error:
+            unread[path] = error.reason
+        on_photograph()
+    return unread
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    """[H, W, 3] pixels.
+
+    Raises:
+        SampleError: it cannot be read.
+    """
+    return Sample(path, path).read_image()
+
+
+def agreement(path: Path, a: LabelMap, b: LabelMap) -> Agreement:
+    """Of two maps [H, W] of one photograph."""
+    differs = a != b
+    # Both labels in one number: they have 16 bits each.
+    pairs, counts = np.unique(a[differs].astype(np.uint32) << 16 | b[differs], return_counts=True)
+    largest = np.argsort(-counts, kind="stable")[:MOST_SWAPS]
+    swaps = tuple(Swap(int(pairs[i]) >> 16, int(pairs[i]) & 0xFFFF, int(counts[i])) for i in largest)
+    return Agreement(path, a.size, 1 - float(differs.mean()), swaps)
+
+
+class ClassOverlap:
+    """Intersection and union of each label between the two models, over all photographs."""
+
+    def __init__(self, n_classes: int) -> None:
+        self.a = np.zeros(n_classes + 1, np.int64)
+        self.b = np.zeros(n_classes + 1, np.int64)
+        self.both = np.zeros(n_classes + 1, np.int64)
+
+    def add(self, a: LabelMap, b: LabelMap) -> None:
+        """One photograph's maps."""
+        size = len(self.a)
+        self.a += np.bincount(a.reshape(-1), minlength=size)
+        self.b += np.bincount(b.reshape(-1), minlength=size)
+        self.both += np.bincount(a[a == b], minlength=size)
+
+    def iou(self, index: int) -> float | None:
+        """Of a label, 0 to 1; None where neither model gave it."""
+        union = self.a[index] + self.b[index] - self.both[index]
+        return float(self.both[index] / union) if union else None

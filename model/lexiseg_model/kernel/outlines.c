@@ -1,0 +1,144 @@
+/* The borders of a mask that is known by its runs: `lexiseg_model.masks.polygons` without a look at any pixel.
+ *
+ * Between two neighbouring columns the border turns where only one of them changes its side, and passes twice where both
+ * change in opposite ways. So one merge of the columns' changes finds the corners, and ties each to its partner in the
+ * row and in the column. */
+#include "kernel.h"
+
+typedef struct {
+    int64_t *x, *y;       /* corners, those that the border passes twice twice */
+    int64_t *across;      /* the partner in the row */
+    int64_t *along;       /* the partner in the column */
+    int64_t *run;         /* the corner at which the upper edge of the same run began, -1 where nothing begins */
+    uint8_t *forward;     /* whether the border, with the mask on its right, leaves along the row */
+    int64_t n;
+} Corners;
+
+typedef struct {
+    int64_t y;
+    int64_t from; /* the corner at which this edge of a column began */
+} Edge;
+
+static int64_t corner(Corners *c, int64_t x, int64_t y) {
+    c->x[c->n] = x;
+    c->y[c->n] = y;
+    c->run[c->n] = -1;
+    return c->n++;
+}
+
+/* Ends an edge of the column before at a corner. Upper edges are walked to the right, lower ones to the left. */
+static void end(Corners *c, const Edge *edge, int64_t at, int lower) {
+    c->across[at] = edge->from;
+    c->across[edge->from] = at;
+    c->forward[edge->from] = !lower;
+    c->forward[at] = (uint8_t)lower;
+}
+
+/* Changes of one column after those of the column before: y, alternating into the mask and out of it. */
+static void border(Corners *c, int64_t x, const Edge *left, int64_t n_left, Edge *right, int64_t n_right) {
+    int64_t i = 0, j = 0, first = c->n;
+    while (i < n_left || j < n_right) {
+        if (j == n_right || (i < n_left && left[i].y < right[j].y)) {
+            end(c, &left[i], corner(c, x, left[i].y), i & 1);
+            i++;
+        } else if (i == n_left || right[j].y < left[i].y) {
+            right[j].from = corner(c, x, right[j].y);
+            if (j & 1) c->run[right[j].from] = right[j - 1].from;
+            j++;
+        } else {
+            if ((i & 1) == (j & 1)) {
+                right[j].from = left[i].from;
+            } else {
+                /* Two parts touch here: the copy that comes first goes on upwards. */
+                int64_t upper = corner(c, x, left[i].y), lower = corner(c, x, left[i].y);
+                int falling = i & 1; /* upper left and lower right */
+                end(c, &left[i], falling ? upper : lower, i & 1);
+                right[j].from = falling ? lower : upper;
+                if (j & 1) c->run[right[j].from] = right[j - 1].from;
+            }
+            i++;
+            j++;
+        }
+    }
+    for (int64_t k = first; k < c->n; k++) c->along[k] = first + ((k - first) ^ 1);
+}
+
+static int64_t root(int64_t *parent, int64_t loop) {
+    while (parent[loop] != loop) loop = parent[loop] = parent[parent[loop]];
+    return loop;
+}
+
+/* Spans [n, 2] of places x * H + y, in order; corners [most, 2], of which there are at most four for each column of each
+ * run; loops [most / 4, 3]: one past its last corner, twice its area (less than 0 of a hole), the number of its part.
+ * Returns how many loops. Each begins at its uppermost corner, of several at the leftmost, the mask on its right. */
+API int64_t lexiseg_outlines(const int64_t *spans, int64_t n, int64_t height, int64_t width, int64_t most,
+                             int64_t *corners, int64_t *loops) {
+    int64_t *block = malloc((size_t)most * (7 * sizeof(int64_t) + 2 * sizeof(Edge) + 2));
+    if (!block) return OUT_OF_MEMORY;
+    Corners c = {block, block + most, block + 2 * most, block + 3 * most, block + 4 * most, NULL, 0};
+    int64_t *loop_of = block + 5 * most, *parent = block + 6 * most;
+    Edge *before = (Edge *)(block + 7 * most), *now = before + most;
+    c.forward = (uint8_t *)(now + most);
+    uint8_t *seen = c.forward + most;
+
+    int64_t n_before = 0, k = 0, at = n ? spans[0] : 0; /* where the rest of span k begins */
+    for (int64_t x = n ? spans[0] / height : 0; x <= width && (k < n || n_before); x++) {
+        int64_t n_now = 0, last = (x + 1) * height;
+        while (k < n && at < last && x < width) {
+            int64_t stop = spans[2 * k + 1] < last ? spans[2 * k + 1] : last;
+            now[n_now++].y = at - x * height;
+            now[n_now++].y = stop - x * height;
+            if (spans[2 * k + 1] > last) {
+                at = last;
+                break;
+            }
+            if (++k < n) at = spans[2 * k];
+        }
+        if (n_now || n_before) border(&c, x, before, n_before, now, n_now);
+        Edge *swap = before;
+        before = now;
+        now = swap;
+        n_before = n_now;
+    }
+
+    memset(seen, 0, (size_t)c.n);
+    int64_t n_loops = 0, written = 0;
+    for (int64_t start = 0; start < c.n; start++) {
+        if (seen[start]) continue;
+        int64_t begin = written, top = written, area = 0;
+        /* Against the border's direction the way round would begin along the column. */
+        int64_t p = c.forward[start] ? start : c.across[start];
+        do {
+            for (int half = 0; half < 2; half++) {
+                seen[p] = 1;
+                loop_of[p] = n_loops;
+                corners[2 * written] = c.x[p];
+                corners[2 * written + 1] = c.y[p];
+                if (c.y[p] < corners[2 * top + 1] || (c.y[p] == corners[2 * top + 1] && c.x[p] < corners[2 * top]))
+                    top = written;
+                int64_t next = half ? c.along[p] : c.across[p];
+                area += c.x[p] * c.y[next] - c.x[next] * c.y[p];
+                written++;
+                p = next;
+            }
+        } while (!seen[p]);
+        /* Turned so that the uppermost corner comes first; x and y are free now as far as this loop goes. */
+        int64_t length = written - begin, shift = top - begin;
+        if (shift) {
+            int64_t *turned = (int64_t *)now; /* no column is under way any more */
+            memcpy(turned, corners + 2 * begin, (size_t)(2 * length) * sizeof(int64_t));
+            memcpy(corners + 2 * begin, turned + 2 * shift, (size_t)(2 * (length - shift)) * sizeof(int64_t));
+            memcpy(corners + 2 * (begin + length - shift), turned, (size_t)(2 * shift) * sizeof(int64_t));
+        }
+        loops[3 * n_loops] = written;
+        loops[3 * n_loops + 1] = area;
+        parent[n_loops] = n_loops;
+        n_loops++;
+    }
+    /* The lower edge of a run and its upper edge border on the same part. */
+    for (int64_t p = 0; p < c.n; p++)
+        if (c.run[p] >= 0) parent[root(parent, loop_of[p])] = root(parent, loop_of[c.run[p]]);
+    for (int64_t loop = 0; loop < n_loops; loop++) loops[3 * loop + 2] = root(parent, loop);
+    free(block);
+    return n_loops;
+}

@@ -1,0 +1,72 @@
+"""Classes by example in `tiny`: the mean pixel of what was shown, beside the vectors of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.examples import box_cells, cells_of, means_of
+from lexiseg_model.methods.tiny.network import EMBEDDING
+from lexiseg_model.methods.tiny.settings import ExampleRule
+from lexiseg_model.segmenter import ExampleVectors, PromptMasks, TextRows
+from lexiseg_model.types import Region
+
+FEWEST = 4  # cells of a mask that the head cuts out; of fewer, the box itself says more
+
+
+def region_means(
+    pixels: Tensor, size: tuple[int, int], regions: Sequence[Region], masks: dict[int, PromptMasks]
+) -> Tensor:
+    """[R, 96]: the mean of the unit pixels of each region.
+
+    Args:
+        pixels: [96, h, w] of the image.
+        size: (H, W) of the image.
+        regions: of it.
+        masks: what the prompt head cuts out for them, by their place: the cells of the best one inside its box, or as
+            far as they are like its points. A region without is all that its box, its mask or its points hold.
+    """
+    cells = []
+    for place, region in enumerate(regions):
+        answered = masks.get(place)
+        inside = None if answered is None else _cut_out(region, size, answered, pixels)
+        cells.append(cells_of(region, size, pixels) if inside is None else inside)
+    return means_of(cells, pixels)
+
+
+def vectors(positive: TextRows, negative: TextRows, scale: ExampleRule, device: torch.device) -> ExampleVectors:
+    """One vector: the direction that the examples have in common, away from what they are not.
+
+    Raises:
+        OptionError: rows of another length.
+    """
+    shown = _unit(positive, device)
+    mean = F.normalize(shown.mean(0, keepdim=True), dim=1)
+    vector = mean
+    if len(negative):
+        away = mean - F.normalize(_unit(negative, device).mean(0, keepdim=True), dim=1)
+        vector = mean + scale.away * away
+        vector = vector / (vector * mean).sum()  # as sure of its own examples as without negatives
+    return ExampleVectors(scale.length * vector, mean)
+
+
+def _cut_out(region: Region, size: tuple[int, int], answered: PromptMasks, pixels: Tensor) -> Tensor | None:
+    grid = (pixels.shape[1], pixels.shape[2])
+    best = F.interpolate(answered.masks[None, :1].float(), size=grid, mode="bilinear")[0, 0].cpu() > 0
+    assert region.prompt is not None
+    if region.prompt.box is not None:
+        best &= box_cells(region.prompt.box, size, grid)
+    else:  # what is meant by points alone is open: what is like them is sure
+        best &= cells_of(region, size, pixels)
+    return best if int(best.sum()) >= FEWEST else None
+
+
+def _unit(rows: TextRows, device: torch.device) -> Tensor:
+    if rows.ndim != 2 or rows.shape[1] != EMBEDDING:
+        raise OptionError(f"expected rows [R, {EMBEDDING}] of examples, got {list(rows.shape)}")
+    return F.normalize(torch.from_numpy(rows.astype(np.float32)).to(device), dim=1)

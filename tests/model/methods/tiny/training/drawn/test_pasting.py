@@ -1,0 +1,108 @@
+"""Objects that are laid onto another photograph: what is seen, what is labelled and what is known agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.methods.tiny.training.drawn.examples import Examples
+from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting, cut_out, paste, placed
+from lexiseg_model.methods.tiny.training.drawn.source import Source, source_of
+from lexiseg_model.methods.tiny.training.texts import TextTable
+from lexiseg_model.training.packs import Photograph, write_pack
+from lexiseg_model.training.render import render, resident
+from tests.model.methods.tiny.training.drawn import test_examples
+from tests.model.methods.tiny.training.drawn.test_examples import SIZE, states
+
+table = test_examples.table
+BALL, ZEBRA = 1, 2
+
+
+@pytest.fixture
+def sources(tmp_path: Path, table: TextTable) -> list[Source]:
+    """Dark floors without an object, and bright objects: a ball in one photograph, a zebra in the other."""
+    dark = np.full((80, 100, 3), 30, np.uint8)
+    floors = write_pack(
+        tmp_path / "floors",
+        "floors",
+        ("background", "box", "ball"),
+        [Photograph(f"{index}", dark, np.zeros((80, 100), np.uint8)) for index in range(2)],
+    )
+    objects = []
+    for value in (BALL, ZEBRA):
+        mask = np.zeros((60, 60), np.uint8)
+        mask[10:50, 20:40] = value
+        mask[0, 0] = value  # too small to be cut out
+        objects.append(
+            Photograph(f"{value}", np.where(mask[..., None] > 0, 220, 120).repeat(3, 2).astype(np.uint8), mask)
+        )
+    cut = write_pack(tmp_path / "objects", "objects", ("background", "ball", "zebra"), objects)
+    return [source_of(pack, 0.5, table, 0.0, 0.72, 0.5) for pack in (floors, cut)]
+
+
+def test_an_object_is_one_piece_of_one_class(sources: list[Source], table: TextTable) -> None:
+    found = [cut_out(sources, ["objects"], np.random.default_rng(seed)) for seed in range(12)]
+
+    assert {table.concepts[cut.concept] for cut in found if cut} == {"ball", "zebra"}
+    for cut in found:
+        assert cut is not None
+        assert (cut.source, cut.box) == (1, (20, 10, 20, 40))
+        assert cut.inside.astype(bool).sum() == 800
+        assert table.index[("ball", "zebra")[cut.photograph]] == cut.concept
+
+
+def test_nothing_is_cut_out_of_other_sets_or_where_no_class_is(sources: list[Source]) -> None:
+    assert cut_out(sources, ["floors"], np.random.default_rng(0)) is None
+    assert cut_out(sources, [], np.random.default_rng(0)) is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_object_has_its_length_and_its_middle_on_the_crop(sources: list[Source], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    cut = cut_out(sources, ["objects"], random)
+    assert cut is not None
+
+    (across, _, left), (_, down, top) = placed(cut, SIZE, random)
+
+    assert abs(across) == down
+    assert 0.3 * SIZE <= 40 * down <= 0.95 * SIZE + 1e-9
+    assert 0.1 * SIZE <= across * 30 + left <= 0.9 * SIZE
+    assert 0.1 * SIZE <= down * 30 + top <= 0.9 * SIZE
+
+
+def test_what_the_crop_has_no_name_for_counts_nowhere(sources: list[Source]) -> None:
+    values = set()
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        cut = cut_out(sources, ["objects"], random)
+        assert cut is not None
+        labels = np.zeros((SIZE // 4, SIZE // 4), np.uint8)
+        pasted = paste(cut, sources, sources[0], labels, SIZE, random)
+        covered = pasted.alpha[2::4, 2::4] > 128
+        assert (labels[covered] == (2 if cut.photograph == 0 else IGNORE)).mean() > 0.9
+        assert (labels[pasted.alpha[2::4, 2::4] == 0] == 0).all()
+        values |= set(np.unique(labels).tolist())
+    assert values == {0, 2, IGNORE}
+
+
+def test_labels_and_presence_follow_what_is_seen(sources: list[Source], table: TextTable) -> None:
+    pasting = Pasting(1.0, ["objects"], ["floors"])
+    drawn = Examples(sources[:1] + sources[1:], table, SIZE, 16, 0.0, 0.0, (0.4, 1.0), 0.72, seed=3, pasting=pasting)
+
+    batch = next(iter(drawn))
+    crops = render(resident([source.pack for source in sources], torch.device("cpu")), batch.views, SIZE)
+
+    on_floors = [image for image, which in enumerate(batch.views.windows.packs.tolist()) if which == 0]
+    assert set(batch.views.onto.tolist()) == set(on_floors)
+    for image in on_floors:
+        answers, bright = batch.asked.full.answers[image], crops[image].mean(0)[2::4, 2::4].flatten()
+        if (answers == 2).sum() > 4:
+            assert bright[answers == 2].median() > 2 * bright[answers == 0].median()
+            assert states(batch, table, image)["ball"] == 1
+        zebra = states(batch, table, image).get("zebra")
+        if (answers == IGNORE).any():
+            assert zebra != 0
