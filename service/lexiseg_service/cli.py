@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 
 # Read by OpenMP when torch loads: threads that wait by spinning starve each other as soon as two programs share the
 # cores (measured: an image pass twenty times slower), and gain nothing when they do not.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+if os.getpid() == 1:
+    # The first process of a container has no default action for SIGTERM: until a server listens for it, half a second
+    # from here, it would be lost, and the container killed when its time is up.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lexiseg_service.commands.bulk.app import bulk
+from lexiseg_service.commands.calibrate.app import calibrate
+from lexiseg_service.commands.compare.app import compare
 from lexiseg_service.commands.data.app import data
 from lexiseg_service.commands.evaluate.app import evaluate
+from lexiseg_service.commands.mcp import mcp
 from lexiseg_service.commands.models.app import models
 from lexiseg_service.commands.options import Chosen, takes_settings
 from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
 from lexiseg_service.commands.serving.app import gateway, serve, worker
+from lexiseg_service.commands.serving.rollout import rollout
 from lexiseg_service.commands.signature import Grouped
 from lexiseg_service.commands.video.app import video
 
@@ -32,17 +44,37 @@ app = typer.Typer(
     "  lexiseg video clip.mp4 -c dog -c grass --out out.mp4\n\n"
     "  lexiseg models list",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"lexiseg {version('lexiseg')}")
+        raise typer.Exit
+
+
+@app.callback()
+def everything(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is")
+    ] = False,
+) -> None:
+    """Send an image and words, get masks."""
+
+
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
+app.add_typer(rollout, name="rollout")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
-for command in (serve, gateway, worker, segment, video):
+for command in (serve, gateway, worker, segment, calibrate, video, bulk, mcp):
     app.command(cls=Grouped)(command)
 app.command("eval", cls=Grouped)(evaluate)
+app.command(cls=Grouped)(compare)
 app.command()(sample)
 
 
@@ -53,6 +85,10 @@ def new_key(
         list[str] | None,
         typer.Option("--scope", help="segment, vocabularies or admin; repeat it [default: everything]"),
     ] = None,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option("--limit", help="rate=5, burst=20, concurrent=2 or daily=10000; repeat it [default: as for all]"),
+    ] = None,
 ) -> None:
     """Make an API key: its line goes to the standard output, the key itself only to the terminal.
 
@@ -60,7 +96,7 @@ def new_key(
     """
     from lexiseg_service.commands.serving.keys import new
 
-    new(identity, scopes or ())
+    new(identity, scopes or (), limits or ())
 
 
 @app.command()

@@ -17,14 +17,17 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 BYTES_OF_A_POINT = 96  # in JSON, with all the digits that a number may have
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
-Command = Literal["serve", "gateway", "worker", "segment", "video", "eval", "export", "models"]
-FILES: tuple[Command, ...] = ("segment", "video")  # of one's own, in this process or by a server
+Command = Literal["serve", "gateway", "worker", "segment", "video", "bulk", "eval", "compare", "export", "models"]
+CLIENTS: tuple[Command, ...] = ("segment", "video")  # may ask a server instead
+FILES: tuple[Command, ...] = (*CLIENTS, "bulk")  # of one's own
 GATEWAYS: tuple[Command, ...] = ("serve", "gateway")
 WORKERS: tuple[Command, ...] = ("serve", "worker")
 SERVERS: tuple[Command, ...] = ("serve", "gateway", "worker")
 ENGINES: tuple[Command, ...] = (*WORKERS, *FILES)
 ASKERS: tuple[Command, ...] = (*GATEWAYS, *FILES)  # check what is asked
-LOADERS: tuple[Command, ...] = (*ENGINES, "eval")
+LOADERS: tuple[Command, ...] = (*ENGINES, "eval", "compare")
+# Other tools' protocols (`lexiseg_service.adapters`).
+Adapter = Literal["hugging-face", "kserve", "label-studio", "mcp", "roboflow", "supervision", "x-anylabeling"]
 NAMERS: tuple[Command, ...] = (*SERVERS, *FILES, "eval", "export")  # of a model
 
 
@@ -37,7 +40,7 @@ class Read(NamedTuple):
 
 LIMITS = Read(ASKERS, "Limits of a request")
 LISTENING, MODELS, WORK, ADMISSION = "Listening", "Models", "Work", "Who may ask"
-CACHES, VOCABULARIES, REDIS, WATCHING = "Caches", "Vocabularies", "Redis", "Watching"
+CACHES, VOCABULARIES, REDIS, WATCHING, ADAPTERS = "Caches", "Vocabularies", "Redis", "Watching", "Adapters"
 
 
 class Limits(BaseSettings):
@@ -59,6 +62,15 @@ class Limits(BaseSettings):
     )
     max_prompts: Annotated[int, LIMITS] = Field(256, gt=0, description="prompts of a request")
     max_prompt_points: Annotated[int, LIMITS] = Field(32, gt=0, description="points of one prompt")
+    max_examples: Annotated[int, LIMITS] = Field(
+        64, ge=0, description="examples and negatives of a request or a vocabulary"
+    )
+    max_example_images: Annotated[int, LIMITS] = Field(
+        16, ge=0, description="other images that the examples of a request or a vocabulary are in"
+    )
+    max_example_bytes: Annotated[int, LIMITS] = Field(
+        2 * 2**20, ge=0, description="bytes of the pictures that a vocabulary keeps of its examples"
+    )
 
     @property
     def max_question_bytes(self) -> int:
@@ -87,6 +99,21 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Read(("worker",), LISTENING)] = Field(
         8001, ge=0, le=65535, description="port of HTTP: /metrics, /livez, /readyz"
     )
+    worker_token: Annotated[SecretStr | None, Read(("gateway", "worker"), LISTENING)] = Field(
+        None, min_length=16, description="secret that gateways show and workers ask for; without it any gateway may ask"
+    )
+    worker_tls_ca: Annotated[Path | None, Read(("gateway", "worker"), LISTENING)] = Field(
+        None, description="PEM of the authority that signed gateways and workers; with it, both show a certificate"
+    )
+    worker_tls_certificate: Annotated[Path | None, Read(("gateway", "worker"), LISTENING)] = Field(
+        None, description="PEM of the certificate of this gateway or worker"
+    )
+    worker_tls_key: Annotated[Path | None, Read(("gateway", "worker"), LISTENING)] = Field(
+        None, description="PEM of its key"
+    )
+    worker_tls_name: Annotated[str, Read(("gateway",), LISTENING)] = Field(
+        "lexiseg-worker", min_length=1, description="DNS name that stands in every worker's certificate"
+    )
     grpc_reflection: Annotated[bool, Read(GATEWAYS, LISTENING)] = Field(
         True, description="gRPC clients may ask for the interface itself"
     )
@@ -95,6 +122,12 @@ class Settings(BaseSettings):
     )
     grpc_connection_grace_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
         300.0, gt=0, description="for calls on a connection of that age"
+    )
+    grpc_connection_idle_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
+        300.0, gt=0, description="without a call, then a gRPC client's connection is closed"
+    )
+    max_grpc_connections: Annotated[int, Read(GATEWAYS, LISTENING)] = Field(
+        1000, ge=1, description="connections of gRPC at a time; more are closed at once"
     )
     head_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
         10.0, gt=0, description="for the head of a request, and for taking something of an answer"
@@ -132,6 +165,12 @@ class Settings(BaseSettings):
     )
     model_memory_bytes: Annotated[int | None, Read(WORKERS, MODELS)] = Field(
         None, ge=1, description="weights of all loaded models; default: no bound"
+    )
+    rollouts_file: Annotated[Path | None, Read(GATEWAYS, MODELS)] = Field(
+        None, description="lines of NAME@VERSION PERCENT key|image: who gets which version without naming one"
+    )
+    models_watch_seconds: Annotated[float, Read(WORKERS, MODELS)] = Field(
+        2.0, ge=0, description="between two looks at model directories, for another version in them; 0: none"
     )
     device: Annotated[str, Read(LOADERS, MODELS)] = Field("auto", description="auto, cpu, cuda or cuda:N")
     runtime: Annotated[Literal["auto", "torch", "onnx", "onnx-int8"], Read(LOADERS, MODELS)] = Field(
@@ -200,7 +239,19 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
         (), description="web pages that may ask, between commas; * is every one"
     )
-    api_key: Annotated[SecretStr | None, Read(FILES, ADMISSION)] = Field(None, description="what `--server` is shown")
+    adapters: Annotated[tuple[Adapter, ...], NoDecode, Read(GATEWAYS, ADAPTERS)] = Field(
+        (), description="other tools' protocols that are answered, between commas"
+    )
+    mcp_folder: Annotated[Path | None, Read(GATEWAYS, ADAPTERS)] = Field(
+        None, description="folder whose pictures tools of MCP may read; default: none"
+    )
+    label_studio_url: Annotated[str | None, Read(GATEWAYS, ADAPTERS)] = Field(
+        None, description="http(s)://HOST[:PORT] of a Label Studio whose uploads are fetched"
+    )
+    label_studio_api_key: Annotated[SecretStr | None, Read(GATEWAYS, ADAPTERS)] = Field(
+        None, description="its access token, to fetch them"
+    )
+    api_key: Annotated[SecretStr | None, Read(CLIENTS, ADMISSION)] = Field(None, description="what `--server` is shown")
 
     text_cache_bytes: Annotated[int, Read(ENGINES, CACHES)] = Field(64 * 2**20, ge=0, description="rows of texts")
     feature_cache_bytes: Annotated[int, Read(ENGINES, CACHES)] = Field(
@@ -212,6 +263,9 @@ class Settings(BaseSettings):
     )
     max_vocabularies: Annotated[int, Read(GATEWAYS, VOCABULARIES)] = Field(
         256, ge=0, description="vocabularies of users; built-in ones do not count"
+    )
+    max_key_vocabularies: Annotated[int, Read(GATEWAYS, VOCABULARIES)] = Field(
+        64, ge=0, description="of them, of one API key"
     )
 
     redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES), REDIS)] = Field(
@@ -257,7 +311,7 @@ class Settings(BaseSettings):
                 raise ValueError("redis://, rediss:// or unix://")  # the value may hold a password
         return url
 
-    @field_validator("cors_origins", "workers", mode="before")
+    @field_validator("adapters", "cors_origins", "workers", mode="before")
     @classmethod
     def _between_commas(cls, written: Any) -> Any:
         if not isinstance(written, str):

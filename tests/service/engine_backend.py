@@ -9,7 +9,7 @@ from contextlib import aclosing
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -47,6 +47,9 @@ class EngineBackend:
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         return await asyncio.wrap_future(self.engine.submit(request))
+
+    async def exemplify(self, request: WorkerRequest) -> Exemplified:
+        return await asyncio.wrap_future(self.engine.exemplify(request))
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         async with aclosing(self.streams.answers(self._counted(steps))) as answers:

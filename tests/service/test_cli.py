@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 from typer.testing import CliRunner
 
@@ -48,3 +50,20 @@ def test_every_option_of_serve_names_its_variable(option: str) -> None:
 
     assert option in shown
     assert f"LEXISEG_{option.removeprefix('--').upper().replace('-', '_')}" in shown
+
+
+def test_the_version_is_told() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"lexiseg {version('lexiseg')}\n"
+
+
+def test_shells_complete_commands() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).output
+
+    assert "--install-completion" in shown
+    completed = CliRunner().invoke(
+        app,
+        [],
+        env={"_LEXISEG_COMPLETE": "complete_bash", "COMP_WORDS": "lexiseg se", "COMP_CWORD": "1"},
+        prog_name="lexiseg",
+    )
+    assert completed.output.split() == ["serve", "segment"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lexiseg_model import catalog
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
@@ -29,3 +31,21 @@ def load(settings: Settings, task: Task) -> Segmenter:
         able = ", ".join(segmenter.card.tasks)
         raise InvalidValue.of("task", task, f"one of {able} for model {segmenter.card.name}")
     return segmenter
+
+
+def named_or_folder(settings: Settings, name: str) -> Segmenter:
+    """A model by its name, NAME@VERSION, or the path of its directory.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    if (Path(name) / catalog.CARD).is_file():
+        return catalog.load_folder(Path(name), settings.device, text_tower=settings.text_tower)
+    return catalog.load(
+        name,
+        models_dir=settings.models_dir,
+        device=settings.device,
+        runtime=settings.runtime,
+        cache_dir=settings.cache_dir,
+        text_tower=settings.text_tower,
+    )

@@ -30,7 +30,8 @@ Server = Annotated[
 FIELDS: Mapping[str, FieldInfo] = {
     name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"
 }
-ELSEWHERE = re.compile(r"LEXISEG_\w+_IMAGE")  # read by docker-compose.yml
+# Read by docker-compose.yml, and by the client.
+ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|SHM|RECIPE)")
 # What Kubernetes tells each pod of services beside it, such as one that is called lexiseg.
 SERVICE_LINK = re.compile(r"LEXISEG_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 PLAIN = (bool, int, float, Path)  # typer reads them; any other is text that the settings read

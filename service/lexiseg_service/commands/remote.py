@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import sleep as wall_sleep
 from types import TracebackType
 from typing import Any, TypeVar
 
-from lexiseg_client import Busy, Client, NotOffered, NotReady, Point, ProblemError, Prompt, Retry, Unreachable
+from lexiseg_client import (
+    Background,
+    Busy,
+    Class,
+    Client,
+    NotOffered,
+    NotReady,
+    Point,
+    ProblemError,
+    Prompt,
+    Retry,
+    Unreachable,
+    Vocabulary,
+)
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.commands.pace import Pace
 from lexiseg_service.commands.server import Server, ServerFailure, answer_of
@@ -77,13 +90,32 @@ class RemoteServer:
                 names = list(things)
         return tuple(ClassEntry(name, thing=things.get(name, is_thing(name))) for name in names)
 
+    def vocabulary(self, name: str) -> Vocabulary:
+        """A named class list with its thresholds.
+
+        Raises:
+            ServerFailure: there is none of that name.
+        """
+        return self._ask(lambda: self._client.vocabularies.get(name))
+
+    def keep_vocabulary(
+        self, name: str, classes: Sequence[Class], background: bool | Background, source: str | None, etag: str | None
+    ) -> None:
+        """Writes a named class list; with an `etag` only if it is still that one.
+
+        Raises:
+            ServerFailure: it is built in, or somebody has changed it in the meantime.
+        """
+        kept = self._client.vocabularies
+        self._ask(lambda: kept.put(name, classes, background=background, source=source, if_match=etag))
+
     def segment(self, image: bytes, fields: dict[str, Any]) -> WorkerAnswer:
-        """One file's masks, and the picture of them.
+        """One image's masks.
 
         Raises:
             ServerFailure: the server refused it, or did not answer.
         """
-        options = fields | {"overlay": True}
+        options = dict(fields)
         if "prompts" in fields:
             options["prompts"] = [_prompt(prompt) for prompt in fields["prompts"]]
         classes = options.pop("classes", None)

@@ -21,7 +21,13 @@ from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.question.messages import CacheUse, Timings, WorkerAnswer
 from lexiseg_service.settings import Settings
 
-TASKS: dict[str, Task] = {"semantic": "semantic", "instance": "instance", "panoptic": "panoptic", "prompt": "prompt"}
+TASKS: dict[str, Task] = {
+    "semantic": "semantic",
+    "instance": "instance",
+    "panoptic": "panoptic",
+    "prompt": "prompt",
+    "everything": "everything",
+}
 
 
 class ServerFailure(ServiceError):

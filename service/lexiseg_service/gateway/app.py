@@ -26,6 +26,7 @@ from lexiseg_service.gateway.rest.playground import router as playground_router
 from lexiseg_service.gateway.rest.probe_routes import router as probe_router
 from lexiseg_service.gateway.rest.routes import router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
+from lexiseg_service.gateway.rollouts import Rollouts
 from lexiseg_service.gateway.rpc.server import gateway_server
 from lexiseg_service.gateway.rpc.video import VideoService
 from lexiseg_service.gateway.state import open_gate, open_vocabularies
@@ -62,12 +63,12 @@ def create_app(
         OSError: the API keys cannot be read, or the state directory cannot be used.
     """
     keys = Keys(settings)
-    gate = gate or open_gate(settings, metrics)
+    gate = gate or open_gate(settings, metrics, keys)
     door = Door.of(settings, keys, gate)
     metrics.held("requests", lambda: door.bytes.in_use)
     vocabularies = open_vocabularies(settings, metrics)
     fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
-    use_case = UseCase(backend, vocabularies, settings, fetcher)
+    use_case = UseCase(backend, vocabularies, settings, fetcher, Rollouts(settings.rollouts_file))
     video = VideoService(use_case, settings, metrics, door.bytes)
     grpc = gateway_server(settings, use_case, video, metrics, door, tracing)
     open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)

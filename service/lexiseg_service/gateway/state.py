@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from lexiseg_service.breaker import Breaker
+from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.limits import Gate, MemoryGate, Rule
 from lexiseg_service.gateway.admission.redis_limits import RedisGate
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Settings
-from lexiseg_service.vocabularies.collection import Vocabularies
+from lexiseg_service.vocabularies.collection import Most, Vocabularies
 from lexiseg_service.vocabularies.stores.directory import DirectoryStore
 from lexiseg_service.vocabularies.stores.redis import RedisStore
 from lexiseg_service.vocabularies.stores.store import MemoryStore, Store
@@ -20,14 +21,20 @@ def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
     Raises:
         OSError: the state directory cannot be used.
     """
-    return Vocabularies(_store(settings, metrics), settings.limits, settings.max_vocabularies)
+    most = Most(settings.max_vocabularies, settings.max_key_vocabularies)
+    return Vocabularies(_store(settings, metrics), settings.limits, most)
 
 
-def open_gate(settings: Settings, metrics: Metrics) -> Gate | None:
-    """The limits that the settings ask for; None where they ask for none."""
-    rule = Rule.of(settings)
-    if not rule.on:
+def open_gate(settings: Settings, metrics: Metrics, keys: Keys) -> Gate | None:
+    """The limits that the settings ask for, and the keys; None where there are neither."""
+    common = Rule.of(settings)
+    if not common.on and not keys.needed:
         return None
+
+    def rule(client: str) -> Rule:
+        kind, _, identity = client.partition(":")
+        return keys.rule(identity, common) if kind == "key" else common
+
     link = _link(settings, "limits", metrics)
     # Longer than any request for one image lives; the gate renews the lease of a stream.
     return MemoryGate(rule) if link is None else RedisGate(rule, link, max(60.0, 2 * settings.deadline_seconds))

@@ -11,17 +11,22 @@ from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
+from lexiseg_service.gateway.by_example import ExampleDesk
+from lexiseg_service.gateway.rollouts import Rollouts, chosen
 from lexiseg_service.image.header import read_header
+from lexiseg_service.image.id import image_id_of
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.examples import examples_of, has_examples
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompt_bounds import check_inside
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
 from lexiseg_service.vocabularies.collection import Vocabularies
+from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 MOST_HERE = 128  # texts and points that are checked on the event loop; more would keep it from other requests
 
@@ -42,12 +47,19 @@ class UseCase:
     """What a gateway does for its callers. No fetcher: no images by URL."""
 
     def __init__(
-        self, backend: Backend, vocabularies: Vocabularies, settings: Settings, fetcher: UrlFetcher | None = None
+        self,
+        backend: Backend,
+        vocabularies: Vocabularies,
+        settings: Settings,
+        fetcher: UrlFetcher | None = None,
+        rollouts: Rollouts | None = None,
     ) -> None:
         self._backend = backend
         self._vocabularies = vocabularies
         self._settings = settings
         self._fetcher = fetcher
+        self._rollouts = rollouts or Rollouts()
+        self._desk = ExampleDesk(backend, settings.limits, self.fetched)
 
     @property
     def backend(self) -> Backend:
@@ -69,8 +81,8 @@ class UseCase:
             ServiceError: of any kind; the message is for the client.
         """
         deadline = time.monotonic() + min(self._settings.deadline_seconds, caller.seconds)
-        request = await self.resolved(asked.question, caller)
-        image = asked.image if asked.image_url is None else await self._fetched(asked.image_url)
+        request = await self.resolved(asked.question, caller, asked)
+        image = asked.image if asked.image_url is None else await self.fetched(asked.image_url)
         pixels = None
         if image is not None:
             size = read_header(image, self._settings.limits).size
@@ -79,10 +91,54 @@ class UseCase:
             else:
                 check_inside(request.prompts, size)
             pixels = size[0] * size[1]
-        return replace(request, image=image, image_id=asked.image_id, deadline=deadline, pixels=pixels)
+        whole = replace(request, image=image, image_id=asked.image_id, deadline=deadline, pixels=pixels)
+        return await self.with_examples(asked.question, whole)
 
-    async def resolved(self, question: Question, caller: Caller) -> WorkerRequest:
+    async def with_examples(self, question: Question, request: WorkerRequest) -> WorkerRequest:
+        """A resolved request whose classes hold what the model makes of their examples.
+
+        Raises:
+            ServiceError: of any kind; the message is for the client.
+        """
+        if question.vocabulary is not None:
+            examples = (await self._vocabularies.find(question.vocabulary, request.owner)).examples
+        elif has_examples(question.classes):
+            examples = await asyncio.to_thread(examples_of, question.classes, self._settings.limits)
+        else:
+            return request
+        if not examples:
+            return request
+        return replace(request, vocabulary=await self._desk.shown(examples, request))
+
+    async def kept(self, class_list: VocabularyInput, caller: Caller) -> VocabularyInput:
+        """A class list whose examples have been looked at, and stand on their own.
+
+        Raises:
+            ServiceError: of any kind; the message is for the client.
+        """
+        if not has_examples(class_list.classes):
+            return class_list
+        card = find_card(self._settings.default_model, self._backend.cards())
+        deadline = time.monotonic() + min(self._settings.deadline_seconds, caller.seconds)
+        request = WorkerRequest(
+            image=None,
+            vocabulary=Vocabulary(()),
+            model=card.name,
+            deadline=deadline,
+            owner=caller.owner,
+            source=caller.client,
+            request_id=caller.request_id,
+            traceparent=caller.traceparent,
+        )
+        return await self._desk.kept(class_list, request)
+
+    async def resolved(self, question: Question, caller: Caller, asked: Asked | None = None) -> WorkerRequest:
         """A question, checked, with its model and its classes found, still without an image.
+
+        Args:
+            question: what is asked.
+            caller: who asks.
+            asked: the same question with its image; None of a video, whose caller gets one version throughout.
 
         Raises:
             InvalidValue: a value is out of range.
@@ -91,12 +147,24 @@ class UseCase:
         """
         named = question.model or self._settings.default_model
         card = find_card(named, self._backend.cards())
+        if named is None or ModelName.parse(named).version is None:
+            rollout = self._rollouts.of(card.name)
+            if rollout is not None:
+                drawn = caller.client
+                if asked is not None and rollout.by == "image":
+                    drawn = await _image_of(asked)
+                card = chosen(rollout, self._backend.cards(), drawn) or card
+                named = str(ModelName.of(card))
         task = question.task or ("prompt" if question.prompts else "semantic")
         if task not in card.tasks:
             able = [other.name for other in self._backend.cards() if task in other.tasks]
             who = f"models that can {task}: {', '.join(able)}" if able else f"no model here can {task}"
             raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who})")
-        named_list = await named_vocabulary(question, self._vocabularies)
+        if question.simplify and question.mask != "polygon":
+            raise InvalidValue.of(
+                "simplify", question.simplify, f"0 with mask={question.mask}; only polygons have sides"
+            )
+        named_list = await named_vocabulary(question, self._vocabularies, caller.owner)
         if _many(question):
             prompts, vocabulary = await asyncio.to_thread(self._checked, question, task, named_list)
         else:
@@ -116,6 +184,7 @@ class UseCase:
             refine=question.refine,
             threshold=question.threshold,
             max_side=question.max_side,
+            simplify=question.simplify,
             request_id=caller.request_id,
             traceparent=caller.traceparent,
         )
@@ -151,7 +220,13 @@ class UseCase:
         digest = self._backend.digest(str(ModelName.of(card)))
         return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
 
-    async def _fetched(self, url: str) -> bytes:
+    async def fetched(self, url: str) -> bytes:
+        """The image at a URL, under the guards of the settings.
+
+        Raises:
+            UrlFetchOff: the service fetches none.
+            ServiceError: the URL is not one that is asked, or there is no image.
+        """
         if self._fetcher is None:
             raise UrlFetchOff(
                 "image.url: this service fetches no images (LEXISEG_URL_FETCH is off); send the file itself"
@@ -159,14 +234,23 @@ class UseCase:
         return await self._fetcher.fetch(url)
 
 
+async def _image_of(asked: Asked) -> str:
+    """The id of an image, the same whether it is sent or known; of one by URL, the URL."""
+    if asked.image is None:
+        return asked.image_id or asked.image_url or ""
+    return await asyncio.to_thread(image_id_of, asked.image)
+
+
 def _many(question: Question) -> bool:
     """Whether the checks of a question's texts and points take milliseconds."""
+    if has_examples(question.classes):
+        return True
     texts = sum(1 if isinstance(entry, str) else 1 + len(entry.synonyms) for entry in question.classes or ())
     return texts + sum(1 + len(prompt.points) for prompt in question.prompts or ()) > MOST_HERE
 
 
-async def named_vocabulary(question: Question, vocabularies: Vocabularies) -> Vocabulary | None:
-    """The vocabulary that a question names, if it names one.
+async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: str = "") -> Vocabulary | None:
+    """The vocabulary that a question of a key names, if it names one.
 
     Raises:
         InvalidValue: it brings classes of its own, too.
@@ -176,7 +260,7 @@ async def named_vocabulary(question: Question, vocabularies: Vocabularies) -> Vo
         return None
     if question.classes is not None:
         raise InvalidValue.of("vocabulary", question.vocabulary, "either `classes` or `vocabulary`, not both")
-    return (await vocabularies.find(question.vocabulary)).vocabulary
+    return (await vocabularies.find(question.vocabulary, key)).vocabulary
 
 
 def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:

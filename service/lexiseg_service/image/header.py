@@ -6,9 +6,11 @@ import io
 import warnings
 from dataclasses import dataclass
 
+import pi_heif
 from PIL import Image, UnidentifiedImageError
 
 from lexiseg_service.errors import InvalidValue, TooLarge, UndecodableImage, UnsupportedImage
+from lexiseg_service.image.av1 import Damaged, largest_frame
 from lexiseg_service.settings import Limits
 
 # Types by their first bytes; the decoder is told which one it may try.
@@ -19,11 +21,17 @@ MAGIC = {
     "BMP": (b"BM",),
     "TIFF": (b"II*\x00", b"MM\x00*"),
 }
-TAKEN = "JPEG, PNG, WebP, BMP or TIFF"
+# Of the boxes that HEIC and AVIF share (ISO/IEC 14496-12) the first names what the file is, and what it may be read as.
+BRANDS = {"AVIF": {b"avif"}, "HEIF": {b"heic", b"heix", b"heim", b"heis"}}
+MOVING = {b"avis", b"hevc", b"hevx"}  # as the first brand
+LONGEST_BRANDS = 256  # bytes
+TAKEN = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
 ORIENTATION = 0x0112  # EXIF tag
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 MOST_READS = 10_000  # of an honest header: hundreds; one made of millions of empty chunks takes a parser minutes
 
+# HEIC, decoded by libde265; what else a file may hold beside its picture is left alone.
+pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 # Our own limit is checked on the header, before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -68,9 +76,12 @@ def read_header(image: bytes, limits: Limits) -> ImageHeader:
         raise TooLarge(f"image: {len(image):,} bytes came, at most {limits.max_image_bytes:,} are taken")
     kind = _sniff(image)
     header = _parse(image, kind)
+    frame = _frame(image) if kind == "AVIF" else 0
     height, width = header.size
     if height * width > limits.max_pixels:
         raise TooLarge(f"image: {width} x {height} pixels came, at most {limits.max_pixels:,} in all are taken")
+    if frame > limits.max_pixels:
+        raise TooLarge(f"image: AV1 data of {frame:,} pixels came, at most {limits.max_pixels:,} in all are taken")
     if min(height, width) < limits.min_side:
         raise InvalidValue.of("image", f"{width} x {height} pixels", f"sides of at least {limits.min_side} pixels")
     return header
@@ -80,11 +91,31 @@ def _sniff(image: bytes) -> str:
     for kind, beginnings in MAGIC.items():
         if image.startswith(beginnings) and (kind != "WEBP" or image[8:12] == b"WEBP"):
             return kind
+    if image[4:8] == b"ftyp":
+        return _sniff_boxes(image)
     if not image:
         raise UndecodableImage("image: the file is empty")
     if image.startswith((b"GIF87a", b"GIF89a")):
         raise UnsupportedImage(f"image: GIF is not taken; send {TAKEN}, one still picture")
     raise UnsupportedImage(f"image: the first bytes are of no image type that is taken; send {TAKEN}")
+
+
+def _sniff_boxes(image: bytes) -> str:
+    end = min(int.from_bytes(image[:4], "big"), LONGEST_BRANDS, len(image))
+    first, others = image[8:12], {image[at : at + 4] for at in range(16, end, 4)}
+    if first in MOVING:
+        raise UnsupportedImage("image: a sequence of pictures came; send one still picture")
+    for kind, brands in BRANDS.items():
+        if brands & {first, *others}:
+            return kind
+    raise UnsupportedImage(f"image: a film or another kind of HEIF came; send {TAKEN}")
+
+
+def _frame(image: bytes) -> int:
+    try:
+        return largest_frame(image)
+    except Damaged as error:
+        raise UndecodableImage(f"image: begins like AVIF, but its data is damaged ({error})") from None
 
 
 def _parse(image: bytes, kind: str) -> ImageHeader:
@@ -93,8 +124,9 @@ def _parse(image: bytes, kind: str) -> ImageHeader:
             warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse or to log
             with Image.open(BoundedReader(image), formats=[kind]) as picture:
                 # A JPEG with a second picture inside (MPO, many phones) is a still; the first one is meant.
+                # Of a HEIC with several the primary one.
                 # Not n_frames, which walks through every page of a TIFF.
-                animated = kind != "JPEG" and bool(getattr(picture, "is_animated", False))
+                animated = kind not in ("JPEG", "HEIF") and bool(getattr(picture, "is_animated", False))
                 orientation = _orientation(picture)
                 width, height = picture.size
     except UnidentifiedImageError:

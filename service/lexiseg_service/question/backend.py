@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lexiseg_model.types import ModelCard
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 
 
@@ -37,6 +37,14 @@ class Backend(Protocol):
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         """Answers one request. Cancelling the task abandons the work.
+
+        Raises:
+            ServiceError: of any kind.
+        """
+        ...
+
+    async def exemplify(self, request: WorkerRequest) -> Exemplified:
+        """What the model makes of the regions of a request in its image; of its question only the model counts.
 
         Raises:
             ServiceError: of any kind.

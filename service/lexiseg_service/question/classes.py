@@ -19,7 +19,7 @@ def resolve(question: Question, limits: Limits, named: Vocabulary | None = None)
     Raises:
         InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or holds control characters.
     """
-    if named is None and question.prompts and not question.classes:
+    if named is None and not question.classes and (question.prompts or question.task == "everything"):
         return _without_labels(question)
     if named is None:
         vocabulary = check(question.classes, True if question.background is None else question.background, limits)
@@ -50,7 +50,7 @@ def check(
         raise InvalidValue.of("classes", f"{len(entries)} classes", f"at most {limits.max_classes}")
     classes = tuple(_entry(entry, index, limits) for index, entry in enumerate(entries))
     _refuse_duplicates(classes)
-    n_bytes = sum(len(text.encode()) for entry in classes for text in entry.texts)
+    n_bytes = sum(len(text.encode()) for entry in classes for text in (entry.name, *entry.synonyms))
     if n_bytes > limits.max_text_bytes:
         raise InvalidValue.of("classes", f"{n_bytes:,} bytes of text", f"at most {limits.max_text_bytes:,}")
     rule = _background(background, limits)
@@ -92,7 +92,11 @@ def _entry(entry: str | ClassInput, index: int, limits: Limits) -> ClassEntry:
         _text(text, f"classes.{index}.synonyms.{position}", limits) for position, text in enumerate(entry.synonyms)
     )
     name = _text(entry.name, f"classes.{index}.name", limits)
-    return ClassEntry(name, synonyms, entry.threshold, is_thing(name))
+    named = entry.words if entry.words is not None else bool(synonyms) or not entry.examples
+    if not named and (synonyms or not entry.examples):
+        came = "false" + (" beside synonyms" if synonyms else " without examples")
+        raise InvalidValue.of(f"classes.{index}.words", came, "true: nothing else says what to look for")
+    return ClassEntry(name, synonyms, entry.threshold, is_thing(name), named=named)
 
 
 def _text(raw: str, field: str, limits: Limits) -> str:
@@ -133,10 +137,11 @@ def refuse_unsplit(names: Sequence[str], how: str) -> None:
 
 def _refuse_duplicates(classes: tuple[ClassEntry, ...]) -> None:
     seen: dict[str, int] = {}
-    for index, entry in enumerate(classes):
-        for text in entry.texts:
+    texts = [(entry.name, *entry.synonyms) for entry in classes]
+    for index in range(len(classes)):
+        for text in texts[index]:
             first = seen.setdefault(text.casefold(), index)
-            if first != index or sum(text.casefold() == other.casefold() for other in entry.texts) > 1:
+            if first != index or sum(text.casefold() == other.casefold() for other in texts[index]) > 1:
                 raise InvalidValue.of(f"classes.{index}", text, f"a text only once (it is in classes.{first} too)")
 
 

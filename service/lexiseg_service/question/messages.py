@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Ring, Segment, Task, Vocabulary
+from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Region, Ring, Segment, Task, Vocabulary
+from lexiseg_service.question.examples import ExampleRegion
 
 MaskFormat = Literal["rle", "polygon", "png", "none"]
 
@@ -19,12 +20,15 @@ class WorkerRequest:
     model: str
     task: Task = "semantic"
     prompts: tuple[Prompt, ...] = ()  # of the task prompt
+    regions: tuple[ExampleRegion, ...] = ()  # of examples, for `Backend.exemplify` alone
+    keep_picture: bool = False  # likewise: also answer a small picture, to be kept
     mask: MaskFormat = "rle"
     overlay: bool = False
     confidence: bool = False
     refine: Refinement | None = None  # None: the card's default
     threshold: float = 0.0
     max_side: int | None = None
+    simplify: float = 0.0  # pixels that the borders of polygons may stray
     deadline: float = float("inf")  # time.monotonic()
     image_id: str | None = None
     owner: str = ""  # id of the API key: images sent with it can be asked about again with it alone
@@ -34,6 +38,24 @@ class WorkerRequest:
     remember: bool = True  # keeps the features for a second question, and looks for kept ones
     request_id: str = ""  # for the log
     traceparent: str | None = None  # W3C trace context, under which the stages are reported
+
+
+@dataclass(frozen=True)
+class KeptPicture:
+    """A picture no larger than a model looks at, and the same regions in it."""
+
+    image: bytes = field(repr=False)  # JPEG
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class Exemplified:
+    """What a model made of regions of one image: a row of fp16 for each, under the digest of its weights."""
+
+    image_id: str
+    digest: str
+    rows: tuple[bytes, ...] = field(repr=False)
+    picture: KeptPicture | None = None
 
 
 @dataclass(frozen=True)

@@ -21,18 +21,23 @@ def check_inside(prompts: Sequence[Prompt], size: tuple[int, int]) -> None:
 
 
 def _outside(prompts: Sequence[Prompt], size: tuple[int, int]) -> Iterator[InvalidValue]:
-    height, width = size
     for index, prompt in enumerate(prompts):
-        for number, point in enumerate(prompt.points):
-            if not 0 <= point.x <= width:
-                yield _finding(f"prompts.{index}.points.{number}.x", point.x, f"0 to {width}, the image's width")
-            if not 0 <= point.y <= height:
-                yield _finding(f"prompts.{index}.points.{number}.y", point.y, f"0 to {height}, the image's height")
-        if prompt.box is not None:
-            x0, y0, x1, y1 = prompt.box
-            if min(x0, x1) < 0 or max(x0, x1) > width or min(y0, y1) < 0 or max(y0, y1) > height:
-                limit = f"x in 0 to {width} and y in 0 to {height}, the image's size"
-                yield _finding(f"prompts.{index}.box", list(prompt.box), limit)
+        yield from outside(prompt, size, f"prompts.{index}")
+
+
+def outside(prompt: Prompt, size: tuple[int, int], field: str) -> Iterator[InvalidValue]:
+    """What of one prompt lies outside an image of `size` (height, width); `field` is its place in the request."""
+    height, width = size
+    for number, point in enumerate(prompt.points):
+        if not 0 <= point.x <= width:
+            yield _finding(f"{field}.points.{number}.x", point.x, f"0 to {width}, the image's width")
+        if not 0 <= point.y <= height:
+            yield _finding(f"{field}.points.{number}.y", point.y, f"0 to {height}, the image's height")
+    if prompt.box is not None:
+        x0, y0, x1, y1 = prompt.box
+        if min(x0, x1) < 0 or max(x0, x1) > width or min(y0, y1) < 0 or max(y0, y1) > height:
+            limit = f"x in 0 to {width} and y in 0 to {height}, the image's size"
+            yield _finding(f"{field}.box", list(prompt.box), limit)
 
 
 def _finding(field: str, value: float | list[float], limit: str) -> InvalidValue:

@@ -54,6 +54,17 @@ def refuse_crowd(prompts: Sequence[WithPoints], limits: Limits) -> None:
             )
 
 
+def resolve_prompt(prompt: PromptInput, field: str, limits: Limits) -> Prompt:
+    """One prompt, under the name that its field has.
+
+    Raises:
+        InvalidValue: it has too many points, shows nothing, or its box has no inside.
+    """
+    if len(prompt.points) > limits.max_prompt_points:
+        raise InvalidValue.of(f"{field}.points", f"{len(prompt.points)} points", f"at most {limits.max_prompt_points}")
+    return _prompt(prompt, field)
+
+
 def _prompt(prompt: PromptInput, field: str) -> Prompt:
     points = tuple(Point(point.x, point.y, point.positive) for point in prompt.points)
     if prompt.box is None:

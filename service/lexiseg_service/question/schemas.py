@@ -19,14 +19,6 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ClassInput(Strict):
-    """A class with more than a name."""
-
-    name: Text = Field(description="what to look for, and the `label` of its segments")
-    synonyms: list[Text] = Field(default_factory=list, description="found ones answer under `name`")
-    threshold: Probability | None = Field(None, description="segments of this class with a lower score are dropped")
-
-
 class BackgroundInput(Strict):
     """Overrides of the model card's background rule."""
 
@@ -61,17 +53,52 @@ class PromptInput(Strict):
     )
 
 
+class MaskInput(Strict):
+    """A mask of the image's size, as an answer gives it (`coco_rle`)."""
+
+    format: Literal["coco_rle"] = Field("coco_rle", description="of the mask")
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = Field(description="height, width")
+    counts: Text = Field(description="COCO's compressed run lengths, column by column")
+
+
+class ExampleInput(PromptInput):
+    """A part of an image that shows a class: what a box or points show, or a mask."""
+
+    image: ImageInput | None = Field(None, description="another image; null: the one that the request is about")
+    mask: MaskInput | None = Field(None, description="instead of a box and points")
+
+
+class ClassInput(Strict):
+    """A class with more than a name."""
+
+    name: Text = Field(description="what to look for, and the `label` of its segments")
+    synonyms: list[Text] = Field(default_factory=list, description="found ones answer under `name`")
+    threshold: Probability | None = Field(None, description="segments of this class with a lower score are dropped")
+    examples: list[ExampleInput] = Field(default_factory=list, description="parts of images that show it")
+    negatives: list[ExampleInput] = Field(
+        default_factory=list, description="parts of images that show what it is not, though it looks alike"
+    )
+    words: StrictBool | None = Field(
+        None,
+        description="whether the name and the synonyms are looked for as words, too; null: they are where there are no "
+        "examples, or where there are synonyms",
+    )
+
+
 class Question(Strict):
     """Everything of a request but the image."""
 
     classes: list[Text | ClassInput] | None = Field(
         None,
-        description="what to look for: names, or objects that say more; or `vocabulary`; for prompts also neither",
+        description="what to look for: names, or objects that say more; or `vocabulary`; for prompts and everything "
+        "also neither",
         examples=[["sky", "building", "tree"]],
     )
     vocabulary: str | None = Field(None, description="a named class list instead of `classes`", examples=["ade20k"])
-    task: Literal["semantic", "instance", "panoptic", "prompt"] | None = Field(
-        None, description="default: prompt when there are prompts, else semantic"
+    task: Literal["semantic", "instance", "panoptic", "prompt", "everything"] | None = Field(
+        None,
+        description="default: prompt when there are prompts, else semantic; everything: all masks that the model "
+        "proposes, named where there are classes",
     )
     prompts: list[PromptInput] | None = Field(
         None,
@@ -84,6 +111,9 @@ class Question(Strict):
     model: str | None = Field(None, description="NAME or NAME@VERSION; default: the first of `GET /models`")
     mask: Literal["rle", "polygon", "png", "none"] = Field(
         "rle", description="png answers one label map instead of a mask for each segment"
+    )
+    simplify: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
+        0.0, description="of mask=polygon: how far in pixels a border may stray; 0 keeps every corner"
     )
     refine: Literal["none", "pamr", "regions"] | None = Field(
         None,
@@ -110,7 +140,7 @@ class JsonRequest(Question):
 
 
 class RingOutput(BaseModel):
-    """Corners of pixels x, y, x, y, ...; a pixel is inside when its centre is."""
+    """Corners of pixels x, y, x, y, ...; a pixel is inside when its centre is. With `simplify` sides may be slanted."""
 
     exterior: list[int] = Field(description="the outer border")
     holes: list[list[int]] = Field(description="borders of what is left out of it")
@@ -162,8 +192,12 @@ class TimingsOutput(BaseModel):
 class CacheOutput(BaseModel):
     """What did not have to be computed again."""
 
-    text_hits: int = Field(description="texts whose embedding was kept")
-    text_misses: int = Field(description="texts whose embedding was computed")
+    text_hits: int = Field(
+        description="texts whose embedding was kept; with API keys, those that the same key has asked for before"
+    )
+    text_misses: int = Field(
+        description="texts whose embedding was computed; with API keys, those that are new to the key"
+    )
     features: bool = Field(description="whether the image's features were kept, so that no image pass was needed")
 
 
@@ -189,7 +223,7 @@ class SegmentAnswer(BaseModel):
     image_id: str = Field(description="asks again about the same image without sending it, as `image.id`")
     model: str = Field(description="the name of the model that answered")
     model_digest: str = Field(description="of its weights")
-    task: str = Field(description="what was done: semantic, instance, panoptic or prompt")
+    task: str = Field(description="what was done: semantic, instance, panoptic, prompt or everything")
     size: tuple[int, int] = Field(description="height, width of the image as sent, after EXIF rotation")
     segments: list[SegmentOutput] = Field(description="what was found, one mask each")
     label_map: LabelMapOutput | None = Field(None, description="with mask=png")
@@ -199,7 +233,9 @@ class SegmentAnswer(BaseModel):
         default_factory=list, description="labels that were asked for and that no segment has; of prompts none"
     )
     warnings: list[WarningOutput] = Field(
-        default_factory=list, description="`unfamiliar-word`: far from all that the model was trained on"
+        default_factory=list,
+        description="`unfamiliar-word`: far from all that the model was trained on; `unsplit-words`: a "
+        "comma in one class; `stuff-as-instances`: what cannot be counted asked as instances",
     )
     timings_ms: TimingsOutput = Field(description="how long each stage took")
     cache: CacheOutput = Field(description="what did not have to be computed again")

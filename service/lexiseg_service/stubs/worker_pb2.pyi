@@ -34,15 +34,23 @@ class VocabularyClass(_message.Message):
     SYNONYMS_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     THING_FIELD_NUMBER: _builtins.int
+    SHOWN_FIELD_NUMBER: _builtins.int
+    UNNAMED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """What its segments are labelled with."""
     threshold: _builtins.float
     """Segments of this class with a lower score are dropped; 0 to 1."""
     thing: _builtins.bool
     """Whether it comes in countable pieces; unset where nobody knows."""
+    unnamed: _builtins.bool
+    """The name is a label alone, and no word to look for."""
     @_builtins.property
     def synonyms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other names for the same thing."""
+
+    @_builtins.property
+    def shown(self) -> Global___Shown:
+        """What the model made of its examples."""
 
     def __init__(
         self,
@@ -51,10 +59,12 @@ class VocabularyClass(_message.Message):
         synonyms: _abc.Iterable[_builtins.str] | None = ...,
         threshold: _builtins.float | None = ...,
         thing: _builtins.bool | None = ...,
+        shown: Global___Shown | None = ...,
+        unnamed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "thing", b"thing", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "shown", b"shown", "thing", b"thing", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "name", b"name", "synonyms", b"synonyms", "thing", b"thing", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "name", b"name", "shown", b"shown", "synonyms", b"synonyms", "thing", b"thing", "threshold", b"threshold", "unnamed", b"unnamed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__thing: _TypeAlias = _typing.Literal["thing"]  # noqa: Y015
     _WhichOneofArgType__thing: _TypeAlias = _typing.Literal["_thing", b"_thing"]  # noqa: Y015
@@ -66,6 +76,40 @@ class VocabularyClass(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___VocabularyClass: _TypeAlias = VocabularyClass  # noqa: Y015
+
+@_typing.final
+class Shown(_message.Message):
+    """Rows that `Exemplify` gave: fp16, little-endian."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITIVE_FIELD_NUMBER: _builtins.int
+    NEGATIVE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    digest: _builtins.str
+    """Of the weights that made them."""
+    @_builtins.property
+    def positive(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of what shows the class."""
+
+    @_builtins.property
+    def negative(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of what shows what it is not."""
+
+    def __init__(
+        self,
+        *,
+        positive: _abc.Iterable[_builtins.bytes] | None = ...,
+        negative: _abc.Iterable[_builtins.bytes] | None = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "negative", b"negative", "positive", b"positive"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Shown: _TypeAlias = Shown  # noqa: Y015
 
 @_typing.final
 class Vocabulary(_message.Message):
@@ -120,6 +164,7 @@ class Question(_message.Message):
     MAX_SIDE_FIELD_NUMBER: _builtins.int
     PROMPTS_FIELD_NUMBER: _builtins.int
     ONCE_FIELD_NUMBER: _builtins.int
+    SIMPLIFY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of a model of this worker."""
     task: _segmentation_pb2.Task.ValueType
@@ -138,6 +183,8 @@ class Question(_message.Message):
     """Caps the longer side of the network's input, in pixels."""
     once: _builtins.bool
     """The image will not be asked about again: its features need not be kept."""
+    simplify: _builtins.float
+    """How far in pixels the border of a polygon may stray; 0 keeps every corner."""
     @_builtins.property
     def vocabulary(self) -> Global___Vocabulary:
         """The classes to look for."""
@@ -160,10 +207,11 @@ class Question(_message.Message):
         max_side: _builtins.int | None = ...,
         prompts: _abc.Iterable[_segmentation_pb2.Prompt] | None = ...,
         once: _builtins.bool = ...,
+        simplify: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "max_side", b"max_side", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "confidence", b"confidence", "mask", b"mask", "max_side", b"max_side", "model", b"model", "once", b"once", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "confidence", b"confidence", "mask", b"mask", "max_side", b"max_side", "model", b"model", "once", b"once", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
     _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015
@@ -268,6 +316,126 @@ class WorkerSegmentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WorkerSegmentResponse: _TypeAlias = WorkerSegmentResponse  # noqa: Y015
+
+@_typing.final
+class ExampleRegion(_message.Message):
+    """A part of an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGION_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """The field of the client's request, for errors."""
+    @_builtins.property
+    def region(self) -> _segmentation_pb2.Example:
+        """Points, a box, or a mask; its `image` is unset."""
+
+    def __init__(
+        self,
+        *,
+        region: _segmentation_pb2.Example | None = ...,
+        field: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["region", b"region"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "region", b"region"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExampleRegion: _TypeAlias = ExampleRegion  # noqa: Y015
+
+@_typing.final
+class ExemplifyRequest(_message.Message):
+    """Examples in one image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
+    KEEP_PICTURE_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The encoded file."""
+    image_id: _builtins.str
+    """Of an image that this worker was sent before."""
+    keep_picture: _builtins.bool
+    """Also answer a small picture."""
+    @_builtins.property
+    def question(self) -> Global___Question:
+        """Of which only the model and `max_side` count."""
+
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """Who asks."""
+
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExampleRegion]:
+        """What is to be looked at."""
+
+    def __init__(
+        self,
+        *,
+        question: Global___Question | None = ...,
+        content: _builtins.bytes = ...,
+        image_id: _builtins.str = ...,
+        origin: Global___Origin | None = ...,
+        regions: _abc.Iterable[Global___ExampleRegion] | None = ...,
+        keep_picture: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "keep_picture", b"keep_picture", "origin", b"origin", "question", b"question", "regions", b"regions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["content", "image_id"]  # noqa: Y015
+    _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_image) -> _WhichOneofReturnType_image | None: ...
+
+Global___ExemplifyRequest: _TypeAlias = ExemplifyRequest  # noqa: Y015
+
+@_typing.final
+class ExemplifyResponse(_message.Message):
+    """What a model made of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    PICTURE_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
+    image_id: _builtins.str
+    """Of the image."""
+    digest: _builtins.str
+    """Of the model's weights."""
+    picture: _builtins.bytes
+    """The small picture, a JPEG; empty unless asked for."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One for each region: fp16, little-endian."""
+
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[_segmentation_pb2.Example]:
+        """The regions there."""
+
+    def __init__(
+        self,
+        *,
+        image_id: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        rows: _abc.Iterable[_builtins.bytes] | None = ...,
+        picture: _builtins.bytes = ...,
+        regions: _abc.Iterable[_segmentation_pb2.Example] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "image_id", b"image_id", "picture", b"picture", "regions", b"regions", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExemplifyResponse: _TypeAlias = ExemplifyResponse  # noqa: Y015
 
 @_typing.final
 class WorkerStreamConfig(_message.Message):

@@ -41,6 +41,11 @@ class WorkerStub(object):
                 request_serializer=lexiseg_dot_v1_dot_worker__pb2.WorkerSegmentRequest.SerializeToString,
                 response_deserializer=lexiseg_dot_v1_dot_worker__pb2.WorkerSegmentResponse.FromString,
                 _registered_method=True)
+        self.Exemplify = channel.unary_unary(
+                '/lexiseg.v1.Worker/Exemplify',
+                request_serializer=lexiseg_dot_v1_dot_worker__pb2.ExemplifyRequest.SerializeToString,
+                response_deserializer=lexiseg_dot_v1_dot_worker__pb2.ExemplifyResponse.FromString,
+                _registered_method=True)
         self.SegmentVideo = channel.stream_stream(
                 '/lexiseg.v1.Worker/SegmentVideo',
                 request_serializer=lexiseg_dot_v1_dot_worker__pb2.WorkerSegmentVideoRequest.SerializeToString,
@@ -60,6 +65,13 @@ class WorkerServicer(object):
 
     def Segment(self, request, context):
         """One image, one question, one rendered answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Exemplify(self, request, context):
+        """What a model makes of examples of classes in one image.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +99,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.Segment,
                     request_deserializer=lexiseg_dot_v1_dot_worker__pb2.WorkerSegmentRequest.FromString,
                     response_serializer=lexiseg_dot_v1_dot_worker__pb2.WorkerSegmentResponse.SerializeToString,
+            ),
+            'Exemplify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Exemplify,
+                    request_deserializer=lexiseg_dot_v1_dot_worker__pb2.ExemplifyRequest.FromString,
+                    response_serializer=lexiseg_dot_v1_dot_worker__pb2.ExemplifyResponse.SerializeToString,
             ),
             'SegmentVideo': grpc.stream_stream_rpc_method_handler(
                     servicer.SegmentVideo,
@@ -128,6 +145,33 @@ class Worker(object):
             '/lexiseg.v1.Worker/Segment',
             lexiseg_dot_v1_dot_worker__pb2.WorkerSegmentRequest.SerializeToString,
             lexiseg_dot_v1_dot_worker__pb2.WorkerSegmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Exemplify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lexiseg.v1.Worker/Exemplify',
+            lexiseg_dot_v1_dot_worker__pb2.ExemplifyRequest.SerializeToString,
+            lexiseg_dot_v1_dot_worker__pb2.ExemplifyResponse.FromString,
             options,
             channel_credentials,
             insecure,

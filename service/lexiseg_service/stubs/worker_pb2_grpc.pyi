@@ -42,6 +42,8 @@ class WorkerStub:
     def __new__(cls, channel: _aio.Channel) -> WorkerAsyncStub: ...
     Segment: _grpc.UnaryUnaryMultiCallable[_worker_pb2.WorkerSegmentRequest, _worker_pb2.WorkerSegmentResponse]
     """One image, one question, one rendered answer."""
+    Exemplify: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ExemplifyRequest, _worker_pb2.ExemplifyResponse]
+    """What a model makes of examples of classes in one image."""
     SegmentVideo: _grpc.StreamStreamMultiCallable[_worker_pb2.WorkerSegmentVideoRequest, _worker_pb2.WorkerSegmentVideoResponse]
     """A video stream, whose state this worker holds until the stream ends."""
     WatchStatus: _grpc.UnaryStreamMultiCallable[_worker_pb2.WatchStatusRequest, _worker_pb2.WatchStatusResponse]
@@ -58,6 +60,8 @@ class WorkerAsyncStub(WorkerStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Segment: _aio.UnaryUnaryMultiCallable[_worker_pb2.WorkerSegmentRequest, _worker_pb2.WorkerSegmentResponse]  # type: ignore[assignment]
     """One image, one question, one rendered answer."""
+    Exemplify: _aio.UnaryUnaryMultiCallable[_worker_pb2.ExemplifyRequest, _worker_pb2.ExemplifyResponse]  # type: ignore[assignment]
+    """What a model makes of examples of classes in one image."""
     SegmentVideo: _aio.StreamStreamMultiCallable[_worker_pb2.WorkerSegmentVideoRequest, _worker_pb2.WorkerSegmentVideoResponse]  # type: ignore[assignment]
     """A video stream, whose state this worker holds until the stream ends."""
     WatchStatus: _aio.UnaryStreamMultiCallable[_worker_pb2.WatchStatusRequest, _worker_pb2.WatchStatusResponse]  # type: ignore[assignment]
@@ -77,6 +81,14 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.WorkerSegmentResponse, _abc.Awaitable[_worker_pb2.WorkerSegmentResponse]]:
         """One image, one question, one rendered answer."""
+
+    @_abc_1.abstractmethod
+    def Exemplify(
+        self,
+        request: _worker_pb2.ExemplifyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.ExemplifyResponse, _abc.Awaitable[_worker_pb2.ExemplifyResponse]]:
+        """What a model makes of examples of classes in one image."""
 
     @_abc_1.abstractmethod
     def SegmentVideo(

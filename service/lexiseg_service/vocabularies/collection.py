@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from typing import NamedTuple
 
 import structlog
 
 from lexiseg_service.errors import (
     InvalidValue,
     MalformedRequest,
+    NotAllowed,
     PreconditionFailed,
     ReadOnly,
     ServiceError,
@@ -18,86 +21,159 @@ from lexiseg_service.question.findings import validate
 from lexiseg_service.question.json_text import parse_json
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies import builtin
-from lexiseg_service.vocabularies.named import NamedVocabulary, check_name, encode, named
+from lexiseg_service.vocabularies.named import NAME, NamedVocabulary, check_name, named, slot_of
 from lexiseg_service.vocabularies.preconditions import Preconditions
-from lexiseg_service.vocabularies.schemas import VocabularyInput
+from lexiseg_service.vocabularies.schemas import KeptVocabulary, VocabularyInput
 from lexiseg_service.vocabularies.stores.store import Store
 
 logger = structlog.get_logger("lexiseg.vocabularies")
 ATTEMPTS = 5  # of a write that another one overtakes
 
 
-class Vocabularies:
-    """Finds, lists, writes and deletes vocabularies by their names."""
+class Asker(NamedTuple):
+    """Who asks: the id of an API key, "" where none is needed; an admin may change what others share."""
 
-    def __init__(self, store: Store, limits: Limits, most: int = 256) -> None:
+    key: str = ""
+    admin: bool = False
+
+    def may_change(self, vocabulary: NamedVocabulary) -> bool:
+        """Whether a user's vocabulary is the asker's to replace and delete."""
+        return self.admin or not self.key or vocabulary.owner in ("", self.key)
+
+
+ANYBODY = Asker()
+
+
+class Most(NamedTuple):
+    """Vocabularies of users: of all, and of one key."""
+
+    of_all: int = 256
+    of_a_key: int = 64
+
+
+USUAL = Most()
+
+
+class Vocabularies:
+    """Finds, lists, writes and deletes vocabularies by their names.
+
+    With API keys, a key's own goes before a shared one of the same name; of others' own it never hears.
+    """
+
+    def __init__(self, store: Store, limits: Limits, most: Most = USUAL) -> None:
         self.store = store
         self._limits = limits
         self._most = most
-        self._read: dict[str, tuple[bytes, NamedVocabulary | None]] = {}
+        self._read: dict[str, tuple[bytes, NamedVocabulary | None]] = {}  # by slot of the store
         self._loaded: set[str] = set()
 
-    async def find(self, name: str) -> NamedVocabulary:
-        """The vocabulary of that name.
+    async def find(self, name: str, key: str = "") -> NamedVocabulary:
+        """The vocabulary that a key means by that name.
 
         Raises:
             UnknownVocabulary: there is none.
         """
-        vocabulary = await self._built_in(name) or await self._understood(name, await self.store.read(name))
+        vocabulary = await self._built_in(name) or await self._of_users(name, key)
         if vocabulary is None:
             raise UnknownVocabulary(f"vocabulary: no {name[:80]!r} here; GET /vocabularies lists those that are")
         return vocabulary
 
-    async def list_all(self) -> list[NamedVocabulary]:
-        """The built-in ones in the manual's order, then the users' by name."""
+    async def list_all(self, key: str = "") -> list[NamedVocabulary]:
+        """The built-in ones in the manual's order, then by name those of users that a key may name."""
         built_in = await asyncio.to_thread(lambda: [builtin.built_in(name) for name in builtin.NAMES])
         documents = await self.store.read_all()
-        for name in self._read.keys() - documents.keys():
-            del self._read[name]
-        own = [await self._understood(name, content) for name, content in sorted(documents.items())]
+        for slot in self._read.keys() - documents.keys():
+            del self._read[slot]
+        visible: dict[str, NamedVocabulary] = {}
+        for slot, content in sorted(documents.items(), key=lambda each: "~" in each[0]):  # a key's own go before
+            owner, _, name = slot.rpartition("~")
+            if owner in ("", key) and (vocabulary := await self._understood(slot, content)) is not None:
+                visible[name] = vocabulary
+        own = [visible[name] for name in sorted(visible)]
         return [vocabulary for vocabulary in (*built_in, *own) if vocabulary is not None]
 
     async def put(
-        self, name: str, class_list: VocabularyInput, preconditions: Preconditions
+        self, name: str, class_list: VocabularyInput, preconditions: Preconditions, asker: Asker = ANYBODY
     ) -> tuple[NamedVocabulary, bool]:
-        """Writes a user's vocabulary; True if there was none of that name.
+        """Writes a user's vocabulary; True if the asker had none of that name.
 
         Raises:
             InvalidValue: the name or the class list breaks a rule, or there are too many vocabularies.
             ReadOnly: the name is a built-in one's.
+            NotAllowed: another key shares one of that name.
             PreconditionFailed: what is there is not what the client expects.
             NotReady: nothing can be written at present.
         """
         self._refuse_built_in(check_name(name))
-        written = await asyncio.to_thread(named, name, class_list, self._limits)
-        content = encode(written.document)
+        if class_list.shared is False and not asker.key:
+            raise InvalidValue.of("shared", "false", "true or null: without API keys everybody shares everything")
         for _ in range(ATTEMPTS):
-            old = await self.store.read(name)
-            current = await self._understood(name, old)
-            preconditions.check(current.etag if current else None)
-            if old is None and len(await self.store.read_all()) >= self._most:
-                raise InvalidValue.of("name", name, f"at most {self._most} vocabularies of users; delete one first")
-            if await self.store.replace(name, old, content):
-                return written, current is None
+            theirs, private = slot_of(name, ""), slot_of(name, asker.key)
+            kept = {slot: await self.store.read(slot) for slot in {theirs, private}}
+            known = {slot: await self._understood(slot, content) for slot, content in kept.items()}
+            common = known[theirs]
+            mine = common if common is not None and asker.may_change(common) else None
+            own = known[private] or mine
+            preconditions.check(own.etag if own else None)
+            shared = class_list.shared
+            if shared is None:
+                shared = own.shared if own else not asker.key
+            if shared and common is not None and mine is None:
+                raise NotAllowed(f"another key shares a vocabulary {name!r}; take another name, or keep yours unshared")
+            owner = mine.owner if shared and mine else asker.key
+            make = partial(named, name, class_list, self._limits, owner=owner, shared=shared)
+            written = await asyncio.to_thread(make)
+            target, left = (theirs, private) if shared else (private, theirs)
+            if kept[target] is None and own is None:
+                await self._refuse_more(asker.key)
+            if await self.store.replace(target, kept[target], written.kept):
+                # A list that changes sides has left the other one; one that others share stays where it is.
+                if left != target and (left == private or mine is not None) and kept[left] is not None:
+                    await self.store.replace(left, kept[left], None)
+                return written, own is None
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
-    async def delete(self, name: str, preconditions: Preconditions) -> None:
+    async def delete(self, name: str, preconditions: Preconditions, asker: Asker = ANYBODY) -> None:
         """Deletes a user's vocabulary.
 
         Raises:
             UnknownVocabulary: there is none of that name.
             ReadOnly: it is built in.
+            NotAllowed: it is another key's, which shares it.
             PreconditionFailed: what is there is not what the client expects.
             NotReady: nothing can be written at present.
         """
         self._refuse_built_in(name)
         for _ in range(ATTEMPTS):
-            current = await self.find(name)
+            current = await self.find(name, asker.key)
+            if not asker.may_change(current):
+                raise NotAllowed(f"vocabulary {name!r} is another key's, which shares it")
             preconditions.check(current.etag)
-            if await self.store.replace(name, self._read[name][0], None):
-                self._read.pop(name, None)
+            slot = slot_of(name, "" if current.shared else asker.key)
+            if await self.store.replace(slot, self._read[slot][0], None):
+                self._read.pop(slot, None)
                 return
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
+
+    async def _refuse_more(self, key: str) -> None:
+        documents = await self.store.read_all()
+        if len(documents) >= self._most.of_all:
+            expected = f"at most {self._most.of_all} vocabularies of users; delete one first"
+            raise InvalidValue.of("name", "one more", expected)
+        if not key:
+            return
+        known = [await self._understood(slot, content) for slot, content in documents.items()]
+        if sum(each is not None and each.owner == key for each in known) >= self._most.of_a_key:
+            expected = f"at most {self._most.of_a_key} vocabularies of one key; delete one first"
+            raise InvalidValue.of("name", "one more", expected)
+
+    async def _of_users(self, name: str, key: str) -> NamedVocabulary | None:
+        if not NAME.fullmatch(name):
+            return None
+        for slot in dict.fromkeys((slot_of(name, key), name)):
+            if (vocabulary := await self._understood(slot, await self.store.read(slot))) is not None:
+                return vocabulary
+        return None
 
     def _refuse_built_in(self, name: str) -> None:
         if name in builtin.NAMES:
@@ -110,23 +186,25 @@ class Vocabularies:
             self._loaded.add(name)
         return builtin.built_in(name)
 
-    async def _understood(self, name: str, content: bytes | None) -> NamedVocabulary | None:
+    async def _understood(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
         """A kept document, checked again when its bytes are new: what others may have written is not trusted."""
         if content is None:
-            self._read.pop(name, None)
+            self._read.pop(slot, None)
             return None
-        checked = self._read.get(name)
+        checked = self._read.get(slot)
         if checked is None or checked[0] != content:
-            checked = self._read[name] = (content, await asyncio.to_thread(self._parse, name, content))
+            checked = self._read[slot] = (content, await asyncio.to_thread(self._parse, slot, content))
         return checked[1]
 
-    def _parse(self, name: str, content: bytes) -> NamedVocabulary | None:
+    def _parse(self, slot: str, content: bytes) -> NamedVocabulary | None:
         try:
             parsed = parse_json(content, self._limits)
             if not isinstance(parsed, dict):
                 raise MalformedRequest("not a JSON object")
-            return named(name, validate(VocabularyInput, parsed), self._limits)
+            kept = validate(KeptVocabulary, parsed)
+            owner, _, name = slot.rpartition("~")
+            return named(name, kept, self._limits, owner=owner or kept.owner, shared=not owner)
         except ServiceError as error:
             # Only the kind: the detail may quote class names, which no log line holds.
-            logger.warning("vocabulary skipped: it cannot be read", vocabulary=name, error=error.type)
+            logger.warning("vocabulary skipped: it cannot be read", vocabulary=slot, error=error.type)
             return None

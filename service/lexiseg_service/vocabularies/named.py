@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,22 +13,32 @@ import orjson
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.classes import check, check_line
+from lexiseg_service.question.examples import ClassExample, examples_of
+from lexiseg_service.question.schemas import ClassInput
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # of a store: OWNER~NAME, or NAME if shared
 LONGEST_SOURCE = 1000  # characters
 
 
 @dataclass(frozen=True)
 class NamedVocabulary:
-    """A vocabulary with its origin; `etag` changes with the content and with nothing else."""
+    """A vocabulary with its origin; `etag` changes with the content and with nothing else.
+
+    `owner` is the id of the API key that made it; "" is nobody's. What is not shared is its owner's alone.
+    """
 
     name: str
     vocabulary: Vocabulary
     source: str | None
     built_in: bool
     etag: str
+    owner: str = ""
+    shared: bool = True
+    examples: tuple[ClassExample, ...] = ()
+    classes: tuple[dict[str, Any], ...] = ()  # as JSON values
 
     @property
     def background(self) -> bool | dict[str, Any]:
@@ -37,10 +48,23 @@ class NamedVocabulary:
     @property
     def document(self) -> dict[str, Any]:
         """Classes, background and source as JSON values: what a PUT would send."""
-        return document(self.vocabulary, self.source)
+        return document(self.classes, self.vocabulary.background, self.source)
+
+    @property
+    def kept(self) -> bytes:
+        """What a store keeps: the document, and whose it is."""
+        return encode({**self.document, **({"owner": self.owner} if self.owner else {})})
 
 
-def named(name: str, class_list: VocabularyInput, limits: Limits, *, built_in: bool = False) -> NamedVocabulary:
+def named(
+    name: str,
+    class_list: VocabularyInput,
+    limits: Limits,
+    *,
+    built_in: bool = False,
+    owner: str = "",
+    shared: bool = True,
+) -> NamedVocabulary:
     """Checks a class list by the rules of a request's own.
 
     Raises:
@@ -48,7 +72,12 @@ def named(name: str, class_list: VocabularyInput, limits: Limits, *, built_in: b
     """
     vocabulary = check(class_list.classes, class_list.background, limits, name=name)
     source = None if class_list.source is None else check_line(class_list.source, "source", LONGEST_SOURCE)
-    return NamedVocabulary(name, vocabulary, source, built_in, etag(encode(document(vocabulary, source))))
+    classes = tuple(
+        _class(entry, entered) for entry, entered in zip(vocabulary.classes, class_list.classes, strict=True)
+    )
+    tag = etag(encode(document(classes, vocabulary.background, source)))
+    examples = examples_of(class_list.classes, limits)
+    return NamedVocabulary(name, vocabulary, source, built_in, tag, owner, shared, examples, classes)
 
 
 def check_name(name: str) -> str:
@@ -62,11 +91,16 @@ def check_name(name: str) -> str:
     return name
 
 
-def document(vocabulary: Vocabulary, source: str | None) -> dict[str, Any]:
+def slot_of(name: str, owner: str) -> str:
+    """Where a store keeps a vocabulary of an owner's alone; without an owner, a shared one."""
+    return f"{owner}~{name}" if owner else name
+
+
+def document(classes: Sequence[dict[str, Any]], background: Background | None, source: str | None) -> dict[str, Any]:
     """A vocabulary as JSON values, in the form of `VocabularyInput`."""
     return {
-        "classes": [_class(entry) for entry in vocabulary.classes],
-        "background": _background(vocabulary.background),
+        "classes": list(classes),
+        "background": _background(background),
         "source": source,
     }
 
@@ -81,8 +115,16 @@ def etag(content: bytes) -> str:
     return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
-def _class(entry: ClassEntry) -> dict[str, Any]:
-    return {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": entry.threshold}
+def _class(entry: ClassEntry, entered: str | ClassInput) -> dict[str, Any]:
+    """A checked class; what it says of examples as it came."""
+    checked = {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": entry.threshold}
+    if isinstance(entered, str) or not entered.examples:
+        return checked
+    shown = {
+        name: [example.model_dump(mode="json", exclude_none=True) for example in some]
+        for name, some in (("examples", entered.examples), ("negatives", entered.negatives))
+    }
+    return {**checked, **shown, "words": entry.named}
 
 
 def _background(rule: Background | None) -> bool | dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Strict, Text
+from lexiseg_service.question.schemas import BackgroundInput, ClassInput, ExampleInput, Strict, Text
 
 EXAMPLE: dict[str, JsonValue] = {
     "classes": ["floor", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}, "lamp"],
@@ -21,6 +21,15 @@ class VocabularyInput(Strict):
     classes: list[Text | ClassInput] = Field(description="in the order of `class_index`; the rules of a request hold")
     background: bool | BackgroundInput = Field(True, description="what holds when a request says nothing of it")
     source: str | None = Field(None, description="where the list comes from, for its readers")
+    shared: bool | None = Field(
+        None, description="for every key, or for yours alone; null: as it was, and new ones are your key's alone"
+    )
+
+
+class KeptVocabulary(VocabularyInput):
+    """As a store keeps it."""
+
+    owner: str = ""
 
 
 class VocabularySummary(BaseModel):
@@ -31,6 +40,8 @@ class VocabularySummary(BaseModel):
     background: bool | BackgroundInput = Field(description="what holds when a request says nothing of it")
     built_in: bool = Field(description="built-in lists cannot be changed")
     source: str | None = Field(description="where the list comes from")
+    shared: bool = Field(description="every key may name it; else yours alone")
+    own: bool = Field(description="your key may replace and delete it")
 
 
 class VocabularyList(BaseModel):
@@ -45,6 +56,11 @@ class ClassOutput(BaseModel):
     name: str = Field(description="what is looked for, and the `label` of its segments")
     synonyms: list[str] = Field(description="found ones answer under `name`")
     threshold: float | None = Field(description="segments of this class with a lower score are dropped")
+    examples: list[ExampleInput] | None = Field(
+        None, description="parts of images that show it; the images are kept small, whatever form they came in"
+    )
+    negatives: list[ExampleInput] | None = Field(None, description="parts of images that show what it is not")
+    words: bool | None = Field(None, description="of a class with examples: whether it is looked for as a word, too")
 
 
 class VocabularyOutput(VocabularySummary):

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import platform
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 # From a text row in memory (tenths of a millisecond) to the default deadline.
 SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 LOAD_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)
+# What a gateway and the network add to the time of a worker.
+HOP_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+
+WorkerState = Literal["ready", "loading", "leaving", "away", "missing"]
+
+# Of the counters with one label, by attribute.
+KNOWN_VALUES = {
+    "questions": ("rest", "grpc", "stream"),
+    "failures": ("rejected", "canceled", "timeout", "decode", "backend", "other"),
+    "worker_retries": ("away", "full", "model"),
+    "frames": ("ok", "error", "dropped"),
+    "ended": ("head", "body", "answer", "crowd", "idle", "drain"),
+}
 
 
 class Metrics:
@@ -18,8 +38,22 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        build = Gauge("lexiseg_build_info", "1; what runs is in the labels", ["version", "python"], registry=registry)
+        build.labels(version("lexiseg"), platform.python_version()).set(1)
+        registry.register(_Workers(lambda: self._worker_states()))
+        self._worker_states: Callable[[], Mapping[str, WorkerState]] = dict
         self.requests = Counter(
             "lexiseg_requests", "Answered HTTP requests", ["route", "method", "code"], registry=registry
+        )
+        self._request_seconds = Histogram(
+            "lexiseg_request_seconds",
+            "From the head of an HTTP request to the end of its answer",
+            ["route", "method"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.questions = Counter(
+            "lexiseg_questions", "Requests for masks, by rest or grpc, and frames of streams", ["by"], registry=registry
         )
         self.ended = Counter(
             "lexiseg_connections_ended",
@@ -28,11 +62,36 @@ class Metrics:
             registry=registry,
         )
         self.calls = Counter("lexiseg_grpc_requests", "Answered gRPC calls", ["method", "code"], registry=registry)
+        self._call_seconds = Histogram(
+            "lexiseg_grpc_request_seconds",
+            "From the beginning of a gRPC call to its end",
+            ["method"],
+            buckets=SECONDS,
+            registry=registry,
+        )
         self.active_calls = Gauge(
             "lexiseg_grpc_active", "gRPC calls that are not over, streams included", registry=registry
         )
         self.failures = Counter(
             "lexiseg_request_failures", "Requests for masks that failed", ["reason"], registry=registry
+        )
+        self.model_answers = Counter(
+            "lexiseg_model_answers", "Answered questions and frames by model", ["model", "version"], registry=registry
+        )
+        self.worker_retries = Counter(
+            "lexiseg_worker_retries",
+            "Requests that were asked once more, of another worker: away, full or model",
+            ["reason"],
+            registry=registry,
+        )
+        self.stream_failovers = Counter(
+            "lexiseg_stream_failovers", "Video streams that went on with another worker", registry=registry
+        )
+        self.hop = Histogram(
+            "lexiseg_worker_hop_seconds",
+            "What asking a worker took beyond its own time",
+            buckets=HOP_SECONDS,
+            registry=registry,
         )
         self._stages = Histogram(
             "lexiseg_stage_seconds", "Time in each stage", ["stage"], buckets=SECONDS, registry=registry
@@ -75,10 +134,28 @@ class Metrics:
         self._gpu = Gauge(
             "lexiseg_gpu_memory_bytes", "Device memory held by this process", ["device"], registry=registry
         )
+        self._gpu_free = Gauge(
+            "lexiseg_gpu_memory_free_bytes", "Device memory that nobody holds", ["device"], registry=registry
+        )
+        self._begin()
+
+    def request(self, route: str, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
+        """An answered HTTP request; a trace that somebody keeps becomes the exemplar of its bucket."""
+        self.requests.labels(route, method, status).inc()
+        self._request_seconds.labels(route, method).observe(seconds, _exemplar(trace_id))
+
+    def call(self, method: str, code: str, seconds: float, trace_id: str | None = None) -> None:
+        """A gRPC call that is over."""
+        self.calls.labels(method, code).inc()
+        self._call_seconds.labels(method).observe(seconds, _exemplar(trace_id))
 
     def stage(self, stage: str, seconds: float) -> None:
         """One pass of a stage: decode, queue, text, image, post or total."""
         self._stages.labels(stage).observe(seconds)
+
+    def watch_workers(self, states: Callable[[], Mapping[str, WorkerState]]) -> None:
+        """A gateway's workers, whose states are asked for at each scrape."""
+        self._worker_states = states
 
     def answered(self, text: float, post: float, total: float, *, from_cache: bool) -> None:
         """Seconds of a request's last stages, and whether the image's features were kept."""
@@ -111,10 +188,45 @@ class Metrics:
         self._waiting.labels(stage).set_function(count)
         self._longest_wait.labels(stage).set_function(longest)
 
-    def gpu(self, device: str, nbytes: Callable[[], float]) -> None:
+    def gpu(self, device: str, held: Callable[[], float], free: Callable[[], float]) -> None:
         """A device whose memory is asked for at each scrape; without one there is no series."""
-        self._gpu.labels(device).set_function(nbytes)
+        self._gpu.labels(device).set_function(held)
+        self._gpu_free.labels(device).set_function(free)
+
+    def _begin(self) -> None:
+        """At zero, what alerts and shares are made of: the pace of a counter leaves its first sample out."""
+        for counter, values in KNOWN_VALUES.items():
+            for value in values:
+                getattr(self, counter).labels(value)
 
     def render(self) -> bytes:
         """The text exposition format."""
         return generate_latest(self.registry)
+
+    def rendered(self, accept: str) -> tuple[bytes, str]:
+        """As an `Accept` header asks for, and its media type; only OpenMetrics has exemplars."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self.registry), media_type
+
+
+class _Workers(Collector):
+    """A series for each worker that is known now, and no longer for one that is not."""
+
+    def __init__(self, states: Callable[[], Mapping[str, WorkerState]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterable[Metric]:
+        states = self._states()
+        ready = GaugeMetricFamily("lexiseg_worker_ready", "1 while the gateway may ask the worker", labels=["worker"])
+        for worker, state in states.items():
+            ready.add_metric([worker], state == "ready")
+        number = GaugeMetricFamily("lexiseg_workers", "Workers of the gateway by their state", labels=["state"])
+        if states:
+            tally = Tally(states.values())
+            for state in get_args(WorkerState):
+                number.add_metric([state], tally[state])
+        return ready, number
+
+
+def _exemplar(trace_id: str | None) -> dict[str, str] | None:
+    return None if trace_id is None else {"trace_id": trace_id}

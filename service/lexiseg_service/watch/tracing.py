@@ -51,6 +51,11 @@ class RequestSpan:
         """32 hexadecimal digits."""
         return self.traceparent.split("-")[1]
 
+    @property
+    def kept_id(self) -> str | None:
+        """The same, where the trace is sampled: an exemplar of another one would lead nowhere."""
+        return self.trace_id if self._span.get_span_context().trace_flags.sampled else None
+
     def end_call(self, code: str, request_id: str, key_id: str | None) -> None:
         """The gRPC call is over; `code` is the name of its status."""
         self._end({"rpc.response.status_code": code}, code if code in SERVERS_FAULT else None, request_id, key_id)

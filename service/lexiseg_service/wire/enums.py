@@ -15,6 +15,7 @@ TASKS: Final[Mapping[Task, pb.Task.ValueType]] = {
     "instance": pb.TASK_INSTANCE,
     "panoptic": pb.TASK_PANOPTIC,
     "prompt": pb.TASK_PROMPT,
+    "everything": pb.TASK_EVERYTHING,
 }
 MASKS: Final[Mapping[MaskFormat, pb.MaskFormat.ValueType]] = {
     "rle": pb.MASK_FORMAT_RLE,

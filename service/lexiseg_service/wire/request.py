@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Shown, Vocabulary
+from lexiseg_service.question.examples import ExampleRegion
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs import worker_pb2 as internal
@@ -32,7 +33,7 @@ def encode_question(request: WorkerRequest) -> internal.Question:
         vocabulary=_vocabulary(request.vocabulary),
         model=request.model,
         task=TASKS[request.task],
-        prompts=[_prompt(prompt) for prompt in request.prompts],
+        prompts=[encode_prompt(prompt) for prompt in request.prompts],
         mask=MASKS[request.mask],
         overlay=request.overlay,
         confidence=request.confidence,
@@ -40,6 +41,7 @@ def encode_question(request: WorkerRequest) -> internal.Question:
         threshold=request.threshold,
         max_side=request.max_side,
         once=not request.remember,
+        simplify=request.simplify,
     )
 
 
@@ -56,14 +58,19 @@ def decode_question(
     image: bytes | None = None,
     image_id: str | None = None,
     deadline: float = float("inf"),
+    regions: tuple[ExampleRegion, ...] = (),
+    *,
+    keep_picture: bool = False,
 ) -> WorkerRequest:
-    """The request of a question, of who asks it and of an image."""
+    """The request of a question, of who asks it and of an image, or of the regions of one."""
     return WorkerRequest(
         image=image,
         vocabulary=_read_vocabulary(message.vocabulary),
         model=message.model,
         task=word_of(TASKS, message.task) or "semantic",
-        prompts=tuple(_read_prompt(prompt) for prompt in message.prompts),
+        prompts=tuple(read_prompt(prompt) for prompt in message.prompts),
+        regions=regions,
+        keep_picture=keep_picture,
         mask=word_of(MASKS, message.mask) or "rle",
         overlay=message.overlay,
         confidence=message.confidence,
@@ -73,6 +80,7 @@ def decode_question(
         deadline=deadline,
         image_id=image_id,
         remember=not message.once,
+        simplify=message.simplify,
         owner=origin.owner,
         source=origin.source,
         request_id=origin.request_id,
@@ -82,10 +90,27 @@ def decode_question(
 
 def _vocabulary(vocabulary: Vocabulary) -> internal.Vocabulary:
     classes = [
-        internal.VocabularyClass(name=entry.name, synonyms=entry.synonyms, threshold=entry.threshold, thing=entry.thing)
+        internal.VocabularyClass(
+            name=entry.name,
+            synonyms=entry.synonyms,
+            threshold=entry.threshold,
+            thing=entry.thing,
+            shown=_shown(entry.shown),
+            unnamed=not entry.named,
+        )
         for entry in vocabulary.classes
     ]
     return internal.Vocabulary(classes=classes, background=_background(vocabulary.background), name=vocabulary.name)
+
+
+def _shown(shown: Shown | None) -> internal.Shown | None:
+    if shown is None:
+        return None
+    return internal.Shown(positive=shown.positive, negative=shown.negative, digest=shown.digest)
+
+
+def _read_shown(message: internal.Shown) -> Shown:
+    return Shown(tuple(message.positive), tuple(message.negative), message.digest)
 
 
 def _background(rule: Background | None) -> pb.Background | None:
@@ -102,6 +127,8 @@ def _read_vocabulary(message: internal.Vocabulary) -> Vocabulary:
             tuple(entry.synonyms),
             entry.threshold if entry.HasField("threshold") else None,
             entry.thing if entry.HasField("thing") else None,
+            _read_shown(entry.shown) if entry.HasField("shown") else None,
+            not entry.unnamed,
         )
         for entry in message.classes
     )
@@ -109,7 +136,8 @@ def _read_vocabulary(message: internal.Vocabulary) -> Vocabulary:
     return Vocabulary(classes, rule, message.name if message.HasField("name") else None)
 
 
-def _prompt(prompt: Prompt) -> pb.Prompt:
+def encode_prompt(prompt: Prompt) -> pb.Prompt:
+    """Points, a box, or both."""
     points = [pb.Point(x=point.x, y=point.y, positive=point.positive) for point in prompt.points]
     if prompt.box is None:
         return pb.Prompt(points=points)
@@ -117,7 +145,8 @@ def _prompt(prompt: Prompt) -> pb.Prompt:
     return pb.Prompt(points=points, box=pb.Box(x0=x0, y0=y0, x1=x1, y1=y1))
 
 
-def _read_prompt(message: pb.Prompt) -> Prompt:
+def read_prompt(message: pb.Prompt) -> Prompt:
+    """What `encode_prompt` wrote."""
     points = tuple(Point(point.x, point.y, point.positive) for point in message.points)
     box = message.box
     return Prompt(points, (box.x0, box.y0, box.x1, box.y1) if message.HasField("box") else None)

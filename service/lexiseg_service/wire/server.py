@@ -31,6 +31,7 @@ class Service:
     leave: Callable[[], None]  # lets what lasts come to an end: the server goes down
     options: Options
     interceptors: Sequence[grpc.aio.ServerInterceptor] = field(default=())
+    credentials: grpc.ServerCredentials | None = None  # None takes any connection
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ class GrpcServer:
         server = grpc.aio.server(interceptors=self._service.interceptors, options=self._service.options)
         self._service.add(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        self.port = await listen(server, self._place.host, self._place.port, self._place.option)
+        self.port = await listen(
+            server, self._place.host, self._place.port, self._place.option, self._service.credentials
+        )
         await self._tell_health()
         await server.start()
         self._server = server

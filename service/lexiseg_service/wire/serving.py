@@ -17,14 +17,19 @@ class CannotListen(Exception):
     """The port is taken or not ours to take; the message is for whoever started us."""
 
 
-async def listen(server: grpc.aio.Server, host: str, port: int, option: str) -> int:
+async def listen(
+    server: grpc.aio.Server, host: str, port: int, option: str, credentials: grpc.ServerCredentials | None = None
+) -> int:
     """Binds a server, before it starts; the answer is the port, which 0 leaves to the system.
+
+    Without credentials it takes any connection.
 
     Raises:
         CannotListen: it is taken; names the command line's option for another.
     """
     try:
-        return server.add_insecure_port(f"{bracketed(host)}:{port}")
+        address = f"{bracketed(host)}:{port}"
+        return server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError:
         await server.stop(None)
         raise CannotListen(f"cannot listen on {host}:{port}; is it taken? Choose another with {option}") from None

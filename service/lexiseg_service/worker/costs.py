@@ -49,7 +49,7 @@ def size_of(request: WorkerRequest, pixels: int, missing: float) -> Size:
     megapixels = pixels / 1e6
     n_classes = len(request.vocabulary.classes)
     n_texts = sum(1 + len(entry.synonyms) for entry in request.vocabulary.classes)
-    finish = 8 + megapixels * (8 + n_classes / 25) + n_texts / 20 + 3 * len(request.prompts)
+    finish = 8 + megapixels * (8 + n_classes / 25) + n_texts / 20 + 3 * (len(request.prompts) + len(request.regions))
     painted = 40 * min(megapixels, 1.0) if request.overlay else 0.0
     refined = 150.0 if request.refine == "pamr" else 0.0
     return Size(2 + 2 * megapixels, 30.0, finish + painted + refined, missing)

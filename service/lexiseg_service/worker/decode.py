@@ -66,11 +66,14 @@ def _decode_pillow(image: bytes, header: ImageHeader) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(BoundedReader(image, MOST_READS), formats=[header.format]) as picture:
-                return _to_rgb(picture)
+                rgb = _to_rgb(picture)
     except Exception as error:  # the decoders raise almost anything on damaged data
         raise UndecodableImage(
             f"image: {header.format} data is damaged or cut short ({type(error).__name__})"
         ) from None
+    if (rgb.shape[1::-1] if header.orientation in SIDEWAYS else rgb.shape[:2]) != header.size:
+        raise UndecodableImage(f"image: {header.format} data of another size than its header says")
+    return rgb
 
 
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:

@@ -31,12 +31,12 @@ import numpy as np
 import torch
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_model.scoring import needed_texts
+from lexiseg_model.bank import needed_texts
 from lexiseg_model.segmenter import InferenceOptions, Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, QueueFull
 from lexiseg_service.image.id import image_id_of
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompt_bounds import check_inside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -45,6 +45,7 @@ from lexiseg_service.worker.admission import Admission
 from lexiseg_service.worker.compute import ComputeStage
 from lexiseg_service.worker.costs import Costs
 from lexiseg_service.worker.decode import Decoded, decode
+from lexiseg_service.worker.examples.rows import are_known, check_regions, rows_of_regions
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.first_askers import FirstAskers
@@ -111,15 +112,18 @@ class Engine:
         """
         model = self.models.acquire(name or self.models.cards[0].name).result()
         try:
-            segmenter = model.segmenter
-            for height, width in segmenter.buckets:
-                tile = np.zeros((1, 3, height, width), np.uint8)
-                # On the compute thread, in between batches: it alone uses the device.
-                self._compute.run(partial(segmenter.encode_tiles, tile)).result()
-            words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
-            self.text_caches.of(segmenter).rows(segmenter.texts(words))
+            self.prepare(model.segmenter)
         finally:
             model.release()
+
+    def prepare(self, segmenter: Segmenter) -> None:
+        """`warm_up` of a model in memory, whether it is served yet or not."""
+        for height, width in segmenter.buckets:
+            tile = np.zeros((1, 3, height, width), np.uint8)
+            # On the compute thread, in between batches: it alone uses the device.
+            self._compute.run(partial(segmenter.encode_tiles, tile)).result()
+        words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
+        self.text_caches.of(segmenter).rows(segmenter.texts(words))
 
     @overload
     def submit(self, request: WorkerRequest) -> Future[WorkerAnswer]: ...
@@ -162,6 +166,10 @@ class Engine:
         else:
             model.add_done_callback(partial(self._after_load, job))
         return job.answer
+
+    def exemplify(self, request: WorkerRequest) -> Future[Exemplified]:
+        """As `submit`: the rows of the regions of a request, instead of an answer to its question."""
+        return self.submit(request, rows_of_regions(self.text_caches, self._settings.limits))
 
     def close(self, seconds: float) -> None:
         """Refuses new requests, answers those in flight for at most `seconds`, then stops; the rest hear that."""
@@ -229,21 +237,27 @@ class Engine:
         began = time.monotonic()
         request = job.request
         job.image_id = request.image_id or image_id_of(request.image or b"")
+        if request.regions and are_known(self.text_caches, job):
+            job.planned = job.computed = time.monotonic()
+            self._to_finish(job)
+            return
         remembered = self.feature_cache.find(self._feature_key(job)) if request.remember else None
         job.image = self._image_of(request, remembered)
         if remembered is not None:
             check_inside(request.prompts, remembered.features.size)
+            check_regions(request.regions, remembered.features.size)
         if remembered is None or request.overlay:
             decoded = self._decode(job)
             job.rgb = decoded.rgb if request.overlay else None
             if remembered is None:  # an overlay alone needs the pixels and no image pass
                 check_inside(request.prompts, decoded.size)
+                check_regions(request.regions, decoded.size)
                 plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
                 job.plan = plan.of_size(decoded.size)
         job.planned = time.monotonic()
         job.decode_seconds = job.planned - began
         self._metrics.stage("decode", job.decode_seconds)
-        texts = needed_texts(job.loaded.segmenter, request.vocabulary)
+        texts = [] if request.regions else needed_texts(job.loaded.segmenter, request.vocabulary)
         if self.text_caches.of(job.loaded.segmenter).is_known(texts) < len(texts):
             job.texts = texts
         job.stages.append(StageTime("decode", began, job.planned))
@@ -320,6 +334,7 @@ class Engine:
         post = ended - began - job.text_seconds
         text = job.reading_seconds + job.text_seconds
         self._metrics.answered(text, post, ended - job.accepted, from_cache=job.from_cache)
+        self._metrics.model_answers.labels(segmenter.card.name, segmenter.card.version).inc()
         job.succeed(answer)
 
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from lexiseg_model import tasks
 from lexiseg_model.masks import overlay
 from lexiseg_model.masks.png import to_png
-from lexiseg_model.masks.polygons import rings
-from lexiseg_model.masks.rle import decode_in_box
+from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.scoring import Steady
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Ring, Segmentation
@@ -21,14 +20,15 @@ from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import Job, T
-from lexiseg_service.worker.remarks import absent_labels, warnings_about
+from lexiseg_service.worker.remarks import absent_labels, warnings_about, warnings_of_words
 from lexiseg_service.worker.texts.cache import TextCache, in_order
 
 
 class TimedRows:
     """Text rows for one job, as its text stage got them, else through the cache.
 
-    The time they take is the job's, the hits are counted here.
+    The time they take is the job's, the hits are counted here: of all askers where these are strangers to each other,
+    of its own where a request has an owner.
     """
 
     def __init__(self, cache: TextCache, job: Job[T]) -> None:
@@ -44,16 +44,14 @@ class TimedRows:
             distinct = set(texts)
             misses = len(distinct & self._fresh)
             self._fresh -= distinct  # asked for again, they are known
-            self.hits += len(distinct) - misses
-            self.misses += misses
+            self._count(texts, len(distinct) - misses, misses)
             return rows
         began = time.monotonic()
         lookup = self._cache.rows(texts, lambda: self._job.abandoned)
         ended = time.monotonic()
         self._job.text_seconds += ended - began
         self._job.stages.append(StageTime("text", began, ended))
-        self.hits += lookup.hits
-        self.misses += lookup.misses
+        self._count(texts, lookup.hits, lookup.misses)
         return lookup.rows
 
     def again(self, texts: list[str]) -> NDArray[np.float16]:
@@ -62,6 +60,14 @@ class TimedRows:
         if rows is not None:
             return rows
         return self._cache.rows(texts, lambda: self._job.abandoned).rows
+
+    def _count(self, texts: list[str], hits: int, misses: int) -> None:
+        if owner := self._job.request.owner:
+            distinct = set(texts)
+            misses = self._cache.first_asked(owner, distinct)
+            hits = len(distinct) - misses
+        self.hits += hits
+        self.misses += misses
 
     def _of_the_job(self, texts: list[str]) -> NDArray[np.float16] | None:
         rows = self._job.rows
@@ -112,13 +118,14 @@ def render(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady |
     picture = None
     if job.rgb is not None:
         picture = to_png(overlay.paint(job.rgb, segmentation.label_map, segmentation.segments))
-    polygons = _polygons(segmentation, check) if request.mask == "polygon" else None
+    polygons = _polygons(segmentation, request.simplify, check) if request.mask == "polygon" else None
     label_map = _label_map(segmentation) if request.mask == "png" else None
     confidence = (
         None if segmentation.probability is None else to_png(np.rint(255 * segmentation.probability).astype(np.uint8))
     )
     absent = absent_labels(segmentation, request.vocabulary)
-    warnings = warnings_about(segmenter, request.vocabulary, rows.again)
+    words = warnings_of_words(request.vocabulary, request.task)
+    warnings = (*words, *warnings_about(segmenter, request.vocabulary, rows.again))
     ended = time.monotonic()
     answer = WorkerAnswer(
         image_id=job.image_id,
@@ -147,13 +154,12 @@ def render(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady |
     return Finished(answer, segmentation)
 
 
-def _polygons(segmentation: Segmentation, check: Callable[[], None]) -> tuple[list[Ring], ...]:
-    """Outlines of each segment, traced inside its box."""
+def _polygons(segmentation: Segmentation, simplify: float, check: Callable[[], None]) -> tuple[list[Ring], ...]:
+    """Outlines of each segment; `simplify` in pixels."""
     outlines = []
     for segment in segmentation.segments:
         check()
-        x, y, _, _ = segment.bbox
-        outlines.append(rings(decode_in_box(segment.mask), (x, y)))
+        outlines.append(rings_of(segment.mask, simplify))
     return tuple(outlines)
 
 

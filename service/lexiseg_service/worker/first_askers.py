@@ -40,7 +40,7 @@ class FirstAskers:
             return True
         with self._guard:
             image = self._images.setdefault(_derived_of(job), _Image())
-            if job.request.task in image.done or image.first.setdefault(_prompts(job), job) is job:
+            if _task(job) in image.done or image.first.setdefault(_prompts(job), job) is job:
                 return True
             image.waiting.append(job)
             return False
@@ -55,23 +55,30 @@ class FirstAskers:
                 return []
             del image.first[_prompts(job)]
             if job.answer.done() and not job.answer.cancelled() and job.answer.exception() is None:
-                image.done.add(job.request.task)
+                image.done.add(_task(job))
             freed = [
                 other
                 for other in image.waiting
-                if other.request.task in image.done or image.first.setdefault(_prompts(other), other) is other
+                if _task(other) in image.done or image.first.setdefault(_prompts(other), other) is other
             ]
             image.waiting = deque(other for other in image.waiting if other not in freed)
             return freed
 
 
 def _prompts(job: AnyJob) -> bool:
-    return job.request.task == "prompt"
+    return job.request.task == "prompt" or bool(job.request.regions)
+
+
+def _task(job: AnyJob) -> Task:
+    """Regions of examples need what prompts need."""
+    return "prompt" if job.request.regions else job.request.task
 
 
 def _derives(job: AnyJob) -> bool:
-    """Whether the model has masks of its own."""
+    """Whether the model has masks of its own, and there are features that they would be kept with."""
     card = job.loaded.segmenter.card
+    if job.features is None:
+        return False
     return "prompt" in card.tasks or card.panoptic.source == "proposals"
 
 

@@ -22,6 +22,8 @@ MEMORY = 15.0  # seconds of work after which what was learned of the pace weighs
 LEAST_PACE = 0.05
 LATEST = 30.0  # seconds after which somebody who was refused may always come again
 HEADROOM = 0.5  # of what is left until the deadline: those who come later take the rest
+FIRST_HEADROOM = 0.9  # likewise, for a source that has nothing else here: it waits for its own size of others at most
+IN_ITS_WAY = 1.1  # times what it takes alone, from which others hold a request up
 
 
 @dataclass(eq=False)
@@ -55,8 +57,8 @@ class Forecast:
     def wait(self, request: Expected, left: float) -> int | None:
         """None if a request would be answered in time; else the seconds after which it should come again.
 
-        One whose source has nothing else here is always worth the trial: it takes no other's share, and what one
-        request costs alone no waiting makes less.
+        One whose source has nothing else here takes no other's share, so it is refused only where others make it too
+        late. What a request costs alone no waiting makes less: that is always worth the trial.
 
         Args:
             request: not accepted yet.
@@ -65,9 +67,13 @@ class Forecast:
         if math.isinf(left) or left <= 0:  # nobody waits, or nobody waits any more
             return None
         with self._guard:
-            if not any(other.source == request.source for other in self._expected):
+            seconds = self._until_answered(request)
+            if any(other.source == request.source for other in self._expected):
+                late = seconds - HEADROOM * left
+            elif seconds > IN_ITS_WAY * (alone := self._alone(request)):
+                late = min(seconds - FIRST_HEADROOM * left, seconds - alone)
+            else:
                 return None
-            late = self._until_answered(request) - HEADROOM * left
             return None if late <= 0 else self._appointment(request, late)
 
     def again(self, request: Expected) -> int:
@@ -117,6 +123,9 @@ class Forecast:
     @property
     def _pace(self) -> float:
         return max(self._done / self._seconds, LEAST_PACE)
+
+    def _alone(self, request: Expected) -> float:
+        return self._costs.work(request.size) / self._pace + self._costs.reading(request.size)
 
     def _until_answered(self, request: Expected) -> float:
         work: defaultdict[str, float] = defaultdict(float)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from concurrent.futures import Future
 from contextlib import aclosing
+from typing import TypeVar
 
 import structlog
 
 from lexiseg_model import catalog
+from lexiseg_model.device import choose_device
 from lexiseg_model.kernel import library
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, NotReady
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -24,8 +28,10 @@ from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.device_memory import watch_device
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import Served, served_models
+from lexiseg_service.worker.models.watching import ModelWatch
 from lexiseg_service.worker.video.streams import Streams
 
+T = TypeVar("T")
 logger = structlog.get_logger("lexiseg.worker")
 
 
@@ -49,6 +55,7 @@ class LocalWorker:
             self._served, self._open_model, metrics, settings.model_memory_bytes, max(1, settings.queue_limit // 2)
         )
         self._engine: Engine | None = None
+        self._watch: ModelWatch | None = None
         self._streams: Streams | None = None
         self._ready = False
         self._failure: str | None = None
@@ -73,14 +80,21 @@ class LocalWorker:
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         if self._engine is None or not self._ready or self._closing:
             raise NotReady(self.health().detail)
-        answer = asyncio.wrap_future(self._engine.submit(request))
+        return await self._in_time(self._engine.submit(request), request.deadline)
+
+    async def _in_time(self, answer: Future[T], deadline: float) -> T:
         try:
             # The client hears of its deadline when it passes, whatever stage the work is in.
-            return await asyncio.wait_for(answer, request.deadline - time.monotonic())
+            return await asyncio.wait_for(asyncio.wrap_future(answer), deadline - time.monotonic())
         except TimeoutError:
             raise DeadlineExceeded(
                 f"no answer within the deadline of {self._settings.deadline_seconds:g} seconds"
             ) from None
+
+    async def exemplify(self, request: WorkerRequest) -> Exemplified:
+        if self._engine is None or not self._ready or self._closing:
+            raise NotReady(self.health().detail)
+        return await self._in_time(self._engine.exemplify(request), request.deadline)
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         if self._streams is None or not self._ready or self._closing:
@@ -96,6 +110,8 @@ class LocalWorker:
 
     async def close(self) -> None:
         self._closing = True
+        if self._watch is not None:
+            await asyncio.to_thread(self._watch.close)
         if self._streams is not None:
             self._streams.leave()
         if self._engine is not None:
@@ -116,11 +132,15 @@ class LocalWorker:
             return
         self._ready = True
         kernel = "compiled" if library.ready() else "numpy"
-        logger.info("ready", model=self._default, digest=self._pool.digest(self._default), kernel=kernel)
+        digest, device = self._pool.digest(self._default), str(choose_device(self._served[0].device))
+        # What `auto` has chosen, too: a GPU that is not seen is no reason to be slow in silence.
+        logger.info("ready", model=self._default, digest=digest, kernel=kernel, device=device)
+        self._watch = ModelWatch(self._pool, self._settings, engine.prepare, self._metrics)
+        self._watch.start()
         for served in self._served[1:]:
             if served.preload:
                 try:
-                    engine.warm_up(served.card.name)
+                    engine.warm_up(str(ModelName.of(served.card)))
                 except Exception as error:  # it is tried again when it is asked for
                     if not self._closing:
                         logger.warning("no warm-up", model=served.card.name, error=str(error))

@@ -36,8 +36,9 @@ def create_ops_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> St
         status = "ready" if health.ready else "not ready"
         return _json(health.ready, {"status": status, "detail": health.detail, "degraded": health.degraded})
 
-    async def exposition(_: Request) -> Response:
-        return Response(metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def exposition(request: Request) -> Response:
+        content, media_type = metrics.rendered(request.headers.get("accept", ""))
+        return Response(content, media_type=media_type)
 
     routes = [Route("/livez", live), Route("/readyz", ready), Route("/metrics", exposition)]
     return Starlette(routes=routes, lifespan=lifespan)

@@ -6,12 +6,14 @@ from lexiseg_model.segmenter import RowsOf, Segmenter, Unfamiliar
 from lexiseg_model.types import AnswerWarning, Segmentation, Task, Vocabulary
 
 UNFAMILIAR = "unfamiliar-word"
+UNSPLIT = "unsplit-words"
+STUFF = "stuff-as-instances"
 MOST = 16  # warnings about single words; then one about the others
 
 
 def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[str, ...]:
     """Classes without a segment, in their order. Of prompts none: they do not look for classes."""
-    if segmentation.task == "prompt":
+    if segmentation.task in ("prompt", "everything"):
         return ()
     there = {segment.class_index for segment in segmentation.segments}
     return tuple(
@@ -28,7 +30,11 @@ def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf
     """
     if not vocabulary.classes:
         return ()
-    strangers = segmenter.unfamiliar(vocabulary.classes, rows_of)
+    named = [place for place, entry in enumerate(vocabulary.classes) if entry.named]
+    strangers = [
+        stranger._replace(class_index=named[stranger.class_index])
+        for stranger in segmenter.unfamiliar(tuple(vocabulary.classes[place] for place in named), rows_of)
+    ]
     if not strangers:
         return ()
     names = [vocabulary.classes[stranger.class_index].name for stranger in strangers]
@@ -39,6 +45,35 @@ def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf
     if len(each) <= MOST:
         return each
     return (*each[: MOST - 1], _about_many(names[MOST - 1 :], len(vocabulary.classes), model, "classes"))
+
+
+def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning, ...]:
+    """About words that ask for something else than was probably meant: of a request's own classes, not of a named list.
+
+    Several words in one, and stuff among instances; up to `MOST` of each kind.
+    """
+    if vocabulary.name is not None:
+        return ()
+    entries = list(enumerate(vocabulary.classes))
+    unsplit = [
+        AnswerWarning(
+            UNSPLIT,
+            f"{entry.name!r} was looked for as one thing; commas never split: send each word as a class of its own",
+            f"classes.{index}",
+        )
+        for index, entry in entries
+        if "," in entry.name
+    ]
+    stuff = [
+        AnswerWarning(
+            STUFF,
+            f"{entry.name!r} has no instances, so none was looked for; ask for semantic or panoptic",
+            f"classes.{index}",
+        )
+        for index, entry in entries
+        if task == "instance" and entry.thing is False
+    ]
+    return (*unsplit[:MOST], *stuff[:MOST])
 
 
 def _looked_for(task: Task, thing: bool | None) -> bool:

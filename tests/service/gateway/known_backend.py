@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
 
 from lexiseg_model.types import ModelCard, Rle, Segment
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import CacheUse, Timings, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import CacheUse, Exemplified, KeptPicture, Timings, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from tests.model.stand_in import card
 
@@ -30,6 +33,7 @@ class KnownBackend:
     asked: list[WorkerRequest] = field(default_factory=list)
     failure: Exception | None = None
     now: Health = WARM
+    changes: dict[str, Any] = field(default_factory=dict)  # of the answer
 
     def health(self) -> Health:
         return self.now
@@ -44,7 +48,16 @@ class KnownBackend:
         self.asked.append(request)
         if self.failure:
             raise self.failure
-        return answer()
+        return replace(answer(), **self.changes)
+
+    async def exemplify(self, request: WorkerRequest) -> Exemplified:
+        """A row for each region: its place in the request."""
+        self.asked.append(request)
+        if self.failure:
+            raise self.failure
+        rows = tuple(np.full(4, number, np.float16).tobytes() for number in range(len(request.regions)))
+        picture = KeptPicture(b"small", tuple(shown.region for shown in request.regions))
+        return Exemplified("abc", "digest", rows, picture if request.keep_picture else None)
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         async for step in steps:

@@ -10,7 +10,7 @@ from tests import pictures
 LIMITS = Limits()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF"])
 def test_every_taken_type_tells_its_height_and_width(kind: str) -> None:
     image = pictures.encoded(pictures.small("china").resize((40, 30)), kind)
 
@@ -19,7 +19,7 @@ def test_every_taken_type_tells_its_height_and_width(kind: str) -> None:
     assert (header.format, header.size, header.orientation) == (kind, (30, 40), 1)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_size_is_that_after_exif_rotation(kind: str, orientation: int) -> None:
     image = pictures.turned(pictures.small("china").resize((40, 30)), orientation, kind)
@@ -49,6 +49,12 @@ def test_an_orientation_out_of_range_means_as_stored() -> None:
         pytest.param(pictures.animated("PNG"), UnsupportedImage, id="animated png"),
         pytest.param(pictures.animated("WEBP"), UnsupportedImage, id="animated webp"),
         pytest.param(pictures.animated("TIFF"), UnsupportedImage, id="tiff of two pages"),
+        pytest.param(pictures.animated("AVIF"), UnsupportedImage, id="animated avif"),
+        pytest.param(b"\0\0\0\x18ftyphevc\0\0\0\0msf1hevc", UnsupportedImage, id="sequence of heic"),
+        pytest.param(b"\0\0\0\x18ftypisom\0\0\0\0isommp42", UnsupportedImage, id="a film"),
+        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", UndecodableImage, id="heic without a picture"),
+        pytest.param(b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", UndecodableImage, id="avif without a picture"),
+        pytest.param(pictures.with_size(pictures.heic(pictures.small()), 50_000, 50_000), TooLarge, id="large heic"),
         pytest.param(b"\xff\xd8\xff", UndecodableImage, id="jpeg of three bytes"),
         pytest.param(b"\x89PNG\r\n\x1a\n", UndecodableImage, id="png without a header"),
         pytest.param(b"BM and nothing like it", UndecodableImage, id="text that begins like a bmp"),
@@ -84,3 +90,19 @@ def test_no_pixel_of_a_png_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_of_countless_empty_parts_is_given_up() -> None:
     with pytest.raises(UndecodableImage, match="TooManyParts"):
         read_header(pictures.swarm(20_000), LIMITS)
+
+
+@pytest.mark.parametrize("orientation", [None, 3, 6])
+def test_a_heic_tells_its_size_as_it_is_shown(orientation: int | None) -> None:
+    header = read_header(pictures.heic(pictures.small("china").resize((40, 30)), orientation), LIMITS)
+
+    assert (header.format, header.orientation) == ("HEIF", 1)
+    assert header.size == ((40, 30) if orientation == 6 else (30, 40))
+
+
+def test_an_avif_is_as_large_as_its_data_whatever_it_says() -> None:
+    said = pictures.with_size(pictures.encoded(pictures.small("china").resize((400, 300)), "AVIF"), 64, 64)
+
+    assert read_header(said, LIMITS).size == (64, 64)
+    with pytest.raises(TooLarge, match="AV1 data of 120,000 pixels came, at most 100,000"):
+        read_header(said, Limits(max_pixels=100_000))

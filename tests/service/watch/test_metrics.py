@@ -19,6 +19,7 @@ from lexiseg_service.errors import (
     UnsupportedImage,
 )
 from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.failures import REASONS
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.local import LocalWorker
@@ -85,11 +86,27 @@ async def test_a_request_leaves_its_traces(sample: str, backend: EngineBackend, 
     assert sample in (await scrape_after_a_request(backend, metrics)).splitlines()
 
 
+async def test_each_route_has_its_own_times(backend: EngineBackend, metrics: Metrics) -> None:
+    scrape = await scrape_after_a_request(backend, metrics)
+
+    assert 'lexiseg_request_seconds_count{method="POST",route="/segment"} 1.0' in scrape
+    assert 'lexiseg_questions_total{by="rest"} 1.0' in scrape
+    assert re.search(r'^lexiseg_build_info\{python="3\.\d+\.\d+",version="[^"]+"\} 1\.0$', scrape, re.MULTILINE)
+
+
 async def test_every_stage_of_a_request_is_measured(backend: EngineBackend, metrics: Metrics) -> None:
     scrape = await scrape_after_a_request(backend, metrics)
 
     for stage in STAGES:
         assert f'lexiseg_stage_seconds_count{{stage="{stage}"}} 1.0' in scrape
+
+
+def test_what_a_share_is_made_of_begins_at_zero(metrics: Metrics) -> None:
+    scrape = metrics.render().decode()
+
+    reasons = re.findall(r'^lexiseg_request_failures_total\{reason="(\w+)"\} 0.0$', scrape, re.MULTILINE)
+    assert set(reasons) == {reason for _, reason in REASONS} | {"canceled", "other"}
+    assert 'lexiseg_questions_total{by="grpc"} 0.0' in scrape
 
 
 async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Metrics) -> None:
@@ -146,10 +163,11 @@ def test_a_cpu_has_no_gpu_memory(metrics: Metrics) -> None:
 
 def test_gpu_memory_is_asked_for_at_each_scrape(metrics: Metrics) -> None:
     held = 1.0
-    metrics.gpu("0", lambda: held)
+    metrics.gpu("0", lambda: held, lambda: 80 - held)
     held = 5.0
 
     assert 'lexiseg_gpu_memory_bytes{device="0"} 5.0' in metrics.render().decode()
+    assert 'lexiseg_gpu_memory_free_bytes{device="0"} 75.0' in metrics.render().decode()
 
 
 def test_the_process_itself_is_measured(metrics: Metrics) -> None:

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from lexiseg_model.types import AnswerWarning, Background, ClassEntry, Point, Prompt, Ring, Rle, Segment, Vocabulary
+from lexiseg_model.types import (
+    AnswerWarning,
+    Background,
+    ClassEntry,
+    Point,
+    Prompt,
+    Ring,
+    Rle,
+    Segment,
+    Shown,
+    Vocabulary,
+)
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
@@ -17,7 +28,12 @@ from lexiseg_service.wire.answer import decode_answer, encode_answer
 from lexiseg_service.wire.request import decode_request, encode_request
 from lexiseg_service.wire.stream import decode_frame_answer, decode_step, encode_frame_answer, encode_step
 
-CLASSES = (ClassEntry("sofa", ("couch", "settee"), 0.3, True), ClassEntry("sky", (), None, False), ClassEntry("x"))
+CLASSES = (
+    ClassEntry("sofa", ("couch", "settee"), 0.3, True),
+    ClassEntry("sky", (), None, False),
+    ClassEntry("x"),
+    ClassEntry("y", shown=Shown((b"ab",), (b"cd",), "digest"), named=False),
+)
 PLAIN = WorkerRequest(b"image", Vocabulary((ClassEntry("sky"),)), "tiny")
 FULL = WorkerRequest(
     image=None,
@@ -36,6 +52,7 @@ FULL = WorkerRequest(
     refine="pamr",
     threshold=0.1,
     max_side=512,
+    simplify=1.5,
     owner="camera",
     source="stream-7",
     remember=False,
@@ -81,8 +98,8 @@ def test_the_full_request_says_something_in_every_field() -> None:
     unsaid = [
         entry.name
         for entry in fields(WorkerRequest)
-        # A flow and pixels are told within one process; the worker finds them anew.
-        if entry.name not in ("image", "deadline", "flow", "pixels")
+        # A flow and pixels are told within one process; the worker finds them anew. Regions: tests of examples.
+        if entry.name not in ("image", "deadline", "flow", "pixels", "regions", "keep_picture")
         and getattr(FULL, entry.name) in (entry.default, None)
     ]
 

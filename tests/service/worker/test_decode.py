@@ -125,7 +125,7 @@ def test_the_pixels_are_one_block_of_memory() -> None:
     assert decoded(image).flags.c_contiguous
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF"])
 def test_a_file_cut_short_is_undecodable(kind: str) -> None:
     whole = pictures.encoded(pictures.photograph("chelsea"), kind)
 
@@ -138,3 +138,34 @@ def test_a_png_of_other_bytes_is_undecodable() -> None:
 
     with pytest.raises(UndecodableImage, match=r"^image: PNG"):
         decoded(image)
+
+
+@pytest.mark.parametrize("orientation", [None, 2, 3, 6, 8])
+def test_a_heic_comes_as_it_is_shown(orientation: int | None) -> None:
+    picture = pictures.small("astronaut").resize((40, 30))
+    with Image.open(io.BytesIO(pictures.turned(picture, orientation or 1, "JPEG"))) as reference:
+        expected = np.asarray(ImageOps.exif_transpose(reference), int)
+
+    pixels = decoded(pictures.heic(picture, orientation)).astype(int)
+
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels - expected).mean() < 8
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_data_of_another_size_than_the_file_says_is_never_taken_as_it(kind: str) -> None:
+    picture = pictures.small("china").resize((640, 480))
+    whole = pictures.heic(picture) if kind == "HEIF" else pictures.encoded(picture, kind)
+
+    try:
+        pixels = decoded(pictures.with_size(whole, 64, 64))
+    except UndecodableImage:
+        return
+    assert pixels.shape == (64, 64, 3)
+
+
+def test_a_heic_cut_short_is_undecodable() -> None:
+    whole = pictures.heic(pictures.photograph("chelsea"))
+
+    with pytest.raises(UndecodableImage, match=r"^image: "):
+        decoded(whole[: len(whole) * 2 // 3])

@@ -115,6 +115,17 @@ def test_hits_and_misses_are_those_of_the_words(bench: Bench) -> None:
     assert (again.cache.text_hits, again.cache.text_misses) == (2, 1)
 
 
+def test_what_a_key_is_told_of_the_cache_says_nothing_of_what_others_ask(bench: Bench) -> None:
+    def counted(owner: str, *classes: str) -> tuple[int, int]:
+        cache = bench.ask("", *classes, owner=owner).result(SOON).cache
+        return cache.text_hits, cache.text_misses
+
+    assert counted("neighbour", "red", "blue") == (0, 2)
+    assert counted("mine", "red", "green") == (0, 2)
+    assert counted("mine", "red", "blue") == (1, 1)
+    assert counted("mine", "blue") == (1, 0)
+
+
 def test_work_that_waits_for_a_thread_shows_in_the_metrics() -> None:
     bench = Bench(finish_threads=1, deadline_seconds=0.1)
     gate, begun = threading.Event(), threading.Semaphore(0)

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks.polygons import fill, rings
+from lexiseg_model.masks.polygons import fill, rings_of
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Features, PromptMasks
 from lexiseg_model.tasks import prompts as prompts_module
-from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Task
+from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Rle, Task
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
@@ -283,13 +282,13 @@ def test_polygons_that_nobody_waits_for_any_more_are_not_traced(bench: Bench, mo
     answers: list[Future[WorkerAnswer]] = []
     asked = threading.Event()
 
-    def traced_for_one_who_goes(mask: NDArray[np.bool_], offset: tuple[int, int]) -> list[Ring]:
+    def traced_for_one_who_goes(mask: Rle, simplify: float) -> list[Ring]:
         assert asked.wait(SOON)
         answers[0].cancel()
         traced.append(1)
-        return rings(mask, offset)
+        return rings_of(mask, simplify)
 
-    monkeypatch.setattr(finish, "rings", traced_for_one_who_goes)
+    monkeypatch.setattr(finish, "rings_of", traced_for_one_who_goes)
     answers.append(bench.click(LEFT, RIGHT, mask="polygon"))
     asked.set()
     until(lambda: bool(traced))

@@ -125,10 +125,20 @@ def test_nobody_is_told_to_wait_for_longer_than_half_a_minute(forecast: Forecast
     assert max(forecast.again(expected("x", True, 10.0)) for _ in range(20)) == 30
 
 
-def test_the_only_request_of_a_source_is_always_tried(forecast: Forecast) -> None:
-    entered(forecast, *(expected("x", True, 5.0) for _ in range(5)))
+def test_the_only_request_of_a_source_is_tried_if_nobody_else_makes_it_late(forecast: Forecast) -> None:
+    entered(forecast, expected("x", True, 5.0))
 
     assert forecast.wait(expected("y", True, 500.0), 1.0) is None
+    assert forecast.wait(expected("y", True, 0.1), 1.0) is None
+
+
+def test_of_two_sources_that_would_both_come_too_late_the_second_comes_after_the_first(forecast: Forecast) -> None:
+    entered(forecast, expected("x", False, 0.1, reading=25.0))
+    second = expected("y", False, 0.1, reading=25.0)
+
+    assert forecast.wait(second, 30.0) == 24  # 50.2 seconds, of which 27 may be taken
+    assert forecast.wait(expected("z", False, 0.1), 30.0) is None
+    assert forecast.wait(second, 60.0) is None
 
 
 def test_without_a_deadline_nothing_comes_too_late(forecast: Forecast) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from lexiseg_model import tasks
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry, Segmentation, Task, Vocabulary
-from lexiseg_service.worker.remarks import MOST, UNFAMILIAR, absent_labels, warnings_about
+from lexiseg_service.worker.remarks import (
+    MOST,
+    STUFF,
+    UNFAMILIAR,
+    UNSPLIT,
+    absent_labels,
+    warnings_about,
+    warnings_of_words,
+)
 from tests.model.stand_in import COLOURS, SAME_AS, ColourSegmenter, picture
 
 
@@ -95,3 +103,19 @@ def test_of_a_named_vocabulary_there_is_one_warning() -> None:
 
     assert warning.field == "vocabulary"
     assert warning.detail.startswith("2 of 3 classes are far")
+
+
+def test_a_class_with_a_comma_is_told_that_it_was_one_word() -> None:
+    (warning,) = warnings_of_words(vocabulary("sky", "sea,blue"), "semantic")
+
+    assert (warning.type, warning.field) == (UNSPLIT, "classes.1")
+    assert warnings_of_words(vocabulary("sea,blue", name="mine"), "semantic") == ()
+
+
+def test_stuff_asked_as_instances_is_told_so() -> None:
+    asked = Vocabulary((ClassEntry("red", thing=False), ClassEntry("blue", thing=True), ClassEntry("violin")))
+
+    (warning,) = warnings_of_words(asked, "instance")
+
+    assert (warning.type, warning.field) == (STUFF, "classes.0")
+    assert warnings_of_words(asked, "panoptic") == ()

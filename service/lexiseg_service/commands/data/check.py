@@ -17,7 +17,7 @@ from lexiseg_model.data.outlines.source import OutlineSource
 from lexiseg_model.data.pairs.files import LISTING
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.errors import DatasetError
-from lexiseg_service.commands.data.bar import bar_of
+from lexiseg_service.commands.bar import bar_of
 
 
 def run(source: Path, report: Path | None, examples: int) -> int:

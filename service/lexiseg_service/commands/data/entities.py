@@ -11,7 +11,7 @@ from lexiseg_model.data.entities.phrases import SPACY_MODEL, Parser, phrases_by
 from lexiseg_model.data.entities.table import LISTING
 from lexiseg_model.data.entities.write import from_captions, write_entities
 from lexiseg_model.data.pairs.open import open_pairs
-from lexiseg_service.commands.data.bar import bar_of
+from lexiseg_service.commands.bar import bar_of
 
 
 def run(source: Path, listing: Path | None, endpoint: Endpoint | None, parser: Parser, workers: int) -> None:

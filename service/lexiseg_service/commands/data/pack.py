@@ -8,7 +8,7 @@ import typer
 
 from lexiseg_model.data.packing.pack import QUARANTINE, PackOptions, pack_pairs
 from lexiseg_model.data.pairs.open import open_pairs
-from lexiseg_service.commands.data.bar import bar_of
+from lexiseg_service.commands.bar import bar_of
 
 
 def run(sources: list[Path], target: Path, options: PackOptions) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from lexiseg_model.data.preparing.official import official_set
 from lexiseg_model.data.preparing.prepare import prepare
-from lexiseg_service.commands.data.bar import bar_of
+from lexiseg_service.commands.bar import bar_of
 
 
 def run(name: str, source: Path, target: Path, own: bool) -> None:

@@ -8,8 +8,8 @@ import typer
 
 from lexiseg_model.data.indexed import BACKGROUND, read_classes
 from lexiseg_model.pseudo_labels import Labelling, photographs_in, write_pseudo_labels
+from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.classes import resolved
-from lexiseg_service.commands.data.bar import bar_of
 from lexiseg_service.commands.loading import load
 from lexiseg_service.commands.segment.question import Question
 from lexiseg_service.settings import Settings

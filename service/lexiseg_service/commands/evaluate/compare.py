@@ -12,11 +12,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from lexiseg_model import catalog
 from lexiseg_model.evaluation.comparison.run import Comparison, Examination, Pair, comparison, examine, read_pair
 from lexiseg_model.evaluation.ranks import ALONE
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.commands.evaluate.progress import progress_of
+from lexiseg_service.commands.loading import named_or_folder
 from lexiseg_service.settings import Settings
 
 
@@ -59,26 +58,13 @@ def run(settings: Settings, wanted: Wanted) -> int:
 
 def _judge(settings: Settings, name: str, pairs: list[Pair]) -> _Judged:
     """One model at a time is in memory."""
-    segmenter = _load(settings, name)
+    segmenter = named_or_folder(settings, name)
     with progress_of(name, sum(pair.photographs for pair in pairs), ALONE) as advance:
         examinations = [examine(segmenter, pair, advance) for pair in pairs]
     judged = _Judged(name, segmenter.digest, examinations)
     del segmenter
     gc.collect()
     return judged
-
-
-def _load(settings: Settings, name: str) -> Segmenter:
-    if (Path(name) / catalog.CARD).is_file():
-        return catalog.load_folder(Path(name), settings.device, text_tower=settings.text_tower)
-    return catalog.load(
-        name,
-        models_dir=settings.models_dir,
-        device=settings.device,
-        runtime=settings.runtime,
-        cache_dir=settings.cache_dir,
-        text_tower=settings.text_tower,
-    )
 
 
 def _of(judged: _Judged) -> dict[str, Any]:

@@ -14,16 +14,19 @@ models = typer.Typer(help="Models that can be served.", no_args_is_help=True, ri
 
 @models.command("list", cls=Grouped)
 @takes_settings("models")
-def list_models(chosen: Chosen) -> None:
+def list_models(
+    chosen: Chosen,
+    as_json: Annotated[bool, typer.Option("--json", help="All that the cards say, as a JSON list")] = False,
+) -> None:
     """List the models there are, with their measured quality and whether their weights are here.
 
     Those "to be had" come from the hub, or are imported first: `lexiseg serve --model NAME` says how.
 
-    Example:  lexiseg models list
+    Example:  lexiseg models list --json
     """
-    from lexiseg_service.commands.models.listing import list_all
+    from lexiseg_service.commands.models.listing import list_all, list_json
 
-    list_all(chosen.settings)
+    (list_json if as_json else list_all)(chosen.settings)
 
 
 @models.command(
@@ -67,6 +70,9 @@ def pull_model(
     url: Annotated[str, typer.Argument(metavar="URL/NAME", help="What was pushed, as s3://bucket/models/mine")],
     chosen: Chosen,
     replace: Annotated[bool, typer.Option("--replace", help="Replace another model of that name")] = False,
+    place: Annotated[
+        str | None, typer.Option("--as", metavar="NAME@VERSION", help="Put it beside other versions, under this name")
+    ] = None,
 ) -> None:
     """Fetch a model directory that was pushed; it appears when every file is there with the right digest.
 
@@ -74,8 +80,38 @@ def pull_model(
 
       lexiseg models pull s3://bucket/models/mine --models-dir models/
 
-      lexiseg models pull /mnt/shared/models/mine --models-dir models/
+      lexiseg models pull /mnt/shared/models/mine --models-dir models/ --as mine@2
     """
     from lexiseg_service.commands.models.exchange import pull
 
-    pull(url, replace, chosen.settings)
+    pull(url, replace, chosen.settings, place)
+
+
+@models.command("use", cls=Grouped)
+@takes_settings("models")
+def use_model(
+    name: Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A directory in the folder of models")],
+    chosen: Chosen,
+) -> None:
+    """Serve a version as NAME: workers that serve NAME exchange it while they go on.
+
+    Example:  lexiseg models use tcl@2 --models-dir models/
+    """
+    from lexiseg_service.commands.models.versions import use
+
+    use(name, chosen.settings)
+
+
+@models.command("back", cls=Grouped)
+@takes_settings("models")
+def back_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model that `lexiseg models use` has changed")],
+    chosen: Chosen,
+) -> None:
+    """Serve as NAME the version that was served before.
+
+    Example:  lexiseg models back tcl --models-dir models/
+    """
+    from lexiseg_service.commands.models.versions import back
+
+    back(name, chosen.settings)

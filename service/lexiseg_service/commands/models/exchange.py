@@ -6,6 +6,7 @@ import typer
 
 from lexiseg_model import catalog, exchange
 from lexiseg_model.errors import OptionError
+from lexiseg_model.model_name import ModelName
 from lexiseg_service.settings import Settings
 
 
@@ -22,7 +23,7 @@ def push(name: str, url: str, settings: Settings) -> None:
     typer.echo(f"{url.rstrip('/')}/{name}: {len(manifest.files)} files, {len(sent)} of them sent now")
 
 
-def pull(url: str, replace: bool, settings: Settings) -> None:
+def pull(url: str, replace: bool, settings: Settings, place: str | None = None) -> None:
     """Fetches a model directory, and says how to serve it.
 
     Raises:
@@ -33,6 +34,9 @@ def pull(url: str, replace: bool, settings: Settings) -> None:
     root, _, last = url.rstrip("/").rpartition("/")
     if not root or not last or last.startswith("."):
         raise OptionError(f"{url} names no model; expected URL/NAME, as s3://bucket/models/mine")
-    folder = exchange.pull(root, last, settings.models_dir, replace, lambda place: typer.echo(f"{place} ...", err=True))
+    place = last if place is None else str(ModelName.parse(place))
+    folder = exchange.pull(
+        root, last, settings.models_dir, replace, lambda file: typer.echo(f"{file} ...", err=True), place
+    )
     typer.echo(f"{folder}: sha256 {catalog.read_card(folder).weights_sha256}")
-    typer.echo(f"serve it with: LEXISEG_MODELS_DIR={settings.models_dir} lexiseg serve --model {last}")
+    typer.echo(f"serve it with: LEXISEG_MODELS_DIR={settings.models_dir} lexiseg serve --model {place}")

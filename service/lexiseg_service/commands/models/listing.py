@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import typer
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -20,3 +23,12 @@ def list_all(settings: Settings) -> None:
         licence = card.licence.partition(":")[0]
         table.add_row(str(ModelName.of(card)), weights, ", ".join(card.tasks), shape, quality, licence)
     Console().print(table)
+
+
+def list_json(settings: Settings) -> None:
+    """Prints the cards, with `weights`: whether they are here or to be had."""
+    cards = [
+        {**card.model_dump(mode="json"), "weights": "to be had" if card.weights_sha256 is None else "here"}
+        for card in catalog.cards(settings.models_dir)
+    ]
+    typer.echo(json.dumps(cards, indent=1))

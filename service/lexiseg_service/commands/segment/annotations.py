@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lexiseg_model.types import ClassEntry, Segment
-from lexiseg_service.commands.segment.earlier import ASKED, NAME, folder_for, stamp, write_json
+from lexiseg_service.commands.segment.earlier import ASKED, NAME, folder_for, refuse_file, write_json
 from lexiseg_service.commands.segment.panoptic_maps import NAME as PANOPTIC
 from lexiseg_service.commands.segment.panoptic_maps import PanopticMaps
 from lexiseg_service.commands.segment.question import Question
+from lexiseg_service.commands.segment.sources import Source
 
 # Category of segments without a label, as a prompt without classes gives; numbered where a class has the name.
 UNLABELLED = "object"
@@ -52,53 +53,76 @@ class Annotations:
         out: where to write; `folder` is the one that it came to be.
         question: what each file is asked.
         classes: of the question.
-        images: that will be segmented; none of them is written over.
+        sources: that will be segmented; none of them is written over.
         model: who answers; answers of another are answers to another question.
+        overlay: whether there is a picture for each image.
     """
 
     def __init__(
-        self, out: Path, question: Question, classes: tuple[ClassEntry, ...], images: list[Path], model: str
+        self,
+        out: Path,
+        question: Question,
+        classes: tuple[ClassEntry, ...],
+        sources: Sequence[Source],
+        model: str,
+        overlay: bool = True,
     ) -> None:
+        self.overlay = overlay
         self._asked = {**question.fields, "classes": [entry.name for entry in classes], "model": model}
+        if question.examples:
+            self._asked["examples"] = list(question.examples)
         self.folder, before = folder_for(out, self._asked)
         folder = self.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        refuse_file(folder)
         self._prompts = question.prompts
         self._panoptic = PanopticMaps(folder, classes) if question.task == "panoptic" else None
         # A picture never takes the place of a photograph that it was made from.
-        self._taken = {path.resolve() for path in images}
+        self._taken = {source.path.resolve() for source in sources if source.path is not None}
         self._images: list[dict[str, Any]] = before["images"] if before else []
         self._annotations: list[dict[str, Any]] = before["annotations"] if before else []
         if before:
-            self._taken |= {place for image in self._images for place in self._places(image["overlay"])}
+            self._taken |= {place for image in self._images for place in self._places(image.get("overlay", NAME))}
             if self._panoptic is not None:
                 self._panoptic.go_on()
-        else:  # what lies here is somebody else's
+        elif folder.is_dir():  # what lies here is somebody else's
             self._taken |= {path.resolve() for path in (*folder.iterdir(), *(folder / PANOPTIC).glob("*"))}
         names = [entry.name for entry in classes]
         if self._prompts:
             names.append(_unlabelled(names))
         self._categories = [{"id": index + 1, "name": name} for index, name in enumerate(names)]
 
-    def has(self, path: Path) -> bool:
-        """Whether an earlier run has done the file as it is now."""
-        return any(image["file_name"] == str(path) and image.get("modified") == stamp(path) for image in self._images)
+    def has(self, source: Source) -> bool:
+        """Whether an earlier run has done the image as it is now."""
+        return any(
+            image["file_name"] == source.name and image.get("modified") == source.stamp for image in self._images
+        )
 
-    def add(self, path: Path, answer: Answer) -> None:
-        """One file's answer; its pictures are written at once."""
-        picture = self._free_name(path.stem)
-        assert answer.overlay is not None
-        (self.folder / picture).write_bytes(answer.overlay)
+    def exists(self, source: Source) -> bool:
+        """Whether an image of that name was done here before, whatever it held and whatever was asked."""
+        known = any(image["file_name"] == source.name for image in self._images)
+        return known or (self.folder / f"{source.stem}.png").exists()
+
+    def add(self, source: Source, content: bytes, answer: Answer) -> None:
+        """One image's answer; its pictures are written at once."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        picture = self._free_name(source.stem)
+        if answer.overlay is not None:
+            (self.folder / picture).write_bytes(answer.overlay)
         height, width = answer.size
-        image = {"id": len(self._images) + 1, "file_name": str(path), "height": height, "width": width}
+        image = {"id": len(self._images) + 1, "file_name": source.name, "height": height, "width": width}
         if self._panoptic is not None:
             self._panoptic.add(image, picture, answer.segments)
-        self._images.append({**image, "overlay": picture, "modified": stamp(path)})
+        shown = {} if answer.overlay is None else {"overlay": picture}
+        self._images.append({**image, **shown, "modified": source.stamp})
         for segment in answer.segments:
             self._annotations.append(self._annotation(segment, len(self._images)))
+        if len(self._images) == 1:  # from the first picture on it is known whose folder this is
+            self.write()
 
-    def write(self) -> Path:
-        """Writes annotations.json, and of the task panoptic panoptic.json."""
+    def write(self) -> str | None:
+        """Writes annotations.json, and of the task panoptic panoptic.json; says so, or nothing of nothing."""
+        if not self._images:
+            return None
         content: dict[str, Any] = {
             ASKED: self._asked,
             "images": self._images,
@@ -111,7 +135,7 @@ class Annotations:
             self._panoptic.write()
         path = self.folder / NAME
         write_json(path, content)
-        return path
+        return f"{path} and one picture each in {self.folder}/" if self.overlay else str(path)
 
     def _annotation(self, segment: Segment, image_id: int) -> dict[str, Any]:
         annotation: dict[str, Any] = {

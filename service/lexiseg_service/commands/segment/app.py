@@ -12,7 +12,12 @@ from lexiseg_service.commands.options import Chosen, Server, refuse_key, refuse_
 
 @takes_settings("segment")
 def segment(
-    images: Annotated[list[Path], typer.Argument(help="Image files")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...", help="Files, folders, patterns as 'photos/**/*.jpg', URLs, - for the standard input"
+        ),
+    ],
     chosen: Chosen,
     classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
@@ -32,11 +37,33 @@ def segment(
             help="One object by several parts: points X,Y on it, points -X,Y beside it, a box; repeat it for others",
         ),
     ] = None,
-    task: Annotated[
-        Literal["semantic", "instance", "panoptic"] | None,
-        typer.Option(help="A segment is a class, an object, or either (things and stuff) [default: semantic]"),
+    examples: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--example",
+            metavar="NAME=FILE@LEFT,TOP,RIGHT,BOTTOM",
+            help="A box (or a point X,Y) in a photograph that shows a class; repeat it for more of the same or others",
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures and annotations.json")] = Path("out"),
+    negatives: Annotated[
+        list[str] | None,
+        typer.Option("--not", metavar="NAME=FILE@...", help="Likewise, what a class with examples is not"),
+    ] = None,
+    task: Annotated[
+        Literal["semantic", "instance", "panoptic", "everything"] | None,
+        typer.Option(
+            help="A segment is a class, an object, either (things and stuff), or anything at all [default: semantic]"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for what is written; - for the standard output")] = Path("out"),
+    kind: Annotated[
+        Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"],
+        typer.Option("--format", help="coco: one annotations.json, a picture each; others: files for each image"),
+    ] = "coco",
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out images that were done here before, even if changed since")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed, and warnings")] = False,
     background: Annotated[
         bool | None,
         typer.Option(help="Pixels that no class explains belong to nobody [default: yes, or the vocabulary's own]"),
@@ -44,14 +71,34 @@ def segment(
     threshold: Annotated[float, typer.Option(help="Drop segments with a lower score, 0..1")] = 0.0,
     max_side: Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")] = None,
     server: Server = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=64, help="Cut pictures of any size, as GeoTIFF, into windows of so many pixels a side"),
+    ] = None,
+    overlap: Annotated[int | None, typer.Option(min=0, help="Of windows [default: an eighth]")] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(metavar="R,G,B", help="With --window: bands, from 1 [default: red, green, blue, or the first]"),
+    ] = None,
+    stretch: Annotated[
+        str | None,
+        typer.Option(
+            "--range", metavar="LOW,HIGH", help="With --window: what becomes black and white, of more than 8 bits"
+        ),
+    ] = None,
+    least: Annotated[
+        int | None, typer.Option("--min-area", min=1, help="With --window: drop segments of fewer pixels")
+    ] = None,
 ) -> None:
-    """Segment image files, here or by a server: an overlay PNG each, and one COCO-style JSON for all.
+    """Segment images, here or by a server: an overlay PNG each, and one COCO-style JSON for all; or another format.
 
     Asked with words (-c, --vocabulary), with clicks and boxes (--point, --box, --prompt), or with both: then each mask
     that a click shows gets the label that fits. The same prompts hold for every file. `prompt_index` in the JSON counts
     the points, then the boxes, then the prompts of several parts. With --task panoptic there are also panoptic.json
     and the maps in panoptic/, as panopticapi reads them. Nothing is replaced: the same command goes on with the
-    files that are not done, another question gets the folder OUT-2.
+    files that are not done, another question gets the folder OUT-2. Where every image fails nothing is written. With
+    --window there are outlines as GeoJSON and GeoPackage and a map of classes as GeoTIFF instead, in the picture's
+    coordinates.
 
     Examples:
 
@@ -59,7 +106,11 @@ def segment(
 
       lexiseg segment photos/*.jpg -c sky -c building -c "traffic sign" --no-background
 
-      lexiseg segment photos/*.jpg --vocabulary ade20k
+      lexiseg segment photos/ --vocabulary ade20k
+
+      lexiseg segment photos/ -c cat -c dog --format yolo --out dataset/
+
+      lexiseg segment - -c sky --format labelmap --out - < street.jpg > sky.png
 
       lexiseg segment photo.jpg --point 120,80 --box 10,20,200,180
 
@@ -67,38 +118,65 @@ def segment(
 
       lexiseg segment street.jpg --vocabulary cityscapes --task panoptic --no-background
 
+      lexiseg segment photos/*.jpg --example "our mascot=party.jpg@10,20,200,180" -c person
+
+      lexiseg segment photo.jpg --task everything
+
+      lexiseg segment scene.tif -c road -c building --window 1024
+
       lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
+    from lexiseg_service.commands.segment.examples import with_examples
+    from lexiseg_service.commands.segment.files import Manner
     from lexiseg_service.commands.segment.prompts import read_prompts
     from lexiseg_service.commands.segment.question import Question, refuse_lists
+    from lexiseg_service.commands.segment.sources import sources_of
+    from lexiseg_service.commands.segment.target import Target
 
     refuse_lists(classes or [])
     shown = tuple(read_prompts(points or [], boxes or [], prompts or []))
-    if (classes and vocabulary) or not (classes or vocabulary or shown):
+    asked = with_examples(classes or (), examples or (), negatives or ())
+    if (asked and vocabulary) or not (asked or vocabulary or shown or task == "everything"):
         others = "" if task else ", or prompts"
         raise typer.BadParameter(f"give either classes or --vocabulary NAME{others}", param_hint="'-c' / '--class'")
     if shown and task is not None:
         raise typer.BadParameter(f"points and boxes ask for what they show, not for {task}", param_hint="'--task'")
-    if shown and background is False and not (classes or vocabulary):
+    if (shown or task == "everything") and background is False and not (asked or vocabulary):
         raise typer.BadParameter(
             "without classes there is no class for every pixel to get; leave it out, or give -c or --vocabulary",
             param_hint="'--no-background'",
         )
     question = Question(
-        tuple(classes or ()),
+        asked,
         vocabulary,
         background,
         threshold,
         max_side,
         "prompt" if shown else task or "semantic",
         shown,
+        (*(examples or ()), *(f"not {text}" for text in negatives or ())),
     )
+    if window is not None:
+        if server is not None or shown or kind != "coco" or str(out) == "-" or skip_existing:
+            said = "takes words, does the work here, and writes files of its own into a folder"
+            raise typer.BadParameter(said, param_hint="'--window'")
+        refuse_key(chosen)
+        from lexiseg_service.commands.segment.windows import run_in_windows
+
+        paths = [Path(image) for image in images]
+        raise typer.Exit(run_in_windows(paths, question, out, chosen.settings, window, overlap, bands, stretch, least))
+    if any(each is not None for each in (overlap, bands, stretch, least)):
+        raise typer.BadParameter("only with --window", param_hint="'--overlap' / '--bands' / '--range' / '--min-area'")
+    sources = sources_of(images)
+    target = Target(out, kind, Manner(quiet, skip_existing, chosen.settings.limits))
     if server is None:
         refuse_key(chosen)
         from lexiseg_service.commands.segment.here import run
 
-        raise typer.Exit(run(images, question, out, chosen.settings))
+        raise typer.Exit(target.through(sources, lambda inside: run(sources, question, inside, chosen.settings)))
     refuse_own(chosen)
     from lexiseg_service.commands.segment.remote import run as ask_server
 
-    raise typer.Exit(ask_server(images, question, out, chosen.settings, server))
+    raise typer.Exit(
+        target.through(sources, lambda inside: ask_server(sources, question, inside, chosen.settings, server))
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -12,13 +13,13 @@ ASKED = "asked"  # key of annotations.json: what every image of it was asked
 Content = dict[str, Any]
 
 
-def folder_for(out: Path, asked: Content) -> tuple[Path, Content | None]:
-    """The folder to write into, and what it already holds of this question.
+def folder_for(out: Path, asked: Content, name: str = NAME) -> tuple[Path, Content | None]:
+    """The folder to write into, and what its file `name` already holds of this question.
 
     `out`, unless it holds answers to something else: then `out-2`, `out-3` and so on. Nothing is ever replaced.
     """
     folder, number = out, 2
-    while (path := folder / NAME).exists():
+    while (path := folder / name).exists():
         content = _read(path)
         if content is not None and content[ASKED] == json.loads(json.dumps(asked)):
             return folder, content
@@ -33,12 +34,14 @@ def write_json(path: Path, content: Content) -> None:
     os.replace(fresh, path)
 
 
-def stamp(path: Path) -> int:
-    """What changes when a file is written again: nanoseconds of its last change, 0 of what cannot be read."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+def refuse_file(folder: Path) -> None:
+    """Before anything is computed.
+
+    Raises:
+        FileExistsError: there is a file of that name.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
 
 
 def _read(path: Path) -> Content | None:

@@ -27,7 +27,6 @@ class PanopticMaps:
 
     def __init__(self, folder: Path, classes: Sequence[ClassEntry]) -> None:
         self._folder = folder
-        (folder / NAME).mkdir(exist_ok=True)
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
         self._names = [entry.name for entry in classes]
@@ -52,6 +51,7 @@ class PanopticMaps:
             assert segment.class_index is not None
             self._things[segment.class_index] = segment.is_thing is not False
             pixels[decode(segment.mask)] = (segment.id % 256, segment.id // 256, 0)  # ids have 16 bits
+        self.path(name).parent.mkdir(exist_ok=True)
         self.path(name).write_bytes(to_png(pixels))
         self._images.append(image)
         self._annotations.append(

@@ -22,19 +22,20 @@ class Question:
     `prompts` are those of the task prompt, in the form of POST /segment.
     """
 
-    classes: tuple[str, ...]
+    classes: tuple[str | dict[str, Any], ...]
     vocabulary: str | None
     background: bool | None
     threshold: float
     max_side: int | None
     task: Task = "semantic"
     prompts: tuple[dict[str, Any], ...] = ()
+    examples: tuple[str, ...] = ()  # as they were given; `classes` hold them
 
     @property
     def fields(self) -> dict[str, Any]:
         """The fields of POST /segment, without those that say nothing."""
         values = asdict(self) | {"classes": list(self.classes) or None, "prompts": list(self.prompts) or None}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None and name != "examples"}
 
     def validated(self) -> RestQuestion:
         """By the rules of POST /segment.

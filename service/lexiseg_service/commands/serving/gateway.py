@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lexiseg_service.commands.serving.allocator import bound_arenas
+from lexiseg_service.adapters.loading import install
+from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
 from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
@@ -25,9 +26,11 @@ def run(settings: Settings) -> int:
     logs.configure(settings)
     metrics = Metrics()
     tracing = open_tracing(settings)
-    app = create_app(settings, RemoteBackend(settings), metrics, tracing=tracing)
+    app = create_app(settings, RemoteBackend(settings, metrics), metrics, tracing=tracing)
+    install(app, settings)
     server = server_of(app, app.state.grpc, settings, metrics, settings.http_port, "--http-port", greeting_of_gateway)
-    server.run()
+    with handing_back():
+        server.run()
     if tracing is not None:
         tracing.close()
     return 1 if server.failed else 0

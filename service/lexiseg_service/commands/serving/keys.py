@@ -9,14 +9,14 @@ import typer
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 
 
-def new(identity: str, scopes: Sequence[str] = ()) -> None:
+def new(identity: str, scopes: Sequence[str] = (), limits: Sequence[str] = ()) -> None:
     """Prints a key, once, and the line that lets it in: the line alone to the standard output, to append it to a file.
 
     Raises:
-        InvalidValue: the id or a scope is none.
+        InvalidValue: the id, a scope or a limit is none.
     """
     key = new_key()
-    line = line_of(identity, key, scopes)
+    line = line_of(identity, key, scopes, limits)
     typer.echo(f"The key, for its owner; it is kept nowhere and not shown again:\n  {key}", err=True)
     typer.echo("The line for LEXISEG_API_KEYS_FILE:", err=True)
     typer.echo(line)

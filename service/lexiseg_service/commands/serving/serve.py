@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lexiseg_service.commands.serving.allocator import bound_arenas
+from lexiseg_service.adapters.loading import install
+from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
 from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
@@ -25,8 +26,10 @@ def run(settings: Settings) -> int:
     tracing = open_tracing(settings)
     worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing)
     app = create_app(settings, worker, metrics, tracing=tracing)
+    install(app, settings)
     server = server_of(app, app.state.grpc, settings, metrics, settings.http_port, "--http-port", greeting_of_gateway)
-    server.run()
+    with handing_back():
+        server.run()
     if tracing is not None:
         tracing.close()
     return 1 if server.failed else 0

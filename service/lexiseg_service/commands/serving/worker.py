@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexiseg_service.commands.serving.allocator import bound_arenas
+from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
 from lexiseg_service.commands.serving.hosting import server_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
@@ -28,7 +28,8 @@ def run(settings: Settings) -> int:
     grpc = worker_server(worker, settings, metrics)
     app = create_ops_app(worker, grpc, metrics)
     server = server_of(app, grpc, settings, metrics, settings.metrics_port, "--metrics-port", greeting)
-    server.run()
+    with handing_back():
+        server.run()
     if tracing is not None:
         tracing.close()
     return 1 if server.failed else 0

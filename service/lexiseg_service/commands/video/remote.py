@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from typing import cast
 
-from lexiseg_client import AsyncClient, Frame
+from lexiseg_client import AsyncClient, Class, Frame
 from lexiseg_client import FrameAnswer as ClientAnswer
 from lexiseg_service.commands.server import Server, answer_of
 from lexiseg_service.commands.video.question import FRAMES_IN_FLIGHT, Ask, VideoQuestion
@@ -65,7 +66,7 @@ def opened(video_question: VideoQuestion, settings: Settings, url: str) -> Ask:
                 aclosing(
                     client.stream(
                         taken,
-                        list(question.classes) or None,
+                        cast("list[str | Class]", list(question.classes)) or None,
                         vocabulary=question.vocabulary,
                         task=question.task,
                         # Unless somebody names a model, the server's own default answers.

@@ -10,6 +10,7 @@ import structlog
 
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.admission.keys import Scope, read_keys
+from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.settings import Settings
 
 logger = structlog.get_logger(__name__)
@@ -44,6 +45,14 @@ class Keys:
         if self._path is not None and time.monotonic() - self._looked >= LOOK_SECONDS:
             self._look()
         return self._ring.identify(key, scope)
+
+    def may(self, identity: str, scope: Scope) -> bool:
+        """As `KeyRing.may`, of the keys that are known now."""
+        return self._ring.may(identity, scope)
+
+    def rule(self, identity: str, common: Rule) -> Rule:
+        """As `KeyRing.rule`, of the keys that are known now."""
+        return self._ring.rule(identity, common)
 
     def _look(self) -> None:
         self._looked = time.monotonic()

@@ -1,4 +1,4 @@
-"""What one client may ask, by any protocol: requests a second (a token bucket) and requests at a time."""
+"""What one client may ask, by any protocol: requests a second (a token bucket), at a time, and a day."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.settings import Settings
 
+V = TypeVar("V")
 MOST_CLIENTS = 65_536  # buckets held; the one not asked for longest is forgotten first
+DAY = 86_400  # seconds; days are those of UTC
 ONE = 1 - 1e-9  # token: many small additions lose the last digits of a float
 IPV6_SITE = 64  # bits; one customer commonly has all addresses behind them
 
@@ -26,6 +28,7 @@ class Rule:
     rate: float | None = None  # requests a second
     burst: int = 1
     concurrent: int | None = None
+    daily: int | None = None  # requests a day
 
     @classmethod
     def of(cls, settings: Settings) -> Rule:
@@ -36,7 +39,7 @@ class Rule:
     @property
     def on(self) -> bool:
         """Whether it limits anything."""
-        return self.rate is not None or self.concurrent is not None
+        return self.rate is not None or self.concurrent is not None or self.daily is not None
 
     def too_many(self) -> RateLimited:
         """The refusal of one request more at a time."""
@@ -45,6 +48,13 @@ class Rule:
     def too_often(self, seconds: float) -> RateLimited:
         """The refusal of a request that comes `seconds` too early."""
         return RateLimited(f"more than {self.rate:g} requests a second from this client", max(1, math.ceil(seconds)))
+
+    def too_many_today(self, seconds: float) -> RateLimited:
+        """The refusal of a request beyond the day's, which ends in so many seconds."""
+        return RateLimited(f"{self.daily:,} requests of this client today, its limit", max(1, math.ceil(seconds)))
+
+
+RuleOf = Callable[[str], Rule]  # of a client
 
 
 class Gate(Protocol):
@@ -64,11 +74,24 @@ class Gate(Protocol):
 
 
 class MemoryGate:
-    """Counts within this process."""
+    """Counts within this process.
 
-    def __init__(self, rule: Rule, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rule = rule
+    Args:
+        rule: of every client, or what gives the rule of each.
+        clock: seconds, of rates.
+        today: seconds since the epoch, of days.
+    """
+
+    def __init__(
+        self,
+        rule: Rule | RuleOf,
+        clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], float] = time.time,
+    ) -> None:
+        self._rule_of = each(rule)
         self._clock = clock
+        self._today = today
+        self._days: OrderedDict[str, tuple[int, int]] = OrderedDict()  # day, and requests on it
         self._inside: Counter[str] = Counter()
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when there were so many
 
@@ -78,10 +101,18 @@ class MemoryGate:
         Raises:
             RateLimited: the client asks too often, or too much at once.
         """
+        rule = self._rule_of(client)
         # First: a refusal here must not cost a token.
-        if self._rule.concurrent is not None and self._inside[client] >= self._rule.concurrent:
-            raise self._rule.too_many()
-        self._take(client)
+        if rule.concurrent is not None and self._inside[client] >= rule.concurrent:
+            raise rule.too_many()
+        day, left = divmod(self._today(), DAY)
+        known, used = self._days.get(client, (day, 0))
+        used = used if known == day else 0
+        if rule.daily is not None and used >= rule.daily:
+            raise rule.too_many_today(DAY - left)
+        self._take(client, rule)
+        if rule.daily is not None:
+            _remember(self._days, client, (int(day), used + 1))
         self._inside[client] += 1
         return ""
 
@@ -94,19 +125,29 @@ class MemoryGate:
     async def close(self) -> None:
         """Nothing to do."""
 
-    def _take(self, client: str) -> None:
-        rate = self._rule.rate
+    def _take(self, client: str, rule: Rule) -> None:
+        rate = rule.rate
         if rate is None:
             return
         now = self._clock()
-        tokens, since = self._buckets.pop(client, (float(self._rule.burst), now))
-        tokens = min(self._rule.burst, tokens + (now - since) * rate)
+        tokens, since = self._buckets.get(client, (float(rule.burst), now))
+        tokens = min(rule.burst, tokens + (now - since) * rate)
         allowed = tokens >= ONE
-        self._buckets[client] = (max(0.0, tokens - allowed), now)
-        if len(self._buckets) > MOST_CLIENTS:
-            self._buckets.popitem(last=False)
+        _remember(self._buckets, client, (max(0.0, tokens - allowed), now))
         if not allowed:
-            raise self._rule.too_often((1 - tokens) / rate)
+            raise rule.too_often((1 - tokens) / rate)
+
+
+def each(rule: Rule | RuleOf) -> RuleOf:
+    """One rule for every client, where it is no rule of each."""
+    return (lambda client: rule) if isinstance(rule, Rule) else rule
+
+
+def _remember(kept: OrderedDict[str, V], client: str, value: V) -> None:
+    kept[client] = value
+    kept.move_to_end(client)
+    if len(kept) > MOST_CLIENTS:
+        kept.popitem(last=False)
 
 
 @asynccontextmanager

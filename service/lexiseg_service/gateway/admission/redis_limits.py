@@ -11,18 +11,28 @@ from typing import Any, cast
 
 from redis import Redis
 
-from lexiseg_service.gateway.admission.limits import MemoryGate, Rule
+from lexiseg_service.gateway.admission.limits import MemoryGate, Rule, RuleOf, each
 from lexiseg_service.redis_link import RedisAway, RedisLink
 
 # Redis's own clock: those of the gateways differ. A place is a lease, so that a gateway that dies gives its places
-# back. KEYS: bucket, places. ARGV: rate, burst, concurrent (0: off), seconds of a lease, ticket.
+# back. KEYS: bucket, places, day. ARGV: rate, burst, concurrent, daily (0: off), seconds of a lease, ticket.
 ENTER = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
-local rate, burst, concurrent = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local rate, burst, concurrent, daily = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local day = math.floor(time[1] / 86400)
 if concurrent > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
   if redis.call('ZCARD', KEYS[2]) >= concurrent then return {'at once', '0'} end
+end
+if daily > 0 then
+  local used = redis.call('HMGET', KEYS[3], 'day', 'used')
+  if tonumber(used[1] or -1) ~= day then
+    redis.call('HSET', KEYS[3], 'day', day, 'used', 0)
+    redis.call('EXPIRE', KEYS[3], 172800)
+  elseif tonumber(used[2]) >= daily then
+    return {'today', tostring((day + 1) * 86400 - time[1])}
+  end
 end
 if rate > 0 then
   local held = redis.call('HMGET', KEYS[1], 'tokens', 'since')
@@ -34,9 +44,10 @@ if rate > 0 then
   redis.call('PEXPIRE', KEYS[1], math.ceil(1000 * burst / rate) + 1000)
   if left == tokens then return {'often', string.format('%.6f', (1 - tokens) / rate)} end
 end
+if daily > 0 then redis.call('HINCRBY', KEYS[3], 'used', 1) end
 if concurrent > 0 then
-  redis.call('ZADD', KEYS[2], now + ARGV[4], ARGV[5])
-  redis.call('PEXPIRE', KEYS[2], math.ceil(1000 * ARGV[4]) + 1000)
+  redis.call('ZADD', KEYS[2], now + ARGV[5], ARGV[6])
+  redis.call('PEXPIRE', KEYS[2], math.ceil(1000 * ARGV[5]) + 1000)
 end
 return {'in', '0'}
 """
@@ -58,8 +69,8 @@ class RedisGate:
     Places of those who stay for long, as video streams do, are renewed beside them.
     """
 
-    def __init__(self, rule: Rule, link: RedisLink, lease_seconds: float) -> None:
-        self._rule = rule
+    def __init__(self, rule: Rule | RuleOf, link: RedisLink, lease_seconds: float) -> None:
+        self._rule_of = each(rule)
         self._link = link
         self._lease = lease_seconds
         self._alone = MemoryGate(rule)
@@ -72,12 +83,14 @@ class RedisGate:
         Raises:
             RateLimited: the client asks too often, or too much at once.
         """
+        rule = self._rule_of(client)
+        if not rule.on:
+            return await self._alone.enter(client)
         ticket = uuid.uuid4().hex
-        rule = self._rule
-        arguments = (rule.rate or 0, rule.burst, rule.concurrent or 0, self._lease, ticket)
+        arguments = (rule.rate or 0, rule.burst, rule.concurrent or 0, rule.daily or 0, self._lease, ticket)
         try:
             verdict = await asyncio.to_thread(
-                self._link.ask, lambda redis: cast("Any", redis.eval(ENTER, 2, *_keys(client), *arguments))
+                self._link.ask, lambda redis: cast("Any", redis.eval(ENTER, 3, *_keys(client), *arguments))
             )
         except RedisAway:
             return await self._alone.enter(client)
@@ -85,6 +98,8 @@ class RedisGate:
             raise rule.too_many()
         if verdict[0] == b"often":
             raise rule.too_often(float(verdict[1]))
+        if verdict[0] == b"today":
+            raise rule.too_many_today(float(verdict[1]))
         if rule.concurrent is not None:
             self._held[ticket] = client
             if self._renewing is None:
@@ -93,10 +108,10 @@ class RedisGate:
 
     async def leave(self, client: str, ticket: str) -> None:
         """Lets a client out, of where it was let in."""
-        self._held.pop(ticket, None)
+        held = self._held.pop(ticket, None)
         if not ticket:
             await self._alone.leave(client, ticket)
-        elif self._rule.concurrent is not None:
+        elif held is not None:
             with suppress(RedisAway):  # the lease ends by itself
                 await asyncio.to_thread(self._link.ask, lambda redis: redis.zrem(_keys(client)[1], ticket))
 
@@ -124,5 +139,6 @@ def _renew(redis: Redis, *, held: Mapping[str, str], lease: float) -> None:
     pipeline.execute()
 
 
-def _keys(client: str) -> tuple[str, str]:
-    return f"lexiseg:limit:{{{client}}}:rate", f"lexiseg:limit:{{{client}}}:places"
+def _keys(client: str) -> tuple[str, str, str]:
+    place = f"lexiseg:limit:{{{client}}}"
+    return f"{place}:rate", f"{place}:places", f"{place}:day"

@@ -25,6 +25,15 @@ class Discovery:
         self._known: dict[tuple[str, int], list[str]] = {}
 
     @property
+    def missing(self) -> list[str]:
+        """HOST:PORT of the names under which nobody has been known yet; of each, at least one worker is expected."""
+        return [
+            f"{host}:{port}"
+            for host, port in self._targets
+            if not _is_address(host) and not self._known.get((host, port))
+        ]
+
+    @property
     def fixed(self) -> bool:
         """Whether all of them are addresses already."""
         return all(_is_address(host) for host, _ in self._targets)
@@ -42,10 +51,10 @@ class Discovery:
             # Of a machine with addresses of both kinds one is enough; it would count as two workers.
             six = {address for address in resolved if ":" in address}
             self._known[host, port] = [f"{bracketed(address)}:{port}" for address in sorted(resolved - six or six)]
-        known = self._known.get((host, port))
-        if known is None:
+        known = self._known.get((host, port), [])
+        if not known:
             logger.warning("no address", worker=f"{host}:{port}")
-        return known or []
+        return known
 
 
 def split(target: str) -> tuple[str, int]:

@@ -20,12 +20,16 @@ from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
+from lexiseg_service.watch.metrics import WorkerState
 from lexiseg_service.wire.channels import gateway_options
 from lexiseg_service.wire.errors import read_error
+from lexiseg_service.wire.examples import encode_exemplify
 from lexiseg_service.wire.request import encode_request
+from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:  # known to the type checker alone
     from lexiseg_service.stubs.segmentation_pb2 import SegmentResponse, SegmentVideoResponse
+    from lexiseg_service.stubs.worker_pb2 import ExemplifyResponse
     from lexiseg_service.stubs.worker_pb2_grpc import WorkerAsyncStub
 
 logger = structlog.get_logger("lexiseg.workers")
@@ -37,6 +41,8 @@ SECONDS_TO_TRY_AGAIN = 0.5
 NOBODY = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL}
 )
+# In what gRPC tells of a connection whose ends do not trust each other, or of which one speaks no TLS.
+HANDSHAKES = ("ssl", "tls", "handshake", "certificate")
 
 
 class WorkerLost(Exception):
@@ -46,13 +52,16 @@ class WorkerLost(Exception):
 class WorkerLink:
     """Watches one worker from `open` to `close`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, trust: Trust | None = None) -> None:
         self.address = address
+        self.refused = ""  # why it, or we, would not talk; empty while nothing of the kind is known
         self.in_flight = 0  # of this gateway
         self.leaving = False  # it said that it goes down, and has not come back
         self.cards: list[ModelCard] = []
-        self._digests: dict[str, str] = {}
-        self._channel = grpc.aio.insecure_channel(address, options=gateway_options())
+        self._digests: dict[ModelName, str] = {}
+        trust = trust or Trust()
+        self._metadata = trust.metadata
+        self._channel = trust.channel(address, gateway_options())
         self._stub: WorkerAsyncStub = WorkerStub(self._channel)
         self._status: pb.WatchStatusResponse | None = None
         self._others = 0  # in flight there for other gateways, when it spoke last
@@ -64,6 +73,15 @@ class WorkerLink:
     def usable(self) -> bool:
         """Connected, warmed up and not going down."""
         return self._status is not None and self._status.ready and not self._status.draining
+
+    @property
+    def state(self) -> WorkerState:
+        """In one word."""
+        if self.usable:
+            return "ready"
+        if self.leaving:
+            return "leaving"
+        return "away" if self._status is None else "loading"
 
     @property
     def instance(self) -> str:
@@ -91,7 +109,9 @@ class WorkerLink:
 
     def digest(self, model: str) -> str | None:
         """Digest of the loaded weights; None while they are not."""
-        return self._digests.get(ModelName.parse(model).name) if self.usable and self.serves(model) else None
+        wanted = ModelName.parse(model)
+        card = next(filter(wanted.fits, self.cards), None)
+        return self._digests.get(ModelName.of(card)) if self.usable and card is not None else None
 
     def open(self) -> None:
         """Begins to watch."""
@@ -115,9 +135,16 @@ class WorkerLink:
             ServiceError: the worker's own.
         """
         seconds = request.deadline - time.monotonic()
-        call = self._stub.Segment(encode_request(request), timeout=max(0.0, seconds))
+        call = self._stub.Segment(encode_request(request), timeout=max(0.0, seconds), metadata=self._metadata)
         with self._working(call):
             return (await call).answer
+
+    async def exemplify(self, request: WorkerRequest) -> ExemplifyResponse:
+        """Asks for the rows of examples; errors as of `segment`."""
+        seconds = request.deadline - time.monotonic()
+        call = self._stub.Exemplify(encode_exemplify(request), timeout=max(0.0, seconds), metadata=self._metadata)
+        with self._working(call):
+            return await call
 
     async def stream(
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest]
@@ -128,7 +155,7 @@ class WorkerLink:
             WorkerLost: nobody answers any more.
             ServiceError: the worker's own.
         """
-        call = self._stub.SegmentVideo(messages)
+        call = self._stub.SegmentVideo(messages, metadata=self._metadata)
         try:
             with self._working(call):
                 async for message in call:
@@ -181,6 +208,7 @@ class WorkerLink:
             except grpc.aio.AioRpcError as error:
                 if self._status is not None:
                     logger.warning("worker away", worker=self.address, reason=error.code().name)
+                self._refuses(_refusal(error))
             except TimeoutError:
                 if self._status is not None:
                     logger.warning("worker away", worker=self.address, reason="silent")
@@ -192,8 +220,14 @@ class WorkerLink:
             # Not all gateways at the same moment.
             await asyncio.sleep(SECONDS_TO_TRY_AGAIN * random.uniform(0.5, 1.0))
 
+    def _refuses(self, why: str) -> None:
+        """Says once what a person has to set right."""
+        if why and why != self.refused:
+            logger.error("worker refused", worker=self.address, reason=why)
+        self.refused = why
+
     async def _watch(self) -> None:
-        call = self._stub.WatchStatus(pb.WatchStatusRequest())
+        call = self._stub.WatchStatus(pb.WatchStatusRequest(), metadata=self._metadata)
         try:
             while True:
                 status = await asyncio.wait_for(call.read(), MOST_SILENT_SECONDS)
@@ -206,6 +240,7 @@ class WorkerLink:
     def _heard(self, status: pb.WatchStatusResponse) -> None:
         before = (self.instance, self.usable)
         self._status = status
+        self.refused = ""
         self.leaving = status.draining
         self._others = max(0, status.in_flight - self.in_flight)
         for model in status.models:
@@ -214,9 +249,17 @@ class WorkerLink:
         self._read = {model.card: self._read[model.card] for model in status.models}  # and no other
         served = [(self._read[model.card], model.digest) for model in status.models]
         self.cards = [card for card, _ in served if card is not None]
-        self._digests = {card.name: digest for card, digest in served if card is not None and digest}
+        self._digests = {ModelName.of(card): digest for card, digest in served if card is not None and digest}
         if before != (self.instance, self.usable):
             logger.info("worker", worker=self.address, usable=self.usable, detail=status.detail)
+
+
+def _refusal(error: grpc.aio.AioRpcError) -> str:
+    """What of a failed call no time will heal: another token, a certificate that one side does not take."""
+    if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+        return "the token is another one"
+    told = f"{error.details() or ''} {error.debug_error_string() or ''}".lower()
+    return "no trust by TLS" if any(word in told for word in HANDSHAKES) else ""
 
 
 def _card(text: str) -> ModelCard | None:

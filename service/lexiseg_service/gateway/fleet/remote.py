@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing
+from typing import TypeVar
 
 import structlog
 
@@ -24,13 +25,18 @@ from lexiseg_service.gateway.fleet.routing import choose, least_loaded, ranked
 from lexiseg_service.gateway.fleet.streams import RemoteStream
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.watch.metrics import Metrics, WorkerState
 from lexiseg_service.wire.answer import decode_answer
+from lexiseg_service.wire.examples import decode_exemplified
 from lexiseg_service.wire.stream import decode_frame_answer
+from lexiseg_service.wire.trust import Trust
 
+T = TypeVar("T")
+Ask = Callable[[WorkerLink, WorkerRequest], Awaitable[T]]
 logger = structlog.get_logger("lexiseg.workers")
 ATTEMPTS = 2
 MOST_ASKED_AGAIN = 3  # workers that may have kept an image
@@ -41,10 +47,17 @@ ELSEWHERE = (WorkerLost, NotReady, QueueFull, UnknownModel)  # what another work
 
 
 class RemoteBackend:
-    """Finds workers, watches them, and asks them."""
+    """Finds workers, watches them, and asks them.
 
-    def __init__(self, settings: Settings) -> None:
+    Raises:
+        InvalidValue: a certificate of ours is not as expected.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._discovery = Discovery(settings.workers)
+        self._trust = Trust.of(settings)
+        self._metrics = metrics
+        metrics.watch_workers(self.states)
         self._seconds = settings.deadline_seconds
         self._links: dict[str, WorkerLink] = {}
         self._spilled: OrderedDict[str, str] = OrderedDict()  # image and model to address
@@ -53,11 +66,18 @@ class RemoteBackend:
     def health(self) -> Health:
         links = list(self._links.values())
         usable = [link for link in links if link.usable]
-        degraded = [f"worker {link.address}" for link in links if not link.usable]
+        missing = self._discovery.missing
+        degraded = [f"worker {link.address}{link.refused and f': {link.refused}'}" for link in links if not link.usable]
+        degraded += [f"worker {name}: no address" for name in missing]
         degraded += dict.fromkeys(what for link in usable for what in link.degraded)
         away = tuple(card.name for card in self.cards() if not any(link.serves(card.name) for link in usable))
-        detail = f"{len(usable)} of {len(links)} workers are ready"
+        detail = f"{len(usable)} of {len(links) + len(missing)} workers are ready"
         return Health(True, bool(usable), detail, tuple(degraded), away)
+
+    def states(self) -> dict[str, WorkerState]:
+        """How each worker is; one that has no address yet stands under its name."""
+        of_links: dict[str, WorkerState] = {link.address: link.state for link in self._links.values()}
+        return of_links | dict.fromkeys(self._discovery.missing, "missing")
 
     def cards(self) -> list[ModelCard]:
         links = sorted(self._links.values(), key=lambda link: not link.usable)
@@ -75,17 +95,26 @@ class RemoteBackend:
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         return decode_answer(await self.relay(request))
 
+    async def exemplify(self, request: WorkerRequest) -> Exemplified:
+        return decode_exemplified(await self._found(request, WorkerLink.exemplify))
+
     async def relay(self, request: WorkerRequest) -> pb.SegmentResponse:
         """The answer as a worker sent it; errors as of `segment`."""
+        return await self._found(request, self._timed)
+
+    async def _found(self, request: WorkerRequest, ask: Ask[T]) -> T:
+        """Asks the worker of the request's image."""
         if request.image is None:
-            return await self._ask_again(request, request.image_id or "")
+            return await self._ask_again(request, request.image_id or "", ask)
         key = _key(request.model, await _digest(request.image))
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None
         while len(tried) < ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
+            if failure is not None:
+                self._metrics.worker_retries.labels(reason_of_retry(failure)).inc()
             tried.append(link)
             try:
-                return await self._ask_one(link, request)
+                return await self._ask_one(link, request, ask)
             except ELSEWHERE as error:
                 failure = self._reason(error, link, request)
         raise failure or self._nobody(request.model)
@@ -99,7 +128,7 @@ class RemoteBackend:
         self, steps: AsyncIterator[StreamQuestion | VideoFrame]
     ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:
         """The answers as workers sent them; errors as of `stream`."""
-        return RemoteStream(self._pick_for_stream).answers(steps)
+        return RemoteStream(self._pick_for_stream, self._metrics.stream_failovers.inc).answers(steps)
 
     async def start(self) -> None:
         await self._look_up()
@@ -111,12 +140,18 @@ class RemoteBackend:
             self._looking.cancel()
         await asyncio.gather(*(link.close() for link in self._links.values()))
 
-    async def _ask_one(self, link: WorkerLink, request: WorkerRequest) -> pb.SegmentResponse:
+    async def _ask_one(self, link: WorkerLink, request: WorkerRequest, ask: Ask[T]) -> T:
         if time.monotonic() >= request.deadline:
             raise DeadlineExceeded(f"no answer within the deadline of {self._seconds:g} seconds")
-        return await link.segment(request)
+        return await ask(link, request)
 
-    async def _ask_again(self, request: WorkerRequest, image_id: str) -> pb.SegmentResponse:
+    async def _timed(self, link: WorkerLink, request: WorkerRequest) -> pb.SegmentResponse:
+        began = time.monotonic()
+        answer = await link.segment(request)
+        self._metrics.hop.observe(max(0.0, time.monotonic() - began - answer.timings_ms.total / 1e3))
+        return answer
+
+    async def _ask_again(self, request: WorkerRequest, image_id: str, ask: Ask[T]) -> T:
         """Asks those who may have kept an image: who got it when its own worker was busy, then by rank."""
         key = _key(request.model, image_id)
         failure: ServiceError | None = None
@@ -124,7 +159,7 @@ class RemoteBackend:
         order = sorted(ranked(self._candidates(request.model), key), key=lambda link: link.address != kept_by)
         for link in order[:MOST_ASKED_AGAIN]:
             try:
-                return await self._ask_one(link, request)
+                return await self._ask_one(link, request, ask)
             except (ImageExpired, *ELSEWHERE) as error:
                 reason = self._reason(error, link, request)
                 if failure is None or _says_more(reason, failure):
@@ -173,7 +208,7 @@ class RemoteBackend:
         addresses = await self._discovery.addresses()
         for address in addresses:
             if address not in self._links:
-                self._links[address] = WorkerLink(address)
+                self._links[address] = WorkerLink(address, self._trust)
                 self._links[address].open()
         for address in self._links.keys() - set(addresses):
             link = self._links[address]
@@ -181,6 +216,13 @@ class RemoteBackend:
             if not link.usable and not link.in_flight:
                 del self._links[address]
                 await link.close()
+
+
+def reason_of_retry(failure: ServiceError) -> str:
+    """Why a request is asked elsewhere, in the few words that a metric can hold."""
+    if isinstance(failure, QueueFull):
+        return "full"
+    return "model" if isinstance(failure, UnknownModel) else "away"
 
 
 def _says_more(reason: ServiceError, than: ServiceError) -> bool:

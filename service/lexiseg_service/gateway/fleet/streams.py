@@ -38,10 +38,11 @@ class _Connection:
 
 
 class RemoteStream:
-    """One stream. `pick` finds a worker for a model, not one of those that were tried."""
+    """One stream. `pick` finds a worker for a model, not one of those that were tried; each move is told to `moved`."""
 
-    def __init__(self, pick: Pick) -> None:
+    def __init__(self, pick: Pick, moved: Callable[[], None] = lambda: None) -> None:
         self._pick = pick
+        self._tell_of_move = moved
         self._question: StreamQuestion | None = None  # holds for the first of the unanswered frames
         self._latest: StreamQuestion | None = None  # was taken last
         self._unanswered: deque[Step] = deque()
@@ -97,6 +98,8 @@ class RemoteStream:
         moved = False
         while (question := await self._next_question()) is not None:
             link = self._pick(question.request.model, tried)
+            if moved:
+                self._tell_of_move()
             turn = _Connection(link, replace(question, resumed=moved))
             with suppress(WorkerLost):
                 async with aclosing(self._on(turn)) as answers:

@@ -1,21 +1,20 @@
-"""The two forms of POST /segment: multipart/form-data and application/json, to one (image, question)."""
+"""The forms of POST /segment to one (image, question): multipart/form-data, application/json, or the file itself with
+the question in the query."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import re
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, QueryParams, UploadFile
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.classes import refuse_unsplit
+from lexiseg_service.question.examples import content_of
 from lexiseg_service.question.findings import validate
 from lexiseg_service.question.json_text import parse_json
 from lexiseg_service.question.schemas import JsonRequest, Question
@@ -25,9 +24,11 @@ M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
 MOST_HERE = 4 * 2**10  # characters of a form's texts; more are checked in a thread
-# What browsers and encoders put around base64; dropped.
-DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
-LINE_BREAKS = str.maketrans("", "", "\r\n")
+# The file as the body. Which of them it is, its first bytes say.
+RAW = frozenset(
+    {*(f"image/{name}" for name in ("jpeg", "png", "webp", "heic", "heif", "avif", "bmp", "tiff")), "image/jpg"}
+    | {"application/octet-stream"}
+)
 # Flat fields of a form that hold JSON, and what is expected of them.
 FLAT_JSON = {
     "prompts": 'a JSON list, as [{"points": [{"x": 120, "y": 80}]}]',
@@ -50,7 +51,12 @@ async def read(request: Request, limits: Limits) -> Asked:
         content = await request.body()
         # Megabytes of base64 would hold up everybody else's requests on the event loop.
         return await asyncio.to_thread(_read_json, content, limits)
-    raise MalformedRequest(f"content-type {kind or 'missing'!r}; send multipart/form-data or application/json")
+    if kind in RAW:
+        fields = _plain_fields(request.query_params, limits)
+        return Asked(await request.body(), await asyncio.to_thread(validate, Question, fields))
+    raise MalformedRequest(
+        f"content-type {kind or 'missing'!r}; send multipart/form-data, application/json, or the file as image/jpeg"
+    )
 
 
 async def _read_multipart(request: Request, limits: Limits) -> Asked:
@@ -79,7 +85,14 @@ def _question(form: FormData, limits: Limits) -> Question:
     return validate(Question, _fields(form, limits))
 
 
-def _fields(form: FormData, limits: Limits) -> dict[str, Any]:
+def _plain_fields(query: QueryParams, limits: Limits) -> dict[str, Any]:
+    """The question of a query."""
+    if "image" in query:
+        raise InvalidValue.of("image", query["image"], "the file in the body alone")
+    return _fields(query, limits)
+
+
+def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
     """One JSON field `request`, or flat fields; not both."""
     fields: dict[str, Any] = {}
     for name in dict.fromkeys(form):
@@ -132,11 +145,7 @@ def _read_json(body: bytes, limits: Limits) -> Asked:
         )
     if parsed.image.base64 is None:
         return Asked(None, question, parsed.image.id, parsed.image.url)
-    encoded = DATA_URI.sub("", parsed.image.base64, count=1).translate(LINE_BREAKS)
-    try:
-        return Asked(base64.b64decode(encoded, validate=True), question)
-    except (binascii.Error, ValueError):
-        raise InvalidValue.of("image.base64", f"{len(parsed.image.base64)} characters", "base64 (RFC 4648)") from None
+    return Asked(content_of(parsed.image.base64, "image.base64"), question)
 
 
 async def read_json(request: Request, schema: type[M], limits: Limits) -> M:

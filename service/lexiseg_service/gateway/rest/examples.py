@@ -96,10 +96,12 @@ METRICS = """\
 # TYPE lexiseg_requests_total counter
 lexiseg_requests_total{code="200",method="POST",route="/segment"} 12.0
 """
+_NOT_OURS = {"shared": True, "own": False}
+_OURS = {"shared": False, "own": True}
 VOCABULARIES: dict[str, Any] = {
     "vocabularies": [
-        {"name": "voc20", "n_classes": 20, "background": False, "built_in": True, "source": "PASCAL VOC"},
-        {"name": "living-room", "n_classes": 3, "background": True, "built_in": False, "source": "our survey"},
+        {"name": "voc20", "n_classes": 20, "background": False, "built_in": True, "source": "PASCAL VOC", **_NOT_OURS},
+        {"name": "living-room", "n_classes": 3, "background": True, "built_in": False, "source": "our survey", **_OURS},
     ]
 }
 VOCABULARY: dict[str, Any] = {
@@ -108,6 +110,7 @@ VOCABULARY: dict[str, Any] = {
     "background": True,
     "built_in": False,
     "source": "our living-room survey",
+    **_OURS,
     "classes": [
         {"name": "floor", "synonyms": [], "threshold": None},
         {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3},

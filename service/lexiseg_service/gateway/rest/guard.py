@@ -49,7 +49,7 @@ class Guard:
                 return
             sent = key_of(_text(headers, b"authorization"), _text(headers, b"x-api-key"))
             key_id = self._keys.identify(sent, scope_of(scope["method"], scope["path"]))
-            state["key_id"] = key_id
+            state["key_id"], state["admin"] = key_id, key_id is not None and self._keys.may(key_id, "admin")
             client = state["client"] = client_of(key_id, scope["client"][0] if scope.get("client") else None)
             with bound_contextvars(key_id=key_id):
                 if self._gate is None:

@@ -68,14 +68,15 @@ class RequestFrame:
             if status == NO_ANSWER:
                 status = state.get("ended", NO_ANSWER)  # the connection told the client itself
             route = route_of(scope)
-            self._metrics.requests.labels(route, scope["method"], status).inc()
+            seconds = time.monotonic() - began
+            self._metrics.request(route, scope["method"], status, seconds, None if span is None else span.kept_id)
             logger.info(
                 "request",
                 key_id=state.get("key_id"),
                 route=route,
                 method=scope["method"],
                 status=status,
-                milliseconds=round(1e3 * (time.monotonic() - began), 1),
+                milliseconds=round(1e3 * seconds, 1),
                 **on_each_line,
             )
             if span is not None:

@@ -113,9 +113,18 @@ SEGMENT_BODY: dict[str, Any] = {
             "schema": {"$ref": "#/components/schemas/JsonRequest"},
             "examples": JSON_EXAMPLES,
         },
+        # The fields of the form stand in the query: `POST /segment?classes=sky&classes=tree`.
+        # Its own type is taken too, but generators of clients know no `image/*`.
+        "application/octet-stream": {
+            "schema": {"type": "string", "format": "binary", "description": f"the file itself: {TAKEN}"}
+        },
     },
 }
 
+PICTURE: dict[str, Any] = {
+    "schema": {"type": "string", "format": "binary", "description": "the label map, or with `overlay` the overlay"},
+    "example": "\x89PNG...",
+}
 # Of use with every request. Named here because openapi-python-client 0.29 imports what two forms of a body need only
 # where an operation has an optional parameter, too.
 REQUEST_ID: dict[str, Any] = {

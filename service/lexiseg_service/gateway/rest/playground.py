@@ -10,7 +10,7 @@ from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.image.samples import NoSample, photograph
 
 FOLDER = WEB / "playground"
-SCRIPTS = ("main.js", "view.js", "painter.js", "rle.js", "colours.js", "api.js", "leaving.js")
+SCRIPTS = ("main.js", "view.js", "painter.js", "rle.js", "colours.js", "api.js", "leaving.js", "examples.js")
 SAMPLE = "/playground/sample.jpg"
 FILES = (*(f"/playground/{name}" for name in (*SCRIPTS, "style.css")), SAMPLE)
 # Nothing comes from elsewhere and nothing is written into the page; pictures are drawn on canvases.

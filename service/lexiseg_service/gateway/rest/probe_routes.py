@@ -14,6 +14,7 @@ from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.schemas import Liveness, Readiness
+from lexiseg_service.watch.metrics import Metrics
 
 router = APIRouter()
 
@@ -57,8 +58,10 @@ async def get_readiness(request: Request) -> Response:
     responses={200: {"content": {"text/plain": {"example": examples.METRICS}}}},
 )
 async def get_metrics(request: Request) -> Response:
-    """The text exposition format."""
-    return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    """The text exposition format; with exemplars where OpenMetrics is accepted."""
+    metrics: Metrics = request.app.state.metrics
+    content, media_type = metrics.rendered(request.headers.get("accept", ""))
+    return Response(content, media_type=media_type)
 
 
 def _health(good: bool, content: dict[str, Any]) -> Response:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path
@@ -12,25 +10,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from lexiseg_service.errors import UnknownModel
-from lexiseg_service.gateway.failures import reason_of
 from lexiseg_service.gateway.rest import body, examples
+from lexiseg_service.gateway.rest.asking import answer_of, use_case_of
 from lexiseg_service.gateway.rest.compression import leave_as_it_is
 from lexiseg_service.gateway.rest.examples import shown
-from lexiseg_service.gateway.rest.openapi import PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems
+from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems
 from lexiseg_service.gateway.rest.paths import answer_head
+from lexiseg_service.gateway.rest.picture import as_one_picture, picture_of, wants_picture
 from lexiseg_service.gateway.rest.rendering import bytes_of_pictures, rendered
-from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.schemas import ModelList, ModelOutput, SegmentAnswer
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 
 router = APIRouter()
-T = TypeVar("T")
 ModelName = Annotated[str, Path(description="NAME or NAME@VERSION", examples=["tiny"])]
-
-
-class ClientGone(Exception):
-    """The client closed the connection; nobody is left to answer."""
 
 
 @router.post(
@@ -38,7 +31,10 @@ class ClientGone(Exception):
     summary="Masks for an image and a class list, points or boxes",
     tags=["segmentation"],
     responses={
-        200: {"model": SegmentAnswer, "content": {"application/json": {"examples": examples.ANSWERS}}},
+        200: {
+            "model": SegmentAnswer,
+            "content": {"application/json": {"examples": examples.ANSWERS}, "image/png": PICTURE},
+        },
         **PROBLEMS,
     },
     openapi_extra={"parameters": [REQUEST_ID], "requestBody": SEGMENT_BODY},
@@ -47,46 +43,26 @@ class ClientGone(Exception):
 async def segment(request: Request) -> Response:
     """Sends back one mask per class that owns pixels, per object, or per thing that a prompt may mean.
 
-    As COCO run lengths unless asked otherwise.
+    As COCO run lengths unless asked otherwise. With `Accept: image/png` the answer is the label map as a PNG, or with
+    `overlay` the picture with its segments painted on; `X-Segments` names what its values mean.
     """
     settings: Settings = request.app.state.settings
-    metrics: Metrics = request.app.state.metrics
+    as_picture = wants_picture(request.headers.get("accept", ""))
     try:
-        asked = await body.read(request, settings.limits)
-        state = request.state
-        caller = Caller(state.key_id or "", state.client, state.request_id, state.traceparent)
-        answer = await _unless_gone(request, _use_case(request).segment(asked, caller))
-    except (ClientGone, ClientDisconnect):
-        metrics.failed("canceled")
+        answer = await answer_of(request, _read(request, settings, as_picture))
+    except ClientDisconnect:
         return Response(status_code=499)
-    except Exception as error:
-        metrics.failed(reason_of(error))
-        raise
+    if as_picture:
+        return picture_of(answer)
     content = await rendered(answer, request.state.request_id)
     if 2 * bytes_of_pictures(answer) > len(content):
         leave_as_it_is(request)
     return Response(content, media_type="application/json")
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; cancels the work when the client hangs up first."""
-
-    async def hung_up() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    working = asyncio.ensure_future(work)
-    listening = asyncio.ensure_future(hung_up())
-    try:
-        await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        return working.result()
-    finally:
-        # An error that comes in the moment of the cancelling is nobody's any more; asyncio would log it as forgotten.
-        working.add_done_callback(lambda done: done.cancelled() or done.exception())
-        working.cancel()
-        listening.cancel()
+async def _read(request: Request, settings: Settings, as_picture: bool) -> Asked:
+    asked = await body.read(request, settings.limits)
+    return as_one_picture(asked) if as_picture else asked
 
 
 @router.get(
@@ -97,7 +73,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 )
 async def list_models(request: Request) -> Response:
     """Tasks, input size, licence, training data, measured quality, digest of the weights."""
-    return _json({"models": _use_case(request).models()})
+    return _json({"models": use_case_of(request).models()})
 
 
 @router.get(
@@ -108,12 +84,7 @@ async def list_models(request: Request) -> Response:
 )
 async def get_model(request: Request, name: ModelName) -> Response:
     """`name` may carry a version: `tiny@1`."""
-    return _json(_use_case(request).model(name))
-
-
-def _use_case(request: Request) -> UseCase:
-    use_case: UseCase = request.app.state.use_case
-    return use_case
+    return _json(use_case_of(request).model(name))
 
 
 def _json(content: dict[str, Any]) -> Response:

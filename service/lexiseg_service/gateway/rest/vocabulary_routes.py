@@ -21,10 +21,11 @@ from lexiseg_service.errors import (
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.rest import body, examples
+from lexiseg_service.gateway.rest.asking import caller_of
 from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
-from lexiseg_service.vocabularies.collection import Vocabularies
+from lexiseg_service.vocabularies.collection import Asker, Vocabularies
 from lexiseg_service.vocabularies.named import NamedVocabulary
 from lexiseg_service.vocabularies.preconditions import Preconditions
 from lexiseg_service.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
@@ -51,8 +52,9 @@ _BODY: dict[str, Any] = {
 )
 async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
-    vocabularies = await _vocabularies(request).list_all()
-    return _json({"vocabularies": [_summary(vocabulary) for vocabulary in vocabularies]})
+    asker = _asker(request)
+    vocabularies = await _vocabularies(request).list_all(asker.key)
+    return _json({"vocabularies": [_summary(vocabulary, asker) for vocabulary in vocabularies]})
 
 
 @router.get(
@@ -66,10 +68,11 @@ async def list_vocabularies(request: Request) -> Response:
 )
 async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatch = None) -> Response:
     """Its classes in the order of `class_index`, with synonyms and thresholds."""
-    vocabulary = await _vocabularies(request).find(name)
+    asker = _asker(request)
+    vocabulary = await _vocabularies(request).find(name, asker.key)
     if Preconditions(if_none_match=if_none_match).unchanged(vocabulary.etag):
         return Response(status_code=304, headers={"ETag": vocabulary.etag})
-    return _whole(vocabulary)
+    return _whole(vocabulary, asker)
 
 
 @router.put(
@@ -89,8 +92,12 @@ async def put_vocabulary(
 ) -> Response:
     """Creates or replaces it. The class list is checked by the rules of `POST /segment`."""
     class_list = await body.read_json(request, VocabularyInput, request.app.state.settings.limits)
-    vocabulary, created = await _vocabularies(request).put(name, class_list, Preconditions(if_match, if_none_match))
-    return _whole(vocabulary, 201, {"Location": request.url.path}) if created else _whole(vocabulary)
+    class_list = await request.app.state.use_case.kept(class_list, caller_of(request))
+    asker, preconditions = _asker(request), Preconditions(if_match, if_none_match)
+    vocabulary, created = await _vocabularies(request).put(name, class_list, preconditions, asker)
+    if not created:
+        return _whole(vocabulary, asker)
+    return _whole(vocabulary, asker, 201, {"Location": request.url.path})
 
 
 @router.delete(
@@ -101,7 +108,7 @@ async def put_vocabulary(
 )
 async def delete_vocabulary(request: Request, name: Name, if_match: IfMatch = None) -> Response:
     """Built-in lists stay."""
-    await _vocabularies(request).delete(name, Preconditions(if_match))
+    await _vocabularies(request).delete(name, Preconditions(if_match), _asker(request))
     return Response(status_code=204)
 
 
@@ -110,18 +117,26 @@ def _vocabularies(request: Request) -> Vocabularies:
     return vocabularies
 
 
-def _summary(vocabulary: NamedVocabulary) -> dict[str, Any]:
+def _asker(request: Request) -> Asker:
+    return Asker(getattr(request.state, "key_id", None) or "", getattr(request.state, "admin", False))
+
+
+def _summary(vocabulary: NamedVocabulary, asker: Asker) -> dict[str, Any]:
     return {
         "name": vocabulary.name,
         "n_classes": len(vocabulary.vocabulary.classes),
         "background": vocabulary.background,
         "built_in": vocabulary.built_in,
         "source": vocabulary.source,
+        "shared": vocabulary.shared,
+        "own": not vocabulary.built_in and asker.may_change(vocabulary),
     }
 
 
-def _whole(vocabulary: NamedVocabulary, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    content = {**_summary(vocabulary), "classes": vocabulary.document["classes"]}
+def _whole(
+    vocabulary: NamedVocabulary, asker: Asker, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    content = {**_summary(vocabulary, asker), "classes": vocabulary.document["classes"]}
     return _json(content, status, {"ETag": vocabulary.etag, **(headers or {})})
 
 

@@ -15,6 +15,7 @@ import asyncio
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -167,6 +168,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         self._metrics.active_calls.inc()
         try:
             with bound_contextvars(**on_each_line):
+                _refuse_doubt(details)
                 key_id = self._door.keys.identify(key_of(metadata.get("authorization"), metadata.get("x-api-key")))
                 client = client_of(key_id, address_of(context.peer()))
                 async with AsyncExitStack() as stack:
@@ -193,17 +195,30 @@ class CallFrame(grpc.aio.ServerInterceptor):
         finally:
             self._running -= 1
             self._metrics.active_calls.dec()
-            self._metrics.calls.labels(details.method, code.name).inc()
+            seconds = time.monotonic() - began
+            self._metrics.call(details.method, code.name, seconds, None if span is None else span.kept_id)
             logger.info(
                 "call",
                 key_id=key_id,
                 method=details.method,
                 code=code.name,
-                milliseconds=round(1e3 * (time.monotonic() - began), 1),
+                milliseconds=round(1e3 * seconds, 1),
                 **on_each_line,
             )
             if span is not None:
                 span.end_call(code.name, identity, key_id)
+
+
+def _refuse_doubt(details: grpc.HandlerCallDetails) -> None:
+    """As REST does: where two servers in a row might take another key each.
+
+    Raises:
+        MalformedRequest: there are several.
+    """
+    names = Counter(name for name, _ in details.invocation_metadata or ())
+    for name in ("authorization", "x-api-key"):
+        if names[name] > 1:
+            raise MalformedRequest(f"{names[name]} entries `{name}` in the metadata; expected one at most")
 
 
 def address_of(peer: str) -> str | None:

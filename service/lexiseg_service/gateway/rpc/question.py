@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,6 +71,8 @@ def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits
         "confidence": message.confidence,
         "threshold": message.threshold,
     }
+    if isinstance(message, pb.SegmentRequest):
+        fields["simplify"] = message.simplify
     if message.classes:
         fields["classes"] = [_class(entry) for entry in message.classes]
     for name in ("vocabulary", "model", "max_side"):
@@ -89,8 +92,8 @@ def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits
 
 def _stream_question(message: pb.StreamConfig, limits: Limits) -> Question:
     fields = question_fields(message, limits)
-    if fields.get("task") == "prompt":
-        raise InvalidValue.of("task", "prompt", "semantic, instance or panoptic in a stream")
+    if fields.get("task") in ("prompt", "everything"):
+        raise InvalidValue.of("task", fields["task"], "semantic, instance or panoptic in a stream")
     return validate(Question, fields)
 
 
@@ -103,17 +106,47 @@ def _refuse_crowds(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits)
         raise InvalidValue.of("background.words", f"{n_words} words", f"at most {limits.max_classes}")
     if isinstance(message, pb.SegmentRequest):
         refuse_crowd(message.prompts, limits)
+    left = limits.max_examples
     for index, entry in enumerate(message.classes):
+        left -= len(entry.examples) + len(entry.negatives)
+        if left < 0:
+            raise InvalidValue.of(f"classes.{index}.examples", "more", f"at most {limits.max_examples} in all")
+        for example in (*entry.examples, *entry.negatives):
+            if len(example.points) > limits.max_prompt_points:
+                came = f"{len(example.points)} points"
+                raise InvalidValue.of(f"classes.{index}.examples", came, f"at most {limits.max_prompt_points}")
         if len(entry.synonyms) > limits.max_synonyms:
             came = f"{len(entry.synonyms)} synonyms"
             raise InvalidValue.of(f"classes.{index}.synonyms", came, f"at most {limits.max_synonyms}")
 
 
 def _class(entry: pb.Class) -> str | dict[str, Any]:
-    if not entry.synonyms and not entry.HasField("threshold"):
+    shown: dict[str, Any] = {}
+    if entry.examples or entry.negatives:
+        shown = {"examples": [_example(each) for each in entry.examples]}
+        shown["negatives"] = [_example(each) for each in entry.negatives]
+    if entry.HasField("words"):
+        shown["words"] = entry.words
+    if not entry.synonyms and not entry.HasField("threshold") and not shown:
         return entry.name
     threshold = entry.threshold if entry.HasField("threshold") else None
-    return {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": threshold}
+    return {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": threshold, **shown}
+
+
+def _example(message: pb.Example) -> dict[str, Any]:
+    """As JSON; the file of an image as the base64 that it would be there."""
+    box = message.box if message.HasField("box") else None
+    example = _prompt(pb.Prompt(points=message.points, box=box))
+    if message.HasField("mask"):
+        size = message.mask.size
+        example["mask"] = {"size": [size.height, size.width], "counts": message.mask.counts}
+    if message.HasField("image"):
+        source = message.image.WhichOneof("source")
+        if source == "content":
+            example["image"] = {"base64": base64.b64encode(message.image.content).decode()}
+        else:
+            example["image"] = {} if source is None else {source: getattr(message.image, source)}
+    return example
 
 
 def _background(message: pb.Background) -> bool | dict[str, Any]:

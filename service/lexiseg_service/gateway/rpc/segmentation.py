@@ -58,6 +58,7 @@ class Servicer(SegmentationServicer):
     async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:
         """Masks for one image."""
         caller = CALLER.get()
+        self._metrics.questions.labels("grpc").inc()
         try:
             asked = await read(request, self._limits)
             del request  # with its own copy of the image

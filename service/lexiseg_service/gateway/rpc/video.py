@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TypeVar
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
@@ -67,6 +69,9 @@ class VideoService:
                     if answer.HasField("error"):
                         self._metrics.failed(reason_of(error_of(answer.error)))
                     yield answer
+        except Exception as error:
+            self._metrics.failed(reason_of(error))
+            raise
         finally:
             for hold in unanswered:
                 hold.release()
@@ -109,6 +114,7 @@ class VideoService:
             elif question is None:
                 raise MalformedRequest("the first message of a stream is a frame; expected a config")
             else:
+                self._metrics.questions.labels("stream").inc()
                 frame = _frame(message.frame, n_frames)
                 del message  # with its own copy of the image
                 n_bytes, patience = len(frame.image), settings.deadline_seconds
@@ -146,6 +152,9 @@ class VideoService:
     async def _question(self, config: pb.StreamConfig, caller: Caller) -> StreamQuestion:
         question = await read_config(config, self._settings.limits)
         request = await self._use_case.resolved(question, caller)
+        deadline = time.monotonic() + self._settings.deadline_seconds
+        looked_at = await self._use_case.with_examples(question, replace(request, deadline=deadline))
+        request = replace(looked_at, deadline=request.deadline)
         return StreamQuestion(
             request=request,
             smoothing=_smoothing(config),

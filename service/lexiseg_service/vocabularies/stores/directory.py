@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from lexiseg_service.errors import NotReady
-from lexiseg_service.vocabularies.named import NAME
+from lexiseg_service.vocabularies.named import SLOT
 
 logger = structlog.get_logger("lexiseg.vocabularies")
 
@@ -73,7 +73,7 @@ class DirectoryStore:
 def _documents(folder: Path) -> list[tuple[str, bytes]]:
     documents = []
     for path in sorted(folder.glob("*.json")):
-        if not NAME.fullmatch(path.stem):
+        if not SLOT.fullmatch(path.stem):
             logger.warning("file skipped: not the name of a vocabulary", file=path.name)
             continue
         try:

@@ -16,7 +16,7 @@ import structlog
 
 from lexiseg_service.errors import NotReady
 from lexiseg_service.redis_link import RedisAway, RedisLink
-from lexiseg_service.vocabularies.named import NAME
+from lexiseg_service.vocabularies.named import SLOT
 
 logger = structlog.get_logger("lexiseg.vocabularies")
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class RedisStore:
         Raises:
             NotReady: Redis has not been heard of since the start, so nobody knows.
         """
-        if not NAME.fullmatch(name):
+        if not SLOT.fullmatch(name):
             return None
         try:
             (content,) = await self._ask(lambda client: _documents(client, (name,)))
@@ -73,7 +73,7 @@ class RedisStore:
         """Every document by its name; those of the snapshot while Redis is away."""
         with suppress(RedisAway):
             members = await self._ask(lambda client: cast("set[bytes]", client.smembers(INDEX)))
-            names = sorted(name for member in members if NAME.fullmatch(name := member.decode("latin-1")))
+            names = sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
             documents: dict[str, bytes] = {}
             for some in _batches(names):
                 contents = await self._ask(partial(_documents, names=some))

@@ -2,6 +2,7 @@
 
 import { Problem, get, keepKey, key, segment } from "/playground/api.js";
 import { colourOf, css } from "/playground/colours.js";
+import { said, titleOf, withExample } from "/playground/examples.js";
 import * as leaving from "/playground/leaving.js";
 import { View } from "/playground/view.js";
 
@@ -38,12 +39,8 @@ function question() {
   return asked;
 }
 
-function said({ name, synonyms }) {
-  return synonyms.length ? { name, synonyms } : name;
-}
-
 function askable(asked) {
-  return Boolean(state.picture && (asked.classes || asked.vocabulary || asked.prompts));
+  return Boolean(state.picture && (asked.classes || asked.vocabulary || asked.prompts || asked.task === "everything"));
 }
 
 function changed() {
@@ -129,7 +126,7 @@ function numberOf(one) {
 }
 
 function nameOf(one) {
-  return one.label ?? `object ${one.prompt_index + 1}`;
+  return one.label ?? `object ${one.prompt_index == null ? one.id : one.prompt_index + 1}`;
 }
 
 function repaint() {
@@ -212,7 +209,7 @@ function prompted() {
   view.prompts = state.prompts;
   view.draw();
   $("next").disabled = !state.prompts.length || !state.begun;
-  $("undo").disabled = $("clear").disabled = !state.prompts.length;
+  $("undo").disabled = $("clear").disabled = $("example").disabled = !state.prompts.length;
   changed();
 }
 
@@ -226,6 +223,18 @@ function next() {
   state.begun = false;
   $("next").disabled = true;
   tell("Click on the next object, or drag a box around it.");
+}
+
+/** What the last box or points show becomes an example of the class that the word field names. */
+function example() {
+  const shown = state.prompts.at(-1);
+  if (!shown || !state.picture.id) return;
+  const name = $("word").value.trim() || `class ${state.words.length + 1}`;
+  state.words = withExample(state.words, name, shown, state.picture.id);
+  $("word").value = "";
+  $("vocabulary").value = "";
+  drawChips();
+  clear();
 }
 
 /** The last point goes, then the box that it corrected. */
@@ -284,8 +293,7 @@ function drawChips() {
         $("word").focus();
         changed();
       });
-      const title = [word.name, ...word.synonyms].join(" | ");
-      return element("li", { className: absent.has(word.name) ? "absent" : "" }, swatch, title, remove);
+      return element("li", { className: absent.has(word.name) ? "absent" : "" }, swatch, titleOf(word), remove);
     }),
   );
 }
@@ -330,6 +338,7 @@ $("threshold").addEventListener("input", repaint);
 $("next").addEventListener("click", next);
 $("undo").addEventListener("click", undo);
 $("clear").addEventListener("click", clear);
+$("example").addEventListener("click", example);
 $("file").addEventListener("change", () => $("file").files[0] && take($("file").files[0]));
 $("key").value = key();
 $("access").addEventListener("submit", (event) => event.preventDefault());

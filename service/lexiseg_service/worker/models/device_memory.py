@@ -20,7 +20,7 @@ def watch_device(name: str, metrics: Metrics) -> None:
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         # Reserved and not allocated: what nobody else can have.
-        metrics.gpu(str(index), lambda: torch.cuda.memory_reserved(index))
+        metrics.gpu(str(index), lambda: torch.cuda.memory_reserved(index), lambda: torch.cuda.mem_get_info(index)[0])
 
 
 def give_back() -> None:

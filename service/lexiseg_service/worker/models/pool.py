@@ -99,7 +99,7 @@ class ModelPool:
         max_waiting: int = 32,
         pause: float = PAUSE,
     ) -> None:
-        self._slots = {model.card.name: _Slot(model, model.weights_bytes) for model in served}
+        self._slots = {ModelName.of(model.card): _Slot(model, model.weights_bytes) for model in served}
         self._open_model = open_model
         self._metrics = metrics
         self._max_bytes = max_bytes
@@ -118,8 +118,53 @@ class ModelPool:
         """One model that is there already."""
         served = Served(segmenter.card.name, segmenter.card)
         pool = cls([served], lambda _: segmenter, metrics)
-        pool._enter(pool._slots[segmenter.card.name], segmenter)
+        pool._enter(pool._slots[ModelName.of(segmenter.card)], segmenter)
         return pool
+
+    @property
+    def served(self) -> list[Served]:
+        """All of them, the default one first."""
+        return [slot.served for slot in self._slots.values()]
+
+    def is_loaded(self, served: Served) -> bool:
+        """Whether it is in memory now."""
+        slot = self._slots.get(ModelName.of(served.card))
+        return slot is not None and slot.loaded is not None
+
+    def load_beside(self, new: Served) -> Segmenter:
+        """A model in memory that nobody is given yet, loaded after whatever is being loaded; may raise anything."""
+        return self._loader.submit(self._open_model, new).result()
+
+    def exchange(self, served: Served, new: Served, segmenter: Segmenter | None = None) -> bool:
+        """Puts another model in the place of one; whoever holds the old one keeps it until its work is done.
+
+        Args:
+            served: the old one.
+            new: the other one, perhaps of another version.
+            segmenter: the other one in memory; None where it is loaded when somebody asks.
+
+        Returns:
+            False when nothing was done, because the old one is just being loaded.
+        """
+        card = served.card
+        with self._changed:
+            slots = self._slots
+            slot = slots[ModelName.of(card)]
+            if slot.is_due:
+                return False
+            self._metrics.loaded.labels(card.name, card.version).set(0)
+            if self.called(served) != card.name:
+                self._metrics.model_bytes.labels(self.called(served)).set(0)
+            slot.served, slot.loaded, slot.failure, slot.retry_at = new, None, None, 0.0
+            slot.nbytes = new.weights_bytes
+            # In the old one's place: the first is the default.
+            self._slots = {ModelName.of(each.served.card): each for each in slots.values()}
+            if segmenter is None:
+                self._show(slot)
+                return True
+            self._enter(slot, segmenter)
+        give_back()
+        return True
 
     @property
     def cards(self) -> list[ModelCard]:
@@ -129,7 +174,12 @@ class ModelPool:
     @property
     def failures(self) -> dict[str, str]:
         """By name, why the last attempt to load a model failed, of those that are not loaded since."""
-        return {name: slot.failure for name, slot in self._slots.items() if slot.failure is not None}
+        return {self.called(slot.served): slot.failure for slot in self._slots.values() if slot.failure is not None}
+
+    def called(self, served: Served) -> str:
+        """What metrics and people call it: NAME, with its version where another one is served, too."""
+        alike = sum(name.name == served.card.name for name in self._slots)
+        return served.card.name if alike < 2 else str(ModelName.of(served.card))
 
     def digest(self, name: str) -> str | None:
         """Digest of a model's weights, NAME or NAME@VERSION; None while it is not loaded."""
@@ -151,7 +201,8 @@ class ModelPool:
         with self._changed:
             slot = self._slot(name)
             if slot is None:
-                raise UnknownModel(f"model: no {name[:80]!r} here; there is: {', '.join(self._slots)}")
+                there = ", ".join(self.called(each.served) for each in self._slots.values())
+                raise UnknownModel(f"model: no {name[:80]!r} here; there is: {there}")
             if not self._open:
                 raise NotReady(GOING_DOWN)
             loaded = slot.loaded
@@ -179,8 +230,7 @@ class ModelPool:
             wanted = ModelName.parse(name)
         except UnknownModelError:
             return None
-        slot = self._slots.get(wanted.name)
-        return slot if slot is not None and wanted.fits(slot.served.card) else None
+        return next((slot for slot in self._slots.values() if wanted.fits(slot.served.card)), None)
 
     def _queue(self, slot: _Slot, ready: Future[Loaded]) -> None:
         pause = slot.retry_at - time.monotonic()
@@ -201,7 +251,7 @@ class ModelPool:
         return waiting
 
     def _load(self, slot: _Slot) -> None:
-        name = slot.served.card.name
+        name = self.called(slot.served)
         with self._changed:
             if all(future.cancelled() for future in slot.waiting):
                 self._drained(slot)
@@ -240,7 +290,7 @@ class ModelPool:
         return slot.loaded
 
     def _give_up(self, slot: _Slot, error: Exception) -> None:
-        name = slot.served.card.name
+        name = self.called(slot.served)
         with self._changed:
             is_open = self._open
             slot.is_due = False
@@ -290,13 +340,16 @@ class ModelPool:
         slot.loaded = None
         slot.leaves = False
         self._show(slot)
-        self._metrics.unloads.labels(slot.served.card.name).inc()
-        logger.info("model unloaded", model=slot.served.card.name, bytes=slot.nbytes)
+        name = self.called(slot.served)
+        self._metrics.unloads.labels(name).inc()
+        logger.info("model unloaded", model=name, bytes=slot.nbytes)
 
     def _show(self, slot: _Slot) -> None:
         card = slot.served.card
+        self._metrics.load_failures.labels(card.name)
+        self._metrics.unloads.labels(card.name)
         self._metrics.loaded.labels(card.name, card.version).set(slot.loaded is not None)
-        self._metrics.model_bytes.labels(card.name).set(slot.nbytes if slot.loaded else 0)
+        self._metrics.model_bytes.labels(self.called(slot.served)).set(slot.nbytes if slot.loaded else 0)
 
 
 def _not_loaded(slot: _Slot, pause: float, error: Exception | None = None) -> ServiceError:

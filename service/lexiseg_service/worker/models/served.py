@@ -16,7 +16,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lexiseg_model import catalog
+from lexiseg_model.device import choose_device
 from lexiseg_model.errors import ModelError, UnknownModelError, WeightsError
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
@@ -50,6 +52,7 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
 
     Raises:
         InvalidValue: the models file is not as expected, or one model is named twice.
+        OptionError: a device that was asked for is not there; it is said now, not when a model is loaded for it.
         OSError: the models file cannot be read.
         UnknownModelError: there is no model of a name and version.
         WeightsError: weights are missing or damaged; the message says how to provide them.
@@ -58,20 +61,31 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
     failures: list[ModelError] = []
     for number, entry in enumerate(_entries(settings)):
         try:
-            model = catalog.require(entry.name, settings.models_dir, settings.text_tower)
+            new = served_as(entry.name, settings, entry.device or settings.device, entry.preload or number == 0)
         except ModelError as error:
             failures.append(error)
             continue
-        card = model.card
-        if any(card.name == other.card.name for other in served):
-            raise InvalidValue.of("models", card.name, "each model once")
-        nbytes = sum(path.stat().st_size for path in catalog.weight_files(model))
-        device = entry.device or settings.device
-        served.append(Served(entry.name, card, device, entry.preload or number == 0, nbytes))
+        choose_device(new.device)
+        card = new.card
+        if any(ModelName.of(card) == ModelName.of(other.card) for other in served):
+            raise InvalidValue.of("models", str(ModelName.of(card)), "each version of a model once")
+        served.append(new)
     if failures:
         kind = WeightsError if any(isinstance(error, WeightsError) for error in failures) else UnknownModelError
         raise kind("\n".join(map(str, failures)))
     return tuple(served)
+
+
+def served_as(name: str, settings: Settings, device: str, preload: bool) -> Served:
+    """A model as its directory is now; nothing is loaded.
+
+    Raises:
+        UnknownModelError: there is no model of that name and version.
+        WeightsError: weights are missing or damaged; the message says how to provide them.
+    """
+    model = catalog.require(name, settings.models_dir, settings.text_tower)
+    nbytes = sum(path.stat().st_size for path in catalog.weight_files(model))
+    return Served(name, model.card, device, preload, nbytes)
 
 
 def _entries(settings: Settings) -> list[Entry]:

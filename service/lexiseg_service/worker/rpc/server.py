@@ -1,4 +1,4 @@
-"""The worker's gRPC server, for any number of gateways. It takes no API key; its port is for the cluster."""
+"""The worker's gRPC server, for any number of gateways. It takes no API key; who they are, `wire.trust` may ask."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lexiseg_service.stubs.worker_pb2_grpc import add_WorkerServicer_to_server
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.channels import worker_options
 from lexiseg_service.wire.server import GrpcServer, Pace, Place, Service
+from lexiseg_service.wire.trust import Trust
 from lexiseg_service.worker.rpc.servicer import STATUS_SECONDS, Servicer
 
 # Between saying that it goes down and taking no more calls: what gateways have sent meanwhile is still answered.
@@ -17,7 +18,12 @@ LINGER_SECONDS = 0.3
 
 
 def worker_server(backend: Backend, settings: Settings, metrics: Metrics) -> GrpcServer:
-    """`lexiseg.v1.Worker` on a port."""
+    """`lexiseg.v1.Worker` on a port.
+
+    Raises:
+        InvalidValue: a certificate of ours is not as expected.
+    """
+    trust = Trust.of(settings)
     servicer = Servicer(backend, settings, metrics)
     service = Service(
         add=partial(add_WorkerServicer_to_server, servicer),
@@ -25,6 +31,8 @@ def worker_server(backend: Backend, settings: Settings, metrics: Metrics) -> Grp
         running=lambda: servicer.running,
         leave=servicer.leave,
         options=worker_options(),
+        interceptors=trust.interceptors,
+        credentials=trust.server_credentials,
     )
     place = Place(settings.host, settings.worker_port, "--worker-port")
     return GrpcServer(service, place, Pace(STATUS_SECONDS, settings.drain_seconds, LINGER_SECONDS))

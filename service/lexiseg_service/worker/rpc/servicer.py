@@ -13,6 +13,7 @@ import grpc
 import structlog
 from prometheus_client import Gauge
 
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.question.backend import Backend
@@ -23,6 +24,7 @@ from lexiseg_service.stubs.worker_pb2_grpc import WorkerServicer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.errors import end
+from lexiseg_service.wire.examples import decode_exemplify, encode_exemplified
 from lexiseg_service.wire.request import decode_request
 from lexiseg_service.wire.stream import decode_step, encode_frame_answer
 
@@ -53,12 +55,16 @@ class Servicer(WorkerServicer):
 
     async def Segment(self, request: pb.WorkerSegmentRequest, context: Context) -> pb.WorkerSegmentResponse:
         """One rendered answer."""
-        left = context.time_remaining()
-        deadline = time.monotonic() + min(self._settings.deadline_seconds if left is None else left, 1e6)
         async with self._answering(context, request.origin.request_id):
-            asked = decode_request(request, deadline)
+            asked = decode_request(request, self._deadline(context))
             message = encode_answer(await self._backend.segment(asked))
         return pb.WorkerSegmentResponse(answer=message)
+
+    async def Exemplify(self, request: pb.ExemplifyRequest, context: Context) -> pb.ExemplifyResponse:
+        """Rows of examples."""
+        async with self._answering(context, request.origin.request_id):
+            asked = decode_exemplify(request, self._deadline(context))
+            return encode_exemplified(await self._backend.exemplify(asked))
 
     async def SegmentVideo(  # type: ignore[override]  # typed for generators alone
         self, request_iterator: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context
@@ -85,6 +91,10 @@ class Servicer(WorkerServicer):
             except TimeoutError:
                 continue
 
+    def _deadline(self, context: Context) -> float:
+        left = context.time_remaining()
+        return time.monotonic() + min(self._settings.deadline_seconds if left is None else left, 1e6)
+
     @asynccontextmanager
     async def _answering(self, context: Context, request_id: str) -> AsyncGenerator[None, None]:
         """Counts a call; what it raises becomes a rich status."""
@@ -109,7 +119,7 @@ class Servicer(WorkerServicer):
             detail=health.detail,
             degraded=health.degraded,
             models=[
-                pb.ServedModel(card=self._text(card), digest=self._backend.digest(card.name) or "")
+                pb.ServedModel(card=self._text(card), digest=self._backend.digest(str(ModelName.of(card))) or "")
                 for card in self._backend.cards()
             ],
             in_flight=max(self.running, round(_value(self._metrics.in_flight))),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.segmenter import TextRows as Encoded
 from lexiseg_service.errors import DeadlineExceeded
+from lexiseg_service.worker.texts.asked import AskedBefore
 from lexiseg_service.worker.texts.tiers import Alone, Count, Flight, InTurn, MemoryRows, SharedRows, TextRows, Visit
 
 Rows = NDArray[np.float16]
@@ -78,12 +79,14 @@ class TextCache:
         patience: float = PATIENCE,
         patience_here: float = PATIENCE_HERE,
         encoded: Callable[[int, float], object] = lambda n_texts, seconds: None,
+        asked: AskedBefore | None = None,
     ) -> None:
         self._encode = encode
         self._tiers = tiers
         self._patience = patience
         self._patience_here = patience_here
         self._encoded = encoded  # hears what each chunk took
+        self._asked = asked or AskedBefore()
 
     def rows(self, texts: list[str], abandoned: Callable[[], bool] = lambda: False) -> Lookup:
         """Rows [len(texts), D] of at least one text.
@@ -135,6 +138,10 @@ class TextCache:
     def is_known(self, texts: list[str]) -> int:
         """How many of the texts are in memory; counts as no use of them."""
         return self._tiers.memory.count(self._tiers.tower, texts)
+
+    def first_asked(self, owner: str, texts: Iterable[str]) -> int:
+        """How many of the distinct texts the owner had not asked for before; from now on it has."""
+        return self._asked.note(owner, self._tiers.tower, texts)
 
     def _from_other(
         self, other: Flight, texts: list[str], abandoned: Callable[[], bool]

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import TextRows as Encoded
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.texts.asked import AskedBefore
 from lexiseg_service.worker.texts.cache import TextCache, Tiers
 from lexiseg_service.worker.texts.tiers import MemoryRows
 
@@ -31,6 +33,7 @@ class TextCaches:
         self._shared = _open_shared(settings, metrics)
         self._count = metrics.texts
         self._tiers: dict[str, Tiers] = {}  # by digest of the tower
+        self._asked = AskedBefore()
         self._guard = threading.Lock()
 
     @property
@@ -45,12 +48,20 @@ class TextCaches:
 
     def of(self, segmenter: Segmenter) -> TextCache:
         """The cache of one model. Nothing that stays here keeps the model in memory."""
-        tower = segmenter.text_digest
+        return TextCache(
+            segmenter.encode_texts, self._tiers_of(segmenter.text_digest), encoded=self._encoded, asked=self._asked
+        )
+
+    def beside(self, space: str, encode: Callable[[list[str]], Encoded]) -> TextCache:
+        """A cache of other rows than a tower's, all of one length, under names that `space` tells from others."""
+        return TextCache(encode, self._tiers_of(space))
+
+    def _tiers_of(self, tower: str) -> Tiers:
         with self._guard:
             if tower not in self._tiers:
                 shared = None if self._shared is None else self._shared.of(tower)
                 self._tiers[tower] = Tiers(tower, self._memory, shared, self._count)
-            return TextCache(segmenter.encode_texts, self._tiers[tower], encoded=self._encoded)
+            return self._tiers[tower]
 
     def close(self) -> None:
         if self._shared is not None:

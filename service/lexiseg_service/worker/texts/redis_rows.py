@@ -1,7 +1,8 @@
 """The second tier of the text cache: rows that all workers share through Redis.
 
 A worker that misses a text claims it before encoding (SET NX PX), so that a fleet that meets a vocabulary encodes it
-once. A claim is never taken back, it lapses: whoever claims a text next is told its row in the same round trip.
+once. A claim is never taken back, it lapses: whoever claims a text next is told its row in the same round trip. Where
+the row is damaged nobody knows whether its claimant will come to mend it: it is encoded where it is found.
 """
 
 from __future__ import annotations
@@ -103,11 +104,16 @@ class Visit:
         replies = self._ask(call, len(texts))
         if replies is None:
             return Claim({}, list(texts), [])
-        rows = self._decode(texts, names, replies[len(texts) :])
-        claims = dict(zip(texts, replies, strict=False))
+        values = replies[len(texts) :]
+        rows = self._decode(texts, names, values)
         # Only a plain "no" leaves a text to somebody else; an error of Redis does not.
-        elsewhere = [text for text in texts if text not in rows and claims[text] is None]
-        return Claim(rows, [text for text in texts if text not in rows and claims[text] is not None], elsewhere)
+        claimed = {
+            text
+            for text, reply, value in zip(texts, replies, values, strict=False)
+            if reply is None and value is None and text not in rows
+        }
+        mine = [text for text in texts if text not in rows and text not in claimed]
+        return Claim(rows, mine, [text for text in texts if text in claimed])
 
     def keep(self, rows: TextRows) -> None:
         """Writes fresh rows, over whatever was there."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.service.commands.command_line import CommandLine
@@ -33,3 +34,10 @@ def test_a_damaged_card_is_named(lexiseg: CommandLine, tmp_path: Path) -> None:
 
     assert outcome.status == 1
     assert "card.yaml is not a valid card" in outcome.err
+
+
+def test_programs_get_the_cards(lexiseg: CommandLine) -> None:
+    cards = json.loads(lexiseg("models", "list", "--json").out)
+
+    tiny = next(card for card in cards if card["name"] == "tiny")
+    assert (tiny["weights"], "semantic" in tiny["tasks"]) == ("here", True)

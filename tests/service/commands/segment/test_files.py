@@ -12,6 +12,7 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.segment.annotations import Annotations, Answer
 from lexiseg_service.commands.segment.files import STOPPED, segment_files
 from lexiseg_service.commands.segment.question import Question
+from lexiseg_service.commands.segment.sources import sources_of
 
 
 class Nothing:
@@ -32,9 +33,10 @@ def answered() -> Future[Answer]:
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = [tmp_path / f"{index}.jpg" for index in range(12)]
-    for path in images:
+    paths = [tmp_path / f"{index}.jpg" for index in range(12)]
+    for path in paths:
         path.write_bytes(path.name.encode())
+    images = sources_of(paths)
 
     def annotations() -> Annotations:
         question = Question(("sky",), None, None, 0.0, None)
@@ -48,7 +50,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert segment_files(images, until_the_eleventh, annotations()) == STOPPED
     assert "goes on with the rest" in capsys.readouterr().err
     kept = json.loads((tmp_path / "out" / "annotations.json").read_text())
-    assert [Path(image["file_name"]) for image in kept["images"]] == images[:3]
+    assert [Path(image["file_name"]) for image in kept["images"]] == paths[:3]
 
     asked: list[bytes] = []
 
@@ -57,6 +59,6 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
         return answered()
 
     assert segment_files(images, remembered, annotations()) == 0
-    assert asked == [path.name.encode() for path in images[3:]]
+    assert asked == [path.name.encode() for path in paths[3:]]
     everything = json.loads((tmp_path / "out" / "annotations.json").read_text())
     assert [image["id"] for image in everything["images"]] == list(range(1, 13))

@@ -62,3 +62,35 @@ def test_whoever_sets_the_environment_has_chosen() -> None:
 
     assert bounded == "False"
     assert 2 < n_arenas <= 4
+
+
+# A hundred megabytes in small pieces with one piece kept at the end, and whether they go back to the system.
+FREED = """
+import ctypes, time, psutil
+from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
+bound_arenas()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+pieces = []
+for _ in range(2000):
+    pieces.append(libc.malloc(50_000))
+    ctypes.memset(pieces[-1], 1, 50_000)
+resident = psutil.Process().memory_info
+full = resident().rss
+for piece in pieces[:-1]:
+    libc.free(piece)
+kept = resident().rss
+deadline = time.monotonic() + 30
+with handing_back(0.05):
+    while resident().rss > full - 80_000_000 and time.monotonic() < deadline:
+        time.sleep(0.02)
+print((full - kept) // 10**6, (full - resident().rss) // 10**6)
+"""
+
+
+def test_what_was_freed_goes_back_to_the_system() -> None:
+    ended = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, timeout=60, check=True)
+
+    of_itself, with_help = map(int, ended.stdout.split())
+    assert of_itself < 20
+    assert with_help >= 80

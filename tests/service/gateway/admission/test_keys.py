@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from lexiseg_service.errors import InvalidValue, NotAllowed, Unauthorized
 from lexiseg_service.gateway.admission.keys import SCOPES, KeyRing, Scope, key_of, line_of, new_key, read_keys, scope_of
+from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.settings import Settings
 
 
@@ -168,3 +169,29 @@ def test_a_key_may_do_what_its_scopes_say(scopes: list[Scope], allowed: set[Scop
 )
 def test_a_request_needs_the_scope_of_what_it_does(method: str, path: str, scope: Scope) -> None:
     assert scope_of(method, path) == scope
+
+
+def test_a_key_has_limits_of_its_own_before_those_of_all() -> None:
+    line = line_of("camera", "key", ["segment"], ["rate=2.5", "daily=100"])
+    keys = ring(line, line_of("other", "another"))
+    common = Rule(rate=50, burst=100, concurrent=4)
+
+    assert keys.rule("camera", common) == Rule(rate=2.5, burst=3, concurrent=4, daily=100)
+    assert keys.rule("other", common) == keys.rule("unknown", common) == common
+    assert keys.identify("key", "segment") == "camera"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["rate=0", "rate=-1", "rate=nan", "rate=fast", "rate=", "speed=3", "daily=2.5", "daily=1 daily=2", "segment admin"],
+)
+def test_a_limit_that_is_none_is_refused(words: str) -> None:
+    with pytest.raises(InvalidValue, match="line 1"):
+        ring(f"{line_of('camera', 'key')} {words}")
+
+
+def test_two_lines_of_one_id_have_the_same_limits() -> None:
+    lines = [line_of("camera", "old", limits=["rate=1"]), line_of("camera", "new", limits=["rate=2"])]
+
+    with pytest.raises(InvalidValue, match="different limits"):
+        ring(*lines)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.gateway.admission import limits
-from lexiseg_service.gateway.admission.limits import MemoryGate, Rule, admitted, client_of
+from lexiseg_service.gateway.admission.limits import DAY, MemoryGate, Rule, admitted, client_of
 from lexiseg_service.settings import Settings
 
 
@@ -146,3 +146,33 @@ def test_limits_are_off_unless_they_are_set() -> None:
 @pytest.mark.parametrize(("rate", "burst", "expected"), [(0.2, None, 1), (2.5, None, 3), (2.5, 10, 10)])
 def test_the_burst_is_one_seconds_requests_unless_set(rate: float, burst: int | None, expected: int) -> None:
     assert Rule.of(Settings(rate_limit=rate, rate_burst=burst)).burst == expected
+
+
+async def test_a_day_has_so_many_requests_and_the_next_as_many() -> None:
+    now = 5 * DAY + 1000.0
+    gate = MemoryGate(Rule(daily=2), today=lambda: now)
+    for _ in range(2):
+        await gate.leave("a", await gate.enter("a"))
+
+    assert await refused(gate) == DAY - 1000
+    await gate.enter("b")
+    now = 6 * DAY + 1.0
+    await gate.enter("a")
+
+
+async def test_a_refusal_for_the_rate_is_none_of_the_days_requests(clock: Clock) -> None:
+    gate = MemoryGate(Rule(rate=1, burst=1, daily=2), clock, today=lambda: 0.0)
+    await gate.enter("a")
+    await refused(gate)
+    clock.now += 1
+
+    await gate.enter("a")
+
+
+async def test_each_client_has_a_rule_of_its_own() -> None:
+    gate = MemoryGate(lambda client: Rule(concurrent=1) if client == "a" else Rule())
+    await gate.enter("a")
+    for _ in range(3):
+        await gate.enter("b")
+
+    assert await refused(gate) == 1

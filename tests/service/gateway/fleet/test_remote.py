@@ -23,6 +23,7 @@ from lexiseg_service.gateway.fleet.routing import SPILL_AT
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire import channels
 from lexiseg_service.wire.answer import decode_answer, encode_answer
 from lexiseg_service.wire.relay import Relaying, answered
@@ -52,6 +53,42 @@ async def test_a_message_of_a_worker_goes_on_as_if_it_were_made_here() -> None:
         assert not isinstance(here, Relaying)
         assert relayed.id == "id-1"
         assert relayed == await answered(here, question(), "id-1")
+
+
+async def test_a_worker_without_an_address_counts_as_missing() -> None:
+    async with started(Someone()) as fleet:
+        metrics = Metrics()
+        backend = RemoteBackend(
+            Settings(workers=(f"127.0.0.1:{fleet.servers[0].port}", "dns:///nobody.invalid:50061")), metrics
+        )
+        try:
+            await backend.start()
+            async with asyncio.timeout(10):
+                while not backend.health().ready:
+                    await asyncio.sleep(0.01)
+            health, scrape = backend.health(), metrics.render().decode()
+        finally:
+            await backend.close()
+
+    assert health.detail == "1 of 2 workers are ready"
+    assert "worker nobody.invalid:50061: no address" in health.degraded
+    assert 'lexiseg_workers{state="missing"} 1.0' in scrape
+    assert 'lexiseg_workers{state="ready"} 1.0' in scrape
+    assert 'lexiseg_worker_ready{worker="nobody.invalid:50061"} 0.0' in scrape
+
+
+async def test_a_gateway_counts_what_it_asks_elsewhere_and_what_asking_costs() -> None:
+    full, free = Someone(failure=QueueFull("full", 1)), Someone()
+    async with started(full, free) as fleet:
+        for image in IMAGES:
+            await fleet.backend.segment(question(image))
+        scrape = fleet.metrics.render().decode()
+
+    assert full.asked
+    assert f'lexiseg_worker_retries_total{{reason="full"}} {float(len(full.asked))}' in scrape
+    assert f"lexiseg_worker_hop_seconds_count {float(len(IMAGES))}" in scrape
+    for server in fleet.servers:
+        assert f'lexiseg_worker_ready{{worker="127.0.0.1:{server.port}"}} 1.0' in scrape
 
 
 async def test_one_image_stays_with_one_worker_and_images_are_spread() -> None:
@@ -309,7 +346,7 @@ async def test_work_of_a_worker_that_falls_silent_is_done_by_another(monkeypatch
     async with started(stopped, other) as fleet:
         wire = Wire(fleet.servers[0].port)
         async with wire.laid() as address:
-            backend = RemoteBackend(Settings(workers=(address, f"127.0.0.1:{fleet.servers[1].port}")))
+            backend = RemoteBackend(Settings(workers=(address, f"127.0.0.1:{fleet.servers[1].port}")), Metrics())
             await backend.start()
             try:
                 await fleet.until(lambda: backend.health().detail.startswith("2 of"))

@@ -69,6 +69,7 @@ async def test_a_stream_whose_worker_dies_goes_on_elsewhere_and_says_so() -> Non
     assert [answer.frame_id for answer in seen] == NAMES
     moved = [answer.frame_id for answer in seen if answer.state_reset]
     assert len(moved) == 1
+    assert "lexiseg_stream_failovers_total 1.0" in fleet.metrics.render().decode()
     assert int(moved[0]) > 10
     assert [asked.resumed for asked in workers[0].questions + workers[1].questions if asked.resumed] == [True]
 

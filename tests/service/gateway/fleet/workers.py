@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from lexiseg_model.types import ClassEntry, ModelCard, Vocabulary
 from lexiseg_service.gateway.fleet.remote import RemoteBackend
@@ -70,6 +71,7 @@ class Fleet:
     backend: RemoteBackend
     workers: list[Someone]
     servers: list[GrpcServer]
+    metrics: Metrics  # of the gateway
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(SOON):
@@ -134,15 +136,19 @@ class Wire:
 
 
 @asynccontextmanager
-async def started(*workers: Someone, ready: int | None = None) -> AsyncIterator[Fleet]:
-    """All of them started and seen."""
+async def started(
+    *workers: Someone, ready: int | None = None, theirs: Mapping[str, Any] = {}, own: Mapping[str, Any] = {}
+) -> AsyncIterator[Fleet]:
+    """All of them started and seen, with more settings: the workers' and the gateway's `own`."""
     async with AsyncExitStack() as stack:
-        servers = [worker_server(worker, Settings(worker_port=0, drain_seconds=5), Metrics()) for worker in workers]
+        settings = Settings(worker_port=0, drain_seconds=5, **theirs)
+        servers = [worker_server(worker, settings, Metrics()) for worker in workers]
         for server in servers:
             await server.start()
         addresses = tuple(f"127.0.0.1:{server.port}" for server in servers)
-        backend = RemoteBackend(Settings(workers=addresses))
-        fleet = Fleet(backend, list(workers), servers)
+        metrics = Metrics()
+        backend = RemoteBackend(Settings(workers=addresses, **own), metrics)
+        fleet = Fleet(backend, list(workers), servers, metrics)
         stack.push_async_callback(_close_all, fleet)
         await backend.start()
         await fleet.ready(len(workers) if ready is None else ready)

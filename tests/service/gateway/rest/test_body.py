@@ -189,7 +189,7 @@ async def test_a_body_without_a_content_type_is_told_what_to_send(client: httpx.
     answer = await client.post("/segment", content=b"sky")
 
     assert answer.status_code == 400
-    assert "multipart/form-data or application/json" in answer.json()["detail"]
+    assert "multipart/form-data, application/json, or the file" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("swarm", ['"a"', "0", "[]", "{}"])

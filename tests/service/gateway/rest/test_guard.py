@@ -152,7 +152,7 @@ async def test_a_client_has_only_so_many_requests_at_a_time() -> None:
 
 async def test_a_key_may_not_go_beyond_its_scopes() -> None:
     lines = [line_of("asks", "a", ["segment"]), line_of("keeps", "b", ["vocabularies"])]
-    room = {"classes": ["sofa"]}
+    room = {"classes": ["sofa"], "shared": True}
     async with serving(api_keys=SecretStr("\n".join(lines)), metrics_need_key=True) as client:
         refused = await client.put("/vocabularies/room", json=room, headers={"X-API-Key": "a"})
         kept = await client.put("/vocabularies/room", json=room, headers={"X-API-Key": "b"})

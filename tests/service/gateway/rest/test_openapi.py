@@ -82,10 +82,10 @@ def test_every_reference_leads_somewhere(schema: dict[str, Any]) -> None:
     assert references(schema) <= known
 
 
-def test_segment_takes_a_form_or_json(schema: dict[str, Any]) -> None:
+def test_segment_takes_a_form_json_or_the_file(schema: dict[str, Any]) -> None:
     content = schema["paths"]["/v1/segment"]["post"]["requestBody"]["content"]
 
-    assert set(content) == {"multipart/form-data", "application/json"}
+    assert set(content) == {"multipart/form-data", "application/json", "application/octet-stream"}
     assert content["multipart/form-data"]["schema"] == {"$ref": "#/components/schemas/SegmentForm"}
     form = schema["components"]["schemas"]["SegmentForm"]["properties"]
     assert set(form) == {"image", "request", *Question.model_fields}
@@ -183,6 +183,7 @@ def test_a_form_can_be_filled_in_by_hand(schema: dict[str, Any]) -> None:
     assert {name: field["type"] for name, field in fields.items() if field["type"] not in ("string", "array")} == {
         "confidence": "boolean",
         "overlay": "boolean",
+        "simplify": "number",
         "threshold": "number",
         "max_side": "integer",
     }

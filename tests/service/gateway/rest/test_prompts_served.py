@@ -58,7 +58,7 @@ async def apart() -> AsyncIterator[tuple[Gateway, list[EngineBackend]]]:
             stack.callback(engine.engine.close, SOON)
             await server.start()
             stack.push_async_callback(server.close)
-        backend = RemoteBackend(Settings(workers=tuple(f"127.0.0.1:{server.port}" for server in servers)))
+        backend = RemoteBackend(Settings(workers=tuple(f"127.0.0.1:{server.port}" for server in servers)), Metrics())
         gateway = await stack.enter_async_context(calling(backend=backend))
         while not backend.health().detail.startswith("3 of"):
             await asyncio.sleep(0.01)

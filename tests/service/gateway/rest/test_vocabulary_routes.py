@@ -6,8 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from lexiseg_model.types import Background
+from lexiseg_service.gateway.admission.keys import line_of
+from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
 
@@ -23,7 +26,8 @@ async def test_the_list_holds_the_built_in_ones_and_the_users(client: httpx.Asyn
 
     found = {entry["name"]: entry for entry in (await client.get("/vocabularies")).json()["vocabularies"]}
 
-    assert found["room"] == {"name": "room", "n_classes": 2, "background": True, "built_in": False, "source": None}
+    room = {"name": "room", "n_classes": 2, "background": True, "built_in": False, "source": None}
+    assert found["room"] == {**room, "shared": True, "own": True}
     assert (found["ade20k"]["n_classes"], found["ade20k"]["built_in"]) == (150, True)
     assert len(found) == 15
 
@@ -258,3 +262,24 @@ async def test_every_answer_of_the_routes_is_described(client: httpx.AsyncClient
     assert routes["put"]["requestBody"]["content"]["application/json"]["example"]
     assert {"bearer", "apiKey"} == set(schema["components"]["securitySchemes"])
     assert "security" not in schema["paths"]["/livez"]["get"]
+
+
+async def test_a_list_is_its_keys_until_it_is_shared() -> None:
+    scopes = ["vocabularies", "segment"]
+    lines = "\n".join(line_of(name, key, scopes) for name, key in (("one", "a"), ("other", "b")))
+    one, other = {"X-API-Key": "a"}, {"X-API-Key": "b"}
+    async with serving(api_keys=SecretStr(lines)) as client:
+        made = await client.put("/vocabularies/room", json=ROOM, headers=one)
+        unknown = await client.get("/vocabularies/room", headers=other)
+        asked = await client.post(
+            "/segment", files={"image": pictures.encoded(pictures.small())}, data={"vocabulary": "room"}, headers=other
+        )
+        shared = await client.put("/vocabularies/room", json={**ROOM, "shared": True}, headers=one)
+        found = await client.get("/vocabularies/room", headers=other)
+        refused = await client.delete("/vocabularies/room", headers=other)
+
+    assert (made.status_code, made.json()["shared"], made.json()["own"]) == (201, False, True)
+    assert kind(unknown) == kind(asked) == (404, "unknown-vocabulary")
+    assert shared.status_code == 200
+    assert (found.json()["shared"], found.json()["own"]) == (True, False)
+    assert kind(refused) == (403, "not-allowed")

@@ -62,6 +62,18 @@ async def test_without_a_known_key_nothing_is_told(metadata: tuple[tuple[str, st
     assert backend.asked == []
 
 
+@pytest.mark.parametrize("name", ["x-api-key", "authorization"])
+async def test_of_two_keys_none_is_taken(name: str) -> None:
+    values = {"x-api-key": "right", "authorization": "Bearer right"}
+    backend = KnownBackend()
+    async with calling(backend=backend, api_keys=KEYS) as gateway:
+        error = await failure(gateway.stub.Segment(request("sky"), metadata=((name, "wrong"), (name, values[name]))))
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "malformed-request")
+    assert f"2 entries `{name}`" in (error.details() or "")
+    assert backend.asked == []
+
+
 async def test_a_stream_needs_a_key_too() -> None:
     async with calling(api_keys=KEYS) as gateway:
         call = gateway.stub.SegmentVideo(iter([pb.SegmentVideoRequest()]))

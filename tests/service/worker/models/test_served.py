@@ -77,7 +77,7 @@ def test_a_models_file_says_what_is_loaded_at_once_and_where(models_dir: Path, t
         ("- {preload: true}", "0.name"),
         ("- name: [", "a YAML list"),
         ("- name: ''", "0.name"),
-        ("- name: tiny\n- name: tiny@1", "each model once"),
+        ("- name: tiny\n- name: tiny@1", "each version of a model once"),
     ],
 )
 def test_a_models_file_that_is_wrong_is_refused_with_the_place(text: str, said: str, tmp_path: Path) -> None:

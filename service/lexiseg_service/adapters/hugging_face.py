@@ -1,0 +1,67 @@
+"""The shape of Hugging Face's image-segmentation task: `InferenceClient.image_segmentation(image, model=URL)`.
+
+The words stand in the address, `/adapters/hugging-face?classes=cat&classes=sofa`: the task has no field for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lexiseg_client.answers import rle
+from lexiseg_client.pictures import png
+from lexiseg_service.adapters.asking import ask, image_in, options_of, read_as
+from lexiseg_service.question.messages import WorkerAnswer
+
+router = APIRouter()
+
+
+class Parameters(BaseModel):
+    """Of the task; what is not named here is for models that compute otherwise."""
+
+    subtask: Literal["instance", "panoptic", "semantic"] | None = None
+    threshold: float | None = None
+    candidate_labels: list[str] | None = Field(None, description="words, as the zero-shot tasks call them")
+
+
+class Body(BaseModel):
+    """A request with parameters; without any it is the image file itself."""
+
+    inputs: str
+    parameters: Parameters = Parameters()
+
+
+@router.post("")
+async def image_segmentation(request: Request) -> Response:
+    """One element for each segment: label, score, and its mask as a PNG in base64, 255 inside."""
+    fields = options_of(request.query_params)
+    if request.headers.get("content-type", "").startswith("application/json"):
+        body = await read_as(Body, request)
+        image, url = image_in(body.inputs, "inputs")
+        parameters = body.parameters
+        asked = {
+            "task": parameters.subtask,
+            "threshold": parameters.threshold,
+            "classes": parameters.candidate_labels,
+        }
+        fields |= {name: value for name, value in asked.items() if value is not None}
+    else:
+        image, url = await request.body(), None
+    answer = await ask(request, fields, image, url)
+    return Response(await asyncio.to_thread(_elements, answer), media_type="application/json")
+
+
+def _elements(answer: WorkerAnswer) -> bytes:
+    elements: list[dict[str, Any]] = []
+    for segment in answer.segments:
+        mask = png.encode(rle.decode(segment.mask.counts, segment.mask.size).astype(np.uint8) * np.uint8(255))
+        elements.append({"label": segment.label, "score": segment.score, "mask": base64.b64encode(mask).decode()})
+    return orjson.dumps(elements)

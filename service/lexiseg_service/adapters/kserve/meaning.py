@@ -1,0 +1,89 @@
+"""What the tensors mean: an image and words in, labels, scores, boxes and masks out. Shared by REST and gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import orjson
+
+from lexiseg_model.types import Segment
+from lexiseg_service.adapters.kserve.tensors import OutputTensor
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.question.json_text import parse_json
+from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_service.settings import Limits
+
+PLATFORM = "lexiseg"
+IMAGE, CLASSES = "image", "classes"
+INPUTS = (
+    {"name": IMAGE, "datatype": "BYTES", "shape": [1]},
+    {"name": CLASSES, "datatype": "BYTES", "shape": [-1]},
+)
+OUTPUTS = (
+    {"name": "labels", "datatype": "BYTES", "shape": [-1]},
+    {"name": "class_indices", "datatype": "INT32", "shape": [-1]},
+    {"name": "scores", "datatype": "FP32", "shape": [-1]},
+    {"name": "boxes", "datatype": "INT32", "shape": [-1, 4]},
+    {"name": "areas", "datatype": "INT32", "shape": [-1]},
+    {"name": "masks", "datatype": "BYTES", "shape": [-1]},
+    {"name": "size", "datatype": "INT32", "shape": [2]},
+)
+# Parameters of a request that are fields of a question. Those with a structure are JSON in a string.
+PLAIN = ("vocabulary", "task", "threshold", "refine", "max_side")
+STRUCTURED = ("background", "classes", "prompts")
+
+
+def server_metadata() -> dict[str, Any]:
+    """Who answers."""
+    return {"name": PLATFORM, "version": version("lexiseg"), "extensions": ["binary_tensor_data"]}
+
+
+def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's tensors; `classes` may be left out for a vocabulary or for prompts."""
+    return {
+        "name": card["name"],
+        "versions": [card["version"]],
+        "platform": PLATFORM,
+        "inputs": list(INPUTS),
+        "outputs": list(OUTPUTS),
+    }
+
+
+def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:
+    """A question's fields, of a request's parameters and its tensor of words."""
+    fields = {name: parameters[name] for name in PLAIN if name in parameters}
+    for name in STRUCTURED:
+        if name in parameters:
+            sent = parameters[name]
+            fields[name] = parse_json(sent, limits) if isinstance(sent, str) else sent
+    return fields if classes is None else {**fields, "classes": classes}
+
+
+def outputs_of(answer: WorkerAnswer, wanted: list[str]) -> list[OutputTensor]:
+    """The outputs that are wanted, in that order; all where none is named. A mask is the JSON of COCO's run lengths.
+
+    Raises:
+        InvalidValue: there is none of a name.
+    """
+    segments, n = answer.segments, len(answer.segments)
+    there = {
+        "labels": ([(segment.label or "").encode() for segment in segments], [n]),
+        "class_indices": ([-1 if s.class_index is None else s.class_index for s in segments], [n]),
+        "scores": ([segment.score for segment in segments], [n]),
+        "boxes": (np.array([segment.bbox for segment in segments], np.int32).reshape(n, 4), [n, 4]),
+        "areas": ([segment.area for segment in segments], [n]),
+        "masks": ([_mask(segment) for segment in segments], [n]),
+        "size": (list(answer.size), [2]),
+    }
+    types: dict[str, Any] = {str(output["name"]): output["datatype"] for output in OUTPUTS}
+    for name in wanted:
+        if name not in there:
+            raise InvalidValue.of("outputs", name, f"of {', '.join(there)}")
+    return [OutputTensor(name, types[name], there[name][1], there[name][0]) for name in wanted or there]  # type: ignore[arg-type]
+
+
+def _mask(segment: Segment) -> bytes:
+    return orjson.dumps({"size": segment.mask.size, "counts": segment.mask.counts})

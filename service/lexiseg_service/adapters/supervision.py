@@ -1,0 +1,50 @@
+"""The shape of Roboflow Inference's answers, which `supervision.Detections.from_inference` and others read.
+
+`POST /adapters/supervision/segment` takes what `POST /segment` takes, form or JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lexiseg_model.types import Segment
+from lexiseg_service.adapters.asking import limits_of
+from lexiseg_service.gateway.rest import body
+from lexiseg_service.gateway.rest.asking import answer_of
+
+router = APIRouter()
+
+
+@router.post("/segment")
+async def segment(request: Request) -> Response:
+    """Predictions with centre, size, class, confidence and COCO run lengths."""
+    answer = await answer_of(request, body.read(request, limits_of(request)))
+    height, width = answer.size
+    content = {
+        "image": {"width": width, "height": height},
+        "time": answer.timings.total / 1e3,
+        "inference_id": request.state.request_id,
+        "predictions": [prediction(segment, request.state.request_id) for segment in answer.segments],
+    }
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+def prediction(segment: Segment, request_id: str) -> dict[str, Any]:
+    """A segment; `x` and `y` are the centre of its box, which may lie between two pixels."""
+    x, y, width, height = segment.bbox
+    return {
+        "x": x + width / 2,
+        "y": y + height / 2,
+        "width": width,
+        "height": height,
+        "confidence": segment.score,
+        "class": segment.label or "",
+        "class_id": -1 if segment.class_index is None else segment.class_index,
+        "detection_id": f"{request_id}-{segment.id}",
+        "rle": {"size": segment.mask.size, "counts": segment.mask.counts},
+    }

@@ -1,0 +1,1 @@
+"""`lexiseg bulk`: millions of pictures, each once, into parquet."""

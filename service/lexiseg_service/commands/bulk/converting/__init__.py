@@ -1,0 +1,1 @@
+"""What `lexiseg bulk` wrote, for other tools."""

@@ -1,0 +1,221 @@
+"""Where the pictures of a job come from: folders, tables of addresses, parquet, webdataset, wherever fsspec reaches.
+
+A source is walked once, for what is in it; the pictures are read later, by whoever segments them (`contents`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
+from lexiseg_model.data.pairs.shards import PHOTOGRAPHS
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.store import open_store
+
+Kind = Literal["files", "csv", "parquet", "webdataset"]
+COLUMNS_OF_ADDRESSES = ("url", *COLUMNS_OF_FILES)
+COLUMNS_OF_PICTURES = ("image", "jpg", "png", "bytes", "content")
+SUFFIXES: dict[str, Kind] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".tar": "webdataset",
+}
+BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+
+class Item(NamedTuple):
+    """One input. `at` and `length` say where in the file it is: bytes of a tar, row and row group of parquet.
+
+    `error` is set where the listing already shows that there is no picture, as behind the damage of a tar.
+    """
+
+    id: str
+    path: str
+    at: int | None = None
+    length: int | None = None
+    error: str | None = None
+
+
+class Source(NamedTuple):
+    """What a job reads; `id_column` names the column of a table whose values are the ids."""
+
+    url: str
+    kind: Kind
+    id_column: str | None = None
+    image_column: str | None = None
+
+
+def source_of(url: str, kind: Kind | None, id_column: str | None, image_column: str | None) -> Source:
+    """The source behind an address.
+
+    Raises:
+        DatasetError: there is nothing at the address.
+        OptionError: nothing that is installed reaches it.
+    """
+    first = next(iter(_matching(url)), None)
+    if first is None:
+        raise DatasetError(f"{url}: nothing is there")
+    store, path = open_store(first)
+    if kind is None:
+        kind = SUFFIXES.get(_suffix(path))
+        if kind is None and store.isdir(path):
+            inside = (SUFFIXES.get(_suffix(name)) for name in sorted(store.ls(path, detail=False)))
+            kind = next((each for each in inside if each in ("parquet", "webdataset")), None)
+    if not store.exists(path):
+        raise DatasetError(f"{url}: nothing is there")
+    return Source(url, kind or "files", id_column, image_column)
+
+
+def items(source: Source) -> Iterator[Item]:
+    """Every input, in an order that the source decides.
+
+    Raises:
+        DatasetError: a table cannot be read, or has no column of the kind.
+    """
+    readers: dict[Kind, Callable[[Any, str, Source], Iterator[Item]]] = {
+        "files": _files,
+        "csv": _table,
+        "parquet": _parquet,
+        "webdataset": _shard,
+    }
+    suffixes = {suffix for suffix, kind in SUFFIXES.items() if kind == source.kind}
+    for url in _matching(source.url):
+        store, path = open_store(url)
+        if source.kind != "files" and store.isdir(path):
+            for inside in sorted(store.find(path)):
+                if _suffix(inside) in suffixes:
+                    yield from readers[source.kind](store, inside, source)
+        else:
+            yield from readers[source.kind](store, path, source)
+
+
+def _matching(url: str) -> list[str]:
+    """The addresses that {000..127} and * stand for."""
+    if match := BRACES.search(url):
+        first, last = match.groups()
+        numbers = range(int(first), int(last) + 1)
+        parts = [f"{url[: match.start()]}{number:0{len(first)}d}{url[match.end() :]}" for number in numbers]
+        return [each for part in parts for each in _matching(part)]
+    if "*" not in url:
+        return [url]
+    store, path = open_store(url)
+    return [store.unstrip_protocol(found) for found in sorted(store.glob(path))]
+
+
+def _suffix(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return f".{name.rpartition('.')[2].lower()}" if "." in name else ""
+
+
+def _files(store: Any, root: str, source: Source) -> Iterator[Item]:
+    """Pictures in a folder and below it; the id is the path from there. Nothing hidden."""
+    if not store.isdir(root):
+        yield Item(root.rpartition("/")[2], store.unstrip_protocol(root))
+        return
+    for folder, _, names in store.walk(root):
+        inside = folder[len(root) :].strip("/")
+        if any(part.startswith(".") for part in inside.split("/")):
+            continue
+        for name in sorted(names):
+            if _suffix(name) in PHOTOGRAPHS and not name.startswith("."):
+                place = f"{inside}/{name}" if inside else name
+                yield Item(place, store.unstrip_protocol(f"{folder}/{name}"))
+
+
+def _table(store: Any, path: str, source: Source) -> Iterator[Item]:
+    """A CSV, or with tabs a TSV, whose first row names the columns; a path that is none of its own counts from it."""
+    folder = path.rpartition("/")[0]
+    try:
+        with store.open(path, "rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", newline="") as content:
+            head = content.readline()
+            delimiter = "\t" if "\t" in head else ","
+            names = next(csv.reader([head], delimiter=delimiter), [])
+            address = _column(path, names, source.image_column, COLUMNS_OF_ADDRESSES)
+            identity = _column(path, names, source.id_column, ("id",), needed=False) or address
+            for number, row in enumerate(csv.DictReader(content, names, delimiter=delimiter), 2):
+                place, key = row[address] or "", row[identity] or ""
+                if not place or not key:
+                    yield Item(f"{path}#{number}", path, error=f"row {number} has no {address if key else identity}")
+                elif "://" in place or place.startswith("/"):
+                    yield Item(key, place)
+                else:
+                    yield Item(key, store.unstrip_protocol(f"{folder}/{place}"))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path} is not a table in UTF-8: {error}") from None
+
+
+def _column(path: str, names: list[str], wanted: str | None, known: tuple[str, ...], *, needed: bool = True) -> str:
+    """The name of a column as it is written; "" where there is none and none is needed."""
+    by_name = {name.strip().lower(): name for name in names}
+    tried = known if wanted is None else (wanted.lower(),)
+    column = next((by_name[name] for name in tried if name in by_name), "")
+    if not column and (needed or wanted is not None):
+        raise DatasetError(f"{path}: the columns {', '.join(names)}; expected one of {', '.join(tried)}")
+    return column
+
+
+def picture_column(path: str, names: list[str], source: Source) -> str:
+    """The column of a parquet file with pictures or their addresses.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    return _column(path, names, source.image_column, (*COLUMNS_OF_PICTURES, *COLUMNS_OF_ADDRESSES))
+
+
+def _parquet(store: Any, path: str, source: Source) -> Iterator[Item]:
+    """Rows with a picture's bytes, or with its address; without an id column the id is FILE#ROW."""
+    import pyarrow
+    import pyarrow.parquet
+
+    name = path.rpartition("/")[2]
+    try:
+        with store.open(path, "rb") as content, pyarrow.parquet.ParquetFile(content) as file:
+            names = file.schema_arrow.names
+            picture = picture_column(path, names, source)
+            identity = _column(path, names, source.id_column, ("id", "key", "__key__"), needed=False)
+            kind = file.schema_arrow.field(picture).type
+            by_address = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
+            columns = [*([identity] if identity else []), *([picture] if by_address else [])]
+            number = 0
+            for group in range(file.num_row_groups):
+                rows = file.read_row_group(group, columns).to_pylist() if columns else []
+                for index in range(file.metadata.row_group(group).num_rows):
+                    key = str(rows[index][identity]) if identity else f"{name}#{number}"
+                    if by_address:
+                        yield Item(key, rows[index][picture] or "")
+                    else:
+                        yield Item(key, store.unstrip_protocol(path), index, group)
+                    number += 1
+    except pyarrow.ArrowException as error:
+        yield Item(f"{name}#damaged", path, error=f"no parquet can be read: {error}")
+
+
+def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
+    """Pictures of a tar; the id is SHARD/NAME."""
+    shard, damage, count = path.rpartition("/")[2], "", 0
+    with store.open(path, "rb") as content:
+        try:
+            with tarfile.open(fileobj=content, mode="r:") as archive:
+                for member in archive:
+                    if member.isfile() and _suffix(member.name) in PHOTOGRAPHS:
+                        count += 1
+                        place = store.unstrip_protocol(path)
+                        yield Item(f"{shard}/{member.name}", place, member.offset_data, member.size)
+                # The library takes a header that it cannot read for the end: that is a block of zeros.
+                content.seek(archive.offset)
+                if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    damage = "a header that cannot be read"
+        except tarfile.TarError as error:
+            damage = str(error)
+    if damage:
+        yield Item(
+            f"{shard}#damaged", path, error=f"the tar is damaged, cut off or compressed after {count:,}: {damage}"
+        )

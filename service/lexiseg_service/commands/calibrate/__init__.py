@@ -1,0 +1,1 @@
+"""`lexiseg calibrate`: thresholds for the classes of a vocabulary, from photographs."""

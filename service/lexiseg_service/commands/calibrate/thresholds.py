@@ -1,0 +1,103 @@
+"""Which score a class's segments must reach, from what was found in photographs.
+
+With masks of the truth: the threshold under which the class's pixels overlap the truth's best, over all photographs
+(IoU of the sums). A segment that is dropped takes its pixels out of the union and leaves the truth's.
+
+Without masks: where scores fall into two groups that are clearly apart, the middle of the gap between them (Otsu's
+choice). That the lower group is wrong is a guess, which the report shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+DECIMALS = 4  # of a score in an answer
+FEWEST = 8  # segments, without masks
+APART = 0.85  # share of the scores' variance that two groups must explain; an even spread gives 0.75
+MARGIN = 0.01  # above the highest wrong score, where nothing is right
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A class in one photograph. Pixels are None without masks of the truth; no score where nothing was found."""
+
+    image: str
+    score: float | None
+    intersection: int | None = None
+    found: int = 0  # pixels of the segment
+    true: int | None = None  # pixels of the truth
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A class's threshold, None where nothing speaks for one, and what that does."""
+
+    threshold: float | None
+    reason: str
+    before: float | None = None  # IoU over all photographs, without a threshold
+    after: float | None = None
+
+
+def choose(findings: Sequence[Finding]) -> Choice:
+    """The threshold of one class.
+
+    Args:
+        findings: one for each photograph.
+    """
+    if findings and all(finding.true is not None for finding in findings):
+        return _by_truth(findings)
+    return _by_groups(sorted(finding.score for finding in findings if finding.score is not None))
+
+
+def iou(findings: Sequence[Finding], threshold: float) -> float | None:
+    """Over all photographs, segments below the threshold dropped; None where there is neither truth nor segment."""
+    kept = [finding for finding in findings if finding.score is not None and finding.score >= threshold]
+    intersection = sum(finding.intersection or 0 for finding in kept)
+    union = sum(finding.true or 0 for finding in findings) + sum(finding.found for finding in kept) - intersection
+    return intersection / union if union else None
+
+
+def _by_truth(findings: Sequence[Finding]) -> Choice:
+    scores = sorted({finding.score for finding in findings if finding.score is not None})
+    before = iou(findings, 0.0)
+    if not scores:
+        return Choice(None, "found nowhere", before, before)
+    if not any(finding.true for finding in findings):
+        above = min(1.0, scores[-1] + MARGIN)
+        return Choice(
+            round(above, DECIMALS), f"in none of the photographs, though found in {_count(findings)}", before, None
+        )
+    # Between two scores all thresholds do the same; the middle is the one that new photographs may shift most.
+    edges = [0.0, *((low + high) / 2 for low, high in pairwise(scores))]
+    best = max(edges, key=lambda edge: (iou(findings, edge) or 0.0, -edge))
+    if best == 0.0:
+        return Choice(None, "no threshold does better", before, before)
+    dropped = [finding for finding in findings if finding.score is not None and finding.score < best]
+    return Choice(
+        round(best, DECIMALS), f"drops {len(dropped)} of {_count(findings)} segments", before, iou(findings, best)
+    )
+
+
+def _by_groups(scores: Sequence[float]) -> Choice:
+    if len(scores) < FEWEST:
+        return Choice(None, f"found in {len(scores)} photographs; {FEWEST} or more are needed without masks")
+    values = np.array(scores)
+    spread = values.var()
+    splits = np.arange(1, len(values))
+    # Variance between the two groups, for each place to part them.
+    means = np.cumsum(values)[:-1] / splits, (values.sum() - np.cumsum(values)[:-1]) / (len(values) - splits)
+    shares = splits / len(values)
+    between = shares * (1 - shares) * (means[0] - means[1]) ** 2
+    place = int(between.argmax())
+    if spread == 0 or between[place] / spread <= APART:
+        return Choice(None, "scores do not fall into two groups")
+    edge = (values[place] + values[place + 1]) / 2
+    return Choice(round(float(edge), DECIMALS), f"a gap in the scores: {place + 1} of {len(values)} lie below it")
+
+
+def _count(findings: Sequence[Finding]) -> int:
+    return sum(finding.score is not None for finding in findings)

@@ -1,0 +1,47 @@
+"""`lexiseg compare`: its options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lexiseg_service.commands.options import Chosen, takes_settings
+
+
+@takes_settings("compare")
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A model: NAME, NAME@VERSION or a model directory")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Photographs, without labels")],
+    chosen: Chosen,
+    classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `ade20k`")] = None,
+    background: Annotated[
+        bool | None,
+        typer.Option(help="Pixels that no class explains belong to nobody [default: yes, or the vocabulary's own]"),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The report, one HTML file")] = Path("comparison.html"),
+    json: Annotated[Path | None, typer.Option(help="Also write the figures here")] = None,
+    shown: Annotated[int, typer.Option(min=0, help="Photographs with pictures in the report, the most different")] = 50,
+    least: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Fail when the models agree on a smaller share of the pixels")
+    ] = None,
+) -> None:
+    """Compare two models on photographs: how much they agree, and where they do not, the largest differences first.
+
+    No labels are needed: it says what would change, not what is better (for that: lexiseg eval --compare).
+
+    Examples:
+
+      lexiseg compare tiny tiny@1 photos/ -c sky -c building --out comparison.html
+
+      lexiseg compare tcl@1 tcl@2 photos/ --vocabulary ade20k --least 0.9
+    """
+    from lexiseg_service.commands.compare.run import run
+    from lexiseg_service.commands.segment.question import Question, refuse_lists
+
+    refuse_lists(classes or ())
+    question = Question(tuple(classes or ()), vocabulary, background, 0.0, None)
+    raise typer.Exit(run(a, b, folder, question, out, json, shown, least, chosen.settings))

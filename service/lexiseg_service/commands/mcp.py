@@ -1,0 +1,56 @@
+"""`lexiseg mcp`: its options."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.settings import Settings
+
+
+@takes_settings("serve")
+def mcp(
+    chosen: Chosen,
+    http: Annotated[
+        bool, typer.Option("--http", help="serve it at /mcp of a service, beside REST, instead of over stdio")
+    ] = False,
+) -> None:
+    """Give language models tools for pictures (MCP): segment, find, cut out, count, measure, compare.
+
+    Over standard input and output, for a program that starts it; with --http for everybody who may ask the service.
+    Files are read from the folder it is started in, or --mcp-folder; with --http from --mcp-folder alone.
+
+    Examples:
+
+      lexiseg mcp --mcp-folder photos
+
+      lexiseg mcp --http --http-port 8000
+    """
+    from lexiseg_service.adapters.loading import require_sdk
+
+    require_sdk()
+    settings = chosen.settings
+    if http:
+        from lexiseg_service.commands.serving.serve import run
+
+        adapters = tuple(dict.fromkeys([*settings.adapters, "mcp"]))
+        raise typer.Exit(run(settings.model_copy(update={"adapters": adapters})))
+    raise typer.Exit(_talk(settings))
+
+
+def _talk(settings: Settings) -> int:
+    from lexiseg_service.adapters.mcp.stdio import talk
+    from lexiseg_service.commands.serving.allocator import bound_arenas
+    from lexiseg_service.watch import logs
+    from lexiseg_service.watch.metrics import Metrics
+    from lexiseg_service.worker.local import LocalWorker
+
+    bound_arenas()
+    logs.configure(settings)  # to the standard error: the standard output is the protocol's
+    metrics = Metrics()
+    asyncio.run(talk(settings, LocalWorker(settings, metrics), metrics, settings.mcp_folder or Path.cwd()))
+    return 0

@@ -1,0 +1,1 @@
+"""`lexiseg segment --window`: pictures of any size, window by window."""

@@ -1,0 +1,118 @@
+"""What `lexiseg segment` is given: files, folders, patterns, URLs and the standard input, one image each."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import httpx
+
+from lexiseg_service.errors import ServiceError
+from lexiseg_service.settings import Limits
+
+STDIN = "-"
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif", ".hif", ".avif", ".bmp", ".tif", ".tiff"}
+)
+SECONDS = 30.0  # for a URL
+REDIRECTS = 5
+
+
+class Unreadable(ServiceError):
+    """An image that cannot be read from where it is said to be."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image: a file, a URL, or `-`. `name` is what it is called in messages and annotations."""
+
+    name: str
+    path: Path | None = None  # of a file
+
+    @property
+    def stem(self) -> str:
+        """What files made of it are called."""
+        if self.path is not None:
+            return self.path.stem
+        return "stdin" if self.name == STDIN else PurePosixPath(unquote(urlsplit(self.name).path)).stem or "image"
+
+    @property
+    def stamp(self) -> int:
+        """What changes when a file is written again: nanoseconds of its last change, 0 of what cannot be read."""
+        try:
+            return 0 if self.path is None else self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def read(self, limits: Limits) -> bytes:
+        """The encoded image.
+
+        Raises:
+            Unreadable: there is none; the message says why.
+        """
+        if self.path is not None:
+            try:
+                return self.path.read_bytes()
+            except OSError as error:
+                raise Unreadable(error.strerror or str(error)) from None
+        return sys.stdin.buffer.read() if self.name == STDIN else _fetched(self.name, limits)
+
+
+def sources_of(given: Sequence[str | Path]) -> list[Source]:
+    """The images of a command line, each once, in the order in which they were given.
+
+    Args:
+        given: a file; a folder, of which every image file counts, in folders below too; a pattern (`photos/**/*.jpg`,
+            for those whose shell leaves it alone) that is no file's name; http and https URLs; `-`.
+
+    Raises:
+        Unreadable: a folder without images, or a pattern that nothing fits.
+    """
+    found: dict[str, Source] = {}
+    for word in given:
+        for source in _expanded(str(word)):
+            found.setdefault(source.name, source)
+    return list(found.values())
+
+
+def _expanded(word: str) -> list[Source]:
+    if word == STDIN:
+        return [Source(STDIN)]
+    if word.startswith(("http://", "https://")):
+        return [Source(word)]
+    path = Path(word)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        if not files:
+            raise Unreadable(f"{word}: a folder without images")
+        return [Source(str(file), file) for file in files]
+    if not path.exists() and glob.has_magic(word):
+        files = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if Path(name).is_file()]
+        if not files:
+            raise Unreadable(f"{word}: no file fits the pattern")
+        return [Source(str(file), file) for file in files]
+    return [Source(word, path)]
+
+
+def _fetched(url: str, limits: Limits) -> bytes:
+    """Whoever types a URL may fetch what his machine reaches; only time and bytes are bounded."""
+    content = bytearray()
+    try:
+        with (
+            httpx.Client(follow_redirects=True, max_redirects=REDIRECTS, timeout=SECONDS) as client,
+            client.stream("GET", url) as answer,
+        ):
+            answer.raise_for_status()
+            for piece in answer.iter_bytes():
+                content += piece
+                if len(content) > limits.max_image_bytes:
+                    raise Unreadable(f"more than {limits.max_image_bytes:,} bytes")
+    except httpx.HTTPStatusError as error:
+        raise Unreadable(f"the server answers {error.response.status_code}") from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unreadable(str(error) or type(error).__name__) from None
+    return bytes(content)

@@ -1,0 +1,162 @@
+"""Classes by example in a gateway: each image with examples is one question to a worker; the rows join the vocabulary.
+
+An image goes the way of any other: the same guards and limits, the same routing, the same place in a worker's queue
+and the same turn. What was made of it is kept there, for the same API key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from lexiseg_model.types import Region, Shown, Vocabulary
+from lexiseg_service.errors import InvalidValue, NotReady
+from lexiseg_service.image.header import read_header
+from lexiseg_service.question.examples import ClassExample, ImageSource, examples_of
+from lexiseg_service.question.messages import Exemplified, WorkerRequest
+from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, MaskInput, PointInput
+from lexiseg_service.settings import Limits
+from lexiseg_service.vocabularies.schemas import VocabularyInput
+
+Fetch = Callable[[str], Awaitable[bytes]]
+AT_ONCE = 4  # images of one request that are asked about at a time
+
+
+class Exemplifying(Protocol):
+    """As much of a backend as is needed here."""
+
+    async def exemplify(self, request: WorkerRequest) -> Exemplified:
+        """As `Backend.exemplify`."""
+        ...
+
+
+class ExampleDesk:
+    """Has examples looked at.
+
+    Args:
+        backend: where the work goes.
+        limits: that every image must keep.
+        fetch: gets an image by its URL, under the guards of any.
+    """
+
+    def __init__(self, backend: Exemplifying, limits: Limits, fetch: Fetch) -> None:
+        self._backend = backend
+        self._limits = limits
+        self._fetch = fetch
+
+    async def shown(self, examples: Sequence[ClassExample], request: WorkerRequest) -> Vocabulary:
+        """The vocabulary of a request with what its model makes of the examples of its classes.
+
+        Args:
+            examples: of the classes of the request's vocabulary.
+            request: with its image, where it has one: examples may be in that.
+
+        Raises:
+            ServiceError: of any kind; the field is that of the example.
+        """
+        made = await self._looked_at(examples, request, keep=False)
+        digests = {each.digest for each, _ in made}
+        if len(digests) > 1:
+            raise NotReady("the model changed while the examples were looked at; ask again")
+        rows: dict[tuple[int, bool], list[bytes]] = defaultdict(list)
+        for each, of_image in made:
+            for example, row in zip(of_image, each.rows, strict=True):
+                rows[example.place, example.positive].append(row)
+        classes = tuple(
+            replace(entry, shown=Shown(tuple(rows[place, True]), tuple(rows[place, False]), *digests))
+            if (place, True) in rows
+            else entry
+            for place, entry in enumerate(request.vocabulary.classes)
+        )
+        return replace(request.vocabulary, classes=classes)
+
+    async def kept(self, class_list: VocabularyInput, request: WorkerRequest) -> VocabularyInput:
+        """A class list whose examples stand on their own: small pictures in the place of ids, URLs and large files.
+
+        Raises:
+            InvalidValue: an example names no image, or the pictures are too large together.
+            ServiceError: of any kind; the field is that of the example.
+        """
+        examples = examples_of(class_list.classes, self._limits)
+        if not examples:
+            return class_list
+        for example in examples:
+            if example.image.is_the_requests:
+                raise InvalidValue.of(f"{example.shown.field}.image", "none", "an image: a vocabulary has none itself")
+        made = await self._looked_at(examples, request, keep=True)
+        most, size = self._limits.max_example_bytes, sum(len(each.picture.image) for each, _ in made if each.picture)
+        if size > most:
+            raise InvalidValue.of("classes", f"{size:,} bytes of pictures of examples", f"at most {most:,}")
+        new: dict[str, dict[str, Any]] = {}
+        for each, of_image in made:
+            assert each.picture is not None
+            image = ImageInput(base64=base64.b64encode(each.picture.image).decode(), url=None, id=None)
+            for example, region in zip(of_image, each.picture.regions, strict=True):
+                new[example.shown.field] = _input(region, image)
+        return class_list.model_copy(
+            update={"classes": [_with(entry, place, new) for place, entry in enumerate(class_list.classes)]}
+        )
+
+    async def _looked_at(
+        self, examples: Sequence[ClassExample], request: WorkerRequest, *, keep: bool
+    ) -> list[tuple[Exemplified, list[ClassExample]]]:
+        by_image: dict[ImageSource, list[ClassExample]] = defaultdict(list)
+        for example in examples:
+            by_image[example.image].append(example)
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(source: ImageSource, some: list[ClassExample]) -> Exemplified:
+            async with places:
+                question = replace(
+                    request,
+                    vocabulary=Vocabulary(()),
+                    task="semantic",
+                    prompts=(),
+                    overlay=False,
+                    regions=tuple(example.shown for example in some),
+                    keep_picture=keep,
+                )
+                return await self._backend.exemplify(await self._with_image(question, source, some[0].shown.field))
+
+        asked = [asyncio.ensure_future(ask(source, some)) for source, some in by_image.items()]
+        try:
+            made = await asyncio.gather(*asked)
+        finally:  # the first refusal is the answer; nobody waits for the rest
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        return list(zip(made, by_image.values(), strict=True))
+
+    async def _with_image(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
+        if source.is_the_requests:
+            if request.image is None and not request.image_id:
+                raise InvalidValue.of(f"{field}.image", "none", "an image: the request has none of its own")
+            return request
+        if source.id is not None:
+            return replace(request, image=None, image_id=source.id, pixels=None)
+        image = source.content if source.content is not None else await self._fetch(source.url or "")
+        height, width = read_header(image, self._limits).size
+        return replace(request, image=image, image_id=None, pixels=height * width)
+
+
+def _with(entry: str | ClassInput, place: int, new: dict[str, dict[str, Any]]) -> str | ClassInput:
+    if isinstance(entry, str):
+        return entry
+    update = {
+        name: [ExampleInput.model_validate(new[f"classes.{place}.{name}.{number}"]) for number in range(len(some))]
+        for name, some in (("examples", entry.examples), ("negatives", entry.negatives))
+    }
+    return entry.model_copy(update=update)
+
+
+def _input(region: Region, image: ImageInput) -> dict[str, Any]:
+    """A region as the JSON of an example."""
+    if region.mask is not None:
+        return {"image": image, "mask": MaskInput(format="coco_rle", size=region.mask.size, counts=region.mask.counts)}
+    assert region.prompt is not None
+    points = [PointInput(x=point.x, y=point.y, positive=point.positive) for point in region.prompt.points]
+    return {"image": image, "points": points, "box": None if region.prompt.box is None else list(region.prompt.box)}

@@ -1,0 +1,143 @@
+"""Which version of a model answers those who name none: a share of them a new one, and always the same share.
+
+A file of lines, looked at again at most once a second:
+
+    tcl@2 5 key      5 % of the keys (or addresses) get version 2 of tcl, the others the one that they had before
+    tiny@3 50 image  so do half of the images, whoever asks
+
+Whoever is in a share stays in it while it grows: each draws one number for the model and version, and is in when it is
+below the share. A version that no worker has is given to nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+import structlog
+
+from lexiseg_model.errors import UnknownModelError
+from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import ModelCard
+from lexiseg_service.errors import InvalidValue
+
+logger = structlog.get_logger("lexiseg.rollouts")
+LOOK_SECONDS = 1.0
+EXPECTED = "lines of NAME@VERSION PERCENT key|image"
+
+By = Literal["key", "image"]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A version of a model and the share of those who get it, 0 to 100 percent."""
+
+    model: ModelName
+    percent: float
+    by: By = "key"
+
+    def takes(self, who: str) -> bool:
+        """Whether a key, an address or an image is in the share."""
+        draw = hashlib.blake2b(f"{self.model}|{who}".encode(), digest_size=8).digest()
+        return int.from_bytes(draw) / 2**64 * 100 < self.percent
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.percent:g} {self.by}"
+
+
+def read_rollouts(text: str) -> dict[str, Rollout]:
+    """Rollouts by the name of their model.
+
+    Raises:
+        InvalidValue: a line is none, or a model has two.
+    """
+    rollouts: dict[str, Rollout] = {}
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        rollout = _read(line, words)
+        if rollout.model.name in rollouts:
+            raise InvalidValue.of("rollouts", line, f"one line for {rollout.model.name}")
+        rollouts[rollout.model.name] = rollout
+    return rollouts
+
+
+def write_rollouts(path: Path, rollouts: dict[str, Rollout]) -> None:
+    """In one piece: gateways see the file of before or the one after it."""
+    text = "".join(f"{rollout}\n" for rollout in rollouts.values())
+    mode = path.stat().st_mode if path.exists() else 0o644
+    with tempfile.NamedTemporaryFile("w", dir=path.resolve().parent, prefix=".", delete=False) as file:
+        file.write(text)
+    os.chmod(file.name, mode & 0o777)
+    os.replace(file.name, path.resolve())
+
+
+class Rollouts:
+    """The rollouts that go on now; none without a file.
+
+    A file that is gone or wrong changes nothing, and the log says so once.
+
+    Raises:
+        InvalidValue: at the start, a line is none.
+        OSError: at the start, the file cannot be read.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._seen = _state(path)
+        self._now = {} if path is None else read_rollouts(path.read_text("utf-8"))
+        self._looked = time.monotonic()
+
+    def of(self, name: str) -> Rollout | None:
+        """The rollout of a model, NAME."""
+        if self._path is not None and time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._look(self._path)
+        return self._now.get(name)
+
+    def _look(self, path: Path) -> None:
+        self._looked = time.monotonic()
+        if (state := _state(path)) == self._seen:
+            return
+        self._seen = state
+        try:
+            self._now = read_rollouts(path.read_text("utf-8"))
+        except (InvalidValue, OSError, UnicodeDecodeError) as error:
+            logger.error("rollouts are not as expected; those of before go on", path=str(path), error=str(error))
+            return
+        logger.info("rollouts", now=[str(rollout) for rollout in self._now.values()])
+
+
+def chosen(rollout: Rollout, cards: Sequence[ModelCard], who: str) -> ModelCard | None:
+    """The card of the version that somebody gets; None where no version of the model is known."""
+    versions = [card for card in cards if card.name == rollout.model.name]
+    new = [card for card in versions if rollout.model.fits(card)]
+    before = [card for card in versions if not rollout.model.fits(card)]
+    return next(iter(new + before if rollout.takes(who) else before + new), None)
+
+
+def _read(line: str, words: list[str]) -> Rollout:
+    with suppress(UnknownModelError, ValueError):
+        model, percent = ModelName.parse(words[0]), float(words[1] if len(words) > 1 else "nan")
+        by = words[2] if len(words) == 3 else "key"
+        if model.version is not None and 0 <= percent <= 100 and by in get_args(By) and len(words) <= 3:
+            return Rollout(model, percent, cast(By, by))
+    raise InvalidValue.of("rollouts", line, EXPECTED)
+
+
+def _state(path: Path | None) -> tuple[int, int, int] | None:
+    """What changes with a file's content, also where a link is turned to another file (Kubernetes' ConfigMaps)."""
+    if path is None:
+        return None
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return None
+    return (seen.st_mtime_ns, seen.st_ino, seen.st_size)

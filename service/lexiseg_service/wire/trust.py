@@ -1,0 +1,149 @@
+"""How a gateway and a worker know each other: a token, mutual TLS, both, or nothing where the network is trusted.
+
+    gateway: its certificate, the token  ->  worker: whoever has both may ask
+    worker: its certificate              ->  gateway: whoever has it may answer
+
+Both certificates come from one authority that signs nobody else's. Neither needs a cluster: the files are read once, at
+the start.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.settings import Settings
+
+if TYPE_CHECKING:  # generic for the type checker alone
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+TOKEN = "x-lexiseg-token"
+GUARDED = "/lexiseg."  # services of ours; health is asked by probes, which have no token
+PARTS = ("worker_tls_ca", "worker_tls_certificate", "worker_tls_key")
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """PEM texts: the authority of both sides, and one side's own certificate chain and key."""
+
+    authority: bytes
+    certificate: bytes
+    key: bytes
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What one side shows and asks for. `name` stands in every worker's certificate."""
+
+    identity: Identity | None = None
+    token: str | None = None
+    name: str = "lexiseg-worker"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Trust:
+        """As the settings say.
+
+        Raises:
+            InvalidValue: some of the three files are named and some are not, one cannot be read, or they do not fit.
+        """
+        token = None if settings.worker_token is None else settings.worker_token.get_secret_value()
+        return cls(_identity(settings), token, settings.worker_tls_name)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What a gateway sends along with each call."""
+        return () if self.token is None else ((TOKEN, self.token),)
+
+    def channel(self, address: str, options: list[tuple[str, int | str]]) -> grpc.aio.Channel:
+        """A gateway's connection to HOST:PORT."""
+        if self.identity is None:
+            return grpc.aio.insecure_channel(address, options=options)
+        credentials = grpc.ssl_channel_credentials(
+            self.identity.authority, self.identity.key, self.identity.certificate
+        )
+        # Workers are found by address, and come and go: what their certificates share is a name.
+        named = ("grpc.ssl_target_name_override", self.name)
+        return grpc.aio.secure_channel(address, credentials, options=[*options, named])
+
+    @property
+    def server_credentials(self) -> grpc.ServerCredentials | None:
+        """A worker's; None takes any connection."""
+        if self.identity is None:
+            return None
+        return grpc.ssl_server_credentials(
+            [(self.identity.key, self.identity.certificate)],
+            root_certificates=self.identity.authority,
+            require_client_auth=True,
+        )
+
+    @property
+    def interceptors(self) -> tuple[grpc.aio.ServerInterceptor, ...]:
+        """What a worker's server has between a connection and its methods."""
+        return () if self.token is None else (TokenCheck(self.token),)
+
+
+class TokenCheck(grpc.aio.ServerInterceptor):
+    """Refuses calls of ours without the token, before their message is read."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token.encode()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The method's own handler, or one that refuses."""
+        if not details.method.startswith(GUARDED):
+            return await continuation(details)
+        shown = dict(details.invocation_metadata or ()).get(TOKEN, "")
+        if isinstance(shown, str) and hmac.compare_digest(shown.encode(), self._token):
+            return await continuation(details)
+        return grpc.stream_stream_rpc_method_handler(_refuse)
+
+
+async def _refuse(_: Any, context: Context) -> None:
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the worker's token is missing or another one")
+
+
+def _identity(settings: Settings) -> Identity | None:
+    """Files are checked here: gRPC would say nothing of a damaged one but that connections fail."""
+    paths: list[Path | None] = [getattr(settings, part) for part in PARTS]
+    if not any(paths):
+        return None
+    for part, path in zip(PARTS, paths, strict=True):
+        if path is None:
+            raise InvalidValue.of(_both(part), "", "all three of " + ", ".join(map(_both, PARTS)) + ", or none")
+    contents = [_content(part, path) for part, path in zip(PARTS, paths, strict=True) if path is not None]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_verify_locations(cadata=contents[0].decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        raise InvalidValue.of(_both(PARTS[0]), str(paths[0]), "certificates in PEM") from None
+    try:
+        context.load_cert_chain(str(paths[1]), str(paths[2]), password="")
+    except (ssl.SSLError, OSError):
+        raise InvalidValue.of(
+            _both(PARTS[1]), str(paths[1]), f"a certificate in PEM, and in {paths[2]} its key without a passphrase"
+        ) from None
+    return Identity(*contents)
+
+
+def _content(part: str, path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidValue.of(_both(part), str(path), f"a file that can be read ({error.strerror})") from None
+
+
+def _both(part: str) -> str:
+    return f"--{part.replace('_', '-')} / LEXISEG_{part.upper()}"

@@ -1,0 +1,133 @@
+"""Model directories that change while the worker runs: the new model is loaded and warmed up, then it takes the place.
+
+    look -> changed, and the same twice -> load beside the old one -> warm up -> exchange -> the old one goes when the
+    work with it is done
+
+A directory that is wrong changes nothing: the old model goes on, the log says so, and the next change is tried.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from lexiseg_model import catalog
+from lexiseg_model.errors import ModelError, WeightsError
+from lexiseg_model.model_name import ModelName
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_service.errors import ServiceError
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.models.pool import ModelPool
+from lexiseg_service.worker.models.served import Served, served_as
+
+logger = structlog.get_logger("lexiseg.models")
+
+Seen = tuple[tuple[str, int, int, int], ...]
+
+
+class ModelWatch:
+    """Looks at the directories of a pool's models, on a thread of its own.
+
+    Args:
+        pool: the models.
+        settings: how often, and where directories are.
+        warm_up: what a new model does before anybody asks it.
+        metrics: loads that fail are counted.
+    """
+
+    def __init__(
+        self,
+        pool: ModelPool,
+        settings: Settings,
+        warm_up: Callable[[Segmenter], None],
+        metrics: Metrics,
+    ) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._warm_up = warm_up
+        self._metrics = metrics
+        self._over = threading.Event()
+        self._known = {served.name: self._look(served) for served in pool.served}
+        self._changing: dict[str, Seen | None] = {}
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begins to look; at nothing without a folder of models."""
+        if self._settings.models_dir is not None and self._settings.models_watch_seconds:
+            self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Looks no more; a load that is under way is waited for."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _forever(self) -> None:
+        while not self._over.wait(self._settings.models_watch_seconds):
+            for served in self._pool.served:
+                try:
+                    self.check(served)
+                except Exception:  # whatever it is: the others are looked at
+                    logger.exception("a model directory could not be looked at", model=served.name)
+
+    def check(self, served: Served) -> None:
+        """Looks once; the second look that finds the same change makes it."""
+        seen = self._look(served)
+        if seen == self._known[served.name]:
+            self._changing.pop(served.name, None)
+            return
+        if seen is None and served.name not in self._changing:
+            logger.warning("no model in its directory now; the old one goes on", model=served.name)
+        if seen is None or self._changing.get(served.name) != seen:  # gone for now, or still being written
+            self._changing[served.name] = seen
+            return
+        if self._exchange(served):
+            self._known[served.name] = seen
+
+    def _exchange(self, served: Served) -> bool:
+        """Whether the change needs no other look: it is made, or cannot be."""
+        called = self._pool.called(served)
+        try:
+            new = served_as(served.name, self._settings, served.device, served.preload)
+            if any(
+                ModelName.of(new.card) == ModelName.of(other.card) for other in self._pool.served if other != served
+            ):
+                logger.warning("the new model is served already, under its own name", model=str(ModelName.of(new.card)))
+                return True
+            if not self._pool.is_loaded(served):
+                return self._pool.exchange(served, new)
+            segmenter = self._pool.load_beside(new)
+            self._warm_up(segmenter)
+        except (ModelError, ServiceError, OSError) as error:
+            logger.error("the new model cannot be loaded; the old one goes on", model=called, error=str(error))
+            self._metrics.load_failures.labels(called).inc()
+            return True
+        if not self._pool.exchange(served, new, segmenter):
+            return False
+        before, after = ModelName.of(served.card), ModelName.of(new.card)
+        logger.info("model exchanged", model=str(after), before=str(before), digest=segmenter.digest)
+        return True
+
+    def _look(self, served: Served) -> Seen | None:
+        """What changes with the files of a model; None where there is none."""
+        try:
+            files = sorted(path for path in self._folder(served).resolve().iterdir() if path.is_file())
+            return tuple(_state(path) for path in files)
+        except (ModelError, OSError, KeyError):
+            return None
+
+    def _folder(self, served: Served) -> Path:
+        try:
+            return catalog.find(served.name, self._settings.models_dir).folder
+        except WeightsError:  # its card is damaged: what is wrong is said when the change is made
+            return catalog.folders(self._settings.models_dir)[served.name]
+
+
+def _state(path: Path) -> tuple[str, int, int, int]:
+    seen = path.stat()
+    return (str(path), seen.st_mtime_ns, seen.st_ino, seen.st_size)

@@ -1,0 +1,45 @@
+"""Every adapter of the gateway over a real engine, in one process, asked without a socket."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, get_args
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from lexiseg_model.types import Task
+from lexiseg_service.adapters.loading import install
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.settings import Adapter, Settings
+from lexiseg_service.watch.metrics import Metrics
+from tests import pictures
+from tests.model.stand_in import ColourSegmenter, picture
+from tests.service.engine_backend import EngineBackend
+
+SOON = 20.0  # seconds
+TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic", "prompt")
+CELL = 8  # pixels
+ROWS = ["rrkkbb", "rrkkbb", "kkkkkk"]
+HEIGHT, WIDTH = CELL * len(ROWS), CELL * len(ROWS[0])
+SQUARE = 4 * CELL**2  # pixels of a region
+PICTURE = pictures.encoded(Image.fromarray(np.kron(picture(ROWS), np.ones((CELL, CELL, 1), np.uint8))))
+IN_TEXT = base64.b64encode(PICTURE).decode()
+DATA_URI = f"data:image/png;base64,{IN_TEXT}"
+
+
+@asynccontextmanager
+async def adapted(*names: Adapter, **values: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway with adapters, all of them where none is named."""
+    settings = Settings(model="colours", adapters=names or get_args(Adapter), **values)
+    engine = EngineBackend(ColourSegmenter(tasks=TASKS))
+    app = create_app(settings, engine, Metrics())
+    install(app, settings)
+    try:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            yield client
+    finally:
+        engine.engine.close(SOON)

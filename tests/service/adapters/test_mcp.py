@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mcp.client import Client
+from mcp.types import CallToolResult, ImageContent, TextContent
+from PIL import Image
+
+from lexiseg_service.adapters.mcp.desk import Desk
+from lexiseg_service.adapters.mcp.server import create
+from lexiseg_service.gateway.state import open_vocabularies
+from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from tests.model.stand_in import ColourSegmenter
+from tests.service.adapters.asking import HEIGHT, PICTURE, SOON, SQUARE, TASKS, WIDTH
+from tests.service.engine_backend import EngineBackend
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(PICTURE)
+    (tmp_path / "secret.png").write_bytes(PICTURE)
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    return folder
+
+
+@asynccontextmanager
+async def talking(folder: Path | None, **values: Any) -> AsyncIterator[Client]:
+    settings, metrics = Settings(model="colours", **values), Metrics()
+    engine = EngineBackend(ColourSegmenter(tasks=TASKS))
+    use_case = UseCase(engine, open_vocabularies(settings, metrics), settings)
+    server = create(Desk(use_case, settings, folder), lambda _: Caller(client="test"))
+    try:
+        async with Client(server) as client:
+            yield client
+    finally:
+        engine.engine.close(SOON)
+
+
+async def told(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    answer = await client.call_tool(tool, arguments)
+    assert isinstance(answer, CallToolResult)
+    assert not answer.is_error, answer.content
+    content: dict[str, Any] = answer.structured_content
+    return content
+
+
+async def refused(client: Client, tool: str, **arguments: Any) -> str:
+    answer = await client.call_tool(tool, arguments)
+    assert isinstance(answer, CallToolResult)
+    assert answer.is_error
+    (said,) = answer.content
+    assert isinstance(said, TextContent)
+    return said.text
+
+
+def picture_in(answer: Any) -> Image.Image:
+    (image,) = [block for block in answer.content if isinstance(block, ImageContent)]
+    return Image.open(io.BytesIO(base64.b64decode(image.data)))
+
+
+async def test_every_tool_is_there(folder: Path) -> None:
+    async with talking(folder) as client:
+        tools = {tool.name for tool in (await client.list_tools()).tools}
+
+        assert tools == {"list_models", "segment", "find", "cut_out", "count", "measure", "compare"}
+
+
+async def test_segment_tells_numbers_and_shows_the_picture(folder: Path) -> None:
+    async with talking(folder) as client:
+        answer = await client.call_tool("segment", {"image": "a.png", "words": ["red", "blue", "green"]})
+
+        assert isinstance(answer, CallToolResult)
+        content = answer.structured_content
+        assert [(one["label"], one["area"]) for one in content["segments"]] == [("red", SQUARE), ("blue", SQUARE)]
+        assert content["absent"] == ["green"]
+        assert content["segments"][0]["percent"] == round(100 * SQUARE / (HEIGHT * WIDTH), 3)
+        assert picture_in(answer).size == (WIDTH, HEIGHT)
+
+
+async def test_a_picture_is_asked_about_again_by_its_id(folder: Path) -> None:
+    async with talking(folder) as client:
+        first = await told(client, "segment", image="a.png", words=["red"])
+
+        second = await told(client, "find", image=first["image"], words=["blue"])
+
+        assert second["segments"][0]["box"] == [32, 0, 16, 16]
+        assert second["segments"][0]["centre"] == [40, 8]
+
+
+@pytest.mark.parametrize("what", [{"word": "blue"}, {"point": [40, 4]}, {"box": [30, 0, 48, 18]}])
+async def test_what_is_cut_out_is_transparent_around_it(folder: Path, what: dict[str, Any]) -> None:
+    async with talking(folder) as client:
+        answer = await client.call_tool("cut_out", {"image": "a.png", **what})
+
+        pixels = np.asarray(picture_in(answer))
+        assert pixels.shape == (16, 16, 4)
+        assert pixels.reshape(-1, 4).tolist() == [[0, 0, 255, 255]] * SQUARE
+
+
+async def test_objects_are_counted(folder: Path) -> None:
+    async with talking(folder) as client:
+        counts = (await told(client, "count", image="a.png", words=["red", "green"]))["counts"]
+
+        assert counts == {"red": 1, "green": 0}
+
+
+async def test_areas_are_measured_in_units(folder: Path) -> None:
+    async with talking(folder) as client:
+        told_ = await told(client, "measure", image="a.png", words=["red"], units_per_pixel=0.5, unit="cm")
+
+        assert told_["measured"]["red"] == {
+            "pixels": SQUARE,
+            "percent": round(100 * SQUARE / (HEIGHT * WIDTH), 3),
+            "square_units": SQUARE / 4,
+        }
+        assert told_["unit"] == "cm²"
+
+
+async def test_two_pictures_are_compared(folder: Path) -> None:
+    async with talking(folder) as client:
+        changes = (await told(client, "compare", before="a.png", after="a.png", words=["red", "blue"]))["percent"]
+
+        assert {word: change["change"] for word, change in changes.items()} == {"red": 0, "blue": 0}
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "link.png", "nothing.png", "/etc/passwd", "a\0.png", "."])
+async def test_nothing_outside_the_folder_is_read(folder: Path, path: str) -> None:
+    async with talking(folder) as client:
+        assert "expected a picture in" in await refused(client, "segment", image=path, words=["red"])
+
+
+async def test_urls_are_fetched_only_where_that_is_switched_on(folder: Path) -> None:
+    async with talking(folder) as client:
+        said = await refused(client, "segment", image="https://example.org/a.png", words=["red"])
+
+        assert "LEXISEG_URL_FETCH is off" in said
+
+
+async def test_without_a_folder_no_file_is_read() -> None:
+    async with talking(None) as client:
+        assert "LEXISEG_MCP_FOLDER" in await refused(client, "segment", image="a.png", words=["red"])
+
+
+async def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PICTURE)
+    async with talking(tmp_path, limits={"max_image_bytes": len(PICTURE) - 1}) as client:
+        assert "at most" in await refused(client, "segment", image="a.png", words=["red"])
+
+
+async def test_what_is_wrong_with_words_is_said(folder: Path) -> None:
+    async with talking(folder) as client:
+        assert "only once" in await refused(client, "segment", image="a.png", words=["red", "red"])
+
+
+async def test_one_thing_is_cut_out_by_one_description(folder: Path) -> None:
+    async with talking(folder) as client:
+        assert "exactly one" in await refused(client, "cut_out", image="a.png", word="red", point=[1, 1])

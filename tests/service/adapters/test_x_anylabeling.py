@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.adapters.asking import DATA_URI
+
+URL = "/adapters/x-anylabeling"
+
+
+async def shapes(client: httpx.AsyncClient, **params: Any) -> list[dict[str, Any]]:
+    answer = await client.post(f"{URL}/v1/predict", json={"model": "colours", "image": DATA_URI, "params": params})
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["data"]["shapes"]
+    return found
+
+
+async def test_models_come_with_the_controls_that_the_tool_shows(client: httpx.AsyncClient) -> None:
+    models = (await client.get(f"{URL}/v1/models")).json()["data"]
+
+    widgets = {widget["name"] for widget in models["colours"]["widgets"]}
+    assert {"edit_text", "button_send", "button_add_point", "button_add_rect"} <= widgets
+
+
+@pytest.mark.parametrize("text", ["red, blue", "red. blue.", "red.blue"])
+async def test_words_stand_between_commas_or_full_stops(client: httpx.AsyncClient, text: str) -> None:
+    assert [shape["label"] for shape in await shapes(client, text_prompt=text)] == ["red", "blue"]
+
+
+async def test_a_polygon_is_closed(client: httpx.AsyncClient) -> None:
+    (shape,) = await shapes(client, text_prompt="red")
+
+    assert (shape["shape_type"], shape["points"][0]) == ("polygon", shape["points"][-1])
+    assert {tuple(point) for point in shape["points"]} == {(0, 0), (16, 0), (16, 16), (0, 16)}
+
+
+async def test_a_click_is_answered_with_its_best_mask(client: httpx.AsyncClient) -> None:
+    (shape,) = await shapes(client, marks=[{"type": "point", "data": [40, 4], "label": 1}])
+
+    assert {tuple(point) for point in shape["points"]} == {(32, 0), (48, 0), (48, 16), (32, 16)}
+
+
+async def test_a_rectangle_is_answered_with_what_it_holds(client: httpx.AsyncClient) -> None:
+    (shape,) = await shapes(client, marks=[{"type": "rectangle", "data": [0, 0, 18, 18], "label": 1}])
+
+    assert {tuple(point) for point in shape["points"]} == {(0, 0), (16, 0), (16, 16), (0, 16)}
+
+
+async def test_neither_words_nor_marks_is_said(client: httpx.AsyncClient) -> None:
+    answer = await client.post(f"{URL}/v1/predict", json={"model": "colours", "image": DATA_URI})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "params.text_prompt")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import supervision
+import yaml
+
+from lexiseg_service.commands.bulk.converting.answers import Names
+from tests import coco
+from tests.service.commands.bulk import jobs
+from tests.service.commands.command_line import CommandLine
+
+
+@pytest.fixture
+def out(lexiseg: CommandLine, tmp_path: Path) -> Path:
+    """A finished job with one input that failed."""
+    source = jobs.folder(tmp_path / "in", 3)
+    (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
+    forms = ("--to", "webdataset", "--to", "yolo")
+    outcome = lexiseg("bulk", source, tmp_path / "out", "-c", "sky", "-c", "cat", "--local", *forms)
+    assert outcome.status == 0, outcome.err
+    return tmp_path / "out"
+
+
+def test_yolo_labels_are_the_masks_without_their_holes(out: Path, tmp_path: Path) -> None:
+    read = supervision.DetectionDataset.from_yolo(
+        str(tmp_path / "in/day-0"), str(out / "yolo/labels/day-0"), str(out / "yolo/data.yaml"), force_masks=True
+    )
+
+    rows = {str(tmp_path / "in" / row["id"]): row for row in jobs.rows(out)}
+    assert read.classes == ["sky", "cat"]
+    assert yaml.safe_load((out / "yolo/data.yaml").read_text())["names"] == {0: "sky", 1: "cat"}
+    compared = 0
+    for path, _, detections in read:
+        for segment in rows[path]["segments"] or ():
+            assert isinstance(detections.mask, np.ndarray)
+            parts = detections.mask[detections.class_id == segment["class_index"]]
+            expected = coco.decode(segment["rle"]).astype(bool)
+            drawn = np.any(parts, axis=0)
+            # Drawn outlines take the border's pixels along, on either side.
+            assert drawn[expected].mean() > 0.9
+            compared += 1
+    assert compared
+
+
+def test_a_shard_holds_pictures_and_their_rows(out: Path) -> None:
+    rows = {row["id"]: row for row in jobs.rows(out)}
+
+    with tarfile.open(out / "webdataset/000000.tar") as shard:
+        content = {member.name: shard.extractfile(member).read() for member in shard}  # type: ignore[union-attr]
+
+    assert len(content) == 2 * 3
+    assert content["day-0/000.jpg"] == jobs.picture(0)
+    assert json.loads(content["day-0/000.json"]) == rows["day-0/000.jpg"]
+
+
+def test_names_are_safe_and_each_is_given_once() -> None:
+    names = Names()
+
+    given = [names.of(id_) for id_ in ("a/b.jpg", "a/b.png", "https://x.org/c.jpg?d=1", "../../e.jpg", "f", ".jpg")]
+
+    assert given == ["a/b", "a/b-2", "https_x.org_c", "e", "f", "jpg"]

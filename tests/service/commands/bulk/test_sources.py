@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import fsspec
+import pytest
+
+from lexiseg_model.errors import DatasetError
+from lexiseg_service.commands.bulk.contents import Contents, Unreadable
+from lexiseg_service.commands.bulk.sources import Item, items, source_of
+from tests.service.commands.bulk import jobs
+
+MOST = 10**6
+
+
+def read(url: Path | str, id_column: str | None = None) -> dict[str, bytes | str]:
+    """Every input of a source: its bytes, or why there are none."""
+    source = source_of(str(url), None, id_column, None)
+    contents = Contents(source, MOST, 4)
+    try:
+        listed = list(items(source))
+        return {
+            item.id: str(content) if isinstance(content, Unreadable) else content
+            for item, content in zip(listed, contents.of(listed), strict=True)
+        }
+    finally:
+        contents.close()
+
+
+def test_a_folder_is_walked_without_what_is_hidden(tmp_path: Path) -> None:
+    jobs.folder(tmp_path, 3)
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / ".trash").mkdir()
+    (tmp_path / ".trash/a.jpg").write_bytes(b"")
+
+    assert read(tmp_path) == {f"day-{n % 2}/{n:03d}.jpg": jobs.picture(n) for n in range(3)}
+
+
+def test_shards_are_read_in_place(tmp_path: Path) -> None:
+    for number in range(2):
+        jobs.shard(tmp_path / f"{number:03d}.tar", 2)
+
+    expected = {f"{s:03d}.tar/{n:03d}.jpg": jobs.picture(n) for s in range(2) for n in range(2)}
+
+    assert read(tmp_path) == read(tmp_path / "{000..001}.tar") == read(tmp_path / "*.tar") == expected
+
+
+def test_a_torn_shard_is_an_input_that_says_so(tmp_path: Path) -> None:
+    shard = jobs.shard(tmp_path / "a.tar", 4)
+    shard.write_bytes(shard.read_bytes()[: 2 * tarfile.BLOCKSIZE + 600])
+
+    found = read(shard)
+
+    assert "cut off" in str(found["a.tar#damaged"])
+
+
+def test_parquet_holds_pictures_as_bytes_as_the_hub_does_or_by_address(tmp_path: Path) -> None:
+    content = [jobs.picture(n) for n in range(5)]
+    jobs.folder(tmp_path / "in", 1)
+    plain = jobs.parquet(tmp_path / "plain.parquet", {"image": content})
+    hub = jobs.parquet(tmp_path / "hub.parquet", {"image": [{"bytes": each, "path": "a"} for each in content]})
+    places = jobs.parquet(tmp_path / "p.parquet", {"id": ["a"], "url": [str(tmp_path / "in/day-0/000.jpg")]})
+
+    assert read(plain) == {f"plain.parquet#{n}": each for n, each in enumerate(content)}
+    assert read(hub) == {f"hub.parquet#{n}": each for n, each in enumerate(content)}
+    assert read(places) == {"a": jobs.picture(0)}
+
+
+def test_a_part_of_a_row_group_is_read(tmp_path: Path) -> None:
+    content = [jobs.picture(n) for n in range(6)]
+    source = source_of(str(jobs.parquet(tmp_path / "a.parquet", {"image": content}, group=4)), None, None, None)
+    contents = Contents(source, MOST, 4)
+
+    found = list(contents.of(list(items(source))[2:5]))
+    contents.close()
+
+    assert found == content[2:5]
+
+
+def test_an_empty_cell_of_parquet_is_a_reason(tmp_path: Path) -> None:
+    table = jobs.parquet(tmp_path / "a.parquet", {"image": [None, jobs.picture(0)]})
+
+    assert "no bytes of a picture" in str(read(table)["a.parquet#0"])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as serving:
+        thread = Thread(target=serving.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{serving.server_port}"
+        finally:
+            serving.shutdown()
+            thread.join()
+
+
+def test_a_table_lists_addresses_and_paths(tmp_path: Path, server: str) -> None:
+    jobs.folder(tmp_path, 2)
+    (tmp_path / "large.jpg").write_bytes(bytes(MOST + 1))
+    rows = ["id,url", f"web,{server}/day-0/000.jpg", "here,day-1/001.jpg", f"none,{server}/gone.jpg"]
+    rows += [f"large,{server}/large.jpg", "blank,"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+
+    found = read(tmp_path / "list.csv")
+
+    assert found["web"] == jobs.picture(0)
+    assert found["here"] == jobs.picture(1)
+    assert found["none"] == "the server answered 404"
+    assert "which is the limit" in str(found["large"])
+    assert "row 6 has no url" in [value for key, value in found.items() if key.endswith("list.csv#6")]
+
+
+def test_addresses_are_ids_unless_a_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "list.tsv").write_text("url\tsku\nfile:///a.jpg\t7\n")
+
+    assert [item.id for item in items(source_of(str(tmp_path / "list.tsv"), None, None, None))] == ["file:///a.jpg"]
+    assert [item.id for item in items(source_of(str(tmp_path / "list.tsv"), None, "sku", None))] == ["7"]
+
+
+def test_a_table_without_such_a_column_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("a,b\n1,2\n")
+
+    with pytest.raises(DatasetError, match="the columns a, b; expected one of url, image"):
+        list(items(source_of(str(tmp_path / "list.csv"), None, None, None)))
+
+
+def test_a_store_is_walked_and_read_by_its_address() -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/pictures/a/b.jpg", b"picture")
+
+    assert read("memory://pictures") == {"a/b.jpg": b"picture"}
+
+
+def test_nothing_at_an_address_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="nothing is there"):
+        source_of(str(tmp_path / "*.parquet"), None, None, None)
+
+
+def test_an_item_with_a_reason_is_not_read(tmp_path: Path) -> None:
+    contents = Contents(source_of(str(tmp_path), None, None, None), MOST, 1)
+
+    (found,) = contents.of([Item("a", "/nowhere", error="cut off")])
+    contents.close()
+
+    assert str(found) == "cut off"

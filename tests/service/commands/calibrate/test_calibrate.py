@@ -1,0 +1,132 @@
+"""`lexiseg calibrate`, here and by a server: thresholds end in the vocabulary, and questions keep to them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lexiseg_service.gateway.state import open_vocabularies
+from lexiseg_service.settings import Settings
+from lexiseg_service.vocabularies.named import NamedVocabulary
+from lexiseg_service.vocabularies.preconditions import Preconditions
+from lexiseg_service.vocabularies.schemas import VocabularyInput
+from lexiseg_service.watch.metrics import Metrics
+from tests import pictures
+from tests.service.commands.command_line import CommandLine
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LEXISEG_STATE_DIR", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def put(name: str, class_list: VocabularyInput) -> None:
+    async def put_it() -> None:
+        vocabularies = open_vocabularies(Settings(), Metrics())
+        await vocabularies.put(name, class_list, Preconditions())
+        await vocabularies.store.close()
+
+    asyncio.run(put_it())
+
+
+def kept(name: str) -> NamedVocabulary:
+    async def find() -> NamedVocabulary:
+        vocabularies = open_vocabularies(Settings(), Metrics())
+        try:
+            return await vocabularies.find(name)
+        finally:
+            await vocabularies.store.close()
+
+    return asyncio.run(find())
+
+
+@pytest.fixture
+def photos(tmp_path: Path, state: Path) -> Path:
+    """Two photographs, and a vocabulary: what is called flower is in one of them, what is called zebra in none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("china", "flower"):
+        (folder / f"{name}.jpg").write_bytes(pictures.encoded(pictures.small(name, 200), "JPEG"))
+    put("mine", VocabularyInput(classes=["sky", "flower", "zebra"], background=True, source="a test"))
+    return folder
+
+
+@pytest.fixture
+def masks(lexiseg: CommandLine, photos: Path, tmp_path: Path) -> Path:
+    """The truth: what is found, but that nothing of the second photograph is sky and nothing of the first a flower."""
+    folder = tmp_path / "masks"
+    command = ("segment", photos, "--vocabulary", "mine", "--format", "labelmap", "--out", folder, "-q")
+    assert lexiseg(*command).status == 0
+    for stem, wrong in (("china", 2), ("flower", 1)):
+        with Image.open(folder / f"{stem}.png") as picture:
+            values = np.asarray(picture).copy()
+        values[(values == wrong) | (values == 3)] = 0
+        Image.fromarray(values).save(folder / f"{stem}.png")
+    return folder
+
+
+def test_thresholds_are_kept_and_hold(lexiseg: CommandLine, photos: Path, masks: Path, tmp_path: Path) -> None:
+    command = ("calibrate", photos, "--vocabulary", "mine", "--masks", masks, "--out", tmp_path / "report")
+
+    outcome = lexiseg(*command)
+
+    assert outcome.status == 0, outcome.err
+    document = kept("mine").document
+    assert document["source"] == "a test"
+    asked = ("segment", photos, "--vocabulary", "mine", "--format", "labelmap", "--out", tmp_path / "after", "-q")
+    assert lexiseg(*asked).status == 0
+    for stem in ("china", "flower"):
+        with Image.open(masks / f"{stem}.png") as true, Image.open(tmp_path / "after" / f"{stem}.png") as found:
+            assert np.array_equal(np.asarray(true), np.asarray(found)), stem
+    page = (tmp_path / "report/report.html").read_text()
+    assert "Thresholds of mine" in page
+    for file in (tmp_path / "report").glob("*.jpg"):
+        assert file.name in page
+
+
+def test_a_dry_run_keeps_nothing_and_a_built_in_list_is_kept_under_another_name(
+    lexiseg: CommandLine, photos: Path, masks: Path, tmp_path: Path
+) -> None:
+    before = kept("mine").etag
+    out = ("--out", tmp_path / "report")
+
+    dry = lexiseg("calibrate", photos, "--vocabulary", "mine", "--masks", masks, "--dry-run", *out)
+    named = lexiseg("calibrate", photos, "--vocabulary", "mine", "--masks", masks, "--save-as", "other", *out)
+
+    assert "Nothing is kept." in dry.out
+    assert kept("mine").etag == before
+    assert named.status == 0, named.err
+    assert kept("mine").etag == before
+    assert [entry["name"] for entry in kept("other").document["classes"]] == ["sky", "flower", "zebra"]
+
+
+def test_what_cannot_be_calibrated_is_told(lexiseg: CommandLine, photos: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    unmasked = lexiseg("calibrate", photos, "--vocabulary", "mine", "--masks", empty)
+    unknown = lexiseg("calibrate", photos, "--vocabulary", "nobodys")
+    everywhere = lexiseg("calibrate", photos, "--vocabulary", "cityscapes")
+
+    assert "china.png" in unmasked.err
+    assert "no 'nobodys' here" in unknown.err
+    assert "background" in everywhere.err
+    assert {unmasked.status, unknown.status, everywhere.status} == {1}
+    assert json.loads(json.dumps(kept("mine").document))["classes"][0]["threshold"] is None
+
+
+def test_without_a_place_to_keep_it_nothing_is_begun(
+    lexiseg: CommandLine, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LEXISEG_STATE_DIR")
+
+    outcome = lexiseg("calibrate", photos, "--vocabulary", "voc21")
+
+    assert outcome.status == 2
+    assert "LEXISEG_STATE_DIR" in outcome.err

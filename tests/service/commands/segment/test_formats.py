@@ -1,0 +1,161 @@
+"""`lexiseg segment --format`, to folders and to the standard output; what is skipped, what is not written."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_service.cli import main
+from tests import coco, pictures
+from tests.service.commands.command_line import CommandLine
+
+QUESTION = ("-c", "sky", "-c", "building")
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photos" / "china.jpg"
+    path.parent.mkdir()
+    path.write_bytes(pictures.encoded(pictures.small("china", 160), "JPEG"))
+    return path
+
+
+def class_map(lexiseg: CommandLine, photo: Path) -> NDArray[np.int64]:
+    """By COCO's form: 0 for nobody, else the category."""
+    out = photo.parent.parent / "reference"
+    assert lexiseg("segment", photo, *QUESTION, "--out", out, "-q").status == 0
+    content = json.loads((out / "annotations.json").read_text())
+    image = content["images"][0]
+    values = np.zeros((image["height"], image["width"]), int)
+    for entry in content["annotations"]:
+        values[coco.decode(entry["segmentation"])] = entry["category_id"]
+    return values
+
+
+def test_every_format_holds_the_same_masks(lexiseg: CommandLine, photo: Path, tmp_path: Path) -> None:
+    expected = class_map(lexiseg, photo)
+    for kind in ("yolo", "voc", "labelme", "labelmap", "cutout"):
+        outcome = lexiseg("segment", photo.parent, *QUESTION, "--format", kind, "--out", tmp_path / kind)
+        assert outcome.status == 0, outcome.err
+        assert "1 of 1 images" in outcome.out
+
+    for name in ("labelmap/china.png", "voc/SegmentationClass/china.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert np.array_equal(np.asarray(picture), expected), name
+    assert json.loads((tmp_path / "labelmap/labels.json").read_text()) == {
+        "0": "background",
+        "1": "sky",
+        "2": "building",
+    }
+    boxes = ElementTree.parse(tmp_path / "voc/Annotations/china.xml").findall("object")
+    assert [found.findtext("name") for found in boxes] == ["sky", "building"]
+    assert "background:0,0,0::\nsky:128,0,0::\nbuilding:0,128,0::" in (tmp_path / "voc/labelmap.txt").read_text()
+    lines = (tmp_path / "yolo/labels/china.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "1"]
+    assert '0: "sky"' in (tmp_path / "yolo/data.yaml").read_text()
+    document = json.loads((tmp_path / "labelme/china.json").read_text())
+    assert (tmp_path / "labelme" / document["imagePath"]).resolve() == photo.resolve()
+    for index, label in enumerate(("sky", "building")):
+        with Image.open(tmp_path / f"cutout/china-{index + 1}-{label}.png") as picture:
+            assert (np.asarray(picture)[..., 3] == 255).sum() == (expected == index + 1).sum()
+
+
+def test_the_same_command_goes_on_and_another_gets_its_own_folder(
+    lexiseg: CommandLine, photo: Path, tmp_path: Path
+) -> None:
+    command = ("segment", photo.parent, *QUESTION, "--format", "yolo", "--out", tmp_path / "out")
+    lexiseg(*command)
+    (photo.parent / "china.png").write_bytes(pictures.encoded(pictures.small("china", 96)))
+
+    again = lexiseg(*command)
+    other = lexiseg("segment", photo, "-c", "tree", "--format", "yolo", "--out", tmp_path / "out")
+
+    assert "2 of 2 images, 1 of them before" in again.out
+    assert {path.name for path in (tmp_path / "out/labels").iterdir()} == {"china.txt", "china-2.txt"}
+    assert f"{tmp_path / 'out-2'}/" in other.out
+
+
+@pytest.mark.parametrize("kind", ["coco", "labelmap"])
+def test_what_is_there_can_be_skipped_even_if_it_changed(
+    lexiseg: CommandLine, photo: Path, tmp_path: Path, kind: str
+) -> None:
+    command = ("segment", photo, *QUESTION, "--format", kind, "--out", tmp_path / "out")
+    lexiseg(*command)
+    photo.write_bytes(pictures.encoded(pictures.small("flower", 96), "JPEG"))
+    before = (tmp_path / "out/china.png").read_bytes()
+
+    outcome = lexiseg(*command, "--skip-existing")
+
+    assert "1 of 1 images, 1 of them before" in outcome.out
+    assert (tmp_path / "out/china.png").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["coco", "yolo", "cutout"])
+def test_nothing_is_written_when_everything_failed(lexiseg: CommandLine, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+
+    outcome = lexiseg("segment", tmp_path / "bad.jpg", "-c", "sky", "--format", kind, "--out", tmp_path / "out")
+
+    assert outcome.status == 1
+    assert "bad.jpg: image: the first bytes" in outcome.err
+    assert "nothing is written" in outcome.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_quiet_says_only_what_failed(lexiseg: CommandLine, photo: Path, tmp_path: Path) -> None:
+    fine = lexiseg("segment", photo, *QUESTION, "--out", tmp_path / "out", "--quiet")
+    failed = lexiseg("segment", photo, tmp_path / "gone.jpg", *QUESTION, "--out", tmp_path / "out", "--quiet")
+
+    assert (fine.status, fine.out, fine.err) == (0, "", "")
+    assert (failed.status, failed.out) == (1, "")
+    assert "gone.jpg: No such file" in failed.err
+
+
+def test_a_picture_goes_in_and_a_label_map_comes_out(
+    lexiseg: CommandLine, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = class_map(lexiseg, photo)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+    printed = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(printed, write_through=True))
+    monkeypatch.setattr(sys, "argv", ["lexiseg", "segment", "-", *QUESTION, "--format", "labelmap", "--out", "-"])
+
+    with pytest.raises(SystemExit) as left:
+        main()
+
+    assert left.value.code in (0, None)
+    with Image.open(io.BytesIO(printed.getvalue())) as picture:
+        assert np.array_equal(np.asarray(picture), expected)
+
+
+def test_several_images_to_the_standard_output_are_refused(lexiseg: CommandLine, photo: Path) -> None:
+    (photo.parent / "b.png").write_bytes(pictures.encoded(pictures.small("china", 96)))
+
+    outcome = lexiseg("segment", photo.parent, *QUESTION, "--format", "yolo", "--out", "-")
+
+    assert outcome.status == 2
+    assert "2 images; one can go to the standard output" in outcome.err
+
+
+def test_a_heic_is_taken_as_a_phone_sends_it(lexiseg: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.HEIC").write_bytes(pictures.heic(pictures.small("china", 160), 6))
+    (tmp_path / "b.avif").write_bytes(pictures.encoded(pictures.small("china", 160), "AVIF"))
+
+    outcome = lexiseg("segment", tmp_path, "-c", "sky", "--out", tmp_path / "out")
+
+    assert "2 of 2 images" in outcome.out, outcome.err
+    sizes = [(image["width"], image["height"]) for image in written_images(tmp_path / "out")]
+    assert sizes == [(107, 160), (160, 107)]
+
+
+def written_images(out: Path) -> list[dict[str, int]]:
+    images: list[dict[str, int]] = json.loads((out / "annotations.json").read_text())["images"]
+    return images

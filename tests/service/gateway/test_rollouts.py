@@ -1,0 +1,154 @@
+"""Shares of a version: always the same ones, all of those of before when it grows, nobody when it is taken back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import ModelCard
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway import rollouts
+from lexiseg_service.gateway.rollouts import Rollout, Rollouts, chosen, read_rollouts, write_rollouts
+from lexiseg_service.gateway.use_case import Caller, UseCase
+from lexiseg_service.image.id import image_id_of
+from lexiseg_service.question.asked import Asked
+from lexiseg_service.question.schemas import Question
+from lexiseg_service.settings import Settings
+from lexiseg_service.vocabularies.collection import Vocabularies
+from lexiseg_service.vocabularies.stores.directory import DirectoryStore
+from tests.model.stand_in import card
+from tests.service.gateway.known_backend import KnownBackend
+
+NEW = ModelName("colours", "2")
+KEYS = [f"key-{number}" for number in range(2000)]
+ONE, TWO = card(), card().model_copy(update={"version": "2"})
+
+
+def taken(percent: float) -> set[str]:
+    return {key for key in KEYS if Rollout(NEW, percent).takes(key)}
+
+
+def test_a_share_is_about_as_large_as_it_says_and_grows_by_those_who_are_not_in_it() -> None:
+    shares = [taken(percent) for percent in (0, 5, 20, 100)]
+
+    assert shares[0] == set()
+    assert shares[0] < shares[1] < shares[2] < shares[3] == set(KEYS)
+    assert 60 <= len(shares[1]) <= 140
+    assert 330 <= len(shares[2]) <= 470
+
+
+def test_another_version_has_another_share() -> None:
+    other = {key for key in KEYS if Rollout(ModelName("colours", "3"), 20).takes(key)}
+
+    assert taken(20) != other
+
+
+def test_whoever_is_not_in_the_share_gets_the_version_of_before_whatever_comes_first() -> None:
+    all_of_it, nothing = Rollout(NEW, 100), Rollout(NEW, 0)
+
+    for cards in ([ONE, TWO], [TWO, ONE]):
+        assert chosen(nothing, cards, "anybody") == ONE
+        assert chosen(all_of_it, cards, "anybody") == TWO
+
+
+def test_a_version_that_no_worker_has_is_given_to_nobody() -> None:
+    assert chosen(Rollout(NEW, 100), [ONE], "anybody") == ONE
+    assert chosen(Rollout(NEW, 0), [TWO], "anybody") == TWO
+    assert chosen(Rollout(NEW, 100), [], "anybody") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("tcl 5 key", "tcl@2", "tcl@2 five", "tcl@2 101", "tcl@2 -1", "tcl@2 nan", "tcl@2 5 address"),
+        *("tcl@2 5 key now", "tcl@ 5", "tcl@2 5\ntcl@3 5"),
+    ],
+)
+def test_a_line_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        read_rollouts(text)
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    text = "# at night\ntcl@2 5 image\n\ntiny@3 12.5  # key\n"
+
+    write_rollouts(tmp_path / "rollouts.txt", read_rollouts(text))
+
+    assert (tmp_path / "rollouts.txt").read_text() == "tcl@2 5 image\ntiny@3 12.5 key\n"
+
+
+def test_a_file_is_looked_at_again_and_a_wrong_one_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollouts, "LOOK_SECONDS", 0.0)
+    path = tmp_path / "rollouts.txt"
+    path.write_text("colours@2 5\n")
+    now = Rollouts(path)
+
+    def percent() -> float | None:
+        rollout = now.of("colours")
+        return None if rollout is None else rollout.percent
+
+    seen = [percent()]
+    for number, text in enumerate(["colours@2 50\n", "nonsense\n", ""]):
+        path.write_text(text)
+        os.utime(path, (number, number))
+        seen.append(percent())
+    path.unlink()
+    seen.append(percent())
+
+    assert seen == [5, 50, 50, None, None]
+
+
+class TwoVersions(KnownBackend):
+    """Has two versions of its model."""
+
+    def cards(self) -> list[ModelCard]:
+        return [ONE, TWO]
+
+
+def use_case(tmp_path: Path, line: str) -> UseCase:
+    path = tmp_path / "rollouts.txt"
+    path.write_text(line)
+    vocabularies = Vocabularies(DirectoryStore(tmp_path / "state"), Settings().limits)
+    return UseCase(TwoVersions(), vocabularies, Settings(), rollouts=Rollouts(path))
+
+
+async def test_a_key_gets_the_same_version_for_every_image_and_whoever_names_one_gets_that(tmp_path: Path) -> None:
+    asks = use_case(tmp_path, "colours@2 30 key")
+
+    async def model(client: str, named: str | None = None) -> str:
+        question = Question.model_validate({"classes": ["red"], "model": named})
+        return (await asks.resolved(question, Caller(client=client), Asked(os.urandom(9), question))).model
+
+    for key in KEYS[:50]:
+        expected = "colours@2" if Rollout(NEW, 30).takes(key) else "colours@1"
+        assert {await model(key), await model(key), await model(key, "colours")} == {expected}
+        assert await model(key, "colours@1") == "colours@1"
+
+
+async def test_an_image_gets_the_same_version_sent_or_known_whoever_asks(tmp_path: Path) -> None:
+    asks = use_case(tmp_path, "colours@2 50 image")
+    question = Question.model_validate({"classes": ["red"]})
+    seen = set()
+
+    for number in range(40):
+        image = str(number).encode()
+        sent = await asks.resolved(question, Caller(client="one"), Asked(image, question))
+        known = await asks.resolved(question, Caller(client="two"), Asked(None, question, image_id_of(image)))
+        assert sent.model == known.model
+        seen.add(sent.model)
+
+    assert seen == {"colours@1", "colours@2"}
+
+
+async def test_a_video_stays_with_one_version_of_its_caller(tmp_path: Path) -> None:
+    asks = use_case(tmp_path, "colours@2 50 image")
+    question = Question.model_validate({"classes": ["red"]})
+
+    versions = {(await asks.resolved(question, Caller(client="camera"))).model for _ in range(5)}
+
+    assert len(versions) == 1

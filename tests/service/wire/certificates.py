@@ -1,0 +1,33 @@
+"""Real certificates of an authority that is made for a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+WORKER = "lexiseg-worker"
+
+
+class Authority:
+    """Signs certificates into a folder; the files are named as the settings want them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._authority = trustme.CA()
+        self.certificate = folder / "ca.pem"
+        self._authority.cert_pem.write_to_path(self.certificate)
+
+    def settings_of(self, name: str) -> dict[str, Any]:
+        """Of a gateway or worker whose certificate carries a DNS name."""
+        issued = self._authority.issue_cert(name)
+        certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}-key.pem"
+        certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(key)
+        return {
+            "worker_tls_ca": self.certificate,
+            "worker_tls_certificate": certificate,
+            "worker_tls_key": key,
+        }

@@ -1,0 +1,187 @@
+"""Gateways and workers with real certificates and tokens, over real connections."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from lexiseg_service.commands.options import settings_of
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
+from lexiseg_service.settings import Settings
+from lexiseg_service.stubs import worker_pb2 as pb
+from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.wire.channels import gateway_options
+from lexiseg_service.wire.request import encode_request
+from lexiseg_service.wire.trust import TOKEN, Trust
+from lexiseg_service.worker.rpc.server import worker_server
+from tests.service.gateway.fleet.workers import Someone, question, started
+from tests.service.gateway.known_backend import answer
+from tests.service.wire.certificates import WORKER, Authority
+
+SECRET = "a token of more than sixteen"
+SECONDS = 10.0
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "ours")
+
+
+@pytest.fixture
+def strangers(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "theirs")
+
+
+async def test_a_gateway_and_a_worker_that_trust_each_other_work_together(authority: Authority) -> None:
+    theirs = {**authority.settings_of(WORKER), "worker_token": SECRET}
+    own = {**authority.settings_of("lexiseg-gateway"), "worker_token": SECRET}
+    worker = Someone()
+    async with started(worker, theirs=theirs, own=own) as fleet:
+
+        async def steps() -> AsyncIterator[StreamQuestion | VideoFrame]:
+            yield StreamQuestion(question(None))
+            yield VideoFrame(b"frame", "1", 0)
+
+        got = await fleet.backend.segment(question())
+        frames = [frame async for frame in fleet.backend.stream(steps())]
+
+    assert got.model == answer().model
+    assert [frame.frame_id for frame in frames] == ["1"]
+    assert worker.asked
+
+
+@asynccontextmanager
+async def listening(**settings: Any) -> AsyncIterator[tuple[str, Someone]]:
+    """A worker's address, and who answers there."""
+    worker = Someone()
+    server = worker_server(worker, Settings(worker_port=0, drain_seconds=1, **settings), Metrics())
+    await server.start()
+    try:
+        yield f"127.0.0.1:{server.port}", worker
+    finally:
+        await server.close()
+
+
+async def code_of_a_call(address: str, **settings: Any) -> grpc.StatusCode:
+    """What becomes of a gateway's question."""
+    trust = Trust.of(Settings(**settings))
+    async with trust.channel(address, gateway_options()) as channel:
+        call = WorkerStub(channel).Segment(encode_request(question()), timeout=SECONDS, metadata=trust.metadata)
+        return await call.code()
+
+
+async def test_a_gateway_without_a_certificate_is_refused(authority: Authority) -> None:
+    async with listening(**authority.settings_of(WORKER)) as (address, worker):
+        assert await code_of_a_call(address) is grpc.StatusCode.UNAVAILABLE
+        assert not worker.asked
+
+
+async def test_a_gateway_that_shows_no_certificate_of_its_own_is_refused(authority: Authority) -> None:
+    async with listening(**authority.settings_of(WORKER)) as (address, worker):
+        credentials = grpc.ssl_channel_credentials(authority.certificate.read_bytes())
+        named = [("grpc.ssl_target_name_override", WORKER)]
+        async with grpc.aio.secure_channel(address, credentials, options=named) as channel:
+            call = WorkerStub(channel).Segment(encode_request(question()), timeout=SECONDS)
+            assert await call.code() is grpc.StatusCode.UNAVAILABLE
+        assert not worker.asked
+
+
+async def test_a_gateway_of_another_authority_is_refused(authority: Authority, strangers: Authority) -> None:
+    # It trusts the worker; the worker does not trust it.
+    shown = {**strangers.settings_of("lexiseg-gateway"), "worker_tls_ca": authority.certificate}
+    async with listening(**authority.settings_of(WORKER)) as (address, worker):
+        assert await code_of_a_call(address, **shown) is grpc.StatusCode.UNAVAILABLE
+        assert not worker.asked
+
+
+async def test_a_worker_of_another_authority_is_told_nothing(authority: Authority, strangers: Authority) -> None:
+    # It would take the gateway; the gateway does not take it.
+    shown = {**strangers.settings_of(WORKER), "worker_tls_ca": authority.certificate}
+    async with listening(**shown) as (address, worker):
+        code = await code_of_a_call(address, **authority.settings_of("lexiseg-gateway"))
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert not worker.asked
+
+
+async def test_a_gateways_certificate_is_not_a_workers(authority: Authority) -> None:
+    async with listening(**authority.settings_of("lexiseg-gateway")) as (address, worker):
+        code = await code_of_a_call(address, **authority.settings_of("lexiseg-gateway"))
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert not worker.asked
+
+
+async def test_a_worker_that_speaks_no_tls_is_told_nothing(authority: Authority) -> None:
+    async with listening() as (address, worker):
+        code = await code_of_a_call(address, **authority.settings_of("lexiseg-gateway"))
+        assert code is grpc.StatusCode.UNAVAILABLE
+        assert not worker.asked
+
+
+@pytest.mark.parametrize("shown", [{}, {"worker_token": SECRET[:-1] + "!"}, {"worker_token": SECRET + "!"}])
+async def test_a_wrong_token_is_refused_whatever_is_asked(shown: dict[str, Any]) -> None:
+    async with listening(worker_token=SECRET) as (address, worker):
+        trust = Trust.of(Settings(**shown))
+        async with trust.channel(address, gateway_options()) as channel:
+            stub = WorkerStub(channel)
+            watching = stub.WatchStatus(pb.WatchStatusRequest(), timeout=SECONDS, metadata=trust.metadata)
+            streaming = stub.SegmentVideo(timeout=SECONDS, metadata=trust.metadata)
+            assert await watching.code() is grpc.StatusCode.UNAUTHENTICATED
+            assert await streaming.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert await code_of_a_call(address, **shown) is grpc.StatusCode.UNAUTHENTICATED
+        assert not worker.asked
+
+
+async def test_a_probe_asks_a_workers_health_without_the_token() -> None:
+    async with listening(worker_token=SECRET) as (address, _), grpc.aio.insecure_channel(address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        health = await stub.Check(health_pb2.HealthCheckRequest())
+
+    assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_gateway_says_why_a_worker_is_of_no_use(authority: Authority) -> None:
+    wrong = "another token, long enough"
+    async with started(Someone(), ready=0, theirs={"worker_token": SECRET}, own={"worker_token": wrong}) as fleet:
+        await fleet.until(lambda: "token" in " ".join(fleet.backend.health().degraded))
+    own = authority.settings_of("lexiseg-gateway")
+    async with started(Someone(), ready=0, own=own) as fleet:
+        await fleet.until(lambda: "TLS" in " ".join(fleet.backend.health().degraded))
+
+
+def test_the_token_is_shown_nowhere() -> None:
+    settings = Settings(worker_token=SECRET)
+
+    assert SECRET not in repr(settings)
+    assert Trust.of(settings).metadata == ((TOKEN, SECRET),)
+
+
+def test_a_token_that_could_be_guessed_is_refused_and_not_printed() -> None:
+    with pytest.raises(InvalidValue, match="LEXISEG_WORKER_TOKEN") as refusal:
+        settings_of({"worker_token": "short"})
+
+    assert "short" not in str(refusal.value).replace("shorter", "")
+
+
+def test_certificates_that_do_not_fit_are_refused_at_the_start(authority: Authority, tmp_path: Path) -> None:
+    good = authority.settings_of(WORKER)
+    other_key = authority.settings_of("another")["worker_tls_key"]
+    damaged = tmp_path / "damaged.pem"
+    damaged.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+
+    for wrong, expected in [
+        ({"worker_tls_key": None}, "all three of .*LEXISEG_WORKER_TLS_KEY"),
+        ({"worker_tls_key": other_key}, "LEXISEG_WORKER_TLS_CERTIFICATE.*its key"),
+        ({"worker_tls_ca": damaged}, "LEXISEG_WORKER_TLS_CA.*certificates in PEM"),
+        ({"worker_tls_certificate": damaged}, "LEXISEG_WORKER_TLS_CERTIFICATE"),
+        ({"worker_tls_certificate": tmp_path / "none.pem"}, "a file that can be read"),
+    ]:
+        with pytest.raises(InvalidValue, match=expected):
+            Trust.of(Settings(**{**good, **wrong}))

@@ -1,0 +1,166 @@
+"""A model directory that changes is exchanged while the worker goes on, and a wrong one is not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.models.pool import ModelPool
+from lexiseg_service.worker.models.served import Served, served_models
+from lexiseg_service.worker.models.watching import ModelWatch
+from tests.model.stand_in import ColourSegmenter
+from tests.model.test_catalog import change_card, copy_of_tiny
+
+SOON = 20.0
+
+
+class Kept:
+    """A worker's pool over model directories whose loads take nothing, and its watch."""
+
+    def __init__(self, folder: Path, names: str = "cats") -> None:
+        self.folder = folder
+        self.settings = Settings(models_dir=folder, model=names)
+        self.metrics = Metrics()
+        self.warmed: list[Segmenter] = []
+        self.failure: Exception | None = None
+        self.pool = ModelPool(served_models(self.settings), self._open, self.metrics)
+        self.watch = ModelWatch(self.pool, self.settings, self.warmed.append, self.metrics)
+
+    def _open(self, served: Served) -> Segmenter:
+        if self.failure is not None:
+            raise self.failure
+        segmenter = ColourSegmenter()
+        segmenter.card = served.card
+        segmenter.digest = served.card.version
+        return segmenter
+
+    def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            for served in self.pool.served:
+                self.watch.check(served)
+
+    @property
+    def versions(self) -> list[str]:
+        return [card.version for card in self.pool.cards]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for version in ("1", "2"):
+        copy_of_tiny(tmp_path, f"cats@{version}")
+    (tmp_path / "cats").symlink_to("cats@1")
+    return tmp_path
+
+
+def turn(folder: Path, to: str) -> None:
+    (folder / "fresh").symlink_to(to)
+    (folder / "fresh").rename(folder / "cats")
+
+
+def test_the_version_that_a_name_is_turned_to_takes_its_place(folder: Path) -> None:
+    kept = Kept(folder)
+    kept.pool.acquire("cats").result(SOON).release()
+    turn(folder, "cats@2")
+
+    kept.look(times=2)
+
+    assert kept.versions == ["2"]
+    assert kept.pool.digest("cats") == "2"
+    assert kept.pool.acquire("cats").done()
+    assert [segmenter.card.version for segmenter in kept.warmed] == ["2"]
+    kept.pool.close()
+
+
+def test_whoever_works_with_the_old_one_keeps_it(folder: Path) -> None:
+    kept = Kept(folder)
+    old = kept.pool.acquire("cats").result(SOON)
+    turn(folder, "cats@2")
+
+    kept.look(times=2)
+    new = kept.pool.acquire("cats").result(SOON)
+
+    assert old.segmenter.card.version == "1"
+    assert new.segmenter.card.version == "2"
+    old.release()
+    new.release()
+    kept.pool.close()
+
+
+def test_a_directory_that_is_still_being_written_waits(folder: Path) -> None:
+    kept = Kept(folder)
+    kept.pool.acquire("cats").result(SOON).release()
+
+    for summary in ("one", "two", "three"):
+        change_card(folder / "cats@1", summary=summary)
+        kept.look()
+    before = len(kept.warmed)
+    kept.look()
+
+    assert before == 0
+    assert [segmenter.card.summary for segmenter in kept.warmed] == ["three"]
+    kept.pool.close()
+
+
+def test_a_model_that_cannot_be_loaded_changes_nothing_until_it_is_another(folder: Path) -> None:
+    kept = Kept(folder)
+    kept.pool.acquire("cats").result(SOON).release()
+    (folder / "cats@2/card.yaml").write_text("no card")
+    turn(folder, "cats@2")
+
+    kept.look(times=4)
+    failures = kept.metrics.registry.get_sample_value("lexiseg_model_load_failures_total", {"model": "cats"})
+    wrong = kept.versions
+    shutil.copy(folder / "cats@1/card.yaml", folder / "cats@2/card.yaml")
+    kept.look(times=2)
+
+    assert wrong == ["1"]
+    assert failures == 1
+    assert kept.versions == ["2"]
+    kept.pool.close()
+
+
+def test_a_directory_that_is_gone_changes_nothing(folder: Path) -> None:
+    kept = Kept(folder)
+    kept.pool.acquire("cats").result(SOON).release()
+    (folder / "cats").unlink()
+    for version in ("1", "2"):
+        shutil.rmtree(folder / f"cats@{version}")
+
+    kept.look(times=3)
+
+    assert kept.versions == ["1"]
+    assert kept.pool.acquire("cats").done()
+    kept.pool.close()
+
+
+def test_a_model_that_nobody_has_asked_for_is_only_named_anew(folder: Path) -> None:
+    kept = Kept(folder)
+    turn(folder, "cats@2")
+
+    kept.look(times=2)
+
+    assert kept.versions == ["2"]
+    assert kept.warmed == []
+    assert kept.pool.acquire("cats").result(SOON).segmenter.card.version == "2"
+    kept.pool.close()
+
+
+def test_versions_side_by_side_are_models_of_their_own(folder: Path) -> None:
+    kept = Kept(folder, "cats@1,cats@2")
+
+    loaded = {name: kept.pool.acquire(name).result(SOON).segmenter.card.version for name in ("cats", "cats@2")}
+
+    assert loaded == {"cats": "1", "cats@2": "2"}
+    sizes = {
+        sample.labels["model"]
+        for metric in kept.metrics.registry.collect()
+        for sample in metric.samples
+        if sample.name == "lexiseg_model_bytes"
+    }
+    assert sizes == {"cats@1", "cats@2"}
+    kept.pool.close()
