@@ -53,6 +53,27 @@ def test_a_path_and_words_give_masks(client: Client, tmp_path: Path) -> None:
     assert result.timings_ms.total > 0
 
 
+def test_polygons_with_fewer_corners_stay_near_the_mask(client: Client, target: str) -> None:
+    with Client(target) as remote:
+        exact, simple, same = (
+            asked.segment(JPEG, CLASSES, mask="polygon", simplify=tolerance)
+            for asked, tolerance in ((client, 0.0), (client, 1.5), (remote, 1.5))
+        )
+
+    for segment, fewer, by_grpc in zip(exact, simple, same, strict=True):
+        assert segment.polygons is not None
+        assert fewer.polygons == by_grpc.polygons
+        assert fewer.polygons is not None
+        corners = [
+            sum(len(ring.exterior) + sum(map(len, ring.holes)) for ring in rings)
+            for rings in (segment.polygons, fewer.polygons)
+        ]
+        assert corners[1] < corners[0] / 3
+        assert (segment.mask & fewer.mask).sum() > 0.9 * (segment.mask | fewer.mask).sum()
+    with pytest.raises(InvalidValue, match="simplify"):
+        client.segment(JPEG, CLASSES, simplify=1)
+
+
 def test_all_forms_of_a_mask_are_the_same_mask(client: Client) -> None:
     masks = {
         form: [segment.mask for segment in client.segment(JPEG, CLASSES, mask=form)]

@@ -64,6 +64,8 @@ def test_every_word_of_the_wire_is_known() -> None:
 
 
 def test_every_field_of_an_answer_can_be_read() -> None:
+    # What was asked about is not told again by a server.
+    own = {segmentation.Segmentation: {"image"}}
     renamed = {"label_map": "map_file", "confidence": "confidence_png", "mask": "shape"}
 
     pairs: list[tuple[type[Any], type[BaseModel]]] = [
@@ -75,7 +77,7 @@ def test_every_field_of_an_answer_can_be_read() -> None:
     ]
     for ours, theirs in pairs:
         names = {field.name for field in dataclasses.fields(ours)}
-        assert names == {renamed.get(name, name) for name in theirs.model_fields}
+        assert names - own.get(ours, set()) == {renamed.get(name, name) for name in theirs.model_fields}
 
 
 def test_all_public_names_are_there_and_sorted() -> None:

@@ -7,6 +7,7 @@ with Client("http://localhost:8000") as client:
         print(segment.label, segment.score, segment.mask.sum())
 """
 
+from lexiseg_client.about import __version__
 from lexiseg_client.aio import AsyncClient, AsyncVocabularies
 from lexiseg_client.answers.models import Health, Model
 from lexiseg_client.answers.polygons import Ring
@@ -50,6 +51,7 @@ from lexiseg_client.errors import (
     UrlFetchOff,
 )
 from lexiseg_client.pictures.images import ImageId, ImageLike, ImageUrl
+from lexiseg_client.question.examples import Example
 from lexiseg_client.question.options import Background, Class, Classes, Options
 from lexiseg_client.question.prompts import Point, Prompt, Prompts
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
@@ -66,6 +68,7 @@ __all__ = [
     "Classes",
     "Client",
     "DeadlineExceeded",
+    "Example",
     "FieldError",
     "Forbidden",
     "Frame",
@@ -119,4 +122,5 @@ __all__ = [
     "Vocabularies",
     "Vocabulary",
     "VocabularySummary",
+    "__version__",
 ]

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 BLANK = re.compile(r"\s")
 PRINTABLE = re.compile(r"[!-~]+")
 KEY_VARIABLE = "LEXISEG_API_KEY"
+URL_VARIABLE = "LEXISEG_BASE_URL"
+USUAL_URL = "http://localhost:8000"
 GRPC_PORT = 50051
 EXPECTED = "an address like http://localhost:8000, or HOST:PORT of gRPC like localhost:50051"
 BARE = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):[0-9]{1,5}")
@@ -34,11 +36,12 @@ class Address:
         return tuple((name.lower(), value) for name, value in self.headers.items())
 
 
-def read_address(url: str, target: str | None, api_key: str | None) -> Address:
+def read_address(url: str | None, target: str | None, api_key: str | None) -> Address:
     """Checks what a user gave.
 
     Args:
-        url: http, https, grpc or grpcs; HOST:PORT alone is gRPC's.
+        url: http, https, grpc or grpcs; HOST:PORT alone is gRPC's. None takes that of the environment, if there is one,
+            else port 8000 of this machine.
         target: HOST:PORT of gRPC; None is the URL's own with grpc, and port 50051 of the same host with http.
         api_key: None takes that of the environment, if there is one.
 
@@ -46,6 +49,8 @@ def read_address(url: str, target: str | None, api_key: str | None) -> Address:
         ValueError: no address, one with a password (which would show up in logs), or a key that no header can carry;
             the message shows neither.
     """
+    if url is None:
+        url = os.environ.get(URL_VARIABLE) or USUAL_URL
     if BARE.fullmatch(url.rstrip("/")):
         url = f"grpc://{url}"
     try:

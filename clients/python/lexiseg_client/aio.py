@@ -5,13 +5,14 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from lexiseg_client.address import read_address
 from lexiseg_client.answers.models import Health, Model
 from lexiseg_client.answers.segmentation import Segmentation
+from lexiseg_client.calling.mapping import OnError, Progress, checked, map_loop, progress_of
 from lexiseg_client.calling.retries import Patience, Retry
 from lexiseg_client.calls import Calls
 from lexiseg_client.client import TIMEOUT, wire_of
@@ -31,7 +32,7 @@ class AsyncClient:
 
     def __init__(
         self,
-        url: str = "http://localhost:8000",
+        url: str | None = None,
         *,
         api_key: str | None = None,
         timeout: float = TIMEOUT,
@@ -69,6 +70,25 @@ class AsyncClient:
     ) -> Segmentation:
         """See `Client.segment`."""
         return await self._run(self._calls.segment(image, classes, options, timeout))
+
+    def map(
+        self,
+        images: Iterable[ImageLike],
+        classes: Classes | None = None,
+        *,
+        concurrency: int = 8,
+        progress: bool | Progress | None = None,
+        on_error: OnError = "raise",
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[Any, None]:
+        """See `Client.map`; to be read with `async for`."""
+        checked(concurrency, on_error)
+
+        async def ask(image: ImageLike) -> Segmentation:
+            return await self.segment(image, classes, timeout=timeout, **options)
+
+        return map_loop(ask, images, concurrency, progress_of(progress), on_error)
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:
         """See `Client.models`."""
@@ -128,6 +148,7 @@ class AsyncVocabularies:
         *,
         background: bool | Background = True,
         source: str | None = None,
+        shared: bool | None = None,
         if_match: str | None = None,
         create_only: bool = False,
         timeout: float | None = None,
@@ -138,6 +159,7 @@ class AsyncVocabularies:
             classes,
             background=background,
             source=source,
+            shared=shared,
             if_match=if_match,
             create_only=create_only,
             until=self._until(timeout),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -42,6 +43,11 @@ class Calls:
         source: Source = yield Work(partial(load, image))
         if not isinstance(source, Upload):
             return (yield from self._wire.segment(source, question, until))
+        answer = yield from self._segment(source, question, until)
+        return replace(answer, image=image)
+
+    def _segment(self, source: Upload, question: Mapping[str, Any], until: float) -> Call[Segmentation]:
+        """By the name that the server knows it under, if it was sent before."""
         known = self._sent.find(source.digest)
         if known is not None:
             try:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from lexiseg_client.address import Address, read_address
 from lexiseg_client.answers.models import Health, Model
 from lexiseg_client.answers.segmentation import Segmentation
+from lexiseg_client.calling.mapping import OnError, Progress, checked, map_threads, progress_of
 from lexiseg_client.calling.retries import Patience, Retry
 from lexiseg_client.calls import Calls
 from lexiseg_client.drivers.threads import Threads
@@ -33,7 +34,8 @@ class Client:
 
     Args:
         url: like `http://localhost:8000` (REST) or `grpc://localhost:50051`, or `localhost:50051` for short; https and
-            grpcs for TLS. Both protocols give the same answers; vocabularies are a matter of REST.
+            grpcs for TLS. Both protocols give the same answers; vocabularies are a matter of REST. None takes that of
+            `LEXISEG_BASE_URL`, if there is one, else http://localhost:8000.
         api_key: sent with every request; None takes that of `LEXISEG_API_KEY`, if there is one.
         timeout: seconds that a call may take, with all its retries; each call can say otherwise. A call neither begins
             a try nor waits after that; a try in progress gets what is left for each of its reads and writes.
@@ -49,7 +51,7 @@ class Client:
 
     def __init__(
         self,
-        url: str = "http://localhost:8000",
+        url: str | None = None,
         *,
         api_key: str | None = None,
         timeout: float = TIMEOUT,
@@ -101,6 +103,45 @@ class Client:
             ImageExpired: an `ImageId` that the server no longer knows; images of other forms are sent again by itself.
         """
         return self._run(self._calls.segment(image, classes, options, timeout))
+
+    def map(
+        self,
+        images: Iterable[ImageLike],
+        classes: Classes | None = None,
+        *,
+        concurrency: int = 8,
+        progress: bool | Progress | None = None,
+        on_error: OnError = "raise",
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generator[Any, None, None]:
+        """One question about many images, several of them under way: their answers in the order of the images.
+
+        Args:
+            images: as of `segment`; taken as they are needed, so that there may be any number of them.
+            classes: as of `segment`.
+            concurrency: how many are under way at most.
+            progress: True writes a line on the standard error, None does where that is a terminal or a notebook; or a
+                function that is called with the number of answers and that of images (None of what has no length).
+            on_error: "raise" ends with the first image that fails; "return" gives its error in place of its answer, and
+                goes on.
+            timeout: seconds for each image; None is the client's.
+            options: see `Options`.
+
+        Returns:
+            A `Segmentation` for each image, or an error with on_error="return". Nothing is sent before the first is
+            asked for; leaving the loop leaves out the rest.
+
+        Raises:
+            TypeError, ValueError: an option cannot be one.
+            LexisegError, OSError: as `segment`, unless on_error="return".
+        """
+        checked(concurrency, on_error)
+
+        def ask(image: ImageLike) -> Segmentation:
+            return self.segment(image, classes, timeout=timeout, **options)
+
+        return map_threads(ask, images, concurrency, progress_of(progress), on_error)
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """The models that a question may name."""
@@ -203,6 +244,7 @@ class Vocabularies:
         *,
         background: bool | Background = True,
         source: str | None = None,
+        shared: bool | None = None,
         if_match: str | None = None,
         create_only: bool = False,
         timeout: float | None = None,
@@ -212,12 +254,14 @@ class Vocabularies:
         Args:
             background: what holds when a question says nothing of it.
             source: where the list comes from, for its readers.
+            shared: with API keys, for every key or for this one alone; None: as it was, and new ones for this alone.
             if_match: an `etag`: goes on only if the list is still that one.
             create_only: never replaces.
 
         Raises:
             PreconditionFailed: a condition does not hold.
             ReadOnly: it is built in.
+            NotAllowed: another key shares one of that name.
             InvalidValue: the server takes no such list.
         """
         call = self._wire.put_vocabulary(
@@ -225,6 +269,7 @@ class Vocabularies:
             classes,
             background=background,
             source=source,
+            shared=shared,
             if_match=if_match,
             create_only=create_only,
             until=self._until(timeout),

@@ -26,7 +26,7 @@ from lexiseg_client import (
     UnreadableAnswer,
 )
 from lexiseg_client.rpc import loop
-from lexiseg_client.rpc.channels import OPTIONS
+from lexiseg_client.rpc.channels import SETTINGS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from tests.clients.rpc.scripted_grpc import Answer, Servicer, aborts, scripted, well
 from tests.service.gateway.fleet.workers import Wire
@@ -232,7 +232,7 @@ async def test_a_refused_question_is_told_as_such_however_the_frames_race_with_i
 
 
 async def test_a_server_whose_machine_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    soon = tuple((name, 500 if value >= 20_000 else value) for name, value in OPTIONS)  # keepalive's minutes
+    soon = tuple((name, 500 if value >= 20_000 else value) for name, value in SETTINGS)  # keepalive's minutes
     monkeypatch.setattr(loop, "OPTIONS", soon)
     servicer = Servicer(video=answers_then(None, 1))
     with scripted(servicer) as target:

@@ -13,6 +13,7 @@ from lexiseg_client.errors import MissingLibrary, NoMasks
 from lexiseg_client.pictures import png
 
 if TYPE_CHECKING:
+    import fiftyone
     import supervision
 
     from lexiseg_client.answers.segmentation import Segment, Segmentation
@@ -93,3 +94,26 @@ def to_supervision(answer: Segmentation) -> supervision.Detections:
             **{name: np.array([entry[name] for entry in prompted]) for name in (prompted[0] if all(prompted) else ())},
         },
     )
+
+
+def to_fiftyone(answer: Segmentation) -> fiftyone.Detections:
+    """See `Segmentation.to_fiftyone`."""
+    try:
+        import fiftyone
+    except ImportError:
+        raise MissingLibrary("fiftyone is not installed: pip install fiftyone") from None
+    height, width = answer.size
+    detections = []
+    for segment in answer.segments:
+        x, y, w, h = segment.bbox
+        masked = not isinstance(segment.shape, NotAsked)
+        detections.append(
+            fiftyone.Detection(
+                label=segment.label or "",
+                bounding_box=[x / width, y / height, w / width, h / height],
+                mask=segment.shape.pixels()[y : y + h, x : x + w] if masked else None,
+                confidence=segment.score,
+                index=segment.track_id,
+            )
+        )
+    return fiftyone.Detections(detections=detections)

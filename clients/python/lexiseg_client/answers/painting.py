@@ -21,12 +21,12 @@ def label_map(answer: Segmentation) -> LabelMap:
     """[H, W] ids of uint8, or of uint16 where they do not fit."""
     highest = max((segment.id for segment in answer.segments), default=0)
     ids: LabelMap = np.zeros(answer.size, np.uint8 if highest < 256 else np.uint16)
-    for segment in reversed(_drawn(answer)):  # where those of prompts overlap, the first is on top
+    for segment in reversed(drawn(answer)):  # where those of prompts overlap, the first is on top
         ids[segment.shape.pixels()] = segment.id  # not `.mask`: that would keep every mask for as long as the answer
     return ids
 
 
-def _drawn(answer: Segmentation) -> list[Segment]:
+def drawn(answer: Segmentation) -> list[Segment]:
     """All segments; of the masks that one prompt may mean, the best."""
     best = {segment.prompt_index: segment.id for segment in reversed(answer.segments)}
     return [

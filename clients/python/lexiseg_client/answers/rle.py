@@ -36,6 +36,26 @@ def decode(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:
     return np.ascontiguousarray(pixels.reshape(width, height).T)
 
 
+def encode(mask: NDArray[np.bool_]) -> str:
+    """The compressed text of a mask [H, W], what `decode` reads."""
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    runs = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
+    if flat.size and flat[0]:
+        runs.insert(0, 0)
+    text = []
+    for place, run in enumerate(runs):
+        number = run if place < 3 else run - runs[place - 2]
+        while True:
+            digit, number = number & 0x1F, number >> 5
+            # Done when all that is left is the sign, which the last digit's bit 4 says.
+            done = number == (-1 if digit & SIGN else 0)
+            text.append(chr(FIRST_CHARACTER + digit + (0 if done else CONTINUES)))
+            if done:
+                break
+    return "".join(text)
+
+
 def _runs(counts: str) -> NDArray[np.int64]:
     digits = np.frombuffer(counts.encode("utf-8"), np.uint8).astype(np.int64) - FIRST_CHARACTER
     if len(digits) == 0:

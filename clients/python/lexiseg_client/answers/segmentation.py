@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_client.answers import export, painting
+from lexiseg_client.answers import export, painting, showing
+from lexiseg_client.answers.formats import cvat, geojson, label_studio, labelme, yolo
 from lexiseg_client.answers.masks import LabelMap, MapFile, Mask, Outlines, RunLengths, Shape
 from lexiseg_client.answers.polygons import Ring
 from lexiseg_client.errors import NoMasks
 from lexiseg_client.pictures import png
 
 if TYPE_CHECKING:
+    import fiftyone
     import supervision
+
+    from lexiseg_client.pictures.images import ImageLike
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,11 @@ class AnswerWarning:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """One image's segments. `size` is height, width; `image_id` asks about the image again: `ImageId(...)`."""
+    """One image's segments. `size` is height, width; `image_id` asks about the image again: `ImageId(...)`.
+
+    A notebook shows it as a picture. `image` is what was asked about as it was given, not read and not copied; None of
+    an id and of a URL.
+    """
 
     id: str
     image_id: str
@@ -118,6 +126,7 @@ class Segmentation:
     confidence_png: bytes | None = field(default=None, repr=False)
     absent: tuple[str, ...] = ()  # labels that were asked for and that no segment has
     warnings: tuple[AnswerWarning, ...] = ()
+    image: ImageLike | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -128,6 +137,10 @@ class Segmentation:
     def __bool__(self) -> bool:
         """An answer is one even if nothing was found."""
         return True
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the segments on the image, at most 1,280 pixels a side."""
+        return showing.picture(self)
 
     def named(self, label: str) -> tuple[Segment, ...]:
         """The segments with that label."""
@@ -212,6 +225,97 @@ class Segmentation:
             NoMasks: asked with mask="png" or "none".
         """
         return export.to_coco(self, image_id)
+
+    def to_labelme(self, image_path: str = "", *, simplify: float = 0.0) -> dict[str, Any]:
+        """The JSON that Labelme keeps beside an image.
+
+        A part of a segment is a polygon; of a segment with holes, which its polygons cannot say, there is one mask.
+
+        Args:
+            image_path: from the JSON to the image.
+            simplify: how far in pixels a border may stray; 0 keeps every corner.
+
+        Raises:
+            NoMasks: asked with mask="none".
+        """
+        return labelme.document(self, image_path, simplify)
+
+    def to_yolo(self, *, simplify: float = 0.0) -> str:
+        """The lines of Ultralytics' label file for segmentation: a class index and a polygon for each segment.
+
+        One polygon has neither holes nor parts: they are joined by ways there and back that have no width. A segment
+        without a class gets class 0. Arguments and errors as of `to_labelme`.
+        """
+        return yolo.lines(self, simplify)
+
+    def to_label_studio(
+        self,
+        image: str,
+        *,
+        shape: Literal["brush", "polygon"] = "brush",
+        from_name: str = "label",
+        to_name: str = "image",
+        simplify: float = 0.0,
+    ) -> dict[str, Any]:
+        """A task with a prediction, for Label Studio to import.
+
+        Args:
+            image: where Label Studio finds the image, as `/data/local-files/?d=street.jpg`.
+            shape: brush strokes, which are the exact masks, or polygons joined as of `to_yolo`.
+            from_name: of `BrushLabels` or `PolygonLabels` in the project's configuration.
+            to_name: of `Image` there.
+            simplify: as of `to_labelme`.
+
+        Raises:
+            ValueError: there is no such shape.
+            NoMasks: asked with mask="none".
+        """
+        return label_studio.task(self, image, shape, from_name, to_name, simplify)
+
+    def to_cvat(
+        self,
+        image_name: str,
+        *,
+        image_id: int = 0,
+        shape: Literal["mask", "polygon"] = "mask",
+        simplify: float = 0.0,
+    ) -> str:
+        """CVAT's XML (`CVAT for images 1.1`) of this image.
+
+        Args:
+            image_name: of the file in the task.
+            image_id: of the image there.
+            shape: the exact masks, or polygons joined as of `to_yolo`.
+            simplify: as of `to_labelme`.
+
+        Raises:
+            ValueError: there is no such shape.
+            NoMasks: asked with mask="none".
+        """
+        return cvat.document(self, image_name, image_id, shape, simplify)
+
+    def to_geojson(self, *, simplify: float = 0.0, transform: Sequence[float] | None = None) -> dict[str, Any]:
+        """A GeoJSON feature for each segment, with holes and parts as they are.
+
+        Args:
+            simplify: as of `to_labelme`.
+            transform: a, b, c, d, e, f from pixels to other coordinates, x' = a x + b y + c, y' = d x + e y + f; None
+                keeps pixels.
+
+        Raises:
+            ValueError: the transform is none.
+            NoMasks: asked with mask="none".
+        """
+        return geojson.document(self, simplify, transform)
+
+    def to_fiftyone(self) -> fiftyone.Detections:
+        """`fiftyone.Detections`, for `sample["lexiseg"] = answer.to_fiftyone()`: boxes in shares of the image, masks of
+        the boxes, scores; `index` is the track.
+
+        Raises:
+            MissingLibrary: fiftyone is not installed.
+        """
+        return export.to_fiftyone(self)
 
     def to_supervision(self) -> supervision.Detections:
         """`supervision.Detections`: boxes, masks, scores, class indices, track ids, `data["class_name"]`.

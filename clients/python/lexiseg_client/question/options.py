@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict
 
+from lexiseg_client.question.examples import Example, example_json
 from lexiseg_client.question.prompts import Prompts, prompts_json
 
 if sys.version_info >= (3, 11):
@@ -26,18 +27,25 @@ __all__ = [
     "question_json",
 ]
 
-Task: TypeAlias = Literal["semantic", "instance", "panoptic", "prompt"]
+Task: TypeAlias = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 MaskFormat: TypeAlias = Literal["rle", "polygon", "png", "none"]
 Refinement: TypeAlias = Literal["none", "pamr", "regions"]
 
 
 @dataclass(frozen=True)
 class Class:
-    """A class with more than a name: synonyms answer under it, segments with a lower score than `threshold` go."""
+    """A class with more than a name: synonyms answer under it, segments with a lower score than `threshold` go.
+
+    `examples` show it, `negatives` what it is not though it looks alike. `words`: whether the name and the synonyms are
+    looked for, too; None: where there are no examples, or where there are synonyms.
+    """
 
     name: str
     synonyms: Sequence[str] = ()
     threshold: float | None = None
+    examples: Sequence[Example] = ()
+    negatives: Sequence[Example] = ()
+    words: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class CommonOptions(TypedDict, total=False):
     """What a question about an image and one about the frames of a stream may both say."""
 
     vocabulary: str | None  # a named class list, instead of classes
-    task: Task | None  # semantic, or prompt where prompts are given
+    task: Task | None  # semantic, or prompt where prompts are given; everything needs neither classes nor prompts
     model: str | None  # NAME or NAME@VERSION
     mask: MaskFormat  # how masks travel; `Segment.mask` reads the same from rle, polygon and png
     background: bool | Background | None  # True: what no class explains belongs to nobody; False: all pixels get one
@@ -73,6 +81,7 @@ class CommonOptions(TypedDict, total=False):
 class Options(CommonOptions, total=False):
     """Everything that a question may say besides the image and its classes. What is left out is the server's choice."""
 
+    simplify: float  # with mask="polygon": pixels that a border may stray; 0 keeps every corner
     prompts: Prompts | None  # objects that points and boxes show; with classes the masks are labelled, too
 
 
@@ -106,15 +115,23 @@ def classes_json(classes: Classes) -> list[Any]:
     """
     if isinstance(classes, (str, bytes)):
         raise TypeError(f'classes is a list of names; did you mean ["{classes!s}"]?')
-    return [_class_json(entry) if isinstance(entry, Class) else entry for entry in classes]
+    return [
+        _class_json(entry, f"classes.{place}") if isinstance(entry, Class) else entry
+        for place, entry in enumerate(classes)
+    ]
 
 
-def _class_json(entry: Class) -> dict[str, Any]:
+def _class_json(entry: Class, field: str) -> dict[str, Any]:
     described: dict[str, Any] = {"name": entry.name}
     if entry.synonyms:
         described["synonyms"] = list(entry.synonyms)
     if entry.threshold is not None:
         described["threshold"] = entry.threshold
+    for name, some in (("examples", entry.examples), ("negatives", entry.negatives)):
+        if some:
+            described[name] = [example_json(each, f"{field}.{name}.{number}") for number, each in enumerate(some)]
+    if entry.words is not None:
+        described["words"] = entry.words
     return described
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from lexiseg_client.answers.checked import number, optional, text
+from lexiseg_client.answers.rle import decode
+from lexiseg_client.question.examples import Example
 from lexiseg_client.question.options import Background, Class
+from lexiseg_client.question.prompts import Point
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,8 @@ class VocabularySummary:
     background: bool | Background  # what holds when a question says nothing of it
     built_in: bool  # built-in lists cannot be changed
     source: str | None
+    shared: bool = True  # every key may name it; else yours alone
+    own: bool = True  # your key may replace and delete it
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,19 @@ class Vocabulary(VocabularySummary):
 def read_class(entry: Mapping[str, Any]) -> Class:
     """A class of the server's JSON."""
     synonyms = tuple(text(word) for word in entry.get("synonyms", ()))
-    return Class(text(entry["name"]), synonyms, optional(entry.get("threshold"), number))
+    shown = {name: tuple(_read_example(each) for each in entry.get(name) or ()) for name in ("examples", "negatives")}
+    threshold = optional(entry.get("threshold"), number)
+    return Class(text(entry["name"]), synonyms, threshold, shown["examples"], shown["negatives"], entry.get("words"))
+
+
+def _read_example(entry: Mapping[str, Any]) -> Example:
+    """An example as a vocabulary keeps it: its picture is a file's bytes."""
+    points = [Point(number(at["x"]), number(at["y"]), bool(at["positive"])) for at in entry.get("points", ())]
+    mask = entry.get("mask")
+    pixels = None if mask is None else decode(text(mask["counts"]), (int(mask["size"][0]), int(mask["size"][1])))
+    image = entry.get("image") or {}
+    content = base64.b64decode(text(image["base64"])) if "base64" in image else None
+    return Example(entry.get("box"), points, pixels, content)
 
 
 def read_background(rule: bool | Mapping[str, Any]) -> bool | Background:

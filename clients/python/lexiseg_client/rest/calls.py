@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from lexiseg_client.calling.retries import Patience, exchange
 from lexiseg_client.calling.steps import Call, Reply, Request, Send
 from lexiseg_client.errors import UnreadableAnswer
 from lexiseg_client.pictures.images import ImageId, ImageUrl, Source
+from lexiseg_client.question.examples import has_files
 from lexiseg_client.question.options import Background, Classes, background_json, classes_json
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
 from lexiseg_client.rest import reading
@@ -32,6 +34,9 @@ class RestWire:
         if isinstance(source, (ImageId, ImageUrl)):
             named = {"id": source.id} if isinstance(source, ImageId) else {"url": source.url}
             request = Request("POST", f"{STABLE}/segment", json={"image": named, **question})
+        elif has_files(question):
+            image = {"base64": base64.b64encode(source.content).decode()}
+            request = Request("POST", f"{STABLE}/segment", json={"image": image, **question})
         else:
             request = Request("POST", f"{STABLE}/segment", image=source.content, fields=json.dumps(question))
         return self._ask(request, reading.segmentation, until)
@@ -83,12 +88,19 @@ class RestWire:
         *,
         background: bool | Background,
         source: str | None,
+        shared: bool | None,
         if_match: str | None,
         create_only: bool,
         until: float,
     ) -> Call[Vocabulary]:
         """PUT /vocabularies/NAME."""
-        content = {"classes": classes_json(classes), "background": background_json(background), "source": source}
+        content: dict[str, Any] = {
+            "classes": classes_json(classes),
+            "background": background_json(background),
+            "source": source,
+        }
+        if shared is not None:
+            content["shared"] = shared
         conditions = {"If-Match": if_match} if if_match is not None else {}
         if create_only:
             conditions["If-None-Match"] = "*"

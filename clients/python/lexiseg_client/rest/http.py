@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from lexiseg_client.about import USER_AGENT
 from lexiseg_client.address import Address
 from lexiseg_client.calling.steps import Reply, Request, Send
 from lexiseg_client.errors import NotOffered, TimedOut, Unreachable, UnreadableAnswer
@@ -27,7 +28,7 @@ def arguments(address: Address, step: Send) -> dict[str, Any]:
     keywords: dict[str, Any] = {
         "method": request.method,
         "url": address.url + request.path,
-        "headers": {**address.headers, **request.headers},
+        "headers": {"User-Agent": USER_AGENT, **address.headers, **request.headers},
         "timeout": httpx.Timeout(step.timeout, connect=min(CONNECT, step.timeout)),
     }
     if request.image is not None:

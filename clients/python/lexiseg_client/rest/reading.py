@@ -141,6 +141,8 @@ def vocabulary_summary(entry: dict[str, Any]) -> VocabularySummary:
         background=read_background(entry["background"]),
         built_in=truth(entry["built_in"]),
         source=optional(entry.get("source"), text),
+        shared=truth(entry.get("shared", True)),
+        own=truth(entry.get("own", not entry["built_in"])),
     )
 
 
@@ -158,6 +160,8 @@ def vocabulary(document: dict[str, Any], etag: str) -> Vocabulary:
         background=summary.background,
         built_in=summary.built_in,
         source=summary.source,
+        shared=summary.shared,
+        own=summary.own,
         classes=tuple(read_class(entry) for entry in document["classes"]),
         etag=etag,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ ENUMS: Mapping[str, Mapping[str, int]] = {
         "instance": pb.TASK_INSTANCE,
         "panoptic": pb.TASK_PANOPTIC,
         "prompt": pb.TASK_PROMPT,
+        "everything": pb.TASK_EVERYTHING,
     },
     "mask": {
         "rle": pb.MASK_FORMAT_RLE,
@@ -69,7 +71,24 @@ def filled(message: M, question: Mapping[str, Any]) -> M:
 
 
 def _class(entry: str | Mapping[str, Any]) -> pb.Class:
-    return pb.Class(name=entry) if isinstance(entry, str) else pb.Class(**entry)
+    if isinstance(entry, str):
+        return pb.Class(name=entry)
+    shown = {name: [_example(each) for each in entry.get(name, ())] for name in ("examples", "negatives")}
+    return pb.Class(**{**entry, **shown})
+
+
+def _example(entry: Mapping[str, Any]) -> pb.Example:
+    shown = _prompt(entry)
+    message = pb.Example(points=shown.points, box=shown.box if shown.HasField("box") else None)
+    if (mask := entry.get("mask")) is not None:
+        height, width = mask["size"]
+        message.mask.CopyFrom(pb.CocoRle(size=pb.Size(height=height, width=width), counts=mask["counts"]))
+    for name, value in entry.get("image", {}).items():
+        if name == "base64":
+            message.image.content = base64.b64decode(value)
+        else:
+            setattr(message.image, name, value)
+    return message
 
 
 def _prompt(entry: Mapping[str, Any]) -> pb.Prompt:

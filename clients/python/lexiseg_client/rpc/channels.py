@@ -7,10 +7,11 @@ from typing import Any
 
 import grpc
 
+from lexiseg_client.about import USER_AGENT
 from lexiseg_client.calling.steps import Invoke
 from lexiseg_client.stubs import segmentation_pb2 as pb
 
-OPTIONS: tuple[tuple[str, int], ...] = (
+SETTINGS: tuple[tuple[str, int], ...] = (
     # Large overlays and maps come in one message; the server bounds what it takes.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -23,6 +24,7 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
+OPTIONS: tuple[tuple[str, int | str], ...] = (*SETTINGS, ("grpc.primary_user_agent", USER_AGENT))
 METHODS: dict[str, tuple[str, Callable[[Any], bytes], Callable[[bytes], Any]]] = {
     "Segment": (
         "/lexiseg.v1.Segmentation/Segment",

@@ -92,13 +92,14 @@ class Connection:
         """Why a stream ended.
 
         A frame that is written in the moment when the server ends the stream fails by itself, and grpc.aio takes that
-        for the end and loses the server's word. So it is asked once more, without frames.
+        for the end and loses the server's word. So it is asked once more, without frames; the question goes out as one
+        with the call's beginning and end, since a write of its own could fail the same way.
         """
         lost: Any = error
         if lost.details() != WRITE_FAILED:
             return error_of_rpc(error, self._address.target)
         path, pack, unpack = VIDEO
-        call: Any = self._channel.stream_stream(path, pack, unpack)(iter([question]), metadata=self._address.metadata)
+        call: Any = self._channel.unary_stream(path, pack, unpack)(question, metadata=self._address.metadata)
         try:
             async for _ in call:
                 pass

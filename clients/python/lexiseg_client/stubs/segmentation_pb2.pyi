@@ -46,6 +46,8 @@ class _TaskEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Task.ValueType],
     """Things object by object, the rest class by class; masks are disjoint."""
     TASK_PROMPT: _Task.ValueType  # 4
     """What points and boxes show."""
+    TASK_EVERYTHING: _Task.ValueType  # 5
+    """All masks that the model proposes, best first, with neither words nor prompts; classes name them."""
 
 class Task(_Task, metaclass=_TaskEnumTypeWrapper):
     """What a request wants to know."""
@@ -60,6 +62,8 @@ TASK_PANOPTIC: Task.ValueType  # 3
 """Things object by object, the rest class by class; masks are disjoint."""
 TASK_PROMPT: Task.ValueType  # 4
 """What points and boxes show."""
+TASK_EVERYTHING: Task.ValueType  # 5
+"""All masks that the model proposes, best first, with neither words nor prompts; classes name them."""
 Global___Task: _TypeAlias = Task  # noqa: Y015
 
 class _MaskFormat:
@@ -156,7 +160,7 @@ class Image(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
-    """The encoded file: JPEG, PNG, WebP, BMP or TIFF, one still picture; at most 20 MB unless configured otherwise."""
+    """The encoded file: JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF, one still picture; at most 20 MB unless configured otherwise."""
     id: _builtins.str
     """`image_id` of an earlier answer to the same API key; NOT_FOUND (IMAGE_EXPIRED) when it is gone."""
     url: _builtins.str
@@ -179,6 +183,48 @@ class Image(_message.Message):
 Global___Image: _TypeAlias = Image  # noqa: Y015
 
 @_typing.final
+class Example(_message.Message):
+    """A part of an image that shows a class: what a box or points show, or a mask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    BOX_FIELD_NUMBER: _builtins.int
+    MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """Another image. Unset: the one that the request is about, where it has one."""
+
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Point]:
+        """Clicks on it and beside it."""
+
+    @_builtins.property
+    def box(self) -> Global___Box:
+        """A box around it."""
+
+    @_builtins.property
+    def mask(self) -> Global___CocoRle:
+        """A mask of the image's size, instead of a box and points."""
+
+    def __init__(
+        self,
+        *,
+        image: Global___Image | None = ...,
+        points: _abc.Iterable[Global___Point] | None = ...,
+        box: Global___Box | None = ...,
+        mask: Global___CocoRle | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "image", b"image", "mask", b"mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["box", b"box", "image", b"image", "mask", b"mask", "points", b"points"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Example: _TypeAlias = Example  # noqa: Y015
+
+@_typing.final
 class Class(_message.Message):
     """A class to look for."""
 
@@ -187,13 +233,28 @@ class Class(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SYNONYMS_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    NEGATIVES_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """What its segments are labelled with."""
     threshold: _builtins.float
     """Segments of this class with a lower score are dropped; 0 to 1."""
+    words: _builtins.bool
+    """Whether the name and the synonyms are looked for as words, too. Unset: where there are no examples, or where there
+    are synonyms.
+    """
     @_builtins.property
     def synonyms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other names for the same thing; found ones answer under `name`."""
+
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___Example]:
+        """Parts of images that show it; at most 64 in a request, in 16 other images, unless configured otherwise."""
+
+    @_builtins.property
+    def negatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___Example]:
+        """Parts of images that show what it is not, though it looks alike."""
 
     def __init__(
         self,
@@ -201,14 +262,22 @@ class Class(_message.Message):
         name: _builtins.str = ...,
         synonyms: _abc.Iterable[_builtins.str] | None = ...,
         threshold: _builtins.float | None = ...,
+        examples: _abc.Iterable[Global___Example] | None = ...,
+        negatives: _abc.Iterable[Global___Example] | None = ...,
+        words: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "_words", b"_words", "threshold", b"threshold", "words", b"words"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "name", b"name", "synonyms", b"synonyms", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "_words", b"_words", "examples", b"examples", "name", b"name", "negatives", b"negatives", "synonyms", b"synonyms", "threshold", b"threshold", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__words: _TypeAlias = _typing.Literal["words"]  # noqa: Y015
+    _WhichOneofArgType__words: _TypeAlias = _typing.Literal["_words", b"_words"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__words) -> _WhichOneofReturnType__words | None: ...
 
 Global___Class: _TypeAlias = Class  # noqa: Y015
 
@@ -390,6 +459,7 @@ class SegmentRequest(_message.Message):
     REFINE_FIELD_NUMBER: _builtins.int
     MAX_SIDE_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    SIMPLIFY_FIELD_NUMBER: _builtins.int
     vocabulary: _builtins.str
     """A named class list instead of `classes`, as "ade20k"."""
     task: Global___Task.ValueType
@@ -408,6 +478,8 @@ class SegmentRequest(_message.Message):
     """Caps the longer side of the network's input, in pixels, 32 to 16384; masks keep the image's size."""
     confidence: _builtins.bool
     """Also answer an 8-bit PNG of each pixel's confidence."""
+    simplify: _builtins.float
+    """Of `MASK_FORMAT_POLYGON`: how far in pixels a border may stray; 0 keeps every corner. At most 100."""
     @_builtins.property
     def image(self) -> Global___Image:
         """The image."""
@@ -415,7 +487,7 @@ class SegmentRequest(_message.Message):
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Class]:
         """The classes to look for, unless `vocabulary` names a list. With prompts there may be neither: then segments have no
-        label.
+        label. So with `TASK_EVERYTHING`.
         """
 
     @_builtins.property
@@ -442,10 +514,11 @@ class SegmentRequest(_message.Message):
         refine: Global___Refine.ValueType = ...,
         max_side: _builtins.int | None = ...,
         confidence: _builtins.bool = ...,
+        simplify: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_model", b"_model", "_vocabulary", b"_vocabulary", "background", b"background", "image", b"image", "max_side", b"max_side", "model", b"model", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_model", b"_model", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "image", b"image", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_model", b"_model", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "image", b"image", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
     _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015
@@ -837,9 +910,9 @@ class CacheUse(_message.Message):
     TEXT_MISSES_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     text_hits: _builtins.int
-    """Texts whose rows were kept."""
+    """Texts whose rows were kept; with API keys, those that the same key has asked for before."""
     text_misses: _builtins.int
-    """Texts that went through the text tower."""
+    """Texts that went through the text tower; with API keys, those that are new to the key."""
     features: _builtins.bool
     """Whether the image's features were kept: no image pass."""
     def __init__(
@@ -962,7 +1035,9 @@ class Warning(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """The kind, which stays the same: "unfamiliar-word"."""
+    """The kind, which stays the same: "unfamiliar-word", "unsplit-words",
+    "stuff-as-instances".
+    """
     detail: _builtins.str
     """In words, for people."""
     field: _builtins.str
@@ -1097,7 +1172,7 @@ class Frame(_message.Message):
     TIMESTAMP_US_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
-    """The encoded picture: JPEG, PNG, WebP, BMP or TIFF."""
+    """The encoded picture: JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF."""
     timestamp_us: _builtins.int
     """When it was taken, in microseconds since any moment; the answer repeats it."""
     id: _builtins.str

@@ -1,0 +1,134 @@
+"""Many images through one question: several under way, answers in the order of the images, a line that says how far."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sized
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeAlias, TypeVar
+
+from lexiseg_client.errors import LexisegError
+
+Input = TypeVar("Input")
+A = TypeVar("A")
+Progress: TypeAlias = Callable[[int, "int | None"], object]  # how many are done, of how many if that is known
+OnError: TypeAlias = Literal["raise", "return"]
+CAUGHT = (LexisegError, OSError)  # what may be wrong with one image, and not with the next
+BETWEEN_LINES = 0.1  # seconds
+
+
+class Line:
+    """How far it is, on one line of the terminal or notebook: `37/100 images, 4.2 a second`."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._written = float("-inf")
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        last = done == total
+        if now - self._written < BETWEEN_LINES and not last:
+            return
+        self._written = now
+        of = "" if total is None else f"/{total}"
+        rate = done / max(now - self._began, 1e-3)
+        print(f"\r{done}{of} images, {rate:.1f} a second ", end="\n" if last else "", file=sys.stderr, flush=True)
+
+
+def progress_of(progress: bool | Progress | None) -> Progress:
+    """What is told of each answer: None is a line where somebody looks at it, True always, False never."""
+    if progress is None:
+        progress = sys.stderr.isatty() or "ipykernel" in sys.modules
+    if progress is True:
+        return Line()
+    if progress is False:
+        return lambda done, total: None
+    return progress
+
+
+def map_threads(
+    ask: Callable[[Input], A], images: Iterable[Input], concurrency: int, progress: Progress, on_error: OnError
+) -> Generator[A | Exception, None, None]:
+    """The answers, in order; no more images are taken than are under way."""
+    total = len(images) if isinstance(images, Sized) else None
+    waiting: deque[Callable[[], A]] = deque()
+    done = 0
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="lexiseg-map")
+    try:
+        for image in images:
+            waiting.append(pool.submit(ask, image).result)
+            if len(waiting) == concurrency:
+                answer = _settled(waiting.popleft(), on_error)
+                done += 1
+                progress(done, total)
+                yield answer
+        while waiting:
+            answer = _settled(waiting.popleft(), on_error)
+            done += 1
+            progress(done, total)
+            yield answer
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+async def map_loop(
+    ask: Callable[[Input], Awaitable[A]],
+    images: Iterable[Input],
+    concurrency: int,
+    progress: Progress,
+    on_error: OnError,
+) -> AsyncGenerator[A | Exception, None]:
+    """As `map_threads`, in the event loop."""
+    total = len(images) if isinstance(images, Sized) else None
+    waiting: deque[asyncio.Future[A]] = deque()
+    done = 0
+
+    async def settled() -> A | Exception:
+        try:
+            return await waiting.popleft()
+        except CAUGHT as error:
+            if on_error == "raise":
+                raise
+            return error
+
+    try:
+        for image in images:
+            waiting.append(asyncio.ensure_future(ask(image)))
+            if len(waiting) == concurrency:
+                answer = await settled()
+                done += 1
+                progress(done, total)
+                yield answer
+        while waiting:
+            answer = await settled()
+            done += 1
+            progress(done, total)
+            yield answer
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def checked(concurrency: int, on_error: str) -> None:
+    """Before anything is sent.
+
+    Raises:
+        ValueError: one of the two cannot be.
+    """
+    if concurrency < 1:
+        raise ValueError(f"concurrency: expected 1 or more, got {concurrency}")
+    if on_error not in ("raise", "return"):
+        raise ValueError(f"on_error: expected raise or return, got {on_error!r}")
+
+
+def _settled(result: Callable[[], A], on_error: OnError) -> A | Exception:
+    try:
+        return result()
+    except CAUGHT as error:
+        if on_error == "raise":
+            raise
+        return error

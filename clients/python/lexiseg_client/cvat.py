@@ -1,0 +1,92 @@
+"""A detection function for CVAT, for its command line and its agents: `--function-module lexiseg_client.cvat`.
+
+cvat-cli task auto-annotate 12 --function-module lexiseg_client.cvat -p labels=str:car,person
+
+The words are the labels, which are those of the task; `labels=str:car=lorry|van,person` gives one more words. Needs the
+package cvat-sdk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
+
+import cvat_sdk.auto_annotation as cvataa
+import numpy as np
+from cvat_sdk import models
+from cvat_sdk.api_client.model.label import Label
+from cvat_sdk.core.client import Client as CvatClient
+from cvat_sdk.masks import encode_mask
+
+from lexiseg_client.client import Client
+from lexiseg_client.pictures.images import ImageLike
+from lexiseg_client.question.options import Class
+
+MOST = "|"  # between words of one label
+Task: TypeAlias = Literal["instance", "panoptic", "semantic"]
+TASK: Task = "instance"
+
+
+class Function:
+    """Asks a server for the labels of its `spec`; things come by object, each as a mask."""
+
+    def __init__(self, client: Client, classes: Sequence[Class], task: Task = TASK, threshold: float = 0.3) -> None:
+        self._client = client
+        self._classes = list(classes)
+        self._task = task
+        self._threshold = threshold
+        self.spec = cvataa.DetectionFunctionSpec(
+            labels=[cvataa.label_spec(one.name, index, type="mask") for index, one in enumerate(classes)]
+        )
+
+    def detect(self, context: cvataa.DetectionFunctionContext, image: ImageLike) -> list[models.LabeledShapeRequest]:
+        """Masks, or polygons where CVAT asks for them, of at least the confidence that it wants."""
+        threshold = self._threshold if context.conf_threshold is None else context.conf_threshold
+        form: Any = {"mask": "polygon", "simplify": 1.0} if context.conv_mask_to_poly else {"mask": "rle"}
+        answer = self._client.segment(image, self._classes, task=self._task, threshold=threshold, **form)
+        shapes = []
+        for segment in answer:
+            index = segment.class_index
+            if index is None:
+                continue
+            if segment.polygons is None:
+                shapes.append(cvataa.mask(index, encode_mask(np.asarray(segment.mask, bool))))
+            else:
+                shapes += [cvataa.polygon(index, ring.exterior.reshape(-1).tolist()) for ring in segment.polygons]
+        return shapes
+
+
+def create(
+    labels: str,
+    server: str | None = None,
+    api_key: str | None = None,
+    task: Task = TASK,
+    threshold: float = 0.3,
+) -> Function:
+    """What cvat-cli calls with its `-p NAME=TYPE:VALUE`.
+
+    Args:
+        labels: names of the task's labels, between commas; more words for one as `car=lorry|van`.
+        server: its URL; None: LEXISEG_BASE_URL.
+        api_key: None: LEXISEG_API_KEY.
+        task: instance, panoptic or semantic.
+        threshold: least score, where CVAT names none.
+    """
+    return Function(Client(server, api_key=api_key), [_class(label) for label in labels.split(",")], task, threshold)
+
+
+def of_task(
+    cvat: CvatClient, task_id: int, server: str | None = None, api_key: str | None = None, task: Task = TASK
+) -> Function:
+    """A function for the labels that a task of CVAT has: those that take masks.
+
+    `cvat_sdk.auto_annotation.annotate_task(cvat, task_id, of_task(cvat, task_id))` annotates it.
+    """
+    labels: list[Label] = cvat.tasks.retrieve(task_id).get_labels()
+    names = [label.name for label in labels if getattr(label, "type", "any") in ("any", "mask")]
+    return Function(Client(server, api_key=api_key), [Class(name) for name in names], task)
+
+
+def _class(label: str) -> Class:
+    name, _, words = label.partition("=")
+    return Class(name.strip(), synonyms=[word.strip() for word in words.split(MOST) if word.strip()])
