@@ -1,10 +1,14 @@
-# Images of lexiseg, one per target: gateway (no torch), worker, trainer. Build with BuildKit: DOCKER_BUILDKIT=1.
+# Images of lexiseg, one per target: gateway (no torch), worker, trainer, load. Build with BuildKit: DOCKER_BUILDKIT=1.
 #
 #   docker build --target gateway -t lexiseg-gateway .
-#   docker build --target worker -t lexiseg-worker --build-arg PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" .
+#   docker build --target worker -t lexiseg-worker .                             # for CPUs
+#   docker build --target worker -t lexiseg-worker:cuda --build-arg RUNTIME=cuda .   # for NVIDIA's GPUs
+#
+# What pip installs is pinned with hashes in requirements/*.lock, but for torch and torchvision, which come from an index of
+# their own and from no other. Both need no mirror of ours; PIP_ARGS and TORCH_INDEX name yours.
 #
 # BASE_IMAGE: anything with python3 (3.11) and its venv module, e.g. Debian with python3-venv.
-ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG BASE_IMAGE=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c2028c637cecc392d97f980d4fec56b
 
 FROM ${BASE_IMAGE} AS base
 ENV PATH=/opt/lexiseg/bin:$PATH \
@@ -19,23 +23,28 @@ RUN groupadd --gid 10001 lexiseg \
 
 FROM base AS gateway-build
 ARG PIP_ARGS=""
-# Of the tag, which a build without .git cannot see.
-ARG VERSION=0.1.0
 WORKDIR /src
-COPY constraints.txt ./
-COPY requirements/gateway.txt requirements/
+COPY requirements/gateway.lock requirements/
 # PIP_ARGS is a list of options: it has to fall apart into words.
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/lexiseg \
-    && pip install $PIP_ARGS -c constraints.txt -r requirements/gateway.txt
+    && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/gateway.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
-COPY model/lexiseg_model/__init__.py model/lexiseg_model/errors.py model/lexiseg_model/types.py model/lexiseg_model/
+COPY model/lexiseg_model/__init__.py model/lexiseg_model/errors.py model/lexiseg_model/model_name.py model/lexiseg_model/types.py model/lexiseg_model/
 COPY service/ service/
 COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
+COPY requirements/build.lock requirements/sbom.py requirements/
+# Of the tag, which a build without .git cannot see.
+ARG VERSION=0.1.0
+# The wheel is made in an environment of its own, so that what makes it stays behind.
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
-    SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEXISEG=$VERSION pip install $PIP_ARGS --no-deps .
+    python3 -m venv /build \
+    && /build/bin/pip install $PIP_ARGS --no-deps --require-hashes -r requirements/build.lock \
+    && SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEXISEG=$VERSION /build/bin/pip wheel --no-deps --no-build-isolation -w /wheel . \
+    && pip install --no-deps --no-index /wheel/*.whl \
+    && python requirements/sbom.py lexiseg-gateway "$VERSION" >/opt/lexiseg/sbom.cdx.json
 
 
 FROM base AS gateway
@@ -48,36 +57,54 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=3 \
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg"]
 CMD ["gateway"]
+ARG VERSION=0.1.0
+ARG REVISION=""
+LABEL org.opencontainers.image.title="lexiseg gateway" \
+      org.opencontainers.image.description="REST and gRPC in front of workers: send an image and words, get masks" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION
 
 
 FROM base AS worker-build
 ARG PIP_ARGS=""
-# cpu or gpu: which ONNX Runtime comes along.
+# cpu or cuda: decides on torch, on ONNX Runtime and on NVIDIA's libraries, which have to be of one CUDA (13.0).
 ARG RUNTIME=cpu
+ARG TORCH_INDEX=https://download.pytorch.org/whl
 WORKDIR /src
-COPY constraints.txt pyproject.toml README.md LICENSE NOTICE ./
-COPY requirements/text-tower.txt requirements/
-COPY model/lexiseg_model/__init__.py model/lexiseg_model/
-COPY service/lexiseg_service/__init__.py service/lexiseg_service/
-# What the project needs, before its own files: they change more often.
+COPY constraints.txt requirements/worker-cpu.lock requirements/worker-gpu.lock requirements/text-tower.txt requirements/
+# What the project needs, before its own files: they change more often. torch's own index has other packages, too, and
+# what has two homes may come from the wrong one: so each step has one index, and looks no further than its list.
+# PIP_CONFIG_FILE: no index of the machine's beside it.
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv /opt/lexiseg \
-    && pip install $PIP_ARGS -c constraints.txt ".[${RUNTIME}]" \
+    case "$RUNTIME" in \
+        cpu) list=worker-cpu; index=$TORCH_INDEX/cpu ;; \
+        cuda) list=worker-gpu; index=$TORCH_INDEX/cu130 ;; \
+        *) echo "RUNTIME=$RUNTIME; expected cpu or cuda" >&2; exit 1 ;; \
+    esac \
+    && python3 -m venv /opt/lexiseg \
+    && PIP_CONFIG_FILE=/dev/null pip install --index-url "$index" --no-deps \
+        "$(grep '^torch==' requirements/constraints.txt)" "$(grep '^torchvision==' requirements/constraints.txt)" \
+    && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/$list.lock \
     && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/text-tower.txt
 # A compiler for the kernel, in this stage alone. Without one, as where there is no mirror, numpy does its work.
 # hadolint ignore=DL3008
 RUN command -v cc || { apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*; } || echo "no C compiler: the kernel is left out"
-# Here and not above: another version does not install everything anew.
-ARG VERSION=0.1.0
-COPY setup.py ./
+COPY pyproject.toml README.md LICENSE NOTICE setup.py ./
 COPY model/ model/
 COPY service/ service/
 COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
+COPY requirements/build.lock requirements/sbom.py requirements/
+ARG VERSION=0.1.0
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
-    SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEXISEG=$VERSION pip install $PIP_ARGS --no-deps --force-reinstall .
+    python3 -m venv /build \
+    && /build/bin/pip install $PIP_ARGS --no-deps --require-hashes -r requirements/build.lock \
+    && SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEXISEG=$VERSION /build/bin/pip wheel --no-deps --no-build-isolation -w /wheel . \
+    && pip install --no-deps --no-index /wheel/*.whl \
+    && python requirements/sbom.py lexiseg-worker "$VERSION" >/opt/lexiseg/sbom.cdx.json
 
 
 FROM base AS worker
@@ -87,16 +114,24 @@ ENV OMP_WAIT_POLICY=passive \
     LEXISEG_CACHE_DIR=/tmp/lexiseg \
     HF_HOME=/models/.hub
 COPY --from=worker-build /opt/lexiseg /opt/lexiseg
-# A new volume takes over the owner of what it is mounted on.
-RUN install -d -o 10001 -g 10001 /models
+# A new volume takes over the owner of what it is mounted on; the second is for a cache that outlives the container.
+RUN install -d -o 10001 -g 10001 /models /var/cache/lexiseg
 WORKDIR /var/lib/lexiseg
 USER 10001:10001
 EXPOSE 50061 8001
-HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 \
+# The first start may load weights from the hub, write an export or build engines; compose says how long it may take.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=300s --retries=3 \
     CMD ["python", "-m", "lexiseg_service.healthcheck", "8001"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg"]
 CMD ["worker"]
+ARG VERSION=0.1.0
+ARG REVISION=""
+LABEL org.opencontainers.image.title="lexiseg worker" \
+      org.opencontainers.image.description="Models and a device, for gateways of lexiseg" \
+      org.opencontainers.image.licenses="Apache-2.0 AND LicenseRef-Research-and-Evaluation" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION
 
 
 FROM base AS trainer
@@ -114,3 +149,36 @@ VOLUME /train/runs
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg", "train"]
 CMD ["--list"]
+ARG VERSION=0.1.0
+ARG REVISION=""
+LABEL org.opencontainers.image.title="lexiseg trainer" \
+      org.opencontainers.image.description="Recipes of lexiseg" \
+      org.opencontainers.image.licenses="Apache-2.0 AND LicenseRef-Research-and-Evaluation" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION
+
+
+FROM gateway-build AS load-build
+ARG PIP_ARGS=""
+COPY requirements/load.lock requirements/
+# hadolint ignore=DL3042,SC2086
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install $PIP_ARGS --no-deps --require-hashes -r requirements/load.lock
+
+
+FROM base AS load
+COPY --from=load-build /opt/lexiseg /opt/lexiseg
+COPY loadtests/ /load/loadtests/
+ENV PYTHONPATH=/load
+WORKDIR /load
+USER 10001:10001
+EXPOSE 8089 5557
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["locust", "-f", "loadtests/locustfile.py"]
+ARG VERSION=0.1.0
+ARG REVISION=""
+LABEL org.opencontainers.image.title="lexiseg load" \
+      org.opencontainers.image.description="The load test of lexiseg, for one process or many" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version=$VERSION \
+      org.opencontainers.image.revision=$REVISION

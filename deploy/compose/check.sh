@@ -1,25 +1,34 @@
 #!/bin/sh
-# Builds the images, brings the whole of docker-compose.yml up, segments a photograph through it, kills a worker and
-# sees it healed. Ends with status 0 only if all of that holds; takes everything down again.
+# Builds the images, brings the profile `cpu` of docker-compose.yml up, segments a photograph through it, looks at Redis and
+# at the limits, kills a worker and sees it healed. Ends with status 0 only if all of that holds; takes everything down again.
 #
-#   BASE_IMAGE=... REDIS_IMAGE=... PIP_ARGS=... deploy/compose/check.sh [photograph.jpg]
+#   BASE_IMAGE=... REDIS_IMAGE=... TORCH_INDEX=... PIP_ARGS=... deploy/compose/check.sh [photograph.jpg]
 #
 # HOST_NETWORK=1 puts all containers on the host's network (deploy/compose/host-network.yml), for engines without a
-# bridge. DOCKER and COMPOSE name the two commands, e.g. COMPOSE="docker compose".
+# bridge. BUILD=0 takes the images that are there. DOCKER and COMPOSE name the two commands, e.g. COMPOSE="docker compose".
 set -eu
 
 cd "$(dirname "$0")/../.."
 DOCKER=${DOCKER:-docker}
-COMPOSE=${COMPOSE:-docker-compose}
+if [ -z "${COMPOSE:-}" ]; then
+    if $DOCKER compose version >/dev/null 2>&1; then COMPOSE="$DOCKER compose"; else COMPOSE=docker-compose; fi
+fi
 PHOTOGRAPH=${1:-}
+PROJECT=lexiseg-check
 URL=http://127.0.0.1:${LEXISEG_HTTP_PORT:-8000}
 FILES="-f docker-compose.yml -f docker-compose.override.yml"
+REDIS_PORT=6379
 if [ "${HOST_NETWORK:-}" = 1 ]; then
     FILES="-f docker-compose.yml -f deploy/compose/host-network.yml"
     URL=http://127.0.0.1:18000
+    REDIS_PORT=16379
 fi
-compose() { $COMPOSE $FILES -p lexiseg-check "$@"; }
+# Of this check alone: what .env says is left alone.
+export COMPOSE_PROFILES=cpu REDIS_PASSWORD=of-the-check GRAFANA_PASSWORD=of-the-check
+export LEXISEG_WORKER_TOKEN=token-of-the-check
+compose() { $COMPOSE $FILES -p $PROJECT "$@"; }
 say() { printf '\n== %s\n' "$*"; }
+fail() { echo "FAILED: $*" >&2; exit 1; }
 finish() {
     status=$?
     [ "$status" = 0 ] || compose logs --tail=20 || true
@@ -28,23 +37,50 @@ finish() {
 }
 trap finish EXIT
 
-say "images"
+say "the engine"
+$DOCKER version -f 'client {{.Client.Version}}, engine {{.Server.Version}}' || fail "no engine answers"
+$COMPOSE version 2>/dev/null | head -1 || fail "neither the compose plugin nor docker-compose is there"
 export DOCKER_BUILDKIT=1
+if [ "${BUILD:-1}" = 1 ] && ! $DOCKER buildx version >/dev/null 2>&1; then
+    # Before 23.0 the client builds with BuildKit by itself.
+    [ "$($DOCKER version -f '{{.Client.Version}}' | cut -d. -f1)" -lt 23 ] || fail "BuildKit needs the buildx plugin"
+fi
+for limit in MemoryLimit CPUCfsQuota PidsLimit; do
+    [ "$($DOCKER info -f "{{.$limit}}")" = true ] || fail "this engine has no $limit: what compose limits is not limited"
+done
+[ -n "$($DOCKER info -f '{{.InitBinary}}')" ] || fail "this engine has no init: SIGTERM may be lost"
+compose config --quiet || fail "docker-compose.yml is not understood"
+
+say "images"
+if [ "${BUILD:-1}" = 1 ]; then
+    for target in gateway worker; do
+        # --network=host: for registries that only the host reaches.
+        set -- --build-arg PIP_ARGS="${PIP_ARGS-}" --build-arg RUNTIME=cpu
+        [ -z "${BASE_IMAGE:-}" ] || set -- "$@" --build-arg BASE_IMAGE="$BASE_IMAGE"
+        [ -z "${TORCH_INDEX:-}" ] || set -- "$@" --build-arg TORCH_INDEX="$TORCH_INDEX"
+        $DOCKER build -q --network=host --target "$target" -t "lexiseg-$target:local" "$@" . >/dev/null
+    done
+fi
 for target in gateway worker; do
-    # --network=host: for registries that only the host reaches.
-    $DOCKER build -q --network=host --target "$target" -t "lexiseg-$target" \
-        --build-arg BASE_IMAGE="${BASE_IMAGE:-python:3.11-slim-bookworm}" --build-arg PIP_ARGS="${PIP_ARGS:-}" . >/dev/null
-    $DOCKER image inspect -f "lexiseg-$target: {{.Size}} bytes" "lexiseg-$target"
+    $DOCKER image inspect -f "lexiseg-$target: {{.Size}} bytes" "lexiseg-$target:local"
 done
 
 say "up"
 compose up -d --no-build
-for _ in $(seq 120); do
+for _ in $(seq 180); do
     curl -fs "$URL/readyz" >/dev/null 2>&1 && break
     sleep 1
 done
 curl -fsS "$URL/readyz"; echo
 compose ps
+
+say "limits that the engine took over"
+for service in gateway worker-1 worker-2 redis; do
+    container=$(compose ps -q "$service")
+    limits=$($DOCKER inspect -f '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}} {{.HostConfig.PidsLimit}} {{.HostConfig.Init}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.Config.User}}' "$container")
+    echo "$service: $limits (memory, CPU, processes, init, read-only, without, user)"
+    case " $limits" in *" 0 "* | *"<nil>"* | *"<no value>"* | *false*) fail "$service is not limited" ;; esac
+done
 
 say "a photograph"
 ask() {
@@ -67,31 +103,69 @@ PYTHON
     fi
 }
 answer=$(mktemp)
-[ "$(ask "$answer")" = 200 ]
+[ "$(ask "$answer")" = 200 ] || fail "no answer"
 python3 -c "import json, sys; a = json.load(open(sys.argv[1])); print({s['label']: s['area'] for s in a['segments']}, a['size'], a['model'])" "$answer"
+
+say "Redis: it asks for its password, keeps rows of texts and a vocabulary, and no process has given it up"
+redis=$(compose ps -q redis)
+said=$($DOCKER exec -e REDISCLI_AUTH= "$redis" redis-cli -p $REDIS_PORT ping 2>&1 || true)
+case "$said" in *NOAUTH*) echo "without: $said" ;; *) fail "without a password Redis said: $said" ;; esac
+curl -fsS -o /dev/null -X PUT -H 'Content-Type: application/json' -d '{"classes": ["sky", "building"]}' "$URL/vocabularies/of-the-check" ||
+    fail "a vocabulary could not be kept"
+keys=$($DOCKER exec "$redis" redis-cli -p $REDIS_PORT dbsize)
+echo "keys: $keys"
+[ "${keys##* }" -ge 2 ] || fail "Redis holds neither rows of texts nor the vocabulary"
+for service in gateway worker-1 worker-2; do
+    container=$(compose ps -q "$service")
+    port=8001
+    [ "$service" = gateway ] && port=8000
+    if [ "${HOST_NETWORK:-}" = 1 ]; then
+        case $service in gateway) port=18000 ;; worker-1) port=18011 ;; worker-2) port=18012 ;; esac
+    fi
+    $DOCKER exec "$container" python -c "
+import sys, urllib.request
+lines = urllib.request.urlopen('http://127.0.0.1:$port/metrics', timeout=10).read().decode().splitlines()
+bad = [line for line in lines if line.startswith('lexiseg_redis_breaker_state{') and not line.endswith(' 0.0')]
+bad += [line for line in lines if line.startswith('lexiseg_text_cache_total{result=\"error\"') and not line.endswith(' 0.0')]
+links = [line for line in lines if line.startswith('lexiseg_redis_breaker_state{')]
+print('$service:', len(links), 'links to Redis, closed') if links and not bad else sys.exit(f'$service: {bad or \"no link to Redis\"}')
+" || fail "$service does without Redis"
+done
 
 say "a worker is killed; every request must still be answered"
 worker=$(compose ps -q worker-1)
-# Its process, not the container: what is tested is the restart policy.
-kill -9 "$($DOCKER inspect -f '{{.State.Pid}}' "$worker")"
+restarts=$($DOCKER inspect -f '{{.RestartCount}}' "$worker")
+# Its process, not the container: what is tested is the restart policy. The first one is the init; it would hand the
+# signal on, so the server itself is killed.
+kill -9 "$($DOCKER top "$worker" -eo pid,args | awk '/lexiseg worker/ && !/init/ { pid = $1 } END { print pid }')"
 bad=0
 for _ in $(seq 20); do
     [ "$(ask "$answer")" = 200 ] || bad=$((bad + 1))
 done
 echo "20 requests, $bad not answered with 200"
-[ "$bad" = 0 ]
+[ "$bad" = 0 ] || fail "requests were lost"
 for _ in $(seq 90); do
     [ "$($DOCKER inspect -f '{{.State.Health.Status}}' "$worker")" = healthy ] && break
     sleep 1
 done
 $DOCKER inspect -f 'worker-1: {{.State.Status}}, {{.State.Health.Status}}, restarted {{.RestartCount}} time(s)' "$worker"
-[ "$($DOCKER inspect -f '{{.RestartCount}}' "$worker")" = 1 ]
+[ "$($DOCKER inspect -f '{{.RestartCount}}' "$worker")" -gt "$restarts" ] || fail "it was not started again"
 sleep 3
 curl -fsS "$URL/readyz"; echo
 
+say "SIGTERM in the first half second"
+$DOCKER run -d --init --network none --name $PROJECT-early lexiseg-gateway:local gateway --workers 127.0.0.1:1 >/dev/null
+$DOCKER stop -t 20 $PROJECT-early >/dev/null
+early=$($DOCKER inspect -f '{{.State.ExitCode}}' $PROJECT-early)
+$DOCKER rm -f $PROJECT-early >/dev/null
+echo "exit $early"
+case $early in 0 | 143) ;; *) fail "it had to be killed" ;; esac
+
 say "stop"
 compose stop --timeout 40 >/dev/null 2>&1
-for service in gateway worker-1 worker-2; do
-    $DOCKER inspect -f "$service: exit {{.State.ExitCode}}" "$(compose ps -q "$service")"
+for service in gateway worker-1 worker-2 redis; do
+    status=$($DOCKER inspect -f '{{.State.ExitCode}}' "$(compose ps -a -q "$service" 2>/dev/null || compose ps -q "$service")")
+    echo "$service: exit $status"
+    [ "$status" = 0 ] || fail "$service did not end by itself"
 done
 echo ok

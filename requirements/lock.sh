@@ -1,0 +1,25 @@
+#!/bin/sh
+# Writes the images' lists of packages, each file with its hashes: requirements/*.lock. `make lock` runs it.
+#
+# Versions are those of constraints.txt. torch and torchvision are left out: they come from an index of their own.
+set -eu
+cd "$(dirname "$0")/.."
+compile() {
+    out=requirements/$1.lock
+    shift
+    {
+        echo "# Written by requirements/lock.sh (make lock). Every file that pip may take, by its hash."
+        uv pip compile --quiet --no-config --no-header --no-annotate --generate-hashes --universal \
+            --python-version 3.11 -c constraints.txt --default-index "${INDEX:-https://pypi.org/simple}" "$@"
+    } >"$out.new"
+    mv "$out.new" "$out"
+}
+compile build requirements/build.txt
+compile gateway requirements/gateway.txt
+compile load requirements/load.txt
+for runtime in cpu gpu; do
+    compile "worker-$runtime" pyproject.toml --extra "$runtime" --no-emit-package torch --no-emit-package torchvision
+done
+# What the torch of that index is built for brings these along; the torch of CPUs wants none of them.
+awk '/^[a-z]/ { cuda = /^(cuda|nvidia|triton)/ } !cuda' requirements/worker-cpu.lock >requirements/worker-cpu.lock.new
+mv requirements/worker-cpu.lock.new requirements/worker-cpu.lock

@@ -1,0 +1,122 @@
+"""Every example is installed by Helm, and Kubernetes' own schemas have nothing to say about what it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from kubernetes_validate import validate
+
+from lexiseg_service.settings import Limits, Settings
+from tests.deploy.helm.installing import CHART, EXAMPLES, Object, example, installed
+
+OTHERS = {"ScaledObject", "ServiceMonitor", "PrometheusRule"}  # of KEDA and the Prometheus operator
+VERSIONS = ("1.27", "1.32", "1.37")
+WORKLOADS = {"Deployment", "StatefulSet", "Job"}
+by_name = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+
+
+@by_name
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_knows_every_field_of_every_object(path: Path, version: str) -> None:
+    objects = [obj for obj in example(path).objects if obj["kind"] not in OTHERS]
+
+    assert objects
+    for obj in objects:
+        validate(obj, version, strict=True)
+
+
+def test_the_values_that_come_with_the_chart_need_no_others() -> None:
+    for obj in installed({}).objects:
+        validate(obj, VERSIONS[-1], strict=True)
+
+
+def test_there_is_an_example_of_every_kind_that_the_chart_makes() -> None:
+    made = {obj["kind"] for path in EXAMPLES for obj in example(path).objects}
+
+    assert made >= {
+        *OTHERS,
+        *WORKLOADS,
+        "HorizontalPodAutoscaler",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Ingress",
+    }
+
+
+def workloads(path: Path) -> list[Object]:
+    return [obj for obj in example(path).objects if obj["kind"] in WORKLOADS]
+
+
+@by_name
+def test_every_pod_may_do_no_more_than_it_needs(path: Path) -> None:
+    for workload in workloads(path):
+        pod = workload["spec"]["template"]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+
+@by_name
+def test_no_variable_of_a_service_is_taken_for_a_setting(path: Path) -> None:
+    # A Service called lexiseg-worker would set LEXISEG_WORKER_PORT to tcp://10.0.0.7:50061.
+    assert all(w["spec"]["template"]["spec"]["enableServiceLinks"] is False for w in workloads(path))
+
+
+@by_name
+def test_every_variable_that_is_ours_is_a_setting(path: Path) -> None:
+    known = {f"LEXISEG_{name.upper()}" for model in (Settings, Limits) for name in model.model_fields}
+    containers = [c for workload in workloads(path) for c in workload["spec"]["template"]["spec"]["containers"]]
+    ours = {entry["name"] for c in containers for entry in c.get("env", []) if entry["name"].startswith("LEXISEG_")}
+
+    assert ours
+    assert ours <= known
+
+
+@by_name
+def test_every_secret_is_a_reference(path: Path) -> None:
+    assert "Secret" not in {obj["kind"] for obj in example(path).objects}
+    for workload in workloads(path):
+        for container in workload["spec"]["template"]["spec"]["containers"]:
+            for entry in container.get("env", []):
+                if entry["name"].endswith(("PASSWORD", "TOKEN", "KEYS")):
+                    assert set(entry["valueFrom"]) == {"secretKeyRef"}
+
+
+@by_name
+def test_a_pod_is_restarted_by_no_version_of_the_chart(path: Path) -> None:
+    for workload in workloads(path):
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(labels)
+
+
+@by_name
+def test_every_volume_that_is_mounted_is_there_and_the_other_way_round(path: Path) -> None:
+    for workload in workloads(path):
+        pod = workload["spec"]["template"]["spec"]
+        claims = [claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])]
+        volumes = {volume["name"] for volume in pod.get("volumes", [])} | set(claims)
+        assert {mount["name"] for mount in pod["containers"][0].get("volumeMounts", [])} == volumes
+
+
+def test_the_values_say_what_each_is_for_and_the_schema_knows_them_all() -> None:
+    text = (CHART / "values.yaml").read_text()
+    schema = yaml.safe_load((CHART / "values.schema.json").read_text())
+
+    def unknown(values: object, part: Object, where: str) -> list[str]:
+        part = schema["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
+        if not isinstance(values, dict) or "properties" not in part:
+            return []
+        missing = [f"{where}.{name}" for name in values if name not in part["properties"]]
+        inner = [unknown(values[name], part["properties"].get(name, {}), f"{where}.{name}") for name in values]
+        return missing + [name for names in inner for name in names]
+
+    assert unknown(yaml.safe_load(text), schema, "") == []

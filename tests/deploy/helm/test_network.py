@@ -1,0 +1,104 @@
+"""Who may speak to whom, as a policy engine would decide it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.deploy.helm.installing import CHART, Installed, Object, example, installed
+
+PARTS = ("gateway", "worker", "redis", "trainer")
+
+
+@pytest.fixture(scope="module")
+def made() -> Installed:
+    values: dict[str, Any] = {
+        "models": {"existingClaim": "m"},
+        "trainer": {"enabled": True, "recipe": ["tiny"]},
+    }
+    return installed(values)
+
+
+def labels(made: Installed, part: str) -> dict[str, str]:
+    for obj in made.objects:
+        if obj["kind"] in ("Deployment", "StatefulSet", "Job") and part in obj["metadata"]["name"].split("-"):
+            found: dict[str, str] = obj["spec"]["template"]["metadata"]["labels"]
+            return found
+    raise AssertionError(part)
+
+
+def selects(selector: Object, of: dict[str, str]) -> bool:
+    expressions = selector.get("matchExpressions", [])
+    return selector.get("matchLabels", {}).items() <= of.items() and all(
+        expression["operator"] == "In" and of.get(expression["key"]) in expression["values"]
+        for expression in expressions
+    )
+
+
+def allows(rule: Object, peers: str, other: dict[str, str], port: int) -> bool:
+    ports = [entry["port"] for entry in rule.get("ports", [])]
+    selectors = [peer["podSelector"] for peer in rule.get(peers, []) if "podSelector" in peer]
+    return port in ports and (peers not in rule or any(selects(selector, other) for selector in selectors))
+
+
+def may(made: Installed, source: str, target: str, port: int) -> bool:
+    """As Kubernetes decides: a pod that some policy selects is open to what one of them allows, others to all."""
+    here, there = labels(made, source), labels(made, target)
+    ways = []
+    for side, other, peers, direction in ((here, there, "to", "egress"), (there, here, "from", "ingress")):
+        specs = [p["spec"] for p in made.kind("NetworkPolicy").values() if selects(p["spec"]["podSelector"], side)]
+        rules = [rule for spec in specs for rule in spec.get(direction) or []]
+        ways.append(not specs or any(allows(rule, peers, other, port) for rule in rules))
+    return all(ways)
+
+
+PORTS = {"gateway": 8000, "worker": 50061, "redis": 6379}
+ALLOWED = {("gateway", "worker"), ("gateway", "redis"), ("worker", "redis")}
+
+
+@pytest.mark.parametrize("target", PORTS)
+@pytest.mark.parametrize("source", PARTS)
+def test_a_part_reaches_what_it_needs_and_nothing_else(made: Installed, source: str, target: str) -> None:
+    assert may(made, source, target, PORTS[target]) is ((source, target) in ALLOWED)
+
+
+def test_every_pod_has_a_policy_for_both_directions(made: Installed) -> None:
+    policies = [policy["spec"] for policy in made.kind("NetworkPolicy").values()]
+
+    for part in PARTS:
+        chosen = [spec for spec in policies if selects(spec["podSelector"], labels(made, part))]
+        assert {way for spec in chosen for way in spec["policyTypes"]} == {"Ingress", "Egress"}
+
+
+def test_metrics_of_workers_are_for_the_namespace_that_watches(made: Installed) -> None:
+    ingress = made.one("NetworkPolicy", "lexiseg-worker")["spec"]["ingress"]
+
+    (rule,) = [rule for rule in ingress if rule["ports"][0]["port"] == 8001]
+    assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+
+
+def test_clients_may_be_named_and_whoever_watches_still_gets_in() -> None:
+    ingress = example(CHART / "examples/production.yaml").one("NetworkPolicy", "lexiseg-gateway")["spec"]["ingress"]
+
+    names = [rule["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for rule in ingress]
+    assert names == ["ingress-nginx", "monitoring"]
+
+
+def test_names_can_be_looked_up(made: Installed) -> None:
+    for name in ("lexiseg-gateway", "lexiseg-worker", "lexiseg-trainer"):
+        rules = made.one("NetworkPolicy", name)["spec"]["egress"]
+        assert {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]} in rules
+
+
+def test_a_redis_elsewhere_is_reached_on_its_port() -> None:
+    made = example(CHART / "examples/production.yaml")
+
+    for name in ("lexiseg-gateway", "lexiseg-worker"):
+        assert {"ports": [{"protocol": "TCP", "port": 6380}]} in made.one("NetworkPolicy", name)["spec"]["egress"]
+
+
+def test_policies_can_be_left_to_others() -> None:
+    assert (
+        installed({"networkPolicy": {"enabled": False}, "redis": {"networkPolicy": False}}).kind("NetworkPolicy") == {}
+    )

@@ -1,0 +1,111 @@
+"""Workers by the depth of their queue: what KEDA does when Prometheus is away, or answers with nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from lexiseg_service.watch.metrics import Metrics
+from tests.deploy.helm.installing import CHART, NAMESPACE, Installed, Object, example, installed
+
+WORKER = "lexiseg-worker-tiny"
+
+
+@pytest.fixture(scope="module")
+def made() -> Installed:
+    return example(CHART / "examples/production.yaml")
+
+
+@pytest.fixture(scope="module")
+def scaled(made: Installed) -> Object:
+    spec: Object = made.one("ScaledObject", WORKER)["spec"]
+    return spec
+
+
+def query(scaled: Object) -> str:
+    (trigger,) = scaled["triggers"]
+    return str(trigger["metadata"]["query"])
+
+
+def test_it_asks_for_a_metric_that_workers_have_of_the_pods_that_it_scales(made: Installed, scaled: Object) -> None:
+    labels = dict(re.findall(r'(\w+)="([^"]+)"', query(scaled)))
+
+    assert re.findall(r"lexiseg_\w+", query(scaled))[0] in Metrics().render().decode()
+    assert labels == {"namespace": NAMESPACE, "service": WORKER}
+    assert labels["service"] in made.kind("Service")
+    assert scaled["scaleTargetRef"]["name"] in made.kind("Deployment")
+
+
+def test_the_scrape_finds_the_service_and_port_that_the_query_is_about(made: Installed) -> None:
+    monitor = made.one("ServiceMonitor", "lexiseg-worker")["spec"]
+    service = made.one("Service", WORKER)
+
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
+    assert monitor["namespaceSelector"]["matchNames"] == [NAMESPACE]
+
+
+def test_an_empty_result_is_a_failure_and_no_empty_queue(scaled: Object) -> None:
+    (trigger,) = scaled["triggers"]
+
+    assert trigger["metadata"]["ignoreNullValues"] == "false"
+    # Either would turn "nobody is scraped" into "nothing waits".
+    assert "vector(" not in query(scaled)
+    assert " or " not in query(scaled)
+
+
+def test_a_failure_has_a_fallback_that_takes_no_worker_away(scaled: Object) -> None:
+    fallback = scaled["fallback"]
+
+    assert fallback["behavior"] == "currentReplicasIfHigher"
+    assert fallback["replicas"] >= scaled["minReplicaCount"]
+    # KEDA has fallbacks for averages alone.
+    assert [trigger["metricType"] for trigger in scaled["triggers"]] == ["AverageValue"]
+
+
+def test_there_is_always_a_worker_whose_queue_can_be_read(scaled: Object) -> None:
+    assert scaled["minReplicaCount"] >= 1
+    assert "idleReplicaCount" not in scaled
+
+
+def test_the_deployment_leaves_the_number_to_keda(made: Installed, scaled: Object) -> None:
+    assert "replicas" not in made.one("Deployment", WORKER)["spec"]
+    assert scaled["advanced"]["restoreToOriginalReplicaCount"] is False
+
+
+def test_the_queue_shrinks_slower_than_it_grows(scaled: Object) -> None:
+    down = scaled["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]
+
+    assert down["stabilizationWindowSeconds"] >= 300
+    assert down["policies"] == [{"type": "Pods", "value": 1, "periodSeconds": 60}]
+
+
+def test_a_prometheus_that_asks_who_asks_is_told() -> None:
+    (trigger,) = example(CHART / "examples/gpu.yaml").one("ScaledObject", "lexiseg-worker-tcl")["spec"]["triggers"]
+
+    assert trigger["authenticationRef"] == {"name": "prometheus"}
+
+
+def test_gateways_with_keys_are_scraped_with_one(made: Installed) -> None:
+    (endpoint,) = made.one("ServiceMonitor", "lexiseg-gateway")["spec"]["endpoints"]
+
+    assert endpoint["authorization"]["credentials"] == {"name": "lexiseg-scrape", "key": "key"}
+    assert "authorization" not in made.one("ServiceMonitor", "lexiseg-worker")["spec"]["endpoints"][0]
+
+
+def test_the_rules_are_those_of_the_project_and_their_templates_are_prometheus_own(made: Installed) -> None:
+    files = sorted((CHART.parents[1] / "monitoring/rules").glob("*.yml"))
+
+    groups = [group for rule in made.kind("PrometheusRule").values() for group in rule["spec"]["groups"]]
+    expected = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+    assert sorted(groups, key=lambda group: str(group["name"])) == sorted(
+        expected, key=lambda group: str(group["name"])
+    )
+
+
+def test_nothing_of_keda_or_the_operator_is_made_unless_wanted() -> None:
+    kinds = {obj["kind"] for obj in installed({}).objects}
+
+    assert not kinds & {"ScaledObject", "ServiceMonitor", "PrometheusRule"}

@@ -1,0 +1,230 @@
+"""Gateways, workers, Redis and the trainer as the chart makes them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from lexiseg_service.gateway.rollouts import read_rollouts
+from tests.deploy.helm.installing import CHART, Installed, Object, example, installed
+
+EXAMPLES = CHART / "examples"
+GATEWAY, WORKER = "lexiseg-gateway", "lexiseg-worker-tiny"
+
+
+@pytest.fixture(scope="module")
+def gpu() -> Installed:
+    return example(EXAMPLES / "gpu.yaml")
+
+
+def pod(made: Installed, kind: str, name: str) -> Object:
+    spec: Object = made.one(kind, name)["spec"]["template"]["spec"]
+    return spec
+
+
+def test_gateways_ask_every_worker_by_a_name_that_is_there(gpu: Installed) -> None:
+    addresses = gpu.env("Deployment", GATEWAY)["LEXISEG_WORKERS"].split(",")
+
+    services = gpu.kind("Service")
+    assert len(addresses) == 3
+    for address in addresses:
+        host, _, port = address.removeprefix("dns:///").partition(":")
+        assert services[host]["spec"]["clusterIP"] == "None"
+        assert int(port) in [entry["port"] for entry in services[host]["spec"]["ports"]]
+
+
+def test_every_model_has_workers_of_its_own(gpu: Installed) -> None:
+    deployments = [name for name in gpu.kind("Deployment") if name != GATEWAY]
+
+    models = {name: gpu.env("Deployment", name)["LEXISEG_MODEL"] for name in deployments}
+    assert models == {
+        "lexiseg-worker-tiny": "tiny",
+        "lexiseg-worker-tcl": "tcl",
+        "lexiseg-worker-unpair-seg": "unpair-seg,dense-clip",
+    }
+    for name in deployments:
+        selector = gpu.one("Service", name)["spec"]["selector"]
+        others = [gpu.one("Deployment", other)["spec"]["template"]["metadata"]["labels"] for other in deployments]
+        assert sum(selector.items() <= labels.items() for labels in others) == 1
+
+
+def test_a_worker_with_a_gpu_is_told_so_and_one_without_is_too(gpu: Installed) -> None:
+    with_one = gpu.container("Deployment", "lexiseg-worker-tcl")
+
+    assert with_one["resources"]["limits"] == {"cpu": "4", "memory": "24Gi", "nvidia.com/gpu": 1}
+    assert gpu.env("Deployment", "lexiseg-worker-tcl")["LEXISEG_DEVICE"] == "cuda"
+    assert pod(gpu, "Deployment", "lexiseg-worker-tcl")["runtimeClassName"] == "nvidia"
+    assert gpu.env("Deployment", WORKER)["LEXISEG_DEVICE"] == "cpu"
+    assert "nvidia.com/gpu" not in gpu.container("Deployment", WORKER)["resources"]["limits"]
+
+
+def test_what_one_worker_is_given_no_other_has(gpu: Installed) -> None:
+    assert gpu.env("Deployment", "lexiseg-worker-tcl")["LEXISEG_MAX_BATCH"] == "32"
+    assert "LEXISEG_MAX_BATCH" not in gpu.env("Deployment", WORKER)
+    assert "LEXISEG_MAX_BATCH" not in gpu.env("Deployment", "lexiseg-worker-unpair-seg")
+
+
+def test_a_large_number_stays_a_whole_number(gpu: Installed) -> None:
+    assert gpu.env("Deployment", "lexiseg-worker-tcl")["LEXISEG_MODEL_MEMORY_BYTES"] == "8589934592"
+
+
+def test_without_a_spare_gpu_one_goes_before_the_next_comes(gpu: Installed) -> None:
+    strategies = {name: obj["spec"]["strategy"]["rollingUpdate"] for name, obj in gpu.kind("Deployment").items()}
+
+    assert strategies["lexiseg-worker-tcl"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert strategies[WORKER] == strategies[GATEWAY] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+@pytest.mark.parametrize(("name", "ports"), [(GATEWAY, {"http"}), (WORKER, {"metrics"})])
+def test_probes_ask_what_is_alive_and_what_is_ready(name: str, ports: set[str]) -> None:
+    container = installed({}).container("Deployment", name)
+
+    paths = {probe: container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("readiness", "liveness")}
+    assert paths == {"readiness": "/readyz", "liveness": "/livez"}
+    assert {container[f"{p}Probe"]["httpGet"]["port"] for p in ("startup", "readiness", "liveness")} == ports
+    assert ports <= {port["name"] for port in container["ports"]}
+
+
+def test_a_gateway_is_not_killed_for_workers_that_load_yet() -> None:
+    made = installed({})
+
+    assert made.container("Deployment", GATEWAY)["startupProbe"]["httpGet"]["path"] == "/livez"
+    worker = made.container("Deployment", WORKER)["startupProbe"]
+    assert worker["httpGet"]["path"] == "/readyz"
+    assert worker["periodSeconds"] * worker["failureThreshold"] >= 300
+
+
+@pytest.mark.parametrize(("part", "kind", "name"), [("gateway", "http", GATEWAY), ("worker", "worker", WORKER)])
+def test_there_is_time_to_drain(part: str, kind: str, name: str) -> None:
+    made = installed({part: {"drainSeconds": 90, "preStopSeconds": 20}})
+
+    container = made.container("Deployment", name)
+    assert container["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "20"]
+    assert made.env("Deployment", name)["LEXISEG_DRAIN_SECONDS"] == "90"
+    assert pod(made, "Deployment", name)["terminationGracePeriodSeconds"] >= 20 + 90
+
+
+def test_who_scales_says_how_many_and_nobody_else() -> None:
+    by_hand = installed({"gateway": {"replicas": 4, "autoscaling": {"enabled": False}}})
+    by_load = installed({})
+
+    assert by_hand.one("Deployment", GATEWAY)["spec"]["replicas"] == 4
+    assert by_hand.kind("HorizontalPodAutoscaler") == {}
+    # A number in the Deployment would undo the autoscaler's at every upgrade.
+    assert "replicas" not in by_load.one("Deployment", GATEWAY)["spec"]
+    target = by_load.one("HorizontalPodAutoscaler", GATEWAY)["spec"]["scaleTargetRef"]
+    assert target == {"apiVersion": "apps/v1", "kind": "Deployment", "name": GATEWAY}
+
+
+def test_every_deployment_has_a_budget_that_lets_nodes_be_emptied(gpu: Installed) -> None:
+    assert set(gpu.kind("PodDisruptionBudget")) == set(gpu.kind("Deployment"))
+    for name, budget in gpu.kind("PodDisruptionBudget").items():
+        assert budget["spec"]["maxUnavailable"] == 1
+        selector = gpu.one("Deployment", name)["spec"]["selector"]
+        assert budget["spec"]["selector"] == selector
+
+
+@pytest.mark.parametrize("values", [{}, {"redis": {"enabled": False}, "externalRedis": {"existingSecret": "mine"}}])
+def test_both_sides_know_where_redis_is_and_no_password_is_written(values: dict[str, Any]) -> None:
+    made = installed(values)
+
+    urls = [made.env("Deployment", name)["LEXISEG_REDIS_URL"] for name in (GATEWAY, WORKER)]
+    assert urls[0] == urls[1]
+    if values:
+        assert urls[0] == {"secretKeyRef": {"name": "mine", "key": "url"}}
+        assert made.kind("StatefulSet") == {}
+    else:
+        host = re.fullmatch(r"redis://:\$\(REDIS_PASSWORD\)@(.+):6379/0", urls[0])
+        assert host is not None
+        assert host[1] in made.kind("Service")
+        secret = {"secretKeyRef": {"name": "lexiseg-redis", "key": "password"}}
+        assert made.env("Deployment", GATEWAY)["REDIS_PASSWORD"] == secret
+        assert made.env("StatefulSet", host[1])["REDIS_PASSWORD"] == secret
+
+
+def test_a_variable_stands_before_the_one_that_names_it() -> None:
+    names = [entry["name"] for entry in installed({}).container("Deployment", GATEWAY)["env"]]
+
+    assert names.index("REDIS_PASSWORD") < names.index("LEXISEG_REDIS_URL")
+
+
+def test_redis_keeps_vocabularies_and_evicts_rows() -> None:
+    arguments = installed({}).container("StatefulSet", "lexiseg-redis")["args"]
+
+    pairs = dict(zip(arguments[1::2], arguments[2::2], strict=True))
+    assert pairs["--maxmemory-policy"] == "volatile-lru"
+    assert pairs["--appendonly"] == "yes"
+    assert pairs["--requirepass"] == "$(REDIS_PASSWORD)"
+
+
+def test_keys_are_a_file_of_a_secret() -> None:
+    made = installed({"auth": {"existingSecret": "mine"}})
+
+    path = made.env("Deployment", GATEWAY)["LEXISEG_API_KEYS_FILE"]
+    mounts = {m["mountPath"]: m["name"] for m in made.container("Deployment", GATEWAY)["volumeMounts"]}
+    volumes = {v["name"]: v for v in pod(made, "Deployment", GATEWAY)["volumes"]}
+    assert path == "/etc/lexiseg/keys/keys"
+    assert volumes[mounts["/etc/lexiseg/keys"]]["secret"]["secretName"] == "mine"
+
+
+def test_gateways_and_workers_show_each_other_certificates_of_their_own() -> None:
+    made = example(EXAMPLES / "mutual-tls.yaml")
+
+    for name, secret in ((GATEWAY, "lexiseg-gateway-tls"), (WORKER, "lexiseg-worker-tls")):
+        env = made.env("Deployment", name)
+        folder = next(m for m in made.container("Deployment", name)["volumeMounts"] if m["name"] == "hop")["mountPath"]
+        assert {env[f"LEXISEG_WORKER_TLS_{part}"] for part in ("CA", "CERTIFICATE", "KEY")} == {
+            f"{folder}/{file}" for file in ("ca.crt", "tls.crt", "tls.key")
+        }
+        assert env["LEXISEG_WORKER_TOKEN"] == {"secretKeyRef": {"name": "lexiseg-hop", "key": "token"}}
+        volumes = {v["name"]: v for v in pod(made, "Deployment", name)["volumes"]}
+        assert volumes["hop"]["secret"]["secretName"] == secret
+    assert made.env("Deployment", GATEWAY)["LEXISEG_WORKER_TLS_NAME"] == "lexiseg-worker"
+
+
+def test_a_trainer_writes_where_workers_look_for_models() -> None:
+    made = example(EXAMPLES / "training.yaml")
+
+    (job,) = made.kind("Job").values()
+    spec = job["spec"]["template"]["spec"]
+    claims = {
+        v["name"]: v["persistentVolumeClaim"]["claimName"] for v in spec["volumes"] if "persistentVolumeClaim" in v
+    }
+    mounts = {m["mountPath"]: m["name"] for m in spec["containers"][0]["volumeMounts"]}
+    workers = {v["name"]: v for v in pod(made, "Deployment", WORKER)["volumes"]}
+    assert claims[mounts["/train/runs"]] == workers["models"]["persistentVolumeClaim"]["claimName"]
+    assert spec["restartPolicy"] == "OnFailure"
+    assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert mounts["/dev/shm"] == "shared-memory"
+
+
+def test_another_training_is_another_job_and_the_same_is_the_same() -> None:
+    def name(*words: str, replicas: int = 2) -> str:
+        values = {
+            "models": {"existingClaim": "m"},
+            "trainer": {"enabled": True, "recipe": list(words)},
+            "gateway": {"replicas": replicas},
+        }
+        return str(*installed(values).kind("Job"))
+
+    assert name("tiny") == name("tiny", replicas=3)
+    assert name("tiny") != name("tiny-smoke")
+
+
+def test_a_rollout_changes_no_pod() -> None:
+    before, after = installed({}), installed({"rollouts": ["tiny@2 5 key", "tcl@3 50 image"]})
+
+    assert after.one("Deployment", GATEWAY) == before.one("Deployment", GATEWAY)
+    lines = after.one("ConfigMap", GATEWAY)["data"]["rollouts"]
+    assert [str(rollout) for rollout in read_rollouts(lines).values()] == ["tiny@2 5 key", "tcl@3 50 image"]
+    folder, _, file = after.env("Deployment", GATEWAY)["LEXISEG_ROLLOUTS_FILE"].rpartition("/")
+    mounts = {m["mountPath"]: m["name"] for m in after.container("Deployment", GATEWAY)["volumeMounts"]}
+    assert (mounts[folder], file) == ("rollouts", "rollouts")
+
+
+def test_two_releases_share_no_name() -> None:
+    names = [{(o["kind"], o["metadata"]["name"]) for o in installed({}, release=r).objects} for r in ("one", "lexiseg")]
+
+    assert not names[0] & names[1]
