@@ -26,6 +26,14 @@ class Answered(NamedTuple):
     retry_after: float = 1.0
 
 
+class Whole(NamedTuple):
+    """An answer with its body; a status of GONE for none."""
+
+    status: int
+    body: bytes = b""
+    retry_after: float = 1.0
+
+
 def posted(image: bytes, question: Mapping[str, Any], key: str | None = None) -> bytes:
     """`POST /segment` as it goes over the wire."""
     form = httpx.Request("POST", "http://-", files={"image": image}, data={"request": json.dumps(question)})
@@ -70,7 +78,14 @@ class Connection:
     async def ask(self, request: bytes) -> Answered:
         """Sends a request and reads its answer to the end."""
         began = time.perf_counter()
+        answer = await self.ask_whole(request)
+        return Answered(answer.status, time.perf_counter() - began, answer.retry_after)
+
+    async def ask_whole(self, request: bytes) -> Whole:
+        """As `ask`, with what was read."""
         try:
+            if self._streams is not None and self._streams[0].at_eof():
+                self.close()  # the service ends what is idle for seconds, as a client is that was told to come later
             if self._streams is None:
                 self._streams = await asyncio.open_connection(*self._address, limit=2**20)
             reader, writer = self._streams
@@ -78,10 +93,10 @@ class Connection:
             await writer.drain()
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
-            await reader.readexactly(int(headers.get("content-length", "0")))
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
         except (OSError, asyncio.IncompleteReadError):
             self.close()
-            return Answered(GONE, time.perf_counter() - began)
+            return Whole(GONE)
         if headers.get("connection") == "close":
             self.close()
-        return Answered(int(head.split(" ", 2)[1]), time.perf_counter() - began, float(headers.get("retry-after", 1)))
+        return Whole(int(head.split(" ", 2)[1]), body, float(headers.get("retry-after", 1)))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import httpx
 
@@ -50,7 +51,7 @@ class Process:
         assert greeting, f"it did not start: {self.log.read_text()[-2000:]}"
         return [int(port) for port in ADDRESS.findall(greeting)]
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

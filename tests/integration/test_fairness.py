@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests import pictures
 from tests.integration.server import Server, form
@@ -29,13 +32,20 @@ def strange_words(chance: random.Random) -> str:
     return json.dumps({"classes": classes})
 
 
-async def test_two_questions_of_thousands_of_new_words_hold_up_nobody_else(server: Server) -> None:
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[Server]:
+    """Refuses nobody because of what others have asked for."""
+    with Server(tmp_path / "log.jsonl", LEXISEG_DEADLINE_SECONDS="3600") as running:
+        yield running
+
+
+async def test_two_questions_of_thousands_of_new_words_hold_up_nobody_else(patient: Server) -> None:
     image = pictures.encoded(pictures.small("chelsea", 96), "PNG")
     question = form(image, "cat", "sofa")
     async with (
-        client_from("127.0.0.2", server) as modest,
-        client_from("127.0.0.3", server) as first,
-        client_from("127.0.0.4", server) as second,
+        client_from("127.0.0.2", patient) as modest,
+        client_from("127.0.0.3", patient) as first,
+        client_from("127.0.0.4", patient) as second,
     ):
 
         async def segments() -> list[Any]:

@@ -173,6 +173,20 @@ def test_a_claim_that_lapses_is_taken_over(server: RedisServer, store: redis.Red
         np.testing.assert_array_equal(worker.ask(["sky"]), rows_of(["sky"]))
 
 
+def test_a_damaged_row_under_a_live_claim_is_encoded_where_it_is_found(server: RedisServer, store: redis.Redis) -> None:
+    texts = [f"word {index}" for index in range(CHUNK + 5)]
+    for text in texts:
+        name = row_codec.address("tower", text)
+        store.set(CLAIM_PREFIX + name.hex(), b"1")
+        store.set(row_codec.key(name), b"no row")
+
+    with working(server.url) as worker:  # its patience would be longer than the test
+        np.testing.assert_array_equal(worker.ask(texts), rows_of(texts))
+
+        assert worker.encoded == Counter(texts)
+    assert row_codec.decode(name, store.get(row_codec.key(name)), WIDTH) is not None
+
+
 def lies() -> dict[str, Callable[[redis.Redis, bytes], object]]:
     """What may stand under the key of a text's row."""
 

@@ -28,6 +28,7 @@ PATIENT = 30.0  # seconds that nothing here should need
 SHORT = 0.2
 PLACES = "lexiseg:limit:{a}:places"
 BUCKET = "lexiseg:limit:{a}:rate"
+DAY = "lexiseg:limit:{a}:day"
 
 
 @pytest.fixture(autouse=True)
@@ -197,6 +198,29 @@ async def test_gateways_count_one_clients_rate_together(link: Callable[..., Redi
     await gates[1].enter("a")
     await refusal(gates[0])
     await gates[0].enter("b")
+
+
+async def test_gateways_count_one_clients_day_together(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
+    gates = [RedisGate(Rule(daily=2, concurrent=5), link(), PATIENT) for _ in range(2)]
+    for gate in gates:
+        await gate.leave("a", await gate.enter("a"))
+
+    assert 0 < await refusal(gates[0]) <= 86_400
+    await gates[0].enter("b")
+    inside.hincrby(DAY, "day", -1)  # it was yesterday
+    await gates[1].enter("a")
+    assert inside.hget(DAY, "used") == b"1"
+    assert 0 < inside.ttl(DAY) <= 172_800
+
+
+async def test_a_client_without_limits_asks_nothing_of_redis(
+    link: Callable[..., RedisLink], inside: redis.Redis
+) -> None:
+    gate = RedisGate(lambda client: Rule(), link(), PATIENT)
+
+    await gate.leave("a", await gate.enter("a"))
+
+    assert inside.dbsize() == 0
 
 
 async def test_gateways_count_one_clients_places_together(link: Callable[..., RedisLink]) -> None:

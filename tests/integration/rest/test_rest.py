@@ -201,7 +201,7 @@ def test_the_list_of_models_holds_the_cards(client: httpx.Client) -> None:
 
     assert [model["name"] for model in models] == ["tiny"]
     assert models[0] == answered(client.get("/models/tiny"))
-    assert models[0]["tasks"] == ["semantic", "instance", "panoptic", "prompt"]
+    assert models[0]["tasks"] == ["semantic", "instance", "panoptic", "prompt", "everything"]
     assert models[0]["licence"]
     assert models[0]["loaded"] is True
 

@@ -1,0 +1,163 @@
+"""`python -m loadtests.chaos`: a service while everything goes wrong at once, asked what has a known answer.
+
+    python -m loadtests.chaos --seconds 300
+
+Starts a Redis, two workers and a gateway with API keys. Honest clients ask over REST and gRPC, small and large, and
+know what they should hear; beside them hostile ones overload, send halves, keep silent streams and show bad keys, while
+a worker is killed and another stopped, and Redis stopped and killed, in turns. Ends with 1 if any answer was neither
+right nor an error with a type, if a process died by itself or wrote a traceback, or if memory or descriptors do not
+come back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from lexiseg_service.gateway.admission.keys import line_of, new_key
+from loadtests.chaos.honest import Honest
+from loadtests.chaos.hostile import Hostile
+from loadtests.chaos.house import House, Level
+from loadtests.chaos.judge import Judge
+
+KEYS = ("honest", "hostile-1", "hostile-2")
+STOPPED = 6.0  # seconds
+BETWEEN = 4.0
+TO_SETTLE = 90.0  # seconds for descriptors to come back; clocks of half-open clients run up to a minute
+MORE_DESCRIPTORS = 8
+BEYOND = 0.15  # of memory, over what it was and what caches say
+
+
+async def go_wrong(house: House, until: float, judge: Judge) -> None:
+    """One fault after the other."""
+    loop = asyncio.get_running_loop()
+
+    async def worker_killed() -> None:
+        await asyncio.to_thread(house.mortal.kill)
+        await asyncio.sleep(BETWEEN)
+        await asyncio.to_thread(house.restart_mortal)
+
+    async def worker_stopped() -> None:
+        house.patient.send(signal.SIGSTOP)
+        await asyncio.sleep(STOPPED)
+        house.patient.send(signal.SIGCONT)
+
+    async def redis_stopped() -> None:
+        house.redis.send(signal.SIGSTOP)
+        await asyncio.sleep(STOPPED)
+        house.redis.send(signal.SIGCONT)
+
+    async def redis_killed() -> None:
+        await asyncio.to_thread(house.redis.kill)
+        await asyncio.sleep(BETWEEN)
+        house.redis.start()
+
+    for fault in itertools.cycle([worker_killed, worker_stopped, redis_stopped, redis_killed]):
+        if loop.time() + STOPPED + BETWEEN >= until:
+            return
+        await fault()
+        judge.count("faults", fault.__name__)
+        await asyncio.sleep(BETWEEN)
+
+
+async def play(house: House, keys: dict[str, str], seconds: float, judge: Judge) -> dict[str, dict[str, Level]]:
+    """The levels before and after."""
+    honest = Honest(house.url, house.grpc, keys["honest"], judge)
+    hostile = Hostile(house.url, house.grpc, [keys[name] for name in KEYS[1:]], judge, seed=0)
+    await honest.learn()
+    loop = asyncio.get_running_loop()
+    # Once without faults: what a process takes the first time it is pressed, it keeps.
+    began = loop.time()
+    await asyncio.gather(honest.ask(began + 10), honest.call(began + 10), hostile.overload(began + 10))
+    before = levels(house)
+
+    until = loop.time() + seconds
+    third = seconds / 3
+    async with asyncio.TaskGroup() as group:
+        for client in (honest.ask, honest.ask, honest.call, honest.watch):
+            group.create_task(client(until))
+        for attack in (hostile.keys, hostile.halves, hostile.streams):
+            group.create_task(attack(until))
+        group.create_task(go_wrong(house, until, judge))
+        group.create_task(_after(third / 2, hostile.long_lists, until - third))
+        group.create_task(_after(third, hostile.overload, until - third))
+    if not await asyncio.to_thread(house.wait_for_workers):
+        judge.surprise("gateway", "it does not find its workers again")
+    # What was said before is still true.
+    await honest.ask(loop.time() + 5)
+    deadline = time.monotonic() + TO_SETTLE
+    while (wrong := beyond(before, after := levels(house))) and time.monotonic() < deadline:
+        await asyncio.sleep(2.0)
+    for line in wrong:
+        judge.surprise("afterwards", line)
+    return {"before": before, "after": after}
+
+
+async def _after(seconds: float, attack: Any, until: float) -> None:
+    await asyncio.sleep(seconds)
+    await attack(until)
+
+
+def levels(house: House) -> dict[str, Level]:
+    """Of those that lived through everything."""
+    return {
+        "gateway": house.gateway.level(house.url),
+        "worker": house.patient.level(house.patient_metrics),
+    }
+
+
+def beyond(before: dict[str, Level], after: dict[str, Level]) -> list[str]:
+    """What has not come back."""
+    wrong = []
+    for name, was in before.items():
+        now = after[name]
+        if now.descriptors > was.descriptors + MORE_DESCRIPTORS:
+            wrong.append(f"{name}: {now.descriptors} descriptors, {was.descriptors} before")
+        accounted = was.resident + max(0.0, now.caches - was.caches)
+        if now.resident > accounted * (1 + BEYOND):
+            wrong.append(f"{name}: {now.resident >> 20} MiB, {int(accounted) >> 20} accounted for")
+    return wrong
+
+
+def main(words: list[str]) -> int:
+    """Gives the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    options = parser.parse_args(words)
+    judge = Judge()
+    keys = {who: new_key() for who in KEYS}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file = folder / "keys"
+        file.write_text("\n".join(line_of(who, key) for who, key in keys.items()) + "\n", encoding="utf-8")
+        with House(folder, file) as house:
+            seen = asyncio.run(play(house, keys, options.seconds, judge))
+            for process, status in house.close().items():
+                if status != 0:
+                    judge.surprise(process, f"it ended with {status}")
+        for process, log in house.logs().items():
+            if "Traceback" in log:
+                judge.surprise(process, f"a traceback: {log[log.index('Traceback') :][:2000]}")
+    figures = {
+        "counts": {who: dict(counts) for who, counts in sorted(judge.counts.items())},
+        **{when: {name: level._asdict() for name, level in each.items()} for when, each in seen.items()},
+    }
+    print(json.dumps(figures), flush=True)
+    for surprise in judge.surprises:
+        print(surprise, file=sys.stderr)
+    if not all(judge.right(who) for who in ("REST, small", "REST, large", "gRPC", "video")):
+        print("some kind of honest client was never answered", file=sys.stderr)
+        return 1
+    return 1 if judge.surprises else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,164 @@
+"""Clients that ask what they may, with answers that were taken before anything went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import grpc
+
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from loadtests.chaos.judge import Judge, lasting
+from loadtests.fairness import Pictures
+from loadtests.plain_client import Connection, posted
+from loadtests.scenes import frames
+
+if TYPE_CHECKING:  # known to the type checker alone
+    from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
+
+CLASSES = ("sky", "building", "tree", "car", "grass")
+FRAMES = 6
+LONGEST = 120.0  # seconds for one answer
+LONGEST_PAUSE = 5.0
+
+
+class Known(NamedTuple):
+    """A question as it goes over the wire, and its answer."""
+
+    name: str
+    request: bytes
+    answer: Any
+
+
+class Honest:
+    """One key's questions, over both protocols."""
+
+    def __init__(self, url: str, target: str, key: str, judge: Judge) -> None:
+        pictures = Pictures()
+        self._url, self._target, self._judge = url, target, judge
+        self._metadata = (("x-api-key", key),)
+        self._photograph, self._frames = pictures.photograph, frames(3, FRAMES)
+        kinds: Mapping[str, tuple[bytes, dict[str, Any]]] = {
+            "small": (pictures.thumbnail, {"classes": CLASSES[:3]}),
+            "photograph": (pictures.photograph, {"classes": CLASSES, "mask": "polygon"}),
+            "vocabulary": (pictures.photograph, {"vocabulary": "ade20k"}),
+            "large": (pictures.large, {"classes": CLASSES, "background": False}),
+        }
+        self._requests = {name: posted(image, question, key) for name, (image, question) in kinds.items()}
+        self._known: list[Known] = []
+        self._segment: bytes = b""
+        self._video: list[bytes] = []
+
+    async def learn(self) -> None:
+        """Takes the answers to all questions, each twice: what is kept changes none.
+
+        Raises:
+            RuntimeError: a service that nobody disturbs answers wrongly.
+        """
+        async with Connection(self._url) as connection:
+            for name, request in self._requests.items():
+                answers = [await connection.ask_whole(request) for _ in range(2)]
+                if any(answer.status != 200 for answer in answers):
+                    raise RuntimeError(
+                        f"{name}: {[answer.status for answer in answers]}, and nothing has gone wrong yet"
+                    )
+                first, second = (lasting(answer.body) for answer in answers)
+                if first != second:
+                    raise RuntimeError(f"{name}: two answers to one question differ")
+                self._known.append(Known(name, request, first))
+        async with grpc.aio.insecure_channel(self._target) as channel:
+            stub: SegmentationAsyncStub = SegmentationStub(channel)
+            answer = await stub.Segment(self._message(), metadata=self._metadata, timeout=LONGEST)
+            self._segment = _lasting(answer)
+            self._video = [_lasting(answer.answer) async for answer in self._stream(stub)]
+
+    async def ask(self, until: float) -> None:
+        """Every question in turn, over REST, until a time of the loop's clock."""
+        loop = asyncio.get_running_loop()
+        async with Connection(self._url) as connection:
+            for known in itertools.cycle(self._known):
+                if loop.time() >= until:
+                    return
+                who = f"REST, {known.name}"
+                try:
+                    async with asyncio.timeout(LONGEST):
+                        answer = await connection.ask_whole(known.request)
+                except TimeoutError:
+                    connection.close()
+                    self._judge.surprise(who, f"no answer within {LONGEST:g} seconds")
+                    continue
+                if self._judge.rest(who, answer, known.answer) != "right":
+                    await asyncio.sleep(min(answer.retry_after, LONGEST_PAUSE))
+
+    async def call(self, until: float) -> None:
+        """One question over gRPC, again and again."""
+        loop = asyncio.get_running_loop()
+        async with grpc.aio.insecure_channel(self._target) as channel:
+            stub: SegmentationAsyncStub = SegmentationStub(channel)
+            while loop.time() < until:
+                try:
+                    answer = await stub.Segment(self._message(), metadata=self._metadata, timeout=LONGEST)
+                except grpc.aio.AioRpcError as failure:
+                    self._judge.call("gRPC", failure)
+                    await asyncio.sleep(1.0)
+                    continue
+                if _lasting(answer) == self._segment:
+                    self._judge.count("gRPC", "right")
+                else:
+                    self._judge.surprise("gRPC", f"a wrong answer: {str(answer)[:300]}")
+
+    async def watch(self, until: float) -> None:
+        """One short video after another: an answer for each frame, in order, the known one or an error."""
+        loop = asyncio.get_running_loop()
+        async with grpc.aio.insecure_channel(self._target) as channel:
+            stub: SegmentationAsyncStub = SegmentationStub(channel)
+            while loop.time() < until:
+                number = 0
+                try:
+                    async for answer in self._stream(stub):
+                        self._frame(answer, number)
+                        number += 1
+                    if number != FRAMES:
+                        self._judge.surprise("video", f"{number} answers for {FRAMES} frames")
+                except grpc.aio.AioRpcError as failure:
+                    self._judge.call("video", failure)
+                    await asyncio.sleep(1.0)
+
+    def _frame(self, answer: pb.SegmentVideoResponse, number: int) -> None:
+        if answer.frame_id != str(number):
+            self._judge.surprise("video", f"frame {answer.frame_id!r} in the place of {number}")
+        elif answer.HasField("error"):
+            self._judge.count("video", answer.error.type)
+        elif _lasting(answer.answer) != self._video[number]:
+            self._judge.surprise("video", f"a wrong answer to frame {number}: {str(answer)[:300]}")
+        else:
+            self._judge.count("video", "right")
+
+    def _message(self) -> pb.SegmentRequest:
+        return pb.SegmentRequest(image=pb.Image(content=self._photograph), classes=_classes())
+
+    async def _stream(self, stub: SegmentationAsyncStub) -> AsyncIterator[pb.SegmentVideoResponse]:
+        async def messages() -> AsyncIterator[pb.SegmentVideoRequest]:
+            # No smoothing and no tracks: what a frame is answered depends on no frame before it.
+            yield pb.SegmentVideoRequest(config=pb.StreamConfig(classes=_classes()))
+            for number, image in enumerate(self._frames):
+                yield pb.SegmentVideoRequest(frame=pb.Frame(image=image, id=str(number)))
+
+        async for answer in stub.SegmentVideo(messages(), metadata=self._metadata, timeout=LONGEST):
+            yield answer
+
+
+def _classes() -> list[pb.Class]:
+    return [pb.Class(name=name) for name in CLASSES]
+
+
+def _lasting(answer: pb.SegmentResponse) -> bytes:
+    """What of an answer does not depend on the occasion."""
+    kept = pb.SegmentResponse()
+    kept.CopyFrom(answer)
+    for name in ("id", "timings_ms", "cache"):
+        kept.ClearField(name)
+    return kept.SerializeToString(deterministic=True)

@@ -1,0 +1,148 @@
+"""Clients that ask for too much, send too little, take nothing, or show keys that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import grpc
+
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from loadtests.chaos.judge import BUSY, Judge
+from loadtests.fairness import Pictures
+from loadtests.plain_client import Connection, Whole, posted
+
+if TYPE_CHECKING:  # known to the type checker alone
+    from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
+
+SLOW = frozenset({"too-slow", "malformed-request", "too-large"}) | BUSY
+SILENCE = 20.0  # seconds for which a half-open client waits
+LONGEST = 120.0
+STREAMS, HALVES, CROWD = 24, 12, 24
+
+
+class Hostile:
+    """Two keys at their limits, and some without."""
+
+    def __init__(self, url: str, target: str, keys: Sequence[str], judge: Judge, seed: int) -> None:
+        self._url, self._target, self._keys, self._judge = url, target, keys, judge
+        self._pictures = Pictures()
+        self._chance = random.Random(seed)
+
+    async def overload(self, until: float, n_clients: int = CROWD) -> None:
+        """A crowd of each key: photographs of every size, new to every cache, and no patience with refusals."""
+
+        async def one(key: str) -> None:
+            pictures = self._pictures
+            kinds = itertools.cycle([(pictures.photograph, 20), (pictures.large, 150), (pictures.thumbnail, 5)])
+            async with Connection(self._url) as connection:
+                while self._time() < until:
+                    answer = await self._ask(connection, pictures.request(*next(kinds), key), "overload")
+                    if answer.status != 200:
+                        await asyncio.sleep(0.5)
+
+        await asyncio.gather(*(one(key) for key, _ in zip(itertools.cycle(self._keys), range(n_clients))))
+
+    async def long_lists(self, until: float) -> None:
+        """As many new words as a question may have."""
+        async with Connection(self._url) as connection:
+            for key in itertools.cycle(self._keys):
+                if self._time() >= until:
+                    return
+                await self._ask(connection, self._pictures.long_list(key), "long lists")
+                await asyncio.sleep(1.0)
+
+    async def halves(self, until: float) -> None:
+        """Half a head, half a body, a body by drops, an answer that nobody reads; then silence."""
+        request = self._pictures.request(self._pictures.large, 20, self._keys[0])
+        head = request.index(b"\r\n\r\n")
+
+        async def one(number: int) -> None:
+            cut = (head // 2, head + 4 + len(request) // 2, head + 40, len(request))[number % 4]
+            while self._time() < until:
+                with suppress(OSError, asyncio.IncompleteReadError):
+                    await self._half(request[:cut], whole=cut == len(request))
+
+        await asyncio.gather(*(one(number) for number in range(HALVES)))
+
+    async def _half(self, sent: bytes, *, whole: bool) -> None:
+        parts = urlsplit(self._url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=2**20)
+        try:
+            writer.write(sent)
+            if whole:  # takes nothing of the answer
+                await asyncio.sleep(self._chance.uniform(1, SILENCE))
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SILENCE):
+                    line = await reader.readuntil(b"\r\n\r\n")
+                    length = int(line.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                    body = await reader.readexactly(length)
+                    self._judge.rest("halves", Whole(int(line.split()[1]), body), may=SLOW)
+                    return
+            self._judge.count("halves", "left")
+        finally:
+            writer.transport.abort()
+
+    async def streams(self, until: float) -> None:
+        """Video streams that say nothing, or nothing more."""
+
+        async def one(key: str, says: bool) -> None:
+            async with grpc.aio.insecure_channel(self._target) as channel:
+                stub: SegmentationAsyncStub = SegmentationStub(channel)
+                while self._time() < until:
+                    call = stub.SegmentVideo(metadata=(("x-api-key", key),))
+                    try:
+                        if says:
+                            config = pb.StreamConfig(classes=[pb.Class(name="sky")])
+                            await call.write(pb.SegmentVideoRequest(config=config))
+                        async with asyncio.timeout(SILENCE):
+                            await call.read()
+                        self._judge.surprise("silent streams", "an answer to nothing")
+                    except TimeoutError:
+                        self._judge.count("silent streams", "left")
+                        call.cancel()
+                    except grpc.aio.AioRpcError as failure:
+                        self._judge.call("silent streams", failure)
+                        await asyncio.sleep(0.5)
+                    except asyncio.InvalidStateError:  # ended while it was written to
+                        self._judge.count("silent streams", "ended")
+
+        some = zip(itertools.cycle(self._keys), range(STREAMS))
+        await asyncio.gather(*(one(key, number % 2 == 0) for key, number in some))
+
+    async def keys(self, until: float) -> None:
+        """No key, an unknown one, two; what comes is told so, and nothing else."""
+        image, question = self._pictures.thumbnail, {"classes": ["sky"]}
+        none, wrong = posted(image, question), posted(image, question, "lexiseg_unknown")
+        doubled = posted(image, question, self._keys[0]).replace(b"Host:", b"Authorization: Bearer x\r\nHost:", 1)
+        requests = [(none, {"unauthorized"}), (wrong, {"unauthorized"}), (doubled, {"malformed-request"})]
+        async with Connection(self._url) as connection:
+            for request, expected in itertools.cycle(requests):
+                if self._time() >= until:
+                    return
+                answer = await connection.ask_whole(request)
+                if self._judge.rest("bad keys", answer, may=frozenset(expected) | BUSY) == "right":
+                    self._judge.surprise("bad keys", "let in")
+                await asyncio.sleep(0.2)
+
+    async def _ask(self, connection: Connection, request: bytes, who: str) -> Whole:
+        try:
+            async with asyncio.timeout(LONGEST):
+                answer = await connection.ask_whole(request)
+        except TimeoutError:
+            connection.close()
+            self._judge.surprise(who, f"no answer within {LONGEST:g} seconds")
+            return Whole(0)
+        self._judge.rest(who, answer)
+        return answer
+
+    @staticmethod
+    def _time() -> float:
+        return asyncio.get_running_loop().time()

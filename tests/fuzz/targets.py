@@ -1,0 +1,77 @@
+"""What reads bytes of strangers. Each target takes any bytes, and may refuse them by an error with a type alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from lexiseg_model.catalog import read_card
+from lexiseg_model.errors import ModelError, ShapeError
+from lexiseg_model.masks.rle import decode, decode_in_box, encode_mask
+from lexiseg_model.types import Rle
+from lexiseg_model.weights import read_weights
+from lexiseg_service.errors import ServiceError
+from lexiseg_service.gateway.rpc.question import asked_of
+from lexiseg_service.image.header import read_header
+from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.prompts import resolve_prompts
+from lexiseg_service.settings import Limits
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.worker.decode import decode as decode_image
+
+LIMITS = Limits(max_pixels=1 << 16)  # what is larger only takes longer
+MOST_SIDE = 64
+CARD_ENDS = b"\0weights\0"  # between a model directory's card and its weights
+
+
+def image(content: bytes) -> None:
+    """An upload: its header, then its pixels."""
+    with suppress(ServiceError):
+        header = read_header(content, LIMITS)
+        decoded = decode_image(content, LIMITS, None)
+        assert decoded.rgb.shape == (*header.size, 3)
+        assert decoded.rgb.dtype == np.uint8
+        decode_image(content, LIMITS, 16)
+
+
+def rle(content: bytes) -> None:
+    """Run lengths: two bytes of size, then the counts. What is taken is written again as the same mask."""
+    if len(content) < 2:
+        return
+    size = (1 + content[0] % MOST_SIDE, 1 + content[1] % MOST_SIDE)
+    counts = content[2:].decode("utf-8", "surrogateescape").encode("utf-8", "replace").decode("utf-8")
+    given = Rle(size, counts, 0, (0, 0, size[1], size[0]))
+    with suppress(ShapeError):
+        mask = decode(given)
+        assert mask.shape == size
+        np.testing.assert_array_equal(decode_in_box(given), mask)
+        np.testing.assert_array_equal(decode(encode_mask(mask)), mask)
+
+
+def message(content: bytes) -> None:
+    """A gRPC request: parsed, and all of its question checked."""
+    with suppress(DecodeError, ServiceError):
+        asked = asked_of(pb.SegmentRequest.FromString(content), LIMITS)
+        resolve(asked.question, LIMITS, None)
+        resolve_prompts(asked.question, "prompt", LIMITS)
+
+
+def model(content: bytes) -> None:
+    """A model directory: its card, and weights of safetensors."""
+    card, _, weights = content.partition(CARD_ENDS)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "card.yaml").write_bytes(card)
+        (folder / "weights.safetensors").write_bytes(weights)
+        with suppress(ModelError):
+            read_card(folder)
+        with suppress(ModelError):
+            read_weights(folder / "weights.safetensors", None)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"image": image, "rle": rle, "message": message, "model": model}

@@ -1,0 +1,14 @@
+"""Roboflow's inference_sdk asks for words."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from inference_sdk import InferenceConfiguration, InferenceHTTPClient
+
+url, photo, form = sys.argv[1:]
+client = InferenceHTTPClient(api_url=url, api_key="none-needed")
+client.configure(InferenceConfiguration(api_key_transport="header"))
+prompts = [{"type": "text", "text": "building"}, {"type": "text", "text": "sky"}]
+print(json.dumps(client.sam3_concept_segment(photo, prompts=prompts, output_prob_thresh=0.2, format=form)))

@@ -1,0 +1,33 @@
+"""Other tools' own clients, each in a process of its own: they pin what ours do not (requirements/tools.txt)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = Path(sys.prefix) / "tools"
+CLIENTS = Path(__file__).with_name("clients")
+SECONDS = 120
+
+
+def ask_with(client: str, *arguments: str) -> Any:
+    """What a client of `clients/` prints, which is JSON."""
+    if not FOLDER.is_dir():
+        pytest.skip(f"there is no {FOLDER}; `make test` installs the tools' clients")
+    path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(FOLDER)])
+    answer = subprocess.run(
+        [sys.executable, str(CLIENTS / f"{client}.py"), *arguments],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    return json.loads(answer.stdout)

@@ -1,0 +1,36 @@
+"""A Ray cluster of two nodes on this machine: `python -m tests.integration.bulk.nodes`.
+
+Prints the address once both are there. A line `kill` on the standard input kills the second node without grace and a
+new one joins; its end ends the cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+from ray.cluster_utils import Cluster
+
+MEMORY = 80 * 2**20  # of the object store of each node; Ray takes no less
+NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False}
+
+
+def main() -> None:
+    """Until the standard input ends."""
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
+    second = cluster.add_node(**NODE)
+    cluster.wait_for_nodes()
+    print(cluster.address, flush=True)
+    for line in sys.stdin:
+        if line.strip() == "kill":
+            cluster.remove_node(second, allow_graceful=False)
+            print("killed", flush=True)
+            second = cluster.add_node(**NODE)
+    cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main()

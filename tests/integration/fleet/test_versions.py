@@ -1,0 +1,136 @@
+"""Versions of a model in a running service: side by side with shares, and one exchanged for another under load."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from lexiseg_model.model_name import ModelName
+from lexiseg_service.cli import app
+from lexiseg_service.gateway.rollouts import Rollout
+from lexiseg_service.image.id import image_id_of
+from tests import pictures
+from tests.integration.processes import Gateway, Worker
+from tests.integration.server import form
+from tests.model.test_catalog import copy_of_tiny
+
+SIDE = 64
+PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
+IMAGES = [PICTURE + bytes([number]) for number in range(12)]
+CLIENTS = 2
+
+
+class Service:
+    """A worker with two versions of `cats` and one of `dogs`, and its gateway."""
+
+    def __init__(self, folder: Path) -> None:
+        self.models, self.rollouts = folder / "models", folder / "rollouts.txt"
+        for name in ("cats@1", "cats@2", "dogs@1", "dogs@2"):
+            copy_of_tiny(self.models, name)
+        (self.models / "dogs").symlink_to("dogs@1")
+        self.rollouts.write_text("cats@2 50 image\n")
+        self.worker = Worker(
+            folder / "worker.jsonl",
+            model="cats@1,cats@2,dogs",
+            LEXISEG_MODELS_DIR=str(self.models),
+            LEXISEG_MODELS_WATCH_SECONDS="0.1",
+        )
+        self.gateway = Gateway(folder / "gateway.jsonl", self.worker.address, LEXISEG_ROLLOUTS_FILE=str(self.rollouts))
+        self.gateway.wait_for_workers(1)
+
+    def ask(self, model: str, image: bytes) -> httpx.Response:
+        files = form(image, "sky", max_side=SIDE, mask="none", model=model)
+        return httpx.post(f"{self.gateway.url}/segment", files=files, timeout=60)
+
+    def answered(self, name: str) -> Counter[str]:
+        """By version, so far."""
+        metric = 'lexiseg_model_answers_total{{model="{}",version="{}"}}'
+        return Counter({version: int(self.worker.metric(metric.format(name, version))) for version in ("1", "2")})
+
+    def version(self, name: str) -> str:
+        """Of the model that is called NAME now."""
+        return str(httpx.get(f"{self.gateway.url}/models/{name}").json()["version"])
+
+    @contextmanager
+    def load(self, model: str) -> Iterator[Counter[int]]:
+        """Clients that ask about new images all the time; statuses are counted."""
+        seen: Counter[int] = Counter()
+        over, guard = threading.Event(), threading.Lock()
+
+        def one(client: int) -> None:
+            number = 0
+            while not over.wait(0.01):
+                status = self.ask(model, PICTURE + f"{client} {number}".encode()).status_code
+                number += 1
+                with guard:
+                    seen[status] += 1
+
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            asking = [clients.submit(one, client) for client in range(CLIENTS)]
+            try:
+                yield seen
+            finally:
+                over.set()
+            for each in asking:
+                each.result()
+
+    def stop(self) -> None:
+        for process in (self.gateway, self.worker):
+            process.stop()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    running = Service(tmp_path_factory.mktemp("versions"))
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def run(*words: object) -> None:
+    app(list(map(str, words)), standalone_mode=False)
+
+
+def test_a_share_of_the_images_gets_the_new_version_until_it_is_taken_back(service: Service) -> None:
+    rollout = Rollout(ModelName("cats", "2"), 50, "image")
+    expected = Counter("2" if rollout.takes(image_id_of(image)) else "1" for image in IMAGES)
+
+    statuses = [service.ask("cats", image).status_code for image in IMAGES]
+    shared = service.answered("cats")
+    run("rollout", "back", "cats", "--file", service.rollouts)
+    inside = next(image for image in IMAGES if rollout.takes(image_id_of(image)))
+
+    def gets_the_old_one() -> bool:
+        before = service.answered("cats")
+        service.ask("cats", inside)
+        return (service.answered("cats") - before)["1"] == 1
+
+    service.gateway.wait_until(gets_the_old_one)
+    before = service.answered("cats")
+    statuses += [service.ask("cats", image).status_code for image in IMAGES]
+
+    assert set(statuses) == {200}
+    assert shared == expected
+    assert min(expected.values()) > 0
+    assert service.answered("cats") - before == Counter({"1": len(IMAGES)})
+    assert service.ask("cats@2", inside).status_code == 200
+
+
+def test_a_version_is_exchanged_for_another_and_back_and_no_request_fails(service: Service) -> None:
+    with service.load("dogs") as seen:
+        service.gateway.wait_until(lambda: seen[200] > 5)
+        run("models", "use", "dogs@2", "--models-dir", service.models)
+        service.gateway.wait_until(lambda: service.version("dogs") == "2" and service.answered("dogs")["2"] > 5)
+        run("models", "back", "dogs", "--models-dir", service.models)
+        old = service.answered("dogs")["1"]
+        service.gateway.wait_until(lambda: service.version("dogs") == "1" and service.answered("dogs")["1"] > old + 5)
+
+    assert set(seen) == {200}

@@ -1,0 +1,184 @@
+"""A rolling update as Kubernetes does it, with the chart's probes, sleeps and signals: no request fails."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from tests import pictures
+from tests.deploy.helm.installing import THERE_IS_ONE, installed
+from tests.integration.kubernetes.balancer import Balancer
+from tests.integration.kubernetes.pods import Object, Pod, Pods, of_its_own
+from tests.integration.server import form
+
+LAG = 1.5  # seconds until the Service knows of a change
+NAMES_EVERY = 0.5
+CLIENTS, CALLERS = 3, 1  # of REST and of gRPC
+THINK = 0.02  # seconds between two questions of a client: what starts needs the processor, too
+SIDE = 64
+PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
+WORKER, GATEWAY = "lexiseg-worker-tiny", "lexiseg-gateway"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not THERE_IS_ONE, reason="no library of Helm for this machine"),
+    pytest.mark.skipif(not of_its_own(), reason="names of its own need a mount namespace, which is not allowed here"),
+]
+
+
+class Release:
+    """What the chart makes, as processes: each pod on a loopback address of its own, all on the same ports."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        made = installed({"redis": {"enabled": False}})
+        self._ports = dict(zip(("worker", "metrics", "http", "grpc"), free_ports(4), strict=True))
+        self.service = made.one("Service", WORKER)["metadata"]["name"]
+        self.names = folder / "hosts"
+        self.names.write_text("")
+        self._env = made.env("Deployment", GATEWAY)
+        numbers = iter(range(2, 250))
+        self.workers = Pods(made.one("Deployment", WORKER), self._start, numbers)
+        self.gateways = Pods(made.one("Deployment", GATEWAY), self._start, numbers)
+        self._over = threading.Event()
+        self._naming = threading.Thread(target=self._name)
+        self._naming.start()
+
+    @property
+    def http_port(self) -> int:
+        return self._ports["http"]
+
+    @property
+    def grpc_port(self) -> int:
+        return self._ports["grpc"]
+
+    def close(self) -> None:
+        self._over.set()
+        self._naming.join()
+        self.gateways.close()
+        self.workers.close()
+
+    def _start(self, deployment: Object, number: int) -> Pod:
+        environment = {f"LEXISEG_{name.upper()}_PORT": str(port) for name, port in self._ports.items()}
+        # As the chart has it, on a port that is free here.
+        workers = self._env["LEXISEG_WORKERS"].replace(":50061", f":{self._ports['worker']}")
+        environment |= {"LEXISEG_WORKERS": workers, "LEXISEG_DRAIN_SECONDS": self._env["LEXISEG_DRAIN_SECONDS"]}
+        log = self._folder / f"{number}.jsonl"
+        return Pod(deployment, f"127.0.7.{number}", self._ports, environment, self.names, log)
+
+    def _name(self) -> None:
+        """The headless Service: its name stands for the workers that are ready."""
+        while not self._over.wait(NAMES_EVERY):
+            text = "".join(f"{address} {self.service}\n" for address in self.workers.ready)
+            if text != self.names.read_text():
+                # In place: another file would not be seen where this one is mounted.
+                with self.names.open("r+") as file:
+                    file.write(text)
+                    file.truncate()
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Iterator[Release]:
+    running = Release(tmp_path)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def free_ports(number: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(number)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+@contextmanager
+def load(http_port: int, grpc_port: int) -> Iterator[Counter[str]]:
+    """Clients that ask about new images all the time, on connections that they keep; what each was told is counted."""
+    seen: Counter[str] = Counter()
+    over, guard = threading.Event(), threading.Lock()
+
+    def note(what: str) -> None:
+        with guard:
+            seen[what] += 1
+
+    def rest() -> None:
+        with httpx.Client(timeout=60) as client:
+            while not over.wait(THINK):
+                files = form(PICTURE + os.urandom(8), "sky", max_side=SIDE, mask="none")
+                try:
+                    answer = client.post(f"http://127.0.0.1:{http_port}/segment", files=files)
+                    note("rest" if answer.status_code == 200 else f"{answer.status_code} {answer.text}")
+                except httpx.HTTPError as error:
+                    note(repr(error))
+
+    def call() -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
+            while not over.wait(THINK):
+                image = pb.Image(content=PICTURE + os.urandom(8))
+                message = pb.SegmentRequest(image=image, classes=[pb.Class(name="sky")], max_side=SIDE)
+                try:
+                    SegmentationStub(channel).Segment(message, timeout=60)
+                    note("grpc")
+                except grpc.RpcError as error:
+                    note(repr(error))
+
+    with ThreadPoolExecutor(CLIENTS + CALLERS) as threads:
+        asking = [threads.submit(rest) for _ in range(CLIENTS)] + [threads.submit(call) for _ in range(CALLERS)]
+        try:
+            yield seen
+        finally:
+            over.set()
+        for each in asking:
+            each.result()
+
+
+def wait_for(seen: Counter[str], more: int) -> None:
+    """Until so many more requests of both kinds have been answered."""
+    wanted = {kind: seen[kind] + more for kind in ("rest", "grpc")}
+    deadline = time.monotonic() + 60
+    while any(seen[kind] < number for kind, number in wanted.items()):
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.05)
+
+
+def test_a_rolling_update_fails_no_request(release: Release) -> None:
+    workers, gateways = release.workers, release.gateways
+    for pods in (workers, gateways):
+        for pod in [pods.add() for _ in range(2)]:
+            pod.wait_until_ready()
+    first = [pod.address for pod in (*workers.pods, *gateways.pods)]
+
+    with (
+        Balancer(lambda: gateways.ready, release.http_port, LAG) as http,
+        Balancer(lambda: gateways.ready, release.grpc_port, LAG) as rpc,
+    ):
+        time.sleep(2 * LAG)  # until the Service knows its pods
+        with load(http.port, rpc.port) as seen:
+            wait_for(seen, 20)
+            workers.update()
+            wait_for(seen, 20)
+            gateways.update()
+            wait_for(seen, 20)
+
+    assert set(seen) == {"rest", "grpc"}, seen
+    assert not {pod.address for pod in (*workers.pods, *gateways.pods)} & set(first)
+    assert workers.statuses + gateways.statuses == [0, 0, 0, 0]

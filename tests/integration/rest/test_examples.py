@@ -1,0 +1,137 @@
+"""Classes by example over REST, with the bundled model."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import httpx
+import numpy as np
+
+from tests import coco
+from tests.integration.rest.test_rest import answered, ask, photograph
+
+SKY = {"box": [20, 5, 300, 50]}  # of `china`, a strip above the roofs
+
+
+def ask_json(client: httpx.Client, **fields: Any) -> dict[str, Any]:
+    return answered(client.post("/segment", json=fields))
+
+
+def encoded(name: str) -> dict[str, str]:
+    return {"base64": base64.b64encode(photograph(name)).decode()}
+
+
+def by_example(name: str, *examples: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": name, "examples": list(examples), **more}
+
+
+def iou(one: dict[str, Any], other: dict[str, Any]) -> float:
+    first, second = coco.decode(one["mask"]).astype(bool), coco.decode(other["mask"]).astype(bool)
+    return float((first & second).sum() / (first | second).sum())
+
+
+def segment_of(answer: dict[str, Any], label: str) -> dict[str, Any]:
+    (found,) = [segment for segment in answer["segments"] if segment["label"] == label]
+    return dict(found)
+
+
+def test_a_box_of_the_same_image_finds_what_its_word_finds(client: httpx.Client) -> None:
+    words = ask(client, photograph("china"), "sky", "building", "tree")
+
+    shown = ask_json(client, image=encoded("china"), classes=[by_example("above", SKY), "building", "tree"])
+
+    assert iou(segment_of(shown, "above"), segment_of(words, "sky")) > 0.7
+
+
+def test_an_example_in_a_photograph_sent_before_is_found_in_another(client: httpx.Client) -> None:
+    sent = ask(client, photograph("china"), "sky")
+    example = {"image": {"id": sent["image_id"]}, **SKY}
+
+    answer = ask_json(client, image=encoded("rocket"), classes=[by_example("above", example), "rocket"])
+
+    words = ask(client, photograph("rocket"), "sky", "rocket")
+    assert iou(segment_of(answer, "above"), segment_of(words, "sky")) > 0.5
+
+
+def test_points_a_mask_and_negatives_are_examples_too(client: httpx.Client) -> None:
+    words = ask(client, photograph("china"), "sky", "building", "tree")
+    mask = segment_of(words, "sky")["mask"]
+    click = {"points": [{"x": 100, "y": 20}]}
+
+    for example in (click, {"mask": mask}):
+        shown = by_example("above", example, negatives=[{"box": [60, 110, 260, 180]}])
+        answer = ask_json(client, image={"id": words["image_id"]}, classes=[shown, "building"])
+        assert answer["cache"]["features"] is True
+        least = 0.6 if "mask" in example else 0.0  # a lone click may mean anything around it
+        assert iou(segment_of(answer, "above"), segment_of(words, "sky")) > least
+
+
+def test_words_and_examples_of_one_class_answer_together(client: httpx.Client) -> None:
+    both = by_example("sky", SKY, synonyms=["heaven"])
+
+    answer = ask_json(client, image=encoded("china"), classes=[both, "building"])
+
+    assert segment_of(answer, "sky")["area"] > 0
+    assert answer["cache"]["text_hits"] + answer["cache"]["text_misses"] > 0
+
+
+def test_a_vocabulary_keeps_examples_when_their_photograph_is_gone(client: httpx.Client) -> None:
+    image = encoded("china")
+    large = {"box": [20, 5, 300, 50], "image": image}
+    kept = client.put("/vocabularies/above", json={"classes": [by_example("above", large), "building"]})
+
+    assert kept.status_code == 201, kept.text
+    (example,) = kept.json()["classes"][0]["examples"]
+    assert example["image"]["base64"] != image["base64"]
+    answer = ask(client, photograph("rocket"), vocabulary="above")
+    assert {segment["label"] for segment in answer["segments"]} <= {"above", "building"}
+    assert segment_of(answer, "above")["area"] > 0
+    again = client.put("/vocabularies/again", json={"classes": kept.json()["classes"]})
+    assert again.status_code == 201, again.text
+
+
+def refused(client: httpx.Client, *classes: Any, image: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
+    response = client.post("/segment", json={"image": image or encoded("china"), "classes": list(classes), **more})
+    problem: dict[str, Any] = response.json()
+    assert 400 <= response.status_code < 500, problem
+    return {"status": response.status_code, "fields": [finding["field"] for finding in problem.get("errors") or []]}
+
+
+def test_what_is_wrong_with_an_example_names_its_field(client: httpx.Client) -> None:
+    place = "classes.0.examples.0"
+    outside = refused(client, by_example("a", {"box": [0, 0, 5000, 10]}))
+    assert outside == {"status": 422, "fields": [f"{place}.box"]}
+    assert refused(client, by_example("a", {}))["fields"] == [place]
+    assert refused(client, by_example("a", {"box": [9, 9, 1, 1]}))["fields"] == [f"{place}.box"]
+    mask = {"format": "coco_rle", "size": [2, 2], "counts": "04"}
+    assert refused(client, by_example("a", {"mask": mask}))["fields"] == [f"{place}.mask.size"]
+    assert refused(client, by_example("a", SKY | {"image": {}}))["fields"] == [f"{place}.image"]
+    assert refused(client, {"name": "a", "negatives": [SKY]})["fields"] == ["classes.0.negatives"]
+    assert refused(client, by_example("a", SKY, words=False, synonyms=["b"]))["fields"] == ["classes.0.words"]
+    assert refused(client, by_example("a", *[SKY] * 65))["fields"] == ["classes.0.examples"]
+    unknown = {"image": {"id": "0" * 32}, **SKY}
+    assert refused(client, by_example("a", unknown))["status"] == 404
+    fetched = {"image": {"url": "https://example.org/a.jpg"}, **SKY}
+    assert refused(client, by_example("a", fetched))["status"] == 403
+    broken = {"image": {"base64": base64.b64encode(b"no image").decode()}, **SKY}
+    assert refused(client, by_example("a", broken))["status"] == 415
+
+
+def test_everything_answers_with_neither_words_nor_prompts_and_words_name_it_later(client: httpx.Client) -> None:
+    everything = ask(client, photograph("coffee"), task="everything")
+
+    assert everything["task"] == "everything"
+    qualities = [segment["quality"] for segment in everything["segments"]]
+    assert len(qualities) > 3
+    assert qualities == sorted(qualities, reverse=True)
+    assert all(
+        segment["label"] is None and segment["score"] == segment["quality"] for segment in everything["segments"]
+    )
+    assert all(np.sum(coco.decode(segment["mask"])) == segment["area"] for segment in everything["segments"])
+
+    named = ask_json(client, image={"id": everything["image_id"]}, task="everything", classes=["cup", "table"])
+
+    assert [segment["area"] for segment in named["segments"]] == [s["area"] for s in everything["segments"]]
+    assert named["cache"]["features"] is True
+    assert {segment["label"] for segment in named["segments"]} & {"cup", "table"}
