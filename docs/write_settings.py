@@ -1,4 +1,7 @@
-"""Writes docs/settings.md from `lexiseg_service.settings`: `python docs/write_settings.py`, or `make settings`."""
+"""Writes docs/settings.md, and which settings docker-compose.yml hands on, from `lexiseg_service.settings`.
+
+`python docs/write_settings.py`, or `make settings`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,12 @@ from pydantic.fields import FieldInfo
 from lexiseg_service.settings import Limits, Read, Settings
 
 PAGE = Path(__file__).with_name("settings.md")
+COMPOSE = PAGE.parents[1] / "docker-compose.yml"
+# What is compose's own business: where a container listens, whom it asks, on what it computes, where its volumes are.
+SET_BY_COMPOSE = frozenset(
+    {"host", "http_port", "grpc_port", "worker_port", "metrics_port", "workers", "redis_url", "device"}
+    | {"models_dir", "cache_dir"}
+)
 MIB = 2**20
 HEAD = """\
 # Settings
@@ -36,6 +45,26 @@ def page() -> str:
     limits = list(Limits.model_fields.items())
     tables.append(_table(_group(limits[0][1]), limits))
     return "\n".join(tables)
+
+
+def compose(written: str) -> str:
+    """docker-compose.yml with the settings of gateways and workers between their marks, as it should be.
+
+    Raises:
+        ValueError: the marks are not there.
+    """
+    for command in ("gateway", "worker"):
+        head, rest = written.split(f"# <{command}>\n")
+        _, tail = rest.split(f"# </{command}>\n")
+        names = [
+            name
+            for kind in (Settings, Limits)
+            for name, field in kind.model_fields.items()
+            if not _is_settings(field) and command in _read(field).commands and name not in SET_BY_COMPOSE
+        ]
+        lines = [f"x-{command}-settings: &{command}-settings", *(f"  LEXISEG_{name.upper()}:" for name in names)]
+        written = head + "\n".join([f"# <{command}>", *lines, f"# </{command}>", ""]) + tail
+    return written
 
 
 def _table(title: str, fields: list[tuple[str, FieldInfo]]) -> str:
@@ -119,3 +148,4 @@ def _number(value: Any) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    COMPOSE.write_text(compose(COMPOSE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -46,6 +46,23 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def heic(picture: Image.Image, orientation: int | None = None) -> bytes:
+    """The picture as phones send it; `orientation` as of EXIF, here the file's own."""
+    import pillow_heif
+
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation or 1
+    pillow_heif.from_pillow(picture).save(buffer, quality=90, exif=exif.tobytes())
+    return buffer.getvalue()
+
+
+def with_size(boxed: bytes, width: int, height: int) -> bytes:
+    """A HEIC or AVIF that says another size of its picture."""
+    at = boxed.index(b"ispe") + 8
+    return boxed.replace(boxed[at : at + 8], struct.pack(">II", width, height))
+
+
 def turned(picture: Image.Image, orientation: int, kind: str = "PNG") -> bytes:
     """A file with an EXIF orientation."""
     exif = Image.Exif()

@@ -12,10 +12,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from lexiseg_model.export.manifest import default_cache_dir
+from lexiseg_service.settings import Adapter
 from tests.documents.forking import SHIM
 from tests.documents.reading import ROOT
 from tests.documents.standing import lay_out
@@ -83,7 +85,8 @@ class Shell:
 
 @pytest.fixture(scope="session")
 def document_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("documents") / "log.jsonl") as running:
+    log = tmp_path_factory.mktemp("documents") / "log.jsonl"
+    with Server(log, LEXISEG_ADAPTERS=",".join(get_args(Adapter))) as running:
         yield running
 
 

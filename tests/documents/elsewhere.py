@@ -20,18 +20,25 @@ CHECKS = "these tests are a part of it"
 HUB = "fetches weights from the hub, or needs an official checkpoint; tests/service/commands has small ones"
 HOURS = "trains for an hour on data that is not here; tests/service/commands/test_train.py runs a recipe of minutes"
 DOCKER = "needs a Docker engine; deploy/compose/check.sh is the test of it"
+CLUSTER = "needs a cluster; tests/deploy/helm installs the chart, and tests/integration/kubernetes plays an update"
 MACHINES = "names machines of the reader's"
 WRITES = "writes into the documents or promises of the project itself"
 LOAD = "a load of minutes; tests/loadtests and tests/benchmarks run short ones"
 
 ELSEWHERE = (
     Elsewhere(r"make (serve|test)\b", INSTALLS),
-    Elsewhere(r"make (loadtest|bench|peers)\b", LOAD),
+    Elsewhere(r"make (loadtest|chaos|bench|peers)\b", LOAD),
     Elsewhere(r"make (check|coverage)\b|\.ci/run", CHECKS),
     Elsewhere(r"pre-commit install", "writes into the checkout's git"),
     Elsewhere(r"\. \.venv/bin/activate", INSTALLS),
     Elsewhere(r"(\S*/)?pip install ", INSTALLS),
-    Elsewhere(r"([A-Z_]+=\S* )*(docker |deploy/compose/check\.sh)", DOCKER),
+    Elsewhere(r"([A-Z_]+=\S* )*((deploy/compose/env\.sh && )?docker |deploy/compose/check\.sh)", DOCKER),
+    Elsewhere(r"(helm|kubectl) ", CLUSTER),
+    Elsewhere(r"lexiseg models pull s3:", "needs a store; tests/service/commands has one of its own"),
+    Elsewhere(
+        r"lexiseg models (use|back) tcl",
+        "needs versions of tcl; tests/integration/fleet/test_versions.py has some of tiny",
+    ),
     Elsewhere(r"lexiseg models import ", HUB),
     Elsewhere(r"lexiseg serve .*(dense-clip|tcl|unpair-seg|s-seg|models\.yaml)", HUB),
     Elsewhere(r"lexiseg worker .*--model tcl", HUB),
@@ -46,6 +53,7 @@ ELSEWHERE = (
         r"lexiseg data entities .*--endpoint ", "needs a model behind an endpoint; tests/model/data/entities has one"
     ),
     Elsewhere(r"lexiseg data pseudo-label .*--model s-seg", HUB),
+    Elsewhere(r"lexiseg bulk \"s3://", "needs a bucket and a cluster; tests/integration/bulk has two nodes"),
     Elsewhere(r"torchrun ", HOURS),
     Elsewhere(r"python -m lexiseg_model\.training\.parts", "packs of data that is not here; test_parts.py sends some"),
     Elsewhere(

@@ -1,4 +1,4 @@
-"""The files that the documents speak of, small: photographs, a clip, data sets, a model of one's own."""
+"""The files that the documents speak of, small: photographs, a clip, data sets, a model of one's own, scripts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ def lay_out(folder: Path) -> Path:
     here.mkdir()
     china = pictures.file("china.jpg")
     # The photograph of the README under every name: its id stands in the documents.
-    for name in ("photo.jpg", "street.jpg"):
+    for name in ("photo.jpg", "street.jpg", "party.jpg"):
         (here / name).write_bytes(china)
     for album, names in (("photos", PHOTOGRAPHS[:2]), ("pictures", PHOTOGRAPHS)):
         for name in names:
             _save(pictures.small(name, 200), here / album / f"{name}.jpg")
+    _save(pictures.small("china", 300), here / "scene.tif")
     for name in ("clip.mp4", "street.mp4"):
         clips.panning(here / name, 3)
     for root in (here / "data", folder / "shared/data"):
@@ -36,6 +37,7 @@ def lay_out(folder: Path) -> Path:
             _data_set(root / name, ["background", "sky", "building", "tree"])
     _captions(folder / "shared/data/captions")
     shutil.copytree(BUNDLED, here / "runs/mine")
+    shutil.copytree(ROOT / "deploy", here / "deploy")
     return here
 
 

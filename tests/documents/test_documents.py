@@ -13,7 +13,7 @@ from tests.documents.conftest import Shell
 from tests.documents.elsewhere import ELSEWHERE, Elsewhere, matched, reason
 from tests.documents.reading import ROOT, Command, blocks, commands, documents, typed_outside_shell_blocks
 
-SERVES = re.compile(r"(?:[A-Z_]+=\S+ )*lexiseg (?:serve|gateway|worker)\b")
+SERVES = re.compile(r"(?:[A-Z_]+=\S+ )*lexiseg (?:serve|gateway|worker|mcp --http)\b")
 # Programs of the environment: whoever reads of them must have been told to activate it.
 OF_THE_ENVIRONMENT = re.compile(r"(?:[A-Z_]+=\S+ )*(?:lexiseg|locust|buf|python) ")
 ACTIVATE = ". .venv/bin/activate"

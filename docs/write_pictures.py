@@ -1,0 +1,95 @@
+"""Writes docs/pictures/limits.png: what the bundled model does well beside what it does not.
+
+`python docs/write_pictures.py`. The photographs come with scikit-learn and scikit-image; NOTICE names their authors and
+licences.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from skimage import data
+
+from lexiseg_model import catalog, tasks
+from lexiseg_model.masks.overlay import paint
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Background, ClassEntry, Prompt, Segmentation, Vocabulary
+from lexiseg_service.image.samples import photograph
+
+PICTURE = Path(__file__).with_name("pictures") / "limits.png"
+COLOURS = 192
+COLUMNS, WIDTH, HEIGHT, GAP, LINE = 4, 300, 240, 10, 16
+
+
+class Case(NamedTuple):
+    """A photograph and what it is asked: classes, or a box."""
+
+    photo: str
+    asked: str
+    classes: tuple[str, ...] = ()
+    background: bool = True
+    box: tuple[float, float, float, float] | None = None
+
+
+CASES = (
+    Case("china", "sky, building, trees; every pixel", ("sky", "building", "trees"), background=False),
+    Case("coffee", "a box around the cup", box=(170, 10, 450, 300)),
+    Case("chelsea", "cat", ("cat",)),
+    Case("astronaut", "person", ("person",)),
+    Case("chelsea", "cat, dog, pizza, sofa, sheep", ("cat", "dog", "pizza", "sofa", "sheep")),
+    Case("coffee", "spoon", ("spoon",)),
+    Case("rocket", "a box around the rocket", box=(285, 75, 365, 385)),
+    Case("astronaut", "helmet, flag, person", ("helmet", "flag", "person")),
+)
+
+
+def answered(segmenter: Segmenter, rgb: NDArray[np.uint8], case: Case) -> Segmentation:
+    """As `lexiseg segment` answers."""
+    plan = segmenter.plan(rgb)
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+    vocabulary = Vocabulary(tuple(ClassEntry(name) for name in case.classes), Background() if case.background else None)
+    options = tasks.Options(prompts=(Prompt(box=case.box),)) if case.box else tasks.Options()
+    return tasks.segment("prompt" if case.box else "semantic", segmenter, features, vocabulary, options)
+
+
+def read(name: str) -> NDArray[np.uint8]:
+    """A photograph, [H, W, 3] RGB."""
+    if name in ("china", "flower"):
+        return np.asarray(Image.open(io.BytesIO(photograph(f"{name}.jpg"))).convert("RGB"))
+    return np.asarray(getattr(data, name)()[..., :3])
+
+
+def tile(segmenter: Segmenter, case: Case) -> Image.Image:
+    """The answer painted onto the photograph, what was asked below it."""
+    rgb = read(case.photo)
+    answer = answered(segmenter, rgb, case)
+    painted = paint(rgb, answer.label_map, answer.segments)
+    if case.box is not None:
+        left, top, right, bottom = (round(side) for side in case.box)
+        painted = cv2.rectangle(painted.copy(), (left, top), (right, bottom), (255, 255, 255), 2).astype(np.uint8)
+    small = Image.fromarray(painted)
+    small.thumbnail((WIDTH, HEIGHT))
+    made = Image.new("RGB", (WIDTH, HEIGHT + LINE), "white")
+    made.paste(small, ((WIDTH - small.width) // 2, (HEIGHT - small.height) // 2))
+    ImageDraw.Draw(made).text((4, HEIGHT + 2), case.asked, fill="black", font=ImageFont.load_default(12))
+    return made
+
+
+def main() -> None:
+    segmenter = catalog.load("tiny")
+    rows = -(-len(CASES) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * (WIDTH + GAP) - GAP, rows * (HEIGHT + LINE + GAP) - GAP), "white")
+    for number, case in enumerate(CASES):
+        row, column = divmod(number, COLUMNS)
+        sheet.paste(tile(segmenter, case), (column * (WIDTH + GAP), row * (HEIGHT + LINE + GAP)))
+    sheet.quantize(COLOURS).save(PICTURE, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
