@@ -13,7 +13,7 @@ from lexiseg_model.methods.dense_clip.settings import card_settings
 from lexiseg_model.methods.dense_clip.stored import flat_state
 from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
 from lexiseg_model.methods.dense_clip.training.dinoiser_trainer import clip_of
-from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import ModelCard
 from lexiseg_model.weights import WEIGHTS
 
@@ -33,8 +33,11 @@ def publish(recipe: DinoiserRecipe, weights: Path) -> ModelCard:
         | origin(recipe, weights.parent / WEIGHTS)
         | {
             "summary": f"CLIP-DINOiser: {towers.architecture} with two heads that a DINO tower taught.",
-            "training_data": [f"{recipe.most} photographs of {recipe.data / recipe.photographs}, without labels"],
-            "lineage": f"Heads over {below}, taught by {teacher}; objects by FOUND's first step.",
+            "training_data": [
+                with_terms(f"{recipe.most} photographs without labels", recipe.data / recipe.photographs),
+                f"that of CLIP: {below}",
+            ],
+            "lineage": lineage(recipe, f"random heads over {below}, taught by {teacher}, objects by FOUND"),
         }
     )
     write_card(card, weights.parent)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from lexiseg_model.clip.towers import configuration
 from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
-from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import ModelCard
 from lexiseg_model.weights import WEIGHTS
 
@@ -28,9 +28,8 @@ def publish(recipe: ClipRecipe, weights: Path) -> ModelCard | None:
     card = card.model_copy(
         update=origin(recipe, weights.parent / WEIGHTS)
         | {
-            "licence": "that of the photographs and captions it was trained on",
-            "training_data": [f"image-text pairs of {recipe.data / path}" for path in recipe.pairs],
-            "lineage": f"{recipe.steps} steps of {recipe.phases[-1].batch} pairs a process, from random weights.",
+            "training_data": [with_terms("image-text pairs", recipe.data / path) for path in recipe.pairs],
+            "lineage": lineage(recipe, "random weights"),
         }
     )
     write_card(card, weights.parent)

@@ -17,7 +17,7 @@ from lexiseg_model.methods.s_seg.training.retrieval import retrieval
 from lexiseg_model.methods.s_seg.training.thresholds import miou_by_threshold
 from lexiseg_model.methods.s_seg.training.trainer import split_pairs
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import InputSize, ModelCard, Quality
 
 TEST_BY_TRAINING = 2  # sides of an image in answering and in training: GroupViT's 448 and 224
@@ -27,16 +27,16 @@ def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
     """Writes `card.yaml` beside the weights; the threshold is fitted to `recipe.thresholds`, and they are measured."""
     card = read(Options(checkpoint=weights, backbone=recipe.network.backbone)).card
     side = TEST_BY_TRAINING * recipe.phases[-1].crop
+    start = "random weights" if recipe.backbone is None else f"a backbone of {recipe.backbone.name}"
     tower = recipe.masks.tower if recipe.tower is None else recipe.tower.name
     card = card.model_copy(
         update=origin(recipe, weights)
         | {
-            "licence": "that of the pairs it was trained on",
             "training_data": [
-                *(f"image-text pairs of {recipe.data / path}" for path in recipe.pairs),
+                *(with_terms("image-text pairs", recipe.data / path) for path in recipe.pairs),
                 f"pseudo-masks of {tower}",
             ],
-            "lineage": _lineage(recipe),
+            "lineage": lineage(recipe, start),
             "input": InputSize(short_side=side, long_side=max(2048, side), multiple=32),
             "settings": card.settings | recipe.network.model_dump(mode="json") | {"drop_path": None, "dropout": 0.0},
         }
@@ -84,8 +84,3 @@ def _quality(segmenter: Segmenter, data: IndexedDataset) -> Quality:
     return Quality(
         miou=round(reached.miou, 2), pixel_accuracy=round(reached.pixel_accuracy, 2), images=len(data.samples)
     )
-
-
-def _lineage(recipe: SSegRecipe) -> str:
-    start = "random weights" if recipe.backbone is None else f"a backbone of {recipe.backbone.name}"
-    return f"{recipe.length} of {recipe.phases[-1].batch} pairs from {start}, seed {recipe.seed}."

@@ -9,7 +9,7 @@ from lexiseg_model.data.indexed import BACKGROUND, read_dataset
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.methods.s_seg_plus.training.trainer import settings_for
-from lexiseg_model.training.publishing import lineage, origin, write_card
+from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, Quality
 
 LIMITS = [
@@ -30,8 +30,7 @@ def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
             "method": "s_seg_plus",
             "summary": f"S-Seg+: {settings.backbone} with UperNet, taught {len(named)} classes by a model's labels.",
             "tasks": ["semantic", "instance", "panoptic"],
-            "licence": recipe.licence or "that of the photographs and of the model that labelled them",
-            "training_data": [f"labels of {recipe.data / name}" for name in recipe.sets],
+            "training_data": [with_terms("labels by a model", recipe.data / name) for name in recipe.sets],
             "lineage": lineage(recipe, start),
             "input": InputSize(short_side=side, long_side=max(2048, side), multiple=32),
             "embedding": len(settings.classes),

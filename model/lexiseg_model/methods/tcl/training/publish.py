@@ -10,7 +10,7 @@ from lexiseg_model.methods.tcl.import_ import Options, read
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
 from lexiseg_model.methods.tcl.training.trainer import BEST_OFFICIAL, OFFICIAL
 from lexiseg_model.methods.tcl.training.validate import TEST_BY_TRAINING
-from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import InputSize, ModelCard
 from lexiseg_model.weights import WEIGHTS
 
@@ -32,11 +32,14 @@ def publish(recipe: TclRecipe, weights: Path) -> ModelCard:
     card = card.model_copy(
         update=origin(recipe, folder / WEIGHTS)
         | {
-            "licence": "that of the photographs and captions it was trained on, and of the CLIP below",
-            "training_data": [f"image-text pairs of {recipe.data / path}" for path in recipe.pairs],
-            "lineage": (
-                f"{recipe.steps} steps of {recipe.phases[-1].batch} pairs a process over {recipe.clip.name}, "
-                f"{recipe.architecture}; CLIP's last block learned, too, from step {recipe.grounder_steps}."
+            "training_data": [
+                *(with_terms("image-text pairs", recipe.data / path) for path in recipe.pairs),
+                f"those of CLIP: {recipe.clip.name}",
+            ],
+            "lineage": lineage(
+                recipe,
+                f"a random grounder over {recipe.clip.name}, {recipe.architecture}, whose last block learned from step "
+                f"{recipe.grounder_steps}",
             ),
             "input": InputSize(short_side=side, long_side=max(2048, side), multiple=PATCH),
             "settings": card.settings | {"window": side, "stride": side // 2},

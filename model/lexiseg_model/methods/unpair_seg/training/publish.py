@@ -16,7 +16,7 @@ from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.training.naming import say_naming
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.training.publishing import origin, write_card
+from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import InputSize, ModelCard, PromptQuality
 from lexiseg_model.weights import WEIGHTS
 
@@ -30,8 +30,11 @@ def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
     card = imported.card.model_copy(
         update=origin(recipe, folder / WEIGHTS)
         | {
-            "training_data": [*(f"masks of {recipe.data / name}" for name in recipe.sets), f"those of CLIP: {clip}"],
-            "lineage": f"Stage one from random weights over {clip}, {recipe.length} of {recipe.phases[-1].batch}.",
+            "training_data": [
+                *(with_terms("masks", recipe.data / name) for name in recipe.sets),
+                f"those of CLIP: {clip}",
+            ],
+            "lineage": lineage(recipe, f"random weights over {clip}"),
             "input": InputSize(short_side=side, long_side=side, multiple=32),
             "prompt_quality": {},
         }
@@ -69,10 +72,10 @@ def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
         update=origin(recipe, folder / WEIGHTS)
         | {
             "training_data": [
-                *(f"captioned photographs of {recipe.data / path}" for path in recipe.pairs),
+                *(with_terms("captioned photographs", recipe.data / path) for path in recipe.pairs),
                 f"that of stage one: {recipe.stage_one.name}",
             ],
-            "lineage": f"Stage two over {recipe.stage_one.name}, {recipe.length} of {recipe.phases[-1].batch}.",
+            "lineage": lineage(recipe, f"stage one, {recipe.stage_one.name}"),
             "input": InputSize(short_side=side, long_side=side, multiple=32),
             "settings": imported.card.settings | {"proposals": recipe.proposals.model_dump(mode="json")},
         }

@@ -62,6 +62,8 @@ def test_what_was_trained_is_imported_and_served(data: Path, tmp_path: Path) -> 
     assert scores[0].isfinite().all()
     assert models[0].card.settings["window"] == 128
     assert str(data) in card.training_data[0]
+    assert "of the recipe" in card.lineage
+    assert "whose last block learned from step" in card.lineage
 
 
 def class_scores(segmenter: Any) -> Tensor:
