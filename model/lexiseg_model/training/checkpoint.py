@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from lexiseg_model.errors import RecipeError
+from lexiseg_model.training.gather import world_size
 from lexiseg_model.training.recipe import RunRecipe
 
 READABLE = 0o644  # a worker that serves the weights may be another user
@@ -77,13 +78,32 @@ def kept_random(device: torch.device) -> Iterator[None]:
 
 
 def read_checkpoint(path: Path, recipe: RunRecipe, device: torch.device) -> dict[str, Any] | None:
-    """What a run kept; None where there is nothing. Raises as `require_same_recipe`."""
+    """What a run kept; None where there is nothing. Raises as `spread` and
+    `require_same_recipe`."""
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     if "recipe" in state:  # not in those of 0.1
-        require_same_recipe(path, state["recipe"], recipe)
+        there = dict(state["recipe"])
+        # A step's batches may be spread otherwise, over processes or one after the other: their number counts.
+        there["accumulation"] = spread(path, there["accumulation"], len(state["random"]), recipe.accumulation)
+        require_same_recipe(path, there, recipe)
     return state
+
+
+def spread(path: Path, accumulation: int, processes: int, accumulation_now: int) -> int:
+    """What a recipe's `accumulation` is here, where it was `accumulation` when as many `processes` ran.
+
+    Raises:
+        RecipeError: a step would be of more or fewer batches than it was.
+    """
+    then, now = accumulation * processes, accumulation_now * world_size()
+    if then != now and processes != world_size():
+        raise RecipeError(
+            f"{path} was made by {processes} processes, {then} batches a step; here are {world_size()}, {now} batches "
+            "a step. Go on with as many processes, or with `accumulation` so that the product stays"
+        )
+    return accumulation_now if then == now else accumulation
 
 
 def require_same_recipe(path: Path, there: Mapping[str, Any], recipe: RunRecipe) -> None:

@@ -138,7 +138,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         None where it stopped before, or on another process than the first; `ending` says why. Called again, it goes on.
 
         Raises:
-            RecipeError: the checkpoint in `recipe.out` was made by another recipe.
+            RecipeError: the checkpoint in `recipe.out` was made by another recipe, or by processes that made a step of
+            more or fewer batches.
             TrainingError: losses are not finite.
         """
         self.recipe.out.mkdir(parents=True, exist_ok=True)

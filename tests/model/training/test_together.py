@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lexiseg_model.errors import RecipeError
 from tests.model.training.shared_runs import METHODS, STEPS, TOGETHER, learned
-from tests.model.training.toy import differences, finished
+from tests.model.training.toy import ToyRun, differences, finished, recipe_for
 
 SECONDS = 240  # a hung collective must not hang the tests
 # Of a step's whole gradient. The first differs by rounding alone, later ones more: S-Seg's masks are cut at a
@@ -101,3 +103,15 @@ def test_a_run_of_which_one_process_is_killed_is_restarted_and_ends_as_if_nothin
     assert (tmp_path / "killed" / "killed").exists()
     assert [rank["seen"] for rank in ranks(tmp_path / "killed")] == [[8, 10, 12, 14, 16], [9, 11, 13, 15, 17]]
     assert differences(finished(tmp_path / "killed"), finished(together / "left-alone")) == []
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_where_two_were_if_a_step_stays_what_it_is(together: Path, tmp_path: Path) -> None:
+    shutil.copytree(together / "left-alone", tmp_path / "before")
+
+    with pytest.raises(RecipeError, match="2 processes, 2 batches a step; here are 1, 1 batches"):
+        ToyRun(recipe_for(tmp_path / "before", steps=11)).train()
+    run = ToyRun(recipe_for(tmp_path / "before", steps=11, accumulation=2))
+    run.train()
+
+    assert run.seen == [18, 19, 20, 21]
