@@ -45,6 +45,40 @@ def test_a_server_that_is_away_for_a_moment_is_asked_again() -> None:
     assert len(servicer.asked) == 3
 
 
+def test_a_call_that_a_leaving_server_cancels_is_asked_again() -> None:
+    servicer = Servicer(aborts(grpc.StatusCode.CANCELLED, "CANCELLED"), well)
+    with scripted(servicer) as target, Client(f"grpc://{target}", retry=QUICK) as client:
+        assert client.segment(IMAGE, ["sky"]).image_id == "abc"
+
+    assert len(servicer.asked) == 2
+
+
+async def test_an_awaited_call_that_a_leaving_server_cancels_is_asked_again() -> None:
+    servicer = Servicer(aborts(grpc.StatusCode.CANCELLED, "CANCELLED"), well)
+    with scripted(servicer) as target:
+        async with AsyncClient(f"grpc://{target}", retry=QUICK) as client:
+            assert (await client.segment(IMAGE, ["sky"])).image_id == "abc"
+
+    assert len(servicer.asked) == 2
+
+
+def test_a_call_whose_own_channel_is_closed_is_not_asked_again() -> None:
+    def closes(_: Any, __: Any) -> pb.SegmentResponse:
+        channel.close()
+        return pb.SegmentResponse()
+
+    servicer = Servicer(closes)
+    with (
+        scripted(servicer) as target,
+        grpc.insecure_channel(target) as channel,
+        Client(f"grpc://{target}", channel=channel, retry=QUICK) as client,
+        pytest.raises(ProblemError, match="closed"),
+    ):
+        client.segment(IMAGE, ["sky"])
+
+    assert len(servicer.asked) == 1
+
+
 def test_a_server_that_stays_away_is_unreachable() -> None:
     servicer = Servicer(AWAY)
     with (

@@ -100,10 +100,22 @@ def test_a_gateway_is_not_killed_for_workers_that_load_yet() -> None:
 def test_there_is_time_to_drain(part: str, kind: str, name: str) -> None:
     made = installed({part: {"drainSeconds": 90, "preStopSeconds": 20}})
 
-    container = made.container("Deployment", name)
-    assert container["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "20"]
+    command, seconds = made.container("Deployment", name)["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == "sleep"
+    assert int(seconds) >= 20
     assert made.env("Deployment", name)["LEXISEG_DRAIN_SECONDS"] == "90"
-    assert pod(made, "Deployment", name)["terminationGracePeriodSeconds"] >= 20 + 90
+    assert pod(made, "Deployment", name)["terminationGracePeriodSeconds"] >= int(seconds) + 90
+
+
+def test_a_gateway_outlives_the_connections_that_it_had_when_it_was_forgotten() -> None:
+    made = installed({"gateway": {"preStopSeconds": 20, "connectionSeconds": 33, "streamSeconds": 500}})
+
+    _, seconds = made.container("Deployment", GATEWAY)["lifecycle"]["preStop"]["exec"]["command"]
+    env = made.env("Deployment", GATEWAY)
+    assert env["LEXISEG_GRPC_CONNECTION_AGE_SECONDS"] == "33"
+    assert env["LEXISEG_GRPC_CONNECTION_GRACE_SECONDS"] == "500"
+    # By the manual of gRPC (A9), ages are spread over a tenth more or less.
+    assert int(seconds) >= 20 + 1.1 * 33
 
 
 def test_who_scales_says_how_many_and_nobody_else() -> None:

@@ -16,6 +16,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a worker with a name too long for its objects": ({"workers": {"a-name-of-seventeen": {}}}, "a-name-of-seventeen"),
     "no workers": ({"workers": {"tiny": None}}, "workers"),
     "a setting that has a value of its own": ({"gateway": {"settings": {"drain_seconds": 5}}}, "settings"),
+    "the age of connections beside its value": (
+        {"gateway": {"settings": {"grpc_connection_age_seconds": 60}}},
+        "settings",
+    ),
     "a secret among the settings": ({"worker": {"settings": {"redis_url": "redis://:secret@x"}}}, "settings"),
     "a setting by its variable": ({"worker": {"settings": {"LEXISEG_MAX_BATCH": 4}}}, "LEXISEG_MAX_BATCH"),
     "an ingress for nobody": ({"gateway": {"ingress": {"enabled": True}}}, "ingress"),

@@ -26,7 +26,8 @@ from tests.integration.server import form
 
 LAG = 1.5  # seconds until the Service knows of a change
 NAMES_EVERY = 0.5
-CLIENTS, CALLERS = 3, 1  # of REST and of gRPC
+CLIENTS, CALLERS = 3, 4  # of REST and of gRPC
+CONNECTION_SECONDS = 4  # of gRPC with a gateway; the chart's own would only take longer
 THINK = 0.02  # seconds between two questions of a client: what starts needs the processor, too
 SIDE = 64
 PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
@@ -44,7 +45,7 @@ class Release:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        made = installed({"redis": {"enabled": False}})
+        made = installed({"redis": {"enabled": False}, "gateway": {"connectionSeconds": CONNECTION_SECONDS}})
         self._ports = dict(zip(("worker", "metrics", "http", "grpc"), free_ports(4), strict=True))
         self.service = made.one("Service", WORKER)["metadata"]["name"]
         self.names = folder / "hosts"
@@ -75,7 +76,8 @@ class Release:
         environment = {f"LEXISEG_{name.upper()}_PORT": str(port) for name, port in self._ports.items()}
         # As the chart has it, on a port that is free here.
         workers = self._env["LEXISEG_WORKERS"].replace(":50061", f":{self._ports['worker']}")
-        environment |= {"LEXISEG_WORKERS": workers, "LEXISEG_DRAIN_SECONDS": self._env["LEXISEG_DRAIN_SECONDS"]}
+        own = {name: value for name, value in self._env.items() if name.endswith("_SECONDS")}
+        environment |= {"LEXISEG_WORKERS": workers, **own}
         log = self._folder / f"{number}.jsonl"
         return Pod(deployment, f"127.0.7.{number}", self._ports, environment, self.names, log)
 

@@ -25,6 +25,8 @@ STATUS_OF: Mapping[grpc.StatusCode, int] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: 413,  # gRPC's own word for a message over its limit
     grpc.StatusCode.UNIMPLEMENTED: 501,
 }
+# What grpc calls a call that its own side gave up; any other CANCELLED comes from the server.
+GIVEN_UP_HERE = ("Locally cancelled by application!", "Channel closed!")
 
 
 def _status_class() -> type[Message]:
@@ -56,6 +58,9 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
         return problem_error(problem)
     if code is grpc.StatusCode.UNAVAILABLE:
         return Unreachable(f"no server answers at {target} ({details})", sent=True)
+    if code is grpc.StatusCode.CANCELLED and details not in GIVEN_UP_HERE:
+        # A server of grpc's that ends says so of calls that it never handed to anybody (grpc/grpc issue 41785).
+        return Unreachable(f"the server at {target} let go of the call ({details})", sent=True)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimedOut(f"{target} did not answer in time")
     return error_of(Problem("about:blank", code.name, STATUS_OF.get(code, 500), details))
