@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -47,9 +48,23 @@ class Place:
 class Pace:
     """Seconds. `linger`: between saying that it goes down and taking no more calls; what was sent is answered still."""
 
-    look: float  # between two looks at the health
+    look: float  # between two looks at the health, for those who watch it
     drain: float  # for calls that run when the server leaves
     linger: float = 0.0
+
+
+class _Health(health.aio.HealthServicer):
+    """The standard one: what it says to whoever asks is so now, not when somebody last looked."""
+
+    def __init__(self, now: Callable[[], Mapping[str, bool]]) -> None:
+        super().__init__()
+        self._now = now
+
+    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
+        now = self._now()
+        if request.service in now:  # nobody waits here for a watcher who does not read
+            return health_pb2.HealthCheckResponse(status=_word(now[request.service]))
+        return await super().Check(request, context)
 
 
 class GrpcServer:
@@ -59,7 +74,7 @@ class GrpcServer:
         self._service = service
         self._place = place
         self._pace = pace
-        self._health = health.aio.HealthServicer()
+        self._health = _Health(self._now)
         self._reported: dict[str, bool] = {}
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -108,15 +123,23 @@ class GrpcServer:
         await asyncio.sleep(self._pace.linger)
         await drain(server, self._service.running, self._pace.drain)
 
+    def _now(self) -> Mapping[str, bool]:
+        now = self._service.health()
+        return now if self._closing is None else dict.fromkeys(now, False)
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._pace.look)
             await self._tell_health()
 
     async def _tell_health(self) -> None:
-        now = self._service.health()
+        now = self._now()
         gone = dict.fromkeys(self._reported.keys() - now.keys(), False)
         for name, serving in {**gone, **now}.items():
             if self._reported.get(name) != serving:
                 self._reported[name] = serving
-                await self._health.set(name, SERVING if serving else NOT_SERVING)
+                await self._health.set(name, _word(serving))
+
+
+def _word(serving: bool) -> health_pb2.HealthCheckResponse.ServingStatus:
+    return SERVING if serving else NOT_SERVING

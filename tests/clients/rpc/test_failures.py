@@ -265,6 +265,45 @@ async def test_a_refused_question_is_told_as_such_however_the_frames_race_with_i
                     await anext(client.stream([IMAGE] * 3, ["sky"], smoothing=2.0))
 
 
+async def test_who_lost_the_reason_of_a_refusal_does_not_lose_it_again() -> None:
+    def refuses(_: Any, context: Any) -> Any:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "smoothing")
+
+    # So long that a write of its own is often under way when the server refuses: one in four.
+    question = [f"{number} {'x' * 100}" for number in range(8_000)]
+    with scripted(Servicer(video=refuses)) as target:
+        async with grpc.aio.insecure_channel(target) as channel:
+            for _ in range(20):
+                losing: Any = LosesTheFirst(channel)
+                with pytest.raises(InvalidValue, match="smoothing"):
+                    await anext(AsyncClient(grpc_target=target, channel=losing).stream([IMAGE], question))
+
+
+class LosesTheFirst:
+    """A channel whose first stream ends as grpc.aio has it when its write fails before the server's word is read."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self._lost = False
+        self.unary_unary, self.unary_stream = channel.unary_unary, channel.unary_stream
+
+    def stream_stream(self, *method: Any) -> Any:
+        if self._lost:
+            return self._channel.stream_stream(*method)
+        self._lost = True
+        return lambda *_, **__: self
+
+    def __aiter__(self) -> LosesTheFirst:
+        return self
+
+    async def __anext__(self) -> Any:
+        nothing = grpc.aio.Metadata()
+        raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, loop.WRITE_FAILED)
+
+    def cancel(self) -> None:
+        """It has ended."""
+
+
 async def test_a_server_whose_machine_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     soon = tuple((name, 500 if value >= 20_000 else value) for name, value in SETTINGS)  # keepalive's minutes
     monkeypatch.setattr(loop, "OPTIONS", soon)

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from pydantic import SecretStr
 
 from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.rpc import server
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
@@ -57,6 +58,17 @@ async def test_the_service_and_each_model_have_a_health_that_follows_the_backend
 
     assert loading == NOT_SERVING
     assert seen[-1] == SERVING
+
+
+async def test_who_asks_is_told_what_is_so_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEALTH_SECONDS", 3600.0)  # nobody looks by himself
+    backend = KnownBackend(now=Health(True, False, "loading"))
+    async with calling(backend=backend) as gateway:
+        said = [await health_of(gateway.channel, "")]
+        for backend.now in (WARM, Health(True, False, "gone")):
+            said.append(await health_of(gateway.channel, ""))
+
+    assert said == [NOT_SERVING, SERVING, NOT_SERVING]
 
 
 async def test_a_model_without_a_worker_is_not_served_while_the_others_are() -> None:
