@@ -20,6 +20,7 @@ from lexiseg_service.wire.serving import drain, listen
 SECONDS_TO_SAY_SO = 1.0  # to those who watch the health, and may have stopped reading
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+WORD = {True: SERVING, False: NOT_SERVING}
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class _Health(health.aio.HealthServicer):
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
         now = self._now()
         if request.service in now:  # nobody waits here for a watcher who does not read
-            return health_pb2.HealthCheckResponse(status=_word(now[request.service]))
+            return health_pb2.HealthCheckResponse(status=WORD[now[request.service]])
         return await super().Check(request, context)
 
 
@@ -138,8 +139,4 @@ class GrpcServer:
         for name, serving in {**gone, **now}.items():
             if self._reported.get(name) != serving:
                 self._reported[name] = serving
-                await self._health.set(name, _word(serving))
-
-
-def _word(serving: bool) -> health_pb2.HealthCheckResponse.ServingStatus:
-    return SERVING if serving else NOT_SERVING
+                await self._health.set(name, WORD[serving])
