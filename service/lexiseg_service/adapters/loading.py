@@ -12,10 +12,11 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 
 PREFIX = "/adapters"
+OVER_GRPC = {"kserve": "servicer"}  # adapters with a gRPC service, too, and its module
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """The routes of the adapters that are switched on; of the others not so much as a module is loaded.
+    """Routes and gRPC services of the adapters that are switched on; of the others not so much as a module is loaded.
 
     Below /adapters/NAME, but for an adapter that says its own prefix. They are other tools' interfaces and none of
     ours, so OpenAPI lists none of them.
@@ -32,6 +33,8 @@ def install(app: FastAPI, settings: Settings) -> None:
         router: APIRouter = module.router
         prefix = "" if router.prefix else f"{PREFIX}/{name}"
         app.include_router(router, prefix=prefix, include_in_schema=False)
+        if name in OVER_GRPC:
+            app.state.more_services.append(import_module(f"{module.__name__}.{OVER_GRPC[name]}").service(app, settings))
     if settings.adapters:
         app.add_middleware(KeysOfTools)
 

@@ -27,7 +27,7 @@ from lexiseg_service.gateway.rest.probe_routes import router as probe_router
 from lexiseg_service.gateway.rest.routes import router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
 from lexiseg_service.gateway.rollouts import Rollouts
-from lexiseg_service.gateway.rpc.server import gateway_server
+from lexiseg_service.gateway.rpc.server import MoreService, gateway_server
 from lexiseg_service.gateway.rpc.video import VideoService
 from lexiseg_service.gateway.state import open_gate, open_vocabularies
 from lexiseg_service.gateway.use_case import UseCase
@@ -56,7 +56,8 @@ def create_app(
 ) -> FastAPI:
     """The REST gateway over one backend, which it starts and closes. `gate` and `fetcher` replace the settings' own.
 
-    `app.state.grpc` is the gRPC server over the same use case; whoever serves the application starts it.
+    `app.state.grpc` is the gRPC server over the same use case; whoever serves the application starts it, and
+    may add to `app.state.more_services` before.
 
     Raises:
         InvalidValue: the API keys are not as expected.
@@ -70,7 +71,8 @@ def create_app(
     fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
     use_case = UseCase(backend, vocabularies, settings, fetcher, Rollouts(settings.rollouts_file))
     video = VideoService(use_case, settings, metrics, door.bytes)
-    grpc = gateway_server(settings, use_case, video, metrics, door, tracing)
+    more_services: list[MoreService] = []
+    grpc = gateway_server(settings, use_case, video, metrics, door, tracing, more_services)
     open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
 
     @asynccontextmanager
@@ -88,6 +90,7 @@ def create_app(
     app.state.settings = settings
     app.state.use_case = use_case
     app.state.grpc = grpc
+    app.state.more_services = more_services
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     app.state.fetcher = fetcher

@@ -63,8 +63,11 @@ def test_inference_sdk_reads_each_words_masks(adapters: Server, photo: Path, kin
     assert min(prediction["confidence"] for found in by_word.values() for prediction in found) >= 0.2
 
 
-def test_tritons_client_speaks_the_open_inference_protocol(adapters: Server, photo: Path) -> None:
-    report = ask_with("triton_http", adapters.url.removeprefix("http://"), str(photo))
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_tritons_client_speaks_the_open_inference_protocol(adapters: Server, photo: Path, protocol: str) -> None:
+    address = adapters.grpc if protocol == "grpc" else adapters.url.removeprefix("http://")
+
+    report = ask_with(f"triton_{protocol}", address, str(photo))
 
     expected = segments(adapters, photo, *WORDS)
     assert (report["live"], report["ready"], report["id"]) == (True, True, "7")
@@ -74,6 +77,10 @@ def test_tritons_client_speaks_the_open_inference_protocol(adapters: Server, pho
     }
     assert [coco.area(mask) for mask in report["masks"]] == report["areas"]
     assert "nope" in report["refused"]
+    if protocol == "grpc":
+        assert report["server"] == "lexiseg"
+        assert (report["few"], report["size"]) == (["size"], [427, 640])
+        assert report["refused"].startswith("StatusCode.NOT_FOUND")
 
 
 def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(adapters: Server, photo: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from lexiseg_model.types import Segment
+from lexiseg_service.adapters.asking import image_in
 from lexiseg_service.adapters.kserve.tensors import OutputTensor
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.json_text import parse_json
@@ -17,6 +19,7 @@ from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Limits
 
 PLATFORM = "lexiseg"
+MOST_DIMENSIONS = 8
 IMAGE, CLASSES = "image", "classes"
 INPUTS = (
     {"name": IMAGE, "datatype": "BYTES", "shape": [1]},
@@ -36,9 +39,26 @@ PLAIN = ("vocabulary", "task", "threshold", "refine", "max_side")
 STRUCTURED = ("background", "classes", "prompts")
 
 
-def server_metadata() -> dict[str, Any]:
+class Input(NamedTuple):
+    """One tensor of a question, with its elements."""
+
+    name: str
+    datatype: str
+    shape: Sequence[int]
+    parts: list[bytes] | list[str]
+
+
+class Inputs(NamedTuple):
+    """An image or its URL, and words, where they were sent."""
+
+    image: bytes | None
+    url: str | None
+    classes: list[str] | None
+
+
+def server_metadata(*extensions: str) -> dict[str, Any]:
     """Who answers."""
-    return {"name": PLATFORM, "version": version("lexiseg"), "extensions": ["binary_tensor_data"]}
+    return {"name": PLATFORM, "version": version("lexiseg"), "extensions": list(extensions)}
 
 
 def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,6 +70,49 @@ def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
         "inputs": list(INPUTS),
         "outputs": list(OUTPUTS),
     }
+
+
+def named(name: str, version: str) -> str:
+    """A model as a question names it; an empty version is any."""
+    return f"{name}@{version}" if version else name
+
+
+def most_of(name: str, datatype: str, limits: Limits) -> int:
+    """How many elements an input may have.
+
+    Raises:
+        InvalidValue: there is no such input.
+    """
+    if name not in (IMAGE, CLASSES) or datatype != "BYTES":
+        raise InvalidValue.of(f"inputs.{name}", datatype, f"`{IMAGE}` or `{CLASSES}`, each BYTES")
+    return 1 if name == IMAGE else limits.max_classes
+
+
+def inputs_of(tensors: Iterable[Input]) -> Inputs:
+    """The image, as bytes or in text, and the words.
+
+    Raises:
+        InvalidValue: a tensor is not as its shape says, or there is no image.
+    """
+    image, url, classes, names = None, None, None, []
+    for tensor in tensors:
+        field, n = f"inputs.{tensor.name}", len(tensor.parts)
+        if len(tensor.shape) > MOST_DIMENSIONS or math.prod(tensor.shape) != n:
+            raise InvalidValue.of(
+                field, f"shape {list(tensor.shape[:MOST_DIMENSIONS])}", f"that of the {n} elements that came"
+            )
+        if tensor.name in names:
+            raise InvalidValue.of(field, "two tensors", "one")
+        names.append(tensor.name)
+        if tensor.name == CLASSES:
+            classes = [part if isinstance(part, str) else part.decode("utf-8", "replace") for part in tensor.parts]
+        elif n != 1:
+            raise InvalidValue.of(field, f"{n} images", "one")
+        else:
+            image, url = image_in(part, field) if isinstance(part := tensor.parts[0], str) else (part, None)
+    if image is None and url is None:
+        raise InvalidValue.of("inputs", ", ".join(names), f"`{IMAGE}`")
+    return Inputs(image, url, classes)
 
 
 def fields_of(parameters: Mapping[str, Any], classes: list[str] | None, limits: Limits) -> dict[str, Any]:

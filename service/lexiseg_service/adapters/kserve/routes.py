@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,17 +13,20 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_service.adapters.asking import ask, image_in, limits_of
+from lexiseg_service.adapters.asking import ask, limits_of
 from lexiseg_service.adapters.kserve.meaning import (
-    CLASSES,
-    IMAGE,
+    Input,
+    Inputs,
     fields_of,
+    inputs_of,
     model_metadata,
+    most_of,
+    named,
     outputs_of,
     server_metadata,
 )
 from lexiseg_service.adapters.kserve.tensors import InputTensor, OutputTensor, elements, strings
-from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError
+from lexiseg_service.errors import MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.rest.asking import use_case_of
 from lexiseg_service.question.findings import validate
 from lexiseg_service.question.json_text import parse_json
@@ -62,7 +65,7 @@ async def _told() -> AsyncIterator[None]:
 @router.get("")
 async def server() -> dict[str, Any]:
     """Who answers."""
-    return server_metadata()
+    return server_metadata("binary_tensor_data")
 
 
 @router.get("/health/live")
@@ -86,7 +89,7 @@ async def ready(request: Request) -> dict[str, bool]:
 async def model(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """A model's inputs and outputs."""
     async with _told():
-        return model_metadata(use_case_of(request).model(_named(name, version)))
+        return model_metadata(use_case_of(request).model(named(name, version)))
 
 
 @router.get("/models/{name}/ready")
@@ -94,7 +97,7 @@ async def model(request: Request, name: str, version: str = "") -> dict[str, Any
 async def model_ready(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """Whether a model is loaded; 503 where not."""
     async with _told():
-        if not use_case_of(request).model(_named(name, version))["loaded"]:
+        if not use_case_of(request).model(named(name, version))["loaded"]:
             raise NotReady(f"{name} is not loaded")
         return {"name": name, "ready": True}
 
@@ -105,9 +108,9 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     """Segments of one image. The image is an encoded file: bytes, or base64 in JSON."""
     async with _told():
         limits = limits_of(request)
-        asked, behind = await asyncio.to_thread(_read, await request.body(), request.headers.get(HEADER), limits)
-        image, url, classes = _inputs(asked, behind)
-        fields = {**fields_of(asked.parameters, classes, limits), "model": _named(name, version)}
+        length = request.headers.get(HEADER)
+        asked, (image, url, classes) = await asyncio.to_thread(_read, await request.body(), length, limits)
+        fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}
         answer = await ask(request, fields, image, url)
         outputs = outputs_of(answer, [output.name for output in asked.outputs])
     all_raw = bool(asked.parameters.get("binary_data_output"))
@@ -117,41 +120,30 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     return _response(head, outputs, {output.name for output in outputs} if all_raw and not asked.outputs else raw)
 
 
-def _named(name: str, version: str) -> str:
-    return f"{name}@{version}" if version else name
-
-
-def _read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, bytes]:
-    """The JSON, and the bytes behind it."""
+def _read(content: bytes, header: str | None, limits: Limits) -> tuple[Infer, Inputs]:
+    """The JSON, and the tensors in it or behind it."""
     if header is not None and not (header.isascii() and header.isdigit() and int(header) <= len(content)):
         raise MalformedRequest(f"{HEADER} {header[:20]!r}; expected at most the body's {len(content)} bytes")
     length = len(content) if header is None else int(header)
     parsed = parse_json(content[:length], limits)
     if not isinstance(parsed, dict):
         raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
-    return validate(Infer, parsed), content[length:]
+    asked = validate(Infer, parsed)
+    return asked, inputs_of(_tensors(asked, content[length:], limits))
 
 
-def _inputs(asked: Infer, behind: bytes) -> tuple[bytes | None, str | None, list[str] | None]:
-    """The image or its URL, and the words."""
-    image, url, classes, at = None, None, None, 0
+def _tensors(asked: Infer, behind: bytes, limits: Limits) -> Iterator[Input]:
+    at = 0
     for tensor in asked.inputs:
-        field = f"inputs.{tensor.name}"
-        if tensor.name not in (IMAGE, CLASSES) or tensor.datatype != "BYTES":
-            raise InvalidValue.of(field, tensor.datatype, f"`{IMAGE}` or `{CLASSES}`, each BYTES")
-        size = tensor.binary_size
+        field, size = f"inputs.{tensor.name}", tensor.binary_size
+        most = most_of(tensor.name, tensor.datatype, limits)
         parts: list[bytes] | list[str]
-        parts = strings(tensor.data or [], field) if size is None else elements(behind[at : at + size], field)
-        at += size or 0
-        if tensor.name == CLASSES:
-            classes = [part if isinstance(part, str) else part.decode("utf-8", "replace") for part in parts]
-        elif len(parts) != 1:
-            raise InvalidValue.of(field, f"{len(parts)} images", "one")
+        if size is None:
+            parts = strings(tensor.data or [], field)
         else:
-            image, url = image_in(part, field) if isinstance(part := parts[0], str) else (part, None)
-    if image is None and url is None:
-        raise InvalidValue.of("inputs", ", ".join(tensor.name for tensor in asked.inputs), f"`{IMAGE}`")
-    return image, url, classes
+            parts = elements(behind[at : at + size], field, most)
+            at += size
+        yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
 
 
 def _response(head: dict[str, Any], outputs: list[OutputTensor], raw: set[str]) -> Response:

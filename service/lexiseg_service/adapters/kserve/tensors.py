@@ -55,15 +55,17 @@ class OutputTensor(NamedTuple):
         return flat
 
 
-def elements(raw: bytes, field: str) -> list[bytes]:
+def elements(raw: bytes, field: str, most: int) -> list[bytes]:
     """The elements of a tensor of BYTES.
 
     Raises:
-        InvalidValue: their lengths do not fill it.
+        InvalidValue: their lengths do not fill it, or they are more than `most`.
     """
     parts: list[bytes] = []
     at = 0
     while at < len(raw):
+        if len(parts) == most:
+            raise InvalidValue.of(field, f"more than {most} elements", f"at most {most}")
         if at + LENGTH.size > len(raw):
             raise InvalidValue.of(field, f"{len(raw)} bytes", "elements with their lengths in front, to the last byte")
         (length,) = LENGTH.unpack_from(raw, at)

@@ -31,7 +31,7 @@ from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.keys import key_of
 from lexiseg_service.gateway.admission.limits import admitted, client_of
 from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
-from lexiseg_service.gateway.rpc.segmentation import CALLER
+from lexiseg_service.gateway.rpc.asking import CALLER
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Hold
@@ -41,7 +41,7 @@ from lexiseg_service.wire.errors import code_of, end
 
 logger = structlog.get_logger("lexiseg.access")
 M = TypeVar("M", bound=Message)
-GUARDED = "/lexiseg."  # services of ours; the others are health and reflection
+OPEN = ("/grpc.health.", "/grpc.reflection.")  # to those without a key
 PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -73,7 +73,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         """The method's handler, framed."""
         handler = await continuation(details)
-        if handler is None or not details.method.startswith(GUARDED):
+        if handler is None or details.method.startswith(OPEN):
             return handler
         read = handler.request_deserializer
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 from google.protobuf.json_format import ParseDict
 
-from lexiseg_service.errors import TooLarge
-from lexiseg_service.gateway.failures import reason_of
+from lexiseg_service.gateway.rpc.asking import CALLER, counted, refuse_burden
 from lexiseg_service.gateway.rpc.question import read
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.settings import Limits
@@ -25,7 +22,6 @@ from lexiseg_service.wire.relay import answered
 
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
-CALLER: ContextVar[Caller] = ContextVar("caller")  # of the call that runs; `grpc_frame` sets it
 
 
 class Video(Protocol):
@@ -57,21 +53,12 @@ class Servicer(SegmentationServicer):
 
     async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:
         """Masks for one image."""
-        caller = CALLER.get()
-        self._metrics.questions.labels("grpc").inc()
-        try:
+        async with counted(context, self._metrics) as caller:
             asked = await read(request, self._limits)
             del request  # with its own copy of the image
             checked = await self._use_case.request_of(asked, caller)
             answer = await answered(self._use_case.backend, checked, caller.request_id)
-            _refuse_burden(answer, self._limits)
-        except asyncio.CancelledError:
-            left = context.time_remaining()
-            self._metrics.failed("timeout" if left is not None and left <= 0 else "canceled")
-            raise
-        except Exception as error:
-            self._metrics.failed(reason_of(error))
-            raise
+            refuse_burden(answer, self._limits)
         return answer
 
     async def SegmentVideo(
@@ -88,16 +75,6 @@ class Servicer(SegmentationServicer):
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         """Cards of the models served here."""
         return pb.ListModelsResponse(models=[model_message(described) for described in self._use_case.models()])
-
-
-def _refuse_burden(answer: pb.SegmentResponse, limits: Limits) -> None:
-    """Hundreds of prompts have thousands of masks. A transport that refuses them says so without any details."""
-    n_bytes = answer.ByteSize()
-    if n_bytes > limits.max_grpc_bytes:
-        raise TooLarge(
-            f"the answer has {n_bytes:,} bytes, a gRPC message at most {limits.max_grpc_bytes:,}; "
-            "ask for less at a time, for another mask format, or by REST"
-        )
 
 
 def model_message(described: dict[str, Any]) -> pb.Model:

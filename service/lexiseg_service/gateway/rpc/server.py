@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import grpc
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
@@ -22,6 +25,13 @@ SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["Segmentation"].full_name
 HEALTH_SECONDS = 0.25  # between two looks at the backend
 
 
+class MoreService(NamedTuple):
+    """A service beside ours: its name, and what adds its servicer."""
+
+    name: str
+    add: Callable[[grpc.aio.Server], None]
+
+
 def gateway_server(
     settings: Settings,
     use_case: UseCase,
@@ -29,20 +39,25 @@ def gateway_server(
     metrics: Metrics,
     door: Door,
     tracing: Tracing | None = None,
+    more: Sequence[MoreService] = (),
 ) -> GrpcServer:
-    """`lexiseg.v1.Segmentation` on a port of its own."""
+    """`lexiseg.v1.Segmentation` on a port of its own; `more` is read when it starts."""
     servicer = Servicer(use_case, settings.limits, metrics, video)
     frame = CallFrame(door, settings, metrics, tracing)
 
     def add(server: grpc.aio.Server) -> None:
         add_SegmentationServicer_to_server(servicer, server)
+        for other in more:
+            other.add(server)
         if settings.grpc_reflection:
-            reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+            names = (SERVICE, *(other.name for other in more))
+            reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
     def health_of_each() -> dict[str, bool]:
         now = use_case.health()
         models = {card.name: now.ready and card.name not in now.away for card in use_case.backend.cards()}
-        return {**models, "": now.ready, SERVICE: now.ready}
+        services = dict.fromkeys((SERVICE, *(other.name for other in more)), now.ready)
+        return {**models, "": now.ready, **services}
 
     service = Service(add, health_of_each, lambda: frame.running, video.leave, public_options(settings), (frame,))
     place = Place(settings.host, settings.grpc_port, "--grpc-port")

@@ -1,0 +1,39 @@
+"""Triton's gRPC client asks the Open Inference Protocol."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import tritonclient.grpc as triton
+
+address, photo = sys.argv[1:]
+client = triton.InferenceServerClient(address)
+image = triton.InferInput("image", [1], "BYTES")
+image.set_data_from_numpy(np.array([Path(photo).read_bytes()], object))
+words = triton.InferInput("classes", [2], "BYTES")
+words.set_data_from_numpy(np.array(["sky", "building"], object))
+answer = client.infer("tiny", [image, words], request_id="7", parameters={"task": "semantic"})
+few = client.infer("tiny", [image, words], outputs=[triton.InferRequestedOutput("size")])
+try:
+    client.infer("nope", [image, words])
+    refused = ""
+except triton.InferenceServerException as error:
+    refused = f"{error.status()} {error.message()}"
+report = {
+    "live": client.is_server_live(),
+    "ready": client.is_server_ready() and client.is_model_ready("tiny"),
+    "server": client.get_server_metadata().name,
+    "inputs": [tensor.name for tensor in client.get_model_metadata("tiny").inputs],
+    "id": answer.get_response().id,
+    "labels": [label.decode() for label in answer.as_numpy("labels")],
+    "boxes": answer.as_numpy("boxes").tolist(),
+    "areas": answer.as_numpy("areas").tolist(),
+    "masks": [json.loads(mask) for mask in answer.as_numpy("masks")],
+    "few": [output.name for output in few.get_response().outputs],
+    "size": few.as_numpy("size").tolist(),
+    "refused": refused,
+}
+print(json.dumps(report))
