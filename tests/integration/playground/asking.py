@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Request, expect
 
 from tests import pictures
 from tests.integration.playground.conftest import PATIENCE
@@ -30,6 +30,25 @@ def add(page: Page, *words: str) -> None:
     for word in words:
         page.fill("#word", word)
         page.press("#word", "Enter")
+
+
+class UnderWay:
+    """How many questions were on their way at once, at most."""
+
+    def __init__(self, page: Page) -> None:
+        self.most = 0
+        self._now: set[Request] = set()
+        page.on("request", self._goes)
+        page.on("requestfinished", self._came)
+        page.on("requestfailed", self._came)
+
+    def _goes(self, request: Request) -> None:
+        if request.url.endswith("/v1/segment"):
+            self._now.add(request)
+            self.most = max(self.most, len(self._now))
+
+    def _came(self, request: Request) -> None:
+        self._now.discard(request)
 
 
 def expect_result(page: Page, text: str) -> None:

@@ -19,7 +19,8 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("there is no chromium; `make system-packages` installs it as root")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        args = ["--no-sandbox", "--use-fake-device-for-media-stream"]
+        browser = playwright.chromium.launch(executable_path=path, args=args)
         yield browser
         browser.close()
 

@@ -10,16 +10,18 @@ from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.image.samples import NoSample, photograph
 
 FOLDER = WEB / "playground"
-SCRIPTS = ("main.js", "view.js", "painter.js", "rle.js", "colours.js", "api.js", "leaving.js", "examples.js")
+SCRIPTS = tuple(sorted(path.name for path in FOLDER.glob("*.js")))
 SAMPLE = "/playground/sample.jpg"
 FILES = (*(f"/playground/{name}" for name in (*SCRIPTS, "style.css")), SAMPLE)
 # Nothing comes from elsewhere and nothing is written into the page; pictures are drawn on canvases.
 POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 SAFE = {
     "Content-Security-Policy": POLICY,
+    # The camera is the visitor's own choice; everything else that a page may ask for stays shut.
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=(), payment=(), usb=()",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",  # ours, so they may change with each version

@@ -1,10 +1,12 @@
 // The service, as the page asks it. A picture is sent once; later questions name its id.
 
 export class Problem extends Error {
-  constructor(status, type, detail) {
+  /** `after`: seconds after which a busy service may be asked again, or null. */
+  constructor(status, type, detail, after = null) {
     super(detail);
     this.status = status;
     this.type = type;
+    this.after = after;
   }
 }
 
@@ -22,6 +24,16 @@ export function keepKey(value) {
 /** A GET route's JSON. */
 export function get(path) {
   return request(path, {});
+}
+
+/** A GET route's JSON, with the ETag of its content. */
+export function tagged(path) {
+  return send(path, {});
+}
+
+export function put(path, content, conditions) {
+  const headers = { "content-type": "application/json", ...conditions };
+  return request(path, { method: "PUT", body: JSON.stringify(content), headers });
 }
 
 /** Segments of a picture: `{file, id}`; the id that the answer gives is kept in it. */
@@ -48,6 +60,10 @@ function ask(content, signal) {
 }
 
 async function request(path, options) {
+  return (await send(path, options)).content;
+}
+
+async function send(path, options) {
   const headers = { ...options.headers };
   if (key()) headers.authorization = `Bearer ${key()}`;
   let answer;
@@ -60,7 +76,8 @@ async function request(path, options) {
   const content = await answer.json().catch(() => null);
   if (!answer.ok) {
     const detail = content?.detail ?? `The server answered ${answer.status}.`;
-    throw new Problem(answer.status, content?.type ?? "unknown", detail);
+    const after = Number(answer.headers.get("retry-after")) || null;
+    throw new Problem(answer.status, content?.type ?? "unknown", detail, after);
   }
-  return content;
+  return { content, etag: answer.headers.get("etag") };
 }

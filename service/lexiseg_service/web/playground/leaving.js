@@ -1,6 +1,8 @@
 // What can be taken along: files, a request for one's own program, a link that asks the same again.
 
-const $ = (id) => document.getElementById(id);
+import { mapOf, nameOf, shown } from "/playground/answer.js";
+import { $, tell } from "/playground/page.js";
+import { question, state, subject } from "/playground/state.js";
 
 /** The question goes into the address, without the picture and what was shown in it. */
 export function remember(question) {
@@ -17,22 +19,22 @@ export function recalled() {
   }
 }
 
-export function offer({ state, question, view, tell, shown, nameOf }) {
+export function offer(view) {
   const withAnswer = (act) => () => (state.answer ? act() : tell("There is no answer yet."));
-  const named = (ending) => `${(state.picture.file.name || "picture").replace(/\.[^.]*$/, "")}${ending}`;
+  const named = (ending) => `${(subject().file.name || "picture").replace(/\.[^.]*$/, "")}${ending}`;
   const copy = async (text) => {
     await navigator.clipboard.writeText(text);
     tell("Copied.");
   };
 
   $("coco").addEventListener("click", withAnswer(() => {
-    const content = JSON.stringify(cocoOf(state, shown(), nameOf));
+    const content = JSON.stringify(cocoOf(shown()));
     save(new Blob([content], { type: "application/json" }), named(".json"));
   }));
   $("png").addEventListener("click", withAnswer(async () => {
-    const canvas = new OffscreenCanvas(view.image.width, view.image.height);
+    const canvas = new OffscreenCanvas(subject().width, subject().height);
     const context = canvas.getContext("2d");
-    context.drawImage(view.image, 0, 0);
+    context.drawImage(subject().image, 0, 0);
     context.globalAlpha = view.opacity;
     if (view.painted) context.drawImage(view.painted, 0, 0, canvas.width, canvas.height);
     save(await canvas.convertToBlob(), named("-masks.png"));
@@ -40,11 +42,11 @@ export function offer({ state, question, view, tell, shown, nameOf }) {
   $("cutouts").addEventListener("click", withAnswer(async () => {
     const visible = shown();
     for (const [index, one] of state.answer.segments.entries()) {
-      if (visible[index] >= 0) save(await cutOut(view.image, state.map, index + 1, one.bbox), named(`-${nameOf(one)}.png`));
+      if (visible[index] >= 0) save(await cutOut(subject().image, mapOf(), index + 1, one.bbox), named(`-${nameOf(one)}.png`));
     }
   }));
-  $("curl").addEventListener("click", () => copy(curl(question(), state.picture)));
-  $("python").addEventListener("click", () => copy(python(question(), state.picture)));
+  $("curl").addEventListener("click", () => copy(curl(question(), subject())));
+  $("python").addEventListener("click", () => copy(python(question(), subject())));
   $("link").addEventListener("click", () => copy(location.href));
 }
 
@@ -56,11 +58,11 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-function cocoOf(state, visible, nameOf) {
+function cocoOf(visible) {
   const [height, width] = state.answer.size;
   const names = [...new Set(state.answer.segments.map(nameOf))];
   return {
-    images: [{ id: 1, file_name: state.picture.file.name || "picture", height, width }],
+    images: [{ id: 1, file_name: subject().file.name || "picture", height, width }],
     categories: names.map((name, index) => ({ id: index + 1, name })),
     annotations: state.answer.segments
       .filter((_, index) => visible[index] >= 0)

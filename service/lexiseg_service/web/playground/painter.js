@@ -9,6 +9,7 @@ let size = { width: 0, height: 0, step: 1 };
 
 self.onmessage = ({ data }) => {
   if (data.kind === "segments") decode(data);
+  else if (data.kind === "outline") outline(data);
   else draw(data);
 };
 
@@ -38,6 +39,27 @@ function draw({ turn, shown }) {
     words[place] = edge || marked(colour[2], x, y) ? colour[1] : colour[0];
   }
   createImageBitmap(pixels).then((bitmap) => self.postMessage({ kind: "painted", turn, bitmap }, [bitmap]));
+}
+
+/** The border of one mask, dark inside light, `thick` pixels of the image each: no picture hides both. */
+function outline({ turn, width, height, mask, thick }) {
+  const step = Math.max(1, Math.ceil(Math.max(width, height) / LARGEST));
+  const [columns, rows] = [Math.ceil(width / step), Math.ceil(height / step)];
+  const cells = new Uint8Array(columns * rows);
+  paint(cells, columns, step, mask.counts, height, 1);
+  const pixels = new ImageData(columns, rows);
+  const words = new Uint32Array(pixels.data.buffer);
+  const far = Math.max(1, Math.round(thick / step));
+  const out = (x, y) => x < 0 || y < 0 || x >= columns || y >= rows || !cells[y * columns + x];
+  const within = (x, y, away) => out(x - away, y) || out(x + away, y) || out(x, y - away) || out(x, y + away);
+  for (let place = 0; place < cells.length; place++) {
+    if (!cells[place]) continue;
+    const x = place % columns;
+    const y = (place - x) / columns;
+    if (within(x, y, far)) words[place] = 0xffffffff;
+    else if (within(x, y, 2 * far)) words[place] = 0xff000000;
+  }
+  createImageBitmap(pixels).then((bitmap) => self.postMessage({ turn, bitmap }, [bitmap]));
 }
 
 function marked(pattern, x, y) {

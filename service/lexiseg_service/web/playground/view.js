@@ -10,6 +10,7 @@ export class View extends EventTarget {
     this.canvas = canvas;
     this.image = null;
     this.painted = null;
+    this.outline = null; // of what a click would cut out
     this.opacity = 0.6;
     this.prompts = [];
     this.zoom = 1;
@@ -32,6 +33,7 @@ export class View extends EventTarget {
   show(image) {
     this.image = image;
     this.painted = null;
+    this.outline = null;
     this.cross = null;
     this.corner = null;
     this.fit();
@@ -66,12 +68,13 @@ export class View extends EventTarget {
     if (!image) return;
     context.setTransform(zoom, 0, 0, zoom, this.left, this.top);
     context.imageSmoothingEnabled = zoom < 3;
-    context.drawImage(image, 0, 0);
+    context.drawImage(image, 0, 0, image.width, image.height);
     if (this.painted) {
       context.globalAlpha = this.opacity;
       context.drawImage(this.painted, 0, 0, image.width, image.height);
       context.globalAlpha = 1;
     }
+    if (this.outline) context.drawImage(this.outline, 0, 0, image.width, image.height);
     const thin = 1.5 / zoom;
     for (const prompt of this.prompts) {
       if (prompt.box) this.#frame(context, prompt.box, thin);
@@ -147,6 +150,7 @@ export class View extends EventTarget {
     if (!this.image) return;
     this.canvas.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, this.#place(event));
+    this.#tell("hover", null);
     this.cross = null;
     this.pans = event.button === 1 || event.altKey || this.pointers.size === 2;
     this.began = this.#place(event);
@@ -159,7 +163,7 @@ export class View extends EventTarget {
     const place = this.#place(event);
     const before = this.pointers.get(event.pointerId);
     if (!before) {
-      this.#tell("hover", this.#pixel(place));
+      if (event.pointerType !== "touch") this.#tell("hover", this.#pixel(place));
       return;
     }
     if (this.pointers.size === 2) this.#pinch(event.pointerId, before, place);

@@ -1,0 +1,121 @@
+// The answer: painted by the worker, listed, summed up in a line, and named under the pointer.
+
+import { colourOf, css } from "/playground/colours.js";
+import { $, element, page, tell } from "/playground/page.js";
+import { state } from "/playground/state.js";
+import { thumbsOf } from "/playground/thumbs.js";
+
+const painter = new Worker("/playground/painter.js", { type: "module" });
+const hidden = new Set(); // labels
+let map = null; // of the painter
+let turn = 0;
+
+/** Shows every answer on that view. */
+export function showOn(view) {
+  page.addEventListener("answered", () => {
+    if (!state.answer) view.painted = null; // else the last one stays until the next is painted
+    view.prompts = state.mode === "picture" ? state.prompts : [];
+    view.draw();
+    show();
+  });
+  page.addEventListener("pictured", () => hidden.clear());
+  painter.onmessage = ({ data }) => {
+    if (data.turn !== turn) return;
+    if (data.kind === "map") map = data;
+    else {
+      view.painted = data.bitmap;
+      view.draw();
+      $("canvas").dataset.painted = String(data.turn);
+    }
+  };
+  $("threshold").addEventListener("input", repaint);
+}
+
+/** The map of the answer's segments, as soon as there is one. */
+export function mapOf() {
+  return map;
+}
+
+function show() {
+  const { answer } = state;
+  map = null;
+  turn += 1;
+  list();
+  $("timings").textContent = answer ? `${answer.model}: ${answer.timings_ms.total.toFixed(0)} ms` : "";
+  if (!answer) return;
+  const [height, width] = answer.size;
+  painter.postMessage({ kind: "segments", turn, width, height, segments: answer.segments.map((one) => one.mask) });
+  repaint();
+  tell(summary());
+}
+
+function summary() {
+  const { absent, segments, warnings } = state.answer;
+  const labels = [...new Set(segments.map((one) => one.label).filter(Boolean))];
+  const some = segments.length;
+  const found = labels.length ? `Found ${labels.slice(0, 8).join(", ")}${labels.length > 8 ? " and more" : ""}.` : "";
+  const cut = !labels.length && some ? `Cut out ${some} ${some === 1 ? "object" : "objects"}.` : "";
+  const without = (absent ?? []).slice(0, 8);
+  const missing = without.length ? `Not found: ${without.join(", ")}.` : "";
+  const warned = (warnings ?? []).map((warning) => warning.detail).join(" ");
+  return [found, cut, missing || (some ? "" : "Nothing found."), warned].filter(Boolean).join(" ");
+}
+
+/** The colour's number of each segment, -1 where it is not shown. */
+export function shown() {
+  const least = Number($("threshold").value);
+  return state.answer.segments.map((one) => (one.score < least || hidden.has(nameOf(one)) ? -1 : numberOf(one)));
+}
+
+function numberOf(one) {
+  if (state.answer.asked.prompts) return one.prompt_index;
+  return state.answer.asked.task === "semantic" ? one.class_index : one.id;
+}
+
+export function nameOf(one) {
+  return one.label ?? `object ${one.prompt_index == null ? one.id : one.prompt_index + 1}`;
+}
+
+function repaint() {
+  if (!state.answer) return;
+  painter.postMessage({ kind: "draw", turn, shown: shown() });
+  [...$("segments").children].forEach((line, index) =>
+    line.classList.toggle("low", state.answer.segments[index].score < Number($("threshold").value)),
+  );
+}
+
+function list() {
+  const focused = document.activeElement?.dataset.name;
+  $("segments").replaceChildren(...(state.answer?.segments ?? []).map(line));
+  if (focused) [...$("segments").querySelectorAll("[data-name]")].find((one) => one.dataset.name === focused)?.focus();
+}
+
+function line(one) {
+  const box = element("input", { type: "checkbox", checked: !hidden.has(nameOf(one)) });
+  box.dataset.name = nameOf(one);
+  box.addEventListener("change", () => {
+    if (box.checked) hidden.delete(nameOf(one));
+    else hidden.add(nameOf(one));
+    list();
+    repaint();
+  });
+  const swatch = element("span", { className: "swatch" });
+  swatch.style.background = css(colourOf(numberOf(one)));
+  const share = (100 * one.area) / (state.answer.size[0] * state.answer.size[1]);
+  return element(
+    "li",
+    {},
+    element("label", {}, box, swatch, nameOf(one)),
+    ...thumbsOf(one),
+    element("span", { className: "share", textContent: `${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
+  );
+}
+
+/** The segment at a pixel of the picture, in words. */
+export function under({ x, y }) {
+  if (!map || !state.answer) return "";
+  const [column, row] = [Math.floor(x / map.step), Math.floor(y / map.step)];
+  if (column >= map.width || row >= map.height) return "";
+  const one = state.answer.segments[map.map[row * map.width + column] - 1];
+  return one ? `${nameOf(one)} ${one.score.toFixed(2)}` : "";
+}

@@ -1,0 +1,21 @@
+// The page's elements, its one line of results, and who hears of what happens.
+
+/** Tells `changed` (the question), `answered`, `pictured` (another picture) and `turned` (another tab). */
+export const page = new EventTarget();
+
+export const $ = (id) => document.getElementById(id);
+
+export function happened(name) {
+  page.dispatchEvent(new Event(name));
+}
+
+export function tell(text, wrong = false) {
+  if ($("result").textContent !== text) $("result").textContent = text; // a screen reader says it once
+  $("result").classList.toggle("wrong", wrong);
+}
+
+export function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}

@@ -1,0 +1,142 @@
+// A clip from disk plays, and the frame that shows is asked about; while that question is on its way other frames pass,
+// and the next question is of the newest.
+
+import { Problem, segment } from "/playground/api.js";
+import { refuse } from "/playground/asking.js";
+import { patiently } from "/playground/busy.js";
+import { $, happened, page, tell } from "/playground/page.js";
+import { Pace } from "/playground/pace.js";
+import { askable, question, state } from "/playground/state.js";
+import { turnTo } from "/playground/tabs.js";
+
+const LARGEST = 1280; // pixels of the longer side that is sent
+const STEPS = 1000; // of the seeking bar
+
+/** Plays clips on that view; `take` gets frames that shall be pictures. */
+export function playOn(view, take) {
+  const clip = document.createElement("video");
+  clip.muted = true;
+  clip.playsInline = true;
+  const pace = new Pace();
+  let running = null;
+  let asked = { time: -1, text: "" }; // of the last frame that was asked about
+
+  for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addEventListener(name, control);
+  clip.addEventListener("seeking", () => drop());
+  clip.addEventListener("seeked", look);
+  clip.addEventListener("pause", look);
+  page.addEventListener("changed", () => state.mode === "video" && look());
+  page.addEventListener("turned", () => {
+    clip.pause();
+    drop();
+    if (state.mode === "video" && state.clip) view.show(clip);
+  });
+  $("clip").addEventListener("change", () => {
+    const [file] = $("clip").files;
+    $("clip").value = ""; // the same one may be chosen again
+    if (file) open(file);
+  });
+  $("play").addEventListener("click", () => (clip.paused ? clip.play() : clip.pause()));
+  $("seek").addEventListener("input", () => (clip.currentTime = ($("seek").value / STEPS) * clip.duration));
+  $("frame").addEventListener("click", async () => take((await grab()).file));
+
+  clip.requestVideoFrameCallback(frame);
+
+  return open;
+
+  async function open(file) {
+    URL.revokeObjectURL(clip.src);
+    clip.src = URL.createObjectURL(file);
+    try {
+      await new Promise((resolve, reject) => {
+        clip.onloadeddata = resolve;
+        clip.onerror = reject;
+      });
+    } catch {
+      tell(`${file.name} is not a video that this browser can play.`, true);
+      return;
+    }
+    const less = Math.min(1, LARGEST / Math.max(clip.videoWidth, clip.videoHeight));
+    clip.width = Math.round(clip.videoWidth * less);
+    clip.height = Math.round(clip.videoHeight * less);
+    state.clip = { name: file.name };
+    state.frame = null;
+    turnTo("video");
+    control();
+    // A browser that lets nothing play by itself leaves the button.
+    await clip.play().catch(() => null);
+  }
+
+  function frame() {
+    if (state.mode === "video") view.draw();
+    look();
+    clip.requestVideoFrameCallback(frame);
+  }
+
+  function control() {
+    $("play").textContent = clip.paused ? "Play" : "Pause";
+    $("seek").value = String(clip.duration ? (clip.currentTime / clip.duration) * STEPS : 0);
+    const time = `${clip.currentTime.toFixed(1)} of ${(clip.duration || 0).toFixed(1)} s`;
+    $("time").textContent = time;
+    $("seek").setAttribute("aria-valuetext", time);
+  }
+
+  /** The mask of another place is no use here. */
+  function drop() {
+    running?.abort();
+    running = null;
+    asked = { time: -1, text: "" };
+    pace.reset();
+    if (state.mode !== "video") return;
+    view.painted = null;
+    view.draw();
+  }
+
+  async function grab() {
+    const time = clip.currentTime;
+    const canvas = new OffscreenCanvas(clip.width, clip.height);
+    canvas.getContext("2d").drawImage(clip, 0, 0, clip.width, clip.height);
+    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
+    const name = `${state.clip.name.replace(/\.[^.]*$/, "")}-${time.toFixed(2)}s.jpg`;
+    const file = new File([blob], name, { type: "image/jpeg" });
+    return { file, id: null, width: canvas.width, height: canvas.height, image: canvas, time };
+  }
+
+  async function look() {
+    if (state.mode !== "video" || !state.clip || running || clip.seeking) return;
+    const what = question();
+    if (!askable(what)) return tell("Type a word to look for it in the video.");
+    const text = JSON.stringify(what);
+    if (asked.time === clip.currentTime && asked.text === text) return;
+    const control = new AbortController();
+    running = control;
+    let shown = null;
+    try {
+      const began = performance.now();
+      const answer = await patiently(async () => {
+        shown = await grab(); // the newest, however often a busy service is asked
+        asked = { time: shown.time, text };
+        return segment(shown, what, control.signal);
+      }, control.signal);
+      if (running !== control) return;
+      state.frame = shown;
+      state.answer = { ...answer, asked: what, segments: answer.segments.filter((one) => !one.mask_index) };
+      happened("answered");
+      const late = Math.max(0, clip.currentTime - shown.time);
+      $("timings").textContent = pace.after(performance.now() - began, answer, late);
+      running = null;
+      look();
+    } catch (problem) {
+      if (problem.name === "AbortError" || running !== control) return;
+      running = null;
+      clip.pause();
+      if (problem instanceof Problem) refuse(problem, again);
+      else throw problem;
+    }
+  }
+
+  function again() {
+    asked = { time: -1, text: "" };
+    look();
+  }
+}

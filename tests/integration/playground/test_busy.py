@@ -1,0 +1,112 @@
+"""A service that takes no more says when to come again; the page says so, and comes."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import BrowserContext, Page, Response, expect
+
+from tests import pictures
+from tests.integration.playground.asking import add, choose, expect_result
+from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.server import Server
+
+CLIENTS = 6
+SLOW = pictures.encoded(pictures.photograph("china").resize((4000, 2600)), "JPEG")
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One request at a time, of everybody together."""
+    log = tmp_path_factory.mktemp("narrow") / "log.jsonl"
+    with Server(log, LEXISEG_QUEUE_LIMIT="1", LEXISEG_FEATURE_CACHE_BYTES="0") as running:
+        yield running
+
+
+@contextmanager
+def crowd(url: str) -> Iterator[None]:
+    """Others who ask all the time."""
+    leave, came = threading.Event(), threading.Barrier(CLIENTS + 1)
+
+    def ask() -> None:
+        with httpx.Client(timeout=120) as client:
+            came.wait(60)
+            while not leave.is_set():
+                client.post(f"{url}/v1/segment", data={"classes": "sky"}, files={"image": ("china.jpg", SLOW)})
+
+    others = [threading.Thread(target=ask) for _ in range(CLIENTS)]
+    for one in others:
+        one.start()
+    came.wait(60)
+    try:
+        yield
+    finally:
+        leave.set()
+        for one in others:
+            one.join(120)
+
+
+def full(answer: Response) -> bool:
+    return answer.url.endswith("/v1/segment") and answer.status == 429
+
+
+def test_a_full_queue_is_told_and_asked_again(context: BrowserContext, narrow: Server) -> None:
+    page = opened(context, narrow.url)
+    choose(page)
+    with crowd(narrow.url):
+        with page.expect_response(full) as refused:
+            add(page, "sky")
+        expect(page.locator("#result")).to_have_text(
+            re.compile(r"The service is busy: .+\. Asking again in \d+ s\."), timeout=PATIENCE
+        )
+        expect(page.locator("#again")).to_be_visible()
+    assert int(refused.value.headers["retry-after"]) >= 1
+
+    expect_result(page, "Found sky")  # nobody has touched anything
+    expect(page.locator("#again")).to_be_hidden()
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One question in 50 seconds, after the first few."""
+    log = tmp_path_factory.mktemp("limited") / "log.jsonl"
+    with Server(log, LEXISEG_RATE_LIMIT="0.02", LEXISEG_RATE_BURST="3") as running:
+        yield running
+
+
+def refuse_once(page: Page) -> None:
+    """Asks until the service has had enough."""
+    choose(page)
+    for word in ("sky", "building", "tree", "water"):
+        with page.expect_response("**/v1/segment") as answer:
+            add(page, word)
+        if answer.value.status == 429:
+            break
+    expect_result(page, "Asking again in")
+
+
+def test_the_button_does_not_wait(context: BrowserContext, limited: Server) -> None:
+    page = opened(context, limited.url)
+    refuse_once(page)
+
+    with page.expect_response("**/v1/segment") as again:
+        page.click("#again")
+
+    assert again.value.status in (200, 429)
+
+
+def test_a_changed_question_is_not_asked_as_it_was(context: BrowserContext, limited: Server, tmp_path: Path) -> None:
+    page = opened(context, limited.url)
+    refuse_once(page)
+
+    while page.locator("#chips button").count():
+        page.locator("#chips button").last.click()
+
+    expect_result(page, "Type a word")
+    expect(page.locator("#again")).to_be_hidden()

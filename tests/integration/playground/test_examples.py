@@ -1,0 +1,72 @@
+"""What a box shows becomes a class."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from playwright.sync_api import Page, Request, expect
+
+from tests import coco
+from tests.integration.playground.asking import choose, expect_result, place, segments
+from tests.integration.playground.conftest import PATIENCE
+
+PAGODA, SKY = (60, 120, 350, 390), (380, 5, 630, 200)
+
+
+def drag(page: Page, box: tuple[int, int, int, int]) -> None:
+    page.mouse.move(*place(page, *box[:2]))
+    page.mouse.down()
+    page.mouse.move(*place(page, *box[2:]), steps=4)
+    page.mouse.up()
+    expect_result(page, "Cut out 1 object" if not page.locator("#chips li").count() else "Found")
+    expect(segments(page)).to_have_count(1, timeout=PATIENCE)
+
+
+def asked_for(request: Request) -> bool:
+    """A question of classes alone."""
+    return request.url.endswith("/v1/segment") and "prompts" not in (request.post_data or "prompts")
+
+
+def class_of(request: Request) -> dict[str, Any]:
+    (entry,) = json.loads(request.post_data or "")["classes"]
+    assert isinstance(entry, dict)
+    return entry
+
+
+def test_a_box_becomes_a_class_and_another_what_it_is_not(page: Page) -> None:
+    choose(page)
+    drag(page, PAGODA)
+    page.fill("#word", "our tower")
+    with page.expect_request(asked_for) as shown:
+        page.get_by_role("button", name="Make the last one a class").click()
+
+    (example,) = class_of(shown.value)["examples"]
+    assert [round(side / 4) for side in example["box"]] == [round(side / 4) for side in PAGODA]
+    expect(page.locator("#chips li")).to_contain_text("our tower (1 shown)")
+    expect_result(page, "Found our tower")
+    answer = shown.value.response()
+    assert answer is not None
+    (found,) = answer.json()["segments"]
+    left, top, right, bottom = PAGODA
+    assert coco.decode(found["mask"])[top:bottom, left:right].mean() > 0.3
+
+    drag(page, SKY)
+    with page.expect_request(asked_for) as turned:
+        page.get_by_role("button", name="The last one is not it").click()
+
+    entry = class_of(turned.value)
+    assert entry["name"] == "our tower"
+    assert (len(entry["examples"]), len(entry["negatives"])) == (1, 1)
+    expect(page.locator("#chips li")).to_contain_text("our tower (1 shown, 1 not)")
+    expect_result(page, "our tower")
+
+
+def test_what_a_class_is_not_needs_what_it_is(page: Page) -> None:
+    choose(page)
+    drag(page, SKY)
+
+    page.get_by_role("button", name="The last one is not it").click()
+
+    expect_result(page, "First show what the class is")
+    expect(page.locator("#chips li")).to_have_count(0)

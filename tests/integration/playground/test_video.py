@@ -1,0 +1,151 @@
+"""A clip from disk plays, and its frames are asked about while it does."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests import pictures
+from tests.integration.playground.asking import UnderWay, add, choose, expect_result, segments
+from tests.integration.playground.conftest import PATIENCE
+
+RATE, SECONDS = 10, 8
+SIZE = (320, 214)  # width and height, even as VP8 likes them
+FLOWER = re.compile(r"Found (sky, )?flower\.")
+PAINTED = "Number(document.getElementById('canvas').dataset.painted ?? 0)"
+
+
+def clip() -> bytes:
+    """The pagoda for one half of the time, a flower for the other."""
+    scenes = [pictures.photograph(name).resize(SIZE) for name in ("china", "flower")]
+    file = io.BytesIO()
+    with av.open(file, "w", format="webm") as container:
+        stream = container.add_stream("libvpx", rate=RATE)
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.bit_rate = 1_500_000
+        for index in range(RATE * SECONDS):
+            shown = np.asarray(scenes[2 * index // (RATE * SECONDS)])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+CLIP = clip()
+
+
+@pytest.fixture
+def page(page: Page) -> Page:
+    """The video tab, with words."""
+    page.get_by_role("tab", name="Video").click()
+    add(page, "sky", "flower")
+    return page
+
+
+def play(page: Page, content: bytes = CLIP, name: str = "walk.webm") -> None:
+    page.set_input_files("#clip", {"name": name, "mimeType": "video/webm", "buffer": content})
+
+
+def seek(page: Page, share: float) -> None:
+    page.locator("#seek").fill(str(round(1000 * share)))
+
+
+def pause(page: Page) -> None:
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_masks_come_while_it_plays_one_question_after_the_other(page: Page) -> None:
+    under_way = UnderWay(page)
+    play(page)
+
+    expect(page.locator("#timings")).to_have_text(
+        re.compile(r"tiny: [\d.]+ frames a second; \d+ ms a frame, \d+ ms of them in the service; [\d.]+ s behind"),
+        timeout=PATIENCE,
+    )
+    page.wait_for_function(f"{PAINTED} > 1")
+    assert under_way.most == 1
+
+
+def test_the_place_that_is_sought_is_the_one_that_is_asked_about(page: Page) -> None:
+    play(page)
+    pause(page)
+    seek(page, 0.1)
+    expect_result(page, "Found sky")
+    expect_result(page, "Not found: flower")
+
+    seek(page, 0.9)
+
+    expect(page.locator("#result")).to_have_text(FLOWER, timeout=PATIENCE)
+    expect(page.locator("#time")).to_have_text(re.compile(r"7\.[0-9] of [78]\.[0-9] s"))
+
+
+def test_another_word_is_asked_of_a_clip_that_stands(page: Page) -> None:
+    play(page)
+    pause(page)
+    seek(page, 0.1)
+    expect_result(page, "Found sky")
+
+    page.locator("#chips button").last.click()
+    add(page, "building")
+
+    expect(segments(page)).to_have_count(2, timeout=PATIENCE)
+    expect_result(page, "Found sky, building")
+
+
+def test_what_stands_at_its_end_is_asked_about_once(page: Page) -> None:
+    play(page)
+    seek(page, 0.97)
+    expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#timings")).to_contain_text("; 0.00 s behind", timeout=PATIENCE)
+    expect(page.locator("#result")).to_have_text(FLOWER)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    add(page, "toothbrush")
+
+    expect_result(page, "toothbrush")
+    assert len(asked) == 1
+
+
+def test_a_frame_becomes_a_picture_to_click_on(page: Page) -> None:
+    play(page)
+    pause(page)
+    seek(page, 0.9)
+    expect(page.locator("#result")).to_have_text(FLOWER, timeout=PATIENCE)
+    page.locator("#canvas").click()
+    expect_result(page, "are for pictures")
+
+    page.get_by_role("button", name="Take this frame").click()
+
+    expect(page.get_by_role("tab", name="Picture")).to_have_attribute("aria-selected", "true")
+    expect_result(page, "Found")
+    page.locator("#canvas").click()
+    expect(segments(page)).to_have_count(1, timeout=PATIENCE)
+
+
+def test_tabs_turn_by_the_keyboard_and_keep_what_they_show(page: Page) -> None:
+    page.focus("#tab-video")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#tab-picture")).to_be_focused()
+    choose(page)
+    expect_result(page, "Found sky")
+    page.focus("#tab-picture")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("Drop a clip here")).to_be_visible()
+
+    page.keyboard.press("ArrowRight")
+
+    expect_result(page, "Found sky")
+
+
+def test_a_file_that_does_not_play_is_named(page: Page, tmp_path: Path) -> None:
+    play(page, b"no film", "notes.webm")
+
+    expect_result(page, "notes.webm is not a video")
