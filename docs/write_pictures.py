@@ -1,4 +1,8 @@
-"""Writes docs/pictures/limits.png: what the bundled model does well beside what it does not.
+"""Writes the pictures that the bundled model paints; `docs/write_playground.py` writes that of the page.
+
+- china.png: what the README's first command writes.
+- example.png: a box that makes a class, beside what the class finds.
+- limits.png: what the model does well beside what it does not.
 
 `python docs/write_pictures.py`. The photographs come with scikit-learn and scikit-image; NOTICE names their authors and
 licences.
@@ -7,6 +11,9 @@ licences.
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +29,11 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Prompt, Segmentation, Vocabulary
 from lexiseg_service.image.samples import photograph
 
-PICTURE = Path(__file__).with_name("pictures") / "limits.png"
+PICTURES = Path(__file__).with_name("pictures")
 COLOURS = 192
 COLUMNS, WIDTH, HEIGHT, GAP, LINE = 4, 300, 240, 10, 16
+BOX = (60, 120, 350, 390)
+EXAMPLE = f"our tower=china.jpg@{','.join(map(str, BOX))}"
 
 
 class Case(NamedTuple):
@@ -81,14 +90,55 @@ def tile(segmenter: Segmenter, case: Case) -> Image.Image:
     return made
 
 
-def main() -> None:
-    segmenter = catalog.load("tiny")
+def limits(segmenter: Segmenter) -> Image.Image:
+    """All cases, side by side."""
     rows = -(-len(CASES) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * (WIDTH + GAP) - GAP, rows * (HEIGHT + LINE + GAP) - GAP), "white")
     for number, case in enumerate(CASES):
         row, column = divmod(number, COLUMNS)
         sheet.paste(tile(segmenter, case), (column * (WIDTH + GAP), row * (HEIGHT + LINE + GAP)))
-    sheet.quantize(COLOURS).save(PICTURE, optimize=True)
+    return sheet
+
+
+def written(*asked: str) -> Image.Image:
+    """What `lexiseg segment china.jpg` writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        (here / "china.jpg").write_bytes(photograph("china.jpg"))
+        command = [
+            sys.executable,
+            "-m",
+            "lexiseg_service.cli",
+            "segment",
+            "china.jpg",
+            *asked,
+            "--quiet",
+            "--out",
+            "out",
+        ]
+        subprocess.run(command, cwd=here, check=True)
+        return Image.open(here / "out/china.png").convert("RGB")
+
+
+def example() -> Image.Image:
+    """The photograph with the box that shows the class, beside what the class finds in it."""
+    shown, found = Image.open(io.BytesIO(photograph("china.jpg"))).convert("RGB"), written("--example", EXAMPLE)
+    for colour, width in (("black", 7), ("white", 3)):
+        ImageDraw.Draw(shown).rectangle(BOX, outline=colour, width=width)
+    sheet = Image.new("RGB", (shown.width + GAP + found.width, shown.height), "white")
+    sheet.paste(shown, (0, 0))
+    sheet.paste(found, (shown.width + GAP, 0))
+    return sheet
+
+
+def main(folder: Path = PICTURES) -> None:
+    made = {
+        "china": written("-c", "sky", "-c", "building", "-c", "trees", "--no-background"),
+        "example": example(),
+        "limits": limits(catalog.load("tiny")),
+    }
+    for name, picture in made.items():
+        picture.quantize(COLOURS).save(folder / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
