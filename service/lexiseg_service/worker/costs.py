@@ -72,6 +72,7 @@ class Costs:
 
     def __init__(self) -> None:
         self._seconds_per_text = 1.5e-3
+        self._least_per_text: float | None = None
         self._guard = threading.Lock()
 
     def learn(self, n_texts: int, seconds: float) -> None:
@@ -79,6 +80,14 @@ class Costs:
         with self._guard:
             before = self._seconds_per_text
             self._seconds_per_text += LEARNING * (min(seconds / n_texts, SURPRISE * before) - before)
+            if n_texts >= WHOLE // 2:  # of a few texts, each takes longer
+                least = self._least_per_text
+                self._least_per_text = seconds / n_texts if least is None else min(least, seconds / n_texts)
+
+    def least(self, n_texts: int) -> float:
+        """Seconds that so many texts take at the best speed that there was ever; 0 while nobody knows."""
+        with self._guard:
+            return n_texts * (self._least_per_text or 0.0)
 
     def work(self, size: Size) -> float:
         """Seconds of an ordinary core for all but the text tower."""

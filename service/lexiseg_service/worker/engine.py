@@ -83,7 +83,7 @@ class Engine:
         self._first_askers = FirstAskers()
         self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded)
-        self._reading = ReadingStage(self._forecast, self._guarded, self._to_finish)
+        self._reading = ReadingStage(self._forecast, self._guarded, self._to_finish, self._costs.least)
         self._show("decode", lambda: (self._intake,))
         self._show("text", lambda: self._reading.threads)
         self._show("post", lambda: tuple(self._finish.values()))

@@ -2,6 +2,8 @@
 
 A lookup goes on chunk by chunk, and between two chunks the others have their turn: so a list of thousands of new
 words holds up its own request alone. Whoever finds all its rows in memory does not come here.
+
+What cannot be read before the deadline at the best speed of the tower is told so then, not when the deadline passes.
 """
 
 from __future__ import annotations
@@ -9,16 +11,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 from functools import partial
 
 import torch
 
+from lexiseg_service.errors import TooLarge
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.forecast import Forecast
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.texts.cache import CHUNK, Read, TextCache
 from lexiseg_service.worker.threads import FairThreads
 
+# After so many chunks it is asked whether there is time for the rest. The first ones of a process take longer.
+JUDGED_AFTER = frozenset({4, 16, 64})
 Steps = Generator[None, None, Read]
 Guarded = Callable[[AnyJob, Callable[[AnyJob], None]], None]
 
@@ -30,10 +36,18 @@ class ReadingStage:
         forecast: hears who waits for the tower.
         guarded: runs a step of a job, unless nobody waits for it any more; what the step raises is the job's answer.
         has_read: called on a thread of this stage.
+        least: seconds that so many texts take in the tower at least.
     """
 
-    def __init__(self, forecast: Forecast, guarded: Guarded, has_read: Callable[[AnyJob], None]) -> None:
+    def __init__(
+        self,
+        forecast: Forecast,
+        guarded: Guarded,
+        has_read: Callable[[AnyJob], None],
+        least: Callable[[int], float],
+    ) -> None:
         self._forecast = forecast
+        self._least = least
         self._guarded = guarded
         self._has_read = has_read
         self._threads: dict[str, FairThreads] = {}  # by text tower: a slow one holds up no other
@@ -47,7 +61,37 @@ class ReadingStage:
     def put(self, job: AnyJob, cache: TextCache) -> None:
         """A job whose texts are to be got; `job.texts` says which."""
         self._forecast.reads(job.expected)
-        self._go_on(job, cache.steps(job.texts, lambda: job.abandoned), time.monotonic())
+        since = time.monotonic()
+        self._go_on(job, self._in_time(job, cache, cache.steps(job.texts, lambda: job.abandoned)), since)
+
+    def _in_time(self, job: AnyJob, cache: TextCache, steps: Steps) -> Steps:
+        """The steps, as long as they may come to their end before the deadline.
+
+        Raises:
+            TooLarge: they will not.
+        """
+        chunks = 0
+        with closing(steps):
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    read: Read = end.value
+                    return read
+                chunks += 1
+                if chunks in JUDGED_AFTER:
+                    self._judge(job, cache)
+                yield
+
+    def _judge(self, job: AnyJob, cache: TextCache) -> None:
+        texts = list(dict.fromkeys(job.texts))
+        new = len(texts) - cache.is_known(texts)
+        seconds, left = self._least(new), job.request.deadline - time.monotonic()
+        if seconds > left > 0:
+            raise TooLarge(
+                f"{new:,} of {len(texts):,} texts (classes, synonyms, templates) are new here and take {seconds:.1f} s "
+                f"or more, {left:.1f} s are left until the deadline; ask in parts, whose texts are kept, or for less"
+            )
 
     def _go_on(self, job: AnyJob, steps: Steps, since: float) -> None:
         large = len(job.texts) > CHUNK

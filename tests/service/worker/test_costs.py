@@ -38,6 +38,16 @@ def test_texts_cost_what_others_took_and_known_ones_nothing() -> None:
     assert costs.reading(Size(texts=0)) == 0
 
 
+def test_the_least_that_texts_take_is_that_of_the_fastest_whole_chunk() -> None:
+    costs = Costs()
+    nobody_knows = costs.least(1000)
+    for n_texts, seconds in ((64, 0.64), (64, 0.32), (64, 6.4), (1, 1e-9)):
+        costs.learn(n_texts, seconds)
+
+    assert nobody_knows == 0
+    assert costs.least(1000) == pytest.approx(5.0)
+
+
 def test_a_chunk_that_was_held_up_changes_little() -> None:
     costs, size = Costs(), Size(texts=100)
     before = costs.reading(size)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_service.errors import QueueFull
+from lexiseg_service.errors import QueueFull, TooLarge
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -30,11 +30,13 @@ class SlowTower(GatedColours):
         super().__init__()
         self.permits = threading.Semaphore(0)
         self.chunks: list[list[str]] = []
+        self.seconds = 0.0  # that a chunk takes at least
 
     def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
         self.chunks.append(texts)
         if any(text.startswith("strange") for text in texts):
             assert self.permits.acquire(timeout=SOON)
+            time.sleep(self.seconds)
         return super().encode_texts(texts)
 
 
@@ -144,6 +146,21 @@ def test_work_that_waits_for_a_thread_shows_in_the_metrics() -> None:
     for answer in answers:
         answer.result(SOON)
     bench.engine.close(SOON)
+
+
+def test_more_new_words_than_can_be_read_in_time_are_told_so_at_once(bench: Bench) -> None:
+    bench.segmenter.seconds = 0.05  # for a chunk, at least
+    bench.segmenter.permits.release(1000)
+    words = [f"strange {n}" for n in range(400 * CHUNK)]
+
+    def ask_for(n_words: int) -> WorkerAnswer:
+        return bench.ask("x", *words[:n_words], deadline=time.monotonic() + 0.75 * SOON).result(SOON)
+
+    with pytest.raises(TooLarge, match=r"of 25,600 texts .* are new here and take [\d.]+ s or more, [\d.]+ s are left"):
+        ask_for(len(words))
+
+    assert len(bench.segmenter.chunks) < 100
+    assert ask_for(10 * CHUNK).cache.text_misses < 10 * CHUNK  # what it had read is kept
 
 
 def test_what_would_come_too_late_is_refused_with_the_time_to_come_again(bench: Bench) -> None:
