@@ -16,25 +16,17 @@ from lexiseg_service.errors import (
     ServiceError,
     UndecodableImage,
 )
-from lexiseg_service.gateway.fleet import links as worker_link
-from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
+from lexiseg_service.gateway.fleet.links import WorkerLink
 from lexiseg_service.gateway.fleet.remote import RemoteBackend
 from lexiseg_service.gateway.fleet.routing import SPILL_AT
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire import channels
 from lexiseg_service.wire.answer import decode_answer, encode_answer
 from lexiseg_service.wire.relay import Relaying, answered
-from tests.service.gateway.fleet.workers import Someone, Wire, question, started
+from tests.service.gateway.fleet.workers import IMAGES, Someone, asked_images, question, started
 from tests.service.gateway.known_backend import answer
-
-IMAGES = [f"image {number}".encode() for number in range(40)]
-
-
-def asked_images(worker: Someone) -> set[bytes | None]:
-    return {request.image for request in worker.asked}
 
 
 async def test_an_answer_comes_from_a_worker_as_it_is() -> None:
@@ -156,20 +148,6 @@ async def test_of_an_image_that_nobody_finds_the_client_hears_what_helps(
                 await fleet.backend.segment(question(None, image_id=image_id_of(image)))
 
 
-async def test_an_image_whose_worker_died_is_to_be_sent_again() -> None:
-    first, second = Someone(held=asyncio.Event()), Someone(failure=ImageExpired("gone"))
-    async with started(first, second) as fleet:
-        asking = [
-            asyncio.ensure_future(fleet.backend.segment(question(None, image_id=image_id_of(image))))
-            for image in IMAGES
-        ]
-        await fleet.until(lambda: len(first.asked) == len(IMAGES))
-        await fleet.end(0)
-        heard = await asyncio.gather(*asking, return_exceptions=True)
-
-    assert {type(error) for error in heard} == {ImageExpired}
-
-
 @pytest.mark.parametrize("failure", [NotReady("going down"), QueueFull("full", 3)], ids=lambda error: error.type)
 async def test_what_one_worker_cannot_take_another_one_does(failure: ServiceError) -> None:
     unable, able = Someone(failure=failure), Someone()
@@ -201,52 +179,6 @@ async def test_what_is_wrong_with_a_request_is_not_tried_twice(failure: ServiceE
             await fleet.backend.segment(question())
 
     assert len(first.asked) + len(second.asked) == 1
-
-
-async def test_work_of_a_worker_that_dies_is_done_by_another() -> None:
-    first, second = Someone(held=asyncio.Event()), Someone()
-    async with started(first, second) as fleet:
-        asking = [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[:16]]
-        await fleet.until(lambda: len(first.asked) + len(second.asked) == 16)
-        await fleet.end(0)
-        answers = await asyncio.gather(*asking)
-        await fleet.ready(1)
-
-    assert len(answers) == 16
-    assert first.asked
-    assert asked_images(second) == set(IMAGES[:16])
-
-
-async def test_a_worker_that_returns_is_used_again() -> None:
-    first, second = Someone(), Someone()
-    async with started(first, second) as fleet:
-        await fleet.end(0)
-        await fleet.ready(1)
-        await fleet.start_again(0)
-        await fleet.ready(2)
-        for image in IMAGES:
-            await fleet.backend.segment(question(image))
-
-    assert first.asked
-
-
-async def test_a_worker_that_goes_down_is_left_alone_and_finishes_what_it_has() -> None:
-    first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
-    async with started(first, second) as fleet:
-        asking = [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[:8]]
-        await fleet.until(lambda: len(first.asked) + len(second.asked) == 8)
-        had = len(first.asked)
-        fleet.servers[0].leave()
-        await fleet.ready(1)
-        asking += [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[8:]]
-        await fleet.until(lambda: len(first.asked) + len(second.asked) == len(IMAGES))
-        for worker in (first, second):
-            assert worker.held is not None
-            worker.held.set()
-        answers = await asyncio.gather(*asking)
-
-    assert len(answers) == len(IMAGES)
-    assert len(first.asked) == had > 0  # nothing was asked twice, nothing new
 
 
 async def test_workers_are_asked_for_their_own_models_alone() -> None:
@@ -338,48 +270,6 @@ async def test_cancelling_a_request_cancels_it_at_the_worker() -> None:
         await fleet.until(lambda: len(worker.asked) == 1)
         asking.cancel()
         await fleet.until(lambda: worker.abandoned == 1)
-
-
-async def test_work_of_a_worker_that_falls_silent_is_done_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_link, "MOST_SILENT_SECONDS", 0.8)
-    stopped, other = Someone(name="colours"), Someone(held=asyncio.Event())
-    async with started(stopped, other) as fleet:
-        wire = Wire(fleet.servers[0].port)
-        async with wire.laid() as address:
-            backend = RemoteBackend(Settings(workers=(address, f"127.0.0.1:{fleet.servers[1].port}")), Metrics())
-            await backend.start()
-            try:
-                await fleet.until(lambda: backend.health().detail.startswith("2 of"))
-                wire.whole.clear()
-                asking = [asyncio.ensure_future(backend.segment(question(image))) for image in IMAGES[:16]]
-                await fleet.until(lambda: len(other.asked) == 16)
-                assert other.held is not None
-                other.held.set()
-                answers = await asyncio.gather(*asking)
-                away = backend.health()
-                wire.whole.set()
-                await fleet.until(lambda: backend.health().detail.startswith("2 of"))
-            finally:
-                await backend.close()
-
-    assert len(answers) == 16
-    assert away.degraded == (f"worker {address}",)
-
-
-async def test_a_connection_whose_other_end_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channels, "WORKER_SILENT", 0.5)
-    monkeypatch.setattr(channels, "WORKER_PING", 0.5)
-    worker = Someone(held=asyncio.Event())
-    async with started(worker) as fleet:
-        wire = Wire(fleet.servers[0].port)
-        async with wire.laid() as address:
-            link = WorkerLink(address)  # nobody watches: it is the connection itself that tells
-            asking = asyncio.ensure_future(link.segment(question(deadline=time.monotonic() + 60)))
-            await fleet.until(lambda: len(worker.asked) == 1)
-            wire.whole.clear()
-            with pytest.raises(WorkerLost):
-                await asyncio.wait_for(asking, 20)
-            await link.close()
 
 
 async def test_a_worker_with_two_addresses_counts_once() -> None:

@@ -21,6 +21,7 @@ from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend, answer
 
 SOON = 10.0  # seconds; a hundredth is usual
+IMAGES = [f"image {number}".encode() for number in range(40)]
 
 
 @dataclass
@@ -164,3 +165,8 @@ def question(image: bytes | None = b"image", **fields: object) -> WorkerRequest:
     """A request for red pixels."""
     values: dict[str, object] = {"model": "colours", "deadline": time.monotonic() + SOON, **fields}
     return WorkerRequest(image, Vocabulary((ClassEntry("red"),)), **values)  # type: ignore[arg-type]
+
+
+def asked_images(worker: Someone) -> set[bytes | None]:
+    """The images that it was asked about."""
+    return {request.image for request in worker.asked}
