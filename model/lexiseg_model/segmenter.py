@@ -143,6 +143,14 @@ class Regions(NamedTuple):
     weight: Tensor
 
 
+class NamedMasks(NamedTuple):
+    """Found by the words of a bank: logits [N, h, w] of the whole image, how sure each is of its class, that class."""
+
+    masks: Tensor
+    share: Tensor
+    owner: Tensor
+
+
 class PromptMasks(NamedTuple):
     """The masks that one prompt may mean, best first: logits [M, h, w] of the whole image, quality [M] in 0..1.
 
@@ -200,6 +208,7 @@ class Segmenter(ABC):
     text_digest: str  # of the text tower: rows of one digest may be shared between models
     buckets: tuple[tuple[int, int], ...]  # tile shapes to warm up
     probability_scale: float = 1.0  # the softmax of scores times this is a probability
+    masks_by_word: bool = False  # `named_masks` finds things; then they are neither proposals nor regions
 
     @property
     def nbytes(self) -> int:
@@ -351,6 +360,14 @@ class Segmenter(ABC):
             TaskError: the method has no masks of its own.
         """
         raise TaskError(f"{self.card.name} proposes no masks")
+
+    def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
+        """Instances of the classes of a bank, for methods that look for each word.
+
+        Raises:
+            TaskError: the method finds masks without words, or none.
+        """
+        raise TaskError(f"{self.card.name} finds no masks by words")
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks for each prompt, in order; coordinates are pixels of the image as sent.

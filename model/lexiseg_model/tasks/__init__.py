@@ -12,7 +12,7 @@ from lexiseg_model.tasks.everything import everything
 from lexiseg_model.tasks.options import Options
 from lexiseg_model.tasks.pixels import connected_regions, semantic
 from lexiseg_model.tasks.prompts import prompted
-from lexiseg_model.tasks.proposals import merged_proposals
+from lexiseg_model.tasks.proposals import merged_named_masks, merged_proposals
 from lexiseg_model.types import Segmentation, Task, Vocabulary
 
 __all__ = ["Options", "segment", "semantic"]
@@ -51,6 +51,8 @@ def segment(
     if task == "everything":
         return everything(segmenter, features, vocabulary, options, rows_of)
     # In a video segments come from pixels, whose scores can be averaged: proposals of single frames would flicker.
+    if segmenter.masks_by_word and options.steady is None:
+        return merged_named_masks(task, segmenter, features, vocabulary, options, rows_of)
     if segmenter.card.panoptic.source == "proposals" and options.steady is None:
         return merged_proposals(task, segmenter, features, vocabulary, options, rows_of)
     return connected_regions(task, segmenter, features, vocabulary, options, rows_of)

@@ -1,4 +1,4 @@
-"""Tasks of methods that propose masks: each proposal takes its best class, then they compete for the pixels."""
+"""Tasks of methods with masks of things: each has a class or takes its best one, then they compete for the pixels."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.bank import bank_of
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.panoptic import Merged, merge
 from lexiseg_model.scoring import score_regions
-from lexiseg_model.segmenter import Features, RowsOf, Segmenter
+from lexiseg_model.segmenter import Features, NamedMasks, RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, check_vocabulary
 from lexiseg_model.tasks.pieces import Pieces, segmentation
 from lexiseg_model.types import Segmentation, Task, Vocabulary
@@ -30,13 +31,39 @@ def merged_proposals(
         TaskError: the method has no masks of its own.
     """
     check_vocabulary(vocabulary, options)
-    rule = segmenter.card.panoptic
     options.check()
     proposals = segmenter.propose(features)
     options.check()
     share, owner = _best_classes(segmenter, features, vocabulary, rows_of, proposals.embeddings)
+    return _merged(task, segmenter, features, vocabulary, options, NamedMasks(proposals.masks, share, owner))
+
+
+def merged_named_masks(
+    task: Task, segmenter: Segmenter, features: Features, vocabulary: Vocabulary, options: Options, rows_of: RowsOf
+) -> Segmentation:
+    """As `merged_proposals`, of masks that the method finds by the words themselves (`Segmenter.named_masks`).
+
+    Raises:
+        OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
+    """
+    check_vocabulary(vocabulary, options)
+    options.check()
+    masks = segmenter.named_masks(features, bank_of(segmenter, vocabulary, rows_of))
+    options.check()
+    return _merged(task, segmenter, features, vocabulary, options, masks)
+
+
+def _merged(
+    task: Task,
+    segmenter: Segmenter,
+    features: Features,
+    vocabulary: Vocabulary,
+    options: Options,
+    named: NamedMasks,
+) -> Segmentation:
+    rule, (masks, share, owner) = segmenter.card.panoptic, named
     competes = ((owner < len(vocabulary.classes)) & (share > rule.score)).nonzero()[:, 0]
-    masks, share, owner = proposals.masks[competes].float(), share[competes], owner[competes]
+    masks, share, owner = masks[competes].float(), share[competes], owner[competes]
     if (options.refine or segmenter.card.refine) == "pamr":
         masks = refine_masks(masks, segmenter.guide(features))
     merged = merge(masks, share, features.size, rule.overlap, options.keep_probability, options.check)

@@ -12,6 +12,7 @@ from lexiseg_model.types import Precision
 from tests.model.methods.dense_clip import small as dense_clip
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.s_seg_plus import small as s_seg_plus
+from tests.model.methods.sam3 import small as sam3
 from tests.model.methods.tcl import small as tcl
 from tests.model.methods.tiny import small as tiny
 from tests.model.methods.unpair_seg import small as unpair_seg
@@ -39,6 +40,7 @@ MODELS: dict[str, Model] = {
     "unpair_seg": Model(unpair_seg.segmenter, masks=True, prompts=True, examples=True),
     "s_seg": Model(lambda precision: s_seg.small_segmenter(precision=precision), masks=True),
     "s_seg_plus": Model(s_seg_plus.segmenter),
+    "sam3": Model(sam3.segmenter),
 }
 
 

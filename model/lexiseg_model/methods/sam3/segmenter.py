@@ -1,0 +1,164 @@
+"""`sam3` as a Segmenter: one image pass however many words, then a pass of the decoder for each word.
+
+SAM 3 answers one word at a time and knows of no other; here words compete. A class's probability at a pixel is the best
+of what the network says of it there: presence times the semantic map, and score times mask of each instance. In logits
+(p / (1 - p)) classes are compared by a softmax, with nobody at the threshold: a word asked alone keeps its probability.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from lexiseg_model.clip import windowed
+from lexiseg_model.device import Execution
+from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.methods.sam3.network import TOKENIZER, Sam3Network, Seen, require_transformers, resized
+from lexiseg_model.methods.sam3.settings import Sam3Settings
+from lexiseg_model.methods.sam3.text import TextRows as TokenRows
+from lexiseg_model.segmenter import (
+    Features,
+    InferenceOptions,
+    NamedMasks,
+    Plan,
+    Segmenter,
+    TextBank,
+    TextRows,
+    TileFeatures,
+)
+from lexiseg_model.types import ClassEntry, ModelCard, Refinement
+from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
+
+NAMES = ("fine", "middle", "coarse")
+SURE = 1e-6  # from which a probability is as good as 0 or 1
+WORDS_AT_ONCE = 8  # on a GPU; on a CPU a batch gains nothing, and may round otherwise
+FAINT = 0.05  # score of an instance below which it is not worth a mask
+
+
+class Sam3Segmenter(Segmenter):
+    """SAM 3 on one device."""
+
+    masks_by_word = True
+
+    def __init__(
+        self, state: dict[str, Tensor], settings: Sam3Settings, card: ModelCard, digest: str, execution: Execution
+    ) -> None:
+        self.card = card
+        self.digest = digest
+        self.settings = settings
+        self._execution = execution
+        weights = {name: value for name, value in state.items() if name != TOKENIZER}
+        self.network = Sam3Network(settings, weights, execution.device)
+        self._text = TokenRows(self.network, settings, state)
+        self.text_digest = self._text.digest
+        self.buckets = ((settings.side, settings.side),)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(value.nbytes for value in self.network.model.state_dict().values())
+
+    # images
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        """The picture as a square: the network has one size of input, so `max_side` changes nothing."""
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+            raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
+        square = resized(torch.from_numpy(np.ascontiguousarray(rgb)), self.settings.side)
+        return Plan((rgb.shape[0], rgb.shape[1]), square[None].numpy())
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        return windowed.encode_each(tiles, self._execution.device, self._image_pass)
+
+    def _image_pass(self, tiles: Tensor) -> TileFeatures:
+        return windowed.as_kept(self.network.levels(tiles, self._execution.dtype), self._execution.precision)
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
+        return Features(plan.size, {name: part[0].clone() for name, part in zip(NAMES, tile_features, strict=True)})
+
+    # text side
+
+    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
+        return [text for entry in classes for text in entry.texts]
+
+    def encode_texts(self, texts: list[str]) -> TextRows:
+        rows = self._text.encode(texts)
+        return rows if self._execution.precision == "exact" else rows.astype(np.float16)
+
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
+        """The row of each text as it is: a class answers by the best of its texts."""
+        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
+        if rows.shape != (len(owner), self._text.width):
+            raise ShapeError(f"expected text rows {[len(owner), self._text.width]}, got {list(rows.shape)}")
+        return TextBank(torch.from_numpy(rows.astype(np.float32)).to(self._execution.device), owner, len(classes))
+
+    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
+        """The mean of a text's tokens, of unit length."""
+        words, _ = self._text.words(torch.from_numpy(rows.astype(np.float32)))
+        return F.normalize(words.sum(1), dim=1).numpy()  # padding is zero
+
+    # vocabulary side
+
+    @torch.inference_mode()
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """Logits [K, h, w] of the probability of each class, at the finest of the maps."""
+        maps = torch.cat([_best(seen) for seen in self._seen(features, bank)])
+        return windowed.best_of_texts(maps.clamp(SURE, 1 - SURE).logit(), bank)
+
+    @torch.inference_mode()
+    def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
+        """Instances of every class. Synonyms may find one thing twice; the contest for pixels leaves one of them."""
+        parts = [(seen.score > FAINT, seen) for seen in self._seen(features, bank)]
+        owner = torch.from_numpy(bank.owner).to(self._execution.device)
+        whose = torch.cat([keep for keep, _ in parts]).nonzero()[:, 0]
+        masks = torch.cat([seen.masks[keep] for keep, seen in parts])
+        return NamedMasks(masks, torch.cat([seen.score[keep] for keep, seen in parts]), owner[whose])
+
+    def nobody_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        """The threshold itself."""
+        bound = self.settings.probability if threshold is None else threshold
+        bound = min(max(bound, SURE), 1 - SURE)
+        return logits.new_tensor(math.log(bound / (1 - bound)))
+
+    def _seen(self, features: Features, bank: TextBank) -> Iterator[Seen]:
+        device = self._execution.device
+        levels = [features.tensors[name].to(device).float() for name in NAMES]
+        words, valid = self._text.words(bank.vectors)
+        at_once = 1 if device.type == "cpu" else WORDS_AT_ONCE
+        for some, there in zip(torch.split(words, at_once), torch.split(valid, at_once), strict=True):
+            yield self.network.see(levels, some, there)
+
+
+def _best(seen: Seen) -> Tensor:
+    """Probability [B, h, w] that a pixel is of the word: of the semantic map and of the instances the best."""
+    semantic = seen.presence[:, None, None] * seen.semantic.sigmoid()
+    instances = (seen.score[..., None, None] * seen.masks.sigmoid()).amax(1)
+    return torch.maximum(semantic, instances)
+
+
+def load(folder: Path, card: ModelCard, execution: Execution) -> Sam3Segmenter:
+    """Loads a model directory (`weights.safetensors` beside its card).
+
+    Raises:
+        WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
+    """
+    require_transformers()
+    try:
+        settings = Sam3Settings.model_validate(card.settings)
+    except ValidationError as error:
+        raise WeightsError(f"{card.name}: the card's settings are not those of sam3: {error}") from None
+    state = read_weights(folder / WEIGHTS, card.weights_sha256)
+    if TOKENIZER not in state:
+        raise WeightsError(f"{folder / WEIGHTS}: no {TOKENIZER}; expected what `lexiseg models import` writes")
+    return Sam3Segmenter(state, settings, card, image_digest(card, str(card.weights_sha256)), execution)

@@ -1,0 +1,164 @@
+"""Our scores and instances are those of transformers' own forward pass and post-processing, word by word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from PIL import Image
+
+from lexiseg_model import catalog, importing, tasks
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.method import methods
+from lexiseg_model.methods.sam3 import network
+from lexiseg_model.methods.sam3.import_ import Options
+from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from tests.model.conformance.asking import bank_of, blocks, seen
+from tests.model.methods.sam3 import small
+
+WORDS = ("red", "an old rowing boat", "blue")
+CLASSES = tuple(map(ClassEntry, WORDS))
+
+
+class Published(NamedTuple):
+    """transformers' own classes over the saved checkpoint."""
+
+    model: Any
+    processor: Any
+
+    @torch.inference_mode()
+    def answer(self, word: str) -> tuple[Any, Any]:
+        """Inputs and outputs for one word."""
+        inputs = self.processor(images=Image.fromarray(blocks()), text=word, return_tensors="pt")
+        return inputs, self.model(**inputs)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hub")
+    small.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(hub: Path) -> Published:
+    from transformers import Sam3Model, Sam3Processor
+
+    return Published(Sam3Model.from_pretrained(hub).eval(), Sam3Processor.from_pretrained(hub))
+
+
+@pytest.fixture(scope="module")
+def ours(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Sam3Segmenter:
+    models = tmp_path_factory.mktemp("models")
+    importing.import_model(methods()["sam3"], "mine", Options(checkpoint=hub), models)
+    loaded = catalog.load("mine", models_dir=models, device="cpu", precision="exact")
+    assert isinstance(loaded, Sam3Segmenter)
+    return loaded
+
+
+def test_pixels_and_tokens_are_the_processors(ours: Sam3Segmenter, published: Published) -> None:
+    ids, valid = ours._text.ids(list(WORDS))
+    for place, word in enumerate(WORDS):
+        inputs, _ = published.answer(word)
+        assert ids[place].tolist() == inputs["input_ids"][0].tolist()
+        assert valid[place].tolist() == inputs["attention_mask"][0].bool().tolist()
+
+    tiles = torch.from_numpy(ours.plan(blocks()).tiles)
+    pixels = (tiles.float() / 255 - ours.network._mean) / ours.network._std
+    torch.testing.assert_close(pixels, inputs["pixel_values"], atol=1.01 / 127.5, rtol=0)  # a step of uint8
+
+
+def test_each_word_is_seen_as_by_the_models_own_forward_pass(ours: Sam3Segmenter, published: Published) -> None:
+    kept = list(ours._seen(seen(ours, blocks()), bank_of(ours, CLASSES)))
+
+    assert len(kept) == len(WORDS)
+    for word, mine in zip(WORDS, kept, strict=True):
+        _, theirs = published.answer(word)
+        post = published.processor.post_process_object_detection(theirs, threshold=0.0)[0]
+        torch.testing.assert_close(mine.score[0], post["scores"], atol=2e-3, rtol=1e-2)
+        torch.testing.assert_close(mine.masks, theirs.pred_masks, atol=5e-2, rtol=1e-2)
+        torch.testing.assert_close(mine.semantic, theirs.semantic_seg[:, 0], atol=5e-2, rtol=1e-2)
+
+
+def test_with_the_processors_own_pixels_it_is_the_same_to_rounding(ours: Sam3Segmenter, published: Published) -> None:
+    for word in WORDS:
+        inputs, theirs = published.answer(word)
+        with torch.inference_mode():
+            maps = ours.network.model.vision_encoder(inputs["pixel_values"]).fpn_hidden_states[:-1]
+            words, valid = ours._text.words(bank_of(ours, (ClassEntry(word),)).vectors)
+            mine = ours.network.see([level[0] for level in maps], words, valid)
+        own = theirs.pred_logits.sigmoid() * theirs.presence_logits.sigmoid()
+        torch.testing.assert_close(mine.score, own, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(mine.masks, theirs.pred_masks, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(mine.semantic, theirs.semantic_seg[:, 0], atol=1e-4, rtol=1e-4)
+
+
+def test_a_word_alone_has_the_pixels_where_semantics_or_an_instance_reach_the_threshold(ours: Sam3Segmenter) -> None:
+    features, classes = seen(ours, blocks()), CLASSES[:1]
+    (answer,) = ours._seen(features, bank_of(ours, classes))
+    probability = torch.maximum(
+        answer.presence[0] * answer.semantic[0].sigmoid(),
+        (answer.score[0, :, None, None] * answer.masks[0].sigmoid()).amax(0),
+    )
+
+    scores = ours.class_scores(features, bank_of(ours, classes))[0]
+
+    torch.testing.assert_close(scores.sigmoid(), probability, atol=1e-5, rtol=1e-5)
+    threshold = float(probability.median())
+    nobody = ours.nobody_score(scores[None], threshold, "none")
+    assert torch.equal(scores > nobody + 1e-4, probability > torch.sigmoid(nobody + 1e-4))
+
+
+def test_instances_are_its_own_masks_and_disjoint(hub: Path) -> None:
+    lenient = small.segmenter()
+    lenient.card = lenient.card.model_copy(
+        update={"panoptic": lenient.card.panoptic.model_copy(update={"score": 0.06, "overlap": 0.0})}
+    )
+    features = seen(lenient, blocks())
+    named = lenient.named_masks(features, bank_of(lenient, CLASSES))
+    vocabulary = Vocabulary(CLASSES, Background())
+
+    answer = tasks.segment("instance", lenient, features, vocabulary)
+
+    assert len(named.masks) == len(named.share) == len(named.owner) > 0
+    assert set(named.owner.tolist()) <= {0, 1, 2}
+    assert 0 < len(answer.segments) <= len(named.masks)
+    labels = answer.label_map
+    assert {segment.label for segment in answer.segments} <= set(WORDS)
+    assert sum(segment.area for segment in answer.segments) == int((labels > 0).sum())
+
+
+def test_one_image_pass_serves_every_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, passes = small.segmenter(), 0
+    forward = model.network.model.vision_encoder.forward
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        return forward(*arguments, **named)
+
+    monkeypatch.setattr(model.network.model.vision_encoder, "forward", counted)
+    features = seen(model, blocks())
+    for classes in (CLASSES, CLASSES[:1]):
+        model.class_scores(features, bank_of(model, classes))
+
+    assert passes == 1
+
+
+def test_without_transformers_a_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "find_spec", lambda name: None)
+
+    with pytest.raises(WeightsError, match=r"pip install 'transformers>=5\.23,<6'$"):
+        importing.import_model(methods()["sam3"], "mine", Options(checkpoint=tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("config", [None, "{}", '{"model_type": "sam3"}'])
+def test_a_folder_that_holds_no_sam3_is_named(tmp_path: Path, config: str | None) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+
+    with pytest.raises(WeightsError, match=str(tmp_path)):
+        importing.import_model(methods()["sam3"], "mine", Options(checkpoint=tmp_path), tmp_path / "models")
