@@ -14,6 +14,10 @@ prompt(features, ..) -> PromptMasks   masks of what points and boxes show
 embed_masks(...)     -> [N, D]        what any masks show
 region_scores(...)   -> [K, N]        which class that is
 
+Of methods that follow objects through a video:
+
+places(features)     -> [D, h, w]     what each place shows, to be compared from frame to frame
+
 Of methods that take classes by example:
 
 example_rows(...)    -> rows          what regions of an image show, to be kept like text rows
@@ -376,6 +380,14 @@ class Segmenter(ABC):
             TaskError: the method takes no prompts.
         """
         raise TaskError(f"{self.card.name} takes no prompts")
+
+    def places(self, features: Features) -> Tensor:
+        """What each place of an image shows: unit vectors [D, h, w], which can be compared from image to image.
+
+        Raises:
+            TaskError: the method cannot follow objects.
+        """
+        raise TaskError(f"{self.card.name} follows no objects through a video")
 
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         """What any masks show: logits [N, h, w] of the whole image -> [N, D] as `Proposals.embeddings`.

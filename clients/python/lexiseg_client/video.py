@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -9,6 +10,7 @@ from lexiseg_client.answers.segmentation import Segment, Segmentation
 from lexiseg_client.errors import ProblemError
 from lexiseg_client.pictures.images import ImageLike
 from lexiseg_client.question.options import Classes, CommonOptions, Unpack
+from lexiseg_client.question.prompts import Point, Prompt
 
 DropPolicy: TypeAlias = Literal["none", "latest"]
 
@@ -30,11 +32,16 @@ class Frame:
     """One frame with what its answer shall repeat.
 
     Pixels are sent as a lossless PNG; a camera at full rate does better to hand over the bytes of JPEG files.
+
+    In a stream with `task="prompt"`, `follow` shows objects that are followed from this frame on, each under a number
+    from 1, which their segments have as `track_id`; `unfollow` names those that are followed no more.
     """
 
     image: ImageLike
     timestamp_us: int = 0  # microseconds since any moment
     id: str = ""  # at most 128 characters; empty: the frame's number, from 0
+    follow: Mapping[int, Prompt | Point] = field(default_factory=dict)
+    unfollow: Sequence[int] = ()
 
 
 class NewQuestion:
@@ -56,7 +63,8 @@ class FrameAnswer:
     """The answer about one frame.
 
     `answer` is None where the frame was `dropped` (a newer one overtook it) or failed (`error`, not raised: the stream
-    goes on). `state_reset`: smoothing and tracks began anew here.
+    goes on). `state_reset`: smoothing and tracks began anew here, and no object is followed that was before. `lost`: the
+    numbers of objects that are followed and not seen here.
     """
 
     frame_id: str
@@ -65,6 +73,7 @@ class FrameAnswer:
     dropped: bool = False
     error: ProblemError | None = field(default=None)
     state_reset: bool = False
+    lost: tuple[int, ...] = ()
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from lexiseg_model.errors import TaskError
 from lexiseg_model.segmenter import Features, RowsOf, Segmenter
 from lexiseg_model.tasks.everything import everything
-from lexiseg_model.tasks.options import Options
+from lexiseg_model.tasks.options import Follow, Options
 from lexiseg_model.tasks.pixels import connected_regions, semantic
 from lexiseg_model.tasks.prompts import prompted
 from lexiseg_model.tasks.proposals import merged_named_masks, merged_proposals
 from lexiseg_model.types import Segmentation, Task, Vocabulary
 
-__all__ = ["Options", "segment", "semantic"]
+__all__ = ["Follow", "Options", "segment", "semantic"]
 
 
 def segment(

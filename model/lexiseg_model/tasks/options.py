@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.scoring import Steady
+from lexiseg_model.segmenter import Features, PromptMasks, Segmenter
 from lexiseg_model.types import Prompt, Refinement, Vocabulary
+
+
+# In a video, for each object that is followed: its mask in this frame, or None where it is lost.
+Follow = Callable[[Segmenter, Features], Sequence[PromptMasks | None]]
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,7 @@ class Options:
 
     `threshold` drops segments with a lower score, a class's own goes before it; `refine` None means the card's
     default; `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video; `prompts` are
-    those of the task prompt. `keep_label_map`, and of prompts `keep_counts`, may be left out: what a picture, and what
+    those of the task prompt; with `follow` it has what that gives instead. `keep_label_map`, and of prompts `keep_counts`, may be left out: what a picture, and what
     run lengths, cost for each mask is then saved. `check` is called between the pieces of long work; what it
     raises ends that.
     """
@@ -26,6 +31,7 @@ class Options:
     keep_probability: bool = False
     steady: Steady | None = None
     prompts: tuple[Prompt, ...] = ()
+    follow: Follow | None = None
     keep_label_map: bool = True
     keep_counts: bool = True
     check: Callable[[], None] = lambda: None

@@ -11,10 +11,10 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import encode_spans, measure_spans
-from lexiseg_model.segmenter import Features, RowsOf, Segmenter
+from lexiseg_model.segmenter import Features, PromptMasks, RowsOf, Segmenter
 from lexiseg_model.tasks.cut_outs import CutOut, laid_out, segments_of
 from lexiseg_model.tasks.options import Options, check_vocabulary
-from lexiseg_model.types import Prompt, Rle, Segmentation, Vocabulary
+from lexiseg_model.types import Rle, Segmentation, Vocabulary
 
 PROMPTS_AT_ONCE = 32  # whose masks are in memory before they are run lengths
 
@@ -29,6 +29,9 @@ def prompted(
     null and the score the quality. So it is for a mask without pixels, which is answered, too: its area is 0, its box
     zeros.
 
+    Where objects are followed through a video, `prompt_index` is the place of an object among them; lost ones are left
+    out.
+
     Where `options` leave the label map out it is [0, 0]; where they leave confidence out, too, it is not found out
     whether segments overlap, and masks have counts only if these are kept. `options.check` is called between prompts
     and masks.
@@ -36,9 +39,9 @@ def prompted(
     Raises:
         OptionError: there are no prompts, a threshold is set beside classes without a background, or masks are to be
             refined and the method keeps nothing to refine them by.
-        TaskError: the method takes no prompts, or does not name masks.
+        TaskError: the method takes no prompts, does not name masks, or follows no objects.
     """
-    if not options.prompts:
+    if not options.prompts and options.follow is None:
         raise OptionError("the task prompt needs at least one prompt, none came")
     if vocabulary.classes:
         check_vocabulary(vocabulary, options)
@@ -49,10 +52,8 @@ def prompted(
 def _masks(segmenter: Segmenter, features: Features, options: Options, named: bool) -> Iterator[CutOut]:
     """Every mask of every prompt as run lengths, some prompts at a time."""
     encode = encode_spans if options.keep_counts or laid_out(options) else measure_spans
-    for first in range(0, len(options.prompts), PROMPTS_AT_ONCE):
-        options.check()
-        some = options.prompts[first : first + PROMPTS_AT_ONCE]
-        logits, qualities = _mask_logits(segmenter, features, some, options)
+    for prompts, by_prompt in _answers(segmenter, features, options):
+        logits, qualities = _mask_logits(segmenter, features, by_prompt, options)
         rles: list[Rle] = []
         for mask in logits.cpu().numpy():
             options.check()
@@ -64,8 +65,8 @@ def _masks(segmenter: Segmenter, features: Features, options: Options, named: bo
                 zip(visible, torch.split(segmenter.embed_masks(features, logits[visible]), 1), strict=True)
             )
         places = [
-            (first + prompt, number, quality)
-            for prompt, of_prompt in enumerate(qualities)
+            (prompt, number, quality)
+            for prompt, of_prompt in zip(prompts, qualities, strict=True)
             for number, quality in enumerate(of_prompt.tolist())
         ]
         for number, (place, rle) in enumerate(zip(places, rles, strict=True)):
@@ -73,11 +74,25 @@ def _masks(segmenter: Segmenter, features: Features, options: Options, named: bo
             yield CutOut(*place, rle, embeddings.get(number), kept_logits)
 
 
+def _answers(
+    segmenter: Segmenter, features: Features, options: Options
+) -> Iterator[tuple[Sequence[int], list[PromptMasks]]]:
+    """Some prompts, or objects, by their places, and their masks."""
+    if options.follow is not None:
+        seen = {place: masks for place, masks in enumerate(options.follow(segmenter, features)) if masks is not None}
+        if seen:
+            yield list(seen), list(seen.values())
+        return
+    for first in range(0, len(options.prompts), PROMPTS_AT_ONCE):
+        options.check()
+        some = options.prompts[first : first + PROMPTS_AT_ONCE]
+        yield range(first, first + len(some)), segmenter.prompt(features, some)
+
+
 def _mask_logits(
-    segmenter: Segmenter, features: Features, prompts: Sequence[Prompt], options: Options
+    segmenter: Segmenter, features: Features, by_prompt: Sequence[PromptMasks], options: Options
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits [N, h, w] of the masks of all prompts, refined where that is asked; quality [M] for each prompt."""
-    by_prompt = segmenter.prompt(features, prompts)
     options.check()
     masks = torch.cat([of_prompt.masks for of_prompt in by_prompt]).float()
     if (options.refine or segmenter.card.refine) == "pamr":

@@ -166,9 +166,11 @@ class UseCase:
             )
         named_list = await named_vocabulary(question, self._vocabularies, caller.owner)
         if _many(question):
-            prompts, vocabulary = await asyncio.to_thread(self._checked, question, task, named_list)
+            prompts, vocabulary = await asyncio.to_thread(
+                self._checked, question, task, named_list, in_video=asked is None
+            )
         else:
-            prompts, vocabulary = self._checked(question, task, named_list)
+            prompts, vocabulary = self._checked(question, task, named_list, in_video=asked is None)
         return WorkerRequest(
             image=None,
             owner=caller.owner,
@@ -190,9 +192,11 @@ class UseCase:
         )
 
     def _checked(
-        self, question: Question, task: Task, named_list: Vocabulary | None
+        self, question: Question, task: Task, named_list: Vocabulary | None, *, in_video: bool
     ) -> tuple[tuple[Prompt, ...], Vocabulary]:
         limits = self._settings.limits
+        if task == "prompt" and in_video:  # there they come with the frames
+            return (), resolve(question, limits, named_list)
         return resolve_prompts(question, task, limits), resolve(question, limits, named_list)
 
     def models(self) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ def resolve(question: Question, limits: Limits, named: Vocabulary | None = None)
     Raises:
         InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or holds control characters.
     """
-    if named is None and not question.classes and (question.prompts or question.task == "everything"):
+    if named is None and not question.classes and (question.prompts or question.task in ("prompt", "everything")):
         return _without_labels(question)
     if named is None:
         vocabulary = check(question.classes, True if question.background is None else question.background, limits)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from lexiseg_model.types import Prompt
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 
@@ -24,12 +25,34 @@ class StreamQuestion:
 
 
 @dataclass(frozen=True)
+class Followed:
+    """An object that a prompt shows in one frame, to be followed from there on under a number of the client's."""
+
+    track_id: int
+    prompt: Prompt
+
+
+@dataclass(frozen=True)
 class VideoFrame:
-    """One encoded picture; `timestamp_us` counts microseconds since any moment."""
+    """One encoded picture; `timestamp_us` counts microseconds since any moment.
+
+    Of the task prompt: `follow` begins objects here (anew, where a number is followed), `unfollow` ends some before.
+    """
 
     image: bytes = field(repr=False)
     id: str
     timestamp_us: int = 0
+    follow: tuple[Followed, ...] = ()
+    unfollow: tuple[int, ...] = ()
+
+    def after(self, dropped: VideoFrame) -> VideoFrame:
+        """This frame, with what a frame before it, which is dropped, should have begun and ended."""
+        if not dropped.follow and not dropped.unfollow:
+            return self
+        said = {*self.unfollow, *(each.track_id for each in self.follow)}
+        earlier = tuple(each for each in dropped.follow if each.track_id not in said)
+        ended = tuple(dict.fromkeys((*dropped.unfollow, *self.unfollow)))
+        return replace(self, follow=(*earlier, *self.follow), unfollow=ended)
 
 
 @dataclass(frozen=True)
@@ -43,3 +66,4 @@ class FrameAnswer:
     error: ServiceError | None = None
     state_reset: bool = False  # smoothing and tracks began anew with this frame
     track_ids: tuple[int | None, ...] = ()  # one for each segment of the answer; empty without tracking
+    lost: tuple[int, ...] = ()  # objects that are followed and not seen

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.stream_messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs import worker_pb2 as internal
 from lexiseg_service.wire.answer import decode_answer, decode_track_ids, encode_answer
 from lexiseg_service.wire.enums import DROP_POLICIES, word_of
 from lexiseg_service.wire.errors import error_of, problem_of
-from lexiseg_service.wire.request import decode_question, encode_origin, encode_question
+from lexiseg_service.wire.request import decode_question, encode_origin, encode_prompt, encode_question, read_prompt
 
 
 def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVideoRequest:
     """A question or a frame."""
     if isinstance(step, VideoFrame):
-        frame = pb.Frame(image=step.image, timestamp_us=step.timestamp_us, id=step.id)
+        frame = pb.Frame(
+            image=step.image,
+            timestamp_us=step.timestamp_us,
+            id=step.id,
+            follow=[pb.Follow(track_id=each.track_id, prompt=encode_prompt(each.prompt)) for each in step.follow],
+            unfollow=step.unfollow,
+        )
         return internal.WorkerSegmentVideoRequest(frame=frame)
     config = internal.WorkerStreamConfig(
         question=encode_question(step.request),
@@ -32,7 +38,13 @@ def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion |
     """What `encode_step` wrote."""
     if message.HasField("frame"):
         frame = message.frame
-        return VideoFrame(image=frame.image, id=frame.id, timestamp_us=frame.timestamp_us)
+        return VideoFrame(
+            image=frame.image,
+            id=frame.id,
+            timestamp_us=frame.timestamp_us,
+            follow=tuple(Followed(each.track_id, read_prompt(each.prompt)) for each in frame.follow),
+            unfollow=tuple(frame.unfollow),
+        )
     config = message.config
     return StreamQuestion(
         request=decode_question(config.question, config.origin),
@@ -53,6 +65,7 @@ def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.Segment
         dropped=answer.dropped,
         error=None if answer.error is None else problem_of(answer.error, request_id),
         state_reset=answer.state_reset,
+        lost=answer.lost,
     )
 
 
@@ -67,4 +80,5 @@ def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
         error=error_of(message.error) if message.HasField("error") else None,
         state_reset=message.state_reset,
         track_ids=decode_track_ids(message.answer) if answered else (),
+        lost=tuple(message.lost),
     )

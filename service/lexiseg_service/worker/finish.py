@@ -91,8 +91,14 @@ def finish(job: Job[WorkerAnswer], segmenter: Segmenter, cache: TextCache) -> Wo
     return render(job, segmenter, cache).answer
 
 
-def render(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady | None = None) -> Finished:
-    """As `finish`; `steady` averages the logits of a video's frame with those before."""
+def render(
+    job: Job[T],
+    segmenter: Segmenter,
+    cache: TextCache,
+    steady: Steady | None = None,
+    follow: tasks.Follow | None = None,
+) -> Finished:
+    """As `finish`, of a video's frame: `steady` averages logits with those before, `follow` gives masks of objects."""
     assert job.features is not None
     request = job.request
     rows = TimedRows(cache, job)
@@ -109,6 +115,7 @@ def render(job: Job[T], segmenter: Segmenter, cache: TextCache, steady: Steady |
         steady,
         request.prompts,
         keep_label_map=request.mask == "png" or job.rgb is not None,
+        follow=follow,
         keep_counts=request.mask in ("rle", "polygon"),
         check=check,
     )

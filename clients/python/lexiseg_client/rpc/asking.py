@@ -58,7 +58,7 @@ def filled(message: M, question: Mapping[str, Any]) -> M:
             elif name == "background":
                 message.background.CopyFrom(_background(value))
             elif name == "prompts" and isinstance(message, pb.SegmentRequest):  # streams take none
-                message.prompts.extend(_prompt(entry) for entry in value)
+                message.prompts.extend(prompt_message(entry) for entry in value)
             elif name in ENUMS:
                 setattr(message, name, ENUMS[name][value])
             else:
@@ -78,7 +78,7 @@ def _class(entry: str | Mapping[str, Any]) -> pb.Class:
 
 
 def _example(entry: Mapping[str, Any]) -> pb.Example:
-    shown = _prompt(entry)
+    shown = prompt_message(entry)
     message = pb.Example(points=shown.points, box=shown.box if shown.HasField("box") else None)
     if (mask := entry.get("mask")) is not None:
         height, width = mask["size"]
@@ -91,7 +91,8 @@ def _example(entry: Mapping[str, Any]) -> pb.Example:
     return message
 
 
-def _prompt(entry: Mapping[str, Any]) -> pb.Prompt:
+def prompt_message(entry: Mapping[str, Any]) -> pb.Prompt:
+    """Points, a box, or both; `entry` as `prompts_json` makes it."""
     box = entry.get("box")
     return pb.Prompt(
         points=[pb.Point(**point) for point in entry.get("points", ())],

@@ -772,7 +772,9 @@ class Segment(_message.Message):
     is_thing: _builtins.bool
     """Whether it comes in countable pieces."""
     track_id: _builtins.int
-    """In a video with tracking: the same object or region keeps the same number, from 1, as long as the stream lives."""
+    """In a video with tracking: the same object or region keeps the same number, from 1, as long as the stream lives. Of
+    an object that is followed: its own.
+    """
     @_builtins.property
     def bbox(self) -> Global___BoundingBox:
         """The smallest box around it."""
@@ -1083,7 +1085,7 @@ class StreamConfig(_message.Message):
     vocabulary: _builtins.str
     """A named class list instead of `classes`, as "cityscapes"."""
     task: Global___Task.ValueType
-    """The task; prompts are not for streams."""
+    """The task; with `TASK_PROMPT` objects are followed that frames show (`Frame.follow`), with or without classes."""
     model: _builtins.str
     """NAME or NAME@VERSION; unset: the service's default model."""
     mask: Global___MaskFormat.ValueType
@@ -1171,26 +1173,66 @@ class Frame(_message.Message):
     IMAGE_FIELD_NUMBER: _builtins.int
     TIMESTAMP_US_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    UNFOLLOW_FIELD_NUMBER: _builtins.int
     image: _builtins.bytes
     """The encoded picture: JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF."""
     timestamp_us: _builtins.int
     """When it was taken, in microseconds since any moment; the answer repeats it."""
     id: _builtins.str
     """A name for it, at most 128 characters; the answer repeats it. Empty: the answer carries its number, from 0."""
+    @_builtins.property
+    def follow(self) -> _containers.RepeatedCompositeFieldContainer[Global___Follow]:
+        """Objects to be followed from this frame on, with `TASK_PROMPT`; at most 16 in a stream. They keep their `track_id`."""
+
+    @_builtins.property
+    def unfollow(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Objects to be followed no more, from this frame on."""
+
     def __init__(
         self,
         *,
         image: _builtins.bytes = ...,
         timestamp_us: _builtins.int = ...,
         id: _builtins.str = ...,
+        follow: _abc.Iterable[Global___Follow] | None = ...,
+        unfollow: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "image", b"image", "timestamp_us", b"timestamp_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "id", b"id", "image", b"image", "timestamp_us", b"timestamp_us", "unfollow", b"unfollow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Frame: _TypeAlias = Frame  # noqa: Y015
+
+@_typing.final
+class Follow(_message.Message):
+    """An object that a prompt shows in one frame of a video."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACK_ID_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    track_id: _builtins.int
+    """Its number from now on, from 1. One that is followed already begins anew."""
+    @_builtins.property
+    def prompt(self) -> Global___Prompt:
+        """What shows it in this frame."""
+
+    def __init__(
+        self,
+        *,
+        track_id: _builtins.int = ...,
+        prompt: Global___Prompt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["prompt", b"prompt", "track_id", b"track_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Follow: _TypeAlias = Follow  # noqa: Y015
 
 @_typing.final
 class SegmentVideoRequest(_message.Message):
@@ -1318,6 +1360,7 @@ class SegmentVideoResponse(_message.Message):
     DROPPED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     STATE_RESET_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
     frame_id: _builtins.str
     """Id of the frame, or its number within the stream."""
     timestamp_us: _builtins.int
@@ -1326,7 +1369,7 @@ class SegmentVideoResponse(_message.Message):
     """A newer frame overtook it (`DROP_POLICY_LATEST`)."""
     state_reset: _builtins.bool
     """Smoothing and tracks began anew with this frame: the stream moved to another worker, the question changed, or the
-    scene did. Not set on the first frame.
+    scene did. Not set on the first frame. Objects that were followed are forgotten: show them again.
     """
     @_builtins.property
     def answer(self) -> Global___SegmentResponse:
@@ -1335,6 +1378,10 @@ class SegmentVideoResponse(_message.Message):
     @_builtins.property
     def error(self) -> Global___Problem:
         """This frame could not be answered; the stream goes on."""
+
+    @_builtins.property
+    def lost(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Objects (`track_id`) that are followed and not seen in this frame; those that are found again are segments again."""
 
     def __init__(
         self,
@@ -1345,10 +1392,11 @@ class SegmentVideoResponse(_message.Message):
         dropped: _builtins.bool = ...,
         error: Global___Problem | None = ...,
         state_reset: _builtins.bool = ...,
+        lost: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "dropped", b"dropped", "error", b"error", "frame_id", b"frame_id", "state_reset", b"state_reset", "timestamp_us", b"timestamp_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "dropped", b"dropped", "error", b"error", "frame_id", b"frame_id", "lost", b"lost", "state_reset", b"state_reset", "timestamp_us", b"timestamp_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

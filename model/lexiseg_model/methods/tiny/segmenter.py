@@ -225,6 +225,12 @@ class TinySegmenter(Exportable):
         return asking.ask(head, shared, prompts, (width / features.size[1], height / features.size[0]), order)
 
     @torch.inference_mode()
+    def places(self, features: Features) -> Tensor:
+        """[96, h, w] float32 at stride 8: what the classes are compared with, in less detail."""
+        pixels = features.tensors["pixels"].to(self._device).float()
+        return F.normalize(F.avg_pool2d(pixels[None], 2, ceil_mode=True)[0], dim=0)
+
+    @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         """[N, 96] float32: the mean of what is under a mask, or what is at its highest cell where it is in none."""
         pixels = features.tensors["pixels"].to(self._device).float()

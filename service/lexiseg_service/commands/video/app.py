@@ -17,11 +17,28 @@ def video(
     chosen: Chosen,
     classes: Annotated[list[str] | None, typer.Option("-c", "--class", help="A class to look for; repeat it")] = None,
     vocabulary: Annotated[str | None, typer.Option(help="A named class list instead, as `cityscapes`")] = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--point", metavar="X,Y", help="A click on an object of the first frame, to be followed; repeat it"
+        ),
+    ] = None,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option("--box", metavar="LEFT,TOP,RIGHT,BOTTOM", help="A box around such an object; repeat it"),
+    ] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompt", metavar="'PART PART ...'", help="One such object by several parts, as of `lexiseg segment`"
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...")] = None,
     json: Annotated[Path | None, typer.Option(help="One line of JSON a frame; - is the standard output")] = None,
     task: Annotated[
-        Literal["semantic", "instance", "panoptic"], typer.Option(help="What a segment is: a class or an object")
-    ] = "semantic",
+        Literal["semantic", "instance", "panoptic"] | None,
+        typer.Option(help="What a segment is: a class or an object [default: semantic]"),
+    ] = None,
     smoothing: Annotated[float, typer.Option(help="Share of the past in the average of scores, 0 (off) to 0.95")] = 0.8,
     tracking: Annotated[bool, typer.Option(help="Number objects or regions over the frames")] = True,
     background: Annotated[
@@ -43,15 +60,24 @@ def video(
 
       lexiseg video clip.mp4 -c dog -c grass --out out.mp4
 
+      lexiseg video clip.mp4 --point 120,80 --box 10,20,200,180 --out out.mp4
+
       lexiseg video street.mp4 --vocabulary cityscapes --no-background --json street.jsonl
 
       lexiseg video /dev/video0 -c person --task instance --out me.mp4 --server localhost:50051
     """
     from lexiseg_service.commands.segment.question import Question, refuse_lists
-    from lexiseg_service.commands.video.question import VideoQuestion
+    from lexiseg_service.commands.segment.prompts import read_prompts
+    from lexiseg_service.commands.video.question import VideoQuestion, followed
 
-    if bool(classes) == (vocabulary is not None):
-        raise typer.BadParameter("give either classes or --vocabulary NAME", param_hint="'-c' / '--class'")
+    shown = read_prompts(points or [], boxes or [], prompts or [])
+    if classes and vocabulary is not None or not (classes or vocabulary or shown):
+        raise typer.BadParameter(
+            "give either classes or --vocabulary NAME, or objects to follow (--point, --box)",
+            param_hint="'-c' / '--class'",
+        )
+    if shown and task is not None:
+        raise typer.BadParameter(f"objects are followed by themselves, not with {task}", param_hint="'--task'")
     if out is None and json is None:
         raise typer.BadParameter("say where the result goes: --out VIDEO, --json FILE, or both", param_hint="'--out'")
     if out is not None and Path(source).exists() and out.exists() and out.samefile(source):
@@ -74,15 +100,25 @@ def video(
         typer.echo("lexiseg: reading video needs PyAV, which is not installed: pip install av", err=True)
         raise typer.Exit(1) from None
     asked = VideoQuestion(
-        question=Question(tuple(classes or ()), vocabulary, background, threshold, max_side, task),
+        question=Question(
+            tuple(classes or ()),
+            vocabulary,
+            background,
+            threshold,
+            max_side,
+            task or ("prompt" if shown else "semantic"),
+        ),
         smoothing=smoothing,
         tracking=tracking,
         drop_policy=drop or ("latest" if is_live(source) else "none"),
+        follow=followed(shown),
     )
     if server is not None:
         from lexiseg_service.commands.video.remote import opened as asked_there
 
-        raise typer.Exit(run(source, nullcontext(asked_there(asked, chosen.settings, server)), out, json, seconds))
+        raise typer.Exit(
+            run(source, nullcontext(asked_there(asked, chosen.settings, server)), out, json, seconds, asked.follow)
+        )
     from lexiseg_service.commands.video.here import opened as asked_here
 
-    raise typer.Exit(run(source, asked_here(asked, chosen.settings), out, json, seconds))
+    raise typer.Exit(run(source, asked_here(asked, chosen.settings), out, json, seconds, asked.follow))

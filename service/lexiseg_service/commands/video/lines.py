@@ -53,6 +53,7 @@ def _line(answer: FrameAnswer, seconds: float) -> dict[str, Any]:
         "dropped": answer.dropped,
         "error": failure and {"type": failure.type, "detail": failure.detail},
         "state_reset": answer.state_reset,
+        "lost": answer.lost,
         "timings_ms": segmentation and segmentation.timings,
     }
 

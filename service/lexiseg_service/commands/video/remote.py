@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import cast
 
-from lexiseg_client import AsyncClient, Class, Frame
+from lexiseg_client import AsyncClient, Class, Frame, Point, Prompt
 from lexiseg_client import FrameAnswer as ClientAnswer
+from lexiseg_model.types import Prompt as ModelPrompt
 from lexiseg_service.commands.server import Server, answer_of
 from lexiseg_service.commands.video.question import FRAMES_IN_FLIGHT, Ask, VideoQuestion
 from lexiseg_service.errors import error_of
@@ -37,7 +38,8 @@ class _Frames:
         frame = await self._next
         if frame is None:
             raise StopAsyncIteration
-        return Frame(frame.image, frame.timestamp_us, frame.id)
+        follow = {each.track_id: _prompt(each.prompt) for each in frame.follow}
+        return Frame(frame.image, frame.timestamp_us, frame.id, follow, frame.unfollow)
 
     async def close(self) -> None:
         if self._next is not None:
@@ -100,4 +102,9 @@ def _frame_answer(answer: ClientAnswer) -> FrameAnswer:
         error=None if answer.error is None else error_of(answer.error.type, answer.error.problem.detail),
         state_reset=answer.state_reset,
         track_ids=track_ids if any(number is not None for number in track_ids) else (),
+        lost=answer.lost,
     )
+
+
+def _prompt(prompt: ModelPrompt) -> Prompt:
+    return Prompt([Point(point.x, point.y, point.positive) for point in prompt.points], prompt.box)

@@ -19,12 +19,12 @@ from rich.progress import Progress, TaskID, TextColumn
 
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.types import LabelMap
+from lexiseg_model.types import LabelMap, Segment
 from lexiseg_service.commands.video.lines import JsonLines
 from lexiseg_service.commands.video.question import FRAMES_IN_FLIGHT, Ask
 from lexiseg_service.commands.video.source import SourceFailure, SourceFrame, VideoSource
 from lexiseg_service.commands.video.target import VideoTarget
-from lexiseg_service.question.stream_messages import FrameAnswer, VideoFrame
+from lexiseg_service.question.stream_messages import Followed, FrameAnswer, VideoFrame
 
 JPEG_QUALITY = 92  # of the frames on their way to the model
 MOST_SHOWN = 64  # frames kept until they are answered, of a source that does not wait
@@ -41,13 +41,22 @@ class Tally:
 
 
 class VideoRun:
-    """One video from its source to its targets. `out` and `lines` may each be None; `seconds` ends it early."""
+    """One video from its source to its targets. `out` and `lines` may each be None; `seconds` ends it early; `follow` is what the
+    first frame shows."""
 
-    def __init__(self, source: VideoSource, out: VideoTarget | None, lines: JsonLines | None, seconds: float) -> None:
+    def __init__(
+        self,
+        source: VideoSource,
+        out: VideoTarget | None,
+        lines: JsonLines | None,
+        seconds: float,
+        follow: tuple[Followed, ...] = (),
+    ) -> None:
         self._source = source
         self._out = out
         self._lines = lines
         self._seconds = seconds
+        self._follow = follow
         self._frames = source.frames()
         self._shown: dict[str, SourceFrame] = {}  # frames whose answers are not there yet
         self._most = MOST_SHOWN if source.live else AHEAD
@@ -88,7 +97,8 @@ class VideoRun:
                 return
             frame, content = read
             self._shown[str(number)] = frame
-            yield VideoFrame(content, str(number), round(1e6 * frame.seconds))
+            begins = () if number else self._follow
+            yield VideoFrame(content, str(number), round(1e6 * frame.seconds), begins)
             number += 1
 
     def _read(self) -> tuple[SourceFrame, bytes] | None:
@@ -122,6 +132,7 @@ def run(
     out: Path | None,
     lines: Path | None,
     seconds: float = float("inf"),
+    follow: tuple[Followed, ...] = (),
 ) -> int:
     """Runs a video; 1 if a frame failed or the source broke off. Ctrl-C ends it, and what is there is kept.
 
@@ -131,6 +142,7 @@ def run(
         out: the video to write, or None.
         lines: the file of JSON lines, or None.
         seconds: of the video, then it is ended.
+        follow: objects that the first frame shows.
 
     Raises:
         ServiceError: the source or a target cannot be opened, or the stream failed.
@@ -141,7 +153,7 @@ def run(
         target = None if out is None else stack.enter_context(VideoTarget(out, source.rate))
         writer = None if lines is None else stack.enter_context(JsonLines(lines))
         ask = stack.enter_context(opening)
-        work = VideoRun(source, target, writer, seconds)
+        work = VideoRun(source, target, writer, seconds, follow)
         began = time.monotonic()
         columns = (*Progress.get_default_columns(), TextColumn("{task.completed} frames"))
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -175,6 +187,8 @@ def _painted(rgb: NDArray[np.uint8], answer: FrameAnswer) -> NDArray[np.uint8]:
     if segmentation is None:
         label_map: LabelMap = np.zeros(rgb.shape[:2], np.uint8)
         return paint(rgb, label_map, ())
+    if segmentation.task == "prompt":
+        return _painted_objects(rgb, segmentation.segments, answer.track_ids)
     label_map = np.zeros(segmentation.size, np.uint16)
     for segment in segmentation.segments:
         label_map[decode(segment.mask)] = segment.id
@@ -185,6 +199,20 @@ def _painted(rgb: NDArray[np.uint8], answer: FrameAnswer) -> NDArray[np.uint8]:
             for segment, number in zip(segments, answer.track_ids, strict=True)
         )
     return paint(rgb, label_map, segments)
+
+
+def _painted_objects(
+    rgb: NDArray[np.uint8], segments: tuple[Segment, ...], track_ids: tuple[int | None, ...]
+) -> NDArray[np.uint8]:
+    """Each object in the colour of its number, with that beside its label."""
+    label_map = np.zeros(rgb.shape[:2], np.uint16)
+    numbered = []
+    for segment, number in zip(segments, track_ids, strict=True):
+        assert number is not None  # whoever is followed has one
+        label_map[decode(segment.mask)] = segment.id
+        label = str(number) if segment.label is None else f"{segment.label} {number}"
+        numbered.append(replace(segment, label=label, class_index=number - 1))
+    return paint(rgb, label_map, tuple(numbered))
 
 
 def _report(source: VideoSource, tally: Tally, seconds: float, written: list[Path]) -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.findings import validate
-from lexiseg_service.question.prompts import refuse_crowd
-from lexiseg_service.question.schemas import JsonRequest, Question
+from lexiseg_service.question.prompts import refuse_crowd, resolve_prompt
+from lexiseg_service.question.schemas import JsonRequest, PromptInput, Question
+from lexiseg_service.question.stream_messages import Followed
 from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of
@@ -92,9 +93,30 @@ def question_fields(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits
 
 def _stream_question(message: pb.StreamConfig, limits: Limits) -> Question:
     fields = question_fields(message, limits)
-    if fields.get("task") in ("prompt", "everything"):
-        raise InvalidValue.of("task", fields["task"], "semantic, instance or panoptic in a stream")
+    if fields.get("task") == "everything":
+        raise InvalidValue.of("task", fields["task"], "semantic, instance, panoptic or prompt in a stream")
     return validate(Question, fields)
+
+
+def read_follow(messages: Sequence[pb.Follow], limits: Limits) -> tuple[Followed, ...]:
+    """The objects that a frame begins to follow.
+
+    Raises:
+        InvalidValue: there are too many, a number is 0 or comes twice, or a prompt is none.
+    """
+    if len(messages) > limits.max_prompts:
+        raise InvalidValue.of("frame.follow", f"{len(messages)} objects", f"at most {limits.max_prompts}")
+    followed: dict[int, Followed] = {}
+    for index, message in enumerate(messages):
+        field = f"frame.follow.{index}"
+        if not message.track_id or message.track_id in followed:
+            raise InvalidValue.of(f"{field}.track_id", message.track_id, "a number from 1, another for each object")
+        if len(message.prompt.points) > limits.max_prompt_points:
+            came = f"{len(message.prompt.points)} points"
+            raise InvalidValue.of(f"{field}.prompt.points", came, f"at most {limits.max_prompt_points}")
+        prompt = resolve_prompt(validate(PromptInput, _prompt(message.prompt)), f"{field}.prompt", limits)
+        followed[message.track_id] = Followed(message.track_id, prompt)
+    return tuple(followed.values())
 
 
 def _refuse_crowds(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> None:

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
 from lexiseg_service.gateway.failures import reason_of
-from lexiseg_service.gateway.rpc.question import read_config
+from lexiseg_service.gateway.rpc.question import read_config, read_follow
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.stream_messages import DropPolicy, StreamQuestion, VideoFrame
-from lexiseg_service.settings import Settings
+from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
@@ -87,7 +87,7 @@ class VideoService:
 
         Raises:
             MalformedRequest: a message is empty, or a frame came before the first config.
-            InvalidValue: a value of a config is out of range, or a frame's id too long.
+            InvalidValue: a value of a config or a prompt is out of range, or a frame's id too long.
             ServiceError: as `UseCase.resolved`.
             DeadlineExceeded: the client is silent.
             QueueFull: there was no room for a frame.
@@ -115,7 +115,7 @@ class VideoService:
                 raise MalformedRequest("the first message of a stream is a frame; expected a config")
             else:
                 self._metrics.questions.labels("stream").inc()
-                frame = _frame(message.frame, n_frames)
+                frame = _frame(message.frame, n_frames, question, settings.limits)
                 del message  # with its own copy of the image
                 n_bytes, patience = len(frame.image), settings.deadline_seconds
                 unanswered.append(await self._unless_leaving(self._room.wait(caller.client, n_bytes, patience)))
@@ -164,10 +164,15 @@ class VideoService:
         )
 
 
-def _frame(frame: pb.Frame, number: int) -> VideoFrame:
+def _frame(frame: pb.Frame, number: int, question: StreamQuestion, limits: Limits) -> VideoFrame:
     if len(frame.id) > LONGEST_FRAME_ID:
         raise InvalidValue.of("frame.id", f"{len(frame.id)} characters", f"at most {LONGEST_FRAME_ID}")
-    return VideoFrame(frame.image, frame.id or str(number), frame.timestamp_us)
+    if (frame.follow or frame.unfollow) and question.request.task != "prompt":
+        raise InvalidValue.of("task", question.request.task, "prompt, where objects are to be followed")
+    if len(frame.unfollow) > limits.max_prompts:
+        raise InvalidValue.of("frame.unfollow", f"{len(frame.unfollow)} objects", f"at most {limits.max_prompts}")
+    follow = read_follow(frame.follow, limits)
+    return VideoFrame(frame.image, frame.id or str(number), frame.timestamp_us, follow, tuple(frame.unfollow))
 
 
 def _smoothing(config: pb.StreamConfig) -> float:

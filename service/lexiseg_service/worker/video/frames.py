@@ -53,10 +53,10 @@ class FrameLane:
         """Whether a stream can ask that.
 
         Raises:
-            InvalidValue: the task needs prompts, which belong to one image.
+            InvalidValue: the task is about one image.
         """
-        if question.request.task == "prompt":
-            raise InvalidValue.of("task", "prompt", "semantic, instance or panoptic in a stream")
+        if question.request.task == "everything":
+            raise InvalidValue.of("task", "everything", "semantic, instance, panoptic or prompt in a stream")
 
     def submit(self, frame: VideoFrame, question: StreamQuestion) -> Future[FrameAnswer]:
         """Accepts the next frame; cancelling the future abandons it.
@@ -79,6 +79,7 @@ class FrameLane:
             question.request,
             image=frame.image,
             image_id=None,
+            prompts=tuple(each.prompt for each in frame.follow),  # for the check whether they lie inside
             flow=self._flow,
             remember=False,
             deadline=time.monotonic() + self._deadline_seconds,

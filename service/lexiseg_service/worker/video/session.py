@@ -142,6 +142,7 @@ class Session:
         if self._question.drop_policy == "latest":
             while self._waiting:
                 stale = self._waiting.popleft()
+                step = step.after(stale.frame)
                 stale.outcome.set_result(FrameAnswer(stale.frame.id, stale.frame.timestamp_us, dropped=True))
         entry = _Entry(step, self._question, self._loop.create_future())
         self._unanswered += 1

@@ -6,8 +6,11 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.errors import OptionError
+from lexiseg_model.segmenter import Features, PromptMasks, Segmenter
+from lexiseg_model.video.following import Follower, Sight, Start
 from lexiseg_model.video.memory import VideoMemory
+from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.worker.finish import render
@@ -20,13 +23,14 @@ class StreamState:
 
     def __init__(self) -> None:
         self._memory = VideoMemory()
+        self._follower = Follower()
         self._meaning: tuple[object, ...] | None = None
         self._reset = False  # the next answer says that state began anew
 
     @property
     def nbytes(self) -> int:
         """Bytes held from frame to frame."""
-        return self._memory.nbytes
+        return self._memory.nbytes + self._follower.nbytes
 
     def answer(
         self, job: Job[Any], segmenter: Segmenter, cache: TextCache, question: StreamQuestion, frame: VideoFrame
@@ -34,7 +38,9 @@ class StreamState:
         """Answers a frame whose features are there."""
         assert job.plan is not None
         began = time.monotonic()
-        self._adopt(question)
+        self._adopt(question, segmenter.digest)
+        if question.request.task == "prompt":
+            return self._followed(job, segmenter, cache, frame)
         try:
             self._reset |= self._memory.look(job.plan)
             looked = time.monotonic()
@@ -52,17 +58,52 @@ class StreamState:
         reset, self._reset = self._reset, False
         return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset, track_ids=numbers)
 
-    def _adopt(self, question: StreamQuestion) -> None:
-        meaning = _meaning(question.request)
+    def _followed(self, job: Job[Any], segmenter: Segmenter, cache: TextCache, frame: VideoFrame) -> FrameAnswer:
+        """The objects that are followed; a frame that fails to be rendered has been looked at none the less."""
+        starts = [Start(each.track_id, each.prompt) for each in frame.follow]
+        try:
+            self._follower.check(starts, frame.unfollow)
+        except OptionError as error:
+            raise InvalidValue.of("frame.follow", len(starts), str(error)) from None
+        sights: list[Sight] = []
+
+        def follow(segmenter: Segmenter, features: Features) -> list[PromptMasks | None]:
+            sights.extend(self._follower.step(segmenter, features, starts, frame.unfollow))
+            return [sight.mask for sight in sights]
+
+        answer, _ = render(job, segmenter, cache, follow=follow)
+        shown = [sights[segment.prompt_index or 0] for segment in answer.segments]
+        segments = tuple(
+            replace(segment, prompt_index=sight.start) for segment, sight in zip(answer.segments, shown, strict=True)
+        )
+        timings = replace(answer.timings, total=1e3 * (time.monotonic() - job.accepted))
+        reset, self._reset = self._reset, False
+        return FrameAnswer(
+            frame.id,
+            frame.timestamp_us,
+            replace(answer, segments=segments, timings=timings, image_id=""),
+            state_reset=reset,
+            track_ids=tuple(sight.number for sight in shown),
+            lost=tuple(sight.number for sight in sights if sight.mask is None),
+        )
+
+    def _adopt(self, question: StreamQuestion, digest: str) -> None:
+        meaning = _meaning(question.request, digest)
         if self._meaning is None:
             self._reset = question.resumed
         elif meaning != self._meaning:
             self._memory.forget()
+            self._follower.forget()
             self._reset = True
         self._meaning = meaning
         self._memory.adjust(question.smoothing, tracking=question.tracking)
 
 
-def _meaning(request: WorkerRequest) -> tuple[object, ...]:
-    """What must not change for scores and segments to be comparable from frame to frame."""
+def _meaning(request: WorkerRequest, digest: str) -> tuple[object, ...]:
+    """What must not change for scores and segments to be comparable from frame to frame.
+
+    Objects that are followed may get other labels; they are known by what the weights of a `digest` make of them.
+    """
+    if request.task == "prompt":
+        return (request.model, request.task, request.max_side, digest)
     return (request.model, request.task, request.vocabulary, request.refine, request.max_side)

@@ -1,0 +1,90 @@
+"""What one object looks like, and what lies around it: unit vectors of places in its first frame and in a few later ones.
+
+A place is like the object as far as it is nearer to vectors of the object than to vectors of its surroundings.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+FIRST = 128  # vectors of the object that are kept of its first frame; twice as many of its surroundings
+LATER = 64  # the same of a later frame
+LATER_FRAMES = 4  # that are kept beside the first, which is never forgotten
+NEAREST = 3  # vectors that speak for a place; one alone may be a stray
+SHARPNESS = 20.0  # from a difference of cosines to a logit
+MOST = 6.0  # of a logit
+SURELY = 0.7  # probability from which a place is the object's,
+SURELY_NOT = 0.2  # and up to which it is not
+
+Window = NDArray[np.bool_]  # [h, w]
+
+
+class _Look(NamedTuple):
+    """Unit vectors of one frame: [n, D] each, in fp16."""
+
+    inside: Tensor
+    around: Tensor
+
+
+class Appearance:
+    """The memory of one object; its size is bounded.
+
+    Args:
+        places: [D, h, w] unit vectors of the first frame.
+        mask: [h, w] probability of each place there.
+        near: [h, w] which places are close to the object: most of its surroundings are taken from there.
+    """
+
+    def __init__(self, places: Tensor, mask: Tensor, near: Window) -> None:
+        sure = mask >= min(SURELY, float(mask.max()))
+        self._first = _look(places, sure, mask <= SURELY_NOT, near, FIRST)
+        self._later: deque[_Look] = deque(maxlen=LATER_FRAMES)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for look in (self._first, *tuple(self._later)) for part in look)
+
+    def likeness(self, places: Tensor) -> Tensor:
+        """Logits [h, w] in -6..6 of each place of a frame [D, h, w]; the first frame counts as much as all."""
+        cells = places.float().flatten(1).T  # [h*w, D]
+        looks = (self._first, *self._later)
+        first = _nearest(cells, self._first.inside) - _nearest(cells, self._first.around)
+        every = _nearest(cells, torch.cat([look.inside for look in looks])) - _nearest(
+            cells, torch.cat([look.around for look in looks])
+        )
+        return ((first + every) * (SHARPNESS / 2)).clamp(-MOST, MOST).view(places.shape[1:])
+
+    def learn(self, places: Tensor, mask: Tensor, near: Window, likeness: Tensor) -> None:
+        """Takes in a later frame, where its mask and what is known agree: what drifts must not teach itself."""
+        look = _look(places, (mask >= SURELY) & (likeness > 0), (mask <= SURELY_NOT) & (likeness < 0), near, LATER)
+        if len(look.inside) and len(look.around):
+            self._later.append(look)
+
+
+def _look(places: Tensor, inside: Tensor, around: Tensor, near: Window, n: int) -> _Look:
+    vectors = F.normalize(places.float(), dim=0).flatten(1).T.half()
+    close = torch.from_numpy(near).to(around.device)
+    beside = torch.cat([_spread(around & close, 3 * n // 2), _spread(around & ~close, n // 2)])
+    return _Look(vectors[_spread(inside, n)], vectors[beside])
+
+
+def _spread(chosen: Tensor, n: int) -> Tensor:
+    """At most n places of those that are chosen, evenly over the picture."""
+    places = chosen.flatten().nonzero()[:, 0]
+    if len(places) <= n:
+        return places
+    return places[torch.linspace(0, len(places) - 1, n, device=places.device).long()]
+
+
+def _nearest(cells: Tensor, vectors: Tensor) -> Tensor:
+    """[h*w] mean cosine with the nearest few of vectors [n, D]; -1 where there are none."""
+    if not len(vectors):
+        return cells.new_full((len(cells),), -1.0)
+    return (cells @ vectors.float().T).topk(min(NEAREST, len(vectors)), 1).values.mean(1)
