@@ -175,6 +175,11 @@ class ColourSegmenter(Segmenter):
         (regions,) = features.derived.once("regions", lambda: (self._regions(features),))
         return [self._answer(features, regions, prompt) for prompt in prompts]
 
+    def places(self, features: Features) -> Tensor:
+        pixels = features.tensors["pixels"].float()[:3]
+        dark = (pixels.amax(0, keepdim=True) == 0).float()
+        return F.normalize(torch.cat([pixels, dark]), dim=0)
+
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         pixels = features.tensors["pixels"].float()
         inside = F.interpolate(masks.float()[:, None], size=pixels.shape[1:])[:, 0].gt(0).float()

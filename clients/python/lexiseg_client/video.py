@@ -63,8 +63,8 @@ class FrameAnswer:
     """The answer about one frame.
 
     `answer` is None where the frame was `dropped` (a newer one overtook it) or failed (`error`, not raised: the stream
-    goes on). `state_reset`: smoothing and tracks began anew here, and no object is followed that was before. `lost`: the
-    numbers of objects that are followed and not seen here.
+    goes on). `state_reset`: smoothing and tracks began anew here, and objects of before are followed no more.
+    `lost`: the numbers of objects that are followed and not seen here.
     """
 
     frame_id: str

@@ -10,7 +10,6 @@ from lexiseg_model.scoring import Steady
 from lexiseg_model.segmenter import Features, PromptMasks, Segmenter
 from lexiseg_model.types import Prompt, Refinement, Vocabulary
 
-
 # In a video, for each object that is followed: its mask in this frame, or None where it is lost.
 Follow = Callable[[Segmenter, Features], Sequence[PromptMasks | None]]
 
@@ -19,11 +18,11 @@ Follow = Callable[[Segmenter, Features], Sequence[PromptMasks | None]]
 class Options:
     """What may be asked beside the vocabulary.
 
-    `threshold` drops segments with a lower score, a class's own goes before it; `refine` None means the card's
-    default; `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video; `prompts` are
-    those of the task prompt; with `follow` it has what that gives instead. `keep_label_map`, and of prompts `keep_counts`, may be left out: what a picture, and what
-    run lengths, cost for each mask is then saved. `check` is called between the pieces of long work; what it
-    raises ends that.
+    `threshold` drops segments with a lower score, a class's own goes before it; `refine` None means the card's default;
+    `keep_probability` also gives each pixel's confidence; `steady` averages logits over a video; `prompts` are those of
+    the task prompt; with `follow` it has what that gives instead. `keep_label_map`, and of prompts `keep_counts`, may
+    be left out: what a picture, and what run lengths, cost for each mask is then saved. `check` is called between the
+    pieces of long work; what it raises ends that.
     """
 
     threshold: float = 0.0

@@ -1,4 +1,4 @@
-"""What one object looks like, and what lies around it: unit vectors of places in its first frame and in a few later ones.
+"""What one object looks like, and what lies around it: vectors of places in its first frame and in a few later ones.
 
 A place is like the object as far as it is nearer to vectors of the object than to vectors of its surroundings.
 """

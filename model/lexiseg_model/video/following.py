@@ -289,7 +289,7 @@ def _peak(likeness: NDArray[np.float32], box: Box, size: tuple[int, int]) -> Box
 def _box(mask: Tensor, size: tuple[int, int]) -> Box | None:
     """The box around a mask's larger parts; None for an empty mask."""
     inside = (mask > 0).cpu().numpy().astype(np.uint8)
-    n, labels, stats, _ = cv2.connectedComponentsWithStats(inside)
+    n, _, stats, _ = cv2.connectedComponentsWithStats(inside)
     if n < 2:
         return None
     areas = stats[1:, cv2.CC_STAT_AREA]

@@ -20,7 +20,7 @@ def video(
     points: Annotated[
         list[str] | None,
         typer.Option(
-            "--point", metavar="X,Y", help="A click on an object of the first frame, to be followed; repeat it"
+            "--point", metavar="X,Y", help="A click on an object of the first frame, which is followed; repeat it"
         ),
     ] = None,
     boxes: Annotated[
@@ -66,12 +66,12 @@ def video(
 
       lexiseg video /dev/video0 -c person --task instance --out me.mp4 --server localhost:50051
     """
-    from lexiseg_service.commands.segment.question import Question, refuse_lists
     from lexiseg_service.commands.segment.prompts import read_prompts
+    from lexiseg_service.commands.segment.question import Question, refuse_lists
     from lexiseg_service.commands.video.question import VideoQuestion, followed
 
     shown = read_prompts(points or [], boxes or [], prompts or [])
-    if classes and vocabulary is not None or not (classes or vocabulary or shown):
+    if (classes and vocabulary is not None) or not (classes or vocabulary or shown):
         raise typer.BadParameter(
             "give either classes or --vocabulary NAME, or objects to follow (--point, --box)",
             param_hint="'-c' / '--class'",

@@ -41,8 +41,10 @@ class Tally:
 
 
 class VideoRun:
-    """One video from its source to its targets. `out` and `lines` may each be None; `seconds` ends it early; `follow` is what the
-    first frame shows."""
+    """One video from its source to its targets. `out` and `lines` may each be None; `seconds` ends it early.
+
+    `follow` are objects that the first frame shows.
+    """
 
     def __init__(
         self,
