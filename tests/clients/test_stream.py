@@ -16,6 +16,8 @@ from lexiseg_client import (
     Frame,
     InvalidValue,
     NewQuestion,
+    Point,
+    Prompt,
     Unauthorized,
     UnsupportedImage,
     UnusableImage,
@@ -47,6 +49,27 @@ def test_every_frame_is_answered_in_order(client: Client, tmp_path: Path) -> Non
     for answer in (answers[0], answers[1], answers[4]):
         assert [segment.rle for segment in answer.segments] == [segment.rle for segment in alone.segments]
     assert answers[2].segments == answers[3].segments
+
+
+def test_objects_that_a_frame_shows_keep_their_numbers(client: Client) -> None:
+    pagoda = Prompt(box=(10, 10, 110, 100))
+    frames = [Frame(JPEG, follow={7: pagoda, 3: Point(120, 90)}), JPEG, Frame(JPEG, unfollow=[3])]
+
+    answers = list(client.stream(frames, task="prompt"))
+
+    followed = [{*answer.lost, *(segment.track_id for segment in answer.segments)} for answer in answers]
+    assert followed == [{3, 7}, {3, 7}, {7}]
+    assert [(segment.track_id, segment.prompt_index) for segment in answers[0].segments] == [(7, 0), (3, 1)]
+    assert answers[0].segments[0].rle == client.segment(JPEG, prompts=[pagoda]).segments[0].rle
+
+
+def test_an_object_is_shown_by_a_prompt_with_a_number(client: Client) -> None:
+    with pytest.raises(ValueError, match="points"):
+        list(client.stream([Frame(JPEG, follow={1: Prompt()})], task="prompt"))
+    with pytest.raises(ValueError, match="range"):
+        list(client.stream([Frame(JPEG, follow={-1: Point(1, 1)})], task="prompt"))
+    with pytest.raises(InvalidValue, match="track_id"):
+        list(client.stream([Frame(JPEG, follow={0: Point(1, 1)})], task="prompt"))
 
 
 def test_a_broken_frame_has_an_error_and_the_stream_goes_on(client: Client) -> None:

@@ -297,7 +297,8 @@ def _box(mask: Tensor, size: tuple[int, int]) -> Box | None:
     low = parts[:, :2].min(0)
     high = (parts[:, :2] + parts[:, 2:4]).max(0)
     scale = np.tile([size[1] / inside.shape[1], size[0] / inside.shape[0]], 2)
-    return np.concatenate([low, high]) * scale
+    edges: Box = np.concatenate([low, high]) * scale
+    return edges
 
 
 def _first_box(prompt: Prompt, mask: Tensor, size: tuple[int, int]) -> Box:

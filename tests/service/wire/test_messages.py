@@ -21,7 +21,7 @@ from lexiseg_model.types import (
 )
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.stream_messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs import worker_pb2 as internal
 from lexiseg_service.wire.answer import decode_answer, encode_answer
@@ -167,14 +167,22 @@ def test_a_frame_of_a_stream_arrives_as_it_left() -> None:
     assert decode_step(encode_step(frame)) == frame
 
 
+def test_objects_to_follow_arrive_with_their_frame() -> None:
+    followed = tuple(Followed(number, prompt) for number, prompt in enumerate(FULL.prompts, 7))
+    frame = VideoFrame(b"image", "frame-1", follow=followed, unfollow=(3, 2**60))
+
+    assert decode_step(encode_step(frame)) == frame
+
+
 @pytest.mark.parametrize(
     "said",
     [
         {"answer": ANSWER, "track_ids": (7, None, 3)},
+        {"answer": ANSWER, "track_ids": (7, 2, 3), "lost": (9, 1)},
         {"answer": ANSWER, "state_reset": True},
         {"dropped": True},
     ],
-    ids=["tracked", "reset", "dropped"],
+    ids=["tracked", "lost", "reset", "dropped"],
 )
 def test_a_frame_s_answer_arrives_as_it_left(said: dict[str, Any]) -> None:
     answer = FrameAnswer("1", 40_000, **said)

@@ -15,12 +15,14 @@ from tests import pictures
 from tests.model.stand_in import picture
 
 
-def written(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = 10, codec: str = "libx264") -> Path:
+def written(
+    path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = 10, codec: str = "libx264", pixels: str = "yuv420p"
+) -> Path:
     """A clip of frames [H, W, 3] of one size."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
         assert isinstance(stream, VideoStream)
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = pixels
         stream.bit_rate = 2_000_000
         for index, rgb in enumerate(frames):
             if index == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,13 @@ from lexiseg_service.question.stream_messages import FrameAnswer
 
 def answer() -> FrameAnswer:
     return FrameAnswer(frame_id="0", timestamp_us=0, dropped=True)
+
+
+def test_a_line_tells_what_is_lost(tmp_path: Path) -> None:
+    with JsonLines(tmp_path / "lines.jsonl") as lines:
+        lines.write(FrameAnswer(frame_id="0", dropped=True, lost=(3, 7)), 0.0)
+
+    assert json.loads((tmp_path / "lines.jsonl").read_bytes())["lost"] == [3, 7]
 
 
 def test_a_file_without_a_line_does_not_outlive_a_failure(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.model.stand_in import ColourSegmenter
+from tests.model.video import moving
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.video import clips
 from tests.service.engine_backend import EngineBackend
@@ -105,6 +106,31 @@ def test_a_server_does_the_same_without_torch_here(tmp_path: Path) -> None:
     assert [[segment["label"] for segment in line["segments"]] for line in found] == [["red", "blue"]] * 6
     assert {tuple(segment["track_id"] for segment in line["segments"]) for line in found} == {(1, 2)}
     assert len(clips.read(out)) == 6
+
+
+@pytest.mark.parametrize("by_server", [False, True])
+def test_what_a_box_and_a_point_show_is_followed(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_server: bool
+) -> None:
+    path = [(4 + 2 * step, 4) for step in range(6)]
+    larger = np.ones((8, 8, 1), np.uint8)  # whole blocks of JPEG, which keep their colour
+    clip, out, lines = tmp_path / "clip.mkv", tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    clips.written(clip, [np.kron(moving.scene(red=corner), larger) for corner in path], codec="ffv1", pixels="bgr0")
+    able = ColourSegmenter(tasks=("semantic", "prompt"))
+    monkeypatch.setattr(catalog, "load", lambda *_, **__: able)
+    command = ("video", clip, "--box", "32,32,128,128", "--point", "320,240", "--json", lines, "--out", out)
+
+    with served(able) as address:
+        outcome = lexiseg(*command, *(["--server", address] if by_server else []))
+
+    assert outcome.status == 0, outcome.err
+    found = lines_of(lines)
+    assert len(found) == len(clips.read(out)) == len(path)
+    assert all({1, 2} == {*line["lost"], *(each["track_id"] for each in line["segments"])} for line in found)
+    for corner, line in zip(path, found, strict=True):
+        followed = next(segment for segment in line["segments"] if segment["track_id"] == 2)
+        mask = decode(Rle((320, 512), followed["mask"]["counts"], 0, (0, 0, 0, 0)))[::8, ::8]
+        assert moving.iou(np.asarray(mask, np.bool_), moving.square(corner)) > 0.7
 
 
 @pytest.mark.parametrize("by_server", [False, True])
@@ -253,6 +279,9 @@ def test_an_interrupt_keeps_what_is_there(tmp_path: Path) -> None:
         (["-c", "red", "--out", "none/out.mp4"], "does not exist"),
         (["-c", "red", "--out", "out.mp4", "--server", "no address"], "HOST:PORT"),
         (["-c", "red", "--out", "out.mp4", "--task", "prompt"], "'prompt' is not one of"),
+        (["--point", "8,8", "--task", "instance", "--out", "out.mp4"], "--task"),
+        (["--point", "here", "--out", "out.mp4"], "--point"),
+        (["--out", "out.mp4"], "--point, --box"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_any_work(

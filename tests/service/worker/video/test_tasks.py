@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from lexiseg_model.types import Background, ClassEntry, PanopticRule, Point, Prompt, Task, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, PanopticRule, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.stream_messages import StreamQuestion
@@ -71,12 +71,12 @@ async def test_another_task_begins_anew() -> None:
     assert [answer.state_reset for answer in found] == [False, True]
 
 
-async def test_prompts_are_refused_when_all_before_is_answered() -> None:
-    asked = question(task="prompt", prompts=(Prompt((Point(1, 1),)),))
+async def test_everything_is_refused_when_all_before_is_answered() -> None:
+    asked = question(task="everything")
     with able() as worker:
         async with stream(worker, about("semantic"), frame(0), asked, frame(1)) as (_, answers):
             (answer,) = await take(answers, 1)
-            with pytest.raises(InvalidValue, match="semantic, instance or panoptic in a stream"):
+            with pytest.raises(InvalidValue, match="semantic, instance, panoptic or prompt in a stream"):
                 await take(answers, 1)
 
     assert answer.answer is not None

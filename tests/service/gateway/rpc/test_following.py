@@ -1,0 +1,207 @@
+"""Objects that frames of a stream show, followed over a real gRPC channel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.types import Rle
+from lexiseg_model.video.following import MOST_OBJECTS, PATIENCE
+from lexiseg_service.settings import Settings
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.wire.errors import read_error
+from tests import pictures
+from tests.model.stand_in import ColourSegmenter
+from tests.model.video.moving import Corner, Mask, box, iou, scene, square
+from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.rpc.calling import Gateway, calling
+from tests.service.gateway.rpc.test_video import Call, opened, read, rest
+from tests.service.worker.gated_colours import SOON
+
+GOOD = 0.7  # intersection over union of a mask that is on its object
+HERE, THERE = (4, 4), (40, 20)
+
+
+@asynccontextmanager
+async def following(**settings: Any) -> AsyncIterator[Gateway]:
+    """A gateway over an engine of colours, which take prompts."""
+    values = {"deadline_seconds": SOON, **settings}
+    segmenter = ColourSegmenter(tasks=("semantic", "prompt"))
+    backend = EngineBackend(segmenter, Metrics(), settings=Settings(**values))
+    try:
+        async with asyncio.timeout(3 * SOON), calling(backend=backend, **values) as gateway:
+            yield gateway
+    finally:
+        backend.engine.close(SOON)
+
+
+def config(*classes: str, **fields: Any) -> pb.SegmentVideoRequest:
+    listed = [pb.Class(name=name) for name in classes]
+    return pb.SegmentVideoRequest(config=pb.StreamConfig(**{"classes": listed, "task": pb.TASK_PROMPT, **fields}))
+
+
+def shown(number: int, corner: Corner) -> pb.Follow:
+    edges = dict(zip(("x0", "y0", "x1", "y1"), box(corner), strict=True))
+    return pb.Follow(track_id=number, prompt=pb.Prompt(box=pb.Box(**edges)))
+
+
+def frame(
+    *follow: pb.Follow, unfollow: tuple[int, ...] = (), image: bytes | None = None, **squares: Corner
+) -> pb.SegmentVideoRequest:
+    content = pictures.encoded(Image.fromarray(scene(**squares))) if image is None else image
+    return pb.SegmentVideoRequest(frame=pb.Frame(image=content, follow=follow, unfollow=unfollow))
+
+
+def numbers(answer: pb.SegmentVideoResponse) -> list[int]:
+    assert not answer.HasField("error"), answer.error.detail
+    return [segment.track_id for segment in answer.answer.segments]
+
+
+def mask_of(answer: pb.SegmentVideoResponse, number: int) -> Mask:
+    (segment,) = (each for each in answer.answer.segments if each.track_id == number)
+    rle = segment.mask.coco_rle
+    return np.asarray(decode(Rle((rle.size.height, rle.size.width), rle.counts, 0, (0, 0, 0, 0))), np.bool_)
+
+
+async def refusal(call: Call) -> str:
+    """The field that a stream ended for."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await rest(call)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    error = read_error(raised.value)
+    assert error is not None
+    (finding,) = error.extra["errors"]
+    return str(finding["field"])
+
+
+async def test_an_object_keeps_its_number_while_it_moves() -> None:
+    path = [(4 + 2 * step, 4 + step) for step in range(12)]
+    async with following() as gateway:
+        frames = [frame(shown(7, path[0]), red=path[0]), *(frame(red=corner) for corner in path[1:])]
+        answers = await rest(await opened(gateway, config(), *frames))
+
+    assert [numbers(answer) for answer in answers] == [[7]] * len(path)
+    assert [answer.answer.segments[0].HasField("prompt_index") for answer in answers] == [True] + [False] * 11
+    for corner, answer in zip(path, answers, strict=True):
+        assert iou(mask_of(answer, 7), square(corner)) > GOOD
+        assert answer.answer.task == pb.TASK_PROMPT
+        assert not answer.answer.segments[0].HasField("label")
+        assert answer.answer.segments[0].HasField("quality")
+        assert not answer.lost
+        assert not answer.state_reset
+
+
+async def test_objects_are_added_and_removed_in_the_middle() -> None:
+    both = {"red": HERE, "green": THERE}
+    async with following() as gateway:
+        frames = [frame(**both), frame(shown(1, HERE), **both), frame(shown(2, THERE), **both), frame(**both)]
+        frames += [frame(unfollow=(1,), **both), frame(**both)]
+        answers = await rest(await opened(gateway, config(), *frames))
+
+    assert [numbers(answer) for answer in answers] == [[], [1], [1, 2], [1, 2], [2], [2]]
+    assert iou(mask_of(answers[-1], 2), square(THERE)) > GOOD
+    assert not any(answer.lost for answer in answers)
+
+
+async def test_a_lost_object_is_said_to_be_lost_until_it_is_found() -> None:
+    async with following() as gateway:
+        frames = [frame(shown(3, HERE), red=HERE), *[frame()] * (PATIENCE + 1), *[frame(red=THERE)] * 2]
+        answers = await rest(await opened(gateway, config(), *frames))
+
+    assert [list(answer.lost) for answer in answers[PATIENCE:]] == [[3], [3], [], []]
+    assert [numbers(answer) for answer in answers[PATIENCE:]] == [[], [], [3], [3]]
+    assert iou(mask_of(answers[-1], 3), square(THERE)) > GOOD
+
+
+async def test_classes_name_what_is_followed_and_may_change() -> None:
+    both = {"red": HERE, "green": THERE}
+    async with following() as gateway:
+        messages = [frame(shown(1, HERE), shown(2, THERE), **both), config("lime", "navy"), frame(**both)]
+        first, second = await rest(await opened(gateway, config("red", "green"), *messages))
+
+    assert [segment.label for segment in first.answer.segments] == ["red", "green"]
+    assert [(segment.track_id, segment.label) for segment in second.answer.segments] == [(1, ""), (2, "lime")]
+    assert not second.state_reset
+
+
+async def test_another_task_forgets_the_objects_and_says_so() -> None:
+    async with following() as gateway:
+        messages = [frame(shown(1, HERE), red=HERE), config("red", task=pb.TASK_SEMANTIC), frame(red=HERE), config()]
+        answers = await rest(await opened(gateway, config(), *messages, frame(red=HERE)))
+
+    assert [answer.state_reset for answer in answers] == [False, True, True]
+    assert numbers(answers[-1]) == []
+
+
+async def test_a_prompt_beside_the_picture_fails_its_frame_and_nothing_else() -> None:
+    async with following() as gateway:
+        frames = [frame(shown(1, HERE), red=HERE), frame(shown(2, (60, 30)), red=HERE), frame(red=HERE)]
+        answers = await rest(await opened(gateway, config(), *frames))
+
+    assert [answer.error.type for answer in answers] == ["", "invalid-value", ""]
+    assert "inside the image" in answers[1].error.detail
+    assert numbers(answers[2]) == [1]
+
+
+async def test_too_many_objects_fail_the_frame_that_brings_them() -> None:
+    crowd = [shown(number, HERE) for number in range(1, MOST_OBJECTS + 1)]
+    async with following() as gateway:
+        frames = [frame(*crowd, red=HERE), frame(shown(99, HERE), red=HERE), frame(red=HERE)]
+        answers = await rest(await opened(gateway, config(), *frames))
+
+    assert (answers[1].error.type, answers[1].error.errors[0].field) == ("invalid-value", "frame.follow")
+    assert numbers(answers[2]) == list(range(1, MOST_OBJECTS + 1))
+
+
+async def test_masks_that_no_png_can_show_fail_their_frame_and_the_objects_are_followed_on() -> None:
+    async with following() as gateway:
+        crossed = frame(shown(1, HERE), shown(2, HERE), red=HERE)
+        messages = [crossed, config(mask=pb.MASK_FORMAT_RLE), frame(red=HERE)]
+        answers = await rest(await opened(gateway, config(mask=pb.MASK_FORMAT_PNG), *messages))
+
+    assert answers[0].error.type == "invalid-value"
+    assert numbers(answers[1]) == [1, 2]
+
+
+async def test_what_a_dropped_frame_shows_is_followed_from_the_next_one_on() -> None:
+    async with following() as gateway:
+        frames = [frame(shown(number, HERE), red=HERE) for number in range(1, 9)]
+        call = await opened(gateway, config(drop_policy=pb.DROP_POLICY_LATEST), *frames)
+        answers = await read(call, len(frames))
+        await call.write(frame(unfollow=(4,), red=HERE))
+        (last,) = await rest(call)
+
+    assert sorted(numbers(answers[-1])) == list(range(1, 9))
+    assert sorted(numbers(last)) == [1, 2, 3, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("follow", "field"),
+    [
+        ([shown(0, HERE)], "frame.follow.0.track_id"),
+        ([shown(1, HERE), shown(1, THERE)], "frame.follow.1.track_id"),
+        ([pb.Follow(track_id=1)], "frame.follow.0.prompt"),
+        ([pb.Follow(track_id=1, prompt=pb.Prompt(points=[pb.Point(positive=False)]))], "frame.follow.0.prompt.points"),
+        ([pb.Follow(track_id=1, prompt=pb.Prompt(points=[pb.Point()] * 33))], "frame.follow.0.prompt.points"),
+        ([pb.Follow(track_id=1, prompt=pb.Prompt(box=pb.Box(x0=3, x1=3, y1=1)))], "frame.follow.0.prompt.box"),
+        ([shown(number, HERE) for number in range(1, 300)], "frame.follow"),
+    ],
+)
+async def test_what_cannot_be_followed_ends_the_stream(follow: list[pb.Follow], field: str) -> None:
+    async with following() as gateway:
+        assert await refusal(await opened(gateway, config(), frame(*follow, red=HERE))) == field
+
+
+@pytest.mark.parametrize("message", [frame(shown(1, HERE), red=HERE), frame(unfollow=(1,))])
+async def test_objects_are_followed_with_the_task_prompt_alone(message: pb.SegmentVideoRequest) -> None:
+    async with following() as gateway:
+        assert await refusal(await opened(gateway, config("red", task=pb.TASK_SEMANTIC), message)) == "task"
