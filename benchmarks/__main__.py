@@ -23,14 +23,15 @@ from benchmarks import (
     stalls,
     text_cache,
     training,
-    video,
 )
+from benchmarks.clips import following, video
 from benchmarks.jobs import bulk
 
 PARTS: dict[str, Callable[[], None]] = {
     "bulk": bulk.run,
     "counts": counts.run,
     "finish": finish.run,
+    "following": following.run,
     "hop": hop.run,
     "masks": masks.run,
     "prompts": prompts.run,
