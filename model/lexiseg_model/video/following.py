@@ -33,6 +33,7 @@ STRAY = 0.02  # share of the likeness at each edge of a box that may be chance
 SMALLEST_PART = 0.1  # of the largest connected part of a mask; smaller ones do not count for its box
 SMALLEST_SIDE = 8.0  # pixels of a box
 QUALITY = 0.3  # weight of the head's own estimate beside the agreement with likeness
+EXPECTED = 0.25  # what the expected box is ahead of others: places that look alike shall not pull it away
 TRUST = 0.5  # weight of likeness in the logits of a mask
 LIKE = 0.4  # share of a mask that is like the object, below which it is somewhere else,
 LIKE_AGAIN = 0.6  # and from which an object that was lost is found,
@@ -196,6 +197,7 @@ def _seen(
         agreements.append(float(overlap))
     qualities = [float(answer.quality[0]) for _, answer in tried]
     values = [agreement + QUALITY * quality for agreement, quality in zip(agreements, qualities, strict=True)]
+    values[0] += EXPECTED  # the first candidate
     best = int(np.argmax(values))
     quality = tried[best][1].quality[:1].float()
     mask = masks[best].clamp(-8, 8) + TRUST * _at(likeness, masks[best])
