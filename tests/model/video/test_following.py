@@ -11,7 +11,7 @@ from lexiseg_model.video.following import MOST_OBJECTS, PATIENCE, Follower, Sigh
 from tests.model.stand_in import ColourSegmenter
 from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, iou, square
 
-GOOD = 0.7  # intersection over union of a mask that is on its object
+GOOD = 0.5  # intersection over union of a mask that is on its object; colours answer a box with nothing beside it
 
 
 @pytest.fixture

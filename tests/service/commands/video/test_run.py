@@ -130,7 +130,7 @@ def test_what_a_box_and_a_point_show_is_followed(
     for corner, line in zip(path, found, strict=True):
         followed = next(segment for segment in line["segments"] if segment["track_id"] == 2)
         mask = decode(Rle((320, 512), followed["mask"]["counts"], 0, (0, 0, 0, 0)))[::8, ::8]
-        assert moving.iou(np.asarray(mask, np.bool_), moving.square(corner)) > 0.7
+        assert moving.iou(np.asarray(mask, np.bool_), moving.square(corner)) > 0.5
 
 
 @pytest.mark.parametrize("by_server", [False, True])
