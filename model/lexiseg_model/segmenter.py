@@ -13,10 +13,7 @@ propose(features)    -> Proposals     masks of everything, made once and kept wi
 prompt(features, ..) -> PromptMasks   masks of what points and boxes show
 embed_masks(...)     -> [N, D]        what any masks show
 region_scores(...)   -> [K, N]        which class that is
-
-Of methods that follow objects through a video:
-
-places(features)     -> [D, h, w]     what each place shows, to be compared from frame to frame
+places(features)     -> [D, h, w]     what each place shows, to follow objects through a video
 
 Of methods that take classes by example:
 
@@ -303,19 +300,11 @@ class Segmenter(ABC):
         return rows.astype(np.float32)
 
     def guide(self, features: Features) -> Tensor:
-        """A small, normalised image [3, H, W] float32 for refinement by colours.
-
-        Raises:
-            OptionError: the method keeps none.
-        """
+        """A small, normalised image [3, H, W] float32 for refinement by colours. OptionError: the method keeps none."""
         raise OptionError(f"{self.card.name} cannot refine its masks; refine must be none")
 
     def regions(self, features: Features) -> Regions:
-        """Parts of the image for the refinement `regions`.
-
-        Raises:
-            OptionError: the method has none.
-        """
+        """Parts of the image for the refinement `regions`. OptionError: the method has none."""
         raise OptionError(f"{self.card.name} has no regions; refine must be one of {', '.join(self.card.refinements)}")
 
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
@@ -382,11 +371,7 @@ class Segmenter(ABC):
         raise TaskError(f"{self.card.name} takes no prompts")
 
     def places(self, features: Features) -> Tensor:
-        """What each place of an image shows: unit vectors [D, h, w], which can be compared from image to image.
-
-        Raises:
-            TaskError: the method cannot follow objects.
-        """
+        """What each place shows: unit vectors [D, h, w], to be compared from frame to frame. TaskError: cannot follow."""
         raise TaskError(f"{self.card.name} follows no objects through a video")
 
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
