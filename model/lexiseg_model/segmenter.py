@@ -371,7 +371,7 @@ class Segmenter(ABC):
         raise TaskError(f"{self.card.name} takes no prompts")
 
     def places(self, features: Features) -> Tensor:
-        """What each place shows: unit vectors [D, h, w], to be compared from frame to frame. TaskError: cannot follow."""
+        """What each place shows: unit vectors [D, h, w], to be compared between frames. TaskError: it has none."""
         raise TaskError(f"{self.card.name} follows no objects through a video")
 
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
