@@ -53,7 +53,7 @@ def test_every_frame_is_answered_in_order(client: Client, tmp_path: Path) -> Non
 
 def test_objects_that_a_frame_shows_keep_their_numbers(client: Client) -> None:
     pagoda = Prompt(box=(10, 10, 110, 100))
-    frames = [Frame(JPEG, follow={7: pagoda, 3: Point(120, 90)}), JPEG, Frame(JPEG, unfollow=[3])]
+    frames: list[StreamItem] = [Frame(JPEG, follow={7: pagoda, 3: Point(120, 90)}), JPEG, Frame(JPEG, unfollow=[3])]
 
     answers = list(client.stream(frames, task="prompt"))
 

@@ -101,7 +101,7 @@ async def test_an_object_keeps_its_number_while_it_moves() -> None:
 
 
 async def test_objects_are_added_and_removed_in_the_middle() -> None:
-    both = {"red": HERE, "green": THERE}
+    both: dict[str, Any] = {"red": HERE, "green": THERE}
     async with following() as gateway:
         frames = [frame(**both), frame(shown(1, HERE), **both), frame(shown(2, THERE), **both), frame(**both)]
         frames += [frame(unfollow=(1,), **both), frame(**both)]
@@ -123,7 +123,7 @@ async def test_a_lost_object_is_said_to_be_lost_until_it_is_found() -> None:
 
 
 async def test_classes_name_what_is_followed_and_may_change() -> None:
-    both = {"red": HERE, "green": THERE}
+    both: dict[str, Any] = {"red": HERE, "green": THERE}
     async with following() as gateway:
         messages = [frame(shown(1, HERE), shown(2, THERE), **both), config("lime", "navy"), frame(**both)]
         first, second = await rest(await opened(gateway, config("red", "green"), *messages))
