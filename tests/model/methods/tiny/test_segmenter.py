@@ -109,7 +109,7 @@ def test_features_have_one_cell_for_each_stride(tiny: TinySegmenter, photographs
     assert features.tensors["pixels"].shape == (EMBEDDING, height // STRIDE, width // STRIDE)
 
 
-def test_a_graph_from_before_there_were_cells_gives_the_same_scores(
+def test_a_graph_from_before_there_were_cells_scores_as_if_they_said_nothing(
     tiny: TinySegmenter, photographs: Photographs
 ) -> None:
     plan = tiny.plan(photographs["chelsea"])
@@ -117,9 +117,11 @@ def test_a_graph_from_before_there_were_cells_gives_the_same_scores(
     classes = entries("cat", "dog")
     bank = tiny.text_bank(classes, tiny.encode_texts(tiny.texts(classes)))
 
-    scores = [tiny.class_scores(tiny.assemble(plan, some), bank) for some in (parts, parts[:2])]
+    silent = (*parts[:2], torch.zeros_like(parts[2]))
+    scores = [tiny.class_scores(tiny.assemble(plan, some), bank) for some in (silent, parts[:2], parts)]
 
     torch.testing.assert_close(scores[0], scores[1])
+    assert not torch.equal(scores[1], scores[2])
 
 
 def test_features_know_their_bytes(tiny: TinySegmenter, photographs: Photographs) -> None:

@@ -153,7 +153,8 @@ def test_twenty_photographs_with_two_classes_gain(tmp_path: Path) -> None:
         Image.fromarray(own.astype(np.uint8)).save(tmp_path / "mine" / "masks" / f"{sample.name}.png")
         shutil.copy(sample.image, tmp_path / "mine" / "images")
     (tmp_path / "mine" / "classes.json").write_text('["background", "skin", "hair"]')
-    recipe = recipe_for(tmp_path / "mine", tmp_path / "tuned", "phases=[{after: 0, crop: 128, batch: 4}]", "samples=0")
+    longer = ("steps=60", "decay_steps=30", "phases=[{after: 0, crop: 128, batch: 4}]", "samples=0")
+    recipe = recipe_for(tmp_path / "mine", tmp_path / "tuned", *longer)
 
     weights = FinetuneTrainer(recipe).train()
     assert weights is not None
