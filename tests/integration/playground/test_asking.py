@@ -74,6 +74,7 @@ def test_a_dragged_box_is_labelled_with_the_words(page: Page) -> None:
 
 def test_all_of_it_by_the_keyboard(page: Page) -> None:
     choose(page)
+    expect_result(page, "Type a word")
     page.focus("#canvas")
     for key in ("ArrowLeft", "ArrowDown", "Enter"):
         page.keyboard.press(key)

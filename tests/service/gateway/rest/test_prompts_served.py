@@ -189,13 +189,14 @@ async def test_a_stream_is_asked_for_panoptic_segments(gateway: Gateway) -> None
     ]
 
 
-async def test_a_stream_refuses_the_task_prompt(gateway: Gateway) -> None:
+async def test_a_stream_refuses_the_task_everything(gateway: Gateway) -> None:
     call = gateway.stub.SegmentVideo()
-    await call.write(pb.SegmentVideoRequest(config=pb.StreamConfig(task=pb.TASK_PROMPT)))
+    await call.write(pb.SegmentVideoRequest(config=pb.StreamConfig(task=pb.TASK_EVERYTHING)))
     with pytest.raises(grpc.aio.AioRpcError) as failed:
         await call.read()
 
-    assert problem_in(failed.value).detail == "task: expected semantic, instance or panoptic in a stream, got 'prompt'"
+    expected = "semantic, instance, panoptic or prompt in a stream"
+    assert problem_in(failed.value).detail == f"task: expected {expected}, got 'everything'"
 
 
 async def test_a_click_on_an_image_sent_before_runs_no_image_pass_wherever_workers_are(
