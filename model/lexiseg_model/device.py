@@ -50,9 +50,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def inference_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively, float32 elsewhere."""
+    """bfloat16 where the hardware multiplies it itself, float32 elsewhere: emulated, it takes many times as long."""
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Without these instructions the type is emulated and slower than float32.
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # oneDNN says that it supports the type wherever there is AVX-512, with or without instructions for it.
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if native else torch.float32
