@@ -10,7 +10,8 @@ texts     two keys, each with questions of 2,048 classes x 8 synonyms that nobod
 large     24 clients of 20 megapixels x 150 classes, of two keys, beside 24 clients with thumbnails of a third
 mixed     the same of one key: only the size tells them apart
 crowd     a key with 96 clients beside another with one
-overload  four times as many requests as the service can answer, of two keys
+overload  four times as many requests as the service can answer, of two keys; --times says how many times
+cold      128 clients of two keys, with pictures of every size, as soon as the service is ready
 probes    256 clients of one key beside probes
 """
 
@@ -50,7 +51,7 @@ SLOWER = 10.0  # times the median alone: what a modest client's slowest in a hun
 PROBE_SECONDS = 0.1  # in which every probe is to be answered
 PAUSE = 0.05  # between probes
 LONGEST_PAUSE = 30.0
-OVERLOAD = 4
+COLD_CLIENTS = 128
 CLIENTS_AT_FULL_LOAD = 16
 WAIT_FOR_THE_LAST = 60.0  # seconds
 OK, REFUSED, TOO_LATE = 200, 429, 504
@@ -216,7 +217,8 @@ def measured(url: str, clients: Sequence[Sequence[bytes]], seconds: float, load:
 class Scene:
     """One service, and who asks it."""
 
-    def __init__(self, url: str, keys: dict[str, str], seconds: float) -> None:
+    def __init__(self, url: str, keys: dict[str, str], seconds: float, times: float) -> None:
+        self._times = times
         self._url = url
         self._keys = keys
         self._seconds = seconds
@@ -228,12 +230,14 @@ class Scene:
         clients = [
             self._requests("modest", getattr(self._pictures, picture), 20, 400 // n_clients) for _ in range(n_clients)
         ]
+        if name in WITHOUT_MODEST:
+            clients = []
         for client in clients[:1]:  # words and shapes are known from now on
             measured(self._url, [client], 1.0, None)
-        alone = measured(self._url, clients if name != "probes" else [], min(self._seconds, 6.0), None)["modest"]
+        alone = measured(self._url, clients, min(self._seconds, 6.0), None)["modest"] if clients else Seen()
         load = self._attack(name)
-        beside = measured(self._url, clients if name not in ("probes", "overload") else [], self._seconds, load)
-        ratio = beside["modest"].milliseconds(0.99) / alone.milliseconds(0.5)
+        beside = measured(self._url, clients, self._seconds, load)
+        ratio = beside["modest"].milliseconds(0.99) / alone.milliseconds(0.5) if clients else 0.0
         figures = {
             "attack": name,
             "alone": alone.figures(),
@@ -246,8 +250,6 @@ class Scene:
             "504": any(seen.count(TOO_LATE) for seen in beside.values()),
             f"probes took {probes:.3f} s": probes > PROBE_SECONDS,
         }
-        if not beside["modest"].answers:
-            faults = dict(list(faults.items())[1:])
         return figures, [f"{name}: {fault}" for fault, is_so in faults.items() if is_so]
 
     def _attack(self, name: str) -> Load:
@@ -263,32 +265,39 @@ class Scene:
                 clients = [self._requests(one[0], photograph, 20, 20) for _ in range(96)]
             case "overload":
                 return self._overload(both)
+            case "cold":
+                clients = [(request,) for request in self._mixed(COLD_CLIENTS, both)]
             case _:
                 clients = [self._requests(one[0], photograph, 20, 4) for _ in range(256)]
         return Load(self._url, tuple(clients), self._seconds + 1.0)
 
     def _overload(self, names: Sequence[str]) -> Load:
         """An open loop at a multiple of what a closed one got answered, over pictures of every size."""
-        sizes = ((self._pictures.photograph, 20), (self._pictures.large, 150), (self._pictures.thumbnail, 5))
-        mixed = [
-            self._requests(who, *size, 1)
-            for _, size, who in zip(range(120), itertools.cycle(sizes), itertools.cycle(names))
-        ]
-        clients = [sum(mixed[first::CLIENTS_AT_FULL_LOAD], ()) for first in range(CLIENTS_AT_FULL_LOAD)]
+        mixed = self._mixed(120, names)
+        clients = [tuple(mixed[first::CLIENTS_AT_FULL_LOAD]) for first in range(CLIENTS_AT_FULL_LOAD)]
         full = measured(self._url, clients, 6.0, None)["modest"]
-        return Load(self._url, tuple(mixed), self._seconds + 1.0, OVERLOAD * full.count(OK) / 6.0)
+        alone = tuple((request,) for request in mixed)
+        return Load(self._url, alone, self._seconds + 1.0, self._times * full.count(OK) / 6.0)
+
+    def _mixed(self, count: int, names: Sequence[str]) -> list[bytes]:
+        """Requests about pictures of every size, the keys in turns."""
+        sizes = ((self._pictures.photograph, 20), (self._pictures.large, 150), (self._pictures.thumbnail, 5))
+        kinds = zip(range(count), itertools.cycle(sizes), itertools.cycle(names))
+        return [self._pictures.request(*size, self._keys[who]) for _, size, who in kinds]
 
     def _requests(self, who: str, picture: bytes, n_classes: int, count: int) -> tuple[bytes, ...]:
         return tuple(self._pictures.request(picture, n_classes, self._keys[who]) for _ in range(count))
 
 
-ATTACKS = ("texts", "large", "mixed", "crowd", "overload", "probes")
+WITHOUT_MODEST = ("overload", "cold", "probes")  # everybody is an attacker
+ATTACKS = ("texts", "large", "mixed", "crowd", "overload", "cold", "probes")
 
 
 def main(words: list[str]) -> int:
     """Gives the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each attack")
+    parser.add_argument("--times", type=float, default=4.0, help="what the service can answer, of overload")
     parser.add_argument("--attack", action="append", choices=ATTACKS, help="none: all of them")
     options = parser.parse_args(words)
     faults: list[str] = []
@@ -299,7 +308,7 @@ def main(words: list[str]) -> int:
             file.write_text("\n".join(line_of(who, key) for who, key in keys.items()) + "\n", encoding="utf-8")
             with service("--api-keys-file", str(file)) as (url, _):
                 until_ready(url)
-                figures, wrong = Scene(url, keys, options.seconds).play(name)
+                figures, wrong = Scene(url, keys, options.seconds, options.times).play(name)
         print(json.dumps(figures), flush=True)
         faults += wrong
     for fault in faults:

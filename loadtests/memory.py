@@ -13,8 +13,10 @@ import argparse
 import asyncio
 import itertools
 import json
+import math
 import re
 import sys
+import time
 import urllib.request
 
 from loadtests.fairness import OK, Pictures, Seen
@@ -34,11 +36,12 @@ def told(url: str, what: re.Pattern[str]) -> float:
         return sum(map(float, what.findall(response.read().decode())))
 
 
-async def ask(url: str, n_requests: int) -> Seen:
-    """So many mixed requests, from all clients together."""
+async def ask(url: str, n_requests: int, seconds: float) -> Seen:
+    """So many mixed requests, from all clients together, as far as the time goes."""
     pictures, seen = Pictures(), Seen()
     kinds = [(pictures.photograph, 20), (pictures.thumbnail, 150), (pictures.photograph, 5), (pictures.large, 20)]
-    work = itertools.islice(itertools.cycle(kinds), n_requests)
+    until = time.monotonic() + seconds
+    work = itertools.takewhile(lambda _: time.monotonic() < until, itertools.islice(itertools.cycle(kinds), n_requests))
 
     async def client() -> None:
         async with Connection(url) as connection:
@@ -53,11 +56,12 @@ def main(words: list[str]) -> int:
     """Gives the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=3000)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="after which no more are asked")
     options = parser.parse_args(words)
     with service() as (url, _):
         until_ready(url)
         ready, worked = told(url, RESIDENT), told(url, PROCESSOR)
-        seen = asyncio.run(ask(url, options.requests))
+        seen = asyncio.run(ask(url, options.requests, options.seconds))
         worked = told(url, PROCESSOR) - worked
         resident, caches = told(url, RESIDENT), told(url, CACHES)
     beyond = resident / (ready + caches) - 1

@@ -3,8 +3,9 @@
     python -m loadtests.stream --seconds 180 --fps 25 --policy none --policy latest
 
 Starts a service of its own, unless `--server` and `--metrics` name a running one. Ends with 1 if a frame was lost or
-failed, if answers came out of order, if the service kept memory, or if (with `latest`) answers were late: by more than
-two frame times, in one case of twenty. A frame time is the camera's, or that of the model where it is slower.
+failed, if answers came out of order, if the service kept memory or holds 15 % beyond what it can account for, or if
+(with `latest`) answers were late: by more than two frame times, in one case of twenty. A frame time is the camera's, or
+that of the model where it is slower.
 """
 
 from __future__ import annotations
@@ -12,22 +13,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import statistics
 import sys
 import time
-import urllib.request
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import cycle, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import grpc
 
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from loadtests.memory import BEYOND, CACHES, RESIDENT, told
 from loadtests.run import service, until_ready
 from loadtests.scenes import frames as generated
 
@@ -42,10 +42,9 @@ CLASSES = ("cow", "car", "person", "dog", "grass", "tree", "sky", "road", "build
 WARM_UP_SECONDS = 5.0
 MEMORY_SECONDS = 1.0  # between two looks
 # Bytes of the service, from the middle third of a stream to its last. Servers hand back what lies free every ten
-# seconds, so what is left is what is kept: 5 MB of 288 frames; thirty decoded frames that were kept would be 28 MB.
-MOST_GROWTH = 32 << 20
+# seconds, so what is left is what is kept: 5 MB of 288 frames; twenty decoded frames that were kept would be 18 MB.
+MOST_GROWTH = 16 << 20
 LATE = 2.0  # frame times
-MEMORY = re.compile(r"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
 GENERATED = 100
 
 
@@ -68,13 +67,28 @@ class Stream:
         return self.sent - self.answered - self.dropped - self.failed
 
 
-async def watched(url: str, stream: Coroutine[None, None, Stream]) -> tuple[Stream, float]:
-    """A stream, and by how many bytes the service grew."""
+class Memory(NamedTuple):
+    """Bytes of the service: by how many it grew, what it holds, and what of that it can account for."""
+
+    grown: float = 0.0
+    resident: float = 0.0
+    accounted: float = 0.0
+
+    @property
+    def beyond(self) -> float:
+        """What it holds beyond what it can account for, as a share of that."""
+        return self.resident / self.accounted - 1 if self.accounted else 0.0
+
+
+async def watched(url: str, stream: Coroutine[None, None, Stream], ready: float = 0.0) -> tuple[Stream, Memory]:
+    """A stream, and the memory of the service; `ready` is what that was before anybody asked."""
     seen: list[float] = []
+    caches: list[float] = []
 
     async def watch() -> None:
         while True:
-            seen.append(await asyncio.to_thread(_memory, url))
+            seen.append(await asyncio.to_thread(told, url, RESIDENT))
+            caches.append(await asyncio.to_thread(told, url, CACHES))
             await asyncio.sleep(MEMORY_SECONDS)
 
     watching = asyncio.create_task(watch())
@@ -83,7 +97,8 @@ async def watched(url: str, stream: Coroutine[None, None, Stream]) -> tuple[Stre
     finally:
         watching.cancel()
         await asyncio.wait([watching])
-    return finished, growth(seen)
+    held = statistics.median(seen[-max(1, len(seen) // 3) :])
+    return finished, Memory(growth(seen), held, ready + max(caches) if ready else 0.0)
 
 
 def growth(seen: list[float]) -> float:
@@ -144,7 +159,7 @@ def _note(stream: Stream, answer: pb.SegmentVideoResponse, handed_over: list[flo
         stream.arrivals.append(1e3 * now)
 
 
-def report(stream: Stream, fps: float, memory: float) -> tuple[dict[str, object], list[str]]:
+def report(stream: Stream, fps: float, memory: Memory) -> tuple[dict[str, object], list[str]]:
     """Figures, and what was wrong."""
     between = statistics.fmean([now - before for before, now in pairwise(stream.arrivals)] or [0.0])
     frame_time = max(1e3 / fps, between)
@@ -157,7 +172,9 @@ def report(stream: Stream, fps: float, memory: float) -> tuple[dict[str, object]
         "latency_ms": _spread(stream.latency),
         "own_ms": _spread(stream.own),
         "late_frame_times": _spread(late),
-        "memory_grown_mb": round(memory / 2**20, 1),
+        "memory_grown_mb": round(memory.grown / 2**20, 1),
+        "memory_mb": round(memory.resident / 2**20),
+        "memory_beyond_percent": round(100 * memory.beyond, 1),
     }
     faults = {
         "frames were lost": stream.lost,
@@ -166,7 +183,8 @@ def report(stream: Stream, fps: float, memory: float) -> tuple[dict[str, object]
         "frames were dropped, though none may be": stream.policy == "none" and stream.dropped,
         "nothing was answered": not stream.answered,
         "answers were late": stream.policy == "latest" and bool(late) and _quantile(late, 0.95) > LATE,
-        "memory was kept": memory > MOST_GROWTH,
+        "memory was kept": memory.grown > MOST_GROWTH,
+        "more memory is held than is accounted for": memory.beyond > BEYOND,
     }
     return figures, [f"{stream.policy}: {fault}" for fault, is_so in faults.items() if is_so]
 
@@ -183,12 +201,6 @@ def frames() -> list[bytes]:
     """A clip's frames where there is one, else a camera over a generated scene."""
     paths = sorted((CLIPS / "cows" / "images").glob("*.jpg"))
     return [path.read_bytes() for path in paths] or generated(0, GENERATED)
-
-
-def _memory(url: str) -> float:
-    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as response:
-        match = MEMORY.search(response.read().decode())
-    return float(match[1]) if match else 0.0
 
 
 @contextmanager
@@ -212,10 +224,11 @@ def main(words: list[str]) -> int:
     images, faults = frames(), list[str]()
     with _target(options) as (url, server):
         until_ready(url)
+        ready = 0.0 if options.server else told(url, RESIDENT)
         asyncio.run(run(server, images, "none", options.fps, WARM_UP_SECONDS))
         for policy in options.policy or list(POLICIES):
             running = run(server, images, policy, options.fps, options.seconds)
-            stream, memory = asyncio.run(watched(url, running))
+            stream, memory = asyncio.run(watched(url, running, ready))
             figures, wrong = report(stream, options.fps, memory)
             print(json.dumps(figures), flush=True)
             faults += wrong

@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ async def play(house: House, keys: dict[str, str], seconds: float, judge: Judge)
     # Once without faults: what a process takes the first time it is pressed, it keeps.
     began = loop.time()
     await asyncio.gather(honest.ask(began + 10), honest.call(began + 10), hostile.overload(began + 10))
+    per_second = max(1, judge.right("crowd")) / (loop.time() - began)
     before = levels(house)
 
     until = loop.time() + seconds
@@ -88,7 +90,8 @@ async def play(house: House, keys: dict[str, str], seconds: float, judge: Judge)
             group.create_task(attack(until))
         group.create_task(go_wrong(house, until, judge))
         group.create_task(_after(third / 2, hostile.long_lists, until - third))
-        group.create_task(_after(third, hostile.overload, until - third))
+        group.create_task(_after(third, partial(hostile.flood, 2.0, per_second), until - 1.5 * third))
+        group.create_task(_after(1.5 * third, partial(hostile.flood, 4.0, per_second), until - third))
     if not await asyncio.to_thread(house.wait_for_workers):
         judge.surprise("gateway", "it does not find its workers again")
     # What was said before is still true.

@@ -25,6 +25,8 @@ SLOW = frozenset({"too-slow", "malformed-request", "too-large"}) | BUSY
 SILENCE = 20.0  # seconds for which a half-open client waits
 LONGEST = 120.0
 STREAMS, HALVES, CROWD = 24, 12, 24
+MOST_ASKING = 200  # below what one address may have of connections
+DEAR = frozenset({"too-large"}) | BUSY  # what takes longer than the deadline even alone
 
 
 class Hostile:
@@ -39,15 +41,40 @@ class Hostile:
         """A crowd of each key: photographs of every size, new to every cache, and no patience with refusals."""
 
         async def one(key: str) -> None:
-            pictures = self._pictures
-            kinds = itertools.cycle([(pictures.photograph, 20), (pictures.large, 150), (pictures.thumbnail, 5)])
+            kinds = itertools.cycle(self._kinds())
             async with Connection(self._url) as connection:
                 while self._time() < until:
-                    answer = await self._ask(connection, pictures.request(*next(kinds), key), "overload")
+                    answer = await self._ask(connection, self._pictures.request(*next(kinds), key), "crowd")
                     if answer.status != 200:
                         await asyncio.sleep(0.5)
 
         await asyncio.gather(*(one(key) for key, _ in zip(itertools.cycle(self._keys), range(n_clients))))
+
+    async def flood(self, times: float, per_second: float, until: float) -> None:
+        """The same, so many times what is answered in a second, whatever became of those before."""
+        who, idle, asking = f"{times:g}x overload", list[Connection](), set[asyncio.Task[None]]()
+        mixed = zip(itertools.cycle(self._kinds()), itertools.cycle(self._keys))
+
+        async def one(request: bytes) -> None:
+            connection = idle.pop() if idle else Connection(self._url)
+            await self._ask(connection, request, who)
+            idle.append(connection)
+
+        for kind, key in mixed:
+            if self._time() >= until:
+                break
+            if len(asking) < MOST_ASKING:
+                asking.add(task := asyncio.create_task(one(self._pictures.request(*kind, key))))
+                task.add_done_callback(asking.discard)
+            await asyncio.sleep(1 / (times * per_second))
+        await asyncio.gather(*asking)
+        for connection in idle:
+            connection.close()
+
+    def _kinds(self) -> list[tuple[bytes, int]]:
+        """Photographs of every size, with the classes to ask for."""
+        pictures = self._pictures
+        return [(pictures.photograph, 20), (pictures.large, 150), (pictures.thumbnail, 5)]
 
     async def long_lists(self, until: float) -> None:
         """As many new words as a question may have."""
@@ -140,7 +167,7 @@ class Hostile:
             connection.close()
             self._judge.surprise(who, f"no answer within {LONGEST:g} seconds")
             return Whole(0)
-        self._judge.rest(who, answer)
+        self._judge.rest(who, answer, may=DEAR)
         return answer
 
     @staticmethod

@@ -7,7 +7,7 @@ import pytest
 
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from loadtests import stream
-from loadtests.stream import LATE, MOST_GROWTH, Stream, report
+from loadtests.stream import LATE, MOST_GROWTH, Memory, Stream, report
 
 GOOD = Stream(
     "latest",
@@ -21,7 +21,7 @@ GOOD = Stream(
 
 
 def test_a_good_stream_has_no_faults() -> None:
-    figures, faults = report(GOOD, 25, 0.0)
+    figures, faults = report(GOOD, 25, Memory())
 
     assert faults == []
     assert figures["lost"] == 0
@@ -33,16 +33,17 @@ def test_a_good_stream_has_no_faults() -> None:
 @pytest.mark.parametrize(
     ("changes", "memory", "fault"),
     [
-        ({"sent": 31}, 0, "lost"),
-        ({"answered": 19, "failed": 1}, 0, "failed"),
-        ({"out_of_order": 1}, 0, "order"),
-        ({"policy": "none"}, 0, "dropped"),
-        ({"sent": 10, "answered": 0}, 0, "nothing"),
-        ({"latency": [51.0 + 100 * LATE] * 20}, 0, "late"),
-        ({}, MOST_GROWTH + 1, "memory"),
+        ({"sent": 31}, Memory(), "lost"),
+        ({"answered": 19, "failed": 1}, Memory(), "failed"),
+        ({"out_of_order": 1}, Memory(), "order"),
+        ({"policy": "none"}, Memory(), "dropped"),
+        ({"sent": 10, "answered": 0}, Memory(), "nothing"),
+        ({"latency": [51.0 + 100 * LATE] * 20}, Memory(), "late"),
+        ({}, Memory(MOST_GROWTH + 1), "memory was kept"),
+        ({}, Memory(0.0, 1151.0, 1000.0), "accounted"),
     ],
 )
-def test_each_fault_is_named(changes: dict[str, Any], memory: float, fault: str) -> None:
+def test_each_fault_is_named(changes: dict[str, Any], memory: Memory, fault: str) -> None:
     _, faults = report(replace(GOOD, **changes), 25, memory)
 
     assert len(faults) == 1
@@ -52,7 +53,7 @@ def test_each_fault_is_named(changes: dict[str, Any], memory: float, fault: str)
 def test_a_stream_that_loses_nothing_may_be_late() -> None:
     patient = replace(GOOD, policy="none", sent=20, dropped=0, latency=[5000.0] * 20)
 
-    assert report(patient, 25, 0.0)[1] == []
+    assert report(patient, 25, Memory())[1] == []
 
 
 def test_answers_are_noted_by_what_they_are() -> None:

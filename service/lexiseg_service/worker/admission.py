@@ -1,20 +1,23 @@
 """Whether a request is accepted: there is a place for its source, and it will be answered before its deadline.
 
 Refusing at once is kinder than a deadline that passes: the client hears when to come again, and no thread works for
-an answer that comes too late.
+an answer that comes too late. Who would come too late even alone, at the best speed that the model has shown here,
+hears that instead: coming again would not help.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_service.errors import QueueFull, ServiceError
+from lexiseg_service.errors import QueueFull, ServiceError, TooLarge
 from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Limits, Settings
-from lexiseg_service.worker.costs import missing_texts, size_of
-from lexiseg_service.worker.forecast import Expected, Forecast
+from lexiseg_service.worker.costs.costs import Costs, missing_texts, size_of
+from lexiseg_service.worker.costs.forecast import Expected, Forecast
+from lexiseg_service.worker.costs.speed import ORDINARY
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.places import Places
 from lexiseg_service.worker.texts.caches import TextCaches
@@ -25,7 +28,8 @@ SAMPLE = 64  # classes of a long list that are looked at
 class Admission:
     """Knows what is in flight. Not for several threads at once."""
 
-    def __init__(self, settings: Settings, text_caches: TextCaches, forecast: Forecast) -> None:
+    def __init__(self, settings: Settings, text_caches: TextCaches, costs: Costs, forecast: Forecast) -> None:
+        self._costs = costs
         self._forecast = forecast
         self._places = Places(settings.queue_limit)
         self._limits = settings.limits
@@ -40,10 +44,16 @@ class Admission:
 
         Raises:
             QueueFull: there is no place, or the answer would come too late.
+            TooLarge: it would come too late whenever it is asked for.
         """
         request = job.request
         missing = 0.0 if segmenter is None else self._missing(request, segmenter)
-        job.size = size_of(request, _pixels_of(request, self._limits), missing)
+        speed = ORDINARY if segmenter is None else self._costs.speed_of(segmenter.digest)
+        pixels = _pixels_of(request, self._limits)
+        job.size = size_of(request, pixels, missing, speed)
+        if segmenter is not None:
+            seconds = self._costs.least_finish(segmenter.digest, job.size)
+            _check_time(request, seconds, job.accepted, f"{pixels / 1e6:.1f} megapixels of")
         expected = job.expected = Expected(job.source, job.size)
         late = None if segmenter is None else self._forecast.wait(expected, request.deadline - job.accepted)
         if late is not None:
@@ -54,6 +64,16 @@ class Admission:
             raise QueueFull(f"{held} requests are in flight, which is the limit", self._forecast.again(expected))
         if segmenter is not None:
             self._forecast.enter(expected)
+
+    def check_tiles(self, job: AnyJob) -> None:
+        """Once the plan of an admitted job is there.
+
+        Raises:
+            TooLarge: the image pass alone, and what comes after it, take longer than there is time.
+        """
+        digest = job.loaded.segmenter.digest
+        seconds = self._costs.least_image(digest, job.n_tiles) + self._costs.least_finish(digest, job.size)
+        _check_time(job.request, seconds, time.monotonic(), f"{job.n_tiles} tiles of")
 
     def leave(self, job: AnyJob) -> None:
         """An admitted job is answered, or given up."""
@@ -68,6 +88,16 @@ class Admission:
             return 0.0
         missing = missing_texts(segmenter.texts(some), self._text_caches.of(segmenter).is_known)
         return missing * len(classes) / len(some)
+
+
+def _check_time(request: WorkerRequest, seconds: float, now: float, what: str) -> None:
+    left = request.deadline - now
+    if seconds > left > 0:
+        classes, prompts = len(request.vocabulary.classes), len(request.prompts)
+        raise TooLarge(
+            f"{what} an image with {classes:,} classes and {prompts:,} prompts take {seconds:.1f} s or more here, "
+            f"{left:.1f} s are left until the deadline; send a smaller image, or ask for less at a time"
+        )
 
 
 def _pixels_of(request: WorkerRequest, limits: Limits) -> int:

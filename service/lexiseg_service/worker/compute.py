@@ -33,9 +33,19 @@ Batch = list[Portion[AnyJob]]
 
 
 class ComputeStage:
-    """Planned jobs in, jobs with features out: each is handed to `encoded`, on the compute thread."""
+    """Planned jobs in, jobs with features out: each is handed to `encoded`, on the compute thread.
 
-    def __init__(self, max_batch: int, metrics: Metrics, encoded: Callable[[AnyJob], None]) -> None:
+    `took` hears the digest of the model, the tiles and the seconds of each image pass.
+    """
+
+    def __init__(
+        self,
+        max_batch: int,
+        metrics: Metrics,
+        encoded: Callable[[AnyJob], None],
+        took: Callable[[str, int, float], None] = lambda digest, tiles, seconds: None,
+    ) -> None:
+        self._took = took
         self._max_batch = max_batch
         self._metrics = metrics
         self._encoded = encoded
@@ -139,6 +149,7 @@ class ComputeStage:
                 start = end
             ended = time.monotonic()
         self._seconds_per_tile += LEARNING * ((ended - began) / start - self._seconds_per_tile)
+        self._took(segmenter.digest, start, ended - began)
         self._metrics.batch_size.observe(start)
         self._metrics.stage("image", ended - began)
         for job, first, last in batch:

@@ -29,12 +29,13 @@ from typing import Any, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_model.bank import needed_texts
 from lexiseg_model.segmenter import InferenceOptions, Segmenter
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.errors import ImageExpired, NotReady, QueueFull
+from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompt_bounds import check_inside
@@ -43,16 +44,18 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.admission import Admission
 from lexiseg_service.worker.compute import ComputeStage
-from lexiseg_service.worker.costs import Costs
+from lexiseg_service.worker.costs.costs import Costs
+from lexiseg_service.worker.costs.forecast import Forecast
+from lexiseg_service.worker.costs.trial import Trial, try_out
 from lexiseg_service.worker.decode import Decoded, decode
 from lexiseg_service.worker.examples.rows import are_known, check_regions, rows_of_regions
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.first_askers import FirstAskers
-from lexiseg_service.worker.forecast import Forecast
 from lexiseg_service.worker.job import AnyJob, Render, T
 from lexiseg_service.worker.models.pool import GOING_DOWN, Loaded, ModelPool
 from lexiseg_service.worker.reading import ReadingStage
+from lexiseg_service.worker.texts.cache import TextCache
 from lexiseg_service.worker.texts.caches import TextCaches
 from lexiseg_service.worker.threads import FairThreads
 
@@ -66,8 +69,8 @@ class Engine:
         self, models: Segmenter | ModelPool, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
     ) -> None:
         self.models = models if isinstance(models, ModelPool) else ModelPool.of(models, metrics)
-        self._costs = Costs()
-        self.text_caches = TextCaches(settings, metrics, self._costs.learn)
+        self.costs = Costs()
+        self.text_caches = TextCaches(settings, metrics, self.costs.learn)
         self.feature_cache = FeatureCache(settings.feature_cache_bytes)
         self._settings = settings
         self._metrics = metrics
@@ -76,14 +79,14 @@ class Engine:
         metrics.held("features", lambda: self.feature_cache.nbytes)
         self._open = True
         self._in_flight: set[AnyJob] = set()
-        self._forecast = Forecast(self._costs)
-        self._admission = Admission(settings, self.text_caches, self._forecast)
+        self._forecast = Forecast(self.costs)
+        self._admission = Admission(settings, self.text_caches, self.costs, self._forecast)
         self._count_guard = threading.Lock()
         self._intake = FairThreads("intake", settings.intake_threads)
         self._first_askers = FirstAskers()
         self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
-        self._compute = ComputeStage(settings.max_batch, metrics, self._encoded)
-        self._reading = ReadingStage(self._forecast, self._guarded, self._to_finish, self._costs.least)
+        self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, self.costs.encoded)
+        self._reading = ReadingStage(self._forecast, self._guarded, self._to_finish, self.costs.least)
         self._show("decode", lambda: (self._intake,))
         self._show("text", lambda: self._reading.threads)
         self._show("post", lambda: tuple(self._finish.values()))
@@ -104,6 +107,8 @@ class Engine:
     def warm_up(self, name: str | None = None) -> None:
         """One image pass of every bucket, and the background words: the first request shall not pay for them.
 
+        What the model takes here is tried, too: the first burst shall hear when it would be answered.
+
         Args:
             name: of the model, which is loaded if need be; the default model's if None.
 
@@ -123,7 +128,12 @@ class Engine:
             # On the compute thread, in between batches: it alone uses the device.
             self._compute.run(partial(segmenter.encode_tiles, tile)).result()
         words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
-        self.text_caches.of(segmenter).rows(segmenter.texts(words))
+        cache = self.text_caches.of(segmenter)
+        cache.rows(segmenter.texts(words))
+        try_out(
+            Trial(segmenter, self._compute.run, self._settings.limits, words, lambda texts: cache.rows(texts).rows),
+            self.costs,
+        )
 
     @overload
     def submit(self, request: WorkerRequest) -> Future[WorkerAnswer]: ...
@@ -142,6 +152,7 @@ class Engine:
         Raises:
             QueueFull: its source has no place in the queue, it would not be answered before its deadline, or as many
                 requests as may do so wait for models to be loaded.
+            TooLarge: it would not be answered before its deadline if there were nobody else.
             UnknownModel: the model is not served here.
             NotReady: the model could not be loaded a moment ago, or the engine is closing.
         """
@@ -152,7 +163,7 @@ class Engine:
             model = self.models.acquire(request.model)
             try:
                 self._admission.admit(job, model.result().segmenter if model.done() else None)
-            except QueueFull:
+            except ServiceError:
                 _give_up(model)
                 raise
             self._in_flight.add(job)
@@ -261,7 +272,9 @@ class Engine:
         if self.text_caches.of(job.loaded.segmenter).is_known(texts) < len(texts):
             job.texts = texts
         job.stages.append(StageTime("decode", began, job.planned))
-        if remembered is not None:
+        if remembered is None:
+            self._admission.check_tiles(job)
+        else:
             job.features, job.from_cache, job.computed = remembered.features, True, job.planned
             self._to_texts(job)
             return
@@ -333,9 +346,14 @@ class Engine:
         job.stages.append(StageTime("post", began, ended))
         post = ended - began - job.text_seconds
         text = job.reading_seconds + job.text_seconds
+        self.costs.finished(segmenter.digest, job.size, post)
         self._metrics.answered(text, post, ended - job.accepted, from_cache=job.from_cache)
         self._metrics.model_answers.labels(segmenter.card.name, segmenter.card.version).inc()
         job.succeed(answer)
+
+
+def _rows_of(cache: TextCache, texts: list[str]) -> NDArray[np.float16]:
+    return cache.rows(texts).rows
 
 
 def _give_up(model: Future[Loaded]) -> None:

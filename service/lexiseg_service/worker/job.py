@@ -16,8 +16,8 @@ from lexiseg_model.segmenter import Features, Plan, Segmenter, TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.costs import Size
-from lexiseg_service.worker.forecast import Expected
+from lexiseg_service.worker.costs.costs import Size
+from lexiseg_service.worker.costs.forecast import Expected
 from lexiseg_service.worker.models.pool import Loaded
 from lexiseg_service.worker.refusals import refusal_of
 from lexiseg_service.worker.texts.cache import TextCache

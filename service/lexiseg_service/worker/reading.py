@@ -18,7 +18,7 @@ import torch
 
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.forecast import Forecast
+from lexiseg_service.worker.costs.forecast import Forecast
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.texts.cache import CHUNK, Read, TextCache
 from lexiseg_service.worker.threads import FairThreads

@@ -17,6 +17,7 @@ from lexiseg_service.errors import QueueFull, TooLarge
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.costs.speed import Speed
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts.cache import CHUNK
@@ -184,6 +185,32 @@ def test_what_would_come_too_late_is_refused_with_the_time_to_come_again(bench: 
     bench.engine.submit(ask_in_a_hurry("modest")).cancel()
     for answer in accepted:
         answer.cancel()
+
+
+def test_more_than_can_be_answered_in_time_even_alone_is_refused_for_what_it_is() -> None:
+    bench = Bench()
+    bench.engine.costs.tried("colours", Speed(finish=1e4, prompt=1.0, extra={}))
+
+    def ask_in_a_hurry(seconds: float, **options: Any) -> Future[WorkerAnswer]:
+        return bench.ask("x", "red", deadline=time.monotonic() + seconds, **options)
+
+    with pytest.raises(TooLarge, match=r"with 1 classes and 0 prompts take [\d.]+ s or more here, [\d.]+ s are left"):
+        ask_in_a_hurry(20.0)
+
+    assert bench.engine.in_flight == 0
+    assert labels(ask_in_a_hurry(1000.0)) == ["red"]
+    bench.engine.close(SOON)
+
+
+def test_more_tiles_than_can_be_encoded_in_time_are_refused_before_they_are() -> None:
+    bench = Bench()
+    bench.engine.costs.tried("colours", Speed(image=1e4))
+
+    with pytest.raises(TooLarge, match="1 tiles of an image"):
+        bench.ask("x", "red", deadline=time.monotonic() + 20.0).result(SOON)
+
+    assert not bench.segmenter.batches
+    bench.engine.close(SOON)
 
 
 def test_while_several_sources_wait_a_slow_pass_has_few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

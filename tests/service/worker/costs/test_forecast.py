@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.worker.costs import LARGE, Costs, Size
-from lexiseg_service.worker.forecast import HEADROOM, Expected, Forecast
+from lexiseg_service.worker.costs.costs import LARGE, Costs, Size
+from lexiseg_service.worker.costs.forecast import HEADROOM, Expected, Forecast
 
 SECONDS_PER_TEXT = Costs().reading(Size(texts=1.0))
 

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lexiseg_service.worker.costs import Costs, Size
+from lexiseg_service.worker.costs.costs import Costs, Size
 
 MEMORY = 15.0  # seconds of work after which what was learned of the pace weighs a third
 LEAST_PACE = 0.05

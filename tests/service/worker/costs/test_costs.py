@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.worker.costs import Costs, Size, missing_texts, size_of
+from lexiseg_service.worker.costs.costs import DOUBT, Costs, Size, missing_texts, size_of
+from lexiseg_service.worker.costs.speed import Speed
 
 
 def request(n_classes: int, n_synonyms: int = 0) -> WorkerRequest:
@@ -55,6 +58,39 @@ def test_a_chunk_that_was_held_up_changes_little() -> None:
     costs.learn(50, 1000.0)
 
     assert costs.reading(size) < 1.5 * before
+
+
+def test_a_model_costs_what_it_took_here() -> None:
+    costs = Costs()
+    costs.tried("slow", Speed(decode=2.0, image=3.0, finish=4.0, extra={"everything": 500.0}))
+    size = size_of(request(5), 10**6, 0, costs.speed_of("slow"))
+    ordinary = size_of(request(5), 10**6, 0)
+
+    assert costs.work(size) == pytest.approx(1e-3 * (2 * ordinary.decode + 3 * ordinary.image + 4 * ordinary.finish))
+    everything = size_of(replace(request(0), task="everything"), 10**6, 0, costs.speed_of("slow"))
+    assert costs.work(everything) > 0.5
+    assert everything.large
+
+
+def test_of_what_was_not_tried_nobody_knows_the_least() -> None:
+    costs, size = Costs(), size_of(request(5), 10**6, 0)
+    costs.encoded("new", 1, 0.1)
+    costs.finished("new", size, 0.1)
+
+    assert costs.least_image("new", 10) == costs.least_finish("new", size) == 0
+
+
+def test_the_least_is_what_was_tried_with_doubt_until_it_goes_faster() -> None:
+    costs, size = Costs(), size_of(request(5), 10**6, 0)
+    costs.tried("new", Speed(image=2.0, tiles=2))
+    first = costs.least_image("new", 10), costs.least_finish("new", size)
+    for factor in (0.1, 1.0):
+        costs.encoded("new", 4, 4 * factor * 0.03)
+        costs.finished("new", size, factor * 1e-3 * size.finish)
+
+    assert first == pytest.approx((10 * DOUBT * 0.03, DOUBT * 1e-3 * size.finish))
+    assert costs.least_image("new", 10) == pytest.approx(0.03)
+    assert costs.least_finish("new", size) == pytest.approx(0.1 * 1e-3 * size.finish)
 
 
 def test_more_pixels_and_more_classes_cost_more() -> None:

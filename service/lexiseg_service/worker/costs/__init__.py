@@ -1,0 +1,1 @@
+"""What a request will cost here, and when it would be answered."""

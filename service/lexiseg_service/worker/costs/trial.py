@@ -1,0 +1,170 @@
+"""What a model takes on this machine, tried before its first request: or the first burst would be taken on trust.
+
+One picture of squares is decoded, encoded, and asked about as a small and as a large one; then once for each task and
+refinement of the model, and for a few clicks. What takes long is tried once, and when `PATIENCE` is over the rest is
+taken to be ordinary: a start shall not wait for figures that the first requests correct.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import simplejpeg
+import structlog
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model import tasks
+from lexiseg_model.errors import ModelError
+from lexiseg_model.segmenter import Plan, RowsOf, Segmenter, TileFeatures
+from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Task, Vocabulary
+from lexiseg_service.errors import ServiceError
+from lexiseg_service.settings import Limits
+from lexiseg_service.worker.costs.costs import IMAGE, WHOLE, Costs, decode_cost, finish_cost
+from lexiseg_service.worker.costs.speed import ORDINARY, Speed
+from lexiseg_service.worker.decode import decode
+
+logger = structlog.get_logger("lexiseg.engine")
+PICTURE = (480, 640)
+LARGE = (1500, 2000)  # that the same picture is said to have been
+CLICKS = tuple(Prompt((Point(x, 240.0),)) for x in (80.0, 240.0, 400.0, 560.0))
+QUICK_FIRST: tuple[Task, ...] = ("prompt", "instance", "panoptic", "everything")
+PATIENCE = 1.5  # seconds for all of it but what has begun
+LONG = 0.5  # seconds; what takes longer is not tried twice
+OnDevice = Callable[[Callable[[], object]], Future[None]]
+T = TypeVar("T")
+
+
+class Trial:
+    """Of one model, on one thread.
+
+    Args:
+        segmenter: the model; its buckets are warm.
+        on_device: has something done on the thread that owns the device.
+        limits: of images.
+        words: classes whose rows are in memory.
+        rows_of: where they are.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        on_device: OnDevice,
+        limits: Limits,
+        words: Sequence[ClassEntry],
+        rows_of: RowsOf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._segmenter = segmenter
+        self._card = segmenter.card
+        self.digest = segmenter.digest
+        self._on_device = on_device
+        self._limits = limits
+        self._vocabulary = Vocabulary(tuple(words))
+        self._rows_of = rows_of
+        self._until = clock() + PATIENCE
+
+    def speed(self) -> Speed:
+        """What came of it; raises whatever the model raises."""
+        pixels = _squares()
+        photograph = simplejpeg.encode_jpeg(pixels, 85)
+        planned, plan = self._timed(lambda: self._plan(photograph, pixels))
+        encoded, tile_features = self._encode(plan)
+        speed = Speed(
+            decode=1e3 * planned / decode_cost(_megapixels(PICTURE)), image=1e3 * encoded / IMAGE, tiles=len(plan.tiles)
+        )
+        plain = 0.0
+        if "semantic" in self._card.tasks:
+            plain = self._ask(plan, tile_features)
+            large = self._ask(plan.of_size(LARGE), tile_features)
+            n_words = len(self._vocabulary.classes)
+            usual = sum(finish_cost(_megapixels(size), n_words, n_words) for size in (PICTURE, LARGE))
+            speed = replace(speed, finish=1e3 * (plain + large) / usual)
+        extra = dict(ORDINARY.extra)
+        for name, task, refine in self._others():
+            if self._clock() > self._until:
+                break
+            try:
+                extra[name] = 1e3 * max(0.0, self._ask(plan, tile_features, task, refine) - plain)
+            except ModelError:  # a model may not do to this picture what it does to others
+                continue
+        clicks = extra.pop("prompt", None)
+        return replace(speed, extra=extra, prompt=speed.prompt if clicks is None else clicks / len(CLICKS))
+
+    def _others(self) -> list[tuple[str, Task, Refinement | None]]:
+        """What else can be asked, each with a name, the quick first."""
+        refined: list[tuple[str, Task, Refinement | None]] = [
+            (refine, "semantic", refine) for refine in self._card.refinements if "semantic" in self._card.tasks
+        ]
+        rest = [(task, task, None) for task in QUICK_FIRST if task in self._card.tasks]
+        return refined + rest
+
+    def texts(self) -> tuple[int, float]:
+        """Of a chunk for the text tower: how many, and the seconds that they took."""
+        texts = [f"a warm-up {number}" for number in range(WHOLE)]
+        return WHOLE, self._timed(lambda: self._segmenter.encode_texts(texts))[0]
+
+    def _plan(self, photograph: bytes, pixels: NDArray[np.uint8]) -> Plan:
+        decode(photograph, self._limits, 2 * self._card.input.short_side)
+        return self._segmenter.plan(pixels)
+
+    def _encode(self, plan: Plan) -> tuple[float, TileFeatures]:
+        passes: list[tuple[float, TileFeatures]] = []
+        self._on_device(lambda: passes.append(self._timed(lambda: self._segmenter.encode_tiles(plan.tiles)))).result()
+        return passes[0]
+
+    def _ask(
+        self, plan: Plan, tile_features: TileFeatures, task: Task = "semantic", refine: Refinement | None = None
+    ) -> float:
+        """Seconds of an answer about an image that nobody has asked about before."""
+        options = tasks.Options(refine=refine, prompts=CLICKS if task == "prompt" else (), keep_label_map=False)
+        vocabulary = Vocabulary(()) if task in ("prompt", "everything") else self._vocabulary
+
+        def answer() -> None:
+            features = self._segmenter.assemble(plan, tile_features)
+            tasks.segment(task, self._segmenter, features, vocabulary, options, self._rows_of)
+
+        return self._timed(answer)[0]
+
+    def _timed(self, work: Callable[[], T]) -> tuple[float, T]:
+        """Seconds, of the better of two times, and what was made."""
+        began = self._clock()
+        made = work()
+        seconds = self._clock() - began
+        if seconds < LONG:
+            began = self._clock()
+            made = work()
+            seconds = min(seconds, self._clock() - began)
+        return seconds, made
+
+
+def try_out(trial: Trial, costs: Costs) -> None:
+    """Runs a trial as the stages run their work: on one thread, which does its own work for torch.
+
+    A model that cannot do what is tried is served nevertheless, as if it were an ordinary one.
+    """
+    with ThreadPoolExecutor(1, "trial", partial(torch.set_num_threads, 1)) as alone:
+        try:
+            costs.tried(trial.digest, alone.submit(trial.speed).result())
+            costs.tried_texts(*alone.submit(trial.texts).result())
+        except ServiceError:  # the worker is going down
+            raise
+        except Exception as error:
+            logger.warning("what the model takes could not be tried", digest=trial.digest, error=str(error))
+
+
+def _squares() -> NDArray[np.uint8]:
+    """A picture [480, 640, 3] of a few colours: what a model may look for is found soon."""
+    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    return np.ascontiguousarray(colours.repeat(80, 0).repeat(80, 1))
+
+
+def _megapixels(size: tuple[int, int]) -> float:
+    return size[0] * size[1] / 1e6

@@ -1,0 +1,120 @@
+"""What a model takes here, tried before it is served; by a clock that the model itself moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.segmenter import Features, PromptMasks, TextBank, TileFeatures
+from lexiseg_model.types import ClassEntry, Prompt
+from lexiseg_service.errors import NotReady
+from lexiseg_service.settings import Limits
+from lexiseg_service.worker.costs.costs import IMAGE, WHOLE, Costs, Size
+from lexiseg_service.worker.costs.speed import ORDINARY, Speed
+from lexiseg_service.worker.costs.trial import Trial, try_out
+from tests.model.stand_in import ColourSegmenter
+
+WORDS = (ClassEntry("red"), ClassEntry("green"))
+
+
+class Slow(ColourSegmenter):
+    """Time passes in a pass, when words are scored, in the tower and for each click, and nowhere else."""
+
+    def __init__(self, image: float = 0.0, finish: float = 0.0, chunk: float = 0.0, click: float = 0.0) -> None:
+        super().__init__(tasks=("semantic", "prompt", "everything"))
+        self.now = 0.0
+        self._image, self._finish, self._chunk, self._click = image, finish, chunk, click
+
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        self.now += self._image
+        return super().encode_tiles(tiles)
+
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        self.now += self._finish
+        return super().class_scores(features, bank)
+
+    def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
+        self.now += self._chunk
+        return super().encode_texts(texts)
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        self.now += self._click * len(prompts)
+        return super().prompt(features, prompts)
+
+
+def at_once(work: Callable[[], object]) -> Future[None]:
+    done: Future[None] = Future()
+    work()
+    done.set_result(None)
+    return done
+
+
+def trial_of(model: Slow, on_device: Callable[[Callable[[], object]], Future[None]] = at_once) -> Trial:
+    rows = ColourSegmenter().encode_texts
+    return Trial(model, on_device, Limits(), WORDS, rows, lambda: model.now)
+
+
+def test_a_pass_is_as_slow_as_it_was() -> None:
+    assert trial_of(Slow(image=0.3)).speed().image == pytest.approx(300 / IMAGE)
+
+
+def test_a_slower_finish_is_as_much_slower() -> None:
+    slow, slower = (trial_of(Slow(finish=seconds)).speed().finish for seconds in (0.1, 0.2))
+
+    assert slower == pytest.approx(2 * slow)
+
+
+def test_a_click_takes_what_it_took_of_several() -> None:
+    assert trial_of(Slow(click=0.02)).speed().prompt == pytest.approx(20.0)
+
+
+def test_when_patience_is_over_the_rest_is_ordinary() -> None:
+    speed = trial_of(Slow(image=5.0)).speed()
+
+    assert speed.image == pytest.approx(5000 / IMAGE)
+    assert speed.prompt == ORDINARY.prompt
+    assert speed.extra == ORDINARY.extra
+
+
+def test_what_takes_long_is_tried_once() -> None:
+    model = Slow(image=5.0)
+
+    trial_of(model).speed()
+
+    assert model.now == 5.0
+
+
+def test_what_was_tried_is_expected() -> None:
+    model, costs = Slow(image=0.3, chunk=0.64), Costs()
+
+    try_out(trial_of(model), costs)
+
+    speed = costs.speed_of(model.digest)
+    assert costs.work(Size(image=IMAGE, speed=speed)) == pytest.approx(0.3)
+    assert costs.reading(Size(texts=WHOLE)) == pytest.approx(0.64)
+    assert 0 < costs.least(WHOLE) < 0.64
+
+
+def test_a_model_that_cannot_be_tried_is_ordinary() -> None:
+    def fail(work: Callable[[], object]) -> Future[None]:
+        raise OptionError("no")
+
+    model, costs = Slow(), Costs()
+
+    try_out(trial_of(model, fail), costs)
+
+    assert costs.speed_of(model.digest) == Speed()
+
+
+def test_a_worker_that_goes_down_tries_nothing() -> None:
+    def fail(work: Callable[[], object]) -> Future[None]:
+        raise NotReady("the worker is going down")
+
+    with pytest.raises(NotReady):
+        try_out(trial_of(Slow(), fail), Costs())
