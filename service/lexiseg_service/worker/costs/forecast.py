@@ -2,7 +2,8 @@
 
 Sources share the worker. Until a source's own work is done, every other gets at most as much done as it: so a source
 with work `a` waits for the sum over all sources of min(a, theirs), at the pace of the worker. Within a source the same
-holds of small and large work. The pace is learned while there is work: expected seconds of work done in a second.
+holds of small and large work. What comes later shares, too: while a request waits, others are expected to bring as much
+as they have brought lately. The pace is learned while there is work: expected seconds of work done in a second.
 
 The text tower is a second worker of the same kind, at a pace of one.
 """
@@ -20,6 +21,8 @@ from lexiseg_service.worker.costs.costs import Costs, Size
 
 MEMORY = 15.0  # seconds of work after which what was learned of the pace weighs a third
 LEAST_PACE = 0.05
+ROUNDS = 12  # in which what comes during a wait, and so lengthens it, is added up
+LITTLE = 1e-3  # seconds of work that need not be remembered
 LATEST = 30.0  # seconds after which somebody who was refused may always come again
 HEADROOM = 0.5  # of what is left until the deadline: those who come later take the rest
 FIRST_HEADROOM = 0.9  # likewise, for a source that has nothing else here: it waits for its own size of others at most
@@ -48,6 +51,7 @@ class Forecast:
         self._seconds = 1.0  # in which there was work, weighed
         self._appointments: dict[str, float] = {}  # by source: until when those who were refused are to come
         self._done = 1.0  # expected seconds of work that were done meanwhile, weighed
+        self._lately: dict[tuple[str, bool], tuple[float, float]] = {}  # by source and size: work, weighed, and when
 
     def seconds(self, request: Expected) -> float:
         """Until the request would be answered."""
@@ -67,10 +71,9 @@ class Forecast:
         if math.isinf(left) or left <= 0:  # nobody waits, or nobody waits any more
             return None
         with self._guard:
-            seconds = self._until_answered(request)
             if any(other.source == request.source for other in self._expected):
-                late = seconds - HEADROOM * left
-            elif seconds > IN_ITS_WAY * (alone := self._alone(request)):
+                late = self._until_answered(request) - HEADROOM * left
+            elif (seconds := self._until_answered(request, rounds=0)) > IN_ITS_WAY * (alone := self._alone(request)):
                 late = min(seconds - FIRST_HEADROOM * left, seconds - alone)
             else:
                 return None
@@ -86,6 +89,10 @@ class Forecast:
         with self._guard:
             self._count()
             self._expected.add(request)
+            now, kind = self._clock(), (request.source, request.size.large)
+            self._lately = {each: brought for each in self._lately if (brought := self._brought(each, now))[0] > LITTLE}
+            work = self._lately.get(kind, (0.0, now))[0] + self._costs.work(request.size)
+            self._lately[kind] = work, now
 
     def reads(self, request: Expected) -> None:
         """It waits for the text tower."""
@@ -127,20 +134,36 @@ class Forecast:
     def _alone(self, request: Expected) -> float:
         return self._costs.work(request.size) / self._pace + self._costs.reading(request.size)
 
-    def _until_answered(self, request: Expected) -> float:
-        work: defaultdict[str, float] = defaultdict(float)
+    def _brought(self, kind: tuple[str, bool], now: float) -> tuple[float, float]:
+        """Seconds of work of a source and size that were accepted lately, weighed by now."""
+        work, then = self._lately[kind]
+        return work * math.exp((then - now) / MEMORY), now
+
+    def _until_answered(self, request: Expected, rounds: int = ROUNDS) -> float:
+        waiting: defaultdict[tuple[str, bool], float] = defaultdict(float)
         reading: defaultdict[str, float] = defaultdict(float)
-        own = [0.0, 0.0]  # small, large work of its source
         for other in self._expected:
-            seconds = self._costs.work(other.size)
-            work[other.source] += seconds
+            waiting[other.source, other.size.large] += self._costs.work(other.size)
             reading[other.source] += 0.0 if other.has_read else self._costs.reading(other.size)
-            if other.source == request.source:
-                own[other.size.large] += seconds
-        large = request.size.large
-        first = own[large] + self._costs.work(request.size)
-        wanted = work[request.source] = first + min(own[not large], first)
-        seconds = sum(min(theirs, wanted) for theirs in work.values()) / self._pace
+        now, pace = self._clock(), self._pace
+        comes = {kind: self._brought(kind, now)[0] / MEMORY for kind in self._lately}  # in a second
+        kind, beside = (request.source, request.size.large), (request.source, not request.size.large)
+        first = waiting[kind] + self._costs.work(request.size)
+
+        def shared(seconds: float) -> float:
+            """Of work that is done before the request is answered, if it waits for so long."""
+            own = first + min(waiting[beside] + comes.get(beside, 0.0) * seconds, first)
+            others: defaultdict[str, float] = defaultdict(float)
+            for each in waiting.keys() | comes.keys():
+                if each[0] != request.source:
+                    others[each[0]] += waiting.get(each, 0.0) + comes.get(each, 0.0) * seconds
+            return own + sum(min(theirs, own) for theirs in others.values())
+
+        seconds = shared(0.0) / pace
+        for _ in range(rounds):
+            before, seconds = seconds, shared(seconds) / pace
+            if seconds < 1.01 * before:
+                break
         if request.size.texts:
             wanted = reading[request.source] = reading[request.source] + self._costs.reading(request.size)
             seconds += sum(min(theirs, wanted) for theirs in reading.values())

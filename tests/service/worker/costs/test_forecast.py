@@ -63,6 +63,36 @@ def test_small_work_waits_for_as_much_large_work_of_its_source(forecast: Forecas
     assert forecast.seconds(expected("x", False, 0.1)) == pytest.approx(0.2)
 
 
+def test_what_others_bring_meanwhile_is_waited_for_up_to_an_equal_share(forecast: Forecast, clock: Clock) -> None:
+    for _ in range(10):  # as much as the worker can do
+        entered(forecast, theirs := expected("y", False, 1.0))
+        clock.now += 1.0
+        forecast.leave(theirs, done=True)
+    entered(forecast, *(expected("x", True, 2.0) for _ in range(5)))
+
+    assert 12.0 < forecast.seconds(expected("x", True, 2.0)) <= 24.0
+    assert forecast.seconds(expected("x", True, 2.0)) > 1.3 * 12.0
+
+
+def test_many_who_bring_little_hold_nobody_up(forecast: Forecast, clock: Clock) -> None:
+    for number in range(1000):  # a fifth of what the worker can do
+        entered(forecast, theirs := expected(f"y{number}", False, 0.01))
+        clock.now += 0.01
+        forecast.leave(theirs, done=True)
+        clock.now += 0.04
+
+    assert forecast.seconds(expected("x", False, 0.01)) < 0.02
+
+
+def test_who_brought_much_long_ago_is_forgotten(forecast: Forecast, clock: Clock) -> None:
+    entered(forecast, theirs := expected("y", False, 10.0))
+    forecast.leave(theirs, done=False)
+    clock.now += 300.0
+    entered(forecast, *(expected("x", True, 2.0) for _ in range(5)))
+
+    assert forecast.seconds(expected("x", True, 2.0)) == pytest.approx(12.0, rel=0.01)
+
+
 def test_texts_wait_for_texts_alone(forecast: Forecast) -> None:
     entered(forecast, expected("x", False, 0.1, reading=20.0))
 
