@@ -4,14 +4,16 @@ the question in the query."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from starlette.datastructures import FormData, QueryParams, UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError
+from lexiseg_service.gateway.rest.plain_form import LARGEST, plain_form
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.examples import content_of
@@ -22,6 +24,7 @@ from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
+MOST_FILES = 2
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
 MOST_HERE = 4 * 2**10  # characters of a form's texts; more are checked in a thread
 # The file as the body. Which of them it is, its first bytes say.
@@ -60,15 +63,7 @@ async def read(request: Request, limits: Limits) -> Asked:
 
 
 async def _read_multipart(request: Request, limits: Limits) -> Asked:
-    try:
-        form = await request.form(
-            max_files=2, max_fields=limits.max_classes + 64, max_part_size=limits.max_question_bytes
-        )
-    except (MultiPartException, ServiceError, ClientDisconnect):
-        raise
-    except Exception as error:  # Starlette wraps the parser's errors as HTTP exceptions
-        detail = getattr(error, "detail", None) or type(error).__name__
-        raise MalformedRequest(f"the multipart body cannot be read: {detail}") from None
+    form = await _form(request, limits)
     try:
         files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
         if len(files) != 1:
@@ -79,6 +74,31 @@ async def _read_multipart(request: Request, limits: Limits) -> Asked:
         return Asked(image, _question(form, limits))
     finally:
         await form.close()
+
+
+async def _form(request: Request, limits: Limits) -> FormData:
+    stream, most = request.stream(), (MOST_FILES, limits.max_classes + 64, limits.max_question_bytes)
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) <= LARGEST:
+        body = b"".join([chunk async for chunk in stream])
+        plain = plain_form(body, request.headers["content-type"], *most)
+        if plain is not None:
+            return plain
+        stream = _once(body)
+    max_files, max_fields, max_part_size = most
+    try:
+        return await MultiPartParser(
+            request.headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size
+        ).parse()
+    except (ServiceError, ClientDisconnect):
+        raise
+    except Exception as error:
+        detail = error.message if isinstance(error, MultiPartException) else type(error).__name__
+        raise MalformedRequest(f"the multipart body cannot be read: {detail}") from None
+
+
+async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
+    yield body
 
 
 def _question(form: FormData, limits: Limits) -> Question:
