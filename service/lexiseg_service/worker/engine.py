@@ -27,6 +27,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, overload
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -82,7 +83,8 @@ class Engine:
         self._forecast = Forecast(self.costs)
         self._admission = Admission(settings, self.text_caches, self.costs, self._forecast)
         self._count_guard = threading.Lock()
-        self._intake = FairThreads("intake", settings.intake_threads)
+        # OpenCV's own threads wait by spinning; beside others they take more time of the processor than they save.
+        self._intake = FairThreads("intake", settings.intake_threads, partial(cv2.setNumThreads, 1))
         self._first_askers = FirstAskers()
         self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, self.costs.encoded)
