@@ -20,6 +20,7 @@ from torch import Tensor
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.masks.halve import halve
 from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
@@ -49,7 +50,6 @@ from lexiseg_model.types import ClassEntry, InputSize, ModelCard, Prompt, Refine
 from lexiseg_model.weights import read_weights
 
 WEIGHTS_FILE = "tiny.safetensors"  # the words of training lie beside it in a file of their own
-GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
 CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
 
 
@@ -125,7 +125,7 @@ class TinySegmenter(Exportable):
         single = [tiles[index : index + 1] for index in range(len(tiles))]
         side_by_side = self._cores.map if self._cores is not None and len(tiles) > 1 else map
         passes = list(side_by_side(self._forward, single))
-        return tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
+        return passes[0] if len(passes) == 1 else tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
     @torch.inference_mode()
     def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
@@ -138,10 +138,8 @@ class TinySegmenter(Exportable):
         pixels, image, *rest = tile_features
         # Graphs that were exported before there were cells leave them out; such cells say nothing.
         cells = rest[0] if rest else pixels.new_zeros(len(pixels), EMBEDDING, 1, 1)
-        # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
-        guide = F.avg_pool2d(torch.from_numpy(plan.tiles).float(), GUIDE_STRIDE)[0].round().byte()
-        parts = {"pixels": pixels[0].clone(), "image": image[0].clone(), "cells": cells[0].clone(), "guide": guide}
-        return Features(plan.size, parts)
+        guide = torch.from_numpy(halve(plan.tiles[0]))
+        return Features(plan.size, {"pixels": _own(pixels), "image": _own(image), "cells": _own(cells), "guide": guide})
 
     def guide(self, features: Features) -> Tensor:
         guide = features.tensors["guide"].to(self._device).float()
@@ -348,3 +346,8 @@ def _cores() -> ThreadPoolExecutor:
     the last bit, and the answer for a tile must not depend on its company.
     """
     return ThreadPoolExecutor(torch.get_num_threads(), "tile", lambda: torch.set_num_threads(1))
+
+
+def _own(batched: Tensor) -> Tensor:
+    """The first of a batch; a view of more would keep that in memory for as long as the image is remembered."""
+    return batched[0] if batched.untyped_storage().nbytes() == batched[0].nbytes else batched[0].clone()
