@@ -246,6 +246,9 @@ class Quality(BaseModel):
     miou: float = Field(description="mean intersection over union of the classes")
     pixel_accuracy: float = Field(description="share of pixels with the right class")
     images: int = Field(description="how many it was measured on")
+    int8_loss: float | None = Field(
+        None, description="mIoU that the image pass loses in 8-bit numbers; null: it was not measured"
+    )
 
 
 class PromptQuality(BaseModel):

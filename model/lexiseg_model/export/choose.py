@@ -17,12 +17,13 @@ from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import export, weight_bytes
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Runtime
+from lexiseg_model.types import ModelCard, Runtime
 
 logger = logging.getLogger("lexiseg.export")
 
 # `auto` writes an export of its own accord where that takes seconds: bytes of the image pass's weights.
 SMALL = 128 * 2**20
+MOST_LOSS = 0.2  # mIoU, in percent: what `auto` may give for 8-bit numbers, on any data set
 INEXACT = "its 8-bit products overflow and labels may be wrong; export the model here, or serve it as float32"
 
 
@@ -37,8 +38,8 @@ def use_runtime(
 
     Args:
         segmenter: as loaded.
-        runtime: `auto` takes the faster of torch and float32 ONNX, as measured (docs/runtimes.md), and torch where an
-            export cannot be had; `onnx` and `onnx-int8` insist.
+        runtime: `auto` takes the faster of torch and float32 ONNX, as measured (docs/runtimes.md), int8 where that
+            costs nothing (`int8_costs_nothing`), and torch where an export cannot be had; the others insist.
         execution: what the segmenter was loaded for.
         place: folder of the model's export. A float32 one that is missing, or of other weights, is written there.
         load_exact: loads the same model as exact on the CPU, to write it down.
@@ -46,6 +47,10 @@ def use_runtime(
     Raises:
         ExportError: `onnx` or `onnx-int8` was asked for and cannot be had.
     """
+    if runtime == "auto" and int8_costs_nothing(segmenter.card, execution) and _has_int8(segmenter, place):
+        most = max(measured.int8_loss or 0.0 for measured in segmenter.card.quality.values())
+        logger.info("%s is served in 8 bits: its card tells of a loss of %.2f mIoU at most", segmenter.card.name, most)
+        runtime = "onnx-int8"
     if runtime == "torch" or (runtime == "auto" and not faster_in_onnx(execution)):
         return
     numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"
@@ -82,6 +87,26 @@ def faster_in_onnx(execution: Execution) -> bool:
     runtime that these were checked with.
     """
     return execution.device.type == "cpu" and execution.precision == "fast" and execution.dtype == torch.float32
+
+
+def int8_costs_nothing(card: ModelCard, execution: Execution) -> bool:
+    """Whether `auto` may compute in 8 bits: on a CPU that does it exactly, and by what the card says was measured.
+
+    On every data set of the card the loss must have been measured, and be `MOST_LOSS` at most.
+    """
+    if execution.device.type != "cpu" or execution.precision != "fast" or not multiplies_int8():
+        return False
+    losses = [measured.int8_loss for measured in card.quality.values()]
+    return bool(losses) and all(loss is not None and loss <= MOST_LOSS for loss in losses)
+
+
+def _has_int8(segmenter: Segmenter, place: Path) -> bool:
+    """Whether somebody has made an int8 export of these weights; what is wrong with one, `auto` says later."""
+    try:
+        exported = find(place, segmenter.digest)
+    except ExportError:
+        return False
+    return exported is not None and bool(exported.of("int8"))
 
 
 def find(place: Path, digest: str) -> Manifest | None:

@@ -16,7 +16,7 @@ from lexiseg_model.export import choose, int8, onnx_runtime
 from lexiseg_model.export.choose import use_runtime
 from lexiseg_model.export.manifest import MANIFEST, read
 from lexiseg_model.export.write import add_int8
-from lexiseg_model.types import Precision, Runtime
+from lexiseg_model.types import Precision, Quality, Runtime
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.export.test_onnx_runtime import versions
 from tests.model.stand_in import ColourSegmenter
@@ -26,6 +26,16 @@ FAST = Execution(torch.device("cpu"), "fast")
 
 def small(digest: str = "small") -> SmallSegmenter:
     return SmallSegmenter(Edges(), (BUCKET,), any_size=True, digest=digest)
+
+
+def measured(losses: list[float | None]) -> SmallSegmenter:
+    """With a card that tells of so many data sets."""
+    segmenter = small()
+    quality = {
+        str(place): Quality(miou=50, pixel_accuracy=80, images=9, int8_loss=loss) for place, loss in enumerate(losses)
+    }
+    segmenter.card = segmenter.card.model_copy(update={"quality": quality})
+    return segmenter
 
 
 def runs_onnx(segmenter: SmallSegmenter) -> bool:
@@ -110,6 +120,49 @@ def test_int8_is_never_written_unasked(tmp_path: Path) -> None:
         load("tiny", device="cpu", runtime="onnx-int8", cache_dir=tmp_path)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bfloat16", [False, True], indirect=True)
+@pytest.mark.parametrize(
+    ("losses", "precision", "vnni", "expected"),
+    [
+        ([0.2, -0.1], "fast", True, True),
+        ([0.2, 0.21], "fast", True, False),
+        ([0.0, None], "fast", True, False),
+        ([], "fast", True, False),
+        ([0.0], "exact", True, False),
+        ([0.0], "fast", False, False),
+    ],
+)
+def test_auto_takes_8_bits_where_the_card_says_that_they_cost_nothing_and_tells(
+    bfloat16: None,
+    losses: list[float | None],
+    precision: Precision,
+    vnni: bool,
+    expected: bool,
+    small_export: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    add_int8(small_export, read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
+    monkeypatch.setattr(choose, "multiplies_int8", lambda: vnni)
+
+    with caplog.at_level(logging.INFO):
+        use_runtime(measured(losses), "auto", Execution(torch.device("cpu"), precision), small_export, small)
+
+    assert ("served in 8 bits: its card tells of a loss of" in caplog.text) is expected
+    assert ("int8, CPUExecutionProvider" in caplog.text) is expected
+
+
+@pytest.mark.parametrize("bfloat16", [False], indirect=True)
+def test_auto_makes_no_8_bit_export_whatever_the_card_says(
+    bfloat16: None, small_export: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        use_runtime(measured([0.0]), "auto", FAST, small_export, small)
+
+    assert "float32, CPUExecutionProvider" in caplog.text
+    assert not read(small_export).of("int8")
 
 
 @pytest.mark.parametrize(("vnni", "warns"), [(True, False), (False, True)])

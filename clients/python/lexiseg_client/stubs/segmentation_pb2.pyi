@@ -1831,23 +1831,29 @@ class Quality(_message.Message):
     MIOU_FIELD_NUMBER: _builtins.int
     PIXEL_ACCURACY_FIELD_NUMBER: _builtins.int
     IMAGES_FIELD_NUMBER: _builtins.int
+    INT8_LOSS_FIELD_NUMBER: _builtins.int
     miou: _builtins.float
     """Mean intersection over union."""
     pixel_accuracy: _builtins.float
     """Share of pixels with the right label."""
     images: _builtins.int
     """Number of images."""
+    int8_loss: _builtins.float
+    """Mean intersection over union that the image pass loses in 8-bit numbers; absent: it was not measured."""
     def __init__(
         self,
         *,
         miou: _builtins.float = ...,
         pixel_accuracy: _builtins.float = ...,
         images: _builtins.int = ...,
+        int8_loss: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_int8_loss", b"_int8_loss", "int8_loss", b"int8_loss"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "miou", b"miou", "pixel_accuracy", b"pixel_accuracy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_int8_loss", b"_int8_loss", "images", b"images", "int8_loss", b"int8_loss", "miou", b"miou", "pixel_accuracy", b"pixel_accuracy"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__int8_loss: _TypeAlias = _typing.Literal["int8_loss"]  # noqa: Y015
+    _WhichOneofArgType__int8_loss: _TypeAlias = _typing.Literal["_int8_loss", b"_int8_loss"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__int8_loss) -> _WhichOneofReturnType__int8_loss | None: ...
 
 Global___Quality: _TypeAlias = Quality  # noqa: Y015
