@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.indexed import Sample
 from lexiseg_model.errors import SampleError
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.scoring import score_vocabulary
@@ -56,10 +55,15 @@ def label_all(
     segmenter: Segmenter,
     photographs: Sequence[Path],
     vocabulary: Vocabulary,
+    read: Callable[[Path], NDArray[np.uint8]],
     keep: Callable[[Path, LabelMap], object],
     on_photograph: Callable[[], object] = lambda: None,
 ) -> dict[Path, str]:
-    """Labels every photograph and hands the maps on; those that cannot be read, with the reason."""
+    """Labels every photograph that `read` makes pixels of ([H, W, 3]; it raises SampleError), and hands the maps on.
+
+    Returns:
+        Those that cannot be read, with the reason.
+    """
     rows_of, unread = KnownRows(segmenter), {}
     for path in photographs:
         try:
@@ -68,15 +72,6 @@ def label_all(
             unread[path] = error.reason
         on_photograph()
     return unread
-
-
-def read(path: Path) -> NDArray[np.uint8]:
-    """[H, W, 3] pixels.
-
-    Raises:
-        SampleError: it cannot be read.
-    """
-    return Sample(path, path).read_image()
 
 
 def agreement(path: Path, a: LabelMap, b: LabelMap) -> Agreement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.evaluation.comparison.agreement import NOBODY, Agreement, ClassOverlap, read
+from lexiseg_model.evaluation.comparison.agreement import NOBODY, Agreement, ClassOverlap
 from lexiseg_model.masks.overlay import OPACITY, colour
 from lexiseg_model.types import LabelMap
+from lexiseg_service.commands.compare.preview import Preview, size_of
 
-WIDEST = 420  # pixels of a picture
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 82]
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:1360px;padding:0 1rem;color:#1b1f24;background:#fff}
@@ -53,14 +53,15 @@ class Report:
         return "nobody" if index == NOBODY else self.classes[index - 1]
 
 
-def html_of(report: Report, maps: Iterable[tuple[LabelMap, LabelMap]]) -> str:
+def html_of(report: Report, previews: Sequence[Preview], read: Callable[[Path], NDArray[np.uint8]]) -> str:
     """The page.
 
     Args:
         report: the figures.
-        maps: of A and B [H, W], of the first of its agreements; as many photographs are shown.
+        previews: of the first of its agreements; as many photographs are shown.
+        read: pixels [H, W, 3] of a photograph.
     """
-    sections = [_section(report, each, *pair) for each, pair in zip(report.agreements, maps, strict=False)]
+    sections = [_section(report, each, read(each.agreement.path)) for each in previews]
     versions = " against ".join(
         f"{escape(name)} <span class=quiet>({escape(model['model'])} {escape(model['version'])}, "
         f"{escape(model['digest'][:12])})</span>"
@@ -96,17 +97,14 @@ def _classes(report: Report) -> str:
     return f"<table><tr><th>class<th>IoU of A and B<th>pixels of A<th>pixels of B{body}</table>"
 
 
-def _section(report: Report, each: Agreement, a: LabelMap, b: LabelMap) -> str:
-    rgb = _small(read(each.path))
-    size = rgb.shape[1], rgb.shape[0]
-    small = [cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST).astype(np.uint16) for labels in (a, b)]
-    # A difference of one pixel must not vanish in the small picture.
-    differs = cv2.resize((a != b).astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 0
+def _section(report: Report, preview: Preview, photograph: NDArray[np.uint8]) -> str:
+    each = preview.agreement
+    rgb = cv2.resize(photograph, size_of(*photograph.shape[:2]), interpolation=cv2.INTER_AREA).astype(np.uint8)
     pictures = (
         ("photograph", rgb),
-        (report.a, _painted(rgb, small[0])),
-        (report.b, _painted(rgb, small[1])),
-        ("different", np.where(differs[..., None], np.uint8(255), rgb // 4)),
+        (report.a, _painted(rgb, preview.a)),
+        (report.b, _painted(rgb, preview.b)),
+        ("different", np.where(preview.differs[..., None], np.uint8(255), rgb // 4)),
     )
     figures = "".join(
         f"<figure><img alt='{escape(name)}' src='{_jpeg(picture)}'><figcaption>{escape(name)}</figcaption></figure>"
@@ -123,14 +121,6 @@ def _section(report: Report, each: Agreement, a: LabelMap, b: LabelMap) -> str:
 def _rest(report: Report, shown: int) -> str:
     rows = "".join(f"<tr><td>{escape(str(each.path))}<td>{each.share:.2%}" for each in report.agreements[shown:])
     return f"<section><table><tr><th>photograph<th>agreement{rows}</table></section>" if rows else ""
-
-
-def _small(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = rgb.shape[:2]
-    if width <= WIDEST:
-        return rgb
-    size = (WIDEST, max(1, round(height * WIDEST / width)))
-    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:

@@ -1,29 +1,35 @@
-"""`lexiseg compare`: one model after the other over all photographs, then what they say differently."""
+"""`lexiseg compare`: one model after the other over all photographs, then what they say differently.
+
+A over all photographs -> its maps as PNG -> B over all of them, each against the map of A -> figures, small pictures
+"""
 
 from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.evaluation.comparison.agreement import Agreement, ClassOverlap, agreement, label_all
 from lexiseg_model.masks.png import to_png
-from lexiseg_model.pseudo_labels import PHOTOGRAPHS
-from lexiseg_model.types import LabelMap
+from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.classes import resolved
+from lexiseg_service.commands.compare.preview import Previews
 from lexiseg_service.commands.compare.report import Report, html_of
 from lexiseg_service.commands.loading import named_or_folder
 from lexiseg_service.commands.segment.question import Question
-from lexiseg_service.settings import Settings
-
-Maps = dict[Path, bytes]  # label maps as PNG: a hundredth of their size
+from lexiseg_service.commands.segment.sources import SUFFIXES
+from lexiseg_service.errors import ServiceError
+from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.worker.decode import decode
 
 
 def run(
@@ -44,46 +50,73 @@ def run(
         ModelError: a model cannot be loaded, or there are no photographs.
     """
     vocabulary = resolved(question.validated(), settings)
-    photographs = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PHOTOGRAPHS)
+    photographs = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not photographs:
-        raise DatasetError(f"{folder} holds no photographs; expected {', '.join(sorted(PHOTOGRAPHS))}")
-    models: list[dict[str, str]] = []
-    maps: list[Maps] = []
-    unread: dict[Path, str] = {}
-    for name in (a, b):
-        segmenter = named_or_folder(settings, name)
-        kept: Maps = {}
-        with bar_of(name) as bar:
-            bar.expect(len(photographs))
-            unread |= label_all(
-                segmenter,
-                photographs,
-                vocabulary,
-                lambda path, labels, kept=kept: kept.update({path: to_png(labels)}),  # type: ignore[misc]
-                bar.step,
-            )
-        card = segmenter.card
-        models.append({"model": card.name, "version": card.version, "digest": segmenter.digest})
-        maps.append(kept)
-        del segmenter
-        gc.collect()
+        raise DatasetError(f"{folder} holds no photographs; expected {', '.join(sorted(SUFFIXES))}")
     names = tuple(entry.name for entry in vocabulary.classes)
-    overlap, agreements = ClassOverlap(len(names)), []
-    for path in maps[0]:
-        labels = _map(maps[0][path]), _map(maps[1][path])
-        overlap.add(*labels)
-        agreements.append(agreement(path, *labels))
+    maps: dict[Path, bytes] = {}  # of A, as PNG: a hundredth of their size
+    overlap, agreements, previews = ClassOverlap(len(names)), list[Agreement](), Previews(shown)
+
+    def keep(path: Path, labels: LabelMap) -> None:
+        maps[path] = to_png(labels)
+
+    def against(path: Path, labels: LabelMap) -> None:
+        before = _map(maps.pop(path))
+        overlap.add(before, labels)
+        agreements.append(agreement(path, before, labels))
+        previews.add(agreements[-1], before, labels)
+
+    models, unread = [], dict[Path, str]()
+    for name, receive in ((a, keep), (b, against)):
+        models.append(_over_all(name, photographs, vocabulary, receive, unread, settings))
+        photographs = [path for path in photographs if path not in unread]
     if not agreements:
-        raise DatasetError(f"none of the {len(photographs)} photographs of {folder} can be read")
+        raise DatasetError(f"none of the {len(unread)} photographs of {folder} can be read")
     agreements.sort(key=lambda each: each.share)
     report = Report(a, b, models, names, agreements, overlap, unread)
-    pairs = ((_map(maps[0][each.path]), _map(maps[1][each.path])) for each in agreements[:shown])
+    page = html_of(report, previews.most_different, lambda path: _read(path, settings.limits))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(html_of(report, pairs), encoding="utf-8")
+    out.write_text(page, encoding="utf-8")
     if figures is not None:
+        figures.parent.mkdir(parents=True, exist_ok=True)
         figures.write_text(json.dumps(_figures(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _say(report, out)
     return int(least is not None and report.share < least)
+
+
+def _over_all(
+    name: str,
+    photographs: list[Path],
+    vocabulary: Vocabulary,
+    receive: Callable[[Path, LabelMap], None],
+    unread: dict[Path, str],
+    settings: Settings,
+) -> dict[str, str]:
+    """Labels all photographs by one model, which is gone from memory afterwards; what it is."""
+    segmenter = named_or_folder(settings, name)
+    with bar_of(name) as bar:
+        bar.expect(len(photographs))
+        unread |= label_all(
+            segmenter, photographs, vocabulary, lambda path: _read(path, settings.limits), receive, bar.step
+        )
+    model = {"model": segmenter.card.name, "version": segmenter.card.version, "digest": segmenter.digest}
+    del segmenter
+    gc.collect()
+    return model
+
+
+def _read(path: Path, limits: Limits) -> NDArray[np.uint8]:
+    """[H, W, 3] pixels, upright, as the service sees them.
+
+    Raises:
+        SampleError: it cannot be read.
+    """
+    try:
+        return decode(path.read_bytes(), limits, None).rgb
+    except ServiceError as error:
+        raise SampleError(str(path), error.detail) from None
+    except OSError as error:
+        raise SampleError(str(path), error.strerror or str(error)) from None
 
 
 def _map(png: bytes) -> LabelMap:

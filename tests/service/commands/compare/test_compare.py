@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file, save
 
 from lexiseg_model.evaluation.comparison.agreement import ClassOverlap, Swap, agreement
 from lexiseg_service.cli import app
+from lexiseg_service.commands.compare.preview import Previews
 from tests import pictures
 from tests.model.test_catalog import copy_of_tiny, replace_weights
 
+JPEG = re.compile("src='data:image/jpeg;base64,([^']*)'")
 CLASSES = ("-c", "sky", "-c", "building", "-c", "tree")
 
 
@@ -89,6 +95,37 @@ def test_too_little_agreement_fails(models: Path, photographs: Path, tmp_path: P
     out = tmp_path / "report.html"
 
     assert compare("cats@1", "cats@2", photographs, "--models-dir", models, "--out", out, "--least", 1) == 1
+
+
+def test_a_photograph_is_seen_as_the_service_sees_it(models: Path, tmp_path: Path) -> None:
+    folder, figures = tmp_path / "phone", tmp_path / "figures" / "phone.json"
+    folder.mkdir()
+    (folder / "a.heic").write_bytes(pictures.heic(pictures.small("china", 64)))
+    (folder / "b.jpg").write_bytes(pictures.turned(pictures.small("china", 64), 6, "JPEG"))
+    width, height = pictures.small("china", 64).size
+
+    compare("cats@1", "cats@2", folder, "--models-dir", models, "--out", tmp_path / "page.html", "--json", figures)
+
+    told = json.loads(figures.read_text())
+    page = (tmp_path / "page.html").read_text()
+    sizes = [Image.open(io.BytesIO(base64.b64decode(each))).size for each in JPEG.findall(page)]
+    assert told["unread"] == {}
+    assert set(sizes) == {(width, height), (height, width)}
+
+
+def test_the_most_different_are_kept_small() -> None:
+    a = np.zeros((600, 840), np.uint16)
+    previews = Previews(2)
+    for number, differing in enumerate((1, 300, 0, 20)):
+        b = a.copy()
+        b.flat[:differing] = 1
+        previews.add(agreement(Path(str(number)), a, b), a, b)
+
+    kept = previews.most_different
+
+    assert [each.agreement.path.name for each in kept] == ["1", "3"]
+    assert {part.shape for each in kept for part in (each.a, each.b, each.differs)} == {(300, 420)}
+    assert all(each.differs.any() for each in kept)
 
 
 def test_swaps_and_overlaps_are_counted() -> None:
