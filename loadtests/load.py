@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from argparse import Namespace
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from loadtests.scenes import frames, photographs
 LENGTHS = (5, 20, 150)  # classes of a question
 VOCABULARY = "ade20k"  # 150 names, in an order that begins with the commonest
 FRAMES = 60
+SEEDS = 1_000_000  # of one process: no two of them send the same photographs
 ASKED = ("shape", "num_users", "run_time", "repeat", "prompts", "check", "streams", "fps", "frames", "drop", "images")
 
 
@@ -37,7 +37,6 @@ class Load:
     frames: list[bytes] = field(default_factory=list, repr=False)
     class_lists: list[list[str]] = field(default_factory=list, repr=False)
     checked: Checked = field(default_factory=Checked)
-    options: Mapping[str, Any] = field(default_factory=dict)
     _seeds: Any = field(default_factory=itertools.count, repr=False)
 
     @property
@@ -54,8 +53,13 @@ class Load:
         """One of the service under load."""
         return Client(self.host, api_key=self.api_key, grpc_target=self.grpc_target, timeout=120)
 
-    def begin(self, host: str, options: Namespace) -> None:
+    def begin(self, host: str, options: Namespace, process: int = 0) -> None:
         """Gets everything ready that would disturb the measurement later.
+
+        Args:
+            host: base URL of the service.
+            options: of the command line.
+            process: which of several that make one load together.
 
         Raises:
             FileNotFoundError: the folder of photographs holds none.
@@ -73,7 +77,7 @@ class Load:
             names = [entry.name for entry in client.vocabularies.get(VOCABULARY).classes]
         self.class_lists = [names[:length] for length in LENGTHS]
         self.checked = Checked()
-        self.options = {name: getattr(options, name) for name in ASKED}
+        self._seeds = itertools.count(process * SEEDS)
 
 
 # locust makes the users itself and hands them nothing of ours.

@@ -14,11 +14,12 @@ import grpc.experimental.gevent
 from locust import LoadTestShape, events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import DistributedRunner, WorkerRunner
 
 from lexiseg_client import LexisegError
 from loadtests import report
-from loadtests.load import LOAD
+from loadtests.load import ASKED, LOAD
+from loadtests.report import Checked
 from loadtests.rest_user import RestUser
 from loadtests.shapes import SHAPES, stage_at
 from loadtests.video_user import VideoUser
@@ -69,9 +70,11 @@ def add_options(parser: LocustArgumentParser) -> None:
 
 @events.init.add_listener
 def choose_users(environment: Environment, **_: Any) -> None:
-    """So many streams as asked for; the rest are users of REST."""
+    """So many streams as asked for; the rest are users of REST. Of many processes the master's choice holds."""
     options = environment.parsed_options
     assert options is not None
+    if isinstance(environment.runner, WorkerRunner):
+        return
     if options.streams:
         VideoUser.fixed_count = options.streams
         if options.streams >= (options.num_users or 1):
@@ -81,16 +84,40 @@ def choose_users(environment: Environment, **_: Any) -> None:
 
 
 @events.init.add_listener
-def begin(environment: Environment, **_: Any) -> None:
-    """Photographs and class lists, before the clock starts; without a service there is no load."""
+def prepare(environment: Environment, **_: Any) -> None:
+    """Before the clock starts. Of many processes the workers do so when the master has told them the options."""
+    if not isinstance(environment.runner, DistributedRunner):
+        begin(environment)
+
+
+@events.test_start.add_listener
+def prepare_worker(environment: Environment, **_: Any) -> None:
+    """As the master says."""
+    if isinstance(environment.runner, WorkerRunner):
+        begin(environment, environment.runner.worker_index)
+
+
+def begin(environment: Environment, worker: int = 0) -> None:
+    """Photographs and class lists; without a service there is no load."""
     options = environment.parsed_options
     assert options is not None
-    if isinstance(environment.runner, MasterRunner):  # its workers do
-        return
     try:
-        LOAD.begin(environment.host or "http://localhost:8000", options)
+        LOAD.begin(environment.host or "http://localhost:8000", options, worker)
     except (LexisegError, OSError) as error:
         sys.exit(f"no load: {error}")
+
+
+@events.report_to_master.add_listener
+def report_checks(data: dict[str, Any], **_: Any) -> None:
+    """Of a worker, since it did so last."""
+    data["checked"] = LOAD.checked.answers, LOAD.checked.wrong
+    LOAD.checked = Checked()
+
+
+@events.worker_report.add_listener
+def add_checks(data: dict[str, Any], **_: Any) -> None:
+    """At the master, of one of its workers."""
+    LOAD.checked.add(*data.get("checked", (0, 0)))
 
 
 @events.quitting.add_listener
@@ -100,7 +127,7 @@ def tell(environment: Environment, **_: Any) -> None:
     assert options is not None
     if isinstance(environment.runner, WorkerRunner):  # its figures are with the master
         return
-    figures = report.content(environment, LOAD.checked, LOAD.options)
     if options.report:
-        report.write(Path(options.report), figures)
+        asked = {name: getattr(options, name) for name in ASKED}
+        report.write(Path(options.report), report.content(environment, LOAD.checked, asked))
     print(f"{LOAD.checked.answers} answers checked, {LOAD.checked.wrong} of them wrong")

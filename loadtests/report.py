@@ -26,6 +26,11 @@ class Checked:
         self.answers += 1
         self.wrong += fault is not None
 
+    def add(self, answers: int, wrong: int) -> None:
+        """What another process has looked at."""
+        self.answers += answers
+        self.wrong += wrong
+
 
 def content(environment: Environment, checked: Checked, options: Mapping[str, Any]) -> dict[str, Any]:
     """The report: times in ms, rates per second. `options` are the options of the load."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from loadtests.run import service
 from tests.integration.server import ROOT
+from tests.redis_server import free_port
 
 LIMIT = 300  # seconds; an idle machine needs a tenth of it
 
@@ -54,6 +58,35 @@ def test_a_short_load_leaves_figures_of_both_interfaces(tmp_path: Path) -> None:
     assert report["checked"]["wrong"] == 0
     assert report["errors"] == []
     assert "/segment, " in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_load_of_several_processes_is_one_report(tmp_path: Path) -> None:
+    locust = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--loglevel", "WARNING"]
+    port = str(free_port())
+    own = ["--headless", "--only-summary", "--users", "3", "--streams", "1", "--run-time", "5s", "--stop-timeout", "20"]
+    own += ["--check", "1", "--repeat", "0", "--fps", "2", "--report", str(tmp_path / "report.json")]
+    with service() as (url, target), ExitStack() as processes:
+        of_workers = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]
+        workers = [processes.enter_context(subprocess.Popen([*locust, *of_workers], cwd=ROOT)) for _ in range(2)]
+        of_master = ["--master", "--master-bind-port", port, "--expect-workers", "2", "--host", url, "--grpc", target]
+        master = subprocess.run(
+            [*locust, *of_master, *own], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+        statuses = [worker.wait(LIMIT) for worker in workers]
+
+    assert master.returncode == 0, master.stdout[-3000:] + master.stderr[-3000:]
+    assert statuses == [0, 0]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["options"]["num_users"], report["options"]["streams"]) == (3, 1)
+    counts = Counter[str]()
+    for row in report["requests"]:
+        counts[row["name"].split(",")[0]] += row["count"]
+    assert counts["/segment"] > 0
+    assert counts["SegmentVideo frame"] > 0
+    assert sum(row["failures"] for row in report["requests"]) == 0
+    assert report["checked"]["answers"] >= counts["/segment"]
+    assert report["checked"]["wrong"] == 0
 
 
 def test_no_service_is_a_failure_and_no_hang(tmp_path: Path) -> None:
