@@ -2,8 +2,9 @@
 
 A file of lines, looked at again at most once a second:
 
-    tcl@2 5 key      5 % of the keys (or addresses) get version 2 of tcl, the others the one that they had before
+    tcl@2 5 key      5 % of the keys (or addresses) get version 2 of tcl, the others the one that workers name first
     tiny@3 50 image  so do half of the images, whoever asks
+    tcl@3 5 key tcl@2    the others get version 2
 
 Whoever is in a share stays in it while it grows: each draws one number for the model and version, and is in when it is
 below the share. A version that no worker has is given to nobody.
@@ -23,25 +24,29 @@ from typing import Literal, cast, get_args
 
 import structlog
 
-from lexiseg_model.errors import UnknownModelError
+from lexiseg_model.errors import OptionError, UnknownModelError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import InvalidValue
 
 logger = structlog.get_logger("lexiseg.rollouts")
 LOOK_SECONDS = 1.0
-EXPECTED = "lines of NAME@VERSION PERCENT key|image"
+EXPECTED = "lines of NAME@VERSION PERCENT key|image, and the NAME@VERSION of the others if it is not the first one"
 
 By = Literal["key", "image"]
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """A version of a model and the share of those who get it, 0 to 100 percent."""
+    """A version of a model and the share of those who get it, 0 to 100 percent.
+
+    `before` is what the others get; None is the version that workers name first.
+    """
 
     model: ModelName
     percent: float
     by: By = "key"
+    before: ModelName | None = None
 
     def takes(self, who: str) -> bool:
         """Whether a key, an address or an image is in the share."""
@@ -49,7 +54,7 @@ class Rollout:
         return int.from_bytes(draw) / 2**64 * 100 < self.percent
 
     def __str__(self) -> str:
-        return f"{self.model} {self.percent:g} {self.by}"
+        return f"{self.model} {self.percent:g} {self.by}" + (f" {self.before}" if self.before is not None else "")
 
 
 def read_rollouts(text: str) -> dict[str, Rollout]:
@@ -71,7 +76,14 @@ def read_rollouts(text: str) -> dict[str, Rollout]:
 
 
 def write_rollouts(path: Path, rollouts: dict[str, Rollout]) -> None:
-    """In one piece: gateways see the file of before or the one after it."""
+    """In one piece: gateways see the file of before or the one after it.
+
+    Raises:
+        OptionError: there is no such folder.
+        OSError: it cannot be written.
+    """
+    if not path.resolve().parent.is_dir():
+        raise OptionError(f"{path}: there is no such folder")
     text = "".join(f"{rollout}\n" for rollout in rollouts.values())
     mode = path.stat().st_mode if path.exists() else 0o644
     with tempfile.NamedTemporaryFile("w", dir=path.resolve().parent, prefix=".", delete=False) as file:
@@ -120,15 +132,25 @@ def chosen(rollout: Rollout, cards: Sequence[ModelCard], who: str) -> ModelCard 
     versions = [card for card in cards if card.name == rollout.model.name]
     new = [card for card in versions if rollout.model.fits(card)]
     before = [card for card in versions if not rollout.model.fits(card)]
+    if (others := rollout.before) is not None:
+        before.sort(key=lambda card: not others.fits(card))
     return next(iter(new + before if rollout.takes(who) else before + new), None)
 
 
 def _read(line: str, words: list[str]) -> Rollout:
     with suppress(UnknownModelError, ValueError):
         model, percent = ModelName.parse(words[0]), float(words[1] if len(words) > 1 else "nan")
-        by = words[2] if len(words) == 3 else "key"
-        if model.version is not None and 0 <= percent <= 100 and by in get_args(By) and len(words) <= 3:
-            return Rollout(model, percent, cast(By, by))
+        by = words[2] if len(words) > 2 else "key"
+        before = ModelName.parse(words[3]) if len(words) > 3 else None
+        versions = [name for name in (model, before) if name is not None]
+        if (
+            len(words) <= 4
+            and 0 <= percent <= 100
+            and by in get_args(By)
+            and all(each.version is not None and each.name == model.name for each in versions)
+            and before != model
+        ):
+            return Rollout(model, percent, cast(By, by), before)
     raise InvalidValue.of("rollouts", line, EXPECTED)
 
 

@@ -226,11 +226,11 @@ def test_another_training_is_another_job_and_the_same_is_the_same() -> None:
 
 
 def test_a_rollout_changes_no_pod() -> None:
-    before, after = installed({}), installed({"rollouts": ["tiny@2 5 key", "tcl@3 50 image"]})
+    before, after = installed({}), installed({"rollouts": ["tiny@2 5 key", "tcl@3 50 image tcl@2"]})
 
     assert after.one("Deployment", GATEWAY) == before.one("Deployment", GATEWAY)
     lines = after.one("ConfigMap", GATEWAY)["data"]["rollouts"]
-    assert [str(rollout) for rollout in read_rollouts(lines).values()] == ["tiny@2 5 key", "tcl@3 50 image"]
+    assert [str(rollout) for rollout in read_rollouts(lines).values()] == ["tiny@2 5 key", "tcl@3 50 image tcl@2"]
     folder, _, file = after.env("Deployment", GATEWAY)["LEXISEG_ROLLOUTS_FILE"].rpartition("/")
     mounts = {m["mountPath"]: m["name"] for m in after.container("Deployment", GATEWAY)["volumeMounts"]}
     assert (mounts[folder], file) == ("rollouts", "rollouts")

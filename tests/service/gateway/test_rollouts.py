@@ -54,6 +54,15 @@ def test_whoever_is_not_in_the_share_gets_the_version_of_before_whatever_comes_f
         assert chosen(all_of_it, cards, "anybody") == TWO
 
 
+def test_the_others_get_the_version_that_everybody_had_before() -> None:
+    three = card().model_copy(update={"version": "3"})
+    rollout = Rollout(ModelName("colours", "3"), 50, before=NEW)
+
+    for cards in ([ONE, TWO, three], [three, TWO, ONE]):
+        assert {chosen(rollout, cards, key).version for key in KEYS[:50]} == {"2", "3"}  # type: ignore[union-attr]
+    assert chosen(Rollout(rollout.model, 0, before=NEW), [ONE, three], "anybody") == ONE
+
+
 def test_a_version_that_no_worker_has_is_given_to_nobody() -> None:
     assert chosen(Rollout(NEW, 100), [ONE], "anybody") == ONE
     assert chosen(Rollout(NEW, 0), [TWO], "anybody") == TWO
@@ -64,7 +73,8 @@ def test_a_version_that_no_worker_has_is_given_to_nobody() -> None:
     "text",
     [
         *("tcl 5 key", "tcl@2", "tcl@2 five", "tcl@2 101", "tcl@2 -1", "tcl@2 nan", "tcl@2 5 address"),
-        *("tcl@2 5 key now", "tcl@ 5", "tcl@2 5\ntcl@3 5"),
+        *("tcl@2 5 key now", "tcl@ 5", "tcl@2 5\ntcl@3 5", "tcl@2 5 key tiny@1", "tcl@2 5 key tcl@2"),
+        *("tcl@2 5 key tcl", "tcl@2 5 key tcl@1 tcl@0"),
     ],
 )
 def test_a_line_that_is_none_is_refused(text: str) -> None:
@@ -73,11 +83,11 @@ def test_a_line_that_is_none_is_refused(text: str) -> None:
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    text = "# at night\ntcl@2 5 image\n\ntiny@3 12.5  # key\n"
+    text = "# at night\ntcl@2 5 image\n\ntiny@3 12.5  # key\ndog@3 1 key dog@2\n"
 
     write_rollouts(tmp_path / "rollouts.txt", read_rollouts(text))
 
-    assert (tmp_path / "rollouts.txt").read_text() == "tcl@2 5 image\ntiny@3 12.5 key\n"
+    assert (tmp_path / "rollouts.txt").read_text() == "tcl@2 5 image\ntiny@3 12.5 key\ndog@3 1 key dog@2\n"
 
 
 def test_a_file_is_looked_at_again_and_a_wrong_one_changes_nothing(

@@ -31,6 +31,8 @@ def set_share(
 ) -> None:
     """Give a share to a version; gateways see it within two seconds. Whoever is in a share stays in as it grows.
 
+    The others keep what they had: the version that workers name first, or the one that was given to all before this.
+
     Examples:
 
       lexiseg rollout set tcl@2 5 --file rollouts.txt
@@ -41,10 +43,21 @@ def set_share(
     if name.version is None:
         raise InvalidValue.of("NAME@VERSION", model, "a version, as tcl@2")
     rollouts = _read(file)
-    before = rollouts.get(name.name)
-    rollouts[name.name] = Rollout(name, percent, by or (before.by if before is not None else "key"))
+    rollouts[name.name] = _changed(rollouts.get(name.name), name, percent, by)
     write_rollouts(file, rollouts)
     typer.echo(str(rollouts[name.name]))
+
+
+def _changed(now: Rollout | None, name: ModelName, percent: float, by: By | None) -> Rollout:
+    if now is None:
+        return Rollout(name, percent, by or "key")
+    if now.model == name:
+        return Rollout(name, percent, by or now.by, now.before)
+    if 0 < now.percent < 100:
+        raise InvalidValue.of(
+            "NAME@VERSION", str(name), f"{now.model}, which has {now.percent:g} % now: give it 0 or 100 first"
+        )
+    return Rollout(name, percent, by or now.by, now.model if now.percent else now.before)
 
 
 @rollout.command("back")
@@ -59,9 +72,13 @@ def back(
     rollouts = _read(file)
     gone = rollouts.pop(ModelName.parse(name).name, None)
     if gone is None:
-        raise InvalidValue.of("NAME", name, f"one of {', '.join(rollouts) or 'none: no rollout goes on'}")
+        there = f"one of {', '.join(rollouts)}" if rollouts else f"a model with a rollout; {file} has none"
+        raise InvalidValue.of("NAME", name, there)
+    if gone.before is not None:
+        rollouts[gone.model.name] = Rollout(gone.before, 100, gone.by)
     write_rollouts(file, rollouts)
-    typer.echo(f"nobody gets {gone.model} without naming it")
+    now = gone.before or "the version that workers name first"
+    typer.echo(f"everybody who names no version gets {now}; {gone.model} is there for who names it")
 
 
 @rollout.command("show")
@@ -70,8 +87,11 @@ def show(file: File) -> None:
 
     Example:  lexiseg rollout show --file rollouts.txt
     """
-    for line in _read(file).values():
+    rollouts = _read(file)
+    for line in rollouts.values():
         typer.echo(str(line))
+    if not rollouts:
+        typer.echo(f"lexiseg: no rollout in {file}", err=True)
 
 
 def _read(file: Path) -> dict[str, Rollout]:
