@@ -15,7 +15,7 @@ ALERTS = {rule["alert"] for rule in rules() if "alert" in rule}
 
 
 def promtool(*arguments: str | Path) -> str:
-    outcome = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    outcome = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=600, check=False)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     return outcome.stdout
 
