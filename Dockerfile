@@ -34,17 +34,10 @@ COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY model/lexiseg_model/__init__.py model/lexiseg_model/errors.py model/lexiseg_model/model_name.py model/lexiseg_model/types.py model/lexiseg_model/
 COPY service/ service/
 COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
-COPY requirements/build.lock requirements/sbom.py requirements/
+COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
 # Of the tag, which a build without .git cannot see.
 ARG VERSION=0.1.0
-# The wheel is made in an environment of its own, so that what makes it stays behind.
-# hadolint ignore=DL3042,SC2086
-RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv /build \
-    && /build/bin/pip install $PIP_ARGS --no-deps --require-hashes -r requirements/build.lock \
-    && SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEXISEG=$VERSION /build/bin/pip wheel --no-deps --no-build-isolation -w /wheel . \
-    && pip install --no-deps --no-index /wheel/*.whl \
-    && python requirements/sbom.py lexiseg-gateway "$VERSION" >/opt/lexiseg/sbom.cdx.json
+RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-gateway "$VERSION"
 
 
 FROM base AS gateway
@@ -96,15 +89,9 @@ COPY pyproject.toml README.md LICENSE NOTICE setup.py ./
 COPY model/ model/
 COPY service/ service/
 COPY clients/python/lexiseg_client/ clients/python/lexiseg_client/
-COPY requirements/build.lock requirements/sbom.py requirements/
+COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
 ARG VERSION=0.1.0
-# hadolint ignore=DL3042,SC2086
-RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv /build \
-    && /build/bin/pip install $PIP_ARGS --no-deps --require-hashes -r requirements/build.lock \
-    && SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEXISEG=$VERSION /build/bin/pip wheel --no-deps --no-build-isolation -w /wheel . \
-    && pip install --no-deps --no-index /wheel/*.whl \
-    && python requirements/sbom.py lexiseg-worker "$VERSION" >/opt/lexiseg/sbom.cdx.json
+RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-worker "$VERSION"
 
 
 FROM base AS worker
