@@ -71,7 +71,7 @@ def test_json_comes_first_and_markdown_after_it(evaluate: Any) -> None:
 def test_progress_is_told_where_there_is_no_terminal(evaluate: Any) -> None:
     lines = evaluate("--limit", 3).err.splitlines()
 
-    assert lines == ["tiny on voc21: 0 of 3 images", "tiny on voc21: 3 of 3 images"]
+    assert lines == ["tiny on voc21: 3 of 3"]
 
 
 def test_both_are_written_where_files_are_asked_for(evaluate: Any, tmp_path: Path) -> None:
