@@ -8,31 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.exchange import pull, push
 from lexiseg_model.methods.tiny.weights import FOLDER
-
-BUCKET = "models"
+from tests.s3_server import bucket
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """Endpoint of an S3 server with one bucket."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        environment.setenv("AWS_ACCESS_KEY_ID", "key")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        import s3fs
-
-        s3fs.S3FileSystem(skip_instance_cache=True).mkdir(BUCKET)
-        yield f"s3://{BUCKET}"
-    server.stop()
+    """Address of an empty bucket."""
+    with bucket("models") as address:
+        yield address
 
 
 @pytest.fixture(params=["folder", "s3"])

@@ -77,12 +77,14 @@ def connect(cluster: Cluster) -> None:
         raise OptionError("Ray is not installed: pip install 'ray[data]', or give --local") from None
     if ray.is_initialized():
         return
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     address = cluster.address or "local"
     try:
         ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise OptionError(f"no Ray cluster at {address}: {error}") from None
+    import ray.data  # sets up its logs when it is imported
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -13,10 +13,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from lexiseg_service.commands.bulk.segmenting import Report
 
 LINE_SECONDS = 10.0  # between lines, where the standard error is no terminal
+STEADY_SECONDS = 5.0  # after the first chunk: from then on the pace leaves out what loading the model took
 
 
 class Tally:
-    """What became of the inputs so far. The pace counts what was segmented now, from the first chunk that ended."""
+    """What became of the inputs so far. The pace counts what was segmented now."""
 
     def __init__(self, inputs: int, done: int) -> None:
         """
@@ -29,9 +30,13 @@ class Tally:
         self.fresh = self.failures = 0
         self.reasons: list[str] = []
         self._began = time.monotonic()
+        self._first_at = 0.0
+        self._first = 0
 
     def add(self, report: Report) -> None:
         """One chunk has ended."""
+        if not self.fresh:
+            self._first_at, self._first = time.monotonic(), report.inputs
         self.done += report.inputs
         self.fresh += report.inputs
         self.failures += report.failures
@@ -39,8 +44,11 @@ class Tally:
 
     @property
     def pace(self) -> float:
-        """Pictures a second."""
-        return self.fresh / max(time.monotonic() - self._began, 1e-9)
+        """Pictures a second: since the first chunk ended, once that says something."""
+        now = time.monotonic()
+        if self.fresh > self._first and now - self._first_at >= STEADY_SECONDS:
+            return (self.fresh - self._first) / (now - self._first_at)
+        return self.fresh / max(now - self._began, 1e-9)
 
     @property
     def failure_rate(self) -> float:

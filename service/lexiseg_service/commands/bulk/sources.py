@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
-from lexiseg_model.data.pairs.shards import PHOTOGRAPHS
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.store import open_store
+from lexiseg_service.commands.segment.sources import SUFFIXES as PICTURES
 
 Kind = Literal["files", "csv", "parquet", "webdataset"]
 COLUMNS_OF_ADDRESSES = ("url", *COLUMNS_OF_FILES)
@@ -124,7 +124,7 @@ def _files(store: Any, root: str, source: Source) -> Iterator[Item]:
         if any(part.startswith(".") for part in inside.split("/")):
             continue
         for name in sorted(names):
-            if _suffix(name) in PHOTOGRAPHS and not name.startswith("."):
+            if _suffix(name) in PICTURES and not name.startswith("."):
                 place = f"{inside}/{name}" if inside else name
                 yield Item(place, store.unstrip_protocol(f"{folder}/{name}"))
 
@@ -205,7 +205,7 @@ def _shard(store: Any, path: str, source: Source) -> Iterator[Item]:
         try:
             with tarfile.open(fileobj=content, mode="r:") as archive:
                 for member in archive:
-                    if member.isfile() and _suffix(member.name) in PHOTOGRAPHS:
+                    if member.isfile() and _suffix(member.name) in PICTURES:
                         count += 1
                         place = store.unstrip_protocol(path)
                         yield Item(f"{shard}/{member.name}", place, member.offset_data, member.size)

@@ -33,18 +33,20 @@ def rle_of(segment: Row) -> Rle:
 
 
 class Names:
-    """File names for ids, each once: folders stay, an address becomes one name, what no file system takes becomes _."""
+    """File names for ids, each once: folders stay, an address becomes one name, what is unsafe in a name becomes _."""
 
-    def __init__(self) -> None:
+    def __init__(self, unsafe: re.Pattern[str] = UNSAFE) -> None:
+        self._unsafe = unsafe
         self._taken: set[str] = set()
 
     def of(self, id_: str) -> str:
         """Without a suffix. Two pictures that differ only in that get two names."""
         parts = [id_] if "://" in id_ else id_.split("/")
-        safe = [UNSAFE.sub("_", part).lstrip(".") or "_" for part in parts if part not in ("", ".", "..")] or ["_"]
-        head, dot, tail = safe[-1].rpartition(".")
-        safe[-1] = head if dot and head else tail
-        stem = "/".join(safe)
+        kept = [part for part in parts if part not in ("", ".", "..")] or ["_"]
+        head, dot, _ = kept[-1].rpartition(".")
+        if dot and head.strip("."):
+            kept[-1] = head
+        stem = "/".join(self._unsafe.sub("_", part).lstrip(".") or "_" for part in kept)
         name, number = stem, 2
         while name in self._taken:
             name, number = f"{stem}-{number}", number + 1

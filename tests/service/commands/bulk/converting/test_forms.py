@@ -10,7 +10,7 @@ import supervision
 import yaml
 
 from lexiseg_service.commands.bulk.converting.answers import Names
-from tests import coco
+from tests import coco, pictures
 from tests.service.commands.bulk import jobs
 from tests.service.commands.command_line import CommandLine
 
@@ -56,6 +56,27 @@ def test_a_shard_holds_pictures_and_their_rows(out: Path) -> None:
     assert len(content) == 2 * 3
     assert content["day-0/000.jpg"] == jobs.picture(0)
     assert json.loads(content["day-0/000.json"]) == rows["day-0/000.jpg"]
+
+
+def test_a_shard_takes_what_phones_send_and_names_without_dots(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    contents = {
+        "a.b.heic": pictures.heic(pictures.small("china", 64)),
+        "a_b.jpg": pictures.encoded(pictures.small("flower", 64), "MPO"),
+        "c.avif": pictures.encoded(pictures.small("coffee", 64), "AVIF"),
+        "gone.jpg": jobs.picture(0),
+    }
+    for name, content in contents.items():
+        (source / name).write_bytes(content)
+    lexiseg("bulk", source, out, "-c", "sky", "--local")
+    (source / "gone.jpg").write_bytes(b"no picture any more")
+
+    outcome = lexiseg("bulk", source, out, "-c", "sky", "--local", "--to", "webdataset")
+
+    assert outcome.status == 0, outcome.err
+    with tarfile.open(out / "webdataset/000000.tar") as shard:
+        assert shard.getnames() == ["a_b.heic", "a_b.json", "a_b-2.jpg", "a_b-2.json", "c.avif", "c.json"]
 
 
 def test_names_are_safe_and_each_is_given_once() -> None:

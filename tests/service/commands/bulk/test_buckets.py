@@ -1,0 +1,96 @@
+"""`lexiseg bulk` from and to S3: the real protocol, against a server on this machine."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+import s3fs
+
+from tests.s3_server import bucket
+from tests.service.commands.bulk import jobs
+from tests.service.commands.command_line import CommandLine
+
+COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket with pictures in every form."""
+    here = tmp_path_factory.mktemp("pictures")
+    jobs.folder(here / "photos", COUNT)
+    for number in range(2):
+        jobs.shard(here / f"{number:03d}.tar", COUNT // 2)
+    jobs.parquet(
+        here / "table.parquet", {"id": [str(n) for n in range(COUNT)], "image": [jobs.picture(n) for n in range(COUNT)]}
+    )
+    with bucket("mine") as address:
+        names = "".join(f"{n},{address}/photos/day-{n % 2}/{n:03d}.jpg\n" for n in range(COUNT))
+        (here / "list.csv").write_text(f"id,url\n{names}")
+        s3fs.S3FileSystem(skip_instance_cache=True).put(f"{here}/", f"{address}/", recursive=True)
+        yield address
+
+
+def store() -> Any:
+    return s3fs.S3FileSystem(skip_instance_cache=True)
+
+
+def rows(address: str) -> list[dict[str, Any]]:
+    tables = [pyarrow.parquet.ParquetFile(io.BytesIO(store().cat_file(each))) for each in store().ls(f"{address}/rows")]
+    return [row for table in tables for row in table.read().to_pylist()]
+
+
+@pytest.mark.parametrize("source", ["photos", "{000..001}.tar", "*.tar", "table.parquet", "list.csv"])
+def test_every_input_of_a_bucket_is_one_row_in_a_bucket(
+    lexiseg: CommandLine, mine: str, tmp_path: Path, source: str
+) -> None:
+    out = f"{mine}/out/{tmp_path.name}"
+
+    outcome = lexiseg("bulk", f"{mine}/{source}", out, "-c", "sky", "--local", "--rows-per-file", "3")
+
+    assert outcome.status == 0, outcome.err
+    found = rows(out)
+    assert len({row["id"] for row in found}) == len(found) == COUNT
+    assert {row["status"] for row in found} == {"ok"}
+
+
+def test_a_job_in_a_bucket_goes_on_and_is_written_in_every_form(
+    lexiseg: CommandLine, mine: str, tmp_path: Path
+) -> None:
+    out = f"{mine}/out/{tmp_path.name}"
+    command = ("bulk", f"{mine}/photos", out, "-c", "sky", "--local", "--rows-per-file", "3")
+    assert lexiseg(*command).status == 0
+    store().rm_file(f"{out}/rows/00000001.parquet")
+
+    outcome = lexiseg(*command, *(word for form in ("coco", "yolo", "webdataset") for word in ("--to", form)))
+
+    assert outcome.status == 0, outcome.err
+    assert f"3 of {COUNT} pictures were done before" in outcome.err
+    assert len(json.loads(store().cat_file(f"{out}/coco/annotations.json"))["images"]) == COUNT
+    assert len(store().find(f"{out}/yolo/labels")) == COUNT
+    with tarfile.open(fileobj=io.BytesIO(store().cat_file(f"{out}/webdataset/000000.tar"))) as shard:
+        assert len(shard.getnames()) == 2 * 3
+
+
+def test_what_is_gone_from_a_bucket_is_a_row_with_its_reason(lexiseg: CommandLine, mine: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(f"url\n{mine}/photos/day-0/000.jpg\n{mine}/photos/nowhere.jpg\n")
+
+    outcome = lexiseg("bulk", tmp_path / "list.csv", tmp_path / "out", "-c", "sky", "--local")
+
+    assert outcome.status == 0, outcome.err
+    failures = {row["id"]: row["error"] for row in jobs.rows(tmp_path / "out") if row["status"] == "failed"}
+    assert failures.keys() == {f"{mine}/photos/nowhere.jpg"}
+    assert "cannot be read" in failures[f"{mine}/photos/nowhere.jpg"]
+
+
+def test_a_bucket_that_is_not_there_is_named(lexiseg: CommandLine, mine: str, tmp_path: Path) -> None:
+    outcome = lexiseg("bulk", "s3://nobodys/photos", tmp_path / "out", "-c", "sky", "--local")
+
+    assert outcome.status == 1
+    assert "s3://nobodys/photos: nothing is there" in outcome.err
