@@ -16,7 +16,9 @@ from loadtests.scenes import frames, photographs
 LENGTHS = (5, 20, 150)  # classes of a question
 VOCABULARY = "ade20k"  # 150 names, in an order that begins with the commonest
 FRAMES = 60
+DEFAULT_HOST = "http://localhost:8000"
 SEEDS = 1_000_000  # of one process: no two of them send the same photographs
+NEEDED = ("repeat", "prompts", "check", "fps", "frames", "drop", "grpc", "api_key", "images", "streams", "wait")
 ASKED = ("shape", "num_users", "run_time", "repeat", "prompts", "check", "streams", "fps", "frames", "drop", "images")
 
 
@@ -57,7 +59,7 @@ class Load:
         """Gets everything ready that would disturb the measurement later.
 
         Args:
-            host: base URL of the service.
+            host: base URL of the service; none is this machine's.
             options: of the command line.
             process: which of several that make one load together.
 
@@ -65,7 +67,7 @@ class Load:
             FileNotFoundError: the folder of photographs holds none.
             LexisegError: no service answers.
         """
-        self.host = host
+        self.host = host or DEFAULT_HOST
         self.repeat, self.check, self.prompts = options.repeat, options.check, options.prompts
         self.frames_per_second, self.frames_per_stream = options.fps, options.frames
         self.drop = options.drop

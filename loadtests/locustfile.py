@@ -17,9 +17,8 @@ from locust.env import Environment
 from locust.runners import DistributedRunner, WorkerRunner
 
 from lexiseg_client import LexisegError
-from loadtests import report
+from loadtests import report, team
 from loadtests.load import ASKED, LOAD
-from loadtests.report import Checked
 from loadtests.rest_user import RestUser
 from loadtests.shapes import SHAPES, stage_at
 from loadtests.video_user import VideoUser
@@ -27,7 +26,7 @@ from loadtests.video_user import VideoUser
 # locust has made the standard library wait in greenlets; gRPC's own waiting must follow, before its first channel.
 grpc.experimental.gevent.init_gevent()
 
-__all__ = ["RestUser", "Shape", "VideoUser"]
+__all__ = ["RestUser", "Shape", "VideoUser", "team"]
 
 SECONDS = 60.0  # of a load without --run-time
 
@@ -84,40 +83,16 @@ def choose_users(environment: Environment, **_: Any) -> None:
 
 
 @events.init.add_listener
-def prepare(environment: Environment, **_: Any) -> None:
-    """Before the clock starts. Of many processes the workers do so when the master has told them the options."""
-    if not isinstance(environment.runner, DistributedRunner):
-        begin(environment)
-
-
-@events.test_start.add_listener
-def prepare_worker(environment: Environment, **_: Any) -> None:
-    """As the master says."""
-    if isinstance(environment.runner, WorkerRunner):
-        begin(environment, environment.runner.worker_index)
-
-
-def begin(environment: Environment, worker: int = 0) -> None:
-    """Photographs and class lists; without a service there is no load."""
+def begin(environment: Environment, **_: Any) -> None:
+    """Photographs and class lists, before the clock starts; without a service there is no load."""
     options = environment.parsed_options
     assert options is not None
+    if isinstance(environment.runner, DistributedRunner):  # its workers do, when the master says so
+        return
     try:
-        LOAD.begin(environment.host or "http://localhost:8000", options, worker)
+        LOAD.begin(environment.host or "", options)
     except (LexisegError, OSError) as error:
         sys.exit(f"no load: {error}")
-
-
-@events.report_to_master.add_listener
-def report_checks(data: dict[str, Any], **_: Any) -> None:
-    """Of a worker, since it did so last."""
-    data["checked"] = LOAD.checked.answers, LOAD.checked.wrong
-    LOAD.checked = Checked()
-
-
-@events.worker_report.add_listener
-def add_checks(data: dict[str, Any], **_: Any) -> None:
-    """At the master, of one of its workers."""
-    LOAD.checked.add(*data.get("checked", (0, 0)))
 
 
 @events.quitting.add_listener
