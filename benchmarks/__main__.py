@@ -25,10 +25,11 @@ from benchmarks import (
     training,
 )
 from benchmarks.clips import following, video
-from benchmarks.jobs import bulk
+from benchmarks.jobs import bulk, bulk_memory
 
 PARTS: dict[str, Callable[[], None]] = {
     "bulk": bulk.run,
+    "bulk-memory": bulk_memory.run,
     "counts": counts.run,
     "finish": finish.run,
     "following": following.run,

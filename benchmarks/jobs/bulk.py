@@ -1,14 +1,9 @@
-"""`lexiseg bulk --local` against a bare loop over the same files in the same run, and whether its memory grows.
-
-BULK_PICTURES (400) are measured for the pace, BULK_MEMORY (0) for the memory alone, with a small input of the network;
-0 leaves a part out.
-"""
+"""`lexiseg bulk --local` against a bare loop over the same BULK_PICTURES (400) files in the same run."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -34,8 +29,6 @@ from lexiseg_service.worker.decode import decode
 
 CLASSES = ("sky", "building", "cat", "flower", "person", "cup")
 SIZE = (640, 480)
-SMALL = 64  # longer side of the network's input, for the memory alone
-TENTHS = 10
 
 
 def photographs(folder: Path, count: int) -> Path:
@@ -81,30 +74,21 @@ def bare(segmenter: Segmenter, paths: list[Path], settings: Settings, *, masks: 
     return len(paths) / (time.perf_counter() - began)
 
 
-def job_of(folder: Path, destination: Path, settings: Settings, max_side: int | None) -> Job:
+def job_of(folder: Path, destination: Path, settings: Settings) -> Job:
     """Of all pictures of a folder."""
-    question = Question(CLASSES, None, None, 0.0, max_side)
+    question = Question(CLASSES, None, None, 0.0, None)
     vocabulary = Vocabulary(tuple(map(ClassEntry, CLASSES)))
     return Job(Source(str(folder), "files"), str(destination), question, vocabulary, settings, "tiny@1")
 
 
-def resident() -> float:
-    """MiB that this process holds now."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
-
-
 def run() -> None:
-    """Prints both tables."""
-    count, many = int(os.environ.get("BULK_PICTURES", "400")), int(os.environ.get("BULK_MEMORY", "0"))
+    """Prints the table."""
+    count = int(os.environ.get("BULK_PICTURES", "400"))
     torch.set_num_threads(1)
     settings = batch_settings(Settings())
     root = Path(tempfile.mkdtemp())
     try:
-        if count:
-            _pace(root, settings, count)
-        if many:
-            _memory(root, settings, many)
+        _pace(root, settings, count)
     finally:
         shutil.rmtree(root)
 
@@ -115,7 +99,7 @@ def _pace(root: Path, settings: Settings, count: int) -> None:
     segmenter = catalog.load("tiny", cache_dir=settings.cache_dir)
     destination = Destination(str(root / "out"))
     size = write_plan(destination, items(Source(str(folder), "files")), count)
-    segmenting = Segmenting(job_of(folder, root / "out", settings, None))
+    segmenting = Segmenting(job_of(folder, root / "out", settings))
     bare(segmenter, paths[:32], settings, masks=True)
     with_masks = bare(segmenter, paths, settings, masks=True)
     forward = bare(segmenter, paths, settings, masks=False)
@@ -133,18 +117,3 @@ def _pace(root: Path, settings: Settings, count: int) -> None:
     print_table(
         f"{count:,} JPEGs of 640 x 480, batches of {settings.max_batch}", ["", "pictures/s", "bulk against it"], rows
     )
-
-
-def _memory(root: Path, settings: Settings, many: int) -> None:
-    folder = photographs(root / "many", many)
-    destination = Destination(str(root / "rows"))
-    size = write_plan(destination, items(Source(str(folder), "files")), max(1, many // (4 * TENTHS)))
-    segmenting = Segmenting(job_of(folder, root / "rows", settings, SMALL))
-    rows, done = [], 0
-    for chunk in range(size.chunks):
-        done += segmenting(chunk).fresh
-        if (chunk + 1) % max(1, size.chunks // TENTHS) == 0:
-            rows.append([f"{done:,}", f"{resident():.0f}"])
-            print(*rows[-1], sep=" pictures, MiB: ", file=sys.stderr, flush=True)
-    segmenting.close()
-    print_table("Memory", ["pictures", "MiB"], rows)
