@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -24,9 +24,8 @@ from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Limits, Settings
 
 M = TypeVar("M", bound=BaseModel)
-# What may stand behind an adapter's address, for tools that cannot send it themselves.
-SIMPLIFY = 1.0  # pixels that a polygon for an annotation tool may stray: a hundredth of the corners, for people to drag
 SEVERAL = "repeat the parameter, as ?classes=sky&classes=tree"
+# What may stand behind an adapter's address, for tools that cannot send it themselves.
 IN_THE_ADDRESS = ("vocabulary", "task", "model", "threshold", "refine", "max_side", "simplify")
 
 
@@ -84,6 +83,22 @@ def options_of(query: QueryParams) -> dict[str, Any]:
     classes = query.getlist("classes")
     refuse_unsplit(classes, SEVERAL)
     return {**fields, "classes": classes}
+
+
+def prompt_of(points: Iterable[tuple[float, float, bool]], boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """One prompt of what an annotator has marked: all points, each on the object or beside it, and the last box."""
+    marked = [{"x": x, "y": y, "positive": positive} for x, y, positive in points]
+    return {"prompts": [{"points": marked, "box": list(boxes[-1]) if boxes else None}], "task": "prompt"}
+
+
+async def ask_about(request: Request, fields: Mapping[str, Any], text: str, field: str) -> WorkerAnswer:
+    """As `ask`, about an image that a tool sent as text in a field.
+
+    Raises:
+        ServiceError: of any kind.
+        ClientDisconnect: the client hung up.
+    """
+    return await ask(request, fields, *image_in(text, field))
 
 
 async def ask(

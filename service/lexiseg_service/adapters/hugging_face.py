@@ -10,7 +10,6 @@ import base64
 from typing import Any, Literal
 
 import numpy as np
-import orjson
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from starlette.responses import Response
 
 from lexiseg_client.answers import rle
 from lexiseg_client.pictures import png
+from lexiseg_service.adapters.answering import as_json
 from lexiseg_service.adapters.asking import ask, image_in, options_of, read_as
 from lexiseg_service.question.messages import WorkerAnswer
 
@@ -56,12 +56,12 @@ async def image_segmentation(request: Request) -> Response:
     else:
         image, url = await request.body(), None
     answer = await ask(request, fields, image, url)
-    return Response(await asyncio.to_thread(_elements, answer), media_type="application/json")
+    return as_json(await asyncio.to_thread(_elements, answer))
 
 
-def _elements(answer: WorkerAnswer) -> bytes:
+def _elements(answer: WorkerAnswer) -> list[dict[str, Any]]:
     elements: list[dict[str, Any]] = []
     for segment in answer.segments:
         mask = png.encode(rle.decode(segment.mask.counts, segment.mask.size).astype(np.uint8) * np.uint8(255))
         elements.append({"label": segment.label, "score": segment.score, "mask": base64.b64encode(mask).decode()})
-    return orjson.dumps(elements)
+    return elements

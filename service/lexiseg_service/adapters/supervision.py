@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Segment
+from lexiseg_service.adapters.answering import as_json, run_lengths
 from lexiseg_service.adapters.asking import limits_of
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.asking import answer_of
@@ -31,7 +31,7 @@ async def segment(request: Request) -> Response:
         "inference_id": request.state.request_id,
         "predictions": [prediction(segment, request.state.request_id) for segment in answer.segments],
     }
-    return Response(orjson.dumps(content), media_type="application/json")
+    return as_json(content)
 
 
 def prediction(segment: Segment, request_id: str) -> dict[str, Any]:
@@ -46,5 +46,5 @@ def prediction(segment: Segment, request_id: str) -> dict[str, Any]:
         "class": segment.label or "",
         "class_id": -1 if segment.class_index is None else segment.class_index,
         "detection_id": f"{request_id}-{segment.id}",
-        "rle": {"size": segment.mask.size, "counts": segment.mask.counts},
+        "rle": run_lengths(segment),
     }

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from lexiseg_model.types import Segment
+from lexiseg_service.adapters.answering import run_lengths
 from lexiseg_service.adapters.asking import image_in
+from lexiseg_service.adapters.kserve.describing import CLASSES, IMAGE, OUTPUTS
 from lexiseg_service.adapters.kserve.tensors import OutputTensor
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.json_text import parse_json
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Limits
 
-PLATFORM = "lexiseg"
 MOST_DIMENSIONS = 8
-IMAGE, CLASSES = "image", "classes"
-INPUTS = (
-    {"name": IMAGE, "datatype": "BYTES", "shape": [1]},
-    {"name": CLASSES, "datatype": "BYTES", "shape": [-1]},
-)
-OUTPUTS = (
-    {"name": "labels", "datatype": "BYTES", "shape": [-1]},
-    {"name": "class_indices", "datatype": "INT32", "shape": [-1]},
-    {"name": "scores", "datatype": "FP32", "shape": [-1]},
-    {"name": "boxes", "datatype": "INT32", "shape": [-1, 4]},
-    {"name": "areas", "datatype": "INT32", "shape": [-1]},
-    {"name": "masks", "datatype": "BYTES", "shape": [-1]},
-    {"name": "size", "datatype": "INT32", "shape": [2]},
-)
 # Parameters of a request that are fields of a question. Those with a structure are JSON in a string.
 PLAIN = ("vocabulary", "task", "threshold", "refine", "max_side")
 STRUCTURED = ("background", "classes", "prompts")
@@ -54,27 +39,6 @@ class Inputs(NamedTuple):
     image: bytes | None
     url: str | None
     classes: list[str] | None
-
-
-def server_metadata(*extensions: str) -> dict[str, Any]:
-    """Who answers."""
-    return {"name": PLATFORM, "version": version("lexiseg"), "extensions": list(extensions)}
-
-
-def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's tensors; `classes` may be left out for a vocabulary or for prompts."""
-    return {
-        "name": card["name"],
-        "versions": [card["version"]],
-        "platform": PLATFORM,
-        "inputs": list(INPUTS),
-        "outputs": list(OUTPUTS),
-    }
-
-
-def named(name: str, version: str) -> str:
-    """A model as a question names it; an empty version is any."""
-    return f"{name}@{version}" if version else name
 
 
 def most_of(name: str, datatype: str, limits: Limits) -> int:
@@ -138,7 +102,7 @@ def outputs_of(answer: WorkerAnswer, wanted: list[str]) -> list[OutputTensor]:
         "scores": ([segment.score for segment in segments], [n]),
         "boxes": (np.array([segment.bbox for segment in segments], np.int32).reshape(n, 4), [n, 4]),
         "areas": ([segment.area for segment in segments], [n]),
-        "masks": ([_mask(segment) for segment in segments], [n]),
+        "masks": ([orjson.dumps(run_lengths(segment)) for segment in segments], [n]),
         "size": (list(answer.size), [2]),
     }
     types: dict[str, Any] = {str(output["name"]): output["datatype"] for output in OUTPUTS}
@@ -146,7 +110,3 @@ def outputs_of(answer: WorkerAnswer, wanted: list[str]) -> list[OutputTensor]:
         if name not in there:
             raise InvalidValue.of("outputs", name, f"of {', '.join(there)}")
     return [OutputTensor(name, types[name], there[name][1], there[name][0]) for name in wanted or there]  # type: ignore[arg-type]
-
-
-def _mask(segment: Segment) -> bytes:
-    return orjson.dumps({"size": segment.mask.size, "counts": segment.mask.counts})

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lexiseg_service.adapters.asking import prompt_of
+
 
 class Value(BaseModel):
     """A point, or a box with its left upper corner; percent of the image. Its labels stand under its type."""
@@ -34,21 +36,17 @@ class Context(BaseModel):
     result: list[Drawn] = []
 
 
-def prompt_of(context: Context) -> dict[str, Any]:
-    """One prompt: all points, and the last box."""
-    points, box = [], None
+def asked_by(context: Context) -> dict[str, Any]:
+    """What is asked about it, as fields of a question."""
+    points, boxes = [], []
     for drawn in context.result:
         value, width, height = drawn.value, drawn.original_width / 100, drawn.original_height / 100
         if drawn.type.startswith("keypoint"):
-            points.append({"x": value.x * width, "y": value.y * height, "positive": drawn.is_positive})
+            points.append((value.x * width, value.y * height, drawn.is_positive))
         elif drawn.type.startswith("rectangle"):
-            box = [
-                value.x * width,
-                value.y * height,
-                (value.x + value.width) * width,
-                (value.y + value.height) * height,
-            ]
-    return {"points": points, "box": box}
+            right, bottom = value.x + value.width, value.y + value.height
+            boxes.append((value.x * width, value.y * height, right * width, bottom * height))
+    return prompt_of(points, boxes)
 
 
 def label_of(context: Context) -> str | None:

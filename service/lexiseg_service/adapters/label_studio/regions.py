@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lexiseg_client.answers import rle
 from lexiseg_client.answers.formats.label_studio import brush_runs
-from lexiseg_model.types import Ring
-from lexiseg_service.adapters.label_studio.config import Control
+from lexiseg_model.types import Ring, Segment
+from lexiseg_service.adapters.answering import chosen, outline
+from lexiseg_service.adapters.label_studio.config import Control, Kind
 from lexiseg_service.question.messages import WorkerAnswer
 
 
 def prediction_of(answer: WorkerAnswer, control: Control, label: str | None = None) -> dict[str, Any]:
-    """One task's prediction; `label` is that of a click, whose segments have none. Of a click the best mask counts."""
-    regions: list[dict[str, Any]] = []
-    for position, segment in enumerate(answer.segments):
-        if segment.mask_index:
-            continue
-        name = segment.label or label
-        for index, shape in enumerate(_shapes(answer, position, control)):
-            regions.append(
-                {
-                    "id": f"{answer.image_id[:8]}-{segment.id}-{index}",
-                    "from_name": control.name,
-                    "to_name": control.to_name,
-                    "type": control.kind,
-                    "original_width": answer.size[1],
-                    "original_height": answer.size[0],
-                    "image_rotation": 0,
-                    "value": {**shape, control.kind: [] if name is None else [name]},
-                    "score": segment.score,
-                    "readonly": False,
-                }
-            )
+    """One task's prediction; `label` is that of a click, whose segments have none."""
+    regions: list[dict[str, Any]] = [
+        {
+            "id": f"{answer.image_id[:8]}-{segment.id}-{index}",
+            "from_name": control.name,
+            "to_name": control.to_name,
+            "type": control.kind,
+            "original_width": answer.size[1],
+            "original_height": answer.size[0],
+            "image_rotation": 0,
+            "value": {**shape, control.kind: [name] if (name := segment.label or label) is not None else []},
+            "score": segment.score,
+            "readonly": False,
+        }
+        for segment, rings in chosen(answer)
+        for index, shape in enumerate(_shapes(segment, rings, answer.size, control.kind))
+    ]
     scores = [region["score"] for region in regions]
     return {
         "result": regions,
@@ -46,13 +44,11 @@ def version_of(model: str, digest: str | None) -> str:
     return f"lexiseg-{model}-{(digest or 'unloaded')[:12]}"
 
 
-def _shapes(answer: WorkerAnswer, position: int, control: Control) -> list[dict[str, Any]]:
-    height, width = answer.size
-    segment = answer.segments[position]
-    if control.kind == "polygonlabels":
-        rings = () if answer.polygons is None else answer.polygons[position]
+def _shapes(segment: Segment, rings: Sequence[Ring], size: tuple[int, int], kind: Kind) -> list[dict[str, Any]]:
+    height, width = size
+    if kind == "polygonlabels":
         return [{"points": _percent(ring, width, height), "closed": True} for ring in rings]
-    if control.kind == "rectanglelabels":
+    if kind == "rectanglelabels":
         x, y, w, h = segment.bbox
         box = {"x": 100 * x / width, "y": 100 * y / height, "width": 100 * w / width, "height": 100 * h / height}
         return [{**box, "rotation": 0}]
@@ -61,5 +57,4 @@ def _shapes(answer: WorkerAnswer, position: int, control: Control) -> list[dict[
 
 def _percent(ring: Ring, width: int, height: int) -> list[list[float]]:
     # Label Studio's polygons have no holes: a brush keeps them.
-    corners = zip(ring.exterior[::2], ring.exterior[1::2], strict=True)
-    return [[100 * x / width, 100 * y / height] for x, y in corners]
+    return [[100 * x / width, 100 * y / height] for x, y in outline(ring)]

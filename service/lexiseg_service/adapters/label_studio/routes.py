@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_service.adapters.asking import SIMPLIFY, ask, read_as
-from lexiseg_service.adapters.label_studio.clicks import Context, label_of, prompt_of
+from lexiseg_service.adapters.answering import SIMPLIFY, as_json
+from lexiseg_service.adapters.asking import ask, read_as
+from lexiseg_service.adapters.label_studio.clicks import Context, asked_by, label_of
 from lexiseg_service.adapters.label_studio.config import Control, control_of
 from lexiseg_service.adapters.label_studio.images import image_of
 from lexiseg_service.adapters.label_studio.regions import prediction_of, version_of
@@ -74,9 +74,7 @@ async def predict(request: Request) -> Response:
     control = control_of(body.label_config)
     context = None if body.params is None else body.params.context
     results = [await _predicted(request, control, task, context, index) for index, task in enumerate(body.tasks)]
-    return Response(
-        orjson.dumps({"results": results, "model_version": _version(request)}), media_type="application/json"
-    )
+    return as_json({"results": results, "model_version": _version(request)})
 
 
 async def _predicted(
@@ -91,7 +89,7 @@ async def _predicted(
     if control.kind == "polygonlabels":
         asked |= {"mask": "polygon", "simplify": SIMPLIFY}
     if context is not None and context.result:
-        asked |= {"prompts": [prompt_of(context)], "task": "prompt"}
+        asked |= asked_by(context)
         answer = await ask(request, asked, image, url)
         return await asyncio.to_thread(prediction_of, answer, control, label_of(context))
     answer = await ask(request, {**asked, "classes": control.classes}, image, url)
