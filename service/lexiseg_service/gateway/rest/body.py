@@ -37,6 +37,8 @@ FLAT_JSON = {
     "prompts": 'a JSON list, as [{"points": [{"x": 120, "y": 80}]}]',
     "background": 'true, false, or a JSON object, as {"threshold": 0.4, "words": ["wall"]}',
 }
+# What a query may hold beside a body that is the file itself, and beside no other.
+FIELDS = frozenset({"request", *Question.model_fields})
 WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -48,6 +50,8 @@ async def read(request: Request, limits: Limits) -> Asked:
         InvalidValue: a field is unknown, missing or out of range.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in ("multipart/form-data", "application/json"):
+        _refuse_fields_of(request.query_params)
     if kind == "multipart/form-data":
         return await _read_multipart(request, limits)
     if kind == "application/json":
@@ -110,6 +114,12 @@ def _plain_fields(query: QueryParams, limits: Limits) -> dict[str, Any]:
     if "image" in query:
         raise InvalidValue.of("image", query["image"], "the file in the body alone")
     return _fields(query, limits)
+
+
+def _refuse_fields_of(query: QueryParams) -> None:
+    """What nobody would read must not seem to have been asked."""
+    if asked := [name for name in query if name in FIELDS]:
+        raise InvalidValue.of(asked[0], "in the query", "in the body, unless that is the file itself")
 
 
 def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:

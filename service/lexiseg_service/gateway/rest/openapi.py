@@ -70,8 +70,8 @@ _FORM_PROMPTS = {
 }
 
 
-def _flat_form() -> dict[str, Any]:
-    """The multipart form: the file, and either `request` or the question's fields one by one."""
+def _flat_fields() -> dict[str, Any]:
+    """The fields of a question one by one, or all as `request`."""
     schema = Question.model_json_schema(ref_template="#/components/schemas/{model}")
     properties: dict[str, Any] = {name: _plain(described) for name, described in schema["properties"].items()}
     properties["classes"] = {
@@ -82,6 +82,11 @@ def _flat_form() -> dict[str, Any]:
     }
     properties["prompts"] = _FORM_PROMPTS
     properties["background"] = {"type": "string", "description": "true, false, or a JSON object"}
+    return {"request": {"type": "string", "description": "all other fields as one JSON object"}, **properties}
+
+
+def _flat_form() -> dict[str, Any]:
+    """The multipart form: the file and the fields."""
     return {
         "type": "object",
         "title": "SegmentForm",
@@ -90,8 +95,7 @@ def _flat_form() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "image": {"type": "string", "format": "binary", "description": f"the file: {TAKEN}"},
-            "request": {"type": "string", "description": "all other fields as one JSON object"},
-            **properties,
+            **_flat_fields(),
         },
     }
 
@@ -135,6 +139,21 @@ REQUEST_ID: dict[str, Any] = {
     "service makes one",
     "schema": {"type": "string", "examples": ["0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f"]},
 }
+
+
+def query() -> list[dict[str, Any]]:
+    """The same fields as parameters, for a body that is the file itself."""
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": f"{described.get('description', name)} (beside a body that is the file itself, no other)",
+            # No example: /docs would fill it in, and send it beside a form.
+            "schema": {key: value for key, value in described.items() if key not in ("description", "example")},
+        }
+        for name, described in _flat_fields().items()
+    ]
 
 
 def problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:

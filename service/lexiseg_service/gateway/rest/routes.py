@@ -14,7 +14,7 @@ from lexiseg_service.gateway.rest import body, examples
 from lexiseg_service.gateway.rest.asking import answer_of, use_case_of
 from lexiseg_service.gateway.rest.compression import leave_as_it_is
 from lexiseg_service.gateway.rest.examples import shown
-from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems
+from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.picture import as_one_picture, picture_of, wants_picture
 from lexiseg_service.gateway.rest.rendering import bytes_of_pictures, rendered
@@ -37,7 +37,7 @@ ModelName = Annotated[str, Path(description="NAME or NAME@VERSION", examples=["t
         },
         **PROBLEMS,
     },
-    openapi_extra={"parameters": [REQUEST_ID], "requestBody": SEGMENT_BODY},
+    openapi_extra={"parameters": [REQUEST_ID, *query()], "requestBody": SEGMENT_BODY},
     response_class=Response,
 )
 async def segment(request: Request) -> Response:

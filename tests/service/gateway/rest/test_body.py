@@ -37,6 +37,24 @@ async def test_flat_fields_are_what_they_stand_for(client: httpx.AsyncClient, ba
     assert (asked.image, asked.overlay, asked.threshold, asked.mask) == (IMAGE, True, 0.25, "none")
 
 
+async def test_a_field_in_the_query_beside_a_form_or_json_is_refused(
+    client: httpx.AsyncClient, backend: KnownBackend
+) -> None:
+    form = await client.post("/segment?threshold=0.5", files={"image": ("a.png", IMAGE)}, data={"classes": "sky"})
+    json_body = await client.post("/segment?classes=sky", json={"image": {"base64": BASE64}})
+
+    for answer in (form, json_body):
+        assert answer.status_code == 422
+        assert "in the body" in answer.json()["detail"]
+    assert not backend.asked
+
+
+async def test_a_query_that_is_no_field_is_nobodys_business(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/segment?utm_source=mail", json={"image": {"base64": BASE64}, "classes": ["sky"]})
+
+    assert answer.status_code == 200
+
+
 @pytest.mark.parametrize("text", ["sky,tree", '["sky", "tree"]'])
 async def test_a_list_in_the_field_of_one_class_is_told_how_several_are_sent(
     client: httpx.AsyncClient, backend: KnownBackend, text: str

@@ -91,6 +91,15 @@ def test_segment_takes_a_form_json_or_the_file(schema: dict[str, Any]) -> None:
     assert set(form) == {"image", "request", *Question.model_fields}
 
 
+def test_the_fields_beside_a_file_are_parameters_of_the_query(schema: dict[str, Any]) -> None:
+    parameters = schema["paths"]["/v1/segment"]["post"]["parameters"]
+    of_query = {one["name"]: one for one in parameters if one["in"] == "query"}
+
+    assert set(of_query) == {"request", *Question.model_fields}
+    assert of_query["classes"]["schema"]["type"] == "array"
+    assert not any(one["required"] or one["schema"].keys() & {"example", "examples"} for one in of_query.values())
+
+
 def test_the_form_of_the_page_begins_with_classes_alone(schema: dict[str, Any]) -> None:
     form = schema["components"]["schemas"]["SegmentForm"]["properties"]
 
