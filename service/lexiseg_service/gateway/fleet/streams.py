@@ -2,7 +2,8 @@
 
     steps -> [taken, unanswered steps] -> worker -> answers
 
-Steps are kept until their frames are answered. On another worker the question that holds comes first, then they do.
+Steps are kept until their frames are answered. On another worker the question that holds comes first, then they do, the
+first of them with the objects that are followed (`followed`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
 from lexiseg_service.errors import NotReady
+from lexiseg_service.gateway.fleet.followed import FollowedObjects
 from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.stubs import worker_pb2 as pb
@@ -45,6 +47,8 @@ class RemoteStream:
         self._tell_of_move = moved
         self._question: StreamQuestion | None = None  # holds for the first of the unanswered frames
         self._latest: StreamQuestion | None = None  # was taken last
+        self._turn: _Connection | None = None  # the one that counts; another may not know yet that it is over
+        self._followed = FollowedObjects()
         self._unanswered: deque[Step] = deque()
         self._n_frames = 0  # of them
         self._ended = False
@@ -100,7 +104,8 @@ class RemoteStream:
             link = self._pick(question.request.model, tried)
             if moved:
                 self._tell_of_move()
-            turn = _Connection(link, replace(question, resumed=moved))
+                self._followed.move()
+            self._turn = turn = _Connection(link, replace(question, resumed=moved))
             with suppress(WorkerLost):
                 async with aclosing(self._on(turn)) as answers:
                     async for answer in answers:
@@ -118,7 +123,7 @@ class RemoteStream:
         async with self._changed:
             await self._changed.wait_for(lambda: self._n_frames or self._ended)
             while self._unanswered and isinstance(question := self._unanswered[0], StreamQuestion):
-                self._question = question
+                self._hold(question)
                 self._unanswered.popleft()
             return self._question if self._n_frames else None
 
@@ -127,22 +132,30 @@ class RemoteStream:
         try:
             async with aclosing(turn.link.stream(self._messages(turn))) as messages:
                 async for message in messages:
-                    await self._settle(turn)
+                    if (frame := await self._settle(turn)) is not None:
+                        self._followed.hear(frame, message)
                     yield message
         except NotReady:  # it goes down
             raise WorkerLost from None
 
-    async def _settle(self, turn: _Connection) -> None:
-        """The first of the unanswered frames has its answer; questions before it are history."""
+    async def _settle(self, turn: _Connection) -> VideoFrame | None:
+        """The first of the unanswered frames, which has its answer; questions before it are history."""
         async with self._changed:
-            while self._unanswered:
+            answered: VideoFrame | None = None
+            while self._unanswered and answered is None:
                 step = self._unanswered.popleft()
                 turn.sent -= 1
                 if isinstance(step, VideoFrame):
                     self._n_frames -= 1
-                    break
-                self._question = step
+                    answered = step
+                else:
+                    self._hold(step)
             self._changed.notify_all()
+        return answered
+
+    def _hold(self, question: StreamQuestion) -> None:
+        self._question = question
+        self._followed.ask(question)
 
     async def _messages(self, turn: _Connection) -> AsyncIterator[pb.WorkerSegmentVideoRequest]:
         """What goes to one worker; when it ends early, the worker still answers what it has."""
@@ -159,4 +172,6 @@ class RemoteStream:
                 if isinstance(step, StreamQuestion) and not turn.link.serves(step.request.model):
                     return
                 turn.sent += 1
+            if isinstance(step, VideoFrame) and turn is self._turn:
+                step = self._followed.resumed(step)
             yield encode_step(step)

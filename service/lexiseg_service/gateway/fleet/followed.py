@@ -1,0 +1,107 @@
+"""What a stream follows, as far as its answers have told it: enough to go on at another worker.
+
+A worker remembers what an object looks like, and dies with that. The gateway remembers the box of its last mask: where
+a stream moves, the first frame there shows each object again by that box, moved on as it moved last. One that was lost
+before, or that cannot be shown, is said to be lost until whoever follows it shows it himself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lexiseg_model.types import Prompt
+from lexiseg_service.question.stream_messages import Followed, StreamQuestion, VideoFrame
+from lexiseg_service.stubs import segmentation_pb2 as pb
+
+Box = tuple[float, float, float, float]
+
+
+class FollowedObjects:
+    """The objects of one stream."""
+
+    def __init__(self) -> None:
+        self._boxes: dict[int, Box | None] = {}  # by number; None of one that is lost
+        self._again: dict[int, Box] = {}  # to be shown to a worker that knows nothing of them
+        self._shown: VideoFrame | None = None  # the frame that does
+        self._before: dict[int, Box] = {}  # of the answer before the last
+        self._size = (0, 0)  # height, width of the last frame
+        self._ended: set[int] = set()  # by frames that were dropped: the next one that is not will have ended them
+        self._meaning: tuple[object, ...] | None = None
+
+    def ask(self, question: StreamQuestion) -> None:
+        """A question holds from here on; what another model, size or task forgets is forgotten here, too."""
+        request = question.request
+        meaning = (request.model, request.max_side) if request.task == "prompt" else None
+        if meaning != self._meaning:
+            self._boxes.clear()
+            self._again.clear()
+        self._meaning = meaning
+
+    def move(self) -> None:
+        """The next frame goes to a worker that knows nothing of them."""
+        self._again = {
+            number: _moved_on(box, self._before.get(number, box), self._size)
+            for number, box in self._boxes.items()
+            if box is not None
+        }
+        self._shown = None
+
+    def resumed(self, frame: VideoFrame) -> VideoFrame:
+        """A frame that goes to the worker, with what is to be shown again."""
+        if not self._again or self._shown is not None:
+            return frame
+        self._shown = frame
+        said = {*frame.unfollow, *(each.track_id for each in frame.follow)}
+        again = [Followed(number, Prompt(box=box)) for number, box in self._again.items() if number not in said]
+        # Behind the frame's own, whose places are told in what is wrong with them.
+        return replace(frame, follow=(*frame.follow, *again))
+
+    def hear(self, frame: VideoFrame, message: pb.SegmentVideoResponse) -> None:
+        """Takes in the answer to a frame, and puts those among the lost whom the worker does not know."""
+        if self._meaning is None:
+            return
+        if message.dropped:
+            self._ended.update(frame.unfollow)
+            return
+        if not message.HasField("answer"):
+            self._failed(frame, message)
+            return
+        began = {each.track_id for each in frame.follow}
+        for number in (self._ended | set(frame.unfollow)) - began:
+            self._boxes.pop(number, None)
+        self._ended.clear()
+        if self._shown is not None:
+            for segment in message.answer.segments:
+                if segment.track_id in self._again.keys() - began:
+                    segment.ClearField("prompt_index")  # whoever reads it has sent no prompt
+            self._again, self._shown = {}, None
+        self._before = {number: box for number, box in self._boxes.items() if box is not None and number not in began}
+        self._size = (message.answer.size.height, message.answer.size.width)
+        unknown = self._boxes.keys() - set(message.lost)
+        self._boxes |= dict.fromkeys(message.lost)
+        for segment in message.answer.segments:
+            x, y, wide, high = (segment.bbox.x, segment.bbox.y, segment.bbox.width, segment.bbox.height)
+            self._boxes[segment.track_id] = (x, y, x + wide, y + high)
+            unknown -= {segment.track_id}
+        for number in unknown:
+            self._boxes[number] = None
+        message.lost.extend(sorted(unknown))
+
+    def _failed(self, frame: VideoFrame, message: pb.SegmentVideoResponse) -> None:
+        """Nothing began with such a frame: the next one shows the objects, unless it is they that cannot be shown."""
+        if frame is not self._shown:
+            return
+        self._shown = None
+        own = len(frame.follow)
+        places = [error.field.removeprefix("prompts.") for error in message.error.errors]
+        if any(place.split(".")[0].isdigit() and int(place.split(".")[0]) >= own for place in places):
+            self._boxes |= dict.fromkeys(self._again)
+            self._again = {}
+
+
+def _moved_on(box: Box, before: Box, size: tuple[int, int]) -> Box:
+    """Where a box will be if it goes on as it went, inside the frame; as it is where that would leave nothing."""
+    across, down = ((box[low] + box[low + 2] - before[low] - before[low + 2]) / 2 for low in (0, 1))
+    left, right = (min(max(side + across, 0.0), float(size[1])) for side in (box[0], box[2]))
+    top, bottom = (min(max(side + down, 0.0), float(size[0])) for side in (box[1], box[3]))
+    return (left, top, right, bottom) if right - left >= 1 and bottom - top >= 1 else box

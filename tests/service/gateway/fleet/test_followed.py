@@ -1,0 +1,228 @@
+"""Objects that are followed outlive the worker that knew them: shown again by their last box, or said to be lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from lexiseg_model.types import Prompt
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.fleet.followed import FollowedObjects
+from lexiseg_service.question.stream_messages import Followed, FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.settings import Settings
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.wire.errors import problem_of
+from tests import pictures
+from tests.model.stand_in import ColourSegmenter
+from tests.model.video.moving import Corner, box, scene
+from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.fleet.workers import SOON, Fleet, Someone, question, started
+
+HERE, THERE = (4, 4), (40, 20)
+FOLLOWING = StreamQuestion(question(None, task="prompt", deadline=float("inf")), frames_in_flight=1)
+
+
+@dataclass
+class Follows(Someone):
+    """A worker with a real engine over colours."""
+
+    engine: EngineBackend = field(
+        default_factory=lambda: EngineBackend(
+            ColourSegmenter(tasks=("semantic", "prompt")), settings=Settings(deadline_seconds=SOON)
+        )
+    )
+    shown: list[tuple[int, ...]] = field(default_factory=list)  # numbers that each frame begins
+
+    async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        async with aclosing(self.engine.stream(self._noted(steps))) as answers:
+            async for answer in answers:
+                yield answer
+
+    async def _noted(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncIterator[Any]:
+        async for step in steps:
+            if isinstance(step, VideoFrame):
+                self.frames.append(step.id)
+                self.shown.append(tuple(each.track_id for each in step.follow))
+            else:
+                self.questions.append(step)
+            yield step
+
+
+@pytest.fixture
+def workers() -> Iterator[list[Follows]]:
+    both = [Follows(), Follows()]
+    yield both
+    for worker in both:
+        worker.engine.engine.close(SOON)
+
+
+def frame(name: str, *follow: Followed, unfollow: tuple[int, ...] = (), **squares: Corner) -> VideoFrame:
+    content = pictures.encoded(Image.fromarray(scene(**squares)))
+    return VideoFrame(content, name, int(name), follow, unfollow)
+
+
+def shows(number: int, corner: Corner) -> Followed:
+    return Followed(number, Prompt(box=box(corner)))
+
+
+async def with_a_death(fleet: Fleet, workers: list[Follows], after: str, *frames: VideoFrame) -> list[FrameAnswer]:
+    """The answers to a stream whose worker hangs up after one of them; each frame is sent when the last is answered."""
+    seen: list[FrameAnswer] = []
+    answered = asyncio.Semaphore(0)
+
+    async def steps() -> AsyncIterator[StreamQuestion | VideoFrame]:
+        yield FOLLOWING
+        for each in frames:
+            yield each
+            await answered.acquire()
+
+    async with asyncio.timeout(3 * SOON), aclosing(fleet.backend.stream(steps())) as answers:
+        async for answer in answers:
+            seen.append(answer)
+            if answer.frame_id == after:
+                await fleet.end(next(index for index, worker in enumerate(workers) if worker.frames))
+            answered.release()
+    return seen
+
+
+def numbers(answer: FrameAnswer) -> tuple[int | None, ...]:
+    assert answer.answer is not None
+    return answer.track_ids
+
+
+async def test_an_object_is_followed_on_when_its_worker_dies(workers: list[Follows]) -> None:
+    path = [(4 + 2 * step, 4 + step) for step in range(8)]
+    sent = [frame("0", shows(7, path[0]), red=path[0])]
+    sent += [frame(str(place), red=corner) for place, corner in enumerate(path) if place]
+    async with started(*workers) as fleet:
+        seen = await with_a_death(fleet, workers, "3", *sent)
+
+    assert [answer.frame_id for answer in seen] == [each.id for each in sent]
+    assert [answer.frame_id for answer in seen if answer.state_reset] == ["4"]
+    assert [(numbers(answer), answer.lost) for answer in seen] == [((7,), ())] * len(sent)
+    for answer, (x, y) in zip(seen, path, strict=True):
+        assert answer.answer is not None
+        (segment,) = answer.answer.segments
+        assert abs(segment.bbox[0] - x) <= 2
+        assert abs(segment.bbox[1] - y) <= 2
+        assert (segment.prompt_index == 0) is (answer.frame_id == "0")
+    second = next(worker for worker in workers if worker.frames[-1:] == ["7"])
+    assert second.shown == [(7,), (), (), ()]
+
+
+async def test_what_was_lost_when_its_worker_died_stays_lost_until_it_is_shown(workers: list[Follows]) -> None:
+    names = iter(range(20))
+    sent = [frame(str(next(names)), shows(1, HERE), shows(2, THERE), red=HERE, green=THERE)]
+    sent += [frame(str(next(names)), green=THERE) for _ in range(5)]  # the red one is gone
+    after = sent[-1].id
+    sent += [frame(str(next(names)), red=HERE, green=THERE) for _ in range(2)]
+    sent += [frame(str(next(names)), shows(1, HERE), red=HERE, green=THERE)]
+    sent += [frame(str(next(names)), unfollow=(2,), red=HERE, green=THERE)]
+    async with started(*workers) as fleet:
+        seen = await with_a_death(fleet, workers, after, *sent)
+
+    assert (numbers(seen[5]), seen[5].lost) == ((2,), (1,))
+    assert [(numbers(answer), answer.lost) for answer in seen[6:8]] == [((2,), (1,))] * 2
+    assert (set(numbers(seen[8])), seen[8].lost) == ({1, 2}, ())
+    assert (numbers(seen[9]), seen[9].lost) == ((1,), ())
+
+
+async def test_a_damaged_frame_after_the_death_costs_no_object(workers: list[Follows]) -> None:
+    sent = [frame("0", shows(7, HERE), red=HERE), VideoFrame(b"no picture", "1"), frame("2", red=HERE)]
+    async with started(*workers) as fleet:
+        seen = await with_a_death(fleet, workers, "0", *sent)
+
+    assert seen[1].error is not None
+    assert (numbers(seen[2]), seen[2].lost) == ((7,), ())
+
+
+def heard(*followed: int, lost: tuple[int, ...] = (), x: int = 1) -> pb.SegmentVideoResponse:
+    segments = [
+        pb.Segment(track_id=number, prompt_index=place, bbox=pb.BoundingBox(x=x, y=2, width=3, height=4))
+        for place, number in enumerate(followed)
+    ]
+    size = pb.Size(height=40, width=64)
+    return pb.SegmentVideoResponse(answer=pb.SegmentResponse(segments=segments, size=size), lost=lost)
+
+
+@pytest.fixture
+def objects() -> FollowedObjects:
+    """One object that is followed, 5, and one that is lost, 6, at a worker that has just gone."""
+    objects = FollowedObjects()
+    objects.ask(FOLLOWING)
+    objects.hear(VideoFrame(b"", "0"), heard(5, lost=(6,)))
+    objects.move()
+    return objects
+
+
+def test_an_object_is_shown_by_its_last_box_behind_what_the_frame_shows_itself(objects: FollowedObjects) -> None:
+    first, second = frame("1", shows(9, HERE)), frame("2")
+
+    asked = objects.resumed(first)
+
+    assert asked.follow == (shows(9, HERE), Followed(5, Prompt(box=(1, 2, 4, 6))))
+    assert objects.resumed(second) is second
+    message = heard(9, 5)
+    objects.hear(first, message)
+    assert [segment.HasField("prompt_index") for segment in message.answer.segments] == [True, False]
+    assert list(message.lost) == [6]
+
+
+@pytest.mark.parametrize(
+    ("was", "at", "expected"), [(1, 3, (5, 2, 8, 6)), (50, 56, (62, 2, 64, 6)), (3, 1, (0, 2, 2, 6))]
+)
+def test_a_box_moves_on_as_it_moved_last_and_stays_in_the_frame(
+    objects: FollowedObjects, was: int, at: int, expected: tuple[float, ...]
+) -> None:
+    for name, x in (("1", was), ("2", at)):
+        objects.hear(frame(name), heard(5, x=x))
+    objects.move()
+
+    assert objects.resumed(frame("3")).follow == (Followed(5, Prompt(box=expected)),)  # type: ignore[arg-type]
+
+
+def test_an_object_that_the_frame_shows_or_ends_is_not_shown_again(objects: FollowedObjects) -> None:
+    shown, ended = frame("1", shows(5, HERE)), frame("1", unfollow=(5,))
+
+    assert objects.resumed(shown).follow == shown.follow
+    objects.move()
+    assert objects.resumed(ended).follow == ()
+    message = heard()
+    objects.hear(ended, message)
+    assert list(message.lost) == [6]
+
+
+def test_an_object_that_cannot_be_shown_is_lost(objects: FollowedObjects) -> None:
+    outside = InvalidValue.of("prompts.0.box", "(1, 2, 4, 6)", "a box inside the image")
+    objects.resumed(first := frame("1"))
+    objects.hear(first, pb.SegmentVideoResponse(error=problem_of(outside, "")))
+
+    second = frame("2")
+    assert objects.resumed(second) is second
+    objects.hear(second, message := heard())
+    assert list(message.lost) == [5, 6]
+
+
+def test_what_another_model_forgets_is_forgotten(objects: FollowedObjects) -> None:
+    objects.ask(StreamQuestion(question(None, task="prompt", model="other", deadline=float("inf"))))
+
+    first = frame("1")
+    assert objects.resumed(first) is first
+    objects.hear(first, message := heard())
+    assert list(message.lost) == []
+
+
+def test_a_frame_that_was_dropped_ends_objects_with_the_next_one(objects: FollowedObjects) -> None:
+    first, second = frame("1", unfollow=(6,)), frame("2")
+    objects.resumed(first)
+    objects.hear(first, pb.SegmentVideoResponse(dropped=True))
+    objects.resumed(second)
+    objects.hear(second, message := heard(5))
+
+    assert list(message.lost) == []
