@@ -1,0 +1,67 @@
+"""Classes by example over gRPC of a real server: single pictures and streams."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+
+import grpc
+import httpx
+import pytest
+
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from tests import pictures
+from tests.integration.server import Server
+from tests.integration.test_shutdown import SOON
+
+PHOTOGRAPH = pictures.encoded(pictures.small("china", 320), "JPEG")
+SIZE = pictures.small("china", 320).size
+ABOVE = (0.05 * SIZE[0], 0.02 * SIZE[1], 0.6 * SIZE[0], 0.12 * SIZE[1])  # a strip of sky
+
+
+@pytest.fixture
+def stub(server: Server) -> Iterator[SegmentationStub]:
+    with grpc.insecure_channel(server.grpc) as channel:
+        yield SegmentationStub(channel)
+
+
+def classes(image: bytes | None = None) -> list[pb.Class]:
+    """One that is shown, in another picture where there is one, and two by their words."""
+    source = None if image is None else pb.Image(content=image)
+    shown = pb.Example(image=source, box=pb.Box(**dict(zip(("x0", "y0", "x1", "y1"), ABOVE, strict=True))))
+    return [pb.Class(name="above", examples=[shown]), pb.Class(name="building"), pb.Class(name="tree")]
+
+
+def test_an_example_finds_over_grpc_what_it_finds_over_rest(stub: SegmentationStub, client: httpx.Client) -> None:
+    listed = [{"name": "above", "examples": [{"box": list(ABOVE)}]}, "building", "tree"]
+    picture = {"base64": base64.b64encode(PHOTOGRAPH).decode()}
+    rest = client.post("/segment", json={"image": picture, "classes": listed}).json()
+
+    answer = stub.Segment(pb.SegmentRequest(image=pb.Image(content=PHOTOGRAPH), classes=classes()), timeout=SOON)
+
+    assert "above" in [segment.label for segment in answer.segments]
+    assert [(segment.label, segment.score, segment.mask.coco_rle.counts) for segment in answer.segments] == [
+        (segment["label"], segment["score"], segment["mask"]["counts"]) for segment in rest["segments"]
+    ]
+
+
+def test_frames_of_a_stream_are_asked_about_a_class_that_another_picture_shows(stub: SegmentationStub) -> None:
+    config = pb.SegmentVideoRequest(config=pb.StreamConfig(classes=classes(PHOTOGRAPH)))
+    frame = pb.SegmentVideoRequest(frame=pb.Frame(image=PHOTOGRAPH))
+
+    answers = list(stub.SegmentVideo(iter([config, frame, frame]), timeout=SOON))
+
+    assert len(answers) == 2
+    for answer in answers:
+        assert not answer.HasField("error"), answer.error.detail
+        assert "above" in [segment.label for segment in answer.answer.segments]
+
+
+def test_an_example_in_the_frame_itself_is_refused_for_a_stream(stub: SegmentationStub) -> None:
+    config = pb.SegmentVideoRequest(config=pb.StreamConfig(classes=classes()))
+
+    with pytest.raises(grpc.RpcError) as raised:
+        list(stub.SegmentVideo(iter([config]), timeout=SOON))
+
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,0 +1,85 @@
+"""Rows of examples in a real Redis: what one worker has looked at no other needs to, and no other key finds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lexiseg_model.segmenter import Features, TextRows
+from lexiseg_model.types import ClassEntry, Prompt, Region, Vocabulary
+from lexiseg_service.question.examples import ExampleRegion
+from lexiseg_service.question.messages import Exemplified, WorkerRequest
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from tests import pictures
+from tests.model.stand_in import ColourSegmenter
+from tests.model.video.moving import box, scene
+from tests.redis_server import RedisServer
+from tests.service.engine_backend import EngineBackend
+
+SOON = 10.0  # seconds; a hundredth is usual
+HERE = (4, 4)
+PICTURE = pictures.encoded(Image.fromarray(scene(red=HERE)))
+
+
+class Looking(ColourSegmenter):
+    """Counts the regions that it looks at, one of them to see how long a row is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.regions = 0
+
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
+        self.regions += len(regions)
+        return super().example_rows(features, regions)
+
+
+class Worker:
+    """An engine with the rows of a Redis."""
+
+    def __init__(self, url: str) -> None:
+        self.segmenter = Looking()
+        settings = Settings(redis_url=url, deadline_seconds=SOON)
+        self.backend = EngineBackend(self.segmenter, Metrics(), settings=settings)
+
+    async def look(self, owner: str) -> Exemplified:
+        region = ExampleRegion(Region(Prompt(box=box(HERE))), "classes.0.examples.0")
+        words = Vocabulary((ClassEntry("mascot"),))
+        asked = WorkerRequest(
+            PICTURE, words, model="colours", deadline=time.monotonic() + SOON, owner=owner, regions=(region,)
+        )
+        return await asyncio.wait_for(self.backend.exemplify(asked), SOON)
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[list[Worker]]:
+    server = RedisServer(tmp_path)
+    made = [Worker(server.url), Worker(server.url)]
+    yield made
+    for worker in made:
+        worker.backend.engine.close(SOON)
+    server.kill()
+
+
+async def test_what_one_worker_has_looked_at_another_finds(workers: list[Worker]) -> None:
+    one, other = workers
+    first = await one.look("mine")
+    second = await other.look("mine")
+
+    assert other.segmenter.regions == one.segmenter.regions - 1
+    assert second == first
+    assert np.isfinite(np.frombuffer(first.rows[0], np.float16)).all()
+
+
+async def test_rows_of_one_key_are_no_other_keys(workers: list[Worker]) -> None:
+    one, other = workers
+    await one.look("mine")
+    await other.look("theirs")
+
+    assert other.segmenter.regions == one.segmenter.regions
