@@ -11,6 +11,7 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.segmenter import Features, Segmenter, TextBank
 from lexiseg_model.types import Point, Prompt
+from lexiseg_model.video.following import Follower, Start
 from tests.model.conformance.asking import BOX, CLASSES, CLICK, PAIR, bank_of, blocks, seen
 from tests.model.conformance.models import asked_of
 
@@ -184,3 +185,27 @@ def test_a_prompt_of_nothing_is_refused(segmenter: Segmenter, features: Features
 @promptable
 def test_no_prompts_have_no_answers(segmenter: Segmenter, features: Features) -> None:
     assert segmenter.prompt(features, []) == []
+
+
+# places
+
+
+@promptable
+def test_what_a_prompt_shows_can_be_followed(segmenter: Segmenter, features: Features) -> None:
+    places = segmenter.places(features)
+    follower = Follower()
+    (began,) = follower.step(segmenter, features, [Start(7, BOX)])
+    (followed,) = follower.step(segmenter, features)
+
+    assert places.dtype == torch.float32
+    assert torch.allclose(places.norm(dim=0), torch.ones(places.shape[1:]), atol=1e-3)
+    across, down = places.shape[2] / features.size[1], places.shape[1] / features.size[0]
+    assert across == pytest.approx(down, rel=0.25)  # the picture's shape, but for what rounding does
+    assert (began.number, followed.number) == (7, 7)
+    assert began.mask is not None
+
+
+@asked_of(lambda model: not model.prompts)
+def test_a_model_that_takes_no_prompts_follows_none(segmenter: Segmenter, features: Features) -> None:
+    with pytest.raises(TaskError, match="follows no objects"):
+        segmenter.places(features)

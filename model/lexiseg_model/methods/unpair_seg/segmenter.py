@@ -61,6 +61,7 @@ from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")
 SURE = regions.SURE
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
+PLACE_STRIDE = 8  # of the finest level, by whose cells objects are told apart in a video
 LEAST = 1e-6  # of a probability, before its logarithm
 UNLIKELY = 1e-30  # of a class at a pixel that no mask covers
 HOW_TO_PROVIDE = (
@@ -179,6 +180,13 @@ class UnpairSegSegmenter(Segmenter):
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         return self._embed(features, image_to_canvas(masks.to(self._execution.device), _canvas(features)))
+
+    @torch.inference_mode()
+    def places(self, features: Features) -> Tensor:
+        """[C, h, w] float32 at stride 8 of the network's input: what the pixel decoder makes of the image."""
+        height, width = (max(1, round(side / PLACE_STRIDE)) for side in _canvas(features).inside)
+        level = features.tensors["level8"][:, :height, :width]
+        return F.normalize(level.to(self._execution.device).float(), dim=0)
 
     # vocabulary side
 
