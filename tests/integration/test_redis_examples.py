@@ -33,10 +33,10 @@ class Looking(ColourSegmenter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.regions = 0
+        self.n_looked_at = 0
 
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
-        self.regions += len(regions)
+        self.n_looked_at += len(regions)
         return super().example_rows(features, regions)
 
 
@@ -72,7 +72,7 @@ async def test_what_one_worker_has_looked_at_another_finds(workers: list[Worker]
     first = await one.look("mine")
     second = await other.look("mine")
 
-    assert other.segmenter.regions == one.segmenter.regions - 1
+    assert other.segmenter.n_looked_at == one.segmenter.n_looked_at - 1
     assert second == first
     assert np.isfinite(np.frombuffer(first.rows[0], np.float16)).all()
 
@@ -82,4 +82,4 @@ async def test_rows_of_one_key_are_no_other_keys(workers: list[Worker]) -> None:
     await one.look("mine")
     await other.look("theirs")
 
-    assert other.segmenter.regions == one.segmenter.regions
+    assert other.segmenter.n_looked_at == one.segmenter.n_looked_at

@@ -67,7 +67,7 @@ async def predict(request: Request) -> Response:
     body = await read_as(Predict, request)
     asked: dict[str, Any]
     if marks := body.params.marks:
-        points = [(*mark.data[:2], mark.label == 1) for mark in marks if mark.type == "point"]
+        points = [(mark.data[0], mark.data[1], mark.label == 1) for mark in marks if mark.type == "point"]
         asked = prompt_of(points, [mark.data for mark in marks if mark.type == "rectangle"])
     else:
         words = [word.strip() for word in body.params.text_prompt.replace(".", ",").split(",")]
