@@ -51,22 +51,27 @@ class Row(NamedTuple):
     example_failing: float
 
 
-def boxes_of(data: IndexedDataset, n: int, seed: int) -> dict[int, list[Box]]:
-    """Of each class, boxes in `n` photographs in a random order: large objects that fill their box come first."""
-    order = np.random.default_rng(seed).permutation(len(data.samples))[:MOST_LOOKED_AT]
+def boxes_of(data: IndexedDataset) -> dict[int, list[Box]]:
+    """Of each class, the boxes around its objects in some photographs."""
+    some = np.random.default_rng(0).permutation(len(data.samples))[:MOST_LOOKED_AT]
     of_class: dict[int, list[Box]] = {}
-    for sample in order.tolist():
+    for sample in some.tolist():
         labels = data.samples[sample].read_mask()
         of = [value for value in np.unique(labels).tolist() if _asked(data, value)]
         parts = components(labels, of)
-        for part, (value, area) in enumerate(zip(parts.labels, parts.areas, strict=True)):
-            rows, columns = np.nonzero(parts.ids == part + 1)
-            box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-            fill = area / ((box[2] - box[0]) * (box[3] - box[1]))
-            rank = (area < LEAST_AREA * labels.size, fill < LEAST_FILL)
-            left, top, right, bottom = (float(side) for side in box)
-            of_class.setdefault(value, []).append(Box(sample, (left, top, right, bottom), rank))
-    return {value: _first(found, n) for value, found in of_class.items()}
+        for value, area, (left, top, right, bottom) in zip(
+            parts.labels, parts.areas, _extents(parts.ids, len(parts.labels)), strict=True
+        ):
+            fill = area / ((right - left) * (bottom - top))
+            rank = (bool(area < LEAST_AREA * labels.size), bool(fill < LEAST_FILL))
+            of_class.setdefault(int(value), []).append(Box(sample, (left, top, right, bottom), rank))
+    return of_class
+
+
+def chosen(boxes: dict[int, list[Box]], n: int, seed: int) -> dict[int, list[Box]]:
+    """Of each class, `n` boxes in as many photographs, by chance; large objects that fill their box come first."""
+    rng = np.random.default_rng(seed)
+    return {value: _first([some[place] for place in rng.permutation(len(some))], n) for value, some in boxes.items()}
 
 
 def evaluate(segmenter: Segmenter, train: IndexedDataset, val: IndexedDataset, n: int, draws: int) -> Row:
@@ -74,7 +79,8 @@ def evaluate(segmenter: Segmenter, train: IndexedDataset, val: IndexedDataset, n
     rows_of = KnownRows(segmenter)
     asked = [value for value in range(len(val.classes)) if _asked(val, value)]
     background = Background() if val.has_background else None
-    shown = [_shown(segmenter, train, boxes_of(train, n, seed)) for seed in range(draws)]
+    boxes = boxes_of(train)
+    shown = [_shown(segmenter, train, chosen(boxes, n, seed)) for seed in range(draws)]
     words = Vocabulary(tuple(ClassEntry(val.classes[value]) for value in asked), background)
     vocabularies = [
         words,
@@ -107,15 +113,25 @@ def table(rows: list[Row]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     for row in rows:
         share = row.example / row.word
-        yield (
-            f"| {row.name} | {row.word:.1f} | {row.example:.1f} | {share:.2f} | {row.failing} "
-            f"| {row.word_failing:.1f} | {row.example_failing:.1f} |"
-        )
+        failing = (f"{each:.1f}" if row.failing else "-" for each in (row.word_failing, row.example_failing))
+        cells = (row.name, f"{row.word:.1f}", f"{row.example:.1f}", f"{share:.2f}", str(row.failing), *failing)
+        yield f"| {' | '.join(cells)} |"
     yield f"| mean | | | {np.mean([row.example / row.word for row in rows]):.2f} | | | |"
 
 
 def _asked(data: IndexedDataset, value: int) -> bool:
     return value < len(data.classes) and data.classes[value] != BACKGROUND
+
+
+def _extents(ids: NDArray[np.integer], n: int) -> list[tuple[float, float, float, float]]:
+    """The boxes around the parts 1 to n of a map [H, W]."""
+    rows, columns = np.nonzero(ids)
+    part = ids[rows, columns] - 1
+    low, high = np.full((2, n), max(ids.shape)), np.zeros((2, n), np.int64)
+    for axis, places in enumerate((columns, rows)):
+        np.minimum.at(low[axis], part, places)
+        np.maximum.at(high[axis], part, places + 1)
+    return [(float(x0), float(y0), float(x1), float(y1)) for x0, y0, x1, y1 in zip(*low, *high, strict=True)]
 
 
 def _first(found: list[Box], n: int) -> list[Box]:

@@ -1,4 +1,4 @@
-"""Classes by example in `tiny`: the mean pixel of what was shown, beside the vectors of texts."""
+"""Classes by example in `tiny`: mean pixels of what was shown, beside the vectors of texts."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, TextRows
 from lexiseg_model.types import Region
 
+LEAST_ALIKE = 0.25  # that pixels of an example count as to each other
 FEWEST = 4  # cells of a mask that the head cuts out; of fewer, the box itself says more
 
 
@@ -40,19 +41,22 @@ def region_means(
 
 
 def vectors(positive: TextRows, negative: TextRows, scale: ExampleRule, device: torch.device) -> ExampleVectors:
-    """One vector: the direction that the examples have in common, away from what they are not.
+    """A vector for each example, between its own direction and the one that all have in common, away from what they
+    are not.
 
     Raises:
         OptionError: rows of another length.
     """
     shown = _unit(positive, device)
     mean = F.normalize(shown.mean(0, keepdim=True), dim=1)
-    vector = mean
+    vectors = F.normalize(mean + scale.own * (shown - mean), dim=1)
     if len(negative):
-        away = mean - F.normalize(_unit(negative, device).mean(0, keepdim=True), dim=1)
-        vector = mean + scale.away * away
-        vector = vector / (vector * mean).sum()  # as sure of its own examples as without negatives
-    return ExampleVectors(scale.length * vector, mean)
+        away = scale.away * (mean - F.normalize(_unit(negative, device).mean(0, keepdim=True), dim=1))
+        turned = vectors + away
+        vectors = turned * (vectors @ mean.T) / (turned @ mean.T)  # as sure of its own examples as without negatives
+    # Rows are means of unit pixels: the less alike these are, the shorter the row, and the lower their scores.
+    alike = float(np.linalg.norm(positive.astype(np.float32), axis=1).mean().clip(LEAST_ALIKE))
+    return ExampleVectors(scale.length * alike**-scale.level * vectors, mean)
 
 
 def _cut_out(region: Region, size: tuple[int, int], answered: PromptMasks, pixels: Tensor) -> Tensor | None:

@@ -46,13 +46,17 @@ class RegionVote(BaseModel):
 class ExampleRule(BaseModel):
     """How the vector of a class by example stands beside those of texts, which have length 1.
 
-    Pixels are more like pixels than like words: at `length` 1 a class by example would take what words mean.
+    Pixels are more like pixels than like words: at `length` 1 a class by example would take what words mean. Pixels of
+    one thing are less alike than those of another: `level` is how far what is motley is made as sure of itself.
+    All but `away` were chosen on training photographs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    length: float = Field(0.6, gt=0, description="of the vector of a class by example")
-    away: float = Field(0.5, ge=0, description="how far it is turned from the mean of the negatives")
+    length: float = Field(0.57, gt=0, description="of the vectors of a class whose pixels are all alike")
+    level: float = Field(0.5, ge=0, le=1, description="0: no matter how alike; 1: all score the same on their examples")
+    own: float = Field(0.5, ge=0, le=1, description="of each example in its vector, beside what all have in common")
+    away: float = Field(0.5, ge=0, description="how far they are turned from the mean of the negatives")
 
 
 class TinySettings(BaseModel):

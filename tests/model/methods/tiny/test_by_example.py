@@ -1,0 +1,76 @@
+"""The vectors of a class by example, from the mean pixels of what was shown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.methods.tiny.by_example import vectors
+from lexiseg_model.methods.tiny.network import EMBEDDING
+from lexiseg_model.methods.tiny.settings import ExampleRule
+from lexiseg_model.segmenter import ExampleVectors
+
+RULE = ExampleRule(length=0.5, level=0.5, own=0.5, away=0.5)
+NONE: NDArray[np.float16] = np.empty((0, 0), np.float16)
+
+
+def rows(*directions: int, length: float = 1.0) -> NDArray[np.float16]:
+    """One of each axis."""
+    made = np.zeros((len(directions), EMBEDDING), np.float16)
+    made[np.arange(len(directions)), directions] = length
+    return made
+
+
+def of(positive: NDArray[np.float16], negative: NDArray[np.float16] = NONE, rule: ExampleRule = RULE) -> ExampleVectors:
+    return vectors(positive, negative, rule, torch.device("cpu"))
+
+
+def test_one_example_is_one_vector_of_its_direction() -> None:
+    made = of(rows(3))
+
+    assert made.vectors.shape == (1, EMBEDDING)
+    assert float(made.vectors[0, 3]) == pytest.approx(RULE.length)
+    assert float(made.means[0, 3]) == pytest.approx(1)
+
+
+def test_each_example_has_a_vector_between_its_own_direction_and_the_common_one() -> None:
+    made = of(rows(0, 1))
+
+    first, second = made.vectors
+    assert float(first[0]) > float(first[1]) > 0
+    assert float(second[1]) > float(second[0]) > 0
+    assert torch.allclose(made.vectors.norm(dim=1), torch.tensor(RULE.length))
+
+
+def test_without_their_own_part_all_vectors_are_the_common_one() -> None:
+    made = of(rows(0, 1), rule=RULE.model_copy(update={"own": 0.0}))
+
+    assert torch.allclose(made.vectors, RULE.length * made.means.expand(2, -1), atol=1e-6)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_what_is_motley_is_made_surer_of_itself(level: float) -> None:
+    made = of(rows(2, length=0.64), rule=RULE.model_copy(update={"level": level}))
+
+    assert float(made.vectors.norm()) == pytest.approx(RULE.length / 0.64**level, rel=1e-3)
+
+
+def test_rows_that_say_hardly_anything_are_not_made_sure() -> None:
+    made = of(rows(2, length=0.01), rule=RULE.model_copy(update={"level": 1.0}))
+
+    assert float(made.vectors.norm()) == pytest.approx(4 * RULE.length, rel=1e-3)
+
+
+def test_negatives_turn_the_vectors_away_and_leave_the_class_as_sure_of_its_examples() -> None:
+    alone, turned = of(rows(0, 1)), of(rows(0, 1), rows(2))
+
+    assert bool((turned.vectors[:, 2] < alone.vectors[:, 2]).all())
+    assert torch.allclose(turned.vectors @ turned.means.T, alone.vectors @ alone.means.T, atol=1e-6)
+
+
+def test_rows_of_another_length_are_refused() -> None:
+    with pytest.raises(OptionError, match="rows"):
+        of(np.zeros((1, 4), np.float16))
