@@ -34,6 +34,7 @@ FIELDS: Mapping[str, FieldInfo] = {
 ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|SHM|RECIPE)")
 # What Kubernetes tells each pod of services beside it, such as one that is called lexiseg.
 SERVICE_LINK = re.compile(r"LEXISEG_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+ADDRESS = re.compile(r"(tcp|udp|sctp)://.+")  # that such a NAME_PORT has; a plain number is a misspelt setting's
 PLAIN = (bool, int, float, Path)  # typer reads them; any other is text that the settings read
 
 
@@ -83,11 +84,18 @@ def refuse_unknown(environment: Mapping[str, str]) -> None:
             not upper.startswith("LEXISEG_")
             or upper in known
             or ELSEWHERE.fullmatch(upper)
-            or SERVICE_LINK.fullmatch(upper)
+            or _is_link(upper, environment[name])
         ):
             continue
         near = difflib.get_close_matches(upper.removeprefix("LEXISEG_").lower(), FIELDS, 1)
         raise InvalidValue.of("the environment", name, f"a setting{f', such as {variable(near[0])}' if near else ''}")
+
+
+def _is_link(name: str, value: str) -> bool:
+    """Whether Kubernetes says this of a service."""
+    if SERVICE_LINK.fullmatch(name) is None:
+        return False
+    return not name.endswith("_PORT") or name.endswith("_SERVICE_PORT") or ADDRESS.fullmatch(value) is not None
 
 
 def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable[..., None]]:

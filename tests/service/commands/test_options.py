@@ -125,7 +125,11 @@ def test_the_help_of_a_command_with_many_options_shows_them_in_groups() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "near"),
-    [("LEXISEG_QUEU_LIMIT", "LEXISEG_QUEUE_LIMIT"), ("lexiseg_model_dir", "LEXISEG_MODELS_DIR")],
+    [
+        ("LEXISEG_QUEU_LIMIT", "LEXISEG_QUEUE_LIMIT"),
+        ("lexiseg_model_dir", "LEXISEG_MODELS_DIR"),
+        ("LEXISEG_HTPP_PORT", "LEXISEG_HTTP_PORT"),
+    ],
 )
 def test_a_misspelt_variable_is_refused_with_the_nearest_name(
     monkeypatch: pytest.MonkeyPatch, variable: str, near: str
@@ -148,6 +152,7 @@ def test_variables_of_others_pass() -> None:
             "LEXISEG_SERVICE_HOST": "10.0.0.1",
             "LEXISEG_WORKER_SERVICE_PORT_GRPC": "50061",
             "LEXISEG_PORT": "tcp://10.0.0.1:8000",
+            "LEXISEG_WORKER_B_PORT": "tcp://10.0.0.1:50061",
             "LEXISEG_PORT_8000_TCP_ADDR": "10.0.0.1",
             "HOME": "/",
             "lexiseg_device": "cpu",
