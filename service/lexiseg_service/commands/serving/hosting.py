@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +21,8 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.serving import CannotListen, bracketed
 
-LINGER_SECONDS = 0.5
+LINGER_SECONDS = 0.5  # for requests on their way to a process that goes down
+LAST_SECONDS = 0.5  # likewise, on connections that were just made
 EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
 
 
@@ -63,7 +65,7 @@ class Server(uvicorn.Server):
     ) -> None:
         super().__init__(config)
         self.failed = False
-        self.linger = LINGER_SECONDS
+        self.linger, self.last = LINGER_SECONDS, LAST_SECONDS
         self._grpc = grpc
         self._connections = connections
         self._http_option = http_option
@@ -109,6 +111,12 @@ class Server(uvicorn.Server):
         self._connections.leave()
         # Requests that are on their way on kept connections are answered, and told that they are the last.
         await asyncio.sleep(self.linger)
+        for server in self.servers:
+            server.close()
+        # Who connects now is refused and asks elsewhere; who has just come, and says something, is answered.
+        until = time.monotonic() + self.last
+        while len(self._connections) and time.monotonic() < until:
+            await asyncio.sleep(0.01)
         await super().shutdown(sockets)
 
 

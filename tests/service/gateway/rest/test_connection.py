@@ -221,6 +221,23 @@ async def test_a_kept_connection_is_answered_once_more_while_the_server_ends() -
         await stopping
 
 
+async def test_who_has_just_connected_is_answered_and_nobody_after_him() -> None:
+    async with listening() as server:
+        server.server.last = 10.0
+        raw = await server.open()
+        stopping = asyncio.create_task(server.stop())
+        while server.server.servers[0].sockets:
+            await asyncio.sleep(0.01)
+
+        with pytest.raises(ConnectionRefusedError):
+            await server.open()
+        await raw.send(ALIVE)
+        head = await raw.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in head
+        await stopping
+
+
 @pytest.mark.parametrize(
     "head",
     [
