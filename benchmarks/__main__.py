@@ -1,4 +1,7 @@
-"""`python -m benchmarks [PART ...]`: what is counted against the baseline; or the parts that are named, or `all`."""
+"""`python -m benchmarks [PART ...]`: what is counted against the baseline; or the parts that are named, or `all`.
+
+`python -m benchmarks smoke NAME ... [seeds=3] [key=value ...]` measures short trainings, and belongs to no `all`.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from benchmarks import (
     refinement,
     runtimes,
     serving,
+    smoke,
     stages,
     stalls,
     text_cache,
@@ -48,6 +52,9 @@ PARTS: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["smoke"]:
+        smoke.main(sys.argv[2:])
+        sys.exit()
     named = [name for name in sys.argv[1:] if name != "--write"] or ["counts"]
     for name in PARTS if named == ["all"] else named:
         if name not in PARTS:

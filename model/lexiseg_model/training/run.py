@@ -301,6 +301,11 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         share = self.schedule.decay_share
         return share > 0 and self.progress >= 1 - share - 1e-9
 
+    def figures(self) -> dict[str, float]:
+        """What validation says of the averaged weights as they are now: before `train`, of the start."""
+        with self.learner.as_average():
+            return self._validate()
+
     def _validated(self, journal: Journal) -> None:
         """Validates; keeps the averaged weights if they are the best so far.
 

@@ -15,6 +15,8 @@ class DinoiserRecipe(RunRecipe):
     out: Path = Path("runs/dinoiser")
     photographs: Path = Field(description="folder of photographs, below `data`; whatever lies deeper counts, too")
     most: int = Field(1000, ge=1, description="of them, drawn by the seed")
+    held_out: int = Field(0, ge=0, description="others, drawn with them, that the held-out losses are measured on")
+    mismatched: bool = Field(False, description="taught of other photographs: a control, which learns no photograph")
     architecture: str = Field("ViT-B-16", description="open_clip's name of the CLIP")
     clip: Path | None = Field(None, description="its towers; null: `pretrained` of the hub")
     pretrained: str = Field("laion2b_s34b_b88k", description="open_clip's tag, where `clip` is null")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import cast
 
@@ -72,7 +73,7 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, Tensor]):
             WeightsError: the weights of CLIP or of DINO cannot be had, or are of another tower.
             DatasetError: there are no photographs.
         """
-        self.paths = photographs_of(recipe)
+        self.paths, self.held_out = photographs_of(recipe)
         towers = clip_of(recipe)
         visual = vision.require_plain_vit(towers.visual)
         torch.manual_seed(recipe.seed)
@@ -90,10 +91,30 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, Tensor]):
         pixels = batch.to(self.device)
         with self.autocast():
             inner = self.inner(pixels)
-            taught = self.teacher(normalise(pixels, "imagenet"), (inner.shape[2], inner.shape[3]))
+            taught = self._taught(pixels, inner)
+            if self.recipe.mismatched:
+                taught = Taught(*(each.roll(1, 0) for each in taught))
             correlation, objects = heads_losses(self.network, inner, taught)
         self._parts.append([correlation.item(), objects.item()])
         return correlation + objects
+
+    def _taught(self, pixels: Tensor, inner: Tensor) -> Taught:
+        taught: Taught = self.teacher(normalise(pixels, "imagenet"), (inner.shape[2], inner.shape[3]))
+        return taught
+
+    def _validate(self) -> dict[str, float]:
+        """The losses on photographs that were kept apart, one crop of each, the same for every seed of a run."""
+        if not self.held_out:
+            return {}
+        phase = self.recipe.phases[-1]
+        crops = Crops(self.held_out, phase.crop, phase.batch, 0.0, 0)
+        parts = []
+        for number in range(math.ceil(len(self.held_out) / phase.batch)):
+            pixels = crops.numbered(number).to(self.device)
+            inner = self.inner(pixels)
+            parts.append([loss.item() for loss in heads_losses(self.network, inner, self._taught(pixels, inner))])
+        correlation, objects = np.mean(parts, axis=0).tolist()
+        return {"held_out_loss": correlation + objects, "correlation_loss": correlation, "objects_loss": objects}
 
     @torch.no_grad()
     def inner(self, pixels: Tensor) -> Tensor:
@@ -125,18 +146,23 @@ def _read(path: Path) -> NDArray[np.uint8]:
     return decode(StoredPair(str(path), path.read_bytes(), ()))
 
 
-def photographs_of(recipe: DinoiserRecipe) -> list[Path]:
-    """The photographs that a recipe trains on.
+def photographs_of(recipe: DinoiserRecipe) -> tuple[list[Path], list[Path]]:
+    """The photographs that a recipe trains on, and those that it keeps apart.
 
     Raises:
-        DatasetError: there are none.
+        DatasetError: there are none, or none are left.
     """
     folder = recipe.data / recipe.photographs
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise DatasetError(f"no photographs in {folder}; expected files that end in {', '.join(sorted(SUFFIXES))}")
-    order = np.random.default_rng(recipe.seed).permutation(len(paths))[: recipe.most]
-    return [paths[index] for index in order]
+    if len(paths) <= recipe.held_out:
+        raise DatasetError(
+            f"{len(paths)} photographs in {folder}; expected more than the {recipe.held_out} of held_out"
+        )
+    drawn = [paths[index] for index in np.random.default_rng(recipe.seed).permutation(len(paths))]
+    apart = recipe.held_out
+    return drawn[apart : apart + recipe.most], drawn[:apart]
 
 
 def clip_of(recipe: DinoiserRecipe) -> ClipTowers:

@@ -22,6 +22,7 @@ class SSegRecipe(RunRecipe):
     network: SSegSizes = SSegSizes()
     backbone: Path | None = Field(None, description="the backbone's first weights, in timm's format; null: fresh ones")
     tower: Path | None = Field(None, description="weights of the DINO tower `masks.tower`; null: from timm's hub")
+    tower_recipe: str | None = Field(None, description="trained first where `tower` is not there yet: it must write it")
     masks: PseudoMaskSettings = PseudoMaskSettings()
     loss: LossSettings = LossSettings()
     views: DeitSettings = DeitSettings()

@@ -13,6 +13,7 @@ from lexiseg_model.methods.s_seg.text import tokenize
 from lexiseg_model.methods.s_seg.training.losses import SSegLosses
 from lexiseg_model.methods.s_seg.training.pseudo_masks import mask_maker
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
+from lexiseg_model.methods.s_seg.training.retrieval import retrieval
 from lexiseg_model.training.control import Mismatched
 from lexiseg_model.training.deit import DeitViews
 from lexiseg_model.training.pair_batches import NumberedPairs, PairBatch, PairBatches
@@ -39,7 +40,8 @@ class SSegTrainer(Run[SSegRecipe, SSegLosses, PairBatch]):
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, SSegLosses(SSegNetwork(recipe.network, recipe.backbone), recipe.loss))
         self.maker = self.maker.to(self.device)
-        pairs = split_pairs(recipe)[0]
+        pairs: PairSource
+        pairs, self.held_out = split_pairs(recipe)
         pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
         self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
         self.skips = Skips(recipe.out / "skipped.jsonl")
@@ -71,6 +73,13 @@ class SSegTrainer(Run[SSegRecipe, SSegLosses, PairBatch]):
             "scale": round(scale, 2),
             "skipped": len(self.skips),
         }
+
+    def _validate(self) -> dict[str, float]:
+        """How held-out photographs and captions find each other."""
+        if self.held_out is None:
+            return {}
+        reached = retrieval(self.network.network, self.held_out, self.recipe.phases[-1].crop)
+        return {"held_out_contrast": reached.loss, "own_rank": reached.rank, "recall_at_10": reached.at_10}
 
     def _weights(self) -> dict[str, Tensor]:
         return {name.removeprefix(NETWORK): value for name, value in self.average.items()}

@@ -7,8 +7,8 @@ from pathlib import Path
 from lexiseg_model import catalog
 from lexiseg_model.data.indexed import BACKGROUND, read_dataset
 from lexiseg_model.evaluation.run import evaluate
+from lexiseg_model.methods.s_seg_plus.training.classes import settings_for
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
-from lexiseg_model.methods.s_seg_plus.training.trainer import settings_for
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, Quality
 

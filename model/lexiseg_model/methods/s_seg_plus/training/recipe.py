@@ -22,4 +22,5 @@ class StudentRecipe(RunRecipe):
         None, description="the transformer's first weights, in timm's format, MAE's; null: random"
     )
     helper: float = Field(0.4, ge=0, description="weight of the second head's loss (mmseg's)")
+    mismatched: bool = Field(False, description="labels of other photographs: a control, which learns no photograph")
     zoom: tuple[float, float] = Field((0.5, 2.0), description="of the photograph's shorter side in a crop")

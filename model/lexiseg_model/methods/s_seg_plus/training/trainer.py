@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from lexiseg_model.clip.normalise import normalise
-from lexiseg_model.data.indexed import IGNORE, IndexedDataset, Sample, read_dataset
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.data.indexed import IGNORE, Sample, read_dataset
 from lexiseg_model.methods.s_seg_plus.network import Student
-from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
+from lexiseg_model.methods.s_seg_plus.training.classes import settings_for
+from lexiseg_model.methods.s_seg_plus.training.publish import publish
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.training.augment import random_crop
 from lexiseg_model.training.gather import rank
@@ -51,11 +55,17 @@ class LabelledCrops(IterableDataset[LabelledBatch]):
         recipe, size = self._recipe, self._phase.crop
         random = np.random.default_rng([recipe.seed, number, rank()])
         chosen = random.integers(len(self._samples), size=self._phase.batch).tolist()
-        drawn = (self._samples[index] for index in chosen)
-        crops = [random_crop(each.read_image(), each.read_mask(), size, 1, random, recipe.zoom) for each in drawn]
+        crops = [random_crop(*self._read(index), size, 1, random, recipe.zoom) for index in chosen]
         images = np.stack([image.transpose(2, 0, 1) for image, _ in crops])
         labels = np.stack([label for _, label in crops]).astype(np.int64)
         return LabelledBatch(torch.from_numpy(images), torch.from_numpy(labels))
+
+    def _read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        image = self._samples[index].read_image()
+        if not self._recipe.mismatched:
+            return image, self._samples[index].read_mask()
+        other = self._samples[(index + len(self._samples) // 2) % len(self._samples)].read_mask()
+        return image, cv2.resize(other, image.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(np.uint8)
 
 
 class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
@@ -99,6 +109,16 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         self._right.clear()
         return {"right": round(right, 4)}
 
+    def _validate(self) -> dict[str, float]:
+        """mIoU on the val splits of `judged`, as the model would serve."""
+        if not self.recipe.judged:
+            return {}
+        with TemporaryDirectory() as folder:
+            weights = Path(folder) / WEIGHTS
+            self._write_weights(weights)
+            quality = publish(self.recipe, weights).quality
+        return {f"{name}_miou": each.miou for name, each in quality.items()}
+
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.average)
 
@@ -106,15 +126,3 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
 def in_form(recipe: StudentRecipe) -> Student:
     """What is trained, with random values. Raises DatasetError as `settings_for`, and where a set is missing."""
     return Student(settings_for(recipe, [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets]))
-
-
-def settings_for(recipe: StudentRecipe, sets: list[IndexedDataset]) -> SSegPlusSettings:
-    """The recipe's, with the class list that all sets have.
-
-    Raises:
-        DatasetError: they have different ones.
-    """
-    lists = {data.classes for data in sets}
-    if len(lists) != 1:
-        raise DatasetError(f"{', '.join(recipe.sets)} have different class lists; a student has one")
-    return recipe.network.model_copy(update={"classes": lists.pop()})

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lexiseg_model import catalog
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.data.entities.table import SEPARATOR, WithEntities, read_entities
@@ -30,6 +32,7 @@ from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, CLIP, MASKS, Re
 from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import TrunkMaps, normalised
+from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter
 from lexiseg_model.methods.unpair_seg.training.alignment import (
     EntityPairs,
     adapter_share,
@@ -38,6 +41,8 @@ from lexiseg_model.methods.unpair_seg.training.alignment import (
     match_entities,
     mixed_embedding,
 )
+from lexiseg_model.methods.unpair_seg.training.naming import named_rank
+from lexiseg_model.methods.unpair_seg.training.publish import write_aligned
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.views import at_sizes
 from lexiseg_model.training.control import Mismatched
@@ -192,6 +197,19 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self._matched.clear()
         self._regions.clear()
         return {"matched": round(matched, 1), "regions": round(regions, 1), "skipped": len(self.skips)}
+
+    def _validate(self) -> dict[str, float]:
+        """Where true names of objects stand among all of a set, on the val splits of `judged`; 50 by chance."""
+        with TemporaryDirectory() as folder:
+            weights = Path(folder) / self.file
+            self._write_weights(weights)
+            write_aligned(self.recipe, weights)
+            segmenter = catalog.load_folder(weights.parent, self.recipe.device)
+        assert isinstance(segmenter, UnpairSegSegmenter)
+        return {
+            f"{name}_name_rank": named_rank(segmenter, self.recipe.data, name, photographs)
+            for name, photographs in self.recipe.judged.items()
+        }
 
     def _weights(self) -> dict[str, Tensor]:
         """Both stages and CLIP's towers, by the names that imports read."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from lexiseg_model.methods.unpair_seg.training.criterion import prompt_losses
 from lexiseg_model.methods.unpair_seg.training.masked import MaskedPhotographs, Mismatched, draw_crop, open_masked
 from lexiseg_model.methods.unpair_seg.training.point_sampling import drawn_on
 from lexiseg_model.methods.unpair_seg.training.prompt_matching import Matches, match_paired, match_points
+from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
 from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
 from lexiseg_model.methods.unpair_seg.training.start import frozen_towers, sizes_over
 from lexiseg_model.training.gather import rank
@@ -134,6 +137,17 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         self._parts.clear()
         named = {kind: round(value, 4) for kind, value in zip(self._asked(), means, strict=True)}
         return named | {"skipped": len(self.skips)}
+
+    def _validate(self) -> dict[str, float]:
+        """IoU of masks that boxes and points give, on the val splits of `judged`, as the model would serve them."""
+        if not self.recipe.judged:
+            return {}
+        with TemporaryDirectory() as folder:
+            weights = Path(folder) / FILE
+            self._write_weights(weights)
+            quality = publish_masks(self.recipe, weights).prompt_quality
+        reached = {f"{name}_box_iou": each.box for name, each in quality.items()}
+        return reached | {f"{name}_point_iou": each.point for name, each in quality.items()}
 
     def _weights(self) -> dict[str, Tensor]:
         """By the authors' names, CLIP's towers with it, as their file has them."""

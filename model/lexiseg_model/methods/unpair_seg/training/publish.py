@@ -65,6 +65,15 @@ def measured(segmenter: Segmenter, root: Path, name: str, photographs: int) -> P
 
 def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
     """Writes `card.yaml` beside the weights of both stages; names the objects of the sets of `recipe.judged`."""
+    card = write_aligned(recipe, weights)
+    segmenter = catalog.load_folder(weights.parent, recipe.device)
+    for name, photographs in recipe.judged.items():
+        say_naming(segmenter, recipe.data, name, photographs)
+    return card
+
+
+def write_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
+    """The model directory alone."""
     imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
     folder, side = weights.parent, recipe.phases[-1].crop
     save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
@@ -81,7 +90,4 @@ def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
         }
     )
     write_card(card, folder)
-    segmenter = catalog.load_folder(folder, recipe.device)
-    for name, photographs in recipe.judged.items():
-        say_naming(segmenter, recipe.data, name, photographs)
     return card

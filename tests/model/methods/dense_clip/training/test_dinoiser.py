@@ -58,6 +58,7 @@ def recipe(data: Path, out: Path, **changes: Any) -> DinoiserRecipe:
         "tower": data / "tower.safetensors",
         "architecture": small.ARCHITECTURE,
         "steps": 3,
+        "held_out": 0,
         "device": "cpu",
         "workers": 0,
         "phases": [{"after": 0.0, "crop": 64, "batch": 2}],
@@ -180,3 +181,11 @@ def test_what_was_trained_serves_under_dense_clip(data: Path, tmp_path: Path) ->
 def test_an_empty_folder_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no photographs in"):
         DinoiserTrainer(recipe(data, tmp_path, photographs="nowhere"))
+
+
+def test_held_out_photographs_have_losses_of_their_own(data: Path, tmp_path: Path) -> None:
+    trainer = DinoiserTrainer(recipe(data, tmp_path, held_out=2, most=10))
+    assert len(trainer.paths) == 4
+    assert not set(trainer.paths) & set(trainer.held_out)
+    figures = trainer.figures()
+    assert figures["held_out_loss"] == pytest.approx(figures["correlation_loss"] + figures["objects_loss"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.tower.recipe import TowerRecipe
+from lexiseg_model.training.recipes.below import lacks_below, train_below
 from lexiseg_model.training.recipes.training import Training
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class PairsTraining(Training[SSegRecipe]):
         absent = [str(recipe.data / path) for path in recipe.pairs if not (recipe.data / path).exists()]
         if absent:
             return f"there are no captioned photographs at {', '.join(absent)}; say where with data=FOLDER pairs=[NAME]"
+        if recipe.tower is not None and recipe.tower_recipe is not None:
+            return lacks_below(recipe.tower, recipe.tower_recipe, recipe)
         if recipe.tower is not None and not recipe.tower.exists():
             return (
                 f"there are no weights of a DINO tower at {recipe.tower}; `lexiseg train dino-smoke` makes small ones"
@@ -45,6 +48,8 @@ class PairsTraining(Training[SSegRecipe]):
     def trainer(self, recipe: SSegRecipe) -> SSegTrainer:
         from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
 
+        if recipe.tower is not None and recipe.tower_recipe is not None:
+            train_below(recipe.tower, recipe.tower_recipe, recipe)
         return SSegTrainer(recipe)
 
     def publish(self, recipe: SSegRecipe, weights: Path) -> ModelCard:

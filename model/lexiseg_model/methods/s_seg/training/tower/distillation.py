@@ -99,6 +99,24 @@ class Distillation(nn.Module):
         return torch.stack(pairs).mean()
 
     @torch.no_grad()
+    def agreement(self, wide: Tensor) -> float:
+        """Cross-entropy between two views less the entropy of the mean answer, of photographs that were kept apart.
+
+        0: an answer says nothing of its photograph. Below: the negative of what both views tell of it alike, at least,
+        in nats. What every photograph is answered alike counts nothing, so neither kind of collapse looks like success.
+
+        Args:
+            wide: [2 N, 3, S, S], as for `forward`.
+        """
+        said = self.teacher(wide)
+        targets = ((said - said.mean(0)) / self.settings.teacher_temperature).softmax(-1)
+        answers = (self.student(wide) / self.settings.student_temperature).log_softmax(-1)
+        crossed = -(targets.roll(len(wide) // 2, 0) * answers).sum(-1).mean()
+        everyone = targets.mean(0)
+        gap: Tensor = crossed + torch.xlogy(everyone, everyone).sum()
+        return gap.item()
+
+    @torch.no_grad()
     def _centre(self, said: Tensor) -> None:
         mean = said.mean(0)
         if world_size() > 1:

@@ -22,7 +22,7 @@ from lexiseg_model.methods.s_seg.training.tower.recipe import TowerRecipe
 def report(recipe: TowerRecipe, weights: Path) -> dict[str, float]:
     """Says what the clusters of a trained tower reach on the val splits of `recipe.judged`, and of a random one."""
     settings = PseudoMaskSettings(tower="dino")
-    side = recipe.phases[-1].crop // recipe.tower.patch * recipe.tower.patch * 2
+    side = oracle_side(recipe)
     torch.manual_seed(recipe.seed)
     random = Judge(recipe.tower, recipe.phases[0].crop, recipe.dino).tower
     makers = {"trained": mask_maker(settings, weights), "random": PseudoMaskMaker(random, settings)}
@@ -34,6 +34,11 @@ def report(recipe: TowerRecipe, weights: Path) -> dict[str, float]:
     for what, miou in reached.items():
         print(f"{what}: clusters named by the truth reach {miou:.2f} % mIoU", flush=True)
     return reached
+
+
+def oracle_side(recipe: TowerRecipe) -> int:
+    """Pixels of the squares that photographs are judged in: twice a view in training, in whole patches."""
+    return recipe.phases[-1].crop // recipe.tower.patch * recipe.tower.patch * 2
 
 
 def oracle_miou(maker: PseudoMaskMaker, data: IndexedDataset, side: int) -> float:

@@ -59,9 +59,16 @@ class ViewBatch(NamedTuple):
 class ViewBatches:
     """Makes a batch of drawn photographs."""
 
-    def __init__(self, settings: ViewSettings, size: int, patch: int) -> None:
-        """`size` of a large view in pixels; a small one is rounded to whole patches."""
+    def __init__(self, settings: ViewSettings, size: int, patch: int, mismatched: bool = False) -> None:
+        """
+        Args:
+            settings: of the views.
+            size: of a large view in pixels; a small one is rounded to whole patches.
+            patch: of the tower, in pixels.
+            mismatched: each view is of another photograph of the batch than the one before it.
+        """
         self._settings = settings
+        self._mismatched = mismatched
         small = max(1, round(settings.narrow_side * size / patch)) * patch
         self._wide = [_transform(size, settings.wide, *chances) for chances in zip(BLURRED, SOLARISED, strict=True)]
         self._narrow = _transform(small, settings.narrow, NARROW_BLURRED, 0.0)
@@ -69,6 +76,8 @@ class ViewBatches:
     def __call__(self, drawn: Sequence[Drawn]) -> ViewBatch:
         views = [self._views(pair) for pair in drawn]
         by_view = list(zip(*views, strict=True))  # the same view of all photographs together
+        if self._mismatched:
+            by_view = [view[number:] + view[:number] for number, view in enumerate(by_view)]
         narrow = [view for views in by_view[N_WIDE:] for view in views]
         return ViewBatch(
             torch.stack([view for views in by_view[:N_WIDE] for view in views]),

@@ -54,3 +54,5 @@ class TowerRecipe(RunRecipe):
     views: ViewSettings = ViewSettings()
     dino: DinoSettings = DinoSettings()
     judged: list[str] = Field([], description="sets whose val splits say how well the tower's clusters fit objects")
+    held_out: int = Field(0, ge=0, description="photographs that are not trained on: do two views find each other?")
+    mismatched: bool = Field(False, description="views of other photographs: a control, which learns no photograph")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.pairs.skips import Skips
-from lexiseg_model.data.pairs.source import PairSource
+from lexiseg_model.data.pairs.source import PairSource, set_apart
+from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings
 from lexiseg_model.methods.s_seg.training.tower.distillation import Distillation
+from lexiseg_model.methods.s_seg.training.tower.oracle import oracle_miou, oracle_side
 from lexiseg_model.methods.s_seg.training.tower.photographs import Photographs, ViewBatch, ViewBatches
 from lexiseg_model.methods.s_seg.training.tower.recipe import TowerRecipe
 from lexiseg_model.training.pair_batches import NumberedPairs
+from lexiseg_model.training.pairs.held_out import recall
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.shrunk import Shrunk
@@ -32,12 +37,17 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, Distillation(recipe.tower, recipe.phases[0].crop, recipe.dino))
         source: PairSource = Photographs([recipe.data / folder for folder in recipe.photographs])
+        self.held_out: PairSource | None = None
+        if recipe.held_out:
+            source, self.held_out = set_apart(source, recipe.held_out)
         self.source = Shrunk(source, recipe.shrunk) if recipe.shrunk else source
+        self._kept_views: Tensor | None = None
         self.skips = Skips(recipe.out / "skipped.jsonl")
 
     def _batches(self, phase: Phase) -> NumberedPairs[ViewBatch]:
-        make = ViewBatches(self.recipe.views, phase.crop, self.recipe.tower.patch)
-        return NumberedPairs(self.source, make, phase.batch, self.recipe.seed)
+        recipe = self.recipe
+        make = ViewBatches(recipe.views, phase.crop, recipe.tower.patch, recipe.mismatched)
+        return NumberedPairs(self.source, make, phase.batch, recipe.seed)
 
     def _loss(self, batch: ViewBatch) -> Tensor:
         self.skips.add(batch.skipped)
@@ -49,6 +59,29 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
 
     def _told(self) -> dict[str, float]:
         return {"centre": round(self.network.centre.norm().item(), 4), "skipped": len(self.skips)}
+
+    def _validate(self) -> dict[str, float]:
+        """How often two views of a held-out photograph find each other, and how well clusters fit objects."""
+        recipe, tower = self.recipe, self.network.teacher.tower
+        reached: dict[str, float] = {}
+        if self.held_out is not None:
+            views = self._views(self.held_out)
+            one, other = F.normalize(tower.tokens(views)[:, 0], dim=1).chunk(2)
+            reached = {"held_out_loss": self.network.agreement(views)} | recall(one @ other.T)
+        maker = PseudoMaskMaker(tower, PseudoMaskSettings(tower="dino"))
+        side = oracle_side(recipe)
+        for name in recipe.judged:
+            reached[f"{name}_clusters_miou"] = oracle_miou(maker, read_dataset(recipe.data, name, "val"), side)
+        return reached
+
+    def _views(self, held_out: PairSource) -> Tensor:
+        """Two large views [2 N, 3, S, S] of every held-out photograph, the same for every seed."""
+        if self._kept_views is None:
+            recipe = self.recipe
+            make = ViewBatches(recipe.views, recipe.phases[-1].crop, recipe.tower.patch)
+            pairs = Shrunk(held_out, recipe.shrunk) if recipe.shrunk else held_out
+            self._kept_views = NumberedPairs(pairs, make, recipe.held_out, 0).numbered(0).wide.to(self.device)
+        return self._kept_views
 
     def _weights(self) -> dict[str, Tensor]:
         """The teacher as it is: an average already."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
+from lexiseg_model.training.recipes.below import lacks_below, train_below
 from lexiseg_model.training.recipes.training import Training
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class MasksTraining(Training[MasksRecipe]):
         absent = [str(recipe.data / name) for name in recipe.sets if not (recipe.data / name).exists()]
         if absent:
             return f"there are no masks at {', '.join(absent)}; say where with data=FOLDER sets=[NAME]"
+        if recipe.clip and recipe.clip_recipe is not None:
+            return lacks_below(recipe.clip[0], recipe.clip_recipe, recipe)
         return _without_clip(recipe.clip)
 
     def network(self, recipe: MasksRecipe) -> nn.Module:
@@ -39,6 +42,8 @@ class MasksTraining(Training[MasksRecipe]):
     def trainer(self, recipe: MasksRecipe) -> MasksTrainer:
         from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
 
+        if recipe.clip and recipe.clip_recipe is not None:
+            train_below(recipe.clip[0], recipe.clip_recipe, recipe)
         return MasksTrainer(recipe)
 
     def publish(self, recipe: MasksRecipe, weights: Path) -> ModelCard:
@@ -59,7 +64,10 @@ class AlignTraining(Training[AlignRecipe]):
         absent = [str(recipe.data / path) for path in recipe.pairs if not (recipe.data / path).exists()]
         if absent:
             return f"there are no captioned photographs at {', '.join(absent)}; say where with data=FOLDER pairs=[NAME]"
-        if not recipe.stage_one.exists():
+        below = recipe.stage_one_recipe
+        if below is not None and (lack := lacks_below(recipe.stage_one, below, recipe)) is not None:
+            return lack
+        if below is None and not recipe.stage_one.exists():
             return f"there is no stage one at {recipe.stage_one}; `lexiseg train unpair-seg-masks` makes one"
         if not recipe.listing.exists():
             command = f"lexiseg data entities {recipe.data / recipe.pairs[0]} {recipe.listing}"
@@ -74,6 +82,8 @@ class AlignTraining(Training[AlignRecipe]):
     def trainer(self, recipe: AlignRecipe) -> AlignTrainer:
         from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
 
+        if recipe.stage_one_recipe is not None:
+            train_below(recipe.stage_one, recipe.stage_one_recipe, recipe)
         return AlignTrainer(recipe)
 
     def publish(self, recipe: AlignRecipe, weights: Path) -> ModelCard:
@@ -93,5 +103,5 @@ def _without_clip(files: Sequence[Path]) -> str | None:
     absent = [str(path) for path in files if not path.exists()]
     if not absent:
         return None
-    made = "lexiseg train clip-smoke architecture=lexiseg-mini-convnext quick_gelu=false out=runs/clip-mini-convnext"
+    made = "lexiseg train clip-convnext-smoke"
     return f"there is no CLIP at {', '.join(absent)}; `{made}` makes a small one"
