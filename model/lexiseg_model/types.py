@@ -224,6 +224,23 @@ class LongLists(BaseModel):
         return min(self.most, max(0.0, self.weight * math.log(n_classes / self.beyond)))
 
 
+class ThingBelief(BaseModel):
+    """How likely a connected region is a whole thing of its class, told from what is known of it anyway.
+
+    The logistic function of `bias` and the weighted sum of three logarithms: of the mean probability of the region's
+    pixels, of its share of the picture, and of how likely its class is there at all (the logistic function of
+    `Segmenter.presence`). Fitted on training photographs (`python -m lexiseg_service.commands.evaluate.things`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    probability: float = Field(description="weight of the logarithm of the mean probability")
+    area: float = Field(description="weight of the logarithm of the share of the picture")
+    presence: float = Field(description="weight of the logarithm of the presence of the class")
+    bias: float = Field(description="what is added")
+    least: float = Field(ge=0, le=1, description="belief that a region needs; others are nobody's")
+
+
 class PanopticRule(BaseModel):
     """How masks become disjoint segments; thresholds as in Mask2Former (Cheng et al., CVPR 2022).
 
@@ -236,6 +253,7 @@ class PanopticRule(BaseModel):
     source: Literal["regions", "proposals"] = Field("regions", description="where the masks of things come from")
     score: float = Field(0.5, ge=0, le=1, description="class probability from which a proposal competes")
     overlap: float = Field(0.5, ge=0, le=1, description="share of its mask that a proposal must win to stay")
+    things: ThingBelief | None = Field(None, description="which regions of things are believed; null: all of them")
 
 
 class Quality(BaseModel):

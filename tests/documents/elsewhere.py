@@ -59,6 +59,10 @@ ELSEWHERE = (
     Elsewhere(
         r"python -m lexiseg_model\.methods\.tiny\.(click_fit|familiar_words)", "needs data sets that are not here"
     ),
+    Elsewhere(
+        r"python -m lexiseg_service\.commands\.evaluate\.things",
+        "tests/service/commands/evaluate/test_things.py runs it",
+    ),
     Elsewhere(r"lexiseg data prepare ", "needs official archives; tests/model/data/preparing makes small ones"),
     Elsewhere(r"lexiseg export --model tiny --photos", "half a minute for a part of what --int8 writes below it"),
     Elsewhere(r"lexiseg gateway .*--workers (dns:///workers|10\.)", MACHINES),

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lexiseg_model.masks.regions import split, sum_by_region
+from lexiseg_model.bank import bank_of
+from lexiseg_model.masks.regions import Regions, split, sum_by_region
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Features, RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, check_vocabulary
 from lexiseg_model.tasks.pieces import Pieces, segmentation
+from lexiseg_model.tasks.things import Seen, belief, without
 from lexiseg_model.types import Segmentation, Task, Vocabulary
 
 SMALLEST_INSTANCE = 0.0005  # of the picture; smaller regions are specks of the label map
@@ -42,21 +45,50 @@ def connected_regions(
     """Things as the connected regions of the semantic answer, the largest of each class first; disjoint.
 
     Stuff is one segment each where the task is panoptic, nobody's where it is instance. A class of which nobody knows
-    whether it is a thing counts as one. Specks of things are nobody's, so the image may not be covered.
+    whether it is a thing counts as one. Specks of things are nobody's, and so are regions that the card's rule does not
+    believe; so the image may not be covered. In a video all are answered: belief in single frames would flicker.
 
     Raises:
         OptionError: as `semantic`.
     """
+    regions, votes, probability = _regions(task, segmenter, features, vocabulary, options, rows_of)
+    rule = segmenter.card.panoptic.things
+    if rule is not None and options.steady is None:
+        seen = Seen(regions, votes, _presence(segmenter, features, vocabulary, rows_of))
+        is_thing = np.isin(regions.owner, _things(vocabulary))
+        regions, votes, _ = without(seen, is_thing & (belief(seen, rule) < rule.least))
+    pieces = Pieces(regions.labels, regions.owner, votes, probability if options.keep_probability else None)
+    return segmentation(task, pieces, vocabulary, options)
+
+
+def seen_things(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Seen:
+    """All regions of things, before any is disbelieved."""
+    regions, votes, _ = _regions("instance", segmenter, features, vocabulary, Options(), rows_of)
+    return Seen(regions, votes, _presence(segmenter, features, vocabulary, rows_of))
+
+
+def _regions(
+    task: Task, segmenter: Segmenter, features: Features, vocabulary: Vocabulary, options: Options, rows_of: RowsOf
+) -> tuple[Regions, NDArray[np.float64], NDArray[np.float32]]:
+    """The regions, the sum of each one's probabilities, and the probability [H, W] of each pixel's winner."""
     won = _compete(segmenter, features, vocabulary, replace(options, keep_probability=True), rows_of)
     assert won.probability is not None
-    stuff = {index for index, entry in enumerate(vocabulary.classes) if entry.thing is False}
-    split_classes = [index for index in range(len(vocabulary.classes)) if task == "panoptic" or index not in stuff]
+    things = _things(vocabulary)
+    every = range(len(vocabulary.classes))
     smallest = max(1, int(SMALLEST_INSTANCE * won.labels.size))
-    regions = split(won.labels, split_classes, smallest, stuff, options.check)
-    votes = sum_by_region(regions, won.probability)
-    probability = won.probability if options.keep_probability else None
-    pieces = Pieces(regions.labels, regions.owner, votes, probability)
-    return segmentation(task, pieces, vocabulary, options)
+    wanted = [*every] if task == "panoptic" else things
+    regions = split(won.labels, wanted, smallest, set(every) - set(things), options.check)
+    return regions, sum_by_region(regions, won.probability), won.probability
+
+
+def _presence(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> NDArray[np.float64]:
+    bank = bank_of(segmenter, vocabulary, rows_of)
+    presence: NDArray[np.float64] = segmenter.presence(features, bank).double().cpu().numpy()
+    return presence[: len(vocabulary.classes)]
+
+
+def _things(vocabulary: Vocabulary) -> list[int]:
+    return [index for index, entry in enumerate(vocabulary.classes) if entry.thing is not False]
 
 
 def _compete(

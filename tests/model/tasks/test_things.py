@@ -1,0 +1,86 @@
+"""Regions of things that are not believed, over a Segmenter whose answers are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lexiseg_model.masks.regions import split
+from lexiseg_model.tasks.pixels import seen_things
+from lexiseg_model.tasks.things import Seen, belief, evidence, without
+from lexiseg_model.types import ClassEntry, PanopticRule, Task, ThingBelief
+from tests.model.stand_in import ColourSegmenter
+from tests.model.tasks.asking import ask, described, features_of, vocabulary
+
+FLAGS = ["rr.gg.", "rr....", "rr...r"]  # a red region of 6 pixels, one of 1, a green one of 2
+LARGE = ThingBelief(probability=0, area=1, presence=0, bias=-math.log(0.2), least=0.5)  # a fifth of the picture
+PRESENT = ThingBelief(probability=0, area=0, presence=1, bias=-1, least=0.5)  # surer than can be
+
+
+def seen(labels: list[list[int]], n_classes: int, presence: list[float]) -> Seen:
+    regions = split(np.array(labels, np.uint8), list(range(n_classes)), 1)
+    votes = np.bincount(regions.labels.reshape(-1), minlength=len(regions.owner) + 1).astype(np.float64) / 2
+    return Seen(regions, votes, np.array(presence))
+
+
+def test_evidence_is_probability_area_and_presence_as_logarithms() -> None:
+    known = seen([[0, 0, 9, 1], [0, 0, 9, 9]], 2, [3.0, -2.0])
+
+    half, sure, hardly = (math.log(share) for share in (0.5, 1 / (1 + math.exp(-3)), 1 / (1 + math.exp(2))))
+    np.testing.assert_allclose(evidence(known), [[half, half, sure], [half, math.log(1 / 8), hardly]])
+
+
+def test_belief_is_the_logistic_function_of_weighed_evidence() -> None:
+    known = seen([[0, 0, 9, 9]], 1, [3.0])
+    rule = ThingBelief(probability=2, area=1, presence=0.5, bias=0.25, least=0)
+
+    logit = 3 * math.log(0.5) - 0.5 * math.log1p(math.exp(-3)) + 0.25
+    assert belief(known, rule).tolist() == pytest.approx([1 / (1 + math.exp(-logit))])
+
+
+def test_what_is_left_out_is_nobody_s_and_the_others_close_the_gap() -> None:
+    known = seen([[0, 9, 1, 9, 2]], 3, [0, 0, 0])
+
+    left = without(known, np.array([False, True, False]))
+
+    assert left.regions.labels.tolist() == [[0, 2, 2, 2, 1]]
+    assert left.regions.owner.tolist() == [0, 2]
+    assert left.votes.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("task", ["instance", "panoptic"])
+def test_a_region_that_is_not_believed_is_nobody_s(task: Task) -> None:
+    assert described(ask(task, FLAGS, "red", "green")) == [("red", 6), ("red", 1), ("green", 2)]
+    assert described(ask(task, FLAGS, "red", "green", rule=PanopticRule(things=LARGE))) == [("red", 6)]
+
+
+def test_stuff_is_never_disbelieved() -> None:
+    grass = ClassEntry("green", thing=False)
+
+    assert described(ask("panoptic", FLAGS, "red", grass, rule=PanopticRule(things=LARGE))) == [
+        ("red", 6),
+        ("green", 2),
+    ]
+
+
+def test_a_class_that_is_hardly_there_has_no_things() -> None:
+    assert described(ask("panoptic", FLAGS, "red", rule=PanopticRule(things=PRESENT))) == []
+
+
+def test_in_a_video_every_region_is_answered() -> None:
+    answer = ask("panoptic", FLAGS, "red", "green", rule=PanopticRule(things=LARGE), steady=lambda logits: logits)
+
+    assert described(answer) == [("red", 6), ("red", 1), ("green", 2)]
+
+
+def test_all_regions_of_things_can_be_seen_with_what_is_known_of_them() -> None:
+    segmenter = ColourSegmenter(panoptic=PanopticRule(things=LARGE))
+    asked = vocabulary("red", ClassEntry("green", thing=False))
+
+    known = seen_things(segmenter, features_of(segmenter, FLAGS), asked, segmenter.encode_texts)
+
+    assert known.regions.owner.tolist() == [0, 0]
+    assert np.exp(evidence(known)[:, 1]) == pytest.approx([6 / 18, 1 / 18])
+    assert len(known.presence) == 2
