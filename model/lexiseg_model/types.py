@@ -84,10 +84,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Points, a box (x0, y0, x1, y1), or both, for one object."""
+    """Points, a box (x0, y0, x1, y1), or both, for one object; it may reach beyond a box that is `rough`, a guess."""
 
     points: tuple[Point, ...] = ()
     box: tuple[float, float, float, float] | None = None
+    rough: bool = False
 
     @property
     def is_lone_click(self) -> bool:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.nms import suppress
+from lexiseg_model.methods.tiny.box_rule import kept_inside
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
-from lexiseg_model.methods.tiny.settings import ProposalSettings
+from lexiseg_model.methods.tiny.settings import BoxRule, ProposalSettings
 from lexiseg_model.segmenter import PromptMasks
-from lexiseg_model.types import Prompt
+from lexiseg_model.types import Point, Prompt
 
 PER_PASS = 50  # prompts that go through the head together
 LEAST_CELLS = 4  # of a proposal
@@ -64,6 +66,26 @@ def ask(
             found = answer(shared, as_tensors([prompts[index] for index in some], scale, shared.fine.device))
             answers |= zip(some, _in_order(found, order), strict=True)
     return [answers[index] for index in range(len(prompts))]
+
+
+def inside_their_boxes(
+    answers: Sequence[PromptMasks], prompts: Sequence[Prompt], scale: tuple[float, float], rule: BoxRule
+) -> list[PromptMasks]:
+    """Answers of `ask`; those of boxes end at their box, unless it is rough or a positive point lies outside."""
+    kept = []
+    for answer, prompt in zip(answers, prompts, strict=True):
+        if prompt.box is not None and not prompt.rough and all(map(partial(_holds, prompt.box), prompt.points)):
+            box = torch.tensor(prompt.box, device=answer.masks.device) * torch.tensor(
+                (*scale, *scale), device=answer.masks.device
+            )
+            answer = answer._replace(masks=kept_inside(answer.masks, box, rule))
+        kept.append(answer)
+    return kept
+
+
+def _holds(box: tuple[float, float, float, float], point: Point) -> bool:
+    """Whether a point lies in a box, or is a negative one."""
+    return not point.positive or (box[0] <= point.x <= box[2] and box[1] <= point.y <= box[3])
 
 
 def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Prompts:

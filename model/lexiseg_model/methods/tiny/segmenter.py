@@ -220,7 +220,9 @@ class TinySegmenter(Exportable):
         shared = self._shared(features)
         height, width = (side * STRIDE for side in shared.fine.shape[-2:])
         order = partial(best_first, contrast=self._contrast(features), rule=self._settings.clicks)
-        return asking.ask(head, shared, prompts, (width / features.size[1], height / features.size[0]), order)
+        scale = width / features.size[1], height / features.size[0]
+        answers = asking.ask(head, shared, prompts, scale, order)
+        return asking.inside_their_boxes(answers, prompts, scale, self._settings.boxes)
 
     @torch.inference_mode()
     def places(self, features: Features) -> Tensor:
