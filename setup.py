@@ -5,7 +5,7 @@ from __future__ import annotations
 from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
-PARTS = ("outlines", "pixels", "regions", "runs", "spans", "version", "winners")
+PARTS = ("outlines", "pamr", "pixels", "regions", "runs", "spans", "version", "winners")
 
 setup(
     ext_modules=[

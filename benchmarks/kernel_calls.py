@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.kernel import outlines, pixels, regions, runs, spans, winners
+from lexiseg_model.kernel import outlines, pamr, pixels, regions, runs, spans, winners
 from lexiseg_model.kernel.axes import Axes
 from lexiseg_model.masks.bilinear import axis
 
@@ -23,7 +23,7 @@ def smooth(n: int) -> NDArray[np.float32]:
 
 
 def run() -> None:
-    """Scores to labels to run lengths; labels to regions; a mask to its runs and borders; a picture halved."""
+    """Scores to labels to run lengths; labels to regions; a mask to its runs and borders; pictures."""
     axes = Axes(*axis(CELLS[0], SIZE[0]), *axis(CELLS[1], SIZE[1]))
     scores = smooth(CLASSES)
     labels, _, probability = winners.winners(scores, axes, keep_probability=True)
@@ -36,6 +36,8 @@ def run() -> None:
     spans.encode(cut, SIZE, keep_counts=True)
     outlines.outlines(cut, SIZE)
     pixels.halve(np.stack([labels] * 3))
+    around = np.array([(-8, 0), (0, -8), (0, 8), (8, 0)])
+    pamr.refine(smooth(4), smooth(3), around, samples=len(around) + 1, iterations=2)
 
 
 if __name__ == "__main__":

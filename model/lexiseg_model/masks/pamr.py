@@ -3,18 +3,23 @@
 Every pixel's scores become a weighted mean of its neighbours' scores, weighted by how alike the colours are, again
 and again. The plain formulation copies each map once per neighbour (48 times); here a band of rows at a time is
 summed from shifted views, so that it stays in the processor's cache and memory does not grow with the neighbours.
+`lexiseg_model.kernel` keeps the sums of a few pixels in registers, where it was compiled.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel import pamr as compiled
 
 # Row by row around the centre: the order of the affinities.
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
@@ -51,14 +56,28 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
         raise ShapeError(f"expected maps [K, h, w] and image [C, H, W], got {list(maps.shape)} and {list(image.shape)}")
     if maps.shape[1:] != image.shape[1:]:
         maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0]
+    if library.ready() and maps.device.type == "cpu":
+        return _compiled(maps, image, settings)
     weights = affinity(image, settings.dilations)
     refined = torch.empty_like(maps, memory_format=torch.contiguous_format)
-    n_groups = max(1, math.ceil(len(maps) / MAPS_AT_ONCE))
-    for group, result in zip(maps.tensor_split(n_groups), refined.tensor_split(n_groups), strict=True):
+    for group, result in zip(_groups(maps), _groups(refined), strict=True):
         for _ in range(settings.iterations):
             group = _step(group, weights, settings.dilations)
         result.copy_(group)
     return refined
+
+
+def _groups(maps: Tensor) -> tuple[Tensor, ...]:
+    return maps.tensor_split(max(1, math.ceil(len(maps) / MAPS_AT_ONCE)))
+
+
+def _compiled(maps: Tensor, image: Tensor, settings: PamrSettings) -> Tensor:
+    neighbours = np.array([(d * down, d * across) for d in settings.dilations for down, across in NEIGHBOURS])
+    samples = len(neighbours) + len(settings.dilations)
+    colours = image.float().numpy()
+    refine_group = partial(compiled.refine, image=colours, neighbours=neighbours, samples=samples)
+    parts = [refine_group(group.numpy(), iterations=settings.iterations) for group in _groups(maps)]
+    return torch.from_numpy(np.concatenate(parts))
 
 
 def refine_masks(logits: Tensor, guide: Tensor) -> Tensor:

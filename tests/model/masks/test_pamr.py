@@ -14,6 +14,7 @@ from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings, affinity, refine, refine_masks
 from tests.golden import golden_inputs
+from tests.kernel import both_ways, require_kernel
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 SEED = json.loads((GOLDEN / "meta.json").read_text())["seed"]
@@ -46,6 +47,19 @@ def test_the_reference_is_reproduced(name: str, settings: PamrSettings) -> None:
     refined = refine(maps(), photograph(), settings)
 
     np.testing.assert_allclose(refined.numpy(), expected, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize(("n_maps", "size"), [(1, (1, 1)), (4, (5, 15)), (9, (40, 61)), (26, (33, 16))])
+def test_compiled_it_is_the_same(n_maps: int, size: tuple[int, int]) -> None:
+    require_kernel()
+    random = torch.Generator().manual_seed(0)
+    noise, image = torch.rand(n_maps, *size, generator=random), torch.randn(3, *size, generator=random)
+    image[:, : size[0] // 2] = 0.5  # where all are alike
+
+    compiled, plain = both_ways(lambda: refine(noise, image))
+
+    torch.testing.assert_close(compiled, plain, atol=2e-6, rtol=0)
+    assert (compiled.argmax(0) == plain.argmax(0)).all()
 
 
 def test_a_small_map_is_resized_as_in_the_reference() -> None:
