@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import settings
 
+TESTS = Path(__file__).resolve().parent
 # A slow machine is no failure: what is right is asserted, how fast it is belongs to the benchmarks.
 settings.register_profile("lexiseg", deadline=None)
 settings.load_profile("lexiseg")
@@ -26,25 +29,31 @@ structlog.configure(
 )
 
 
+def give_back() -> None:
+    """To the system, what C's library has free; it keeps that for itself otherwise."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """What functions of a file remember (`functools.cache`: weights, models) ends with the file, those of a folder's
-    other modules with the folder. Else a process that goes through all of them holds all of them at its end.
+    """What functions of a file remember (`functools.cache`: weights, models) ends with the file, what others remember
+    with the folder. Else a process that goes through all of them holds all of them at its end.
     """
     if nextitem is not None and nextitem.path == item.path:
         return
-    folder = item.path.parent
-    ended = {item.path} if nextitem is not None and nextitem.path.parent == folder else {*folder.glob("*.py")}
-    full = list(_memories(ended))
+    goes_on = nextitem is not None and nextitem.path.parent == item.path.parent
+    full = list(_memories(item.path if goes_on else TESTS))
     for forget in full:
         forget()
     if full:
         gc.collect()
+        give_back()
 
 
-def _memories(paths: set[Path]) -> Iterator[Callable[[], None]]:
+def _memories(place: Path) -> Iterator[Callable[[], None]]:
     for module in list(sys.modules.values()):
-        if (place := getattr(module, "__file__", None)) is not None and Path(place) in paths:
+        if (path := getattr(module, "__file__", None)) is not None and Path(path).is_relative_to(place):
             for value in list(vars(module).values()):
                 if hasattr(value, "cache_info") and value.__module__ == module.__name__ and value.cache_info().currsize:
                     yield value.cache_clear
