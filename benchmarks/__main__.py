@@ -28,7 +28,7 @@ from benchmarks import (
     text_cache,
     training,
 )
-from benchmarks.clips import following, video
+from benchmarks.clips import following, leaving, video
 from benchmarks.jobs import bulk, bulk_memory
 
 PARTS: dict[str, Callable[[], None]] = {
@@ -38,6 +38,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "finish": finish.run,
     "following": following.run,
     "hop": hop.run,
+    "leaving": leaving.run,
     "masks": masks.run,
     "prompts": prompts.run,
     "proposals": proposals.run,

@@ -4,7 +4,8 @@
           -> the mask that agrees best with likeness -> box and memory for the next frame
 
 An object whose masks are unlike it for some frames is lost. It is looked for in the whole picture then, and found again
-where a mask is like it once more.
+where a mask is like it once more. What is but a little like it may be something else, or the object in another light:
+its place is kept, it teaches nothing, and after some frames the object is said to be lost, too.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ EXPECTED = 0.25  # what the expected box is ahead of others: places that look al
 TRUST = 0.5  # weight of likeness in the logits of a mask
 LIKE = 0.4  # share of a mask that is like the object, below which it is somewhere else,
 LIKE_AGAIN = 0.6  # and from which an object that was lost is found,
+SURE = 1.0  # mean likeness of a mask, a logit: below it is something else that is a little like the object,
+SURE_AGAIN = 1.5  # and from it an object that was lost for that is found,
 AGREES = 0.4  # where mask and likeness also overlap by so much (intersection over union)
 PATIENCE = 3  # frames in a row until an object is lost
 
@@ -66,10 +69,16 @@ class _Object:
     appearance: Appearance
     speed: Box = field(default_factory=lambda: np.zeros(4))  # of each edge, pixels a frame
     missed: int = 0  # frames in a row
+    doubted: int = 0  # frames in a row whose mask is but a little like it
 
     @property
     def lost(self) -> bool:
         return self.missed >= PATIENCE
+
+    @property
+    def is_another(self) -> bool:
+        """Whether what is followed is taken for something else: it is looked after, and not shown."""
+        return self.doubted >= PATIENCE
 
 
 class _Candidate(NamedTuple):
@@ -169,7 +178,7 @@ def _candidates(each: _Object, likeness: Tensor, size: tuple[int, int]) -> list[
         if (likest := _extent(np.where(window, grid, 0), size)) is not None:
             boxes.append(_Candidate(_inside(likest, size), window))
             boxes.append(_Candidate(_inside((likest + expected) / 2, size), window))
-    if each.missed:
+    if each.missed or each.doubted:
         anywhere = _inside(_peak(grid, each.box, size), size)
         window = _window(anywhere, grid.shape, size, REACH)
         likest = _extent(np.where(window, grid, 0), size)
@@ -211,10 +220,13 @@ def _seen(
         each.missed = min(each.missed + 1, PATIENCE)
         each.speed = np.zeros(4)
         return Sight(each.number, None if each.lost or box is None else PromptMasks(mask[None], quality * share))
+    sure = float((probability * likeness).sum() / probability.sum().clamp_min(1e-6))
+    each.doubted = 0 if sure >= (SURE_AGAIN if each.is_another else SURE) else min(each.doubted + 1, PATIENCE)
     _move(each, box, tried[best][0].box, size)
-    near = _window(each.box, likeness.shape, size, 2 * REACH)
-    each.appearance.learn(places, probability, near, likeness)
-    return Sight(each.number, PromptMasks(mask[None], quality))
+    if not each.doubted:
+        near = _window(each.box, likeness.shape, size, 2 * REACH)
+        each.appearance.learn(places, probability, near, likeness)
+    return Sight(each.number, None if each.is_another else PromptMasks(mask[None], quality))
 
 
 def _move(each: _Object, seen: Box, asked: Box, size: tuple[int, int]) -> None:
