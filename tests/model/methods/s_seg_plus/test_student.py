@@ -23,6 +23,7 @@ from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.publish import publish
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
+from lexiseg_model.methods.s_seg_plus.training.recipes import StudentTraining
 from lexiseg_model.methods.s_seg_plus.training.trainer import StudentTrainer
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.types import ClassEntry
@@ -114,6 +115,19 @@ def test_what_was_trained_serves_the_classes_that_it_was_taught(data: Path, tmp_
     assert (scores[2] < scores[:2].min()).all()
     strange = segmenter.unfamiliar(classes, segmenter.encode_texts)
     assert [(each.class_index, each.nearest in CLASSES) for each in strange] == [(2, True)]
+
+
+def test_it_is_judged_on_true_masks_elsewhere(data: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels" / "halves"
+    labels.mkdir(parents=True)
+    (labels / "train").symlink_to(data / "halves/train")
+    (labels / "classes.json").symlink_to(data / "halves/classes.json")
+    recipe = recipe_for(labels.parent, tmp_path / "out", truth=data)
+
+    assert StudentTraining().lacks(recipe) is None
+    assert set(StudentTrainer(recipe).figures()) == {"halves_miou"}
+    elsewhere = recipe.model_copy(update={"truth": tmp_path})
+    assert "no true masks at" in (StudentTraining().lacks(elsewhere) or "")
 
 
 def test_a_transformer_begins_as_its_file_says(tmp_path: Path) -> None:

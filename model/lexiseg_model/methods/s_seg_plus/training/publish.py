@@ -47,7 +47,7 @@ def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
         segmenter = catalog.load_folder(weights.parent, recipe.device)
         quality = {}
         for name in recipe.judged:
-            data = read_dataset(recipe.data, name, "val")
+            data = read_dataset(recipe.truth or recipe.data, name, "val")
             reached = evaluate(segmenter, data).scores
             print(f"{name}: mIoU {reached.miou:.2f} %, pixel accuracy {reached.pixel_accuracy:.2f} %", flush=True)
             quality[name] = Quality(

@@ -17,6 +17,7 @@ class StudentRecipe(RunRecipe):
     sets: list[str] = Field(min_length=1, description="labelled sets below `data`, as `data pseudo-label` writes them")
     split: str = Field("train", description="of each of them")
     judged: list[str] = Field([], description="sets with true masks and these classes: their val splits are measured")
+    truth: Path | None = Field(None, description="folder of the sets of `judged`; null: `data`")
     network: SSegPlusSettings = SSegPlusSettings()
     start: Path | None = Field(
         None, description="the transformer's first weights, in timm's format, MAE's; null: random"

@@ -28,6 +28,9 @@ class StudentTraining(Training[StudentRecipe]):
         if absent:
             command = f"lexiseg data pseudo-label PHOTOS {absent[0]}"
             return f"there are no labels at {', '.join(absent)}; `{command}` writes them"
+        truth = [(recipe.truth or recipe.data) / name for name in recipe.judged]
+        if unjudged := [str(folder) for folder in truth if not folder.exists()]:
+            return f"there are no true masks at {', '.join(unjudged)}; say where with truth=FOLDER, or judged=[]"
         if recipe.start is not None and not recipe.start.exists():
             return f"there are no weights at {recipe.start}; start=null begins with random ones"
         return None
