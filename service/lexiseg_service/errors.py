@@ -8,6 +8,7 @@ ServiceError
  +- UrlFetchOff         403 url-fetch-off        images by URL are switched off here
  +- UnknownModel        404 unknown-model
  +- UnknownVocabulary   404 unknown-vocabulary
+ +- UnknownStream       404 unknown-stream
  +- ImageExpired        404 image-expired        no features are kept under that image id
  +- TooSlow             408 too-slow             the request did not come in time
  +- PreconditionFailed  412 precondition-failed  If-Match or If-None-Match does not hold
@@ -92,6 +93,12 @@ class UnknownVocabulary(ServiceError):
     """No vocabulary of that name."""
 
     status, type, title = 404, "unknown-vocabulary", "No such vocabulary"
+
+
+class UnknownStream(ServiceError):
+    """No stream of that id is open."""
+
+    status, type, title = 404, "unknown-stream", "No such stream"
 
 
 class ImageExpired(ServiceError):

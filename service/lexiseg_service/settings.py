@@ -225,7 +225,7 @@ class Settings(BaseSettings):
         None, ge=1, description="requests at a time of one key or address"
     )
     max_calls: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
-        1000, ge=1, description="gRPC calls at a time, streams included; more get 429's code"
+        1000, ge=1, description="gRPC calls and streams over REST at a time; more get 429's code"
     )
     max_bytes_in_flight: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
         512 * 2**20, ge=1, description="bytes of requests held at a time; more wait, unread"

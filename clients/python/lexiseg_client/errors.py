@@ -18,6 +18,7 @@ LexisegError
      +- NotFound               404
      |   +- UnknownModel
      |   +- UnknownVocabulary
+     |   +- UnknownStream          no stream of that id is open
      |   +- ImageExpired           nothing is kept of that image id
      +- TooSlow                408  the server waited too long for the request
      +- PreconditionFailed     412  the vocabulary has changed in the meantime
@@ -164,6 +165,10 @@ class UnknownVocabulary(NotFound):
     """No such vocabulary."""
 
 
+class UnknownStream(NotFound):
+    """No stream of that id is open."""
+
+
 class ImageExpired(NotFound):
     """The server keeps nothing of that image id any more."""
 
@@ -228,6 +233,7 @@ BY_TYPE: Mapping[str, type[ProblemError]] = {
     "url-fetch-off": UrlFetchOff,
     "unknown-model": UnknownModel,
     "unknown-vocabulary": UnknownVocabulary,
+    "unknown-stream": UnknownStream,
     "image-expired": ImageExpired,
     "too-slow": TooSlow,
     "precondition-failed": PreconditionFailed,

@@ -25,11 +25,13 @@ from lexiseg_service.gateway.rest.paths import serve
 from lexiseg_service.gateway.rest.playground import router as playground_router
 from lexiseg_service.gateway.rest.probe_routes import router as probe_router
 from lexiseg_service.gateway.rest.routes import router
+from lexiseg_service.gateway.rest.stream_routes import router as stream_router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
 from lexiseg_service.gateway.rollouts import Rollouts
 from lexiseg_service.gateway.rpc.server import MoreService, gateway_server
 from lexiseg_service.gateway.rpc.video import VideoService
 from lexiseg_service.gateway.state import open_gate, open_vocabularies
+from lexiseg_service.gateway.streams import OpenStreams
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend
@@ -71,6 +73,7 @@ def create_app(
     fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
     use_case = UseCase(backend, vocabularies, settings, fetcher, Rollouts(settings.rollouts_file))
     video = VideoService(use_case, settings, metrics, door.bytes)
+    streams = OpenStreams(video, settings, door.calls)
     more_services: list[MoreService] = []
     grpc = gateway_server(settings, use_case, video, metrics, door, tracing, more_services)
     open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
@@ -80,6 +83,7 @@ def create_app(
         await vocabularies.store.start()
         await backend.start()
         yield
+        await streams.close()
         await grpc.close()
         await backend.close()
         await vocabularies.store.close()
@@ -89,6 +93,7 @@ def create_app(
     app = with_routes(lifespan)
     app.state.settings = settings
     app.state.use_case = use_case
+    app.state.streams = streams
     app.state.grpc = grpc
     app.state.more_services = more_services
     app.state.metrics = metrics
@@ -132,10 +137,12 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     )
     serve(app, router)
     serve(app, vocabulary_router)
+    serve(app, stream_router)
     app.include_router(probe_router)
     app.include_router(docs_router)
     app.include_router(playground_router)
-    problem.install(app, [app.router, router, vocabulary_router, probe_router, docs_router, playground_router])
+    ours = [router, vocabulary_router, stream_router, probe_router, docs_router, playground_router]
+    problem.install(app, [app.router, *ours])
     return app
 
 

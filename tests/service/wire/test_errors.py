@@ -21,6 +21,7 @@ RAISED = [
     errors.UrlFetchOff("off"),
     errors.UnknownModel("no 'x'"),
     errors.UnknownVocabulary("no 'x'"),
+    errors.UnknownStream("none"),
     errors.ImageExpired("gone"),
     errors.TooLarge("too many bytes"),
     errors.UnsupportedImage("a GIF"),

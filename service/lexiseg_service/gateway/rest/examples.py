@@ -63,6 +63,42 @@ ANSWERS: dict[str, Any] = {
     "classes": {"summary": "A class list", "value": SEGMENT},
     "click": {"summary": "A click on an image sent before", "value": PROMPTED},
 }
+STREAM: dict[str, Any] = {"stream": "Zt3c0xq8T2yGk1v6m9JQ4w", "idle_seconds": 60.0}
+FRAME_ASKED: dict[str, Any] = {
+    "image": {"base64": "/9j/4AAQSkZJRgABAQ..."},
+    "follow": [{"track_id": 1, "prompt": {"box": [2, 4, 30, 40]}}],
+    "unfollow": [],
+}
+FRAME: dict[str, Any] = {
+    "id": "0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f",
+    "image_id": "",
+    "model": "tiny",
+    "model_digest": "3c1f0a9b8e7d6c5b",
+    "task": "prompt",
+    "size": [2, 3],
+    "segments": [
+        {
+            "id": 1,
+            "label": None,
+            "class_index": None,
+            "score": 0.93,
+            "area": 2,
+            "bbox": [1, 0, 1, 2],
+            "prompt_index": 0,
+            "mask_index": 0,
+            "quality": 0.93,
+            "is_thing": None,
+            "track_id": 1,
+            "mask": {"format": "coco_rle", "size": [2, 3], "counts": "222"},
+        }
+    ],
+    "absent": [],
+    "warnings": [],
+    "timings_ms": {"decode": 1.9, "queue": 0.3, "text": 0.0, "image": 41.0, "post": 12.2, "total": 55.5},
+    "cache": {"text_hits": 0, "text_misses": 0, "features": False},
+    "lost": [2],
+    "state_reset": False,
+}
 MODEL: dict[str, Any] = {
     "name": "tiny",
     "version": "1",

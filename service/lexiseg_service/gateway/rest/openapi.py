@@ -27,6 +27,7 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.image.header import TAKEN
 from lexiseg_service.question.schemas import JsonRequest, Problem, Question
+from lexiseg_service.question.stream_schemas import FrameInput, StreamInput
 from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 _ASKED = {"classes": ["road", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]}
@@ -237,7 +238,7 @@ def complete(schema: dict[str, Any]) -> None:
     """Adds the component schemas that the hand-written parts refer to, and drops those of FastAPI's own errors."""
     components = schema["components"]["schemas"]
     components["SegmentForm"] = _flat_form()
-    for model in (JsonRequest, Problem, VocabularyInput):
+    for model in (JsonRequest, Problem, VocabularyInput, StreamInput, FrameInput):
         described = model.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= described.pop("$defs", {})
         components[model.__name__] = described

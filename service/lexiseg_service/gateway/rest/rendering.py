@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -29,27 +30,32 @@ async def rendered(answer: WorkerAnswer, request_id: str) -> bytes:
 
 def render_answer(answer: WorkerAnswer, request_id: str) -> bytes:
     """JSON bytes, as `schemas.SegmentAnswer` describes them."""
+    return orjson.dumps(content_of_answer(answer, request_id))
+
+
+def content_of_answer(answer: WorkerAnswer, request_id: str, track_ids: Sequence[int | None] = ()) -> dict[str, Any]:
+    """What `schemas.SegmentAnswer` describes; `track_ids`: one for each segment, where there are any."""
     label_map = answer.label_map
-    return orjson.dumps(
-        {
-            "id": request_id,
-            "image_id": answer.image_id,
-            "model": answer.model,
-            "model_digest": answer.model_digest,
-            "task": answer.task,
-            "size": answer.size,
-            "segments": [
-                _segment(segment, _mask(answer, position)) for position, segment in enumerate(answer.segments)
-            ],
-            "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
-            "overlay": None if answer.overlay is None else _base64(answer.overlay),
-            "absent": answer.absent,
-            "warnings": answer.warnings,
-            "timings_ms": {stage: round(value, 2) for stage, value in vars(answer.timings).items()},
-            "cache": answer.cache,
-            **({} if answer.confidence is None else {"confidence": _base64(answer.confidence)}),
-        }
-    )
+    numbers = track_ids or (None,) * len(answer.segments)
+    return {
+        "id": request_id,
+        "image_id": answer.image_id,
+        "model": answer.model,
+        "model_digest": answer.model_digest,
+        "task": answer.task,
+        "size": answer.size,
+        "segments": [
+            _segment(segment, _mask(answer, position), number)
+            for position, (segment, number) in enumerate(zip(answer.segments, numbers, strict=True))
+        ],
+        "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
+        "overlay": None if answer.overlay is None else _base64(answer.overlay),
+        "absent": answer.absent,
+        "warnings": answer.warnings,
+        "timings_ms": {stage: round(value, 2) for stage, value in vars(answer.timings).items()},
+        "cache": answer.cache,
+        **({} if answer.confidence is None else {"confidence": _base64(answer.confidence)}),
+    }
 
 
 def _mask(answer: WorkerAnswer, position: int) -> dict[str, Any] | None:
@@ -65,7 +71,7 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _segment(segment: Segment, mask: dict[str, Any] | None) -> dict[str, Any]:
+def _segment(segment: Segment, mask: dict[str, Any] | None, track_id: int | None) -> dict[str, Any]:
     return {
         "id": segment.id,
         "label": segment.label,
@@ -77,6 +83,6 @@ def _segment(segment: Segment, mask: dict[str, Any] | None) -> dict[str, Any]:
         "mask_index": segment.mask_index,
         "quality": None if segment.quality is None else round(segment.quality, 4),
         "is_thing": segment.is_thing,
-        "track_id": None,
+        "track_id": track_id,
         "mask": mask,
     }

@@ -50,9 +50,16 @@ class VideoService:
             patience.reschedule(0)
 
     async def stream(
-        self, messages: AsyncIterator[pb.SegmentVideoRequest], caller: Caller, accepted: Callable[[], Awaitable[object]]
+        self,
+        messages: AsyncIterator[pb.SegmentVideoRequest],
+        caller: Caller,
+        accepted: Callable[[], Awaitable[object]],
+        room: Shares | None = None,
     ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:
         """One answer for each frame; `accepted` is awaited when the first config has been found good.
+
+        Args:
+            room: for frames whose bytes are counted elsewhere; without it they are counted as the gateway's.
 
         Raises:
             ServiceError: the stream as a whole failed.
@@ -60,7 +67,7 @@ class VideoService:
         unanswered: deque[Hold] = deque()  # room of each frame
         try:
             async with (
-                aclosing(self._steps(messages, caller, accepted, unanswered)) as steps,
+                aclosing(self._steps(messages, caller, accepted, unanswered, room or self._room)) as steps,
                 aclosing(answered_frames(self._use_case.backend, steps, caller.request_id)) as answers,
             ):
                 async for answer in answers:
@@ -82,6 +89,7 @@ class VideoService:
         caller: Caller,
         accepted: Callable[[], Awaitable[object]],
         unanswered: deque[Hold],
+        room: Shares,
     ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
         """What the messages say, checked; room for each frame is added to `unanswered`.
 
@@ -118,7 +126,7 @@ class VideoService:
                 frame = _frame(message.frame, n_frames, question, settings.limits)
                 del message  # with its own copy of the image
                 n_bytes, patience = len(frame.image), settings.deadline_seconds
-                unanswered.append(await self._unless_leaving(self._room.wait(caller.client, n_bytes, patience)))
+                unanswered.append(await self._unless_leaving(room.wait(caller.client, n_bytes, patience)))
                 yield frame
                 n_frames += 1
 

@@ -34,6 +34,7 @@ def references(node: Any) -> set[str]:
 
 def test_every_route_of_the_manual_is_described(schema: dict[str, Any]) -> None:
     stable = {"/v1/segment", "/v1/models", "/v1/models/{name}", "/v1/vocabularies", "/v1/vocabularies/{name}"}
+    stable |= {"/v1/streams", "/v1/streams/{stream}", "/v1/streams/{stream}/frames"}
     assert set(schema["paths"]) == stable | {"/livez", "/readyz", "/metrics"}
 
 
@@ -46,6 +47,9 @@ def test_each_operation_has_an_id_that_reads_well_in_a_client(schema: dict[str, 
         "get_vocabulary",
         "put_vocabulary",
         "delete_vocabulary",
+        "open_stream",
+        "next_frame",
+        "end_stream",
         "get_liveness",
         "get_readiness",
         "get_metrics",

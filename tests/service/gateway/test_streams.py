@@ -1,0 +1,176 @@
+"""Objects followed by requests, one for each frame, over a real engine of colours."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.types import Rle
+from lexiseg_model.video.following import MOST_OBJECTS, PATIENCE
+from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from tests import pictures
+from tests.model.stand_in import ColourSegmenter
+from tests.model.video.moving import Corner, Mask, box, iou, scene, square
+from tests.service.engine_backend import EngineBackend
+from tests.service.worker.gated_colours import SOON
+
+GOOD = 0.5  # intersection over union of a mask that is on its object
+HERE, THERE = (4, 4), (40, 20)
+UNKNOWN = (404, "unknown-stream")
+
+
+@asynccontextmanager
+async def gateway(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    values = Settings(**{"deadline_seconds": SOON, **settings})
+    backend = EngineBackend(ColourSegmenter(tasks=("semantic", "prompt")), Metrics(), settings=values)
+    app = create_app(values, backend, Metrics())
+    transport = httpx.ASGITransport(app)
+    try:
+        async with (
+            asyncio.timeout(3 * SOON),
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        ):
+            yield client
+    finally:
+        backend.engine.close(SOON)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with gateway() as client:
+        yield client
+
+
+async def opened(client: httpx.AsyncClient, **headers: str) -> str:
+    answer = await client.post("/v1/streams", json={}, headers=headers)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["stream"])
+
+
+def shown(number: int, corner: Corner) -> dict[str, Any]:
+    return {"track_id": number, "prompt": {"box": list(box(corner))}}
+
+
+def frame(*follow: dict[str, Any], unfollow: tuple[int, ...] = (), **squares: Corner) -> dict[str, Any]:
+    content = pictures.encoded(Image.fromarray(scene(**squares)))
+    return {"image": {"base64": base64.b64encode(content).decode()}, "follow": follow, "unfollow": unfollow}
+
+
+async def ask(client: httpx.AsyncClient, stream: str, content: dict[str, Any], **headers: str) -> httpx.Response:
+    return await client.post(f"/v1/streams/{stream}/frames", json=content, headers=headers)
+
+
+def numbers(answer: httpx.Response) -> list[int]:
+    assert answer.status_code == 200, answer.text
+    return [segment["track_id"] for segment in answer.json()["segments"]]
+
+
+def mask_of(answer: httpx.Response, number: int) -> Mask:
+    (segment,) = (each for each in answer.json()["segments"] if each["track_id"] == number)
+    rle = segment["mask"]
+    return np.asarray(decode(Rle(tuple(rle["size"]), rle["counts"], 0, (0, 0, 0, 0))), np.bool_)
+
+
+def kind(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["type"]
+
+
+async def test_an_object_keeps_its_number_from_frame_to_frame(client: httpx.AsyncClient) -> None:
+    stream = await opened(client)
+    first = await ask(client, stream, frame(shown(7, HERE), red=HERE))
+
+    second = await ask(client, stream, frame(red=(8, 6)))
+
+    assert (numbers(first), numbers(second)) == ([7], [7])
+    assert iou(mask_of(second, 7), square((8, 6))) > GOOD
+    assert second.json()["lost"] == []
+    assert second.json()["id"] == second.headers["x-request-id"]
+
+
+async def test_what_is_gone_is_lost_and_what_is_unfollowed_is_not_told_of(client: httpx.AsyncClient) -> None:
+    stream = await opened(client)
+    await ask(client, stream, frame(shown(1, HERE), shown(2, THERE), red=HERE, green=THERE))
+    for _ in range(PATIENCE + 1):
+        answer = await ask(client, stream, frame(green=THERE))
+    assert (numbers(answer), answer.json()["lost"]) == ([2], [1])
+
+    answer = await ask(client, stream, frame(unfollow=(1,), green=THERE))
+
+    assert (numbers(answer), answer.json()["lost"]) == ([2], [])
+
+
+async def test_a_frame_that_is_refused_leaves_the_stream_open(client: httpx.AsyncClient) -> None:
+    stream = await opened(client)
+    broken = await ask(client, stream, {"image": {"base64": base64.b64encode(b"no picture").decode()}})
+    crowd = await ask(client, stream, frame(*(shown(n + 1, HERE) for n in range(MOST_OBJECTS + 1)), red=HERE))
+
+    answer = await ask(client, stream, frame(shown(1, HERE), red=HERE))
+
+    assert kind(broken) == (415, "unsupported-image")
+    assert kind(crowd) == (422, "invalid-value")
+    assert numbers(answer) == [1]
+
+
+async def test_a_stream_that_is_ended_is_unknown(client: httpx.AsyncClient) -> None:
+    stream = await opened(client)
+
+    ended = await client.delete(f"/v1/streams/{stream}")
+
+    assert ended.status_code == 204
+    assert kind(await ask(client, stream, frame(red=HERE))) == UNKNOWN
+    assert kind(await client.delete(f"/v1/streams/{stream}")) == UNKNOWN
+
+
+async def test_a_model_that_is_not_here_opens_no_stream(client: httpx.AsyncClient) -> None:
+    assert kind(await client.post("/v1/streams", json={"model": "none"})) == (404, "unknown-model")
+
+
+async def test_a_silent_stream_gives_its_place_back() -> None:
+    async with gateway(stream_idle_seconds=0.2, max_calls=1) as client:
+        first = await opened(client)
+        refused = await client.post("/v1/streams", json={})
+        while (second := await client.post("/v1/streams", json={})).status_code == 429:
+            await asyncio.sleep(0)
+
+        assert kind(refused) in ((429, "rate-limited"), (429, "queue-full"))
+        assert second.status_code == 201
+        assert kind(await ask(client, first, frame(red=HERE))) == UNKNOWN
+
+
+async def test_a_place_that_the_worker_lacks_is_refused_with_a_time() -> None:
+    async with gateway(max_streams=1) as client:
+        await ask(client, await opened(client), frame(red=HERE))
+
+        refused = await client.post("/v1/streams", json={})
+        if refused.status_code == 201:  # the worker hears of it with the first frame
+            refused = await ask(client, refused.json()["stream"], frame(red=HERE))
+
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 0
+
+
+async def test_a_stream_is_its_keys_own_and_needs_no_more_than_to_segment() -> None:
+    keys = f"{line_of('one', 'first')} segment\n{line_of('two', 'second')}"
+    async with gateway(api_keys=keys) as client:
+        none = await client.post("/v1/streams", json={})
+        stream = await opened(client, **{"x-api-key": "first"})
+
+        assert kind(none) == (401, "unauthorized")
+        assert kind(await ask(client, stream, frame(red=HERE))) == (401, "unauthorized")
+        assert kind(await ask(client, stream, frame(red=HERE), **{"x-api-key": "second"})) == UNKNOWN
+        assert numbers(await ask(client, stream, frame(shown(1, HERE), red=HERE), **{"x-api-key": "first"})) == [1]
+        ended = await client.delete(f"/v1/streams/{stream}", headers={"x-api-key": "first"})
+        assert ended.status_code == 204
