@@ -1,6 +1,7 @@
 // The answer: painted by the worker, listed, summed up in a line, and named under the pointer.
 
 import { colourOf, css } from "/playground/colours.js";
+import { said } from "/playground/follow.js";
 import { $, element, page, tell } from "/playground/page.js";
 import { state } from "/playground/state.js";
 import { thumbsOf } from "/playground/thumbs.js";
@@ -50,6 +51,7 @@ function show() {
 }
 
 function summary() {
+  if (state.answer.asked.follow) return said();
   const { absent, segments, warnings } = state.answer;
   const labels = [...new Set(segments.map((one) => one.label).filter(Boolean))];
   const some = segments.length;
@@ -68,12 +70,13 @@ export function shown() {
 }
 
 function numberOf(one) {
+  if (state.answer.asked.follow) return one.track_id - 1;
   if (state.answer.asked.prompts) return one.prompt_index;
   return state.answer.asked.task === "semantic" ? one.class_index : one.id;
 }
 
 export function nameOf(one) {
-  return one.label ?? `object ${one.prompt_index == null ? one.id : one.prompt_index + 1}`;
+  return one.label ?? `object ${one.track_id ?? (one.prompt_index == null ? one.id : one.prompt_index + 1)}`;
 }
 
 function repaint() {

@@ -36,11 +36,21 @@ export function put(path, content, conditions) {
   return request(path, { method: "PUT", body: JSON.stringify(content), headers });
 }
 
+export function post(path, content, signal) {
+  const headers = { "content-type": "application/json" };
+  return request(path, { method: "POST", body: JSON.stringify(content), headers, signal });
+}
+
+/** Goes out even when the page is left. */
+export function remove(path) {
+  return request(path, { method: "DELETE", keepalive: true });
+}
+
 /** Segments of a picture: `{file, id}`; the id that the answer gives is kept in it. */
 export async function segment(picture, question, signal) {
   if (picture.id) {
     try {
-      return await ask({ image: { id: picture.id }, ...question }, signal);
+      return await post("/v1/segment", { image: { id: picture.id }, ...question }, signal);
     } catch (problem) {
       if (problem.type !== "image-expired") throw problem;
       picture.id = null;
@@ -52,11 +62,6 @@ export async function segment(picture, question, signal) {
   const answer = await request("/v1/segment", { method: "POST", body: form, signal });
   picture.id = answer.image_id;
   return answer;
-}
-
-function ask(content, signal) {
-  const headers = { "content-type": "application/json" };
-  return request("/v1/segment", { method: "POST", body: JSON.stringify(content), headers, signal });
 }
 
 async function request(path, options) {

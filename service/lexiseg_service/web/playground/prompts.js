@@ -5,19 +5,16 @@ import { $, happened, page, tell } from "/playground/page.js";
 import { state } from "/playground/state.js";
 import { drawChips } from "/playground/words.js";
 
-const STILL = "Points and boxes are for pictures: Take this frame makes one of it.";
-
 /** Hears of clicks and boxes on that view, and draws them there. */
 export function promptOn(view) {
   view.addEventListener("point", ({ detail }) => {
-    if (state.mode === "video") return tell(STILL);
+    if (state.mode !== "picture") return; // of a clip they are followed
     const prompts = withPoint(detail);
     if (!prompts) return tell("A point beside the object needs one on it first.");
     begin(prompts);
   });
   view.addEventListener("box", ({ detail }) => {
-    if (state.mode === "video") tell(STILL);
-    else begin([...state.prompts, { box: detail }]);
+    if (state.mode === "picture") begin([...state.prompts, { box: detail }]);
   });
   for (const [name, act] of [["next", next], ["undo", undo], ["clear", clear]]) {
     view.addEventListener(name, () => state.mode === "picture" && act());

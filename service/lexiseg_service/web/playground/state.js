@@ -11,6 +11,7 @@ export const state = {
   words: [], // {name, synonyms, examples, negatives}
   prompts: [], // {points, box}
   answer: null,
+  followed: [], // {number, lost}: objects of the clip
   begun: false, // whether the next point is of the last object
   models: [], // cards
 };
@@ -44,7 +45,7 @@ export function manner() {
 }
 
 export function askable(asked) {
-  return Boolean(asked.classes || asked.vocabulary || asked.prompts || asked.task === "everything");
+  return Boolean(asked.classes || asked.vocabulary || asked.prompts || asked.follow || asked.task === "everything");
 }
 
 /** Whether the model that is asked cuts out what is clicked on. */

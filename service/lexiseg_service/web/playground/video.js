@@ -4,12 +4,15 @@
 import { Problem, segment } from "/playground/api.js";
 import { refuse } from "/playground/asking.js";
 import { patiently } from "/playground/busy.js";
+import { begin, follow, followed, forget, numbersIn, stop } from "/playground/follow.js";
 import { $, happened, page, tell } from "/playground/page.js";
 import { Pace } from "/playground/pace.js";
-import { askable, question, state } from "/playground/state.js";
+import { askable, question, state, takesPrompts } from "/playground/state.js";
 import { turnTo } from "/playground/tabs.js";
 
 const LARGEST = 1280; // pixels of the longer side that is sent
+const FOLLOWED_STEP = 0.1; // seconds of the clip between two frames in which objects are followed
+const SLOWEST = 0.1; // of the clip's own speed
 const STEPS = 1000; // of the seeking bar
 
 /** Plays clips on that view; `take` gets frames that shall be pictures. */
@@ -25,10 +28,23 @@ export function playOn(view, take) {
   clip.addEventListener("seeking", () => drop());
   clip.addEventListener("seeked", look);
   clip.addEventListener("pause", look);
-  page.addEventListener("changed", () => state.mode === "video" && look());
+  page.addEventListener("changed", () => state.mode === "video" && again());
+  view.addEventListener("point", ({ detail: { positive, ...point } }) => {
+    if (!positive) return state.mode === "video" && tell("In a clip a click begins an object; Stop ends it.");
+    start({ points: [point] });
+  });
+  view.addEventListener("box", ({ detail }) => start({ box: detail }));
+  view.addEventListener("undo", () => state.mode === "video" && state.followed.length && stop(state.followed.at(-1).number));
+  view.addEventListener("clear", () => {
+    if (state.mode !== "video" || !state.followed.length) return;
+    forget();
+    drop();
+    again();
+  });
   page.addEventListener("turned", () => {
     clip.pause();
     drop();
+    if (!state.clip) forget();
     if (state.mode === "video" && state.clip) view.show(clip);
   });
   $("clip").addEventListener("change", () => {
@@ -59,6 +75,7 @@ export function playOn(view, take) {
     const less = Math.min(1, LARGEST / Math.max(clip.videoWidth, clip.videoHeight));
     clip.width = Math.round(clip.videoWidth * less);
     clip.height = Math.round(clip.videoHeight * less);
+    forget();
     state.clip = { name: file.name };
     state.frame = null;
     turnTo("video");
@@ -89,7 +106,20 @@ export function playOn(view, take) {
     pace.reset();
     if (state.mode !== "video") return;
     view.painted = null;
+    view.numbers = [];
     view.draw();
+  }
+
+  /** The frame that shows now shows an object. */
+  function start(prompt) {
+    if (state.mode !== "video" || !state.clip) return;
+    if (state.models.length && !takesPrompts()) return tell("This model does not follow what is clicked on; choose another under More.");
+    const shown = grab();
+    shown.catch(() => null); // whoever waits for it hears
+    begin(prompt, shown);
+    running?.abort(); // it goes first
+    running = null;
+    again();
   }
 
   async function grab() {
@@ -104,8 +134,16 @@ export function playOn(view, take) {
 
   async function look() {
     if (state.mode !== "video" || !state.clip || running || clip.seeking) return;
-    const what = question();
-    if (!askable(what)) return tell("Type a word to look for it in the video.");
+    const what = followed() ?? question();
+    if (!askable(what)) {
+      clip.playbackRate = 1;
+      if (state.answer) {
+        state.answer = null;
+        view.numbers = [];
+        happened("answered");
+      }
+      return tell("Type a word to look for, or click on an object or drag a box around it to have it followed.");
+    }
     const text = JSON.stringify(what);
     if (asked.time === clip.currentTime && asked.text === text) return;
     const control = new AbortController();
@@ -114,6 +152,12 @@ export function playOn(view, take) {
     try {
       const began = performance.now();
       const answer = await patiently(async () => {
+        if (what.follow) {
+          const next = await follow(grab, control.signal);
+          shown = next.shown;
+          asked = { time: shown.time, text };
+          return next.answer;
+        }
         shown = await grab(); // the newest, however often a busy service is asked
         asked = { time: shown.time, text };
         return segment(shown, what, control.signal);
@@ -121,9 +165,13 @@ export function playOn(view, take) {
       if (running !== control) return;
       state.frame = shown;
       state.answer = { ...answer, asked: what, segments: answer.segments.filter((one) => !one.mask_index) };
+      view.numbers = what.follow ? numbersIn(state.answer) : [];
       happened("answered");
+      const seconds = (performance.now() - began) / 1000;
+      clip.playbackRate = what.follow ? Math.min(1, Math.max(SLOWEST, FOLLOWED_STEP / seconds)) : 1;
       const late = Math.max(0, clip.currentTime - shown.time);
-      $("timings").textContent = pace.after(performance.now() - began, answer, late);
+      const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
+      $("timings").textContent = pace.after(performance.now() - began, answer, late) + slow;
       running = null;
       look();
     } catch (problem) {

@@ -13,6 +13,7 @@ export class View extends EventTarget {
     this.outline = null; // of what a click would cut out
     this.opacity = 0.6;
     this.prompts = [];
+    this.numbers = []; // {x, y, text}, of what is followed
     this.zoom = 1;
     this.left = 0; // of the image, in the canvas's pixels
     this.top = 0;
@@ -34,6 +35,7 @@ export class View extends EventTarget {
     this.image = image;
     this.painted = null;
     this.outline = null;
+    this.numbers = [];
     this.cross = null;
     this.corner = null;
     this.fit();
@@ -80,6 +82,7 @@ export class View extends EventTarget {
       if (prompt.box) this.#frame(context, prompt.box, thin);
       for (const point of prompt.points ?? []) this.#dot(context, point, thin);
     }
+    for (const number of this.numbers) this.#number(context, number, thin);
     const from = this.corner;
     const to = this.cross ?? this.dragged;
     if (from && to) this.#frame(context, boxOf(from, to), thin);
@@ -108,6 +111,16 @@ export class View extends EventTarget {
       context.lineTo(x, y + 2.5 * thin);
     }
     context.stroke();
+  }
+
+  #number(context, { x, y, text }, thin) {
+    const high = 12 * thin;
+    context.font = `bold ${high}px system-ui, sans-serif`;
+    context.textBaseline = "top";
+    context.fillStyle = "#000";
+    context.fillRect(x, y, context.measureText(text).width + 4 * thin, high + 2 * thin);
+    context.fillStyle = "#fff";
+    context.fillText(text, x + 2 * thin, y + 1.5 * thin);
   }
 
   #crosshair(context, thin) {

@@ -1,0 +1,213 @@
+"""What a click or a box shows in a clip is followed through it, and said to be lost when it is."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from lexiseg_service.gateway.admission.keys import line_of
+from tests import pictures
+from tests.integration.playground.asking import expect_result, segments
+from tests.integration.playground.conftest import opened
+from tests.integration.server import Server
+
+RATE, FRAMES = 10, 60
+SIZE = (320, 240)  # width and height
+HERE = 36  # of the frames that show the ball
+RADIUS = 30
+SHARE = 1 / FRAMES  # of the clip, for a frame
+
+
+def ball(index: int) -> tuple[int, int]:
+    """Where its middle is."""
+    return 60 + 5 * index, 150
+
+
+def clip() -> bytes:
+    """A red ball that rolls over a meadow, and out of the picture."""
+    meadow = pictures.photograph("flower").resize((32, 24)).resize(SIZE).point(lambda level: level // 2)
+    file = io.BytesIO()
+    with av.open(file, "w", format="webm") as container:
+        stream = container.add_stream("libvpx", rate=RATE)
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.bit_rate = 1_500_000
+        for index in range(FRAMES):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(drawn(meadow, index)), format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def drawn(meadow: Image.Image, index: int) -> Image.Image:
+    shown = meadow.copy()
+    if index < HERE:
+        x, y = ball(index)
+        ImageDraw.Draw(shown).ellipse((x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS), fill=(230, 40, 30))
+    return shown
+
+
+CLIP = clip()
+
+
+def play(page: Page) -> None:
+    """The clip, standing at its first frame."""
+    page.get_by_role("tab", name="Video").click()
+    page.set_input_files("#clip", {"name": "ball.webm", "mimeType": "video/webm", "buffer": CLIP})
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    seek(page, 0)
+
+
+def seek(page: Page, index: int) -> None:
+    page.locator("#seek").fill(str(round(1000 * SHARE * (index + 0.5))))
+
+
+def place(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Where on the page a pixel of the clip lies."""
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    zoom = min(box["width"] / SIZE[0], box["height"] / SIZE[1])
+    left, top = box["x"] + (box["width"] - SIZE[0] * zoom) / 2, box["y"] + (box["height"] - SIZE[1] * zoom) / 2
+    return left + x * zoom, top + y * zoom
+
+
+def drag(page: Page, index: int) -> None:
+    """A box around the ball."""
+    x, y = ball(index)
+    page.mouse.move(*place(page, x - RADIUS, y - RADIUS))
+    page.mouse.down()
+    page.mouse.move(*place(page, x + RADIUS, y + RADIUS), steps=4)
+    page.mouse.up()
+
+
+def objects(page: Page) -> Locator:
+    return page.locator("#objects li")
+
+
+def asked(page: Page, index: int) -> dict[str, Any]:
+    """The answer about a frame."""
+    with page.expect_response(lambda answer: answer.url.endswith("/frames")) as heard:
+        seek(page, index)
+    content: dict[str, Any] = heard.value.json()
+    return content
+
+
+def test_a_box_is_followed_is_lost_and_is_stopped(page: Page) -> None:
+    play(page)
+    drag(page, 0)
+    expect_result(page, "Following object 1.")
+    expect(objects(page)).to_have_text(["object 1Stop"])
+
+    for index in (2, 4, 6, 8):
+        (segment,) = asked(page, index)["segments"]
+        left, _, width, _ = segment["bbox"]
+        assert segment["track_id"] == 1
+        assert abs(left + width / 2 - ball(index)[0]) < RADIUS / 2
+    expect(segments(page)).to_contain_text(["object 1"])
+
+    for index in range(HERE + 2, HERE + 10, 2):
+        asked(page, index)
+    expect_result(page, "Lost: object 1.")
+    expect(objects(page)).to_have_text(["object 1: lostStop"])
+
+    page.get_by_role("button", name="Stop following object 1").click()
+
+    expect(objects(page)).to_have_count(0)
+    expect_result(page, "Type a word")
+
+
+def test_a_clip_that_plays_is_followed_to_its_end(page: Page) -> None:
+    play(page)
+    page.mouse.click(*place(page, *ball(0)))
+    expect_result(page, "Following object 1.")
+
+    page.get_by_role("button", name="Play").click()
+
+    expect_result(page, "Lost: object 1.")
+    expect(page.locator("#timings")).to_contain_text("of its speed")
+
+
+def test_an_object_is_added_by_the_keyboard_and_another_stopped(page: Page) -> None:
+    play(page)
+    drag(page, 0)
+    expect_result(page, "Following object 1.")
+
+    page.locator("#canvas").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect_result(page, "Following object 1, object 2.")
+    with page.expect_request(lambda request: request.url.endswith("/frames")) as heard:
+        page.get_by_role("button", name="Stop following object 1").press("Enter")
+
+    assert json.loads(heard.value.post_data or "{}")["unfollow"] == [1]
+    expect_result(page, "Following object 2.")
+    expect(page.locator("#canvas")).to_be_focused()
+    page.keyboard.press("Backspace")
+    expect(objects(page)).to_have_count(0)
+
+
+def test_a_stream_that_was_silent_is_opened_anew_where_its_objects_were(page: Page) -> None:
+    play(page)
+    drag(page, 0)
+    expect_result(page, "Following object 1.")
+    asked(page, 2)
+    page.evaluate(
+        "fetch(performance.getEntriesByType('resource').map((one) => one.name).findLast((name) =>"
+        " name.endsWith('/frames')).slice(0, -7), {method: 'DELETE'})"
+    )
+
+    with page.expect_response(lambda answer: answer.url.endswith("/frames") and answer.ok):
+        seek(page, 4)
+
+    expect_result(page, "Following object 1.")
+    expect(objects(page)).to_have_text(["object 1Stop"])
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One place for a stream, for those who have a key."""
+    log = tmp_path_factory.mktemp("narrow") / "log.jsonl"
+    with Server(log, LEXISEG_API_KEYS=line_of("page", "right"), LEXISEG_MAX_STREAMS="1") as running:
+        yield running
+
+
+def test_without_a_key_one_is_asked_for_and_then_what_was_shown_is_followed(
+    context: BrowserContext, narrow: Server
+) -> None:
+    page = opened(context, narrow.url)
+    play(page)
+    drag(page, 0)
+    expect_result(page, "send an API key")
+    expect(page.locator("#key")).to_be_focused()
+
+    page.fill("#key", "right")
+    page.press("#key", "Tab")
+
+    expect_result(page, "Following object 1.")
+
+
+def test_where_all_places_are_taken_the_page_says_so_and_asks_again(context: BrowserContext, narrow: Server) -> None:
+    first, second = opened(context, narrow.url), opened(context, narrow.url)
+    first.fill("#key", "right")
+    first.press("#key", "Tab")
+    expect(first.locator("#model option")).to_have_count(1)
+    second.reload()
+    second.locator("body[data-ready]").wait_for()
+    play(first)
+    drag(first, 0)
+    expect_result(first, "Following object 1.")
+    play(second)
+    drag(second, 0)
+    expect_result(second, "The service is busy")
+
+    first.get_by_role("button", name="Stop following object 1").click()
+
+    expect_result(second, "Following object 1.")
