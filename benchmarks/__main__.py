@@ -15,7 +15,6 @@ from collections.abc import Callable
 from benchmarks import (
     counts,
     finish,
-    hop,
     masks,
     prompts,
     proposals,
@@ -28,6 +27,7 @@ from benchmarks import (
     text_cache,
     training,
 )
+from benchmarks.calls import hop, later
 from benchmarks.clips import following, leaving, video
 from benchmarks.jobs import bulk, bulk_memory
 
@@ -38,6 +38,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "finish": finish.run,
     "following": following.run,
     "hop": hop.run,
+    "later": later.run,
     "leaving": leaving.run,
     "masks": masks.run,
     "prompts": prompts.run,

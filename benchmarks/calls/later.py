@@ -1,0 +1,104 @@
+"""What follows a first call, over REST: CPU of the whole service for each kind of request; and a phone photograph."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from statistics import median
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from benchmarks.clock import print_table
+from benchmarks.serving import CLASSES, SERVERS, photograph, serving
+
+ROUNDS = 9  # of each kind, in turns
+BLOCK = {"new": 8, "known": 40, "large": 2}  # requests of a round
+PHONE = (4624, 3468)  # 16 megapixels, the longer side across
+NOISE = 6.0  # grey levels of a sensor's grain: without it the file would be a third of a phone's
+LIMIT = 250  # ms that a phone's photograph may take
+
+Ask = Callable[[], object]
+
+
+def cpu_clock(pid: int) -> Callable[[], float]:
+    """CPU seconds of a process with all its threads, also those that have ended, to the nanosecond (Linux)."""
+    clock = ~pid << 3 | 2  # as clock_getcpuclockid(3) makes it
+    return lambda: time.clock_gettime(clock)
+
+
+def phone_photograph() -> bytes:
+    """A JPEG of 16 megapixels as phones write them: with grain, and lying on its side."""
+    picture = np.asarray(Image.open(io.BytesIO(photograph())).resize(PHONE), np.float32)
+    grain = np.random.default_rng(0).normal(0, NOISE, picture.shape[:2])[..., None]
+    upright = Image.Exif()
+    upright[0x0112] = 6  # to be turned by a quarter
+    buffer = io.BytesIO()
+    Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90, exif=upright)
+    return buffer.getvalue()
+
+
+def ever_new(image: bytes) -> Iterator[bytes]:
+    """A few bytes behind the end of the JPEG: another image to every cache, the same work to decode."""
+    return (image + serial.to_bytes(8, "little") for serial in count())
+
+
+def questions(client: httpx.Client, phone: bytes) -> dict[str, tuple[str, Ask]]:
+    """Each kind of request, by name: how many make a round, and how one is made."""
+    images, phones = ever_new(photograph()), ever_new(phone)
+    clicks = ({"points": [{"x": 20 + 37 * turn % 600, "y": 20 + 53 * turn % 440}]} for turn in count())
+
+    def ask(image: bytes | str, question: dict[str, object]) -> str:
+        if isinstance(image, str):
+            response = client.post("/segment", json={"image": {"id": image}, **question})
+        else:
+            response = client.post("/segment", files={"image": image}, data={"request": json.dumps(question)})
+        answer = response.raise_for_status().json()
+        assert answer["cache"]["features"] == isinstance(image, str)
+        return str(answer["image_id"])
+
+    words: dict[str, object] = {"classes": CLASSES}
+    known = ask(next(images), {"prompts": [next(clicks)]})
+    return {
+        "first click": ("new", lambda: ask(next(images), {"prompts": [next(clicks)]})),
+        "later click": ("known", lambda: ask(known, {"prompts": [next(clicks)]})),
+        "first question": ("new", lambda: ask(next(images), words)),
+        "second question": ("known", lambda: ask(known, words)),
+        "phone": ("large", lambda: ask(next(phones), words)),
+    }
+
+
+def spent(kind: str, ask: Ask, clock: Callable[[], float]) -> float:
+    """CPU milliseconds of one request, over a round."""
+    before = clock()
+    for _ in range(BLOCK[kind]):
+        ask()
+    return 1e3 * (clock() - before) / BLOCK[kind]
+
+
+def run() -> None:
+    """One table; medians over the rounds, ratios within a round."""
+    phone = phone_photograph()
+    with serving(SERVERS["lexiseg"]) as (url, process), httpx.Client(base_url=url, timeout=120) as client:
+        asked, clock = questions(client, phone), cpu_clock(process.pid)
+        rounds = [{name: spent(*how, clock) for name, how in asked.items()} for _ in range(ROUNDS + 1)][1:]
+    each = {name: median(took[name] for took in rounds) for name in asked}
+
+    def compared(first: str, later: str) -> list[str]:
+        ratio = median(took[later] / took[first] for took in rounds)
+        return [later, first, f"{each[first]:.1f}", f"{each[later]:.1f}", f"{ratio:.3f}"]
+
+    rows = [
+        compared("first click", "later click"),
+        compared("first question", "later click"),
+        compared("first question", "second question"),
+    ]
+    head = ["what follows", "first call", "first, CPU ms", "what follows, CPU ms", "ratio"]
+    print_table(f"`lexiseg serve` over REST, 640 x 480 JPEG, {len(CLASSES)} classes", head, rows)
+    width, height = PHONE
+    row = [f"{width} x {height}, {len(phone) / 1e6:.1f} MB", f"{each['phone']:.0f}", str(LIMIT)]
+    print_table("A phone's photograph", ["image", "CPU ms", "at most"], [row])
