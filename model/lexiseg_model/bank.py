@@ -25,11 +25,30 @@ def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> Te
     shown = vectors_of(segmenter, classes)
     texts = segmenter.texts(classes)
     rows = rows_of(texts) if texts else None
-    words: tuple[ClassEntry, ...] = ()
-    if vocabulary.background is not None:
-        words, word_rows = _words_apart(segmenter, vocabulary.background, classes, rows, shown, rows_of)
-        if word_rows is not None:
-            rows = word_rows if rows is None else np.concatenate([rows, word_rows])
+    words = () if vocabulary.background is None else _words_of(segmenter, vocabulary.background)
+    word_rows = rows_of(segmenter.texts(words)) if words else None
+
+    def make() -> TextBank:
+        return _made(segmenter, (classes, rows), (words, word_rows), shown)
+
+    if shown or segmenter.banks is None:
+        return make()
+    # Rows are compared, not trusted: a bank is only ever that of the rows that were got.
+    return segmenter.banks.once((classes, words), (rows, word_rows), make)
+
+
+def _made(
+    segmenter: Segmenter,
+    asked: tuple[tuple[ClassEntry, ...], TextRows | None],
+    background: tuple[tuple[ClassEntry, ...], TextRows | None],
+    shown: dict[int, ExampleVectors],
+) -> TextBank:
+    """The bank of classes with their rows, before background words with theirs."""
+    (classes, rows), (words, word_rows) = asked, background
+    if word_rows is not None:
+        words, word_rows = _words_apart(segmenter, (words, word_rows), classes, rows, shown)
+    if word_rows is not None:
+        rows = word_rows if rows is None else np.concatenate([rows, word_rows])
     bank = None if rows is None else segmenter.text_bank(classes + words, rows)
     return with_examples(bank, shown, len(classes) + len(words))
 
@@ -41,26 +60,21 @@ def _words_of(segmenter: Segmenter, background: Background) -> tuple[ClassEntry,
 
 def _words_apart(
     segmenter: Segmenter,
-    background: Background,
+    background: tuple[tuple[ClassEntry, ...], TextRows],
     classes: tuple[ClassEntry, ...],
     rows: TextRows | None,
     shown: dict[int, ExampleVectors],
-    rows_of: RowsOf,
 ) -> tuple[tuple[ClassEntry, ...], TextRows | None]:
     """The background words that compete, and their rows.
 
     A word that means the same as a requested class, or what its examples show, would take that class's pixels: it
     steps aside.
     """
-    rule = segmenter.card.background
-    words = _words_of(segmenter, background)
-    if not words:
-        return (), None
-    word_rows = rows_of(segmenter.texts(words))
+    words, word_rows = background
     apart = np.ones(len(words), bool)
     if rows is not None:
         likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
-        apart = likeness.max(1) < rule.same_meaning
+        apart = likeness.max(1) < segmenter.card.background.same_meaning
     if shown:
         bank = segmenter.text_bank(words, word_rows)
         of_vectors = apart_from(bank.vectors, shown)

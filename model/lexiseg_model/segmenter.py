@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.kept_banks import KeptBanks
 from lexiseg_model.memory import held_bytes
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 
@@ -209,6 +210,7 @@ class Segmenter(ABC):
     text_digest: str  # of the text tower: rows of one digest may be shared between models
     buckets: tuple[tuple[int, int], ...]  # tile shapes to warm up
     probability_scale: float = 1.0  # the softmax of scores times this is a probability
+    banks: KeptBanks[TextBank] | None = None  # where it is served, and its weights and card stay as they are
     masks_by_word: bool = False  # `named_masks` finds things; then they are neither proposals nor regions
 
     @property

@@ -20,6 +20,7 @@ import structlog
 import torch
 
 from lexiseg_model.errors import UnknownModelError
+from lexiseg_model.kept_banks import KeptBanks
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
@@ -284,6 +285,7 @@ class ModelPool:
 
     def _enter(self, slot: _Slot, segmenter: Segmenter) -> Loaded:
         slot.nbytes = segmenter.nbytes
+        segmenter.banks = segmenter.banks or KeptBanks()
         slot.loaded = Loaded(segmenter, slot.nbytes, self._changed)
         slot.failure = None
         self._show(slot)

@@ -1,0 +1,52 @@
+"""Banks that were made lately: who asks again with the same words need not wait for theirs to be made again."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.types import ClassEntry
+
+Bank = TypeVar("Bank")
+MOST = 16  # vocabularies, the latest asked for
+LARGEST = 512 * 2**10  # bytes of rows; to compare more takes a part of what it saves
+
+Words = tuple[tuple[ClassEntry, ...], tuple[ClassEntry, ...]]  # classes, and what competes with them
+Rows = tuple[NDArray[np.floating] | None, NDArray[np.floating] | None]  # of both
+
+
+class KeptBanks(Generic[Bank]):
+    """Of one model whose weights and card stay as they are. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Words, tuple[Rows, Bank]] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def once(self, words: Words, rows: Rows, make: Callable[[], Bank]) -> Bank:
+        """What `make` gives, or gave for the same words and equal rows. Two who ask at once may both make it."""
+        if sum(part.nbytes for part in rows if part is not None) > LARGEST:
+            return make()
+        with self._guard:
+            kept = self._kept.get(words)
+            if kept is not None:
+                self._kept.move_to_end(words)
+        if kept is not None and all(map(_equal, kept[0], rows)):
+            return kept[1]
+        bank = make()
+        with self._guard:
+            self._kept[words] = rows, bank
+            self._kept.move_to_end(words)
+            if len(self._kept) > MOST:
+                self._kept.popitem(last=False)
+        return bank
+
+
+def _equal(one: NDArray[np.floating] | None, other: NDArray[np.floating] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.dtype == other.dtype and np.array_equal(one, other)
