@@ -44,6 +44,18 @@ def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, flo
     return {f"recall_at_{k}": 50 * sum(float((place < k).float().mean()) for place in before) for k in ranks}
 
 
+def own_rank(likeness: Tensor) -> float:
+    """Where the own one stands among all, the mean of both directions in percent: 0 at best, 50 by chance."""
+    both = torch.cat([places(likeness), places(likeness.T)]).float()
+    return 100 * both.mean().item() / max(1, len(likeness) - 1)
+
+
+def places(likeness: Tensor) -> Tensor:
+    """[N, N] -> [N]: how many of a row are more alike than the own one; of equals, half."""
+    own = likeness.diagonal()[:, None]
+    return (likeness > own).sum(1) + ((likeness == own).sum(1) - 1) / 2
+
+
 def _middle(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     side = min(image.shape[:2])
     top, left = ((length - side) // 2 for length in image.shape[:2])

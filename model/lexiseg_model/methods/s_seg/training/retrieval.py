@@ -7,7 +7,6 @@ from typing import NamedTuple
 import cv2
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.data.pairs.decode import decode
@@ -15,6 +14,7 @@ from lexiseg_model.data.pairs.source import PairSource
 from lexiseg_model.errors import SampleError
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.text import tokenize
+from lexiseg_model.training.pairs.held_out import places
 
 BATCH = 50
 
@@ -55,14 +55,8 @@ def retrieval(network: SSegNetwork, pairs: PairSource, side: int) -> Retrieval:
     scale = network.contrast.scale
     network.train(was_training)
     own = torch.arange(len(cosines), device=device)
-    ranks = torch.cat([_ranks(cosines), _ranks(cosines.T)]).float()
+    ranks = torch.cat([places(cosines), places(cosines.T)]).float()
     loss = F.cross_entropy(scale * cosines, own) + F.cross_entropy(scale * cosines.T, own)
     return Retrieval(
         100 * ranks.mean().item() / max(1, len(cosines) - 1), 100 * (ranks < 10).float().mean().item(), loss.item()
     )
-
-
-def _ranks(cosines: Tensor) -> Tensor:
-    """[N, N] -> [N]: how many are more alike than the own one; of equals, half."""
-    own = cosines.diagonal()[:, None]
-    return (cosines > own).sum(1) + ((cosines == own).sum(1) - 1) / 2

@@ -21,13 +21,12 @@ from torch import Tensor, nn
 from lexiseg_model import catalog
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import from_files
-from lexiseg_model.data.entities.table import SEPARATOR, WithEntities, read_entities
+from lexiseg_model.data.entities.table import WithEntities, read_entities
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.data.pairs.skips import Skips
-from lexiseg_model.data.pairs.source import PairSource, Skipped
-from lexiseg_model.data.pairs.stream import Drawn
+from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.unpair_seg import proposals
-from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
+from lexiseg_model.methods.unpair_seg.canvas import Canvas
 from lexiseg_model.methods.unpair_seg.checkpoint import ADAPTER, CLIP, MASKS, Restored, read_weights, restore
 from lexiseg_model.methods.unpair_seg.layers.adapter import RegionAdapter
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
@@ -41,44 +40,17 @@ from lexiseg_model.methods.unpair_seg.training.alignment import (
     match_entities,
     mixed_embedding,
 )
+from lexiseg_model.methods.unpair_seg.training.entity_batches import EntityBatch, EntityBatches, one_by_one
 from lexiseg_model.methods.unpair_seg.training.naming import named_rank
 from lexiseg_model.methods.unpair_seg.training.publish import write_aligned
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.views import at_sizes
 from lexiseg_model.training.control import Mismatched
 from lexiseg_model.training.pair_batches import NumberedPairs
+from lexiseg_model.training.pairs.held_out import own_rank
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.weights import WEIGHTS
-
-
-class EntityBatch(NamedTuple):
-    """`images` uint8 [B, 3, S, S], each at the left top; where it lies, its entities, and what could not be read."""
-
-    images: Tensor
-    canvases: tuple[Canvas, ...]
-    entities: tuple[tuple[str, ...], ...]
-    skipped: tuple[Skipped, ...]
-
-
-class EntityBatches:
-    """Makes a batch of drawn pairs whose captions are entities."""
-
-    def __init__(self, size: int, mirrored: float) -> None:
-        self._size, self._mirrored = size, mirrored
-
-    def __call__(self, pairs: Sequence[Drawn]) -> EntityBatch:
-        canvases = tuple(lay_out((pair.image.shape[0], pair.image.shape[1]), self._size) for pair in pairs)
-        images = [drawn(self._mirror(pair), canvas) for pair, canvas in zip(pairs, canvases, strict=True)]
-        return EntityBatch(
-            torch.from_numpy(np.stack(images)),
-            canvases,
-            tuple(tuple(pair.caption.split(SEPARATOR)) for pair in pairs),
-            tuple(skipped for pair in pairs for skipped in pair.skipped),
-        )
-
-    def _mirror(self, pair: Drawn) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        return pair.image[:, ::-1] if pair.random().random() < self._mirrored else pair.image
 
 
 class Adapters(nn.Module):
@@ -93,6 +65,14 @@ class Adapters(nn.Module):
     def follow(self, momentum: float) -> None:
         """Moves the average towards the adapter."""
         torch._foreach_lerp_(list(self.target.parameters()), list(self.adapter.parameters()), 1 - momentum)
+
+
+class Aligned(NamedTuple):
+    """For each photograph its regions as the adapter embeds them, rows of its entities, and who belongs to whom."""
+
+    regions: list[Tensor]
+    texts: list[Tensor]
+    pairs: list[EntityPairs]
 
 
 class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
@@ -120,6 +100,9 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         source: PairSource = WithEntities(
             open_pairs(*(recipe.data / path for path in recipe.pairs)), read_entities(recipe.listing)
         )
+        self.held_out: PairSource | None = None
+        if recipe.held_out:  # the same pairs for every seed
+            source, self.held_out = set_apart(source, recipe.held_out)
         self.pairs = Mismatched.of(source, recipe.seed) if recipe.mismatched else source
         self.skips = Skips(recipe.out / "skipped.jsonl")
         self._rows: dict[str, Tensor] = {}
@@ -134,6 +117,13 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self.skips.add(batch.skipped)
         if self.step:  # to where the step before left the adapter
             self.network.follow(self.recipe.momentum)
+        share = adapter_share(self.step, self.expected_steps, self.recipe.matching)
+        known = self._align(batch, share)
+        self._matched.append(sum(len(found.region) for found in known.pairs))
+        self._regions.append(sum(map(len, known.regions)))
+        return alignment_loss(*known)
+
+    def _align(self, batch: EntityBatch, share: float) -> Aligned:
         images = normalised(batch.images.to(self.device))
         with torch.no_grad():
             maps = self.trunk(images)
@@ -141,13 +131,12 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
             regions = [self._propose(features, index, canvas) for index, canvas in enumerate(batch.canvases)]
         texts = [self._texts(entities) for entities in batch.entities]
         pairs = [
-            self._match(images[index : index + 1], _only(maps, index), _features_of(features, index), masks, rows)
+            self._match(
+                images[index : index + 1], _only(maps, index), _features_of(features, index), masks, rows, share
+            )
             for index, (masks, rows) in enumerate(zip(regions, texts, strict=True))
         ]
-        embedded = self._adapted(self.network.adapter, maps, features, regions)
-        self._matched.append(sum(len(found.region) for found in pairs))
-        self._regions.append(sum(map(len, regions)))
-        return alignment_loss(embedded, texts, pairs)
+        return Aligned(self._adapted(self.network.adapter, maps, features, regions), texts, pairs)
 
     def _propose(self, features: PixelFeatures, index: int, canvas: Canvas) -> Tensor:
         """Logits [Q, S/4, S/4] of the best masks that the grid finds in a photograph; all of it where none is found."""
@@ -159,11 +148,10 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
 
     @torch.no_grad()
     def _match(
-        self, image: Tensor, maps: TrunkMaps, features: PixelFeatures, masks: Tensor, rows: Tensor
+        self, image: Tensor, maps: TrunkMaps, features: PixelFeatures, masks: Tensor, rows: Tensor, share: float
     ) -> EntityPairs:
         """Regions and entities of one photograph: CLIP's view at every size, moved towards the average adapter's."""
         settings = self.recipe.matching
-        share = adapter_share(self.step, self.expected_steps, settings)
         adapted = self._adapted(self.network.target, maps, features, [masks])[0]
         unit = F.normalize(adapted, dim=-1)
         scales = [
@@ -199,7 +187,31 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         return {"matched": round(matched, 1), "regions": round(regions, 1), "skipped": len(self.skips)}
 
     def _validate(self) -> dict[str, float]:
-        """Where true names of objects stand among all of a set, on the val splits of `judged`; 50 by chance."""
+        """What is held out, and where true names of objects stand among all of a set on the val splits of `judged`.
+
+        50 by chance.
+        """
+        reached = {} if self.held_out is None else self._validate_held_out(self.held_out)
+        return reached | self._name_ranks()
+
+    def _validate_held_out(self, source: PairSource) -> dict[str, float]:
+        """The loss by what frozen CLIP matches, and where own entities stand among those of all photographs.
+
+        A photograph is the mean of its regions, its entities are the mean of their rows.
+        """
+        losses, photographs, entities = [], [], []
+        for batch in one_by_one(source, self.recipe.phases[-1].crop):
+            with torch.no_grad():
+                known = self._align(batch, 0.0)
+            losses.append(alignment_loss(*known).item())
+            photographs.append(F.normalize(known.regions[0], dim=1).mean(0))
+            entities.append(F.normalize(known.texts[0], dim=1).mean(0))
+        seen, named = (F.normalize(torch.stack(rows), dim=1) for rows in (photographs, entities))
+        return {"held_out_loss": float(np.mean(losses)), "own_rank": own_rank(seen @ named.T)}
+
+    def _name_ranks(self) -> dict[str, float]:
+        if not self.recipe.judged:
+            return {}
         with TemporaryDirectory() as folder:
             weights = Path(folder) / self.file
             self._write_weights(weights)

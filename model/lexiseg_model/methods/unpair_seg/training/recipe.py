@@ -98,6 +98,7 @@ class AlignRecipe(RunRecipe):
     adapter: AdapterSize = AdapterSize()
     matching: AlignmentSettings = KEEP_ALL
     proposals: ProposalSettings = Field(PROPOSALS, description="masks that stage one finds")
+    held_out: int = Field(0, ge=0, description="photographs that are not trained on: whose entities are told apart")
     regions: int = Field(100, ge=1, description="of a photograph at most, the best ones")
     momentum: float = Field(0.999, ge=0, le=1, description="of the average adapter that takes part in matching")
     mirrored: float = Field(0.5, ge=0, le=1, description="share of photographs")

@@ -20,8 +20,9 @@ from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.methods.unpair_seg.checkpoint import to_official
 from lexiseg_model.methods.unpair_seg.layers.trunk import normalised
 from lexiseg_model.methods.unpair_seg.network import UnpairSegNetwork
-from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer, EntityBatch
+from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
 from lexiseg_model.methods.unpair_seg.training.alignment import AlignmentSettings
+from lexiseg_model.methods.unpair_seg.training.entity_batches import EntityBatch, one_by_one
 from lexiseg_model.methods.unpair_seg.training.publish import publish_aligned
 from lexiseg_model.methods.unpair_seg.training.recipe import AdapterSize, AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.views import at_sizes
@@ -47,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trainer_for(data: Path, out: Path, steps: int = 2, regions: int = 4) -> AlignTrainer:
+def trainer_for(data: Path, out: Path, steps: int = 2, regions: int = 4, held_out: int = 0) -> AlignTrainer:
     return AlignTrainer(
         AlignRecipe.model_validate(
             {
@@ -69,6 +70,7 @@ def trainer_for(data: Path, out: Path, steps: int = 2, regions: int = 4) -> Alig
                 "matching": AlignmentSettings(sizes=(SIDE, 96)),
                 "proposals": LENIENT,
                 "regions": regions,
+                "held_out": held_out,
                 "momentum": 0.5,
             }
         )
@@ -112,6 +114,31 @@ def best_pairs(likely: Tensor) -> list[tuple[int, int]]:
     orders = permutations(range(n_regions), n_entities)
     best = max(orders, key=lambda order: sum(likely[region, entity].item() for entity, region in enumerate(order)))
     return [(region, entity) for entity, region in enumerate(best)]
+
+
+def test_what_is_held_out_is_measured_by_what_frozen_clip_matches(data: Path, tmp_path: Path) -> None:
+    trainer = trainer_for(data, tmp_path, held_out=3)
+    assert trainer.held_out is not None
+    torch.nn.init.normal_(trainer.network.target.output.weight)  # has no say in it
+    batches = list(one_by_one(trainer.held_out, SIDE))
+    expected = []
+    for batch in batches:
+        texts = F.normalize(trainer._texts(batch.entities[0]), dim=1)
+        image = normalised(batch.images)
+        with torch.no_grad():
+            features = trainer.masks.features(trainer.trunk(image).stages)
+            masks = trainer._propose(features, 0, batch.canvases[0])
+            views = [F.normalize(view[0], dim=1) for view in at_sizes(trainer.trunk, image, masks[None], (SIDE, 96))]
+            regions = trainer._align(batch, 0.0).regions[0]
+        likely = torch.stack([(trainer.scale * view @ texts.T).softmax(1) for view in views]).mean(0)
+        cosines = F.normalize(regions, dim=1) @ texts.T
+        expected.append(np.mean([1 - cosines[pair].item() for pair in best_pairs(likely)]))
+
+    figures = trainer.figures()
+
+    assert (sum(trainer.pairs.sizes), len(batches)) == (3, 3)
+    assert figures["held_out_loss"] == pytest.approx(np.mean(expected), rel=1e-4)
+    assert 0 <= figures["own_rank"] <= 100
 
 
 def test_the_adapter_alone_learns_and_its_average_follows(data: Path, tmp_path: Path) -> None:
