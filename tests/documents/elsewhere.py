@@ -53,6 +53,10 @@ ELSEWHERE = (
         r"lexiseg data entities .*--endpoint ", "needs a model behind an endpoint; tests/model/data/entities has one"
     ),
     Elsewhere(r"lexiseg data pseudo-label .*--model s-seg", HUB),
+    Elsewhere(
+        r"lexiseg data (pseudo-label|entities) \.\./shared/",
+        "reads data that is not here; tests/service/commands/data has small ones",
+    ),
     Elsewhere(r"lexiseg bulk \"s3://", "needs a bucket and a cluster; tests/integration/bulk has two nodes"),
     Elsewhere(r"torchrun ", HOURS),
     Elsewhere(r"python -m lexiseg_model\.training\.parts", "packs of data that is not here; test_parts.py sends some"),
