@@ -110,6 +110,7 @@ def test_words_of_the_start_and_of_the_pictures_are_familiar(recipe: FinetuneRec
 
     assert before is not None
     assert after is not None
+    assert {"red ball", "blue box"}.isdisjoint(before.words)
     assert {*before.words, "red ball", "blue box"} == {*after.words}
     assert after.bound == before.bound
 
