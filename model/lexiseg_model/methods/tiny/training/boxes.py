@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -86,10 +87,11 @@ def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], 
         return mask
     plan = segmenter.plan(image, InferenceOptions(max_side=MAX_SIDE))
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-    answers = segmenter.prompt(features, [Prompt(box=box.xyxy) for box in cut])
+    # As if they were rough: whether a mask agrees with its box is told by what lies outside, too.
+    answers = segmenter.prompt(features, [Prompt(box=box.xyxy, rough=True) for box in cut])
     for box, answer in zip(cut, answers, strict=True):
         logits = cv2.resize(answer.masks[0].float().cpu().numpy(), (width, height), interpolation=cv2.INTER_LINEAR)
-        probability = 1 / (1 + np.exp(-logits))
+        probability = torch.from_numpy(logits).sigmoid().numpy()
         window = _inside(box, height, width)
         ours = probability[window]
         if float(answer.quality[0]) < QUALITY or _agreement(probability > 0.5, box) < AGREEMENT:
