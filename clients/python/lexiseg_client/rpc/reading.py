@@ -107,6 +107,11 @@ def models(message: pb.ListModelsResponse) -> list[Model]:
 def _model(message: pb.Model) -> Model:
     card = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
     tasks = tuple(TASKS.get(task, "unknown") for task in message.tasks)
+    # What was not measured or ruled is null over REST.
+    for measured in card.get("quality", {}).values():
+        measured.setdefault("int8_loss", None)
+    if "panoptic" in card:
+        card["panoptic"].setdefault("things", None)
     # Words as REST writes them, not the names of numbers.
     card |= {"tasks": list(tasks), "refine": REFINEMENTS.get(message.refine, "none"), "seed": message.seed}
     card |= {"refinements": [REFINEMENTS.get(number, "unknown") for number in message.refinements]}

@@ -1761,6 +1761,46 @@ class LongLists(_message.Message):
 Global___LongLists: _TypeAlias = LongLists  # noqa: Y015
 
 @_typing.final
+class ThingBelief(_message.Message):
+    """How likely a connected region is a whole thing of its class: the logistic function of `bias` and the weighted sum of
+    three logarithms.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBABILITY_FIELD_NUMBER: _builtins.int
+    AREA_FIELD_NUMBER: _builtins.int
+    PRESENCE_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    LEAST_FIELD_NUMBER: _builtins.int
+    probability: _builtins.float
+    """Of the mean probability of the region's pixels."""
+    area: _builtins.float
+    """Of its share of the picture."""
+    presence: _builtins.float
+    """Of how likely its class is there at all."""
+    bias: _builtins.float
+    """What is added."""
+    least: _builtins.float
+    """Belief that a region needs, 0 to 1; others are nobody's."""
+    def __init__(
+        self,
+        *,
+        probability: _builtins.float = ...,
+        area: _builtins.float = ...,
+        presence: _builtins.float = ...,
+        bias: _builtins.float = ...,
+        least: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "bias", b"bias", "least", b"least", "presence", b"presence", "probability", b"probability"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ThingBelief: _TypeAlias = ThingBelief  # noqa: Y015
+
+@_typing.final
 class PanopticRule(_message.Message):
     """How masks become disjoint segments."""
 
@@ -1769,6 +1809,7 @@ class PanopticRule(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     OVERLAP_FIELD_NUMBER: _builtins.int
+    THINGS_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """"regions": things are connected regions of the semantic answer. "proposals": masks of the method's own take their
     best class and compete for pixels.
@@ -1777,18 +1818,25 @@ class PanopticRule(_message.Message):
     """Probability of its class from which a proposal competes, 0 to 1."""
     overlap: _builtins.float
     """Share of its mask that a proposal must win to stay, 0 to 1."""
+    @_builtins.property
+    def things(self) -> Global___ThingBelief:
+        """Absent: every region is believed."""
+
     def __init__(
         self,
         *,
         source: _builtins.str = ...,
         score: _builtins.float = ...,
         overlap: _builtins.float = ...,
+        things: Global___ThingBelief | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_things", b"_things", "things", b"things"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["overlap", b"overlap", "score", b"score", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_things", b"_things", "overlap", b"overlap", "score", b"score", "source", b"source", "things", b"things"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__things: _TypeAlias = _typing.Literal["things"]  # noqa: Y015
+    _WhichOneofArgType__things: _TypeAlias = _typing.Literal["_things", b"_things"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__things) -> _WhichOneofReturnType__things | None: ...
 
 Global___PanopticRule: _TypeAlias = PanopticRule  # noqa: Y015
 
