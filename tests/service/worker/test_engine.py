@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image
 
 from lexiseg_model.segmenter import TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull, UndecodableImage
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
@@ -39,6 +40,14 @@ class Bench:
     def until_waiting(self, n: int) -> None:
         """Waits until n planned requests wait for the device."""
         until(lambda: self.metrics.registry.get_sample_value("lexiseg_queue_depth") == n)
+
+    def line_up(self, *requests: WorkerRequest) -> list[Future[WorkerAnswer]]:
+        """Submits requests of which each waits for the device before the next comes: threads decode in any order."""
+        answers = []
+        for place, request in enumerate(requests, 1):
+            answers.append(self.submit(request))
+            self.until_waiting(place)
+        return answers
 
     def release(self) -> None:
         self.segmenter.gate.set()
@@ -95,10 +104,9 @@ def test_an_image_pass_has_no_more_tiles_than_it_may() -> None:
 
 
 def test_images_of_another_shape_wait_for_their_own_pass() -> None:
-    bench = Bench(intake_threads=1)
+    bench = Bench()
     bench.hold()
-    answers = [bench.submit(ask("red", image=halves("r", "b", side))) for side in (16, 32, 16)]
-    bench.until_waiting(3)
+    answers = bench.line_up(*(ask("red", image=halves("r", "b", side)) for side in (16, 32, 16)))
     bench.release()
 
     sizes = [answer.result(SOON).size for answer in answers]
@@ -164,8 +172,7 @@ def test_work_that_is_given_up_while_its_batch_is_halved_costs_no_pass(
 ) -> None:
     bench.segmenter.most_tiles = 1
     bench.hold()
-    stays, left = bench.submit(ask("red")), bench.submit(ask("blue"))
-    bench.until_waiting(2)
+    stays, left = bench.line_up(ask("red"), ask("blue"))
     encode = bench.segmenter.encode_tiles
 
     def encode_and_leave(tiles: NDArray[np.uint8]) -> TileFeatures:

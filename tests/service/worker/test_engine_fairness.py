@@ -58,6 +58,10 @@ class Bench:
     def until_chunks(self, n: int) -> None:
         until(lambda: len(self.segmenter.chunks) >= n)
 
+    def until_waiting(self, n: int) -> None:
+        """Waits until n planned requests wait for the device."""
+        until(lambda: self.metrics.registry.get_sample_value("lexiseg_queue_depth") == n)
+
     def metric(self, name: str, stage: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, {"stage": stage})
 
@@ -221,8 +225,10 @@ def test_while_several_sources_wait_a_slow_pass_has_few_tiles(monkeypatch: pytes
     answers = [bench.ask("busy", "red")]
     assert bench.segmenter.entered.acquire(timeout=SOON)
     assert bench.segmenter.entered.acquire(timeout=SOON)
-    answers += [bench.ask("busy", "red") for _ in range(3)] + [bench.ask("modest", "red")]
-    until(lambda: bench.metrics.registry.get_sample_value("lexiseg_queue_depth") == 4)
+    answers += [bench.ask("busy", "red") for _ in range(3)]
+    bench.until_waiting(3)
+    answers.append(bench.ask("modest", "red"))
+    bench.until_waiting(4)
     bench.segmenter.gate.set()
     for answer in answers:
         answer.result(SOON)

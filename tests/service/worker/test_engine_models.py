@@ -224,6 +224,7 @@ def test_a_stream_with_many_frames_leaves_every_other_turn_to_others(floor: Floo
     floor.hold()
     small, large = halves("r", "b", 16), halves("r", "b", 32)
     frames = [floor.submit(ask("red", model="one", image=small, flow="stream", remember=False)) for _ in range(20)]
+    floor.until_waiting(20)
     unary = [floor.submit(ask("red", model="one", image=large, remember=False)) for _ in range(2)]
     floor.until_waiting(22)
     floor.models["one"].gate.set()
