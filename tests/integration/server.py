@@ -54,9 +54,16 @@ class Server:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + TO_START
-        while httpx.get(f"{self.url}/readyz").status_code != 200:
+        while not self._ready():
             assert time.monotonic() < deadline, self.log.read_text()[-2000:]
             time.sleep(0.1)
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz").status_code == 200
+        except httpx.TransportError as error:
+            status = self.process.poll()  # None: it runs, and says so too
+            raise AssertionError(f"{error!r}; process status {status}; {self.log.read_text()[-4000:]}") from error
 
     def __enter__(self) -> Server:
         return self

@@ -133,7 +133,7 @@ class Engine:
         cache = self.text_caches.of(segmenter)
         cache.rows(segmenter.texts(words))
         try_out(
-            Trial(segmenter, self._compute.run, self._settings.limits, words, lambda texts: cache.rows(texts).rows),
+            Trial(segmenter, self._compute.run, words, lambda texts: cache.rows(texts).rows),
             self.costs,
         )
 

@@ -24,7 +24,7 @@ from lexiseg_model import tasks
 from lexiseg_model.errors import ModelError
 from lexiseg_model.segmenter import Plan, RowsOf, Segmenter, TileFeatures
 from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Task, Vocabulary
-from lexiseg_service.errors import ServiceError
+from lexiseg_service.errors import NotReady
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.costs.costs import IMAGE, WHOLE, Costs, decode_cost, finish_cost
 from lexiseg_service.worker.costs.speed import ORDINARY, Speed
@@ -47,7 +47,6 @@ class Trial:
     Args:
         segmenter: the model; its buckets are warm.
         on_device: has something done on the thread that owns the device.
-        limits: of images.
         words: classes whose rows are in memory.
         rows_of: where they are.
     """
@@ -56,7 +55,6 @@ class Trial:
         self,
         segmenter: Segmenter,
         on_device: OnDevice,
-        limits: Limits,
         words: Sequence[ClassEntry],
         rows_of: RowsOf,
         clock: Callable[[], float] = time.monotonic,
@@ -66,7 +64,6 @@ class Trial:
         self._card = segmenter.card
         self.digest = segmenter.digest
         self._on_device = on_device
-        self._limits = limits
         self._vocabulary = Vocabulary(tuple(words))
         self._rows_of = rows_of
         self._until = clock() + PATIENCE
@@ -112,7 +109,7 @@ class Trial:
         return WHOLE, self._timed(lambda: self._segmenter.encode_texts(texts))[0]
 
     def _plan(self, photograph: bytes, pixels: NDArray[np.uint8]) -> Plan:
-        decode(photograph, self._limits, 2 * self._card.input.short_side)
+        decode(photograph, _limits_of(photograph), 2 * self._card.input.short_side)
         return self._segmenter.plan(pixels)
 
     def _encode(self, plan: Plan) -> tuple[float, TileFeatures]:
@@ -154,10 +151,15 @@ def try_out(trial: Trial, costs: Costs) -> None:
         try:
             costs.tried(trial.digest, alone.submit(trial.speed).result())
             costs.tried_texts(*alone.submit(trial.texts).result())
-        except ServiceError:  # the worker is going down
+        except NotReady:  # the worker is going down
             raise
         except Exception as error:
             logger.warning("what the model takes could not be tried", digest=trial.digest, error=str(error))
+
+
+def _limits_of(photograph: bytes) -> Limits:
+    """Of our own picture: what others may send, which can be less, is not asked."""
+    return Limits(max_image_bytes=len(photograph), max_pixels=PICTURE[0] * PICTURE[1], min_side=1)
 
 
 def _squares() -> NDArray[np.uint8]:

@@ -13,8 +13,7 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError
 from lexiseg_model.segmenter import Features, PromptMasks, TextBank, TileFeatures
 from lexiseg_model.types import ClassEntry, Prompt
-from lexiseg_service.errors import NotReady
-from lexiseg_service.settings import Limits
+from lexiseg_service.errors import NotReady, TooLarge
 from lexiseg_service.worker.costs.costs import IMAGE, WHOLE, Costs, Size
 from lexiseg_service.worker.costs.speed import ORDINARY, Speed
 from lexiseg_service.worker.costs.trial import Trial, try_out
@@ -57,10 +56,18 @@ def at_once(work: Callable[[], object]) -> Future[None]:
 
 def trial_of(model: Slow, on_device: Callable[[Callable[[], object]], Future[None]] = at_once) -> Trial:
     rows = ColourSegmenter().encode_texts
-    return Trial(model, on_device, Limits(), WORDS, rows, lambda: model.now)
+    return Trial(model, on_device, WORDS, rows, lambda: model.now)
 
 
 def test_a_pass_is_as_slow_as_it_was() -> None:
+    assert trial_of(Slow(image=0.3)).speed().image == pytest.approx(300 / IMAGE)
+
+
+def test_it_is_tried_whatever_others_may_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEXISEG_MAX_IMAGE_BYTES", "512")
+    monkeypatch.setenv("LEXISEG_MAX_PIXELS", "1024")
+    monkeypatch.setenv("LEXISEG_MIN_SIDE", "900")
+
     assert trial_of(Slow(image=0.3)).speed().image == pytest.approx(300 / IMAGE)
 
 
@@ -101,9 +108,10 @@ def test_what_was_tried_is_expected() -> None:
     assert 0 < costs.least(WHOLE) < 0.64
 
 
-def test_a_model_that_cannot_be_tried_is_ordinary() -> None:
+@pytest.mark.parametrize("error", [OptionError("no"), TooLarge("no")], ids=["model", "service"])
+def test_a_model_that_cannot_be_tried_is_ordinary(error: Exception) -> None:
     def fail(work: Callable[[], object]) -> Future[None]:
-        raise OptionError("no")
+        raise error
 
     model, costs = Slow(), Costs()
 
