@@ -28,8 +28,9 @@ def open_store(url: str) -> tuple[Any, str]:
     """
     protocol = protocol_of(url)
     try:
-        # A store of its own: what others of this process listed before may have changed.
-        store, root = url_to_fs(url, skip_instance_cache=True)
+        # A store of its own: what others of this process listed before may have changed. What it lists it forgets:
+        # a bucket of millions would fill the memory.
+        store, root = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
     except ImportError as error:
         hint = INSTALLED_BY.get(protocol, str(error))
         raise OptionError(f"{url}: what reaches {protocol}:// is not installed; {hint}") from None

@@ -19,6 +19,7 @@ from lexiseg_service.commands.bulk.sources import Item, Source, picture_column
 TRIES = 3  # of what may go well the next time
 PAUSE = 0.5  # seconds before the second try, twice that before the third
 SECONDS = 30.0  # for a server to answer
+ROWS_AT_ONCE = 16  # of parquet with pictures in it
 NEVER = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
@@ -145,17 +146,17 @@ class Contents:
 
     def _row_group(self, item: Item) -> Iterator[tuple[int, bytes | Unreadable]]:
         import pyarrow
-        import pyarrow.parquet
+
+        from lexiseg_service.commands.bulk.tables import Table
 
         index = -1
         try:
             store, path = self._open(item.path)
-            with store.open(path, "rb") as content, pyarrow.parquet.ParquetFile(content) as file:
-                column = picture_column(path, file.schema_arrow.names, self._source)
-                for batch in file.iter_batches(16, [item.length], [column]):
-                    for value in batch.column(0).to_pylist():
-                        index += 1
-                        yield index, self._value(value)
+            with store.open(path, "rb") as content, Table(content) as table:
+                column = picture_column(path, table.schema.names, self._source)
+                for value in table.values(item.length or 0, column, ROWS_AT_ONCE):
+                    index += 1
+                    yield index, self._value(value)
         except (OSError, pyarrow.ArrowException, ModelError) as error:
             reason = Unreadable(f"the row group cannot be read: {error}")
             while True:  # all that follow in it

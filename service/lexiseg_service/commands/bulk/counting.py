@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow.compute
-import pyarrow.parquet
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_service.commands.bulk.plan import Destination, Size, rows_name
 from lexiseg_service.commands.bulk.rows import FAILED
+from lexiseg_service.commands.bulk.tables import Table
 
 THREADS = 8
 SHOWN = 5
@@ -49,7 +48,7 @@ def count_chunk(destination: Destination, chunk: int) -> Counted:
     content = destination.read(rows_name(chunk))
     if content is None:
         return Counted(chunk, 0, 0, tuple(sorted(planned)), (), ())
-    rows: Any = pyarrow.parquet.ParquetFile(io.BytesIO(content)).read(["id", "status", "model_digest"])
+    rows: Any = Table(content).read(["id", "status", "model_digest"])
     ids = Counter(rows.column("id").to_pylist())
     twice = tuple(sorted(id_ for id_, n in ids.items() if n > 1 or id_ not in planned))
     failures = sum(status == FAILED for status in rows.column("status").to_pylist())

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.store import UNFINISHED, open_store, write_whole
 from lexiseg_service.commands.bulk.sources import Item
+from lexiseg_service.commands.bulk.tables import Table
 
 CHUNKS_OF_A_FILE = 64  # of a plan: who looks for one chunk reads the places of so many
 INPUTS = pyarrow.schema(
@@ -97,12 +98,8 @@ class Destination:
 
     def chunk(self, chunk: int) -> list[Item]:
         """The inputs of one."""
-        with (
-            self.open(f"plan/{chunk // CHUNKS_OF_A_FILE:05d}.parquet") as content,
-            pyarrow.parquet.ParquetFile(content) as file,
-        ):
-            rows = file.read_row_group(chunk % CHUNKS_OF_A_FILE).to_pylist()
-        return [Item(**row) for row in rows]
+        with self.open(f"plan/{chunk // CHUNKS_OF_A_FILE:05d}.parquet") as content, Table(content) as table:
+            return [Item(**row) for row in table.group(chunk % CHUNKS_OF_A_FILE)]
 
 
 def rows_name(chunk: int) -> str:
@@ -120,7 +117,7 @@ def write_plan(destination: Destination, items: Iterable[Item], rows_per_file: i
 
     def seen(items: Iterable[Item]) -> Iterator[Item]:
         for item in items:
-            digests.append(_digest(item.id))
+            digests.append(short_digest(item.id))
             yield item
 
     stream = seen(items)
@@ -151,13 +148,14 @@ def _write_file(destination: Destination, number: int, stream: Iterator[Item], r
     return written
 
 
-def _digest(text: str) -> int:
+def short_digest(text: str) -> int:
+    """64 bits of a text: what is held where all texts would be too many."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _refuse_twice(destination: Destination, digests: NDArray[np.uint64], chunks: int) -> None:
-    ordered = np.sort(digests)
-    suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    digests.sort()  # in place: they may be hundreds of megabytes
+    suspects = set(digests[1:][digests[1:] == digests[:-1]].tolist())
     if not suspects:
         return
     known: set[str] = set()
@@ -168,5 +166,5 @@ def _refuse_twice(destination: Destination, digests: NDArray[np.uint64], chunks:
                     f"the id {item.id!r:.200} comes twice; every input needs its own: name a column with --id-column, "
                     "or take the row out"
                 )
-            if _digest(item.id) in suspects:
+            if short_digest(item.id) in suspects:
                 known.add(item.id)

@@ -11,6 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from lexiseg_model.types import Segment
+from lexiseg_service.commands.bulk.tables import Table
 from lexiseg_service.question.messages import WorkerAnswer
 
 OK, FAILED = "ok", "failed"
@@ -75,7 +76,7 @@ def encode(rows: Sequence[Row], about: dict[str, Any]) -> bytes:
 
 def decode(content: bytes, columns: list[str] | None = None) -> list[Row]:
     """The rows of a file, or some of their columns."""
-    return list(pyarrow.parquet.ParquetFile(io.BytesIO(content)).read(columns).to_pylist())
+    return list(Table(content).read(columns).to_pylist())
 
 
 def _segment(segment: Segment) -> dict[str, Any]:

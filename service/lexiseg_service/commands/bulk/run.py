@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import pyarrow.parquet
 import typer
 
 from lexiseg_model import catalog
@@ -22,6 +21,7 @@ from lexiseg_service.commands.bulk.progress import Shown, Tally
 from lexiseg_service.commands.bulk.rows import FAILED
 from lexiseg_service.commands.bulk.segmenting import Report, Segmenting
 from lexiseg_service.commands.bulk.sources import Source, items
+from lexiseg_service.commands.bulk.tables import Table
 from lexiseg_service.commands.classes import resolved
 from lexiseg_service.commands.segment.question import Question
 from lexiseg_service.settings import Settings
@@ -150,8 +150,8 @@ def _digest_of(destination: Destination, done: Iterable[int]) -> str | None:
 
 
 def _column(destination: Destination, chunk: int, name: str) -> list[object]:
-    with destination.open(rows_name(chunk)) as content, pyarrow.parquet.ParquetFile(content) as file:
-        return list(file.read([name]).column(0).to_pylist())
+    with destination.open(rows_name(chunk)) as content, Table(content) as table:
+        return list(table.read([name]).column(0).to_pylist())
 
 
 def _inputs_of(destination: Destination, chunks: Sequence[int], size: Size) -> int:

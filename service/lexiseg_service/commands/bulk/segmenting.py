@@ -62,7 +62,7 @@ class Segmenting:
                 f"the one here has {self._segmenter.digest}"
             )
         self._engine = Engine(self._segmenter, job.settings, Metrics())
-        self._engine.warm_up()
+        self._engine.first_passes(self._segmenter)  # nothing here has a deadline: no costs are tried
         self._ahead = 2 * job.settings.max_batch
         self._contents = Contents(job.source, job.settings.limits.max_image_bytes, self._ahead)
 

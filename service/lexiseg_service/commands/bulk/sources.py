@@ -173,21 +173,22 @@ def picture_column(path: str, names: list[str], source: Source) -> str:
 def _parquet(store: Any, path: str, source: Source) -> Iterator[Item]:
     """Rows with a picture's bytes, or with its address; without an id column the id is FILE#ROW."""
     import pyarrow
-    import pyarrow.parquet
+
+    from lexiseg_service.commands.bulk.tables import Table
 
     name = path.rpartition("/")[2]
     try:
-        with store.open(path, "rb") as content, pyarrow.parquet.ParquetFile(content) as file:
-            names = file.schema_arrow.names
+        with store.open(path, "rb") as content, Table(content) as table:
+            names = table.schema.names
             picture = picture_column(path, names, source)
             identity = _column(path, names, source.id_column, ("id", "key", "__key__"), needed=False)
-            kind = file.schema_arrow.field(picture).type
+            kind = table.schema.field(picture).type
             by_address = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
             columns = [*([identity] if identity else []), *([picture] if by_address else [])]
             number = 0
-            for group in range(file.num_row_groups):
-                rows = file.read_row_group(group, columns).to_pylist() if columns else []
-                for index in range(file.metadata.row_group(group).num_rows):
+            for group in range(table.groups):
+                rows = table.group(group, columns) if columns else []
+                for index in range(table.rows_in(group)):
                     key = str(rows[index][identity]) if identity else f"{name}#{number}"
                     if by_address:
                         yield Item(key, rows[index][picture] or "")

@@ -13,6 +13,8 @@ import pyarrow.parquet
 import pytest
 import s3fs
 
+from lexiseg_model.store import open_store
+from lexiseg_service.commands.bulk import sources
 from tests.s3_server import bucket
 from tests.service.commands.bulk import jobs
 from tests.service.commands.command_line import CommandLine
@@ -58,6 +60,16 @@ def test_every_input_of_a_bucket_is_one_row_in_a_bucket(
     found = rows(out)
     assert len({row["id"] for row in found}) == len(found) == COUNT
     assert {row["status"] for row in found} == {"ok"}
+
+
+def test_what_a_bucket_lists_is_not_kept(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, _ = open_store(mine)
+    monkeypatch.setattr(sources, "open_store", lambda url: (store, url.removeprefix("s3://")))
+
+    listed = list(sources.items(sources.Source(f"{mine}/photos", "files")))
+
+    assert len(listed) == COUNT
+    assert not store.dircache
 
 
 def test_a_job_in_a_bucket_goes_on_and_is_written_in_every_form(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lexiseg_model.types import Rle
-from lexiseg_service.commands.bulk.plan import Destination, Size, rows_name
+from lexiseg_service.commands.bulk.plan import Destination, Size, rows_name, short_digest
 from lexiseg_service.commands.bulk.rows import OK, Row, decode
 
 UNSAFE = re.compile(r"[^\w.\-]+")
@@ -25,6 +29,14 @@ def answers_of(destination: Destination, chunk: int) -> list[Row]:
     return [row for row in decode(content) if row["status"] == OK]
 
 
+def ids_of_answers(destination: Destination, size: Size) -> Iterator[str]:
+    """Of the rows with an answer; nothing else is read of the files."""
+    for chunk in range(size.chunks):
+        content = destination.read(rows_name(chunk))
+        assert content is not None  # it was counted
+        yield from (row["id"] for row in decode(content, ["id", "status"]) if row["status"] == OK)
+
+
 def rle_of(segment: Row) -> Rle:
     """The mask of a row's segment."""
     height, width = segment["rle"]["size"]
@@ -33,22 +45,48 @@ def rle_of(segment: Row) -> Rle:
 
 
 class Names:
-    """File names for ids, each once: folders stay, an address becomes one name, what is unsafe in a name becomes _."""
+    """File names for ids, each once: folders stay, an address becomes one name, what is unsafe in a name becomes _.
 
-    def __init__(self, unsafe: re.Pattern[str] = UNSAFE) -> None:
+    Of a million names 8 MB are held: their digests. Whose name another one has as well are counted, in four bytes each.
+    """
+
+    def __init__(self, ids: Iterable[str], unsafe: re.Pattern[str] = UNSAFE) -> None:
+        """
+        Args:
+            ids: all that will be named.
+            unsafe: what becomes _ in the parts of a name.
+        """
         self._unsafe = unsafe
-        self._taken: set[str] = set()
+        digests = array("Q", (short_digest(self._stem(id_)) for id_ in ids))
+        self._all = np.frombuffer(digests, np.uint64)
+        self._all.sort()
+        self._shared = np.unique(self._all[1:][self._all[1:] == self._all[:-1]])
+        self._given = np.zeros(len(self._shared), np.uint32)
 
     def of(self, id_: str) -> str:
-        """Without a suffix. Two pictures that differ only in that get two names."""
+        """Without a suffix. Of ids that differ only in that, all but the first that is asked for get a number."""
+        stem = self._stem(id_)
+        place = _place(self._shared, short_digest(stem))
+        if place is None:
+            return stem
+        self._given[place] += 1
+        while self._given[place] > 1:
+            name = f"{stem}-{self._given[place]}"
+            if _place(self._all, short_digest(name)) is None:
+                return name
+            self._given[place] += 1
+        return stem
+
+    def _stem(self, id_: str) -> str:
         parts = [id_] if "://" in id_ else id_.split("/")
         kept = [part for part in parts if part not in ("", ".", "..")] or ["_"]
         head, dot, _ = kept[-1].rpartition(".")
         if dot and head.strip("."):
             kept[-1] = head
-        stem = "/".join(self._unsafe.sub("_", part).lstrip(".") or "_" for part in kept)
-        name, number = stem, 2
-        while name in self._taken:
-            name, number = f"{stem}-{number}", number + 1
-        self._taken.add(name)
-        return name
+        return "/".join(self._unsafe.sub("_", part).lstrip(".") or "_" for part in kept)
+
+
+def _place(ordered: NDArray[np.uint64], digest: int) -> int | None:
+    """Of a digest among ordered ones; None where it is not among them."""
+    place = int(np.searchsorted(ordered, np.uint64(digest)))
+    return place if place < len(ordered) and ordered[place] == digest else None

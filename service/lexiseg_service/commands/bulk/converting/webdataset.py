@@ -11,7 +11,7 @@ import re
 import tarfile
 
 from lexiseg_service.commands.bulk.contents import Contents, Unreadable
-from lexiseg_service.commands.bulk.converting.answers import Names, answers_of
+from lexiseg_service.commands.bulk.converting.answers import Names, answers_of, ids_of_answers
 from lexiseg_service.commands.bulk.job import Job
 from lexiseg_service.commands.bulk.plan import Destination, Size
 from lexiseg_service.errors import ServiceError
@@ -34,7 +34,7 @@ KEYS = re.compile(r"[^\w\-]+")  # what does not stay: a dot would end the key
 def write_webdataset(job: Job, destination: Destination, size: Size) -> None:
     """One shard after the other."""
     contents = Contents(job.source, job.settings.limits.max_image_bytes, AHEAD)
-    names = Names(KEYS)
+    names = Names(ids_of_answers(destination, size), KEYS)
     try:
         for chunk in range(size.chunks):
             rows = {row["id"]: row for row in answers_of(destination, chunk)}

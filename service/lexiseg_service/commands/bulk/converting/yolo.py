@@ -9,7 +9,7 @@ import yaml
 
 from lexiseg_model.masks.polygons import rings
 from lexiseg_model.masks.rle import decode_in_box
-from lexiseg_service.commands.bulk.converting.answers import Names, answers, rle_of
+from lexiseg_service.commands.bulk.converting.answers import Names, answers, ids_of_answers, rle_of
 from lexiseg_service.commands.bulk.job import Job
 from lexiseg_service.commands.bulk.plan import Destination, Size
 from lexiseg_service.commands.bulk.rows import Row
@@ -17,7 +17,7 @@ from lexiseg_service.commands.bulk.rows import Row
 
 def write_yolo(job: Job, destination: Destination, size: Size) -> None:
     """NAME is that of the picture, which belongs in yolo/images; the pictures stay where they are."""
-    names = Names()
+    names = Names(ids_of_answers(destination, size))
     for row in answers(destination, size):
         lines = [line for segment in row["segments"] for line in _lines(segment)]
         destination.write(f"yolo/labels/{names.of(row['id'])}.txt", "".join(lines).encode())

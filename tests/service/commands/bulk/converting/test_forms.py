@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,41 @@ def test_a_shard_takes_what_phones_send_and_names_without_dots(lexiseg: CommandL
 
 
 def test_names_are_safe_and_each_is_given_once() -> None:
-    names = Names()
+    ids = ("a/b.jpg", "a/b.png", "https://x.org/c.jpg?d=1", "../../e.jpg", "f", ".jpg")
+    names = Names(ids)
 
-    given = [names.of(id_) for id_ in ("a/b.jpg", "a/b.png", "https://x.org/c.jpg?d=1", "../../e.jpg", "f", ".jpg")]
+    given = [names.of(id_) for id_ in ids]
 
     assert given == ["a/b", "a/b-2", "https_x.org_c", "e", "f", "jpg"]
+
+
+def test_a_number_makes_no_name_that_another_has() -> None:
+    ids = ("b.jpg", "b.png", "b.webp", "b-2.jpg", "b-3.png", "b-3.jpg")
+    names = Names(ids)
+
+    given = [names.of(id_) for id_ in ids]
+
+    assert given == ["b", "b-4", "b-5", "b-2", "b-3", "b-3-2"]
+
+
+def test_of_a_name_its_digest_is_held() -> None:
+    count, length = 20_000, 400
+    tracemalloc.start()
+
+    names = Names(f"{number:0{length}d}.jpg" for number in range(count))
+    assert names.of(f"{7:0{length}d}.jpg") == f"{7:0{length}d}"
+
+    held, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 12 * count
+    assert most < 32 * count
+
+
+def test_where_every_picture_failed_there_is_nothing_to_name(lexiseg: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/torn.jpg").write_bytes(b"\xff\xd8\xff")
+
+    outcome = lexiseg("bulk", tmp_path / "in", tmp_path / "out", "-c", "sky", "--local", "--to", "yolo")
+
+    assert outcome.status == 0, outcome.err
+    assert not (tmp_path / "out/yolo/labels").exists()
