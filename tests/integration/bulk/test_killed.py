@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import NamedTuple
 
 import pytest
+import s3fs
 
+from lexiseg_service.commands.bulk.rows import OK, decode
+from tests.integration.bulk import playing, random_kills
+from tests.s3_server import bucket
 from tests.service.commands.bulk import jobs
 
-ROOT = Path(__file__).resolve().parents[3]
 INPUTS, EACH = 60, 4
-LONGEST = 300.0  # seconds; only a fault takes so long
-ENVIRONMENT = os.environ | {
-    "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in (".", "model", "service", "clients/python")),
-    "RAY_ADDRESS": "",
-}
+SEED, KILLS = 3, 3
+
+
+class Place(NamedTuple):
+    """A cluster, and a bucket that its nodes reach."""
+
+    nodes: playing.Nodes
+    bucket: str
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Place]:
+    with bucket("mine") as address, playing.cluster() as nodes:
+        yield Place(nodes, address)
 
 
 @pytest.fixture
@@ -29,93 +37,41 @@ def source(tmp_path: Path) -> Path:
     return jobs.folder(tmp_path / "in", INPUTS)
 
 
-def start(source: Path, out: Path, *options: str) -> subprocess.Popen[str]:
-    """A job of several files; its own process group, as a shell gives it."""
-    command = ["bulk", str(source), str(out), "-c", "sky", "--rows-per-file", str(EACH), *options]
-    return subprocess.Popen(
-        [sys.executable, "-m", "lexiseg_service.cli", *command],
-        env=ENVIRONMENT,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_rows(out: Path, files: int, process: subprocess.Popen[str]) -> None:
-    """Until so many files of rows are there, and not all."""
-    deadline = time.monotonic() + LONGEST
-    while len(list((out / "rows").glob("*.parquet"))) < files:
-        if process.poll() is not None:
-            pytest.fail(f"ended too early: {process.communicate()[1]}")
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def assert_each_once(out: Path) -> None:
-    ids = [row["id"] for row in jobs.rows(out)]
-    assert sorted(ids) == sorted(f"day-{n % 2}/{n:03d}.jpg" for n in range(INPUTS))
-
-
-def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
-    said, errors = process.communicate(timeout=LONGEST)
-    assert process.returncode == 0, errors
-    assert f"{INPUTS} inputs, {INPUTS} rows, none lost and none twice" in said
-    return said, errors
-
-
 def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with start(source, out, "--local") as first:
-        wait_for_rows(out, 2, first)
+    options = ("--local", "--rows-per-file", str(EACH))
+    with playing.start(source, out, *options) as first:
+        assert playing.wait_for_rows(out, 2, first)
         first.send_signal(signal.SIGKILL)
 
-    done = len(list((out / "rows").glob("*.parquet")))
-    with start(source, out, "--local") as second:
-        _, errors = finished(second)
+    done = playing.files_of(out)
+    with playing.start(source, out, *options) as second:
+        errors = playing.finished(second, INPUTS)
 
     assert done * EACH < INPUTS
     assert f"{done * EACH} of {INPUTS} pictures were done before" in errors
-    assert_each_once(out)
-
-
-@pytest.fixture
-def nodes() -> Iterator[tuple[str, IO[str], IO[str]]]:
-    """The address of a cluster of two nodes, where to tell it to kill one, and where it says that it did."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.bulk.nodes"],
-        env=ENVIRONMENT,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as cluster:
-        assert cluster.stdin is not None
-        assert cluster.stdout is not None
-        try:
-            yield cluster.stdout.readline().strip(), cluster.stdin, cluster.stdout
-        finally:
-            cluster.stdin.close()
-            cluster.wait(LONGEST)
+    playing.assert_each_once(out, INPUTS)
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_and_a_driver_that_dies_lose_nothing(
-    source: Path, tmp_path: Path, nodes: tuple[str, IO[str], IO[str]]
-) -> None:
-    out = tmp_path / "out"
-    address, told, said = nodes
-    options = ("--ray", address, "--actors", "2", "--cpus", "1")
-    with start(source, out, *options) as first:
-        wait_for_rows(out, 2, first)
-        first.send_signal(signal.SIGKILL)  # the driver
+def test_a_driver_an_actor_and_a_node_that_die_lose_nothing(source: Path, tmp_path: Path, place: Place) -> None:
+    """Some of the moments; `python -m tests.integration.bulk.random_kills 1 2 3` tries others."""
+    assert {plan.victim for plan in random_kills.planned(SEED, KILLS, INPUTS // EACH)} == {"node", "driver", "actor"}
 
-    with start(source, out, *options) as second:
-        wait_for_rows(out, len(list((out / "rows").glob("*.parquet"))) + 2, second)
-        told.write("kill\n")  # a node, with its actor
-        told.flush()
-        assert said.readline() == "killed\n"
-        finished(second)
+    killed = random_kills.play(SEED, source, tmp_path / "out", place.nodes, INPUTS, EACH, KILLS)
 
-    assert_each_once(out)
+    assert {victim for victim, _ in killed} >= {"driver", "node"}
+
+
+@pytest.mark.slow
+def test_actors_read_and_write_a_bucket(tmp_path: Path, place: Place) -> None:
+    store = s3fs.S3FileSystem(skip_instance_cache=True)
+    store.put(f"{jobs.folder(tmp_path / 'in', 6)}/", f"{place.bucket}/in/", recursive=True)
+    out = f"{place.bucket}/out"
+
+    with playing.start(f"{place.bucket}/in", out, "--ray", place.nodes.address, "--rows-per-file", "2") as job:
+        playing.finished(job, 6)
+
+    rows = [row for file in store.ls(f"{out}/rows", detail=False) for row in decode(store.cat_file(file))]
+    assert len(rows) == len({row["id"] for row in rows}) == 6
+    assert {row["status"] for row in rows} == {OK}

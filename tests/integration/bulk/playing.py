@@ -1,0 +1,120 @@
+"""Real commands, a real cluster, and what they left: for what is killed in the middle of a job."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import psutil
+
+from tests.service.commands.bulk import jobs
+
+ROOT = Path(__file__).resolve().parents[3]
+LONGEST = 300.0  # seconds; only a fault takes so long
+LOOK = 0.02  # seconds between two looks at the rows
+ACTOR = "ray::MapWorker"  # how Ray calls the process that holds the model
+PATHS = os.pathsep.join(str(ROOT / part) for part in (".", "model", "service", "clients/python"))
+
+
+def environment() -> dict[str, str]:
+    """Of this moment: where buckets are may stand in it."""
+    return os.environ | {"PYTHONPATH": PATHS, "RAY_ADDRESS": ""}
+
+
+def start(source: Path | str, out: Path | str, *options: str) -> subprocess.Popen[str]:
+    """A job."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lexiseg_service.cli", "bulk", str(source), str(out), "-c", "sky", *options],
+        env=environment(),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def files_of(out: Path) -> int:
+    """Files of rows that are there."""
+    return len(list((out / "rows").glob("*.parquet")))
+
+
+def wait_for_rows(out: Path, files: int, job: subprocess.Popen[str], later: float = 0.0) -> bool:
+    """Until so many files of rows are there, and `later` seconds more; False where the job ended before."""
+    deadline = time.monotonic() + LONGEST
+    until = None
+    while until is None or time.monotonic() < until:
+        if job.poll() is not None:
+            return False
+        if until is None and files_of(out) >= files:
+            until = time.monotonic() + later
+        assert time.monotonic() < deadline, f"{files_of(out)} of {files} files after {LONGEST:.0f} s"
+        time.sleep(LOOK)
+    return True
+
+
+def assert_each_once(out: Path, inputs: int) -> None:
+    """Each input of `jobs.folder` has one row, with an answer."""
+    rows = jobs.rows(out)
+    assert sorted(row["id"] for row in rows) == sorted(f"day-{n % 2}/{n:03d}.jpg" for n in range(inputs))
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+def finished(job: subprocess.Popen[str], inputs: int) -> str:
+    """What a job said that came to its end."""
+    said, errors = job.communicate(timeout=LONGEST)
+    assert job.returncode == 0, errors
+    assert f"{inputs} inputs, {inputs} rows, none lost and none twice" in said
+    return errors
+
+
+class Nodes(NamedTuple):
+    """A cluster of two nodes: its address, its process, where to tell it to kill one, and where it says that it did."""
+
+    address: str
+    process: int
+    told: IO[str]
+    said: IO[str]
+
+    def actors(self) -> list[psutil.Process]:
+        """The processes that hold the model."""
+        found = []
+        for each in psutil.Process(self.process).children(recursive=True):
+            try:
+                if "".join(each.cmdline()[:1]).startswith(ACTOR):
+                    found.append(each)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+    def kill_one(self) -> None:
+        """A machine that is gone, with its actor; another one joins."""
+        self.told.write("kill\n")
+        self.told.flush()
+        assert self.said.readline() == "killed\n"
+
+
+@contextmanager
+def cluster() -> Iterator[Nodes]:
+    """Of two nodes on this machine."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.bulk.nodes"],
+        env=environment(),
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield Nodes(process.stdout.readline().strip(), process.pid, process.stdin, process.stdout)
+        finally:
+            process.stdin.close()
+            process.wait(LONGEST)
