@@ -36,7 +36,11 @@ logger = structlog.get_logger("lexiseg.worker")
 
 
 class LocalWorker:
-    """Loads the default model in the background, the others as they are wanted, and relays to its engine."""
+    """Loads the default model in the background, the others as they are wanted, and relays to its engine.
+
+    `settled` is called when the process holds more of what stays: with each model that is loaded, and before it is
+    ready.
+    """
 
     def __init__(
         self,
@@ -44,11 +48,13 @@ class LocalWorker:
         metrics: Metrics,
         on_failure: Callable[[], None] = lambda: None,
         tracing: Tracing | None = None,
+        settled: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._on_failure = on_failure
         self._tracing = tracing
+        self._settled = settled
         self._served = served_models(settings)
         self._default = self._served[0].card.name
         self._pool = ModelPool(
@@ -130,6 +136,7 @@ class LocalWorker:
                 self._failure = self._pool.failures.get(self._default) or f"{self._default} cannot be loaded: {error}"
                 self._on_failure()
             return
+        self._settled()
         self._ready = True
         kernel = "compiled" if library.ready() else "numpy"
         digest, device = self._pool.digest(self._default), str(choose_device(self._served[0].device))
@@ -147,7 +154,7 @@ class LocalWorker:
 
     def _open_model(self, served: Served) -> Segmenter:
         settings = self._settings
-        return catalog.load(
+        segmenter = catalog.load(
             served.name,
             models_dir=settings.models_dir,
             device=served.device,
@@ -156,3 +163,5 @@ class LocalWorker:
             cache_dir=settings.cache_dir,
             text_tower=settings.text_tower,
         )
+        self._settled()
+        return segmenter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lexiseg_service.adapters.loading import install
+from lexiseg_service.collector import set_aside
 from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
 from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
 from lexiseg_service.gateway.app import create_app
@@ -24,10 +25,11 @@ def run(settings: Settings) -> int:
     logs.configure(settings)
     metrics = Metrics()
     tracing = open_tracing(settings)
-    worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing)
+    worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing, set_aside)
     app = create_app(settings, worker, metrics, tracing=tracing)
     install(app, settings)
     server = server_of(app, app.state.grpc, settings, metrics, settings.http_port, "--http-port", greeting_of_gateway)
+    set_aside()
     with handing_back():
         server.run()
     if tracing is not None:

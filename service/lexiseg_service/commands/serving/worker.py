@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lexiseg_service.collector import set_aside
 from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
 from lexiseg_service.commands.serving.hosting import server_of
 from lexiseg_service.settings import Settings
@@ -24,10 +25,11 @@ def run(settings: Settings) -> int:
     logs.configure(settings)
     metrics = Metrics()
     tracing = open_tracing(settings)
-    worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing)
+    worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing, set_aside)
     grpc = worker_server(worker, settings, metrics)
     app = create_ops_app(worker, grpc, metrics)
     server = server_of(app, grpc, settings, metrics, settings.metrics_port, "--metrics-port", greeting)
+    set_aside()
     with handing_back():
         server.run()
     if tracing is not None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-
 import torch
 
 from lexiseg_model.device import choose_device
+from lexiseg_service.collector import look_at_all
 from lexiseg_service.watch.metrics import Metrics
 
 
@@ -25,6 +24,6 @@ def watch_device(name: str, metrics: Metrics) -> None:
 
 def give_back() -> None:
     """Has the memory of what nobody holds any more returned now, not when it is next needed."""
-    gc.collect()
+    look_at_all()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
