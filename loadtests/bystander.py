@@ -1,0 +1,55 @@
+"""A process beside a service that answers probes and does nothing else: what the machine itself lets a probe wait.
+
+While a load takes all cores, every process waits for one. Where this one answers late, the machine is full; where it is
+in time and the service is not, the service has kept its event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection as Pipe
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+TO_START = 60.0  # seconds
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(ANSWER)
+            await writer.drain()
+    except (OSError, asyncio.IncompleteReadError):
+        writer.close()
+
+
+def _serve(pipe: Pipe) -> None:
+    async def forever() -> None:
+        server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(forever())
+
+
+@contextmanager
+def bystander() -> Iterator[str]:
+    """Its base URL, while the block runs.
+
+    Raises:
+        RuntimeError: it does not start.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        if not ours.poll(TO_START):
+            raise RuntimeError("the bystander does not start")
+        yield f"http://127.0.0.1:{ours.recv()}"
+    finally:
+        process.kill()
+        process.join()
