@@ -139,7 +139,7 @@ class Settings(BaseSettings):
         16 * 2**10, ge=0, description="bytes a second that the body of a request comes at, at least"
     )
     keep_alive_seconds: Annotated[int, Read(SERVERS, LISTENING)] = Field(
-        5, ge=1, description="between two requests of a connection"
+        20, ge=1, description="between two requests of a connection; longer than clients keep theirs"
     )
     max_connections: Annotated[int, Read(SERVERS, LISTENING)] = Field(
         1000, ge=1, description="connections of HTTP at a time; more are told so"

@@ -15,6 +15,7 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp
 
+from lexiseg_service.commands.serving import backlog
 from lexiseg_service.gateway.rest.connection import TimedProtocol
 from lexiseg_service.gateway.rest.connections import Connections
 from lexiseg_service.settings import Settings
@@ -111,9 +112,11 @@ class Server(uvicorn.Server):
         self._connections.leave()
         # Requests that are on their way on kept connections are answered, and told that they are the last.
         await asyncio.sleep(self.linger)
+        # Who connects from now on is refused and asks elsewhere; who has just come, and says something, is answered.
+        listening = [each.fileno() for server in self.servers for each in server.sockets]
+        await backlog.empty(listening, self.last)
         for server in self.servers:
             server.close()
-        # Who connects now is refused and asks elsewhere; who has just come, and says something, is answered.
         until = time.monotonic() + self.last
         while len(self._connections) and time.monotonic() < until:
             await asyncio.sleep(0.01)

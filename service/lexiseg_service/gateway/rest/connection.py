@@ -20,6 +20,7 @@ from lexiseg_service.gateway.rest.problem import response
 MOST_HEAD_BYTES = 64 * 2**10
 PACE_SECONDS = 5.0  # between two looks at how much has come or gone
 LAST_SECONDS = 1.0  # for the client to take a refusal, while what it still sends is thrown away
+LATEST_RETURN = 60  # seconds for which a connection is kept for a client that was told to come later
 GOING_DOWN = "the service is going down; send the request again"
 
 
@@ -90,6 +91,8 @@ class TimedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if not self._in_body:
             self._begin()
+        # Who was told when to come again finds the connection still there.
+        self.timeout_keep_alive = self._patience.keep_alive + min(self._told(), LATEST_RETURN)
         super().on_response_complete()
 
     def data_received(self, data: bytes) -> None:
@@ -128,10 +131,20 @@ class TimedProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
+    def leave(self) -> None:
+        """What is being answered is the last here, unless its head is out and says otherwise."""
+        if self._busy and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
     def close_idle(self) -> None:
         """To make room for another."""
         self._all.ended("idle")
         self.transport.close()
+
+    def _told(self) -> int:
+        """Seconds of the last answer's `Retry-After`."""
+        seconds = self.cycle.scope["state"].get("retry_after", b"")
+        return int(seconds) if seconds.isdigit() else 0
 
     def _begin(self) -> None:
         self._seconds = self._pace_seconds = 0.0

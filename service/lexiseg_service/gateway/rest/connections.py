@@ -44,6 +44,8 @@ class Watched(Protocol):
 
     def look(self, seconds: float) -> None: ...
 
+    def leave(self) -> None: ...
+
     def close_idle(self) -> None: ...
 
 
@@ -66,6 +68,8 @@ class Connections:
     def leave(self) -> None:
         """The process goes down: from now on each answer says that it is the last of its connection."""
         self.leaving = True
+        for connection in self._open:
+            connection.leave()
 
     def add(self, connection: Watched, address: str | None) -> bool:
         """Counts a connection from now on; False where there are so many that it cannot even be told."""

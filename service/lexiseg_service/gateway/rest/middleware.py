@@ -22,6 +22,7 @@ from lexiseg_service.watch.tracing import UNTRACED, Tracing
 logger = structlog.get_logger("lexiseg.access")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 NO_ANSWER = 499  # the client went before an answer began
+TO_COME_AGAIN = frozenset({429, 503})  # answers that say when
 DRAIN_FACTOR = 4  # a body this many times over the limit is read to its end, so that its sender sees the answer
 
 
@@ -52,6 +53,8 @@ class RequestFrame:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status in TO_COME_AGAIN:
+                    state["retry_after"] = dict(message["headers"]).get(b"retry-after", b"")
                 message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
             await send(message)
 

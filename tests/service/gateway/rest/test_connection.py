@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from lexiseg_service.errors import QueueFull
+from lexiseg_service.gateway.rest.connection import TimedProtocol
 from tests import pictures
+from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import ALIVE, HEAD, MODELS, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
 
@@ -219,6 +222,40 @@ async def test_a_kept_connection_is_answered_once_more_while_the_server_ends() -
         assert head.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in head
         await stopping
+
+
+async def test_what_is_being_answered_when_the_end_begins_is_told_that_it_is_the_last() -> None:
+    backend = SlowBackend()
+    async with listening(backend, linger=0.5) as server:
+        raw = await server.open()
+        await raw.send(WHOLE)
+        await backend.reached.wait()
+        stopping = asyncio.create_task(server.stop())
+        while not server.server._connections.leaving:
+            await asyncio.sleep(0.01)
+        backend.may_go_on.set()
+
+        assert b"connection: close" in await raw.reader.readuntil(b"\r\n\r\n")
+        await stopping
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), [(None, 7), (5, 12), (1000, 67)])
+async def test_who_is_told_to_come_again_finds_the_connection_still_there(
+    retry_after: int | None, seconds: int
+) -> None:
+    failure = None if retry_after is None else QueueFull("full", retry_after)
+    async with listening(KnownBackend(failure=failure), keep_alive_seconds=7) as server:
+        raw = await server.open()
+        await raw.send(WHOLE)
+        await raw.answer()
+        (connection,) = server.server._connections._open
+        assert isinstance(connection, TimedProtocol)
+        while (closing := connection.timeout_keep_alive_task) is None:
+            await asyncio.sleep(0.01)
+
+        left = closing.when() - asyncio.get_running_loop().time()
+
+    assert seconds - 5 < left <= seconds
 
 
 async def test_who_has_just_connected_is_answered_and_nobody_after_him() -> None:
