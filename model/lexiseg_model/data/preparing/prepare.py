@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -16,12 +16,12 @@ from lexiseg_model.data.annotated import AnnotatedImage
 from lexiseg_model.data.indexed import CLASSES, IGNORE
 from lexiseg_model.data.labels import IGNORED
 from lexiseg_model.data.pairs.source import Skipped
-from lexiseg_model.data.preparing.archives import unpack
-from lexiseg_model.data.preparing.official import Official, own_splits
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.data.preparing.official import Official, official_sets, own_splits
+from lexiseg_model.errors import DatasetError, MissingFilesError
 from lexiseg_model.masks.png import to_png
 
 OFFICIAL = "official"  # folder of DST in which archives are unpacked, in the layout that `lexiseg eval` reads
+KIND = ".prepared"  # file in the folder of a set: which photographs it has
 QUALITY = 95
 
 
@@ -56,34 +56,25 @@ def prepare(
         on_photograph: called after each photograph.
 
     Raises:
-        DatasetError: neither the archives nor their content are there, or one is damaged.
+        MissingFilesError: neither the archives nor their content are there.
+        DatasetError: an archive is damaged, there is no split of ours, or the folder holds other photographs.
     """
-    packed = {name: folder for name, folder in official.archives.items() if (source / name).exists()}
-    for name, folder in packed.items():
-        on_archive(name)
-        unpack(source / name, target / OFFICIAL / folder)
-    root = target / OFFICIAL if packed else source
+    if own and official.own is None:
+        with_own = ", ".join(name for name, each in official_sets().items() if each.own)
+        raise DatasetError(f"no photographs of our own splits are from {official.name}; they are from {with_own}")
+    root = _official_root(official, source, target, on_archive)
     prepared = Prepared(target / official.name)
-    found: dict[str, list[AnnotatedImage]] = {}
-    for split in official.splits:
-        try:
-            found[split] = list(official.read(root, split))
-        except DatasetError as error:
-            prepared.missing[split] = str(error)
-    if not found:
-        names = " or ".join(official.archives)
-        raise DatasetError(f"{source} holds neither {names} nor what it holds: {next(iter(prepared.missing.values()))}")
-    sizes = own_splits().get(official.name, {}) if own else {}
-    if own:
-        images = [image for split in found.values() for image in split if image.name in sizes]
-        if len(images) < len(sizes):
-            lacking = sorted(set(sizes) - {image.name for image in images})
-            reason = f"{len(lacking)} of its {len(sizes)} photographs are not in {source}, as {lacking[0]}"
-            prepared.missing["val"] = reason
-        found = {"val": images}
-    prepared.folder.mkdir(parents=True, exist_ok=True)
+    splits = _splits(official, source, root, prepared)
+    sizes = {}
+    if own and official.own is not None:
+        sizes = own_splits()[official.own]
+        splits = {"val": [image for split in splits.values() for image in split if image.name in sizes]}
+        if lacking := sorted(set(sizes) - {image.name for image in splits["val"]}):
+            share = f"{len(lacking)} of the {len(sizes)} photographs of our split of {official.own}"
+            prepared.missing["val"] = f"{share} are not in it, as {lacking[0]}"
+    _claim(prepared.folder, own)
     _replace(prepared.folder / CLASSES, json.dumps(official.classes, ensure_ascii=False, indent=1).encode())
-    for split, images in found.items():
+    for split, images in splits.items():
         on_count(len(images))
         for image in images:
             try:
@@ -93,6 +84,55 @@ def prepare(
                 prepared.skipped.append(Skipped(image.name, str(error)))
             on_photograph()
     return prepared
+
+
+def _official_root(official: Official, source: Path, target: Path, on_archive: Callable[[str], object]) -> Path:
+    """The folder in the official layout: `source` as it is, or what was unpacked, with links to what was already."""
+    if not any(archive.packed(source) for archive in official.archives):
+        return source
+    for archive in official.archives:
+        archive.bring(source, target / OFFICIAL, on_archive)
+    return target / OFFICIAL
+
+
+def _splits(official: Official, source: Path, root: Path, prepared: Prepared) -> dict[str, Sequence[AnnotatedImage]]:
+    """What can be read; of the rest the reasons stand in `prepared.missing`.
+
+    Raises:
+        MissingFilesError, DatasetError: it is nothing.
+    """
+    splits: dict[str, Sequence[AnnotatedImage]] = {}
+    for split in official.splits:
+        try:
+            splits[split] = official.read(root, split)
+        except DatasetError as error:
+            prepared.missing[split] = str(error)
+    needed = [archive for archive in official.archives if archive.needed]
+    absent = [archive for archive in needed if not archive.there(source) and not archive.there(root)]
+    if splits:
+        fetch = " or ".join(archive.names[0] for archive in absent)
+        hint = f"; perhaps for want of {fetch}" if absent else ""
+        prepared.missing = {split: reason + hint for split, reason in prepared.missing.items()}
+        return splits
+    if absent:
+        present = [archive.names[0] for archive in needed if archive not in absent]
+        raise MissingFilesError(official.name, source, [str(archive) for archive in absent], present)
+    reasons = "; ".join(prepared.missing.values())
+    raise DatasetError(f"{official.name}: what {source} holds is not as it is published: {reasons}")
+
+
+def _claim(folder: Path, own: bool) -> None:
+    """Says in the folder whether it is of all photographs or of our own split, which must not be mixed.
+
+    Raises:
+        DatasetError: it is of the others.
+    """
+    kind = "own split" if own else "all"
+    mark = folder / KIND
+    if mark.exists() and (before := mark.read_text()) != kind:
+        raise DatasetError(f"{folder} was prepared with {before!r}, not {kind!r}: choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(kind)
 
 
 def _write(image: AnnotatedImage, folder: Path, size: tuple[int, int] | None) -> None:

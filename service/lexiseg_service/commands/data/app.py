@@ -151,7 +151,9 @@ def find_entities(
 
 @data.command("prepare")
 def prepare_data(
-    name: Annotated[str, typer.Argument(help="voc2012, camvid, coco or ade20k")],
+    name: Annotated[
+        str, typer.Argument(help="voc2012, pascal-context, ade20k, cityscapes, camvid, coco, coco-stuff ...")
+    ],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the official archives, or their content")],
     target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of sets")],
     own: Annotated[

@@ -15,25 +15,12 @@ from lexiseg_model.data.checking.masks import check_masks
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.preparing.official import CAMVID, VOC, official_set, own_splits
 from lexiseg_model.data.preparing.prepare import Prepared, prepare
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.errors import DatasetError, MissingFilesError
 from tests.model.data import trees
 from tests.model.data.panoptic_trees import Drawn, write_coco_panoptic
+from tests.model.data.preparing.packed import pack_zip, tar
 
 ROWS = np.repeat(np.array([0, 1, 20, 255])[:, None], 40, 1).repeat(8, 0)  # [32, 40]
-
-
-def tar(folder: Path, archive: Path) -> None:
-    archive.parent.mkdir(exist_ok=True)
-    with tarfile.open(archive, "w") as content:
-        for path in sorted(folder.iterdir()):
-            content.add(path, path.name)
-
-
-def pack_zip(folder: Path, archive: Path, above: str = "") -> None:
-    archive.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(archive, "w") as content:
-        for path in sorted(folder.rglob("*")):
-            content.write(path, f"{above}{path.relative_to(folder).as_posix()}")
 
 
 @pytest.fixture
@@ -77,7 +64,7 @@ def test_of_our_own_split_the_photographs_have_our_size(downloads: Path, tmp_pat
     assert (sample.name, image.shape, mask.shape) == ("2007_000033", (256, 350, 3), (256, 350))
     assert set(np.unique(mask)) == {0, 1, 20, 255}
     assert not (tmp_path / "sets/voc/train").exists()
-    assert prepared.missing["val"].startswith(f"120 of its 121 photographs are not in {downloads}")
+    assert prepared.missing["val"].startswith("120 of the 121 photographs of our split of voc are not in it")
 
 
 def test_camvid_is_read_from_segnets_copy(tmp_path: Path) -> None:
@@ -124,6 +111,18 @@ def test_a_second_run_writes_nothing_anew(downloads: Path, tmp_path: Path) -> No
     assert {path: path.stat().st_ino for path in masks} == masks
 
 
+def test_our_own_split_is_not_mixed_with_all_photographs(downloads: Path, tmp_path: Path) -> None:
+    run("voc2012", downloads, tmp_path / "sets")
+
+    with pytest.raises(DatasetError, match="sets/voc was prepared with 'all', not 'own split': choose another folder"):
+        run("voc2012", downloads, tmp_path / "sets", own=True)
+
+
+def test_a_set_without_a_split_of_ours_says_which_have_one(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="are from cityscapes; they are from voc2012, camvid, coco, coco-stuff"):
+        run("cityscapes", tmp_path, tmp_path / "sets", own=True)
+
+
 def test_a_photograph_that_cannot_be_used_is_left_out_and_named(tmp_path: Path) -> None:
     trees.write_voc(tmp_path / "voc", {"2007_000033": ROWS, "2007_000042": ROWS})
     base = tmp_path / "voc" / "VOCdevkit" / "VOC2012"
@@ -137,12 +136,16 @@ def test_a_photograph_that_cannot_be_used_is_left_out_and_named(tmp_path: Path) 
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"holds neither VOCtrainval_11-May-2012\.tar nor what it holds: voc21"):
+    with pytest.raises(
+        MissingFilesError, match=r"voc: \S+ lacks VOCtrainval_11-May-2012\.tar \(holds VOCdevkit/VOC2012\)"
+    ):
         run("voc2012", tmp_path, tmp_path / "sets")
 
 
 def test_a_set_that_nobody_knows_is_refused_with_those_there_are() -> None:
-    with pytest.raises(DatasetError, match="no official set 'voc2007'; there is: voc2012, camvid, coco, ade20k"):
+    with pytest.raises(
+        DatasetError, match="no official set 'voc2007'; there is: voc2012, camvid, coco, coco-stuff, coco-obj"
+    ):
         official_set("voc2007")
 
 
