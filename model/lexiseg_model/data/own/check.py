@@ -64,7 +64,9 @@ def check(pictures: OwnPictures) -> Checked:
         parts.append(tuple(looked))
     if faults:
         raise DatasetError(f"{len(faults)} of the pictures are faulty:\n  " + "\n  ".join(faults[:TOLD]))
-    warnings = [f"{len(twice)} photographs are there twice, as {twice[0]}: each is taken once"] if twice else []
+    warnings = list(pictures.warnings)
+    if twice:
+        warnings.append(f"{len(twice)} photographs are there twice, as {twice[0]}: each is taken once")
     shown = frozenset().union(*(entry.values for part in parts for entry in part))
     lacking = [name for value, name in pictures.named.items() if value not in shown]
     if lacking:

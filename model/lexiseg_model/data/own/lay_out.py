@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,8 @@ from lexiseg_model.errors import DatasetError
 
 LONGEST_SHORT_SIDE = 512  # pixels; no method here looks at more of a whole picture
 LAYOUT = (
-    "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs, or\n"
+    "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
+    "export as COCO, in CVAT as COCO 1.0; no other of their formats), or\n"
     "  classes.json        the class names; index = mask value\n"
     "  images/NAME.jpg     photographs\n"
     "  masks/NAME.png      8-bit masks of the same size, 255 = ignore\n"
@@ -34,6 +36,8 @@ def read_own(folder: Path) -> OwnPictures:
     Raises:
         DatasetError: it has none of them, or a part is missing.
     """
+    if folder.suffix == ".zip" and folder.is_file():
+        raise DatasetError(f"{folder} is packed: unpack it, and name the folder")
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}; {LAYOUT}")
     files = listings(folder)
@@ -53,7 +57,7 @@ def prepare(folder: Path, share: float, seed: int, limit: int | None = None) -> 
     pictures = read_own(folder)
     if limit is not None and len(pictures.train) > limit:
         taken = [pictures.train[place * len(pictures.train) // limit] for place in range(limit)]
-        pictures = OwnPictures(folder, pictures.classes, tuple(taken), pictures.held_out)
+        pictures = replace(pictures, train=tuple(taken))
     return pictures, split(check(pictures), share, seed)
 
 

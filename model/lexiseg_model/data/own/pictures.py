@@ -38,12 +38,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class OwnPictures:
-    """`classes[v]` is the class of mask value v; `held_out` are those that the user keeps apart, if he does."""
+    """`classes[v]` is the class of mask value v; `held_out` are those that the user keeps apart, if he does.
+
+    `warnings` are sentences about what was left out on reading.
+    """
 
     folder: Path
     classes: tuple[str, ...]
     train: tuple[Picture, ...]
     held_out: tuple[Picture, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def named(self) -> dict[int, str]:

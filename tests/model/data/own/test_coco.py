@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def test_a_photograph_without_annotations_is_background(tmp_path: Path) -> None:
     assert not pictures.train[1].read_mask().any()
 
 
-@pytest.mark.parametrize("file", ["instances_val2017.json", "val.json", "valid/_annotations.coco.json"])
+@pytest.mark.parametrize(
+    "file", ["instances_val2017.json", "val.json", "valid/_annotations.coco.json", "instances_Validation.json"]
+)
 def test_files_of_a_validation_part_are_held_out(file: str, tmp_path: Path) -> None:
     (tmp_path / "valid").mkdir()
     coco(tmp_path, [LARGE], images=3)
@@ -97,3 +100,85 @@ def test_other_json_is_no_listing(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
 
     assert listings(tmp_path) == []
+
+
+def test_a_mask_that_was_painted_in_cvat_is_no_crowd(tmp_path: Path) -> None:
+    # CVAT, by Datumaro: every mask has iscrowd 1, and every annotation its attributes.
+    shape = np.zeros((24, 32), bool)
+    shape[4:8, 4:8] = True
+    painted = {"segmentation": {"size": [24, 32], "counts": encode_mask(shape).counts}, "iscrowd": 1}
+
+    pictures = read(coco(tmp_path, [LARGE, {**SMALL, **painted, "attributes": {"occluded": False}}]))
+
+    assert pictures.train[0].read_mask()[5, 5] == 1
+    assert pictures.warnings == ()
+
+
+def test_a_box_without_an_outline_counts_nowhere_and_is_told(tmp_path: Path) -> None:
+    # Label Studio's rectangles.
+    box = {"id": 3, "image_id": 0, "category_id": 7, "segmentation": [], "bbox": [24.5, 1, 3, 4.2], "iscrowd": 0}
+
+    pictures = read(coco(tmp_path, [LARGE, box, {**SMALL, "iscrowd": 1}]))
+
+    mask = pictures.train[0].read_mask()
+    assert np.argwhere(mask[:, 22:] == IGNORE).tolist() == [
+        [row, column] for row in range(1, 6) for column in range(2, 6)
+    ]
+    assert pictures.warnings == (
+        "1 of 3 annotations are boxes without an outline: what they hold counts nowhere",
+        "1 of 3 annotations are crowds (iscrowd): what they cover counts nowhere",
+    )
+
+
+def moved(root: Path, to: str) -> Path:
+    target = root / to
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (root / "0.jpg").rename(target)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("listing", "named", "lies"),
+    [
+        ("annotations/instances_default.json", "0.jpg", "images/default/0.jpg"),  # CVAT
+        ("annotations/instances_Train.json", "cats/0.jpg", "images/Train/cats/0.jpg"),
+        ("annotations/instances_train2017.json", "0.jpg", "train2017/0.jpg"),  # COCO
+        ("result.json", "images/1a2b3c4d-0.jpg", "images/1a2b3c4d-0.jpg"),  # Label Studio
+        ("result.json", "images\\1a2b3c4d-0.jpg", "images/1a2b3c4d-0.jpg"),  # on Windows
+        ("result.json", "/data/upload/7/1a2b3c4d-0.jpg", "photos/0.jpg"),  # without images
+        ("result.json", "https://store.example/cats/my%20cat.jpg?sign=1", "my cat.jpg"),
+        ("train/_annotations.coco.json", "0.jpg", "train/0.jpg"),  # Roboflow
+    ],
+)
+def test_photographs_lie_where_tools_put_them(listing: str, named: str, lies: str, tmp_path: Path) -> None:
+    (tmp_path / listing).parent.mkdir(exist_ok=True)
+    coco(tmp_path, [LARGE])
+    photograph = moved(tmp_path, lies)
+    content = json.loads((tmp_path / "annotations.json").read_text())
+    (tmp_path / "annotations.json").unlink()
+    content["images"][0]["file_name"] = named
+    (tmp_path / listing).write_text(json.dumps(content))
+
+    assert [picture.image for picture in read(tmp_path).train] == [photograph]
+
+
+def test_of_two_photographs_of_one_name_none_is_taken_for_another(tmp_path: Path) -> None:
+    coco(tmp_path, [LARGE])
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "0.jpg").write_bytes((tmp_path / "0.jpg").read_bytes())
+    (tmp_path / "0.jpg").unlink()
+
+    with pytest.raises(DatasetError, match=r"1 of 1 photographs are not there, as 0\.jpg; put them anywhere in"):
+        read(tmp_path)
+
+
+def test_a_test_split_is_left_and_told(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    coco(tmp_path, [LARGE], images=3)
+    coco(tmp_path, [LARGE], "annotations/instances_Test.json", images=2)
+
+    pictures = read(tmp_path)
+
+    assert (len(pictures.train), len(pictures.held_out)) == (3, 0)
+    assert pictures.warnings == ("annotations/instances_Test.json is a test split: it is left for you",)

@@ -66,3 +66,10 @@ def test_a_folder_in_no_layout_is_told_the_layouts(make: bool, tmp_path: Path) -
 
     for word in ("COCO's JSON", "classes.json", "images/NAME.jpg", "masks/NAME.png"):
         assert word in str(raised.value)
+
+
+def test_an_export_that_is_still_packed_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "export.zip").write_bytes(b"PK")
+
+    with pytest.raises(DatasetError, match=r"export\.zip is packed: unpack it, and name the folder"):
+        read_own(tmp_path / "export.zip")
