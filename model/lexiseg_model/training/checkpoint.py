@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic.fields import FieldInfo
-from pydantic_core import to_jsonable_python
 
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.gather import world_size
 from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipes.same import require_same_recipe
 
 READABLE = 0o644  # a worker that serves the weights may be another user
 
@@ -78,8 +77,7 @@ def kept_random(device: torch.device) -> Iterator[None]:
 
 
 def read_checkpoint(path: Path, recipe: RunRecipe, device: torch.device) -> dict[str, Any] | None:
-    """What a run kept; None where there is nothing. Raises as `spread` and
-    `require_same_recipe`."""
+    """What a run kept; None where there is nothing. Raises as `spread` and `require_same_recipe`."""
     if not path.exists():
         return None
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
@@ -104,34 +102,3 @@ def spread(path: Path, accumulation: int, processes: int, accumulation_now: int)
             "a step. Go on with as many processes, or with `accumulation` so that the product stays"
         )
     return accumulation_now if then == now else accumulation
-
-
-def require_same_recipe(path: Path, there: Mapping[str, Any], recipe: RunRecipe) -> None:
-    """How long, where and by what a run goes on may change; anything else would make it another run.
-
-    Args:
-        path: of the checkpoint.
-        there: the values of the recipe that it was made by.
-        recipe: by which the run is to go on.
-
-    Raises:
-        RecipeError: they differ; names each setting with both values.
-    """
-    here = recipe.model_dump(mode="json")
-    fields = type(recipe).model_fields
-    differ = []
-    for name in {**here, **there}:
-        then = there[name] if name in there else _default(fields[name])
-        if name not in recipe.may_differ and then != here.get(name):
-            differ.append(f"{name} was {then!r}, is {here.get(name)!r}")
-    if differ:
-        raise RecipeError(
-            f"{path} was made by another recipe: {'; '.join(differ)}. "
-            "Go on with the recipe that lies beside it, or train into another folder with out=FOLDER"
-        )
-
-
-def _default(field: FieldInfo) -> object:
-    """Of a setting that came after the checkpoint was made, as it is written."""
-    value = None if field.is_required() else field.get_default(call_default_factory=True)
-    return to_jsonable_python(value)

@@ -12,41 +12,33 @@ from __future__ import annotations
 
 import math
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import torch
 import yaml
-from numpy.typing import NDArray
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.utils.data import IterableDataset
+from torch import nn
 
 from lexiseg_model.errors import TrainingError
-from lexiseg_model.training.checkpoint import (
-    begin_random,
-    random_states,
-    read_checkpoint,
-    restore_random,
-    write_whole,
-)
+from lexiseg_model.training.checkpoint import begin_random, random_states, restore_random, write_whole
 from lexiseg_model.training.gather import rank, world_size
+from lexiseg_model.training.hooks import Hooks
 from lexiseg_model.training.journal.best import Best, better
 from lexiseg_model.training.journal.journal import Journal
 from lexiseg_model.training.journal.pace import Pace
 from lexiseg_model.training.processes.group import everyones, join, largest, mean
 from lexiseg_model.training.processes.stops import Stops
-from lexiseg_model.training.recipe import BUDGETS, Phase, RunRecipe
+from lexiseg_model.training.recipe import Phase, RunRecipe
+from lexiseg_model.training.recipes.same import CHECKPOINT, RECIPE
+from lexiseg_model.training.resuming import PLATEAU, find_checkpoint
 from lexiseg_model.training.steps.learner import Learner
 from lexiseg_model.training.steps.schedule import Budget, Reached, Schedule
 from lexiseg_model.training.stream import loader
 
-CHECKPOINT, PLATEAU = "checkpoint.pt", "plateau.pt"
 BEST = "best.safetensors"
 NONFINITE = "nonfinite"  # folder of batches without a finite loss
 
@@ -55,7 +47,7 @@ Batch = TypeVar("Batch")
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class Run(ABC, Generic[Recipe, Network, Batch]):
+class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
     """One run of a recipe. `train()` continues from the newest checkpoint in `recipe.out`."""
 
     file = "weights.safetensors"  # what the weights are called in `recipe.out`
@@ -77,48 +69,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         self.ending = ""  # why `train` gave no weights, for whoever looks on
         self.decayed = False  # whether the rate has begun to fall
         self._warm = Reached()  # when warm-up ended
-
-    @abstractmethod
-    def _batches(self, phase: Phase) -> IterableDataset[Batch]:
-        """An endless stream of batches, best a `Stream`, whose batches have numbers.
-
-        Any other begins where the run is, by itself: at step `self.step`, in process `rank()` of `world_size()`.
-        """
-
-    @abstractmethod
-    def _loss(self, batch: Batch) -> Tensor:
-        """Scalar of one batch, with gradients; the network is in training mode."""
-
-    @abstractmethod
-    def _told(self) -> dict[str, float]:
-        """What the log says beside step, time, loss, learning rate and crop; asked after every `log_steps` steps."""
-
-    @abstractmethod
-    def _weights(self) -> dict[str, Tensor]:
-        """What the file of weights will hold, by name."""
-
-    def _validate(self) -> dict[str, float]:
-        """Figures of the averaged weights, which `network` holds meanwhile, in eval mode; on every process."""
-        return {}
-
-    def _samples(self) -> dict[str, NDArray[np.uint8]]:
-        """Pictures to look at, RGB [H, W, 3] by name; asked after `_validate`, under the same weights."""
-        return {}
-
-    def _examples(self) -> int | None:
-        """How many there are, for a budget in epochs; None where they are drawn at random."""
-        return None
-
-    def _kept(self, name: str) -> bool:
-        """Whether a tensor of the network is averaged and checkpointed; not what is read from elsewhere and frozen."""
-        return True
-
-    def _state(self) -> dict[str, Any]:
-        """What else a checkpoint holds: tensors, numbers, strings, in lists and dictionaries."""
-        return {}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Takes back what `_state` gave."""
 
     @property
     def progress(self) -> float:
@@ -145,11 +95,12 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         self.recipe.out.mkdir(parents=True, exist_ok=True)
         with Stops() as stops, Journal(self.recipe, rank() == 0) as journal:
             begin_random([self.recipe.seed, rank()])
-            if not (resumed := self._resume()):
+            told = self._resume()
+            if told is None:
                 self.learner.share()
             journal.go_on(self.step)
-            if resumed:
-                journal.say(f"resumed at step {self.step}, {self.seconds / 60:.1f} minutes")
+            if told is not None:
+                journal.say(told)
             ending = self._go(stops, journal)
             self._save(CHECKPOINT)
         if ending or rank() > 0:
@@ -261,9 +212,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
                 f"{folder} holds their batches, and the state before them"
             )
 
-    def _mode(self) -> None:
-        self.network.train()
-
     def autocast(self) -> torch.autocast:
         """In its block products are of the run's number type."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
@@ -332,7 +280,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             return
         self._write_weights(self.recipe.out / self.file)
         values = yaml.safe_dump(self.recipe.model_dump(mode="json"))
-        write_whole(self.recipe.out / "recipe.yaml", lambda fresh: fresh.write_text(values))
+        write_whole(self.recipe.out / RECIPE, lambda fresh: fresh.write_text(values))
 
     def _write_state(self, path: Path) -> None:
         """Writes all that a run needs to go on, from the first process; every process is to call it."""
@@ -362,13 +310,12 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         }
         write_whole(path, lambda fresh: save_file(half, fresh))
 
-    def _resume(self) -> bool:
-        """Goes on from the checkpoint, if there is one; from the plateau's where a longer run is asked for."""
-        state = read_checkpoint(self.recipe.out / CHECKPOINT, self.recipe, self.device)
-        if state is None:
-            return False
-        if state["decayed"] and self._is_longer(state):
-            state = read_checkpoint(self.recipe.out / PLATEAU, self.recipe, self.device) or state
+    def _resume(self) -> str | None:
+        """Goes on from a checkpoint, if there is one; returns what is to be said of it."""
+        checkpoint = find_checkpoint(self.recipe, self._budget, self.device)
+        if checkpoint is None:
+            return None
+        state = checkpoint.state
         self.learner.restore(state)
         self.step, self.crops_seen, self.seconds = state["step"], state["crops"], state["seconds"]
         self.decayed = state["decayed"]
@@ -382,19 +329,4 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         else:
             begin_random([self.recipe.seed, rank(), self.step])
         self._restore(state.get("own", {}))
-        return True
-
-    def _is_longer(self, state: dict[str, Any]) -> bool:
-        """Whether another length is asked for than the run had, which then is not yet done."""
-        before = state.get("recipe")
-        if before is None:
-            return bool(self.recipe.steps and state["step"] < self.recipe.steps)
-        now = self.recipe.model_dump(mode="json")
-        changed = any(before[name] != now[name] for name in (*BUDGETS, "decay_steps", "decay_share"))
-        reached = Reached(state["step"], state["crops"], state["seconds"])
-        return changed and self._budget.share(reached) < 1
-
-
-def channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
-    """Three numbers, one for each colour, as [1, 3, 1, 1]."""
-    return torch.tensor(values, device=device).view(1, 3, 1, 1)
+        return checkpoint.told

@@ -10,6 +10,7 @@ import yaml
 
 from lexiseg_model.training.recipes.read import Planned, read_recipe
 from lexiseg_model.training.recipes.registry import recipes
+from lexiseg_model.training.recipes.same import is_begun
 
 MIB = 2**20
 
@@ -32,6 +33,8 @@ def run(name: str, overrides: Sequence[str]) -> int:
     if (lack := training.lacks(recipe)) is not None:
         typer.echo(f"lexiseg: {lack}", err=True)
         return 1
+    if is_begun(recipe):
+        _say(f"there is a run in {recipe.out}: it goes on")
     _say("loading: torch, the start, texts and data")
     trainer = training.trainer(recipe)
     _say("training")
@@ -61,6 +64,8 @@ def plan(name: str, overrides: Sequence[str]) -> int:
     training, recipe = planned.training, planned.recipe
     _say(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
     _say(f"\n{_outline(planned)}")
+    if is_begun(recipe):
+        _say(f"there is a run in {recipe.out}: it would go on")
     from lexiseg_model.training.recipes.estimate import Size, measure, total_seconds
 
     size = Size.of(training.network(recipe))

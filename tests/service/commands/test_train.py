@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lexiseg_model.training.recipes.read import read_recipe
 from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.service.commands.command_line import CommandLine
 
@@ -56,6 +57,29 @@ def test_an_override_out_of_range_names_the_key_and_what_came(lexiseg: CommandLi
     assert "steps: " in outcome.err
     assert "-3" in outcome.err
     assert "colour: " in outcome.err
+
+
+def test_a_misspelt_name_says_which_may_be_meant(lexiseg: CommandLine) -> None:
+    setting = lexiseg("train", "tiny", "learning_rat=3")
+    recipe = lexiseg("train", "finetun")
+
+    assert "learning_rat: there is no such setting; is learning_rate meant? (came: 3)" in setting.err
+    assert "no recipe 'finetun' (is finetune meant?); there is: " in recipe.err
+
+
+def test_a_run_by_another_recipe_is_refused_before_anything_is_loaded(lexiseg: CommandLine, tmp_path: Path) -> None:
+    write_shapes(tmp_path / "data", count=4)
+    values = [f"data={tmp_path / 'data'}", f"out={tmp_path / 'run'}", "sets={shapes: 1}", "packs=runs/none"]
+    recipe = read_recipe("tiny-smoke", values).recipe
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    (tmp_path / "run" / "checkpoint.pt").touch()
+
+    outcome = lexiseg("train", "tiny-smoke", *values, "phases.0.batch=5")
+
+    assert outcome.status == 1
+    assert "phases.0.batch was " in outcome.err
+    assert "loading" not in outcome.out
 
 
 def test_an_override_that_is_no_yaml_is_one_line(lexiseg: CommandLine) -> None:

@@ -59,6 +59,11 @@ class Residual(nn.Module):
         return F.relu(self.second(self.first(maps)) + maps)
 
 
+def channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """Three numbers, one for each colour, as [1, 3, 1, 1]."""
+    return torch.tensor(values, device=device).view(1, 3, 1, 1)
+
+
 def _unit(vectors: Tensor) -> Tensor:
     """Unit length along dimension 1, in float32."""
     vectors = vectors.float()

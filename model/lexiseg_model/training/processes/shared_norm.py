@@ -42,7 +42,7 @@ class _Normed(torch.autograd.Function):
         return F.batch_norm(maps, mean, variance, weight, bias, training=False, eps=eps), mean, variance, cells
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         maps, weight, mean, variance, cells = ctx.saved_tensors
         # As if mean and variance were constants; what they add is a line in each channel's values.
@@ -68,8 +68,8 @@ class SharedBatchNorm(_BatchNorm):
             normed: Tensor = super().forward(maps)
             return normed
         rows = maps.to(torch.promote_types(maps.dtype, torch.float32))  # sums of half precision are too rough
-        weight, bias = (self.weight, self.bias) if self.affine else (rows.new_ones(rows.shape[1]), None)
-        bias = rows.new_zeros(rows.shape[1]) if bias is None else bias
+        weight: Tensor = self.weight if self.affine else rows.new_ones(rows.shape[1])
+        bias: Tensor = self.bias if self.affine else rows.new_zeros(rows.shape[1])
         normed, mean, variance, count = _Normed.apply(rows, weight, bias, self.eps)  # type: ignore[no-untyped-call]
         self._remember(mean, variance * (count / (count - 1)))
         shaped: Tensor = normed.to(maps.dtype)

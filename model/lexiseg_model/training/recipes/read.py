@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.recipe import RunRecipe, with_budget
@@ -61,8 +63,18 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
     try:
         return Planned(name, training, training.recipe.model_validate(values))
     except ValidationError as error:
-        lines = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']} (came: {e['input']!r})" for e in error.errors())
+        lines = "; ".join(_said(each, training.recipe) for each in error.errors())
         raise RecipeError(f"recipe {name!r}: {lines}") from None
+
+
+def _said(error: ErrorDetails, kind: type[RunRecipe]) -> str:
+    """One thing that is wrong with values; of a key that is misspelt, what it may have meant."""
+    place = [str(part) for part in error["loc"]]
+    key = ".".join(place)
+    if error["type"] != "extra_forbidden":
+        return f"{key}: {error['msg']} (came: {error['input']!r})"
+    alike = get_close_matches(place[0], kind.model_fields, n=1) if len(place) == 1 else []
+    return f"{key}: there is no such setting{f'; is {alike[0]} meant?' if alike else ''} (came: {error['input']!r})"
 
 
 def read_as(kind: type[Recipe], name: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,7 +53,9 @@ def find(name: str) -> RecipeFile:
     """
     by_name = recipes()
     if name not in by_name:
-        raise RecipeError(f"no recipe {name!r}; there is: {', '.join(by_name)}")
+        alike = get_close_matches(name, by_name, n=1)
+        meant = f" (is {alike[0]} meant?)" if alike else ""
+        raise RecipeError(f"no recipe {name!r}{meant}; there is: {', '.join(by_name)}")
     return by_name[name]
 
 

@@ -124,7 +124,8 @@ def write_voc2010(folder: Path, names: Mapping[str, str]) -> None:
 
 def write_detail(path: Path, maps: Mapping[str, tuple[str, Stored]]) -> None:
     """`trainval_merged.json` of the maps by name, each with its phase; a segment is a number's run lengths."""
-    images, parts = [], []
+    images: list[dict[str, object]] = []
+    parts: list[dict[str, object]] = []
     for image_id, (name, (phase, numbers)) in enumerate(maps.items(), 2008000002):
         images.append(
             {

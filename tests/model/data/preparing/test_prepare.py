@@ -13,8 +13,9 @@ from PIL import Image
 
 from lexiseg_model.data.checking.masks import check_masks
 from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.data.preparing.official import CAMVID, VOC, official_set, own_splits
+from lexiseg_model.data.preparing.official import official_set, own_splits
 from lexiseg_model.data.preparing.prepare import Prepared, prepare
+from lexiseg_model.data.preparing.words import CAMVID, VOC
 from lexiseg_model.errors import DatasetError, MissingFilesError
 from tests.model.data import trees
 from tests.model.data.panoptic_trees import Drawn, write_coco_panoptic

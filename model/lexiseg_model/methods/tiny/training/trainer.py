@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_model.catalog import read_card
-from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork
+from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork, channel
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
 from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting
@@ -30,7 +30,7 @@ from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.processes.group import one_first
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.render import render, resident
-from lexiseg_model.training.run import Run, channel
+from lexiseg_model.training.run import Run
 from lexiseg_model.weights import read_weights
 
 DEEP_STEP = 4  # cells of the pixel map, across and down, for one at stride 16
