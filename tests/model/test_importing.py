@@ -11,10 +11,10 @@ import yaml
 from safetensors.torch import save_file
 
 from lexiseg_model import catalog
+from lexiseg_model.clip.fresh_text import tokenize
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.s_seg.segmenter import SSegSegmenter
-from lexiseg_model.methods.s_seg.text import tokenize
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.types import ClassEntry
 from tests.golden import golden_weights

@@ -5,20 +5,18 @@ What a model learns from these it has not learned from words; a figure that is s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair
+from lexiseg_model.data.pairs.source import PairSource, Rewritten, StoredPair
 
 
 @dataclass(frozen=True)
-class Mismatched:
+class Mismatched(Rewritten):
     """Pairs of which every photograph always comes with the captions of the same other one."""
 
-    source: PairSource
     others: NDArray[np.int64]  # [n]: whose captions the n-th photograph has, counted over all parts
 
     @classmethod
@@ -28,14 +26,6 @@ class Mismatched:
         others = np.empty_like(circle)
         others[circle] = np.roll(circle, 1)
         return cls(source, others)
-
-    @property
-    def sizes(self) -> Sequence[int]:
-        return self.source.sizes
-
-    @property
-    def damaged(self) -> Sequence[Skipped]:
-        return self.source.damaged
 
     def read(self, part: int, index: int) -> StoredPair:
         ends = np.cumsum(self.source.sizes)

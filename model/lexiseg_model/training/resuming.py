@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lexiseg_model.training.checkpoint import read_checkpoint
+from lexiseg_model.training.checkpoints.checkpoint import read_checkpoint
+from lexiseg_model.training.checkpoints.same import CHECKPOINT
 from lexiseg_model.training.recipe import BUDGETS, RunRecipe
-from lexiseg_model.training.recipes.same import CHECKPOINT
 from lexiseg_model.training.steps.schedule import Budget, Reached
 
 PLATEAU = "plateau.pt"  # the checkpoint where the rate began to fall
@@ -40,9 +40,10 @@ def find_checkpoint(recipe: RunRecipe, budget: Budget, device: torch.device) -> 
     why = "; ".join(changes)
     if plateau is None:
         return Checkpoint(state, f"{_place(state)}: {why}; without {PLATEAU} it goes on from here at another rate")
+    again = state["step"] - plateau["step"]
     told = (
-        f"{_place(plateau)} ({PLATEAU}), not at step {state['step']:,}: {why}, and the learning rate fell from there on; "
-        f"{state['step'] - plateau['step']:,} steps are trained again"
+        f"{_place(plateau)} ({PLATEAU}), not at step {state['step']:,}: {why}, and the learning rate fell from there "
+        f"on; {again:,} steps are trained again"
     )
     return Checkpoint(plateau, told)
 

@@ -24,7 +24,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lexiseg_model.errors import TrainingError
-from lexiseg_model.training.checkpoint import begin_random, random_states, restore_random, write_whole
+from lexiseg_model.training.checkpoints.checkpoint import begin_random, random_states, restore_random, write_whole
+from lexiseg_model.training.checkpoints.same import CHECKPOINT, RECIPE
 from lexiseg_model.training.gather import rank, world_size
 from lexiseg_model.training.hooks import Hooks
 from lexiseg_model.training.journal.best import Best, better
@@ -33,7 +34,6 @@ from lexiseg_model.training.journal.pace import Pace
 from lexiseg_model.training.processes.group import everyones, join, largest, mean
 from lexiseg_model.training.processes.stops import Stops
 from lexiseg_model.training.recipe import Phase, RunRecipe
-from lexiseg_model.training.recipes.same import CHECKPOINT, RECIPE
 from lexiseg_model.training.resuming import PLATEAU, find_checkpoint
 from lexiseg_model.training.steps.learner import Learner
 from lexiseg_model.training.steps.schedule import Budget, Reached, Schedule

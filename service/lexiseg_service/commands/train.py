@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import typer
 import yaml
 
+from lexiseg_model.training.checkpoints.same import is_begun
 from lexiseg_model.training.recipes.read import Planned, read_recipe
 from lexiseg_model.training.recipes.registry import recipes
-from lexiseg_model.training.recipes.same import is_begun
 
 MIB = 2**20
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair
+from lexiseg_model.data.pairs.source import Rewritten, StoredPair
 from lexiseg_model.errors import DatasetError, SampleError
 
 LISTING = "entities.jsonl"
@@ -40,19 +40,10 @@ def read_entities(listing: Path) -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
-class WithEntities:
+class WithEntities(Rewritten):
     """Pairs whose one caption is their entities, one a line; those that have none are broken."""
 
-    source: PairSource
     table: Mapping[str, tuple[str, ...]]
-
-    @property
-    def sizes(self) -> Sequence[int]:
-        return self.source.sizes
-
-    @property
-    def damaged(self) -> Sequence[Skipped]:
-        return self.source.damaged
 
     def read(self, part: int, index: int) -> StoredPair:
         pair = self.source.read(part, index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,19 +73,33 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """Some pairs of a source: `kept[p]` holds the indexes of part p, ascending."""
+class Rewritten(ABC):
+    """A view of a source with something changed; of as many pairs in the same parts, unless it says otherwise."""
 
     source: PairSource
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return self.source.sizes
+
+    @property
+    def damaged(self) -> Sequence[Skipped]:
+        return self.source.damaged
+
+    @abstractmethod
+    def read(self, part: int, index: int) -> StoredPair:
+        """As `PairSource.read`."""
+
+
+@dataclass(frozen=True)
+class Chosen(Rewritten):
+    """Some pairs of a source: `kept[p]` holds the indexes of part p, ascending."""
+
     kept: tuple[NDArray[np.int64], ...]
 
     @property
     def sizes(self) -> list[int]:
         return [len(indexes) for indexes in self.kept]
-
-    @property
-    def damaged(self) -> Sequence[Skipped]:
-        return self.source.damaged
 
     def read(self, part: int, index: int) -> StoredPair:
         return self.source.read(part, int(self.kept[part][index]))

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lexiseg_model.clip.fresh_text import fresh_text_tower
 from lexiseg_model.clip.text_pass import end_states
 from lexiseg_model.methods.s_seg.backbone import Pyramid
 from lexiseg_model.methods.s_seg.mask_head import MaskHead
 from lexiseg_model.methods.s_seg.sizes import SSegSizes
-from lexiseg_model.methods.s_seg.text import text_tower
 from lexiseg_model.training.contrast import Contrast
 
 
@@ -60,7 +60,7 @@ class SSegNetwork(nn.Module):
             dropout=settings.dropout,
             width=settings.mask_width,
         )
-        self.text = text_tower(settings)
+        self.text = fresh_text_tower(settings.text_width, settings.text_layers)
         self.contrast = Contrast()  # its scale is part of how masks are named, too
         query_width = self.sem_seg_head.width
         self.image_projector = Projector(query_width, settings.projector_hidden, settings.embedding)

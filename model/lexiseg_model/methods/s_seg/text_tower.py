@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
+from lexiseg_model.clip.fresh_text import tokenize
 from lexiseg_model.clip.text_pass import PROBE, encode_in_chunks, end_states, rows_digest
 from lexiseg_model.methods.s_seg.network import Projector
-from lexiseg_model.methods.s_seg.text import tokenize
 
 
 class SSegTextTower:

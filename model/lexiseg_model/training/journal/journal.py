@@ -13,7 +13,7 @@ import cv2
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from lexiseg_model.training.checkpoint import write_whole
+from lexiseg_model.training.checkpoints.checkpoint import write_whole
 from lexiseg_model.training.journal.pace import Pace
 from lexiseg_model.training.journal.trackers import Image, Tracking, numbers, tracker
 from lexiseg_model.training.recipe import RunRecipe

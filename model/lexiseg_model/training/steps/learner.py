@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.training.checkpoint import kept_random
+from lexiseg_model.training.checkpoints.checkpoint import kept_random
 from lexiseg_model.training.gather import world_size
 from lexiseg_model.training.processes.group import average_gradients, largest, share_weights
 from lexiseg_model.training.processes.shared_norm import share_norms

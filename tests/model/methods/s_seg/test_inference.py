@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lexiseg_model.clip.fresh_text import tokenize
 from lexiseg_model.methods.s_seg.inference import (
     background_level,
     class_cosines,
@@ -16,7 +17,6 @@ from lexiseg_model.methods.s_seg.inference import (
     pixel_scores,
     sureness,
 )
-from lexiseg_model.methods.s_seg.text import tokenize
 from lexiseg_model.segmenter import TextBank
 from tests.model.methods.s_seg.small import small_network
 

@@ -8,12 +8,12 @@ import cv2
 import torch
 import torch.nn.functional as F
 
+from lexiseg_model.clip.fresh_text import tokenize
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import PairSource
 from lexiseg_model.errors import SampleError
 from lexiseg_model.methods.s_seg.network import SSegNetwork
-from lexiseg_model.methods.s_seg.text import tokenize
 from lexiseg_model.training.pairs.held_out import places
 
 BATCH = 50

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lexiseg_model.clip.fresh_text import tokenize
 from lexiseg_model.data.pairs.open import open_pairs
 from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.s_seg.network import SSegNetwork
-from lexiseg_model.methods.s_seg.text import tokenize
 from lexiseg_model.methods.s_seg.training.losses import SSegLosses
 from lexiseg_model.methods.s_seg.training.pseudo_masks import mask_maker
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe

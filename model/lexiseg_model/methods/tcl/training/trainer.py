@@ -21,7 +21,7 @@ from lexiseg_model.methods.tcl.training.learned import Learned, noise_of, offici
 from lexiseg_model.methods.tcl.training.losses import Losses
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
 from lexiseg_model.methods.tcl.training.validate import held_out_figures, selection_miou
-from lexiseg_model.training.checkpoint import write_whole
+from lexiseg_model.training.checkpoints.checkpoint import write_whole
 from lexiseg_model.training.control import Mismatched
 from lexiseg_model.training.deit import DeitViews
 from lexiseg_model.training.gather import rank

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.training.recipes.same import is_begun
+from lexiseg_model.training.checkpoints.same import is_begun
 from tests.model.training.toy import recipe_for
 
 

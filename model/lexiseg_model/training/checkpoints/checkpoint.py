@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from lexiseg_model.errors import RecipeError
+from lexiseg_model.training.checkpoints.same import require_same_recipe
 from lexiseg_model.training.gather import world_size
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.same import require_same_recipe
 
 READABLE = 0o644  # a worker that serves the weights may be another user
 

@@ -1,0 +1,1 @@
+"""What a run keeps on disk, and by which recipe it may go on."""
