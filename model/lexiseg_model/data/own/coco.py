@@ -81,7 +81,7 @@ def _uncounted(contents: Mapping[Path, Mapping[str, Any]]) -> list[str]:
     said = []
     if boxes:
         said.append(
-            f"{boxes} of {len(entries)} annotations are boxes without an outline: what is in them counts nowhere"
+            f"{boxes} of {len(entries)} annotations are boxes without an outline: what they hold counts nowhere"
         )
     if crowds:
         said.append(f"{crowds} of {len(entries)} annotations are crowds (iscrowd): what they cover counts nowhere")

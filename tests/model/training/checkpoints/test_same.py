@@ -10,6 +10,7 @@ import yaml
 
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.training.checkpoints.same import is_begun
+from lexiseg_model.training.recipe import Phase
 from tests.model.training.toy import recipe_for
 
 
@@ -30,9 +31,9 @@ def test_a_run_may_be_gone_on_with_longer_and_elsewhere(tmp_path: Path) -> None:
 
 
 def test_what_differs_is_named_down_to_its_part(tmp_path: Path) -> None:
-    phases = [{"after": 0, "crop": 64, "batch": 4}, {"after": 0.5, "crop": 96, "batch": 4}]
+    phases = [Phase(after=0, crop=64, batch=4), Phase(after=0.5, crop=96, batch=4)]
     begun(tmp_path, phases=phases, rate_factors={"first": 0.1, "head": 2.0})
-    phases[1]["batch"] = 8
+    phases[1] = phases[1].model_copy(update={"batch": 8})
 
     with pytest.raises(RecipeError) as raised:
         is_begun(recipe_for(tmp_path, phases=phases, rate_factors={"first": 0.1}, learning_rate=0.5))

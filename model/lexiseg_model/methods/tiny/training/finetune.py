@@ -63,8 +63,8 @@ def laid_out(recipe: FinetuneRecipe) -> TinyRecipe:
         pictures, checked = prepare(recipe.data, recipe.held_out, recipe.seed, recipe.photographs)
         for warning in checked.warnings:
             print(f"warning: {warning}", flush=True)
-        names = ", ".join(pictures.named.values())
-        print(f"{len(checked.train)} photographs to learn from, {len(checked.held_out)} held out; {names}", flush=True)
+        taught, apart, names = len(checked.train), len(checked.held_out), ", ".join(pictures.named.values())
+        print(f"{taught} photographs to learn from, {apart} held out; classes: {names}", flush=True)
         shutil.rmtree(root, ignore_errors=True)  # what an end in the middle left
         lay_out(pictures, checked, root / OWN)
         (root / SOURCE).write_text(json.dumps(source))
