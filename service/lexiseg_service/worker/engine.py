@@ -257,6 +257,7 @@ class Engine:
         job.image_id = request.image_id or image_id_of(request.image or b"")
         if request.regions and are_known(self.text_caches, job):
             job.planned = job.computed = time.monotonic()
+            self._forecast.shrinks(job.expected, job.size.of_known_image())
             self._to_finish(job)
             return
         remembered = self.feature_cache.find(self._feature_key(job)) if request.remember else None
@@ -283,6 +284,7 @@ class Engine:
             self._admission.check_tiles(job)
         else:
             job.features, job.from_cache, job.computed = remembered.features, True, job.planned
+            self._forecast.shrinks(job.expected, job.size.of_known_image())
             self._to_texts(job)
             return
         self._compute.put(job)

@@ -21,7 +21,7 @@ from lexiseg_service.worker.costs.speed import Speed
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts.cache import CHUNK
-from tests.service.worker.gated_colours import SOON, GatedColours, ask, until
+from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 
 class SlowTower(GatedColours):
@@ -250,4 +250,29 @@ def test_a_source_finds_a_place_when_another_has_filled_the_queue() -> None:
     bench.segmenter.gate.set()
 
     assert labels(modest) == ["red"]
+    bench.engine.close(SOON)
+
+
+def test_questions_about_known_images_cost_no_image_pass_beforehand_either() -> None:
+    bench = Bench(feature_cache_bytes=1 << 20)
+    bench.ask("busy", "red").result(SOON)
+    bench.engine.costs.tried("colours", Speed(image=100.0))  # three seconds an image pass, says the trial
+    may_end = threading.Event()
+
+    def hold(job: Job[None], *_: object) -> None:
+        assert may_end.wait(SOON)
+
+    known = [bench.engine.submit(ask("red", source="busy"), hold) for _ in range(20)]
+
+    def one_more_is_accepted() -> bool:
+        try:
+            bench.ask("busy", "red", image=halves("r", "b", 32), deadline=time.monotonic() + 20.0).cancel()
+        except QueueFull:
+            return False
+        return True
+
+    until(one_more_is_accepted)
+    may_end.set()
+    for answer in known:
+        answer.result(SOON)
     bench.engine.close(SOON)

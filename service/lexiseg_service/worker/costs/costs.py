@@ -39,6 +39,10 @@ class Size(NamedTuple):
         """Whether small requests should not wait for its finish."""
         return self.finish + 3.0 * self.prompts + self.extra >= LARGE
 
+    def of_known_image(self) -> Size:
+        """What is left of it where the features of its image are kept."""
+        return self._replace(decode=0.0, image=0.0)
+
     @property
     def large_image(self) -> bool:
         """Whether small requests should not wait for it to be decoded."""

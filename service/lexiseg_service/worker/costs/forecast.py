@@ -94,6 +94,20 @@ class Forecast:
             work = self._lately.get(kind, (0.0, now))[0] + self._costs.work(request.size)
             self._lately[kind] = work, now
 
+    def shrinks(self, request: Expected, size: Size) -> None:
+        """An accepted request is smaller than was thought: its image is known.
+
+        Counted as done, what nobody did would be taken for the pace of the worker, which then accepts too much.
+        """
+        with self._guard:
+            self._count()
+            if request in self._expected:
+                now, kind = self._clock(), (request.source, request.size.large)
+                less = self._costs.work(request.size) - self._costs.work(size)
+                if kind in self._lately:
+                    self._lately[kind] = max(0.0, self._brought(kind, now)[0] - less), now
+            request.size = size
+
     def reads(self, request: Expected) -> None:
         """It waits for the text tower."""
         with self._guard:

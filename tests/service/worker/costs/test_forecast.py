@@ -111,6 +111,24 @@ def test_the_pace_is_learned(forecast: Forecast, clock: Clock) -> None:
     assert forecast.seconds(expected("x", False, 1.0)) == pytest.approx(4.0, rel=0.1)
 
 
+def test_work_that_nobody_had_to_do_says_nothing_about_the_pace(forecast: Forecast, clock: Clock) -> None:
+    for _ in range(100):  # known images, of which all but a tenth of a second is saved
+        forecast.enter(known := expected("x", False, 1.0))
+        forecast.shrinks(known, Size(image=100.0))
+        clock.now += 0.1
+        forecast.leave(known, done=True)
+    clock.now += 1000.0  # what was brought is forgotten
+
+    assert forecast.seconds(expected("y", False, 1.0)) == pytest.approx(1.0)
+
+
+def test_of_a_known_image_only_what_is_left_is_waited_for(forecast: Forecast) -> None:
+    forecast.enter(known := expected("x", True, 5.0))
+    forecast.shrinks(known, known.size._replace(image=0.0))
+
+    assert forecast.seconds(expected("x", True, 1.0)) == pytest.approx(1.0 + 1e-3 * LARGE)
+
+
 def test_idle_time_says_nothing_about_the_pace(forecast: Forecast, clock: Clock) -> None:
     before = forecast.seconds(expected("x", False, 1.0))
     clock.now += 3600
