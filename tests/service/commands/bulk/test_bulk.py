@@ -87,19 +87,19 @@ def test_what_has_rows_is_not_done_again(lexiseg: CommandLine, tmp_path: Path) -
 def test_too_many_failures_end_a_job_early_and_are_tried_again(lexiseg: CommandLine, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    for number in range(300):
+    for number in range(120):
         (source / f"{number:03d}.jpg").write_bytes(b"not a picture")
-    command = ("bulk", source, out, *WORDS, "--rows-per-file", "50", "--max-failure-rate", "0.2")
+    command = ("bulk", source, out, *WORDS, "--rows-per-file", "25", "--max-failure-rate", "0.2", "--max-side", "32")
 
     outcome = lexiseg(*command)
 
     assert outcome.status == 1
     assert "ended early: 100 of 100 pictures failed, more than 20%" in outcome.err
     assert len(jobs.rows(out)) == 100
-    for number in range(300):
+    for number in range(120):
         (source / f"{number:03d}.jpg").write_bytes(jobs.picture(0))
     assert lexiseg(*command, "--retry-failed").status == 0
-    assert [row["status"] for row in jobs.rows(out)] == ["ok"] * 300
+    assert [row["status"] for row in jobs.rows(out)] == ["ok"] * 120
 
 
 def test_another_question_gets_another_folder(lexiseg: CommandLine, tmp_path: Path) -> None:
