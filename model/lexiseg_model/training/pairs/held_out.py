@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -54,6 +55,18 @@ def places(likeness: Tensor) -> Tensor:
     """[N, N] -> [N]: how many of a row are more alike than the own one; of equals, half."""
     own = likeness.diagonal()[:, None]
     return (likeness > own).sum(1) + ((likeness == own).sum(1) - 1) / 2
+
+
+def centred(rows: Tensor) -> Tensor:
+    """[N, D] -> [N, D] of unit length: each less the mean of all, so that what all share tells nothing apart."""
+    return F.normalize(rows - rows.mean(0), dim=1)
+
+
+def margin(likeness: Tensor) -> float:
+    """[N, N] -> by how much the own one is more alike than the others are, on average."""
+    own = likeness.diagonal()
+    others = (likeness.sum() - own.sum()) / max(1, likeness.numel() - len(own))
+    return float(own.mean() - others)
 
 
 def _middle(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lexiseg_model.training.pairs.held_out import own_rank, recall
+from lexiseg_model.training.pairs.held_out import centred, margin, own_rank, recall
 
 
 def test_recall_counts_both_directions() -> None:
@@ -29,3 +29,19 @@ def test_the_own_rank_is_a_mean_of_both_directions() -> None:
 
 def test_what_tells_nothing_apart_stands_in_the_middle() -> None:
     assert own_rank(torch.ones(20, 20)) == pytest.approx(50)
+
+
+def test_what_all_share_tells_nothing_apart() -> None:
+    random = torch.Generator().manual_seed(0)
+    photographs, texts = (torch.randn(20, 8, generator=random) for _ in range(2))
+    shared = 100 * torch.randn(8, generator=random)
+
+    moved = centred(photographs + shared) @ centred(texts).T
+
+    torch.testing.assert_close(moved, centred(photographs) @ centred(texts).T, atol=1e-4, rtol=0)
+
+
+def test_the_margin_is_of_the_own_one_over_the_others() -> None:
+    likeness = torch.tensor([[0.9, 0.1, 0.2], [0.8, 0.3, 0.7], [0.1, 0.2, 0.6]])
+
+    assert margin(likeness) == pytest.approx(1.8 / 3 - 2.1 / 6)

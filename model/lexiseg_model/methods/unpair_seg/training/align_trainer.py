@@ -47,7 +47,7 @@ from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe
 from lexiseg_model.methods.unpair_seg.training.views import at_sizes
 from lexiseg_model.training.control import Mismatched
 from lexiseg_model.training.pair_batches import NumberedPairs
-from lexiseg_model.training.pairs.held_out import own_rank
+from lexiseg_model.training.pairs.held_out import centred, margin, own_rank
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.weights import WEIGHTS
@@ -197,7 +197,8 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
     def _validate_held_out(self, source: PairSource) -> dict[str, float]:
         """The loss by what frozen CLIP matches, and where own entities stand among those of all photographs.
 
-        A photograph is the mean of its regions, its entities are the mean of their rows.
+        A photograph is the mean of its regions, its entities are the mean of their rows. The loss has no negatives, and
+        draws all regions towards the mean of all entities: `centred_rank` and `centred_margin` are without it.
         """
         losses, photographs, entities = [], [], []
         for batch in one_by_one(source, self.recipe.phases[-1].crop):
@@ -206,8 +207,14 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
             losses.append(alignment_loss(*known).item())
             photographs.append(F.normalize(known.regions[0], dim=1).mean(0))
             entities.append(F.normalize(known.texts[0], dim=1).mean(0))
-        seen, named = (F.normalize(torch.stack(rows), dim=1) for rows in (photographs, entities))
-        return {"held_out_loss": float(np.mean(losses)), "own_rank": own_rank(seen @ named.T)}
+        seen, named = torch.stack(photographs), torch.stack(entities)
+        apart = centred(seen) @ centred(named).T
+        return {
+            "held_out_loss": float(np.mean(losses)),
+            "own_rank": own_rank(F.normalize(seen, dim=1) @ F.normalize(named, dim=1).T),
+            "centred_rank": own_rank(apart),
+            "centred_margin": margin(apart),
+        }
 
     def _name_ranks(self) -> dict[str, float]:
         if not self.recipe.judged:
