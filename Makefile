@@ -37,7 +37,7 @@ help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localhost:8000
-	@echo "Starting the service; it is ready when its log says so, a few seconds after its address. Ctrl-C ends it."
+	@echo "Starting the service: open its address in a browser. It warms up for some seconds more; Ctrl-C ends it."
 	@$(BIN)/lexiseg serve
 
 test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test

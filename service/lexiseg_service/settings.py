@@ -287,8 +287,8 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Read(SERVERS, WATCHING)] = Field(
         "info", description="debug, info, warning or error"
     )
-    log_format: Annotated[Literal["json", "console"], Read(SERVERS, WATCHING)] = Field(
-        "json", description="json or console"
+    log_format: Annotated[Literal["auto", "json", "console"], Read(SERVERS, WATCHING)] = Field(
+        "auto", description="json, console for eyes, or auto: console where a terminal reads"
     )
     otel_endpoint: Annotated[str | None, Read(SERVERS, WATCHING)] = Field(
         None, description="OpenTelemetry collector, OTLP over HTTP; needs its SDK"

@@ -68,7 +68,8 @@ def test_a_port_that_is_taken_is_named() -> None:
 
     assert outcome.returncode == 1
     assert (
-        outcome.stderr == f"lexiseg: cannot listen on 127.0.0.1:{port}; is it taken? Choose another with --http-port\n"
+        outcome.stderr == f"lexiseg: cannot listen on 127.0.0.1:{port}; is it taken?"
+        " Choose another with --http-port, or in LEXISEG_HTTP_PORT\n"
     )
 
 

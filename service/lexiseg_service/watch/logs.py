@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stderr. Never image content, never class names."""
+"""Structured logs on stderr: one JSON object a line, or for eyes on a terminal. No image content, no class names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def configure(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    terminal = sys.stderr.isatty()
+    for_eyes = settings.log_format == "console" or (settings.log_format == "auto" and terminal)
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(colors=terminal) if for_eyes else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[

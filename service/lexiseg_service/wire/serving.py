@@ -32,7 +32,7 @@ async def listen(
         return server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     except RuntimeError:
         await server.stop(None)
-        raise CannotListen(f"cannot listen on {host}:{port}; is it taken? Choose another with {option}") from None
+        raise CannotListen(taken(f"{host}:{port}", option)) from None
 
 
 async def drain(server: grpc.aio.Server, running: Callable[[], int], seconds: float) -> None:
@@ -54,3 +54,9 @@ def bracketed(host: str) -> str:
         return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
     except ValueError:
         return host
+
+
+def taken(where: str, option: str) -> str:
+    """What is said of an address that cannot be listened on: `make serve` takes no options, but the environment's."""
+    variable = "LEXISEG_" + option.removeprefix("--").replace("-", "_").upper()
+    return f"cannot listen on {where}; is it taken? Choose another with {option}, or in {variable}"

@@ -250,6 +250,7 @@ def test_a_long_answer_is_shorter_on_the_way(client: httpx.Client) -> None:
 
 def test_the_first_line_names_the_address(server: Server) -> None:
     assert server.greeting.startswith("lexiseg ")
+    assert "open it in a browser" in server.greeting
     assert "/docs" in server.greeting
 
 

@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -103,6 +103,21 @@ def test_the_console_format_is_for_eyes(capsys: pytest.CaptureFixture[str]) -> N
     structlog.get_logger("lexiseg.test").info("hello")
 
     assert "hello" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("chosen", "for_eyes"), [("auto", True), ("json", False), ("console", True)])
+def test_a_terminal_gets_lines_for_eyes_unless_json_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    chosen: Literal["auto", "json", "console"],
+    for_eyes: bool,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    logs.configure(Settings(log_format=chosen))
+
+    structlog.get_logger("lexiseg.test").info("hello")
+
+    assert capsys.readouterr().err.startswith("{") is not for_eyes
 
 
 @pytest.mark.parametrize("classes", [["unicorn"], ["unicorn", "unicorn"], ["unicorn\x00"]])

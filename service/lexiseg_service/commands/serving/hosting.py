@@ -20,7 +20,7 @@ from lexiseg_service.gateway.rest.connection import TimedProtocol
 from lexiseg_service.gateway.rest.connections import Connections
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.serving import CannotListen, bracketed
+from lexiseg_service.wire.serving import CannotListen, bracketed, taken
 
 LINGER_SECONDS = 0.5  # for requests on their way to a process that goes down
 LAST_SECONDS = 0.5  # likewise, on connections that were just made
@@ -89,9 +89,7 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         except SystemExit:  # uvicorn's way to say so
             where = f"{self.config.host}:{self.config.port}"
-            typer.echo(
-                f"lexiseg: cannot listen on {where}; is it taken? Choose another with {self._http_option}", err=True
-            )
+            typer.echo(f"lexiseg: {taken(where, self._http_option)}", err=True)
             raise SystemExit(1) from None
         if not self.started:
             return
@@ -149,4 +147,4 @@ def server_of(
 
 def greeting_of_gateway(url: str, grpc: str) -> str:
     """What a gateway says once it listens, with a worker of its own or without."""
-    return f"on {url}  (try it by hand: {url}/docs), gRPC on {grpc}"
+    return f"on {url}  (open it in a browser to try it; every route: {url}/docs), gRPC on {grpc}"

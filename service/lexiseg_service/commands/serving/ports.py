@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from lexiseg_service.errors import ServiceError
+from lexiseg_service.wire.serving import taken
 
 
 class PortTaken(ServiceError):
@@ -19,7 +20,7 @@ def refuse_taken(host: str, ports: dict[str, int]) -> None:
     """
     for option, port in ports.items():
         if port and not _free(host, port):
-            raise PortTaken(f"cannot listen on {host}:{port}; is it taken? Choose another with {option}")
+            raise PortTaken(taken(f"{host}:{port}", option))
 
 
 def _free(host: str, port: int) -> bool:
