@@ -7,6 +7,7 @@ import { state } from "/playground/state.js";
 import { thumbsOf } from "/playground/thumbs.js";
 
 const painter = new Worker("/playground/painter.js", { type: "module" });
+const MOST_NAMES = 8; // in the line of results
 const hidden = new Set(); // labels
 let map = null; // of the painter
 let turn = 0;
@@ -55,12 +56,17 @@ function summary() {
   const { absent, segments, warnings } = state.answer;
   const labels = [...new Set(segments.map((one) => one.label).filter(Boolean))];
   const some = segments.length;
-  const found = labels.length ? `Found ${labels.slice(0, 8).join(", ")}${labels.length > 8 ? " and more" : ""}.` : "";
-  const cut = !labels.length && some ? `Cut out ${some} ${some === 1 ? "object" : "objects"}.` : "";
-  const without = (absent ?? []).slice(0, 8);
-  const missing = without.length ? `Not found: ${without.join(", ")}.` : "";
-  const warned = (warnings ?? []).map((warning) => warning.detail).join(" ");
+  const prompted = Boolean(state.answer.asked.prompts);
+  const found = labels.length && !prompted ? `Found ${someOf(labels)}.` : "";
+  const cut = some && !found ? `Cut out ${some} ${some === 1 ? "object" : "objects"}${labels.length ? `, by your words ${someOf(labels)}` : ""}.` : "";
+  const missing = absent?.length ? `Not found: ${someOf(absent)}.` : "";
+  const warned = (warnings ?? []).map(({ detail }) => (detail.endsWith(".") ? detail : `${detail}.`)).join(" ");
   return [found, cut, missing || (some ? "" : "Nothing found."), warned].filter(Boolean).join(" ");
+}
+
+function someOf(names) {
+  const more = names.length - MOST_NAMES;
+  return names.slice(0, MOST_NAMES).join(", ") + (more > 0 ? ` and ${more} more` : "");
 }
 
 /** The colour's number of each segment, -1 where it is not shown. */
@@ -89,6 +95,7 @@ function repaint() {
 
 function list() {
   const focused = document.activeElement?.dataset.name;
+  $("columns").hidden = !state.answer?.segments.length;
   $("segments").replaceChildren(...(state.answer?.segments ?? []).map(line));
   if (focused) [...$("segments").querySelectorAll("[data-name]")].find((one) => one.dataset.name === focused)?.focus();
 }

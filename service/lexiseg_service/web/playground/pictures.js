@@ -3,7 +3,10 @@
 import { $, happened, page, tell } from "/playground/page.js";
 import { state } from "/playground/state.js";
 import { turnTo } from "/playground/tabs.js";
-import { addWord } from "/playground/words.js";
+import { addWords } from "/playground/words.js";
+
+const WORDS = ["sky", "building", "trees"]; // explain the photograph to try, the whole of it
+const TRIED = "lexiseg-tried"; // kept for this tab: the question is still the photograph's own
 
 /** Takes pictures, and shows them on that view. */
 export function takeOn(view) {
@@ -16,9 +19,11 @@ export function takeOn(view) {
     const photograph = await fetch("/playground/sample.jpg");
     await take(new File([await photograph.blob()], "china.jpg", { type: "image/jpeg" }));
     if (state.words.length) return;
-    $("background").checked = false; // these words explain the whole photograph
-    ["sky", "building", "trees"].forEach(addWord);
+    $("background").checked = false;
+    sessionStorage.setItem(TRIED, "yes");
+    addWords(WORDS.join());
   });
+  $("background").addEventListener("change", () => sessionStorage.removeItem(TRIED)); // now it is the visitor's
 
   page.addEventListener("turned", () => state.mode === "picture" && state.picture && view.show(state.picture.image));
   $("another").addEventListener("click", () => {
@@ -39,11 +44,20 @@ export function takeOn(view) {
       tell(`${file.name || "That"} is not a picture that this browser can open.`, true);
       return;
     }
+    putBack();
     state.picture = { file, id: null, width: image.width, height: image.height, image };
     state.prompts = [];
     turnTo("picture");
     happened("pictured");
   }
+}
+
+/** What came with the photograph to try would paint all of another picture: it goes, the visitor's own words stay. */
+function putBack() {
+  if (!sessionStorage.getItem(TRIED)) return;
+  sessionStorage.removeItem(TRIED);
+  $("background").checked = true;
+  state.words = state.words.filter(({ name }) => !WORDS.includes(name));
 }
 
 /** Pictures and clips that are dropped, pictures that are pasted. */

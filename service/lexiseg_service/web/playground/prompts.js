@@ -23,13 +23,20 @@ export function promptOn(view) {
   $("example").addEventListener("click", () => example("examples"));
   $("negative").addEventListener("click", () => example("negatives"));
   page.addEventListener("pictured", clear);
+  page.addEventListener("turned", buttons);
+
+  /** They are there as long as there is something to do with them; who stood on one goes on at the picture. */
+  function buttons() {
+    const idle = state.mode !== "picture" || !state.prompts.length;
+    if (idle && $("pointing").contains(document.activeElement)) $("canvas").focus();
+    $("pointing").hidden = idle;
+  }
 
   function prompted() {
     view.prompts = state.prompts;
     view.draw();
-    $("next").disabled = !state.prompts.length || !state.begun;
-    $("undo").disabled = $("clear").disabled = !state.prompts.length;
-    $("example").disabled = $("negative").disabled = !state.prompts.length;
+    $("next").disabled = !state.begun;
+    buttons();
     happened("changed");
   }
 
@@ -85,5 +92,6 @@ export function withPoint(point) {
 function next() {
   state.begun = false;
   $("next").disabled = true;
+  $("canvas").focus();
   tell("Click on the next object, or drag a box around it.");
 }

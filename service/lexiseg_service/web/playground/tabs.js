@@ -13,13 +13,14 @@ export function turnTo(mode) {
     $(`tab-${one}`).ariaSelected = String(one === mode);
     $(`tab-${one}`).tabIndex = one === mode ? 0 : -1;
   }
+  const stood = ["empty", "no-clip"].some((id) => $(id).contains(document.activeElement));
   $("stage").setAttribute("aria-labelledby", `tab-${mode}`);
   $("empty").hidden = mode !== "picture" || Boolean(image);
   $("no-clip").hidden = mode !== "video" || Boolean(image);
   $("canvas").hidden = !image;
   $("player").hidden = mode !== "video" || !image;
-  $("pointing").hidden = mode === "video";
   $("another").hidden = !image;
+  if (stood && image) $("canvas").focus(); // what was pressed is gone
   state.answer = null;
   tell("");
   happened("answered");

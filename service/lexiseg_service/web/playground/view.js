@@ -38,6 +38,7 @@ export class View extends EventTarget {
     this.numbers = [];
     this.cross = null;
     this.corner = null;
+    this.canvas.style.setProperty("--shape", String(image.width / image.height)); // a small screen has no room to lose
     this.fit();
   }
 

@@ -6,6 +6,10 @@ import { $, element, happened, page, tell } from "/playground/page.js";
 import { state } from "/playground/state.js";
 
 export function drawChips() {
+  const list = $("vocabulary").value; // asked instead of the words
+  $("listed").hidden = !list;
+  $("listed").textContent = `The list ${list} is asked, and not your words; adding a word ends that.`;
+  $("chips").classList.toggle("resting", Boolean(list));
   const absent = new Set(state.answer?.absent ?? []);
   $("chips").replaceChildren(
     ...state.words.map((word, index) => {
@@ -21,12 +25,20 @@ export function drawChips() {
   );
 }
 
-export function addWord(text) {
+/** One chip for each word between commas: `sofa|couch, dog` are two, the first with a synonym. */
+export function addWords(text) {
+  const words = text.split(",").map(wordOf).filter(Boolean);
+  const known = new Set(state.words.map(({ name }) => name));
+  const fresh = words.filter(({ name }) => !known.has(name) && known.add(name));
+  if (fresh.length) {
+    $("vocabulary").value = "";
+    keep([...state.words, ...fresh]);
+  } else if (words.length) tell(`${words.map(({ name }) => name).join(", ")}: asked for already.`);
+}
+
+function wordOf(text) {
   const [name, ...synonyms] = text.split("|").map((part) => part.trim()).filter(Boolean);
-  if (!name) return;
-  if (state.words.some((word) => word.name === name)) return tell(`${name} is asked for already.`);
-  $("vocabulary").value = "";
-  keep([...state.words, { name, synonyms }]);
+  return name ? { name, synonyms } : null;
 }
 
 function keep(words) {
@@ -36,9 +48,10 @@ function keep(words) {
 }
 
 page.addEventListener("answered", drawChips);
+page.addEventListener("changed", drawChips);
 $("words").addEventListener("submit", (event) => {
   event.preventDefault();
-  addWord($("word").value);
+  addWords($("word").value);
   $("word").value = "";
 });
 $("word").addEventListener("keydown", (event) => {

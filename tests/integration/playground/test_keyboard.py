@@ -1,0 +1,111 @@
+"""No mouse: from the photograph to try to the exported masks, by keys alone."""
+
+from __future__ import annotations
+
+import json
+
+from playwright.sync_api import Page, expect
+
+from tests.integration.playground.asking import SIZE, expect_result, segments
+from tests.integration.playground.conftest import PATIENCE
+
+MOST_STOPS = 40  # of the Tab key, on the whole page
+
+# What shows where the keys go: the outline of what has the focus, or of the label that stands for it.
+OUTLINED = """() => {
+    const stop = document.activeElement;
+    const shown = stop.type === "file" ? stop.parentElement : stop;
+    const { outlineStyle, outlineWidth } = getComputedStyle(shown);
+    return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 && shown.getClientRects().length > 0;
+}"""
+
+# All that a screen reader reads out of the result line, in order.
+LISTEN = """() => {
+    window.heard = [];
+    const line = document.getElementById("result");
+    new MutationObserver(() => window.heard.push(line.textContent)).observe(line, { childList: true });
+}"""
+
+
+def walk_to(page: Page, place: str, key: str = "Tab") -> None:
+    """Tab until `place` has the focus; every stop on the way shows that it has it."""
+    for _ in range(MOST_STOPS):
+        page.keyboard.press(key)
+        at_end = page.evaluate("document.activeElement === document.body")  # the browser's own part of the round
+        assert at_end or page.evaluate(OUTLINED), page.evaluate("document.activeElement.outerHTML")
+        if page.evaluate("(place) => document.activeElement.matches(place)", place):
+            return
+    raise AssertionError(f"{MOST_STOPS} times {key} do not lead to {place}")
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_keys_alone_lead_from_the_photograph_to_exported_masks(page: Page) -> None:
+    assert page.get_attribute("#result", "role") == "status"
+    page.evaluate(LISTEN)
+    walk_to(page, "#sample")
+    press(page, "Enter")
+    expect_result(page, "Found sky, building, trees.")
+    expect(page.locator("#canvas")).to_be_focused()  # the button is gone
+
+    walk_to(page, "#word")
+    page.keyboard.type("water")
+    press(page, "Enter")
+    expect_result(page, "water")
+    expect(page.locator("#word")).to_be_focused()
+
+    walk_to(page, "#canvas", "Shift+Tab")
+    press(page, *["ArrowUp"] * 12)
+    expect(page.locator("#hover")).to_contain_text("sky", timeout=PATIENCE)
+    press(page, *["ArrowDown"] * 16, *["ArrowLeft"] * 8)
+    expect(page.locator("#hover")).to_contain_text("building", timeout=PATIENCE)
+    with page.expect_request("**/v1/segment") as clicked:
+        press(page, "Enter")
+    expect_result(page, "Cut out 1 object")
+    (prompt,) = json.loads(clicked.value.post_data or "")["prompts"]
+    step = max(SIZE) / 40
+    assert prompt["points"] == [{"x": SIZE[1] / 2 - 8 * step, "y": SIZE[0] / 2 + 4 * step, "positive": True}]
+    press(page, "Backspace")
+    expect_result(page, "Found sky")
+
+    press(page, "b", *["ArrowRight"] * 6, *["ArrowUp"] * 9, "b")
+    expect_result(page, "Cut out 1 object")
+    press(page, "n", *["ArrowRight"] * 12, "Enter")
+    expect_result(page, "Cut out 2 objects")
+    walk_to(page, "#undo")
+    press(page, "Enter")
+    expect_result(page, "Cut out 1 object")
+    press(page, "Space")
+    expect_result(page, "Found sky")
+    expect(page.locator("#canvas")).to_be_focused()  # there is nothing left to undo
+
+    walk_to(page, "#threshold")
+    press(page, "End")
+    expect(page.locator("#segments li.low")).to_have_count(segments(page).count())
+    press(page, "Home")
+    expect(page.locator("#segments li.low")).to_have_count(0)
+
+    walk_to(page, "#export summary")
+    press(page, "Enter")
+    walk_to(page, "#coco")
+    with page.expect_download() as download:
+        press(page, "Enter")
+    exported = json.loads(download.value.path().read_text())
+    assert len(exported["annotations"]) == segments(page).count()
+
+    heard = [line for line in page.evaluate("window.heard") if line != "Looking…"]
+    expected = [
+        "Found sky, building",
+        "water",
+        "Cut out 1",
+        "Found sky",
+        "Cut out 1",
+        "Cut out 2",
+        "Cut out 1",
+        "Found sky",
+    ]
+    told = iter(heard)
+    assert all(any(part in line for line in told) for part in expected), heard

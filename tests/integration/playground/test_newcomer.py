@@ -1,0 +1,118 @@
+"""Who has read nothing meets: the photograph to try, then a picture of his own, words as he writes them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests import pictures
+from tests.integration.playground.asking import CHINA, SIZE, add, choose, expect_result, place, segments
+from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.server import Server
+
+FLOWER = pictures.encoded(pictures.photograph("flower"), "JPEG")
+
+
+def question_of(page: Page) -> dict[str, Any]:
+    """What the page asks, as its address keeps it: a browser does not tell what a form with a picture says."""
+    question: dict[str, Any] = json.loads(unquote(urlsplit(page.url).fragment))
+    return question
+
+
+def test_a_picture_after_the_photograph_to_try_is_asked_for_the_visitor_s_words_alone(page: Page) -> None:
+    page.click("#sample")
+    expect_result(page, "Found sky, building, trees")
+    add(page, "flower")
+    expect(page.locator("#chips li")).to_have_count(4)
+
+    with page.expect_response("**/v1/segment"):
+        choose(page, FLOWER, "flower.jpg")
+
+    assert question_of(page)["classes"] == ["flower"]
+    assert question_of(page)["background"] is True
+    expect(page.locator("#chips li")).to_have_count(1)
+
+
+def test_what_the_visitor_chose_of_the_background_stays(page: Page) -> None:
+    page.click("#sample")
+    expect_result(page, "Found sky, building, trees")
+    page.locator("#more summary").click()
+    page.check("#background")
+    page.uncheck("#background")
+
+    with page.expect_response("**/v1/segment"):
+        choose(page, FLOWER, "flower.jpg")
+
+    assert question_of(page)["background"] is False
+
+
+def test_commas_part_words_and_the_button_adds_them(page: Page) -> None:
+    choose(page)
+    page.fill("#word", "sky, tree|trees,sky, ")
+    page.get_by_role("button", name="Add", exact=True).click()
+
+    assert question_of(page)["classes"] == ["sky", {"name": "tree", "synonyms": ["trees"]}]
+    expect(page.locator("#chips li")).to_have_count(2)
+    expect_result(page, "Found sky, tree.")
+    add(page, "sky")
+    expect_result(page, "sky: asked for already.")
+
+
+def test_buttons_for_objects_are_there_with_the_first(page: Page) -> None:
+    choose(page)
+    add(page, "building")
+    expect_result(page, "Found building")
+    expect(page.locator("#pointing")).to_be_hidden()
+
+    page.mouse.click(*place(page, 200, 290))
+    expect_result(page, "Cut out 1 object, by your words building.")
+    page.get_by_role("button", name="Clear", exact=True).press("Enter")
+
+    expect(page.locator("#pointing")).to_be_hidden()
+    expect(page.locator("#canvas")).to_be_focused()
+    expect_result(page, "Found building")
+
+
+def test_a_named_list_says_that_words_rest(page: Page) -> None:
+    choose(page)
+    add(page, "sky")
+    expect_result(page, "Found sky")
+    page.locator("#more summary").click()
+    with page.expect_response("**/v1/segment") as answered:
+        page.select_option("#vocabulary", "voc20")
+
+    absent = json.loads(answered.value.body())["absent"]
+    expect(page.locator("#listed")).to_have_text(
+        "The list voc20 is asked, and not your words; adding a word ends that."
+    )
+    expect_result(page, f"Not found: {', '.join(absent[:8])} and {len(absent) - 8} more.")
+    add(page, "tree")
+    expect(page.locator("#listed")).to_be_hidden()
+    expect_result(page, "Found sky, tree")
+
+
+@pytest.mark.parametrize(
+    "photograph", [CHINA, pictures.encoded(pictures.photograph("china").rotate(90, expand=True), "JPEG")]
+)
+def test_a_small_screen_leaves_no_bands_about_the_picture(browser: Browser, server: Server, photograph: bytes) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    context.set_default_timeout(PATIENCE)
+    page = opened(context, server.url)
+    expect(page.get_by_text("Show it a picture")).to_be_visible()
+    expect(page.get_by_text("Drop a picture here")).to_be_hidden()
+    choose(page, photograph)
+    add(page, "sky")
+    expect_result(page, "Found sky")
+
+    box = page.locator("#canvas").bounding_box()
+
+    assert box is not None
+    upright = photograph is not CHINA
+    assert box["width"] == 390
+    assert box["height"] == pytest.approx(0.55 * 844 if upright else 390 * SIZE[0] / SIZE[1], abs=1)
+    expect(segments(page).first).to_be_visible()
+    context.close()
