@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from lexiseg_service.question.schemas import PromptInput, SegmentAnswer, Strict
+from lexiseg_service.question.schemas import BackgroundInput, ClassInput, PromptInput, SegmentAnswer, Strict, Text
 
 TrackId = Annotated[int, Field(ge=1, lt=2**53, strict=True)]  # as exact as JSON's numbers are to a browser
 
@@ -14,6 +14,17 @@ TrackId = Annotated[int, Field(ge=1, lt=2**53, strict=True)]  # as exact as JSON
 class StreamInput(Strict):
     """What holds for every frame of a stream that follows objects."""
 
+    classes: list[Text | ClassInput] | None = Field(
+        None,
+        description="what the objects are labelled with, frame by frame; or `vocabulary`; with neither labels are null",
+        examples=[["cow", "dog"]],
+    )
+    vocabulary: str | None = Field(None, description="a named class list instead of `classes`", examples=["voc20"])
+    background: bool | BackgroundInput | None = Field(
+        None,
+        description="true (default with `classes`): what no class explains has no label; false: each object has one; "
+        "a named vocabulary has a default of its own",
+    )
     model: str | None = Field(None, description="NAME or NAME@VERSION; default: the first of `GET /models`")
     max_side: Annotated[int, Field(ge=32, le=16384)] | None = Field(
         None, description="caps the longer side of the network's input; masks keep the frame's size"

@@ -15,7 +15,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from lexiseg_service.gateway.admission.keys import line_of
 from tests import pictures
-from tests.integration.playground.asking import expect_result, segments
+from tests.integration.playground.asking import add, expect_result, segments
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
 
@@ -122,6 +122,24 @@ def test_a_box_is_followed_is_lost_and_is_stopped(page: Page) -> None:
 
     expect(objects(page)).to_have_count(0)
     expect_result(page, "Type a word")
+
+
+def test_words_name_what_is_followed(page: Page) -> None:
+    play(page)
+    drag(page, 0)
+    expect_result(page, "Following object 1.")
+    page.locator("#more summary").click()
+    page.uncheck("#background")  # each object has a label
+
+    with page.expect_request(lambda request: request.url.endswith("/streams")) as heard:
+        add(page, "ball")
+
+    assert json.loads(heard.value.post_data or "{}") == {"model": "tiny", "classes": ["ball"], "background": False}
+    expect_result(page, "Following ball 1.")
+    expect(objects(page)).to_have_text(["ball 1Stop"])
+    expect(segments(page)).to_contain_text(["ball 1"])
+    page.locator("#chips button").click()
+    expect_result(page, "Following object 1.")
 
 
 def test_a_clip_that_plays_is_followed_to_its_end(page: Page) -> None:

@@ -54,8 +54,8 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def opened(client: httpx.AsyncClient, **headers: str) -> str:
-    answer = await client.post("/v1/streams", json={}, headers=headers)
+async def opened(client: httpx.AsyncClient, asked: dict[str, Any] | None = None, /, **headers: str) -> str:
+    answer = await client.post("/v1/streams", json=asked or {}, headers=headers)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["stream"])
 
@@ -98,6 +98,71 @@ async def test_an_object_keeps_its_number_from_frame_to_frame(client: httpx.Asyn
     assert iou(mask_of(second, 7), square((8, 6))) > GOOD
     assert second.json()["lost"] == []
     assert second.json()["id"] == second.headers["x-request-id"]
+
+
+RED_AND_GREEN = ["red", {"name": "plant", "synonyms": ["green"], "threshold": 0.1}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "labels"),
+    [
+        ({}, [None, None]),
+        ({"classes": RED_AND_GREEN}, ["red", "plant"]),
+        ({"classes": ["red", "green"], "background": False}, ["red", "green"]),
+        ({"classes": ["red"], "background": {"words": ["green"]}}, ["red", None]),
+    ],
+)
+async def test_words_of_a_stream_label_its_objects_in_each_frame(
+    client: httpx.AsyncClient, asked: dict[str, Any], labels: list[str | None]
+) -> None:
+    stream = await opened(client, asked)
+    await ask(client, stream, frame(shown(1, HERE), shown(2, THERE), red=HERE, green=THERE))
+
+    answer = await ask(client, stream, frame(red=(8, 6), green=THERE))
+
+    assert numbers(answer) == [1, 2]
+    assert [segment["label"] for segment in answer.json()["segments"]] == labels
+
+
+async def test_a_named_list_labels_objects(client: httpx.AsyncClient) -> None:
+    assert (await client.put("/v1/vocabularies/colours", json={"classes": ["green", "red"]})).status_code == 201
+    stream = await opened(client, {"vocabulary": "colours"})
+
+    answer = await ask(client, stream, frame(shown(1, HERE), red=HERE))
+
+    assert [(each["label"], each["class_index"]) for each in answer.json()["segments"]] == [("red", 1)]
+
+
+async def test_an_example_in_another_picture_labels_objects(client: httpx.AsyncClient) -> None:
+    example = {"image": frame(green=THERE)["image"], "box": list(box(THERE))}
+    stream = await opened(client, {"classes": [{"name": "mascot", "examples": [example]}]})
+
+    answer = await ask(client, stream, frame(shown(1, HERE), green=HERE))
+
+    assert [each["label"] for each in answer.json()["segments"]] == ["mascot"]
+
+
+TWO_PICTURES = {"box": [0, 0, 4, 4], "image": {"id": "0" * 32, "url": "https://a.example/b.png"}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"classes": ["red"], "vocabulary": "voc20"}, "vocabulary"),
+        ({"classes": [{"name": "red", "threshold": 2}]}, "classes.0.threshold"),
+        ({"classes": ["red", "red"]}, "classes.1"),
+        ({"classes": [{"name": "red", "examples": [TWO_PICTURES]}]}, "classes.0.examples.0.image"),
+        ({"classes": [{"name": "red", "examples": [{"box": [0, 0, 4, 4], "image": {"base64": "!"}}]}]}, "base64"),
+        ({"vocabulary": "unheard-of"}, None),
+    ],
+)
+async def test_words_that_are_wrong_open_no_stream(
+    client: httpx.AsyncClient, asked: dict[str, Any], field: str | None
+) -> None:
+    answer = await client.post("/v1/streams", json=asked)
+
+    assert answer.status_code == (404 if field is None else 422), answer.text
+    assert field is None or field in answer.json()["errors"][0]["field"]
 
 
 async def test_what_is_gone_is_lost_and_what_is_unfollowed_is_not_told_of(client: httpx.AsyncClient) -> None:

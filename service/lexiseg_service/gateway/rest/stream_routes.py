@@ -28,9 +28,9 @@ from lexiseg_service.gateway.rest.asking import caller_of
 from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.rendering import content_of_answer
+from lexiseg_service.gateway.stream_config import config_of, prompt_of
 from lexiseg_service.gateway.streams import OpenStreams
 from lexiseg_service.question.examples import content_of
-from lexiseg_service.question.schemas import PromptInput
 from lexiseg_service.question.stream_schemas import FrameInput, FrameOutput, StreamInput, StreamOutput
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
@@ -54,17 +54,16 @@ def _body(name: str, example: dict[str, Any]) -> dict[str, Any]:
         201: {"model": StreamOutput, **shown(examples.STREAM)},
         **problems(MalformedRequest, UnknownModel, TooSlow, TooLarge, InvalidValue, *_BUSY),
     },
-    openapi_extra=_body("StreamInput", {"model": "tiny"}),
+    openapi_extra=_body("StreamInput", {"classes": ["cow", "dog"], "model": "tiny"}),
 )
 async def open_stream(request: Request) -> Response:
-    """A stream, to which frames are sent one after the other.
+    """A stream, to which frames are sent one after the other; its objects have labels where it names classes.
 
     It lives in the gateway that answers: behind a balancer its frames have to come to the same one.
     """
     settings: Settings = request.app.state.settings
     asked = await body.read_json(request, StreamInput, settings.limits)
-    config = pb.StreamConfig(task=pb.TASK_PROMPT, model=asked.model, max_side=asked.max_side)
-    identity = await _streams(request).open(config, caller_of(request))
+    identity = await _streams(request).open(config_of(asked), caller_of(request))
     return _json({"stream": identity, "idle_seconds": settings.stream_idle_seconds}, 201)
 
 
@@ -98,7 +97,7 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     asked = await body.read_json(request, FrameInput, settings.limits)
     frame = pb.Frame(
         image=content_of(asked.image.base64, "image.base64"),
-        follow=[pb.Follow(track_id=each.track_id, prompt=_prompt(each.prompt)) for each in asked.follow],
+        follow=[pb.Follow(track_id=each.track_id, prompt=prompt_of(each.prompt)) for each in asked.follow],
         unfollow=asked.unfollow,
     )
     answer = await _streams(request).ask(stream, frame, caller_of(request))
@@ -118,14 +117,6 @@ async def end_stream(request: Request, stream: Identity) -> Response:
     """Its objects are forgotten, and its place is free."""
     await _streams(request).end(stream, caller_of(request))
     return Response(status_code=204)
-
-
-def _prompt(prompt: PromptInput) -> pb.Prompt:
-    points = [pb.Point(x=point.x, y=point.y, positive=point.positive) for point in prompt.points]
-    if prompt.box is None:
-        return pb.Prompt(points=points)
-    x0, y0, x1, y1 = prompt.box
-    return pb.Prompt(points=points, box=pb.Box(x0=x0, y0=y0, x1=x1, y1=y1))
 
 
 def _streams(request: Request) -> OpenStreams:

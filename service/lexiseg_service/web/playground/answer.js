@@ -1,7 +1,7 @@
 // The answer: painted by the worker, listed, summed up in a line, and named under the pointer.
 
 import { colourOf, css } from "/playground/colours.js";
-import { said } from "/playground/follow.js";
+import { said, titleOf } from "/playground/follow.js";
 import { $, element, page, tell } from "/playground/page.js";
 import { state } from "/playground/state.js";
 import { thumbsOf } from "/playground/thumbs.js";
@@ -82,7 +82,8 @@ function numberOf(one) {
 }
 
 export function nameOf(one) {
-  return one.label ?? `object ${one.track_id ?? (one.prompt_index == null ? one.id : one.prompt_index + 1)}`;
+  if (one.track_id != null) return titleOf({ number: one.track_id, label: one.label });
+  return one.label ?? `object ${one.prompt_index == null ? one.id : one.prompt_index + 1}`;
 }
 
 function repaint() {
@@ -116,7 +117,7 @@ function line(one) {
     "li",
     {},
     element("label", {}, box, swatch, nameOf(one)),
-    ...thumbsOf(one),
+    ...(state.answer.asked.follow ? [] : thumbsOf(one)),
     element("span", { className: "share", textContent: `${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
   );
 }

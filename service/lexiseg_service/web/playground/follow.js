@@ -3,9 +3,9 @@
 import { post, Problem, remove } from "/playground/api.js";
 import { colourOf, css } from "/playground/colours.js";
 import { $, element, happened } from "/playground/page.js";
-import { manner, state } from "/playground/state.js";
+import { manner, named, state } from "/playground/state.js";
 
-let stream = null; // {id, model} of the service
+let stream = null; // {id, asked} of the service: what it was opened with
 let last = 0; // number
 let begun = []; // {number, prompt, shown}, which no frame has told the service of yet
 let ended = []; // numbers, likewise
@@ -15,14 +15,14 @@ window.addEventListener("pagehide", leave);
 
 /** What the next frame is asked, or null where nothing is followed. */
 export function followed() {
-  return state.followed.length ? { follow: state.followed.map(({ number }) => number), ...manner() } : null;
+  return state.followed.length ? { follow: state.followed.map(({ number }) => number), ...named(), ...manner() } : null;
 }
 
 /** `shown`, a picture to come, shows one more object. */
 export function begin(prompt, shown) {
   last += 1;
   begun.push({ number: last, prompt, shown });
-  state.followed = [...state.followed, { number: last, lost: false }];
+  state.followed = [...state.followed, { number: last, lost: false, label: null }];
   list();
 }
 
@@ -61,7 +61,12 @@ export async function follow(grab, signal) {
   const boxes = new Map(answer.segments.map(({ track_id, bbox: [x, y, w, h] }) => [track_id, [x, y, x + w, y + h]]));
   seen = { shown, boxes };
   const waiting = new Set(begun.map(({ number }) => number));
-  state.followed = state.followed.map(({ number }) => ({ number, lost: !boxes.has(number) && !waiting.has(number) }));
+  const labels = new Map(answer.segments.map(({ track_id, label }) => [track_id, label]));
+  state.followed = state.followed.map(({ number, label }) => ({
+    number,
+    lost: !boxes.has(number) && !waiting.has(number),
+    label: labels.has(number) ? labels.get(number) : label, // as it was last
+  }));
   list();
   return { shown, answer };
 }
@@ -74,7 +79,8 @@ function withdraw(one) {
 
 async function ask(shown, follow, unfollow, signal) {
   const model = $("model").value;
-  if (stream && stream.model !== model) leave();
+  const words = { ...(model && { model }), ...named() };
+  if (stream && stream.asked !== JSON.stringify(words)) leave();
   if (stream) {
     try {
       return await send(shown, follow, unfollow, signal);
@@ -83,8 +89,8 @@ async function ask(shown, follow, unfollow, signal) {
       stream = null; // it was silent for too long, or its server began anew
     }
   }
-  const { stream: id } = await post("/v1/streams", model ? { model } : {}, signal);
-  stream = { id, model };
+  const { stream: id } = await post("/v1/streams", words, signal);
+  stream = { id, asked: JSON.stringify(words) };
   await again(signal);
   return send(shown, follow, [], signal);
 }
@@ -121,7 +127,7 @@ function encoded(file) {
 
 /** What became of each object, in a line. */
 export function said() {
-  const names = (lost) => state.followed.filter((one) => one.lost === lost).map(({ number }) => `object ${number}`);
+  const names = (lost) => state.followed.filter((one) => one.lost === lost).map(titleOf);
   const [here, gone] = [names(false), names(true)];
   const parts = [here.length && `Following ${here.join(", ")}.`, gone.length && `Lost: ${gone.join(", ")}.`];
   return parts.filter(Boolean).join(" ");
@@ -139,11 +145,16 @@ function list() {
   if (focused) ($("objects").querySelector(`[data-object="${focused}"]`) ?? $("canvas")).focus();
 }
 
-function line({ number, lost }) {
+/** An object that is followed, by the label of your words and its number. */
+export function titleOf({ number, label }) {
+  return `${label ?? "object"} ${number}`;
+}
+
+function line({ number, lost, label }) {
   const swatch = element("span", { className: "swatch" });
   swatch.style.background = css(colourOf(number - 1));
   const button = element("button", { type: "button", textContent: "Stop", ariaLabel: `Stop following object ${number}` });
   button.dataset.object = number;
   button.addEventListener("click", () => stop(number));
-  return element("li", { className: lost ? "lost" : "" }, swatch, element("span", {}, `object ${number}${lost ? ": lost" : ""}`), button);
+  return element("li", { className: lost ? "lost" : "" }, swatch, element("span", {}, titleOf({ number, label }) + (lost ? ": lost" : "")), button);
 }

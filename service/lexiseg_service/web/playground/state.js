@@ -17,13 +17,18 @@ export const state = {
 };
 
 export function question() {
-  const asked = {};
-  if ($("vocabulary").value) asked.vocabulary = $("vocabulary").value;
-  else if (state.words.length) asked.classes = state.words.map((word) => said($("background").checked ? word : whole(word)));
+  const asked = named();
   if (state.prompts.length && state.mode === "picture") asked.prompts = state.prompts;
   else asked.task = $("task").value;
-  if (asked.classes || asked.vocabulary) asked.background = $("background").checked;
   return { ...asked, ...manner() };
+}
+
+/** What is looked for, or what objects are labelled with. */
+export function named() {
+  const background = $("background").checked;
+  if ($("vocabulary").value) return { vocabulary: $("vocabulary").value, background };
+  if (!state.words.length) return {};
+  return { classes: state.words.map((word) => said(background ? word : whole(word))), background };
 }
 
 /** Where every pixel gets a class no threshold drops any. */
