@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 
 from lexiseg_model.examples import apart_from, vectors_of, with_examples
 from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows
@@ -50,6 +53,10 @@ def _made(
     if word_rows is not None:
         rows = word_rows if rows is None else np.concatenate([rows, word_rows])
     bank = None if rows is None else segmenter.text_bank(classes + words, rows)
+    if bank is not None and bank.levels is not None:
+        # Fitted for what is asked for, beside words that stand for nobody as they are.
+        of_classes = torch.from_numpy(bank.owner < len(classes)).to(bank.levels.device)
+        bank = replace(bank, levels=bank.levels * of_classes)
     return with_examples(bank, shown, len(classes) + len(words))
 
 

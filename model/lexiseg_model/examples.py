@@ -52,7 +52,11 @@ def with_examples(bank: TextBank | None, shown: dict[int, ExampleVectors], n_cla
     owner = np.concatenate(owners)
     order = np.argsort(owner, kind="stable")
     together = torch.cat([part.to(vectors[0]) for part in vectors])
-    return TextBank(together[torch.from_numpy(order).to(together.device)], owner[order], n_classes, has_examples=True)
+    there = torch.from_numpy(order).to(together.device)
+    levels = None
+    if bank is not None and bank.levels is not None:
+        levels = torch.cat([bank.levels, bank.levels.new_zeros(len(together) - len(bank.levels))])[there]
+    return TextBank(together[there], owner[order], n_classes, has_examples=True, levels=levels)
 
 
 def apart_from(words: Tensor, shown: dict[int, ExampleVectors]) -> NDArray[np.bool_]:

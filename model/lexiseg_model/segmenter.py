@@ -181,6 +181,7 @@ class TextBank:
     owner: NDArray[np.int64]
     n_classes: int
     has_examples: bool = False  # then some vectors come of examples, and need not be as long as those of texts
+    levels: Tensor | None = None  # [T], what a method adds to each text's logits; None: nothing
 
 
 class ExampleVectors(NamedTuple):

@@ -31,7 +31,7 @@ from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.tower_files import tower_folder
-from lexiseg_model.methods.tiny.weights import TEMPLATE, TinyState, filled, with_evidence
+from lexiseg_model.methods.tiny.weights import TEMPLATE, TinyState, filled, with_later_parts
 from lexiseg_model.segmenter import (
     ExampleVectors,
     Features,
@@ -82,7 +82,7 @@ class TinySegmenter(Exportable):
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence"):
             getattr(self._network, name).to(self._dtype)
         self._head = None if head is None else in_type(fused(head).to(device), self._dtype)
-        self._settings = settings
+        self.settings = settings
         self._familiar = familiar
         self._cores = _cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
@@ -156,8 +156,9 @@ class TinySegmenter(Exportable):
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         if rows.shape != (len(owner), self._tower.width):
             raise ShapeError(f"expected text rows [{len(owner)}, {self._tower.width}], got {list(rows.shape)}")
-        vectors = self._network.project_texts(torch.from_numpy(rows).to(self._device))
-        return TextBank(vectors, owner, len(classes))
+        there = torch.from_numpy(rows).to(self._device)
+        levels = self._network.levels_of(there)
+        return TextBank(self._network.project_texts(there), owner, len(classes), levels=levels)
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -192,7 +193,7 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        return by_example.vectors(positive, negative, self._settings.examples, self._device)
+        return by_example.vectors(positive, negative, self.settings.examples, self._device)
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
@@ -209,7 +210,7 @@ class TinySegmenter(Exportable):
         head, shared = self._required_head(), self._shared(features)
 
         def make() -> Proposals:
-            found = asking.propose(head, shared, self._settings.proposals)
+            found = asking.propose(head, shared, self.settings.proposals)
             return Proposals(found.masks, self.embed_masks(features, found.masks), found.quality)
 
         return features.derived.once("proposals", make)
@@ -219,10 +220,10 @@ class TinySegmenter(Exportable):
         head = self._required_head()
         shared = self._shared(features)
         height, width = (side * STRIDE for side in shared.fine.shape[-2:])
-        order = partial(best_first, contrast=self._contrast(features), rule=self._settings.clicks)
+        order = partial(best_first, contrast=self._contrast(features), rule=self.settings.clicks)
         scale = width / features.size[1], height / features.size[0]
         answers = asking.ask(head, shared, prompts, scale, order)
-        return asking.inside_their_boxes(answers, prompts, scale, self._settings.boxes)
+        return asking.inside_their_boxes(answers, prompts, scale, self.settings.boxes)
 
     @torch.inference_mode()
     def places(self, features: Features) -> Tensor:
@@ -251,7 +252,7 @@ class TinySegmenter(Exportable):
         """The proposals: the head cuts out what it cannot name better than the pixels do."""
         if self._head is None:
             raise OptionError(f"{self.card.name} has no prompt head, and so no regions")
-        found, rule = self.propose(features), self._settings.regions
+        found, rule = self.propose(features), self.settings.regions
         pixels = features.tensors["pixels"].to(self._device).float().flatten(1)  # [96, h*w], unit vectors
         share = found.masks.to(pixels).sigmoid()
         means = (share.flatten(1) @ pixels.T) / share.flatten(1).sum(1, keepdim=True).clamp_min(1e-6)
@@ -277,16 +278,18 @@ class TinySegmenter(Exportable):
         return features.derived.once("contrast", lambda: contrast(self.guide(features), size))
 
     def _best_per_class(self, features: Features, pixels: Tensor, bank: TextBank) -> Tensor:
-        """Each class's best text: scaled cosine plus presence, of embeddings [96, h, w] to [K, h, w]."""
+        """Each class's best text: scaled cosine, presence and level, of embeddings [96, h, w] to [K, h, w]."""
         image, cells = features.tensors["image"].float(), features.tensors["cells"].float()
-        bonus = self._network.presence_bonus(image, cells, _directions(bank))
+        added = self._network.presence_bonus(image, cells, _directions(bank), self.settings.presence)
+        if bank.levels is not None:
+            added = added + bank.levels
         best = pixels.new_empty(bank.n_classes, *pixels.shape[1:])
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
         for start in range(0, bank.n_classes, CLASSES_AT_ONCE):
             end = min(start + CLASSES_AT_ONCE, bank.n_classes)
             texts = slice(first[start], first[end])
             # [t, 96] x [96, h*w] -> [t, h*w]
-            scores = torch.addmm(bonus[texts, None], bank.vectors[texts], pixels.flatten(1), alpha=self._scale)
+            scores = torch.addmm(added[texts, None], bank.vectors[texts], pixels.flatten(1), alpha=self._scale)
             if len(scores) > end - start:
                 inside = pairwise(first[start : end + 1] - first[start])
                 scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
@@ -322,7 +325,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
     except ValidationError as error:
         raise WeightsError(f"{folder}: the card's settings are not those of tiny: {error}") from None
     state = TinyState.of(read_weights(folder / WEIGHTS_FILE, card.weights_sha256))
-    network = filled(TinyNetwork(), with_evidence(state.network), folder)
+    network = filled(TinyNetwork(), with_later_parts(state.network), folder)
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
     head = filled(PromptHead(), state.prompts, folder) if state.prompts else None

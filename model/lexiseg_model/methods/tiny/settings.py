@@ -73,6 +73,7 @@ class TinySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    presence: float = Field(0.3, ge=0, description="of a class's presence (its logarithm) in the logits of its pixels")
     proposals: ProposalSettings = ProposalSettings()
     clicks: ClickOrder = ClickOrder()
     boxes: BoxRule = BoxRule()

@@ -16,6 +16,7 @@ FILE = "tiny.safetensors"
 BUNDLED = FOLDER / FILE
 TEMPLATE = "a photo of a {}."
 EVIDENCE = "evidence."  # and of every one that tells names of cells
+LEVEL = "text_level"
 PROMPTS = "prompts."  # before the name of every tensor of the prompt head
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -39,12 +40,12 @@ class TinyState(NamedTuple):
         return self.network | {f"{PROMPTS}{name}": value for name, value in self.prompts.items()}
 
 
-def with_evidence(network: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of before told presence by the image vector alone: their cells say nothing."""
-    if f"{EVIDENCE}0.weight" in network:
+def with_later_parts(network: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of before told presence by the image vector alone, and took all texts alike: what they lack is zero."""
+    if f"{EVIDENCE}0.weight" in network and LEVEL in network:
         return network
-    fresh = TinyNetwork().evidence.state_dict()
-    return network | {f"{EVIDENCE}{name}": torch.zeros_like(value) for name, value in fresh.items()}
+    parts = {name: value for name, value in TinyNetwork().state_dict().items() if name.startswith((EVIDENCE, LEVEL))}
+    return {name: torch.zeros_like(value) for name, value in parts.items()} | network
 
 
 def filled(module: Module, tensors: dict[str, Tensor], origin: Path) -> Module:

@@ -12,7 +12,7 @@ from torch import nn
 
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled, with_evidence
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled, with_later_parts
 
 # Of every tensor of the network that the prompt head was trained over: its answers must not change.
 NETWORK = "d5a8095632c862c6c20798a71817ecca94d2e9e3a384936074802f814519c17c"
@@ -69,7 +69,7 @@ def test_weights_of_before_find_evidence_of_nothing() -> None:
     told = TinyState.of(load_file(BUNDLED)).network
     before = {name: value for name, value in told.items() if not name.startswith("evidence.")}
 
-    completed = with_evidence(before)
+    completed = with_later_parts(before)
     network = filled(TinyNetwork(), completed, BUNDLED)
 
     assert not network.evidence(torch.randn(1, 576, 2, 2)).any()
@@ -78,4 +78,4 @@ def test_weights_of_before_find_evidence_of_nothing() -> None:
 def test_weights_that_tell_evidence_stay_as_they_are() -> None:
     state = TinyNetwork().state_dict()
 
-    assert with_evidence(state) is state
+    assert with_later_parts(state) is state

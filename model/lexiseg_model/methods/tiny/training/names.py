@@ -28,7 +28,7 @@ from lexiseg_model.methods.tiny.training.naming_cells import LABELS, NamingCells
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextTable
-from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_evidence
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_later_parts
 from lexiseg_model.training.processes.group import one_first
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
@@ -178,9 +178,9 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
         tensors = read_weights(path, None)
         self.before = TinyState.of(tensors)
         torch.manual_seed(recipe.seed)
-        network = filled(TinyNetwork(), with_evidence(self.before.network), path).float()
+        network = filled(TinyNetwork(), with_later_parts(self.before.network), path).float()
         network.wake_evidence()
-        trunk = fused(filled(TinyNetwork(), with_evidence(self.before.network), path).float())
+        trunk = fused(filled(TinyNetwork(), with_later_parts(self.before.network), path).float())
         super().__init__(recipe, only_names(network))
         book = TextBook.read(TEXTS)
         with one_first():  # packs and rows are written where they are not yet

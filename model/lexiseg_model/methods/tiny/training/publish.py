@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from lexiseg_model import catalog
@@ -16,6 +17,7 @@ from lexiseg_model.methods.tiny.familiar_words import names_of
 from lexiseg_model.methods.tiny.familiar_words import write as write_words
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.calibrate import calibrate
+from lexiseg_model.methods.tiny.training.levels import write_levels
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
@@ -53,7 +55,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
             "settings": {},
         }
     )
-    return _calibrated(card, recipe, weights)
+    return _calibrated(card, recipe, weights, [name for name in recipe.levels if name in recipe.sets])
 
 
 def publish_names(recipe: NamesRecipe, weights: Path) -> ModelCard:
@@ -67,14 +69,19 @@ def publish_names(recipe: NamesRecipe, weights: Path) -> ModelCard:
     return _calibrated(card, recipe, weights)
 
 
-def _calibrated(card: ModelCard, recipe: TinyRecipe | NamesRecipe, weights: Path) -> ModelCard:
-    """Chooses the background rule on training photographs, measures the `val` splits; writes the card.
+def _calibrated(
+    card: ModelCard, recipe: TinyRecipe | NamesRecipe, weights: Path, levels: Sequence[str] = ()
+) -> ModelCard:
+    """Chooses levels and the background rule on training photographs, measures the `val` splits; writes the card.
 
     Beside it lie the words that were asked for, so that words far from them can be told.
     """
     names = [*names_of(recipe.data, recipe.sets), *card.background.words]
     write_words(weights.parent, names, TextBook.read(TEXTS).synonyms, load_text_tower())
     write_card(card, weights.parent)
+    if levels:
+        fitted = [read_dataset(recipe.data, name, "train") for name in levels]
+        card = write_levels(weights.parent, fitted, names, recipe.seed)
     segmenter = catalog.load_folder(weights.parent, recipe.device)
     masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
     train = [read_dataset(recipe.data, name, "train") for name in masked]

@@ -37,6 +37,7 @@ class TinyRecipe(RunRecipe):
     presence_focus: float = Field(0.9, ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count
     dice_weight: float = Field(0.0, ge=0)
     deep_weight: float = Field(0.0, ge=0)  # of the whole class list asked at stride 16
+    levels: tuple[str, ...] = ()  # sets that levels of words are fitted on at the end; those not in `sets` do not count
 
 
 class PromptsRecipe(RunRecipe):

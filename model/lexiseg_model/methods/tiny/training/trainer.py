@@ -25,7 +25,7 @@ from lexiseg_model.methods.tiny.training.losses import (
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextTable
-from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_evidence
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_later_parts
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.processes.group import one_first
 from lexiseg_model.training.recipe import Phase
@@ -177,6 +177,6 @@ def _initial_network(recipe: TinyRecipe) -> TinyNetwork:
         return network
     path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
     state = TinyState.of(read_weights(path, None)).network
-    network = filled(network, with_evidence(state), path).float().requires_grad_(True).train()
+    network = filled(network, with_later_parts(state), path).float().requires_grad_(True).train()
     network.wake_evidence()
     return network

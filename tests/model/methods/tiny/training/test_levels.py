@@ -1,0 +1,165 @@
+"""Levels of words: found where they were planted, given to synonyms, and part of a model directory."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional as F
+
+from lexiseg_model import catalog
+from lexiseg_model.bank import bank_of
+from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.training.levels import Cells, Judged, direction, fit, gather, write_levels
+from lexiseg_model.methods.tiny.training.texts import TextBook
+from lexiseg_model.methods.tiny.weights import FILE, FOLDER, LEVEL
+from lexiseg_model.text_rows import KnownRows
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.weights import read_weights
+
+BOOK = TextBook(templates=["{}"], synonyms={"sky": ["heaven"]}, overlaps=[], rare=[])
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> TinySegmenter:
+    loaded = catalog.load_folder(FOLDER, "cpu")
+    assert isinstance(loaded, TinySegmenter)
+    return loaded
+
+
+def cells(logits: NDArray[np.float32], truth: NDArray[np.int64], classes: int, nobody: float | None = None) -> Cells:
+    n_columns = logits.shape[1]
+    words = tuple(f"word {number}" for number in range(classes))
+    photograph = np.zeros(len(logits), np.int64)
+    return Cells(logits, np.zeros((1, n_columns), np.float32), photograph, truth, words, classes, nobody, 0.0)
+
+
+def planted(offset: float) -> Cells:
+    """Three classes told apart, of which the second is taken for too likely."""
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 3, 3000)
+    logits = random.normal(0, 0.5, (3000, 3)).astype(np.float32)
+    logits[np.arange(3000), truth] += 1.5
+    logits[:, 1] += offset
+    return cells(logits, truth, 3)
+
+
+def test_what_was_planted_is_taken_away() -> None:
+    levels, _ = fit([planted(1.6)], 0.3)
+
+    relative = levels["word 1"] - (levels["word 0"] + levels["word 2"]) / 2
+    assert relative == pytest.approx(-1.6, abs=0.5)
+
+
+def test_what_is_even_stays_nearly_so() -> None:
+    levels, _ = fit([planted(0.0)], 0.3)
+
+    assert max(map(abs, levels.values())) <= 0.4
+
+
+def test_what_would_be_is_what_is_then() -> None:
+    judged = Judged(planted(1.0), 0.3)
+    before = judged.miou()
+
+    up, down = judged.with_changes("word 1", (0.5, -0.5))
+
+    assert judged.miou() == before
+    judged.add("word 1", -0.5)
+    assert judged.miou() == pytest.approx(down)
+    judged.add("word 1", 1.0)
+    assert judged.miou() == pytest.approx(up)
+
+
+def test_nobody_and_background_words_win_what_no_class_clears() -> None:
+    # Two classes and a background word; nobody clears 1. Won: class 0, nobody by the bound, nobody by the word.
+    logits = np.array([[2, 0, 0], [0.5, 0, 0], [2, 0, 3]], np.float32)
+
+    judged = Judged(cells(logits, np.array([0, 2, 2]), 2, nobody=1.0), 0.3)
+
+    assert judged.miou() == 100
+    assert judged.with_changes("word 0", [1.5]) == [pytest.approx(100 * (1 / 3 + 0) / 2)]
+
+
+def test_presence_weighs_what_it_is_told_to() -> None:
+    given = planted(0.0)._replace(presence=np.array([[0.0, -6.0, 0.0]], np.float32))
+
+    light, heavy = Judged(given, 0.0).miou(), Judged(given, 1.0).miou()
+
+    assert heavy < light  # the second class is there, and taken for absent
+
+
+def test_synonyms_have_the_level_of_their_word_and_others_nearly_none(segmenter: TinySegmenter) -> None:
+    along = direction(segmenter, {"sky": 1.0, "boat": -1.0}, BOOK, ["table", "tiger", "trousers"])
+
+    texts = segmenter.texts(tuple(map(ClassEntry, ("sky", "heaven", "boat", "table", "tiger", "gearbox"))))
+    rows = torch.from_numpy(segmenter.encode_texts(texts)).float()
+    sky, heaven, boat, table, tiger, gearbox = (F.normalize(rows, dim=1) @ along).tolist()
+    assert sky == pytest.approx(1, abs=0.15)
+    assert heaven == pytest.approx(1, abs=0.15)
+    assert boat == pytest.approx(-1, abs=0.15)
+    assert abs(table) < 0.15
+    assert abs(tiger) < 0.15
+    assert abs(gearbox) < 0.3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model with levels fitted on drawn photographs."""
+    root = tmp_path_factory.mktemp("levels")
+    data, out = root / "data", root / "model"
+    for part in ("images", "masks"):
+        (data / "drawn" / "train" / part).mkdir(parents=True)
+    (data / "drawn" / "classes.json").write_text('["sky", "blue sky", "grass"]')
+    random = np.random.default_rng(1)
+    for number in range(4):
+        image = random.integers(0, 60, (96, 128, 3)).astype(np.uint8)
+        image[:48, :, 2] += 180
+        image[48:, :, 1] += 120
+        mask = np.repeat(np.array([1, 2], np.uint8), 48)[:, None].repeat(128, 1)
+        mask[40:56] = 255
+        mask[:, :8] = 0
+        Image.fromarray(image).save(data / "drawn" / "train" / "images" / f"{number}.jpg")
+        Image.fromarray(mask).save(data / "drawn" / "train" / "masks" / f"{number}.png")
+    shutil.copytree(FOLDER, out)
+    write_levels(out, [read_dataset(data, "drawn", "train")], ["table"], 0)
+    return out
+
+
+def test_a_model_directory_with_levels_is_another_model(folder: Path, segmenter: TinySegmenter) -> None:
+    before, now = read_weights(FOLDER / FILE, None), read_weights(folder / FILE, None)
+    loaded = catalog.load_folder(folder, "cpu")
+
+    assert loaded.digest != segmenter.digest
+    assert all(torch.equal(value, now[name]) for name, value in before.items() if name != LEVEL)
+    assert now[LEVEL].abs().max() > 0
+    assert (folder / FILE).stat().st_size < (FOLDER / FILE).stat().st_size + 2000  # as small as it was
+
+
+def test_fitting_again_forgets_the_levels_of_before(folder: Path, segmenter: TinySegmenter) -> None:
+    levelled = catalog.load_folder(folder, "cpu")
+    assert isinstance(levelled, TinySegmenter)
+    data = read_dataset(folder.parent / "data", "drawn", "train")
+
+    first, again = (gather(model, data, np.random.default_rng(0)) for model in (segmenter, levelled))
+
+    np.testing.assert_allclose(first.logits, again.logits, atol=2e-3)
+    assert (first.words, first.classes) == (("sky", "blue sky", "grass"), 3)
+
+
+def test_levels_count_for_classes_and_not_for_the_words_of_nobody(folder: Path) -> None:
+    levelled = catalog.load_folder(folder, "cpu")
+    rows = KnownRows(levelled)
+    alone = bank_of(levelled, Vocabulary((ClassEntry("blue sky"),)), rows).levels
+    beside = bank_of(levelled, Vocabulary((ClassEntry("blue sky"), ClassEntry("grass")), Background()), rows).levels
+
+    assert alone is not None
+    assert beside is not None
+    assert beside[0] == alone[0] != 0
+    assert not beside[2:].any()
+    assert len(beside) > 2
