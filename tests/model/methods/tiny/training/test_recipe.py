@@ -82,7 +82,7 @@ def test_of_two_overrides_the_last_holds() -> None:
         ("phases=[]", "phases", "[]", "at least 1 item"),
         ("decay_steps=-1", "decay_steps", "-1", "greater than or equal to 0"),
         ("sets={}", "sets", "{}", "at least 1 item"),
-        ("colour=red", "colour", "'red'", "not permitted"),
+        ("colour=red", "colour", "'red'", "there is no such setting"),
     ],
 )
 def test_a_bad_override_is_answered_with_key_value_and_limit(override: str, key: str, value: str, limit: str) -> None:
