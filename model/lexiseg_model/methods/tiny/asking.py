@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,9 +21,20 @@ from lexiseg_model.types import Point, Prompt
 
 PER_PASS = 50  # prompts that go through the head together
 LEAST_CELLS = 4  # of a proposal
+NOWHERE = (0.0, 0.0, 0.0, 0.0)  # stands for a box that was not given
 
 # From logits [N, M, h, w] and quality [N, M] in 0..1 to the places of the masks [N, M], first choice first.
 Order = Callable[[Tensor, Tensor], Tensor]
+
+# From logits [N, h, w], boxes [N, 4] in pixels of the network's input and whether there is one [N] to logits [N, h, w].
+Colours = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class Finish(NamedTuple):
+    """What is done to the head's answers."""
+
+    colours: Colours
+    boxes: BoxRule
 
 
 def by_quality(masks: Tensor, quality: Tensor) -> Tensor:
@@ -68,19 +80,35 @@ def ask(
     return [answers[index] for index in range(len(prompts))]
 
 
-def inside_their_boxes(
-    answers: Sequence[PromptMasks], prompts: Sequence[Prompt], scale: tuple[float, float], rule: BoxRule
+def finished(
+    answers: Sequence[PromptMasks], prompts: Sequence[Prompt], scale: tuple[float, float], finish: Finish
 ) -> list[PromptMasks]:
-    """Answers of `ask`; those of boxes end at their box, unless it is rough or a positive point lies outside."""
-    kept = []
-    for answer, prompt in zip(answers, prompts, strict=True):
-        if prompt.box is not None and not prompt.rough and all(map(partial(_holds, prompt.box), prompt.points)):
-            box = torch.tensor(prompt.box, device=answer.masks.device) * torch.tensor(
-                (*scale, *scale), device=answer.masks.device
-            )
-            answer = answer._replace(masks=kept_inside(answer.masks, box, rule))
-        kept.append(answer)
+    """Answers of `ask` as they are given: masks know their object's colours, and those of boxes end at their box.
+
+    As the head answers stay the masks of boxes that are rough, and of those with a positive point outside.
+    """
+    kept = list(answers)
+    meant = [index for index, prompt in enumerate(prompts) if prompt.box is None or _holds_all(prompt)]
+    if not meant:
+        return kept
+    masks = torch.cat([answers[index].masks for index in meant])
+    device = masks.device
+    counts = torch.tensor([len(answers[index].masks) for index in meant], device=device)
+    has_box = torch.tensor([prompts[index].box is not None for index in meant], device=device)
+    boxes = torch.tensor([prompts[index].box or NOWHERE for index in meant], device=device)
+    boxes = boxes * torch.tensor(scale * 2, device=device)
+    coloured = finish.colours(masks, boxes.repeat_interleave(counts, 0), has_box.repeat_interleave(counts))
+    for index, of_prompt, box in zip(meant, torch.split(coloured, counts.tolist()), boxes, strict=True):
+        quality = answers[index].quality
+        if prompts[index].box is not None:
+            of_prompt = kept_inside(of_prompt, quality, box, finish.boxes)
+        kept[index] = PromptMasks(of_prompt, quality)
     return kept
+
+
+def _holds_all(prompt: Prompt) -> bool:
+    """Whether a box is meant as it is, and holds every positive point beside it."""
+    return prompt.box is not None and not prompt.rough and all(map(partial(_holds, prompt.box), prompt.points))
 
 
 def _holds(box: tuple[float, float, float, float], point: Point) -> bool:

@@ -79,9 +79,10 @@ def _of_photograph(
     some = random.permutation(len(objects.labels))[:OBJECTS]
     plan = segmenter.plan(sample.read_image())
     features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-    answers = segmenter.prompt(features, [Prompt((deepest_point(objects.ids == index + 1),)) for index in some])
-    masks = torch.stack([answer.masks for answer in answers])
-    ious = torch.from_numpy(overlaps(masks.flatten(0, 1), objects)).float().view(*masks.shape[:2], -1)
+    prompts = [Prompt((deepest_point(objects.ids == index + 1),)) for index in some]
+    answers, served = segmenter.seen(features, prompts), segmenter.prompt(features, prompts)
+    masks, given = (torch.stack([answer.masks for answer in each]) for each in (answers, served))
+    ious = torch.from_numpy(overlaps(given.flatten(0, 1), objects)).float().view(*masks.shape[:2], -1)
     seen = evidence(masks, contrast(segmenter.guide(features), (masks.shape[2], masks.shape[3])))
     quality = torch.stack([answer.quality for answer in answers])
     return Clicks(quality, seen, ious[torch.arange(len(some)), :, torch.from_numpy(some)])

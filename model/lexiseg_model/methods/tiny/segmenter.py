@@ -22,11 +22,12 @@ from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsErro
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.masks.halve import halve
 from lexiseg_model.methods.tiny import asking, by_example
-from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast
+from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.fast import fused, in_type
 from lexiseg_model.methods.tiny.image_pass import ImagePass
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
@@ -217,13 +218,18 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        head = self._required_head()
-        shared = self._shared(features)
-        height, width = (side * STRIDE for side in shared.fine.shape[-2:])
-        order = partial(best_first, contrast=self._contrast(features), rule=self.settings.clicks)
-        scale = width / features.size[1], height / features.size[0]
-        answers = asking.ask(head, shared, prompts, scale, order)
-        return asking.inside_their_boxes(answers, prompts, scale, self.settings.boxes)
+        answers = self.seen(features, prompts)
+        seen = features.derived.once("palette", lambda: palette(self.guide(features), self._cells(features)))
+        finish = asking.Finish(partial(by_own_colours, palette=seen, rule=self.settings.colours), self.settings.boxes)
+        return asking.finished(answers, prompts, self._scale_of(features), finish)
+
+    @torch.inference_mode()
+    def seen(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """What the head makes of prompts, in the order of the answers: before colours and boxes have their say."""
+        head, shared = self._required_head(), self._shared(features)
+        edges = features.derived.once("contrast", lambda: contrast(self.guide(features), self._cells(features)))
+        order = partial(best_first, contrast=edges, rule=self.settings.clicks)
+        return asking.ask(head, shared, prompts, self._scale_of(features), order)
 
     @torch.inference_mode()
     def places(self, features: Features) -> Tensor:
@@ -273,9 +279,13 @@ class TinySegmenter(Exportable):
 
         return features.derived.once("shared", make)
 
-    def _contrast(self, features: Features) -> Contrast:
-        size = features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]
-        return features.derived.once("contrast", lambda: contrast(self.guide(features), size))
+    def _cells(self, features: Features) -> tuple[int, int]:
+        return features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]
+
+    def _scale_of(self, features: Features) -> tuple[float, float]:
+        """Pixels of the network's input for one of the image, across and down."""
+        (height, width), (down, across) = self._cells(features), features.size
+        return width * STRIDE / across, height * STRIDE / down
 
     def _best_per_class(self, features: Features, pixels: Tensor, bank: TextBank) -> Tensor:
         """Each class's best text: scaled cosine, presence and level, of embeddings [96, h, w] to [K, h, w]."""

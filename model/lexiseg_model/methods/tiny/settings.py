@@ -31,12 +31,28 @@ class ClickOrder(BaseModel):
 
 
 class BoxRule(BaseModel):
-    """How the mask of a box is kept inside of it; measured on tight boxes, and on ones 6 % too small or too large."""
+    """How the mask of a box is kept inside of it.
+
+    Fitted on training photographs, tight boxes and ones that are off (`python -m lexiseg_model.methods.tiny.box_fit`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    more: float = Field(1.0, description="added to the logits inside")
+    more: float = Field(0.0, description="added to the logits inside")
+    doubt: float = Field(3.0, ge=0, description="of -ln(quality), which is added, too")
     slack: float = Field(0.02, ge=0, description="of a side, that a mask may reach beyond it")
+
+
+class OwnColours(BaseModel):
+    """How the colours of what a mask holds and of what it leaves out say more of it; fitted with those of boxes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weight: float = Field(3.0, ge=0, description="of the logarithm of the ratio of a colour's shares")
+    bound: float = Field(3.0, gt=0, description="of logits, before they are smoothed along edges")
+    ring: float = Field(
+        0.25, gt=0, description="of the sides of a box, or of what a mask holds: colours count so far around"
+    )
 
 
 class RegionVote(BaseModel):
@@ -77,5 +93,6 @@ class TinySettings(BaseModel):
     proposals: ProposalSettings = ProposalSettings()
     clicks: ClickOrder = ClickOrder()
     boxes: BoxRule = BoxRule()
+    colours: OwnColours = OwnColours()
     regions: RegionVote = RegionVote()
     examples: ExampleRule = ExampleRule()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.rle import encode_spans
-from lexiseg_model.methods.tiny.box_rule import kept_inside
+from lexiseg_model.methods.tiny.box_rule import kept_inside, within
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.types import Point, Prompt
@@ -17,6 +17,7 @@ from lexiseg_model.types import Point, Prompt
 EXACT = BoxRule(more=0, slack=0)
 SIZE = (64, 96)  # pixels of the input
 BOX = (18, 10, 50, 40)
+SURE = torch.ones(1)  # of a mask's quality
 
 
 def outer(masks: torch.Tensor, size: tuple[int, int] = SIZE) -> tuple[int, int, int, int]:
@@ -27,13 +28,13 @@ def outer(masks: torch.Tensor, size: tuple[int, int] = SIZE) -> tuple[int, int, 
 def test_a_mask_that_goes_on_ends_at_the_edges_of_its_box() -> None:
     everywhere = torch.full((1, SIZE[0] // 4, SIZE[1] // 4), 9.0)
 
-    assert outer(kept_inside(everywhere, torch.tensor(BOX), EXACT)) == (18, 10, 32, 30)
+    assert outer(kept_inside(everywhere, SURE, torch.tensor(BOX), EXACT)) == (18, 10, 32, 30)
 
 
 def test_slack_is_a_share_of_a_side() -> None:
     everywhere = torch.full((1, SIZE[0] // 4, SIZE[1] // 4), 9.0)
 
-    x, y, width, height = outer(kept_inside(everywhere, torch.tensor(BOX), BoxRule(more=0, slack=0.125)))
+    x, y, width, height = outer(kept_inside(everywhere, SURE, torch.tensor(BOX), BoxRule(more=0, slack=0.125)))
 
     assert (x, width) == (14, 40)
     assert abs(height - 37.5) <= 1
@@ -43,8 +44,41 @@ def test_slack_is_a_share_of_a_side() -> None:
 def test_what_the_head_nearly_sees_inside_is_there() -> None:
     nearly = torch.full((1, SIZE[0] // 4, SIZE[1] // 4), -0.5)
 
-    assert (kept_inside(nearly, torch.tensor(BOX), EXACT) < 0).all()
-    assert (kept_inside(nearly, torch.tensor(BOX), BoxRule(more=1, slack=0)) > 0).any()
+    assert (kept_inside(nearly, SURE, torch.tensor(BOX), EXACT) < 0).all()
+    assert (kept_inside(nearly, SURE, torch.tensor(BOX), BoxRule(more=1, slack=0)) > 0).any()
+
+
+def test_the_less_is_expected_of_a_mask_the_more_cells_it_takes() -> None:
+    nearly = torch.full((2, SIZE[0] // 4, SIZE[1] // 4), -0.5)
+
+    good, poor = kept_inside(nearly, torch.tensor([0.9, 0.5]), torch.tensor(BOX), BoxRule(more=0, doubt=1, slack=0))
+
+    assert (good < 0).all()  # -0.5 lies below the logarithm of 0.9,
+    assert (poor > 0).any()  # and above that of 0.5
+
+
+def test_a_quality_of_nothing_has_a_logarithm() -> None:
+    nowhere = torch.full((1, SIZE[0] // 4, SIZE[1] // 4), -50.0)
+
+    assert kept_inside(nowhere, torch.zeros(1), torch.tensor(BOX), BoxRule(doubt=2)).isfinite().all()
+
+
+def test_cells_are_in_a_box_with_their_centres() -> None:
+    [cells] = within(torch.tensor([BOX]), (SIZE[0] // 4, SIZE[1] // 4))
+
+    rows, columns = torch.where(cells)
+    assert (rows.min().item(), rows.max().item()) == (3, 9)  # 10 is the edge; 14, 18 ... 38
+    assert (columns.min().item(), columns.max().item()) == (5, 11)  # 18 is an edge; 22, 26 ... 46; 50 is the other
+
+
+def test_a_larger_box_is_a_cell_larger_at_least() -> None:
+    small = torch.tensor([[40.0, 20.0, 44.0, 60.0]])
+
+    [tight], [wide] = (within(small, (SIZE[0] // 4, SIZE[1] // 4), beyond) for beyond in (0.0, 0.25))
+
+    assert tight.sum(dim=1).max() == 1
+    assert wide.sum(dim=1).max() == 3
+    assert wide.sum(dim=0).max() == 2 + 10 + 1  # two above, and all that the picture has below
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,10 @@ def test_the_model_answers_a_click_in_the_order_of_its_card(
     places = contrast(tiny.guide(features), (features.tensors["pixels"].shape[1], features.tensors["pixels"].shape[2]))
     prompts = [Prompt((Point(x, y),)) for x in (100.0, 250.0, 400.0) for y in (80.0, 200.0, 320.0)]
 
-    answers = tiny.prompt(features, prompts)
+    answers = tiny.seen(features, prompts)
 
+    for answer, served in zip(answers, tiny.prompt(features, prompts), strict=True):
+        assert torch.equal(answer.quality, served.quality)
     by_quality_alone = 0
     for answer in answers:
         order = best_first(answer.masks[None], answer.quality[None], places, ClickOrder())
