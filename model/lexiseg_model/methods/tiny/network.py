@@ -91,6 +91,8 @@ class TinyNetwork(nn.Module):
     Input: [B, 3, H, W] float, `(rgb - MEAN) / STD` of 0..255 pixels, H and W multiples of 32.
     """
 
+    text_level: Tensor
+
     def __init__(self, text_width: int = 384) -> None:
         super().__init__()
         self.stem = nn.Sequential(ConvNormRelu(3, 24, 2), ConvNormRelu(24, WIDTHS[0], 2))
