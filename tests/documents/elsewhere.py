@@ -61,7 +61,8 @@ ELSEWHERE = (
     Elsewhere(r"torchrun ", HOURS),
     Elsewhere(r"python -m lexiseg_model\.training\.parts", "packs of data that is not here; test_parts.py sends some"),
     Elsewhere(
-        r"python -m lexiseg_model\.methods\.tiny\.(click_fit|familiar_words)", "needs data sets that are not here"
+        r"python -m lexiseg_model\.methods\.tiny\.(click_fit|box_fit|familiar_words|training\.levels)",
+        "needs data sets that are not here",
     ),
     Elsewhere(
         r"python -m lexiseg_service\.commands\.evaluate\.things",
