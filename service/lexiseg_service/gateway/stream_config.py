@@ -8,12 +8,14 @@ from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Exampl
 from lexiseg_service.question.stream_schemas import StreamInput
 from lexiseg_service.stubs import segmentation_pb2 as pb
 
+LARGEST_SIDE = 2**31 - 1
+
 
 def config_of(asked: StreamInput) -> pb.StreamConfig:
     """Follows objects, and labels them where there are classes. Nothing is checked that the stream checks itself.
 
     Raises:
-        InvalidValue: an example has none or several pictures, or its picture is no base64.
+        InvalidValue: an example has none or several pictures, its picture is no base64, or its mask larger than any.
     """
     return pb.StreamConfig(
         classes=[_class(entry, f"classes.{index}") for index, entry in enumerate(asked.classes or ())],
@@ -49,6 +51,8 @@ def _example(example: ExampleInput, field: str) -> pb.Example:
     mask = None
     if example.mask is not None:
         height, width = example.mask.size
+        if max(height, width) > LARGEST_SIDE:  # more than the message holds
+            raise InvalidValue.of(f"{field}.mask.size", [height, width], f"sides of at most {LARGEST_SIDE:,} pixels")
         mask = pb.CocoRle(size=pb.Size(height=height, width=width), counts=example.mask.counts)
     image = None if example.image is None else _image(example.image, f"{field}.image")
     return pb.Example(image=image, points=shown.points, box=shown.box if shown.HasField("box") else None, mask=mask)

@@ -150,6 +150,8 @@ TWO_PICTURES = {"box": [0, 0, 4, 4], "image": {"id": "0" * 32, "url": "https://a
     [
         ({"classes": ["red"], "vocabulary": "voc20"}, "vocabulary"),
         ({"classes": [{"name": "red", "threshold": 2}]}, "classes.0.threshold"),
+        ({"classes": [{"name": "red", "threshold": False}]}, "classes.0.threshold"),
+        ({"classes": [{"name": "red", "examples": [{"mask": {"size": [4, 2**70], "counts": "0"}}]}]}, "mask.size"),
         ({"classes": ["red", "red"]}, "classes.1"),
         ({"classes": [{"name": "red", "examples": [TWO_PICTURES]}]}, "classes.0.examples.0.image"),
         ({"classes": [{"name": "red", "examples": [{"box": [0, 0, 4, 4], "image": {"base64": "!"}}]}]}, "base64"),
