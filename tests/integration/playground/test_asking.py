@@ -63,13 +63,13 @@ def test_a_dragged_box_is_labelled_with_the_words(page: Page) -> None:
     choose(page)
     add(page, "building", "sky")
     expect_result(page, "Found")
-    page.mouse.move(*place(page, 60, 30))
+    page.mouse.move(*place(page, 360, 10))
     page.mouse.down()
-    page.mouse.move(*place(page, 350, 400), steps=4)
+    page.mouse.move(*place(page, 630, 130), steps=4)
     page.mouse.up()
 
     expect(segments(page)).to_have_count(1, timeout=PATIENCE)
-    expect(segments(page)).to_contain_text(re.compile("building|sky"))
+    expect(segments(page)).to_contain_text("sky")
 
 
 def test_all_of_it_by_the_keyboard(page: Page) -> None:

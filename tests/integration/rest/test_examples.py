@@ -51,7 +51,7 @@ def test_an_example_in_a_photograph_sent_before_is_found_in_another(client: http
     answer = ask_json(client, image=encoded("rocket"), classes=[by_example("above", example), "rocket"])
 
     words = ask(client, photograph("rocket"), "sky", "rocket")
-    assert iou(segment_of(answer, "above"), segment_of(words, "sky")) > 0.5
+    assert iou(segment_of(answer, "above"), segment_of(words, "sky")) > 0.3  # by day there, at night here
 
 
 def test_points_a_mask_and_negatives_are_examples_too(client: httpx.Client) -> None:
