@@ -49,7 +49,7 @@ def _made(
     """The bank of classes with their rows, before background words with theirs."""
     (classes, rows), (words, word_rows) = asked, background
     if word_rows is not None:
-        words, word_rows = _words_apart(segmenter, (words, word_rows), classes, rows, shown)
+        words, word_rows = words_apart(segmenter, (words, word_rows), classes, rows, shown)
     if word_rows is not None:
         rows = word_rows if rows is None else np.concatenate([rows, word_rows])
     bank = None if rows is None else segmenter.text_bank(classes + words, rows)
@@ -65,7 +65,7 @@ def _words_of(segmenter: Segmenter, background: Background) -> tuple[ClassEntry,
     return tuple(ClassEntry(word) for word in words)
 
 
-def _words_apart(
+def words_apart(
     segmenter: Segmenter,
     background: tuple[tuple[ClassEntry, ...], TextRows],
     classes: tuple[ClassEntry, ...],

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from typing import Any
 
-import av
-import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import BrowserContext, Locator, Page, expect
@@ -16,6 +13,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 from lexiseg_service.gateway.admission.keys import line_of
 from tests import pictures
 from tests.integration.playground.asking import add, expect_result, segments
+from tests.integration.playground.clips import webm
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
 
@@ -34,16 +32,7 @@ def ball(index: int) -> tuple[int, int]:
 def clip() -> bytes:
     """A red ball that rolls over a meadow, and out of the picture."""
     meadow = pictures.photograph("flower").resize((32, 24)).resize(SIZE).point(lambda level: level // 2)
-    file = io.BytesIO()
-    with av.open(file, "w", format="webm") as container:
-        stream = container.add_stream("libvpx", rate=RATE)
-        stream.width, stream.height = SIZE
-        stream.pix_fmt = "yuv420p"
-        stream.bit_rate = 1_500_000
-        for index in range(FRAMES):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(drawn(meadow, index)), format="rgb24")))
-        container.mux(stream.encode())
-    return file.getvalue()
+    return webm((drawn(meadow, index) for index in range(FRAMES)), SIZE, RATE)
 
 
 def drawn(meadow: Image.Image, index: int) -> Image.Image:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests import pictures
 from tests.integration.playground.asking import UnderWay, add, choose, expect_result, segments
+from tests.integration.playground.clips import webm
 from tests.integration.playground.conftest import PATIENCE
 
 RATE, SECONDS = 10, 8
@@ -24,17 +22,7 @@ PAINTED = "Number(document.getElementById('canvas').dataset.painted ?? 0)"
 def clip() -> bytes:
     """The pagoda for one half of the time, a flower for the other."""
     scenes = [pictures.photograph(name).resize(SIZE) for name in ("china", "flower")]
-    file = io.BytesIO()
-    with av.open(file, "w", format="webm") as container:
-        stream = container.add_stream("libvpx", rate=RATE)
-        stream.width, stream.height = SIZE
-        stream.pix_fmt = "yuv420p"
-        stream.bit_rate = 1_500_000
-        for index in range(RATE * SECONDS):
-            shown = np.asarray(scenes[2 * index // (RATE * SECONDS)])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
-        container.mux(stream.encode())
-    return file.getvalue()
+    return webm((scenes[2 * index // (RATE * SECONDS)] for index in range(RATE * SECONDS)), SIZE, RATE)
 
 
 CLIP = clip()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from lexiseg_model.data.read_scenes import read_object_scenes
 from lexiseg_model.data.scenes import Objects
@@ -17,6 +15,7 @@ from lexiseg_model.methods.tiny.box_fit import OFF, Boxes, Numbers, Photograph, 
 from lexiseg_model.methods.tiny.own_colours import palette
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
+from tests.model.methods.tiny.cups import write_cups
 
 SIDE = 96  # pixels of a picture, which is as large as the network's input
 BLIND = Numbers(BoxRule(more=0, doubt=0), OwnColours(weight=0))
@@ -60,15 +59,7 @@ def test_a_name_replaces_the_number_of_that_name_alone() -> None:
 def test_objects_of_a_split_are_asked_by_boxes_that_are_off(
     tiny: TinySegmenter, tmp_path: Path, photographs: dict[str, NDArray[np.uint8]]
 ) -> None:
-    for kind in ("images", "masks"):
-        (tmp_path / "cups" / "train" / kind).mkdir(parents=True)
-    (tmp_path / "cups" / "classes.json").write_text(json.dumps(["background", "cup"]))
-    cup = photographs["coffee"]
-    labels = np.zeros(cup.shape[:2], np.uint8)
-    labels[100:300, 200:400] = 1
-    for name, mask in (("with", labels), ("without", np.zeros_like(labels))):
-        Image.fromarray(cup).save(tmp_path / "cups" / "train" / "images" / f"{name}.jpg")
-        Image.fromarray(mask).save(tmp_path / "cups" / "train" / "masks" / f"{name}.png")
+    write_cups(tmp_path, photographs["coffee"])
     scenes = read_object_scenes("cups", tmp_path, "train", lambda _: True).scenes
 
     found = gather(tiny, scenes, 2)

@@ -1,18 +1,17 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.methods.tiny.click_fit import Clicks, fit, gather
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ClickOrder
+from tests.model.methods.tiny.cups import write_cups
 
 NOTHING = ClickOrder(stability=0, area=0, edges=0)
 
@@ -48,15 +47,7 @@ def test_where_the_quality_knows_all_nothing_is_added_that_harms() -> None:
 def test_objects_of_a_split_are_asked_where_they_are_deepest(
     tiny: TinySegmenter, tmp_path: Path, photographs: dict[str, NDArray[np.uint8]]
 ) -> None:
-    for kind in ("images", "masks"):
-        (tmp_path / "cups" / "train" / kind).mkdir(parents=True)
-    (tmp_path / "cups" / "classes.json").write_text(json.dumps(["background", "cup"]))
-    cup = photographs["coffee"]
-    labels = np.zeros(cup.shape[:2], np.uint8)
-    labels[100:300, 200:400] = 1
-    for name, mask in (("with", labels), ("without", np.zeros_like(labels))):
-        Image.fromarray(cup).save(tmp_path / "cups" / "train" / "images" / f"{name}.jpg")
-        Image.fromarray(mask).save(tmp_path / "cups" / "train" / "masks" / f"{name}.png")
+    write_cups(tmp_path, photographs["coffee"])
 
     found = gather(tiny, read_dataset(tmp_path, "cups", "train"))
 

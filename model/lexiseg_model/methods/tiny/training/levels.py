@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from lexiseg_model import catalog
+from lexiseg_model.bank import words_apart
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, read_dataset
 from lexiseg_model.methods.tiny.familiar import read_familiar
 from lexiseg_model.methods.tiny.network import PRESENCE_FLOOR
@@ -65,9 +66,15 @@ class Cells(NamedTuple):
 def gather(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Generator) -> Cells:
     """Passes photographs of a split through the network and keeps random cells of each."""
     entries = tuple(ClassEntry(name) for name in data.classes if name != BACKGROUND)
-    others = _competing(segmenter, entries) if data.has_background else ()
-    columns = entries + others
-    bank = segmenter.text_bank(columns, segmenter.encode_texts(segmenter.texts(columns)))
+    rows = segmenter.encode_texts(segmenter.texts(entries))
+    columns = entries
+    if data.has_background:
+        words = tuple(ClassEntry(word) for word in segmenter.card.background.words)
+        word_rows = segmenter.encode_texts(segmenter.texts(words))
+        words, competing = words_apart(segmenter, (words, word_rows), entries, rows, {})
+        if competing is not None:
+            columns, rows = entries + words, np.concatenate([rows, competing])
+    bank = segmenter.text_bank(columns, rows)
     levels = torch.zeros(bank.n_classes) if bank.levels is None else bank.levels.cpu()
     row_of = np.full(IGNORE + 1, -1)
     row_of[: len(data.classes)] = np.arange(len(data.classes))
@@ -103,15 +110,6 @@ def gather(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Gen
         nobody if data.has_background else None,
         relief * rule.margin,
     )
-
-
-def _competing(segmenter: TinySegmenter, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:
-    """The background words that mean none of the classes."""
-    rule = segmenter.card.background
-    words = tuple(ClassEntry(word) for word in rule.words)
-    own, asked = (segmenter.meaning(some, segmenter.encode_texts(segmenter.texts(some))) for some in (words, classes))
-    apart = (own @ asked.T).max(1) < rule.same_meaning
-    return tuple(word for word, kept in zip(words, apart, strict=True) if kept)
 
 
 class Judged:

@@ -1,0 +1,24 @@
+"""Clips that a browser plays, of pictures drawn or shown one after the other."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+import av
+import numpy as np
+from PIL import Image
+
+
+def webm(frames: Iterable[Image.Image], size: tuple[int, int], rate: int) -> bytes:
+    """A file of RGB pictures of `size` (width, height), `rate` a second."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="webm") as container:
+        stream = container.add_stream("libvpx", rate=rate)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.bit_rate = 1_500_000
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
