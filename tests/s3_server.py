@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
+from moto.core.base_backend import BackendDict
 from moto.server import ThreadedMotoServer
 
 
@@ -30,3 +31,4 @@ def bucket(name: str) -> Iterator[str]:
             yield f"s3://{name}"
     finally:
         server.stop()
+        BackendDict.reset()  # the buckets lie in this process, not in the server: the next server would show them
