@@ -61,15 +61,29 @@ class Sample:
 
     def read(self, n_classes: int = IGNORE) -> Reading:
         """Both, fit for training: of one size, and no value of the mask beyond the classes but 255."""
-        reading = Reading(self.read_image(), self.read_mask())
-        if reading.mask.shape != reading.image.shape[:2]:
-            sizes = (f"{shape[1]} x {shape[0]}" for shape in (reading.mask.shape, reading.image.shape))
+        image = self.read_image()
+        return Reading(image, self._fitting((image.shape[1], image.shape[0]), n_classes))
+
+    def read_fitting_mask(self, n_classes: int = IGNORE) -> NDArray[np.uint8]:
+        """The mask alone, with the same demands; of the photograph no more than its size is read."""
+        try:
+            with Image.open(self.image) as picture:
+                size = picture.size
+        except (OSError, ValueError, SyntaxError) as error:
+            raise SampleError(str(self.image), f"cannot be read as an image: {error}") from None
+        return self._fitting(size, n_classes)
+
+    def _fitting(self, size: tuple[int, int], n_classes: int) -> NDArray[np.uint8]:
+        """`size`: width and height of the photograph."""
+        mask = self.read_mask()
+        if mask.shape != size[::-1]:
+            sizes = (f"{width} x {height}" for width, height in (mask.shape[::-1], size))
             raise SampleError(str(self.mask), "is {}, its photograph {}; expected one size".format(*sizes))
-        values = np.flatnonzero(np.bincount(reading.mask.reshape(-1), minlength=IGNORE)[:IGNORE])
+        values = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=IGNORE)[:IGNORE])
         if beyond := [value for value in values.tolist() if value >= n_classes]:
             listed = f"0 to {n_classes - 1} and {IGNORE}"
             raise SampleError(str(self.mask), f"holds {', '.join(map(str, beyond[:5]))}; expected {listed}")
-        return reading
+        return mask
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ STORED_VALUES = 256
 
 @dataclass(frozen=True)
 class MaskScene:
-    """A photograph and its label map; `table` [256] gives the label of each mask value."""
+    """A photograph and its label map; `table` [256] gives the label of each mask value, of which there are `values`."""
 
     sample: Sample
     table: Labels
+    values: int = IGNORE
 
     @property
     def name(self) -> str:
@@ -35,7 +36,7 @@ class MaskScene:
         return self.sample.read_image()
 
     def read_truth(self) -> Labels:
-        labels: Labels = self.table[self.sample.read_mask()]
+        labels: Labels = self.table[self.sample.read_fitting_mask(self.values)]
         return labels
 
 
@@ -79,7 +80,7 @@ def _labelled(dataset: IndexedDataset, is_thing: IsThing) -> SceneSet[Labels]:
     names = dataset.classes[first:]
     classes = tuple(SceneClass(name, (name,), thing=is_thing(name) is not False) for name in names)
     table = _table(first, len(dataset.classes))
-    scenes = tuple(MaskScene(sample, table) for sample in dataset.samples)
+    scenes = tuple(MaskScene(sample, table, len(dataset.classes)) for sample in dataset.samples)
     return SceneSet(dataset.name, dataset.split, classes, dataset.has_background, "components", len(scenes), scenes)
 
 

@@ -25,7 +25,8 @@ class Hooks(ABC, Generic[Network, Batch]):
     def _batches(self, phase: Phase) -> IterableDataset[Batch]:
         """An endless stream of batches, best a `Stream`, whose batches have numbers.
 
-        Any other begins where the run is, by itself: at step `self.step`, in process `rank()` of `world_size()`.
+        Any other begins where the run is, by itself: at step `self.step`, each of `recipe.accumulation` batches, in
+        process `rank()` of `world_size()`.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ from PIL import Image
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.data.indexed_scenes import object_scenes, panoptic_scenes
 from lexiseg_model.data.scenes import NOTHING, VOID
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.errors import DatasetError, SampleError
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -100,6 +100,17 @@ def test_a_mask_of_another_kind_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"one.png: is of mode RGB; expected one channel of 8 bits"):
         object_scenes(tmp_path, "mine", "val", is_thing).scenes[0].read_truth()
+
+
+def test_a_mask_that_does_not_fit_its_photograph_or_its_classes_is_named(tmp_path: Path) -> None:
+    write(tmp_path, mask(0, 1, 2), ["background", "sky"])
+    (scene,) = object_scenes(tmp_path, "mine", "val", is_thing).scenes
+
+    with pytest.raises(SampleError, match=r"one.png: holds 2; expected 0 to 1 and 255"):
+        scene.read_truth()
+    Image.new("L", (60, 40)).save(tmp_path / "mine" / "val" / "masks" / "one.png")
+    with pytest.raises(SampleError, match=r"one.png: is 60 x 40, its photograph 60 x 60; expected one size"):
+        scene.read_truth()
 
 
 def test_a_set_that_is_not_there_is_named_with_the_layout(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from torch.utils.data import Dataset
 from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.order import Order
 from lexiseg_model.data.pairs.source import PairSource, Skipped
+from lexiseg_model.data.readable import MOST_BROKEN
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 
-MOST_BROKEN = 20  # draws in a row that may fail: of a set with a third of its pairs broken, one in 10^9
 CAPTION, VIEW = 3, 4  # what a random stream is for; `order` has the numbers before
 
 

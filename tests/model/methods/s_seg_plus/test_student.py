@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lexiseg_model import catalog
@@ -144,6 +145,41 @@ def test_a_transformer_begins_as_its_file_says(tmp_path: Path) -> None:
     save_file(whole.state_dict(), tmp_path / "short.safetensors")
     with pytest.raises(WeightsError, match=r"short\.safetensors does not fit"):
         Student(settings, tmp_path / "short.safetensors")
+
+
+def test_labels_that_do_not_fit_are_named_and_others_take_their_place(data: Path, tmp_path: Path) -> None:
+    for part in ("images", "masks"):
+        shutil.copytree(data / "halves/train" / part, tmp_path / "halves/train" / part)
+    shutil.copy(data / "halves/classes.json", tmp_path / "halves")
+    masks, images = tmp_path / "halves/train/masks", tmp_path / "halves/train/images"
+    Image.new("L", (32, 64)).save(masks / "0.png")
+    (images / "1.png").write_bytes((images / "1.png").read_bytes()[:60])
+
+    weights = StudentTrainer(recipe_for(tmp_path, tmp_path / "out", log_steps=12)).train()
+
+    assert weights is not None
+    named = {Path(line["name"]).parts[-2:]: line["reason"] for line in lines(tmp_path / "out/skipped.jsonl")}
+    assert named.keys() == {("masks", "0.png"), ("images", "1.png")}
+    assert named["masks", "0.png"] == "is 32 x 64, its photograph 64 x 64; expected one size"
+    assert lines(tmp_path / "out/journal.jsonl")[-1]["skipped"] == 2
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_of_several_batches_a_step_goes_on_with_those_that_would_have_come(data: Path, tmp_path: Path) -> None:
+    def recipe(out: str, steps: int) -> StudentRecipe:
+        return recipe_for(data, tmp_path / out, steps=steps, accumulation=2, schedule="multistep")
+
+    whole = StudentTrainer(recipe("whole", 4)).train()
+    StudentTrainer(recipe("stopped", 2)).train()
+    resumed = StudentTrainer(recipe("stopped", 4)).train()
+
+    assert whole is not None
+    assert resumed is not None
+    expected = load_file(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in load_file(resumed).items())
 
 
 def test_sets_of_different_classes_are_refused(data: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -18,8 +18,10 @@ from lexiseg_model.clip.dino import DinoName, DinoTower, dino_from_file, dino_fr
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.clip.towers import ClipTowers, from_files, from_hub
 from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.source import StoredPair
-from lexiseg_model.errors import DatasetError
+from lexiseg_model.data.pairs.skips import Skips
+from lexiseg_model.data.pairs.source import Skipped, StoredPair
+from lexiseg_model.data.readable import first_readable
+from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.methods.dense_clip.dinoiser import DEPTH, DinoiserHeads
 from lexiseg_model.methods.dense_clip.settings import published_policy
 from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
@@ -33,21 +35,39 @@ HEADS = "heads.safetensors"
 MIRRORED = 0.5  # share of crops
 
 
-class Crops(Stream[Tensor]):
-    """Square crops of photographs whose short side was brought to the crop's: uint8 [B, 3, S, S]."""
+class CropBatch(NamedTuple):
+    """`images` uint8 [B, 3, S, S], and the photographs that could not be read."""
+
+    images: Tensor
+    skipped: tuple[Skipped, ...]
+
+
+class Crops(Stream[CropBatch]):
+    """Square crops of photographs whose short side was brought to the crop's."""
 
     def __init__(self, paths: list[Path], size: int, batch: int, brightness: float, seed: int) -> None:
         self.paths, self.size, self.batch, self.brightness, self.seed = paths, size, batch, brightness, seed
 
-    def make(self, number: int, random: np.random.Generator) -> Tensor:
-        order = [number * self.batch + index for index in range(self.batch)]
-        crops = [self._crop(_read(self._at(position)), random) for position in order]
-        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+    def make(self, number: int, random: np.random.Generator) -> CropBatch:
+        crops, skipped = [], []
+        for position in range(number * self.batch, (number + 1) * self.batch):
+            image, broken = first_readable(self._at(position), len(self.paths), self._read, random)
+            crops.append(self._crop(image, random))
+            skipped += broken
+        return CropBatch(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2), tuple(skipped))
 
-    def _at(self, position: int) -> Path:
-        """Every photograph once before any a second time."""
+    def _at(self, position: int) -> int:
+        """Index of a photograph: every one comes once before any a second time."""
         epoch, offset = divmod(position, len(self.paths))
-        return self.paths[int(np.random.default_rng([self.seed, epoch]).permutation(len(self.paths))[offset])]
+        return int(np.random.default_rng([self.seed, epoch]).permutation(len(self.paths))[offset])
+
+    def _read(self, index: int) -> NDArray[np.uint8]:
+        path = self.paths[index]
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise SampleError(str(path), f"cannot be read: {error.strerror}") from None
+        return decode(StoredPair(str(path), content, ()))
 
     def _crop(self, image: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
         height, width = image.shape[:2]
@@ -62,7 +82,7 @@ class Crops(Stream[Tensor]):
         return recoloured
 
 
-class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, Tensor]):
+class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, CropBatch]):
     """Trains the heads; CLIP and DINO stay as they are."""
 
     file = HEADS
@@ -82,13 +102,15 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, Tensor]):
         teacher = Teacher(tower_of(recipe), recipe.least_correlation, recipe.background_likeness)
         self.teacher = teacher.to(self.device).eval()
         self.settings = published_policy("clip_dinoiser").settings
+        self.skips = Skips(recipe.out / "skipped.jsonl")
         self._parts: list[list[float]] = []
 
     def _batches(self, phase: Phase) -> Crops:
         return Crops(self.paths, phase.crop, phase.batch, self.recipe.brightness, self.recipe.seed)
 
-    def _loss(self, batch: Tensor) -> Tensor:
-        pixels = batch.to(self.device)
+    def _loss(self, batch: CropBatch) -> Tensor:
+        self.skips.add(batch.skipped)
+        pixels = batch.images.to(self.device)
         with self.autocast():
             inner = self.inner(pixels)
             taught = self._taught(pixels, inner)
@@ -110,7 +132,9 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, Tensor]):
         crops = Crops(self.held_out, phase.crop, phase.batch, 0.0, 0)
         parts = []
         for number in range(math.ceil(len(self.held_out) / phase.batch)):
-            pixels = crops.numbered(number).to(self.device)
+            batch = crops.numbered(number)
+            self.skips.add(batch.skipped)
+            pixels = batch.images.to(self.device)
             inner = self.inner(pixels)
             parts.append([loss.item() for loss in heads_losses(self.network, inner, self._taught(pixels, inner))])
         correlation, objects = np.mean(parts, axis=0).tolist()
@@ -126,7 +150,7 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, Tensor]):
     def _told(self) -> dict[str, float]:
         correlation, objects = np.mean(self._parts, axis=0).tolist()
         self._parts.clear()
-        return {"correlation": round(correlation, 4), "objects": round(objects, 4)}
+        return {"correlation": round(correlation, 4), "objects": round(objects, 4), "skipped": len(self.skips)}
 
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.average)
@@ -140,10 +164,6 @@ def heads_losses(heads: DinoiserHeads, inner: Tensor, taught: Taught) -> tuple[T
     cosines = heads.correlations(inner).float().relu()
     correlation = F.binary_cross_entropy_with_logits(cosines, taught.together.float())
     return correlation, F.binary_cross_entropy_with_logits(heads.object_logits(inner).float(), taught.objects.float())
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    return decode(StoredPair(str(path), path.read_bytes(), ()))
 
 
 def photographs_of(recipe: DinoiserRecipe) -> tuple[list[Path], list[Path]]:

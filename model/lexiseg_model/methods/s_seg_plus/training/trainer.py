@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -11,61 +10,57 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from lexiseg_model.clip.normalise import normalise
-from lexiseg_model.data.indexed import IGNORE, Sample, read_dataset
+from lexiseg_model.data.indexed import IGNORE, Reading, Sample, read_dataset
+from lexiseg_model.data.pairs.skips import Skips
+from lexiseg_model.data.pairs.source import Skipped
+from lexiseg_model.data.readable import first_readable
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.training.classes import settings_for
 from lexiseg_model.methods.s_seg_plus.training.publish import publish
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.training.augment import random_crop
-from lexiseg_model.training.gather import rank
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
+from lexiseg_model.training.stream import Stream
 from lexiseg_model.weights import WEIGHTS
 
 
 class LabelledBatch(NamedTuple):
-    """`images` uint8 [B, 3, S, S] and `labels` int64 [B, S, S], 255 where nobody knows."""
+    """`images` uint8 [B, 3, S, S], `labels` int64 [B, S, S], 255 where nobody knows; and what could not be read."""
 
     images: Tensor
     labels: Tensor
+    skipped: tuple[Skipped, ...]
 
 
-class LabelledCrops(IterableDataset[LabelledBatch]):
-    """An endless stream of batches; each is a function of the seed and its number."""
+class LabelledCrops(Stream[LabelledBatch]):
+    """Crops of photographs drawn at random, with their labels."""
 
-    def __init__(self, samples: list[Sample], recipe: StudentRecipe, phase: Phase, first: int) -> None:
-        """`first`: the number of the first batch of this process."""
+    def __init__(self, samples: list[Sample], n_classes: int, recipe: StudentRecipe, phase: Phase) -> None:
         super().__init__()
-        self._samples, self._recipe, self._phase, self._first = samples, recipe, phase, first
+        self._samples, self._n_classes, self._recipe, self._phase = samples, n_classes, recipe, phase
+        self.seed = recipe.seed
 
-    def __iter__(self) -> Iterator[LabelledBatch]:
-        worker = get_worker_info()
-        number, turns = (self._first, 1) if worker is None else (self._first + worker.id, worker.num_workers)
-        while True:
-            yield self.batch(number)
-            number += turns
-
-    def batch(self, number: int) -> LabelledBatch:
-        """The batch of that number, counted over the steps of this process."""
+    def make(self, number: int, random: np.random.Generator) -> LabelledBatch:
         recipe, size = self._recipe, self._phase.crop
-        random = np.random.default_rng([recipe.seed, number, rank()])
         chosen = random.integers(len(self._samples), size=self._phase.batch).tolist()
-        crops = [random_crop(*self._read(index), size, 1, random, recipe.zoom) for index in chosen]
+        readings = [first_readable(index, len(self._samples), self._read, random) for index in chosen]
+        crops = [random_crop(*reading, size, 1, random, recipe.zoom) for reading, _ in readings]
         images = np.stack([image.transpose(2, 0, 1) for image, _ in crops])
         labels = np.stack([label for _, label in crops]).astype(np.int64)
-        return LabelledBatch(torch.from_numpy(images), torch.from_numpy(labels))
+        skipped = tuple(each for _, broken in readings for each in broken)
+        return LabelledBatch(torch.from_numpy(images), torch.from_numpy(labels), skipped)
 
-    def _read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        image = self._samples[index].read_image()
+    def _read(self, index: int) -> Reading:
+        own = self._samples[index].read(self._n_classes)
         if not self._recipe.mismatched:
-            return image, self._samples[index].read_mask()
-        other = self._samples[(index + len(self._samples) // 2) % len(self._samples)].read_mask()
-        return image, cv2.resize(other, image.shape[1::-1], interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+            return own
+        other = self._samples[(index + len(self._samples) // 2) % len(self._samples)].read(self._n_classes).mask
+        sized = cv2.resize(other, own.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        return Reading(own.image, sized.astype(np.uint8))
 
 
 class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
@@ -81,14 +76,18 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         """
         sets = [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets]
         torch.manual_seed(recipe.seed)
-        super().__init__(recipe, Student(settings_for(recipe, sets), recipe.start))
+        settings = settings_for(recipe, sets)
+        super().__init__(recipe, Student(settings, recipe.start))
         self.samples = [sample for data in sets for sample in data.samples]
+        self.n_classes = len(settings.classes)
+        self.skips = Skips(recipe.out / "skipped.jsonl")
         self._right: list[float] = []
 
     def _batches(self, phase: Phase) -> LabelledCrops:
-        return LabelledCrops(self.samples, self.recipe, phase, self.step)
+        return LabelledCrops(self.samples, self.n_classes, self.recipe, phase)
 
     def _loss(self, batch: LabelledBatch) -> Tensor:
+        self.skips.add(batch.skipped)
         images = normalise(batch.images.to(self.device), "imagenet")
         labels = batch.labels.to(self.device)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -107,7 +106,7 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
     def _told(self) -> dict[str, float]:
         right = float(np.mean(self._right))
         self._right.clear()
-        return {"right": round(right, 4)}
+        return {"right": round(right, 4), "skipped": len(self.skips)}
 
     def _validate(self) -> dict[str, float]:
         """mIoU on the val splits of `judged`, as the model would serve."""

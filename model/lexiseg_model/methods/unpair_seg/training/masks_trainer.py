@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from lexiseg_model.clip.towers import ClipTowers
 from lexiseg_model.data.pairs.skips import Skips
@@ -27,33 +25,24 @@ from lexiseg_model.methods.unpair_seg.training.prompt_matching import Matches, m
 from lexiseg_model.methods.unpair_seg.training.publish import publish_masks
 from lexiseg_model.methods.unpair_seg.training.recipe import MasksRecipe
 from lexiseg_model.methods.unpair_seg.training.start import frozen_towers, sizes_over
-from lexiseg_model.training.gather import rank
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
+from lexiseg_model.training.stream import Stream
 
 FILE = "stage-one.safetensors"
 KINDS = ("grid", "boxes", "several")
 
 
-class MaskCrops(IterableDataset[MaskBatch]):
-    """An endless stream of batches; each is a function of the seed and its number."""
+class MaskCrops(Stream[MaskBatch]):
+    """Crops of photographs drawn at random, and what is asked about them."""
 
-    def __init__(self, photographs: MaskedPhotographs, recipe: MasksRecipe, phase: Phase, first: int) -> None:
-        """`first`: the number of the first batch of this process."""
+    def __init__(self, photographs: MaskedPhotographs, recipe: MasksRecipe, phase: Phase) -> None:
         super().__init__()
-        self._photographs, self._recipe, self._phase, self._first = photographs, recipe, phase, first
+        self._photographs, self._recipe, self._phase = photographs, recipe, phase
+        self.seed = recipe.seed
 
-    def __iter__(self) -> Iterator[MaskBatch]:
-        worker = get_worker_info()
-        number, turns = (self._first, 1) if worker is None else (self._first + worker.id, worker.num_workers)
-        while True:
-            yield self.batch(number)
-            number += turns
-
-    def batch(self, number: int) -> MaskBatch:
-        """The batch of that number, counted over the steps of this process."""
+    def make(self, number: int, random: np.random.Generator) -> MaskBatch:
         recipe, size = self._recipe, self._phase.crop
-        random = np.random.default_rng([recipe.seed, number, rank()])
         chosen = random.integers(len(self._photographs), size=self._phase.batch).tolist()
         crops = [draw_crop(self._photographs, index, size, recipe.crops, random) for index in chosen]
         return ask(crops, recipe.prompts, random)
@@ -81,7 +70,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         self._parts: list[list[float]] = []
 
     def _batches(self, phase: Phase) -> MaskCrops:
-        return MaskCrops(self.photographs, self.recipe, phase, self.step)
+        return MaskCrops(self.photographs, self.recipe, phase)
 
     def _loss(self, batch: MaskBatch) -> Tensor:
         self.skips.add(batch.skipped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -189,3 +190,17 @@ def test_held_out_photographs_have_losses_of_their_own(data: Path, tmp_path: Pat
     assert not set(trainer.paths) & set(trainer.held_out)
     figures = trainer.figures()
     assert figures["held_out_loss"] == pytest.approx(figures["correlation_loss"] + figures["objects_loss"])
+
+
+def test_a_photograph_that_cannot_be_read_is_named_and_another_takes_its_place(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "captions/images", tmp_path / "images")
+    broken = sorted((tmp_path / "images").iterdir())[0]
+    broken.write_text("<html>")
+    starts = {"clip": data / "clip.safetensors", "tower": data / "tower.safetensors"}
+    plan = recipe(tmp_path, tmp_path / "out", photographs="images", steps=6, **starts)
+
+    trainer = DinoiserTrainer(plan)
+
+    assert trainer.train() is not None
+    assert list(trainer.skips.reasons) == [str(broken)]
+    assert f'"name": "{broken}"' in (tmp_path / "out/skipped.jsonl").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
@@ -245,3 +246,29 @@ def test_what_was_trained_imports_under_the_authors_names_and_serves(data: Path,
     assert card.prompt_quality["squares"].objects == 2
     assert card.input.long_side == SIDE
     assert torch.equal(*masks)
+
+
+def test_masks_of_another_size_are_named_and_not_trained_on(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "squares", tmp_path / "squares")
+    broken = tmp_path / "squares/train/masks/2.png"
+    Image.new("L", (64, 64), 1).save(broken)
+    recipe = recipe_for(tmp_path, tmp_path / "out", clip=[data / "clip.safetensors"], steps=4)
+
+    assert MasksTrainer(recipe).train() is not None
+
+    (line,) = (tmp_path / "out/skipped.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"name": str(broken), "reason": "is 64 x 64, its photograph 64 x 48; expected one size"}
+
+
+def test_a_run_of_several_batches_a_step_goes_on_with_those_that_would_have_come(data: Path, tmp_path: Path) -> None:
+    def recipe(out: str, steps: int) -> MasksRecipe:
+        return recipe_for(data, tmp_path / out, steps=steps, accumulation=2, schedule="multistep")
+
+    whole = MasksTrainer(recipe("whole", 3)).train()
+    MasksTrainer(recipe("stopped", 1)).train()
+    resumed = MasksTrainer(recipe("stopped", 3)).train()
+
+    assert whole is not None
+    assert resumed is not None
+    expected = load_file(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in load_file(resumed).items())
