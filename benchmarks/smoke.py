@@ -6,7 +6,8 @@ control    the same over captions, masks or views of other photographs (`mismatc
 
 Each is measured by the recipe's own validation, on what is held out. A figure rises where every trained run is better
 than every other one, and the means are further apart than both standard deviations together. Runs lie in
-`runs/smoke/NAME`; what is there already is not trained again. The figures are written to `runs/smoke/NAME.json`.
+`runs/smoke/NAME`; what is there already is neither trained nor measured again. The figures are written to
+`runs/smoke/NAME.json`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from benchmarks.clock import print_table
+from lexiseg_model.training.recipe import RunRecipe
+from lexiseg_model.training.recipes.below import FINISHED, train_first
 from lexiseg_model.training.recipes.read import Planned, read_recipe
 from lexiseg_model.training.run import Run
 
@@ -27,7 +30,7 @@ ROOT = Path("runs/smoke")
 CONDITIONS = ("untrained", "trained", "control")
 SEEDS = 3
 BELOW = "_recipe"  # ends the name of a value that says what is trained first; what it writes is named before it
-FIGURES = "figures.json"  # of a run that is at its end, beside its weights
+FIGURES = "figures.json"  # what was measured of a run, beside its weights
 LESS_IS_BETTER = re.compile(r"(loss|contrast|rank)\b")
 
 Figures = dict[str, dict[str, list[float]]]  # figure -> condition -> one number for each seed
@@ -50,37 +53,57 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def measured(name: str, seeds: int, overrides: Sequence[str]) -> Figures:
-    """All runs of a recipe, one after the other."""
+    """All runs of a recipe, one after the other; those that were measured before are read."""
     figures: Figures = {}
-
-    def keep(condition: str, reached: dict[str, float]) -> None:
-        for figure, value in reached.items():
-            figures.setdefault(figure, {each: [] for each in CONDITIONS})[condition].append(value)
-
     for seed in range(seeds):
         for condition in ("trained", "control"):
-            trainer = _trainer(name, condition, seed, overrides)
-            if condition == "trained":
-                keep("untrained", trainer.figures())
-            if trainer.train() is None:
-                sys.exit(trainer.ending)
-            reached = trainer.figures()
-            keep(condition, reached)
-            (trainer.recipe.out / FIGURES).write_text(json.dumps(reached))
-            print(f"{name}, seed {seed}, {condition}: {reached}", flush=True)
+            planned = _planned(name, condition, seed, overrides)
+            wanted = ("untrained", "trained") if condition == "trained" else ("control",)
+            reached = _read(planned.recipe)
+            if not set(wanted) <= reached.keys():
+                _measure(planned, wanted, reached)
+            for each in wanted:
+                for figure, value in reached[each].items():
+                    figures.setdefault(figure, {one: [] for one in CONDITIONS})[each].append(value)
+            print(f"{name}, seed {seed}, {condition}: {reached[condition]}", flush=True)
     return figures
 
 
-def _trainer(name: str, condition: str, seed: int, overrides: Sequence[str]) -> Run[Any, Any, Any]:
+def _measure(planned: Planned, wanted: Sequence[str], reached: dict[str, dict[str, float]]) -> None:
+    """Trains, and adds what is wanted to what is reached; ends the program where the run is stopped."""
+    recipe = planned.recipe
+    if (lack := planned.training.lacks(recipe)) is not None:
+        sys.exit(lack)
+    print(f"{recipe.out}: {planned.training.start(recipe)}", flush=True)
+    if ending := train_first(planned):
+        sys.exit(ending)
+    trainer: Run[Any, Any, Any] = planned.training.trainer(recipe)
+    for each in wanted:
+        if each in reached:
+            continue
+        if each != "untrained":
+            if trainer.train() is None:
+                sys.exit(trainer.ending)
+            (recipe.out / FINISHED).touch()  # others may stand on it
+        reached[each] = trainer.figures()
+        kept = {"recipe": recipe.model_dump(mode="json"), "figures": reached}
+        recipe.out.mkdir(parents=True, exist_ok=True)
+        (recipe.out / FIGURES).write_text(json.dumps(kept))
+
+
+def _read(recipe: RunRecipe) -> dict[str, dict[str, float]]:
+    """What was measured of exactly this recipe, by condition."""
+    file = recipe.out / FIGURES
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    reached: dict[str, dict[str, float]] = kept.get("figures", {})
+    return reached if kept.get("recipe") == recipe.model_dump(mode="json") else {}
+
+
+def _planned(name: str, condition: str, seed: int, overrides: Sequence[str]) -> Planned:
     out = ROOT / name / f"{condition}-{seed}"
     own = [f"seed={seed}", f"out={out}", f"mismatched={'true' if condition == 'control' else 'false'}"]
     planned = read_recipe(name, [*overrides, *own])
-    planned = read_recipe(name, [*overrides, *own, *_below(planned, seed)])
-    if (lack := planned.training.lacks(planned.recipe)) is not None:
-        sys.exit(lack)
-    print(f"{name}, seed {seed}, {condition}: {planned.training.start(planned.recipe)}", flush=True)
-    trainer: Run[Any, Any, Any] = planned.training.trainer(planned.recipe)
-    return trainer
+    return read_recipe(name, [*overrides, *own, *_below(planned, seed)])
 
 
 def _below(planned: Planned, seed: int) -> list[str]:
@@ -93,8 +116,6 @@ def _below(planned: Planned, seed: int) -> list[str]:
             several = isinstance(file, list)
             path = ROOT / recipe / f"trained-{seed}" / Path(file[0] if several else file).name
             placed.append(f"{key.removesuffix(BELOW)}={f'[{path}]' if several else path}")
-            if (path.parent / FIGURES).exists():  # it was measured here: it is at its end
-                placed.append(f"{key}=null")
     return placed
 
 

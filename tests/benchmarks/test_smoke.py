@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from benchmarks.smoke import better, summary
+from benchmarks.smoke import better, measured, summary
+from lexiseg_model.training.run import Run
+from tests.model.training.pairs_folder import write_pairs
 
 
 def test_a_figure_rises_where_every_run_is_better_by_more_than_the_spread() -> None:
@@ -31,3 +35,23 @@ def test_a_summary_holds_every_run() -> None:
     figure = told["figures"]["recall_at_10"]
     assert figure["trained"] == {"mean": 9.5, "spread": pytest.approx(0.707, abs=1e-3), "runs": [9.0, 10.0]}
     assert (figure["rises"], figure["above_control"], figure["control_rises"]) == (True, True, False)
+
+
+def test_runs_that_were_measured_are_neither_trained_nor_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / "captions", 8)
+    short = ["data=.", "steps=2", "decay_steps=0", "held_out=4", "phases.0.batch=2", "device=cpu"]
+    first = measured("clip-smoke", 1, short)
+    with monkeypatch.context() as idle:
+        idle.setattr(Run, "train", None)
+        idle.setattr(Run, "figures", None)
+        again = measured("clip-smoke", 1, short)
+
+    assert again == first
+    assert {condition: len(values) for condition, values in first["held_out_loss"].items()} == {
+        "untrained": 1,
+        "trained": 1,
+        "control": 1,
+    }

@@ -63,5 +63,5 @@ def _missing(wanted: str, reason: str) -> WeightsError:
     return WeightsError(
         f"no {wanted}: not in the cache, and not to be had ({reason}). Either start once where the hub can be "
         "reached, or bring the weights as files: `lexiseg models import --method dense-clip --clip FILE NAME` with "
-        "LEXISEG_MODELS_DIR set, then `--model NAME`"
+        "LEXISEG_MODELS_DIR set, then `--model NAME`; a recipe of training takes clip=FILE, or tower=FILE"
     )

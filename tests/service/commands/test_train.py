@@ -8,6 +8,7 @@ import yaml
 
 from lexiseg_model.training.recipes.read import read_recipe
 from tests.model.methods.tiny.training.shapes import write_shapes
+from tests.model.training.pairs_folder import write_pairs
 from tests.service.commands.command_line import CommandLine
 
 
@@ -129,6 +130,30 @@ def test_a_dry_run_measures_batches_of_each_phase_and_leaves_no_run(lexiseg: Com
     assert re.search(r"^batches of 1 at 96 pixels, from 75% on: ", outcome.out, re.MULTILINE)
     assert re.search(r"^time: about \d+\.\d minutes here", outcome.out, re.MULTILINE)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_measures_what_is_trained_first_and_trains_none_of_it(lexiseg: CommandLine, tmp_path: Path) -> None:
+    write_pairs(tmp_path / "captions", 4)
+    below, small = tmp_path / "clip" / "clip.safetensors", tmp_path / "small.yaml"
+    small.write_text("recipe: clip-smoke\nheld_out: 0\nphases.0.batch: 4\n")
+    values = ["phases.0.batch=2", f"data={tmp_path}", f"clip={below}", f"clip_recipe={small}", "held_out=0"]
+
+    outcome = lexiseg("train", "tcl-smoke", "--dry-run", *values)
+
+    assert outcome.status == 0, outcome.err
+    first = f"before it, {small}: 140 steps from random weights of lexiseg-mini-16; out: {below.parent}"
+    assert first in outcome.out
+    assert re.search(r"/small\.yaml: batches of 4 at 64 pixels, from 0% on: ", outcome.out)
+    assert re.search(r"^tcl-smoke: batches of 2 at 64 pixels, from 0% on: ", outcome.out, re.MULTILINE)
+    assert re.search(r"^time: about \d+\.\d minutes here", outcome.out, re.MULTILINE)
+    assert not below.parent.exists()
+
+
+def test_a_dry_run_without_data_says_what_lacks(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("train", "s-seg-plus", "--dry-run", f"data={tmp_path}")
+
+    assert outcome.status == 0, outcome.err
+    assert "it could not begin, so nothing is measured: there are no labels at" in outcome.out
 
 
 def test_a_dry_run_of_a_part_counts_what_stays(lexiseg: CommandLine, tmp_path: Path) -> None:

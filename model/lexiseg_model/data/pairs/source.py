@@ -113,7 +113,9 @@ def set_apart(source: PairSource, n_pairs: int, seed: int = 0) -> tuple[Chosen, 
     """
     total = sum(source.sizes)
     if not 0 < n_pairs < total:
-        raise OptionError(f"{n_pairs} pairs to be set apart; expected 1 to {total - 1}, for there are {total}")
+        raise OptionError(
+            f"held_out: {n_pairs} pairs to be set apart; expected 1 to {total - 1}, for there are {total}"
+        )
     apart = np.zeros(total, np.bool_)
     apart[np.random.default_rng(seed).permutation(total)[:n_pairs]] = True
     halves = np.split(apart, np.cumsum(source.sizes)[:-1])

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from lexiseg_model.training.recipe import Phase, RunRecipe
+from lexiseg_model.training.recipes.below import is_finished, planned_below
 from lexiseg_model.training.recipes.training import Training
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import loader
@@ -50,12 +51,29 @@ class Measured(NamedTuple):
 def measure(training: Training[Any], recipe: RunRecipe) -> Iterator[Measured]:
     """Reads data and weights as training would, and writes nothing but packs, which it keeps for the run itself."""
     with tempfile.TemporaryDirectory(prefix="lexiseg-dry-run-") as folder:
-        trainer = training.trainer(recipe.model_copy(update={"out": Path(folder) / "run"}))
+        standing = _standing(training, recipe, Path(folder))
+        trainer = training.trainer(standing.model_copy(update={"out": Path(folder) / "run"}))
         whole = trainer.recipe
         for phase in recipe.phases:
             # A trainer asks its recipe which phase it is in: here there is one.
             trainer.recipe = whole.model_copy(update={"phases": [phase.model_copy(update={"after": 0.0})]})
             yield Measured(phase, _seconds(trainer, phase), _peak(trainer.device))
+
+
+def _standing(training: Training[Any], recipe: RunRecipe, folder: Path) -> RunRecipe:
+    """The recipe over untrained weights where what it stands on is not there; they take as long."""
+    for below in training.below(recipe):
+        if is_finished(below.file):
+            continue
+        first = planned_below(below, recipe)
+        own = first.recipe.model_copy(update={"out": folder / below.key})
+        trainer = first.training.trainer(_standing(first.training, own, folder))
+        file = own.out / below.file.name
+        file.parent.mkdir(exist_ok=True)
+        trainer._write_weights(file)
+        several = isinstance(getattr(recipe, below.key), list)
+        recipe = recipe.model_copy(update={below.key: [file] if several else file})
+    return recipe
 
 
 def total_seconds(measured: list[Measured], steps: int, accumulation: int = 1) -> float:

@@ -12,8 +12,9 @@ training begins: `network`, `trainer` and `publish` import what they need themse
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from lexiseg_model.training.recipe import RunRecipe
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from lexiseg_model.types import ModelCard
 
 Recipe = TypeVar("Recipe", bound=RunRecipe)
+
+
+class Below(NamedTuple):
+    """A file that a recipe stands on, and that another recipe trains where it is not there."""
+
+    key: str  # of the recipe above: which of its values names the file
+    file: Path
+    name: str  # of the recipe that writes it
 
 
 class Training(ABC, Generic[Recipe]):
@@ -39,13 +48,17 @@ class Training(ABC, Generic[Recipe]):
         """Why it cannot begin, and what to do about it; None where it can. Loads nothing."""
         return None if recipe.data.exists() else f"there is no data at {recipe.data}"
 
+    def below(self, recipe: Recipe) -> Sequence[Below]:
+        """What other recipes train before it, where it is not there."""
+        return ()
+
     @abstractmethod
     def network(self, recipe: Recipe) -> nn.Module:
         """What is trained, in its form and not with its values: counted before data is read."""
 
     @abstractmethod
     def trainer(self, recipe: Recipe) -> Run[Recipe, Any, Any]:
-        """Reads data and weights, as far as the first step needs them."""
+        """Reads data and weights, as far as the first step needs them; what lies below is there."""
 
     @abstractmethod
     def publish(self, recipe: Recipe, weights: Path) -> ModelCard | None:

@@ -131,6 +131,16 @@ def test_it_is_judged_on_true_masks_elsewhere(data: Path, tmp_path: Path) -> Non
     assert "no true masks at" in (StudentTraining().lacks(elsewhere) or "")
 
 
+def test_labels_that_are_missing_are_said_with_the_command_that_writes_them(data: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(tmp_path / "labels", tmp_path / "out", truth=data)
+
+    train, listing = data / "halves/train", data / "halves/classes.json"
+    command = f"lexiseg data pseudo-label {train} {tmp_path}/labels/halves --classes {listing}"
+    assert f"`{command}` writes them" in (StudentTraining().lacks(recipe) or "")
+    unknown = recipe.model_copy(update={"judged": []})
+    assert "pseudo-label PHOTOS" in (StudentTraining().lacks(unknown) or "")
+
+
 def test_a_transformer_begins_as_its_file_says(tmp_path: Path) -> None:
     torch.manual_seed(1)
     whole: Any = timm.create_model("test_vit", num_classes=7)

@@ -49,7 +49,8 @@ class Crops(Stream[CropBatch]):
         self.paths, self.size, self.batch, self.brightness, self.seed = paths, size, batch, brightness, seed
 
     def make(self, number: int, random: np.random.Generator) -> CropBatch:
-        crops, skipped = [], []
+        crops: list[NDArray[np.uint8]] = []
+        skipped: list[Skipped] = []
         for position in range(number * self.batch, (number + 1) * self.batch):
             image, broken = first_readable(self._at(position), len(self.paths), self._read, random)
             crops.append(self._crop(image, random))

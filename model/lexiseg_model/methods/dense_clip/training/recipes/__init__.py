@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.methods.dense_clip.training.dinoiser_recipe import DinoiserRecipe
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
-from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs, train_below
-from lexiseg_model.training.recipes.training import Training
+from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs
+from lexiseg_model.training.recipes.training import Below, Training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,15 +64,19 @@ class HeadsTraining(Training[DinoiserRecipe]):
                 f"there are no photographs at {recipe.data / recipe.photographs}; say where with data=FOLDER "
                 "photographs=FOLDER"
             )
+        if (lack := lacks_below(self.below(recipe), recipe)) is not None:
+            return lack
         for file, name, key in (
             (recipe.clip, recipe.clip_recipe, "clip"),
             (recipe.tower, recipe.tower_recipe, "tower"),
         ):
-            if file is not None and name is not None and (lack := lacks_below(file, name, recipe)) is not None:
-                return lack
             if file is not None and name is None and not file.is_file():
                 return f"there are no weights at {file}; say where with {key}=FILE, or {key}=null for the hub's"
         return None
+
+    def below(self, recipe: DinoiserRecipe) -> list[Below]:
+        stands_on = (("clip", recipe.clip, recipe.clip_recipe), ("tower", recipe.tower, recipe.tower_recipe))
+        return [Below(key, file, name) for key, file, name in stands_on if file is not None and name is not None]
 
     def network(self, recipe: DinoiserRecipe) -> nn.Module:
         from lexiseg_model.clip.towers import configuration
@@ -83,9 +87,6 @@ class HeadsTraining(Training[DinoiserRecipe]):
     def trainer(self, recipe: DinoiserRecipe) -> DinoiserTrainer:
         from lexiseg_model.methods.dense_clip.training.dinoiser_trainer import DinoiserTrainer
 
-        for file, name in ((recipe.clip, recipe.clip_recipe), (recipe.tower, recipe.tower_recipe)):
-            if file is not None and name is not None:
-                train_below(file, name, recipe)
         return DinoiserTrainer(recipe)
 
     def publish(self, recipe: DinoiserRecipe, weights: Path) -> ModelCard:

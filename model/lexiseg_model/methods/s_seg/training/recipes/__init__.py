@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.tower.recipe import TowerRecipe
-from lexiseg_model.training.recipes.below import lacks_below, train_below
-from lexiseg_model.training.recipes.training import Training
+from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs
+from lexiseg_model.training.recipes.training import Below, Training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,16 +29,18 @@ class PairsTraining(Training[SSegRecipe]):
         return f"{backbone}, all else random; pseudo-masks by {tower}"
 
     def lacks(self, recipe: SSegRecipe) -> str | None:
-        absent = [str(recipe.data / path) for path in recipe.pairs if not (recipe.data / path).exists()]
-        if absent:
-            return f"there are no captioned photographs at {', '.join(absent)}; say where with data=FOLDER pairs=[NAME]"
-        if recipe.tower is not None and recipe.tower_recipe is not None:
-            return lacks_below(recipe.tower, recipe.tower_recipe, recipe)
-        if recipe.tower is not None and not recipe.tower.exists():
+        if (lack := lacks_pairs(recipe.data, recipe.pairs)) is not None:
+            return lack
+        if recipe.tower is not None and recipe.tower_recipe is None and not recipe.tower.exists():
             return (
                 f"there are no weights of a DINO tower at {recipe.tower}; `lexiseg train dino-smoke` makes small ones"
             )
-        return None
+        return lacks_below(self.below(recipe), recipe)
+
+    def below(self, recipe: SSegRecipe) -> list[Below]:
+        if recipe.tower is None or recipe.tower_recipe is None:
+            return []
+        return [Below("tower", recipe.tower, recipe.tower_recipe)]
 
     def network(self, recipe: SSegRecipe) -> nn.Module:
         from lexiseg_model.methods.s_seg.network import SSegNetwork
@@ -48,8 +50,6 @@ class PairsTraining(Training[SSegRecipe]):
     def trainer(self, recipe: SSegRecipe) -> SSegTrainer:
         from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
 
-        if recipe.tower is not None and recipe.tower_recipe is not None:
-            train_below(recipe.tower, recipe.tower_recipe, recipe)
         return SSegTrainer(recipe)
 
     def publish(self, recipe: SSegRecipe, weights: Path) -> ModelCard:

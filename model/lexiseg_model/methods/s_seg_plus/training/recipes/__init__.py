@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lexiseg_model.data.indexed import BACKGROUND, CLASSES, read_classes
 from lexiseg_model.methods.s_seg_plus.training.recipe import StudentRecipe
 from lexiseg_model.training.recipes.training import Training
 
@@ -26,8 +27,7 @@ class StudentTraining(Training[StudentRecipe]):
     def lacks(self, recipe: StudentRecipe) -> str | None:
         absent = [str(recipe.data / name) for name in recipe.sets if not (recipe.data / name).exists()]
         if absent:
-            command = f"lexiseg data pseudo-label PHOTOS {absent[0]}"
-            return f"there are no labels at {', '.join(absent)}; `{command}` writes them"
+            return f"there are no labels at {', '.join(absent)}; `{_labelling(recipe, absent[0])}` writes them"
         truth = [(recipe.truth or recipe.data) / name for name in recipe.judged]
         if unjudged := [str(folder) for folder in truth if not folder.exists()]:
             return f"there are no true masks at {', '.join(unjudged)}; say where with truth=FOLDER, or judged=[]"
@@ -49,6 +49,16 @@ class StudentTraining(Training[StudentRecipe]):
         from lexiseg_model.methods.s_seg_plus.training.publish import publish
 
         return publish(recipe, weights)
+
+
+def _labelling(recipe: StudentRecipe, lacking: str) -> str:
+    """The command that writes labels: of the photographs with true masks, where they are judged by these."""
+    name = Path(lacking).name
+    truth = (recipe.truth or recipe.data) / name
+    if name not in recipe.judged or not (truth / recipe.split).is_dir():
+        return f"lexiseg data pseudo-label PHOTOS {lacking} -c CLASS -c CLASS"
+    background = "" if read_classes(truth / CLASSES)[0] == BACKGROUND else " --no-background"
+    return f"lexiseg data pseudo-label {truth / recipe.split} {lacking}{background} --classes {truth / CLASSES}"
 
 
 TRAININGS: dict[str, Training[Any]] = {"s-seg-plus": StudentTraining()}

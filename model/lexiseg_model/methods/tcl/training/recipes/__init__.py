@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.methods.tcl.training.recipe import TclRecipe
-from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs, train_below
-from lexiseg_model.training.recipes.training import Training
+from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs
+from lexiseg_model.training.recipes.training import Below, Training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,22 +22,20 @@ class TclTraining(Training[TclRecipe]):
     recipe = TclRecipe
 
     def start(self, recipe: TclRecipe) -> str:
-        below = f"{recipe.clip}, {recipe.architecture}"
-        if recipe.clip_recipe is not None and not recipe.clip.exists():
-            return f"a new grounder over {below}, which {recipe.clip_recipe} trains first"
-        return f"a new grounder over {below}"
+        return f"a new grounder over {recipe.clip}, {recipe.architecture}"
 
     def lacks(self, recipe: TclRecipe) -> str | None:
         if (lack := lacks_pairs(recipe.data, recipe.pairs)) is not None:
             return lack
-        if recipe.clip_recipe is not None:
-            return lacks_below(recipe.clip, recipe.clip_recipe, recipe)
-        if not recipe.clip.is_file():
+        if recipe.clip_recipe is None and not recipe.clip.is_file():
             return (
                 f"there is no CLIP at {recipe.clip}; say where with clip=FILE and architecture=NAME, or train a small "
                 "one: lexiseg train clip-smoke, then clip=runs/clip-smoke/clip.safetensors architecture=lexiseg-mini-16"
             )
-        return None
+        return lacks_below(self.below(recipe), recipe)
+
+    def below(self, recipe: TclRecipe) -> list[Below]:
+        return [] if recipe.clip_recipe is None else [Below("clip", recipe.clip, recipe.clip_recipe)]
 
     def network(self, recipe: TclRecipe) -> nn.Module:
         from lexiseg_model.methods.tcl.training.learned import empty
@@ -47,8 +45,6 @@ class TclTraining(Training[TclRecipe]):
     def trainer(self, recipe: TclRecipe) -> TclTrainer:
         from lexiseg_model.methods.tcl.training.trainer import TclTrainer
 
-        if recipe.clip_recipe is not None:
-            train_below(recipe.clip, recipe.clip_recipe, recipe)
         return TclTrainer(recipe)
 
     def publish(self, recipe: TclRecipe, weights: Path) -> ModelCard:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.methods.unpair_seg.training.recipe import AlignRecipe, MasksRecipe
-from lexiseg_model.training.recipes.below import lacks_below, train_below
-from lexiseg_model.training.recipes.training import Training
+from lexiseg_model.training.recipes.below import lacks_below, lacks_pairs
+from lexiseg_model.training.recipes.training import Below, Training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,9 +30,14 @@ class MasksTraining(Training[MasksRecipe]):
         absent = [str(recipe.data / name) for name in recipe.sets if not (recipe.data / name).exists()]
         if absent:
             return f"there are no masks at {', '.join(absent)}; say where with data=FOLDER sets=[NAME]"
-        if recipe.clip and recipe.clip_recipe is not None:
-            return lacks_below(recipe.clip[0], recipe.clip_recipe, recipe)
-        return _without_clip(recipe.clip)
+        if recipe.clip_recipe is None and (lack := _without_clip(recipe.clip)) is not None:
+            return lack
+        return lacks_below(self.below(recipe), recipe)
+
+    def below(self, recipe: MasksRecipe) -> list[Below]:
+        if not recipe.clip or recipe.clip_recipe is None:
+            return []
+        return [Below("clip", recipe.clip[0], recipe.clip_recipe)]
 
     def network(self, recipe: MasksRecipe) -> nn.Module:
         from lexiseg_model.methods.unpair_seg.training.start import masks_in_form
@@ -42,8 +47,6 @@ class MasksTraining(Training[MasksRecipe]):
     def trainer(self, recipe: MasksRecipe) -> MasksTrainer:
         from lexiseg_model.methods.unpair_seg.training.masks_trainer import MasksTrainer
 
-        if recipe.clip and recipe.clip_recipe is not None:
-            train_below(recipe.clip[0], recipe.clip_recipe, recipe)
         return MasksTrainer(recipe)
 
     def publish(self, recipe: MasksRecipe, weights: Path) -> ModelCard:
@@ -61,18 +64,21 @@ class AlignTraining(Training[AlignRecipe]):
         return f"an adapter that says what CLIP says, over stage one of {recipe.stage_one}"
 
     def lacks(self, recipe: AlignRecipe) -> str | None:
-        absent = [str(recipe.data / path) for path in recipe.pairs if not (recipe.data / path).exists()]
-        if absent:
-            return f"there are no captioned photographs at {', '.join(absent)}; say where with data=FOLDER pairs=[NAME]"
-        below = recipe.stage_one_recipe
-        if below is not None and (lack := lacks_below(recipe.stage_one, below, recipe)) is not None:
+        if (lack := lacks_pairs(recipe.data, recipe.pairs)) is not None:
             return lack
-        if below is None and not recipe.stage_one.exists():
+        if (lack := lacks_below(self.below(recipe), recipe)) is not None:
+            return lack
+        if recipe.stage_one_recipe is None and not recipe.stage_one.exists():
             return f"there is no stage one at {recipe.stage_one}; `lexiseg train unpair-seg-masks` makes one"
         if not recipe.listing.exists():
             command = f"lexiseg data entities {recipe.data / recipe.pairs[0]} {recipe.listing}"
             return f"there are no entities at {recipe.listing}; `{command}` finds them"
         return _without_clip(recipe.clip)
+
+    def below(self, recipe: AlignRecipe) -> list[Below]:
+        if recipe.stage_one_recipe is None:
+            return []
+        return [Below("stage_one", recipe.stage_one, recipe.stage_one_recipe)]
 
     def network(self, recipe: AlignRecipe) -> nn.Module:
         from lexiseg_model.methods.unpair_seg.training.start import adapter_in_form
@@ -82,8 +88,6 @@ class AlignTraining(Training[AlignRecipe]):
     def trainer(self, recipe: AlignRecipe) -> AlignTrainer:
         from lexiseg_model.methods.unpair_seg.training.align_trainer import AlignTrainer
 
-        if recipe.stage_one_recipe is not None:
-            train_below(recipe.stage_one, recipe.stage_one_recipe, recipe)
         return AlignTrainer(recipe)
 
     def publish(self, recipe: AlignRecipe, weights: Path) -> ModelCard:
