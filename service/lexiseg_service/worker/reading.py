@@ -3,11 +3,13 @@
 A lookup goes on chunk by chunk, and between two chunks the others have their turn: so a list of thousands of new
 words holds up its own request alone. Whoever finds all its rows in memory does not come here.
 
-What cannot be read before the deadline at the best speed of the tower is told so then, not when the deadline passes.
+Rows are kept as they come. Who runs out of time hears before the deadline how many there are, and that asking again
+goes on from there. What cannot be read in a few such times, even at the best speed of the tower, is told so soon.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -16,7 +18,7 @@ from functools import partial
 
 import torch
 
-from lexiseg_service.errors import TooLarge
+from lexiseg_service.errors import QueueFull, TooLarge
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.costs.forecast import Forecast
 from lexiseg_service.worker.job import AnyJob
@@ -25,6 +27,10 @@ from lexiseg_service.worker.threads import FairThreads
 
 # After so many chunks it is asked whether there is time for the rest. The first ones of a process take longer.
 JUDGED_AFTER = frozenset({4, 16, 64})
+MOST_TIMES = 10  # that the same question is asked until all its texts are there
+LAST = 0.1  # of a request's time: from then on it is told how far its texts came
+MOST_LAST = 0.5  # likewise, where what comes after the texts takes long
+AGAIN_SECONDS = 1
 Steps = Generator[None, None, Read]
 Guarded = Callable[[AnyJob, Callable[[AnyJob], None]], None]
 
@@ -65,10 +71,11 @@ class ReadingStage:
         self._go_on(job, self._in_time(job, cache, cache.steps(job.texts, lambda: job.abandoned)), since)
 
     def _in_time(self, job: AnyJob, cache: TextCache, steps: Steps) -> Steps:
-        """The steps, as long as they may come to their end before the deadline.
+        """The steps, as long as there is time.
 
         Raises:
-            TooLarge: they will not.
+            TooLarge: they will not come to their end however often the question is asked.
+            QueueFull: the deadline is near; asked again, they go on from there.
         """
         chunks = 0
         with closing(steps):
@@ -81,16 +88,33 @@ class ReadingStage:
                 chunks += 1
                 if chunks in JUDGED_AFTER:
                     self._judge(job, cache)
+                self._stop_in_time(job, cache)
                 yield
 
     def _judge(self, job: AnyJob, cache: TextCache) -> None:
-        texts = list(dict.fromkeys(job.texts))
-        new = len(texts) - cache.is_known(texts)
-        seconds, left = self._least(new), job.request.deadline - time.monotonic()
-        if seconds > left > 0:
+        known, texts = _progress(job, cache)
+        seconds, left = self._least(texts - known), job.request.deadline - time.monotonic()
+        if seconds > MOST_TIMES * left > 0:
             raise TooLarge(
-                f"{new:,} of {len(texts):,} texts (classes, synonyms, templates) are new here and take {seconds:.1f} s "
-                f"or more, {left:.1f} s are left until the deadline; ask in parts, whose texts are kept, or for less"
+                f"{texts - known:,} of {texts:,} texts (classes, synonyms, templates) are new here and take "
+                f"{seconds:.1f} s or more, {left:.1f} s are left until the deadline; ask in parts, whose texts are "
+                "kept, or for less"
+            )
+
+    def _stop_in_time(self, job: AnyJob, cache: TextCache) -> None:
+        whole, left = job.request.deadline - job.accepted, job.request.deadline - time.monotonic()
+        if math.isinf(whole):
+            return
+        rest = min(self._forecast.after_reading(job.expected), MOST_LAST * whole)
+        if left > max(rest, LAST * whole):
+            return
+        known, texts = _progress(job, cache)
+        if known < texts or left < rest:
+            raise QueueFull(
+                f"{known:,} of {texts:,} texts (classes, synonyms, templates) are read and kept, the others take "
+                f"{self._least(texts - known):.1f} s or more, and the deadline is near; ask the same again, which goes "
+                "on from there",
+                AGAIN_SECONDS,
             )
 
     def _go_on(self, job: AnyJob, steps: Steps, since: float) -> None:
@@ -134,3 +158,9 @@ class ReadingStage:
         job.reading_seconds = now - since
         job.stages.append(StageTime("text", since, now))
         return True
+
+
+def _progress(job: AnyJob, cache: TextCache) -> tuple[int, int]:
+    """How many of a job's distinct texts are in memory, and how many there are."""
+    texts = list(dict.fromkeys(job.texts))
+    return cache.is_known(texts), len(texts)

@@ -153,7 +153,10 @@ def test_work_that_waits_for_a_thread_shows_in_the_metrics() -> None:
     bench.engine.close(SOON)
 
 
-def test_more_new_words_than_can_be_read_in_time_are_told_so_at_once(bench: Bench) -> None:
+def test_more_new_words_than_can_be_read_in_time_are_told_so_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lexiseg_service.worker.reading.MOST_TIMES", 1)
     bench.segmenter.seconds = 0.05  # for a chunk, at least
     bench.segmenter.permits.release(1000)
     words = [f"strange {n}" for n in range(400 * CHUNK)]
@@ -166,6 +169,34 @@ def test_more_new_words_than_can_be_read_in_time_are_told_so_at_once(bench: Benc
 
     assert len(bench.segmenter.chunks) < 100
     assert ask_for(10 * CHUNK).cache.text_misses < 10 * CHUNK  # what it had read is kept
+
+
+def test_new_words_that_run_out_of_time_are_kept_and_the_same_question_goes_on_from_there(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lexiseg_service.worker.reading.LAST", 1.0)  # of the deadline: it is near from the beginning
+    bench.segmenter.permits.release(1000)
+    words = [f"strange {n}" for n in range(3 * CHUNK)]
+
+    def ask_for_all() -> Future[WorkerAnswer]:
+        return bench.ask("x", *words, deadline=time.monotonic() + 100 * SOON)
+
+    for n_chunks in (1, 2):
+        with pytest.raises(QueueFull, match=rf"{n_chunks * CHUNK} of {3 * CHUNK} texts .* read and kept") as refused:
+            ask_for_all().result(SOON)
+        assert refused.value.headers["Retry-After"] == "1"
+
+    assert ask_for_all().result(SOON).cache.text_misses == CHUNK
+    assert len(bench.segmenter.chunks) == 3  # none was read twice
+
+
+def test_who_has_no_deadline_reads_to_the_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.worker.reading.LAST", 1.0)
+    bench.segmenter.permits.release(1000)
+
+    answer = bench.ask("x", *(f"strange {n}" for n in range(3 * CHUNK)), deadline=float("inf")).result(SOON)
+
+    assert answer.cache.text_misses == 3 * CHUNK
 
 
 def test_what_would_come_too_late_is_refused_with_the_time_to_come_again(bench: Bench) -> None:

@@ -120,6 +120,11 @@ class Forecast:
             self._count()
             request.in_tower, request.has_read = False, True
 
+    def after_reading(self, request: Expected) -> float:
+        """Seconds that an accepted request takes once its texts are there: those of its finish, at today's pace."""
+        with self._guard:
+            return self._costs.work(request.size.of_known_image()) / self._pace
+
     def leave(self, request: Expected, *, done: bool) -> None:
         """It is answered, or given up."""
         with self._guard:
