@@ -11,13 +11,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from lexiseg_service.errors import MalformedRequest, NotReady, ServiceError, TooSlow
 from lexiseg_service.gateway.rest.connections import Connections
 from lexiseg_service.gateway.rest.problem import response
 
 MOST_HEAD_BYTES = 64 * 2**10
+MOST_BESIDE_BODY = 64 * 2**10  # bytes of sizes and extensions of chunks, and of trailers: so many, and
+MOST_BESIDE_EACH = 1  # so many to each byte of the body; chunks of one byte have five, and cost as much as large ones
+MOST_AHEAD = 16  # requests that a client sends before the first of them is answered
 PACE_SECONDS = 5.0  # between two looks at how much has come or gone
 LAST_SECONDS = 1.0  # for the client to take a refusal, while what it still sends is thrown away
 LATEST_RETURN = 60  # seconds for which a connection is kept for a client that was told to come later
@@ -38,7 +42,11 @@ class TimedProtocol(HttpToolsProtocol):
         self.timeout_keep_alive = connections.patience.keep_alive
         self._all = connections
         self._patience = connections.patience
+        self._answering: RequestResponseCycle | None = None  # others may stand in line behind it
         self._head_bytes = 0
+        self._body_bytes = 0
+        self._beside_body = 0
+        self._begun = False  # a message, in what has just come
         self._in_head = True
         self._in_body = False
         self._refused = False
@@ -65,13 +73,23 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._all.remove(self)
+        self._abandon()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self._in_head = True
+        self._body_bytes = self._beside_body = 0
+        self._begun = True
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What comes after a body is no part of its head: a server before us has not looked at it.
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= MOST_AHEAD:
+            raise ValueError("too many requests ahead")  # ends the parsing, and with it the connection
         self._in_head, self._in_body = False, True
         self._head_bytes = 0
         self._begin()
@@ -81,6 +99,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._came += len(body)
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -94,11 +113,18 @@ class TimedProtocol(HttpToolsProtocol):
         # Who was told when to come again finds the connection still there.
         self.timeout_keep_alive = self._patience.keep_alive + min(self._told(), LATEST_RETURN)
         super().on_response_complete()
+        if self.pipeline:  # the next is read when these are answered
+            self.flow.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        in_body, before, self._begun = self._in_body, self._body_bytes, False
         super().data_received(data)
+        if in_body and self._in_body and not self._begun:
+            self._beside_body += len(data) - (self._body_bytes - before)
+            if self._beside_body > MOST_BESIDE_BODY + MOST_BESIDE_EACH * self._body_bytes:
+                self._end(HeadTooLarge(f"more than {MOST_BESIDE_BODY:,} bytes beside a body in chunks"))
         # Only after parsing is it known whether the head goes on; what came with its end is body.
         if self._in_head and not self._refused and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -176,17 +202,35 @@ class TimedProtocol(HttpToolsProtocol):
 
     def _late(self, why: str, what: str) -> None:
         self._all.ended(what)
+        self._end(TooSlow(why))
+
+    def _end(self, error: ServiceError) -> None:
         # Silence is answered with silence: it may be a browser's spare connection. So is a body that has its answer.
         if not self._head_bytes and not self._busy:
             self.transport.close()
         else:
-            self._refuse(TooSlow(why))
+            self._refuse(error)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _abandon(self) -> None:
+        """Nobody takes the answers that are still to come: uvicorn itself tells the last request alone."""
+        self.pipeline.clear()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def _refuse(self, error: ServiceError) -> None:
         """Says why, once, reads no more, and closes when the client has taken it, or soon."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        if self._answering is not None and self._answering is not self.cycle:  # it would be taken for another's answer
+            self._abandon()
+            self.transport.abort()
+            return
         if self._busy:
             self.cycle.scope["state"]["ended"] = error.status  # for the log
             self.cycle.disconnected = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sized
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +70,11 @@ class Listening:
     def ended(self, reason: str) -> float:
         """Connections that the server ended."""
         return self.metrics.registry.get_sample_value("lexiseg_connections_ended_total", {"reason": reason}) or 0.0
+
+    @property
+    def connections(self) -> Sized:
+        """Those that are open."""
+        return self.server.server_state.connections
 
     async def stop(self) -> None:
         """As SIGTERM does; comes back when the server has ended."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import QueueFull
-from lexiseg_service.gateway.rest.connection import TimedProtocol
+from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.rest.connection import MOST_AHEAD, TimedProtocol
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import ALIVE, HEAD, MODELS, listening
@@ -114,6 +116,85 @@ async def test_a_head_without_end_is_a_problem() -> None:
         await raw.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + b"X-Long: 12345678\r\n" * 5000)
 
         assert await raw.problem() == (431, "too-large")
+
+
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (len(QUESTION), QUESTION.encode())
+
+
+async def test_what_follows_a_body_is_no_part_of_its_head() -> None:
+    async with listening(api_keys=line_of("known", "lexiseg_key")) as server:
+        raw = await server.open()
+        await raw.send(CHUNKED + b"X-API-Key: lexiseg_key\r\n\r\n")
+
+        assert await raw.problem() == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("last", "beside"),
+    [
+        (b"0\r\n", b"X-Long: 12345678\r\n" * 5000),
+        (b"0\r\nX: ", b"a" * 90_000),
+        (b"1;", b"a" * 90_000),
+        (b"", b"1\r\n{\r\n" * 20_000),
+    ],
+    ids=["trailers", "one trailer", "an extension", "chunks"],
+)
+async def test_what_stands_beside_a_body_in_chunks_has_an_end(last: bytes, beside: bytes) -> None:
+    async with listening(body_seconds=1000, body_pace=1) as server:
+        raw = await server.open()
+        await raw.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n" + last)
+        with suppress(ConnectionError):
+            while not raw.reader.at_eof():
+                await raw.send(beside)
+
+
+async def test_small_chunks_are_a_body() -> None:
+    async with listening() as server:
+        raw = await server.open()
+        await raw.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+        for start in range(0, len(QUESTION), 8):
+            part = QUESTION[start : start + 8].encode()
+            await raw.send(b"%x\r\n%s\r\n" % (len(part), part))
+        await raw.send(b"0\r\n\r\n")
+
+        assert (await raw.answer())[0] == 200
+
+
+async def test_a_few_requests_may_be_sent_ahead_and_no_more() -> None:
+    backend = SlowBackend()
+    async with listening(backend) as server:
+        few, many = await server.open(), await server.open()
+        await few.send(WHOLE + ALIVE * MOST_AHEAD)
+        await many.send(WHOLE + ALIVE * (MOST_AHEAD + 1))
+        await backend.reached.wait()
+
+        assert await many.ended()
+        backend.may_go_on.set()
+        assert [(await few.answer())[0] for _ in range(1 + MOST_AHEAD)] == [200] * (1 + MOST_AHEAD)
+
+
+async def test_who_goes_while_requests_stand_in_line_leaves_no_failure_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = SlowBackend()
+    async with listening(backend) as server:
+        raw = await server.open()
+        await raw.send(WHOLE + ALIVE)
+        await backend.reached.wait()
+        raw.writer.close()
+        while len(server.connections):
+            await asyncio.sleep(0.01)
+        backend.may_go_on.set()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_what_is_no_http_behind_requests_in_line_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    async with listening() as server:
+        raw = await server.open()
+        await raw.send(MODELS * 3 + b"HELO there\r\n\r\n")
+
+        assert await raw.ended()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_one_address_has_so_many_connections_and_probes_are_answered_nevertheless() -> None:
