@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lexiseg_service.errors import InvalidValue, TooLarge, UndecodableImage, UnsupportedImage
 from lexiseg_service.image.av1 import Damaged, largest_frame
+from lexiseg_service.image.jpeg_scans import has_more_scans
 from lexiseg_service.settings import Limits
 
 # Types by their first bytes; the decoder is told which one it may try.
@@ -28,6 +29,7 @@ LONGEST_BRANDS = 256  # bytes
 TAKEN = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
 ORIENTATION = 0x0112  # EXIF tag
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
+MOST_SCANS = 100  # of an honest JPEG: a dozen; each is another pass over its pixels
 MOST_READS = 10_000  # of an honest header: hundreds; one made of millions of empty chunks takes a parser minutes
 
 # HEIC, decoded by libde265; what else a file may hold beside its picture is left alone.
@@ -82,6 +84,8 @@ def read_header(image: bytes, limits: Limits) -> ImageHeader:
         raise TooLarge(f"image: {width} x {height} pixels came, at most {limits.max_pixels:,} in all are taken")
     if frame > limits.max_pixels:
         raise TooLarge(f"image: AV1 data of {frame:,} pixels came, at most {limits.max_pixels:,} in all are taken")
+    if kind == "JPEG" and has_more_scans(image, MOST_SCANS):
+        raise UndecodableImage(f"image: a JPEG of more than {MOST_SCANS} scans came; save it anew")
     if min(height, width) < limits.min_side:
         raise InvalidValue.of("image", f"{width} x {height} pixels", f"sides of at least {limits.min_side} pixels")
     return header

@@ -14,7 +14,7 @@ def parse_json(text: str | bytes, limits: Limits) -> Any:
 
     Raises:
         TooLarge: it does.
-        MalformedRequest: not JSON.
+        MalformedRequest: not JSON, or a name twice in one object: others might read the other value.
     """
     encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     # Each value costs a hundred bytes or more once parsed: a small body could otherwise fill the memory.
@@ -22,9 +22,18 @@ def parse_json(text: str | bytes, limits: Limits) -> Any:
         raise TooLarge(f"the JSON holds more than {_most_values(limits):,} values")
     try:
         # Python's parser lets NaN through, so that validation can name the field that holds it.
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"the JSON cannot be parsed: {str(error)[:120]}") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise ValueError(f"{name[:40]!r} stands twice in one object")
+        values[name] = value
+    return values
 
 
 def _most_values(limits: Limits) -> int:

@@ -87,6 +87,33 @@ def test_no_pixel_of_a_png_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decoded == []
 
 
+def with_scans(n_more: int, tail: bytes = b"") -> bytes:
+    """A progressive JPEG whose last scan stands there so many times more, and bytes behind its end."""
+    image = pictures.encoded(pictures.small(), "JPEG", progressive=True)
+    last = image[image.rindex(b"\xff\xda") : -2]
+    return image[:-2] + n_more * last + b"\xff\xd9" + tail
+
+
+def test_a_jpeg_of_countless_scans_is_refused() -> None:
+    assert read_header(with_scans(50), LIMITS).format == "JPEG"
+    with pytest.raises(UndecodableImage, match="more than 100 scans"):
+        read_header(with_scans(200), LIMITS)
+
+
+def test_a_jpeg_of_countless_parts_between_its_scans_is_refused() -> None:
+    image = with_scans(0)[:-2] + 20_000 * b"\xff\xfe\x00\x02" + 200 * b"\xff\xda"
+
+    with pytest.raises(UndecodableImage, match="scans"):
+        read_header(image, LIMITS)
+
+
+def test_what_stands_behind_a_jpegs_end_or_in_its_parts_is_no_scan() -> None:
+    comment = b"\xff\xfe\x03\xea" + 500 * b"\xff\xda"
+    image = with_scans(0, tail=1000 * b"\xff\xda")
+
+    assert read_header(image[:2] + comment + image[2:], LIMITS).format == "JPEG"
+
+
 def test_a_file_of_countless_empty_parts_is_given_up() -> None:
     with pytest.raises(UndecodableImage, match="TooManyParts"):
         read_header(pictures.swarm(20_000), LIMITS)

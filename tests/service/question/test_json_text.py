@@ -1,0 +1,30 @@
+"""JSON from outside: what is taken as it stands, and what two readers might read differently."""
+
+from __future__ import annotations
+
+import pytest
+
+from lexiseg_service.errors import MalformedRequest, TooLarge
+from lexiseg_service.question.json_text import parse_json
+from lexiseg_service.settings import Limits
+
+
+def test_values_come_as_they_stand() -> None:
+    assert parse_json('{"a": [1, {"a": null}], "b": {"a": 1.5}}', Limits()) == {"a": [1, {"a": None}], "b": {"a": 1.5}}
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": 1, "c": 2, "\\u0061": 3}}]', b'{"a": 1, "a": 1}'])
+def test_a_name_that_stands_twice_in_one_object_is_malformed(text: str | bytes) -> None:
+    with pytest.raises(MalformedRequest, match="'a' stands twice in one object"):
+        parse_json(text, Limits())
+
+
+@pytest.mark.parametrize("text", ["{", "", "[" * 5000, "9" * 5000, '"\x00"', "nul"])
+def test_what_is_no_json_is_malformed(text: str) -> None:
+    with pytest.raises(MalformedRequest, match="the JSON cannot be parsed"):
+        parse_json(text, Limits())
+
+
+def test_more_values_than_a_request_can_need_are_too_large() -> None:
+    with pytest.raises(TooLarge, match="more than"):
+        parse_json("[" + "1," * 1_000_000 + "1]", Limits())
