@@ -18,8 +18,8 @@ def parse_json(text: str | bytes, limits: Limits) -> Any:
     """
     encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     # Each value costs a hundred bytes or more once parsed: a small body could otherwise fill the memory.
-    if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > _most_values(limits):
-        raise TooLarge(f"the JSON holds more than {_most_values(limits):,} values")
+    if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > most_values(limits):
+        raise TooLarge(f"the JSON holds more than {most_values(limits):,} values")
     try:
         # Python's parser lets NaN through, so that validation can name the field that holds it.
         return json.loads(text, object_pairs_hook=_each_once)
@@ -36,7 +36,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _most_values(limits: Limits) -> int:
+def most_values(limits: Limits) -> int:
     """Commas and brackets in the JSON of the largest request that the limits allow; twice over for those in words."""
     of_a_class, of_a_point = limits.max_synonyms + 5, 4
     of_a_prompt = limits.max_prompt_points * of_a_point + 8

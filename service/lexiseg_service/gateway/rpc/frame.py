@@ -26,13 +26,15 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
+from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, TooLarge, unexpected
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.keys import key_of
 from lexiseg_service.gateway.admission.limits import admitted, client_of
 from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
 from lexiseg_service.gateway.rpc.asking import CALLER
+from lexiseg_service.gateway.rpc.fields import has_more_values
 from lexiseg_service.gateway.use_case import Caller
+from lexiseg_service.question.json_text import most_values
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics
@@ -41,6 +43,7 @@ from lexiseg_service.wire.errors import code_of, end
 
 logger = structlog.get_logger("lexiseg.access")
 M = TypeVar("M", bound=Message)
+VALUES_HERE = 2048  # of a message, that are read on the event loop; more would keep it from other calls
 OPEN = ("/grpc.health.", "/grpc.reflection.")  # to those without a key
 PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
 if TYPE_CHECKING:  # generic for the type checker alone
@@ -57,6 +60,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         self._patience = settings.stream_idle_seconds  # with a client that takes no answers
         self._to_wait = settings.deadline_seconds  # for room
         self._to_send = settings.body_seconds  # a message
+        self._limits = settings.limits
         self._largest = settings.limits.max_grpc_bytes
         self._tracing = tracing
         self._running = 0
@@ -92,7 +96,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
 
         async def messages(contents: AsyncIterator[bytes]) -> AsyncGenerator[Any, None]:
             async for content in contents:
-                yield _read(read, content)
+                yield await self._read(read, content)
 
         # Writes, and does not yield: a client that leaves would let a suspended generator lie until somebody finds it.
         async def stream(contents: AsyncIterator[bytes], context: Context) -> None:
@@ -132,7 +136,27 @@ class CallFrame(grpc.aio.ServerInterceptor):
         if content is grpc.aio.EOF:
             raise MalformedRequest("a call without a message")
         room.keep(len(content))
-        return _read(read, content)
+        return await self._read(read, content)
+
+    async def _read(self, read: Callable[[bytes], M] | None, content: bytes) -> M:
+        """A message.
+
+        Raises:
+            MalformedRequest: these bytes are none.
+            TooLarge: it holds more values than a request can need.
+        """
+        assert read is not None
+        most = most_values(self._limits)
+
+        def parsed() -> M:
+            if has_more_values(content, kind, most):
+                raise TooLarge(f"the message holds more than {most:,} values")
+            return _parsed(read, content)
+
+        kind = read.__self__.DESCRIPTOR  # type: ignore[attr-defined]  # a message's own `FromString`
+        if has_more_values(content, kind, min(VALUES_HERE, most)):
+            return await asyncio.to_thread(parsed)
+        return _parsed(read, content)
 
     async def _hand_over(self, answer: Any, context: Context, answers: AsyncGenerator[Any, None]) -> None:
         """Writes an answer; a client that does not take it in time loses what its stream holds.
@@ -227,13 +251,7 @@ def address_of(peer: str) -> str | None:
     return None if address is None else address["six"] or address["four"]
 
 
-def _read(read: Callable[[bytes], M] | None, content: bytes) -> M:
-    """A message.
-
-    Raises:
-        MalformedRequest: these bytes are none.
-    """
-    assert read is not None
+def _parsed(read: Callable[[bytes], M], content: bytes) -> M:
     try:
         return read(content)
     except DecodeError:

@@ -88,3 +88,19 @@ async def test_no_more_calls_than_there_may_be_at_a_time() -> None:
         call.cancel()
 
     assert (error.code(), kind(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate-limited")
+
+
+async def test_a_message_of_countless_values_is_refused_before_it_is_parsed() -> None:
+    swarm = request("sky").SerializeToString() + b"\x12\0" * 1_000_000
+    async with asyncio.timeout(SOON), calling() as gateway:
+        error = await failure(gateway.channel.unary_unary(SEGMENT)(swarm))
+
+    assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "too-large")
+    assert "more than 89,064 values" in str(error.details())
+
+
+async def test_a_message_of_thousands_of_values_is_read_beside_the_event_loop() -> None:
+    async with asyncio.timeout(SOON), calling() as gateway:
+        answer = await gateway.stub.Segment(request(*(f"word {n}" for n in range(2000))))
+
+    assert answer.model == "colours"
