@@ -31,6 +31,10 @@ ID_BYTES = 16
 class Video(Protocol):
     """Answers streams."""
 
+    def check_frame(self, frame: pb.Frame) -> None:
+        """Raises what a stream would end with, were it sent this frame."""
+        ...
+
     def stream(
         self,
         messages: AsyncIterator[pb.SegmentVideoRequest],
@@ -86,6 +90,7 @@ class OpenStreams:
             ServiceError: the frame's own error, or the stream's.
         """
         stream = self._of(identity, caller)
+        self._video.check_frame(frame)
         try:
             async with asyncio.timeout(self._seconds):
                 answer = await stream.ask(frame)

@@ -29,7 +29,8 @@ from lexiseg_service.worker.threads import FairThreads
 JUDGED_AFTER = frozenset({4, 16, 64})
 MOST_TIMES = 10  # that the same question is asked until all its texts are there
 LAST = 0.1  # of a request's time: from then on it is told how far its texts came
-MOST_LAST = 0.5  # likewise, where what comes after the texts takes long
+MOST_LAST = 0.5  # likewise, where what comes after the texts takes long, or others' texts before its own
+TURNS = 2.0  # times as long as it has waited for its last chunk: then the next may come too late
 AGAIN_SECONDS = 1
 Steps = Generator[None, None, Read]
 Guarded = Callable[[AnyJob, Callable[[AnyJob], None]], None]
@@ -77,7 +78,7 @@ class ReadingStage:
             TooLarge: they will not come to their end however often the question is asked.
             QueueFull: the deadline is near; asked again, they go on from there.
         """
-        chunks = 0
+        chunks, before = 0, time.monotonic()
         with closing(steps):
             while True:
                 try:
@@ -88,25 +89,26 @@ class ReadingStage:
                 chunks += 1
                 if chunks in JUDGED_AFTER:
                     self._judge(job, cache)
-                self._stop_in_time(job, cache)
+                turn, before = time.monotonic() - before, time.monotonic()
+                self._stop_in_time(job, cache, turn)
                 yield
 
     def _judge(self, job: AnyJob, cache: TextCache) -> None:
         known, texts = _progress(job, cache)
         seconds, left = self._least(texts - known), job.request.deadline - time.monotonic()
-        if seconds > MOST_TIMES * left > 0:
+        if seconds > MOST_TIMES * (job.request.deadline - job.accepted):
             raise TooLarge(
                 f"{texts - known:,} of {texts:,} texts (classes, synonyms, templates) are new here and take "
                 f"{seconds:.1f} s or more, {left:.1f} s are left until the deadline; ask in parts, whose texts are "
                 "kept, or for less"
             )
 
-    def _stop_in_time(self, job: AnyJob, cache: TextCache) -> None:
+    def _stop_in_time(self, job: AnyJob, cache: TextCache, turn: float) -> None:
         whole, left = job.request.deadline - job.accepted, job.request.deadline - time.monotonic()
         if math.isinf(whole):
             return
         rest = min(self._forecast.after_reading(job.expected), MOST_LAST * whole)
-        if left > max(rest, LAST * whole):
+        if left > max(rest, LAST * whole, min(TURNS * turn, MOST_LAST * whole)):
             return
         known, texts = _progress(job, cache)
         if known < texts or left < rest:

@@ -191,6 +191,26 @@ async def test_a_frame_that_is_refused_leaves_the_stream_open(client: httpx.Asyn
     assert numbers(answer) == [1]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        frame(*(shown(number, HERE) for number in range(1, 300)), red=HERE),
+        frame(shown(1, HERE), shown(1, THERE), red=HERE),
+        frame(unfollow=tuple(range(1, 300)), red=HERE),
+    ],
+    ids=["too many", "a number twice", "too many to end"],
+)
+async def test_what_would_end_a_stream_is_refused_before_it_hears_of_it(
+    client: httpx.AsyncClient, wrong: dict[str, Any]
+) -> None:
+    stream = await opened(client)
+    await ask(client, stream, frame(shown(1, HERE), red=HERE))
+
+    assert kind(await ask(client, stream, wrong)) == (422, "invalid-value")
+
+    assert numbers(await ask(client, stream, frame(red=HERE))) == [1]
+
+
 async def test_a_stream_that_is_ended_is_unknown(client: httpx.AsyncClient) -> None:
     stream = await opened(client)
 

@@ -9,14 +9,16 @@ answers by whether anything of them is taken. Whoever is late hears why, where i
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from lexiseg_service.errors import MalformedRequest, NotReady, ServiceError, TooSlow
 from lexiseg_service.gateway.rest.connections import Connections
 from lexiseg_service.gateway.rest.problem import response
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 MOST_HEAD_BYTES = 64 * 2**10
 MOST_BESIDE_BODY = 64 * 2**10  # bytes of sizes and extensions of chunks, and of trailers: so many, and
@@ -211,7 +213,7 @@ class TimedProtocol(HttpToolsProtocol):
         else:
             self._refuse(error)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
 

@@ -15,7 +15,7 @@ from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequ
 from lexiseg_service.gateway.failures import reason_of
 from lexiseg_service.gateway.rpc.question import read_config, read_follow
 from lexiseg_service.gateway.use_case import Caller, UseCase
-from lexiseg_service.question.stream_messages import DropPolicy, StreamQuestion, VideoFrame
+from lexiseg_service.question.stream_messages import DropPolicy, Followed, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.stubs import segmentation_pb2 as pb
@@ -48,6 +48,14 @@ class VideoService:
         self._leaving = True
         for patience in self._patience:
             patience.reschedule(0)
+
+    def check_frame(self, frame: pb.Frame) -> None:
+        """What a stream looks at in a frame before it takes it.
+
+        Raises:
+            InvalidValue: the objects that it begins or ends are not as expected; a stream that is told so ends.
+        """
+        _followed_from(frame, self._settings.limits)
 
     async def stream(
         self,
@@ -177,10 +185,14 @@ def _frame(frame: pb.Frame, number: int, question: StreamQuestion, limits: Limit
         raise InvalidValue.of("frame.id", f"{len(frame.id)} characters", f"at most {LONGEST_FRAME_ID}")
     if (frame.follow or frame.unfollow) and question.request.task != "prompt":
         raise InvalidValue.of("task", question.request.task, "prompt, where objects are to be followed")
+    follow = _followed_from(frame, limits)
+    return VideoFrame(frame.image, frame.id or str(number), frame.timestamp_us, follow, tuple(frame.unfollow))
+
+
+def _followed_from(frame: pb.Frame, limits: Limits) -> tuple[Followed, ...]:
     if len(frame.unfollow) > limits.max_prompts:
         raise InvalidValue.of("frame.unfollow", f"{len(frame.unfollow)} objects", f"at most {limits.max_prompts}")
-    follow = read_follow(frame.follow, limits)
-    return VideoFrame(frame.image, frame.id or str(number), frame.timestamp_us, follow, tuple(frame.unfollow))
+    return read_follow(frame.follow, limits)
 
 
 def _smoothing(config: pb.StreamConfig) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from google.protobuf.message import Message
 
 from lexiseg_service.gateway.rpc.fields import has_more_values
 from lexiseg_service.stubs import segmentation_pb2 as pb
@@ -19,7 +20,7 @@ QUESTION = pb.SegmentRequest(
 N_VALUES = 14
 
 
-def values(message: Message) -> tuple[bytes, int]:
+def values(message: Any) -> tuple[bytes, int]:
     """Its bytes, and how many are counted in them."""
     content = message.SerializeToString()
     return content, next(n for n in range(100_000) if not has_more_values(content, message.DESCRIPTOR, n))

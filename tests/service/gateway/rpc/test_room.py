@@ -93,7 +93,8 @@ async def test_no_more_calls_than_there_may_be_at_a_time() -> None:
 async def test_a_message_of_countless_values_is_refused_before_it_is_parsed() -> None:
     swarm = request("sky").SerializeToString() + b"\x12\0" * 1_000_000
     async with asyncio.timeout(SOON), calling() as gateway:
-        error = await failure(gateway.channel.unary_unary(SEGMENT)(swarm))
+        call: Any = gateway.channel.unary_unary(SEGMENT)
+        error = await failure(call(swarm))
 
     assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "too-large")
     assert "more than 89,064 values" in str(error.details())
