@@ -41,7 +41,7 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 	@$(BIN)/lexiseg serve
 
 test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
-	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile --durations=25 --durations-min=1 $(ARGS)
+	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=1 $(ARGS)
 
 # Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.
 coverage: $(VENV)/.test $(VENV)/.text-tower  ## branches that the tests of masks, tasks and worker go through

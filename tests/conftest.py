@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,6 +35,17 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is loaded by then stays to the end: a million objects that no collection of garbage looks at any more."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """What functions of a file remember (`functools.cache`: weights, models) ends with the file, what others remember
@@ -46,14 +57,20 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     full = list(_memories(item.path if goes_on else TESTS))
     for forget in full:
         forget()
-    if full:
+    if not goes_on:
+        gc.unfreeze()  # a worker that gives up a model sets aside what there is, a test's own things, too
         gc.collect()
+        gc.freeze()
+    elif full:
+        gc.collect()
+    if full:
         give_back()
 
 
 def _memories(place: Path) -> Iterator[Callable[[], None]]:
+    below = str(place)
     for module in list(sys.modules.values()):
-        if (path := getattr(module, "__file__", None)) is not None and Path(path).is_relative_to(place):
+        if (getattr(module, "__file__", None) or "").startswith(below):
             for value in list(vars(module).values()):
                 if hasattr(value, "cache_info") and value.__module__ == module.__name__ and value.cache_info().currsize:
                     yield value.cache_clear
