@@ -30,10 +30,11 @@ from tests.service.gateway.serving import form
 def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, access = root.handlers[:], root.level, logging.getLogger("uvicorn.access").disabled
+    configuration = structlog.get_config()
     yield
     root.handlers[:], root.level = handlers, level
     logging.getLogger("uvicorn.access").disabled = access
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
     for name, module in tuple(sys.modules.items()):  # loggers keep their configuration after the first line
         if name.startswith("lexiseg_service."):
             vars(vars(module).get("logger", structlog)).pop("bind", None)
