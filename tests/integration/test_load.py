@@ -1,4 +1,4 @@
-"""Many clients at once: the answers of one, no harm from those who leave, no memory that stays."""
+"""Many clients at once: the answers of one, and no harm from those who leave."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
-import psutil
 import pytest
 
 from tests import pictures
@@ -23,9 +22,6 @@ SCENES = {
     "chelsea": (["cat"], ["dog", "cat", "sofa", "wall"]),
     "rocket": (["rocket", "sky"], ["sea", "sky", "smoke"]),
 }
-REQUESTS = 2_000
-UNTIL_STEADY = 300
-MAY_GROW = 40 * 2**20  # bytes
 
 
 class Question(NamedTuple):
@@ -137,33 +133,3 @@ async def test_more_than_the_queue_holds_is_refused_with_a_time_to_come_again(sm
     statuses = {answer.status_code for answer in answers}
     assert statuses == {200, 429}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status_code == 429)
-
-
-@pytest.mark.slow
-async def test_memory_is_flat_over_two_thousand_requests(tmp_path: Path) -> None:
-    images = [pictures.encoded(pictures.small(name, 64), "JPEG") for name in SCENES]
-    lists = [classes for lists in SCENES.values() for classes in lists]
-    asked = [
-        form(images[index % len(images)], *lists[index % len(lists)], max_side=64, overlay=str(index % 5 == 0))
-        for index in range(len(images) * len(lists))
-    ]
-
-    with Server(tmp_path / "log.jsonl") as server:
-        process = psutil.Process(server.process.pid)
-        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
-
-            async def ask(first: int, last: int) -> None:
-                for index in range(first, last):
-                    answer = await client.post("/segment", files=asked[index % len(asked)])
-                    assert answer.status_code == 200, answer.text
-
-            async def ask_all(first: int, last: int) -> None:
-                step = (last - first) // 4
-                await asyncio.gather(*(ask(start, start + step) for start in range(first, last, step)))
-
-            await ask_all(0, UNTIL_STEADY)
-            steady = process.memory_info().rss
-            await ask_all(UNTIL_STEADY, REQUESTS)
-            grown = process.memory_info().rss - steady
-
-    assert grown < MAY_GROW, f"{grown / 2**20:.1f} MiB more"
