@@ -125,22 +125,17 @@ class Engine:
 
     def prepare(self, segmenter: Segmenter) -> None:
         """`warm_up` of a model in memory, whether it is served yet or not."""
-        words = self.first_passes(segmenter)
-        cache = self.text_caches.of(segmenter)
-        try_out(
-            Trial(segmenter, self._compute.run, words, lambda texts: cache.rows(texts).rows),
-            self.costs,
-        )
-
-    def first_passes(self, segmenter: Segmenter) -> tuple[ClassEntry, ...]:
-        """Of `warm_up` what every question needs, for work without deadlines. Returns the words that were encoded."""
         for height, width in segmenter.buckets:
             tile = np.zeros((1, 3, height, width), np.uint8)
             # On the compute thread, in between batches: it alone uses the device.
             self._compute.run(partial(segmenter.encode_tiles, tile)).result()
         words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
-        self.text_caches.of(segmenter).rows(segmenter.texts(words))
-        return words
+        cache = self.text_caches.of(segmenter)
+        cache.rows(segmenter.texts(words))
+        try_out(
+            Trial(segmenter, self._compute.run, words, lambda texts: cache.rows(texts).rows),
+            self.costs,
+        )
 
     @overload
     def submit(self, request: WorkerRequest) -> Future[WorkerAnswer]: ...

@@ -134,16 +134,6 @@ def test_one_thread_runs_the_image_passes_of_all_models(floor: Floor) -> None:
     assert floor.models["two"].batches == [1, 1, *TRIAL, 1]
 
 
-def test_first_passes_go_through_every_bucket_and_try_no_costs(floor: Floor) -> None:
-    model = floor.models["one"]
-    model.buckets = ((16, 16), (32, 16))
-
-    floor.engine.first_passes(model)
-
-    assert model.batches == [1, 1]
-    assert model.threads == {"compute"}
-
-
 def test_a_request_waits_for_its_model_and_holds_up_no_other(floor: Floor) -> None:
     floor.engine.warm_up("one")
     floor.door.clear()

@@ -1,4 +1,4 @@
-"""One chunk after the other through a model that is loaded and warmed up once: the same function here and on Ray.
+"""One chunk after the other through a model that is loaded once: the same function here and on Ray.
 
 Reading (threads) -> the engine's stages (decode, image passes of many pictures, masks) -> rows -> one file
 
@@ -61,8 +61,8 @@ class Segmenting:
                 f"{job.destination} holds answers of {job.model} with the digest {job.model_digest}; "
                 f"the one here has {self._segmenter.digest}"
             )
+        # Not warmed up: nothing here has a deadline, and many jobs have pictures of one size alone.
         self._engine = Engine(self._segmenter, job.settings, Metrics())
-        self._engine.first_passes(self._segmenter)  # nothing here has a deadline: no costs are tried
         self._ahead = 2 * job.settings.max_batch
         self._contents = Contents(job.source, job.settings.limits.max_image_bytes, self._ahead)
 
