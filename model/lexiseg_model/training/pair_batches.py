@@ -20,11 +20,15 @@ Views = Callable[[NDArray[np.uint8], np.random.Generator], Tensor]  # RGB [H, W,
 
 
 class PairBatch(NamedTuple):
-    """`images` [B, 3, S, S], `tokens` [B, L] of one caption each, and the pairs that could not be read."""
+    """`images` [B, 3, S, S], `tokens` [B, L] of one caption each, and the pairs that could not be read.
+
+    `positions` are those of the pairs in the order of all draws of a run, whichever process draws them.
+    """
 
     images: Tensor
     tokens: Tensor
     skipped: tuple[Skipped, ...]
+    positions: tuple[int, ...]
 
 
 class PairBatches:
@@ -39,6 +43,7 @@ class PairBatches:
             torch.stack([self._views(pair.image, pair.random()) for pair in drawn]),
             self._tokenize([pair.caption for pair in drawn]),
             tuple(skipped for pair in drawn for skipped in pair.skipped),
+            tuple(pair.position for pair in drawn),
         )
 
 

@@ -27,7 +27,8 @@ def held_out_batch(
     """
     pairs = [source.read(part, index) for part, n_pairs in enumerate(source.sizes) for index in range(n_pairs)]
     pixels = torch.from_numpy(np.stack([_middle(decode(pair), size) for pair in pairs])).permute(0, 3, 1, 2)
-    return PairBatch(normalise(pixels, normalisation), tokenize([pair.captions[0] for pair in pairs]), ())
+    tokens = tokenize([pair.captions[0] for pair in pairs])
+    return PairBatch(normalise(pixels, normalisation), tokens, (), tuple(range(len(pairs))))
 
 
 def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -60,10 +60,12 @@ def empty(architecture: str, settings: LossSettings) -> Learned:
         return Learned(TclNetwork(require_plain_vit(towers.visual)), settings)
 
 
-def noise_of(seed: int, step: int, rank: int, images: Tensor) -> Tensor:
-    """The chance of a step's hard masks, [B, H/4, W/4]: the same whenever a step is made again."""
+def noise_of(seed: int, positions: Sequence[int], images: Tensor) -> Tensor:
+    """The chance of hard masks, [B, H/4, W/4]: the same whenever a pair is drawn again, and in whatever process."""
     height, width = (side // STRIDE for side in images.shape[-2:])
-    uniform = np.random.default_rng([seed, NOISE, step, rank]).random((len(images), height, width), np.float32)
+    uniform = np.stack(
+        [np.random.default_rng([seed, NOISE, position]).random((height, width), np.float32) for position in positions]
+    )
     edge = float(np.finfo(np.float32).eps)
     return logistic_noise(torch.from_numpy(uniform.clip(edge, 1 - edge))).to(images.device)
 

@@ -24,7 +24,6 @@ from lexiseg_model.methods.tcl.training.validate import held_out_figures, select
 from lexiseg_model.training.checkpoints.checkpoint import write_whole
 from lexiseg_model.training.control import Mismatched
 from lexiseg_model.training.deit import DeitViews
-from lexiseg_model.training.gather import rank
 from lexiseg_model.training.pair_batches import NumberedPairs, PairBatch, PairBatches
 from lexiseg_model.training.pairs.held_out import held_out_batch
 from lexiseg_model.training.recipe import Phase
@@ -74,7 +73,7 @@ class TclTrainer(Run[TclRecipe, Learned, PairBatch]):
 
     def _loss(self, batch: PairBatch) -> Tensor:
         self.skips.add(batch.skipped)
-        losses = self.losses(batch, noise_of(self.recipe.seed, self.step, rank(), batch.images))
+        losses = self.losses(batch, noise_of(self.recipe.seed, batch.positions, batch.images))
         self._parts.append(torch.stack([getattr(losses, field.name) for field in fields(losses)]).detach())
         return losses.total
 

@@ -40,8 +40,9 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
     all_texts = F.normalize(trainer.texts(pairs.tokens.to(trainer.device)), dim=1, eps=EPSILON)
     network = trainer.tcl
     for first in range(0, len(pairs.images), TOGETHER):
-        some = PairBatch(pairs.images[first : first + TOGETHER], pairs.tokens[first : first + TOGETHER], ())
-        losses = trainer.losses(some, noise_of(0, first, 0, some.images))
+        few = slice(first, first + TOGETHER)
+        some = PairBatch(pairs.images[few], pairs.tokens[few], (), pairs.positions[few])
+        losses = trainer.losses(some, noise_of(0, some.positions, some.images))
         parts.append((losses.total.item(), (losses.image_contrast + losses.feature_contrast).item()))
         embedding = network.grounder(*network.tokens(some.images.to(trainer.device))).float()
         for each in embedding:  # one by one: masks are as many as all captions

@@ -40,12 +40,12 @@ def unit(vector: Tensor) -> Tensor:
     return vector / length
 
 
-def plain_loss(trainer: TclTrainer, batch: PairBatch, step: int) -> Tensor:
+def plain_loss(trainer: TclTrainer, batch: PairBatch) -> Tensor:
     """Section 3.3 of the paper, for one process."""
     network, losses = trainer.tcl, trainer.network.losses
     model: Any = trainer.towers.model  # open_clip is untyped
     texts = [unit(row) for row in model.encode_text(batch.tokens)]
-    noise = noise_of(trainer.recipe.seed, step, 0, batch.images)
+    noise = noise_of(trainer.recipe.seed, batch.positions, batch.images)
     maps = network.grounder(*network.tokens(batch.images))  # [B, D, h, w]
     count, _, height, width = maps.shape
     soft = torch.zeros(count, count, height, width)
@@ -99,7 +99,7 @@ def test_losses_and_weights_of_the_first_steps_are_those_of_the_formulas(trainer
         trainer._mode()
         parameters = dict(trainer.network.named_parameters())
         learning = [name for name, parameter in parameters.items() if parameter.requires_grad]
-        loss = plain_loss(trainer, batch, step)
+        loss = plain_loss(trainer, batch)
         found = torch.autograd.grad(loss, [parameters[name] for name in learning], allow_unused=True)
         gradients = {name: grad for name, grad in zip(learning, found, strict=True) if grad is not None}
         norm = math.sqrt(sum(float(grad.square().sum()) for grad in gradients.values()))
