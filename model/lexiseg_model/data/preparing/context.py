@@ -7,9 +7,10 @@ published figures (4,996 and 5,104 photographs); `trainval.tar.gz` of the author
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
+from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from lexiseg_model.data.preparing.archives import unpack
+from lexiseg_model.data.preparing.json_stream import entries
 from lexiseg_model.errors import DatasetError, ShapeError
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
@@ -30,35 +32,92 @@ NUMBERS = (
 LARGEST = 459
 MAPS, LISTS = "SegmentationClassContext", "ImageSets/SegmentationContext"
 SPLITS = ("train", "val")
+HELD = 200  # maps in memory, 200 kB each
 
 
 def write_from_json(listing: Path, devkit: Path) -> None:
     """Writes the maps and the lists of both splits beside VOC 2010's photographs.
 
+    The file is read twice, once for the photographs, once for their segments; one segment of it is in memory at a time,
+    and HELD maps.
+
     Raises:
         DatasetError: the file is not what the challenge published.
     """
     try:
-        content = json.loads(listing.read_bytes())
-        parts = defaultdict(list)
-        for part in content["annos_segmentation"]:
-            parts[part["image_id"]].append((int(part["category_id"]), part["segmentation"]))
-        names: dict[str, list[str]] = {split: [] for split in SPLITS}
-        for image in content["images"]:
-            if image["phase"] not in names:
-                continue
-            name = Path(image["file_name"]).stem
-            numbers = np.zeros((image["height"], image["width"]), np.int64)
-            for number, rle in parts[image["image_id"]]:
-                numbers[_decoded(rle, numbers.shape)] = number
-            _write(numbers, devkit, name)
-            names[image["phase"]].append(name)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        photographs = {
+            image["image_id"]: Photograph(
+                Path(image["file_name"]).stem, image["phase"], image["height"], image["width"]
+            )
+            for _, image in entries(listing, ["images"])
+            if image["phase"] in SPLITS
+        }
+        maps = _Maps(devkit / MAPS, photographs)
+        numbers = _class_of_number()
+        n_parts = 0
+        for _, part in entries(listing, ["annos_segmentation"]):
+            n_parts += 1
+            if (photograph := photographs.get(part["image_id"])) is not None:
+                inside = _decoded(part["segmentation"], (photograph.height, photograph.width))
+                maps.of(part["image_id"])[inside] = numbers[int(part["category_id"])]
+        if not n_parts:
+            raise ValueError("no segment in it")
+        maps.close()
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise DatasetError(
             f"{listing} is not the JSON of PASCAL in Detail, with images and annos_segmentation: {error!r}"
         ) from None
-    for split, of_split in names.items():
-        _list(sorted(of_split), devkit, split)
+    for split in SPLITS:
+        _list(sorted(each.name for each in photographs.values() if each.phase == split), devkit, split)
+
+
+class Photograph(NamedTuple):
+    """What the challenge's file says of one."""
+
+    name: str
+    phase: str
+    height: int
+    width: int
+
+
+class _Maps:
+    """Label maps that grow by segments, in any order; those that were not touched for long lie in their files."""
+
+    def __init__(self, folder: Path, photographs: Mapping[Any, Photograph]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._photographs = folder, photographs
+        self._held: OrderedDict[Any, NDArray[np.uint8]] = OrderedDict()
+        self._begun: set[Any] = set()
+
+    def of(self, image_id: Any) -> NDArray[np.uint8]:
+        """[H, W] of classes, 0 = none, to be written to before the next is asked for."""
+        if image_id not in self._held:
+            while len(self._held) >= HELD:
+                self._write(*self._held.popitem(last=False))
+            self._held[image_id] = self._read(image_id)
+        self._held.move_to_end(image_id)
+        return self._held[image_id]
+
+    def close(self) -> None:
+        """Writes what is left, and empty maps of photographs without a segment."""
+        for image_id in self._photographs.keys() - self._begun:
+            self._write(image_id, self._read(image_id))
+        for image_id, labels in self._held.items():
+            self._write(image_id, labels)
+
+    def _read(self, image_id: Any) -> NDArray[np.uint8]:
+        photograph = self._photographs[image_id]
+        if image_id in self._begun:
+            with Image.open(self._file(image_id)) as stored:
+                return np.array(stored)
+        self._begun.add(image_id)
+        return np.zeros((photograph.height, photograph.width), np.uint8)
+
+    def _write(self, image_id: Any, labels: NDArray[np.uint8]) -> None:
+        Image.fromarray(labels).save(self._file(image_id))
+
+    def _file(self, image_id: Any) -> Path:
+        return self._folder / f"{self._photographs[image_id].name}.png"
 
 
 def write_from_matlab(archive: Path, devkit: Path) -> None:
@@ -98,11 +157,16 @@ def _decoded(rle: dict[str, object], size: tuple[int, ...]) -> NDArray[np.bool_]
 
 
 def _write(numbers: NDArray[np.integer], devkit: Path, name: str) -> None:
-    table = np.zeros(LARGEST + 1, np.uint8)
-    table[list(NUMBERS)] = np.arange(1, len(NUMBERS) + 1)
     path = devkit / MAPS / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(table[numbers]).save(path)
+    Image.fromarray(_class_of_number()[numbers]).save(path)
+
+
+def _class_of_number() -> NDArray[np.uint8]:
+    """[460]: 1 to 59 for the numbers of the classes, 0 for all others."""
+    table = np.zeros(LARGEST + 1, np.uint8)
+    table[list(NUMBERS)] = np.arange(1, len(NUMBERS) + 1)
+    return table
 
 
 def _list(names: list[str], devkit: Path, split: str) -> None:

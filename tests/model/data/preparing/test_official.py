@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.data.preparing import context
 from lexiseg_model.data.preparing.official import official_set, official_sets
 from lexiseg_model.data.preparing.prepare import Prepared, prepare
 from lexiseg_model.data.read import read_benchmark
@@ -160,6 +161,31 @@ def test_pascal_context_is_made_of_the_json_that_everyone_measures_by(photograph
     assert prepared.splits == {"train": 1, "val": 1}
     (measured,) = read_benchmark("context60", tmp_path / "sets" / "official").images
     assert measured.read_labels()[::8, 0].tolist() == [1, 55, 59, 0]
+
+
+def test_segments_may_come_in_any_order_and_few_maps_are_in_memory(
+    photographs_2010: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "HELD", 1)
+    listing = photographs_2010 / "trainval_merged.json"
+    maps = {"2008_000002": ("train", bands(2, 23)), "2008_000075": ("val", bands(2, 427, 458, 100))}
+    write_detail(listing, maps)
+    content = json.loads(listing.read_text())
+    content["annos_segmentation"].sort(key=lambda part: part["category_id"])  # photographs take turns
+    listing.write_text(json.dumps(dict(reversed(content.items()))))  # and come after their segments
+
+    run("pascal-context", photographs_2010, tmp_path / "sets")
+
+    (measured,) = read_benchmark("context60", tmp_path / "sets" / "official").images
+    assert measured.read_labels()[::8, 0].tolist() == [1, 55, 59, 0]
+    assert shown(tmp_path / "sets", "pascal-context") == ["airplane", "tv monitor", "wood", 255]
+
+
+def test_a_number_that_no_class_has_is_refused(photographs_2010: Path, tmp_path: Path) -> None:
+    write_detail(photographs_2010 / "trainval_merged.json", {"2008_000075": ("val", bands(2, 500))})
+
+    with pytest.raises(DatasetError, match="is not the JSON of PASCAL in Detail"):
+        run("pascal-context", photographs_2010, tmp_path / "sets")
 
 
 def write_matlab(archive: Path, folder: Path, numbers: Mapping[str, Stored]) -> None:
