@@ -47,6 +47,7 @@ class TclTrainer(Run[TclRecipe, Learned, PairBatch]):
         """
         names_of(recipe.architecture)
         self.towers = from_files(recipe.architecture, [recipe.clip], quick_gelu=True)
+        torch.manual_seed(recipe.seed)
         self.tcl = TclNetwork(require_plain_vit(self.towers.visual))
         super().__init__(recipe, Learned(self.tcl, recipe.loss))
         self.towers.model.to(self.device)

@@ -95,3 +95,16 @@ def test_the_copied_block_learns_from_its_step_on_and_the_towers_never(data: Pat
 def test_a_clip_of_another_architecture_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"clip\.safetensors"):
         TclTrainer(recipe(data, tmp_path, architecture="ViT-B-16"))
+
+
+def test_the_seed_alone_says_what_training_begins_with(data: Path, tmp_path: Path) -> None:
+    starts = []
+    for before in (1, 2):
+        torch.manual_seed(before)  # whatever was drawn in this process
+        starts.append(TclTrainer(recipe(data, tmp_path, seed=7)).network.state_dict())
+
+    assert all(torch.equal(value, starts[1][name]) for name, value in starts[0].items())
+    other = TclTrainer(recipe(data, tmp_path, seed=8)).network.state_dict()
+    assert not torch.equal(
+        other["grounder.stages.0.first.conv.weight"], starts[0]["grounder.stages.0.first.conv.weight"]
+    )
