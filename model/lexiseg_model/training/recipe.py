@@ -117,13 +117,17 @@ class RunRecipe(BaseModel):
 def with_budget(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A recipe's values before `key` is laid over them: without what else says how long a run is, if `key` says it.
 
-    So `minutes=15` is enough over a recipe of 6000 steps; its decay stays the same share of the run.
+    So `minutes=15` is enough over a recipe of 6000 steps; its decay stays the same share of the run. Over `steps=60` it
+    stays as many steps, or the same share where they are more than that.
     """
     if key not in BUDGETS or value is None:
         return values
     dropped = {*BUDGETS} if key == "steps" else {*BUDGETS, "decay_steps"}
     kept = {name: value for name, value in values.items() if name not in dropped}
     steps, decay = values.get("steps"), values.get("decay_steps")
-    if key != "steps" and isinstance(steps, int) and isinstance(decay, int) and decay:
-        kept["decay_share"] = decay / steps
+    if isinstance(steps, int) and isinstance(decay, int) and decay:
+        if key != "steps":
+            kept["decay_share"] = decay / steps
+        elif isinstance(value, int) and 0 < value < decay <= steps:
+            kept["decay_steps"] = decay * value // steps
     return kept

@@ -71,6 +71,8 @@ def _said(error: ErrorDetails, kind: type[RunRecipe]) -> str:
     """One thing that is wrong with values; of a key that is misspelt, what it may have meant."""
     place = [str(part) for part in error["loc"]]
     key = ".".join(place)
+    if not place:  # of several values together
+        return error["msg"].removeprefix("Value error, ")
     if error["type"] != "extra_forbidden":
         return f"{key}: {error['msg']} (came: {error['input']!r})"
     alike = get_close_matches(place[0], kind.model_fields, n=1) if len(place) == 1 else []

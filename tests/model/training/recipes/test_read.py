@@ -108,3 +108,18 @@ def test_a_budget_takes_the_place_of_another_one() -> None:
 def test_a_recipe_of_no_length_is_refused() -> None:
     with pytest.raises(RecipeError, match="said by nothing; say one of steps, epochs, minutes"):
         read("acme", "steps=null")
+
+
+def test_a_few_steps_of_a_recipe_need_no_other_word() -> None:
+    whole, short = read("finetune"), read("finetune", "steps=10")
+
+    assert short.decay_steps / 10 == whole.decay_steps / (whole.steps or 0)
+    assert read("finetune", "steps=10", "decay_steps=1").decay_steps == 1
+    assert read("finetune", "steps=1000").decay_steps == whole.decay_steps
+
+
+def test_values_that_contradict_each_other_are_said_without_all_the_others() -> None:
+    with pytest.raises(RecipeError) as refused:
+        read("finetune", "steps=10", "decay_steps=60")
+
+    assert str(refused.value) == "recipe 'finetune': decay_steps is 60, more than the 10 steps of the run"
