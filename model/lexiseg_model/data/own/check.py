@@ -63,7 +63,8 @@ def check(pictures: OwnPictures) -> Checked:
                 looked.append(entry)
         parts.append(tuple(looked))
     if faults:
-        raise DatasetError(f"{len(faults)} of the pictures are faulty:\n  " + "\n  ".join(faults[:TOLD]))
+        are = "is" if len(faults) == 1 else "are"
+        raise DatasetError(f"{len(faults)} of the pictures {are} faulty:\n  " + "\n  ".join(faults[:TOLD]))
     warnings = list(pictures.warnings)
     if twice:
         warnings.append(f"{len(twice)} photographs are there twice, as {twice[0]}: each is taken once")

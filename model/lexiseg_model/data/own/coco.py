@@ -111,7 +111,7 @@ def _pictures(folder: Path, path: Path, content: Mapping[str, Any], classes: tup
             missing.append(name)
         else:
             entries = tuple(by_image.get(image["id"], ()))
-            pictures.append(Picture(file, partial(_draw, path, entries, value_of, size)))
+            pictures.append(Picture(file, partial(_draw, f"{path}: an annotation of {name}", entries, value_of, size)))
     if missing:
         raise DatasetError(
             f"{path}: {len(missing)} of {len(content['images'])} photographs are not there, as {missing[0]}; put them "
@@ -121,7 +121,7 @@ def _pictures(folder: Path, path: Path, content: Mapping[str, Any], classes: tup
 
 
 def _draw(
-    path: Path, entries: tuple[Annotation, ...], value_of: dict[Any, int], size: tuple[int, int]
+    what: str, entries: tuple[Annotation, ...], value_of: dict[Any, int], size: tuple[int, int]
 ) -> NDArray[np.uint8]:
     """[H, W] class indices of the annotations of one photograph."""
     mask = np.zeros(size, np.uint8)
@@ -137,7 +137,8 @@ def _draw(
         for shape, entry in sorted(drawn, key=lambda each: -int(each[0].sum())):
             mask[shape] = IGNORE if _is_crowd(entry) else value_of[entry["category_id"]]
     except (KeyError, TypeError, ValueError, ShapeError, DatasetError) as error:
-        raise DatasetError(f"{path}: an annotation cannot be drawn: {error!r}") from None
+        reason = f"{error} is missing, or no category of the file" if isinstance(error, KeyError) else error
+        raise DatasetError(f"{what} cannot be drawn: {reason}") from None
     return mask
 
 

@@ -43,7 +43,8 @@ def read_own(folder: Path) -> OwnPictures:
     files = listings(folder)
     if files:
         return read_coco(folder, files)
-    if not any((folder / part / "images").is_dir() for part in ("", "train")):
+    beside = ("images", "masks") if not (folder / CLASSES).exists() else ("images",)  # YOLO has images, too
+    if not any(all((folder / part / name).is_dir() for name in beside) for part in ("", "train")):
         raise DatasetError(f"{folder} has no pictures in a layout that is known; {LAYOUT}")
     return read_folders(folder)
 

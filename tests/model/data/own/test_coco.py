@@ -86,7 +86,7 @@ def test_photographs_that_are_not_there_are_counted_and_named(tmp_path: Path) ->
 def test_an_annotation_that_cannot_be_drawn_names_its_file(segmentation: Any, tmp_path: Path) -> None:
     pictures = read(coco(tmp_path, [{**SMALL, "segmentation": segmentation}]))
 
-    with pytest.raises(DatasetError, match=r"annotations\.json: an annotation cannot be drawn"):
+    with pytest.raises(DatasetError, match=r"annotations\.json: an annotation of 0\.jpg cannot be drawn"):
         pictures.train[0].read_mask()
 
 

@@ -73,3 +73,12 @@ def test_an_export_that_is_still_packed_is_to_be_unpacked(tmp_path: Path) -> Non
 
     with pytest.raises(DatasetError, match=r"export\.zip is packed: unpack it, and name the folder"):
         read_own(tmp_path / "export.zip")
+
+
+def test_other_tools_labels_beside_the_photographs_are_told_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "0.txt").write_text("0 0.1 0.1 0.4 0.1 0.4 0.4")
+
+    with pytest.raises(DatasetError, match=r"has no pictures in a layout that is known; expected COCO's JSON"):
+        read_own(tmp_path)
