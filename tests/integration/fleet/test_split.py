@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import httpx
 import psutil
 import pytest
 
+from lexiseg_model import catalog
+from lexiseg_model.export import manifest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
@@ -34,13 +37,20 @@ SIDE = 64
 PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
 
 
+def bring_export(folder: Path) -> None:
+    """To a copy of the bundled model, what a server before this one has exported: to write it takes long."""
+    written = catalog.export_folder(catalog.bundled()["tiny"], catalog.load("tiny"))
+    if written.is_dir():
+        shutil.copytree(written, folder / manifest.FOLDER)
+
+
 class Fleet:
     """Two workers with a model in common and one of its own each, and their gateway."""
 
     def __init__(self, folder: Path) -> None:
         self._models: dict[str, Any] = {"LEXISEG_MODELS_DIR": str(folder / "models")}
         for name in ("cats", "dogs"):
-            copy_of_tiny(folder / "models", name)
+            bring_export(copy_of_tiny(folder / "models", name))
         logs = (folder / "first.jsonl", folder / "second.jsonl")
         self.workers = [Worker(log, model=models, **self._models) for log, models in zip(logs, MODELS, strict=True)]
         self.gateway = Gateway(folder / "gateway.jsonl", *(worker.address for worker in self.workers))

@@ -19,7 +19,7 @@ from lexiseg_service.image.id import image_id_of
 from tests import pictures
 from tests.integration.processes import Gateway, Worker
 from tests.integration.server import form
-from tests.model.test_catalog import copy_of_tiny
+from tests.model.test_catalog import SMALL_INPUT, copy_of_tiny
 
 SIDE = 64
 PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
@@ -33,7 +33,7 @@ class Service:
     def __init__(self, folder: Path) -> None:
         self.models, self.rollouts = folder / "models", folder / "rollouts.txt"
         for name in ("cats@1", "cats@2", "dogs@1", "dogs@2"):
-            copy_of_tiny(self.models, name)
+            copy_of_tiny(self.models, name, input=SMALL_INPUT)
         (self.models / "dogs").symlink_to("dogs@1")
         self.rollouts.write_text("cats@2 50 image\n")
         self.worker = Worker(
@@ -41,6 +41,7 @@ class Service:
             model="cats@1,cats@2,dogs",
             LEXISEG_MODELS_DIR=str(self.models),
             LEXISEG_MODELS_WATCH_SECONDS="0.1",
+            LEXISEG_RUNTIME="torch",  # `auto` would first export each of them
         )
         self.gateway = Gateway(folder / "gateway.jsonl", self.worker.address, LEXISEG_ROLLOUTS_FILE=str(self.rollouts))
         self.gateway.wait_for_workers(1)

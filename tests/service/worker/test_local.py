@@ -35,7 +35,8 @@ def models_dir(tmp_path: Path) -> Path:
 
 @asynccontextmanager
 async def working(**settings: Any) -> AsyncIterator[LocalWorker]:
-    worker = LocalWorker(Settings(**settings), Metrics())
+    # `auto` would first export each copy of the bundled model.
+    worker = LocalWorker(Settings(runtime="torch", **settings), Metrics())
     await worker.start()
     try:
         await until(lambda: worker.health().ready or not worker.health().alive)

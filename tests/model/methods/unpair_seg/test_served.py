@@ -185,7 +185,7 @@ def test_the_command_line_imports_and_segments(lexiseg: CommandLine, tmp_path: P
 
     outcome = lexiseg(
         *("segment", tmp_path / "flower.png", "-c", "flower", "-c", "leaf", "--no-background", "--model", "mine"),
-        *("--models-dir", tmp_path / "models", "--out", tmp_path / "out"),
+        *("--models-dir", tmp_path / "models", "--runtime", "torch", "--out", tmp_path / "out"),
     )
 
     assert outcome.status == 0, outcome.err

@@ -50,7 +50,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(*words: object) -> int:
     with pytest.raises(SystemExit) as end:
-        app(["compare", *map(str, words), *CLASSES])
+        app(["compare", *map(str, words), *CLASSES, "--runtime", "torch"])  # `auto` would first export the models
     return int(end.value.code or 0)
 
 

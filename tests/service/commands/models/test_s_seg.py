@@ -9,30 +9,36 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from lexiseg_model.types import ClassEntry, Task, Vocabulary
+from lexiseg_service.cli import app
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.local import LocalWorker
 from tests import coco, pictures
-from tests.model.methods.s_seg.small import small_network
+from tests.model.methods.s_seg.small import CARD, small_network
+from tests.model.test_catalog import change_card
 from tests.service.commands.command_line import CommandLine
 
 SOON = 120.0  # seconds; a loaded machine needs a tenth of it
 
 
-@pytest.fixture
-def models_dir(lexiseg: CommandLine, tmp_path: Path) -> Path:
-    """Holds `mine`, of random weights."""
-    torch.save({"model": small_network().state_dict()}, tmp_path / "last.pt")
-    outcome = lexiseg(
-        *("models", "import", "--method", "s-seg", "--checkpoint", tmp_path / "last.pt"),
-        *("--backbone", "test_resnet", "--models-dir", tmp_path / "models", "mine"),
-    )
-    assert outcome.status == 0, outcome.err
-    assert "s_seg" in outcome.out
-    return tmp_path / "models"
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds `mine`, of random weights, which sees photographs small."""
+    folder = tmp_path_factory.mktemp("s_seg")
+    torch.save({"model": small_network().state_dict()}, folder / "last.pt")
+    command = [
+        *("models", "import", "--method", "s-seg", "--checkpoint", str(folder / "last.pt")),
+        *("--backbone", "test_resnet", "--models-dir", str(folder / "models"), "mine"),
+    ]
+    outcome = CliRunner().invoke(app, command)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "s_seg" in outcome.stdout
+    change_card(folder / "models" / "mine", input=CARD.input.model_dump(mode="json"))
+    return folder / "models"
 
 
 def test_the_command_line_segments_with_it(
@@ -43,7 +49,7 @@ def test_the_command_line_segments_with_it(
 
     outcome = lexiseg(
         *("segment", tmp_path / "china.png", "-c", "sky", "-c", "temple", "--no-background"),
-        *("--model", "mine", "--out", tmp_path / "out"),
+        *("--model", "mine", "--runtime", "torch", "--out", tmp_path / "out"),
     )
 
     assert outcome.status == 0, outcome.err
@@ -54,7 +60,7 @@ def test_the_command_line_segments_with_it(
 
 @pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
 async def test_the_worker_answers_its_tasks_from_one_image_pass(models_dir: Path, task: Task) -> None:
-    worker = LocalWorker(Settings(model="mine", models_dir=models_dir), Metrics())
+    worker = LocalWorker(Settings(model="mine", models_dir=models_dir, runtime="torch"), Metrics())
     await worker.start()
     image = pictures.encoded(pictures.small("chelsea", 96))
     classes = (ClassEntry("cat"), ClassEntry("wall"))
