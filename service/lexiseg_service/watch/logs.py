@@ -9,6 +9,9 @@ import structlog
 
 from lexiseg_service.settings import Settings
 
+GRPC = "grpc._cython.cygrpc"
+LEFT = "ExecuteBatchError"
+
 
 def configure(settings: Settings) -> None:
     """Sets up structlog, and the standard library's loggers (uvicorn's) to end in the same place."""
@@ -47,3 +50,10 @@ def configure(settings: Settings) -> None:
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # Each request is logged once, by us.
     logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger(GRPC).addFilter(_is_no_client_that_left)
+
+
+def _is_no_client_that_left(record: logging.LogRecord) -> bool:
+    """gRPC writes a traceback when a client resets its call while the answer goes out; nothing of ours went wrong."""
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__name__ != LEFT

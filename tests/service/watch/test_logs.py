@@ -40,6 +40,16 @@ def _logging_as_before() -> Iterator[None]:
             vars(vars(module).get("logger", structlog)).pop("bind", None)
 
 
+def test_a_client_that_resets_its_call_leaves_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(Settings(log_format="json"))
+    grpc_logger = logging.getLogger("grpc._cython.cygrpc")
+    for error in (type("ExecuteBatchError", (Exception,), {})("reset"), RuntimeError("something else")):
+        grpc_logger.error("raised by servicer method", exc_info=error)
+
+    (line,) = lines(capsys)
+    assert "something else" in line["exception"]
+
+
 class BrokenColours(ColourSegmenter):
     """Every image pass fails."""
 
