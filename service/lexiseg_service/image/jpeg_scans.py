@@ -7,40 +7,71 @@ nobody can stop in the middle, for hours.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+SEQUENTIAL = frozenset({0xC0, 0xC1})  # frames whose first scan may hold all of them
+FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})  # markers without a segment
 AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker behind a scan's own data
 MOST_SEGMENTS = 10_000
 
 
+class TooManySegments(Exception):
+    """The file is a swarm of tiny parts."""
+
+
 def has_more_scans(image: bytes, most: int) -> bool:
     """Whether a JPEG has more than `most` scans, or too many parts to be counted."""
-    # Few files have so many of these two bytes, wherever they stand.
-    return image.count(b"\xff\xda") > most and _more(image, most)
+    try:
+        # Few files have so many of these two bytes, wherever they stand.
+        return not _in_one_scan(image) and image.count(b"\xff\xda") > most and _count(image, most) > most
+    except TooManySegments:
+        return True
 
 
-def _more(image: bytes, most: int) -> bool:
-    at, scans = 2, 0
+def _in_one_scan(image: bytes) -> bool:
+    """Whether the first scan has all that there is, as in most photographs; a decoder looks no further then."""
+    components = 0
+    for marker, at in _segments(image):
+        if marker in FRAMES:
+            if marker not in SEQUENTIAL:
+                return False
+            components = image[at + 9] if at + 9 < len(image) else 0
+        elif marker == START_OF_SCAN:
+            return at + 4 < len(image) and image[at + 4] == components
+    return False
+
+
+def _count(image: bytes, most: int) -> int:
+    scans = 0
+    for marker, _ in _segments(image):
+        scans += marker == START_OF_SCAN
+        if scans > most:
+            break
+    return scans
+
+
+def _segments(image: bytes) -> Iterator[tuple[int, int]]:
+    """Markers with a segment, and where they stand, to the end of the image."""
+    at = 2
     for _ in range(MOST_SEGMENTS):
         at = image.find(b"\xff", at)
         if at < 0 or at + 1 >= len(image):
-            return False
+            return
         marker = image[at + 1]
         if marker == END_OF_IMAGE:
-            return False
+            return
         if marker == 0xFF:  # fill
             at += 1
         elif marker in ALONE:
             at += 2
         else:
+            yield marker, at
             at += 2 + int.from_bytes(image[at + 2 : at + 4], "big")
             if marker == START_OF_SCAN:
-                scans += 1
-                if scans > most:
-                    return True
                 behind = AFTER_SCAN.search(image, at)
                 if behind is None:
-                    return False
+                    return
                 at = behind.start()
-    return True
+    raise TooManySegments

@@ -107,6 +107,16 @@ def test_a_jpeg_of_countless_parts_between_its_scans_is_refused() -> None:
         read_header(image, LIMITS)
 
 
+def test_of_a_jpeg_with_a_scan_for_each_colour_each_counts() -> None:
+    image = pictures.encoded(pictures.small(), "JPEG")  # one scan of three colours
+    one_colour = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+    start = image.index(b"\xff\xda")
+
+    assert read_header(image + 200 * one_colour, LIMITS).format == "JPEG"  # nobody reads on behind a whole one
+    with pytest.raises(UndecodableImage, match="more than 100 scans"):
+        read_header(image[:start] + 200 * one_colour, LIMITS)
+
+
 def test_what_stands_behind_a_jpegs_end_or_in_its_parts_is_no_scan() -> None:
     comment = b"\xff\xfe\x03\xea" + 500 * b"\xff\xda"
     image = with_scans(0, tail=1000 * b"\xff\xda")
