@@ -4,7 +4,7 @@
 
 Photographs of three sizes, new to every cache, with short and long class lists, from a few clients. Accounted for are
 what the process held when it was ready (interpreter, libraries, model) and its caches, as their gauges tell. Ends with
-1 if it holds more than 15 % beyond that.
+1 if it holds more than 15 % beyond that at rest: what the last requests used goes back to the system seconds later.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ import sys
 import time
 import urllib.request
 
+from lexiseg_service.commands.serving.allocator import BETWEEN_SECONDS
 from loadtests.fairness import OK, Pictures, Seen
 from loadtests.plain_client import Connection
 from loadtests.run import service, until_ready
 
 CLIENTS = 8
 BEYOND = 0.15
+AT_REST = 2 * BETWEEN_SECONDS  # after the last answer
 RESIDENT = re.compile(r"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
 PROCESSOR = re.compile(r"^process_cpu_seconds_total (\S+)$", re.MULTILINE)
 CACHES = re.compile(r"^lexiseg_cache_bytes\{\S+\} (\S+)$", re.MULTILINE)
@@ -63,6 +65,8 @@ def main(words: list[str]) -> int:
         ready, worked = told(url, RESIDENT), told(url, PROCESSOR)
         seen = asyncio.run(ask(url, options.requests, options.seconds))
         worked = told(url, PROCESSOR) - worked
+        busy = told(url, RESIDENT)
+        time.sleep(AT_REST)
         resident, caches = told(url, RESIDENT), told(url, CACHES)
     beyond = resident / (ready + caches) - 1
     figures = {
@@ -70,6 +74,7 @@ def main(words: list[str]) -> int:
         "others": len(seen.answers) - seen.count(OK),
         "ready_mb": round(ready / 2**20),
         "caches_mb": round(caches / 2**20),
+        "busy_mb": round(busy / 2**20),
         "resident_mb": round(resident / 2**20),
         "beyond_percent": round(100 * beyond, 1),
         "cpu_ms_a_request": round(1e3 * worked / max(1, seen.count(OK)), 1),

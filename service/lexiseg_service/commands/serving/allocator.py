@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 ARENAS = 2
 ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
-BETWEEN_SECONDS = 10.0  # two times that memory is handed back; each takes a few milliseconds
+BETWEEN_SECONDS = 5.0  # two times that memory is handed back; each takes a few milliseconds
 CHOSEN = "MALLOC_ARENA_MAX"  # in the environment: whoever sets it has chosen
 
 
