@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
@@ -33,7 +37,30 @@ def list_recipes() -> int:
 
 def run(name: str, overrides: Sequence[str]) -> int:
     """Trains by a recipe, and before that what it stands on; says where the weights are."""
-    planned = read_recipe(name, overrides)
+    with _ending():
+        return _run(read_recipe(name, overrides))
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """Outside of its steps a run has nothing to save: SIGTERM and Ctrl-C end it while it loads or measures, with 0."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        typer.echo(f"{signal.Signals(number).name}; start it again to go on")
+        raise SystemExit(0)
+
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        yield
+        return
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(planned: Planned) -> int:
     training, recipe = planned.training, planned.recipe
     _outline(planned)
     if (lack := training.lacks(recipe)) is not None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
 import yaml
 
+from lexiseg_model.methods.dense_clip.training.recipes import PairTraining
 from lexiseg_model.training.recipes.read import read_recipe
 from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.model.training.pairs_folder import write_pairs
@@ -177,3 +179,18 @@ def test_the_start_may_be_an_option(lexiseg: CommandLine, tmp_path: Path) -> Non
     assert outcome.status == 1
     assert "from the weights of mine" in outcome.out.splitlines()[0]
     assert "COCO's JSON" in outcome.err
+
+
+@pytest.mark.parametrize("asking", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_loads_ends_it_with_0(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asking: signal.Signals
+) -> None:
+    write_pairs(tmp_path / "captions", 4)
+    monkeypatch.setattr(PairTraining, "trainer", lambda *_: signal.raise_signal(asking))
+    before = signal.getsignal(asking)
+
+    outcome = lexiseg("train", "clip-smoke", f"data={tmp_path}", f"out={tmp_path / 'run'}", "held_out=0")
+
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.endswith(f"{asking.name}; start it again to go on\n")
+    assert signal.getsignal(asking) is before
