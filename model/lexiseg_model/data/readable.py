@@ -7,10 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from lexiseg_model.data.pairs.source import Skipped
+from lexiseg_model.data.pairs.source import MOST_BROKEN, Skipped
 from lexiseg_model.errors import DatasetError, SampleError
-
-MOST_BROKEN = 20  # in a row: of a set with a third of its samples broken, one in 10^9
 
 Content = TypeVar("Content")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lexiseg_model.data.readable import MOST_BROKEN, first_readable
+from lexiseg_model.data.pairs.source import MOST_BROKEN
+from lexiseg_model.data.readable import first_readable
 from lexiseg_model.errors import DatasetError, SampleError
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import OptionError
 
+MOST_BROKEN = 20  # in a row: of a set with a third of its samples broken, one in 10^9
+
 
 class StoredPair(NamedTuple):
     """A photograph as its file's bytes, and what is said of it: one caption or several."""

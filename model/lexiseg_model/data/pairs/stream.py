@@ -18,8 +18,7 @@ from torch.utils.data import Dataset
 
 from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.order import Order
-from lexiseg_model.data.pairs.source import PairSource, Skipped
-from lexiseg_model.data.readable import MOST_BROKEN
+from lexiseg_model.data.pairs.source import MOST_BROKEN, PairSource, Skipped
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 
 CAPTION, VIEW = 3, 4  # what a random stream is for; `order` has the numbers before
