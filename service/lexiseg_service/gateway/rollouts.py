@@ -7,7 +7,7 @@ A file of lines, looked at again at most once a second:
     tcl@3 5 key tcl@2    the others get version 2
 
 Whoever is in a share stays in it while it grows: each draws one number for the model and version, and is in when it is
-below the share. A version that no worker has is given to nobody.
+below the share. A version that no worker has, or that all are still loading, is given to nobody.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,9 +110,17 @@ class Rollouts:
 
     def of(self, name: str) -> Rollout | None:
         """The rollout of a model, NAME."""
+        return self._current().get(name)
+
+    def held_back(self, awaited: Collection[str]) -> list[str]:
+        """NAME@VERSION of those whose share is not given yet, for they would have to be waited for."""
+        shares = [str(rollout.model) for rollout in self._current().values() if rollout.percent]
+        return [model for model in shares if model in awaited]
+
+    def _current(self) -> dict[str, Rollout]:
         if self._path is not None and time.monotonic() - self._looked >= LOOK_SECONDS:
             self._look(self._path)
-        return self._now.get(name)
+        return self._now
 
     def _look(self, path: Path) -> None:
         self._looked = time.monotonic()
@@ -127,14 +135,23 @@ class Rollouts:
         logger.info("rollouts", now=[str(rollout) for rollout in self._now.values()])
 
 
-def chosen(rollout: Rollout, cards: Sequence[ModelCard], who: str) -> ModelCard | None:
-    """The card of the version that somebody gets; None where no version of the model is known."""
+def chosen(rollout: Rollout, cards: Sequence[ModelCard], who: str, awaited: Collection[str] = ()) -> ModelCard | None:
+    """The card of the version that somebody gets; None where no version of the model is known.
+
+    Args:
+        rollout: who gets which.
+        cards: of all versions of all models.
+        who: a key, an address or an image.
+        awaited: NAME@VERSION of those that would have to be waited for; a share of them is not given yet.
+    """
     versions = [card for card in cards if card.name == rollout.model.name]
     new = [card for card in versions if rollout.model.fits(card)]
     before = [card for card in versions if not rollout.model.fits(card)]
     if (others := rollout.before) is not None:
         before.sort(key=lambda card: not others.fits(card))
-    return next(iter(new + before if rollout.takes(who) else before + new), None)
+    if not rollout.takes(who) or str(rollout.model) in awaited:
+        return next(iter(before + new), None)
+    return next(iter(new + before), None)
 
 
 def _read(line: str, words: list[str]) -> Rollout:

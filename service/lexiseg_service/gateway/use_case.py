@@ -153,7 +153,7 @@ class UseCase:
                 drawn = caller.client
                 if asked is not None and rollout.by == "image":
                     drawn = await _image_of(asked)
-                card = chosen(rollout, self._backend.cards(), drawn) or card
+                card = chosen(rollout, self._backend.cards(), drawn, self._backend.health().awaited) or card
                 named = str(ModelName.of(card))
         task = question.task or ("prompt" if question.prompts else "semantic")
         if task not in card.tasks:
@@ -218,7 +218,12 @@ class UseCase:
     def health(self) -> Health:
         """The backend's, with what else works less well than it should."""
         health = self._backend.health()
-        return replace(health, degraded=(*health.degraded, *filter(None, [self._vocabularies.store.degraded()])))
+        held_back = [
+            f"{model}: its share waits until it is loaded" for model in self._rollouts.held_back(health.awaited)
+        ]
+        return replace(
+            health, degraded=(*health.degraded, *held_back, *filter(None, [self._vocabularies.store.degraded()]))
+        )
 
     def _described(self, card: ModelCard) -> dict[str, Any]:
         digest = self._backend.digest(str(ModelName.of(card)))

@@ -20,6 +20,8 @@ class Health:
     detail: str
     degraded: tuple[str, ...] = ()
     away: tuple[str, ...] = ()  # models that are known, and that nobody could answer for now
+    # NAME@VERSION of those that were never in memory and are on their way, or failed just now: who asks waits.
+    awaited: tuple[str, ...] = ()
 
 
 class Backend(Protocol):

@@ -630,19 +630,23 @@ class ServedModel(_message.Message):
 
     CARD_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    AWAITED_FIELD_NUMBER: _builtins.int
     card: _builtins.str
     """Its card as JSON, as GET /models/{name} shows it. Fields that a gateway does not know are left out there."""
     digest: _builtins.str
     """Digest of the loaded weights; empty until they are loaded."""
+    awaited: _builtins.bool
+    """It was not in memory yet, and its load is due, under way, or failed a moment ago: who asks for it now waits."""
     def __init__(
         self,
         *,
         card: _builtins.str = ...,
         digest: _builtins.str = ...,
+        awaited: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "digest", b"digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaited", b"awaited", "card", b"card", "digest", b"digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -67,6 +67,8 @@ class LocalWorker:
         self._failure: str | None = None
         self._loading: asyncio.Task[None] | None = None
         self._closing = False
+        # Until they are warmed up, and not only in memory.
+        self._to_warm_up = {ModelName.of(served.card) for served in self._served[1:] if served.preload}
 
     def health(self) -> Health:
         if self._failure:
@@ -75,7 +77,9 @@ class LocalWorker:
             return Health(True, False, "going down")
         if self._engine is None or not self._ready:
             return Health(True, False, f"loading {self._default}")
-        return Health(True, True, f"{self._default} is warmed up", self._engine.degraded)
+        awaited = self._to_warm_up | set(map(ModelName.of, self._pool.awaited))
+        detail = f"{self._default} is warmed up"
+        return Health(True, True, detail, self._engine.degraded, awaited=tuple(sorted(map(str, awaited))))
 
     def cards(self) -> list[ModelCard]:
         return self._pool.cards
@@ -151,6 +155,8 @@ class LocalWorker:
                 except Exception as error:  # it is tried again when it is asked for
                     if not self._closing:
                         logger.warning("no warm-up", model=served.card.name, error=str(error))
+                # Another set: the event loop may be reading this one.
+                self._to_warm_up = self._to_warm_up - {ModelName.of(served.card)}
 
     def _open_model(self, served: Served) -> Segmenter:
         settings = self._settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,14 @@ def test_a_version_that_no_worker_has_is_given_to_nobody() -> None:
     assert chosen(Rollout(NEW, 100), [ONE], "anybody") == ONE
     assert chosen(Rollout(NEW, 0), [TWO], "anybody") == TWO
     assert chosen(Rollout(NEW, 100), [], "anybody") is None
+
+
+def test_a_version_that_would_have_to_be_waited_for_is_given_to_nobody_yet() -> None:
+    awaited = ("colours@2",)
+
+    assert chosen(Rollout(NEW, 100), [ONE, TWO], "anybody", awaited) == ONE
+    assert chosen(Rollout(NEW, 100), [TWO], "anybody", awaited) == TWO  # there is no other
+    assert chosen(Rollout(NEW, 0), [TWO, ONE], "anybody", ("colours@1",)) == ONE  # it was taken back
 
 
 @pytest.mark.parametrize(
@@ -138,6 +147,24 @@ async def test_a_key_gets_the_same_version_for_every_image_and_whoever_names_one
         expected = "colours@2" if Rollout(NEW, 30).takes(key) else "colours@1"
         assert {await model(key), await model(key), await model(key, "colours")} == {expected}
         assert await model(key, "colours@1") == "colours@1"
+
+
+async def test_a_share_waits_until_its_version_is_loaded_and_readyz_says_so(tmp_path: Path) -> None:
+    asks = use_case(tmp_path, "colours@2 100 key")
+    backend = asks.backend
+    assert isinstance(backend, TwoVersions)
+    question = Question.model_validate({"classes": ["red"]})
+
+    async def model() -> str:
+        return (await asks.resolved(question, Caller(client="anybody"), Asked(b"", question))).model
+
+    backend.now = replace(backend.now, awaited=("colours@2",))
+    while_it_loads = await model(), asks.health().degraded
+    backend.now = replace(backend.now, awaited=())
+    loaded = await model(), asks.health().degraded
+
+    assert while_it_loads == ("colours@1", ("colours@2: its share waits until it is loaded",))
+    assert loaded == ("colours@2", ())
 
 
 async def test_an_image_gets_the_same_version_sent_or_known_whoever_asks(tmp_path: Path) -> None:

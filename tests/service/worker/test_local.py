@@ -19,6 +19,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.local import LocalWorker
 from tests import pictures
+from tests.model.test_catalog import copy_of_tiny
 
 SOON = 60.0  # seconds; a loaded machine needs a tenth of it
 
@@ -75,6 +76,17 @@ async def test_it_is_ready_with_the_default_model_and_loads_the_other_when_asked
         assert there[1] is None
         assert answer.model == "second"
         assert answer.model_digest == worker.digest("second")
+
+
+async def test_another_version_is_awaited_until_it_is_warmed_up(tmp_path: Path) -> None:
+    copy_of_tiny(tmp_path, "tiny@2")
+
+    async with working(model="tiny@1,tiny@2", models_dir=tmp_path) as worker:
+        at_first = worker.health().awaited
+        await until(lambda: worker.health().awaited == ())
+
+        assert at_first in [("tiny@2",), ()]
+        assert worker.digest("tiny@2") is not None
 
 
 async def test_a_model_that_cannot_be_loaded_is_named_and_hurts_no_other(models_dir: Path, tmp_path: Path) -> None:

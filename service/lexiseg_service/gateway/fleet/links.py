@@ -59,6 +59,7 @@ class WorkerLink:
         self.leaving = False  # it said that it goes down, and has not come back
         self.cards: list[ModelCard] = []
         self._digests: dict[ModelName, str] = {}
+        self._awaited: set[ModelName] = set()
         trust = trust or Trust()
         self._metadata = trust.metadata
         self._channel = trust.channel(address, gateway_options())
@@ -112,6 +113,12 @@ class WorkerLink:
         wanted = ModelName.parse(model)
         card = next(filter(wanted.fits, self.cards), None)
         return self._digests.get(ModelName.of(card)) if self.usable and card is not None else None
+
+    def awaits(self, model: str) -> bool:
+        """Whether it has a model, NAME or NAME@VERSION, only in a moment: the first load is under way, or failed."""
+        wanted = ModelName.parse(model)
+        card = next(filter(wanted.fits, self.cards), None)
+        return card is not None and ModelName.of(card) in self._awaited
 
     def open(self) -> None:
         """Begins to watch."""
@@ -247,9 +254,10 @@ class WorkerLink:
             if model.card not in self._read:
                 self._read[model.card] = _card(model.card)
         self._read = {model.card: self._read[model.card] for model in status.models}  # and no other
-        served = [(self._read[model.card], model.digest) for model in status.models]
-        self.cards = [card for card, _ in served if card is not None]
-        self._digests = {ModelName.of(card): digest for card, digest in served if card is not None and digest}
+        served = [(card, model) for model in status.models if (card := self._read[model.card]) is not None]
+        self.cards = [card for card, _ in served]
+        self._digests = {ModelName.of(card): model.digest for card, model in served if model.digest}
+        self._awaited = {ModelName.of(card) for card, model in served if model.awaited}
         if before != (self.instance, self.usable):
             logger.info("worker", worker=self.address, usable=self.usable, detail=status.detail)
 

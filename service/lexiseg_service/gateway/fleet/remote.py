@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -70,9 +70,11 @@ class RemoteBackend:
         degraded = [f"worker {link.address}{link.refused and f': {link.refused}'}" for link in links if not link.usable]
         degraded += [f"worker {name}: no address" for name in missing]
         degraded += dict.fromkeys(what for link in usable for what in link.degraded)
-        away = tuple(card.name for card in self.cards() if not any(link.serves(card.name) for link in usable))
+        cards = self.cards()
+        away = tuple(card.name for card in cards if not any(link.serves(card.name) for link in usable))
+        awaited = tuple(name for name in map(str, map(ModelName.of, cards)) if _awaited(name, usable))
         detail = f"{len(usable)} of {len(links) + len(missing)} workers are ready"
-        return Health(True, bool(usable), detail, tuple(degraded), away)
+        return Health(True, bool(usable), detail, tuple(degraded), away, awaited)
 
     def states(self) -> dict[str, WorkerState]:
         """How each worker is; one that has no address yet stands under its name."""
@@ -167,9 +169,13 @@ class RemoteBackend:
         raise failure or self._nobody(request.model)
 
     def _candidates(self, model: str, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
-        """Workers that could answer; one that is found under two addresses counts once."""
+        """Workers that could answer; one that is found under two addresses counts once.
+
+        Whoever still loads the model for the first time is asked only if all do.
+        """
         able = [link for link in self._links.values() if link.usable and link.serves(model) and link not in tried]
-        return list({link.instance: link for link in reversed(able)}.values())
+        at_once = [link for link in able if not link.awaits(model)]
+        return list({link.instance: link for link in reversed(at_once or able)}.values())
 
     def _pick(self, model: str, key: str, tried: Collection[WorkerLink]) -> WorkerLink | None:
         candidates = self._candidates(model, tried)
@@ -216,6 +222,12 @@ class RemoteBackend:
             if not link.usable and not link.in_flight:
                 del self._links[address]
                 await link.close()
+
+
+def _awaited(model: str, links: Sequence[WorkerLink]) -> bool:
+    """Whether all who have a model, NAME@VERSION, are still loading it."""
+    able = [link for link in links if link.serves(model)]
+    return bool(able) and all(link.awaits(model) for link in able)
 
 
 def reason_of_retry(failure: ServiceError) -> str:

@@ -76,6 +76,7 @@ class _Slot:
     leaves: bool = False  # takes nobody new
     waiting: list[Future[Loaded]] = field(default_factory=list)
     is_due: bool = False  # its load is under way or will be
+    was_loaded: bool = False  # since the start
     failure: str | None = None  # of the last load
     retry_at: float = 0.0
 
@@ -131,6 +132,13 @@ class ModelPool:
         """Whether it is in memory now."""
         slot = self._slots.get(ModelName.of(served.card))
         return slot is not None and slot.loaded is not None
+
+    @property
+    def awaited(self) -> list[ModelCard]:
+        """Of those that were not in memory yet: whose load is under way, or failed and is not tried again for now."""
+        now = time.monotonic()
+        first = [slot for slot in self._slots.values() if not slot.was_loaded]
+        return [slot.served.card for slot in first if slot.is_due or now < slot.retry_at]
 
     def load_beside(self, new: Served) -> Segmenter:
         """A model in memory that nobody is given yet, loaded after whatever is being loaded; may raise anything."""
@@ -287,6 +295,7 @@ class ModelPool:
         slot.nbytes = segmenter.nbytes
         segmenter.banks = segmenter.banks or KeptBanks()
         slot.loaded = Loaded(segmenter, slot.nbytes, self._changed)
+        slot.was_loaded = True
         slot.failure = None
         self._show(slot)
         return slot.loaded

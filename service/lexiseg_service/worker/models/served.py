@@ -9,7 +9,8 @@ A models file is a YAML list:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -70,6 +71,9 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
         if any(ModelName.of(card) == ModelName.of(other.card) for other in served):
             raise InvalidValue.of("models", str(ModelName.of(card)), "each version of a model once")
         served.append(new)
+    by_name = Counter(each.card.name for each in served)
+    # Versions beside each other are there to be compared and to take shares: whoever is first shall not wait.
+    served = [replace(each, preload=each.preload or by_name[each.card.name] > 1) for each in served]
     if failures:
         kind = WeightsError if any(isinstance(error, WeightsError) for error in failures) else UnknownModelError
         raise kind("\n".join(map(str, failures)))

@@ -119,8 +119,10 @@ class Servicer(WorkerServicer):
             detail=health.detail,
             degraded=health.degraded,
             models=[
-                pb.ServedModel(card=self._text(card), digest=self._backend.digest(str(ModelName.of(card))) or "")
-                for card in self._backend.cards()
+                pb.ServedModel(
+                    card=self._text(card), digest=self._backend.digest(name) or "", awaited=name in health.awaited
+                )
+                for name, card in ((str(ModelName.of(card)), card) for card in self._backend.cards())
             ],
             in_flight=max(self.running, round(_value(self._metrics.in_flight))),
             queue_limit=self._settings.queue_limit,

@@ -242,6 +242,26 @@ async def test_a_worker_that_still_loads_is_waited_for_and_not_asked() -> None:
     assert len(loading.asked) == 1
 
 
+async def test_a_worker_that_loads_a_version_for_the_first_time_is_asked_only_if_all_do() -> None:
+    loads = Health(True, True, "warm", awaited=("colours@1",))
+    first, second = Someone(now=loads), Someone(now=loads)
+    async with started(first, second) as fleet:
+        all_load = fleet.backend.health().awaited
+        for image in IMAGES[:4]:
+            await fleet.backend.segment(question(image))
+        waited_for = len(first.asked) + len(second.asked)
+        second.now = Health(True, True, "warm")
+        await fleet.until(lambda: fleet.backend.health().awaited == ())
+        before = len(first.asked)
+        for image in IMAGES:
+            await fleet.backend.segment(question(image))
+
+    assert all_load == ("colours@1",)
+    assert waited_for == 4
+    assert len(first.asked) == before
+    assert len(second.asked) == waited_for - before + len(IMAGES)
+
+
 async def test_what_makes_a_worker_worse_shows_at_the_gateway() -> None:
     async with started(Someone(now=Health(True, True, "warm", ("text cache",)))) as fleet:
         assert fleet.backend.health().degraded == ("text cache",)

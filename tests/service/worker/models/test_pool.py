@@ -298,6 +298,26 @@ def test_after_its_pause_a_failed_load_is_tried_again() -> None:
         assert shop.pool.failures == {}
 
 
+def test_a_model_is_awaited_until_it_was_in_memory_once() -> None:
+    def awaited(shop: Shop) -> list[str]:
+        return [card.name for card in shop.pool.awaited]
+
+    with opened(max_bytes=MODEL) as shop:
+        never_asked_for = awaited(shop)
+        shop.shelf.gate.clear()
+        load = shop.pool.acquire("a")
+        on_its_way = awaited(shop)
+        shop.shelf.gate.set()
+        load.result(SOON).release()
+        there = awaited(shop)
+        shop.use("b")  # "a" goes
+        shop.shelf.failures.append(RuntimeError("once"))
+        shop.pool.acquire("c").exception(SOON)
+
+        assert (never_asked_for, on_its_way, there) == ([], ["a"], [])
+        assert awaited(shop) == ["c"]
+
+
 def test_a_failed_load_leaves_the_other_models_alone() -> None:
     with opened() as shop:
         shop.shelf.failures.append(RuntimeError("once"))

@@ -12,6 +12,7 @@ from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 from lexiseg_service.worker.models.served import served_models
+from tests.model.test_catalog import copy_of_tiny
 
 TWO = "- name: tiny\n- {name: second, preload: true, device: cpu}\n"
 
@@ -51,6 +52,14 @@ def test_the_first_of_several_names_is_the_default_and_the_others_wait_to_be_ask
         ("second", True, "cpu"),
         ("tiny@1", False, "cpu"),
     ]
+
+
+def test_versions_beside_each_other_are_loaded_at_once(models_dir: Path) -> None:
+    copy_of_tiny(models_dir, "tiny@2")
+
+    served = served_models(Settings(model="second,tiny@2,tiny@1", models_dir=models_dir))
+
+    assert [(one.name, one.preload) for one in served] == [("second", True), ("tiny@2", True), ("tiny@1", True)]
 
 
 def test_the_size_of_the_weights_is_known_before_they_are_loaded(models_dir: Path) -> None:
