@@ -10,21 +10,19 @@ two workers did is one file.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import itertools
-from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow
 import pyarrow.parquet
-from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.store import UNFINISHED, open_store, write_whole
+from lexiseg_service.commands.bulk.digests import Digests, repeated, short_digest
 from lexiseg_service.commands.bulk.sources import Item
 from lexiseg_service.commands.bulk.tables import Table
 
@@ -108,29 +106,29 @@ def rows_name(chunk: int) -> str:
 
 
 def write_plan(destination: Destination, items: Iterable[Item], rows_per_file: int) -> Size:
-    """Writes the plan, file by file; 8 bytes are held of each input, to see that no id comes twice.
+    """Writes the plan, file by file; of each id a digest is kept on disk, to see that none comes twice.
 
     Raises:
         DatasetError: there is no input, or an id comes twice.
     """
-    digests = array("Q")
+    with closing(Digests()) as digests:
+        stream = _seen(items, digests)
+        chunks = 0
+        for number in itertools.count():
+            written = _write_file(destination, number, stream, rows_per_file)
+            chunks += written
+            if written < CHUNKS_OF_A_FILE:
+                break
+        if not digests:
+            raise DatasetError("no picture is there")
+        _refuse_twice(destination, digests, chunks)
+        return Size(len(digests), chunks)
 
-    def seen(items: Iterable[Item]) -> Iterator[Item]:
-        for item in items:
-            digests.append(short_digest(item.id))
-            yield item
 
-    stream = seen(items)
-    chunks = 0
-    for number in itertools.count():
-        written = _write_file(destination, number, stream, rows_per_file)
-        chunks += written
-        if written < CHUNKS_OF_A_FILE:
-            break
-    if not digests:
-        raise DatasetError("no picture is there")
-    _refuse_twice(destination, np.frombuffer(digests, np.uint64), chunks)
-    return Size(len(digests), chunks)
+def _seen(items: Iterable[Item], digests: Digests) -> Iterator[Item]:
+    for item in items:
+        digests.add(item.id)
+        yield item
 
 
 def _write_file(destination: Destination, number: int, stream: Iterator[Item], rows_per_file: int) -> int:
@@ -148,14 +146,8 @@ def _write_file(destination: Destination, number: int, stream: Iterator[Item], r
     return written
 
 
-def short_digest(text: str) -> int:
-    """64 bits of a text: what is held where all texts would be too many."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-def _refuse_twice(destination: Destination, digests: NDArray[np.uint64], chunks: int) -> None:
-    digests.sort()  # in place: they may be hundreds of megabytes
-    suspects = set(digests[1:][digests[1:] == digests[:-1]].tolist())
+def _refuse_twice(destination: Destination, digests: Digests, chunks: int) -> None:
+    suspects = set(repeated(digests.ordered()).tolist())
     if not suspects:
         return
     known: set[str] = set()

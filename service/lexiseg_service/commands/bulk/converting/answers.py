@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lexiseg_model.types import Rle
-from lexiseg_service.commands.bulk.plan import Destination, Size, rows_name, short_digest
+from lexiseg_service.commands.bulk.digests import Digests, place_of, repeated, short_digest
+from lexiseg_service.commands.bulk.plan import Destination, Size, rows_name
 from lexiseg_service.commands.bulk.rows import OK, Row, decode
 
 UNSAFE = re.compile(r"[^\w.\-]+")
@@ -47,7 +47,7 @@ def rle_of(segment: Row) -> Rle:
 class Names:
     """File names for ids, each once: folders stay, an address becomes one name, what is unsafe in a name becomes _.
 
-    Of a million names 8 MB are held: their digests. Whose name another one has as well are counted, in four bytes each.
+    All are known by their digests, on disk; in memory are those that several ids would have, 12 bytes each.
     """
 
     def __init__(self, ids: Iterable[str], unsafe: re.Pattern[str] = UNSAFE) -> None:
@@ -57,22 +57,23 @@ class Names:
             unsafe: what becomes _ in the parts of a name.
         """
         self._unsafe = unsafe
-        digests = array("Q", (short_digest(self._stem(id_)) for id_ in ids))
-        self._all = np.frombuffer(digests, np.uint64)
-        self._all.sort()
-        self._shared = np.unique(self._all[1:][self._all[1:] == self._all[:-1]])
+        with closing(Digests()) as digests:
+            for id_ in ids:
+                digests.add(self._stem(id_))
+            self._all = digests.ordered()
+        self._shared = repeated(self._all)
         self._given = np.zeros(len(self._shared), np.uint32)
 
     def of(self, id_: str) -> str:
         """Without a suffix. Of ids that differ only in that, all but the first that is asked for get a number."""
         stem = self._stem(id_)
-        place = _place(self._shared, short_digest(stem))
+        place = place_of(self._shared, short_digest(stem))
         if place is None:
             return stem
         self._given[place] += 1
         while self._given[place] > 1:
             name = f"{stem}-{self._given[place]}"
-            if _place(self._all, short_digest(name)) is None:
+            if place_of(self._all, short_digest(name)) is None:
                 return name
             self._given[place] += 1
         return stem
@@ -84,9 +85,3 @@ class Names:
         if dot and head.strip("."):
             kept[-1] = head
         return "/".join(self._unsafe.sub("_", part).lstrip(".") or "_" for part in kept)
-
-
-def _place(ordered: NDArray[np.uint64], digest: int) -> int | None:
-    """Of a digest among ordered ones; None where it is not among them."""
-    place = int(np.searchsorted(ordered, np.uint64(digest)))
-    return place if place < len(ordered) and ordered[place] == digest else None
