@@ -97,6 +97,7 @@ RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-
 FROM base AS worker
 # Idle OpenMP threads that spin take the cores from the busy ones.
 ENV OMP_WAIT_POLICY=passive \
+    ORT_DISABLE_TELEMETRY=1 \
     LEXISEG_MODELS_DIR=/models \
     LEXISEG_CACHE_DIR=/tmp/lexiseg \
     HF_HOME=/models/.hub
@@ -123,6 +124,7 @@ LABEL org.opencontainers.image.title="lexiseg worker" \
 
 FROM base AS trainer
 ENV OMP_WAIT_POLICY=passive \
+    ORT_DISABLE_TELEMETRY=1 \
     LEXISEG_CACHE_DIR=/tmp/lexiseg \
     HF_HOME=/train/runs/.hub
 COPY --from=worker-build /opt/lexiseg /opt/lexiseg

@@ -51,7 +51,7 @@ def installed() -> dict[str, str]:
 
 
 def require() -> ModuleType:
-    """`onnxruntime`.
+    """`onnxruntime`, which tells its makers nothing of its use unless ORT_DISABLE_TELEMETRY is set to 0.
 
     Raises:
         ExportError: neither of its two packages is installed, or both, which overwrite each other's files.
@@ -67,6 +67,7 @@ def require() -> ModuleType:
             f"{' and '.join(versions)} are both installed and overwrite each other's files: "
             f"`pip uninstall {' '.join(versions)}`, then `pip install` one of the two"
         )
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
     return import_module("onnxruntime")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -37,6 +38,19 @@ def test_both_packages_at_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
     with pytest.raises(ExportError, match="pip uninstall onnxruntime onnxruntime-gpu"):
         onnx_runtime.require()
+
+
+@pytest.mark.parametrize(("said", "then"), [(None, "1"), ("0", "0")])
+def test_it_reports_to_nobody_unless_it_is_told_to(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, then: str
+) -> None:
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", said or "")
+    if said is None:
+        monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+
+    onnx_runtime.require()
+
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == then
 
 
 def test_a_cpu_has_one_provider() -> None:
