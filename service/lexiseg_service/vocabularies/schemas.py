@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, ExampleInput, Strict, Text
 
@@ -11,6 +13,10 @@ EXAMPLE: dict[str, JsonValue] = {
     "background": True,
     "source": "our living-room survey",
 }
+
+
+# What an answer says of a vocabulary beyond what is kept: sent back, as from a backup, it changes nothing.
+TOLD = {"name", "n_classes", "built_in", "own"}
 
 
 class VocabularyInput(Strict):
@@ -24,6 +30,12 @@ class VocabularyInput(Strict):
     shared: bool | None = Field(
         None, description="for every key, or for yours alone; null: as it was, and new ones are your key's alone"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_told(cls, value: Any) -> Any:
+        """The body of a GET may be PUT again as it is."""
+        return {name: each for name, each in value.items() if name not in TOLD} if isinstance(value, dict) else value
 
 
 class KeptVocabulary(VocabularyInput):

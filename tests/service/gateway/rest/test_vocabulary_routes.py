@@ -44,6 +44,19 @@ async def test_what_is_put_is_found_again(client: httpx.AsyncClient) -> None:
     assert got.json()["background"] is False
 
 
+async def test_what_a_get_tells_can_be_put_again_as_from_a_backup(client: httpx.AsyncClient) -> None:
+    classes = ["floor", {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}]
+    await client.put("/vocabularies/rooms", json={"classes": classes, "source": "a survey"})
+    told = (await client.get("/vocabularies/rooms")).json()
+    await client.delete("/vocabularies/rooms")
+
+    restored = await client.put("/vocabularies/rooms", json=told)
+
+    assert restored.status_code == 201
+    assert (await client.get("/vocabularies/rooms")).json() == told
+    assert (await client.put("/vocabularies/rooms", json=told | {"n_class": 2})).status_code == 422
+
+
 async def test_a_second_put_replaces(client: httpx.AsyncClient) -> None:
     first = await client.put("/vocabularies/room", json=ROOM)
     second = await client.put("/vocabularies/room", json={"classes": ["lamp"]})
