@@ -5,7 +5,8 @@
 #   BASE_IMAGE=... REDIS_IMAGE=... TORCH_INDEX=... PIP_ARGS=... deploy/compose/check.sh [photograph.jpg]
 #
 # HOST_NETWORK=1 puts all containers on the host's network (deploy/compose/host-network.yml), for engines without a
-# bridge. BUILD=0 takes the images that are there. DOCKER and COMPOSE name the two commands, e.g. COMPOSE="docker compose".
+# bridge; their ports begin with HOST_PORTS (18). BUILD=0 takes the images that are there. DOCKER and COMPOSE name the two
+# commands, e.g. COMPOSE="docker compose".
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -20,8 +21,10 @@ FILES="-f docker-compose.yml -f docker-compose.override.yml"
 REDIS_PORT=6379
 if [ "${HOST_NETWORK:-}" = 1 ]; then
     FILES="-f docker-compose.yml -f deploy/compose/host-network.yml"
-    URL=http://127.0.0.1:18000
-    REDIS_PORT=16379
+    : "${HOST_PORTS:=18}"
+    export HOST_PORTS
+    URL=http://127.0.0.1:${HOST_PORTS}000
+    REDIS_PORT=${HOST_PORTS}379
 fi
 # Of this check alone: what .env says is left alone.
 export COMPOSE_PROFILES=cpu REDIS_PASSWORD=of-the-check GRAFANA_PASSWORD=of-the-check
@@ -66,6 +69,7 @@ for target in gateway worker; do
 done
 
 say "up"
+! curl -fs -o /dev/null "$URL/livez" || fail "something answers at $URL already: choose other ports"
 compose up -d --no-build
 for _ in $(seq 180); do
     curl -fs "$URL/readyz" >/dev/null 2>&1 && break
@@ -120,7 +124,7 @@ for service in gateway worker-1 worker-2; do
     port=8001
     [ "$service" = gateway ] && port=8000
     if [ "${HOST_NETWORK:-}" = 1 ]; then
-        case $service in gateway) port=18000 ;; worker-1) port=18011 ;; worker-2) port=18012 ;; esac
+        case $service in gateway) port=${HOST_PORTS}000 ;; worker-1) port=${HOST_PORTS}011 ;; worker-2) port=${HOST_PORTS}012 ;; esac
     fi
     $DOCKER exec "$container" python -c "
 import sys, urllib.request
