@@ -1,13 +1,21 @@
-"""`lexiseg bulk --local` against a bare loop over the same BULK_PICTURES (400) files in the same run."""
+"""`lexiseg bulk --local` against a bare loop over the same BULK_PICTURES (400) files, in turns of one run.
+
+Each of BULK_ROUNDS (8) parts of the files is done by bulk, by the loop without masks and by the loop with masks, the
+order turned round from part to part, so that what else the machine does meets all three alike. Printed are medians and
+ranges of the ratios, and the CPU seconds of a picture, which other work changes less.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import skimage.data
@@ -44,8 +52,8 @@ def photographs(folder: Path, count: int) -> Path:
     return folder
 
 
-def bare(segmenter: Segmenter, paths: list[Path], settings: Settings, *, masks: bool) -> float:
-    """Pictures a second of a plain loop: read, decode, image pass in batches, and masks if wanted."""
+def bare(segmenter: Segmenter, paths: list[Path], settings: Settings, *, masks: bool) -> int:
+    """A plain loop: read, decode, image pass in batches, and masks if wanted. How many pictures."""
     vocabulary = Vocabulary(tuple(map(ClassEntry, CLASSES)))
     rows: Any = segmenter.encode_texts(segmenter.texts(vocabulary.classes))
     words = segmenter.texts(vocabulary.classes)
@@ -60,7 +68,6 @@ def bare(segmenter: Segmenter, paths: list[Path], settings: Settings, *, masks: 
     def finish(features: Features) -> None:
         tasks.segment("semantic", segmenter, features, vocabulary, tasks.Options(keep_label_map=False), rows_of)
 
-    began = time.perf_counter()
     step = settings.max_batch
     for first in range(0, len(paths), step):
         plans = []
@@ -71,7 +78,12 @@ def bare(segmenter: Segmenter, paths: list[Path], settings: Settings, *, masks: 
         if masks:
             for index, plan in enumerate(plans):
                 finish(segmenter.assemble(plan, tuple(part[index : index + 1] for part in encoded)))
-    return len(paths) / (time.perf_counter() - began)
+    return len(paths)
+
+
+def segmented(segmenting: Segmenting, chunk: int) -> int:
+    """One chunk by bulk's own function. How many pictures."""
+    return segmenting(chunk).fresh
 
 
 def job_of(folder: Path, destination: Path, settings: Settings) -> Job:
@@ -81,39 +93,66 @@ def job_of(folder: Path, destination: Path, settings: Settings) -> Job:
     return Job(Source(str(folder), "files"), str(destination), question, vocabulary, settings, "tiny@1")
 
 
+class Pace(NamedTuple):
+    """Of one way in one round."""
+
+    pictures: float  # a second
+    cpu: float  # seconds a picture, all threads
+
+
+def measured(work: Callable[[], int]) -> Pace:
+    """The pace of what says how many pictures it did."""
+    began, cpu = time.perf_counter(), time.process_time()
+    count = work()
+    return Pace(count / (time.perf_counter() - began), (time.process_time() - cpu) / count)
+
+
 def run() -> None:
     """Prints the table."""
-    count = int(os.environ.get("BULK_PICTURES", "400"))
+    count, rounds = int(os.environ.get("BULK_PICTURES", "400")), int(os.environ.get("BULK_ROUNDS", "8"))
     torch.set_num_threads(1)
     settings = batch_settings(Settings())
     root = Path(tempfile.mkdtemp())
     try:
-        _pace(root, settings, count)
+        _print(count, settings, _rounds(root, settings, count, rounds))
     finally:
         shutil.rmtree(root)
 
 
-def _pace(root: Path, settings: Settings, count: int) -> None:
+def _rounds(root: Path, settings: Settings, count: int, rounds: int) -> list[dict[str, Pace]]:
     folder = photographs(root / "in", count)
     paths = sorted(folder.iterdir())
     segmenter = catalog.load("tiny", cache_dir=settings.cache_dir)
     destination = Destination(str(root / "out"))
-    size = write_plan(destination, items(Source(str(folder), "files")), count)
+    part = -(-count // rounds)
+    size = write_plan(destination, items(Source(str(folder), "files")), part)
     segmenting = Segmenting(job_of(folder, root / "out", settings))
     bare(segmenter, paths[:32], settings, masks=True)
-    with_masks = bare(segmenter, paths, settings, masks=True)
-    forward = bare(segmenter, paths, settings, masks=False)
-    began = time.perf_counter()
-    done = sum(segmenting(chunk).fresh for chunk in range(size.chunks))
-    bulk = done / (time.perf_counter() - began)
-    again = bare(segmenter, paths, settings, masks=True)
+    measurements = []
+    for chunk in range(size.chunks):
+        slice_ = paths[chunk * part : (chunk + 1) * part]
+        ways: list[tuple[str, Callable[[], int]]] = [
+            ("loop without masks", partial(bare, segmenter, slice_, settings, masks=False)),
+            ("bulk, with masks and parquet", partial(segmented, segmenting, chunk)),
+            ("loop with masks", partial(bare, segmenter, slice_, settings, masks=True)),
+        ]
+        measurements.append({name: measured(work) for name, work in (ways if chunk % 2 else ways[::-1])})
     segmenting.close()
-    loop = (with_masks + again) / 2
-    rows = [
-        ["loop without masks", f"{forward:.1f}", f"{bulk / forward:.2f}"],
-        ["loop with masks, before and after", f"{with_masks:.1f}, {again:.1f}", f"{bulk / loop:.2f}"],
-        ["bulk, with parquet", f"{bulk:.1f}", ""],
-    ]
+    return measurements
+
+
+def _print(count: int, settings: Settings, rounds: list[dict[str, Pace]]) -> None:
+    bulk = "bulk, with masks and parquet"
+    rows = []
+    for name in ("loop without masks", "loop with masks", bulk):
+        ratios = [each[bulk].pictures / each[name].pictures for each in rounds]
+        median = statistics.median(ratios)
+        pace = statistics.median(each[name].pictures for each in rounds)
+        cpu = statistics.median(each[name].cpu for each in rounds)
+        against = "" if name == bulk else f"{median:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        rows.append([name, f"{pace:.1f}", f"{1e3 * cpu:.0f} ms", against])
     print_table(
-        f"{count:,} JPEGs of 640 x 480, batches of {settings.max_batch}", ["", "pictures/s", "bulk against it"], rows
+        f"{count:,} JPEGs of 640 x 480 in {len(rounds)} rounds, batches of {settings.max_batch}; medians",
+        ["", "pictures/s", "CPU a picture", "bulk against it"],
+        rows,
     )
