@@ -67,8 +67,16 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
         raise InvalidValue.of(
             f"{flag(name)} / {variable(name)}",
             "***" if "SecretStr" in str(FIELDS[name].annotation) else first["input"],
-            first["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
+            _expected(first),
         ) from None
+
+
+def _expected(finding: Any) -> str:
+    """What pydantic wants, in our words."""
+    if finding["type"] == "too_short":  # of a secret it counts "items"
+        return f"at least {finding['ctx']['min_length']} characters"
+    message: str = finding["msg"]
+    return message.removeprefix("Input should be ").removeprefix("Value error, ")
 
 
 def refuse_unknown(environment: Mapping[str, str]) -> None:
