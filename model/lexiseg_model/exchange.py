@@ -23,6 +23,8 @@ from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.store import is_bucket, open_store, write_whole
 
 MANIFEST, FILES = "manifest.json", "files"
+# Of a run's folder: its state, and photographs that are perhaps nobody else's business.
+OF_TRAINING = {"checkpoint.pt", "plateau.pt", "nonfinite", "laid-out", "samples", "skipped.jsonl"}
 
 
 class StoredFile(BaseModel):
@@ -159,13 +161,14 @@ def _read_manifest(store: Any, root: str) -> Manifest:
 
 
 def _manifest_of(folder: Path) -> Manifest:
-    """Of every file but hidden ones."""
+    """Of every file but hidden ones and what a training left beside its weights."""
     places = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return Manifest(
         files={
             place.as_posix(): _digest(path)
             for place, path in places.items()
-            if not any(part.startswith(".") or part == "__pycache__" for part in place.parts)
+            if place.parts[0] not in OF_TRAINING
+            and not any(part.startswith(".") or part == "__pycache__" for part in place.parts)
         }
     )
 

@@ -56,6 +56,18 @@ def test_what_is_pushed_is_pulled(mine: Path, store: str, tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["mine"]
 
 
+def test_of_a_folder_of_training_photographs_and_state_stay_at_home(mine: Path, tmp_path: Path) -> None:
+    before = contents(mine)
+    (mine / "laid-out" / "packs").mkdir(parents=True)
+    (mine / "samples").mkdir()
+    for name in ("checkpoint.pt", "laid-out/packs/pixels.bin", "samples/0-me.png", "skipped.jsonl"):
+        (mine / name).write_bytes(b"mine")
+
+    manifest = push(mine, "mine", str(tmp_path / "store"))
+
+    assert set(manifest.files) == before.keys() - {".hidden"}
+
+
 def test_a_second_push_sends_what_is_new_alone(mine: Path, store: str, tmp_path: Path) -> None:
     push(mine, "mine", store)
     (mine / "onnx" / "graph.onnx").write_bytes(b"another graph")

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 import yaml
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from lexiseg_model.errors import TrainingError
@@ -308,7 +308,8 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             for name, value in self._weights().items()
             if value.is_floating_point()
         }
-        write_whole(path, lambda fresh: save_file(half, fresh))
+        # Not `save_file`, which writes to a name of its own first: a kill would leave that behind.
+        write_whole(path, lambda fresh: fresh.write_bytes(save(half)))
 
     def _resume(self) -> str | None:
         """Goes on from a checkpoint, if there is one; returns what is to be said of it."""

@@ -263,7 +263,7 @@ def test_another_recipe_over_an_old_checkpoint_is_refused_with_what_differs(tmp_
 def test_length_workers_and_device_may_differ(tmp_path: Path) -> None:
     trained(tmp_path, steps=2)
 
-    run = trained(tmp_path, steps=None, minutes=0.001, workers=1, device="auto", checkpoint_minutes=1)
+    run = trained(tmp_path, steps=None, minutes=0.03, workers=1, device="auto", checkpoint_minutes=1)
 
     assert run.step > 2
 
