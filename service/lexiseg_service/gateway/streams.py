@@ -1,6 +1,6 @@
 """Video streams of those who cannot hold one open, as pages in a browser: every frame is a request of its own.
 
-    question -> id of a stream -> frame, its answer -> frame, its answer -> ... -> end, or silence
+    question -> id of a stream -> frame, its answer -> another question -> frame, its answer -> ... -> end, or silence
 
 The stream is `VideoService`'s, as over gRPC. A task of each stream feeds it and hands its answers out, so that a stream
 lives in the gateway that opened it.
@@ -13,7 +13,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -43,6 +43,10 @@ class Video(Protocol):
         room: Shares | None = None,
     ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:
         """One answer for each frame; errors of the stream as a whole are raised."""
+        ...
+
+    async def check_config(self, config: pb.StreamConfig, caller: Caller) -> None:
+        """Whether a stream can ask that; the error that a stream would end with is raised."""
         ...
 
 
@@ -100,6 +104,22 @@ class OpenStreams:
             raise error_of(answer.error)
         return answer
 
+    async def change(self, identity: str, config: pb.StreamConfig, caller: Caller) -> None:
+        """Frames after this one are asked `config`. One that is refused leaves the stream as it was.
+
+        Raises:
+            UnknownStream: there is none of that id here for that key.
+            DeadlineExceeded: the frames before it were not taken in time.
+            ServiceError: as of `Video.check_config`, or the stream's.
+        """
+        stream = self._of(identity, caller)
+        await self._video.check_config(config, caller)
+        try:
+            async with asyncio.timeout(self._seconds):
+                await stream.change(config)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the stream took no question within {self._seconds:g} seconds") from None
+
     async def end(self, identity: str, caller: Caller) -> None:
         """The stream answers what it has, and is no more.
 
@@ -140,6 +160,13 @@ class OpenStreams:
             stream.fail(failure)
 
 
+class _Change(NamedTuple):
+    """Another question, and when the stream has taken it."""
+
+    config: pb.StreamConfig
+    taken: asyncio.Future[None]
+
+
 class _Stream:
     """One stream: frames go in, and each waits for its answer; they come in the same order."""
 
@@ -148,7 +175,8 @@ class _Stream:
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.failure: ServiceError | None = None
         self.task: asyncio.Task[None] | None = None
-        self._inbox: asyncio.Queue[pb.Frame | None] = asyncio.Queue()
+        self._inbox: asyncio.Queue[pb.Frame | _Change | None] = asyncio.Queue()
+        self._changes: set[asyncio.Future[None]] = set()
         self._waiting: deque[asyncio.Future[pb.SegmentVideoResponse]] = deque()
 
     async def accept(self) -> None:
@@ -159,8 +187,13 @@ class _Stream:
     async def messages(self, config: pb.StreamConfig) -> AsyncGenerator[pb.SegmentVideoRequest, None]:
         """What `VideoService` reads."""
         yield pb.SegmentVideoRequest(config=config)
-        while (frame := await self._inbox.get()) is not None:
-            yield pb.SegmentVideoRequest(frame=frame)
+        while (step := await self._inbox.get()) is not None:
+            if isinstance(step, pb.Frame):
+                yield pb.SegmentVideoRequest(frame=step)
+                continue
+            yield pb.SegmentVideoRequest(config=step.config)
+            if not step.taken.done():  # whoever reads wants the next message: that one was good
+                step.taken.set_result(None)
 
     async def ask(self, frame: pb.Frame) -> pb.SegmentVideoResponse:
         """The answer about a frame."""
@@ -171,6 +204,16 @@ class _Stream:
         self._inbox.put_nowait(frame)
         return await turn
 
+    async def change(self, config: pb.StreamConfig) -> None:
+        """Comes back when the stream has taken it."""
+        if self.failure is not None:
+            raise self.failure
+        change = _Change(config, asyncio.get_running_loop().create_future())
+        self._changes.add(change.taken)
+        change.taken.add_done_callback(self._changes.discard)
+        self._inbox.put_nowait(change)
+        await change.taken
+
     def hand_out(self, answer: pb.SegmentVideoResponse) -> None:
         """To whom has waited for longest, who may have gone."""
         turn = self._waiting.popleft()
@@ -180,6 +223,9 @@ class _Stream:
     def fail(self, error: ServiceError) -> None:
         """Nobody gets an answer any more."""
         self.failure = error
+        for taken in tuple(self._changes):
+            if not taken.done():
+                taken.set_exception(error)
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

@@ -120,14 +120,18 @@ def test_words_name_what_is_followed(page: Page) -> None:
     page.locator("#more summary").click()
     page.uncheck("#background")  # each object has a label
 
-    with page.expect_request(lambda request: request.url.endswith("/streams")) as heard:
+    with page.expect_request(lambda request: request.method == "PUT") as heard:
         add(page, "ball")
 
+    assert "/streams/" in heard.value.url
     assert json.loads(heard.value.post_data or "{}") == {"model": "tiny", "classes": ["ball"], "background": False}
     expect_result(page, "Following ball 1.")
     expect(objects(page)).to_have_text(["ball 1Stop"])
     expect(segments(page)).to_contain_text(["ball 1"])
-    page.locator("#chips button").click()
+    with page.expect_request(lambda request: "/streams/" in request.url) as heard:
+        page.locator("#chips button").click()
+
+    assert (heard.value.method, heard.value.post_data) == ("PUT", '{"model":"tiny"}')
     expect_result(page, "Following object 1.")
 
 

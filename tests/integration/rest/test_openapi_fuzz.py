@@ -52,6 +52,7 @@ OPERATIONS: dict[tuple[str, str | None], int] = {
     ("PUT /v1/vocabularies/{name}", JSON): 10,
     ("DELETE /v1/vocabularies/{name}", None): 10,
     ("POST /v1/streams", JSON): 0,  # places run out; no id of a stream is made up
+    ("PUT /v1/streams/{stream}", JSON): 0,
     ("POST /v1/streams/{stream}/frames", JSON): 0,
     ("DELETE /v1/streams/{stream}", None): 0,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,9 +16,14 @@ from PIL import Image
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
 from lexiseg_model.video.following import MOST_OBJECTS, PATIENCE
+from lexiseg_service.errors import QueueFull, UnknownStream
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.streams import OpenStreams
+from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.settings import Settings
+from lexiseg_service.shares import Shares
+from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
@@ -122,6 +127,107 @@ async def test_words_of_a_stream_label_its_objects_in_each_frame(
 
     assert numbers(answer) == [1, 2]
     assert [segment["label"] for segment in answer.json()["segments"]] == labels
+
+
+def labels_of(answer: httpx.Response) -> dict[int, str | None]:
+    assert answer.status_code == 200, answer.text
+    return {segment["track_id"]: segment["label"] for segment in answer.json()["segments"]}
+
+
+async def test_other_words_label_the_same_objects(client: httpx.AsyncClient) -> None:
+    stream = await opened(client, {"classes": ["red", "green"]})
+    first = await ask(client, stream, frame(shown(1, HERE), shown(2, THERE), red=HERE, green=THERE))
+
+    changed = await client.put(f"/v1/streams/{stream}", json={"classes": ["green"], "background": False})
+
+    second = await ask(client, stream, frame(red=HERE, green=THERE))
+    assert (changed.status_code, changed.content) == (204, b"")
+    assert labels_of(first) == {1: "red", 2: "green"}
+    assert labels_of(second) == {1: "green", 2: "green"}
+    assert second.json()["state_reset"] is False
+
+
+async def test_words_may_come_and_go(client: httpx.AsyncClient) -> None:
+    stream = await opened(client)
+    await client.put("/v1/vocabularies/colours", json={"classes": ["green", "red"]})
+    seen = [await ask(client, stream, frame(shown(1, HERE), red=HERE))]
+
+    for asked in ({"vocabulary": "colours"}, {}):
+        assert (await client.put(f"/v1/streams/{stream}", json=asked)).status_code == 204
+        seen.append(await ask(client, stream, frame(red=HERE)))
+
+    assert [labels_of(answer)[1] for answer in seen] == [None, "red", None]
+
+
+async def test_another_size_forgets_the_objects_and_says_so(client: httpx.AsyncClient) -> None:
+    stream = await opened(client)
+    await ask(client, stream, frame(shown(1, HERE), red=HERE))
+
+    assert (await client.put(f"/v1/streams/{stream}", json={"max_side": 32})).status_code == 204
+
+    answer = await ask(client, stream, frame(red=HERE))
+    assert (numbers(answer), answer.json()["state_reset"]) == ([], True)
+
+
+async def test_a_question_that_is_refused_leaves_the_stream_as_it_was(client: httpx.AsyncClient) -> None:
+    stream = await opened(client, {"classes": ["red"]})
+    await ask(client, stream, frame(shown(1, HERE), red=HERE))
+
+    refused = [
+        await client.put(f"/v1/streams/{stream}", json=asked)
+        for asked in (
+            {"classes": ["green", "green"]},
+            {"vocabulary": "unheard-of"},
+            {"model": "none"},
+            {"task": "prompt"},
+        )
+    ]
+
+    assert [kind(answer) for answer in refused] == [
+        (422, "invalid-value"), (404, "unknown-vocabulary"), (404, "unknown-model"), (422, "invalid-value"),
+    ]  # fmt: skip
+    assert labels_of(await ask(client, stream, frame(red=HERE))) == {1: "red"}
+
+
+class FullAtTheSecondQuestion:
+    """A stream that has no room for a question beside its first."""
+
+    def check_frame(self, frame: pb.Frame) -> None:
+        """Every frame is good."""
+
+    async def check_config(self, config: pb.StreamConfig, caller: Caller) -> None:
+        """Every question is good, too."""
+
+    async def stream(
+        self,
+        messages: AsyncIterator[pb.SegmentVideoRequest],
+        caller: Caller,
+        accepted: Callable[[], Awaitable[object]],
+        room: Shares | None = None,
+    ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:
+        await anext(messages)
+        await accepted()
+        async for _ in messages:
+            raise QueueFull("no room", 1)
+        yield pb.SegmentVideoResponse()
+
+
+async def test_a_question_that_ends_its_stream_hears_why() -> None:
+    caller = Caller("", "anybody", "1")
+    streams = OpenStreams(FullAtTheSecondQuestion(), Settings(deadline_seconds=SOON), Shares("calls", 1, 1))
+    identity = await streams.open(pb.StreamConfig(), caller)
+
+    with pytest.raises(QueueFull, match="no room"):
+        await streams.change(identity, pb.StreamConfig(), caller)
+    with pytest.raises(UnknownStream):
+        await streams.change(identity, pb.StreamConfig(), caller)
+
+
+async def test_a_question_to_a_stream_that_is_not_open_is_refused(client: httpx.AsyncClient) -> None:
+    stream = await opened(client)
+    await client.delete(f"/v1/streams/{stream}")
+
+    assert kind(await client.put(f"/v1/streams/{stream}", json={"classes": ["red"]})) == UNKNOWN
 
 
 async def test_a_named_list_labels_objects(client: httpx.AsyncClient) -> None:
@@ -258,6 +364,9 @@ async def test_a_stream_is_its_keys_own_and_needs_no_more_than_to_segment() -> N
         assert kind(none) == (401, "unauthorized")
         assert kind(await ask(client, stream, frame(red=HERE))) == (401, "unauthorized")
         assert kind(await ask(client, stream, frame(red=HERE), **{"x-api-key": "second"})) == UNKNOWN
+        assert kind(await client.put(f"/v1/streams/{stream}", json={}, headers={"x-api-key": "second"})) == UNKNOWN
+        changed = await client.put(f"/v1/streams/{stream}", json={}, headers={"x-api-key": "first"})
+        assert changed.status_code == 204
         assert numbers(await ask(client, stream, frame(shown(1, HERE), red=HERE), **{"x-api-key": "first"})) == [1]
         ended = await client.delete(f"/v1/streams/{stream}", headers={"x-api-key": "first"})
         assert ended.status_code == 204

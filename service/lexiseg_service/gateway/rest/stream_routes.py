@@ -106,6 +106,26 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     return _json({**content, "lost": list(answer.lost), "state_reset": answer.state_reset})
 
 
+@router.put(
+    "/streams/{stream}",
+    status_code=204,
+    summary="Ask a stream another question",
+    responses=problems(MalformedRequest, UnknownModel, UnknownStream, TooSlow, TooLarge, InvalidValue, *_BUSY),
+    response_class=Response,
+    openapi_extra=_body("StreamInput", {"classes": ["cow", "dog", "horse"], "model": "tiny"}),
+)
+async def change_stream(request: Request, stream: Identity) -> Response:
+    """Holds from the next frame on, whole: what is left out is as in a new stream.
+
+    Objects stay under their numbers, with labels by the new words; another `model` or `max_side` forgets them, and the
+    next answer says `state_reset`. A question that is refused leaves the stream as it was.
+    """
+    settings: Settings = request.app.state.settings
+    asked = await body.read_json(request, StreamInput, settings.limits)
+    await _streams(request).change(stream, config_of(asked), caller_of(request))
+    return Response(status_code=204)
+
+
 @router.delete(
     "/streams/{stream}",
     status_code=204,

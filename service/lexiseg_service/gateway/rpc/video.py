@@ -57,6 +57,14 @@ class VideoService:
         """
         _followed_from(frame, self._settings.limits)
 
+    async def check_config(self, config: pb.StreamConfig, caller: Caller) -> None:
+        """Whether a stream can ask that.
+
+        Raises:
+            ServiceError: what a stream would end with.
+        """
+        await self._question(config, caller)
+
     async def stream(
         self,
         messages: AsyncIterator[pb.SegmentVideoRequest],

@@ -31,9 +31,9 @@ export function tagged(path) {
   return send(path, {});
 }
 
-export function put(path, content, conditions) {
+export function put(path, content, conditions, signal) {
   const headers = { "content-type": "application/json", ...conditions };
-  return request(path, { method: "PUT", body: JSON.stringify(content), headers });
+  return request(path, { method: "PUT", body: JSON.stringify(content), headers, signal });
 }
 
 export function post(path, content, signal) {

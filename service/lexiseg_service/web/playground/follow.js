@@ -1,11 +1,11 @@
 // Objects of a clip that a click or a box has shown once: a stream of the service follows them from frame to frame.
 
-import { post, Problem, remove } from "/playground/api.js";
+import { post, Problem, put, remove } from "/playground/api.js";
 import { colourOf, css } from "/playground/colours.js";
 import { $, element, happened } from "/playground/page.js";
 import { manner, named, state } from "/playground/state.js";
 
-let stream = null; // {id, asked} of the service: what it was opened with
+let stream = null; // {id, model, asked} of the service: its model, and all that it was asked last
 let last = 0; // number
 let begun = []; // {number, prompt, shown}, which no frame has told the service of yet
 let ended = []; // numbers, likewise
@@ -80,9 +80,13 @@ function withdraw(one) {
 async function ask(shown, follow, unfollow, signal) {
   const model = $("model").value;
   const words = { ...(model && { model }), ...named() };
-  if (stream && stream.asked !== JSON.stringify(words)) leave();
+  if (stream && stream.model !== model) leave(); // another one knows nothing of what this one saw
   if (stream) {
     try {
+      if (stream.asked !== JSON.stringify(words)) {
+        await put(`/v1/streams/${stream.id}`, words, {}, signal);
+        stream.asked = JSON.stringify(words);
+      }
       return await send(shown, follow, unfollow, signal);
     } catch (problem) {
       if (!(problem instanceof Problem) || problem.type !== "unknown-stream") throw problem;
@@ -90,7 +94,7 @@ async function ask(shown, follow, unfollow, signal) {
     }
   }
   const { stream: id } = await post("/v1/streams", words, signal);
-  stream = { id, asked: JSON.stringify(words) };
+  stream = { id, model, asked: JSON.stringify(words) };
   await again(signal);
   return send(shown, follow, [], signal);
 }
