@@ -4,12 +4,15 @@ Both import torchvision, and torchvision describes two of its compiled operators
 torchvision built for CUDA beside a CPU-only torch has no compiled library that loads, so these operators do not
 exist and the import fails, although nothing here calls them. Then, and only then, this module declares them: names
 and signatures without an implementation. Where torchvision's library loads, nothing is done.
+
+For `roi_align`, which transformers' SAM 3 calls, torchvision has the same in Python, for a compiler: it does without.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -52,3 +55,9 @@ def declare_missing_operators() -> bool:
         fragment.define(signature)
     _declared.append(fragment)
     return True
+
+
+def without_compiler() -> AbstractContextManager[object]:
+    """Python that stands in for a missing operator of torchvision runs as it is written: a machine that serves need
+    not have a C++ compiler. Where the library loads, nothing is done."""
+    return torch.compiler.set_stance("force_eager") if _declared else nullcontext()

@@ -27,6 +27,7 @@ class Model(NamedTuple):
     masks: bool = False  # proposes masks, and says what any masks show
     prompts: bool = False
     examples: bool = False  # takes classes by example
+    own_examples: bool = False  # in the picture alone that is asked about; tests of its own say how
     precisions: tuple[Precision, ...] = ("fast", "exact")
 
 
@@ -40,7 +41,7 @@ MODELS: dict[str, Model] = {
     "unpair_seg": Model(unpair_seg.segmenter, masks=True, prompts=True, examples=True),
     "s_seg": Model(lambda precision: s_seg.small_segmenter(precision=precision), masks=True),
     "s_seg_plus": Model(s_seg_plus.segmenter),
-    "sam3": Model(sam3.segmenter),
+    "sam3": Model(sam3.segmenter, own_examples=True),
 }
 
 

@@ -95,7 +95,8 @@ def _card(settings: Sam3Settings, folder: Path, width: int) -> ModelCard:
         limits=[
             "A pass of the decoder for each word: a long list takes long, and longer on a CPU.",
             "One size of input: max_side changes nothing, and features of an image take tens of megabytes.",
-            "Points and boxes are not taken: SAM 3's boxes are examples of a class, not prompts for one thing.",
+            "Points and boxes are no prompts for one thing: SAM 3's boxes are examples of a class, in the picture that "
+            "is asked about alone.",
         ],
         weights_sha256=None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -9,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.clip.compat import without_compiler
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.sam3.examples import Shown
 from lexiseg_model.methods.sam3.settings import Sam3Settings
 
 TOKENIZER = "tokenizer.json"  # its bytes, among the weights
@@ -66,13 +69,14 @@ class Sam3Network:
         features: Tensor = self.model.get_text_features(ids.to(self.device), attention_mask=there.long()).pooler_output
         return features.float() * there[..., None]
 
-    def see(self, levels: list[Tensor], words: Tensor, valid: Tensor) -> Seen:
+    def see(self, levels: list[Tensor], words: Tensor, valid: Tensor, shown: Shown | None = None) -> Seen:
         """B words in one image.
 
         Args:
             levels: [C, h, w] each, of `levels`.
             words: [B, L, C], of `tokens`.
             valid: [B, L] bool.
+            shown: boxes of this image beside the word, of which there is but one then.
         """
         from transformers.modeling_outputs import BaseModelOutputWithPooling
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
@@ -81,14 +85,17 @@ class Sam3Network:
         maps = tuple(level.expand(n, *level.shape) for level in levels)
         place = self.model.vision_encoder.neck.position_encoding
         places = tuple(place(level.shape, level.device, level.dtype) for level in maps)
-        seen = self.model(
-            # The last of either is left out by forward().
-            vision_embeds=Sam3VisionEncoderOutput(
-                fpn_hidden_states=(*maps, maps[-1]), fpn_position_encoding=(*places, places[-1])
-            ),
-            text_embeds=BaseModelOutputWithPooling(pooler_output=words),
-            attention_mask=valid.long(),
-        )
+        with nullcontext() if shown is None else without_compiler():
+            seen = self.model(
+                # The last of either is left out by forward().
+                vision_embeds=Sam3VisionEncoderOutput(
+                    fpn_hidden_states=(*maps, maps[-1]), fpn_position_encoding=(*places, places[-1])
+                ),
+                text_embeds=BaseModelOutputWithPooling(pooler_output=words),
+                attention_mask=valid.long(),
+                input_boxes=None if shown is None else shown.boxes[None],
+                input_boxes_labels=None if shown is None else shown.labels[None],
+            )
         presence = seen.presence_logits.sigmoid().view(n)
         return Seen(seen.pred_logits.sigmoid() * presence[:, None], seen.pred_masks, presence, seen.semantic_seg[:, 0])
 

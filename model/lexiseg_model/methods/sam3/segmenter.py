@@ -3,12 +3,14 @@
 SAM 3 answers one word at a time and knows of no other; here words compete. A class's probability at a pixel is the best
 of what the network says of it there: presence times the semantic map, and score times mask of each instance. In logits
 (p / (1 - p)) classes are compared by a softmax, with nobody at the threshold: a word asked alone keeps its probability.
+A class by example is one such word more, with boxes beside it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +23,12 @@ from torch import Tensor
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import TOKENIZER, Sam3Network, Seen, require_transformers, resized
 from lexiseg_model.methods.sam3.settings import Sam3Settings
 from lexiseg_model.methods.sam3.text import TextRows as TokenRows
 from lexiseg_model.segmenter import (
+    ExampleVectors,
     Features,
     InferenceOptions,
     NamedMasks,
@@ -34,10 +38,11 @@ from lexiseg_model.segmenter import (
     TextRows,
     TileFeatures,
 )
-from lexiseg_model.types import ClassEntry, ModelCard, Refinement
+from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
 from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 
 NAMES = ("fine", "middle", "coarse")
+PICTURE = "picture"  # beside them: which one it is
 SURE = 1e-6  # from which a probability is as good as 0 or 1
 WORDS_AT_ONCE = 8  # on a GPU; on a CPU a batch gains nothing, and may round otherwise
 FAINT = 0.05  # score of an instance below which it is not worth a mask
@@ -59,6 +64,7 @@ class Sam3Segmenter(Segmenter):
         self.network = Sam3Network(settings, weights, execution.device)
         self._text = TokenRows(self.network, settings, state)
         self.text_digest = self._text.digest
+        self._word: Tensor | None = None
         self.buckets = ((settings.side, settings.side),)
 
     @property
@@ -83,7 +89,8 @@ class Sam3Segmenter(Segmenter):
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         # Copies: a view would keep the whole batch in memory for as long as this image is remembered.
-        return Features(plan.size, {name: part[0].clone() for name, part in zip(NAMES, tile_features, strict=True)})
+        maps = {name: part[0].clone() for name, part in zip(NAMES, tile_features, strict=True)}
+        return Features(plan.size, {**maps, PICTURE: examples.fingerprint(plan.tiles[0])})
 
     # text side
 
@@ -105,6 +112,16 @@ class Sam3Segmenter(Segmenter):
         """The mean of a text's tokens, of unit length."""
         words, _ = self._text.words(torch.from_numpy(rows.astype(np.float32)))
         return F.normalize(words.sum(1), dim=1).numpy()  # padding is zero
+
+    # examples
+
+    def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
+        """[R, 16]: the box of each region, and which picture it is in."""
+        return examples.rows(regions, features.size, features.tensors[PICTURE])
+
+    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
+        made = examples.vectors(positive, negative, self._text.width)
+        return ExampleVectors(*(part.to(self._execution.device) for part in made))
 
     # vocabulary side
 
@@ -134,10 +151,25 @@ class Sam3Segmenter(Segmenter):
     def _seen(self, features: Features, bank: TextBank) -> Iterator[Seen]:
         device = self._execution.device
         levels = [features.tensors[name].to(device).float() for name in NAMES]
-        words, valid = self._text.words(bank.vectors)
-        at_once = 1 if device.type == "cpu" else WORDS_AT_ONCE
-        for some, there in zip(torch.split(words, at_once), torch.split(valid, at_once), strict=True):
-            yield self.network.see(levels, some, there)
+        for vectors in _apart(bank.vectors, 1 if device.type == "cpu" else WORDS_AT_ONCE):
+            if vectors[0, -1] > 0:
+                yield self.network.see(levels, *self._text.words(vectors))
+            else:
+                shown = examples.boxes_of(vectors[0], features.tensors[PICTURE])
+                yield self.network.see(levels, *self._text.words(self._beside_boxes()), shown)
+
+    def _beside_boxes(self) -> Tensor:
+        """The row [1, L * C + 1] of the word that stands beside boxes."""
+        if self._word is None:
+            self._word = torch.from_numpy(self.encode_texts([examples.WORD]).astype(np.float32))
+        return self._word.to(self._execution.device)
+
+
+def _apart(vectors: Tensor, at_once: int) -> Iterator[Tensor]:
+    """Parts of [T, D] in their order: some words each, or one class by example."""
+    words = (vectors[:, -1] > 0).tolist()
+    for by_words, places in groupby(range(len(words)), words.__getitem__):
+        yield from torch.split(vectors[list(places)], at_once if by_words else 1)
 
 
 def _best(seen: Seen) -> Tensor:

@@ -1,0 +1,156 @@
+"""A class by example is seen as by transformers' own forward pass with boxes, in the picture that shows it alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lexiseg_model.bank import bank_of
+from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.masks.rle import encode_mask
+from lexiseg_model.methods.sam3.examples import ROW, boxes_of
+from lexiseg_model.methods.sam3.segmenter import PICTURE, Sam3Segmenter
+from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model.segmenter import Features, TextBank, TextRows
+from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
+from tests.model.conformance.asking import blocks, seen
+from tests.model.methods.sam3 import small
+
+# Of torch's compiler, which torchvision imports where its own library does not load.
+pytestmark = pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+Box = tuple[float, float, float, float]
+HERE: Box = (2, 3, 40.5, 25)
+THERE: Box = (60, 30, 80, 55)
+NONE = np.empty((0, 0), np.float16)
+
+
+@pytest.fixture(scope="module")
+def ours() -> Sam3Segmenter:
+    return small.segmenter()
+
+
+@pytest.fixture(scope="module")
+def features(ours: Sam3Segmenter) -> Features:
+    return seen(ours, blocks())
+
+
+def rows(ours: Sam3Segmenter, features: Features, *boxes: Box) -> TextRows:
+    return ours.example_rows(features, [Region(Prompt(box=box)) for box in boxes])
+
+
+def mascot(ours: Sam3Segmenter, features: Features, *boxes: Box, named: bool = False) -> ClassEntry:
+    shown = Shown(tuple(row.tobytes() for row in rows(ours, features, *boxes)))
+    return ClassEntry("cat", shown=shown, named=named)
+
+
+def test_boxes_are_seen_as_by_the_models_own_forward_pass(
+    ours: Sam3Segmenter, features: Features, tmp_path: Path
+) -> None:
+    from transformers import Sam3Model, Sam3Processor
+
+    small.save(tmp_path)
+    model, processor = Sam3Model.from_pretrained(tmp_path).eval(), Sam3Processor.from_pretrained(tmp_path)
+    inputs = processor(
+        images=Image.fromarray(blocks()),
+        input_boxes=[[list(HERE), list(THERE)]],
+        input_boxes_labels=[[1, 0]],
+        return_tensors="pt",
+    )
+    with torch.inference_mode():
+        theirs = model(**inputs)
+
+    made = ours.example_vectors(rows(ours, features, HERE), rows(ours, features, THERE))
+    (mine,) = ours._seen(features, TextBank(made.vectors, np.zeros(1, np.int64), 1, has_examples=True))
+
+    own = theirs.pred_logits.sigmoid() * theirs.presence_logits.sigmoid()
+    torch.testing.assert_close(mine.score, own, atol=2e-3, rtol=1e-2)
+    torch.testing.assert_close(mine.masks, theirs.pred_masks, atol=5e-2, rtol=1e-2)
+    torch.testing.assert_close(mine.semantic, theirs.semantic_seg[:, 0], atol=5e-2, rtol=1e-2)
+
+
+def test_negatives_and_other_boxes_change_what_is_seen(ours: Sam3Segmenter, features: Features) -> None:
+    scores = [
+        ours.class_scores(features, TextBank(made.vectors, np.zeros(1, np.int64), 1, has_examples=True))
+        for made in (
+            ours.example_vectors(rows(ours, features, HERE), NONE),
+            ours.example_vectors(rows(ours, features, HERE), rows(ours, features, THERE)),
+            ours.example_vectors(rows(ours, features, HERE, THERE), NONE),
+        )
+    ]
+
+    assert not torch.equal(scores[0], scores[1])
+    assert not torch.equal(scores[1], scores[2])
+
+
+def test_examples_stand_among_words_in_their_order(ours: Sam3Segmenter, features: Features) -> None:
+    red, blue, shown = ClassEntry("red"), ClassEntry("blue"), mascot(ours, features, HERE, THERE)
+
+    def scored(*classes: ClassEntry) -> torch.Tensor:
+        return score_vocabulary(ours, features, Vocabulary(classes, None), ours.encode_texts)
+
+    together = scored(red, shown, blue)
+
+    apart = torch.cat([scored(each) for each in (red, shown, blue)])
+    torch.testing.assert_close(together, apart)
+    # By its word, too, a class is where either of the two says.
+    both = scored(mascot(ours, features, HERE, THERE, named=True))
+    torch.testing.assert_close(both, torch.maximum(scored(ClassEntry("cat")), scored(shown)))
+
+
+def test_a_background_word_stays_beside_examples(ours: Sam3Segmenter, features: Features) -> None:
+    vocabulary = Vocabulary((mascot(ours, features, HERE),), Background(words=("wall", "sea")))
+
+    bank = bank_of(ours, vocabulary, ours.encode_texts)
+
+    assert (bank.n_classes, bank.owner.tolist()) == (3, [0, 1, 2])
+
+
+def test_a_mask_shows_the_box_around_it(ours: Sam3Segmenter, features: Features) -> None:
+    mask = np.zeros(features.size, bool)
+    mask[5:20, 10:30] = True
+
+    by_mask = ours.example_rows(features, [Region(mask=encode_mask(mask))])
+
+    assert by_mask.tolist() == rows(ours, features, (10, 5, 30, 20)).tolist()
+
+
+def test_boxes_keep_a_hundredth_of_a_pixel(ours: Sam3Segmenter, features: Features) -> None:
+    (vector,) = ours.example_vectors(rows(ours, features, HERE), NONE).vectors
+
+    shown = boxes_of(vector, features.tensors[PICTURE])
+
+    expected = torch.tensor([[21.25 / 100, 14 / 60, 38.5 / 100, 22 / 60]])
+    torch.testing.assert_close(shown.boxes, expected, atol=1e-6, rtol=0)
+
+
+def test_another_picture_is_refused(ours: Sam3Segmenter, features: Features) -> None:
+    shown, other = mascot(ours, features, HERE), seen(ours, blocks("gbra"))
+
+    with pytest.raises(TaskError, match="by example in the picture alone"):
+        score_vocabulary(ours, other, Vocabulary((shown,), None), ours.encode_texts)
+    with pytest.raises(TaskError, match="by example in the picture alone"):
+        ours.example_vectors(
+            np.concatenate([rows(ours, of, HERE) for of in (features, other)]).astype(np.float16), NONE
+        )
+
+
+def test_the_same_picture_sent_again_is_no_other(ours: Sam3Segmenter, features: Features) -> None:
+    again = seen(ours, blocks())
+
+    score_vocabulary(ours, again, Vocabulary((mascot(ours, features, HERE),), None), ours.encode_texts)
+
+
+def test_what_is_no_box_is_refused(ours: Sam3Segmenter, features: Features) -> None:
+    empty = Region(mask=encode_mask(np.zeros(features.size, bool)))
+    with pytest.raises(OptionError, match="no points"):
+        ours.example_rows(features, [Region(Prompt((Point(4, 4),)))])
+    with pytest.raises(OptionError, match="no pixel"):
+        ours.example_rows(features, [empty])
+    with pytest.raises(OptionError, match=f"rows .N, {ROW}. of examples"):
+        ours.example_vectors(np.ones((1, 3), np.float16), NONE)
+    with pytest.raises(OptionError, match=r"1000 examples of a class; there is room for \d+"):
+        ours.example_vectors(np.repeat(rows(ours, features, HERE), 1000, 0).astype(np.float16), NONE)
