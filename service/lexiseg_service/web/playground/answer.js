@@ -75,10 +75,12 @@ export function shown() {
   return state.answer.segments.map((one) => (one.score < least || hidden.has(nameOf(one)) ? -1 : numberOf(one)));
 }
 
+/** A class has the colour of its word, an object one that no word has. */
 function numberOf(one) {
-  if (state.answer.asked.follow) return one.track_id - 1;
-  if (state.answer.asked.prompts) return one.prompt_index;
-  return state.answer.asked.task === "semantic" ? one.class_index : one.id;
+  const { follow, prompts, task } = state.answer.asked;
+  if (follow) return one.track_id - 1;
+  if (prompts) return state.words.length + one.prompt_index;
+  return task === "semantic" ? one.class_index : state.words.length + one.id;
 }
 
 export function nameOf(one) {

@@ -50,7 +50,7 @@ async function offer() {
     state.models = models;
     $("model").replaceChildren(...models.map((model) => new Option(model.name, model.name)));
     const words = [...new Set(models.flatMap((model) => model.refinements ?? []))];
-    $("refine").replaceChildren(new Option("as the model does", ""), ...words.map((word) => new Option(word, word)));
+    $("refine").replaceChildren(new Option("default", ""), ...words.map((word) => new Option(word, word)));
     const mine = new Option("your words", "");
     $("vocabulary").replaceChildren(mine, ...vocabularies.map(({ name }) => new Option(name, name)));
   } catch (problem) {
