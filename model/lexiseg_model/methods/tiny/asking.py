@@ -137,22 +137,45 @@ def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: to
 def propose(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:
     """Masks of everything that a grid of points finds in one image, best first: logits [N, h, w] and quality [N].
 
+    A coarse grid goes first and finer ones fill it up; a point that lies well inside a mask found before is not asked.
     Never holds more than one pass of masks beside those that are good enough.
     """
+    points = grid(settings.grid, shared)
+    column, row = (points / STRIDE).long().unbind(1)
+    spared = torch.zeros(len(points), dtype=torch.bool, device=points.device)
     masks: list[Tensor] = []
     quality: list[Tensor] = []
-    for some in torch.split(grid(settings.grid, shared), PER_PASS):
-        n = len(some)
-        nothing = some.new_zeros(1, n, 4)
-        found = head.lone(shared, Prompts(some[None, :, None], some.new_ones(1, n, 1), nothing, nothing[..., 0]))
-        of_some = found.quality[0].flatten().float().sigmoid()
-        some_masks = found.masks[0].flatten(0, 1)
-        good = (of_some >= settings.quality) & ((some_masks > 0).sum((1, 2)) >= LEAST_CELLS)
-        masks.append(some_masks[good].half())
-        quality.append(of_some[good])
+    for rank in ranks(settings.grid):
+        places = rank.to(points.device)
+        waiting = places[~spared[places]]
+        for start in range(0, len(waiting), PER_PASS):
+            some = waiting[start : start + PER_PASS]
+            n = len(some)
+            nothing = points.new_zeros(1, n, 4)
+            found = head.lone(
+                shared, Prompts(points[None, some, None], points.new_ones(1, n, 1), nothing, nothing[..., 0])
+            )
+            of_some = found.quality[0].flatten().float().sigmoid()
+            some_masks = found.masks[0].flatten(0, 1)
+            cells = (some_masks > 0).sum((1, 2))
+            good = (of_some >= settings.quality) & (cells >= LEAST_CELLS)
+            explains = good & (cells <= settings.explains * some_masks[0].numel())
+            spared |= (some_masks[explains][:, row, column] > settings.inside).any(0)
+            masks.append(some_masks[good].half())
+            quality.append(of_some[good])
     by_quality, candidates = torch.cat(quality), torch.cat(masks)
     best = suppress(candidates > 0, by_quality, settings.rule)
     return PromptMasks(candidates[best], by_quality[best])
+
+
+def ranks(n: int) -> list[Tensor]:
+    """The points of a grid of n x n as they are asked, row by row in each rank: every rank halves the gaps."""
+    y, x = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+    fours, twos = (y % 4 == 0) & (x % 4 == 0), (y % 2 == 0) & (x % 2 == 0)
+    between = (y % 4 == 2) & (x % 4 == 2)
+    odd = (y % 2 == 1) & (x % 2 == 1)
+    members = (between, fours, twos & ~fours & ~between, odd, ~twos & ~odd)
+    return [rank for member in members if len(rank := member.flatten().nonzero()[:, 0])]
 
 
 def grid(n: int, shared: SharedMaps) -> Tensor:

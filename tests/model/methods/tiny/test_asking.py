@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.nms import OverlapRule
-from lexiseg_model.methods.tiny.asking import LEAST_CELLS, PER_PASS, as_tensors, ask, grid, propose
+from lexiseg_model.methods.tiny.asking import LEAST_CELLS, PER_PASS, as_tensors, ask, grid, propose, ranks
 from lexiseg_model.methods.tiny.prompt_head import MASKS, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
@@ -22,7 +23,7 @@ HEIGHT, WIDTH = 96, 128  # pixels of the network's input
 CPU = torch.device("cpu")
 BOX = Prompt(box=(10, 10, 40, 30))
 POINT = Prompt((Point(20, 20),))
-ALL = ProposalSettings(grid=6, quality=0.0, rule=OverlapRule(overlap=1.0, inside=None))
+ALL = ProposalSettings(grid=6, quality=0.0, rule=OverlapRule(overlap=1.0, inside=None), explains=0)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,27 @@ def test_proposals_come_best_first(head: PromptHead, shared: SharedMaps) -> None
 
     assert len(found.masks) == len(found.quality) > 1
     assert found.quality.tolist() == sorted(found.quality.tolist(), reverse=True)
+
+
+def test_every_point_of_a_grid_has_its_rank() -> None:
+    for n in (1, 2, 3, 6, 20):
+        assert sorted(torch.cat(ranks(n)).tolist()) == list(range(n * n))
+
+
+def test_points_well_inside_a_mask_are_not_asked(head: PromptHead, shared: SharedMaps) -> None:
+    asked: list[int] = []
+    body = head.body
+    sparing = ALL.model_copy(update={"explains": 0.5})
+
+    def counted(maps: SharedMaps, prompts: Prompts) -> torch.Tensor:
+        asked.append(prompts.signs.shape[1])
+        return body(maps, prompts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head, "body", counted)
+        propose(head, shared, sparing)
+
+    assert 0 < sum(asked) < ALL.grid**2
 
 
 def test_proposals_below_the_threshold_are_left_out(head: PromptHead, shared: SharedMaps) -> None:
