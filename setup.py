@@ -5,7 +5,7 @@ from __future__ import annotations
 from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
-PARTS = ("outlines", "pamr", "pixels", "regions", "runs", "spans", "version", "winners")
+PARTS = ("mask_logits", "outlines", "pamr", "pixels", "regions", "runs", "spans", "version", "winners")
 
 setup(
     ext_modules=[

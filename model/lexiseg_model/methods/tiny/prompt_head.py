@@ -12,6 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel.axes import Axes
+from lexiseg_model.kernel.mask_logits import mask_logits
+from lexiseg_model.masks.bilinear import axis
 from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu, Residual
 from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, Prompts, prompt_maps
 
@@ -118,13 +122,29 @@ class MaskOutput(nn.Module):
 
     def forward(self, maps: Tensor, shared: SharedMaps) -> MaskAnswers:
         """`maps` [B * N, MID, h/2, w/2] of N prompts for each of B images."""
-        batch, channels, height, width = shared.fine.shape
-        wide = F.interpolate(self.project(maps), size=(height, width), mode="bilinear")
+        narrow: Tensor = self.project(maps)
+        if library.ready() and len(shared.fine) == 1 and maps.device.type == "cpu" and not torch.is_grad_enabled():
+            logits = self._compiled(narrow, shared.fine[0])
+        else:
+            logits = self._logits(narrow, shared.fine)
+        return MaskAnswers(logits, self._quality(maps, shared.pixels, logits))
+
+    def _logits(self, narrow: Tensor, fine: Tensor) -> Tensor:
+        """[B, N, M, h, w] of maps [B * N, FINE + M, h/2, w/2] and shared ones [B, FINE, h, w]."""
+        batch, channels, height, width = fine.shape
+        wide = F.interpolate(narrow, size=(height, width), mode="bilinear")
         wide = wide.view(batch, -1, channels + self.masks, height, width)
         chosen, rough = wide[:, :, :channels], wide[:, :, channels:]
-        edges: Tensor = self.edges((chosen * shared.fine[:, None]).flatten(0, 1))
-        logits = rough + edges.view_as(rough)
-        return MaskAnswers(logits, self._quality(maps, shared.pixels, logits))
+        edges: Tensor = self.edges((chosen * fine[:, None]).flatten(0, 1))
+        return rough + edges.view_as(rough)
+
+    def _compiled(self, narrow: Tensor, fine: Tensor) -> Tensor:
+        """As `_logits`, of one image, in float32 and without the wide maps in memory."""
+        axes = Axes(*axis(narrow.shape[2], fine.shape[1]), *axis(narrow.shape[3], fine.shape[2]))
+        weights, bias = self.edges.weight.flatten(1), self.edges.bias
+        assert bias is not None
+        own, shared, of_each, added = (part.float().numpy() for part in (narrow, fine, weights, bias))
+        return torch.from_numpy(mask_logits(own, shared, of_each, added, axes))[None]
 
     def _quality(self, maps: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
         """[B, N, M] from what lies under each mask, and how sharply it is cut."""
