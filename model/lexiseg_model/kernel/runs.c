@@ -15,7 +15,21 @@ static inline uint32_t label_at(const void *labels, int64_t place, int wide) {
     return wide ? ((const uint16_t *)labels)[place] : ((const uint8_t *)labels)[place];
 }
 
-/* Calls for every x at which two rows differ; `take` is inlined, once for counting and once for placing. */
+/* Calls for every x at which two rows differ; `take` is inlined, once for counting and once for placing. Where the first
+ * byte of a word is its lowest, only the pixels of a word that differ are looked at. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define IN_WORD(above, here, a, b, byte, wide, x, take)                                                                \
+    for (uint64_t differs = a ^ b; differs;) {                                                                         \
+        int pixel = __builtin_ctzll(differs) >> (3 + (wide));                                                          \
+        int64_t x = ((byte) >> (wide)) + pixel;                                                                        \
+        take;                                                                                                          \
+        differs &= ~(((wide) ? UINT64_C(0xffff) : UINT64_C(0xff)) << (pixel << (3 + (wide))));                         \
+    }
+#else
+#define IN_WORD(above, here, a, b, byte, wide, x, take)                                                                \
+    for (int64_t x = (byte) >> (wide); x < ((byte) + 8) >> (wide); x++)                                                \
+        if (label_at(above, x, wide) != label_at(here, x, wide)) take;
+#endif
 #define FOR_CHANGES(above, here, n_bytes, wide, x, take)                                                               \
     do {                                                                                                               \
         int64_t byte = 0;                                                                                              \
@@ -23,9 +37,7 @@ static inline uint32_t label_at(const void *labels, int64_t place, int wide) {
             uint64_t a, b;                                                                                             \
             memcpy(&a, (above) + byte, 8);                                                                             \
             memcpy(&b, (here) + byte, 8);                                                                              \
-            if (a == b) continue;                                                                                      \
-            for (int64_t x = byte >> (wide); x < (byte + 8) >> (wide); x++)                                            \
-                if (label_at(above, x, wide) != label_at(here, x, wide)) take;                                         \
+            IN_WORD(above, here, a, b, byte, wide, x, take)                                                            \
         }                                                                                                              \
         for (int64_t x = byte >> (wide); x < (n_bytes) >> (wide); x++)                                                 \
             if (label_at(above, x, wide) != label_at(here, x, wide)) take;                                             \
@@ -78,8 +90,18 @@ static void place_runs(const void *labels, int64_t height, int64_t width, int wi
     }
 }
 
-/* One count in base 32, least digit first: five bits and one that says whether more follow. */
+/* One count in base 32, least digit first: five bits and one that says whether more follow. There is room for 7. */
 static inline char *write_count(char *text, int64_t count) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    if (count >= -(1 << 19) && count < 1 << 19) { /* four digits at once, for to ask whether more follow takes longer */
+        uint32_t bits = (uint32_t)count, size = (uint32_t)(count < 0 ? ~count : count);
+        int n = (37 - __builtin_clz(size | 1)) / 5; /* digits that hold `size` and a sign */
+        uint32_t digits = (bits & 0x1f) | (bits << 3 & 0x1f00) | (bits << 6 & 0x1f0000) | (bits << 9 & 0x1f000000);
+        digits += 0x30303030 + (0x20202020 & ((UINT32_C(1) << 8 * (n - 1)) - 1));
+        memcpy(text, &digits, 4);
+        return text + n;
+    }
+#endif
     for (;;) {
         int64_t digit = count & 0x1f;
         count >>= 5;

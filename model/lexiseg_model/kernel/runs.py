@@ -19,8 +19,14 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     summaries = np.empty((n_classes, 6), np.int64)
     text = np.empty(MOST_CHARACTERS * (n_runs + n_classes), np.uint8)
     call("encode_runs", labels, height, width, is_wide(labels), first, n_runs, n_classes, summaries, text)
-    rles, start = [], 0
+    rles: list[Rle] = []
+    absent: Rle | None = None  # one for all: of a long list hardly a class is there
+    characters, start = text[: summaries[-1, -1] if n_classes else 0].tobytes().decode("ascii"), 0
     for area, x, y, box_width, box_height, end in summaries.tolist():
-        rles.append(Rle(size, text[start:end].tobytes().decode("ascii"), area, (x, y, box_width, box_height)))
+        if area:
+            rles.append(Rle(size, characters[start:end], area, (x, y, box_width, box_height)))
+        else:
+            absent = absent or Rle(size, characters[start:end], 0, (0, 0, 0, 0))
+            rles.append(absent)
         start = end
     return rles
