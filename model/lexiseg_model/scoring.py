@@ -31,7 +31,9 @@ def score_vocabulary(
     """Logits [K, h, w] of the classes; with a background a last row more, for nobody."""
     bank = bank_of(segmenter, vocabulary, rows_of)
     scores, others, refined = segmenter.competing(features, bank, refine)
-    logits = _with_nobody(segmenter, features, scores * segmenter.probability_scale, others, vocabulary, refine)
+    if segmenter.probability_scale != 1.0:
+        scores = scores * segmenter.probability_scale
+    logits = _with_nobody(segmenter, features, scores, others, vocabulary, refine)
     if steady is not None:
         logits = steady(logits)
     if segmenter.card.long_lists is not None:

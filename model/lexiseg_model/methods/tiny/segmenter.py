@@ -293,18 +293,19 @@ class TinySegmenter(Exportable):
         added = self._network.presence_bonus(image, cells, _directions(bank), self.settings.presence)
         if bank.levels is not None:
             added = added + bank.levels
-        best = pixels.new_empty(bank.n_classes, *pixels.shape[1:])
+        best = []
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
         for start in range(0, bank.n_classes, CLASSES_AT_ONCE):
             end = min(start + CLASSES_AT_ONCE, bank.n_classes)
             texts = slice(first[start], first[end])
             # [t, 96] x [96, h*w] -> [t, h*w]
-            scores = torch.addmm(added[texts, None], bank.vectors[texts], pixels.flatten(1), alpha=self._scale)
+            # Added in place: `addmm` would first spread it over a map for each text.
+            scores = (bank.vectors[texts] * self._scale).mm(pixels.flatten(1)).add_(added[texts, None])
             if len(scores) > end - start:
                 inside = pairwise(first[start : end + 1] - first[start])
                 scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
-            best[start:end] = scores.view(end - start, *pixels.shape[1:])
-        return best
+            best.append(scores.view(end - start, *pixels.shape[1:]))
+        return best[0] if len(best) == 1 else torch.cat(best)
 
 
 def _directions(bank: TextBank) -> Tensor:
