@@ -33,7 +33,8 @@ def kept_inside(masks: Tensor, quality: Tensor, box: Tensor, rule: BoxRule) -> T
     y, x = (torch.arange(side, device=masks.device) + 0.5 for side in masks.shape[1:])
     across = torch.minimum(x - left, right - x)
     down = torch.minimum(y - top, bottom - y)
-    more = rule.more - rule.doubt * quality.clamp_min(LEAST_QUALITY).log()
+    cells = ((high - low) / STRIDE).prod().clamp_min(1.0)
+    more = rule.more + rule.small / cells - rule.doubt * quality.clamp_min(LEAST_QUALITY).log()
     # A ramp, not a step: brought to the image's size its 0 lies on the box's edge, wherever that is in a cell.
     return torch.minimum(masks + more[:, None, None], STEEP * torch.minimum(across, down[:, None]))
 

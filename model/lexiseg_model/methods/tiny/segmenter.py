@@ -51,6 +51,7 @@ from lexiseg_model.types import ClassEntry, InputSize, ModelCard, Prompt, Refine
 from lexiseg_model.weights import read_weights
 
 WEIGHTS_FILE = "tiny.safetensors"  # the words of training lie beside it in a file of their own
+SUREST = 0.01  # of the pixels, whose probabilities say that a class is there
 CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
 
 
@@ -167,9 +168,20 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def presence(self, features: Features, bank: TextBank) -> Tensor:
-        """The logit of each class's most present text."""
-        tensors = features.tensors
-        image, cells = (tensors[name].to(self._device).float() for name in ("image", "cells"))
+        """`whole_image`, and the logarithm of the probability of a class's surest pixels.
+
+        The head for whole images does not know what else is asked; pixels have competed, with nobody, too.
+        """
+        scores = self.class_scores(features, bank).flatten(1)
+        scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._nobody))
+        n = max(1, round(SUREST * scores.shape[1]))
+        surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
+        return self.whole_image(features, bank) + surest
+
+    @torch.inference_mode()
+    def whole_image(self, features: Features, bank: TextBank) -> Tensor:
+        """[K]: the logit of each class's most present text, as the head for whole images sees it."""
+        image, cells = (features.tensors[name].to(self._device).float() for name in ("image", "cells"))
         logits = self._network.presence(image, cells, _directions(bank))
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
         return torch.stack([logits[start:end].amax() for start, end in pairwise(first)])

@@ -46,7 +46,8 @@ class BoxRule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     more: float = Field(0.0, description="added to the logits inside")
-    doubt: float = Field(3.0, ge=0, description="of -ln(quality), which is added, too")
+    doubt: float = Field(2.0, ge=0, description="of -ln(quality), which is added, too")
+    small: float = Field(24.0, ge=0, description="over the cells of the box, which is added, too")
     slack: float = Field(0.02, ge=0, description="of a side, that a mask may reach beyond it")
 
 

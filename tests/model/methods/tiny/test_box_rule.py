@@ -14,7 +14,7 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.types import Point, Prompt
 
-EXACT = BoxRule(more=0, slack=0)
+EXACT = BoxRule(more=0, small=0, slack=0)
 SIZE = (64, 96)  # pixels of the input
 BOX = (18, 10, 50, 40)
 SURE = torch.ones(1)  # of a mask's quality
@@ -51,10 +51,24 @@ def test_what_the_head_nearly_sees_inside_is_there() -> None:
 def test_the_less_is_expected_of_a_mask_the_more_cells_it_takes() -> None:
     nearly = torch.full((2, SIZE[0] // 4, SIZE[1] // 4), -0.5)
 
-    good, poor = kept_inside(nearly, torch.tensor([0.9, 0.5]), torch.tensor(BOX), BoxRule(more=0, doubt=1, slack=0))
+    rule = EXACT.model_copy(update={"doubt": 1})
+    good, poor = kept_inside(nearly, torch.tensor([0.9, 0.5]), torch.tensor(BOX), rule)
 
     assert (good < 0).all()  # -0.5 lies below the logarithm of 0.9,
     assert (poor > 0).any()  # and above that of 0.5
+
+
+def test_a_box_of_few_cells_is_nearly_filled() -> None:
+    nearly = torch.full((1, SIZE[0] // 4, SIZE[1] // 4), -0.5)
+    rule = EXACT.model_copy(update={"small": 4})
+
+    small, large, nothing = (
+        kept_inside(nearly, SURE, torch.tensor(box), rule).max() for box in ((16, 8, 24, 16), BOX, (20, 12, 20, 12))
+    )
+
+    assert small == pytest.approx(4 / 4 - 0.5)
+    assert large == pytest.approx(4 / 60 - 0.5)
+    assert nothing <= 0
 
 
 def test_a_quality_of_nothing_has_a_logarithm() -> None:

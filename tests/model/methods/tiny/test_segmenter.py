@@ -215,6 +215,21 @@ def test_a_class_scores_the_same_in_any_company(tiny: TinySegmenter, photographs
     torch.testing.assert_close(together[1], alone[0], atol=1e-4, rtol=0)
 
 
+def test_a_class_is_less_present_beside_one_that_owns_its_pixels(tiny: TinySegmenter, photographs: Photographs) -> None:
+    features = features_of(tiny, photographs["coffee"])
+
+    def presence(*names: str) -> list[float]:
+        classes = entries(*names)
+        bank = tiny.text_bank(classes, tiny.encode_texts(tiny.texts(classes)))
+        found: list[float] = tiny.presence(features, bank).tolist()
+        return found
+
+    [alone] = presence("cup")
+    beside, twin = presence("cup", "coffee cup")
+    assert beside < alone
+    assert presence("coffee cup", "cup") == pytest.approx([twin, beside], abs=1e-4)
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_the_ends_of_the_threshold_give_finite_scores(tiny: TinySegmenter, threshold: float) -> None:
     assert math.isfinite(tiny.nobody_score(LOGITS, threshold, "none"))

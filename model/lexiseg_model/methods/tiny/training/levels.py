@@ -86,7 +86,7 @@ def gather(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Gen
         image, mask = sample.read(len(data.classes))
         plan = segmenter.plan(image)
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-        presence = F.logsigmoid(segmenter.presence(features, bank).cpu()).clamp_min(PRESENCE_FLOOR)
+        presence = F.logsigmoid(segmenter.whole_image(features, bank).cpu()).clamp_min(PRESENCE_FLOOR)
         added = levels + segmenter.settings.presence * presence
         scores = segmenter.class_scores(features, bank).cpu() - added[:, None, None]  # one text a class
         small = cv2.resize(mask, (scores.shape[2], scores.shape[1]), interpolation=cv2.INTER_NEAREST)
