@@ -39,7 +39,8 @@ TRUST = 0.5  # weight of likeness in the logits of a mask
 LIKE = 0.4  # share of a mask that is like the object, below which it is somewhere else,
 LIKE_AGAIN = 0.6  # and from which an object that was lost is found,
 SURE = 1.0  # mean likeness of a mask, a logit: below it is something else that is a little like the object,
-SURE_AGAIN = 1.5  # and from it an object that was lost for that is found,
+SURE_AGAIN = 1.5  # and from it an object that was lost for that is found;
+OWN = 0.4  # of the mean likeness in its first frame, at most: what is motley or blurred is never much like itself
 AGREES = 0.4  # where mask and likeness also overlap by so much (intersection over union)
 PATIENCE = 3  # frames in a row until an object is lost
 
@@ -67,6 +68,7 @@ class _Object:
     number: int
     box: Box
     appearance: Appearance
+    strict: float  # 0..1, of SURE and SURE_AGAIN
     speed: Box = field(default_factory=lambda: np.zeros(4))  # of each edge, pixels a frame
     missed: int = 0  # frames in a row
     doubted: int = 0  # frames in a row whose mask is but a little like it
@@ -149,8 +151,11 @@ class Follower:
         logits = answer.masks[0].float()
         box = _inside(_first_box(start.prompt, logits, size), size)
         near = _window(box, places.shape[1:], size, 2 * REACH)
-        appearance = Appearance(places, _at(logits.sigmoid(), places), near)
-        self._objects[start.number] = _Object(start.number, box, appearance)
+        probability = _at(logits.sigmoid(), places)
+        appearance = Appearance(places, probability, near)
+        own = _mean(appearance.likeness(places), probability)
+        strict = min(1.0, max(0.0, OWN * own / SURE))
+        self._objects[start.number] = _Object(start.number, box, appearance, strict)
         return Sight(start.number, PromptMasks(logits[None], answer.quality[:1]), place)
 
     def _followed(self, segmenter: Segmenter, features: Features, places: Tensor) -> list[Sight]:
@@ -211,7 +216,7 @@ def _seen(
     quality = tried[best][1].quality[:1].float()
     mask = masks[best].clamp(-8, 8) + TRUST * _at(likeness, masks[best])
     probability = _at(mask.sigmoid(), places)
-    share = float((probability * (likeness > 0)).sum() / probability.sum().clamp_min(1e-6))
+    share = _mean((likeness > 0).float(), probability)
     box = _box(mask, size)
     is_seen = box is not None and share >= LIKE
     if each.lost:
@@ -220,8 +225,8 @@ def _seen(
         each.missed = min(each.missed + 1, PATIENCE)
         each.speed = np.zeros(4)
         return Sight(each.number, None if each.lost or box is None else PromptMasks(mask[None], quality * share))
-    sure = float((probability * likeness).sum() / probability.sum().clamp_min(1e-6))
-    each.doubted = 0 if sure >= (SURE_AGAIN if each.is_another else SURE) else min(each.doubted + 1, PATIENCE)
+    least = each.strict * (SURE_AGAIN if each.is_another else SURE)
+    each.doubted = 0 if _mean(likeness, probability) >= least else min(each.doubted + 1, PATIENCE)
     _move(each, box, tried[best][0].box, size)
     if not each.doubted:
         near = _window(each.box, likeness.shape, size, 2 * REACH)
@@ -238,6 +243,11 @@ def _move(each: _Object, seen: Box, asked: Box, size: tuple[int, int]) -> None:
     limit = MOST_CHANGE * np.tile(expected[2:] - expected[:2], 2)
     moved = _inside(expected + np.clip(FOLLOWS * (seen - expected), -limit, limit), size)
     each.speed, each.box = (each.speed + moved - each.box) / 2, moved
+
+
+def _mean(values: Tensor, weights: Tensor) -> float:
+    """Of maps [h, w]; 0 where nothing weighs."""
+    return float((weights * values).sum() / weights.sum().clamp_min(1e-6))
 
 
 def _at(values: Tensor, like: Tensor) -> Tensor:
