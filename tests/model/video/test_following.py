@@ -9,7 +9,7 @@ from lexiseg_model.types import Point, Prompt
 from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES
 from lexiseg_model.video.following import MOST_OBJECTS, PATIENCE, Follower, Sight, Start
 from tests.model.stand_in import ColourSegmenter
-from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, iou, square
+from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, iou, scene, square
 
 GOOD = 0.5  # intersection over union of a mask that is on its object; colours answer a box with nothing beside it
 
@@ -96,6 +96,19 @@ def test_something_else_in_its_place_is_not_the_object(model: ColourSegmenter) -
         (sight,) = follower.step(model, features(model, green=(20, 10)))
 
     assert sight.mask is None
+
+
+def test_an_object_that_is_hardly_unlike_the_scene_is_followed(model: ColourSegmenter) -> None:
+    follower, path = Follower(), [(4 + 2 * step, 10) for step in range(4 * PATIENCE)]
+
+    for corner in path:
+        rgb = scene()
+        rgb[square(corner)] = (64, 0, 191)  # a quarter of the way from blue to red
+        plan = model.plan(rgb)
+        frame = model.assemble(plan, model.encode_tiles(plan.tiles))
+        (sight,) = follower.step(model, frame, [] if len(follower) else [shown(1, corner)])
+
+    assert iou(mask_of(sight), square(path[-1])) > GOOD - 0.1
 
 
 def test_objects_come_and_go(model: ColourSegmenter) -> None:
