@@ -32,9 +32,9 @@ class ClickOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stability: float = Field(0.50, description="of the share of its area, 0..1, that a mask keeps a logit higher")
-    area: float = Field(-0.09, description="of the natural logarithm of a mask's share of the picture")
-    edges: float = Field(0.26, description="of the mean change of normalised colour across a mask's outline")
+    stability: float = Field(0.9, description="of the share of its area, 0..1, that a mask keeps a logit higher")
+    area: float = Field(-0.12, description="of the natural logarithm of a mask's share of the picture")
+    edges: float = Field(0.2, description="of the mean change of normalised colour across a mask's outline")
 
 
 class BoxRule(BaseModel):

@@ -8,12 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.methods.tiny.click_fit import Clicks, fit, gather
+from lexiseg_model.methods.tiny.click_fit import MOST_LOST, NOTHING, Clicks, fit, gather
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ClickOrder
 from tests.model.methods.tiny.cups import write_cups
-
-NOTHING = ClickOrder(stability=0, area=0, edges=0)
 
 
 def clicks(n: int, of: list[float]) -> Clicks:
@@ -42,6 +40,16 @@ def test_where_the_quality_knows_all_nothing_is_added_that_harms() -> None:
     known = each._replace(reached=each.quality)
 
     assert known.first(fit([known])) > known.reached.amax(1).mean().item() - 0.01
+
+
+def test_no_data_set_pays_for_another() -> None:
+    gains, loses = clicks(300, [0.9, 0.0, 0.0]), clicks(200, [-0.4, 0.0, 0.9])
+    start = ClickOrder(stability=0, area=0, edges=0.3)
+
+    rule = fit([gains, loses], start)
+
+    assert loses.first(rule) >= loses.first(start) - MOST_LOST
+    assert fit([gains]).stability > rule.stability
 
 
 def test_objects_of_a_split_are_asked_where_they_are_deepest(
