@@ -19,7 +19,7 @@ INSTALLS = "sets up an environment: the one that these tests run in"
 CHECKS = "these tests are a part of it"
 HUB = "fetches weights from the hub, or needs an official checkpoint; tests/service/commands has small ones"
 HOURS = "trains for an hour on data that is not here; tests/service/commands/test_train.py runs a recipe of minutes"
-DOCKER = "needs a Docker engine; deploy/compose/check.sh and check-trainer.sh are the tests of it"
+DOCKER = "needs a Docker engine; deploy/compose/check.sh, check-trust.sh and check-trainer.sh are the tests of it"
 CLUSTER = "needs a cluster; tests/deploy/helm installs the chart, and tests/integration/kubernetes plays an update"
 MACHINES = "names machines of the reader's"
 WRITES = "writes into the documents or promises of the project itself"
@@ -32,7 +32,7 @@ ELSEWHERE = (
     Elsewhere(r"pre-commit install", "writes into the checkout's git"),
     Elsewhere(r"\. \.venv/bin/activate", INSTALLS),
     Elsewhere(r"(\S*/)?pip install ", INSTALLS),
-    Elsewhere(r"([A-Z_]+=\S* )*((deploy/compose/env\.sh && )?docker |deploy/compose/check\.sh)", DOCKER),
+    Elsewhere(r"([A-Z_]+=\S* )*((deploy/compose/env\.sh && )?docker |(sudo )?deploy/compose/check(-trust)?\.sh)", DOCKER),
     Elsewhere(r"(helm|kubectl) ", CLUSTER),
     Elsewhere(r"lexiseg models pull s3:", "needs a store; tests/service/commands has one of its own"),
     Elsewhere(
