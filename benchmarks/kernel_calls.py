@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.kernel import outlines, pamr, pixels, regions, runs, spans, winners
+from lexiseg_model.kernel import mask_logits, outlines, pamr, pixels, regions, runs, spans, winners
 from lexiseg_model.kernel.axes import Axes
 from lexiseg_model.masks.bilinear import axis
 
@@ -23,7 +23,8 @@ def smooth(n: int) -> NDArray[np.float32]:
 
 
 def run() -> None:
-    """Scores to labels to run lengths; labels to regions; a mask to its runs and borders; pictures."""
+    """Scores to labels to run lengths; labels to regions; a mask to its runs and borders; pictures; masks of
+    two prompts."""
     axes = Axes(*axis(CELLS[0], SIZE[0]), *axis(CELLS[1], SIZE[1]))
     scores = smooth(CLASSES)
     labels, _, probability = winners.winners(scores, axes, keep_probability=True)
@@ -37,6 +38,9 @@ def run() -> None:
     outlines.outlines(cut, SIZE)
     pixels.halve(np.stack([labels] * 3))
     around = np.array([(-8, 0), (0, -8), (0, 8), (8, 0)])
+    own, shared = smooth(2 * 5).reshape(2, 5, *CELLS)[:, :, ::2, ::2], smooth(4)
+    halves = Axes(*axis(CELLS[0] // 2, CELLS[0]), *axis(CELLS[1] // 2, CELLS[1]))
+    mask_logits.mask_logits(own, shared, np.ones((1, 4), np.float32), np.zeros(1, np.float32), halves)
     pamr.refine(smooth(4), smooth(3), around, samples=len(around) + 1, iterations=2)
 
 

@@ -78,7 +78,7 @@ def test_what_callgrind_runs_calls_every_function_of_the_kernel(monkeypatch: pyt
         called.add(name)
         return to_the_kernel(name, *arguments)  # type: ignore[arg-type]
 
-    for module in ("outlines", "pamr", "pixels", "regions", "runs", "spans", "winners"):
+    for module in ("mask_logits", "outlines", "pamr", "pixels", "regions", "runs", "spans", "winners"):
         monkeypatch.setattr(f"lexiseg_model.kernel.{module}.call", call)
 
     kernel_calls.run()

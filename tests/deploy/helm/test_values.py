@@ -16,6 +16,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a worker with a name too long for its objects": ({"workers": {"a-name-of-seventeen": {}}}, "a-name-of-seventeen"),
     "no workers": ({"workers": {"tiny": None}}, "workers"),
     "a setting that has a value of its own": ({"gateway": {"settings": {"drain_seconds": 5}}}, "settings"),
+    "a worker's model among its settings": ({"workers": {"tiny": {"settings": {"model": "tiny"}}}}, "settings"),
     "the age of connections beside its value": (
         {"gateway": {"settings": {"grpc_connection_age_seconds": 60}}},
         "settings",
