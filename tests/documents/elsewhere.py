@@ -32,7 +32,9 @@ ELSEWHERE = (
     Elsewhere(r"pre-commit install", "writes into the checkout's git"),
     Elsewhere(r"\. \.venv/bin/activate", INSTALLS),
     Elsewhere(r"(\S*/)?pip install ", INSTALLS),
-    Elsewhere(r"([A-Z_]+=\S* )*((deploy/compose/env\.sh && )?docker |(sudo )?deploy/compose/check(-trust)?\.sh)", DOCKER),
+    Elsewhere(
+        r"([A-Z_]+=\S* )*((deploy/compose/env\.sh && )?docker |(sudo )?deploy/compose/check(-trust)?\.sh)", DOCKER
+    ),
     Elsewhere(r"(helm|kubectl) ", CLUSTER),
     Elsewhere(r"lexiseg models pull s3:", "needs a store; tests/service/commands has one of its own"),
     Elsewhere(

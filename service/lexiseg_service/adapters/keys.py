@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lexiseg_service.gateway.admission.keys import keys_in
+from lexiseg_service.gateway.admission.keys import key_of
 
 PATHS = ("/adapters/", "/v2")
 
@@ -23,7 +23,7 @@ class KeysOfTools:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(PATHS):
             headers = Headers(scope=scope)
-            if not keys_in(headers.get("authorization"), headers.get("x-api-key")) and (key := _key_of_tool(scope)):
+            if key_of(headers.get("authorization"), headers.get("x-api-key")) is None and (key := _key_of_tool(scope)):
                 # latin-1 is what headers are; no key of ours has anything else.
                 added = (b"x-api-key", key.encode("latin-1", "replace"))
                 scope = {**scope, "headers": [*(pair for pair in scope["headers"] if pair[0] != added[0]), added]}

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, get_args
 
-from lexiseg_service.errors import InvalidValue, MalformedRequest, NotAllowed, Unauthorized
+from lexiseg_service.errors import InvalidValue, NotAllowed, Unauthorized
 from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.settings import Settings
 
@@ -90,23 +90,12 @@ class KeyRing:
         return replace(common, **quotas)
 
 
-def keys_in(authorization: str | None, x_api_key: str | None) -> tuple[str, ...]:
-    """The different keys in a request's headers or metadata: a Bearer token, and `X-API-Key`."""
-    scheme, _, token = (authorization or "").strip().partition(" ")
-    sent = (token if scheme.lower() == "bearer" else "", x_api_key or "")
-    return tuple(dict.fromkeys(key.strip() for key in sent if key.strip()))
-
-
 def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
-    """The one key in a request's headers or metadata.
-
-    Raises:
-        MalformedRequest: there are two, of which another server might take the other one.
-    """
-    sent = keys_in(authorization, x_api_key)
-    if len(sent) > 1:
-        raise MalformedRequest("`Authorization` and `X-API-Key` hold different keys; expected one")
-    return sent[0] if sent else None
+    """The key in a request's headers or metadata; a Bearer token goes before `X-API-Key`."""
+    scheme, _, token = (authorization or "").strip().partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return (x_api_key or "").strip() or None
 
 
 def scope_of(method: str, path: str) -> Scope:
