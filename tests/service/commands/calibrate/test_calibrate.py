@@ -48,18 +48,18 @@ def kept(name: str) -> NamedVocabulary:
 
 @pytest.fixture
 def photos(tmp_path: Path, state: Path) -> Path:
-    """Two photographs, and a vocabulary: what is called flower is in one of them, what is called zebra in none."""
+    """Two photographs, and a vocabulary: what is called blossom is in one of them, what is called zebra in none."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("china", "flower"):
         (folder / f"{name}.jpg").write_bytes(pictures.encoded(pictures.small(name, 200), "JPEG"))
-    put("mine", VocabularyInput(classes=["sky", "flower", "zebra"], background=True, source="a test"))
+    put("mine", VocabularyInput(classes=["sky", "blossom", "zebra"], background=True, source="a test"))
     return folder
 
 
 @pytest.fixture
 def masks(lexiseg: CommandLine, photos: Path, tmp_path: Path) -> Path:
-    """The truth: what is found, but that nothing of the second photograph is sky and nothing of the first a flower."""
+    """The truth: what is found, but that nothing of the second photograph is sky and nothing of the first a blossom."""
     folder = tmp_path / "masks"
     command = ("segment", photos, "--vocabulary", "mine", "--format", "labelmap", "--out", folder, "-q")
     assert lexiseg(*command).status == 0
@@ -103,7 +103,7 @@ def test_a_dry_run_keeps_nothing_and_a_built_in_list_is_kept_under_another_name(
     assert kept("mine").etag == before
     assert named.status == 0, named.err
     assert kept("mine").etag == before
-    assert [entry["name"] for entry in kept("other").document["classes"]] == ["sky", "flower", "zebra"]
+    assert [entry["name"] for entry in kept("other").document["classes"]] == ["sky", "blossom", "zebra"]
 
 
 def test_what_cannot_be_calibrated_is_told(lexiseg: CommandLine, photos: Path, tmp_path: Path) -> None:
