@@ -10,25 +10,17 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-DOCKER=${DOCKER:-docker}
-if [ -z "${COMPOSE:-}" ]; then
-    if $DOCKER compose version >/dev/null 2>&1; then COMPOSE="$DOCKER compose"; else COMPOSE=docker-compose; fi
-fi
+. deploy/compose/checking.sh
 PROJECT=lexiseg-check-trainer
 RECIPE=${RECIPE:-tiny-smoke}
 FILES="-f docker-compose.yml"
 [ "${HOST_NETWORK:-}" != 1 ] || FILES="$FILES -f deploy/compose/host-network.yml"
-# Of this check alone: what .env says is left alone.
-export COMPOSE_PROFILES=train REDIS_PASSWORD=of-the-check GRAFANA_PASSWORD=of-the-check DOCKER_BUILDKIT=1
-export LEXISEG_WORKER_TOKEN=token-of-the-check
+export COMPOSE_PROFILES=train DOCKER_BUILDKIT=1
 : "${LEXISEG_DATA:?the folder of the data sets}"
-compose() { $COMPOSE $FILES -p $PROJECT "$@"; }
-say() { printf '\n== %s\n' "$*"; }
-fail() { echo "FAILED: $*" >&2; exit 1; }
 finish() {
     status=$?
     for name in first second stopped; do $DOCKER rm -f "$PROJECT-$name" >/dev/null 2>&1 || true; done
-    compose down --volumes --timeout 30 >/dev/null 2>&1 || true
+    take_down
     exit "$status"
 }
 trap finish EXIT

@@ -10,30 +10,17 @@ set -eu
 
 PHOTOGRAPH=$(realpath "${1:?a photograph}")
 cd "$(dirname "$0")/../.."
-DOCKER=${DOCKER:-docker}
-if [ -z "${COMPOSE:-}" ]; then
-    if $DOCKER compose version >/dev/null 2>&1; then COMPOSE="$DOCKER compose"; else COMPOSE=docker-compose; fi
-fi
+. deploy/compose/checking.sh
 PROJECT=lexiseg-check-trust
-URL=http://127.0.0.1:${LEXISEG_HTTP_PORT:-8000}
-FILES="-f docker-compose.yml -f docker-compose.override.yml"
-if [ "${HOST_NETWORK:-}" = 1 ]; then
-    : "${HOST_PORTS:=18}"
-    export HOST_PORTS
-    URL=http://127.0.0.1:${HOST_PORTS}000
-    FILES="-f docker-compose.yml -f deploy/compose/host-network.yml"
-fi
-export COMPOSE_PROFILES=cpu REDIS_PASSWORD=of-the-check GRAFANA_PASSWORD=of-the-check
-export LEXISEG_WORKER_TOKEN=token-of-the-check
+address
+export COMPOSE_PROFILES=cpu
 TLS=$(mktemp -d)
 export TLS
 compose() { $COMPOSE $FILES -f deploy/compose/tls.yml -p $PROJECT "$@"; }
-say() { printf '\n== %s\n' "$*"; }
-fail() { echo "FAILED: $*" >&2; exit 1; }
 finish() {
     status=$?
     [ "$status" = 0 ] || compose logs --tail=20 || true
-    compose down --volumes --timeout 30 >/dev/null 2>&1 || true
+    take_down
     rm -r "$TLS"
     exit "$status"
 }

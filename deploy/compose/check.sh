@@ -10,32 +10,15 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-DOCKER=${DOCKER:-docker}
-if [ -z "${COMPOSE:-}" ]; then
-    if $DOCKER compose version >/dev/null 2>&1; then COMPOSE="$DOCKER compose"; else COMPOSE=docker-compose; fi
-fi
+. deploy/compose/checking.sh
 PHOTOGRAPH=${1:-}
 PROJECT=lexiseg-check
-URL=http://127.0.0.1:${LEXISEG_HTTP_PORT:-8000}
-FILES="-f docker-compose.yml -f docker-compose.override.yml"
-REDIS_PORT=6379
-if [ "${HOST_NETWORK:-}" = 1 ]; then
-    FILES="-f docker-compose.yml -f deploy/compose/host-network.yml"
-    : "${HOST_PORTS:=18}"
-    export HOST_PORTS
-    URL=http://127.0.0.1:${HOST_PORTS}000
-    REDIS_PORT=${HOST_PORTS}379
-fi
-# Of this check alone: what .env says is left alone.
-export COMPOSE_PROFILES=cpu REDIS_PASSWORD=of-the-check GRAFANA_PASSWORD=of-the-check
-export LEXISEG_WORKER_TOKEN=token-of-the-check
-compose() { $COMPOSE $FILES -p $PROJECT "$@"; }
-say() { printf '\n== %s\n' "$*"; }
-fail() { echo "FAILED: $*" >&2; exit 1; }
+address
+export COMPOSE_PROFILES=cpu
 finish() {
     status=$?
     [ "$status" = 0 ] || compose logs --tail=20 || true
-    compose down --volumes --timeout 30 >/dev/null 2>&1 || true
+    take_down
     exit "$status"
 }
 trap finish EXIT
