@@ -1,6 +1,6 @@
 """A gRPC server of ours from its first call to its last: what the gateway's and the worker's have in common.
 
-listen, tell the health -> serve, look at the health now and then -> say that it ends, take no new calls, drain
+listen, tell the health -> serve, look at the health now and then -> say that it ends, refuse new calls, drain
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from lexiseg_service.wire.channels import Options
-from lexiseg_service.wire.serving import drain, listen
+from lexiseg_service.wire.leaving import Calls, drain
+from lexiseg_service.wire.serving import listen
 
 SECONDS_TO_SAY_SO = 1.0  # to those who watch the health, and may have stopped reading
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -29,7 +30,7 @@ class Service:
 
     add: Callable[[grpc.aio.Server], None]  # its servicers
     health: Callable[[], Mapping[str, bool]]  # of each name that may be asked for; "" is the whole server
-    running: Callable[[], int]  # calls that have work to do
+    calls: Calls
     leave: Callable[[], None]  # lets what lasts come to an end: the server goes down
     options: Options
     interceptors: Sequence[grpc.aio.ServerInterceptor] = field(default=())
@@ -84,8 +85,8 @@ class GrpcServer:
 
     @property
     def running(self) -> int:
-        """Calls that have work to do."""
-        return self._service.running()
+        """Calls that are not answered, or not to the last byte."""
+        return len(self._service.calls)
 
     async def start(self) -> None:
         """Listens.
@@ -122,7 +123,7 @@ class GrpcServer:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._health.enter_graceful_shutdown(), SECONDS_TO_SAY_SO)
         await asyncio.sleep(self._pace.linger)
-        await drain(server, self._service.running, self._pace.drain)
+        await drain(server, self.port, self._service.calls, self._pace.drain)
 
     def _now(self) -> Mapping[str, bool]:
         now = self._service.health()

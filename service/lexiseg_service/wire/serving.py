@@ -1,16 +1,10 @@
-"""How a gRPC server of ours takes its port, and how it leaves it without losing a call."""
+"""How a gRPC server of ours takes its port."""
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
-import time
-from collections.abc import Callable
 
 import grpc
-
-LAST_BYTES_SECONDS = 0.2  # for answers that are on their way out
-LOOK_SECONDS = 0.02
 
 
 class CannotListen(Exception):
@@ -33,19 +27,6 @@ async def listen(
     except RuntimeError:
         await server.stop(None)
         raise CannotListen(taken(f"{host}:{port}", option)) from None
-
-
-async def drain(server: grpc.aio.Server, running: Callable[[], int], seconds: float) -> None:
-    """Takes no new calls, waits until none is `running` or for so many seconds, and stops.
-
-    A server's own grace would also wait for those who only watch its health, who never end.
-    """
-    stopping = asyncio.ensure_future(server.stop(seconds))
-    deadline = time.monotonic() + seconds
-    while running() and time.monotonic() < deadline:
-        await asyncio.sleep(LOOK_SECONDS)
-    await server.stop(LAST_BYTES_SECONDS)
-    await stopping
 
 
 def bracketed(host: str) -> str:

@@ -40,6 +40,7 @@ from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.errors import code_of, end
+from lexiseg_service.wire.leaving import Calls
 
 logger = structlog.get_logger("lexiseg.access")
 M = TypeVar("M", bound=Message)
@@ -55,6 +56,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
     """Lets known keys in, reads their messages, tells errors; logs, counts and traces each call."""
 
     def __init__(self, door: Door, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
+        self.calls = Calls()
         self._door = door
         self._metrics = metrics
         self._patience = settings.stream_idle_seconds  # with a client that takes no answers
@@ -63,12 +65,6 @@ class CallFrame(grpc.aio.ServerInterceptor):
         self._limits = settings.limits
         self._largest = settings.limits.max_grpc_bytes
         self._tracing = tracing
-        self._running = 0
-
-    @property
-    def running(self) -> int:
-        """Calls that are not over."""
-        return self._running
 
     async def intercept_service(
         self,
@@ -188,10 +184,10 @@ class CallFrame(grpc.aio.ServerInterceptor):
         on_each_line = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
         key_id: str | None = None
         code = grpc.StatusCode.OK
-        self._running += 1
         self._metrics.active_calls.inc()
         try:
             with bound_contextvars(**on_each_line):
+                self.calls.take(context)
                 _refuse_doubt(details)
                 key_id = self._door.keys.identify(key_of(metadata.get("authorization"), metadata.get("x-api-key")))
                 client = client_of(key_id, address_of(context.peer()))
@@ -217,7 +213,6 @@ class CallFrame(grpc.aio.ServerInterceptor):
             logger.error("unexpected error", error=type(error).__name__, key_id=key_id, exc_info=error, **on_each_line)
             await end(context, unexpected(), identity, (("x-request-id", identity),))
         finally:
-            self._running -= 1
             self._metrics.active_calls.dec()
             seconds = time.monotonic() - began
             self._metrics.call(details.method, code.name, seconds, None if span is None else span.kept_id)

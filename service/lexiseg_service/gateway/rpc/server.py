@@ -59,6 +59,6 @@ def gateway_server(
         services = dict.fromkeys((SERVICE, *(other.name for other in more)), now.ready)
         return {**models, "": now.ready, **services}
 
-    service = Service(add, health_of_each, lambda: frame.running, video.leave, public_options(settings), (frame,))
+    service = Service(add, health_of_each, frame.calls, video.leave, public_options(settings), (frame,))
     place = Place(settings.host, settings.grpc_port, "--grpc-port")
     return GrpcServer(service, place, Pace(HEALTH_SECONDS, settings.drain_seconds))

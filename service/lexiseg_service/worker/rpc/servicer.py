@@ -25,6 +25,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.errors import end
 from lexiseg_service.wire.examples import decode_exemplify, encode_exemplified
+from lexiseg_service.wire.leaving import Calls
 from lexiseg_service.wire.request import decode_request
 from lexiseg_service.wire.stream import decode_step, encode_frame_answer
 
@@ -36,10 +37,10 @@ STATUS_SECONDS = 0.5
 
 
 class Servicer(WorkerServicer):
-    """`lexiseg.v1.Worker` over a backend; `running` counts calls that have work to do."""
+    """`lexiseg.v1.Worker` over a backend."""
 
     def __init__(self, backend: Backend, settings: Settings, metrics: Metrics) -> None:
-        self.running = 0
+        self.calls = Calls()
         self._backend = backend
         self._settings = settings
         self._metrics = metrics
@@ -98,16 +99,14 @@ class Servicer(WorkerServicer):
     @asynccontextmanager
     async def _answering(self, context: Context, request_id: str) -> AsyncGenerator[None, None]:
         """Counts a call; what it raises becomes a rich status."""
-        self.running += 1
         try:
+            self.calls.take(context)
             yield
         except ServiceError as error:
             await end(context, error, request_id)
         except Exception as error:
             logger.error("unexpected error", request_id=request_id, error=type(error).__name__, exc_info=error)
             await end(context, unexpected(), request_id)
-        finally:
-            self.running -= 1
 
     def _status(self) -> pb.WatchStatusResponse:
         health = self._backend.health()
@@ -124,7 +123,7 @@ class Servicer(WorkerServicer):
                 )
                 for name, card in ((str(ModelName.of(card)), card) for card in self._backend.cards())
             ],
-            in_flight=max(self.running, round(_value(self._metrics.in_flight))),
+            in_flight=max(len(self.calls), round(_value(self._metrics.in_flight))),
             queue_limit=self._settings.queue_limit,
             queue_depth=round(_value(self._metrics.queue_depth)),
         )
