@@ -196,7 +196,7 @@ def test_without_a_key_one_is_asked_for_and_then_what_was_shown_is_followed(
     page = opened(context, narrow.url)
     play(page)
     drag(page, 0)
-    expect_result(page, "send an API key")
+    expect_result(page, "The service asks for an API key")
     expect(page.locator("#key")).to_be_focused()
 
     page.fill("#key", "right")

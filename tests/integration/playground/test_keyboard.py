@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from playwright.sync_api import Page, expect
 
-from tests.integration.playground.asking import SIZE, expect_result, segments
+from tests.integration.playground.asking import SIZE, expect_result, place, segments
 from tests.integration.playground.conftest import PATIENCE
 
 MOST_STOPS = 40  # of the Tab key, on the whole page
@@ -41,6 +42,26 @@ def walk_to(page: Page, place: str, key: str = "Tab") -> None:
 def press(page: Page, *keys: str) -> None:
     for key in keys:
         page.keyboard.press(key)
+
+
+def test_the_keyboard_looks_closer_and_the_picture_stays_in_sight(page: Page) -> None:
+    page.click("#sample")
+    expect_result(page, "Found sky, building, trees.")
+    page.focus("#canvas")
+    press(page, *["+"] * 4, *["ArrowRight"] * 15)  # in steps of what is seen
+    with page.expect_response("**/v1/segment") as clicked:
+        press(page, "Enter")
+    (prompt,) = json.loads(clicked.value.request.post_data or "")["prompts"]
+    step = max(SIZE) / 40 / 1.5**4
+    assert prompt["points"][0]["x"] == pytest.approx(SIZE[1] / 2 + 15 * step)
+    x, y = place(page, SIZE[1] / 2, SIZE[0] / 2)
+
+    press(page, "Escape", *["-"] * 9)
+    with page.expect_response("**/v1/segment") as clicked:
+        page.mouse.click(x, y)
+
+    (prompt,) = json.loads(clicked.value.request.post_data or "")["prompts"]
+    assert prompt["points"][0]["x"] == pytest.approx(SIZE[1] / 2)  # as a whole in the middle again
 
 
 def test_keys_alone_lead_from_the_photograph_to_exported_masks(page: Page) -> None:

@@ -62,6 +62,34 @@ def test_commas_part_words_and_the_button_adds_them(page: Page) -> None:
     expect_result(page, "sky: asked for already.")
 
 
+def test_a_pasted_list_has_a_word_on_each_line(page: Page) -> None:
+    page.evaluate(
+        """() => {
+            const clipboardData = new DataTransfer();
+            clipboardData.setData("text/plain", "sky\\r\\n  tree \\n\\nsofa|couch\\n");
+            document.getElementById("word").focus();
+            const event = new ClipboardEvent("paste", { clipboardData, cancelable: true, bubbles: true });
+            document.getElementById("word").dispatchEvent(event);
+        }"""
+    )
+    page.press("#word", "Enter")
+
+    assert question_of(page)["classes"] == ["sky", "tree", {"name": "sofa", "synonyms": ["couch"]}]
+
+
+def test_what_the_browser_cannot_open_is_shown_as_the_service_reads_it(page: Page) -> None:
+    photograph = pictures.photograph("china").resize((1500, 1000))
+    choose(page, pictures.encoded(photograph, "TIFF"), "scan.tif")
+    expect(page.locator("#canvas")).to_be_visible(timeout=PATIENCE)
+
+    with page.expect_response("**/v1/segment") as answered:
+        add(page, "sky")
+
+    assert "image" in json.loads(answered.value.request.post_data or "")  # an id: it has been sent already
+    assert answered.value.json()["size"] == [1000, 1500]
+    expect_result(page, "Found sky")
+
+
 def test_buttons_for_objects_are_there_with_the_first(page: Page) -> None:
     choose(page)
     add(page, "building")

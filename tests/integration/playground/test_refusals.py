@@ -24,6 +24,28 @@ def test_a_file_that_is_no_picture_is_named(page: Page) -> None:
     choose(page, b"no picture", "notes.jpg")
 
     expect_result(page, "notes.jpg is not a picture")
+    choose(page, b"", "empty.jpg")
+    expect_result(page, "empty.jpg is empty")
+    choose(page, b"no picture", "notes.heic")  # the service may know better
+    expect_result(page, "notes.heic: image: the first bytes are of no image type that is taken")
+
+
+def test_a_word_that_is_refused_is_named(page: Page) -> None:
+    choose(page)
+    add(page, "sky", "x" * 200)
+
+    expect_result(page, f"{'x' * 24}…: expected at most 128")
+    chip, panel = page.locator("#chips li").last.bounding_box(), page.locator("#panel").bounding_box()
+    assert chip is not None
+    assert panel is not None
+    assert chip["x"] + chip["width"] < panel["x"] + panel["width"]
+
+
+def test_many_warnings_of_a_kind_are_one_line(page: Page) -> None:
+    choose(page)
+    add(page, "qwrtz, zxcvb, yxcvm, ghjkl")
+
+    expect_result(page, "and 3 more like this.")
 
 
 def test_a_server_that_is_gone_is_told_and_asked_again(page: Page, context: BrowserContext) -> None:
@@ -42,8 +64,11 @@ def test_a_server_that_is_gone_is_told_and_asked_again(page: Page, context: Brow
 
 def test_a_key_is_asked_for_once_and_kept(context: BrowserContext, locked: Server) -> None:
     page = opened(context, locked.url)
-    expect_result(page, "send an API key")
+    expect_result(page, "The service asks for an API key")
     expect(page.locator("#key")).to_be_focused()
+    page.fill("#key", "wrong")
+    page.press("#key", "Tab")
+    expect_result(page, "The service does not know this API key")
     page.fill("#key", "right")
     page.press("#key", "Tab")
     expect(page.locator("#model option")).to_have_count(1)

@@ -33,11 +33,6 @@ export function showOn(view) {
   $("threshold").addEventListener("input", repaint);
 }
 
-/** The map of the answer's segments, as soon as there is one. */
-export function mapOf() {
-  return map;
-}
-
 function show() {
   const { answer } = state;
   map = null;
@@ -60,13 +55,28 @@ function summary() {
   const found = labels.length && !prompted ? `Found ${someOf(labels)}.` : "";
   const cut = some && !found ? `Cut out ${some} ${some === 1 ? "object" : "objects"}${labels.length ? `, by your words ${someOf(labels)}` : ""}.` : "";
   const missing = absent?.length ? `Not found: ${someOf(absent)}.` : "";
-  const warned = (warnings ?? []).map(({ detail }) => (detail.endsWith(".") ? detail : `${detail}.`)).join(" ");
+  const warned = firstOfEach(warnings ?? []);
   return [found, cut, missing || (some ? "" : "Nothing found."), warned].filter(Boolean).join(" ");
+}
+
+/** One warning of each type in full: of sixty unknown words each has its own. */
+function firstOfEach(warnings) {
+  return [...new Set(warnings.map(({ type }) => type))]
+    .map((type) => {
+      const [{ detail }, ...more] = warnings.filter((one) => one.type === type);
+      return `${detail.replace(/\.$/, "")}${more.length ? `; and ${more.length} more like this` : ""}.`;
+    })
+    .join(" ");
 }
 
 function someOf(names) {
   const more = names.length - MOST_NAMES;
-  return names.slice(0, MOST_NAMES).join(", ") + (more > 0 ? ` and ${more} more` : "");
+  return names.slice(0, MOST_NAMES).map(apart).join(", ") + (more > 0 ? ` and ${more} more` : "");
+}
+
+/** A word that is read from right to left, so that it does not turn its neighbours about. */
+function apart(name) {
+  return /[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ? `\u2068${name}\u2069` : name;
 }
 
 /** The colour's number of each segment, -1 where it is not shown. */

@@ -62,9 +62,8 @@ function answered(answer, asked) {
 export function refuse(problem, again = ask) {
   answered(null);
   if (!(problem instanceof Problem)) throw problem;
-  if (problem.status === 401) {
-    $("more").open = true;
-    $("key").focus();
-  }
   tell(wordsOf(problem, again), true);
+  if (problem.status !== 401) return;
+  $("more").open = true;
+  $("key").focus();
 }

@@ -1,7 +1,9 @@
 // What can be taken along: files, a request for one's own program, a link that asks the same again.
 
-import { mapOf, nameOf, shown } from "/playground/answer.js";
-import { $, tell } from "/playground/page.js";
+import { nameOf, shown } from "/playground/answer.js";
+import { curl, python } from "/playground/programs.js";
+import { $, element, tell } from "/playground/page.js";
+import { paint } from "/playground/rle.js";
 import { question, state, subject } from "/playground/state.js";
 
 /** The question goes into the address, without the picture and what was shown in it. */
@@ -23,8 +25,8 @@ export function offer(view) {
   const withAnswer = (act) => () => (state.answer ? act() : tell("There is no answer yet."));
   const named = (ending) => `${(subject().file.name || "picture").replace(/\.[^.]*$/, "")}${ending}`;
   const copy = async (text) => {
-    await navigator.clipboard.writeText(text);
-    tell("Copied.");
+    if (await copied(text)) tell("Copied.");
+    else tell("This browser does not let the page copy.", true);
   };
 
   $("coco").addEventListener("click", withAnswer(() => {
@@ -39,12 +41,11 @@ export function offer(view) {
     if (view.painted) context.drawImage(view.painted, 0, 0, canvas.width, canvas.height);
     save(await canvas.convertToBlob(), named("-masks.png"));
   }));
-  $("cutouts").addEventListener("click", withAnswer(async () => {
-    const visible = shown();
-    for (const [index, one] of state.answer.segments.entries()) {
-      if (visible[index] >= 0) save(await cutOut(subject().image, mapOf(), index + 1, one.bbox), named(`-${nameOf(one)}.png`));
-    }
-  }));
+  for (const [id, made, ending] of [["masks", maskOf, "-mask"], ["cutouts", cutOut, ""]]) {
+    $(id).addEventListener("click", withAnswer(async () => {
+      for (const [one, name] of visibleOnes()) save(await made(one, subject().image), named(`-${name}${ending}.png`));
+    }));
+  }
   $("curl").addEventListener("click", () => copy(curl(question(), subject())));
   $("python").addEventListener("click", () => copy(python(question(), subject())));
   $("link").addEventListener("click", () => copy(location.href));
@@ -79,40 +80,67 @@ function cocoOf(visible) {
   };
 }
 
+/** The segments that are shown, each with a name of its own. */
+function visibleOnes() {
+  const visible = shown();
+  const seen = new Map();
+  return state.answer.segments
+    .filter((_, index) => visible[index] >= 0)
+    .map((one) => {
+      const name = nameOf(one);
+      seen.set(name, (seen.get(name) ?? 0) + 1);
+      return [one, seen.get(name) > 1 ? `${name}-${seen.get(name)}` : name];
+    });
+}
+
+/** Every pixel's 1 or 0, row by row, whatever lies over the segment. */
+function cellsOf({ mask: { size: [height, width], counts } }) {
+  const cells = new Uint8Array(width * height);
+  paint(cells, width, 1, counts, height, 1);
+  return cells;
+}
+
+/** White on black. */
+function maskOf(one) {
+  const [height, width] = one.mask.size;
+  const pixels = new ImageData(width, height);
+  const words = new Uint32Array(pixels.data.buffer);
+  cellsOf(one).forEach((held, place) => (words[place] = held ? 0xffffffff : 0xff000000));
+  return fileOf(pixels);
+}
+
 /** The picture inside one segment, everything else transparent. */
-async function cutOut(image, { map, width, step }, number, [left, top, across, down]) {
-  const canvas = new OffscreenCanvas(across, down);
-  const context = canvas.getContext("2d");
+function cutOut(one, image) {
+  const [left, top, across, down] = one.bbox;
+  const context = new OffscreenCanvas(across, down).getContext("2d");
   context.drawImage(image, -left, -top);
   const pixels = context.getImageData(0, 0, across, down);
+  const cells = cellsOf(one);
+  const width = one.mask.size[1];
   for (let y = 0; y < down; y++) {
-    const row = Math.floor((top + y) / step) * width;
     for (let x = 0; x < across; x++) {
-      if (map[row + Math.floor((left + x) / step)] !== number) pixels.data[4 * (y * across + x) + 3] = 0;
+      if (!cells[(top + y) * width + left + x]) pixels.data[4 * (y * across + x) + 3] = 0;
     }
   }
-  context.putImageData(pixels, 0, 0);
+  return fileOf(pixels);
+}
+
+function fileOf(pixels) {
+  const canvas = new OffscreenCanvas(pixels.width, pixels.height);
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
   return canvas.convertToBlob();
 }
 
-function curl(question, picture) {
-  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const name = picture?.file.name || "picture.jpg";
-  return `curl -sS ${location.origin}/v1/segment -F ${quoted(`image=@${name}`)} -F ${quoted(`request=${JSON.stringify(question)}`)}`;
-}
-
-function python(question, picture) {
-  const name = JSON.stringify(picture?.file.name || "picture.jpg");
-  return [
-    "import json",
-    "",
-    "import httpx",
-    "",
-    `question = json.loads(${JSON.stringify(JSON.stringify(question))})`,
-    `with open(${name}, "rb") as image:`,
-    `    answer = httpx.post("${location.origin}/v1/segment", files={"image": image}, data={"request": json.dumps(question)})`,
-    'for segment in answer.raise_for_status().json()["segments"]:',
-    '    print(segment["label"], segment["score"], segment["area"])',
-    "",
-  ].join("\n");
+/** Whether the text is on the clipboard now: pages that came without TLS are not given one, but may copy what is marked. */
+async function copied(text) {
+  if (navigator.clipboard) {
+    return navigator.clipboard.writeText(text).then(() => true, () => false);
+  }
+  const field = document.body.appendChild(element("textarea", { value: text }));
+  const stood = document.activeElement;
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  stood.focus();
+  return done;
 }

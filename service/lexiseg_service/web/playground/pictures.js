@@ -1,15 +1,19 @@
 // Where pictures come from: a file, a drop, the clipboard, the photograph to try.
 
+import { Problem, segment } from "/playground/api.js";
+import { wordsOf } from "/playground/busy.js";
 import { $, happened, page, tell } from "/playground/page.js";
-import { state } from "/playground/state.js";
+import { manner, state } from "/playground/state.js";
 import { turnTo } from "/playground/tabs.js";
 import { addWords } from "/playground/words.js";
 
 const WORDS = ["sky", "building", "trees"]; // explain the photograph to try, the whole of it
+const FOREIGN = /\.(heic|heif|avif|tiff?)$/i; // what phones and scanners write; the service reads them
 const TRIED = "lexiseg-tried"; // kept for this tab: the question is still the photograph's own
 
 /** Takes pictures, and shows them on that view. */
 export function takeOn(view) {
+  let turn = 0;
   $("file").addEventListener("change", () => {
     const [file] = $("file").files;
     $("file").value = ""; // the same one may be chosen again
@@ -37,19 +41,44 @@ export function takeOn(view) {
   return take;
 
   async function take(file) {
-    let image;
-    try {
-      image = await createImageBitmap(file, { imageOrientation: "from-image" });
-    } catch {
-      tell(`${file.name || "That"} is not a picture that this browser can open.`, true);
-      return;
-    }
+    const mine = (turn += 1);
+    const picture = await opened(file);
+    if (!picture || mine !== turn) return; // meanwhile another was chosen
     putBack();
-    state.picture = { file, id: null, width: image.width, height: image.height, image };
+    state.picture = picture;
     state.prompts = [];
     turnTo("picture");
     happened("pictured");
   }
+}
+
+/** `{file, id, width, height, image}`; nothing, and that is told, where neither browser nor service can open it. */
+async function opened(file) {
+  const name = file.name || "That";
+  if (!file.size) return tell(`${name} is empty.`, true);
+  try {
+    const image = await createImageBitmap(file, { imageOrientation: "from-image" });
+    return { file, id: null, width: image.width, height: image.height, image };
+  } catch {
+    if (!FOREIGN.test(name)) return tell(`${name} is not a picture that this browser can open.`, true);
+  }
+  tell(`This browser cannot open ${name}: asking the service…`);
+  try {
+    return await shownByService(file);
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    return tell(`${name}: ${problem.status === 401 ? wordsOf(problem) : problem.message}`, true);
+  }
+}
+
+/** As the service reads it, at its own size, of at most 1,280 pixels: an answer's overlay, with nothing laid over. */
+async function shownByService(file) {
+  const picture = { file, id: null };
+  const nothing = { classes: ["picture"], threshold: 1, mask: "none", overlay: true, ...manner() };
+  const { overlay, size: [height, width] } = await segment(picture, nothing);
+  const bytes = Uint8Array.from(atob(overlay), (one) => one.charCodeAt(0));
+  const image = await createImageBitmap(new Blob([bytes]), { resizeWidth: width, resizeHeight: height });
+  return { ...picture, width, height, image };
 }
 
 /** What came with the photograph to try would paint all of another picture: it goes, the visitor's own words stay. */

@@ -2,6 +2,7 @@
 
 const NEAR = 6; // pixels of the screen that a drag is longer than a click
 const MOST_ZOOM = 32;
+const ZOOM_STEP = 1.5; // of a key
 
 export class View extends EventTarget {
   /** Tells `point` {x, y, positive}, `box` [x0, y0, x1, y1], `hover` {x, y} or null, `next`, `undo` and `clear`. */
@@ -212,8 +213,23 @@ export class View extends EventTarget {
   }
 
   #pan(x, y) {
-    this.left += x;
-    this.top += y;
+    this.#put(this.left + x, this.top + y);
+  }
+
+  /** The image's corner goes there, as far as the image stays on the canvas; where it is the smaller, in the middle. */
+  #put(left, top) {
+    const within = (value, room) => (room > 0 ? room / 2 : Math.min(0, Math.max(room, value)));
+    this.left = within(left, this.canvas.width - this.image.width * this.zoom);
+    this.top = within(top, this.canvas.height - this.image.height * this.zoom);
+  }
+
+  /** No further than it must, so that the keyboard's place is seen. */
+  #follow({ x, y }) {
+    const near = (left, place, size) => left + Math.min(0, size - (left + place)) - Math.min(0, left + place);
+    this.#put(
+      near(this.left, x * this.zoom, this.canvas.width),
+      near(this.top, y * this.zoom, this.canvas.height),
+    );
   }
 
   #pinch(moving, before, now) {
@@ -233,22 +249,30 @@ export class View extends EventTarget {
   #scale(factor, around) {
     const least = this.#least();
     const zoom = Math.min(Math.max(this.zoom * factor, least), Math.max(MOST_ZOOM, least));
-    this.left = around.x - ((around.x - this.left) * zoom) / this.zoom;
-    this.top = around.y - ((around.y - this.top) * zoom) / this.zoom;
+    const left = around.x - ((around.x - this.left) * zoom) / this.zoom;
+    const top = around.y - ((around.y - this.top) * zoom) / this.zoom;
     this.zoom = zoom;
+    this.#put(left, top);
   }
 
   #key(event) {
     if (!this.image || event.ctrlKey || event.metaKey) return;
-    const step = (event.shiftKey ? 1 : Math.max(this.image.width, this.image.height) / 40);
+    // A fortieth of the image, or of what is seen of it; a pixel with Shift.
+    const step = event.shiftKey ? 1 : (Math.max(this.image.width, this.image.height) / 40) * (this.#least() / this.zoom);
     const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
     if (event.key in moves) {
       const at = this.cross ?? { x: this.image.width / 2, y: this.image.height / 2 };
       const within = (value, most) => Math.min(Math.max(value, 0), most);
       const [x, y] = moves[event.key];
       this.cross = { x: within(at.x + x, this.image.width), y: within(at.y + y, this.image.height) };
+      this.#follow(this.cross);
       this.#tell("hover", this.cross);
-    } else if (event.key === "Enter" && this.cross) {
+    } else if (event.key === "+" || event.key === "=" || event.key === "-") {
+      const middle = { x: this.canvas.width / 2, y: this.canvas.height / 2 };
+      const at = this.cross && { x: this.left + this.cross.x * this.zoom, y: this.top + this.cross.y * this.zoom };
+      this.#scale(event.key === "-" ? 1 / ZOOM_STEP : ZOOM_STEP, at ?? middle);
+    } else if (event.key === "0") this.fit();
+    else if (event.key === "Enter" && this.cross) {
       this.#tell("point", { ...this.cross, positive: !event.shiftKey });
     } else if (event.key.toLowerCase() === "b" && this.cross) {
       if (this.corner) {

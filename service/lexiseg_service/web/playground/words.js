@@ -33,6 +33,7 @@ export function addWords(text) {
   if (fresh.length) {
     $("vocabulary").value = "";
     keep([...state.words, ...fresh]);
+    $("chips").scrollTop = $("chips").scrollHeight;
   } else if (words.length) tell(`${words.map(({ name }) => name).join(", ")}: asked for already.`);
 }
 
@@ -53,6 +54,13 @@ $("words").addEventListener("submit", (event) => {
   event.preventDefault();
   addWords($("word").value);
   $("word").value = "";
+});
+// A pasted list has a word on each line; a field of one line would make one word of them all.
+$("word").addEventListener("paste", (event) => {
+  const lines = event.clipboardData.getData("text").split(/[\r\n\t]+/).map((line) => line.trim()).filter(Boolean);
+  if (lines.length < 2) return;
+  event.preventDefault();
+  document.execCommand("insertText", false, lines.join(", "));
 });
 $("word").addEventListener("keydown", (event) => {
   if (event.key === "Backspace" && !$("word").value && state.words.length) keep(state.words.slice(0, -1));

@@ -1,0 +1,127 @@
+"""What is taken along: masks and cut-outs of each segment, requests that run as they were copied."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import BrowserContext, Download, Page, expect
+
+from tests import coco
+from tests.integration.playground.asking import CHINA, SIZE, add, choose, expect_result, place
+from tests.integration.playground.conftest import opened
+from tests.integration.server import Server
+
+NAME = 'a, b; it\'s "c".jpg'
+
+
+def downloads(page: Page, button: str, count: int) -> dict[str, Path]:
+    """The files that a press of the button brings, by their names."""
+    came: list[Download] = []
+    page.on("download", lambda download: came.append(download))
+    with page.expect_event("download", lambda _: len(came) == count):
+        page.click(button)
+    return {one.suggested_filename: one.path() for one in came}
+
+
+def box(page: Page, *corners: tuple[float, float]) -> None:
+    page.mouse.move(*place(page, *corners[0]))
+    page.mouse.down()
+    page.mouse.move(*place(page, *corners[1]), steps=3)
+    page.mouse.up()
+
+
+def test_objects_over_one_another_are_taken_along_whole(page: Page) -> None:
+    choose(page)
+    add(page, "building")
+    expect_result(page, "Found building")
+    with page.expect_response("**/v1/segment"):
+        box(page, (110, 40), (420, 420))
+    expect_result(page, "Cut out 1 object")
+    with page.expect_response("**/v1/segment") as answered:
+        box(page, (100, 30), (430, 425))
+    expect_result(page, "Cut out 2 objects")
+    page.locator("#export summary").click()
+    said: dict[str, Any] = json.loads(answered.value.body())
+    wanted = [coco.decode(one["mask"]) for one in said["segments"] if not one["mask_index"]]
+    names = [one["label"] for one in said["segments"] if not one["mask_index"]]
+    assert (wanted[0] & wanted[1]).any()
+    assert names[0] == names[1]
+
+    masks = downloads(page, "#masks", 2)
+    cut = downloads(page, "#cutouts", 2)
+
+    assert list(masks) == [f"china-{names[0]}-mask.png", f"china-{names[0]}-2-mask.png"]
+    assert list(cut) == [f"china-{names[0]}.png", f"china-{names[0]}-2.png"]
+    for path, mask in zip(masks.values(), wanted, strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(path).convert("L")) == 255, mask)
+    for path, mask in zip(cut.values(), wanted, strict=True):
+        assert (np.asarray(Image.open(path))[..., 3] == 255).sum() == mask.sum()
+
+
+@pytest.fixture
+def copied(context: BrowserContext) -> Callable[[Page, str], str]:
+    def copy(page: Page, button: str) -> str:
+        page.click(button)
+        expect_result(page, "Copied.")
+        text: str = page.evaluate("navigator.clipboard.readText()")
+        return text
+
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    return copy
+
+
+def test_what_is_copied_runs(
+    context: BrowserContext,
+    server: Server,
+    copied: Callable[[Page, str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = opened(context, server.url)
+    choose(page, name=NAME)
+    add(page, "sky", 'it\'s a "tree"')
+    expect_result(page, "Found sky")
+    page.locator("#export summary").click()
+    (tmp_path / NAME).write_bytes(CHINA)
+
+    answer = subprocess.run(copied(page, "#curl"), shell=True, cwd=tmp_path, capture_output=True, check=True)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(copied(page, "#python"), "copied", "exec"), {})
+
+    assert json.loads(answer.stdout)["size"] == list(SIZE)
+    sky = json.loads(answer.stdout)["segments"][0]
+    assert capsys.readouterr().out.splitlines()[0] == f"sky {sky['score']} {sky['area']}"
+
+
+def test_a_key_is_the_environment_s_in_what_is_copied(
+    context: BrowserContext, server: Server, copied: Callable[[Page, str], str]
+) -> None:
+    page = opened(context, server.url)
+    page.evaluate("localStorage.setItem('lexiseg-key', 'secret')")
+    page.locator("#export summary").click()
+
+    curl, python = copied(page, "#curl"), copied(page, "#python")
+
+    assert '-H "Authorization: Bearer $LEXISEG_API_KEY"' in curl
+    assert "{os.environ['LEXISEG_API_KEY']}" in python
+    assert "secret" not in curl + python
+
+
+def test_a_page_without_tls_copies_too(context: BrowserContext, page: Page, copied: Callable[[Page, str], str]) -> None:
+    page.locator("#export summary").click()
+    page.evaluate("window.clipboard = navigator.clipboard")
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true })")
+
+    page.click("#curl")
+    expect_result(page, "Copied.")
+
+    assert page.evaluate("window.clipboard.readText()").startswith("curl -sS")
+    expect(page.locator("#curl")).to_be_focused()
