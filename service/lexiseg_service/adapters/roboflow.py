@@ -1,4 +1,4 @@
-"""Roboflow's `/sam3/concept_segment`: `inference_sdk` asks for words, one result a prompt."""
+"""Roboflow's `/sam3/concept_segment`: `inference_sdk` asks for words and for what boxes show, one result a prompt."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerAnswer
 
 router = APIRouter()
+SIDES = (("examples", 1), ("negatives", 0))  # of a class, and the labels of boxes
 Threshold = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -25,11 +26,37 @@ class Image(BaseModel):
     value: str
 
 
+class SizedBox(BaseModel):
+    """Pixels of the image: a corner and what the box measures."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def corners(self) -> list[float]:
+        return [self.x, self.y, self.x + self.width, self.y + self.height]
+
+
+class CornerBox(BaseModel):
+    """Pixels of the image: two corners."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def corners(self) -> list[float]:
+        return [self.x0, self.y0, self.x1, self.y1]
+
+
 class Prompt(BaseModel):
-    """A word. Boxes as examples of it are not taken."""
+    """A word, boxes that show what is meant (label 1) and what is not (0), or both."""
 
     type: str = "text"
     text: str | None = None
+    boxes: list[SizedBox | CornerBox] = []
+    box_labels: list[Annotated[int, Field(ge=0, le=1)]] | None = None  # all 1 where there are none
     output_prob_thresh: Threshold | None = None
 
 
@@ -44,32 +71,45 @@ class Body(BaseModel):
 
 @router.post("/sam3/concept_segment")
 async def concept_segment(request: Request) -> Response:
-    """Objects of every word, and stuff as a whole (`?task=` says otherwise); the words compete for pixels."""
+    """Objects of every prompt, and stuff as a whole (`?task=` says otherwise); the prompts compete for pixels."""
     body = await read_as(Body, request)
-    words = [_word(prompt, index) for index, prompt in enumerate(body.prompts)]
-    least = [prompt.output_prob_thresh for prompt in body.prompts]
+    classes = [_class(prompt, index, body.output_prob_thresh) for index, prompt in enumerate(body.prompts)]
     fields = {
         "task": "panoptic",
         "simplify": SIMPLIFY if body.format == "polygon" else None,
         **options_of(request.query_params),
-        "classes": [
-            {"name": word, "threshold": body.output_prob_thresh if own is None else own}
-            for word, own in zip(words, least, strict=True)
-        ],
+        "classes": classes,
         "mask": body.format,
     }
     answer = await ask_about(request, fields, body.image.value, "image.value")
-    results = [_result(answer, index, word, body.format) for index, word in enumerate(words)]
+    results = [_result(answer, index, prompt, body.format) for index, prompt in enumerate(body.prompts)]
     return as_json({"prompt_results": results, "time": answer.timings.total / 1e3})
 
 
-def _word(prompt: Prompt, index: int) -> str:
-    if prompt.type != "text" or prompt.text is None:
-        raise InvalidValue.of(f"prompts.{index}", f"type {prompt.type}", '{"type": "text", "text": ...}: words alone')
-    return prompt.text
+def _class(prompt: Prompt, index: int, threshold: float) -> dict[str, Any]:
+    """Its boxes are examples in the image that is asked about; a text beside them is looked for, too."""
+    labels = [1] * len(prompt.boxes) if prompt.box_labels is None else prompt.box_labels
+    if len(labels) != len(prompt.boxes):
+        raise InvalidValue.of(
+            f"prompts.{index}.box_labels", str(len(labels)), f"one for each of {len(prompt.boxes)} boxes"
+        )
+    if prompt.text is None and 1 not in labels:
+        raise InvalidValue.of(
+            f"prompts.{index}", f"type {prompt.type}", "a text, or boxes of which one has the label 1"
+        )
+    own = prompt.output_prob_thresh
+    made: dict[str, Any] = {
+        "name": f"prompt {index}" if prompt.text is None else prompt.text,
+        "threshold": threshold if own is None else own,
+    }
+    if prompt.boxes:
+        shown = [{"box": box.corners()} for box in prompt.boxes]
+        sides = {name: [one for one, label in zip(shown, labels, strict=True) if label == side] for name, side in SIDES}
+        made |= {**sides, "words": prompt.text is not None}
+    return made
 
 
-def _result(answer: WorkerAnswer, index: int, word: str, kind: str) -> dict[str, Any]:
+def _result(answer: WorkerAnswer, index: int, prompt: Prompt, kind: str) -> dict[str, Any]:
     predictions = [
         {
             "masks": run_lengths(segment) if kind == "rle" else [outline(ring) for ring in rings],
@@ -79,5 +119,5 @@ def _result(answer: WorkerAnswer, index: int, word: str, kind: str) -> dict[str,
         for segment, rings in chosen(answer)
         if segment.class_index == index
     ]
-    echo = {"prompt_index": index, "type": "text", "text": word, "num_boxes": 0}
+    echo = {"prompt_index": index, "type": prompt.type, "text": prompt.text, "num_boxes": len(prompt.boxes)}
     return {"prompt_index": index, "echo": echo, "predictions": predictions}

@@ -58,7 +58,8 @@ def test_inference_sdk_reads_each_words_masks(adapters: Server, photo: Path, kin
     answer = ask_with("roboflow", f"{adapters.url}/adapters/roboflow", str(photo), kind)
 
     by_word = {result["echo"]["text"]: result["predictions"] for result in answer["prompt_results"]}
-    assert set(by_word) == set(WORDS)
+    assert set(by_word) == {*WORDS, None}
+    assert by_word[None]
     assert {prediction["format"] for found in by_word.values() for prediction in found} == {kind}
     assert min(prediction["confidence"] for found in by_word.values() for prediction in found) >= 0.2
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
+import pytest
 
+from lexiseg_service.adapters import roboflow
+from lexiseg_service.errors import NotReady
+from lexiseg_service.question.messages import WorkerAnswer
 from tests import coco
-from tests.service.adapters.asking import IN_TEXT, SQUARE
+from tests.service.adapters.asking import IN_TEXT, SQUARE, adapted
 
 URL = "/adapters/roboflow/sam3/concept_segment"
 
@@ -41,9 +46,65 @@ async def test_a_prompt_may_have_a_threshold_of_its_own(client: httpx.AsyncClien
     assert [len(result["predictions"]) for result in answer.json()["prompt_results"]] == [0, 1]
 
 
-async def test_examples_by_box_are_refused_in_words(client: httpx.AsyncClient) -> None:
-    box = {"type": "visual", "boxes": [{"x": 0, "y": 0, "width": 4, "height": 4}], "box_labels": [1]}
+def visual(*boxes: Mapping[str, float], **fields: Any) -> dict[str, Any]:
+    return {"type": "visual", "boxes": list(boxes), **fields}
 
-    answer = await client.post(URL, json=body(box))
 
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "prompts.0")
+RED = {"x": 0, "y": 0, "width": 16, "height": 16}
+BLUE = {"x0": 32, "y0": 0, "x1": 48, "y1": 16}
+
+
+async def test_boxes_show_what_is_meant(client: httpx.AsyncClient) -> None:
+    prompts = (visual(RED, box_labels=[1]), word("green"), visual(BLUE))
+
+    answer = await client.post(URL, json=body(*prompts, format="rle"))
+
+    results = answer.json()["prompt_results"]
+    red, green, blue = (result["predictions"] for result in results)
+    assert coco.decode(red[0]["masks"])[:16, :16].all()
+    assert coco.decode(blue[0]["masks"])[:16, 32:].all()
+    assert [len(one) for one in (red, green, blue)] == [1, 0, 1]
+    assert [result["echo"] for result in results] == [
+        {"prompt_index": 0, "type": "visual", "text": None, "num_boxes": 1},
+        {"prompt_index": 1, "type": "text", "text": "green", "num_boxes": 0},
+        {"prompt_index": 2, "type": "visual", "text": None, "num_boxes": 1},
+    ]
+
+
+async def test_labels_and_texts_become_a_class_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def refuse(_: object, fields: dict[str, Any], *__: object) -> WorkerAnswer:
+        asked.extend(fields["classes"])
+        raise NotReady("heard")
+
+    monkeypatch.setattr(roboflow, "ask_about", refuse)
+    prompts = (visual(RED, BLUE, text="dog", box_labels=[1, 0], output_prob_thresh=0.3), visual(BLUE))
+
+    async with adapted() as client:
+        await client.post(URL, json=body(*prompts))
+
+    red, blue = {"box": [0, 0, 16, 16]}, {"box": [32, 0, 48, 16]}
+    assert asked == [
+        {"name": "dog", "threshold": 0.3, "examples": [red], "negatives": [blue], "words": True},
+        {"name": "prompt 1", "threshold": 0.5, "examples": [blue], "negatives": [], "words": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "field"),
+    [
+        (visual(), "prompts.0"),
+        (visual(RED, box_labels=[0]), "prompts.0"),
+        (visual(RED, box_labels=[1, 0]), "prompts.0.box_labels"),
+        (visual(RED, box_labels=[2]), "prompts.0.box_labels.0"),
+        (visual({**RED, "width": 4000}), "classes.0.examples.0"),
+    ],
+)
+async def test_boxes_that_say_nothing_are_refused(
+    client: httpx.AsyncClient, prompt: dict[str, Any], field: str
+) -> None:
+    answer = await client.post(URL, json=body(prompt))
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].startswith(field)

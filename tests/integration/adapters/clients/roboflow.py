@@ -1,4 +1,4 @@
-"""Roboflow's inference_sdk asks for words."""
+"""Roboflow's inference_sdk asks for words, and for what a box shows."""
 
 from __future__ import annotations
 
@@ -10,5 +10,9 @@ from inference_sdk import InferenceConfiguration, InferenceHTTPClient
 url, photo, form = sys.argv[1:]
 client = InferenceHTTPClient(api_url=url, api_key="none-needed")
 client.configure(InferenceConfiguration(api_key_transport="header"))
-prompts = [{"type": "text", "text": "building"}, {"type": "text", "text": "sky"}]
+prompts = [
+    {"type": "text", "text": "building"},
+    {"type": "text", "text": "sky"},
+    {"type": "visual", "boxes": [{"x": 440, "y": 270, "width": 180, "height": 150}], "box_labels": [1]},  # bushes
+]
 print(json.dumps(client.sam3_concept_segment(photo, prompts=prompts, output_prob_thresh=0.2, format=form)))
