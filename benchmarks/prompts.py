@@ -15,8 +15,9 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from benchmarks.calls.servers import LEXISEG, cpu_seconds, serving
 from benchmarks.clock import cost, print_table
-from benchmarks.serving import CLASSES, SERVERS, cpu_seconds, photograph, serving
+from benchmarks.serving import CLASSES, photograph
 from lexiseg_model import catalog
 from lexiseg_model.segmenter import Features, Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
@@ -157,7 +158,7 @@ def clicks(images: Iterator[bytes], ask: Asking) -> None:
     rows = [
         ["engine alone", name, *compared(first_and_later(images, first, follows))] for name, first, follows in kinds
     ]
-    with serving(SERVERS["lexiseg"]) as (url, process), httpx.Client(base_url=url, timeout=120) as client:
+    with serving(LEXISEG) as (url, process), httpx.Client(base_url=url, timeout=120) as client:
         over = RestAsking(client)
         pairs = first_and_later(images, over.first, over.later, partial(cpu_seconds, process))
         rows.append(["REST", "a click", *compared(pairs)])

@@ -1,27 +1,28 @@
-"""Images per second over HTTP at 1, 8 and 32 clients: lexiseg, a plain FastAPI server, and the bare forward loop."""
+"""Images per second over HTTP at 1, 8 and 32 clients: lexiseg, a plain FastAPI server, the same model behind LitServe,
+Mosec and Ray Serve, and the bare forward loop. All servers are up at once and are asked in turns; their answers are
+compared before.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import io
-import os
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
-from pathlib import Path
-from typing import NamedTuple
+from statistics import median
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
 import psutil
 from PIL import Image
+from pycocotools import mask as coco
 from sklearn.datasets import load_sample_images
 
+from benchmarks.calls.servers import LEXISEG, PEERS, cpu_seconds, serving
 from benchmarks.clock import cost, print_table
 from lexiseg_model import catalog
 
@@ -30,44 +31,15 @@ CLASSES = (
     *("dog", "cat", "chair", "table", "window", "door", "fence", "wall", "floor", "sign"),
 )
 CLIENTS = (1, 8, 32)
-SECONDS = 12.0
-START_SECONDS = 60.0
-PEERS_PYTHON = f"{sys.prefix}-peers/bin/python"  # made by `make peers`
-SERVERS = {
-    "lexiseg": [
-        sys.executable,
-        "-m",
-        "lexiseg_service.cli",
-        "serve",
-        "--http-port",
-        "0",
-        "--grpc-port",
-        "0",
-        "--log-level",
-        "warning",
-    ],
-    "plain FastAPI": [sys.executable, "-m", "loadtests.peers.plain_fastapi"],
-    "LitServe": [PEERS_PYTHON, "-m", "loadtests.peers.litserve_server"],
-}
-
-
-def is_ready(url: str) -> bool:
-    """Whether a server answers; one that does not listen yet is not ready."""
-    try:
-        return httpx.get(f"{url}/readyz").status_code == 200
-    except httpx.TransportError:
-        return False
+ROUNDS = 3
+SECONDS = 4.0  # of each server, with each number of clients, in each round
+LEAST_EQUAL = 0.9999  # of the pixels: sums of a batch may be rounded in another order
 
 
 def image_seconds(url: str) -> float | None:
     """Seconds spent in image passes so far, from the metrics; None from a server without them."""
     match = re.search(r'lexiseg_stage_seconds_sum\{stage="image"\} (\S+)', httpx.get(f"{url}/metrics").text)
     return float(match[1]) if match else None
-
-
-def cpu_seconds(process: psutil.Process) -> float:
-    """Of a server and the processes it has started."""
-    return sum(sum(member.cpu_times()[:2]) for member in (process, *process.children(recursive=True)))
 
 
 class Served(NamedTuple):
@@ -87,31 +59,20 @@ def photograph() -> bytes:
     return buffer.getvalue()
 
 
-@contextmanager
-def serving(command: list[str]) -> Iterator[tuple[str, psutil.Process]]:
-    """Starts a server that prints its address first; ends it by its own pid."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
-    try:
-        assert process.stdout is not None
-        address = re.search(r"http://\S+:\d+", process.stdout.readline())
-        assert address, f"{command} did not print its address"
-        deadline = time.monotonic() + START_SECONDS
-        while not is_ready(address[0]):
-            assert time.monotonic() < deadline, f"{command} did not become ready"
-            time.sleep(0.1)
-        yield address[0], psutil.Process(process.pid)
-    finally:
-        # LitServe's workers are processes of their own, children of the one that was started.
-        leader = psutil.Process(process.pid)
-        for member in (*leader.children(recursive=True), leader):
-            member.terminate()
-        process.wait(30)
+def class_map(url: str) -> Any:
+    """[480, 640] of a server's answer: which class owns a pixel, -1 where none does."""
+    response = httpx.post(f"{url}/segment", files={"image": photograph()}, data={"classes": CLASSES}, timeout=120)
+    owners = np.full((480, 640), -1)
+    for segment in response.raise_for_status().json()["segments"]:
+        counts = segment["counts"] if "counts" in segment else segment["mask"]["counts"]
+        mask = coco.decode({"size": [480, 640], "counts": counts.encode()}).astype(bool)
+        owners[mask] = CLASSES.index(segment["label"])
+    return owners
 
 
-async def load(url: str, process: psutil.Process, clients: int) -> Served:
+async def load(url: str, process: psutil.Process, clients: int, serial: count[int]) -> Served:
     """A closed loop: each client sends its next request when the last is answered."""
     image = photograph()
-    serial = count()
     times: list[float] = []
 
     async def one_client(session: httpx.AsyncClient, until: float) -> None:
@@ -125,7 +86,7 @@ async def load(url: str, process: psutil.Process, clients: int) -> Served:
 
     limits = httpx.Limits(max_connections=clients)
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as session:
-        await one_client(session, time.monotonic() + 1)
+        await one_client(session, time.monotonic() + 0.5)
         times.clear()
         passes = image_seconds(url)
         before, began = cpu_seconds(process), time.monotonic()
@@ -148,28 +109,52 @@ def bare_forward() -> tuple[float, float]:
     return 1 / best_wall, 1e3 * best_cpu
 
 
+def spread(values: list[float], digits: int) -> str:
+    """The median of the rounds and their range."""
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
 def run() -> None:
-    """One table; the clients share the machine with the server."""
-    bare, bare_cpu = bare_forward()
-    rows = [["bare forward loop", "-", f"{bare:.1f}", "1.00", "-", f"{bare_cpu:.0f}", "-"]]
-    for name, command in SERVERS.items():
-        if not Path(command[0]).exists():
-            print(f"{name} is left out: no {command[0]}; `make peers` sets it up")
-            continue
-        with serving(command) as (url, process):
+    """One table; the clients share the machine with the servers."""
+    rounds: dict[tuple[str, int], list[Served]] = {}
+    bare: list[tuple[float, float]] = []
+    with ExitStack() as up:
+        servers = {"lexiseg": up.enter_context(serving(LEXISEG))}
+        for name, peer in PEERS.items():
+            if peer.installed:
+                servers[name] = up.enter_context(serving(peer))
+            else:
+                print(f"{name} is left out: no {peer.command[0]}; `make peers` sets it up")
+        expected = class_map(servers["lexiseg"][0])
+        for name, (url, _) in servers.items():
+            equal = float((class_map(url) == expected).mean())
+            assert equal >= LEAST_EQUAL, f"{name} answers otherwise: {100 * equal:.2f} % of the pixels are equal"
+            print(f"{name} answers: {100 * equal:.3f} % of the pixels are lexiseg's")
+        serial = count()
+        for _ in range(ROUNDS):
+            bare.append(bare_forward())
             for clients in CLIENTS:
-                served = asyncio.run(load(url, process, clients))
-                share = served.images_per_second / bare
-                rows.append(
-                    [
-                        name,
-                        str(clients),
-                        f"{served.images_per_second:.1f}",
-                        f"{share:.2f}",
-                        f"{served.median_ms:.0f}",
-                        f"{served.cpu_ms:.0f}",
-                        "-" if served.busy is None else f"{100 * served.busy:.0f} %",
-                    ]
-                )
-    head = ["server", "clients", "images/s", "of the bare loop", "median ms", "server CPU ms per image", "compute busy"]
+                for name, (url, process) in servers.items():
+                    served = asyncio.run(load(url, process, clients, serial))
+                    rounds.setdefault((name, clients), []).append(served)
+    rows = [["bare forward loop", "-", spread([each[0] for each in bare], 1), "1.00", "-", "-"]]
+    rows[0] += [f"{median(each[1] for each in bare):.0f}", "-"]
+    for (name, clients), of_rounds in rounds.items():
+        pace = [served.images_per_second for served in of_rounds]
+        ours = [served.images_per_second for served in rounds["lexiseg", clients]]
+        busy = [served.busy for served in of_rounds if served.busy is not None]
+        rows.append(
+            [
+                name,
+                str(clients),
+                spread(pace, 1),
+                f"{median(one / loop[0] for one, loop in zip(pace, bare, strict=True)):.2f}",
+                "-" if name == "lexiseg" else spread([our / one for our, one in zip(ours, pace, strict=True)], 2),
+                f"{median(served.median_ms for served in of_rounds):.0f}",
+                f"{median(served.cpu_ms for served in of_rounds):.0f}",
+                f"{100 * median(busy):.0f} %" if busy else "-",
+            ]
+        )
+    head = ["server", "clients", "images/s", "of the bare loop", "lexiseg against it", "median ms"]
+    head += ["server CPU ms per image", "compute busy"]
     print_table(f"640 x 480 JPEG, {len(CLASSES)} classes, warm texts", head, rows)

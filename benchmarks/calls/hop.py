@@ -16,8 +16,9 @@ import grpc
 import httpx
 import psutil
 
+from benchmarks.calls.servers import START_SECONDS, cpu_seconds, is_ready
 from benchmarks.clock import print_table
-from benchmarks.serving import CLASSES, START_SECONDS, cpu_seconds, is_ready, photograph
+from benchmarks.serving import CLASSES, photograph
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 
@@ -68,7 +69,7 @@ def fronts() -> Iterator[dict[str, Front]]:
             "apart": Front(f"http://127.0.0.1:{two[0]}", f"127.0.0.1:{two[-1]}", (gateway, worker)),
         }
         deadline = time.monotonic() + START_SECONDS
-        while not all(is_ready(front.url) for front in both.values()):
+        while not all(is_ready(f"{front.url}/readyz") for front in both.values()):
             assert time.monotonic() < deadline, "not ready"
             time.sleep(0.1)
         yield both

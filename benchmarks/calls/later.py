@@ -13,8 +13,9 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from benchmarks.calls.servers import LEXISEG, serving
 from benchmarks.clock import print_table
-from benchmarks.serving import CLASSES, SERVERS, photograph, serving
+from benchmarks.serving import CLASSES, photograph
 
 ROUNDS = 9  # of each kind, in turns
 BLOCK = {"new": 8, "known": 40, "large": 2}  # requests of a round
@@ -83,7 +84,7 @@ def spent(kind: str, ask: Ask, clock: Callable[[], float]) -> float:
 def run() -> None:
     """One table; medians over the rounds, ratios within a round."""
     phone = phone_photograph()
-    with serving(SERVERS["lexiseg"]) as (url, process), httpx.Client(base_url=url, timeout=120) as client:
+    with serving(LEXISEG) as (url, process), httpx.Client(base_url=url, timeout=120) as client:
         asked, clock = questions(client, phone), cpu_clock(process.pid)
         rounds = [{name: spent(*how, clock) for name, how in asked.items()} for _ in range(ROUNDS + 1)][1:]
     each = {name: median(took[name] for took in rounds) for name in asked}

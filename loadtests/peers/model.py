@@ -1,0 +1,49 @@
+"""The same model as peers serve it: whole batches in an image pass, every class upsampled, masks class by class."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from lexiseg_model import catalog
+from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model.text_rows import KnownRows
+from lexiseg_model.types import ClassEntry, Vocabulary
+from loadtests.peers.class_by_class import segments_of
+
+BATCH = 8
+WAIT_SECONDS = 0.005
+
+Asked = tuple[Any, tuple[str, ...]]  # pixels [H, W, 3] and the classes
+
+
+def pixels_of(image: bytes) -> Any:
+    """[H, W, 3] of an image file."""
+    return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
+
+
+class BatchedModel:
+    """The bundled model for batches of requests whose images have one size."""
+
+    def __init__(self) -> None:
+        self._segmenter = catalog.load("tiny")
+        self._rows = KnownRows(self._segmenter)
+
+    def segments(self, batch: list[Asked]) -> list[list[dict[str, Any]]]:
+        """For each request its masks."""
+        plans = [self._segmenter.plan(rgb) for rgb, _ in batch]
+        encoded = self._segmenter.encode_tiles(np.concatenate([plan.tiles for plan in plans]))
+        answers = []
+        for index, (plan, (_, classes)) in enumerate(zip(plans, batch, strict=True)):
+            features = self._segmenter.assemble(plan, tuple(part[index : index + 1] for part in encoded))
+            vocabulary = Vocabulary(tuple(ClassEntry(name) for name in classes))
+            with torch.inference_mode():
+                scores = score_vocabulary(self._segmenter, features, vocabulary, self._rows)
+                labels = F.interpolate(scores[None], size=plan.size, mode="bilinear")[0].argmax(0).numpy()
+            answers.append(segments_of(labels, classes))
+        return answers
