@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from lexiseg_model.kernel import mask_logits, outlines, pamr, pixels, regions, runs, spans, winners
 from lexiseg_model.kernel.axes import Axes
 from lexiseg_model.masks.bilinear import axis
+from lexiseg_model.masks.shrink import shrink
 
 CELLS, SIZE, CLASSES = (60, 80), (480, 640), 20
 
@@ -37,6 +38,7 @@ def run() -> None:
     spans.encode(cut, SIZE, keep_counts=True)
     outlines.outlines(cut, SIZE)
     pixels.halve(np.stack([labels] * 3))
+    shrink(np.stack([labels] * 3, 2), (288, 384))
     around = np.array([(-8, 0), (0, -8), (0, 8), (8, 0)])
     own, shared = smooth(2 * 5).reshape(2, 5, *CELLS)[:, :, ::2, ::2], smooth(4)
     halves = Axes(*axis(CELLS[0] // 2, CELLS[0]), *axis(CELLS[1] // 2, CELLS[1]))

@@ -67,10 +67,11 @@ def by_own_colours(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palet
 
 def _of_some(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, rule: OwnColours) -> Tensor:
     size = masks.shape[1], masks.shape[2]
-    inside = within(boxes, size) | ~has_box[:, None, None]
     around = within(torch.where(has_box[:, None], boxes, outer_boxes(masks)), size, rule.ring)
     masks = masks.clamp(-CERTAIN, CERTAIN)
-    held = (masks.sigmoid() * COUNT).round().int() * inside
+    held = (masks.sigmoid() * COUNT).round().int()
+    if has_box.any():
+        held *= within(boxes, size) | ~has_box[:, None, None]
     ratio = log_ratio(held * around, (COUNT - held) * around, palette.bins)
     seen = torch.addcmul(masks, ratio, around, value=rule.weight).clamp_(-rule.bound, rule.bound)
     return refine(seen, palette.cells, SMOOTHING)
@@ -79,8 +80,9 @@ def _of_some(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palette, ru
 def outer_boxes(masks: Tensor) -> Tensor:
     """[N, 4] x0, y0, x1, y1 around what masks [N, h, w] hold, all where that is nothing; in pixels of the input."""
     sides = []
+    cells = masks > 0
     for axis in (1, 2):
-        held = (masks > 0).any(axis).int()  # [N, w], then [N, h]
+        held = cells.any(axis).int()  # [N, w], then [N, h]
         sides.append((held.argmax(1), held.shape[1] - held.flip(1).argmax(1)))
     (left, right), (top, bottom) = sides
     return STRIDE * torch.stack([left, top, right, bottom], 1).float()
@@ -94,17 +96,19 @@ def log_ratio(held: Tensor, left: Tensor, bins: Tensor) -> Tensor:
         bins: [h * w] of each cell's colour.
     """
     n = len(held)
-    histograms = torch.zeros(BINS**3, 2 * n, dtype=torch.int32, device=held.device)
-    histograms.index_add_(0, bins, torch.cat([held, left]).flatten(1).T.int().contiguous())
-    share = histograms / histograms.sum(dim=0).clamp_min(1)
-    share = _blurred(share.view(BINS, BINS, BINS, -1)).view(BINS**3, -1) + FLOOR
-    ratio = (share[:, :n] / share[:, n:]).log_().clamp_(-MOST, MOST)
-    return ratio.index_select(0, bins).T.reshape(held.shape)
+    places = bins.long()
+    # Whole numbers, far fewer than float64 tells apart.
+    counts = torch.cat([held, left]).flatten(1).double()
+    histograms = torch.stack([torch.bincount(places, of_mask, BINS**3) for of_mask in counts])  # [2 * N, bins]
+    share = histograms.float() / histograms.sum(dim=1, keepdim=True).clamp_min(1).float()
+    share = _blurred(share.view(-1, BINS, BINS, BINS)).view(-1, BINS**3) + FLOOR
+    ratio = (share[:n] / share[n:]).log_().clamp_(-MOST, MOST)
+    return ratio.index_select(1, bins).view(held.shape)
 
 
 def _blurred(histograms: Tensor) -> Tensor:
-    """[BINS, BINS, BINS, N]: a quarter of each bin goes to either neighbour, along each axis; none leaves."""
-    for axis in range(3):
+    """[N, BINS, BINS, BINS]: a quarter of each bin goes to either neighbour, along each axis; none leaves."""
+    for axis in (1, 2, 3):
         low, high = histograms.narrow(axis, 0, 1), histograms.narrow(axis, BINS - 1, 1)
         padded = torch.cat([low, histograms, high], axis)
         neighbours = padded.narrow(axis, 0, BINS) + padded.narrow(axis, 2, BINS)

@@ -21,6 +21,7 @@ from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.masks.halve import halve
+from lexiseg_model.masks.shrink import shrink
 from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
@@ -99,8 +100,9 @@ class TinySegmenter(Exportable):
             raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
         size = (rgb.shape[0], rgb.shape[1])
         height, width = self._fit(size, options.max_side)
-        shrinks = height * width < size[0] * size[1]
-        resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        if height * width < size[0] * size[1]:
+            return Plan(size, shrink(rgb, (height, width))[None])
+        resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
         return Plan(size, np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)[None])
 
     def _fit(self, size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
@@ -287,7 +289,8 @@ class TinySegmenter(Exportable):
 
         def make() -> SharedMaps:
             pixels = features.tensors["pixels"].to(self._device, self._dtype)[None]
-            return head.maps(pixels, self.guide(features)[None].to(self._dtype))
+            maps = head.maps(pixels, self.guide(features)[None].to(self._dtype))
+            return maps._replace(fine=maps.fine.contiguous())  # as the kernel reads it for every prompt
 
         return features.derived.once("shared", make)
 
