@@ -71,8 +71,9 @@ def create_app(
     metrics.held("requests", lambda: door.bytes.in_use)
     vocabularies = open_vocabularies(settings, metrics)
     fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
-    use_case = UseCase(backend, vocabularies, settings, fetcher, Rollouts(settings.rollouts_file))
-    video = VideoService(use_case, settings, metrics, door.bytes)
+    rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
+    use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts)
+    video = VideoService(use_case, settings, metrics, door)
     streams = OpenStreams(video, settings, door.calls)
     more_services: list[MoreService] = []
     grpc = gateway_server(settings, use_case, video, metrics, door, tracing, more_services)

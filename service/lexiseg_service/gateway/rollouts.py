@@ -16,7 +16,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,15 +95,18 @@ def write_rollouts(path: Path, rollouts: dict[str, Rollout]) -> None:
 class Rollouts:
     """The rollouts that go on now; none without a file.
 
-    A file that is gone or wrong changes nothing, and the log says so once.
+    A file that is gone or wrong changes nothing, and the log says so once. `passed_over` hears NAME@VERSION with each
+    request of a share that gets another version, for its own would have to be waited for.
 
     Raises:
         InvalidValue: at the start, a line is none.
         OSError: at the start, the file cannot be read.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, passed_over: Callable[[str], None] = lambda model: None) -> None:
         self._path = path
+        self._passed_over = passed_over
+        self._held_back: set[str] = set()  # as the log says
         self._seen = _state(path)
         self._now = {} if path is None else read_rollouts(path.read_text("utf-8"))
         self._looked = time.monotonic()
@@ -111,6 +114,23 @@ class Rollouts:
     def of(self, name: str) -> Rollout | None:
         """The rollout of a model, NAME."""
         return self._current().get(name)
+
+    def card(
+        self, rollout: Rollout, cards: Sequence[ModelCard], who: str, awaited: Collection[str]
+    ) -> ModelCard | None:
+        """As `chosen`; says so where a share is not given, and when it is given again."""
+        card, model = chosen(rollout, cards, who, awaited), str(rollout.model)
+        if not rollout.takes(who) or card is None:
+            return card
+        if model in awaited and not rollout.model.fits(card):
+            self._passed_over(model)
+            if model not in self._held_back:
+                logger.warning("a share gets the version of before", model=model, instead=str(ModelName.of(card)))
+                self._held_back.add(model)
+        elif model in self._held_back:
+            logger.info("a share gets its version", model=model)
+            self._held_back.remove(model)
+        return card
 
     def held_back(self, awaited: Collection[str]) -> list[str]:
         """NAME@VERSION of those whose share is not given yet, for they would have to be waited for."""

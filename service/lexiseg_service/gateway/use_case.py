@@ -12,7 +12,7 @@ from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.by_example import ExampleDesk
-from lexiseg_service.gateway.rollouts import Rollouts, chosen
+from lexiseg_service.gateway.rollouts import Rollouts
 from lexiseg_service.image.header import read_header
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.image.url_fetch import UrlFetcher
@@ -153,7 +153,8 @@ class UseCase:
                 drawn = caller.client
                 if asked is not None and rollout.by == "image":
                     drawn = await _image_of(asked)
-                card = chosen(rollout, self._backend.cards(), drawn, self._backend.health().awaited) or card
+                cards, awaited = self._backend.cards(), self._backend.health().awaited
+                card = self._rollouts.card(rollout, cards, drawn, awaited) or card
                 named = str(ModelName.of(card))
         task = question.task or ("prompt" if question.prompts else "semantic")
         if task not in card.tasks:

@@ -78,6 +78,12 @@ class Metrics:
         self.model_answers = Counter(
             "lexiseg_model_answers", "Answered questions and frames by model", ["model", "version"], registry=registry
         )
+        self.passed_over = Counter(
+            "lexiseg_rollout_passed_over",
+            "Requests of a share that got the version of before, for theirs is not loaded or cannot be",
+            ["model"],
+            registry=registry,
+        )
         self.worker_retries = Counter(
             "lexiseg_worker_retries",
             "Requests that were asked once more, of another worker: away, full or model",

@@ -31,7 +31,7 @@ OPEN_FILES = "/dev/fd"
 
 
 class Calls:
-    """Calls whose last byte is not out yet, by the port that their client calls from."""
+    """Calls that are worked on, or whose last byte is not out yet, by the port that their client calls from."""
 
     def __init__(self) -> None:
         self.refused = False  # those that come from now on
@@ -40,8 +40,9 @@ class Calls:
     def __len__(self) -> int:
         return self._from.total()
 
-    def take(self, context: Context) -> None:
-        """Counts a call until its client has the answer.
+    @contextmanager
+    def taken(self, context: Context) -> Iterator[None]:
+        """Counts a call while it is worked on, and after that until its client has the answer.
 
         Raises:
             NotReady: the server goes down.
@@ -50,8 +51,14 @@ class Calls:
             raise NotReady("the server goes down; ask another one, or this one when it is back")
         port = _port_of(context.peer())
         self._from[port] += 1
-        # grpcio types it as a class of its own, and takes anything that can be called.
-        context.add_done_callback(cast("Any", lambda _: self._end(port)))
+        try:
+            yield
+        finally:
+            if context.done():  # the client has gone
+                self._end(port)
+            else:
+                # grpcio types it as a class of its own, and takes anything that can be called.
+                context.add_done_callback(cast("Any", lambda _: self._end(port)))
 
     def any_from(self, port: int) -> bool:
         """Whether a connection, as the port at its other end tells, has calls."""

@@ -54,7 +54,8 @@ from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remem
 from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.first_askers import FirstAskers
 from lexiseg_service.worker.job import AnyJob, Render, T
-from lexiseg_service.worker.models.pool import GOING_DOWN, Loaded, ModelPool
+from lexiseg_service.worker.models.loaded import Loaded
+from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
 from lexiseg_service.worker.reading import ReadingStage
 from lexiseg_service.worker.texts.cache import TextCache
 from lexiseg_service.worker.texts.caches import TextCaches

@@ -18,7 +18,7 @@ from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.costs.costs import Size
 from lexiseg_service.worker.costs.forecast import Expected
-from lexiseg_service.worker.models.pool import Loaded
+from lexiseg_service.worker.models.loaded import Loaded
 from lexiseg_service.worker.refusals import refusal_of
 from lexiseg_service.worker.texts.cache import TextCache
 from lexiseg_service.worker.texts.tiers import TextRows

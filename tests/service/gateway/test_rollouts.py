@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
@@ -165,6 +166,25 @@ async def test_a_share_waits_until_its_version_is_loaded_and_readyz_says_so(tmp_
 
     assert while_it_loads == ("colours@1", ("colours@2: its share waits until it is loaded",))
     assert loaded == ("colours@2", ())
+
+
+def test_a_share_that_is_not_given_is_counted_and_said_once_and_so_is_its_return(tmp_path: Path) -> None:
+    path = tmp_path / "rollouts.txt"
+    path.write_text("colours@2 100 key")
+    counted: list[str] = []
+    rollouts = Rollouts(path, counted.append)
+    rollout = rollouts.of("colours")
+    assert rollout is not None
+
+    with capture_logs() as said:
+        given = [rollouts.card(rollout, [ONE, TWO], key, awaited) for awaited in (["colours@2"], []) for key in "abc"]
+
+    assert given == [ONE] * 3 + [TWO] * 3
+    assert counted == ["colours@2"] * 3
+    assert [(line["log_level"], line["model"], line.get("instead")) for line in said] == [
+        ("warning", "colours@2", "colours@1"),
+        ("info", "colours@2", None),
+    ]
 
 
 async def test_an_image_gets_the_same_version_sent_or_known_whoever_asks(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from lexiseg_model.types import PanopticRule, Task
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.first_askers import FirstAskers
 from lexiseg_service.worker.job import AnyJob
-from lexiseg_service.worker.models.pool import Loaded, ModelPool
+from lexiseg_service.worker.models.loaded import Loaded
+from lexiseg_service.worker.models.pool import ModelPool
 from tests.model.stand_in import ColourSegmenter
 from tests.service.worker.gated_colours import ask
 

@@ -70,6 +70,14 @@ class Gate(Protocol):
 
     async def leave(self, client: str, ticket: str) -> None: ...
 
+    async def count(self, client: str) -> None:
+        """One request more of a client who is in, within the place that he has.
+
+        Raises:
+            RateLimited: the client asks too often.
+        """
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -105,6 +113,19 @@ class MemoryGate:
         # First: a refusal here must not cost a token.
         if rule.concurrent is not None and self._inside[client] >= rule.concurrent:
             raise rule.too_many()
+        self._count(client, rule)
+        self._inside[client] += 1
+        return ""
+
+    async def count(self, client: str) -> None:
+        """One request more of a client who is in.
+
+        Raises:
+            RateLimited: the client asks too often.
+        """
+        self._count(client, self._rule_of(client))
+
+    def _count(self, client: str, rule: Rule) -> None:
         day, left = divmod(self._today(), DAY)
         known, used = self._days.get(client, (day, 0))
         used = used if known == day else 0
@@ -113,8 +134,6 @@ class MemoryGate:
         self._take(client, rule)
         if rule.daily is not None:
             _remember(self._days, client, (int(day), used + 1))
-        self._inside[client] += 1
-        return ""
 
     async def leave(self, client: str, ticket: str) -> None:
         """Lets a client out."""

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -87,24 +88,47 @@ class RedisGate:
         if not rule.on:
             return await self._alone.enter(client)
         ticket = uuid.uuid4().hex
-        arguments = (rule.rate or 0, rule.burst, rule.concurrent or 0, rule.daily or 0, self._lease, ticket)
         try:
-            verdict = await asyncio.to_thread(
-                self._link.ask, lambda redis: cast("Any", redis.eval(ENTER, 3, *_keys(client), *arguments))
-            )
+            await self._ask(client, rule, ticket)
         except RedisAway:
             return await self._alone.enter(client)
+        if rule.concurrent is not None:
+            self._held[ticket] = client
+            if self._renewing is None:
+                self._renewing = asyncio.create_task(self._renew_forever())
+        return ticket
+
+    async def count(self, client: str) -> None:
+        """One request more of a client who is in.
+
+        Raises:
+            RateLimited: the client asks too often.
+        """
+        rule = replace(self._rule_of(client), concurrent=None)
+        if not rule.on:
+            return
+        try:
+            await self._ask(client, rule, "")
+        except RedisAway:
+            await self._alone.count(client)
+
+    async def _ask(self, client: str, rule: Rule, ticket: str) -> None:
+        """Counts a request in Redis, and takes a place where the rule has any.
+
+        Raises:
+            RateLimited: the client asks too often, or too much at once.
+            RedisAway: nothing is known.
+        """
+        arguments = (rule.rate or 0, rule.burst, rule.concurrent or 0, rule.daily or 0, self._lease, ticket)
+        verdict = await asyncio.to_thread(
+            self._link.ask, lambda redis: cast("Any", redis.eval(ENTER, 3, *_keys(client), *arguments))
+        )
         if verdict[0] == b"at once":
             raise rule.too_many()
         if verdict[0] == b"often":
             raise rule.too_often(float(verdict[1]))
         if verdict[0] == b"today":
             raise rule.too_many_today(float(verdict[1]))
-        if rule.concurrent is not None:
-            self._held[ticket] = client
-            if self._renewing is None:
-                self._renewing = asyncio.create_task(self._renew_forever())
-        return ticket
 
     async def leave(self, client: str, ticket: str) -> None:
         """Lets a client out, of where it was let in."""

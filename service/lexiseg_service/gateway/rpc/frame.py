@@ -186,8 +186,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         code = grpc.StatusCode.OK
         self._metrics.active_calls.inc()
         try:
-            with bound_contextvars(**on_each_line):
-                self.calls.take(context)
+            with bound_contextvars(**on_each_line), self.calls.taken(context):
                 _refuse_doubt(details)
                 key_id = self._door.keys.identify(key_of(metadata.get("authorization"), metadata.get("x-api-key")))
                 client = client_of(key_id, address_of(context.peer()))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
+from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.failures import reason_of
 from lexiseg_service.gateway.rpc.question import read_config, read_follow
 from lexiseg_service.gateway.use_case import Caller, UseCase
@@ -35,9 +36,10 @@ GOING_DOWN = "the service is going down; open the stream again"
 class VideoService:
     """Checks a stream's messages and relays them to the backend."""
 
-    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, room: Shares) -> None:
+    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, door: Door) -> None:
         self._use_case = use_case
-        self._room = room  # in bytes, for frames until they are answered
+        self._room = door.bytes  # for frames until they are answered
+        self._gate = door.gate
         self._settings = settings
         self._metrics = metrics
         self._leaving = False
@@ -75,7 +77,8 @@ class VideoService:
         """One answer for each frame; `accepted` is awaited when the first config has been found good.
 
         Args:
-            room: for frames whose bytes are counted elsewhere; without it they are counted as the gateway's.
+            room: for frames and configs that are requests of their own, counted elsewhere. Without it the bytes of
+                frames are counted as the gateway's, and a config after the first one as a request.
 
         Raises:
             ServiceError: the stream as a whole failed.
@@ -83,7 +86,7 @@ class VideoService:
         unanswered: deque[Hold] = deque()  # room of each frame
         try:
             async with (
-                aclosing(self._steps(messages, caller, accepted, unanswered, room or self._room)) as steps,
+                aclosing(self._steps(messages, caller, accepted, unanswered, room)) as steps,
                 aclosing(answered_frames(self._use_case.backend, steps, caller.request_id)) as answers,
             ):
                 async for answer in answers:
@@ -105,7 +108,7 @@ class VideoService:
         caller: Caller,
         accepted: Callable[[], Awaitable[object]],
         unanswered: deque[Hold],
-        room: Shares,
+        elsewhere: Shares | None,
     ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
         """What the messages say, checked; room for each frame is added to `unanswered`.
 
@@ -115,9 +118,10 @@ class VideoService:
             ServiceError: as `UseCase.resolved`.
             DeadlineExceeded: the client is silent.
             QueueFull: there was no room for a frame.
-            RateLimited: the client itself held the room.
+            RateLimited: the client itself held the room, or asks another question too often.
             NotReady: the process goes down.
         """
+        room = elsewhere or self._room
         n_frames = 0
         question: StreamQuestion | None = None
         while True:
@@ -129,6 +133,8 @@ class VideoService:
                 return
             kind = message.WhichOneof("message")
             if kind == "config":
+                if question is not None and elsewhere is None and self._gate is not None:
+                    await self._gate.count(caller.client)
                 is_first, question = question is None, await self._question(message.config, caller)
                 yield question
                 if is_first:  # and the backend, which wants to know more, has a place for the stream

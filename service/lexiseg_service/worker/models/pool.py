@@ -4,6 +4,9 @@ Whoever works with a model holds it, and a model that is held stays. Loading run
 time, beside the work with the others; who asks for a model meanwhile waits for that one load. When all the room is
 taken by models in use, the ones to go take nothing new and go when what they have is done; then those who asked for
 them meanwhile get them loaded again. So two busy models that do not fit together take turns, and neither starves.
+
+A model that cannot be loaded is tried again by the pool itself, more and more seldom, as long as nobody has to go for
+it: until it is there it is `awaited`, and a share of requests need not pay for finding out.
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -27,43 +29,14 @@ from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.models.device_memory import give_back
+from lexiseg_service.worker.models.loaded import Loaded, let_go
 from lexiseg_service.worker.models.served import Served
 
 logger = structlog.get_logger("lexiseg.models")
 GOING_DOWN = "the worker is going down"
 PAUSE = 15.0  # seconds after a failed load in which it is not tried again
+LONGEST_PAUSES = 16  # between two loads that nobody asked for
 ALL_THREADS = torch.get_num_threads()
-
-
-class Loaded:
-    """A model in memory; whoever holds it keeps it there."""
-
-    def __init__(self, segmenter: Segmenter, nbytes: int, changed: threading.Condition) -> None:
-        self.segmenter = segmenter
-        self.nbytes = nbytes
-        self.holders = 0
-        self.last_used = time.monotonic()
-        self._changed = changed
-
-    def hold(self) -> None:
-        with self._changed:
-            self.holders += 1
-
-    def release(self) -> None:
-        with self._changed:
-            self.holders -= 1
-            self.last_used = time.monotonic()
-            if not self.holders:
-                self._changed.notify_all()
-
-    @contextmanager
-    def held(self) -> Iterator[Segmenter]:
-        """The model, for as long as the block runs."""
-        self.hold()
-        try:
-            yield self.segmenter
-        finally:
-            self.release()
 
 
 @dataclass(eq=False)
@@ -78,7 +51,9 @@ class _Slot:
     is_due: bool = False  # its load is under way or will be
     was_loaded: bool = False  # since the start
     failure: str | None = None  # of the last load
+    n_failures: int = 0  # in a row
     retry_at: float = 0.0
+    retry: threading.Timer | None = None  # of a load that nobody asks for
 
 
 class ModelPool:
@@ -135,10 +110,9 @@ class ModelPool:
 
     @property
     def awaited(self) -> list[ModelCard]:
-        """Of those that were not in memory yet: whose load is under way, or failed and is not tried again for now."""
-        now = time.monotonic()
-        first = [slot for slot in self._slots.values() if not slot.was_loaded]
-        return [slot.served.card for slot in first if slot.is_due or now < slot.retry_at]
+        """Whose first load is under way, or whose last one failed and is tried again without anybody's asking."""
+        slots = list(self._slots.values())
+        return [slot.served.card for slot in slots if (slot.is_due and not slot.was_loaded) or self._is_away(slot)]
 
     def load_beside(self, new: Served) -> Segmenter:
         """A model in memory that nobody is given yet, loaded after whatever is being loaded; may raise anything."""
@@ -164,12 +138,17 @@ class ModelPool:
             self._metrics.loaded.labels(card.name, card.version).set(0)
             if self.called(served) != card.name:
                 self._metrics.model_bytes.labels(self.called(served)).set(0)
-            slot.served, slot.loaded, slot.failure, slot.retry_at = new, None, None, 0.0
+            failed, slot.retry_at = slot.failure, 0.0
+            slot.served, slot.loaded, slot.failure, slot.n_failures = new, None, None, 0
+            self._forget_retry(slot)
             slot.nbytes = new.weights_bytes
             # In the old one's place: the first is the default.
             self._slots = {ModelName.of(each.served.card): each for each in slots.values()}
             if segmenter is None:
                 self._show(slot)
+                if failed is not None:  # it stays awaited until this one is known to be better
+                    slot.failure = failed
+                    self._try_later(slot, 0.0)
                 return True
             self._enter(slot, segmenter)
         give_back()
@@ -226,6 +205,8 @@ class ModelPool:
         """Loads nothing more; who waits for a model hears that."""
         with self._changed:
             self._open = False
+            for slot in self._slots.values():
+                self._forget_retry(slot)
             waiting = [future for slot in self._slots.values() for future in self._drained(slot)]
             self._changed.notify_all()
         for future in waiting:
@@ -296,7 +277,8 @@ class ModelPool:
         segmenter.banks = segmenter.banks or KeptBanks()
         slot.loaded = Loaded(segmenter, slot.nbytes, self._changed)
         slot.was_loaded = True
-        slot.failure = None
+        slot.failure, slot.n_failures = None, 0
+        self._forget_retry(slot)
         self._show(slot)
         return slot.loaded
 
@@ -307,12 +289,53 @@ class ModelPool:
             slot.is_due = False
             slot.failure = f"{name} cannot be loaded: {error}"
             slot.retry_at = time.monotonic() + self._pause
+            self._forget_retry(slot)
+            if self._has_room(slot):
+                self._try_later(slot, self._pause * min(2**slot.n_failures, LONGEST_PAUSES))
+            slot.n_failures += 1
             waiting = self._drained(slot)
         if is_open:
             logger.error("the model cannot be loaded", model=name, exc_info=error)
             self._metrics.load_failures.labels(name).inc()
         for future in waiting:
             _fail(future, _not_loaded(slot, self._pause, error))
+
+    def _is_away(self, slot: _Slot) -> bool:
+        """Whether its last load failed, and who asks for it need not be the one who finds out more."""
+        if slot.failure is None:
+            return False
+        too_large = self._max_bytes is not None and slot.nbytes > self._max_bytes
+        return slot.retry is not None or time.monotonic() < slot.retry_at or too_large
+
+    def _has_room(self, slot: _Slot) -> bool:
+        """Whether it can be loaded without another model's going."""
+        return self._max_bytes is None or not any(True for _ in self._victims(slot.nbytes))
+
+    def _try_later(self, slot: _Slot, seconds: float) -> None:
+        if not self._open:
+            return
+        slot.retry = threading.Timer(seconds, self._try_again, (slot,))
+        slot.retry.daemon = True
+        slot.retry.start()
+
+    def _try_again(self, slot: _Slot) -> None:
+        """Loads a model that nobody asks for, to see whether it can be loaded now; nobody goes for it."""
+        with self._changed:
+            if not self._has_room(slot):
+                self._forget_retry(slot)
+                return
+        try:
+            self.acquire(str(ModelName.of(slot.served.card))).add_done_callback(let_go)
+        except QueueFull:
+            with self._changed:
+                self._try_later(slot, self._pause)
+        except NotReady:  # it was tried a moment ago, which has set another time; or the pool is closed
+            return
+
+    def _forget_retry(self, slot: _Slot) -> None:
+        if slot.retry is not None:
+            slot.retry.cancel()
+        slot.retry = None
 
     def _make_room(self, slot: _Slot) -> None:
         """Unloads what must go before the model fits, the least recently used first; waits for work in flight."""

@@ -100,8 +100,8 @@ class Servicer(WorkerServicer):
     async def _answering(self, context: Context, request_id: str) -> AsyncGenerator[None, None]:
         """Counts a call; what it raises becomes a rich status."""
         try:
-            self.calls.take(context)
-            yield
+            with self.calls.taken(context):
+                yield
         except ServiceError as error:
             await end(context, error, request_id)
         except Exception as error:

@@ -174,6 +174,27 @@ async def test_a_frame_id_too_long_is_refused() -> None:
     assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def test_another_question_counts_as_a_request_and_too_many_end_the_stream() -> None:
+    async with over_colours(rate_limit=0.01, rate_burst=3) as (gateway, _):
+        call = await opened(gateway, config(), frame(), config("red"), frame(), config("blue"), frame(), config("red"))
+        answers = await read(call, 3)
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await rest(call)
+
+    assert all(answer.HasField("answer") for answer in answers)
+    assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    error = read_error(failure.value)
+    assert error is not None
+    assert (error.type, error.headers["Retry-After"]) == ("rate-limited", "100")
+
+
+async def test_another_question_takes_no_second_place() -> None:
+    async with over_colours(rate_limit=0.01, rate_burst=2, concurrency_limit=1) as (gateway, _):
+        answers = await rest(await opened(gateway, config(), frame(), config("red"), frame()))
+
+    assert [answer.HasField("answer") for answer in answers] == [True, True]
+
+
 async def test_a_config_may_change_in_the_middle() -> None:
     async with over_colours() as (gateway, _):
         changed = config("blue", mask=pb.MASK_FORMAT_POLYGON)

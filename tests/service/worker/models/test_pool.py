@@ -10,9 +10,11 @@ from concurrent.futures import Future
 import pytest
 
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.model_name import ModelName
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.models.pool import Loaded, ModelPool
+from lexiseg_service.worker.models.loaded import Loaded
+from lexiseg_service.worker.models.pool import ModelPool
 from tests.service.worker.models.shop import MODEL, SOON, Shelf, Shop, SizedColours, opened, until
 
 
@@ -221,6 +223,52 @@ def test_a_model_is_awaited_until_it_was_in_memory_once() -> None:
 
         assert (never_asked_for, on_its_way, there) == ([], ["a"], [])
         assert awaited(shop) == ["c"]
+
+
+def test_a_model_that_failed_is_tried_again_without_anybodys_asking_and_awaited_until_it_is_there() -> None:
+    with opened(pause=0.01) as shop:
+        shop.shelf.failures += [RuntimeError("once"), RuntimeError("twice")]
+        shop.pool.acquire("a").exception(SOON)
+        awaited = [[card.name for card in shop.pool.awaited]]
+        until(lambda: shop.there == ["a"] and not shop.pool.failures)
+        awaited.append([card.name for card in shop.pool.awaited])
+
+        assert awaited == [["a"], []]
+        assert shop.shelf.loads == ["a", "a", "a"]
+        until(lambda: shop.pool._slots[ModelName("a", "1")].loaded.holders == 0)  # type: ignore[union-attr]
+
+
+def test_a_model_that_failed_after_it_was_unloaded_is_awaited_too() -> None:
+    with opened(max_bytes=MODEL) as shop:
+        shop.use("a")
+        shop.use("b")  # "a" goes
+        shop.shelf.failures.append(RuntimeError("gone from the disk"))
+        shop.pool.acquire("a").exception(SOON)
+
+        assert [card.name for card in shop.pool.awaited] == ["a"]
+
+
+def test_a_model_for_which_another_would_have_to_go_is_not_tried_again_before_it_is_asked_for() -> None:
+    with opened(max_bytes=MODEL) as shop:
+        shop.use("a")  # its size is known
+        slot = shop.pool._slots[ModelName("a", "1")]
+        shop.use("b")
+        shop.shelf.failures.append(RuntimeError("once"))
+        shop.pool.acquire("a").exception(SOON)
+        shop.use("b")
+        shop.pool._try_again(slot)
+
+        assert slot.retry is None
+        assert shop.shelf.loads == ["a", "b", "a", "b"]
+        assert shop.there == ["b"]
+
+
+def test_a_model_larger_than_the_whole_budget_stays_awaited() -> None:
+    with opened(Shelf(c=5 * MODEL), max_bytes=2 * MODEL, pause=0.0) as shop:
+        shop.pool.acquire("c").exception(SOON)
+
+        assert [card.name for card in shop.pool.awaited] == ["c"]
+        assert shop.shelf.loads == ["c"]
 
 
 def test_a_failed_load_leaves_the_other_models_alone() -> None:

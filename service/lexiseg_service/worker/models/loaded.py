@@ -1,0 +1,48 @@
+"""A model in memory, and who works with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+from lexiseg_model.segmenter import Segmenter
+
+
+class Loaded:
+    """A model in memory; whoever holds it keeps it there."""
+
+    def __init__(self, segmenter: Segmenter, nbytes: int, changed: threading.Condition) -> None:
+        self.segmenter = segmenter
+        self.nbytes = nbytes
+        self.holders = 0
+        self.last_used = time.monotonic()
+        self._changed = changed
+
+    def hold(self) -> None:
+        with self._changed:
+            self.holders += 1
+
+    def release(self) -> None:
+        with self._changed:
+            self.holders -= 1
+            self.last_used = time.monotonic()
+            if not self.holders:
+                self._changed.notify_all()
+
+    @contextmanager
+    def held(self) -> Iterator[Segmenter]:
+        """The model, for as long as the block runs."""
+        self.hold()
+        try:
+            yield self.segmenter
+        finally:
+            self.release()
+
+
+def let_go(load: Future[Loaded]) -> None:
+    """Releases what a load brought, if it brought anything."""
+    if load.exception() is None:
+        load.result().release()
