@@ -31,6 +31,7 @@ from lexiseg_model.training.hooks import Hooks
 from lexiseg_model.training.journal.best import Best, better
 from lexiseg_model.training.journal.journal import Journal
 from lexiseg_model.training.journal.pace import Pace
+from lexiseg_model.training.journal.skipped import SKIPPED, SharedSkips
 from lexiseg_model.training.processes.group import everyones, join, largest, mean
 from lexiseg_model.training.processes.stops import Stops
 from lexiseg_model.training.recipe import Phase, RunRecipe
@@ -61,6 +62,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         self.dtype = self.learner.dtype
         self.optimizer = self.learner.optimizer
         self.schedule = Schedule(recipe)
+        self.skips = SharedSkips(recipe.out / SKIPPED)
         self.step = 0
         self.crops_seen = 0  # by all processes
         self.seconds = 0.0
@@ -221,6 +223,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
 
     def _line(self, losses: list[float], phase: Phase, pace: Pace) -> dict[str, Any]:
         """What the journal says of the steps since it last did; a mean over processes."""
+        self.skips.gather()
         finite = [loss for loss in losses if math.isfinite(loss)]
         left = pace.seconds_left
         return {
@@ -284,6 +287,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
 
     def _write_state(self, path: Path) -> None:
         """Writes all that a run needs to go on, from the first process; every process is to call it."""
+        self.skips.gather()
         drawn = everyones(random_states(self.device))
         if rank() > 0:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -57,6 +58,10 @@ def ranks(folder: Path) -> list[dict[str, Any]]:
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+def skipped(folder: Path) -> list[str]:
+    return [json.loads(line)["name"] for line in (folder / "skipped.jsonl").read_text().splitlines()]
+
+
 def near(name: str, ours: Tensor, expected: Tensor, tolerance: float) -> None:
     distance = (ours - expected).abs().max().item()
     assert distance <= tolerance, f"{name} is off by {distance}, of {expected.abs().max().item()}"
@@ -103,6 +108,16 @@ def test_a_run_of_which_one_process_is_killed_is_restarted_and_ends_as_if_nothin
     assert (tmp_path / "killed" / "killed").exists()
     assert [rank["seen"] for rank in ranks(tmp_path / "killed")] == [[8, 10, 12, 14, 16], [9, 11, 13, 15, 17]]
     assert differences(finished(tmp_path / "killed"), finished(together / "left-alone")) == []
+
+    assert skipped(tmp_path / "killed") == skipped(together / "left-alone")
+
+
+@pytest.mark.slow
+def test_what_any_process_could_not_read_is_named_once_and_counted(together: Path) -> None:
+    journal = [json.loads(line) for line in (together / "left-alone" / "journal.jsonl").read_text().splitlines()]
+
+    assert skipped(together / "left-alone") == ["a.jpg", "b.jpg", "c.jpg"]
+    assert [line["skipped"] for line in journal] == [0, 1, 1, 2, 2, 2, 3, 3, 3]
 
 
 @pytest.mark.slow

@@ -10,13 +10,27 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.training.gather import rank
 from tests.model.training.toy import ToyBatch, ToyRun, recipe_for
 
 TOYS = ("left-alone", "killed")
+BROKEN = {3: "a.jpg", 6: "b.jpg", 7: "b.jpg", 13: "c.jpg"}  # by the batch's number; odd ones are the second process's
 
 
-class Killed(ToyRun):
+class Skipping(ToyRun):
+    """Some batches meet a broken sample: one that both processes come to, others that only the second does."""
+
+    def _loss(self, batch: ToyBatch) -> Tensor:
+        if batch.number in BROKEN:
+            self.skips.add([Skipped(BROKEN[batch.number], "is cut off")])
+        return super()._loss(batch)
+
+    def _told(self) -> dict[str, float]:
+        return super()._told() | {"skipped": len(self.skips)}
+
+
+class Killed(Skipping):
     """Rank 1 kills itself in the middle of a step, once."""
 
     def _loss(self, batch: ToyBatch) -> Tensor:
@@ -29,7 +43,7 @@ class Killed(ToyRun):
 
 def toy(what: str, out: Path) -> None:
     recipe = recipe_for(out, steps=9, checkpoint_steps=2, workers=1, log_steps=1)
-    run = (Killed if what == "killed" else ToyRun)(recipe)
+    run = (Killed if what == "killed" else Skipping)(recipe)
     run.train()
     torch.save({"seen": run.seen}, out / f"rank-{rank()}.pt")
 

@@ -12,7 +12,7 @@ from lexiseg_model.data.pairs.source import Skipped
 class Skips:
     """Each broken pair once, however often it is drawn; with a file, a JSON line each, kept over a resume.
 
-    Ranks draw different pairs: each has a file of its own.
+    One process writes to a file.
     """
 
     def __init__(self, listing: Path | None = None) -> None:
@@ -33,6 +33,7 @@ class Skips:
         fresh = {entry.name: entry.reason for entry in skipped if entry.name not in self.reasons}
         self.reasons |= fresh
         if fresh and self._listing is not None:
+            self._listing.parent.mkdir(parents=True, exist_ok=True)
             with self._listing.open("a") as lines:
                 lines.writelines(json.dumps({"name": name, "reason": why}) + "\n" for name, why in fresh.items())
 

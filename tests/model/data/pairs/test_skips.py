@@ -45,3 +45,11 @@ def test_a_line_that_a_kill_cut_off_is_written_again(tmp_path: Path) -> None:
     Skips(listing).add([B])
 
     assert [json.loads(line)["name"] for line in listing.read_text().splitlines()] == ["a.jpg", "b.jpg"]
+
+
+def test_the_folder_of_the_list_need_not_be_there(tmp_path: Path) -> None:
+    listing = tmp_path / "out" / "skipped.jsonl"
+
+    Skips(listing).add([A])
+
+    assert json.loads(listing.read_text())["name"] == "a.jpg"

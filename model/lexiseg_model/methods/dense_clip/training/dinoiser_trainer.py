@@ -18,7 +18,6 @@ from lexiseg_model.clip.dino import DinoName, DinoTower, dino_from_file, dino_fr
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.clip.towers import ClipTowers, from_files, from_hub
 from lexiseg_model.data.pairs.decode import decode
-from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import Skipped, StoredPair
 from lexiseg_model.data.readable import first_readable
 from lexiseg_model.errors import DatasetError, SampleError
@@ -103,7 +102,6 @@ class DinoiserTrainer(Run[DinoiserRecipe, DinoiserHeads, CropBatch]):
         teacher = Teacher(tower_of(recipe), recipe.least_correlation, recipe.background_likeness)
         self.teacher = teacher.to(self.device).eval()
         self.settings = published_policy("clip_dinoiser").settings
-        self.skips = Skips(recipe.out / "skipped.jsonl")
         self._parts: list[list[float]] = []
 
     def _batches(self, phase: Phase) -> Crops:

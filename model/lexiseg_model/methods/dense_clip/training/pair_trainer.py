@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from lexiseg_model.clip.text_pass import end_states
 from lexiseg_model.clip.towers import configuration, fresh_model, tokenizer
 from lexiseg_model.data.pairs.open import open_pairs
-from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.dense_clip.training.recipe import ClipRecipe
 from lexiseg_model.training.contrast import LARGEST_SCALE
@@ -81,7 +80,6 @@ class PairTrainer(Run[ClipRecipe, TowerPair, PairBatch]):
         pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
         self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
         self._kept_batch: PairBatch | None = None
-        self.skips = Skips(recipe.out / "skipped.jsonl")
 
     def _batches(self, phase: Phase) -> NumberedPairs[PairBatch]:
         recipe = self.recipe

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from lexiseg_model.clip.fresh_text import tokenize
 from lexiseg_model.data.pairs.open import open_pairs
-from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.training.losses import SSegLosses
@@ -44,7 +43,6 @@ class SSegTrainer(Run[SSegRecipe, SSegLosses, PairBatch]):
         pairs, self.held_out = split_pairs(recipe)
         pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
         self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
-        self.skips = Skips(recipe.out / "skipped.jsonl")
         self._parts: list[Tensor] = []
 
     def _batches(self, phase: Phase) -> NumberedPairs[PairBatch]:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.data.indexed import IGNORE, Reading, Sample, read_dataset
-from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.data.readable import first_readable
 from lexiseg_model.methods.s_seg_plus.network import Student
@@ -80,7 +79,6 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         super().__init__(recipe, Student(settings, recipe.start))
         self.samples = [sample for data in sets for sample in data.samples]
         self.n_classes = len(settings.classes)
-        self.skips = Skips(recipe.out / "skipped.jsonl")
         self._right: list[float] = []
 
     def _batches(self, phase: Phase) -> LabelledCrops:

@@ -13,7 +13,6 @@ from lexiseg_model.clip.text_pass import end_states
 from lexiseg_model.clip.towers import from_files, tokenizer
 from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.data.pairs.open import open_pairs
-from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.tcl.checkpoint import names_of
 from lexiseg_model.methods.tcl.network import TclNetwork
@@ -55,7 +54,6 @@ class TclTrainer(Run[TclRecipe, Learned, PairBatch]):
         pairs, self.held_out = split_pairs(recipe)
         pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
         self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
-        self.skips = Skips(recipe.out / "skipped.jsonl")
         self._parts: list[Tensor] = []
         self._kept_batch: PairBatch | None = None
 

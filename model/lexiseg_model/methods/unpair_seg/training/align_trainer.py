@@ -23,7 +23,6 @@ from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import from_files
 from lexiseg_model.data.entities.table import WithEntities, read_entities
 from lexiseg_model.data.pairs.open import open_pairs
-from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import Canvas
@@ -104,7 +103,6 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         if recipe.held_out:  # the same pairs for every seed
             source, self.held_out = set_apart(source, recipe.held_out)
         self.pairs = Mismatched.of(source, recipe.seed) if recipe.mismatched else source
-        self.skips = Skips(recipe.out / "skipped.jsonl")
         self._rows: dict[str, Tensor] = {}
         self._matched: list[int] = []
         self._regions: list[int] = []

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.clip.towers import ClipTowers
-from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.methods.unpair_seg.checkpoint import CLIP, MASKS, to_official
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
@@ -66,7 +65,6 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         self.trunk = trunk.to(self.device)
         photographs = open_masked(recipe.data, recipe.sets, recipe.split)
         self.photographs: MaskedPhotographs = Mismatched(photographs) if recipe.mismatched else photographs
-        self.skips = Skips(recipe.out / "skipped.jsonl")
         self._parts: list[list[float]] = []
 
     def _batches(self, phase: Phase) -> MaskCrops:

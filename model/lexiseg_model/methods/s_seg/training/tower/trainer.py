@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.data.indexed import read_dataset
-from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import PairSource, set_apart
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMaskMaker, PseudoMaskSettings
 from lexiseg_model.methods.s_seg.training.tower.distillation import Distillation
@@ -42,7 +41,6 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
             source, self.held_out = set_apart(source, recipe.held_out)
         self.source = Shrunk(source, recipe.shrunk) if recipe.shrunk else source
         self._kept_views: Tensor | None = None
-        self.skips = Skips(recipe.out / "skipped.jsonl")
 
     def _batches(self, phase: Phase) -> NumberedPairs[ViewBatch]:
         recipe = self.recipe
