@@ -101,8 +101,12 @@ def masked_mean(embedding: Tensor, masks: Tensor) -> Tensor:
 
 
 def area_gap(masks: Tensor, share: float) -> Tensor:
-    """How far the mean of all masks [M, h, w] is from `share`; nothing where there are no masks."""
-    return (masks.mean() - share).abs() if masks.numel() else masks.new_zeros(())
+    """How far the mean of all masks is from `share`; nothing where there are no masks.
+
+    Of the masks of all processes, [M, h, w] of each: a mean of distances would say more than the distance of the mean
+    where some lie above `share` and others below, and two processes would learn what one does not.
+    """
+    return (gather(masks.mean()[None]).mean() - share).abs() if masks.numel() else masks.new_zeros(())
 
 
 def total_variation(maps: Tensor) -> Tensor:

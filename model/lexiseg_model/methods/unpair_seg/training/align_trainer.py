@@ -111,10 +111,13 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         make = EntityBatches(phase.crop, self.recipe.mirrored)
         return NumberedPairs(self.pairs, make, phase.batch, self.recipe.seed)
 
+    def _mode(self) -> None:
+        super()._mode()
+        if self.step:  # to where the step before left the adapter; once, of however many batches a step is
+            self.network.follow(self.recipe.momentum)
+
     def _loss(self, batch: EntityBatch) -> Tensor:
         self.skips.add(batch.skipped)
-        if self.step:  # to where the step before left the adapter
-            self.network.follow(self.recipe.momentum)
         share = adapter_share(self.step, self.expected_steps, self.recipe.matching)
         known = self._align(batch, share)
         self._matched.append(sum(len(found.region) for found in known.pairs))

@@ -47,10 +47,13 @@ class TowerTrainer(Run[TowerRecipe, Distillation, ViewBatch]):
         make = ViewBatches(recipe.views, phase.crop, recipe.tower.patch, recipe.mismatched)
         return NumberedPairs(self.source, make, phase.batch, recipe.seed)
 
+    def _mode(self) -> None:
+        super()._mode()
+        if self.step:  # to where the step before left the student; once, of however many batches a step is
+            self.network.follow(self.progress)
+
     def _loss(self, batch: ViewBatch) -> Tensor:
         self.skips.add(batch.skipped)
-        if self.step:  # to where the step before left the student
-            self.network.follow(self.progress)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             loss: Tensor = self.network(batch.wide.to(self.device), batch.narrow.to(self.device))
         return loss
