@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +31,9 @@ class Photograph(NamedTuple):
     image: Image
     mask: Image | None
     present: tuple[str, ...] = ()
+
+
+Through = Callable[[Iterator[Photograph]], Iterator[Photograph]]
 
 
 @dataclass(frozen=True)

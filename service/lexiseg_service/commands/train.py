@@ -109,7 +109,7 @@ def plan(name: str, overrides: Sequence[str]) -> int:
     if lack is not None:
         _say(f"it could not begin, so nothing is measured: {lack}")
         return 0
-    _say("measuring some batches; data that has to be made ready is, and is kept")
+    _say("measuring some batches")
     several = [*trained_first(planned), planned]
     minutes = [_minutes(each, f"{each.name}: " if len(several) > 1 else "") for each in several]
     if None not in minutes:
@@ -132,14 +132,19 @@ def _size(planned: Planned, lack: str | None) -> Size | None:
 
 def _minutes(planned: Planned, prefix: str) -> float | None:
     """Measures batches, and says what they take; None where the recipe does not count in steps."""
-    from lexiseg_model.training.recipes.estimate import measure, total_seconds
+    from lexiseg_model.training.recipes.estimate import measure, rehearsed, total_seconds
 
     recipe, measured = planned.recipe, []
-    for entry in measure(planned.training, recipe):
-        measured.append(entry)
-        place = f"batches of {entry.phase.batch} at {entry.phase.crop} pixels, from {entry.phase.after:.0%} on"
-        _say(f"{prefix}{place}: {entry.seconds:.2f} s each; memory in use: {entry.peak_bytes / MIB:,.0f} MiB")
-    return None if recipe.steps is None else total_seconds(measured, recipe.steps, recipe.accumulation) / 60
+    with rehearsed(planned.training, recipe) as rehearsal:
+        if rehearsal.before:
+            _say(f"{prefix}before the first step {rehearsal.before}")
+        for entry in measure(rehearsal, recipe):
+            measured.append(entry)
+            place = f"batches of {entry.phase.batch} at {entry.phase.crop} pixels, from {entry.phase.after:.0%} on"
+            _say(f"{prefix}{place}: {entry.seconds:.2f} s each; memory in use: {entry.peak_bytes / MIB:,.0f} MiB")
+    if recipe.steps is None:
+        return None
+    return (rehearsal.seconds + total_seconds(measured, recipe.steps, recipe.accumulation)) / 60
 
 
 def _outline(planned: Planned) -> None:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch import nn
 
 from lexiseg_model.training.recipe import Phase, RunRecipe
 from lexiseg_model.training.recipes.below import is_finished, planned_below
-from lexiseg_model.training.recipes.training import Training
+from lexiseg_model.training.recipes.training import Rehearsal, Training
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import loader
 
@@ -48,16 +49,22 @@ class Measured(NamedTuple):
     peak_bytes: int
 
 
-def measure(training: Training[Any], recipe: RunRecipe) -> Iterator[Measured]:
-    """Reads data and weights as training would, and writes nothing but packs, which it keeps for the run itself."""
+@contextmanager
+def rehearsed(training: Training[Any], recipe: RunRecipe) -> Iterator[Rehearsal]:
+    """A trainer over untrained weights where what it stands on is not there; what it writes goes with the block."""
     with tempfile.TemporaryDirectory(prefix="lexiseg-dry-run-") as folder:
         standing = _standing(training, recipe, Path(folder))
-        trainer = training.trainer(standing.model_copy(update={"out": Path(folder) / "run"}))
-        whole = trainer.recipe
-        for phase in recipe.phases:
-            # A trainer asks its recipe which phase it is in: here there is one.
-            trainer.recipe = whole.model_copy(update={"phases": [phase.model_copy(update={"after": 0.0})]})
-            yield Measured(phase, _seconds(trainer, phase), _peak(trainer.device))
+        yield training.rehearsal(standing, Path(folder))
+
+
+def measure(rehearsal: Rehearsal, recipe: RunRecipe) -> Iterator[Measured]:
+    """A few batches of each phase."""
+    trainer = rehearsal.trainer
+    whole = trainer.recipe
+    for phase in recipe.phases:
+        # A trainer asks its recipe which phase it is in: here there is one.
+        trainer.recipe = whole.model_copy(update={"phases": [phase.model_copy(update={"after": 0.0})]})
+        yield Measured(phase, _seconds(trainer, phase), _peak(trainer.device) + rehearsal.more_bytes)
 
 
 def _standing(training: Training[Any], recipe: RunRecipe, folder: Path) -> RunRecipe:

@@ -35,6 +35,15 @@ class Below(NamedTuple):
     name: str  # of the recipe that writes it
 
 
+class Rehearsal(NamedTuple):
+    """A run of which a few batches are measured, perhaps over little of its data, and what all of the data adds."""
+
+    trainer: Run[Any, Any, Any]
+    before: str = ""  # what is made ready before the first step, in words
+    seconds: float = 0.0  # that this takes
+    more_bytes: int = 0  # of memory
+
+
 class Training(ABC, Generic[Recipe]):
     """How one recipe is trained."""
 
@@ -59,6 +68,13 @@ class Training(ABC, Generic[Recipe]):
     @abstractmethod
     def trainer(self, recipe: Recipe) -> Run[Recipe, Any, Any]:
         """Reads data and weights, as far as the first step needs them; what lies below is there."""
+
+    def rehearsal(self, recipe: Recipe, folder: Path) -> Rehearsal:
+        """A trainer for a dry run, which is to answer within seconds; what it makes lies below `folder`, and goes.
+
+        Where data takes minutes to be made ready, a method makes little of it ready and estimates the rest.
+        """
+        return Rehearsal(self.trainer(recipe.model_copy(update={"out": folder / "run"})))
 
     @abstractmethod
     def publish(self, recipe: Recipe, weights: Path) -> ModelCard | None:

@@ -16,7 +16,7 @@ from PIL import Image
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE
 from lexiseg_model.data.own.digests import digest
 from lexiseg_model.segmenter import InferenceOptions, Segmenter
-from lexiseg_model.training.packs import Pack, Photograph, write_pack
+from lexiseg_model.training.packs import Pack, Photograph, Through, write_pack
 from lexiseg_model.types import Prompt
 
 MAX_SIDE = 320  # of the pass that cuts
@@ -106,12 +106,17 @@ def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], 
 
 
 def pack_boxes(
-    source: Path, folder: Path, segmenter: Segmenter, withheld: frozenset[str], said: Mapping[str, tuple[str, ...]]
+    source: Path,
+    folder: Path,
+    segmenter: Segmenter,
+    withheld: frozenset[str],
+    said: Mapping[str, tuple[str, ...]],
+    through: Through = iter,
 ) -> Pack:
-    """Writes the pack of a set whose objects are boxed; arguments as in `boxed_photographs`."""
+    """Writes the pack of a set whose objects are boxed; arguments as in `boxed_photographs` and `make_pack`."""
     listing = json.loads((source / "boxes.json").read_text())
     names = tuple(listing["names"])
-    photographs = boxed_photographs(source, segmenter, withheld, said)
+    photographs = through(boxed_photographs(source, segmenter, withheld, said))
     return write_pack(folder, source.name, (BACKGROUND, *names), photographs, names, bool(listing["complete"]))
 
 

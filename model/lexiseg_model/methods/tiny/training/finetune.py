@@ -18,10 +18,9 @@ from lexiseg_model.data.indexed import BACKGROUND, CLASSES
 from lexiseg_model.data.own.lay_out import lay_out, prepare
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.losses import Stacked
 from lexiseg_model.methods.tiny.training.recipe import OWN, TEXTS, FinetuneRecipe, TinyRecipe
-from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook
+from lexiseg_model.methods.tiny.training.texts import TextBook, kept_rows
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, TinyState
 from lexiseg_model.weights import read_weights
@@ -125,9 +124,7 @@ def rows_of_others(classes: list[str], folder: Path) -> Tensor:
     """
     book = TextBook.read(TEXTS)
     others = {*book.synonyms, *book.rare, *book.nouns, *(word for some in book.synonyms.values() for word in some)}
-    tower = load_text_tower()
-    encoder = KeptRows(tower, tower.digest, folder)
-    rows = encoder.encode([TEMPLATE.format(word) for word in (*classes, *sorted(others))])
+    rows = kept_rows(folder).encode([TEMPLATE.format(word) for word in (*classes, *sorted(others))])
     likeness = rows[len(classes) :] @ rows[: len(classes)].T  # [N, C]
     return torch.from_numpy(rows[len(classes) :][likeness.max(1) < NEAR])
 

@@ -18,22 +18,22 @@ from torch import Tensor
 
 from lexiseg_model.catalog import read_card
 from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.fast import fused
 from lexiseg_model.methods.tiny.network import WIDTHS, TinyNetwork
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.drawn.examples import absent_names, rare_concepts
 from lexiseg_model.methods.tiny.training.drawn.source import Source, source_of
 from lexiseg_model.methods.tiny.training.losses import balanced_presence_losses, presence_losses
 from lexiseg_model.methods.tiny.training.naming_cells import LABELS, NamingCells, kept
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
-from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextTable
+from lexiseg_model.methods.tiny.training.texts import TextBook, TextEncoder, TextTable, kept_rows
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_later_parts
 from lexiseg_model.training.processes.group import one_first
 from lexiseg_model.training.recipe import Phase
 from lexiseg_model.training.run import Run
 from lexiseg_model.training.stream import Stream
-from lexiseg_model.weights import read_weights
+from lexiseg_model.weights import file_digest, read_weights
 
 HELD_BACK = 25  # one photograph of so many is not trained on
 LEAST_WINDOW = 0.5  # of a photograph's cells, across and down, that an example shows
@@ -173,31 +173,39 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
 
     file = FILE
 
-    def __init__(self, recipe: NamesRecipe) -> None:
-        path = BUNDLED if recipe.below == "bundled" else Path(recipe.below)
+    def __init__(self, recipe: NamesRecipe, encoder: TextEncoder | None = None) -> None:
+        """`encoder`: in place of the text tower, whose rows are kept.
+
+        Raises:
+            DatasetError: a set is missing, or holds one photograph alone.
+        """
+        path = weights_below(recipe)
         tensors = read_weights(path, None)
         self.before = TinyState.of(tensors)
         torch.manual_seed(recipe.seed)
         network = filled(TinyNetwork(), with_later_parts(self.before.network), path).float()
         network.wake_evidence()
-        trunk = fused(filled(TinyNetwork(), with_later_parts(self.before.network), path).float())
+        trunk, digest = frozen_trunk(path), file_digest(path)
         super().__init__(recipe, only_names(network))
         book = TextBook.read(TEXTS)
         with one_first():  # packs and rows are written where they are not yet
             packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
             rule = read_card(BUNDLED.parent).background
-            tower = load_text_tower()
             names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
-            encoder = KeptRows(tower, tower.digest, recipe.packs)
+            encoder = encoder or kept_rows(recipe.packs)
             self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
         with torch.no_grad():
             self.bank = self.network.project_texts(torch.from_numpy(self.table.rows))
         self.sources = []
         for pack in packs:
+            if len(pack) < 2:
+                raise DatasetError(
+                    f"{pack.name} has {len(pack)} photograph; 2 are needed, for one of {HELD_BACK} is held back"
+                )
             drawn = recipe.sets[pack.name]
             indices = np.linspace(0, len(pack) - 1, min(drawn.photographs, len(pack))).round().astype(int)
             with one_first():
-                made = kept(recipe.cells, trunk, pack, np.unique(indices).tolist(), drawn.short_side)
+                made = kept(recipe.cells, trunk, digest, pack, np.unique(indices).tolist(), drawn.short_side)
             source = source_of(pack, drawn.share, self.table, 0.0, rule.same_meaning, 0.0)
             self.sources.append((source, made))
         self.cell_bias = torch.tensor(-3.0)
@@ -235,6 +243,17 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
     def _weights(self) -> dict[str, Tensor]:
         trained = {name: value for name, value in self.average.items() if name.startswith(TRAINED)}
         return TinyState(self.before.network | trained, self.before.prompts).together()
+
+
+def weights_below(recipe: NamesRecipe) -> Path:
+    """The file of the network that stays."""
+    return BUNDLED if recipe.below == "bundled" else Path(recipe.below)
+
+
+def frozen_trunk(path: Path) -> TinyNetwork:
+    """What cells are computed with: the network of a file, for answering."""
+    state = TinyState.of(read_weights(path, None)).network
+    return fused(filled(TinyNetwork(), with_later_parts(state), path).float())
 
 
 def only_names(network: TinyNetwork) -> TinyNetwork:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.methods.tiny.network import MEAN, MULTIPLE, STD, TinyNetwork, named_cells
+from lexiseg_model.training.checkpoints.checkpoint import write_whole
 from lexiseg_model.training.packs import Pack
 
 LABELS = 4  # labels of a cell, across and down
@@ -24,6 +25,11 @@ class NamingCells:
     indices: list[int]
     cells: list[NDArray[np.float16]]
     labels: list[NDArray[np.uint8]]
+
+    @property
+    def nbytes(self) -> int:
+        """Of both in memory."""
+        return sum(each.nbytes for each in self.cells) + sum(each.nbytes for each in self.labels)
 
 
 @torch.inference_mode()
@@ -55,11 +61,13 @@ def naming_cells(network: TinyNetwork, pack: Pack, indices: list[int], short_sid
     return NamingCells(indices, cells, labels)
 
 
-def kept(folder: Path, network: TinyNetwork, pack: Pack, indices: list[int], short_side: int) -> NamingCells:
-    """`naming_cells`, kept in a file."""
-    path = folder / f"{pack.name}-{short_side}-{len(indices)}.pt"
+def kept(
+    folder: Path, network: TinyNetwork, digest: str, pack: Pack, indices: list[int], short_side: int
+) -> NamingCells:
+    """`naming_cells`, kept in a file of this network's; `digest` is that of its weights."""
+    path = folder / f"{pack.name}-{short_side}-{len(indices)}-{digest[:16]}.pt"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         made = naming_cells(network, pack, indices, short_side)
-        torch.save((made.indices, made.cells, made.labels), path)
+        write_whole(path, lambda fresh: torch.save((made.indices, made.cells, made.labels), fresh))
     return NamingCells(*torch.load(path, weights_only=False))

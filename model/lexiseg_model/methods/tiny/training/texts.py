@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from lexiseg_model.data.indexed import BACKGROUND
+from lexiseg_model.methods.tiny.text_tower import load_text_tower
 
 TOLD_FROM = 50  # texts that are not known yet
 
@@ -32,7 +33,7 @@ class KeptRows:
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """[T, D]."""
-        known = self._known()
+        known = self.known()
         fresh = [text for text in dict.fromkeys(texts) if text not in known]
         if len(fresh) > TOLD_FROM:  # a minute of one core for all recipes' words
             print(f"{len(fresh)} texts are encoded, once: kept in {self._path}", flush=True)
@@ -41,7 +42,8 @@ class KeptRows:
             self._keep(known)
         return np.stack([known[text] for text in texts])
 
-    def _known(self) -> dict[str, NDArray[np.float32]]:
+    def known(self) -> dict[str, NDArray[np.float32]]:
+        """What the file holds."""
         if not self._path.exists():
             return {}
         with np.load(self._path) as kept:
@@ -52,6 +54,12 @@ class KeptRows:
         started = self._path.with_suffix(f".{os.getpid()}.npz")
         np.savez(started, texts=np.array(list(known)), rows=np.stack(list(known.values())))
         os.replace(started, self._path)
+
+
+def kept_rows(folder: Path) -> KeptRows:
+    """The frozen text tower's, in a folder."""
+    tower = load_text_tower()
+    return KeptRows(tower, tower.digest, folder)
 
 
 class TextBook(BaseModel):

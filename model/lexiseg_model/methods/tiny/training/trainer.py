@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from lexiseg_model.catalog import read_card
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, ImageFeatures, TinyNetwork, channel
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch, Examples
 from lexiseg_model.methods.tiny.training.drawn.pasting import Pasting
 from lexiseg_model.methods.tiny.training.drawn.source import source_of
@@ -24,7 +23,7 @@ from lexiseg_model.methods.tiny.training.losses import (
 )
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
-from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextTable
+from lexiseg_model.methods.tiny.training.texts import TextBook, TextEncoder, TextTable, kept_rows
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, filled, with_later_parts
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.processes.group import one_first
@@ -50,15 +49,15 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
     file = FILE
 
-    def __init__(self, recipe: TinyRecipe) -> None:
+    def __init__(self, recipe: TinyRecipe, encoder: TextEncoder | None = None) -> None:
+        """`encoder`: in place of the text tower, whose rows are kept."""
         super().__init__(recipe, Trained(_initial_network(recipe)))
         book = TextBook.read(TEXTS)
         with one_first():  # packs and rows are written where they are not yet
             packs = [packed(recipe.data, recipe.packs, name, book) for name in recipe.sets]
             rule = read_card(BUNDLED.parent).background
-            tower = load_text_tower()
             names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
-            encoder = KeptRows(tower, tower.digest, recipe.texts or recipe.packs)
+            encoder = encoder or kept_rows(recipe.texts or recipe.packs)
             self.table = TextTable(book, [pack for pack in packs if pack.classes], rule.words, TEMPLATE, encoder, names)
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
         self.same_meaning = rule.same_meaning

@@ -11,12 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.text_tower import MiniLM
-from lexiseg_model.methods.tiny.training import names as names_module
+from lexiseg_model.methods.tiny.training import naming_cells as naming_cells_module
+from lexiseg_model.methods.tiny.training import texts as texts_module
 from lexiseg_model.methods.tiny.training.drawn.source import source_of
 from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesBatch, NamesTrainer, stack
-from lexiseg_model.methods.tiny.training.naming_cells import NamingCells, naming_cells
+from lexiseg_model.methods.tiny.training.naming_cells import NamingCells, kept, naming_cells
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
@@ -90,11 +92,35 @@ def test_cells_are_those_of_the_trunk_and_labels_lie_under_them(tmp_path: Path) 
     assert (made.labels[0][:, 4:] == 0).all()
 
 
+def test_cells_are_kept_whole_and_for_one_network_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, pack = TinyNetwork().eval(), toys(tmp_path)
+    first = kept(tmp_path / "cells", network, "a" * 64, pack, [0, 1], 64)
+    (path,) = (tmp_path / "cells").iterdir()  # nothing is left of how it was written
+    with monkeypatch.context() as patch:
+        patch.setattr(naming_cells_module, "naming_cells", None)
+        again = kept(tmp_path / "cells", network, "a" * 64, pack, [0, 1], 64)
+
+    other = kept(tmp_path / "cells", TinyNetwork().eval(), "b" * 64, pack, [0, 1], 64)
+
+    assert np.array_equal(again.cells[0], first.cells[0])
+    assert not np.array_equal(other.cells[0], first.cells[0])
+    assert path.exists()
+
+
+def test_a_set_of_one_photograph_is_refused(recipe: NamesRecipe, tmp_path: Path) -> None:
+    write_shapes(tmp_path, count=1)
+    alone = recipe.model_copy(update={"data": tmp_path, "packs": tmp_path / "packs", "cells": tmp_path / "cells"})
+    alone = alone.model_copy(update={"sets": {"shapes": recipe.sets["shapes"]}})
+
+    with pytest.raises(DatasetError, match="shapes has 1 photograph; 2 are needed, for one of 25 is held back"):
+        NamesTrainer(alone)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def remembered_rows(tower: MiniLM) -> Iterator[None]:
     rows = RememberedRows(tower)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(names_module, "load_text_tower", lambda: rows)
+        patch.setattr(texts_module, "load_text_tower", lambda: rows)
         yield
 
 

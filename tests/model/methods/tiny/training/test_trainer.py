@@ -19,7 +19,7 @@ from lexiseg_model.catalog import load
 from lexiseg_model.errors import DatasetError, OptionError, WeightsError
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.text_tower import MiniLM
-from lexiseg_model.methods.tiny.training import trainer as trainer_module
+from lexiseg_model.methods.tiny.training import texts as texts_module
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
@@ -89,7 +89,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def remembered_rows(tower: MiniLM) -> Iterator[None]:
     rows = RememberedRows(tower)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer_module, "load_text_tower", lambda: rows)
+        patch.setattr(texts_module, "load_text_tower", lambda: rows)
         yield
 
 

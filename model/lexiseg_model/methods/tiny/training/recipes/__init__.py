@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe, NamesRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.training import Training
+from lexiseg_model.training.recipes.training import Rehearsal, Training
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +40,11 @@ class WordsTraining(Training[TinyRecipe]):
         from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 
         return TinyTrainer(recipe)
+
+    def rehearsal(self, recipe: TinyRecipe, folder: Path) -> Rehearsal:
+        from lexiseg_model.methods.tiny.training.rehearsal import rehearse_words
+
+        return rehearse_words(recipe, folder)
 
     def publish(self, recipe: TinyRecipe, weights: Path) -> ModelCard:
         from lexiseg_model.methods.tiny.training.publish import publish
@@ -97,6 +102,11 @@ class NamesTraining(Training[NamesRecipe]):
         from lexiseg_model.methods.tiny.training.names import NamesTrainer
 
         return NamesTrainer(recipe)
+
+    def rehearsal(self, recipe: NamesRecipe, folder: Path) -> Rehearsal:
+        from lexiseg_model.methods.tiny.training.rehearsal import rehearse_names
+
+        return rehearse_names(recipe, folder)
 
     def publish(self, recipe: NamesRecipe, weights: Path) -> ModelCard:
         from lexiseg_model.methods.tiny.training.publish import publish_names

@@ -1,0 +1,98 @@
+"""A dry run of `tiny` reads a few photographs and texts where nothing is ready, and tells what all will take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_model.methods.tiny.text_tower import MiniLM
+from lexiseg_model.methods.tiny.training import rehearsal as rehearsal_module
+from lexiseg_model.methods.tiny.training.names import NamesTrainer
+from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, TinyRecipe
+from lexiseg_model.methods.tiny.training.rehearsal import FEW, FEW_TEXTS, FewTexts, rehearse_names, rehearse_words
+from lexiseg_model.methods.tiny.training.texts import KeptRows
+from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+from lexiseg_model.training.recipes.read import read_as
+from tests.model.methods.tiny.training.remembered import RememberedRows
+from tests.model.methods.tiny.training.shapes import write_shapes
+from tests.model.methods.tiny.training.weak import write_names
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rows(tower: MiniLM) -> Iterator[RememberedRows]:
+    remembered = RememberedRows(tower)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rehearsal_module, "load_text_tower", lambda: remembered)
+        yield remembered
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_names(write_shapes(tmp_path_factory.mktemp("data"), count=COUNT))
+
+
+def folders(data: Path, home: Path) -> list[str]:
+    return [f"data={data}", f"out={home / 'out'}", f"packs={home / 'packs'}"]
+
+
+def test_few_photographs_stand_for_all_and_nothing_stays(data: Path, tmp_path: Path) -> None:
+    sets = "sets={shapes: 1.0, named: 1.0}"
+    phases = "phases=[{after: 0.0, crop: 64, batch: 2}]"
+    recipe = read_as(TinyRecipe, "tiny-smoke", [*folders(data, tmp_path / "home"), sets, phases])
+
+    rehearsal = rehearse_words(recipe, tmp_path)
+
+    assert isinstance(rehearsal.trainer, TinyTrainer)
+    assert [len(source.pack) for source in rehearsal.trainer.sources] == [FEW, 2]
+    assert rehearsal.before.startswith(f"2 of 2 sets are decoded, once, into {tmp_path / 'home/packs'} (")
+    assert "texts are encoded: about " in rehearsal.before
+    assert rehearsal.seconds > 0
+    assert not (tmp_path / "home").exists()
+    loss = rehearsal.trainer._loss(next(iter(rehearsal.trainer._batches(recipe.phases[0]))))
+    assert np.isfinite(loss.item())
+
+
+def test_cells_of_few_photographs_stand_for_all_and_their_memory_is_counted(data: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    sets = "sets={shapes: {share: 1.0, photographs: 10, short_side: 64}}"
+    recipe = read_as(NamesRecipe, "tiny-names", [*folders(data, home), f"cells={home / 'cells'}", sets])
+
+    rehearsal = rehearse_names(recipe, tmp_path)
+
+    assert isinstance(rehearsal.trainer, NamesTrainer)
+    ((_, made),) = rehearsal.trainer.sources
+    assert len(made.cells) == FEW
+    assert rehearsal.more_bytes == made.nbytes  # as much again as of these
+    assert f"cells of 10 photographs are computed into {home / 'cells'}" in rehearsal.before
+    assert not home.exists()
+
+
+def test_kept_rows_are_taken_and_of_the_others_few_are_encoded(rows: RememberedRows, tmp_path: Path) -> None:
+    kept = KeptRows(rows, rows.digest, tmp_path).encode(["a cat"])
+    asked: list[int] = []
+    texts = FewTexts(tmp_path)
+    texts._tower = Counted(rows, asked)
+
+    found = texts.encode(["a cat", *(f"thing {number}" for number in range(100))])
+
+    assert np.array_equal(found[0], kept[0])
+    assert max(asked) == FEW_TEXTS
+    assert texts.lacking == 100
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-3)
+
+
+class Counted:
+    """Writes down how many texts it is asked for."""
+
+    def __init__(self, rows: RememberedRows, asked: list[int]) -> None:
+        self._rows, self._asked = rows, asked
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        self._asked.append(len(texts))
+        return self._rows.encode(texts)
