@@ -69,11 +69,18 @@ class Admission:
         """Once the plan of an admitted job is there.
 
         Raises:
-            TooLarge: the image pass alone, and what comes after it, take longer than there is time.
+            TooLarge: the image pass alone, and what comes after it, take longer than there was time.
+            QueueFull: they take longer than there is time now, after a wait that was longer than expected.
         """
         digest = job.loaded.segmenter.digest
         seconds = self._costs.least_image(digest, job.n_tiles) + self._costs.least_finish(digest, job.size)
-        _check_time(job.request, seconds, time.monotonic(), f"{job.n_tiles} tiles of")
+        _check_time(job.request, seconds, job.accepted, f"{job.n_tiles} tiles of")
+        left = job.request.deadline - time.monotonic()
+        if seconds > left > 0:
+            detail = (
+                f"the request waited longer than expected: {seconds:.1f} s or more are needed, {left:.1f} s are left"
+            )
+            raise QueueFull(detail, self._forecast.again(job.expected))
 
     def leave(self, job: AnyJob) -> None:
         """An admitted job is answered, or given up."""

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lexiseg_model.segmenter import InferenceOptions
 from lexiseg_service.errors import QueueFull, TooLarge
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.costs.speed import Speed
 from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts.cache import CHUNK
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
@@ -245,6 +247,24 @@ def test_more_tiles_than_can_be_encoded_in_time_are_refused_before_they_are() ->
         bench.ask("x", "red", deadline=time.monotonic() + 20.0).result(SOON)
 
     assert not bench.segmenter.batches
+    bench.engine.close(SOON)
+
+
+def test_who_has_waited_too_long_to_be_answered_is_told_to_come_again_and_not_that_he_asks_too_much() -> None:
+    bench = Bench()
+    bench.engine.costs.tried("colours", Speed(image=1e4))
+    model = bench.engine.models.acquire("colours").result(SOON)
+    now = time.monotonic()
+    job = Job(ask("red", deadline=now + 5.0), finish, accepted=now - 1e6, model=model)
+    job.plan = model.segmenter.plan(np.zeros((8, 8, 3), np.uint8), InferenceOptions())
+
+    with pytest.raises(
+        QueueFull, match=r"waited longer than expected: [\d.]+ s or more .* [\d.]+ s are left"
+    ) as refusal:
+        bench.engine._admission.check_tiles(job)
+
+    assert int(refusal.value.headers["Retry-After"]) >= 1
+    model.release()
     bench.engine.close(SOON)
 
 
