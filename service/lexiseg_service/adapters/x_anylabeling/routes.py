@@ -51,7 +51,7 @@ async def health(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
-    """Every model twice where it takes clicks: a task of words, a task of clicks."""
+    """Every model; what takes clicks has their buttons beside the field of words."""
     return {"success": True, "data": {card["name"]: model_of(card) for card in use_case_of(request).models()}}
 
 
