@@ -10,14 +10,19 @@ from lexiseg_model.data.pairs.decode import decode
 from lexiseg_model.data.pairs.source import PairSource, Skipped, StoredPair
 
 QUALITY = 92  # of the JPEG that stands in for a photograph
+MOST_BYTES = 1 << 30  # of photographs in memory; of more, the rest is shrunk anew each time
 
 
 class Shrunk:
-    """Pairs whose photographs have at most `side` pixels on their short side, each shrunk once per process."""
+    """Pairs whose photographs have at most `side` pixels on their short side, each shrunk once per process.
 
-    def __init__(self, source: PairSource, side: int) -> None:
+    As far as there is room: a process holds no more than `most_bytes` of them.
+    """
+
+    def __init__(self, source: PairSource, side: int, most_bytes: int = MOST_BYTES) -> None:
         self._source = source
         self._side = side
+        self._room = most_bytes
         self._kept: dict[tuple[int, int], StoredPair] = {}
 
     @property
@@ -29,9 +34,13 @@ class Shrunk:
         return self._source.damaged
 
     def read(self, part: int, index: int) -> StoredPair:
-        if (part, index) not in self._kept:
-            self._kept[part, index] = self._shrunk(self._source.read(part, index))
-        return self._kept[part, index]
+        if (kept := self._kept.get((part, index))) is not None:
+            return kept
+        pair = self._shrunk(self._source.read(part, index))
+        if len(pair.photograph) <= self._room:
+            self._room -= len(pair.photograph)
+            self._kept[part, index] = pair
+        return pair
 
     def _shrunk(self, pair: StoredPair) -> StoredPair:
         image = decode(pair)
