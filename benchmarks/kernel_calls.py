@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.kernel import mask_logits, outlines, pamr, pixels, regions, runs, spans, winners
-from lexiseg_model.kernel.axes import Axes
-from lexiseg_model.masks.bilinear import axis
+from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.shrink import shrink
 
 CELLS, SIZE, CLASSES = (60, 80), (480, 640), 20
@@ -26,22 +25,22 @@ def smooth(n: int) -> NDArray[np.float32]:
 def run() -> None:
     """Scores to labels to run lengths; labels to regions; a mask to its runs and borders; pictures; masks of
     two prompts."""
-    axes = Axes(*axis(CELLS[0], SIZE[0]), *axis(CELLS[1], SIZE[1]))
+    places = axes(CELLS, SIZE)
     scores = smooth(CLASSES)
-    labels, _, probability = winners.winners(scores, axes, keep_probability=True)
+    labels, _, probability = winners.winners(scores, places, keep_probability=True)
     assert probability is not None
     runs.encode_label_map(labels, CLASSES)
     connected = regions.connect(labels)
     regions.paint(connected, np.arange(len(connected.areas)).astype(np.uint16))
     regions.sum_by_label(labels, probability, CLASSES)
-    cut = spans.cut(scores[3], axes)
+    cut = spans.cut(scores[3], places)
     spans.encode(cut, SIZE, keep_counts=True)
     outlines.outlines(cut, SIZE)
     pixels.halve(np.stack([labels] * 3))
     shrink(np.stack([labels] * 3, 2), (288, 384))
     around = np.array([(-8, 0), (0, -8), (0, 8), (8, 0)])
     own, shared = smooth(2 * 5).reshape(2, 5, *CELLS)[:, :, ::2, ::2], smooth(4)
-    halves = Axes(*axis(CELLS[0] // 2, CELLS[0]), *axis(CELLS[1] // 2, CELLS[1]))
+    halves = axes((CELLS[0] // 2, CELLS[1] // 2), CELLS)
     mask_logits.mask_logits(own, shared, np.ones((1, 4), np.float32), np.zeros(1, np.float32), halves)
     pamr.refine(smooth(4), smooth(3), around, samples=len(around) + 1, iterations=2)
 

@@ -100,6 +100,10 @@ class IndexedDataset:
         """Mask value 0 means "none of the classes" and has no name of its own."""
         return self.classes[0] == BACKGROUND
 
+    def some(self, most: int) -> tuple[Sample, ...]:
+        """At most so many photographs, the first one and others at equal distances."""
+        return self.samples[:: max(1, len(self.samples) // most)][:most]
+
 
 def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
     """Lists one split.

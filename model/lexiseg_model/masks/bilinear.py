@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.kernel.axes import Axes
+
 BAND_PIXELS = 1 << 18  # of the answer, worked on at a time
 BELOW_ONE = np.nextafter(np.float32(1), np.float32(0))
 
@@ -29,6 +31,11 @@ def axis(cells: int, pixels: int) -> Axis:
     for part in places:
         part.flags.writeable = False
     return places
+
+
+def axes(cells: tuple[int, int], size: tuple[int, int]) -> Axes:
+    """The positions of an answer [H, W] along cells [h, w], down and across, as the kernel is told."""
+    return Axes(*axis(cells[0], size[0]), *axis(cells[1], size[1]))
 
 
 def bands(size: tuple[int, int]) -> Iterator[slice]:

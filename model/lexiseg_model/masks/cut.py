@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel import spans as compiled
-from lexiseg_model.kernel.axes import Axes
-from lexiseg_model.masks.bilinear import Axis, axis
+from lexiseg_model.masks.bilinear import Axis, axes, axis
 
 # [N, 2] where runs of a mask begin and end (one past), as places y + x * H of an image H pixels high; ascending, apart.
 Spans = NDArray[np.int64]
@@ -32,7 +31,7 @@ def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:
         Runs; a run that reaches the lower edge goes on into the next column where that begins inside.
     """
     if library.ready():
-        return compiled.cut(logits, Axes(*axis(logits.shape[0], size[0]), *axis(logits.shape[1], size[1])))
+        return compiled.cut(logits, axes((logits.shape[0], logits.shape[1]), size))
     y = _reaching_zero(axis(logits.shape[0], size[0]), logits.max(1))
     x = _reaching_zero(axis(logits.shape[1], size[1]), logits.max(0))
     if y is None or x is None:

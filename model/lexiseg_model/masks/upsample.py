@@ -19,8 +19,7 @@ from torch import Tensor
 
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel import winners as compiled
-from lexiseg_model.kernel.axes import Axes
-from lexiseg_model.masks.bilinear import Axis, axis, bands, interpolate
+from lexiseg_model.masks.bilinear import Axis, axes, axis, bands, interpolate
 from lexiseg_model.types import LabelMap
 
 SLACK = 1e-4  # of the scores: rounding must not lose a candidate
@@ -70,15 +69,15 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
         the upsampled log-sum-exp of all rows, which never exceeds 1.
     """
     scores = scores.clamp_min(LEAST)
-    y, x = axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1])
     if library.ready():
-        axes = Axes(*y, *x)
-        return Winners(*compiled.winners(scores.float().cpu().numpy(), axes, keep_probability))
-    return _winners(scores, y, x, keep_probability)
+        places = axes((scores.shape[1], scores.shape[2]), size)
+        return Winners(*compiled.winners(scores.float().cpu().numpy(), places, keep_probability))
+    return _winners(scores, size, keep_probability)
 
 
-def _winners(scores: Tensor, y: Axis, x: Axis, keep_probability: bool) -> Winners:
-    n_rows, size = len(scores), (len(y.low), len(x.low))
+def _winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> Winners:
+    n_rows = len(scores)
+    y, x = axis(scores.shape[1], size[0]), axis(scores.shape[2], size[1])
     normaliser = np.pad(torch.logsumexp(scores, 0).cpu().numpy(), (0, 1), mode="edge")
     labels = np.empty(size, np.uint8 if n_rows <= 256 else np.uint16)
     probability = np.empty(size, np.float32) if keep_probability else None

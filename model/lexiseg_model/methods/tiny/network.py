@@ -85,6 +85,16 @@ def named_cells(pyramid: list[Tensor]) -> Tensor:
     return torch.cat([pyramid[-1], finer], 1)
 
 
+def log_presence(presence: Tensor) -> Tensor:
+    """The logarithm of a class's probability to be there, as it enters the score of a pixel, of `presence` logits."""
+    return F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR)
+
+
+def levels_along(rows: Tensor, direction: Tensor) -> Tensor:
+    """Sentence embeddings [T, 384] and a direction among them [384] -> the level of each text [T]."""
+    return F.normalize(rows.float(), dim=1) @ direction
+
+
 class TinyNetwork(nn.Module):
     """Image tower, text projection and the scalars that turn cosines into logits.
 
@@ -164,7 +174,7 @@ class TinyNetwork(nn.Module):
 
     def levels_of(self, rows: Tensor) -> Tensor:
         """Sentence embeddings [T, 384] -> what is added to the logits of each text's pixels [T]."""
-        return F.normalize(rows.float(), dim=1) @ self.text_level
+        return levels_along(rows, self.text_level)
 
     def presence(self, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
         """Logit that a class is anywhere in the image: [..., 96], [..., 96, h, w] and [..., T, 96] -> [..., T].
@@ -178,4 +188,4 @@ class TinyNetwork(nn.Module):
 
     def presence_bonus(self, image: Tensor, cells: Tensor, texts: Tensor, weight: float = PRESENCE_WEIGHT) -> Tensor:
         """What presence takes from the score of a class's pixels, never positive; shapes as in `presence`."""
-        return weight * F.logsigmoid(self.presence(image, cells, texts)).clamp_min(PRESENCE_FLOOR)
+        return weight * log_presence(self.presence(image, cells, texts))

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel.axes import Axes
 from lexiseg_model.kernel.mask_logits import mask_logits
-from lexiseg_model.masks.bilinear import axis
+from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu, Residual
 from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, Prompts, prompt_maps
 
@@ -140,11 +139,11 @@ class MaskOutput(nn.Module):
 
     def _compiled(self, narrow: Tensor, fine: Tensor) -> Tensor:
         """As `_logits`, of one image, in float32 and without the wide maps in memory."""
-        axes = Axes(*axis(narrow.shape[2], fine.shape[1]), *axis(narrow.shape[3], fine.shape[2]))
+        places = axes((narrow.shape[2], narrow.shape[3]), (fine.shape[1], fine.shape[2]))
         weights, bias = self.edges.weight.flatten(1), self.edges.bias
         assert bias is not None
         own, shared, of_each, added = (part.float().numpy() for part in (narrow, fine, weights, bias))
-        return torch.from_numpy(mask_logits(own, shared, of_each, added, axes))[None]
+        return torch.from_numpy(mask_logits(own, shared, of_each, added, places))[None]
 
     def _quality(self, maps: Tensor, pixels: Tensor, logits: Tensor) -> Tensor:
         """[B, N, M] from what lies under each mask, and how sharply it is cut."""

@@ -27,7 +27,7 @@ from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.fast import fused, in_type
 from lexiseg_model.methods.tiny.image_pass import ImagePass
-from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.settings import TinySettings
@@ -166,7 +166,7 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        return self._best_per_class(features, features.tensors["pixels"].float(), bank)
+        return self._pixel_scores(features, bank, self._presence(features, bank))
 
     @torch.inference_mode()
     def presence(self, features: Features, bank: TextBank) -> Tensor:
@@ -174,19 +174,17 @@ class TinySegmenter(Exportable):
 
         The head for whole images does not know what else is asked; pixels have competed, with nobody, too.
         """
-        scores = self.class_scores(features, bank).flatten(1)
+        of_texts = self._presence(features, bank)
+        scores = self._pixel_scores(features, bank, of_texts).flatten(1)
         scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._nobody))
         n = max(1, round(SUREST * scores.shape[1]))
         surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
-        return self.whole_image(features, bank) + surest
+        return _most(of_texts, bank) + surest
 
     @torch.inference_mode()
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
         """[K]: the logit of each class's most present text, as the head for whole images sees it."""
-        image, cells = (features.tensors[name].to(self._device).float() for name in ("image", "cells"))
-        logits = self._network.presence(image, cells, _directions(bank))
-        first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
-        return torch.stack([logits[start:end].amax() for start, end in pairwise(first)])
+        return _most(self._presence(features, bank), bank)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         if self._familiar is None:
@@ -265,7 +263,8 @@ class TinySegmenter(Exportable):
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """What `class_scores` says of a region's pixels on average, where a class has one text."""
-        return self._best_per_class(features, embeddings.to(self._device).float().T[..., None], bank)[..., 0]
+        columns = embeddings.to(self._device).float().T[..., None]
+        return self._best_per_class(columns, bank, self._presence(features, bank))[..., 0]
 
     @torch.inference_mode()
     def regions(self, features: Features) -> Regions:
@@ -302,10 +301,17 @@ class TinySegmenter(Exportable):
         (height, width), (down, across) = self._cells(features), features.size
         return width * STRIDE / across, height * STRIDE / down
 
-    def _best_per_class(self, features: Features, pixels: Tensor, bank: TextBank) -> Tensor:
+    def _presence(self, features: Features, bank: TextBank) -> Tensor:
+        """[T]: the logit of each text, as the head for whole images sees it."""
+        image, cells = (features.tensors[name].to(self._device).float() for name in ("image", "cells"))
+        return self._network.presence(image, cells, _directions(bank))
+
+    def _pixel_scores(self, features: Features, bank: TextBank, presence: Tensor) -> Tensor:
+        return self._best_per_class(features.tensors["pixels"].to(self._device).float(), bank, presence)
+
+    def _best_per_class(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """Each class's best text: scaled cosine, presence and level, of embeddings [96, h, w] to [K, h, w]."""
-        image, cells = features.tensors["image"].float(), features.tensors["cells"].float()
-        added = self._network.presence_bonus(image, cells, _directions(bank), self.settings.presence)
+        added = self.settings.presence * log_presence(presence)
         if bank.levels is not None:
             added = added + bank.levels
         best = []
@@ -321,6 +327,12 @@ class TinySegmenter(Exportable):
                 scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
             best.append(scores.view(end - start, *pixels.shape[1:]))
         return best[0] if len(best) == 1 else torch.cat(best)
+
+
+def _most(of_texts: Tensor, bank: TextBank) -> Tensor:
+    """[T] of texts -> [K] of each class's highest."""
+    first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
+    return torch.stack([of_texts[start:end].amax() for start, end in pairwise(first)])
 
 
 def _directions(bank: TextBank) -> Tensor:

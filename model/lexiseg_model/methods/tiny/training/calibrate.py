@@ -96,8 +96,7 @@ def _over_grid(question: _Question, nobody: float, truth: NDArray[np.bool_] | No
 def _questions(
     segmenter: Segmenter, rows: KnownRows, data: IndexedDataset, foreign: list[str], random: np.random.Generator
 ) -> Iterator[_Question]:
-    step = max(1, len(data.samples) // PHOTOGRAPHS)
-    for sample in data.samples[::step][:PHOTOGRAPHS]:
+    for sample in data.some(PHOTOGRAPHS):
         plan = segmenter.plan(sample.read_image())
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
         yield from _ask(segmenter, rows, features, sample, data, foreign, random)

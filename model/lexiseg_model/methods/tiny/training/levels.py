@@ -29,7 +29,7 @@ from lexiseg_model import catalog
 from lexiseg_model.bank import words_apart
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, read_dataset
 from lexiseg_model.methods.tiny.familiar import read_familiar
-from lexiseg_model.methods.tiny.network import PRESENCE_FLOOR
+from lexiseg_model.methods.tiny.network import levels_along, log_presence
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.recipe import TEXTS
@@ -81,12 +81,11 @@ def gather(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Gen
     if data.has_background:
         row_of[: len(data.classes)] = np.append(len(entries), np.arange(len(entries)))
     logits, presences, photographs, truths = [], [], [], []
-    step = max(1, len(data.samples) // PHOTOGRAPHS)
-    for number, sample in enumerate(data.samples[::step][:PHOTOGRAPHS]):
+    for number, sample in enumerate(data.some(PHOTOGRAPHS)):
         image, mask = sample.read(len(data.classes))
         plan = segmenter.plan(image)
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
-        presence = F.logsigmoid(segmenter.whole_image(features, bank).cpu()).clamp_min(PRESENCE_FLOOR)
+        presence = log_presence(segmenter.whole_image(features, bank).cpu())
         added = levels + segmenter.settings.presence * presence
         scores = segmenter.class_scores(features, bank).cpu() - added[:, None, None]  # one text a class
         small = cv2.resize(mask, (scores.shape[2], scores.shape[1]), interpolation=cv2.INTER_NEAREST)
@@ -216,8 +215,8 @@ def write_levels(folder: Path, train: Sequence[IndexedDataset], neutral: Sequenc
     along = direction(segmenter, fits[weight][0], TextBook.read(TEXTS), neutral)
     for data, cells, was in zip(train, sets, before, strict=True):
         judged = Judged(cells, weight)
-        rows = torch.from_numpy(segmenter.encode_texts([TEMPLATE.format(word) for word in cells.words])).float()
-        for word, level in zip(cells.words, (F.normalize(rows, dim=1) @ along).tolist(), strict=True):
+        rows = torch.from_numpy(segmenter.encode_texts([TEMPLATE.format(word) for word in cells.words]))
+        for word, level in zip(cells.words, levels_along(rows, along).tolist(), strict=True):
             judged.add(word, level)
         print(f"{data.name}: mIoU of training photographs {was:.2f} -> {judged.miou():.2f} %", flush=True)
     save_file(load_file(folder / FILE) | {LEVEL: along.half()}, folder / FILE)
