@@ -15,12 +15,13 @@ from lexiseg_model.masks.upsample import winners
 from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.text_rows import KnownRows
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Refinement, Vocabulary
 
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation measured; `renamed` are the synonyms that stood in for class names."""
+    """What an evaluation measured; `renamed` are the synonyms that stood in for class names, `refine` what became of
+    the scores."""
 
     model: str
     dataset: str
@@ -29,6 +30,7 @@ class Report:
     classes: tuple[str, ...]
     renamed: dict[str, str]
     scores: Scores
+    refine: Refinement = "none"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -43,6 +45,7 @@ class Report:
                 for name, value in zip(self.classes, self.scores.per_class, strict=True)
             },
             "renamed": self.renamed,
+            "refine": self.refine,
         }
 
 
@@ -51,6 +54,7 @@ def evaluate(
     data: IndexedDataset,
     renamed: dict[str, str] | None = None,
     on_image: Callable[[], None] = lambda: None,
+    refine: Refinement | None = None,
 ) -> Report:
     """Labels every photograph and compares pixel by pixel at the mask's size.
 
@@ -62,11 +66,15 @@ def evaluate(
         data: the split.
         renamed: class name -> the word to ask with instead.
         on_image: called after each image.
+        refine: what becomes of the scores; None: what the model's card says.
+
+    Raises:
+        OptionError: the model does not refine like that.
     """
     renamed = {name: word for name, word in (renamed or {}).items() if name in data.classes}
     asked = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)
     vocabulary = Vocabulary(asked, Background() if data.has_background else None, data.name)
-    rows_of, refine = KnownRows(segmenter), segmenter.card.refine
+    rows_of, refine = KnownRows(segmenter), refine or segmenter.card.refine
     # Mask value of each row of the scores; with a background the last row is nobody, mask value 0.
     value_of = np.arange(len(asked)) if not data.has_background else np.append(np.arange(1, len(asked) + 1), 0)
     counts = Counts.none(len(data.classes))
@@ -77,4 +85,13 @@ def evaluate(
         labels = winners(score_vocabulary(segmenter, features, vocabulary, rows_of, refine), plan.size).labels
         counts += count(truth, value_of[labels], len(data.classes))
         on_image()
-    return Report(segmenter.card.name, data.name, data.split, len(data.samples), data.classes, renamed, scores(counts))
+    return Report(
+        segmenter.card.name,
+        data.name,
+        data.split,
+        len(data.samples),
+        data.classes,
+        renamed,
+        scores(counts),
+        refine,
+    )

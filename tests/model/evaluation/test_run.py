@@ -138,6 +138,7 @@ def test_the_report_is_plain_json(tmp_path: Path) -> None:
         "pixel_accuracy": 75.0,
         "per_class": {"red": 50.0, "green": 66.67, "violin": None},
         "renamed": {},
+        "refine": "none",
     }
 
 

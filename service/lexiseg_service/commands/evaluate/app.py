@@ -118,11 +118,11 @@ def evaluate(
             run_scenes(settings, WantedScenes(task, only, root, split, limit, refine, side, json, progress))
         )
     if protocol is None:
-        if refine is not None or markdown is not None:
-            raise typer.BadParameter("these belong to --protocol", param_hint="'--refine' / '--markdown'")
+        if markdown is not None:
+            raise typer.BadParameter("it belongs to --protocol", param_hint="'--markdown'")
         from lexiseg_service.commands.evaluate.indexed import run
 
-        raise typer.Exit(run(settings, only, root, split, json, rename or [], limit))
+        raise typer.Exit(run(settings, only, root, split, json, rename or [], limit, refine))
     if "runtime" in chosen.named:
         raise typer.BadParameter("a protocol is asked by torch, as its figures were made", param_hint="'--runtime'")
     if rename:

@@ -14,6 +14,7 @@ from lexiseg_model import catalog
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.errors import OptionError
 from lexiseg_model.evaluation.run import Report, evaluate
+from lexiseg_model.types import Refinement
 from lexiseg_service.settings import Settings
 
 
@@ -25,11 +26,12 @@ def run(
     target: Path | None,
     renames: list[str],
     limit: int | None = None,
+    refine: Refinement | None = None,
 ) -> int:
     """Measures, prints a table and writes the report; of the first `limit` images where one is given.
 
     Raises:
-        ModelError: the data set, the model or a rename is not as expected.
+        ModelError: the data set, the model, a rename or the refinement is not as expected.
     """
     data = read_dataset(root, dataset, split)
     data = replace(data, samples=data.samples[:limit])
@@ -44,7 +46,7 @@ def run(
     )
     with Progress(transient=True, console=Console(stderr=True)) as progress:
         task = progress.add_task(f"{settings.model} on {dataset}/{split}", total=len(data.samples))
-        report = evaluate(segmenter, data, renamed, lambda: progress.advance(task))
+        report = evaluate(segmenter, data, renamed, lambda: progress.advance(task), refine)
     _print(report)
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -55,6 +55,15 @@ def test_a_class_is_asked_by_another_word(lexiseg: CommandLine, root: Path) -> N
     assert json.loads(target.read_text())["renamed"] == {"building": "pagoda"}
 
 
+def test_scores_are_refined_as_asked(lexiseg: CommandLine, root: Path) -> None:
+    target = root / "report.json"
+
+    outcome = lexiseg("eval", "--dataset", "halves", "--root", root, "--limit", 1, "--refine", "pamr", "--json", target)
+
+    assert outcome.status == 0, outcome.err
+    assert json.loads(target.read_text())["refine"] == "pamr"
+
+
 def test_a_limit_takes_the_first_images(lexiseg: CommandLine, root: Path) -> None:
     target = root / "report.json"
 

@@ -141,9 +141,7 @@ def test_what_cannot_be_is_one_line(
     assert "Traceback" not in outcome.err
 
 
-@pytest.mark.parametrize(
-    "options", [["--protocol", "tcl", "--rename", "cat=kitten"], ["--refine", "pamr"], ["--markdown", "x.md"]]
-)
+@pytest.mark.parametrize("options", [["--protocol", "tcl", "--rename", "cat=kitten"], ["--markdown", "x.md"]])
 def test_options_of_the_other_kind_are_refused(lexiseg: CommandLine, root: Path, options: list[str]) -> None:
     assert lexiseg("eval", "--dataset", "voc21", "--root", root, *options).status == 2
 
