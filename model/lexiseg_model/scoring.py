@@ -28,7 +28,20 @@ def score_vocabulary(
     refine: Refinement = "none",
     steady: Steady | None = None,
 ) -> Tensor:
-    """Logits [K, h, w] of the classes; with a background a last row more, for nobody."""
+    """Logits [K, h, w] of the classes; with a background a last row more, for nobody. The highest wins."""
+    logits = competing_logits(segmenter, features, vocabulary, rows_of, refine, steady)
+    return segmenter.tidied(logits, len(vocabulary.classes))
+
+
+def competing_logits(
+    segmenter: Segmenter,
+    features: Features,
+    vocabulary: Vocabulary,
+    rows_of: RowsOf,
+    refine: Refinement = "none",
+    steady: Steady | None = None,
+) -> Tensor:
+    """As `score_vocabulary`, before specks go."""
     bank = bank_of(segmenter, vocabulary, rows_of)
     scores, others, refined = segmenter.competing(features, bank, refine)
     if segmenter.probability_scale != 1.0:

@@ -276,11 +276,9 @@ class Segmenter(ABC):
         return self.class_scores(features, bank).flatten(1).amax(1)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
-        """The classes that the model can only guess at. None where nobody knows what it was trained to name.
+        """The classes that the model can only guess at; none where nobody knows what it was trained to name.
 
-        Args:
-            classes: of a request.
-            rows_of: where rows of `texts(classes)` come from; not asked for those that were judged before.
+        `rows_of` is asked for rows of `texts(classes)`, but for those that were judged before.
         """
         return []
 
@@ -294,9 +292,11 @@ class Segmenter(ABC):
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
         """The scores of the classes, refined by the method's own rule where it has one and `refine` is pamr."""
         scores = self.refined_scores(features, bank) if refine == "pamr" else None
-        if scores is not None:
-            return Competing(scores, refined=True)
-        return Competing(self.class_scores(features, bank))
+        return Competing(self.class_scores(features, bank)) if scores is None else Competing(scores, refined=True)
+
+    def tidied(self, logits: Tensor, n_classes: int) -> Tensor:
+        """Logits [K, h, w] of classes, and of nobody if there is a row more, less what the method knows for specks."""
+        return logits
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """Unit vectors [T, D], one for each text of the classes: what tells a background word from a class."""

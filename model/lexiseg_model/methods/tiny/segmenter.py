@@ -22,6 +22,7 @@ from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsErro
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.masks.halve import halve
 from lexiseg_model.masks.shrink import shrink
+from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
@@ -215,6 +216,9 @@ class TinySegmenter(Exportable):
             return logits.new_tensor(self._nobody)
         clipped = min(max(threshold, 1e-6), 1 - 1e-6)
         return logits.new_tensor(self._nobody + math.log(clipped / (1 - clipped)))
+
+    def tidied(self, logits: Tensor, n_classes: int) -> Tensor:
+        return without_specks(logits, n_classes, self.settings.specks)
 
     # masks
 

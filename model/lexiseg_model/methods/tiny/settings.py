@@ -1,10 +1,11 @@
-"""`settings` of a card of method tiny: proposals, the order of a click's masks, boxes, what examples weigh."""
+"""`settings` of a card of method tiny: proposals, the order of a click's masks, boxes, what examples weigh, specks."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from lexiseg_model.masks.nms import OverlapRule
+from lexiseg_model.masks.specks import SpeckRule
 
 
 class ProposalSettings(BaseModel):
@@ -104,3 +105,4 @@ class TinySettings(BaseModel):
     colours: OwnColours = OwnColours()
     regions: RegionVote = RegionVote()
     examples: ExampleRule = ExampleRule()
+    specks: SpeckRule = SpeckRule()

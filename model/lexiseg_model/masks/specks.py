@@ -1,0 +1,84 @@
+"""Specks, small regions that a label has beside a larger one, and small holes: what surrounds them takes them over."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from lexiseg_model.masks.regions import MOST_REGIONS, Regions, split
+
+
+class SpeckRule(BaseModel):
+    """What is a speck, in shares of the picture; chosen on training photographs (docs/training.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    area: float = Field(
+        0.005, ge=0, le=1, description="from which no region is a speck, and no hole; 0: there are none"
+    )
+    part: float = Field(0.1, ge=0, le=1, description="of its class's largest region, from which a region is none")
+    least: float = Field(0.0005, ge=0, le=1, description="below which a region is one in any case")
+
+
+def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
+    """Every speck goes to the label that it has the longest border with, specks left out.
+
+    At its cells the logits of the two labels are exchanged: the new one wins by as much as the old one did.
+
+    Args:
+        logits: [K, h, w] of the classes, and of nobody if there is one row more.
+        n_classes: how many classes.
+        rule: what is a speck.
+
+    Returns:
+        The same, [K, h, w]; the argument stays as it is.
+    """
+    if not rule.area:
+        return logits
+    winner = logits.max(0).indices  # several times as fast as `argmax`
+    labels = winner.cpu().numpy().astype(np.uint16)
+    regions = split(labels, np.unique(labels).tolist(), 1)
+    if len(regions.owner) >= MOST_REGIONS:
+        return logits
+    heir = _heirs(regions, _specks(regions, n_classes, rule))
+    changed = np.flatnonzero((heir != regions.owner)[regions.labels])
+    if not len(changed):
+        return logits
+    cells = torch.from_numpy(changed).to(logits.device)
+    to = torch.from_numpy(heir[regions.labels.reshape(-1)[changed]]).to(logits.device)
+    of = winner.flatten()[cells]
+    flat = logits.flatten(1)
+    exchanged = flat.clone()
+    exchanged[to, cells], exchanged[of, cells] = flat[of, cells], flat[to, cells]
+    return exchanged.view_as(logits)
+
+
+def _specks(regions: Regions, n_classes: int, rule: SpeckRule) -> NDArray[np.bool_]:
+    """[N]: which regions are specks, or holes of nobody's."""
+    owner = regions.owner
+    share = np.bincount(regions.labels.reshape(-1), minlength=len(owner)) / regions.labels.size
+    largest = np.zeros(int(owner.max()) + 1)
+    np.maximum.at(largest, owner, share)
+    small = (share < rule.area) & ((owner == n_classes) | (share < rule.part * largest[owner]))
+    specks: NDArray[np.bool_] = small | (share < rule.least)
+    return specks
+
+
+def _heirs(regions: Regions, specks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """[N]: the label of each region; of a speck that with most sides of cells along its border, of equals the first."""
+    ids, owner = regions.labels, regions.owner
+    n_labels = int(owner.max()) + 1
+    sides = []
+    for one, two in ((ids[1:], ids[:-1]), (ids[:, 1:], ids[:, :-1])):
+        border = one != two
+        for of, to in ((one[border], two[border]), (two[border], one[border])):
+            taken = specks[of] & ~specks[to]
+            sides.append(of[taken].astype(np.int64) * n_labels + owner[to[taken]])
+    pairs, votes = np.unique(np.concatenate(sides), return_counts=True)
+    order = np.lexsort((-pairs, votes))  # the last of a speck's pairs stays
+    heir = owner.copy()
+    heir[pairs[order] // n_labels] = pairs[order] % n_labels
+    return heir
