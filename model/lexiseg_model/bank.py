@@ -75,13 +75,15 @@ def words_apart(
     """The background words that compete, and their rows.
 
     A word that means the same as a requested class, or what its examples show, would take that class's pixels: it
-    steps aside.
+    steps aside. A text tower does not know all that mean the same: to ours a coach is no bus.
     """
     words, word_rows = background
-    apart = np.ones(len(words), bool)
+    rule = segmenter.card.background
+    asked = {text.lower() for entry in classes for text in entry.texts}
+    apart = np.array([asked.isdisjoint(rule.synonyms.get(word.name, ())) for word in words], bool)
     if rows is not None:
         likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
-        apart = likeness.max(1) < segmenter.card.background.same_meaning
+        apart &= likeness.max(1) < rule.same_meaning
     if shown:
         bank = segmenter.text_bank(words, word_rows)
         of_vectors = apart_from(bank.vectors, shown)

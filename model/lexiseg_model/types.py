@@ -199,6 +199,9 @@ class BackgroundRule(BaseModel):
     offset: float = Field(0.0, description="added to the learned score of nobody")
     margin: float = Field(0.0, description="by how much a word must beat a class")
     fades_at: int = Field(20, ge=2, description="classes in a request from which neither applies")
+    synonyms: dict[str, list[str]] = Field(
+        {}, description="of words, lower case; a word steps aside for a class of such a name, however unlike"
+    )
 
     def relief(self, n_classes: int) -> float:
         """Share of `offset` and `margin` that a request of so many classes gets: 1 for one class, 0 from `fades_at`."""

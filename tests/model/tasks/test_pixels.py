@@ -224,6 +224,19 @@ def test_a_background_word_that_means_a_synonym_steps_aside() -> None:
     assert areas(ask(FLAG, ClassEntry("ruby", ("crimson",)), words=["red"])) == {"ruby": 8}
 
 
+@pytest.mark.parametrize(("asked", "area"), [("amber", 1), ("green", 0)])
+def test_a_background_word_steps_aside_for_its_synonyms_however_unlike(asked: str, area: int) -> None:
+    segmenter = ColourSegmenter(["red"])
+    rule = segmenter.card.background.model_copy(update={"synonyms": {"red": ["amber"]}})
+    segmenter.card = segmenter.card.model_copy(update={"background": rule})
+    plan = segmenter.plan(picture(["r"]))
+    features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
+
+    answer = semantic(segmenter, features, Vocabulary((ClassEntry(asked),), Background()), Options())
+
+    assert sum(areas(answer).values()) == area
+
+
 def test_when_every_background_word_steps_aside_nobody_keeps_its_own_score() -> None:
     answer = ask(["r."], "red", words=["crimson"])
 

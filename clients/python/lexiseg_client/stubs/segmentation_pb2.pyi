@@ -1697,6 +1697,7 @@ class BackgroundRule(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     MARGIN_FIELD_NUMBER: _builtins.int
     FADES_AT_FIELD_NUMBER: _builtins.int
+    SYNONYMS_FIELD_NUMBER: _builtins.int
     same_meaning: _builtins.float
     """Text likeness (cosine) from which a word steps aside for a class, 0 to 1."""
     offset: _builtins.float
@@ -1709,6 +1710,10 @@ class BackgroundRule(_message.Message):
     def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The words."""
 
+    @_builtins.property
+    def synonyms(self) -> _struct_pb2.Struct:
+        """Word -> list of its synonyms, lower case; a word steps aside for a class of such a name, however unlike."""
+
     def __init__(
         self,
         *,
@@ -1717,10 +1722,11 @@ class BackgroundRule(_message.Message):
         offset: _builtins.float = ...,
         margin: _builtins.float = ...,
         fades_at: _builtins.int = ...,
+        synonyms: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["synonyms", b"synonyms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fades_at", b"fades_at", "margin", b"margin", "offset", b"offset", "same_meaning", b"same_meaning", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fades_at", b"fades_at", "margin", b"margin", "offset", b"offset", "same_meaning", b"same_meaning", "synonyms", b"synonyms", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
