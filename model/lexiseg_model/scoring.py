@@ -27,21 +27,12 @@ def score_vocabulary(
     rows_of: RowsOf,
     refine: Refinement = "none",
     steady: Steady | None = None,
+    tidy: bool = True,
 ) -> Tensor:
-    """Logits [K, h, w] of the classes; with a background a last row more, for nobody. The highest wins."""
-    logits = competing_logits(segmenter, features, vocabulary, rows_of, refine, steady)
-    return segmenter.tidied(logits, len(vocabulary.classes))
+    """Logits [K, h, w] of the classes; with a background a last row more, for nobody. The highest wins.
 
-
-def competing_logits(
-    segmenter: Segmenter,
-    features: Features,
-    vocabulary: Vocabulary,
-    rows_of: RowsOf,
-    refine: Refinement = "none",
-    steady: Steady | None = None,
-) -> Tensor:
-    """As `score_vocabulary`, before specks go."""
+    `tidy`: less what the method knows for specks, whose logits are exchanged with those of what is around.
+    """
     bank = bank_of(segmenter, vocabulary, rows_of)
     scores, others, refined = segmenter.competing(features, bank, refine)
     if segmenter.probability_scale != 1.0:
@@ -52,10 +43,10 @@ def competing_logits(
     if segmenter.card.long_lists is not None:
         logits = step_back(logits, len(vocabulary.classes), segmenter.card.long_lists)
     if refine == "pamr" and not refined:
-        return refine_logits(logits, segmenter.guide(features))
-    if refine == "regions":
-        return vote(logits, segmenter.regions(features))
-    return logits
+        logits = refine_logits(logits, segmenter.guide(features))
+    elif refine == "regions":
+        logits = vote(logits, segmenter.regions(features))
+    return segmenter.tidied(logits, len(vocabulary.classes)) if tidy else logits
 
 
 def score_regions(

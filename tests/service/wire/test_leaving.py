@@ -60,10 +60,7 @@ async def test_callers_without_a_pause_are_answered_or_hear_that_nobody_is_there
 async def test_a_new_call_on_a_connection_that_has_one_is_refused_as_by_rest() -> None:
     backend = SlowBackend()
     async with calling(backend=backend) as gateway:
-        answering = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
-        await backend.reached.wait()
-        gateway.server.leave()
-        await until(gateway, refused=True)
+        answering = await refusing_with_a_call(gateway, backend)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await gateway.stub.Segment(request("tree"))
         backend.may_go_on.set()
@@ -107,10 +104,7 @@ async def test_where_the_system_lists_no_files_what_was_taken_is_answered(monkey
     monkeypatch.setattr(leaving, "OPEN_FILES", "/nowhere")
     backend = SlowBackend()
     async with calling(backend=backend) as gateway:
-        answering = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
-        await backend.reached.wait()
-        gateway.server.leave()
-        await until(gateway, refused=True)
+        answering = await refusing_with_a_call(gateway, backend)
         backend.may_go_on.set()
 
         assert (await answering).segments
@@ -136,8 +130,12 @@ async def code_of_call(channel: grpc.aio.Channel, question: pb.SegmentRequest) -
     return [grpc.StatusCode.OK]
 
 
-async def until(gateway: Gateway, *, refused: bool) -> None:
-    """The server says whether it takes new calls."""
+async def refusing_with_a_call(gateway: Gateway, backend: SlowBackend) -> asyncio.Future[pb.SegmentResponse]:
+    """A call that is worked on, of a server that has been told to go and takes no new ones."""
+    answering = asyncio.ensure_future(gateway.stub.Segment(request("sky")))
+    await backend.reached.wait()
+    gateway.server.leave()
     async with asyncio.timeout(10):
-        while gateway.server._service.calls.refused is not refused:
+        while not gateway.server._service.calls.refused:
             await asyncio.sleep(0.001)
+    return answering

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
-from lexiseg_model.scoring import competing_logits
+from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import Features, Segmenter
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, BackgroundRule, ClassEntry, Vocabulary
@@ -131,7 +131,7 @@ def _lone_scores(
     """[h, w] of the class and of the best background word that does not step aside for it."""
     # A threshold of 0 takes the learned score out of the way, so that the last row is the words alone.
     vocabulary = Vocabulary((ClassEntry(name),), Background(threshold=0.0))
-    scores = competing_logits(segmenter, features, vocabulary, rows)
+    scores = score_vocabulary(segmenter, features, vocabulary, rows, tidy=False)
     rule = segmenter.card.background
     own, words = scores.cpu().numpy()
     return own, words + np.float32(rule.relief(1) * rule.margin)

@@ -24,7 +24,7 @@ from lexiseg_model.methods.tiny.network import WIDTHS, TinyNetwork
 from lexiseg_model.methods.tiny.training.drawn.examples import absent_names, rare_concepts
 from lexiseg_model.methods.tiny.training.drawn.source import Source, source_of
 from lexiseg_model.methods.tiny.training.losses import balanced_presence_losses, presence_losses
-from lexiseg_model.methods.tiny.training.naming_cells import LABELS, NamingCells, kept
+from lexiseg_model.methods.tiny.training.naming_cells import LABELS, NamingCells, kept, spread
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe
 from lexiseg_model.methods.tiny.training.sources import packed
 from lexiseg_model.methods.tiny.training.texts import TextBook, TextEncoder, TextTable, kept_rows
@@ -180,12 +180,11 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
             DatasetError: a set is missing, or holds one photograph alone.
         """
         path = weights_below(recipe)
-        tensors = read_weights(path, None)
-        self.before = TinyState.of(tensors)
+        self.before = TinyState.of(read_weights(path, None))
         torch.manual_seed(recipe.seed)
         network = filled(TinyNetwork(), with_later_parts(self.before.network), path).float()
         network.wake_evidence()
-        trunk, digest = frozen_trunk(path), file_digest(path)
+        trunk, digest = frozen_trunk(self.before, path), file_digest(path)
         super().__init__(recipe, only_names(network))
         book = TextBook.read(TEXTS)
         with one_first():  # packs and rows are written where they are not yet
@@ -203,9 +202,9 @@ class NamesTrainer(Run[NamesRecipe, TinyNetwork, NamesBatch]):
                     f"{pack.name} has {len(pack)} photograph; 2 are needed, for one of {HELD_BACK} is held back"
                 )
             drawn = recipe.sets[pack.name]
-            indices = np.linspace(0, len(pack) - 1, min(drawn.photographs, len(pack))).round().astype(int)
+            indices = spread(len(pack), drawn.photographs)
             with one_first():
-                made = kept(recipe.cells, trunk, digest, pack, np.unique(indices).tolist(), drawn.short_side)
+                made = kept(recipe.cells, trunk, digest, pack, indices, drawn.short_side)
             source = source_of(pack, drawn.share, self.table, 0.0, rule.same_meaning, 0.0)
             self.sources.append((source, made))
         self.cell_bias = torch.tensor(-3.0)
@@ -250,10 +249,9 @@ def weights_below(recipe: NamesRecipe) -> Path:
     return BUNDLED if recipe.below == "bundled" else Path(recipe.below)
 
 
-def frozen_trunk(path: Path) -> TinyNetwork:
+def frozen_trunk(state: TinyState, path: Path) -> TinyNetwork:
     """What cells are computed with: the network of a file, for answering."""
-    state = TinyState.of(read_weights(path, None)).network
-    return fused(filled(TinyNetwork(), with_later_parts(state), path).float())
+    return fused(filled(TinyNetwork(), with_later_parts(state.network), path).float())
 
 
 def only_names(network: TinyNetwork) -> TinyNetwork:

@@ -61,11 +61,22 @@ def naming_cells(network: TinyNetwork, pack: Pack, indices: list[int], short_sid
     return NamingCells(indices, cells, labels)
 
 
+def spread(n_photographs: int, most: int) -> list[int]:
+    """At most so many of a pack's photographs, at equal distances: those whose cells are used."""
+    places = np.linspace(0, n_photographs - 1, min(most, n_photographs)).round().astype(int)
+    return [int(place) for place in np.unique(places)]
+
+
+def place(folder: Path, name: str, short_side: int, n_photographs: int, digest: str) -> Path:
+    """The file of a pack's cells by the network whose weights have this digest."""
+    return folder / f"{name}-{short_side}-{n_photographs}-{digest[:16]}.pt"
+
+
 def kept(
     folder: Path, network: TinyNetwork, digest: str, pack: Pack, indices: list[int], short_side: int
 ) -> NamingCells:
     """`naming_cells`, kept in a file of this network's; `digest` is that of its weights."""
-    path = folder / f"{pack.name}-{short_side}-{len(indices)}-{digest[:16]}.pt"
+    path = place(folder, pack.name, short_side, len(indices), digest)
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         made = naming_cells(network, pack, indices, short_side)

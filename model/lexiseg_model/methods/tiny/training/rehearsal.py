@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.names import NamesTrainer, frozen_trunk, weights_below
-from lexiseg_model.methods.tiny.training.naming_cells import kept
+from lexiseg_model.methods.tiny.training.naming_cells import kept, place, spread
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.sources import make_pack, n_photographs
 from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextEncoder
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+from lexiseg_model.methods.tiny.weights import TinyState
 from lexiseg_model.training.packs import Pack, Photograph, open_pack
 from lexiseg_model.training.recipes.training import Rehearsal
-from lexiseg_model.weights import file_digest
+from lexiseg_model.weights import file_digest, read_weights
 
 FEW, FEW_TEXTS = 5, 16  # one photograph warms up
 MIB = 2**20
@@ -77,18 +78,18 @@ def rehearse_names(recipe: NamesRecipe, folder: Path) -> Rehearsal:
     ready = _packs(recipe.data, recipe.packs, folder / "packs", recipe.sets)
     texts = FewTexts(recipe.packs)
     below = weights_below(recipe)
-    trunk, digest = frozen_trunk(below), file_digest(below)
+    trunk, digest = frozen_trunk(TinyState.of(read_weights(below, None)), below), file_digest(below)
     seconds, more, lacking = 0.0, 0, 0
     few = {}
     for each in ready:
         drawn = recipe.sets[each.pack.name]
         n_drawn = min(drawn.photographs, round(each.lacking * len(each.pack)))
         few[each.pack.name] = drawn.model_copy(update={"photographs": FEW})
-        indices = np.unique(np.linspace(0, len(each.pack) - 1, min(FEW, len(each.pack))).round().astype(int)).tolist()
+        indices = spread(len(each.pack), FEW)
         began = time.perf_counter()
         made = kept(folder / "cells", trunk, digest, each.pack, indices, drawn.short_side)
         one = (time.perf_counter() - began) / len(indices)
-        if not (recipe.cells / f"{each.pack.name}-{drawn.short_side}-{n_drawn}-{digest[:16]}.pt").exists():
+        if not place(recipe.cells, each.pack.name, drawn.short_side, n_drawn, digest).exists():
             seconds, lacking = seconds + one * n_drawn, lacking + n_drawn
         more += round(made.nbytes * (n_drawn / len(indices) - 1))
     changes = {"packs": folder / "packs", "cells": folder / "cells", "out": folder / "run", "sets": few}

@@ -151,3 +151,9 @@ def test_no_background_word_of_the_card_comes_twice() -> None:
     words = read_card(bundled()["tiny"]).background.words
 
     assert len(set(words)) == len(words)
+
+
+def test_the_bundled_background_words_have_the_synonyms_that_were_trained() -> None:
+    rule, book = read_card(bundled()["tiny"]).background, TextBook.read(TEXTS)
+
+    assert rule.synonyms == {word: list(book.synonyms[word]) for word in rule.words if word in book.synonyms}
