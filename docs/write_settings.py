@@ -1,10 +1,11 @@
-"""Writes docs/settings.md, and which settings docker-compose.yml hands on, from `lexiseg_service.settings`.
+"""Writes docs/settings.md, which settings docker-compose.yml hands on, and which the chart takes, from our settings.
 
 `python docs/write_settings.py`, or `make settings`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType, UnionType
@@ -18,11 +19,24 @@ from lexiseg_service.settings import Limits, Read, Settings
 
 PAGE = Path(__file__).with_name("settings.md")
 COMPOSE = PAGE.parents[1] / "docker-compose.yml"
+SCHEMA = PAGE.parents[1] / "deploy/helm/lexiseg/values.schema.json"
 # What is compose's own business: where a container listens, whom it asks, on what it computes, where its volumes are.
 SET_BY_COMPOSE = frozenset(
     {"host", "http_port", "grpc_port", "worker_port", "metrics_port", "workers", "redis_url", "device"}
     | {"models_dir", "cache_dir"}
 )
+# What has a value of the chart's own; secrets are references there.
+SET_BY_CHART = {
+    "gateway": frozenset(
+        {"host", "http_port", "grpc_port", "workers", "redis_url", "drain_seconds", "api_keys_file", "rollouts_file"}
+        | {"grpc_connection_age_seconds", "grpc_connection_grace_seconds"}
+        | {"worker_tls_ca", "worker_tls_certificate", "worker_tls_key", "worker_tls_name"}
+    ),
+    "worker": frozenset(
+        {"host", "worker_port", "metrics_port", "redis_url", "drain_seconds", "device", "model"}
+        | {"worker_tls_ca", "worker_tls_certificate", "worker_tls_key"}
+    ),
+}
 MIB = 2**20
 HEAD = """\
 # Settings
@@ -34,6 +48,7 @@ Every setting is a variable of the environment, and an option of the commands th
 line that names it. The values of secrets are printed nowhere.
 """
 KINDS: dict[type, str] = {bool: "`true`, `false`", int: "whole number", float: "number", Path: "path", str: "text"}
+IN_JSON = {bool: "boolean", int: "integer", float: "number"}
 
 
 def page() -> str:
@@ -56,15 +71,56 @@ def compose(written: str) -> str:
     for command in ("gateway", "worker"):
         head, rest = written.split(f"# <{command}>\n")
         _, tail = rest.split(f"# </{command}>\n")
-        names = [
-            name
-            for kind in (Settings, Limits)
-            for name, field in kind.model_fields.items()
-            if not _is_settings(field) and command in _read(field).commands and name not in SET_BY_COMPOSE
-        ]
+        names = [name for name in _read_by(command) if name not in SET_BY_COMPOSE]
         lines = [f"x-{command}-settings: &{command}-settings", *(f"  LEXISEG_{name.upper()}:" for name in names)]
         written = head + "\n".join([f"# <{command}>", *lines, f"# </{command}>", ""]) + tail
     return written
+
+
+def chart(written: str) -> str:
+    """values.schema.json with the settings that gateways and workers take, as it should be."""
+    schema = json.loads(written)
+    for command, own in SET_BY_CHART.items():
+        schema["$defs"][f"{command}Settings"] = {
+            "type": "object",
+            "description": "settings of docs/settings.md: name in lower case without LEXISEG_",
+            "properties": {
+                name: _in_json(field)
+                for name, field in _read_by(command).items()
+                if name not in own and SecretStr not in _kinds(field.annotation)
+            },
+            "additionalProperties": False,
+        }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _read_by(command: str) -> dict[str, FieldInfo]:
+    return {
+        name: field
+        for kind in (Settings, Limits)
+        for name, field in kind.model_fields.items()
+        if not _is_settings(field) and command in _read(field).commands
+    }
+
+
+def _in_json(field: FieldInfo) -> dict[str, Any]:
+    """What a value may be; text as well, for that is what a variable holds."""
+    (kind,) = (kind for kind in _kinds(field.annotation) if kind is not NoneType)
+    if get_origin(kind) is Literal:
+        return {"enum": list(get_args(kind))}
+    if kind not in IN_JSON:
+        return {"type": "string"}
+    bounds = {
+        word: value
+        for mark in field.metadata
+        for word, value in (
+            ("minimum", getattr(mark, "ge", None)),
+            ("exclusiveMinimum", getattr(mark, "gt", None)),
+            ("maximum", getattr(mark, "le", None)),
+        )
+        if value is not None
+    }
+    return {"type": [IN_JSON[kind], "string"], **bounds}
 
 
 def _table(title: str, fields: list[tuple[str, FieldInfo]]) -> str:
@@ -149,3 +205,4 @@ def _number(value: Any) -> str:
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
     COMPOSE.write_text(compose(COMPOSE.read_text(encoding="utf-8")), encoding="utf-8")
+    SCHEMA.write_text(chart(SCHEMA.read_text(encoding="utf-8")), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from types import ModuleType
 
 import pytest
@@ -34,6 +35,20 @@ def test_compose_hands_on_what_gateways_and_workers_read(writer: ModuleType) -> 
     assert kept.count("  LEXISEG_API_KEYS:\n") == 1  # of gateways
     assert kept.count("  LEXISEG_MAX_BATCH:\n") == 1  # of workers
     assert kept.count("  LEXISEG_WORKER_TOKEN:\n") == 2
+
+
+def test_the_chart_takes_what_gateways_and_workers_read_and_no_secret(writer: ModuleType) -> None:
+    kept = (ROOT / "deploy/helm/lexiseg/values.schema.json").read_text(encoding="utf-8")
+
+    assert kept == writer.chart(kept), "python docs/write_settings.py writes it anew"
+    parts = json.loads(kept)["$defs"]
+    assert parts["gatewaySettings"]["properties"]["client_share"] == {
+        "type": ["number", "string"],
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+    }
+    for part in ("gatewaySettings", "workerSettings"):
+        assert not {"worker_token", "api_keys", "redis_url", "label_studio_api_key"} & set(parts[part]["properties"])
 
 
 def test_every_setting_stands_there_once(writer: ModuleType) -> None:

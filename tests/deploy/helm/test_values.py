@@ -1,4 +1,4 @@
-"""The schema of the values turns away what would be found out in the cluster, and Helm says where it is."""
+"""What is wrong in the values and would be found out in the cluster is turned away by Helm, which says where it is."""
 
 from __future__ import annotations
 
@@ -8,35 +8,95 @@ import pytest
 
 from tests.deploy.helm.installing import HelmRefuses, installed
 
+# By the schema, which lists all that it finds: these are one installation. What must be named, beside what is wrong.
+MISSPELT: dict[str, Any] = {
+    "gatway": {},
+    "gateway": {
+        "replicas": "two",
+        "maxUnavailable": 0,
+        "ingress": {"enabled": True},
+        "settings": {
+            "rate_limits": 5,
+            "max_batch": 4,
+            "drain_seconds": 5,
+            "grpc_connection_age_seconds": 60,
+            "worker_token": "a-secret-of-16-letters",
+            "client_share": 2,
+            "log_level": "loud",
+        },
+    },
+    "worker": {
+        "autoscaling": {"minReplicas": 0},
+        "image": {"digest": "latest"},
+        "settings": {"redis_url": "redis://:secret@x", "LEXISEG_MAX_BATCH": 4, "model": "tiny", "queue_limit": 0},
+    },
+    "workers": {"tiny": {"replcas": 2}, "a-name-of-seventeen": {}},
+    "trainer": {"enabled": True},
+    "rollouts": ["tcl 5 key", "tcl@2 101 key"],
+    "redis": {"password": "secret"},
+}
+NAMED = {
+    "an unknown name": "'gatway' not allowed",
+    "an unknown name of a worker": "'replcas' not allowed",
+    "an unknown name of redis": "'password' not allowed",
+    "a count in words": "'/gateway/replicas'",
+    "a budget of none": "'/gateway/maxUnavailable'",
+    "an ingress for nobody": "'/gateway/ingress/host'",
+    "a setting that is misspelt": "'rate_limits'",
+    "a setting of the other part": "'max_batch'",
+    "a setting that has a value of its own": "'drain_seconds'",
+    "the age of connections beside its value": "'grpc_connection_age_seconds'",
+    "a secret among the settings": "'worker_token'",
+    "a setting that is out of range": "'/gateway/settings/client_share'",
+    "a setting that is none of its words": "'/gateway/settings/log_level'",
+    "no worker to start with": "'/worker/autoscaling/minReplicas'",
+    "a digest that is none": "'/worker/image/digest'",
+    "a URL with a password": "'redis_url'",
+    "a setting by its variable": "'LEXISEG_MAX_BATCH'",
+    "a worker's model among its settings": "'model'",
+    "a queue of none": "'/worker/settings/queue_limit'",
+    "a worker with a name too long for its objects": "'a-name-of-seventeen'",
+    "a trainer of nothing": "'/trainer/recipe'",
+    "a rollout of everything": "'/rollouts/0'",
+    "a rollout to more than all": "'/rollouts/1'",
+}
+
+# What stands in the schema's way, or is a matter of two values: an installation each.
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "an unknown name": ({"gatway": {}}, "gatway"),
-    "an unknown name of a worker": ({"workers": {"tiny": {"replcas": 2}}}, "replcas"),
-    "a count in words": ({"gateway": {"replicas": "two"}}, "replicas"),
-    "no worker to start with": ({"worker": {"autoscaling": {"minReplicas": 0}}}, "minReplicas"),
-    "a worker with a name too long for its objects": ({"workers": {"a-name-of-seventeen": {}}}, "a-name-of-seventeen"),
     "no workers": ({"workers": {"tiny": None}}, "workers"),
-    "a setting that has a value of its own": ({"gateway": {"settings": {"drain_seconds": 5}}}, "settings"),
-    "a worker's model among its settings": ({"workers": {"tiny": {"settings": {"model": "tiny"}}}}, "settings"),
-    "the age of connections beside its value": (
-        {"gateway": {"settings": {"grpc_connection_age_seconds": 60}}},
-        "settings",
-    ),
-    "a secret among the settings": ({"worker": {"settings": {"redis_url": "redis://:secret@x"}}}, "settings"),
-    "a setting by its variable": ({"worker": {"settings": {"LEXISEG_MAX_BATCH": 4}}}, "LEXISEG_MAX_BATCH"),
-    "an ingress for nobody": ({"gateway": {"ingress": {"enabled": True}}}, "ingress"),
-    "a trainer of nothing": ({"models": {"existingClaim": "m"}, "trainer": {"enabled": True}}, "recipe"),
     "a trainer that writes nowhere": ({"trainer": {"enabled": True, "recipe": ["tiny"]}}, "models.existingClaim"),
     "a queue that nobody watches": ({"worker": {"autoscaling": {"enabled": True}}}, "monitoring.prometheus"),
     "one certificate of two": ({"hop": {"tls": {"workerSecret": "w"}}}, "gatewaySecret and workerSecret"),
-    "a digest that is none": ({"worker": {"image": {"digest": "latest"}}}, "digest"),
-    "a rollout of everything": ({"rollouts": ["tcl 5 key"]}, "rollouts"),
-    "a budget of none": ({"gateway": {"maxUnavailable": 0}}, "maxUnavailable"),
-    "an unknown name of redis": ({"redis": {"password": "secret"}}, "password"),
+    "more gateways at least than at most": (
+        {"gateway": {"autoscaling": {"minReplicas": 5, "maxReplicas": 2}}},
+        "gateway.autoscaling: minReplicas 5 is above maxReplicas 2",
+    ),
+    "more workers at least than at most": (
+        {
+            "worker": {"autoscaling": {"enabled": True, "minReplicas": 9}},
+            "monitoring": {"prometheus": "http://prometheus:9090"},
+        },
+        "autoscaling of the worker tiny: minReplicas 9 is above maxReplicas 8",
+    ),
+    "two places for one Redis": ({"externalRedis": {"existingSecret": "mine"}}, "set redis.enabled=false"),
+    "a GPU for a CPU": ({"workers": {"tiny": {"gpu": {"count": 1}, "device": "cpu"}}}, "the worker tiny: a GPU"),
 }
 
 
+@pytest.fixture(scope="module")
+def refusal() -> str:
+    with pytest.raises(HelmRefuses) as refused:
+        installed(MISSPELT)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_the_schema_does_not_know_is_refused_and_named(name: str, refusal: str) -> None:
+    assert NAMED[name] in refusal
+
+
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_refused_and_named(name: str) -> None:
+def test_what_does_not_fit_is_refused_and_named(name: str) -> None:
     values, where = WRONG[name]
 
     with pytest.raises(HelmRefuses, match=where.replace(".", r"\.")):

@@ -43,5 +43,18 @@ helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version }}
 {{- define "lexiseg.worker" -}}
 {{- $root := first . -}}
 {{- $own := index $root.Values.workers (index . 1) | default dict -}}
-{{- mergeOverwrite (deepCopy $root.Values.worker) (deepCopy $own) | toJson -}}
+{{- $worker := mergeOverwrite (deepCopy $root.Values.worker) (deepCopy $own) -}}
+{{- if and (gt (int $worker.gpu.count) 0) (eq $worker.device "cpu") -}}
+{{- fail (printf "the worker %s: a GPU of gpu.count, and device cpu that leaves it idle" (index . 1)) -}}
+{{- end -}}
+{{- $worker | toJson -}}
+{{- end }}
+
+{{/* Refuses what an autoscaler would: (list where autoscaling). */}}
+{{- define "lexiseg.between" -}}
+{{- with index . 1 -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
+{{- fail (printf "%s: minReplicas %d is above maxReplicas %d" (first $) (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
 {{- end }}

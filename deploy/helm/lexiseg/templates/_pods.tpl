@@ -60,6 +60,9 @@ runtimeClassName: {{ . }}
 
 {{/* Where Redis is, its password by reference. */}}
 {{- define "lexiseg.redis" -}}
+{{- if and .Values.externalRedis.existingSecret .Values.redis.enabled -}}
+{{- fail "externalRedis.existingSecret beside redis.enabled: one of the two; set redis.enabled=false" -}}
+{{- end }}
 {{- if .Values.externalRedis.existingSecret }}
 - name: LEXISEG_REDIS_URL
   valueFrom:
