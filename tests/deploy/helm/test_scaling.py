@@ -105,6 +105,14 @@ def test_the_rules_are_those_of_the_project_and_their_templates_are_prometheus_o
     )
 
 
+def test_rules_find_their_jobs_whatever_the_chart_is_called() -> None:
+    made = installed({"nameOverride": "masks", "monitoring": {"serviceMonitor": {"enabled": True}}})
+
+    (label,) = {monitor["spec"]["jobLabel"] for monitor in made.kind("ServiceMonitor").values()}
+    scraped = [made.one("Service", name) for name in ("lexiseg-masks-gateway", "lexiseg-masks-worker-tiny")]
+    assert {service["metadata"]["labels"][label] for service in scraped} == {"lexiseg"}
+
+
 def test_nothing_of_keda_or_the_operator_is_made_unless_wanted() -> None:
     kinds = {obj["kind"] for obj in installed({}).objects}
 

@@ -225,6 +225,16 @@ def test_another_training_is_another_job_and_the_same_is_the_same() -> None:
     assert name("tiny") != name("tiny-smoke")
 
 
+def test_whatever_changes_a_pod_of_the_trainer_makes_another_job() -> None:
+    # A Job's template cannot be changed: with the same name the whole upgrade would be refused.
+    trainer = {"enabled": True, "recipe": ["tiny"]}
+    before, after = (
+        installed({"models": {"existingClaim": claim}, "trainer": trainer}).kind("Job") for claim in ("m", "n")
+    )
+
+    assert set(before) != set(after)
+
+
 def test_a_rollout_changes_no_pod() -> None:
     before, after = installed({}), installed({"rollouts": ["tiny@2 5 key", "tcl@3 50 image tcl@2"]})
 
