@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -165,10 +168,29 @@ def test_a_variable_stands_before_the_one_that_names_it() -> None:
 def test_redis_keeps_vocabularies_and_evicts_rows() -> None:
     arguments = installed({}).container("StatefulSet", "lexiseg-redis")["args"]
 
-    pairs = dict(zip(arguments[1::2], arguments[2::2], strict=True))
+    pairs = dict(zip(arguments[::2], arguments[1::2], strict=True))
     assert pairs["--maxmemory-policy"] == "volatile-lru"
     assert pairs["--appendonly"] == "yes"
-    assert pairs["--requirepass"] == "$(REDIS_PASSWORD)"
+
+
+def test_redis_asks_for_a_password_that_stands_in_no_command_line(tmp_path: Path) -> None:
+    container = installed({}).container("StatefulSet", "lexiseg-redis")
+    shell, option, script, name = container["command"]
+    assert "$(" not in str(container["command"] + container["args"])  # Kubernetes would write the value there
+
+    # Run with a server that shows its own command line and what it is told to read.
+    server = tmp_path / "redis-server"
+    server.write_text('#!/bin/sh\necho "$@"\ncat "$1"\n')
+    server.chmod(0o755)
+    started = subprocess.run(
+        [shell, option, script.replace("/tmp/", f"{tmp_path}/"), name, "--appendonly", "yes"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDIS_PASSWORD": "of-redis"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert started.stdout == f"{tmp_path}/redis.conf --appendonly yes\nrequirepass of-redis\n"
+    assert (tmp_path / "redis.conf").stat().st_mode & 0o077 == 0
 
 
 def test_keys_are_a_file_of_a_secret() -> None:
