@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from collections import Counter
 
@@ -11,6 +12,7 @@ import yaml
 from lexiseg_service.watch.metrics import Metrics
 from tests.deploy.monitoring.files import DASHBOARDS, MONITORING, metrics_of, panels, rules
 
+PROVISIONING = MONITORING / "grafana" / "provisioning"
 WRITER = runpy.run_path(str(MONITORING / "write_dashboards.py"))
 
 
@@ -38,13 +40,27 @@ def test_panels_lie_side_by_side_and_pages_have_names_of_their_own() -> None:
     for page in pages:
         places = Counter((panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in page["panels"])
         assert max(places.values()) == 1
-        assert {panel["datasource"]["uid"] for panel in page["panels"]} == {"${source}"}
 
 
-def test_grafana_is_told_where_prometheus_and_the_pages_are() -> None:
-    folder = MONITORING / "grafana" / "provisioning"
-    (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
-    (provider,) = yaml.safe_load((folder / "dashboards" / "lexiseg.yml").read_text())["providers"]
+def test_what_a_page_names_leads_to_the_source_that_grafana_is_given() -> None:
+    (source,) = yaml.safe_load((PROVISIONING / "datasources" / "prometheus.yml").read_text())["datasources"]
 
-    assert source["url"] == "http://prometheus:9090"
-    assert provider["options"]["path"] == "/var/lib/grafana/dashboards"
+    assert (source["type"], source["isDefault"], source["url"]) == ("prometheus", True, "http://prometheus:9090")
+    for path in DASHBOARDS:
+        text = path.read_text()
+        variables = {variable["name"]: variable for variable in json.loads(text)["templating"]["list"]}
+        assert (variables["source"]["type"], variables["source"]["query"]) == ("datasource", source["type"])
+        assert set(re.findall(r'"uid": "([^"]+)"', text)) == {"${source}", f"lexiseg-{path.stem}"}
+        assert set(re.findall(r"\$\{?(\w+)", text)) - {"__all"} <= {*variables, "__rate_interval"}
+
+
+def test_grafana_finds_the_pages_where_compose_mounts_them() -> None:
+    (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "lexiseg.yml").read_text())["providers"]
+    grafana = yaml.safe_load((MONITORING.parents[1] / "docker-compose.yml").read_text())["services"]["grafana"]
+    mounts = {inside: outside for outside, inside, *_ in (volume.split(":") for volume in grafana["volumes"])}
+
+    assert mounts["/etc/grafana/provisioning"] == "./deploy/monitoring/grafana/provisioning"
+    assert mounts[provider["options"]["path"]] == "./deploy/monitoring/grafana/dashboards"
+    folder, _, home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].rpartition("/")
+    assert folder == provider["options"]["path"]
+    assert home in {path.name for path in DASHBOARDS}
