@@ -24,8 +24,7 @@ class Keys:
     log says so once.
 
     Raises:
-        InvalidValue: at the start, a line is not `ID HASH`, or a source that is set holds no key.
-        OSError: at the start, the file cannot be read.
+        InvalidValue: at the start, a line is not `ID HASH`, a source that is set holds no key, or the file cannot be read.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -62,9 +61,8 @@ class Keys:
         self._seen = state
         try:
             ring = read_keys(self._settings)
-        except (InvalidValue, OSError) as error:
-            reason = error.detail if isinstance(error, InvalidValue) else error.strerror
-            logger.error("API keys are not as expected; those of before stay", path=str(self._path), error=reason)
+        except InvalidValue as error:
+            logger.error("API keys are not as expected; those of before stay", path=str(self._path), error=error.detail)
             return
         self._ring = ring
         logger.info("API keys read again", path=str(self._path), keys=len(ring.entries))

@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from lexiseg_service.errors import InvalidValue, NotAllowed, Unauthorized
@@ -27,6 +28,7 @@ REALM = 'Bearer realm="lexiseg"'
 Scope = Literal["segment", "vocabularies", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 ALL: frozenset[Scope] = frozenset(SCOPES)
+FILE = "LEXISEG_API_KEYS_FILE"
 QUOTAS: dict[str, Callable[[str], float]] = {"rate": float, "burst": int, "concurrent": int, "daily": int}
 A_LINE = (
     "lines `ID SHA256`, behind it `SCOPE+SCOPE` of segment, vocabularies, admin, and `NAME=NUMBER` of rate, burst, "
@@ -111,15 +113,21 @@ def read_keys(settings: Settings) -> KeyRing:
     """The keys of `LEXISEG_API_KEYS_FILE` and `LEXISEG_API_KEYS` together.
 
     Raises:
-        InvalidValue: a line is not `ID HASH`, or a source that is set holds no key.
-        OSError: the file cannot be read.
+        InvalidValue: a line is not `ID HASH`, a source that is set holds no key, or the file cannot be read.
     """
     sources = []
     if settings.api_keys_file is not None:
-        sources.append(("LEXISEG_API_KEYS_FILE", settings.api_keys_file.read_text(encoding="utf-8", errors="replace")))
+        sources.append((FILE, _text(settings.api_keys_file)))
     if settings.api_keys is not None:
         sources.append(("LEXISEG_API_KEYS", settings.api_keys.get_secret_value().replace(",", "\n")))
     return KeyRing(tuple(entry for name, text in sources for entry in _entries(name, text)))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InvalidValue.of(FILE, str(path), f"a file that can be read ({error.strerror})") from None
 
 
 def new_key() -> str:

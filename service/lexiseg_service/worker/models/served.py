@@ -109,6 +109,8 @@ def _read(path: Path) -> list[Entry]:
         entries = TypeAdapter(list[Entry]).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError):
         raise InvalidValue.of(OPTIONS, str(path), expected) from None
+    except OSError as error:
+        raise InvalidValue.of(OPTIONS, str(path), f"a file that can be read ({error.strerror})") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -116,7 +116,7 @@ def test_one_key_for_two_ids_is_refused() -> None:
 
 
 def test_a_missing_file_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InvalidValue, match=r"LEXISEG_API_KEYS_FILE: expected a file that can be read \(No such file"):
         read_keys(Settings(api_keys_file=tmp_path / "gone.txt"))
 
 
