@@ -24,7 +24,8 @@ class Keys:
     log says so once.
 
     Raises:
-        InvalidValue: at the start, a line is not `ID HASH`, a source that is set holds no key, or the file cannot be read.
+        InvalidValue: at the start, a line is not `ID HASH`, a source that is set holds no key, or the file cannot be
+            read.
     """
 
     def __init__(self, settings: Settings) -> None:
