@@ -38,6 +38,7 @@ class Exports:
         classes: of the question.
         sources: that will be segmented; none of them is written over.
         model: who answers; answers of another are answers to another question.
+        seen_from: the folder that ways to the images begin in; left out, `out`.
     """
 
     overlay = False
@@ -50,8 +51,10 @@ class Exports:
         classes: tuple[ClassEntry, ...],
         sources: Sequence[Source],
         model: str,
+        seen_from: Path | None = None,
     ) -> None:
         self._kind = kind
+        self._seen_from = seen_from
         self._names = [entry.name for entry in classes]
         self._model = model
         self._asked = {**question.fields, "classes": self._names, "model": model, "format": kind}
@@ -99,9 +102,10 @@ class Exports:
     def _files(self, source: Source, content: bytes, answer: Answer) -> dict[str, bytes]:
         """Two images of one name from two folders get files of two names."""
         segmentation = as_clients(answer, self._model)
+        seen_from = self._seen_from or self.folder
         stem, number = source.stem, 2
         while True:
-            files = WRITERS[self._kind](Job(segmentation, stem, source, content, self.folder, self._names))
+            files = WRITERS[self._kind](Job(segmentation, stem, source, content, seen_from, self._names))
             if not any((self.folder / name).resolve() in self._taken for name in files):
                 return files
             stem, number = f"{source.stem}-{number}", number + 1

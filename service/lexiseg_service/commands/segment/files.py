@@ -63,7 +63,9 @@ def segment_files(
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     stopped = False
     try:
-        with Progress(*columns, console=Console(stderr=True), transient=True, disable=manner.quiet) as progress:
+        console = Console(stderr=True)
+        silent = manner.quiet or not console.is_terminal  # a log would get an empty line
+        with Progress(*columns, console=console, transient=True, disable=silent) as progress:
             task = progress.add_task("segmenting", total=len(sources), completed=work.done)
             for source in to_do:
                 if len(pending) == AHEAD:
@@ -124,5 +126,5 @@ class _Work:
         where = self.keeper.write()
         if quiet:
             return
-        before = f", {n_before} of them before," if n_before else ""
+        before = f", {n_before} of them before" if n_before else ""
         typer.echo(f"{self.done} of {n_images} images{before}: {where or 'nothing is written'}")

@@ -34,7 +34,7 @@ class Job(NamedTuple):
     stem: str
     source: Source
     content: bytes  # of the image file
-    folder: Path
+    folder: Path  # that ways to the image begin in
     names: Sequence[str]  # of all classes
 
 

@@ -24,7 +24,7 @@ PRINTED = {
     "coco": NAME,
     "yolo": "labels/*.txt",
     "voc": "SegmentationClass/*.png",
-    "labelme": "*.json",
+    "labelme": "[!.]*.json",  # not the ledger
     "labelmap": "*.png",
     "cutout": "*.png",
 }
@@ -48,13 +48,18 @@ class Target:
         """Whether a picture is asked for with each answer."""
         return self.kind == "coco" and not self.printed
 
+    @property
+    def seen_from(self) -> Path | None:
+        """The folder that ways to the images begin in, where it is not that of the answers."""
+        return None
+
     def keeper(
         self, question: Question, classes: tuple[ClassEntry, ...], sources: Sequence[Source], model: str
     ) -> Annotations | Exports:
         """What writes into the folder."""
         if self.kind == "coco":
             return Annotations(self.out, question, classes, sources, model, self.overlay)
-        return Exports(self.out, self.kind, question, classes, sources, model)
+        return Exports(self.out, self.kind, question, classes, sources, model, self.seen_from)
 
     def through(self, sources: Sequence[Source], run: Callable[[Target], int]) -> int:
         """Runs with a folder; what is for the standard output goes there at the end.
@@ -81,8 +86,12 @@ class Target:
 
 
 class _Printed(Target):
-    """A folder that is printed: without pictures."""
+    """A folder that is printed and gone: without pictures, and with ways from where the command runs."""
 
     @property
     def overlay(self) -> bool:
         return False
+
+    @property
+    def seen_from(self) -> Path:
+        return Path()

@@ -78,7 +78,7 @@ def test_the_same_command_goes_on_and_another_gets_its_own_folder(
     again = lexiseg(*command)
     other = lexiseg("segment", photo, "-c", "tree", "--format", "yolo", "--out", tmp_path / "out")
 
-    assert "2 of 2 images, 1 of them before" in again.out
+    assert "2 of 2 images, 1 of them before: labels/*.txt" in again.out
     assert {path.name for path in (tmp_path / "out/labels").iterdir()} == {"china.txt", "china-2.txt"}
     assert f"{tmp_path / 'out-2'}/" in other.out
 
@@ -119,21 +119,36 @@ def test_quiet_says_only_what_failed(lexiseg: CommandLine, photo: Path, tmp_path
     assert "gone.jpg: No such file" in failed.err
 
 
+def printed(monkeypatch: pytest.MonkeyPatch, source: str, kind: str) -> bytes:
+    """What the command writes to the standard output."""
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, write_through=True))
+    monkeypatch.setattr(sys, "argv", ["lexiseg", "segment", source, *QUESTION, "--format", kind, "--out", "-"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code in (0, None)
+    return written.getvalue()
+
+
 def test_a_picture_goes_in_and_a_label_map_comes_out(
     lexiseg: CommandLine, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = class_map(lexiseg, photo)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
-    printed = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(printed, write_through=True))
-    monkeypatch.setattr(sys, "argv", ["lexiseg", "segment", "-", *QUESTION, "--format", "labelmap", "--out", "-"])
 
-    with pytest.raises(SystemExit) as left:
-        main()
+    answer = printed(monkeypatch, "-", "labelmap")
 
-    assert left.value.code in (0, None)
-    with Image.open(io.BytesIO(printed.getvalue())) as picture:
+    with Image.open(io.BytesIO(answer)) as picture:
         assert np.array_equal(np.asarray(picture), expected)
+
+
+def test_labelmes_json_is_printed_and_leads_to_the_picture(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photo.parent)
+
+    document = json.loads(printed(monkeypatch, photo.name, "labelme"))
+
+    assert document["imagePath"] == photo.name
+    assert {shape["label"] for shape in document["shapes"]} == {"sky", "building"}
 
 
 def test_several_images_to_the_standard_output_are_refused(lexiseg: CommandLine, photo: Path) -> None:
