@@ -43,6 +43,7 @@ class Installed:
     """What an installation makes."""
 
     objects: list[Object]
+    notes: str  # shown to whoever installs
 
     def kind(self, kind: str) -> dict[str, Object]:
         """Objects of a kind by name."""
@@ -93,7 +94,7 @@ def _installed(request: str) -> Installed:
     answer = json.loads(run.stdout)
     if "error" in answer:
         raise HelmRefuses(answer["error"])
-    return Installed(answer["objects"])
+    return Installed(answer["objects"], answer["notes"])
 
 
 def _main() -> None:
@@ -123,7 +124,10 @@ def _main() -> None:
             ctypes.byref(result),
         )
         error = helm.helm_sdkpy_last_error().decode() if status else None
-    print(json.dumps({"objects": there.made} if error is None else {"error": error}))
+    if error is None:
+        print(json.dumps({"objects": there.made, "notes": json.loads(result.value or b"")["info"]["notes"]}))
+    else:
+        print(json.dumps({"error": error}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,20 @@ def test_every_secret_is_a_reference(path: Path) -> None:
             for entry in container.get("env", []):
                 if entry["name"].endswith(("PASSWORD", "TOKEN", "KEYS")):
                     assert set(entry["valueFrom"]) == {"secretKeyRef"}
+
+
+@by_name
+def test_whoever_installs_is_told_of_every_secret_that_pods_wait_for(path: Path) -> None:
+    wanted = set()
+    for workload in workloads(path):
+        pod = workload["spec"]["template"]["spec"]
+        wanted |= {volume["secret"]["secretName"] for volume in pod.get("volumes", []) if "secret" in volume}
+        for entry in pod["containers"][0].get("env", []):
+            if "secretKeyRef" in entry.get("valueFrom", {}):
+                wanted.add(entry["valueFrom"]["secretKeyRef"]["name"])
+
+    (told,) = re.findall(r"Pods wait until these Secrets are there: (.*)\.$", example(path).notes, re.M) or [""]
+    assert set(re.findall(r"lexiseg-[a-z-]+", told)) == wanted
 
 
 @by_name
