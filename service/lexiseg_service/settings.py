@@ -15,6 +15,9 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BYTES_OF_A_POINT = 96  # in JSON, with all the digits that a number may have
+REDIS_URL = re.compile(
+    r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?"
+)  # what follows ://
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
 Command = Literal["serve", "gateway", "worker", "segment", "video", "bulk", "eval", "compare", "export", "models"]
@@ -304,11 +307,15 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            parts = urlsplit(url.get_secret_value())
-            _ = parts.port  # raises when it is none
-            if parts.scheme not in ("redis", "rediss", "unix"):
-                raise ValueError("redis://, rediss:// or unix://")  # the value may hold a password
+        """Whatever is wrong, nothing of the value is told: it may hold a password."""
+        if url is None:
+            return None
+        parts = urlsplit(url.get_secret_value())
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("redis://, rediss:// or unix://")
+        # A `/` or `#` of a password would end the host, and Redis would be looked for where nobody is.
+        if parts.scheme != "unix" and not (REDIS_URL.fullmatch(parts.netloc + parts.path) and not parts.fragment):
+            raise ValueError("redis://:PASSWORD@HOST:PORT/NUMBER, its password with %XX for all but letters and digits")
         return url
 
     @field_validator("adapters", "cors_origins", "workers", mode="before")

@@ -61,7 +61,17 @@ def test_the_first_model_that_is_named_is_the_default(model: str | None, default
     assert settings_of({"model": model}).default_model == default
 
 
-@pytest.mark.parametrize("url", ["redsi://user:secret@host", "redis://user:secret@host:port", "user:secret@host:6379"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redsi://user:secret@host",
+        "redis://user:secret@host:port",
+        "user:secret@host:6379",
+        "redis://:my/secret@host:6379/0",
+        "redis://:my#secret@host:6379/0",
+        "redis://:my?secret@host:6379/0",
+    ],
+)
 def test_a_wrong_redis_address_is_refused_without_being_shown(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("LEXISEG_REDIS_URL", url)
 
@@ -71,7 +81,7 @@ def test_a_wrong_redis_address_is_refused_without_being_shown(monkeypatch: pytes
     assert "secret" not in f"{refused.value.detail} {refused.value.extra}"
 
 
-@pytest.mark.parametrize("url", ["redis://user:secret@host:6379/0", "rediss://host", "unix:///run/redis.sock"])
+@pytest.mark.parametrize("url", ["redis://user:a%2Fsecret@host:6379/0", "rediss://host", "unix:///run/redis.sock"])
 def test_a_redis_address_is_kept_secret(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("LEXISEG_REDIS_URL", url)
     settings = Settings()
