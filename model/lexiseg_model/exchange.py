@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from lexiseg_model.catalog import CARD, read_card
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.store import is_bucket, open_store, write_whole
+from lexiseg_model.store import is_bucket, reached, write_whole
 
 MANIFEST, FILES = "manifest.json", "files"
 # Of a run's folder: its state, and photographs that are perhaps nobody else's business.
@@ -144,7 +144,7 @@ def _swap(fresh: Path, target: Path) -> None:
 
 
 def _open(url: str, name: str) -> tuple[Any, str]:
-    store, root = open_store(url)
+    store, root = reached(url)
     return store, f"{root}/{name}"
 
 

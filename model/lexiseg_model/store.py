@@ -39,6 +39,24 @@ def open_store(url: str) -> tuple[Any, str]:
     return store, root.rstrip("/")
 
 
+def reached(url: str) -> tuple[Any, str]:
+    """As `open_store`, once the store has answered.
+
+    Raises:
+        OptionError: nothing that is installed reaches it, or it is no address, or what reaches it cannot: there are no
+            credentials, or no server.
+        OSError: the store refuses.
+    """
+    store, root = open_store(url)
+    try:
+        store.exists(root)
+    except OSError:
+        raise
+    except Exception as error:  # of the store's library, which has errors of its own
+        raise OptionError(f"{url}: cannot be reached: {type(error).__name__}: {error}") from error
+    return store, root
+
+
 def protocol_of(url: str) -> str:
     """As `s3`; `file` of a path."""
     return url.partition("://")[0] if "://" in url else "file"

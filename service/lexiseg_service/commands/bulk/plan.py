@@ -21,7 +21,7 @@ import pyarrow
 import pyarrow.parquet
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.store import UNFINISHED, open_store, write_whole
+from lexiseg_model.store import UNFINISHED, reached, write_whole
 from lexiseg_service.commands.bulk.digests import Digests, repeated, short_digest
 from lexiseg_service.commands.bulk.sources import Item
 from lexiseg_service.commands.bulk.tables import Table
@@ -52,10 +52,10 @@ class Destination:
     def __init__(self, url: str) -> None:
         """
         Raises:
-            OptionError: nothing that is installed reaches it.
+            OptionError: nothing reaches it, here or without credentials.
         """
         self.url = url
-        self._store, self._root = open_store(url)
+        self._store, self._root = reached(url)
 
     def read(self, name: str) -> bytes | None:
         """A file's content; None where there is none."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from lexiseg_model.data.pairs.files import COLUMNS_OF_FILES
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.store import open_store
+from lexiseg_model.store import open_store, reached
 from lexiseg_service.commands.segment.sources import SUFFIXES as PICTURES
 
 Kind = Literal["files", "csv", "parquet", "webdataset"]
@@ -57,12 +57,12 @@ def source_of(url: str, kind: Kind | None, id_column: str | None, image_column: 
 
     Raises:
         DatasetError: there is nothing at the address.
-        OptionError: nothing that is installed reaches it.
+        OptionError: nothing reaches it, here or without credentials.
     """
     first = next(iter(_matching(url)), None)
     if first is None:
         raise DatasetError(f"{url}: nothing is there")
-    store, path = open_store(first)
+    store, path = reached(first)
     if kind is None:
         kind = SUFFIXES.get(_suffix(path))
         if kind is None and store.isdir(path):
@@ -105,7 +105,7 @@ def _matching(url: str) -> list[str]:
         return [each for part in parts for each in _matching(part)]
     if "*" not in url:
         return [url]
-    store, path = open_store(url)
+    store, path = reached(url)
     return [store.unstrip_protocol(found) for found in sorted(store.glob(path))]
 
 
