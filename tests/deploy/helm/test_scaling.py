@@ -65,6 +65,15 @@ def test_a_failure_has_a_fallback_that_takes_no_worker_away(scaled: Object) -> N
     assert [trigger["metricType"] for trigger in scaled["triggers"]] == ["AverageValue"]
 
 
+def test_a_queue_that_nobody_here_scrapes_is_told_to_whoever_installs(made: Installed) -> None:
+    unscraped = installed(
+        {"worker": {"autoscaling": {"enabled": True}}, "monitoring": {"prometheus": "http://prometheus:9090"}}
+    )
+
+    assert "KEDA asks for the queue of tiny" in unscraped.notes
+    assert "KEDA" not in made.notes
+
+
 def test_there_is_always_a_worker_whose_queue_can_be_read(scaled: Object) -> None:
     assert scaled["minReplicaCount"] >= 1
     assert "idleReplicaCount" not in scaled
