@@ -16,7 +16,7 @@ if os.getpid() == 1:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -163,8 +163,20 @@ def main() -> None:
         typer.echo(f"lexiseg: {error}", err=True)
         raise SystemExit(1) from None
     except OSError as error:  # a folder that cannot be made, a disk that is full
-        typer.echo(f"lexiseg: {error.filename or ''}: {error.strerror or error}", err=True)
+        typer.echo(f"lexiseg: {_where(error.filename)}{error.strerror or error}", err=True)
         raise SystemExit(1) from None
+
+
+def _where(filename: object) -> str:
+    """The file, and the variable that names it or a folder above it: the command line does not show that one."""
+    from lexiseg_service.commands.options import FIELDS, variable
+
+    if not isinstance(filename, str):
+        return ""
+    paths = [variable(name) for name, info in FIELDS.items() if Path in get_args(info.annotation)]
+    chosen = [(name, os.environ[name]) for name in paths if os.environ.get(name)]
+    by = next((name for name, folder in chosen if Path(filename).is_relative_to(folder)), "")
+    return f"{by}: {filename}: " if by else f"{filename}: "
 
 
 if __name__ == "__main__":

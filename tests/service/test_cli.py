@@ -5,7 +5,9 @@ from importlib.metadata import version
 import pytest
 from typer.testing import CliRunner
 
+from lexiseg_service import cli
 from lexiseg_service.cli import app
+from tests.service.commands.command_line import CommandLine
 
 COMMANDS = ["serve", "gateway", "worker", "segment", "train", "export", "eval", "models list"]
 
@@ -50,6 +52,22 @@ def test_every_option_of_serve_names_its_variable(option: str) -> None:
 
     assert option in shown
     assert f"LEXISEG_{option.removeprefix('--').upper().replace('-', '_')}" in shown
+
+
+@pytest.mark.parametrize("filename", [None, "state/vocabularies"])
+def test_what_the_system_refuses_is_one_line_with_the_variable_that_named_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], filename: str | None
+) -> None:
+    def refuse() -> None:
+        raise OSError(28, "No space left on device", filename)
+
+    monkeypatch.setenv("LEXISEG_STATE_DIR", "state")
+    monkeypatch.setattr(cli, "app", refuse)
+
+    outcome = CommandLine(monkeypatch, capsys)("serve")
+
+    named = "LEXISEG_STATE_DIR: state/vocabularies: " if filename else ""
+    assert (outcome.status, outcome.err) == (1, f"lexiseg: {named}No space left on device\n")
 
 
 def test_the_version_is_told() -> None:

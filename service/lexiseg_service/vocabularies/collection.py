@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from difflib import get_close_matches
 from functools import partial
 from typing import NamedTuple
 
@@ -75,7 +76,9 @@ class Vocabularies:
         """
         vocabulary = await self._built_in(name) or await self._of_users(name, key)
         if vocabulary is None:
-            raise UnknownVocabulary(f"vocabulary: no {name[:80]!r} here; GET /vocabularies lists those that are")
+            near = get_close_matches(name[:80], builtin.NAMES, 1)
+            expected = f"is {near[0]!r} meant?" if near else f"built in are {', '.join(builtin.NAMES)};"
+            raise UnknownVocabulary(f"vocabulary: no {name[:80]!r} here; {expected} GET /vocabularies lists all")
         return vocabulary
 
     async def list_all(self, key: str = "") -> list[NamedVocabulary]:

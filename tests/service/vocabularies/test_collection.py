@@ -38,6 +38,18 @@ class OvertakenStore(MemoryStore):
         return await super().replace(name, old, new)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cityscape", "no 'cityscape' here; is 'cityscapes' meant? GET /vocabularies lists all"),
+        ("kitchen", "no 'kitchen' here; built in are voc20, voc21, .*; GET /vocabularies lists all"),
+    ],
+)
+async def test_an_unknown_name_is_answered_with_the_nearest_one_or_all_that_are_built_in(name: str, said: str) -> None:
+    with pytest.raises(UnknownVocabulary, match=said.replace("?", "[?]")):
+        await Vocabularies(MemoryStore(), Limits()).find(name)
+
+
 @pytest.mark.parametrize("content", DAMAGED)
 async def test_a_damaged_document_is_skipped_with_one_line_in_the_log(content: bytes) -> None:
     vocabularies = Vocabularies(MemoryStore({"room": content}), Limits())

@@ -32,6 +32,10 @@ class Looked:
         self.findings: list[list[Finding]] = [[] for _ in self.names]
         self.shown: dict[str, tuple[Source, Answer]] = {}  # for the report: the photographs and what was found in them
 
+    @property
+    def folder(self) -> None:
+        """None: nothing is written before the report."""
+
     def has(self, source: Source) -> bool:
         """Every photograph is looked at."""
         return False

@@ -44,7 +44,8 @@ def run(
         cache_dir=settings.cache_dir,
         text_tower=settings.text_tower,
     )
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(transient=True, console=console, disable=not console.is_interactive) as progress:
         task = progress.add_task(f"{settings.model} on {dataset}/{split}", total=len(data.samples))
         report = evaluate(segmenter, data, renamed, lambda: progress.advance(task), refine)
     _print(report)

@@ -45,7 +45,8 @@ def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -
         raise ExportError(f"{segmenter.card.name} cannot be written as ONNX")
     folder = out or _place(segmenter, settings)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, transient=True, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, transient=True, console=console, disable=not console.is_interactive) as progress:
         progress.add_task(f"writing {segmenter.card.name} to {folder}", total=None)
         manifest = export(segmenter, folder)
         if int8:

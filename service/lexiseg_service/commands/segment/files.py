@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import typer
@@ -18,7 +20,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from lexiseg_service.commands.segment.annotations import Answer
 from lexiseg_service.commands.segment.sources import Source
-from lexiseg_service.errors import ServiceError
+from lexiseg_service.errors import ServiceError, TooLarge
 from lexiseg_service.settings import Limits
 
 A = TypeVar("A", bound=Answer)
@@ -29,6 +31,9 @@ AHEAD = 8  # images in flight: enough to overlap reading, computing and writing
 
 class Keeper(Protocol):
     """Where answers go: a folder of some format."""
+
+    @property
+    def folder(self) -> Path | None: ...
 
     def has(self, source: Source) -> bool: ...
 
@@ -73,7 +78,7 @@ def segment_files(
                 try:
                     content = source.read(manner.limits)
                 except ServiceError as error:
-                    work.failures.append(f"{source.name}: {error}")
+                    work.fail(source, error)
                 else:
                     pending.append((source, content, ask(content)))
                 progress.update(task, completed=work.over)
@@ -110,21 +115,38 @@ class _Work:
         try:
             answer = future.result()
         except ServiceError as error:
-            self.failures.append(f"{source.name}: {error}")
+            self.fail(source, error)
             return
-        self.keeper.add(source, content, answer)
+        with self._named():
+            self.keeper.add(source, content, answer)
         self.done += 1
         self.warnings.update(dict.fromkeys(warning.detail for warning in answer.warnings))
         if time.monotonic() - self.saved > SAVE_SECONDS:
-            self.keeper.write()
+            with self._named():
+                self.keeper.write()
             self.saved = time.monotonic()
+
+    def fail(self, source: Source, error: ServiceError) -> None:
+        """One image without an answer; of one that is too large, with the way out."""
+        way_out = "; by words --window 1024 takes any size" if isinstance(error, TooLarge) else ""
+        self.failures.append(f"{source.name}: {error}{way_out}")
 
     def report(self, n_images: int, n_before: int, quiet: bool) -> None:
         """Says what is done, and where it lies."""
         for line in (*(f"warning: {warning}" for warning in self.warnings), *self.failures):
             typer.echo(f"lexiseg: {line}", err=True)
-        where = self.keeper.write()
+        with self._named():
+            where = self.keeper.write()
         if quiet:
             return
         before = f", {n_before} of them before" if n_before else ""
         typer.echo(f"{self.done} of {n_images} images{before}: {where or 'nothing is written'}")
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """A full disk is told of without a name: says which folder it was."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(self.keeper.folder or "")
+            raise

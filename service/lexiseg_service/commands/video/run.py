@@ -158,7 +158,8 @@ def run(
         work = VideoRun(source, target, writer, seconds, follow)
         began = time.monotonic()
         columns = (*Progress.get_default_columns(), TextColumn("{task.completed} frames"))
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
             task = progress.add_task("segmenting", total=_total(source, seconds))
             with asyncio.Runner() as runner:
                 runner.run(_until_stopped(work, ask, progress, task))

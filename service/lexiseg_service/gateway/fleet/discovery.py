@@ -23,6 +23,7 @@ class Discovery:
         self._targets = [split(target) for target in targets]
         self._resolve = resolve or SystemResolver(max(1, len(self._targets)))
         self._known: dict[tuple[str, int], list[str]] = {}
+        self._told: set[tuple[str, int]] = set()  # of those without an address; the log has each once
 
     @property
     def missing(self) -> list[str]:
@@ -52,7 +53,10 @@ class Discovery:
             six = {address for address in resolved if ":" in address}
             self._known[host, port] = [f"{bracketed(address)}:{port}" for address in sorted(resolved - six or six)]
         known = self._known.get((host, port), [])
-        if not known:
+        if known:
+            self._told.discard((host, port))
+        elif (host, port) not in self._told:
+            self._told.add((host, port))
             logger.warning("no address", worker=f"{host}:{port}")
         return known
 

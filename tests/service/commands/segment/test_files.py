@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from concurrent.futures import Future
 from pathlib import Path
@@ -12,7 +13,8 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.segment.annotations import Annotations, Answer
 from lexiseg_service.commands.segment.files import STOPPED, segment_files
 from lexiseg_service.commands.segment.question import Question
-from lexiseg_service.commands.segment.sources import sources_of
+from lexiseg_service.commands.segment.sources import Source, sources_of
+from lexiseg_service.errors import TooLarge
 
 
 class Nothing:
@@ -62,3 +64,43 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     assert asked == [path.name.encode() for path in paths[3:]]
     everything = json.loads((tmp_path / "out" / "annotations.json").read_text())
     assert [image["id"] for image in everything["images"]] == list(range(1, 13))
+
+
+class Full:
+    """A folder on a disk without room, which does not say its name."""
+
+    folder = Path("answers")
+
+    def has(self, source: Source) -> bool:
+        return False
+
+    exists = has
+
+    def add(self, source: Source, content: bytes, answer: Answer) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write(self) -> str | None:
+        return None
+
+
+def test_a_full_disk_is_told_with_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "0.jpg").write_bytes(b"a photograph")
+
+    with pytest.raises(OSError, match="No space left on device: 'answers'"):
+        segment_files(sources_of([tmp_path / "0.jpg"]), lambda content: answered(), Full())
+
+
+def test_of_a_picture_that_is_too_large_the_way_out_is_told_and_no_line_is_blank(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "0.jpg").write_bytes(b"a photograph")
+
+    def refused(content: bytes) -> Future[Answer]:
+        future: Future[Answer] = Future()
+        future.set_exception(TooLarge("image: 9000 x 6000 pixels came"))
+        return future
+
+    assert segment_files(sources_of([tmp_path / "0.jpg"]), refused, Full()) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].endswith("0.jpg: image: 9000 x 6000 pixels came; by words --window 1024 takes any size")
