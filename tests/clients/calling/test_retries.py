@@ -109,6 +109,12 @@ def test_an_exchange_ends_by_its_time_however_often_it_may_try() -> None:
     assert hand.now <= 5.5
 
 
+def test_who_waits_for_a_server_that_is_away_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    Hand([*[Unreachable("no server answers", sent=False)] * 6, WELL]).take(first_wait=1.0)
+
+    assert caplog.messages == ["no server answers; asking again for 57 seconds at most"]
+
+
 def test_patience_ends() -> None:
     hand = Hand([FULL] * 9)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -24,9 +25,11 @@ from lexiseg_client.errors import (
     error_of,
 )
 
+logger = logging.getLogger("lexiseg_client")
 T = TypeVar("T")
 BAD_GATEWAY = 502  # a proxy whose server is just being replaced
 SHORTEST_ATTEMPT = 0.001  # seconds; what is left of a call is never zero
+TELL_AT = 2  # tries for nothing after which somebody who waits hears why: a server that is replaced is back by then
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ def patiently(
             # Nobody gains from a wait that ends after the call's own end.
             if patience.clock() + pause >= until:
                 raise
+            if count == TELL_AT and isinstance(error, Unreachable):
+                logger.warning("%s; asking again for %.0f seconds at most", error, until - patience.clock())
         yield Wait(pause)
         count += 1
 
