@@ -79,7 +79,8 @@ class Server:
         if isinstance(error, ProblemError):
             return ServerFailure(error.problem.detail)
         if isinstance(error, Unreachable):
-            return ServerFailure(f"{error}; is it running?")
+            question = "; is it running?" if str(error).startswith("no server answers") else ""
+            return ServerFailure(f"{error}{question}")
         if isinstance(error, UnreadableAnswer):
             return ServerFailure(f"what answers at {self.url} is no lexiseg server")
         return ServerFailure(str(error))

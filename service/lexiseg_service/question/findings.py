@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +18,7 @@ NAMES_OF_KINDS = {
     "model_attributes_type": "a JSON object",
     "list_type": "a JSON list",
 }
+IMAGE = 'a JSON object: {"base64": ...}, {"url": ...} or {"id": ...}'
 
 
 def validate(schema: type[M], values: dict[str, Any]) -> M:
@@ -24,17 +26,19 @@ def validate(schema: type[M], values: dict[str, Any]) -> M:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise _invalid(error) from None
+        raise _invalid(error, schema) from None
 
 
-def _invalid(error: ValidationError) -> InvalidValue:
+def _invalid(error: ValidationError, schema: type[BaseModel]) -> InvalidValue:
     """pydantic's findings as ours: which field, what came, what was expected."""
     findings = []
     for finding in _of_the_branch_meant(error.errors(include_url=False)[:MOST_FINDINGS]):
         # The branch of a union is pydantic's business, not the client's.
         field = ".".join(str(part) for part in finding["loc"] if part not in BRANCHES | PLAIN)
         findings.append(
-            InvalidValue.of(field, finding["input"] if finding["type"] != "missing" else None, _expected(finding))
+            InvalidValue.of(
+                field, finding["input"] if finding["type"] != "missing" else None, _expected(finding, schema)
+            )
         )
     return InvalidValue.together(findings)
 
@@ -51,11 +55,13 @@ def _of_the_branch_meant(findings: list[Any]) -> list[Any]:
     return [finding for finding in rest if not (finding["loc"][:-1] in objects and finding["loc"][-1] in PLAIN)]
 
 
-def _expected(finding: Any) -> str:
+def _expected(finding: Any, schema: type[BaseModel]) -> str:
     if finding["type"] == "extra_forbidden":
-        return "no field of that name"
+        return f"no field of that name{_meant(finding['loc'], schema)}"
     if finding["type"] == "missing":
         return "a value; the field is missing"
+    if finding["type"] in ("model_type", "model_attributes_type") and finding["loc"] == ("image",):
+        return IMAGE
     if finding["type"] in NAMES_OF_KINDS:
         return NAMES_OF_KINDS[finding["type"]]
     if finding["type"] == "too_short":
@@ -66,3 +72,9 @@ def _expected(finding: Any) -> str:
     for beginning in ("Input should be ", "Value error, ", "String should have "):
         message = message.removeprefix(beginning)
     return message
+
+
+def _meant(place: tuple[Any, ...], schema: type[BaseModel]) -> str:
+    """The field that a misspelt one of the question itself is likest to."""
+    near = get_close_matches(str(place[0]), schema.model_fields, 1) if len(place) == 1 else []
+    return f"; is `{near[0]}` meant?" if near else ""

@@ -56,5 +56,8 @@ def translated(base: str) -> Iterator[None]:
     except httpx.DecodingError as error:
         raise UnreadableAnswer(f"what {base} sent cannot be unpacked: {error}") from error
     except httpx.TransportError as error:
-        broke = f"the connection to {base} broke ({str(error) or type(error).__name__})"
+        reason = str(error) or type(error).__name__
+        # h11's words for an answer that does not begin as HTTP's do
+        hint = ": what answers speaks no HTTP, as the port of gRPC does" if reason == "illegal request line" else ""
+        broke = f"the connection to {base} broke ({reason}{hint})"
         raise Unreachable(broke, sent=True) from error

@@ -25,6 +25,7 @@ from lexiseg_service.settings import Limits
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
 MOST_FILES = 2
+IMAGE = "one file in the multipart field `image`, as curl sends it with -F image=@FILE"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
 MOST_HERE = 4 * 2**10  # characters of a form's texts; more are checked in a thread
 # The file as the body. Which of them it is, its first bytes say.
@@ -71,13 +72,22 @@ async def _read_multipart(request: Request, limits: Limits) -> Asked:
     try:
         files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
         if len(files) != 1:
-            raise InvalidValue.of("image", f"{len(files)} files", "one file in the multipart field `image`")
+            raise InvalidValue.of("image", _instead_of_a_file(form, len(files)), IMAGE)
         image = await files[0].read()
         if sum(len(value) for _, value in form.multi_items() if isinstance(value, str)) > MOST_HERE:
             return Asked(image, await asyncio.to_thread(_question, form, limits))
         return Asked(image, _question(form, limits))
     finally:
         await form.close()
+
+
+def _instead_of_a_file(form: FormData, files: int) -> str:
+    """What came where one file was to be: without @ curl sends a file's name."""
+    texts = [value for value in form.getlist("image") if isinstance(value, str)]
+    if texts and not files:
+        return f"the text {texts[0][:80]!r}"
+    others = [name for name, value in form.multi_items() if isinstance(value, UploadFile) and name != "image"]
+    return f"{files} files" + (f", and one in {others[0][:80]!r}" if others and not files else "")
 
 
 async def _form(request: Request, limits: Limits) -> FormData:

@@ -51,11 +51,15 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
         kind = KINDS.get(error.status_code, "http-error")
-        body = render(error.status_code, kind, "The request cannot be served", str(error.detail), request_id(request))
-        headers = dict(error.headers or {})
+        headers, detail = dict(error.headers or {}), str(error.detail)
+        path = request.scope["path"]
         # The router says what the first route of the path takes; there may be one for each method.
-        if error.status_code == 405 and (methods := methods_of(request.scope["path"], routers)):
+        if error.status_code == 405 and (methods := methods_of(path, routers)):
             headers["Allow"] = ", ".join(methods)
+            detail = f"{path[:80]} takes {' and '.join(methods)}, not {request.method}"
+        elif error.status_code == 404:
+            detail = f"there is no {path[:80]!r} here; /docs shows every route"
+        body = render(error.status_code, kind, "The request cannot be served", detail, request_id(request))
         return Response(body, error.status_code, headers, "application/problem+json")
 
 

@@ -242,6 +242,15 @@ def test_a_server_that_is_not_there_is_one_line(lexiseg: CommandLine, folder: Pa
     assert not (folder / "out").exists()
 
 
+def test_an_http_server_that_is_asked_over_grpc_is_told_with_its_address(lexiseg: CommandLine, folder: Path) -> None:
+    with listening(JSONResponse({"hello": "world"})) as url:
+        target = url.removeprefix("http://")
+        outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", target)
+
+    said = f"lexiseg: {target} speaks HTTP and no gRPC: its address is http://{target}\n"
+    assert (outcome.status, outcome.err) == (1, said)
+
+
 def test_another_kind_of_server_is_told_apart(lexiseg: CommandLine, folder: Path) -> None:
     with listening(JSONResponse({"hello": "world"})) as url:
         outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", url)

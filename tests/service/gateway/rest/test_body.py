@@ -95,6 +95,37 @@ async def test_a_flat_background_that_is_no_json_is_told_what_is_expected(client
     assert "a JSON object, as {" in error["expected"]
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        pytest.param([("image", (None, "china.jpg"))], "got \"the text 'china.jpg'\"", id="curl without @"),
+        pytest.param([("file", ("a.png", IMAGE))], "got \"0 files, and one in 'file'\"", id="another field"),
+    ],
+)
+async def test_a_form_without_its_file_is_told_what_came_instead(
+    client: httpx.AsyncClient, files: Any, said: str
+) -> None:
+    answer = await client.post("/segment", files=[*files, ("classes", (None, "sky"))])
+
+    assert answer.status_code == 422
+    assert "as curl sends it with -F image=@FILE" in answer.json()["detail"]
+    assert said in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("field", "meant"), [("treshold", "; is `threshold` meant?"), ("colour", "")])
+async def test_a_misspelt_field_is_told_the_nearest_one(client: httpx.AsyncClient, field: str, meant: str) -> None:
+    answer = await post_form(client, [("classes", "sky"), (field, "0.1")])
+
+    assert answer.json()["errors"][0]["expected"] == f"no field of that name{meant}"
+
+
+async def test_an_image_in_json_that_is_a_name_is_told_the_three_forms(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/segment", json={"image": "china.jpg", "classes": ["sky"]})
+
+    assert answer.status_code == 422
+    assert '{"base64": ...}, {"url": ...} or {"id": ...}' in answer.json()["detail"]
+
+
 async def test_the_three_forms_ask_the_same(client: httpx.AsyncClient, backend: KnownBackend) -> None:
     question = {"classes": ["sky", "sea"], "threshold": 0.25, "max_side": 128, "background": True}
 

@@ -97,15 +97,18 @@ async def test_a_surprise_counts_as_500(client: httpx.AsyncClient, backend: Know
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "kind"),
-    [("GET", "/nope", 404, "no-such-route"), ("GET", "/segment", 405, "method-not-allowed")],
+    ("method", "path", "status", "kind", "said"),
+    [
+        ("GET", "/nope", 404, "no-such-route", "there is no '/nope' here; /docs shows every route"),
+        ("GET", "/segment", 405, "method-not-allowed", "/segment takes POST, not GET"),
+    ],
 )
 async def test_a_wrong_route_is_a_problem_too(
-    client: httpx.AsyncClient, method: str, path: str, status: int, kind: str
+    client: httpx.AsyncClient, method: str, path: str, status: int, kind: str, said: str
 ) -> None:
     answer = await client.request(method, path)
 
-    assert (answer.status_code, answer.json()["type"]) == (status, kind)
+    assert (answer.status_code, answer.json()["type"], answer.json()["detail"]) == (status, kind, said)
     assert answer.headers["content-type"] == "application/problem+json"
 
 
