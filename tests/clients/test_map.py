@@ -61,7 +61,7 @@ async def test_an_event_loop_does_the_same(server: Server) -> None:
         with pytest.raises(UndecodableImage):
             _ = [outcome async for outcome in client.map(images, ["sky"])]
 
-    assert [max(answer.size) for answer in outcomes[:-1]] == list(SIDES)
+    assert [max(answer.size) for answer in outcomes if isinstance(answer, Segmentation)] == list(SIDES)
     assert isinstance(outcomes[-1], UndecodableImage)
 
 
@@ -78,4 +78,4 @@ def test_a_line_tells_how_far_it_is(client: Client, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"on_error": "ignore"}])
 def test_what_cannot_be_is_told_at_once(client: Client, wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        client.map(IMAGES, ["sky"], **wrong)  # type: ignore[arg-type]
+        client.map(IMAGES, ["sky"], **wrong)  # type: ignore[call-overload]

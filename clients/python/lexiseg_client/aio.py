@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx
 
@@ -17,6 +17,7 @@ from lexiseg_client.calling.retries import Patience, Retry
 from lexiseg_client.calls import Calls
 from lexiseg_client.client import TIMEOUT, wire_of
 from lexiseg_client.drivers.loop import Loop
+from lexiseg_client.errors import LexisegError
 from lexiseg_client.pictures.images import ImageLike
 from lexiseg_client.question.options import Background, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
@@ -70,6 +71,32 @@ class AsyncClient:
     ) -> Segmentation:
         """See `Client.segment`."""
         return await self._run(self._calls.segment(image, classes, options, timeout))
+
+    @overload
+    def map(
+        self,
+        images: Iterable[ImageLike],
+        classes: Classes | None = None,
+        *,
+        concurrency: int = 8,
+        progress: bool | Progress | None = None,
+        on_error: Literal["raise"] = "raise",
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[Segmentation, None]: ...
+
+    @overload
+    def map(
+        self,
+        images: Iterable[ImageLike],
+        classes: Classes | None = None,
+        *,
+        concurrency: int = 8,
+        progress: bool | Progress | None = None,
+        on_error: OnError,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> AsyncGenerator[Segmentation | LexisegError | OSError, None]: ...
 
     def map(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx
 
@@ -16,6 +16,7 @@ from lexiseg_client.calling.mapping import OnError, Progress, checked, map_threa
 from lexiseg_client.calling.retries import Patience, Retry
 from lexiseg_client.calls import Calls
 from lexiseg_client.drivers.threads import Threads
+from lexiseg_client.errors import LexisegError
 from lexiseg_client.pictures.images import ImageLike
 from lexiseg_client.question.options import Background, Classes, Options, Unpack
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularySummary
@@ -103,6 +104,32 @@ class Client:
             ImageExpired: an `ImageId` that the server no longer knows; images of other forms are sent again by itself.
         """
         return self._run(self._calls.segment(image, classes, options, timeout))
+
+    @overload
+    def map(
+        self,
+        images: Iterable[ImageLike],
+        classes: Classes | None = None,
+        *,
+        concurrency: int = 8,
+        progress: bool | Progress | None = None,
+        on_error: Literal["raise"] = "raise",
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generator[Segmentation, None, None]: ...
+
+    @overload
+    def map(
+        self,
+        images: Iterable[ImageLike],
+        classes: Classes | None = None,
+        *,
+        concurrency: int = 8,
+        progress: bool | Progress | None = None,
+        on_error: OnError,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Generator[Segmentation | LexisegError | OSError, None, None]: ...
 
     def map(
         self,
