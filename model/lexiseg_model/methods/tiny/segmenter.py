@@ -32,6 +32,7 @@ from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, Tin
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.methods.tiny.synonyms import Synonyms
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.tower_files import tower_folder
 from lexiseg_model.methods.tiny.weights import TEMPLATE, TinyState, filled, with_later_parts
@@ -88,6 +89,7 @@ class TinySegmenter(Exportable):
         self._head = None if head is None else in_type(fused(head).to(device), self._dtype)
         self.settings = settings
         self._familiar = familiar
+        self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
         self._cores = _cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
@@ -162,8 +164,8 @@ class TinySegmenter(Exportable):
         if rows.shape != (len(owner), self._tower.width):
             raise ShapeError(f"expected text rows [{len(owner)}, {self._tower.width}], got {list(rows.shape)}")
         there = torch.from_numpy(rows).to(self._device)
-        levels = self._network.levels_of(there)
-        return TextBank(self._network.project_texts(there), owner, len(classes), levels=levels)
+        vectors, levels = self._network.project_texts(there), self._network.levels_of(there)
+        return self._synonyms.leant(TextBank(vectors, owner, len(classes), levels=levels), classes)
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -345,11 +347,7 @@ def _directions(bank: TextBank) -> Tensor:
 
 
 def require_text_tower(named: Path | None) -> None:
-    """Checks that the text tower is here, or fetches it.
-
-    Raises:
-        WeightsError: as of `tower_folder`.
-    """
+    """Checks that the text tower is here, or fetches it. WeightsError: as of `tower_folder`."""
     tower_folder(named)
 
 

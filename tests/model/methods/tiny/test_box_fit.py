@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from lexiseg_model.data.read_scenes import read_object_scenes
 from lexiseg_model.data.scenes import Objects
@@ -15,7 +14,6 @@ from lexiseg_model.methods.tiny.box_fit import OFF, Boxes, Numbers, Photograph, 
 from lexiseg_model.methods.tiny.own_colours import palette
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
-from tests.model.methods.tiny.cups import write_cups
 
 SIDE = 96  # pixels of a picture, which is as large as the network's input
 BLIND = Numbers(BoxRule(more=0, doubt=0), OwnColours(weight=0))
@@ -56,11 +54,8 @@ def test_a_name_replaces_the_number_of_that_name_alone() -> None:
     assert other == Numbers(BoxRule(more=0, doubt=0, slack=0.1), OwnColours(weight=0, ring=0.75))
 
 
-def test_objects_of_a_split_are_asked_by_boxes_that_are_off(
-    tiny: TinySegmenter, tmp_path: Path, photographs: dict[str, NDArray[np.uint8]]
-) -> None:
-    write_cups(tmp_path, photographs["coffee"])
-    scenes = read_object_scenes("cups", tmp_path, "train", lambda _: True).scenes
+def test_objects_of_a_split_are_asked_by_boxes_that_are_off(tiny: TinySegmenter, cups: Path) -> None:
+    scenes = read_object_scenes("cups", cups, "train", lambda _: True).scenes
 
     found = gather(tiny, scenes, 2)
 

@@ -2,16 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import read_dataset
 from lexiseg_model.methods.tiny.click_fit import MOST_LOST, NOTHING, Clicks, fit, gather
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ClickOrder
-from tests.model.methods.tiny.cups import write_cups
 
 
 def clicks(n: int, of: list[float]) -> Clicks:
@@ -52,12 +49,8 @@ def test_no_data_set_pays_for_another() -> None:
     assert fit([gains]).stability > rule.stability
 
 
-def test_objects_of_a_split_are_asked_where_they_are_deepest(
-    tiny: TinySegmenter, tmp_path: Path, photographs: dict[str, NDArray[np.uint8]]
-) -> None:
-    write_cups(tmp_path, photographs["coffee"])
-
-    found = gather(tiny, read_dataset(tmp_path, "cups", "train"))
+def test_objects_of_a_split_are_asked_where_they_are_deepest(tiny: TinySegmenter, cups: Path) -> None:
+    found = gather(tiny, read_dataset(cups, "cups", "train"))
 
     assert found.quality.shape == (1, 4)
     assert found.evidence.shape == (1, 4, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from lexiseg_model.evaluation.before_after import compare, write_samples
 from lexiseg_model.evaluation.run import Report
 from lexiseg_model.methods.tiny.familiar import read_familiar, write_familiar
 from lexiseg_model.methods.tiny.familiar_words import write as write_words
+from lexiseg_model.methods.tiny.settings import SynonymRule
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.calibrate import calibrate
 from lexiseg_model.methods.tiny.training.finetune import LAID_OUT, start_folder
@@ -45,6 +47,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
             "training_data": [*before, with_terms(f"{len(train.samples)} photographs", recipe.data)],
             "lineage": lineage(recipe, begun),
             "prompt_quality": below.prompt_quality,
+            "settings": _with_own_words(below.settings, train.classes),
             "limits": [LIMIT, *(limit for limit in below.limits if limit != LIMIT)],
         }
     )
@@ -75,6 +78,14 @@ def _quality(report: Report) -> Quality:
 
 def _named(classes: tuple[str, ...]) -> list[str]:
     return [name for name in classes if name != BACKGROUND]
+
+
+def _with_own_words(settings: dict[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
+    """Settings of a card, by which no class that was tuned counts as another word's synonym any more."""
+    if "synonyms" not in settings:
+        return settings
+    rule = SynonymRule.model_validate(settings["synonyms"]).without([name.lower() for name in classes])
+    return settings | {"synonyms": rule.model_dump()}
 
 
 def _write_words(folder: Path, start: Path, classes: tuple[str, ...]) -> None:

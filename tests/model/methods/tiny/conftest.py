@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 
-def write_cups(root: Path, cup: NDArray[np.uint8]) -> None:
-    """`cups/train` under `root`: the photograph twice, once with its cup as an object and once with none."""
+@pytest.fixture
+def cups(tmp_path: Path, photographs: dict[str, NDArray[np.uint8]]) -> Path:
+    """A folder with `cups/train`: a photograph twice, once with its cup as an object and once with none."""
+    root, cup = tmp_path, photographs["coffee"]
     for kind in ("images", "masks"):
         (root / "cups" / "train" / kind).mkdir(parents=True)
     (root / "cups" / "classes.json").write_text(json.dumps(["background", "cup"]))
@@ -20,3 +23,4 @@ def write_cups(root: Path, cup: NDArray[np.uint8]) -> None:
     for name, mask in (("with", labels), ("without", np.zeros_like(labels))):
         Image.fromarray(cup).save(root / "cups" / "train" / "images" / f"{name}.jpg")
         Image.fromarray(mask).save(root / "cups" / "train" / "masks" / f"{name}.png")
+    return root

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lexiseg_model.methods.tiny.familiar import Familiar
+from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.settings import SynonymRule
+from lexiseg_model.methods.tiny.synonyms import Synonyms
+from lexiseg_model.segmenter import TextBank
+from lexiseg_model.types import ClassEntry
+
+RULE = SynonymRule(weight=0.5, of={"bicyclist": ["cyclist", "rider"], "horse": ["pony", "rider"], "unknown": ["odd"]})
+WORDS = ("bicyclist", "horse", "cyclist")
+
+
+@pytest.fixture(scope="module")
+def network() -> TinyNetwork:
+    torch.manual_seed(0)
+    network = TinyNetwork().eval()
+    network.text_level.normal_()
+    return network
+
+
+@pytest.fixture(scope="module")
+def synonyms(network: TinyNetwork) -> Synonyms:
+    rows = np.random.default_rng(0).normal(size=(len(WORDS), 384)).astype(np.float32)
+    return Synonyms(RULE, Familiar(WORDS, rows, 0.6), network)
+
+
+def bank_of(*classes: ClassEntry) -> TextBank:
+    owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
+    vectors = F.normalize(torch.randn(len(owner), 96, generator=torch.Generator().manual_seed(1)), dim=1)
+    return TextBank(vectors, owner, len(classes), levels=torch.zeros(len(owner)))
+
+
+def leant(synonyms: Synonyms, *classes: ClassEntry) -> list[bool]:
+    """Which texts leaned."""
+    bank = bank_of(*classes)
+    made = synonyms.leant(bank, classes)
+    return (made.vectors != bank.vectors).any(1).tolist()
+
+
+def test_a_synonym_lies_between_itself_and_the_word_it_was_drawn_for(network: TinyNetwork) -> None:
+    rows = torch.randn(1, 384, generator=torch.Generator().manual_seed(2))
+    familiar = Familiar(["bicyclist"], rows.numpy(), 0.6)
+    bank = bank_of(ClassEntry("cyclist"))
+
+    made = Synonyms(RULE, familiar, network).leant(bank, (ClassEntry("cyclist"),))
+
+    with torch.no_grad():
+        word, level = network.project_texts(rows)[0], network.levels_of(rows)[0]
+    assert torch.allclose(made.vectors[0], F.normalize(bank.vectors[0] + word, dim=0), atol=1e-5)
+    assert made.levels is not None
+    assert made.levels[0].item() == pytest.approx(level.item() / 2, abs=1e-5)
+
+
+def test_case_does_not_count(synonyms: Synonyms) -> None:
+    assert leant(synonyms, ClassEntry("Cyclist")) == [True]
+
+
+def test_words_and_strangers_stay_where_they_are(synonyms: Synonyms) -> None:
+    assert leant(synonyms, ClassEntry("bicyclist"), ClassEntry("violin"), ClassEntry("odd")) == [False] * 3
+
+
+def test_no_synonym_leans_towards_a_word_that_is_asked_for(synonyms: Synonyms) -> None:
+    assert leant(synonyms, ClassEntry("cyclist"), ClassEntry("bicyclist")) == [False, False]
+    assert leant(synonyms, ClassEntry("cyclist", ("bicyclist",))) == [False, False]
+
+
+def test_two_classes_do_not_lean_towards_one_word(synonyms: Synonyms) -> None:
+    assert leant(synonyms, ClassEntry("cyclist"), ClassEntry("rider"), ClassEntry("pony")) == [False] * 3
+    assert leant(synonyms, ClassEntry("cyclist", ("rider",)), ClassEntry("pony")) == [True, True, False]
+
+
+def test_without_the_words_of_training_nothing_leans(network: TinyNetwork) -> None:
+    assert leant(Synonyms(RULE, None, network), ClassEntry("cyclist")) == [False]
+
+
+def test_what_was_learned_as_a_class_is_no_synonym() -> None:
+    assert RULE.without(["rider"]).of == {"bicyclist": ["cyclist"], "horse": ["pony"], "unknown": ["odd"]}
+
+
+def test_a_cyclist_is_asked_of_the_bundled_model_nearly_as_a_bicyclist(tiny: TinySegmenter) -> None:
+    cyclist, bicyclist = (ClassEntry(word) for word in ("cyclist", "bicyclist"))
+
+    alone, word, beside = (bank_of_model(tiny, some) for some in ((cyclist,), (bicyclist,), (cyclist, bicyclist)))
+
+    assert 1 - alone.vectors[0] @ word.vectors[0] < (1 - beside.vectors[0] @ word.vectors[0]) / 3
+    assert torch.allclose(beside.vectors[1], word.vectors[0], atol=1e-6)
+
+
+def bank_of_model(tiny: TinySegmenter, classes: tuple[ClassEntry, ...]) -> TextBank:
+    return tiny.text_bank(classes, tiny.encode_texts(tiny.texts(classes)))
