@@ -84,7 +84,8 @@ def _by_truth(findings: Sequence[Finding]) -> Choice:
 
 def _by_groups(scores: Sequence[float]) -> Choice:
     if len(scores) < FEWEST:
-        return Choice(None, f"found in {len(scores)} photographs; {FEWEST} or more are needed without masks")
+        photographs = "photograph" if len(scores) == 1 else "photographs"
+        return Choice(None, f"found in {len(scores)} {photographs}; {FEWEST} or more are needed without masks")
     values = np.array(scores)
     spread = values.var()
     splits = np.arange(1, len(values))
