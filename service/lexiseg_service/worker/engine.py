@@ -19,6 +19,7 @@ belongs to its request alone.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import weakref
@@ -108,7 +109,7 @@ class Engine:
         return (*texts, *finish, *(f"model {name}" for name in self.models.failures))
 
     def warm_up(self, name: str | None = None) -> None:
-        """One image pass of every bucket, and the background words: the first request shall not pay for them.
+        """An image pass of some or all buckets, and the background words: the first request shall not pay for them.
 
         What the model takes here is tried, too: the first burst shall hear when it would be answered.
 
@@ -126,7 +127,7 @@ class Engine:
 
     def prepare(self, segmenter: Segmenter) -> None:
         """`warm_up` of a model in memory, whether it is served yet or not."""
-        for height, width in segmenter.buckets:
+        for height, width in _to_warm_up(segmenter):
             tile = np.zeros((1, 3, height, width), np.uint8)
             # On the compute thread, in between batches: it alone uses the device.
             self._compute.run(partial(segmenter.encode_tiles, tile)).result()
@@ -359,6 +360,12 @@ class Engine:
 
 def _rows_of(cache: TextCache, texts: list[str]) -> NDArray[np.float16]:
     return cache.rows(texts).rows
+
+
+def _to_warm_up(segmenter: Segmenter) -> list[tuple[int, int]]:
+    """All buckets where there is a GPU; on a CPU, where a first pass is as quick as a second, the extremes."""
+    buckets = sorted(segmenter.buckets, key=math.prod)
+    return buckets if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
 
 
 def _give_up(model: Future[Loaded]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.segmenter import Features, InferenceOptions, Plan, Segmenter, TileFeatures
@@ -132,6 +133,18 @@ def test_one_thread_runs_the_image_passes_of_all_models(floor: Floor) -> None:
 
     assert floor.models["one"].threads == floor.models["two"].threads == {"compute"}
     assert floor.models["two"].batches == [1, 1, *TRIAL, 1]
+
+
+@pytest.mark.parametrize(("gpu", "passes"), [(True, 3), (False, 2)])
+def test_a_gpu_is_warmed_up_for_every_bucket_a_cpu_for_the_smallest_and_the_largest(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch, gpu: bool, passes: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    floor.models["one"].buckets = ((16, 16), (32, 32), (16, 32))
+
+    floor.engine.warm_up()
+
+    assert floor.models["one"].batches == [*[1] * passes, *TRIAL]
 
 
 def test_a_request_waits_for_its_model_and_holds_up_no_other(floor: Floor) -> None:
