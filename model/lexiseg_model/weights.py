@@ -8,10 +8,14 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.types import ModelCard
@@ -19,6 +23,8 @@ from lexiseg_model.types import ModelCard
 WEIGHTS = "weights.safetensors"  # the name that imports write
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # of training around a network
 CRITERION = "criterion."  # what training may save beside it
+# What initialisers spend their time in. Of `nn.init` those that ask a mode as a whole: within one they ask nobody more.
+DRAWS = {Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
 
 
 def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
@@ -42,6 +48,20 @@ def names_in_network(saved: Iterable[str]) -> dict[str, str]:
     """Names of tensors as training saved them -> in the network, without wrappers; those of losses are left out."""
     named = {name: WRAPPERS.sub("", name) for name in saved}
     return {name: inside for name, inside in named.items() if not inside.startswith(CRITERION)}
+
+
+class Undrawn(TorchFunctionMode):
+    """Modules made in here have no random weights, but whatever the memory held: they are to be filled at once.
+
+    The random weights of a ViT-B/16 CLIP take as long as all the rest of reading it; and those who draw numbers after
+    it draw the same ones as without it.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        if func in DRAWS:
+            return args[0] if args else named["tensor"]
+        return (torch.empty if func is torch.randn else func)(*args, **named)
 
 
 def require_file(path: Path) -> None:

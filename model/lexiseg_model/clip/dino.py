@@ -21,7 +21,7 @@ from lexiseg_model.clip.checkpoint import State, read_tensors
 from lexiseg_model.clip.hub import fetch
 from lexiseg_model.clip.vision import patch_map, resize_positions
 from lexiseg_model.errors import ShapeError, WeightsError
-from lexiseg_model.weights import told_of
+from lexiseg_model.weights import Undrawn, told_of
 
 # `dino`: any tower of DINO's make, whose sizes are read off its weights.
 DinoName = Literal["dino", "dino_vitb16", "dino_vitb8", "dino_vits8", "dinov2_vitb14_reg", "dinov2_vits14_reg"]
@@ -136,7 +136,9 @@ def dino_from_state(name: DinoName, state: State) -> DinoTower:
     Raises:
         WeightsError: the weights are not of this tower.
     """
-    tower = DinoTower(kind_of(state) if name == "dino" else KINDS[name])
+    kind = kind_of(state) if name == "dino" else KINDS[name]
+    with Undrawn():
+        tower = DinoTower(kind)
     try:
         converted = checkpoint_filter_fn(dict(state), tower.vit)
         tower.vit.load_state_dict(converted)

@@ -24,7 +24,7 @@ from lexiseg_model.clip.activation import Evidence, decide, split_architecture
 from lexiseg_model.clip.checkpoint import Checkpoint, State, read_checkpoint
 from lexiseg_model.clip.hub import fetch_clip
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.weights import told_of
+from lexiseg_model.weights import Undrawn, told_of
 
 # Of the small pair that is trained here: a name like any other of open_clip's.
 open_clip.add_model_config(Path(__file__).parent / "data" / "architectures")
@@ -119,7 +119,8 @@ def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowe
         WeightsError: weights are missing, unknown, or of another shape.
     """
     name = known_architecture(architecture)
-    model = fresh_model(name, quick_gelu)
+    with Undrawn():
+        model = fresh_model(name, quick_gelu)
     wanted = model.state_dict()
     state = convert_state_dict(model, state)
     if isinstance(model, open_clip.CustomTextCLIP):

@@ -62,6 +62,14 @@ def test_weights_in_memory_come_back_as_they_were() -> None:
         assert torch.equal(value, small.state()[name])
 
 
+def test_no_weights_are_drawn_for_those_that_are_read() -> None:
+    before = torch.get_rng_state()
+
+    from_state(ARCHITECTURE, small.state(), quick_gelu=True)
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize(("quick", "expected"), [(True, QuickGELU), (False, nn.GELU)])
 def test_both_towers_get_the_activation(quick: bool, expected: type[nn.Module]) -> None:
     towers = from_state(ARCHITECTURE, small.state(), quick_gelu=quick)

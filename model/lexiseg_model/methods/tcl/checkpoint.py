@@ -23,6 +23,7 @@ from lexiseg_model.methods.tcl.grounder import STAGES
 from lexiseg_model.methods.tcl.image_pass import PATCH
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.methods.tcl.settings import ARCHITECTURE
+from lexiseg_model.weights import Undrawn
 
 State = dict[str, Tensor]
 
@@ -182,7 +183,8 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     """
     clip = {name.removeprefix(CLIP): value for name, value in state.items() if name.startswith(CLIP)}
     towers = from_state(architecture, clip, quick_gelu=True)  # every CLIP that TCL was published over is OpenAI's
-    network = TclNetwork(towers.visual)
+    with Undrawn():
+        network = TclNetwork(towers.visual)
     learned = {name: value for name, value in state.items() if not name.startswith((CLIP, LOSSES))}
     wanted = {name: value for name, value in network.state_dict().items() if not name.startswith("visual.")}
     _require_names("this model", learned, wanted)

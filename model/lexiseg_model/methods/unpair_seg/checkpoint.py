@@ -25,7 +25,7 @@ from lexiseg_model.methods.unpair_seg.names import OURS, THEIRS, depth_of, learn
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE
 from lexiseg_model.methods.unpair_seg.sizes import Sizes, sizes_of
-from lexiseg_model.weights import names_in_network, told_of
+from lexiseg_model.weights import Undrawn, names_in_network, told_of
 
 State = dict[str, Tensor]
 
@@ -184,7 +184,9 @@ def restore(state: State, architecture: str = ARCHITECTURE, names: Mapping[str, 
 def restore_masks(state: State, names: Mapping[str, str] = AS_THEY_ARE) -> PromptableMasks:
     """The learned part of stage one alone, from `masks.*`; names and errors as `restore`."""
     called = {name.removeprefix(MASKS): names.get(name, name) for name in state}
-    masks = PromptableMasks(sizes_of(_under(MASKS, state), called))
+    sizes = sizes_of(_under(MASKS, state), called)
+    with Undrawn():
+        masks = PromptableMasks(sizes)
     _fill(masks, MASKS, state, names)
     return masks.eval().requires_grad_(False)
 
