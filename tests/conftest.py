@@ -13,7 +13,10 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from tests.integration.server import Server
+
 TESTS = Path(__file__).resolve().parent
+set_aside = 0  # objects that no collection of garbage looks at
 # A slow machine is no failure: what is right is asserted, how fast it is belongs to the benchmarks.
 settings.register_profile("lexiseg", deadline=None)
 settings.load_profile("lexiseg")
@@ -27,6 +30,13 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One real server for all tests that do not end it."""
+    with Server(tmp_path_factory.mktemp("server") / "log.jsonl") as running:
+        yield running
 
 
 def give_back() -> None:
@@ -43,7 +53,14 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.enable()
-        gc.freeze()
+        _set_aside()
+
+
+def _set_aside() -> None:
+    """Everything that there is, from garbage collection; remembers how much."""
+    global set_aside
+    gc.freeze()
+    set_aside = gc.get_freeze_count()
 
 
 @pytest.hookimpl(trylast=True)
@@ -58,9 +75,10 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     for forget in full:
         forget()
     if not goes_on:
-        gc.unfreeze()  # a worker that gives up a model sets aside what there is, a test's own things, too
+        if gc.get_freeze_count() > set_aside:  # a worker that gives up a model sets aside a test's own things, too
+            gc.unfreeze()
         gc.collect()
-        gc.freeze()
+        _set_aside()
     elif full:
         gc.collect()
     if full:

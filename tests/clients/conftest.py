@@ -1,4 +1,4 @@
-"""Two real servers for all tests that do not end them, and a client."""
+"""A real server of narrow bounds beside that of all tests, and a client."""
 
 from __future__ import annotations
 
@@ -16,12 +16,6 @@ from tests.integration.server import Server
 
 KEY = "right"
 LONG = 60.0  # seconds; a place is not kept for ever where a test forgets to free it
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server") / "log.jsonl") as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,6 @@ notebook = nbformat.read(sys.argv[1], 4)
 nbclient.NotebookClient(notebook, timeout={CELL_SECONDS}, kernel_name="python3").execute()
 nbformat.write(notebook, sys.argv[2])
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server") / "log.jsonl") as running:
-        yield running
 
 
 def outputs(notebook: Path) -> list[dict[str, Any]]:

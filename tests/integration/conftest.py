@@ -1,4 +1,4 @@
-"""One real server for all tests that do not end it."""
+"""A client of the real server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ import httpx
 import pytest
 
 from tests.integration.server import Server
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server") / "log.jsonl") as running:
-        yield running
 
 
 @pytest.fixture(scope="session")

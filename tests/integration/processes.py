@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,26 +15,24 @@ from typing import Self
 
 import httpx
 
-from tests.integration.server import ROOT, TO_START, TO_STOP
+from tests.forks import start
+from tests.integration.server import TO_START, TO_STOP
 
 ADDRESS = re.compile(r"localhost:(\d+)")
 SEEN = 60.0  # seconds until a gateway has seen a change of its workers; a tenth of it is usual
 
 
 class Process:
-    """One command, started and not waited for; stopped at the end, whatever a test did to it."""
+    """One command, started and not waited for; stopped at the end, whatever a test did to it.
+
+    Its imports are paid once for many, or by itself where it is `alone`.
+    """
+
+    alone = False
 
     def __init__(self, log: Path, *command: str, **environment: str) -> None:
         self.log = log
-        self._errors = log.open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "lexiseg_service.cli", *command],
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
+        self.process = start(command, environment, log, alone=self.alone)
 
     @cached_property
     def ports(self) -> list[int]:
@@ -75,7 +71,6 @@ class Process:
             self.process.wait(TO_STOP)
             raise
         finally:
-            self._errors.close()
             if self.process.stdout:
                 self.process.stdout.close()
 
@@ -107,6 +102,8 @@ class Worker(Process):
 
 class Gateway(Process):
     """REST at `url`, gRPC at `grpc`."""
+
+    alone = True  # has no torch to wait for
 
     def __init__(self, log: Path, *workers: str, **environment: str) -> None:
         options = ("--workers", ",".join(workers), "--http-port", "0", "--grpc-port", "0")

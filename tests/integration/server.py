@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -15,25 +13,21 @@ from typing import Any
 
 import httpx
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.forks import ROOT as ROOT
+from tests.forks import start
+
 TO_START = 120.0  # seconds; a loaded machine needs a tenth of it
 TO_STOP = 60.0
 
 
 class Server:
-    """Starts on any free port, waits until ready; `log` is its standard error."""
+    """Starts on any free port, waits until ready; `log` is its standard error. Its imports are paid once for many."""
+
+    alone = False
 
     def __init__(self, log: Path, **environment: str) -> None:
         self.log = log
-        self._errors = log.open("wb")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "lexiseg_service.cli", "serve", "--http-port", "0", "--grpc-port", "0"],
-            cwd=ROOT,
-            env=os.environ | environment,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-        )
+        self.process = start(("serve", "--http-port", "0", "--grpc-port", "0"), environment, log, alone=self.alone)
         # Nobody waits for ever: a process that does not come up is stopped, which ends the reading below.
         guard = threading.Timer(TO_START, self.process.kill)
         guard.start()
@@ -89,7 +83,6 @@ class Server:
 
     def _close(self) -> None:
         self.process.wait(TO_STOP)
-        self._errors.close()
         if self.process.stdout:
             self.process.stdout.close()
 
@@ -97,6 +90,12 @@ class Server:
         """One value of /metrics, its labels as they are written there."""
         text = httpx.get(f"{self.url}/metrics").text
         return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))
+
+
+class LoneServer(Server):
+    """As anybody would start it: it imports everything itself."""
+
+    alone = True
 
 
 def form(image: bytes, *classes: str, **fields: Any) -> list[tuple[str, Any]]:

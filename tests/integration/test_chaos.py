@@ -1,4 +1,4 @@
-"""Ten thousand requests, three in ten of them bad, from clients that hang up at any moment."""
+"""Thousands of requests, three in ten of them bad, from clients that hang up at any moment."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests import pictures
 from tests.integration.rest.bad_requests import BROKEN, REFUSED, segment
 from tests.integration.server import Server, form
 
-REQUESTS = 6_000
-UNTIL_STEADY = 1_500
+REQUESTS = 4_000
+UNTIL_STEADY = 1_000
 CLIENTS = 16  # fewer than the queue holds: nobody is refused for the others' sake
 BAD, BROKEN_OF_BAD, HANGS_UP = 0.3, 0.3, 0.1
 MAY_GROW = 40 * 2**20  # bytes

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import pictures
-from tests.integration.server import ROOT, Server
+from tests.integration.server import Server
+from tests.service.commands.command_line import CommandLine
 
 NAMES = ["china", "flower", "coffee"]
 
 
-def segment(folder: Path, out: str, *options: str) -> None:
-    words = [f"{name}.jpg" for name in NAMES] + ["--out", out, *options]
-    subprocess.run(
-        [sys.executable, "-m", "lexiseg_service.cli", "segment", *words],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=True,
-        capture_output=True,
-    )
+@pytest.fixture
+def lexiseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
+    """In a folder of the photographs."""
+    for name in NAMES:
+        (tmp_path / f"{name}.jpg").write_bytes(pictures.encoded(pictures.small(name, 320), "JPEG"))
+    monkeypatch.chdir(tmp_path)
+    return CommandLine(monkeypatch, capsys)
 
 
 def without_model(annotations: bytes) -> Any:
@@ -51,14 +47,14 @@ def files_of(folder: Path) -> dict[str, bytes]:
     ],
 )
 def test_a_server_and_this_process_write_the_same_files(
-    server: Server, tmp_path: Path, by: str, options: list[str]
+    server: Server, lexiseg: CommandLine, tmp_path: Path, by: str, options: list[str]
 ) -> None:
-    for name in NAMES:
-        (tmp_path / f"{name}.jpg").write_bytes(pictures.encoded(pictures.small(name, 320), "JPEG"))
+    photographs = [f"{name}.jpg" for name in NAMES]
 
-    segment(tmp_path, "here", *options)
-    segment(tmp_path, "there", *options, "--server", getattr(server, by))
+    done = lexiseg("segment", *photographs, "--out", "here", *options)
+    asked = lexiseg("segment", *photographs, "--out", "there", *options, "--server", getattr(server, by))
 
+    assert (done.status, asked.status) == (0, 0), done.err + asked.err
     here, there = files_of(tmp_path / "here"), files_of(tmp_path / "there")
     assert json.loads(here["annotations.json"])["annotations"]
     assert {f"{name}.png" for name in NAMES} <= here.keys()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +13,8 @@ import pytest
 
 from lexiseg_model import catalog
 from tests import pictures
-from tests.integration.server import ROOT, TO_START, Server, form
+from tests.forks import run
+from tests.integration.server import Server, form
 
 CLASSES = ("cat", "wall")
 
@@ -109,15 +107,7 @@ def test_what_is_missing_is_said_before_anything_listens(models_dir: Path, tmp_p
     card = (models_dir / "second" / catalog.CARD).read_text()
     (bare / catalog.CARD).write_text(card.replace("name: second", "name: bare", 1))
 
-    outcome = subprocess.run(
-        [sys.executable, "-m", "lexiseg_service.cli", "serve", "--http-port", "0", "--model", "tiny,bare,huge"],
-        cwd=ROOT,
-        env=os.environ | {"LEXISEG_MODELS_DIR": str(bare.parent)},
-        capture_output=True,
-        text=True,
-        timeout=TO_START,
-        check=False,
-    )
+    outcome = run("serve", "--http-port", "0", "--model", "tiny,bare,huge", LEXISEG_MODELS_DIR=str(bare.parent))
 
     assert outcome.returncode == 1
     assert outcome.stdout == ""

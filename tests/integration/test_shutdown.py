@@ -1,58 +1,56 @@
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import pytest
 
 from tests import pictures
-from tests.integration.server import ROOT, TO_START, Server, form
+from tests.forks import run
+from tests.integration.server import Server, form
 
+T = TypeVar("T")
 IN_FLIGHT = 6
 SOON = 60.0
 
 
 def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`lexiseg serve` that is expected to give up by itself."""
-    return subprocess.run(
-        [sys.executable, "-m", "lexiseg_service.cli", "serve", *options],
-        cwd=ROOT,
-        env=os.environ | {"LEXISEG_GRPC_PORT": "0"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=TO_START,
-        check=False,
-    )
+    return run("serve", *options, **{"LEXISEG_GRPC_PORT": "0"} | environment)
+
+
+def accepted(server: Server, ask: Callable[[], Future[T]]) -> list[Future[T]]:
+    """Asks until IN_FLIGHT calls are accepted and not answered, all at once; one more for each that was too quick."""
+    answers: list[Future[T]] = []
+    deadline = time.monotonic() + SOON
+    while True:
+        answers += [ask() for _ in range(IN_FLIGHT - sum(not answer.done() for answer in answers))]
+        if server.metric("lexiseg_inflight") >= IN_FLIGHT:
+            return answers
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_requests_in_flight_are_answered_before_the_process_ends(tmp_path: Path) -> None:
     # Large, so that some of them are still in flight when the signal comes.
     image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), compress_level=1)
     with Server(tmp_path / "log.jsonl") as server, ThreadPoolExecutor(IN_FLIGHT) as clients:
-        answers = [
-            clients.submit(httpx.post, f"{server.url}/segment", files=form(image, "sky", "tree"), timeout=SOON)
-            for _ in range(IN_FLIGHT)
-        ]
-        deadline = time.monotonic() + SOON
-        done = in_flight = 0
-        while done + in_flight < IN_FLIGHT:  # all have been accepted, and not all answered
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-            done = sum(answer.done() for answer in answers)
-            assert done < IN_FLIGHT, "answered too soon to be interrupted"
-            in_flight = int(server.metric("lexiseg_inflight"))
+        parts = form(image, "sky", "tree")
+        answers = accepted(
+            server, lambda: clients.submit(httpx.post, f"{server.url}/segment", files=parts, timeout=SOON)
+        )
 
         server.terminate()
         statuses = [answer.result(SOON).status_code for answer in answers]
         status = server.wait()
 
-    assert statuses == [200] * IN_FLIGHT
+    assert set(statuses) == {200}
     assert status == 0
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +11,13 @@ from PIL import Image
 from lexiseg_client import Client
 from tests import pictures
 from tests.integration.server import Server
+from tests.service.commands.command_line import CommandLine
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("server") / "log.jsonl") as running:
-        yield running
-
-
-def test_a_class_that_is_nowhere_is_not_found_any_more(server: Server, tmp_path: Path) -> None:
+def test_a_class_that_is_nowhere_is_not_found_any_more(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     photo = pictures.small("china", 200)
     for folder, picture in (("photos", photo), ("masks", Image.fromarray(np.zeros(photo.size[::-1], np.uint8)))):
         (tmp_path / folder).mkdir()
@@ -33,17 +27,11 @@ def test_a_class_that_is_nowhere_is_not_found_any_more(server: Server, tmp_path:
         assert client.segment(photo, vocabulary="mine").segments
         words = ["calibrate", "--vocabulary", "mine", "photos", "--masks", "masks", "--server", server.url]
 
-        ran = subprocess.run(
-            [sys.executable, "-m", "lexiseg_service.cli", *words],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ran = CommandLine(monkeypatch, capsys)(*words)
 
-        assert ran.returncode == 0, ran.stderr
-        assert "2 of 2 classes have a threshold" in ran.stdout
+        assert ran.status == 0, ran.err
+        assert "2 of 2 classes have a threshold" in ran.out
         assert all(entry.threshold for entry in client.vocabularies.get("mine").classes)
         assert not client.segment(photo, vocabulary="mine").segments
+        client.vocabularies.delete("mine")
     assert "<img" in (tmp_path / "calibration/report.html").read_text()

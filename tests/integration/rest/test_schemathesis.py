@@ -14,7 +14,7 @@ from tests.integration.server import Server
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = (
-    20  # of each operation, beside those that cover the schema's corners; test_openapi_fuzz tries more, without keys
+    12  # of each operation, beside those that cover the schema's corners; test_openapi_fuzz tries more, without keys
 )
 KEY = "right"
 PHASES = ["Examples", "Coverage", "Fuzzing", "Stateful"]

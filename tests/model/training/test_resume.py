@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import select
 import signal
@@ -17,6 +16,7 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
+from tests.forks import forks as forks_of_tests
 from tests.model.training.toy import ToyBatch, ToyRecipe, ToyRun, differences, finished, recipe_for
 
 SECONDS = 120  # a hung process must not hang the tests
@@ -78,12 +78,9 @@ def _die_at(what: str, times: int) -> None:
         os.replace = before(os.replace, after=what == "rename done")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def forks() -> ForkServerContext:
-    """Processes that begin with torch already imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.model.training.toy"])
-    return context
+    return forks_of_tests()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Two processes, started by torchrun, learn what one does; where one is killed, both go on from their checkpoint."""
+"""Two processes learn what one does; where one is killed, torchrun has both go on from their checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from lexiseg_model.errors import RecipeError
 from tests.model.training.shared_runs import METHODS, STEPS, TOGETHER, learned
+from tests.model.training.together import work
 from tests.model.training.toy import ToyRun, differences, finished, recipe_for
+from tests.processes import run_as_by_torchrun
 
 SECONDS = 240  # a hung collective must not hang the tests
 # Of a step's whole gradient. The first differs by rounding alone, later ones more: S-Seg's masks are cut at a
@@ -28,8 +30,8 @@ WEIGHTS = {"tcl": 3e-4, "s-seg": 1.5e-3}
 ROOT = Path(__file__).parents[3]
 
 
-def torchrun(what: str, out: Path, restarts: int = 0) -> str:
-    """Both processes on this machine alone; returns what they printed."""
+def torchrun(what: str, out: Path, restarts: int) -> None:
+    """Both processes on this machine alone."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
     command += ["--nproc-per-node", "2", "--max-restarts", str(restarts), "-m", "tests.model.training.together"]
     paths = [str(ROOT), *(str(ROOT / name) for name in ("model", "service", "clients/python"))]
@@ -43,14 +45,13 @@ def torchrun(what: str, out: Path, restarts: int = 0) -> str:
         [*command, what, str(out)], env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert answer.returncode == 0, answer.stderr[-4000:]
-    return answer.stdout
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left behind, of each method and of a run that nobody killed."""
     out = tmp_path_factory.mktemp("together")
-    torchrun(",".join([*METHODS, "left-alone"]), out)
+    run_as_by_torchrun(2, work, ",".join([*METHODS, "left-alone"]), out)
     return out
 
 

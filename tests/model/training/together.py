@@ -1,4 +1,4 @@
-"""What each process of torchrun does in tests: python -m tests.model.training.together WHAT,WHAT OUT."""
+"""What each of two processes does in tests: python -m tests.model.training.together WHAT,WHAT OUT, by torchrun."""
 
 from __future__ import annotations
 
@@ -56,7 +56,11 @@ def method(what: str, out: Path) -> None:
     torch.save(state, out / f"rank-{rank()}.pt")
 
 
-if __name__ == "__main__":
+def work(names: str, out: Path) -> None:
     torch.set_num_threads(1)
-    for each in sys.argv[1].split(","):
-        (toy if each in TOYS else method)(each, Path(sys.argv[2]) / each)
+    for each in names.split(","):
+        (toy if each in TOYS else method)(each, out / each)
+
+
+if __name__ == "__main__":
+    work(sys.argv[1], Path(sys.argv[2]))

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests import pictures
+from tests.forks import Command
 from tests.model.data.trees import write_map
 from tests.service.commands.command_line import CommandLine, Outcome
 
@@ -157,21 +158,17 @@ def test_a_killed_run_goes_on_where_it_was(evaluate: Any, root: Path, tmp_path: 
                 (base / f"{name}-{copy}.{suffix}").symlink_to(base / f"{name}.{suffix}")
     listing.write_text("".join(f"{name}-{copy}\n" for copy in range(8) for name in PHOTOGRAPHS))
     progress = tmp_path / "progress"
-    command = [
-        sys.executable, "-m", "lexiseg_service.cli", "eval", "--protocol", "tcl", "--dataset", "voc21", "--root", root,
-        "--progress", progress,
-    ]  # fmt: skip
+    command = ["eval", "--protocol", "tcl", "--dataset", "voc21", "--root", str(root), "--progress", str(progress)]
 
     for _ in range(5):  # a run that has come to its end before the signal arrives leaves nothing
-        with subprocess.Popen(
-            [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as run:
+        run = Command(command, os.environ, tmp_path / "log")
+        with run.stdout:
             deadline = time.monotonic() + 120
             while not list(progress.glob("*/*.json")) and run.poll() is None:
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             run.kill()
-        if run.returncode == -signal.SIGKILL and list(progress.glob("*/*.json")):
+        if run.wait(60) == -signal.SIGKILL and list(progress.glob("*/*.json")):
             break
     again = evaluate()
 
