@@ -40,6 +40,8 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 	@echo "Starting the service: open its address in a browser. It warms up for some seconds more; Ctrl-C ends it."
 	@$(BIN)/lexiseg serve
 
+# Two processes and their servers keep the cores busy: a team of threads for each only waits for one another.
+test: export OMP_NUM_THREADS ?= 1
 test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
 	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=1 $(ARGS)
 

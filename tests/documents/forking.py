@@ -14,7 +14,20 @@ import signal
 import socket
 import sys
 import traceback
+from importlib import import_module
 
+# For their seconds; commands import what they need.
+LOADED = (
+    "lexiseg_service.cli",
+    "lexiseg_service.worker.local",
+    "lexiseg_service.commands.serving.serve",
+    "lexiseg_service.commands.segment.exports",
+    "lexiseg_service.commands.segment.here",
+    "lexiseg_service.commands.segment.target",
+    "lexiseg_service.commands.video.run",
+    "lexiseg_model.methods.tiny.segmenter",
+    "onnxruntime",
+)
 SHIM = """\
 #!{python} -IS
 import json, os, signal, socket, sys
@@ -33,9 +46,8 @@ sys.exit(code[0] if code else 125)
 
 def serve(address: str) -> None:
     """Forks for every connection, until it is terminated."""
-    # For their seconds; commands import what they need.
-    import lexiseg_service.cli
-    import lexiseg_service.worker.local  # noqa: F401
+    for name in LOADED:
+        import_module(name)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as listening:

@@ -47,8 +47,9 @@ def picture() -> NDArray[np.uint8]:
     return pixels
 
 
+@cache
 def features_of(model: DenseClipSegmenter) -> Features:
-    """The fixture's: of an image said to be 300 x 400, seen at 336 x 448."""
+    """The fixture's: of an image said to be 300 x 400, seen at 336 x 448. Shared: never change its tensors."""
     plan = model.plan(picture()).of_size((300, 400))
     return model.assemble(plan, model.encode_tiles(plan.tiles))
 
