@@ -23,7 +23,7 @@ from tests.model.video.moving import box, scene
 from tests.redis_server import RedisServer
 from tests.service.engine_backend import EngineBackend
 
-SOON = 10.0  # seconds; a hundredth is usual
+SOON = 60.0  # seconds; a hundredth is usual
 HERE = (4, 4)
 PICTURE = pictures.encoded(Image.fromarray(scene(red=HERE)))
 

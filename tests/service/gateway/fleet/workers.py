@@ -20,7 +20,7 @@ from lexiseg_service.worker.rpc.server import worker_server
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend, answer
 
-SOON = 10.0  # seconds; a hundredth is usual
+SOON = 60.0  # seconds; a hundredth is usual
 IMAGES = [f"image {number}".encode() for number in range(40)]
 
 

@@ -10,7 +10,7 @@ from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.rest.middleware import BodyLimit
 from lexiseg_service.shares import Shares
 
-SOON = 10.0  # seconds
+SOON = 60.0  # seconds; a hundredth is usual
 LIMIT = 100  # bytes
 
 
