@@ -91,7 +91,7 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
 
         Raises:
             RecipeError: the checkpoint in `recipe.out` was made by another recipe, or by processes that made a step of
-            more or fewer batches.
+            more or fewer batches; or validation gives no figure `best_by`.
             TrainingError: losses are not finite.
         """
         self.recipe.out.mkdir(parents=True, exist_ok=True)
@@ -103,6 +103,8 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             journal.go_on(self.step)
             if told is not None:
                 journal.say(told)
+            elif self.recipe.best_by is not None:
+                self._measure_start(journal, self.recipe.best_by)
             ending = self._go(stops, journal)
             self._save(CHECKPOINT)
         if ending or rank() > 0:
@@ -257,6 +259,16 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
         with self.learner.as_average():
             return self._validate()
 
+    def _measure_start(self, journal: Journal, by: str) -> None:
+        """What validation says before the first step: a figure that it does not give costs no run.
+
+        Raises:
+            RecipeError: the figure that is to choose is none of the validation's.
+        """
+        figures = self.figures()
+        better(by, 0, figures, None)
+        self._tell_figures(journal, figures)
+
     def _validated(self, journal: Journal) -> None:
         """Validates; keeps the averaged weights if they are the best so far.
 
@@ -272,6 +284,9 @@ class Run(Hooks[Network, Batch], Generic[Recipe, Network, Batch]):
             self.best = best
             if rank() == 0:
                 self._write_weights(self.recipe.out / BEST)
+        self._tell_figures(journal, figures)
+
+    def _tell_figures(self, journal: Journal, figures: dict[str, float]) -> None:
         told: dict[str, object] = {name: round(value, 6) for name, value in figures.items()}
         if self.best is not None:
             told["best_step"] = self.best.step

@@ -150,8 +150,8 @@ def test_the_best_weights_are_kept_beside_the_last(tmp_path: Path) -> None:
     run = trained(tmp_path, steps=12, validate_steps=3, best_by="-error", learning_rate=0.3)
 
     told = [line for line in lines(tmp_path) if line.get("validation")]
-    best = min(told, key=lambda line: line["error"])
-    assert [line["step"] for line in told] == [3, 6, 9, 12]
+    best = min(told[1:], key=lambda line: line["error"])
+    assert [line["step"] for line in told] == [0, 3, 6, 9, 12]
     assert run.best is not None
     assert run.best.step == best["step"] == told[-1]["best_step"]
     kept, last = load_file(tmp_path / BEST), load_file(tmp_path / "weights.safetensors")
@@ -183,9 +183,21 @@ def test_sample_pictures_are_written_with_each_validation(tmp_path: Path) -> Non
     assert int(picture[0, 0, 0]) == int(100 * abs(run.average["scale"].item()))
 
 
-def test_a_figure_that_validation_does_not_give_is_named(tmp_path: Path) -> None:
+def test_a_figure_that_validation_does_not_give_is_named_before_the_first_step(tmp_path: Path) -> None:
+    run = ToyRun(recipe_for(tmp_path, validate_steps=10, best_by="miou"))
+
     with pytest.raises(RecipeError, match=r"no 'miou'; there is: error"):
-        trained(tmp_path, validate_steps=1, best_by="miou")
+        run.train()
+
+    assert run.step == 0
+
+
+def test_a_run_that_begins_again_has_one_line_of_its_start(tmp_path: Path) -> None:
+    for _ in range(2):
+        trained(tmp_path, steps=2, validate_steps=2, best_by="-error")
+        (tmp_path / "checkpoint.pt").unlink()
+
+    assert [line["step"] for line in lines(tmp_path) if line.get("validation")] == [0, 2]
 
 
 class Spoilt(ToyRun):

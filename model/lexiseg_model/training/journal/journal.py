@@ -60,7 +60,8 @@ class Journal:
         if not self._speaks:
             return
         if self._path.exists():
-            kept = [line for line in self._path.read_bytes().splitlines(True) if _step_of(line) <= step]
+            lines = self._path.read_bytes().splitlines(True) if step else []
+            kept = [line for line in lines if _step_of(line) <= step]
             write_whole(self._path, lambda fresh: fresh.write_bytes(b"".join(kept)))
         self._trackers = [tracker(name, self._recipe, step) for name in self._recipe.trackers]
 
