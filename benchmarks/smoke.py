@@ -5,7 +5,8 @@ trained    the recipe, with what it stands on trained before it by the same seed
 control    the same over captions, masks or views of other photographs (`mismatched=true`): it must not learn
 
 Each is measured by the recipe's own validation, on what is held out. A figure rises where every trained run is better
-than every other one, and the means are further apart than both standard deviations together. Runs lie in
+than every other one, and the means are further apart than both standard deviations together. Since seeds begin with
+another CLIP or tower each, it is also said by how much a run is better than the start of its own seed. Runs lie in
 `runs/smoke/NAME`; what is there already is neither trained nor measured again. The figures are written to
 `runs/smoke/NAME.json`.
 """
@@ -22,7 +23,7 @@ from typing import Any
 
 from benchmarks.clock import print_table
 from lexiseg_model.training.recipe import RunRecipe
-from lexiseg_model.training.recipes.below import FINISHED, train_first
+from lexiseg_model.training.recipes.below import FINISHED, is_finished, train_whole
 from lexiseg_model.training.recipes.read import Planned, read_recipe
 from lexiseg_model.training.run import Run
 
@@ -75,8 +76,7 @@ def _measure(planned: Planned, wanted: Sequence[str], reached: dict[str, dict[st
     if (lack := planned.training.lacks(recipe)) is not None:
         sys.exit(lack)
     print(f"{recipe.out}: {planned.training.start(recipe)}", flush=True)
-    if ending := train_first(planned):
-        sys.exit(ending)
+    _train_below(planned)
     trainer: Run[Any, Any, Any] = planned.training.trainer(recipe)
     for each in wanted:
         if each in reached:
@@ -89,6 +89,17 @@ def _measure(planned: Planned, wanted: Sequence[str], reached: dict[str, dict[st
         kept = {"recipe": recipe.model_dump(mode="json"), "figures": reached}
         recipe.out.mkdir(parents=True, exist_ok=True)
         (recipe.out / FIGURES).write_text(json.dumps(kept))
+
+
+def _train_below(planned: Planned) -> None:
+    """What a recipe stands on, and what that stands on, all by its seed; ends the program where one is stopped."""
+    recipe = planned.recipe
+    for each in planned.training.below(recipe):
+        if not is_finished(each.file):
+            first = _planned(each.name, "trained", recipe.seed, [f"data={recipe.data}", f"device={recipe.device}"])
+            _train_below(first)
+            if ending := train_whole(first):
+                sys.exit(ending)
 
 
 def _read(recipe: RunRecipe) -> dict[str, dict[str, float]]:
@@ -136,12 +147,13 @@ def report(name: str, figures: Figures) -> None:
         [
             figure,
             *(f"{mean(by[condition]):.3g} ± {_spread(by[condition]):.2g}" for condition in CONDITIONS),
+            *(f"{mean(gained):.2g} ± {_spread(gained):.2g}" for gained in _gains(figure, by).values()),
             *("yes" if said else "no" for said in _verdicts(figure, by).values()),
         ]
         for figure, by in figures.items()
     ]
     n_seeds = len(next(iter(figures.values()))["trained"]) if figures else 0
-    head = ["held out", *CONDITIONS, "rises", "above the control", "control rises"]
+    head = ["held out", *CONDITIONS, "gain", "control's gain", "rises", "above the control", "control rises"]
     print_table(f"{name}, {n_seeds} seeds", head, rows)
 
 
@@ -154,6 +166,17 @@ def _verdicts(figure: str, by: dict[str, list[float]]) -> dict[str, bool]:
     }
 
 
+def _gains(figure: str, by: dict[str, list[float]]) -> dict[str, list[float]]:
+    """By how much every run is better than the start of its own seed."""
+    sign = -1 if LESS_IS_BETTER.search(figure) else 1
+    return {
+        f"{condition}_gain": [
+            sign * (reached - start) for reached, start in zip(by[condition], by["untrained"], strict=True)
+        ]
+        for condition in ("trained", "control")
+    }
+
+
 def summary(name: str, overrides: Sequence[str], figures: Figures) -> dict[str, Any]:
     """The same for machines, every run's number beside it."""
     return {
@@ -162,7 +185,7 @@ def summary(name: str, overrides: Sequence[str], figures: Figures) -> dict[str, 
         "figures": {
             figure: {
                 condition: {"mean": mean(values), "spread": _spread(values), "runs": values}
-                for condition, values in by.items()
+                for condition, values in (by | _gains(figure, by)).items()
             }
             | _verdicts(figure, by)
             for figure, by in figures.items()

@@ -71,14 +71,15 @@ def train_first(planned: Planned) -> str:
     """
     expected = {each.file.resolve() for each in planned.training.below(planned.recipe)}
     for first in list(trained_first(planned)):
-        if ending := _train(first):
+        if ending := train_whole(first):
             return ending
     if absent := [str(file) for file in expected if not file.is_file()]:
         raise RecipeError(f"what was trained first did not write {', '.join(absent)}")
     return ""
 
 
-def _train(first: Planned) -> str:
+def train_whole(first: Planned) -> str:
+    """Trains and publishes a recipe whose own ground is there; returns as `train_first`."""
     from lexiseg_model.training.gather import rank
     from lexiseg_model.training.processes.group import one_first
 

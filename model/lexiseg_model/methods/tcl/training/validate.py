@@ -21,7 +21,7 @@ from lexiseg_model.methods.tcl.sim2mask import EPSILON
 from lexiseg_model.methods.tcl.training.learned import flat, noise_of
 from lexiseg_model.methods.tcl.training.losses import masked_mean
 from lexiseg_model.training.pair_batches import PairBatch
-from lexiseg_model.training.pairs.held_out import recall
+from lexiseg_model.training.pairs.held_out import own_rank, recall
 
 if TYPE_CHECKING:
     from lexiseg_model.methods.tcl.training.trainer import TclTrainer
@@ -31,7 +31,7 @@ TEST_BY_TRAINING = 2  # sides of a window in answering and of a crop in training
 
 
 def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
-    """The loss of held-out pairs in batches, that part of it that captions decide, and recall of captions.
+    """The loss of held-out pairs in batches, that part of it that captions decide, rank and recall of captions.
 
     A photograph finds a caption by what it shows under the caption's mask.
     """
@@ -50,7 +50,9 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
             shown = F.normalize(masked_mean(each[None], masks)[0], dim=1, eps=EPSILON)  # [N, D]
             rows.append((shown * all_texts).sum(1))
     total, contrast = (sum(part) / len(parts) for part in zip(*parts, strict=True))
-    return {"held_out_loss": total, "held_out_contrast": contrast} | recall(torch.stack(rows))
+    likeness = torch.stack(rows)
+    told = {"held_out_loss": total, "held_out_contrast": contrast, "own_rank": own_rank(likeness)}
+    return told | recall(likeness)
 
 
 def selection_miou(trainer: TclTrainer) -> float:
