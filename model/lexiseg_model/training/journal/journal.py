@@ -85,8 +85,8 @@ class Journal:
             each.figures(step, {f"{prefix}{name}": value for name, value in numbers(figures).items()})
 
     def pictures(self, step: int, images: Mapping[str, Image]) -> None:
-        """Writes RGB pictures [H, W, 3] to `samples/STEP-NAME.png`."""
-        if not self._speaks:
+        """Writes RGB pictures [H, W, 3] to `samples/STEP-NAME.png`; without any there is no folder."""
+        if not self._speaks or not images:
             return
         folder = self._recipe.out / SAMPLES
         folder.mkdir(exist_ok=True)
