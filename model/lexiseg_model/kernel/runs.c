@@ -15,79 +15,67 @@ static inline uint32_t label_at(const void *labels, int64_t place, int wide) {
     return wide ? ((const uint16_t *)labels)[place] : ((const uint8_t *)labels)[place];
 }
 
-/* Calls for every x at which two rows differ; `take` is inlined, once for counting and once for placing. Where the first
- * byte of a word is its lowest, only the pixels of a word that differ are looked at. */
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define IN_WORD(above, here, a, b, byte, wide, x, take)                                                                \
-    for (uint64_t differs = a ^ b; differs;) {                                                                         \
-        int pixel = __builtin_ctzll(differs) >> (3 + (wide));                                                          \
-        int64_t x = ((byte) >> (wide)) + pixel;                                                                        \
-        take;                                                                                                          \
-        differs &= ~(((wide) ? UINT64_C(0xffff) : UINT64_C(0xff)) << (pixel << (3 + (wide))));                         \
+/* Writes down every x at which two rows differ, and returns where the next goes. Of eight bytes that differ each pixel is
+ * written, and kept if it does: to guess which would take longer. `wide` is known where this is inlined. */
+static inline int32_t *changes(const char *above, const char *here, int64_t width, int wide, int32_t *column) {
+    const int64_t step = 8 >> wide;
+    int64_t x = 0;
+    for (; x + step <= width; x += step) {
+        uint64_t a, b;
+        memcpy(&a, above + (x << wide), 8);
+        memcpy(&b, here + (x << wide), 8);
+        if (a == b) continue;
+        for (int64_t at = x; at < x + step; at++) {
+            *column = (int32_t)at;
+            column += label_at(above, at, wide) != label_at(here, at, wide);
+        }
     }
-#else
-#define IN_WORD(above, here, a, b, byte, wide, x, take)                                                                \
-    for (int64_t x = (byte) >> (wide); x < ((byte) + 8) >> (wide); x++)                                                \
-        if (label_at(above, x, wide) != label_at(here, x, wide)) take;
-#endif
-#define FOR_CHANGES(above, here, n_bytes, wide, x, take)                                                               \
-    do {                                                                                                               \
-        int64_t byte = 0;                                                                                              \
-        for (; byte + 8 <= (n_bytes); byte += 8) {                                                                     \
-            uint64_t a, b;                                                                                             \
-            memcpy(&a, (above) + byte, 8);                                                                             \
-            memcpy(&b, (here) + byte, 8);                                                                              \
-            IN_WORD(above, here, a, b, byte, wide, x, take)                                                            \
-        }                                                                                                              \
-        for (int64_t x = byte >> (wide); x < (n_bytes) >> (wide); x++)                                                 \
-            if (label_at(above, x, wide) != label_at(here, x, wide)) take;                                             \
-    } while (0)
+    for (; x < width; x++)
+        if (label_at(above, x, wide) != label_at(here, x, wide)) *column++ = (int32_t)x;
+    return column;
+}
 
 /* Whether the run at the top of a column goes on from the bottom of the one before. */
 static inline int goes_on(const void *labels, int64_t height, int64_t width, int64_t x, int wide) {
     return x > 0 && label_at(labels, x, wide) == label_at(labels, (height - 1) * width + x - 1, wide);
 }
 
-/* How many runs the map [H, W] has down its columns; first [W + 1] is where those that begin in each column start. */
-API int64_t lexiseg_count_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first) {
+/* How many runs the map [H, W] has down its columns. first [W + 1] is where those that begin in each column start;
+ * columns, at most H * W, are those in which rows from the second on differ from the row above, and ends [H] where those
+ * of each row end. */
+API int64_t lexiseg_count_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
+                               int32_t *columns, int64_t *ends) {
     const char *rows = labels;
     int64_t n_bytes = width << wide;
+    int32_t *column = columns;
+    ends[0] = 0;
     for (int64_t x = 0; x < width; x++) first[x + 1] = !goes_on(labels, height, width, x, (int)wide);
     for (int64_t y = 1; y < height; y++) {
         const char *here = rows + y * n_bytes, *above = here - n_bytes;
-        if (wide)
-            FOR_CHANGES(above, here, n_bytes, 1, x, first[x + 1]++);
-        else
-            FOR_CHANGES(above, here, n_bytes, 0, x, first[x + 1]++);
+        column = wide ? changes(above, here, width, 1, column) : changes(above, here, width, 0, column);
+        ends[y] = column - columns;
     }
+    for (const int32_t *x = columns; x < column; x++) first[*x + 1]++;
     first[0] = 0;
     for (int64_t x = 0; x < width; x++) first[x + 1] += first[x];
     return first[width];
 }
 
-/* Places x * H + y at which runs begin, ascending, and their labels: [N] each; `first` as counted, and used up. */
-static void place_runs(const void *labels, int64_t height, int64_t width, int wide, int64_t *first, int64_t *start,
-                       int32_t *value) {
-    const char *rows = labels;
-    int64_t n_bytes = width << wide;
+/* Places x * H + y at which runs begin, ascending, and their labels: [N] each; `first`, `columns` and `ends` as counted,
+ * of which `first` is used up. */
+static void place_runs(const void *labels, int64_t height, int64_t width, int wide, int64_t *first,
+                       const int32_t *columns, const int64_t *ends, int64_t *start, int32_t *value) {
     for (int64_t x = 0; x < width; x++) {
         if (goes_on(labels, height, width, x, wide)) continue;
         start[first[x]] = x * height;
         value[first[x]++] = (int32_t)label_at(labels, x, wide);
     }
-#define PLACE                                                                                                          \
-    {                                                                                                                  \
-        int64_t at = first[x]++;                                                                                       \
-        start[at] = x * height + y;                                                                                    \
-        value[at] = (int32_t)label_at(here, x, wide);                                                                  \
-    }
-    for (int64_t y = 1; y < height; y++) {
-        const char *here = rows + y * n_bytes, *above = here - n_bytes;
-        if (wide)
-            FOR_CHANGES(above, here, n_bytes, 1, x, PLACE);
-        else
-            FOR_CHANGES(above, here, n_bytes, 0, x, PLACE);
-    }
+    for (int64_t y = 1; y < height; y++)
+        for (int64_t i = ends[y - 1]; i < ends[y]; i++) {
+            int64_t x = columns[i], at = first[x]++;
+            start[at] = x * height + y;
+            value[at] = (int32_t)label_at(labels, y * width + x, wide);
+        }
 }
 
 /* One count in base 32, least digit first: five bits and one that says whether more follow. There is room for 7. */
@@ -155,15 +143,16 @@ static char *encode_class(const int64_t *order, int64_t n, const int64_t *start,
 
 /* Run lengths of the classes 0 to K - 1; values from K on are nobody's.
  *
- * `first` [W + 1] and the number of runs n as of `lexiseg_count_runs`; summaries [K, 6]: area, box, end of its text;
+ * `first`, `columns`, `ends` and the number of runs n as of `lexiseg_count_runs`; summaries [K, 6]: area, box, end of its text;
  * text of at least 14 * n + 7 * K characters. */
 API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
-                                int64_t n, int64_t k, int64_t *summaries, char *text) {
+                                const int32_t *columns, const int64_t *ends, int64_t n, int64_t k, int64_t *summaries,
+                                char *text) {
     int64_t *start = malloc(((size_t)n * 2 + 1 + (size_t)k + 1) * sizeof(int64_t) + (size_t)n * sizeof(int32_t));
     if (!start) return OUT_OF_MEMORY;
     int64_t *order = start + n + 1, *of_class = order + n; /* order [N], of_class [K + 1] */
     int32_t *value = (int32_t *)(of_class + k + 1);
-    place_runs(labels, height, width, (int)wide, first, start, value);
+    place_runs(labels, height, width, (int)wide, first, columns, ends, start, value);
     start[n] = height * width;
     memset(of_class, 0, (size_t)(k + 1) * sizeof(int64_t));
     for (int64_t i = 0; i < n; i++)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import numpy as np
 
 from lexiseg_model.kernel.library import call, is_wide
@@ -14,19 +16,22 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     """As `lexiseg_model.masks.rle.encode_label_map`; labels [H, W] of 1 or 2 bytes, not empty."""
     labels = np.ascontiguousarray(labels)
     size = height, width = labels.shape
-    first = np.empty(width + 1, np.int64)
-    n_runs = call("count_runs", labels, height, width, is_wide(labels), first)
+    changes = np.empty(width + 1, np.int64), np.empty(labels.size, np.int32), np.empty(height, np.int64)
+    n_runs = call("count_runs", labels, height, width, is_wide(labels), *changes)
     summaries = np.empty((n_classes, 6), np.int64)
     text = np.empty(MOST_CHARACTERS * (n_runs + n_classes), np.uint8)
-    call("encode_runs", labels, height, width, is_wide(labels), first, n_runs, n_classes, summaries, text)
-    rles: list[Rle] = []
-    absent: Rle | None = None  # one for all: of a long list hardly a class is there
-    characters, start = text[: summaries[-1, -1] if n_classes else 0].tobytes().decode("ascii"), 0
-    for area, x, y, box_width, box_height, end in summaries.tolist():
-        if area:
-            rles.append(Rle(size, characters[start:end], area, (x, y, box_width, box_height)))
-        else:
-            absent = absent or Rle(size, characters[start:end], 0, (0, 0, 0, 0))
-            rles.append(absent)
-        start = end
+    call("encode_runs", labels, height, width, is_wide(labels), *changes, n_runs, n_classes, summaries, text)
+    characters = text[: summaries[-1, -1] if n_classes else 0].tobytes().decode("ascii")
+    starts = np.append(0, summaries[:-1, 5])
+    present = np.flatnonzero(summaries[:, 0])
+    areas, *boxes, ends = summaries[present].T.tolist()
+    counts = [characters[start:end] for start, end in zip(starts[present].tolist(), ends, strict=True)]
+    made = map(Rle, repeat(size), counts, areas, zip(*boxes, strict=True))
+    if len(present) == n_classes:
+        return list(made)
+    first = int(summaries[:, 0].argmin())
+    absent = Rle(size, characters[starts[first] : summaries[first, 5]], 0, (0, 0, 0, 0))
+    rles = [absent] * n_classes  # one for all: of a long list hardly a class is there
+    for index, rle in zip(present.tolist(), made, strict=True):
+        rles[index] = rle
     return rles
