@@ -6,13 +6,14 @@ from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
 PARTS = ("mask_logits", "outlines", "pamr", "pixels", "regions", "runs", "spans", "version", "winners")
+HEADERS = ("kernel", "pamr_rows", "vectors")
 
 setup(
     ext_modules=[
         Extension(
             "lexiseg_model.kernel._kernel",
             [f"{KERNEL}/{part}.c" for part in PARTS],
-            depends=[f"{KERNEL}/kernel.h"],
+            depends=[f"{KERNEL}/{header}.h" for header in HEADERS],
             # A product and a sum are rounded each by itself, as numpy does it: the answers are equal.
             extra_compile_args=[
                 *("-std=gnu11", "-O3", "-Wall", "-Wextra", "-g0", "-fvisibility=hidden"),

@@ -19,8 +19,18 @@
 
 /* The loader takes the widest that the processor has. Without fused products, so that all round alike. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define MANY_PROCESSORS 1
 #define WIDEST __attribute__((target_clones("avx2", "default")))
+/* For what is read once for each width of vectors (vectors.h), and whose products are fused: which one is called is
+ * asked for. Nothing that has to be equal to the last bit is done so. */
+#define EIGHT_WIDE __attribute__((target("avx2,fma")))
+#define SIXTEEN_WIDE __attribute__((target("avx512f")))
+static inline int lanes(void) {
+    if (__builtin_cpu_supports("avx512f")) return 16;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 8 : 0;
+}
 #else
+#define MANY_PROCESSORS 0
 #define WIDEST
 #endif
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -74,10 +73,8 @@ def _groups(maps: Tensor) -> tuple[Tensor, ...]:
 def _compiled(maps: Tensor, image: Tensor, settings: PamrSettings) -> Tensor:
     neighbours = np.array([(d * down, d * across) for d in settings.dilations for down, across in NEIGHBOURS])
     samples = len(neighbours) + len(settings.dilations)
-    colours = image.float().numpy()
-    refine_group = partial(compiled.refine, image=colours, neighbours=neighbours, samples=samples)
-    parts = [refine_group(group.numpy(), iterations=settings.iterations) for group in _groups(maps)]
-    return torch.from_numpy(np.concatenate(parts))
+    refined = compiled.refine(maps.numpy(), image.float().numpy(), neighbours, samples, settings.iterations)
+    return torch.from_numpy(refined)
 
 
 def refine_masks(logits: Tensor, guide: Tensor) -> Tensor:
