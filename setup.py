@@ -5,8 +5,8 @@ from __future__ import annotations
 from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
-PARTS = ("mask_logits", "outlines", "pamr", "pixels", "regions", "runs", "spans", "version", "winners")
-HEADERS = ("kernel", "pamr_rows", "vectors")
+PARTS = ("mask_logits", "outlines", "pamr", "pixels", "regions", "residual", "runs", "spans", "version", "winners")
+HEADERS = ("kernel", "pamr_rows", "residual_steps", "vectors")
 
 setup(
     ext_modules=[

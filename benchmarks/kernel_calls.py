@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.kernel import mask_logits, outlines, pamr, pixels, regions, runs, spans, winners
+from lexiseg_model.kernel import mask_logits, outlines, pamr, pixels, regions, residual, runs, spans, winners
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.shrink import shrink
 
@@ -42,6 +42,10 @@ def run() -> None:
     own, shared = smooth(2 * 5).reshape(2, 5, *CELLS)[:, :, ::2, ::2], smooth(4)
     halves = axes((CELLS[0] // 2, CELLS[1] // 2), CELLS)
     mask_logits.mask_logits(own, shared, np.ones((1, 4), np.float32), np.zeros(1, np.float32), halves)
+    if residual.fits(32):
+        maps = smooth(32).transpose(1, 2, 0)[None, ::2, ::2]
+        filters = residual.transformed(np.full((32, 32, 3, 3), 0.01, np.float32), np.zeros(32, np.float32))
+        residual.residual(maps, filters, filters)
     pamr.refine(smooth(4), smooth(3), around, samples=len(around) + 1, iterations=2)
 
 

@@ -16,7 +16,7 @@ from lexiseg_model.kernel import library
 from lexiseg_model.kernel.mask_logits import mask_logits
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu, Residual
-from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, Prompts, prompt_maps
+from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, LONE, Prompts, lone_maps, prompt_maps
 
 MASKS = 4  # answers to a lone positive point, of different extents
 FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's own at the same stride
@@ -186,21 +186,37 @@ class PromptHead(nn.Module):
 
     def body(self, shared: SharedMaps, prompts: Prompts) -> Tensor:
         """[B * N, MID, h/2, w/2]: a prompt's own maps."""
-        said = prompt_maps(prompts, shared.grouping, shared.pixels).flatten(0, 1).to(shared.mid.dtype)
-        said = said.contiguous(memory_format=torch.channels_last)
-        n = prompts.signs.shape[1]
-        coarse = self.first(F.avg_pool2d(said, 2)) + shared.coarse.repeat_interleave(n, 0)
-        coarse = self.middle(self.enter(coarse))
+        said = prompt_maps(prompts, shared.grouping, shared.pixels)
+        return self._own_maps(shared, said, self.first.weight, self.second.weight)
+
+    def _own_maps(self, shared: SharedMaps, said: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """[B * N, MID, h/2, w/2] of what prompts say, [B, N, C, h/2, w/2], and the filters for that."""
+        n = said.shape[1]
+        said = said.flatten(0, 1).to(shared.mid.dtype).contiguous(memory_format=torch.channels_last)
+        coarse = F.conv2d(F.avg_pool2d(said, 2), first, self.first.bias, padding=1)
+        coarse = self.middle(self.enter(_beside(coarse, shared.coarse, n)))
         up = F.interpolate(self.widen(coarse), size=said.shape[-2:], mode="bilinear")
-        maps: Tensor = self.last(self.second(said) + up + shared.mid.repeat_interleave(n, 0))
+        own = F.conv2d(said, second, self.second.bias).add_(up)
+        maps: Tensor = self.last(_beside(own, shared.mid, n))
         return maps
 
     def lone(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """Four masks for each prompt, which is a positive point and nothing else."""
-        answers: MaskAnswers = self.of_lone(self.body(shared, prompts), shared)
+        if torch.is_grad_enabled():
+            own = self.body(shared, prompts)
+        else:  # most of what it could say is nothing
+            said = lone_maps(prompts, shared.grouping, shared.pixels)
+            own = self._own_maps(shared, said, self.first.weight[:, LONE], self.second.weight[:, LONE])
+        answers: MaskAnswers = self.of_lone(own, shared)
         return answers
 
     def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """One mask for each prompt: a box, several points, or both."""
         answers: MaskAnswers = self.of_sure(self.body(shared, prompts), shared)
         return answers
+
+
+def _beside(maps: Tensor, shared: Tensor, n: int) -> Tensor:
+    """Maps [B * N, C, h, w] of `n` prompts for each image, with what they share, [B, C, h, w], added in place."""
+    maps.view(len(shared), n, *maps.shape[1:]).add_(shared[:, None])
+    return maps

@@ -20,6 +20,10 @@ MIDDLE = 0.25  # of a box's side is left out on either side of its middle
 RING = 0.25  # of a box's side is looked at on the outside
 N_SIMILARITIES = 4 * (HEADS + 1)  # to positive points, negative points, the box's middle and its ring
 CHANNELS = len(NEAR) + len(AWAY) + 8 + N_SIMILARITIES
+_FLAG = len(NEAR) + len(AWAY) + 6  # whether there is a positive point
+_LIKENESS = len(NEAR) + len(AWAY) + 8
+# The channels in which a lone positive point says something: traces, flag, likeness by grouping and by pixels.
+LONE = [*range(len(NEAR)), _FLAG, *range(_LIKENESS, _LIKENESS + HEADS), _LIKENESS + 4 * HEADS]
 
 
 class Prompts(NamedTuple):
@@ -53,6 +57,19 @@ def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     present = _flags(prompts)[..., None, None].expand(-1, -1, -1, *grouping.shape[-2:])
     likeness = _likeness(prompts, grouping, pixels, x, y)
     return torch.cat([near, away, inside, sides, present, likeness], 2)
+
+
+def lone_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
+    """[B, N, len(LONE), h, w]: the channels LONE of `prompt_maps`, where each prompt is one positive point."""
+    height, width = grouping.shape[-2:]
+    near = _traces(prompts, 1.0, NEAR, *_centres(grouping))
+    likeness = []
+    for maps, heads in ((grouping, HEADS), (pixels, 1)):
+        batch, channels = maps.shape[:2]
+        cells = maps.reshape(batch * heads, channels // heads, height * width)
+        cosines = _at_points(prompts, cells, height, width, heads)  # [B * heads, N, 1, h * w]
+        likeness.append(cosines.view(batch, heads, -1, height, width).transpose(1, 2))
+    return torch.cat([near, torch.ones_like(near[:, :, :1]), *likeness], 2)
 
 
 def _centres(maps: Tensor) -> tuple[Tensor, Tensor]:

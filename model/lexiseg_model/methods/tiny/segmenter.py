@@ -26,8 +26,9 @@ from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
-from lexiseg_model.methods.tiny.fast import fused, in_type
+from lexiseg_model.methods.tiny.fast import fused, in_type, with_compiled_blocks
 from lexiseg_model.methods.tiny.image_pass import ImagePass
+from lexiseg_model.methods.tiny.input_shape import buckets, fitted
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
@@ -50,7 +51,7 @@ from lexiseg_model.segmenter import (
     TileFeatures,
     Unfamiliar,
 )
-from lexiseg_model.types import ClassEntry, InputSize, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 from lexiseg_model.weights import read_weights
 
 WEIGHTS_FILE = "tiny.safetensors"  # the words of training lie beside it in a file of their own
@@ -86,14 +87,14 @@ class TinySegmenter(Exportable):
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence"):
             getattr(self._network, name).to(self._dtype)
-        self._head = None if head is None else in_type(fused(head).to(device), self._dtype)
+        self._head = None if head is None else with_compiled_blocks(in_type(fused(head).to(device), self._dtype))
         self.settings = settings
         self._familiar = familiar
         self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
         self._cores = _cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
-        self.buckets = _buckets(card.input)
+        self.buckets = buckets(card.input)
 
     def image_network(self) -> ImagePass:
         return ImagePass(self._network)
@@ -102,23 +103,11 @@ class TinySegmenter(Exportable):
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
             raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
         size = (rgb.shape[0], rgb.shape[1])
-        height, width = self._fit(size, options.max_side)
+        height, width = fitted(size, self.card.input, options.max_side)
         if height * width < size[0] * size[1]:
             return Plan(size, shrink(rgb, (height, width))[None])
         resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
         return Plan(size, np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)[None])
-
-    def _fit(self, size: tuple[int, int], max_side: int | None) -> tuple[int, int]:
-        """The network's input shape for an image of `size`; sides are rounded, not padded."""
-        limits = self.card.input
-        long_side = limits.long_side
-        if max_side is not None:  # whole multiples of it, or rounding could go beyond the cap
-            long_side = min(long_side, max_side // limits.multiple * limits.multiple)
-        factor = min(limits.short_side / min(size), long_side / max(size))
-        height, width = (
-            max(limits.multiple, round(side * factor / limits.multiple) * limits.multiple) for side in size
-        )
-        return height, width
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
@@ -373,15 +362,6 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
         raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
     familiar = read_familiar(folder, load_text_tower(execution.text_tower).digest)
     return TinySegmenter(network, head, settings, card, card.weights_sha256[:16], execution, familiar)
-
-
-def _buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:
-    """Every input shape (height, width) of images up to `long_side / short_side` times as long as wide, 2.2 for tiny.
-
-    Longer ones, panoramas and the like, have shapes of their own: their first image pass takes a little more.
-    """
-    wide = [(limits.short_side, side) for side in range(limits.short_side, limits.long_side + 1, limits.multiple)]
-    return tuple(sorted({*wide, *((width, height) for height, width in wide)}))
 
 
 def _cores() -> ThreadPoolExecutor:

@@ -54,6 +54,15 @@ def test_a_lone_point_has_four_masks_at_stride_4(head: PromptHead, shared: Share
     assert answers.quality.shape == (1, 3, MASKS)
 
 
+def test_a_lone_point_is_answered_as_in_training(head: PromptHead, shared: SharedMaps) -> None:
+    places = points((10.0, 10.0), (50.0, 40.0))
+
+    with torch.no_grad():
+        answers = head.lone(shared, places)
+
+    assert_same(answers, head.lone(shared, places))
+
+
 def test_a_box_has_one_mask_at_stride_4(head: PromptHead, shared: SharedMaps) -> None:
     answers = head.sure(shared, boxes((10.0, 10.0, 50.0, 40.0), (0.0, 0.0, 96.0, 64.0)))
 

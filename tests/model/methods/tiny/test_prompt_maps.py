@@ -9,7 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from lexiseg_model.methods.tiny.prompt_maps import AWAY, CHANNELS, HEADS, MAP_STRIDE, NEAR, Prompts, prompt_maps
+from lexiseg_model.methods.tiny.prompt_maps import (
+    AWAY,
+    CHANNELS,
+    HEADS,
+    LONE,
+    MAP_STRIDE,
+    NEAR,
+    Prompts,
+    lone_maps,
+    prompt_maps,
+)
 
 HEIGHT, WIDTH = 6, 8  # cells
 DISTANCES = slice(0, len(NEAR))
@@ -166,3 +176,13 @@ def test_prompts_of_two_images_do_not_mix() -> None:
 
     torch.testing.assert_close(both[0, 0], maps_of(left))
     torch.testing.assert_close(both[1, 0], prompt_maps(right, mirrored.repeat(1, HEADS, 1, 1), mirrored)[0, 0])
+
+
+def test_what_a_lone_point_says_is_all_that_its_maps_hold() -> None:
+    point, grouping = prompts([(20.0, 13.0, 1.0)]), halves().repeat(1, HEADS, 1, 1)
+    maps = prompt_maps(point, grouping, halves())
+
+    lone = lone_maps(point, grouping, halves())
+
+    torch.testing.assert_close(lone, maps[:, :, LONE])
+    assert not maps[:, :, [channel for channel in range(CHANNELS) if channel not in LONE]].any()
