@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -9,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lexiseg_model.types import Ring
 from lexiseg_service.adapters.answering import SIMPLIFY, as_json, chosen, outline
 from lexiseg_service.adapters.asking import ask_about, prompt_of, read_as
 from lexiseg_service.adapters.x_anylabeling.models import model_of
@@ -17,6 +20,7 @@ from lexiseg_service.gateway.rest.asking import use_case_of
 from lexiseg_service.question.messages import WorkerAnswer
 
 router = APIRouter()
+LEAST_PART = 0.02  # of a segment's largest part: less is a shape that somebody has to delete
 
 
 class Mark(BaseModel):
@@ -85,10 +89,17 @@ def _shapes(answer: WorkerAnswer) -> list[dict[str, Any]]:
         {
             "label": segment.label or "AUTOLABEL_OBJECT",
             "shape_type": "polygon",
-            "points": (corners := outline(ring)) + corners[:1],
+            "points": corners,
             "score": segment.score,
-            "group_id": segment.id if len(rings) > 1 else None,
+            "group_id": segment.id if len(parts) > 1 else None,
         }
-        for segment, rings in chosen(answer)
-        for ring in rings
+        for segment, parts in ((segment, large_parts(rings)) for segment, rings in chosen(answer))
+        for corners in parts
     ]
+
+
+def large_parts(rings: Sequence[Ring]) -> list[list[list[int]]]:
+    """The closed outlines of the parts of a segment that are worth a shape of their own."""
+    parts = [(corners := outline(ring)) + corners[:1] for ring in rings]
+    areas = [abs(sum(x * v - u * y for (x, y), (u, v) in pairwise(part))) for part in parts]  # twice the area
+    return [part for part, area in zip(parts, areas, strict=True) if area >= LEAST_PART * max(areas)]
