@@ -1,4 +1,6 @@
-"""Classes by example in `tiny`: mean pixels of what was shown, beside the vectors of texts."""
+"""Classes by example in `tiny`: mean pixels of what was shown, apart from the rest of their photograph and leaning on
+the words of training that they are like, beside the vectors of texts.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +9,33 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.examples import box_cells, cells_of, means_of
-from lexiseg_model.methods.tiny.network import EMBEDDING
+from lexiseg_model.methods.tiny.familiar import Familiar
+from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, TextRows
 from lexiseg_model.types import Region
 
 LEAST_ALIKE = 0.25  # that pixels of an example count as to each other
+NEAR = 0.03  # of a cosine: a known word that much farther counts 1/e of the nearest
 FEWEST = 4  # cells of a mask that the head cuts out; of fewer, the box itself says more
 
 
-def region_means(
-    pixels: Tensor, size: tuple[int, int], regions: Sequence[Region], masks: dict[int, PromptMasks]
-) -> Tensor:
-    """[R, 96]: the mean of the unit pixels of each region.
+def known_words(network: TinyNetwork, familiar: Familiar | None, device: torch.device) -> Tensor:
+    """Unit vectors [N, 96] of the words of training; none where a model does not say which they were."""
+    if familiar is None:
+        return torch.zeros(0, EMBEDDING, device=device)
+    return network.project_texts(torch.from_numpy(familiar.rows).to(device)).detach()
+
+
+def region_rows(
+    pixels: Tensor, size: tuple[int, int], regions: Sequence[Region], masks: dict[int, PromptMasks], apart: float
+) -> NDArray[np.float16]:
+    """[R, 96]: the mean of the unit pixels of each region, turned away from the whole picture's, and as long as it was.
 
     Args:
         pixels: [96, h, w] of the image.
@@ -31,32 +43,54 @@ def region_means(
         regions: of it.
         masks: what the prompt head cuts out for them, by their place: the cells of the best one inside its box, or as
             far as they are like its points. A region without is all that its box, its mask or its points hold.
+        apart: how much of the picture's mean is taken from the direction of a region.
     """
     cells = []
     for place, region in enumerate(regions):
         answered = masks.get(place)
         inside = None if answered is None else _cut_out(region, size, answered, pixels)
         cells.append(cells_of(region, size, pixels) if inside is None else inside)
-    return means_of(cells, pixels)
+    means = means_of(cells, pixels)
+    apart_from_picture = F.normalize(means, dim=1) - apart * pixels.flatten(1).mean(1)
+    turned = means.norm(dim=1, keepdim=True) * F.normalize(apart_from_picture, dim=1)
+    rows: NDArray[np.float16] = turned.cpu().numpy().astype(np.float16)
+    return rows
 
 
-def vectors(positive: TextRows, negative: TextRows, scale: ExampleRule, device: torch.device) -> ExampleVectors:
-    """A vector for each example, between its own direction and the one that all have in common, away from what they
-    are not.
+def vectors(positive: TextRows, negative: TextRows, scale: ExampleRule, known: Tensor) -> ExampleVectors:
+    """A vector for each example, between its own direction and the one that all have in common, leaning on words that
+    are like it, away from what they are not.
+
+    Args:
+        positive: rows of what is shown.
+        negative: rows of what it is not.
+        scale: how far.
+        known: unit vectors [N, 96] of words that pixels have learned; there may be none.
 
     Raises:
         OptionError: rows of another length.
     """
-    shown = _unit(positive, device)
+    shown = _unit(positive, known.device)
     mean = F.normalize(shown.mean(0, keepdim=True), dim=1)
-    vectors = F.normalize(mean + scale.own * (shown - mean), dim=1)
+    vectors = _leaning(F.normalize(mean + scale.own * (shown - mean), dim=1), known, scale.words)
     if len(negative):
-        away = scale.away * (mean - F.normalize(_unit(negative, device).mean(0, keepdim=True), dim=1))
+        away = scale.away * (mean - F.normalize(_unit(negative, known.device).mean(0, keepdim=True), dim=1))
         turned = vectors + away
         vectors = turned * (vectors @ mean.T) / (turned @ mean.T)  # as sure of its own examples as without negatives
     # Rows are means of unit pixels: the less alike these are, the shorter the row, and the lower their scores.
     alike = float(np.linalg.norm(positive.astype(np.float32), axis=1).mean().clip(LEAST_ALIKE))
     return ExampleVectors(scale.length * alike**-scale.level * vectors, mean)
+
+
+def _leaning(vectors: Tensor, known: Tensor, share: float) -> Tensor:
+    """Unit vectors [V, 96] -> the same, with a share of the known words that they are most like.
+
+    Pixels are trained to be like words, not like other pixels: the words near an example tell what in it counts.
+    """
+    if not len(known):
+        return vectors
+    nearest = (vectors @ known.T / NEAR).softmax(1) @ known  # [V, 96] x [96, N] -> [V, N] x [N, 96]
+    return F.normalize(vectors + share * F.normalize(nearest, dim=1), dim=1)
 
 
 def _cut_out(region: Region, size: tuple[int, int], answered: PromptMasks, pixels: Tensor) -> Tensor | None:

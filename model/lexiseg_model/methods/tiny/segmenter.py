@@ -91,6 +91,7 @@ class TinySegmenter(Exportable):
         self.settings = settings
         self._familiar = familiar
         self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
+        self._known = by_example.known_words(self._network, familiar, device)
         self._cores = _cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
@@ -193,12 +194,11 @@ class TinySegmenter(Exportable):
         prompts = [prompt for place in places if (prompt := regions[place].prompt) is not None]
         masks = dict(zip(places, self.prompt(features, prompts) if prompts else (), strict=True))
         pixels = features.tensors["pixels"].to(self._device).float()
-        means = by_example.region_means(pixels, features.size, regions, masks)
-        return means.cpu().numpy().astype(np.float16)
+        return by_example.region_rows(pixels, features.size, regions, masks, self.settings.examples.apart)
 
     @torch.inference_mode()
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        return by_example.vectors(positive, negative, self.settings.examples, self._device)
+        return by_example.vectors(positive, negative, self.settings.examples, self._known)
 
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None

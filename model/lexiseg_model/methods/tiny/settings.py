@@ -90,9 +90,11 @@ class ExampleRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    length: float = Field(0.57, gt=0, description="of the vectors of a class whose pixels are all alike")
+    length: float = Field(0.7, gt=0, description="of the vectors of a class whose pixels are all alike")
     level: float = Field(0.5, ge=0, le=1, description="0: no matter how alike; 1: all score the same on their examples")
-    own: float = Field(0.5, ge=0, le=1, description="of each example in its vector, beside what all have in common")
+    own: float = Field(0.35, ge=0, le=1, description="of each example in its vector, beside what all have in common")
+    apart: float = Field(0.45, ge=0, description="of the mean of an example's picture, taken from its direction")
+    words: float = Field(0.75, ge=0, description="of the known words that an example is like, in its vector")
     away: float = Field(0.5, ge=0, description="how far they are turned from the mean of the negatives")
 
 

@@ -26,6 +26,7 @@ from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts.cache import TextCache
 from lexiseg_service.worker.texts.caches import TextCaches
 
+RULE = 2  # by which methods make rows; another is another name, so that rows of an earlier one are not mixed in
 Rendered = Callable[[Job[Exemplified], Segmenter, TextCache], Exemplified]
 
 
@@ -77,7 +78,7 @@ def _cache(caches: TextCaches, job: Job[Exemplified], segmenter: Segmenter) -> T
         rows = segmenter.example_rows(job.features, [by_name.get(name, regions[0]) for name in names])
         return rows.astype(np.float16)
 
-    return caches.beside(f"examples:{segmenter.digest}", encode)
+    return caches.beside(f"examples:{RULE}:{segmenter.digest}", encode)
 
 
 def _names(job: Job[Exemplified]) -> list[str]:

@@ -8,13 +8,15 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.methods.tiny.by_example import vectors
+from lexiseg_model.methods.tiny.by_example import region_rows, vectors
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.segmenter import ExampleVectors
+from lexiseg_model.types import Prompt, Region
 
-RULE = ExampleRule(length=0.5, level=0.5, own=0.5, away=0.5)
+RULE = ExampleRule(length=0.5, level=0.5, own=0.5, apart=0.3, words=0.5, away=0.5)
 NONE: NDArray[np.float16] = np.empty((0, 0), np.float16)
+NO_WORDS = torch.zeros(0, EMBEDDING)
 
 
 def rows(*directions: int, length: float = 1.0) -> NDArray[np.float16]:
@@ -24,8 +26,13 @@ def rows(*directions: int, length: float = 1.0) -> NDArray[np.float16]:
     return made
 
 
-def of(positive: NDArray[np.float16], negative: NDArray[np.float16] = NONE, rule: ExampleRule = RULE) -> ExampleVectors:
-    return vectors(positive, negative, rule, torch.device("cpu"))
+def of(
+    positive: NDArray[np.float16],
+    negative: NDArray[np.float16] = NONE,
+    rule: ExampleRule = RULE,
+    known: torch.Tensor = NO_WORDS,
+) -> ExampleVectors:
+    return vectors(positive, negative, rule, known)
 
 
 def test_one_example_is_one_vector_of_its_direction() -> None:
@@ -74,3 +81,30 @@ def test_negatives_turn_the_vectors_away_and_leave_the_class_as_sure_of_its_exam
 def test_rows_of_another_length_are_refused() -> None:
     with pytest.raises(OptionError, match="rows"):
         of(np.zeros((1, 4), np.float16))
+
+
+def test_a_class_leans_on_the_known_word_that_its_examples_are_most_like() -> None:
+    example = rows(0)
+    example[0, 1] = 0.5
+    near, far = torch.eye(EMBEDDING)[[1, 2]]
+
+    made = of(example, known=torch.stack([near, far]))
+
+    plain = of(example).vectors[0]
+    assert float(made.vectors[0, 1]) > float(plain[1]) + 0.1
+    assert float(made.vectors[0, 2]) == pytest.approx(0, abs=1e-4)
+    assert float(made.vectors.norm()) == pytest.approx(float(plain.norm()))
+
+
+def test_a_row_is_turned_away_from_the_rest_of_its_picture_and_stays_as_long() -> None:
+    pixels = torch.zeros(EMBEDDING, 4, 4)
+    pixels[0] = 1.0
+    pixels[:, :2, :2] = 0.0
+    pixels[0, :2, :2], pixels[1, :2, :2] = 0.6, 0.8
+    corner = Region(Prompt(box=(0, 0, 2, 2)))
+
+    plain, turned = (region_rows(pixels, (4, 4), [corner], {}, apart)[0].astype(np.float32) for apart in (0.0, 0.3))
+
+    assert plain[:2] == pytest.approx([0.6, 0.8], abs=1e-3)
+    assert turned[1] > plain[1]
+    assert np.linalg.norm(turned) == pytest.approx(1.0, abs=1e-3)
