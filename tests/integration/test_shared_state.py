@@ -213,6 +213,52 @@ async def test_gateways_count_one_clients_day_together(link: Callable[..., Redis
     assert 0 < inside.ttl(DAY) <= 172_800
 
 
+async def test_another_question_within_a_stream_counts_for_the_rate_and_the_day_of_all_gateways(
+    link: Callable[..., RedisLink], inside: redis.Redis
+) -> None:
+    one, other = (RedisGate(Rule(rate=0.001, burst=3, daily=3, concurrent=1), link(), PATIENT) for _ in range(2))
+    ticket = await one.enter("a")
+
+    await one.count("a")
+    await other.count("a")
+
+    assert inside.zrange(PLACES, 0, -1) == [ticket.encode()]  # in the place that it has, which is the only one
+    assert inside.hget(DAY, "used") == b"3"
+    with pytest.raises(RateLimited, match="today"):
+        await other.count("a")
+    inside.hset(DAY, "used", 0)
+    with pytest.raises(RateLimited, match="a second"):
+        await one.count("a")
+    assert inside.hget(DAY, "used") == b"0"  # what is refused is none of the day's
+    await one.leave("a", ticket)
+    await one.close()
+
+
+async def test_another_question_of_whom_only_places_limit_asks_nothing_of_redis(
+    link: Callable[..., RedisLink], inside: redis.Redis
+) -> None:
+    gate = RedisGate(Rule(concurrent=1), link(), PATIENT)
+
+    await gate.count("a")
+
+    assert inside.dbsize() == 0
+
+
+async def test_without_redis_each_gateway_counts_another_question_alone(
+    link: Callable[..., RedisLink], server: RedisServer
+) -> None:
+    gate = RedisGate(Rule(rate=0.001, burst=2, concurrent=1), link(SHORT), PATIENT)
+    ticket = await gate.enter("a")
+    server.kill()
+
+    await gate.count("a")
+    await gate.count("a")
+    with pytest.raises(RateLimited, match="a second"):
+        await gate.count("a")
+    await gate.leave("a", ticket)
+    await gate.close()
+
+
 async def test_a_client_without_limits_asks_nothing_of_redis(
     link: Callable[..., RedisLink], inside: redis.Redis
 ) -> None:
