@@ -5,7 +5,10 @@ from __future__ import annotations
 from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
-PARTS = ("mask_logits", "outlines", "pamr", "pixels", "regions", "residual", "runs", "spans", "version", "winners")
+PARTS = (
+    *("mask_logits", "outlines", "pamr", "pixels", "regions", "residual"),
+    *("runs", "spans", "specks", "version", "winners"),
+)
 HEADERS = ("kernel", "pamr_rows", "residual_steps", "vectors")
 
 setup(

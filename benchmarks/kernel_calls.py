@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.kernel import mask_logits, outlines, pamr, pixels, regions, residual, runs, spans, winners
+from lexiseg_model.kernel import mask_logits, outlines, pamr, pixels, regions, residual, runs, spans, specks, winners
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.shrink import shrink
 
@@ -33,6 +33,7 @@ def run() -> None:
     connected = regions.connect(labels)
     regions.paint(connected, np.arange(len(connected.areas)).astype(np.uint16))
     regions.sum_by_label(labels, probability, CLASSES)
+    specks.tidy(scores.copy(), CLASSES - 1, (0.005, 0.1, 0.0005), 1000)
     cut = spans.cut(scores[3], places)
     spans.encode(cut, SIZE, keep_counts=True)
     outlines.outlines(cut, SIZE)

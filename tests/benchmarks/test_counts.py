@@ -78,7 +78,8 @@ def test_what_callgrind_runs_calls_every_function_of_the_kernel(monkeypatch: pyt
         called.add(name)
         return to_the_kernel(name, *arguments)  # type: ignore[arg-type]
 
-    for module in ("mask_logits", "outlines", "pamr", "pixels", "regions", "residual", "runs", "spans", "winners"):
+    modules = ("mask_logits", "outlines", "pamr", "pixels", "regions", "residual", "runs", "spans", "specks", "winners")
+    for module in modules:
         monkeypatch.setattr(f"lexiseg_model.kernel.{module}.call", call)
 
     kernel_calls.run()

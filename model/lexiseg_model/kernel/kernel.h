@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Counted up with every change of a signature or of a meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 8
+#define LEXISEG_KERNEL_VERSION 9
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -36,5 +36,10 @@ static inline int lanes(void) {
 
 /* What is wrong; otherwise 0. */
 enum { OUT_OF_MEMORY = -1 };
+
+/* Of regions.c, for other parts. */
+API int64_t lexiseg_count_row_runs(const void *labels, int64_t height, int64_t width, int64_t wide);
+API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t n, int64_t *ends,
+                            int32_t *region, int64_t *areas, int32_t *classes);
 
 #endif

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel import specks as compiled
 from lexiseg_model.masks.regions import MOST_REGIONS, Regions, split
 
 
@@ -38,6 +40,10 @@ def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
     """
     if not rule.area:
         return logits
+    if library.ready() and logits.device.type == "cpu" and logits.dtype == torch.float32 and len(logits) < MOST_REGIONS:
+        tidied = logits.clone(memory_format=torch.contiguous_format)
+        shares = rule.area, rule.part, rule.least
+        return tidied if compiled.tidy(tidied.numpy(), n_classes, shares, MOST_REGIONS) else logits
     winner = logits.max(0).indices  # several times as fast as `argmax`
     labels = winner.cpu().numpy().astype(np.uint16)
     regions = split(labels, np.unique(labels).tolist(), 1)
