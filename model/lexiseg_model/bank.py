@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -62,7 +63,13 @@ def _made(
 
 def _words_of(segmenter: Segmenter, background: Background) -> tuple[ClassEntry, ...]:
     words = segmenter.card.background.words if background.words is None else background.words
-    return tuple(ClassEntry(word) for word in words)
+    return _entries(tuple(words))
+
+
+@lru_cache(16)
+def _entries(words: tuple[str, ...]) -> tuple[ClassEntry, ...]:
+    """Asked for with every question: the same words, one by one, as classes."""
+    return tuple(map(ClassEntry, words))
 
 
 def words_apart(
