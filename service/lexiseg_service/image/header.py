@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from lexiseg_service.errors import InvalidValue, TooLarge, UndecodableImage, UnsupportedImage
 from lexiseg_service.image.av1 import Damaged, largest_frame
 from lexiseg_service.image.jpeg_scans import has_more_scans
+from lexiseg_service.image.plain_jpeg import plain_size
 from lexiseg_service.settings import Limits
 
 # Types by their first bytes; the decoder is told which one it may try.
@@ -28,6 +29,7 @@ MOVING = {b"avis", b"hevc", b"hevx"}  # as the first brand
 LONGEST_BRANDS = 256  # bytes
 TAKEN = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
 ORIENTATION = 0x0112  # EXIF tag
+AS_STORED = 1
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 MOST_SCANS = 100  # of an honest JPEG: a dozen; each is another pass over its pixels
 MOST_READS = 10_000  # of an honest header: hundreds; one made of millions of empty chunks takes a parser minutes
@@ -77,14 +79,15 @@ def read_header(image: bytes, limits: Limits) -> ImageHeader:
     if len(image) > limits.max_image_bytes:
         raise TooLarge(f"image: {len(image):,} bytes came, at most {limits.max_image_bytes:,} are taken")
     kind = _sniff(image)
-    header = _parse(image, kind)
+    plain = plain_size(image) if kind == "JPEG" else None
+    header = _parse(image, kind) if plain is None else ImageHeader("JPEG", plain, AS_STORED)
     frame = _frame(image) if kind == "AVIF" else 0
     height, width = header.size
     if height * width > limits.max_pixels:
         raise TooLarge(f"image: {width} x {height} pixels came, at most {limits.max_pixels:,} in all are taken")
     if frame > limits.max_pixels:
         raise TooLarge(f"image: AV1 data of {frame:,} pixels came, at most {limits.max_pixels:,} in all are taken")
-    if kind == "JPEG" and has_more_scans(image, MOST_SCANS):
+    if kind == "JPEG" and plain is None and has_more_scans(image, MOST_SCANS):
         raise UndecodableImage(f"image: a JPEG of more than {MOST_SCANS} scans came; save it anew")
     if min(height, width) < limits.min_side:
         raise InvalidValue.of("image", f"{width} x {height} pixels", f"sides of at least {limits.min_side} pixels")
@@ -147,10 +150,10 @@ def _parse(image: bytes, kind: str) -> ImageHeader:
 
 def _orientation(picture: Image.Image) -> int:
     if picture.format == "TIFF":  # Pillow turns these itself, and tells their size as turned
-        return 1
+        return AS_STORED
     try:
         # The base class's: PNG's own decodes the picture first, to look for EXIF behind the pixels.
-        value = Image.Image.getexif(picture).get(ORIENTATION, 1)
+        value = Image.Image.getexif(picture).get(ORIENTATION, AS_STORED)
     except Exception:  # EXIF is a courtesy: an unreadable block means "as stored"
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        return AS_STORED
+    return value if isinstance(value, int) and 1 <= value <= 8 else AS_STORED

@@ -109,13 +109,14 @@ def check_line(raw: str, field: str, longest: int) -> str:
     Raises:
         InvalidValue: it is blank, longer than `longest` characters, or holds control characters.
     """
-    text = unicodedata.normalize("NFC", raw).strip()
+    plain = raw.isascii() and raw.isprintable()  # as most are: then it is in NFC and holds no control character
+    text = (raw if plain else unicodedata.normalize("NFC", raw)).strip()
     if not text:
         raise InvalidValue.of(field, raw, "a word, not blank")
     if len(text) > longest:
         raise InvalidValue.of(field, f"{len(text)} characters", f"at most {longest}")
     # Cc: control characters; Cs: halves of surrogate pairs, which no UTF-8 can carry.
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+    if not plain and any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         raise InvalidValue.of(field, text.encode("unicode_escape").decode(), "text without control characters")
     return text
 
@@ -139,9 +140,10 @@ def _refuse_duplicates(classes: tuple[ClassEntry, ...]) -> None:
     seen: dict[str, int] = {}
     texts = [(entry.name, *entry.synonyms) for entry in classes]
     for index in range(len(classes)):
-        for text in texts[index]:
-            first = seen.setdefault(text.casefold(), index)
-            if first != index or sum(text.casefold() == other.casefold() for other in texts[index]) > 1:
+        own = [text.casefold() for text in texts[index]]
+        for text, folded in zip(texts[index], own, strict=True):
+            first = seen.setdefault(folded, index)
+            if first != index or own.count(folded) > 1:
                 raise InvalidValue.of(f"classes.{index}", text, f"a text only once (it is in classes.{first} too)")
 
 
