@@ -8,6 +8,7 @@
 
 #define LANES 8
 #define BLOCK 16 /* cells that are looked at together for candidates */
+#define SUMMED 512 /* pixels in one sum of floats: of more, the small ones get lost */
 #define ROWS 32  /* whose exponentials are summed before they join the rest */
 static const float SLACK = 1e-4f;
 
@@ -154,16 +155,18 @@ WIDEST static void narrow(const int32_t *winner, int64_t n, void *labels, int wi
         for (int64_t p = 0; p < n; p++) ((uint8_t *)labels)[p] = (uint8_t)winner[p];
 }
 
-/* Adds every pixel's probability to its winner's: in one sum where a cell has one candidate. */
+/* Adds every pixel's probability to its winner's: in one sum over cells side by side that have one candidate, the same. */
 WIDEST static void count_votes(const float *value, const int32_t *winner, const Candidates *found, const int64_t *start,
                                int64_t w, double *votes) {
-    for (int64_t x = 0; x < w; x++) {
-        int64_t from = start[x], to = start[x + 1];
+    for (int64_t x = 0, next; x < w; x = next) {
+        int64_t from = start[x], to = start[next = x + 1];
         if (from == to) continue;
         if (found->count[x] > 1) {
             for (int64_t p = from; p < to; p++) votes[winner[p]] += value[p];
             continue;
         }
+        for (; next < w && found->count[next] <= 1 && start[next + 1] - from <= SUMMED; to = start[++next])
+            if (to < start[next + 1] && winner[to] != winner[from]) break;
         Floats sums = {0};
         int64_t p = from;
         for (; p + LANES <= to; p += LANES) sums += take(value + p);
