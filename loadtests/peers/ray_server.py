@@ -43,7 +43,8 @@ class SegmentDeployment:
 
 if __name__ == "__main__":
     port = free_port()
-    ray.init(num_cpus=2, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    # Its own cluster: whatever else runs on this machine is left alone.
+    ray.init("local", num_cpus=2, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config={"enable_access_log": False})
     deployment: Any = SegmentDeployment  # typed as the class that it was made from
     serve.run(deployment.bind())
