@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from lexiseg_model import catalog
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.familiar import FILE, Familiar, read_familiar, write_familiar
-from lexiseg_model.methods.tiny.familiar_words import names_of, write
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.text_tower import MiniLM
+from lexiseg_model.methods.tiny.training.familiar_words import names_of, write
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import ClassEntry

@@ -13,10 +13,10 @@ from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
 from lexiseg_model.methods.tiny.familiar import FILE as FAMILIAR
-from lexiseg_model.methods.tiny.familiar_words import names_of
-from lexiseg_model.methods.tiny.familiar_words import write as write_words
 from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.calibrate import calibrate
+from lexiseg_model.methods.tiny.training.familiar_words import names_of
+from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
 from lexiseg_model.methods.tiny.training.levels import write_levels
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook

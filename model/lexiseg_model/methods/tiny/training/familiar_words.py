@@ -1,6 +1,6 @@
 """Puts the words of training beside weights: `familiar.safetensors`, for warnings about words far from all of them.
 
-    python -m lexiseg_model.methods.tiny.familiar_words FOLDER ../shared/data/voc/classes.json ...
+    python -m lexiseg_model.methods.tiny.training.familiar_words FOLDER ../shared/data/voc/classes.json ...
 
 FOLDER is a model directory; the lists are JSON, as data sets have them. The words of the background rule and the
 synonyms of the recipe are added. The bound is where one in twenty synonyms would lie, had it been left out of training.
@@ -67,4 +67,4 @@ def main(folder: Path, lists: list[Path], texts: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]], Path(__file__).parent / "training" / "texts.yaml")
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]], Path(__file__).parent / "texts.yaml")
