@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
+from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.tiny.box_rule import kept_inside
 from lexiseg_model.methods.tiny.network import STRIDE
@@ -35,6 +36,7 @@ class Finish(NamedTuple):
 
     colours: Colours
     boxes: BoxRule
+    crumbs: CrumbRule
 
 
 def by_quality(masks: Tensor, quality: Tensor) -> Tensor:
@@ -83,9 +85,10 @@ def ask(
 def finished(
     answers: Sequence[PromptMasks], prompts: Sequence[Prompt], scale: tuple[float, float], finish: Finish
 ) -> list[PromptMasks]:
-    """Answers of `ask` as they are given: masks know their object's colours, and those of boxes end at their box.
+    """Answers of `ask` as they are given: masks know their object's colours, those of boxes end at their box.
 
-    As the head answers stay the masks of boxes that are rough, and of those with a positive point outside.
+    Crumbs that colours leave are gone. As the head answers stay the masks of boxes that are rough, and of those with a
+    positive point outside.
     """
     kept = list(answers)
     meant = [index for index, prompt in enumerate(prompts) if prompt.box is None or _holds_all(prompt)]
@@ -98,11 +101,14 @@ def finished(
     boxes = torch.tensor([prompts[index].box or NOWHERE for index in meant], device=device)
     boxes = boxes * torch.tensor(scale * 2, device=device)
     coloured = finish.colours(masks, boxes.repeat_interleave(counts, 0), has_box.repeat_interleave(counts))
-    for index, of_prompt, box in zip(meant, torch.split(coloured, counts.tolist()), boxes, strict=True):
-        quality = answers[index].quality
-        if prompts[index].box is not None:
-            of_prompt = kept_inside(of_prompt, quality, box, finish.boxes)
-        kept[index] = PromptMasks(of_prompt, quality)
+    sizes = counts.tolist()
+    ended = [
+        of_prompt if prompts[index].box is None else kept_inside(of_prompt, answers[index].quality, box, finish.boxes)
+        for index, of_prompt, box in zip(meant, torch.split(coloured, sizes), boxes, strict=True)
+    ]
+    clean = torch.split(without_crumbs(torch.cat(ended), finish.crumbs), sizes)
+    for index, of_prompt in zip(meant, clean, strict=True):
+        kept[index] = PromptMasks(of_prompt, answers[index].quality)
     return kept
 
 

@@ -227,7 +227,8 @@ class TinySegmenter(Exportable):
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         answers = self.seen(features, prompts)
         seen = features.derived.once("palette", lambda: palette(self.guide(features), self._cells(features)))
-        finish = asking.Finish(partial(by_own_colours, palette=seen, rule=self.settings.colours), self.settings.boxes)
+        colours = partial(by_own_colours, palette=seen, rule=self.settings.colours)
+        finish = asking.Finish(colours, self.settings.boxes, self.settings.crumbs)
         return asking.finished(answers, prompts, self._scale_of(features), finish)
 
     @torch.inference_mode()

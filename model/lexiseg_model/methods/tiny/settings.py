@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lexiseg_model.masks.crumbs import CrumbRule
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.masks.specks import SpeckRule
 
@@ -122,6 +123,7 @@ class TinySettings(BaseModel):
     clicks: ClickOrder = ClickOrder()
     boxes: BoxRule = BoxRule()
     colours: OwnColours = OwnColours()
+    crumbs: CrumbRule = CrumbRule()
     regions: RegionVote = RegionVote()
     examples: ExampleRule = ExampleRule()
     specks: SpeckRule = SpeckRule()

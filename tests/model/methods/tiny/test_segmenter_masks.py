@@ -55,6 +55,15 @@ def inside(masks: Tensor, features: Features) -> NDArray[np.bool_]:
 # prompts
 
 
+def test_no_mask_of_a_click_or_a_box_has_a_small_island(tiny: TinySegmenter, coffee: Features) -> None:
+    answers = tiny.prompt(coffee, [Prompt((Point(250, 130),)), Prompt((Point(40, 380),)), Prompt(box=CUP)])
+
+    for mask in torch.cat([answer.masks for answer in answers]).numpy() > 0:
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+        area = stats[1:, cv2.CC_STAT_AREA]
+        assert area.min() >= tiny.settings.crumbs.island * area.max()
+
+
 def test_a_click_on_the_sky_finds_the_sky(tiny: TinySegmenter, china: Features) -> None:
     [answer] = tiny.prompt(china, [Prompt((SKY,))])
 

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from lexiseg_model.kernel import library
+from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
+
+RULE = CrumbRule(island=0.1, hole=0.1)
+
+
+@pytest.fixture
+def mask() -> Tensor:
+    """[1, 20, 30] logits of a square of 10 x 10 at 2 logits, in nothing at -1."""
+    mask = torch.full((1, 20, 30), -1.0)
+    mask[0, 5:15, 5:15] = 2
+    return mask
+
+
+def test_a_small_island_becomes_as_sure_of_the_contrary(mask: Tensor) -> None:
+    whole = mask.clone()
+    mask[0, 2:4, 20:22] = 0.5
+
+    cleaned = without_crumbs(mask, RULE)
+
+    assert (cleaned[0, 2:4, 20:22] == -0.5).all()
+    cleaned[0, 2:4, 20:22] = -1
+    assert torch.equal(cleaned, whole)
+
+
+def test_a_small_hole_is_filled(mask: Tensor) -> None:
+    mask[0, 8:10, 8:10] = -0.5
+
+    cleaned = without_crumbs(mask, RULE)
+
+    assert (cleaned[0, 5:15, 5:15] > 0).all()
+
+
+def test_a_large_island_and_a_large_hole_stay(mask: Tensor) -> None:
+    mask[0, 7:12, 7:12] = -1
+    mask[0, 2:6, 20:24] = 2
+
+    assert torch.equal(without_crumbs(mask, RULE), mask)
+
+
+def test_a_corner_does_not_connect(mask: Tensor) -> None:
+    mask[0, 15, 15] = 1
+
+    assert without_crumbs(mask, RULE)[0, 15, 15] == -1
+
+
+def test_what_touches_the_edge_of_the_picture_is_no_hole() -> None:
+    mask = torch.ones(1, 20, 30)
+    mask[0, 0, 3:5] = -1
+
+    assert torch.equal(without_crumbs(mask, RULE), mask)
+
+
+def test_the_argument_stays_as_it_is(mask: Tensor) -> None:
+    mask[0, 0, 29] = 1
+    before = mask.clone()
+
+    assert not torch.equal(without_crumbs(mask, RULE), mask)
+    assert torch.equal(mask, before)
+
+
+@pytest.mark.parametrize("masks", [torch.full((2, 4, 4), -1.0), torch.ones(2, 4, 4), torch.ones(0, 4, 4)])
+def test_all_nothing_and_no_masks_stay(masks: Tensor) -> None:
+    assert torch.equal(without_crumbs(masks, RULE), masks)
+
+
+def test_each_mask_is_looked_at_alone(mask: Tensor) -> None:
+    other = torch.full_like(mask, -1)
+    other[0, 0, 0] = 1  # alone, and so the largest
+
+    cleaned = without_crumbs(torch.cat([mask, other]), RULE)
+
+    assert torch.equal(cleaned, torch.cat([mask, other]))
+
+
+@pytest.mark.parametrize("shape", [(5, 20, 30), (1, 1, 7), (3, 9, 1)])
+def test_the_kernel_and_opencv_agree(shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+    compiled = without_crumbs(masks, RULE)
+    monkeypatch.setattr(library, "ready", lambda: False)
+
+    assert torch.equal(without_crumbs(masks, RULE), compiled)
