@@ -1,4 +1,4 @@
-"""The image pass of `tiny` as one module, from pixels to embeddings: what is written down as a graph."""
+"""The image pass of `tiny`: the shapes that it takes, and it as one module, which is written down as a graph."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_model.methods.tiny.network import MEAN, STD, TinyNetwork
+from lexiseg_model.types import InputSize
 
 
 class ImagePass(nn.Module):
@@ -22,3 +23,22 @@ class ImagePass(nn.Module):
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.network((tiles.float() - self.mean) * self.inverse_std)
         return features.pixels, features.image, features.cells
+
+
+def fitted(size: tuple[int, int], limits: InputSize, max_side: int | None) -> tuple[int, int]:
+    """The input shape (height, width) for an image of `size`; sides are rounded, not padded."""
+    long_side = limits.long_side
+    if max_side is not None:  # whole multiples of it, or rounding could go beyond the cap
+        long_side = min(long_side, max_side // limits.multiple * limits.multiple)
+    factor = min(limits.short_side / min(size), long_side / max(size))
+    height, width = (max(limits.multiple, round(side * factor / limits.multiple) * limits.multiple) for side in size)
+    return height, width
+
+
+def buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:
+    """Every input shape (height, width) of images up to `long_side / short_side` times as long as wide, 2.2 for tiny.
+
+    Longer ones, panoramas and the like, have shapes of their own: their first image pass takes a little more.
+    """
+    wide = [(limits.short_side, side) for side in range(limits.short_side, limits.long_side + 1, limits.multiple)]
+    return tuple(sorted({*wide, *((width, height) for height, width in wide)}))

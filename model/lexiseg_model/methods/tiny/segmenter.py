@@ -27,8 +27,7 @@ from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.fast import fused, in_type, with_compiled_blocks
-from lexiseg_model.methods.tiny.image_pass import ImagePass
-from lexiseg_model.methods.tiny.input_shape import buckets, fitted
+from lexiseg_model.methods.tiny.image_pass import ImagePass, buckets, fitted
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
