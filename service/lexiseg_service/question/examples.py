@@ -70,7 +70,7 @@ def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
     return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries or ())
 
 
-def content_of(encoded: str, field: str) -> bytes:
+def content_of(encoded: str, field: str, expected: str = "base64 (RFC 4648)") -> bytes:
     """The bytes of base64, with or without a data URI around it.
 
     Raises:
@@ -80,7 +80,7 @@ def content_of(encoded: str, field: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidValue.of(field, f"{len(encoded)} characters", "base64 (RFC 4648)") from None
+        raise InvalidValue.of(field, f"{len(encoded)} characters", expected) from None
 
 
 def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[ClassExample]:

@@ -27,6 +27,19 @@ def parse_json(text: str | bytes, limits: Limits) -> Any:
         raise MalformedRequest(f"the JSON cannot be parsed: {str(error)[:120]}") from None
 
 
+def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
+    """The JSON object that a body is.
+
+    Raises:
+        TooLarge: it holds more values than a request can need.
+        MalformedRequest: not JSON, or no object.
+    """
+    parsed = parse_json(body, limits)
+    if not isinstance(parsed, dict):
+        raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
+    return parsed
+
+
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in pairs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lexiseg_service.errors import MalformedRequest, TooLarge
-from lexiseg_service.question.json_text import parse_json
+from lexiseg_service.question.json_text import parse_json, parse_object
 from lexiseg_service.settings import Limits
 
 
@@ -28,3 +28,9 @@ def test_what_is_no_json_is_malformed(text: str) -> None:
 def test_more_values_than_a_request_can_need_are_too_large() -> None:
     with pytest.raises(TooLarge, match="more than"):
         parse_json("[" + "1," * 1_000_000 + "1]", Limits())
+
+
+@pytest.mark.parametrize(("body", "kind"), [(b"[]", "list"), (b"null", "NoneType"), (b'"a"', "str")])
+def test_a_body_that_is_no_object_says_what_it_is(body: bytes, kind: str) -> None:
+    with pytest.raises(MalformedRequest, match=f"the JSON body is a {kind}; expected an object"):
+        parse_object(body, Limits())

@@ -18,7 +18,7 @@ from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.examples import content_of
 from lexiseg_service.question.findings import validate
-from lexiseg_service.question.json_text import parse_json
+from lexiseg_service.question.json_text import parse_json, parse_object
 from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.settings import Limits
 
@@ -176,7 +176,7 @@ def _flat_json(name: str, value: str, limits: Limits) -> Any:
 
 
 def _read_json(body: bytes, limits: Limits) -> Asked:
-    parsed = validate(JsonRequest, _object(body, limits))
+    parsed = validate(JsonRequest, parse_object(body, limits))
     question = Question.model_construct(**{name: getattr(parsed, name) for name in Question.model_fields})
     sources = {name: value for name, value in parsed.image if value is not None}
     if len(sources) != 1:
@@ -199,11 +199,4 @@ async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
     if kind != "application/json":
         raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
     content = await request.body()
-    return await asyncio.to_thread(lambda: validate(schema, _object(content, limits)))
-
-
-def _object(content: bytes, limits: Limits) -> dict[str, Any]:
-    parsed = parse_json(content, limits)
-    if not isinstance(parsed, dict):
-        raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")
-    return parsed
+    return await asyncio.to_thread(lambda: validate(schema, parse_object(content, limits)))
