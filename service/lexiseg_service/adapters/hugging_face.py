@@ -18,7 +18,8 @@ from starlette.responses import Response
 from lexiseg_client.answers import rle
 from lexiseg_client.pictures import png
 from lexiseg_service.adapters.answering import as_json
-from lexiseg_service.adapters.asking import ask, image_in, options_of, read_as
+from lexiseg_service.adapters.asking import ask
+from lexiseg_service.adapters.reading import image_in, options_of, read_as
 from lexiseg_service.question.messages import WorkerAnswer
 
 router = APIRouter()

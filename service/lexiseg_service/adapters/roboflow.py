@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_service.adapters.answering import SIMPLIFY, as_json, chosen, outline, run_lengths
-from lexiseg_service.adapters.asking import ask_about, options_of, read_as
+from lexiseg_service.adapters.asking import ask_about
+from lexiseg_service.adapters.reading import options_of, read_as
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerAnswer
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from lexiseg_model.types import Segment
 from lexiseg_service.adapters.answering import as_json, run_lengths
-from lexiseg_service.adapters.asking import limits_of
+from lexiseg_service.adapters.reading import limits_of
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.asking import answer_of
 

@@ -10,9 +10,9 @@ import numpy as np
 import orjson
 
 from lexiseg_service.adapters.answering import run_lengths
-from lexiseg_service.adapters.asking import image_in
 from lexiseg_service.adapters.kserve.describing import CLASSES, IMAGE, OUTPUTS
 from lexiseg_service.adapters.kserve.tensors import OutputTensor
+from lexiseg_service.adapters.reading import image_in
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.json_text import parse_json
 from lexiseg_service.question.messages import WorkerAnswer

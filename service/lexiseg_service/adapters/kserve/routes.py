@@ -11,10 +11,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_service.adapters.asking import ask, limits_of
+from lexiseg_service.adapters.asking import ask
 from lexiseg_service.adapters.kserve.bodies import HEADER, read, written
 from lexiseg_service.adapters.kserve.describing import model_metadata, named, server_metadata
 from lexiseg_service.adapters.kserve.meaning import fields_of, outputs_of
+from lexiseg_service.adapters.reading import limits_of
 from lexiseg_service.errors import NotReady, ServiceError
 from lexiseg_service.gateway.rest.asking import use_case_of
 

@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 from starlette.requests import Request
 
-from lexiseg_service.adapters.asking import image_in
+from lexiseg_service.adapters.reading import image_in
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, TooLarge
 from lexiseg_service.settings import Settings
 

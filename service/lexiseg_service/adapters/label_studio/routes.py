@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_service.adapters.answering import SIMPLIFY, as_json
-from lexiseg_service.adapters.asking import ask, read_as
+from lexiseg_service.adapters.asking import ask
 from lexiseg_service.adapters.label_studio.clicks import Context, asked_by, label_of
 from lexiseg_service.adapters.label_studio.config import Control, control_of
 from lexiseg_service.adapters.label_studio.images import image_of
 from lexiseg_service.adapters.label_studio.regions import prediction_of, version_of
+from lexiseg_service.adapters.reading import read_as
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.asking import use_case_of
 

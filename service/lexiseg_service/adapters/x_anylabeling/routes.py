@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from lexiseg_model.types import Ring
 from lexiseg_service.adapters.answering import SIMPLIFY, as_json, chosen, outline
-from lexiseg_service.adapters.asking import ask_about, prompt_of, read_as
+from lexiseg_service.adapters.asking import ask_about, prompt_of
+from lexiseg_service.adapters.reading import read_as
 from lexiseg_service.adapters.x_anylabeling.models import model_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.asking import use_case_of
