@@ -6,11 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_service.adapters import roboflow
-from lexiseg_service.errors import NotReady
-from lexiseg_service.question.messages import WorkerAnswer
 from tests import coco
-from tests.service.adapters.asking import IN_TEXT, SQUARE, adapted
+from tests.service.adapters.asking import IN_TEXT, SQUARE
 
 URL = "/adapters/roboflow/sam3/concept_segment"
 
@@ -68,26 +65,6 @@ async def test_boxes_show_what_is_meant(client: httpx.AsyncClient) -> None:
         {"prompt_index": 0, "type": "visual", "text": None, "num_boxes": 1},
         {"prompt_index": 1, "type": "text", "text": "green", "num_boxes": 0},
         {"prompt_index": 2, "type": "visual", "text": None, "num_boxes": 1},
-    ]
-
-
-async def test_labels_and_texts_become_a_class_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
-
-    async def refuse(_: object, fields: dict[str, Any], *__: object) -> WorkerAnswer:
-        asked.extend(fields["classes"])
-        raise NotReady("heard")
-
-    monkeypatch.setattr(roboflow, "ask_about", refuse)
-    prompts = (visual(RED, BLUE, text="dog", box_labels=[1, 0], output_prob_thresh=0.3), visual(BLUE))
-
-    async with adapted() as client:
-        await client.post(URL, json=body(*prompts))
-
-    red, blue = {"box": [0, 0, 16, 16]}, {"box": [32, 0, 48, 16]}
-    assert asked == [
-        {"name": "dog", "threshold": 0.3, "examples": [red], "negatives": [blue], "words": True},
-        {"name": "prompt 1", "threshold": 0.5, "examples": [blue], "negatives": [], "words": False},
     ]
 
 
