@@ -5,8 +5,6 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_model.types import Ring
-from lexiseg_service.adapters.x_anylabeling.routes import large_parts
 from tests.service.adapters.asking import DATA_URI
 
 URL = "/adapters/x-anylabeling"
@@ -36,13 +34,6 @@ async def test_a_polygon_is_closed(client: httpx.AsyncClient) -> None:
 
     assert (shape["shape_type"], shape["points"][0]) == ("polygon", shape["points"][-1])
     assert {tuple(point) for point in shape["points"]} == {(0, 0), (16, 0), (16, 16), (0, 16)}
-
-
-def test_specks_beside_a_large_part_are_no_shapes() -> None:
-    large, half, speck = (Ring([0, 0, side, 0, side, side, 0, side], []) for side in (40, 20, 4))
-
-    assert [max(map(max, part)) for part in large_parts([speck, large, half])] == [40, 20]
-    assert [max(map(max, part)) for part in large_parts([speck])] == [4]
 
 
 async def test_a_click_is_answered_with_its_best_mask(client: httpx.AsyncClient) -> None:
