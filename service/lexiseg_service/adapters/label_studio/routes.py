@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -10,23 +9,15 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_service.adapters.answering import SIMPLIFY, as_json
-from lexiseg_service.adapters.asking import ask
-from lexiseg_service.adapters.label_studio.clicks import Context, asked_by, label_of
-from lexiseg_service.adapters.label_studio.config import Control, control_of
-from lexiseg_service.adapters.label_studio.images import image_of
-from lexiseg_service.adapters.label_studio.regions import prediction_of, version_of
+from lexiseg_service.adapters.answering import as_json
+from lexiseg_service.adapters.label_studio.clicks import Context
+from lexiseg_service.adapters.label_studio.config import control_of
+from lexiseg_service.adapters.label_studio.regions import version_of
+from lexiseg_service.adapters.label_studio.tasks import Task, predicted
 from lexiseg_service.adapters.reading import read_as
-from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.asking import use_case_of
 
 router = APIRouter()
-
-
-class Task(BaseModel):
-    """One picture of a project."""
-
-    data: dict[str, Any]
 
 
 class Parameters(BaseModel):
@@ -74,27 +65,8 @@ async def predict(request: Request) -> Response:
     body = await read_as(Predict, request)
     control = control_of(body.label_config)
     context = None if body.params is None else body.params.context
-    results = [await _predicted(request, control, task, context, index) for index, task in enumerate(body.tasks)]
+    results = [await predicted(request, control, task, context, index) for index, task in enumerate(body.tasks)]
     return as_json({"results": results, "model_version": _version(request)})
-
-
-async def _predicted(
-    request: Request, control: Control, task: Task, context: Context | None, index: int
-) -> dict[str, Any]:
-    field = f"tasks.{index}.data.{control.image_field}"
-    value = task.data.get(control.image_field)
-    if not isinstance(value, str):
-        raise InvalidValue.of(field, value, "the image's URL")
-    image, url = await image_of(request, value, field)
-    asked = {**control.options, "mask": "rle"}
-    if control.kind == "polygonlabels":
-        asked |= {"mask": "polygon", "simplify": SIMPLIFY}
-    if context is not None and context.result:
-        asked |= asked_by(context)
-        answer = await ask(request, asked, image, url)
-        return await asyncio.to_thread(prediction_of, answer, control, label_of(context))
-    answer = await ask(request, {**asked, "classes": control.classes}, image, url)
-    return await asyncio.to_thread(prediction_of, answer, control)
 
 
 def _version(request: Request) -> str:
