@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from lexiseg_service.adapters.kserve.describing import named
-from lexiseg_service.adapters.kserve.meaning import Input, fields_of, inputs_of, most_of
-from lexiseg_service.adapters.kserve.tensors import DTYPES, OutputTensor, elements
+from lexiseg_service.adapters.kserve.elements import unpacked
+from lexiseg_service.adapters.kserve.inputs import Input, inputs_of, most_of
+from lexiseg_service.adapters.kserve.parameters import fields_of
+from lexiseg_service.adapters.kserve.tensors import DTYPES, OutputTensor
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.findings import validate
@@ -50,7 +52,7 @@ def _tensors(request: pb.ModelInferRequest, limits: Limits) -> Iterator[Input]:
             raise InvalidValue.of(field, "contents beside raw_input_contents", "one of the two")
         if len(typed) > most:
             raise InvalidValue.of(field, f"{len(typed)} elements", f"at most {most}")
-        parts = elements(raw[place], field, most) if raw else list(typed)
+        parts = unpacked(raw[place], field, most) if raw else list(typed)
         yield Input(tensor.name, tensor.datatype, tensor.shape, parts)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,24 +10,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_service.adapters.asking import ask
-from lexiseg_service.adapters.kserve.bodies import HEADER, read, written
+from lexiseg_service.adapters.kserve.answers import written
+from lexiseg_service.adapters.kserve.bodies import HEADER, read
 from lexiseg_service.adapters.kserve.describing import model_metadata, named, server_metadata
-from lexiseg_service.adapters.kserve.meaning import fields_of, outputs_of
+from lexiseg_service.adapters.kserve.failing import told
+from lexiseg_service.adapters.kserve.outputs import outputs_of
+from lexiseg_service.adapters.kserve.parameters import fields_of
 from lexiseg_service.adapters.reading import limits_of
-from lexiseg_service.errors import NotReady, ServiceError
+from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.rest.asking import use_case_of
 
 router = APIRouter(prefix="/v2")
-
-
-@asynccontextmanager
-async def _told() -> AsyncIterator[None]:
-    """The protocol's clients look for what is wrong in the field `error`."""
-    try:
-        yield
-    except ServiceError as error:
-        error.extra["error"] = error.detail
-        raise
 
 
 @router.get("")
@@ -47,7 +38,7 @@ async def live() -> dict[str, bool]:
 @router.get("/health/ready")
 async def ready(request: Request) -> dict[str, bool]:
     """Whether requests are answered; 503 where not."""
-    async with _told():
+    async with told():
         health = use_case_of(request).health()
         if not health.ready:
             raise NotReady(health.detail)
@@ -58,7 +49,7 @@ async def ready(request: Request) -> dict[str, bool]:
 @router.get("/models/{name}/versions/{version}")
 async def model(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """A model's inputs and outputs."""
-    async with _told():
+    async with told():
         return model_metadata(use_case_of(request).model(named(name, version)))
 
 
@@ -66,7 +57,7 @@ async def model(request: Request, name: str, version: str = "") -> dict[str, Any
 @router.get("/models/{name}/versions/{version}/ready")
 async def model_ready(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """Whether a model is loaded; 503 where not."""
-    async with _told():
+    async with told():
         if not use_case_of(request).model(named(name, version))["loaded"]:
             raise NotReady(f"{name} is not loaded")
         return {"name": name, "ready": True}
@@ -76,15 +67,13 @@ async def model_ready(request: Request, name: str, version: str = "") -> dict[st
 @router.post("/models/{name}/versions/{version}/infer")
 async def infer(request: Request, name: str, version: str = "") -> Response:
     """Segments of one image. The image is an encoded file: bytes, or base64 in JSON."""
-    async with _told():
+    async with told():
         limits = limits_of(request)
         length = request.headers.get(HEADER)
         asked, (image, url, classes) = await asyncio.to_thread(read, await request.body(), length, limits)
         fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}
         answer = await ask(request, fields, image, url)
         outputs = outputs_of(answer, [output.name for output in asked.outputs])
-    all_raw = bool(asked.parameters.get("binary_data_output"))
-    raw = {output.name for output in asked.outputs if output.parameters.get("binary_data", all_raw)}
     digest = answer.model_digest
     head = {"model_name": name, "model_version": version or None, "id": asked.id, "parameters": {"digest": digest}}
-    return written(head, outputs, {output.name for output in outputs} if all_raw and not asked.outputs else raw)
+    return written(head, outputs, asked.raw_among(outputs))

@@ -9,8 +9,8 @@ import grpc
 from fastapi import FastAPI
 
 from lexiseg_service.adapters.kserve.describing import model_metadata, named, server_metadata
-from lexiseg_service.adapters.kserve.meaning import outputs_of
 from lexiseg_service.adapters.kserve.messages import add, asked_of
+from lexiseg_service.adapters.kserve.outputs import outputs_of
 from lexiseg_service.gateway.rpc.asking import counted, refuse_burden
 from lexiseg_service.gateway.rpc.server import MoreService
 from lexiseg_service.gateway.use_case import UseCase
