@@ -11,6 +11,7 @@ from lexiseg_service.settings import Settings
 
 GRPC = "grpc._cython.cygrpc"
 LEFT = "ExecuteBatchError"
+EXPORTERS = ("onnx_ir", "onnxscript")
 
 
 def configure(settings: Settings) -> None:
@@ -51,6 +52,9 @@ def configure(settings: Settings) -> None:
     # Each request is logged once, by us.
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger(GRPC).addFilter(_is_no_client_that_left)
+    # A line for each constant and rule of an export is for debugging alone.
+    for name in EXPORTERS:
+        logging.getLogger(name).setLevel(logging.WARNING if level == logging.INFO else logging.NOTSET)
 
 
 def _is_no_client_that_left(record: logging.LogRecord) -> bool:

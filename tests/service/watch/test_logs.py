@@ -33,6 +33,8 @@ def _logging_as_before() -> Iterator[None]:
     configuration = structlog.get_config()
     yield
     root.handlers[:], root.level = handlers, level
+    for name in logs.EXPORTERS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
     logging.getLogger("uvicorn.access").disabled = access
     structlog.configure(**configuration)
     for name, module in tuple(sys.modules.items()):  # loggers keep their configuration after the first line
@@ -48,6 +50,18 @@ def test_a_client_that_resets_its_call_leaves_no_traceback(capsys: pytest.Captur
 
     (line,) = lines(capsys)
     assert "something else" in line["exception"]
+
+
+@pytest.mark.parametrize(("level", "told"), [("info", 2), ("debug", 4)])
+def test_an_export_tells_of_its_constants_only_when_debugged(
+    level: Literal["info", "debug"], told: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(Settings(log_format="json", log_level=level))
+    for name in ("onnx_ir.passes.common.initializer_deduplication", "onnxscript.optimizer._constant_folding"):
+        logging.getLogger(name).info("a constant")
+        logging.getLogger(name).warning("something else")
+
+    assert len(lines(capsys)) == told
 
 
 class BrokenColours(ColourSegmenter):
