@@ -90,7 +90,8 @@ PYTHON
     fi
 }
 answer=$(mktemp)
-[ "$(ask "$answer")" = 200 ] || fail "no answer"
+status=$(ask "$answer")
+[ "$status" = 200 ] || fail "no segments: status $status, $(head -c 300 "$answer")"
 python3 -c "import json, sys; a = json.load(open(sys.argv[1])); print({s['label']: s['area'] for s in a['segments']}, a['size'], a['model'])" "$answer"
 
 say "Redis: it asks for its password, keeps rows of texts and a vocabulary, and no process has given it up"
