@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,9 +64,12 @@ def install(site: Path, package: str = "acme_seg", named: str = "acme_seg") -> N
 
 
 @pytest.fixture
-def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     install(tmp_path / "site")
     monkeypatch.syspath_prepend(tmp_path / "site")
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] == "acme_seg"]:
+        del sys.modules[name]  # the next one lies elsewhere
 
 
 def test_every_folder_of_ours_is_a_method() -> None:

@@ -95,7 +95,7 @@ def test_a_models_file_that_is_wrong_is_refused_with_the_place(text: str, said: 
 
 
 def test_a_models_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match=r"LEXISEG_MODELS_FILE: expected a file that can be read .*models\.yaml"):
+    with pytest.raises(InvalidValue, match=r"LEXISEG_MODELS_FILE: expected a file that can be read .*, got '/"):
         served_models(Settings(models_file=tmp_path / "models.yaml"))
 
 
