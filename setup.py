@@ -6,10 +6,10 @@ from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
 PARTS = (
-    *("mask_logits", "outlines", "pamr", "pixels", "regions", "residual"),
+    *("layers", "mask_logits", "outlines", "pamr", "pixels", "regions", "residual"),
     *("runs", "spans", "specks", "version", "winners"),
 )
-HEADERS = ("kernel", "pamr_rows", "residual_steps", "vectors")
+HEADERS = ("kernel", "layers", "pamr_rows", "products", "residual_steps", "team", "vectors", "winograd")
 
 setup(
     ext_modules=[
@@ -22,7 +22,7 @@ setup(
                 *("-std=gnu11", "-O3", "-Wall", "-Wextra", "-g0", "-fvisibility=hidden"),
                 *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
             ],
-            libraries=["m"],
+            libraries=["m", "pthread"],
             # It is a plain library without a line of Python's, so one file fits every version from here on.
             py_limited_api=True,
             optional=True,

@@ -1,16 +1,17 @@
-"""How many bytes of tensors an object holds."""
+"""How many bytes of tensors and arrays an object holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 from torch import Tensor, nn
 
 OURS = "lexiseg_model."
 
 
 def held_bytes(holder: object) -> int:
-    """Bytes of every tensor below an object, each storage once however often it is shared.
+    """Bytes of every tensor and array below an object, each storage once however often it is shared.
 
     Looks into modules, into objects of this package, and into dicts, lists, tuples and sets. What other libraries hold
     out of sight, as a session of ONNX Runtime, is not seen.
@@ -26,6 +27,8 @@ def held_bytes(holder: object) -> int:
         if isinstance(current, Tensor):
             storage = current.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(current, np.ndarray):
+            storages.setdefault(current.ctypes.data, current.nbytes)
         else:
             waiting.extend(_below(current))
     return sum(storages.values())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -46,4 +47,10 @@ def test_a_model_counts_its_network_and_its_text_tower() -> None:
     tower = held_bytes(load_text_tower())
 
     assert tower > 80e6
-    assert tower < catalog.load("tiny").nbytes < tower + 60e6
+    assert tower < catalog.load("tiny", precision="exact").nbytes < tower + 60e6
+
+
+def test_an_array_that_is_shared_with_a_tensor_is_counted_once() -> None:
+    numbers = np.zeros(16, np.float32)
+
+    assert held_bytes([numbers, torch.from_numpy(numbers), {"again": numbers}]) == 64

@@ -51,7 +51,7 @@ def use_runtime(
         most = max(measured.int8_loss or 0.0 for measured in segmenter.card.quality.values())
         logger.info("%s is served in 8 bits: its card tells of a loss of %.2f mIoU at most", segmenter.card.name, most)
         runtime = "onnx-int8"
-    if runtime == "torch" or (runtime == "auto" and not faster_in_onnx(execution)):
+    if runtime == "torch" or (runtime == "auto" and not faster_in_onnx(segmenter, execution)):
         return
     numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"
     try:
@@ -80,12 +80,14 @@ def use_runtime(
     logger.info("image pass of %s by ONNX Runtime: %s, %s", segmenter.card.name, numbers, runner.providers[0])
 
 
-def faster_in_onnx(execution: Execution) -> bool:
-    """The rule of `auto`: on a CPU, where torch would compute in float32.
+def faster_in_onnx(segmenter: Segmenter, execution: Execution) -> bool:
+    """The rule of `auto`: on a CPU, where torch would compute in float32, and the kernel does not do it instead.
 
     With native bfloat16 torch is ahead. A model loaded as exact is held against published figures, and stays with the
     runtime that these were checked with.
     """
+    if isinstance(segmenter, Exportable) and segmenter.is_compiled:
+        return False
     return execution.device.type == "cpu" and execution.precision == "fast" and execution.dtype == torch.float32
 
 

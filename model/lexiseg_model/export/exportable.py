@@ -42,6 +42,11 @@ class Exportable(Segmenter):
     _runner: ImageRunner | None = None
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether the method's own pass is code of the kernel's, which is ahead of every runtime in float32."""
+        return False
+
+    @property
     def nbytes(self) -> int:
         return super().nbytes + (self._runner.nbytes if self._runner else 0)
 

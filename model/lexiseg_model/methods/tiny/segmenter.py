@@ -25,10 +25,11 @@ from lexiseg_model.masks.shrink import shrink
 from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
+from lexiseg_model.methods.tiny.compiled_pass import CompiledPass, suits
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.fast import fused, in_type, with_compiled_blocks
 from lexiseg_model.methods.tiny.image_pass import ImagePass, buckets, fitted
-from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, ImageFeatures, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.settings import TinySettings
@@ -86,6 +87,7 @@ class TinySegmenter(Exportable):
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence"):
             getattr(self._network, name).to(self._dtype)
+        self._compiled = CompiledPass(self._network) if suits(execution) else None
         self._head = None if head is None else with_compiled_blocks(in_type(fused(head).to(device), self._dtype))
         self.settings = settings
         self._familiar = familiar
@@ -96,7 +98,12 @@ class TinySegmenter(Exportable):
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
         self.buckets = buckets(card.input)
 
+    @property
+    def is_compiled(self) -> bool:
+        return self._compiled is not None
+
     def image_network(self) -> ImagePass:
+        assert self._compiled is None, "a model loaded as exact is written down"
         return ImagePass(self._network)
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
@@ -125,10 +132,14 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+        features = self._compiled(tiles[0]) if self._compiled is not None else self._by_torch(tiles)
+        return features.pixels.half(), features.image.half(), features.cells.half()
+
+    def _by_torch(self, tiles: NDArray[np.uint8]) -> ImageFeatures:
         pixels = torch.from_numpy(tiles).to(self._device, non_blocking=True).float()
         images = ((pixels - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
-        features = self._network(images)
-        return features.pixels.half(), features.image.half(), features.cells.half()
+        features: ImageFeatures = self._network(images)
+        return features
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         pixels, image, *rest = tile_features

@@ -1,0 +1,201 @@
+/* Layers of a convolutional network over one image: read by `layers.c` once for each width of vectors. Maps are
+ * [h, w, channels]. A convolution is done in three steps, group of pixels by group, so that what is between them stays
+ * in the cache: what a pixel (or, of Winograd's, a tile) sees is laid out in rows, at each of its places; rows are
+ * multiplied with filters [places, panels, depth, PANEL]; what came of it becomes pixels. */
+#include "vectors.h"
+
+#define PANEL (WIDTH * LANES)
+#include "products.h"
+#include "winograd.h"
+
+/* Rows of what the filter sees around pixels from `first` on: [n, kernel * kernel * in], zeros beyond the edges. */
+INLINE void NAMED(take_pixels)(const Step *step, const float *from, int64_t first, int64_t n, float *to) {
+    int64_t in = step->in, across = made_width(step), bytes = in * (int64_t)sizeof(float), kernel = step->kernel;
+    for (int64_t pixel = first; pixel < first + n; pixel++) {
+        int64_t y = pixel / across * step->stride - kernel / 2, x = pixel % across * step->stride - kernel / 2;
+        int64_t left = x < 0 ? -x : 0, right = x + kernel > step->width ? step->width - x : kernel;
+        for (int64_t i = 0; i < kernel; i++, to += kernel * in) {
+            if (y + i < 0 || y + i >= step->height) {
+                memset(to, 0, (size_t)(kernel * bytes));
+                continue;
+            }
+            if (left) memset(to, 0, (size_t)(left * bytes));
+            memcpy(to + left * in, from + ((y + i) * step->width + x + left) * in, (size_t)((right - left) * bytes));
+            if (right < kernel) memset(to + right * in, 0, (size_t)((kernel - right) * bytes));
+        }
+    }
+}
+
+/* The same of the image itself, planes of bytes whose 256 shades [3, 256] are given; three colours at once. */
+INLINE void NAMED(take_shades)(const Step *step, const uint8_t *from, const float *shades, int64_t first, int64_t n,
+                               float *to) {
+    int64_t h = step->height, w = step->width, across = made_width(step);
+    for (int64_t pixel = first; pixel < first + n; pixel++) {
+        int64_t y = pixel / across * 2 - 1, x = pixel % across * 2 - 1;
+        for (int64_t i = y; i < y + 3; i++)
+            for (int64_t j = x; j < x + 3; j++) {
+                int inside = i >= 0 && j >= 0 && i < h && j < w;
+                EACH(c, 3) *to++ = inside ? shades[256 * c + from[(c * h + i) * w + j]] : 0;
+            }
+    }
+}
+
+/* What came of pixels from `first` on, rows `wide` numbers apart. */
+INLINE void NAMED(give_pixels)(const Step *step, const float *made, int64_t wide, const float *bias, const float *add,
+                               int64_t first, int64_t n, float *to) {
+    int64_t out = step->out;
+    for (int64_t pixel = 0; pixel < n; pixel++, made += wide) {
+        int64_t at = (first + pixel) * out, channel = 0;
+        for (; channel + LANES <= out; channel += LANES) {
+            FLOATS sum = *(const FLOATS *)(made + channel) + *(const FLOATS *)(bias + channel);
+            if (add) sum += *(const FLOATS *)(add + at + channel);
+            *(FLOATS *)(to + at + channel) = LARGER(sum, (FLOATS){0} + least(step));
+        }
+        for (; channel < out; channel++) {
+            float sum = made[channel] + bias[channel] + (add ? add[at + channel] : 0);
+            to[at + channel] = sum > least(step) ? sum : least(step);
+        }
+    }
+}
+
+/* Products of `rows` rows at `units` of the places and panels from `unit` on. */
+INLINE void NAMED(multiply_units)(const Step *step, const float *filters, const float *left, int64_t rows, int64_t unit,
+                                  int64_t units, float *to) {
+    int64_t places = places_of(step), depth = depth_of(step), panels = (step->out + PANEL - 1) / PANEL;
+    for (int64_t end = unit + units; unit < end; unit++) {
+        int64_t place = unit / panels, panel = unit % panels;
+        NAMED(multiply)(rows, left + place * depth, places * depth, depth, filters + unit * depth * PANEL,
+                        to + (place * panels + panel) * PANEL, places * panels * PANEL);
+    }
+}
+
+INLINE void NAMED(take)(const int side, const Job *job, const Step *step, int64_t first, int64_t n, float *patch,
+                        float *to) {
+    const float *from = job->maps + step->from;
+    if (side) {
+        int64_t across = (step->width + side - 1) / side, row = places_of(step) * step->in;
+        for (int64_t t = first; t < first + n; t++, to += row)
+            NAMED(take_tile)(side, from, t / across * side - 1, t % across * side - 1, step->height, step->width,
+                             step->in, patch, to);
+    } else if (step->kind == OF_IMAGE)
+        NAMED(take_shades)(step, job->image, job->weights + step->from, first, n, to);
+    else
+        NAMED(take_pixels)(step, from, first, n, to);
+}
+
+INLINE void NAMED(give)(const int side, const Job *job, const Step *step, const float *made, int64_t first, int64_t n) {
+    const float *bias = job->weights + step->bias, *add = step->add < 0 ? NULL : job->maps + step->add;
+    int64_t wide = (step->out + PANEL - 1) / PANEL * PANEL, w = step->width, h = step->height, out = step->out;
+    float *to = job->maps + step->to;
+    if (!side) {
+        NAMED(give_pixels)(step, made, wide, bias, add, first, n, to);
+        return;
+    }
+    int64_t across = (w + side - 1) / side;
+    for (int64_t t = first; t < first + n; t++, made += places_of(step) * wide) {
+        int64_t y = t / across * side, x = t % across * side, at = (y * w + x) * out;
+        NAMED(give_tile)(side, made, out, bias, add ? add + at : NULL, least(step), h - y < side ? h - y : side,
+                         w - x < side ? w - x : side, to + at, w * out);
+    }
+}
+
+INLINE void NAMED(convolve)(const int side, Job *job, const Step *step, int64_t phase, int64_t thread) {
+    Team *team = &job->team;
+    const float *filters = job->weights + step->filters;
+    int64_t places = places_of(step), depth = depth_of(step), panels = (step->out + PANEL - 1) / PANEL;
+    int64_t n = items_of(step), group = group_of(step), units = places * panels;
+    float *patch = job->patches + thread * job->patch;
+    if (n > group * team->threads) { /* every thread has groups of its own */
+        int64_t groups = (n + group * team->threads - 1) / (group * team->threads) * team->threads;
+        group = (n + groups - 1) / groups;
+        float *seen = job->rooms + thread * job->room, *made = seen + group * places * depth;
+        for (int64_t first; (first = next_of(team, phase, group)) < n;) {
+            int64_t some = n - first < group ? n - first : group;
+            NAMED(take)(side, job, step, first, some, patch, seen);
+            NAMED(multiply_units)(step, filters, seen, some, 0, units, made);
+            NAMED(give)(side, job, step, made, first, some);
+        }
+    } else { /* they share one, and each filter is read by one of them */
+        float *seen = job->rooms, *made = seen + n * places * depth;
+        int64_t some = share(n, team->threads), part = share(units, team->threads);
+        for (int64_t first; (first = next_of(team, phase, some)) < n;)
+            NAMED(take)(side, job, step, first, n - first < some ? n - first : some, patch, seen + first * places * depth);
+        meet(team);
+        for (int64_t unit; (unit = next_of(team, phase + 1, part)) < units;)
+            NAMED(multiply_units)(step, filters, seen, n, unit, units - unit < part ? units - unit : part, made);
+        meet(team);
+        for (int64_t first; (first = next_of(team, phase + 2, some)) < n;)
+            NAMED(give)(side, job, step, made + first * places * panels * PANEL, first,
+                        n - first < some ? n - first : some);
+    }
+}
+
+/* Twice as high and wide, bilinear, pixels being areas. */
+INLINE void NAMED(twice)(Job *job, const Step *step, int64_t phase) {
+    int64_t h = step->height, w = step->width, channels = step->in;
+    for (int64_t y; (y = next_of(&job->team, phase, 1)) < 2 * h;) {
+        int64_t beside = y % 2 ? y / 2 + 1 : y / 2 - 1;
+        const float *near = job->maps + step->from + y / 2 * w * channels;
+        const float *far = beside < 0 || beside >= h ? near : job->maps + step->from + beside * w * channels;
+        float *to = job->maps + step->to + y * 2 * w * channels;
+        for (int64_t x = 0; x < 2 * w; x++, to += channels) {
+            int64_t aside = x % 2 ? x / 2 + 1 : x / 2 - 1, at = x / 2 * channels;
+            int64_t by = aside < 0 || aside >= w ? at : aside * channels;
+            for (int64_t channel = 0; channel < channels; channel++)
+                to[channel] = 0.75f * (0.75f * near[at + channel] + 0.25f * near[by + channel]) +
+                              0.25f * (0.75f * far[at + channel] + 0.25f * far[by + channel]);
+        }
+    }
+}
+
+/* The mean of all pixels beside each: [h, w, 2 * channels]. */
+INLINE void NAMED(beside_mean)(Job *job, const Step *step, int64_t phase) {
+    int64_t n = step->height * step->width, channels = step->in;
+    const float *from = job->maps + step->from;
+    float *to = job->maps + step->to, *mean = to + channels;
+    if (next_of(&job->team, phase, 1) > 0) return;
+    for (int64_t channel = 0; channel < channels; channel++) mean[channel] = 0;
+    for (int64_t pixel = 0; pixel < n; pixel++)
+        for (int64_t channel = 0; channel < channels; channel++) mean[channel] += from[pixel * channels + channel];
+    for (int64_t channel = 0; channel < channels; channel++) mean[channel] /= (float)n;
+    for (int64_t pixel = 0; pixel < n; pixel++) {
+        memcpy(to + pixel * 2 * channels, from + pixel * channels, (size_t)channels * sizeof(float));
+        if (pixel) memcpy(mean + pixel * 2 * channels, mean, (size_t)channels * sizeof(float));
+    }
+}
+
+/* Every pixel to unit length, in its place. */
+INLINE void NAMED(unit)(Job *job, const Step *step, int64_t phase) {
+    int64_t n = step->height * step->width, channels = step->in, some = share(n, job->team.threads);
+    for (int64_t first; (first = next_of(&job->team, phase, some)) < n;)
+        for (int64_t pixel = first; pixel < first + some && pixel < n; pixel++) {
+            FLOATS *numbers = (FLOATS *)(job->maps + step->to + pixel * channels), squares = {0};
+            for (int64_t v = 0; v < channels / LANES; v++) squares += numbers[v] * numbers[v];
+            float sum = 1e-12f;
+            EACH(lane, LANES) sum += squares[lane];
+            for (int64_t v = 0; v < channels / LANES; v++) numbers[v] *= 1 / sqrtf(sum);
+        }
+}
+
+/* What one of the threads does. */
+ENTRY static void NAMED(work)(Job *job, int64_t thread) {
+    for (int64_t i = 0; i < job->n_steps; i++) {
+        const Step *step = job->steps + i;
+        switch (step->kind) {
+        case OF_IMAGE:
+        case DIRECT: NAMED(convolve)(0, job, step, PHASES * i, thread); break;
+        case BY_FOURS: NAMED(convolve)(4, job, step, PHASES * i, thread); break;
+        case BY_TWOS: NAMED(convolve)(2, job, step, PHASES * i, thread); break;
+        case TWICE: NAMED(twice)(job, step, PHASES * i); break;
+        case BESIDE_MEAN: NAMED(beside_mean)(job, step, PHASES * i); break;
+        case UNIT: NAMED(unit)(job, step, PHASES * i); break;
+        }
+        meet(&job->team);
+    }
+}
+#undef LANES
+#undef ROWS
+#undef WIDTH
+#undef PANEL
+#undef NAMED
+#undef ENTRY

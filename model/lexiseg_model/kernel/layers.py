@@ -1,0 +1,217 @@
+"""Layers of a convolutional network over one image, compiled: all of them in one call.
+
+A network is written down once, layer by layer, as what is done with which maps; its filters lie behind each other in
+one array, in the order in which they are read. For each size of image the maps are given places in one room, those that
+are no longer read making way for others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel.library import call
+
+NONE = -1
+BY_FOURS_UP_TO = 192  # channels; beyond, filters at 36 places take longer to read than they spare products
+
+# What a filter of three numbers becomes at the places of a tile: Winograd's F(4, 3) and F(2, 3), as Lavin and Gray
+# (2015) give them.
+FOURS = np.array(
+    [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ]
+)
+TWOS = np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]])
+
+Size = tuple[int, int]
+
+
+class Kind(IntEnum):
+    """What a step does, as layers.c counts them."""
+
+    OF_IMAGE = 0
+    DIRECT = 1
+    BY_FOURS = 2
+    BY_TWOS = 3
+    TWICE = 4
+    BESIDE_MEAN = 5
+    UNIT = 6
+
+
+class Convolution(NamedTuple):
+    """Filters [C out, C in, k, k] and bias [C out], float32; whether a ReLU follows."""
+
+    filters: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    relu: bool = True
+
+
+class Map(NamedTuple):
+    """What a step makes: [H / stride, W / stride, channels] for an image of H x W."""
+
+    number: int
+    channels: int
+    stride: int
+
+    def shape(self, size: Size) -> tuple[int, int, int]:
+        return size[0] // self.stride, size[1] // self.stride, self.channels
+
+
+class Step(NamedTuple):
+    """Which maps a step reads and makes, and where in the weights its numbers begin."""
+
+    kind: Kind
+    source: Map | None
+    made: Map
+    add: Map | None = None
+    kernel: int = 0
+    stride: int = 0
+    relu: bool = False
+    shades: int = 0
+    filters: int = 0
+    bias: int = 0
+
+
+class Placed(NamedTuple):
+    """Steps for images of one size, as the kernel reads them, and how many numbers their maps need."""
+
+    steps: NDArray[np.int64]
+    places: list[int]
+    room: int
+
+
+def panel(lanes: int = 0) -> int:
+    """How many channels stand beside each other in filters, for vectors of so many numbers (0: the widest of this
+    processor); 0 where there are no compiled layers."""
+    return call("layers_panel", lanes) if library.ready() else 0
+
+
+class Layers:
+    """A network of compiled layers: first written down, by the methods that take and return maps, then run."""
+
+    def __init__(self, panel: int) -> None:
+        self._panel = panel
+        self._steps: list[Step] = []
+        self._parts: list[NDArray[np.float32]] = []
+        self._length = 0
+        self._placed: dict[Size, Placed] = {}
+        self.weights = np.empty(0, np.float32)
+
+    def of_image(self, shades: NDArray[np.float32], convolution: Convolution) -> Map:
+        """A 3 x 3 convolution with stride 2 over an image of bytes whose values [3, 256] are given."""
+        places = {"shades": self._keep(shades), **self._kept(Kind.OF_IMAGE, convolution)}
+        made = Map(0, len(convolution.bias), 2)
+        return self._then(Step(Kind.OF_IMAGE, None, made, None, 3, 2, convolution.relu, **places))
+
+    def convolve(self, source: Map, convolution: Convolution, stride: int = 1, add: Map | None = None) -> Map:
+        """Amid zeros; `add` is added before the ReLU."""
+        out, _, kernel, _ = convolution.filters.shape
+        kind = Kind.DIRECT
+        if kernel == 3 and stride == 1:
+            kind = Kind.BY_FOURS if source.channels <= BY_FOURS_UP_TO else Kind.BY_TWOS
+        made = Map(len(self._steps), out, source.stride * stride)
+        kept = self._kept(kind, convolution)
+        return self._then(Step(kind, source, made, add, kernel, stride, convolution.relu, **kept))
+
+    def twice(self, source: Map) -> Map:
+        """Twice as high and wide, bilinear."""
+        return self._then(Step(Kind.TWICE, source, Map(len(self._steps), source.channels, source.stride // 2)))
+
+    def beside_mean(self, source: Map) -> Map:
+        """The mean of all pixels beside each."""
+        return self._then(Step(Kind.BESIDE_MEAN, source, Map(len(self._steps), 2 * source.channels, source.stride)))
+
+    def unit(self, source: Map) -> Map:
+        """Every pixel at unit length. `source` is read by nobody else."""
+        return self._then(Step(Kind.UNIT, source, source))
+
+    def close(self) -> None:
+        """The network is complete."""
+        self.weights = np.concatenate(self._parts)
+        self._parts.clear()
+
+    def run(self, image: NDArray[np.uint8], wanted: Sequence[Map], threads: int) -> list[NDArray[np.float32]]:
+        """The `wanted` maps of an image [3, H, W]; they share memory."""
+        size = image.shape[1], image.shape[2]
+        placed = self._placed.get(size)
+        if placed is None:
+            placed = self._placed[size] = self._place(size, wanted)
+        maps = np.empty(placed.room, np.float32)
+        call("layers", placed.steps, len(placed.steps), self._panel, threads, self.weights, image, maps)
+        return [
+            maps[placed.places[made.number] :][: int(np.prod(made.shape(size)))].reshape(made.shape(size))
+            for made in wanted
+        ]
+
+    def _then(self, step: Step) -> Map:
+        self._steps.append(step)
+        return step.made
+
+    def _keep(self, numbers: NDArray[np.float32]) -> int:
+        """Where they will be among the weights."""
+        begin = self._length
+        self._parts.append(np.ascontiguousarray(numbers, np.float32).ravel())
+        self._length += numbers.size
+        return begin
+
+    def _kept(self, kind: Kind, convolution: Convolution) -> dict[str, int]:
+        places = {Kind.BY_FOURS: FOURS, Kind.BY_TWOS: TWOS}.get(kind)
+        filters = in_panels(convolution.filters, self._panel)
+        if places is not None:
+            filters = at_places(filters, places)
+        return {"filters": self._keep(filters), "bias": self._keep(convolution.bias)}
+
+    def _place(self, size: Size, wanted: Sequence[Map]) -> Placed:
+        """Gives every map the first room that is free from its making to its last reading."""
+        last = {step.made.number: index for index, step in enumerate(self._steps)}
+        for index, step in enumerate(self._steps):
+            for read in (step.source, step.add):
+                if read is not None:
+                    last[read.number] = index
+        last.update({made.number: len(self._steps) for made in wanted})
+        places, rows, room = [NONE] * len(self._steps), [], 0
+        alive: list[tuple[int, int, int]] = []  # first number, end, and of which map
+        for index, step in enumerate(self._steps):
+            made = step.made
+            if places[made.number] == NONE:
+                begin, length = 0, int(np.prod(made.shape(size)))
+                alive = [(first, end, number) for first, end, number in alive if last[number] >= index]
+                for first, end, _ in sorted(alive):
+                    if first - begin >= length:
+                        break
+                    begin = max(begin, end)
+                places[made.number] = begin
+                alive.append((begin, begin + length, made.number))
+                room = max(room, begin + length)
+            height, width, channels = step.source.shape(size) if step.source else (*size, 3)
+            source = places[step.source.number] if step.source else step.shades
+            add = places[step.add.number] if step.add else NONE
+            numbers = (height, width, channels, made.channels, step.kernel, step.stride, step.relu)
+            rows.append((step.kind, source, places[made.number], add, *numbers, step.filters, step.bias))
+        return Placed(np.array(rows, np.int64), places, room)
+
+
+def in_panels(filters: NDArray[np.float32], panel: int) -> NDArray[np.float32]:
+    """Filters [out, in, k, k] -> [k * k, panels, in, panel], zeros after the last of `out`; for one place in all
+    [panels, k * k * in, panel] is wanted."""
+    out, channels, kernel, _ = filters.shape
+    padded = np.zeros((-(-out // panel) * panel, channels, kernel * kernel), np.float32)
+    padded[:out] = filters.reshape(out, channels, kernel * kernel)
+    return np.ascontiguousarray(padded.reshape(-1, panel, channels, kernel * kernel).transpose(0, 3, 2, 1))
+
+
+def at_places(panels: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
+    """[panels, 9, in, panel] -> [places, panels, in, panel]."""
+    seen = np.ascontiguousarray(panels.transpose(1, 0, 2, 3)).reshape(9, -1)
+    return (np.kron(places, places) @ seen).astype(np.float32)

@@ -1,0 +1,77 @@
+"""The image pass of `tiny` by the kernel's layers: on a CPU that multiplies float32 fastest."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lexiseg_model.device import Execution
+from lexiseg_model.kernel.layers import Convolution, Layers, Map, panel
+from lexiseg_model.methods.tiny.network import MEAN, STD, ImageFeatures, Residual, TinyNetwork, named_cells
+
+
+def suits(execution: Execution) -> bool:
+    """Whether the kernel does the pass: on a CPU, in float32, where nobody insists on torch's last digits."""
+    fast_float32 = execution.precision == "fast" and execution.dtype == torch.float32
+    return execution.device.type == "cpu" and fast_float32 and panel() > 0
+
+
+class CompiledPass:
+    """As `TinyNetwork.forward` of a network whose batch norms are in its convolutions, one image at a time.
+
+    Takes the weights out of the network, as the kernel keeps them in an order of its own.
+    """
+
+    def __init__(self, network: TinyNetwork, lanes: int = 0) -> None:
+        self._network = network
+        self._layers = layers = Layers(panel(lanes))
+        maps = layers.of_image(_shades(), _convolution(network.stem[0]))
+        maps = layers.convolve(maps, _convolution(network.stem[1]), stride=2)
+        pyramid = []
+        for stage in network.stages:
+            for part in stage.children():
+                maps = _block(layers, maps, part)
+            pyramid.append(maps)
+        pyramid[-1] = layers.convolve(layers.beside_mean(maps), _convolution(network.context))
+        decoded = None
+        for level in reversed(range(len(pyramid))):
+            coarser = None if decoded is None else layers.twice(decoded)
+            lateral = layers.convolve(pyramid[level], _convolution(network.lateral[level]), add=coarser)
+            decoded = layers.convolve(lateral, _convolution(network.smooth[level]))
+        assert decoded is not None
+        self._wanted = (layers.unit(layers.convolve(decoded, _convolution(network.pixel_head))), *pyramid[-2:])
+        layers.close()
+        for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head"):
+            delattr(network, name)
+
+    def __call__(self, tile: NDArray[np.uint8]) -> ImageFeatures:
+        """Of one tile [3, s, t]."""
+        made = self._layers.run(np.ascontiguousarray(tile), self._wanted, torch.get_num_threads())
+        pixels, *pyramid = (torch.from_numpy(maps).permute(2, 0, 1)[None] for maps in made)
+        image, cells = self._network.names(named_cells(pyramid))
+        return ImageFeatures(pixels, image, cells)
+
+
+def _block(layers: Layers, maps: Map, part: nn.Module) -> Map:
+    if not isinstance(part, Residual):
+        return layers.convolve(maps, _convolution(part), stride=2)
+    first = layers.convolve(maps, _convolution(part.first))
+    return layers.convolve(first, _convolution(part.second, relu=True), add=maps)
+
+
+def _shades() -> NDArray[np.float32]:
+    """[3, 256]: what the network is given for a byte of each colour."""
+    inverse_std = 1 / torch.tensor(STD)
+    shades: Tensor = (torch.arange(256.0)[None] - torch.tensor(MEAN)[:, None]) * inverse_std[:, None]
+    return shades.numpy()
+
+
+def _convolution(part: nn.Module, relu: bool | None = None) -> Convolution:
+    """Of a sequence that begins with a convolution, and may have a ReLU, or of a convolution alone."""
+    first, *rest = part if isinstance(part, nn.Sequential) else [part]
+    assert isinstance(first, nn.Conv2d)
+    assert first.bias is not None, "batch norms are not folded"
+    follows = any(isinstance(layer, nn.ReLU) for layer in rest) if relu is None else relu
+    return Convolution(first.weight.detach().numpy(), first.bias.detach().numpy(), follows)

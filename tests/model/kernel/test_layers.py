@@ -1,0 +1,181 @@
+"""Layers of a network, compiled and by torch: alike but for the last digits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.kernel.layers import Convolution, Layers, Map, panel
+
+# Of maps at half of it the sides are whole numbers of tiles, and not; narrower than one; more tiles than a group has.
+SIZES = [(32, 32), (6, 18), (2, 4), (50, 34), (4, 128)]
+
+
+@pytest.fixture(params=[8, 16])
+def panels(request: pytest.FixtureRequest) -> int:
+    """For each width of vectors that a processor may have, how many channels a panel of filters holds."""
+    return panel(request.param) or pytest.skip("this processor has no such vectors")
+
+
+def convolution(out: int, channels: int, kernel: int, relu: bool = True) -> Convolution:
+    torch.manual_seed(out + kernel)
+    filters = torch.randn(out, channels, kernel, kernel) * (2 / (kernel * kernel * channels)) ** 0.5
+    return Convolution(filters.numpy(), torch.randn(out).numpy(), relu)
+
+
+def shades() -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(size=(3, 256)).astype(np.float32)
+
+
+def image(size: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (3, *size), np.uint8)
+
+
+def by_torch(maps: Tensor, layer: Convolution, stride: int = 1, add: Tensor | float = 0.0) -> Tensor:
+    filters = torch.from_numpy(layer.filters)
+    made = F.conv2d(maps, filters, torch.from_numpy(layer.bias), stride, filters.shape[-1] // 2) + add
+    return made.relu() if layer.relu else made
+
+
+def first_maps(size: tuple[int, int], layer: Convolution) -> Tensor:
+    values = torch.stack(
+        [
+            torch.from_numpy(row)[torch.from_numpy(plane).long()]
+            for row, plane in zip(shades(), image(size), strict=True)
+        ]
+    )
+    return by_torch(values[None], layer, 2)
+
+
+def compare(
+    panels: int,
+    size: tuple[int, int],
+    channels: int,
+    written: Callable[[Layers, Map], Map],
+    expected: Callable[[Tensor], Tensor],
+    threads: int = 1,
+) -> None:
+    """What is written down behind a first layer of so many channels, against what torch makes of the same."""
+    first = convolution(channels, 3, 3)
+    layers = Layers(panels)
+    last = written(layers, layers.of_image(shades(), first))
+    layers.close()
+
+    (made,) = layers.run(image(size), [last], threads)
+
+    torch.testing.assert_close(
+        torch.from_numpy(made).permute(2, 0, 1)[None], expected(first_maps(size, first)), rtol=0, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_image_becomes_maps_of_any_number_of_channels(panels: int, size: tuple[int, int]) -> None:
+    compare(panels, size, 20, lambda layers, maps: maps, lambda maps: maps)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("channels", [48, 96])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_block_is_two_convolutions_beside_its_maps(
+    panels: int, size: tuple[int, int], channels: int, threads: int
+) -> None:
+    first, second = convolution(channels, channels, 3), convolution(channels, channels, 3)
+
+    def written(layers: Layers, maps: Map) -> Map:
+        return layers.convolve(layers.convolve(maps, first), second, add=maps)
+
+    compare(panels, size, channels, written, lambda maps: by_torch(by_torch(maps, first), second, 1, maps), threads)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("size", SIZES)
+def test_many_channels_go_through_small_tiles(panels: int, size: tuple[int, int], threads: int) -> None:
+    layer = convolution(48, 240, 3, relu=False)
+
+    compare(
+        panels,
+        size,
+        240,
+        lambda layers, maps: layers.convolve(maps, layer),
+        lambda maps: by_torch(maps, layer),
+        threads,
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("kernel", "stride", "out"), [(3, 2, 48), (1, 1, 30), (1, 1, 100)])
+@pytest.mark.parametrize("size", [(32, 48), (4, 8)])
+def test_other_convolutions_go_pixel_by_pixel(
+    panels: int, size: tuple[int, int], kernel: int, stride: int, out: int, threads: int
+) -> None:
+    layer = convolution(out, 48, kernel, relu=out == 30)
+
+    def written(layers: Layers, maps: Map) -> Map:
+        return layers.convolve(maps, layer, stride)
+
+    compare(panels, size, 48, written, lambda maps: by_torch(maps, layer, stride), threads)
+
+
+def test_maps_twice_as_large_are_bilinear(panels: int) -> None:
+    compare(
+        panels,
+        (12, 20),
+        48,
+        lambda layers, maps: layers.twice(maps),
+        lambda maps: F.interpolate(maps, scale_factor=2, mode="bilinear"),
+    )
+
+
+def test_the_mean_of_all_pixels_stands_beside_each(panels: int) -> None:
+    compare(
+        panels,
+        (12, 20),
+        48,
+        lambda layers, maps: layers.beside_mean(maps),
+        lambda maps: torch.cat([maps, maps.mean((2, 3), keepdim=True).expand_as(maps)], 1),
+    )
+
+
+def test_pixels_are_brought_to_unit_length(panels: int) -> None:
+    compare(panels, (12, 20), 48, lambda layers, maps: layers.unit(maps), lambda maps: F.normalize(maps, dim=1))
+
+
+def test_what_comes_out_does_not_depend_on_the_number_of_threads(panels: int) -> None:
+    layers = Layers(panels)
+    maps = layers.of_image(shades(), convolution(96, 3, 3))
+    last = layers.convolve(layers.convolve(maps, convolution(96, 96, 3)), convolution(96, 96, 3), 2)
+    layers.close()
+
+    alone, together = (layers.run(image((96, 128)), [last], threads)[0] for threads in (1, 4))
+
+    np.testing.assert_array_equal(alone, together)
+
+
+def test_maps_that_are_read_again_are_kept_and_others_make_way() -> None:
+    width = panel() or pytest.skip("no layers for this processor")
+    layers = Layers(width)
+    first = layers.of_image(shades(), convolution(48, 3, 3))
+    maps = first
+    for _ in range(6):
+        maps = layers.convolve(maps, convolution(48, 48, 1))
+    last = layers.convolve(maps, convolution(48, 48, 1), add=first)
+    layers.close()
+
+    kept, made = layers.run(image((16, 16)), [first, last], 1)
+
+    torch.testing.assert_close(
+        torch.from_numpy(kept).permute(2, 0, 1)[None], first_maps((16, 16), convolution(48, 3, 3)), rtol=0, atol=1e-4
+    )
+    assert kept.base is made.base
+    assert kept.base is not None
+    assert kept.base.nbytes <= 4 * kept.nbytes
+
+
+def test_wider_vectors_than_there_are_have_no_panels() -> None:
+    assert panel(32) == 0
