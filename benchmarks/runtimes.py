@@ -1,4 +1,4 @@
-"""The image pass of `tiny` by torch and by ONNX Runtime: speed of one tile and of eight, and labels that agree."""
+"""The image pass of `tiny` by torch, the kernel and ONNX Runtime: speed of one tile and of eight, labels that agree."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lexiseg_model import catalog
 from lexiseg_model.device import inference_dtype
 from lexiseg_model.export.agreement import agreement, labeller
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.manifest import Numbers
+from lexiseg_model.export.manifest import RANGES, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
@@ -55,12 +55,15 @@ def as_tile(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @contextmanager
 def contenders() -> Iterator[list[Contender]]:
-    """torch as shipped here, torch in float32, ONNX in float32 and in int8."""
+    """torch in float32, the pass as shipped here, ONNX in float32 and in int8."""
+    shipped = catalog.load("tiny", device="cpu", precision="fast")
     exact = catalog.load("tiny", device="cpu", precision="exact")
     assert isinstance(exact, Exportable)
+    assert isinstance(shipped, Exportable)
+    kernels = ["the kernel, float32"] if shipped.is_compiled else []
     with tempfile.TemporaryDirectory() as folder:
-        manifest = export(exact, Path(folder))
-        manifest = add_int8(Path(folder), manifest, [exact.plan(picture).tiles for picture in photographs()])
+        ranges = catalog.find("tiny").folder / RANGES
+        manifest = add_int8(Path(folder), export(exact, Path(folder)), (), ranges)
 
         def in_onnx(numbers: Numbers) -> Segmenter:
             segmenter = catalog.load("tiny", device="cpu", precision="exact")
@@ -70,7 +73,7 @@ def contenders() -> Iterator[list[Contender]]:
 
         yield [
             Contender("torch, float32", exact),
-            *([Contender("torch, bfloat16", catalog.load("tiny", device="cpu", precision="fast"))] if BFLOAT16 else []),
+            *(Contender(name, shipped) for name in (["torch, bfloat16"] if BFLOAT16 else kernels)),
             Contender("ONNX, float32", in_onnx("float32")),
             Contender("ONNX, int8", in_onnx("int8")),
         ]

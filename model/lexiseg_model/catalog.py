@@ -13,7 +13,7 @@ import yaml
 from lexiseg_model.device import Execution, choose_device
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_model.export.manifest import FOLDER as EXPORT
-from lexiseg_model.export.manifest import cached
+from lexiseg_model.export.manifest import RANGES, cached
 from lexiseg_model.method import CARD as CARD
 from lexiseg_model.method import SEGMENTER, methods
 from lexiseg_model.model_name import ModelName
@@ -167,7 +167,12 @@ def load(
         execution = Execution(choose_device(device), precision or segmenter.card.precision)
         place = export_folder(folder, segmenter, cache_dir)
         use_runtime(
-            segmenter, runtime, execution, place, lambda: load_folder(folder, "cpu", "exact", text_tower=text_tower)
+            segmenter,
+            runtime,
+            execution,
+            place,
+            lambda: load_folder(folder, "cpu", "exact", text_tower=text_tower),
+            folder / RANGES,
         )
     return segmenter
 

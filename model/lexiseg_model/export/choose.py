@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export import manifest, onnx_runtime
+from lexiseg_model.export import manifest
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.int8 import FULL_RANGE, multiplies_int8
 from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers
 from lexiseg_model.export.runner import OnnxRunner
-from lexiseg_model.export.write import export, weight_bytes
+from lexiseg_model.export.write import add_int8, export, weight_bytes
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Runtime
 
@@ -33,51 +34,90 @@ def use_runtime(
     execution: Execution,
     place: Path,
     load_exact: Callable[[], Segmenter],
+    ranges: Path | None = None,
 ) -> None:
     """Gives a segmenter the runner that `runtime` asks for; with torch it stays as it is.
 
     Args:
         segmenter: as loaded.
-        runtime: `auto` takes the faster of torch and float32 ONNX, as measured (docs/runtimes.md), int8 where that
-            costs nothing (`int8_costs_nothing`), and torch where an export cannot be had; the others insist.
+        runtime: `auto` takes an int8 export that is there where that costs nothing (`int8_costs_nothing`), else the
+            fastest without, as measured (docs/runtimes.md), and torch where an export cannot be had; the others insist.
         execution: what the segmenter was loaded for.
-        place: folder of the model's export. A float32 one that is missing, or of other weights, is written there.
+        place: folder of the model's export. A float32 one that is missing, or of other weights, is written there, and
+            an int8 one that was asked for, where the ranges are known.
         load_exact: loads the same model as exact on the CPU, to write it down.
+        ranges: file of the ranges that its activations have, if it comes with one.
 
     Raises:
         ExportError: `onnx` or `onnx-int8` was asked for and cannot be had.
     """
-    if runtime == "auto" and int8_costs_nothing(segmenter.card, execution) and _has_int8(segmenter, place):
-        most = max(measured.int8_loss or 0.0 for measured in segmenter.card.quality.values())
-        logger.info("%s is served in 8 bits: its card tells of a loss of %.2f mIoU at most", segmenter.card.name, most)
-        runtime = "onnx-int8"
-    if runtime == "torch" or (runtime == "auto" and not faster_in_onnx(segmenter, execution)):
+    export_of = partial(_export, segmenter, place, load_exact, ranges)
+    choices = _numbers(segmenter, runtime, execution)
+    for numbers, otherwise in zip(choices, [*choices[1:], "torch"], strict=False):
+        try:
+            exported = export_of(numbers, unasked=runtime == "auto")
+            if exported is None:
+                continue
+            runner = OnnxRunner(place, exported, numbers, execution.device, exact=execution.precision == "exact")
+        except ExportError as error:
+            if runtime != "auto":
+                raise
+            logger.warning("%s stays with %s: %s", segmenter.card.name, otherwise, error)
+            continue
+        _exportable(segmenter).use_image_runner(runner)
+        if numbers == "int8" and FULL_RANGE in (exported.int8 or "") and not multiplies_int8():
+            logger.warning("this processor has no VNNI: %s", INEXACT)
+        if numbers == "int8" and runtime == "auto":
+            most = max(measured.int8_loss or 0.0 for measured in segmenter.card.quality.values())
+            logger.info(
+                "%s is served in 8 bits: its card tells of a loss of %.2f mIoU at most", segmenter.card.name, most
+            )
+        logger.info("image pass of %s by ONNX Runtime: %s, %s", segmenter.card.name, numbers, runner.providers[0])
         return
-    numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"
-    try:
-        onnx_runtime.require()
-        exportable = _exportable(segmenter)
-        exported = find(place, exportable.digest)
-        if exported is None or not exported.of(numbers):
-            if runtime == "auto" and weight_bytes(exportable.image_network()) > SMALL:
-                return
-            if numbers == "int8":
-                name = segmenter.card.name
-                raise ExportError(
-                    f"no int8 export of {name} in {place}; `lexiseg export --model {name} --int8` makes one"
-                )
-            logger.info("writing the image pass of %s as ONNX to %s", segmenter.card.name, place)
-            exported = export(_exportable(load_exact()), place)
-        runner = OnnxRunner(place, exported, numbers, execution.device, exact=execution.precision == "exact")
-    except ExportError as error:
-        if runtime != "auto":
-            raise
-        logger.warning("%s stays with torch: %s", segmenter.card.name, error)
-        return
-    exportable.use_image_runner(runner)
-    if numbers == "int8" and FULL_RANGE in (exported.int8 or "") and not multiplies_int8():
-        logger.warning("this processor has no VNNI: %s", INEXACT)
-    logger.info("image pass of %s by ONNX Runtime: %s, %s", segmenter.card.name, numbers, runner.providers[0])
+
+
+def _numbers(segmenter: Segmenter, runtime: Runtime, execution: Execution) -> list[Numbers]:
+    """What ONNX Runtime may compute in, the first choice first; none of them: torch."""
+    if runtime != "auto":
+        return [] if runtime == "torch" else ["int8" if runtime == "onnx-int8" else "float32"]
+    choices: list[Numbers] = []
+    if int8_costs_nothing(segmenter.card, execution):
+        choices.append("int8")
+    if faster_in_onnx(segmenter, execution):
+        choices.append("float32")
+    return choices
+
+
+def _export(
+    segmenter: Segmenter,
+    place: Path,
+    load_exact: Callable[[], Segmenter],
+    ranges: Path | None,
+    numbers: Numbers,
+    *,
+    unasked: bool,
+) -> Manifest | None:
+    """The model's export with graphs of these numbers, written if need be; None where nobody asked for so much.
+
+    Raises:
+        ExportError: it cannot be had.
+    """
+    exportable = _exportable(segmenter)
+    exported = find(place, exportable.digest)
+    if exported is not None and exported.of(numbers):
+        return exported
+    kept = ranges if ranges is not None and ranges.is_file() else None
+    name = segmenter.card.name
+    if unasked and numbers == "int8":
+        return None  # other labels than yesterday's are somebody's choice
+    if numbers == "int8" and kept is None:
+        raise ExportError(f"no int8 export of {name} in {place}; `lexiseg export --model {name} --int8` makes one")
+    if unasked and weight_bytes(exportable.image_network()) > SMALL:
+        return None
+    logger.info("writing the image pass of %s as ONNX to %s", name, place)
+    if exported is None or not exported.of("float32"):
+        exported = export(_exportable(load_exact()), place)
+    return exported if numbers == "float32" else add_int8(place, exported, (), kept)
 
 
 def faster_in_onnx(segmenter: Segmenter, execution: Execution) -> bool:
@@ -100,15 +140,6 @@ def int8_costs_nothing(card: ModelCard, execution: Execution) -> bool:
         return False
     losses = [measured.int8_loss for measured in card.quality.values()]
     return bool(losses) and all(loss is not None and loss <= MOST_LOSS for loss in losses)
-
-
-def _has_int8(segmenter: Segmenter, place: Path) -> bool:
-    """Whether somebody has made an int8 export of these weights; what is wrong with one, `auto` says later."""
-    try:
-        exported = find(place, segmenter.digest)
-    except ExportError:
-        return False
-    return exported is not None and bool(exported.of("int8"))
 
 
 def find(place: Path, digest: str) -> Manifest | None:

@@ -1,8 +1,9 @@
 """8-bit graphs from a float32 one, for CPUs.
 
-Two ways. *Static*: weights and activations in 8 bits, with the ranges of the activations measured on photographs; for
-convolutional networks. *Dynamic*: weights of matrix products in 8 bits, ranges taken anew for each input; for
-transformers, and no photographs are needed. Dynamic convolutions are slower than float32 ones, so that is refused.
+Two ways. *Static*: weights and activations in 8 bits, with the ranges of the activations measured on photographs,
+once: they are kept in a file, and with it nobody needs the photographs any more; for convolutional networks. *Dynamic*:
+weights of matrix products in 8 bits, ranges taken anew for each input; for transformers, and no photographs are needed.
+Dynamic convolutions are slower than float32 ones, so that is refused.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import OptionError
+from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.runner import TILES
 
@@ -30,24 +32,28 @@ PRODUCTS = ["MatMul", "Gemm"]
 STATIC = ["Conv", "Relu", "Add", *PRODUCTS]
 
 
-def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]]) -> str:
+def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ranges: Path) -> str:
     """Writes the 8-bit form of a graph.
 
     Args:
         source: float32 graph.
         target: file to write.
         tiles: [N, 3, s, t] each, of photographs, for the ranges of a convolutional network; others need none.
+        ranges: file of these ranges, as ONNX Runtime keeps them: read where there are no photographs, else written.
 
     Returns:
         How it was done, for the manifest.
 
     Raises:
-        OptionError: too few photographs, or none for a convolutional network.
-        ExportError: ONNX Runtime is not there.
+        OptionError: too few photographs, or none and no ranges, for a convolutional network.
+        ExportError: ONNX Runtime is not there, or keeps no ranges, or they are of another graph.
     """
     onnx_runtime.require()
-    import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+    try:
+        import onnx
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
+    except ImportError as error:
+        raise ExportError(f"8 bits need {error.name}: `pip install onnx`") from None
 
     graph = onnx.load(source)
     # The exporter notes shapes of weights as they were before it transposed them; the quantiser infers them anew.
@@ -61,22 +67,36 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]]) -> 
         with _quiet():
             quantize_dynamic(graph, target, op_types_to_quantize=PRODUCTS, **options)
         return f"dynamic, {weights} of matrix products"
-    if len(tiles) < FEWEST_PHOTOGRAPHS:
+    keeping = "calibration_cache_path" in signature(quantize_static).parameters
+    if not tiles and ranges.is_file():
+        if not keeping:
+            raise ExportError("this ONNX Runtime cannot read ranges; a newer one, or photographs, would do")
+    elif len(tiles) < FEWEST_PHOTOGRAPHS:
         raise OptionError(
             f"8 bits need the ranges of this network's activations: give at least {FEWEST_PHOTOGRAPHS} photographs "
             f"with --photos FOLDER, got {len(tiles)}"
         )
-    with _quiet():
-        quantize_static(
-            graph,
-            target,
-            _Photographs(tiles),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            op_types_to_quantize=STATIC,
-            **options,
-        )
-    return f"static, {weights}, ranges of {len(tiles)} photographs"
+    if tiles:
+        ranges.unlink(missing_ok=True)  # else they would be read
+    if keeping:
+        options["calibration_cache_path"] = ranges
+    try:
+        with _quiet():
+            quantize_static(
+                graph,
+                target,
+                _Photographs(tiles) if tiles else None,
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QUInt8,
+                op_types_to_quantize=STATIC,
+                **options,
+            )
+    except Exception as error:
+        if tiles:
+            raise
+        # Another exporter may name a graph's tensors otherwise; what is missing, or no ranges at all, it says so or so.
+        raise ExportError(f"{ranges} does not fit the graph {source.name}: {error}") from error
+    return f"static, {weights}, {f'ranges of {len(tiles)} photographs' if tiles else 'ranges kept with the model'}"
 
 
 def multiplies_int8() -> bool:

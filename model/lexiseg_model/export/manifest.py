@@ -13,6 +13,7 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.export.exportable import Bucket
 
 MANIFEST = "onnx.json"
+RANGES = "int8-ranges.json"  # of activations: in an export, and beside a card whose model needs no photographs any more
 FOLDER = "onnx"  # beside a card, and in the cache
 
 Numbers = Literal["float32", "int8"]

@@ -21,7 +21,7 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.exportable import Bucket, Exportable
 from lexiseg_model.export.int8 import quantise
-from lexiseg_model.export.manifest import MANIFEST, Graph, Manifest, Numbers
+from lexiseg_model.export.manifest import MANIFEST, RANGES, Graph, Manifest, Numbers
 from lexiseg_model.export.runner import TILES, OnnxRunner
 
 OPSET = 20
@@ -76,21 +76,32 @@ def weight_bytes(network: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in network.state_dict().values())
 
 
-def add_int8(folder: Path, manifest: Manifest, photographs: Sequence[NDArray[np.uint8]]) -> Manifest:
-    """Adds 8-bit graphs to an export.
+def add_int8(
+    folder: Path, manifest: Manifest, photographs: Sequence[NDArray[np.uint8]], ranges: Path | None = None
+) -> Manifest:
+    """Adds 8-bit graphs to an export, and the ranges that were measured for them (`RANGES`).
 
     Args:
         folder, manifest: the export.
         photographs: tiles [N, 3, s, t] of each photograph, as `plan` makes them (see `int8.quantise`).
+        ranges: file of ranges that were measured before, of a graph for tiles of any size; read if there are no
+            photographs.
 
     Raises:
         OptionError: photographs are needed and there are too few.
+        ExportError: the ranges are of another graph.
     """
     graphs, how = [], ""
     for graph in manifest.of("float32"):
         file = graph.file.replace(".onnx", ".int8.onnx")
         fitting = [tiles for tiles in photographs if graph.size in (None, tiles.shape[2:])]
-        how = quantise(folder / graph.file, folder / file, fitting)
+        measured = folder / (RANGES if graph.size is None else file.replace(".onnx", f"-{RANGES}"))
+        draft = folder / f".{file}.{os.getpid()}"  # another process may make the same, and somebody load it
+        try:
+            how = quantise(folder / graph.file, draft, fitting, measured if photographs or not ranges else ranges)
+            draft.replace(folder / file)
+        finally:
+            draft.unlink(missing_ok=True)
         graphs.append(_graph(folder / file, "int8", graph.size))
     manifest = manifest.model_copy(update={"graphs": manifest.of("float32") + graphs, "int8": how})
     _save(manifest, folder)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from lexiseg_model import device
-from lexiseg_model.catalog import load
+from lexiseg_model.catalog import bundled
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import choose, int8, onnx_runtime
 from lexiseg_model.export.choose import use_runtime
-from lexiseg_model.export.manifest import MANIFEST, read
+from lexiseg_model.export.int8 import FULL_RANGE, HALF_RANGE
+from lexiseg_model.export.manifest import MANIFEST, RANGES, read
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.types import Precision, Quality, Runtime
+from tests.model.export.conftest import Export
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.export.test_onnx_runtime import versions
 from tests.model.stand_in import ColourSegmenter
@@ -115,11 +118,60 @@ def test_auto_writes_no_large_export_and_takes_one_that_is_there(
     assert runs_onnx(after)
 
 
-def test_int8_is_never_written_unasked(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="lexiseg export --model tiny --int8"):
-        load("tiny", device="cpu", runtime="onnx-int8", cache_dir=tmp_path)
+def test_8_bits_without_ranges_have_to_be_exported_first(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="lexiseg export --model colours --int8"):
+        use_runtime(small(), "onnx-int8", FAST, tmp_path / "onnx", small, tmp_path / RANGES)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def ranges_of(small_export: Path, tmp_path: Path) -> Path:
+    """As somebody keeps them who has measured them on photographs."""
+    add_int8(small_export, read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
+    return (small_export / RANGES).rename(tmp_path / RANGES)
+
+
+def test_a_model_that_comes_with_its_ranges_goes_to_8_bits_when_told_to(small_export: Path, tmp_path: Path) -> None:
+    kept = ranges_of(small_export, tmp_path)
+    segmenter = small()
+
+    use_runtime(segmenter, "onnx-int8", FAST, tmp_path / "own", small, kept)
+
+    assert runs_onnx(segmenter)
+    written = read(tmp_path / "own")
+    assert written.of("int8")[0].sha256 == read(small_export).of("int8")[0].sha256
+    assert "ranges kept with the model" in str(written.int8)
+
+
+@pytest.mark.parametrize("content", ["{}", "no JSON", None])
+def test_ranges_of_another_graph_are_refused(content: str | None, small_export: Path, tmp_path: Path) -> None:
+    kept = ranges_of(small_export, tmp_path)
+    kept.write_text(kept.read_text().replace("relu", "rectified") if content is None else content)
+
+    with pytest.raises(ExportError, match="does not fit the graph"):
+        use_runtime(small(), "onnx-int8", FAST, tmp_path / "own", small, kept)
+
+    assert {path.name for path in (tmp_path / "own").iterdir()} == {"image.onnx", MANIFEST}
+
+
+@pytest.mark.parametrize("bfloat16", [False, True], indirect=True)
+def test_auto_makes_no_8_bit_export_though_the_model_comes_with_its_ranges(
+    bfloat16: None, small_export: Path, tmp_path: Path
+) -> None:
+    kept = ranges_of(small_export, tmp_path)
+
+    use_runtime(measured([0.0]), "auto", FAST, tmp_path / "own", small, kept)
+
+    assert not (tmp_path / "own").exists() or not read(tmp_path / "own").of("int8")
+
+
+def test_the_ranges_of_the_bundled_model_fit_its_graph(exported: Export, tmp_path: Path) -> None:
+    copy = shutil.copytree(exported.folder, tmp_path / "onnx")
+    torch_alone = exported.manifest.model_copy(update={"graphs": exported.manifest.of("float32")})
+
+    written = add_int8(copy, torch_alone, (), bundled()["tiny"] / RANGES)
+
+    assert written.int8 in {f"static, {weights}, ranges kept with the model" for weights in (FULL_RANGE, HALF_RANGE)}
 
 
 @pytest.mark.parametrize("bfloat16", [False, True], indirect=True)
@@ -155,7 +207,7 @@ def test_auto_takes_8_bits_where_the_card_says_that_they_cost_nothing_and_tells(
 
 
 @pytest.mark.parametrize("bfloat16", [False], indirect=True)
-def test_auto_makes_no_8_bit_export_whatever_the_card_says(
+def test_auto_makes_no_8_bit_export_without_ranges_whatever_the_card_says(
     bfloat16: None, small_export: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):

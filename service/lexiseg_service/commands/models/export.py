@@ -16,7 +16,7 @@ from lexiseg_model import catalog
 from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export.agreement import agreement, labeller
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.manifest import Manifest, Numbers
+from lexiseg_model.export.manifest import RANGES, Manifest, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.segmenter import Segmenter
@@ -50,7 +50,8 @@ def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -
         progress.add_task(f"writing {segmenter.card.name} to {folder}", total=None)
         manifest = export(segmenter, folder)
         if int8:
-            manifest = add_int8(folder, manifest, [segmenter.plan(picture).tiles for picture in pictures])
+            kept = catalog.find(settings.model, settings.models_dir).folder / RANGES
+            manifest = add_int8(folder, manifest, [segmenter.plan(picture).tiles for picture in pictures], kept)
         agree = _agreement(segmenter, folder, manifest, pictures) if pictures else {}
     _print(folder, manifest, agree)
     return 0

@@ -45,7 +45,12 @@ def test_an_export_is_served_by_its_runtime_from_the_cache(
 
     assert exported.status == 0, exported.err
     (folder,) = (tmp_path / "cache" / "onnx").iterdir()
-    assert {path.name for path in folder.iterdir()} == {"image.onnx", "image.int8.onnx", "onnx.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        "image.onnx",
+        "image.int8.onnx",
+        "int8-ranges.json",
+        "onnx.json",
+    }
     for words in ("opset 20", "100.00 %", "ranges of 4 photographs"):
         assert words in " ".join(exported.out.split())
 
