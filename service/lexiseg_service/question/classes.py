@@ -5,12 +5,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
 from lexiseg_service.question.stuff import is_thing
 from lexiseg_service.settings import Limits
+
+MOST_LISTS, MOST_KEPT = 64, 64  # lists of names that are kept, the latest; and names of one
 
 
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:
@@ -48,15 +51,29 @@ def check(
         raise InvalidValue.of("classes", entries, "at least one class, or the name of a `vocabulary`")
     if len(entries) > limits.max_classes:
         raise InvalidValue.of("classes", f"{len(entries)} classes", f"at most {limits.max_classes}")
+    if len(entries) <= MOST_KEPT and all(isinstance(entry, str) for entry in entries):
+        classes = _of_names(tuple(entries), limits)
+    else:
+        classes = _classes(entries, limits)
+    rule = _background(background, limits)
+    if rule is None:
+        _refuse_thresholds(classes)
+    return Vocabulary(classes, rule, name)
+
+
+def _classes(entries: Sequence[str | ClassInput], limits: Limits) -> tuple[ClassEntry, ...]:
     classes = tuple(_entry(entry, index, limits) for index, entry in enumerate(entries))
     _refuse_duplicates(classes)
     n_bytes = sum(len(text.encode()) for entry in classes for text in (entry.name, *entry.synonyms))
     if n_bytes > limits.max_text_bytes:
         raise InvalidValue.of("classes", f"{n_bytes:,} bytes of text", f"at most {limits.max_text_bytes:,}")
-    rule = _background(background, limits)
-    if rule is None:
-        _refuse_thresholds(classes)
-    return Vocabulary(classes, rule, name)
+    return classes
+
+
+@lru_cache(MOST_LISTS)
+def _of_names(names: tuple[str, ...], limits: Limits) -> tuple[ClassEntry, ...]:
+    """Whoever asks often asks for the same."""
+    return _classes(names, limits)
 
 
 def _without_labels(question: Question) -> Vocabulary:
