@@ -6,10 +6,13 @@ from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
 PARTS = (
-    *("layers", "mask_logits", "outlines", "pamr", "pixels", "regions", "residual"),
+    *("cell_scores", "layers", "mask_logits", "outlines", "pamr", "pixels", "regions", "residual"),
     *("runs", "spans", "specks", "version", "winners"),
 )
-HEADERS = ("kernel", "layers", "pamr_rows", "products", "residual_steps", "team", "vectors", "winograd")
+HEADERS = (
+    *("cell_scores_steps", "kernel", "layers", "pamr_rows", "products", "residual_steps"),
+    *("team", "vectors", "winograd"),
+)
 
 setup(
     ext_modules=[

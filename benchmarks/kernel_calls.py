@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.kernel import mask_logits, outlines, pamr, pixels, regions, residual, runs, spans, specks, winners
+from lexiseg_model.kernel import (
+    cell_scores,
+    layers,
+    mask_logits,
+    outlines,
+    pamr,
+    pixels,
+    regions,
+    residual,
+    runs,
+    spans,
+    specks,
+    winners,
+)
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.shrink import shrink
 
@@ -47,6 +60,16 @@ def run() -> None:
         maps = smooth(32).transpose(1, 2, 0)[None, ::2, ::2]
         filters = residual.transformed(np.full((32, 32, 3, 3), 0.01, np.float32), np.zeros(32, np.float32))
         residual.residual(maps, filters, filters)
+    if layers.panel():
+        network = layers.Layers(layers.panel())
+        first = layers.Convolution(np.full((32, 3, 3, 3), 0.01, np.float32), np.zeros(32, np.float32))
+        second = layers.Convolution(np.full((32, 32, 3, 3), 0.01, np.float32), np.zeros(32, np.float32))
+        made = network.convolve(network.of_image(np.ones((3, 256), np.float32), first), second)
+        network.close()
+        network.run(np.stack([labels] * 3), (made,), 1)
+    if cell_scores.fit(16):
+        cells = smooth(16).reshape(16, -1).astype(np.float16)
+        cell_scores.cell_scores(cells, np.ones((3, 16), np.float32), np.zeros(3, np.float32), np.arange(3))
     pamr.refine(smooth(4), smooth(3), around, samples=len(around) + 1, iterations=2)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from lexiseg_model.examples import apart_from, vectors_of, with_examples
 from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows
@@ -58,7 +61,26 @@ def _made(
         # Fitted for what is asked for, beside words that stand for nobody as they are.
         of_classes = torch.from_numpy(bank.owner < len(classes)).to(bank.levels.device)
         bank = replace(bank, levels=bank.levels * of_classes)
-    return with_examples(bank, shown, len(classes) + len(words))
+    return replace(with_examples(bank, shown, len(classes) + len(words)), n_background=len(words))
+
+
+def words_as_one(bank: TextBank) -> TextBank:
+    """The same with all background words as one class, whose texts they are: of them only the best counts."""
+    if bank.n_background < 2:
+        return bank
+    first = bank.n_classes - bank.n_background
+    return replace(bank, owner=np.minimum(bank.owner, first), n_classes=first + 1, n_background=1)
+
+
+def highest_per_class(of_texts: Tensor, bank: TextBank) -> Tensor:
+    """[T] of texts -> [K] of each class's highest."""
+    first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
+    return torch.stack([of_texts[start:end].amax() for start, end in pairwise(first)])
+
+
+def directions(bank: TextBank) -> Tensor:
+    """Its vectors at length 1, as those of texts are."""
+    return F.normalize(bank.vectors, dim=1) if bank.has_examples else bank.vectors
 
 
 def _words_of(segmenter: Segmenter, background: Background) -> tuple[ClassEntry, ...]:

@@ -46,7 +46,10 @@ def score_vocabulary(
         logits = refine_logits(logits, segmenter.guide(features))
     elif refine == "regions":
         logits = vote(logits, segmenter.regions(features))
-    return segmenter.tidied(logits, len(vocabulary.classes)) if tidy else logits
+    if not tidy:
+        return logits
+    # What was averaged is the beginning of the next frame's average.
+    return segmenter.tidied(logits if steady is None else logits.clone(), len(vocabulary.classes))
 
 
 def score_regions(
@@ -154,7 +157,11 @@ def _with_nobody(
     n_classes = len(vocabulary.classes)
     threshold = vocabulary.background.threshold
     nobody = _nobody_logits(segmenter, features, logits, others, n_classes, threshold, refine)
-    return torch.cat([logits[:n_classes], nobody[None]])
+    if len(logits) > n_classes:  # in the place of the background words
+        with torch.inference_mode():
+            logits[n_classes] = nobody
+        return logits[: n_classes + 1]
+    return torch.cat([logits, nobody[None]])
 
 
 def _nobody_logits(

@@ -175,13 +175,14 @@ class Unfamiliar(NamedTuple):
 
 @dataclass(frozen=True)
 class TextBank:
-    """Vectors [T, D] of texts; `owner` [T] says which class each stands for."""
+    """Vectors [T, D] of texts; `owner` [T] says which class each stands for, ascending."""
 
     vectors: Tensor
     owner: NDArray[np.int64]
     n_classes: int
     has_examples: bool = False  # then some vectors come of examples, and need not be as long as those of texts
     levels: Tensor | None = None  # [T], what a method adds to each text's logits; None: nothing
+    n_background: int = 0  # of the classes, the last: words that stand for nobody
 
 
 class ExampleVectors(NamedTuple):
@@ -194,8 +195,8 @@ class ExampleVectors(NamedTuple):
 class Competing(NamedTuple):
     """What competes for the pixels of an image.
 
-    `classes` [K, h, w] are scores. `others` [h, w], where a method lets all texts compete: the logit of what is not the
-    best text of its class, all of that together. `refined`: the colours have been looked at.
+    `classes` [K, h, w] are scores, to be written to; background words may be one row. `others` [h, w], where a method
+    lets all texts compete: the logit of all that is not the best text of its class. `refined`: colours were looked at.
     """
 
     classes: Tensor
@@ -295,7 +296,7 @@ class Segmenter(ABC):
         return Competing(self.class_scores(features, bank)) if scores is None else Competing(scores, refined=True)
 
     def tidied(self, logits: Tensor, n_classes: int) -> Tensor:
-        """Logits [K, h, w] of classes, and of nobody if there is a row more, less what the method knows for specks."""
+        """Logits [K, h, w] of classes, perhaps of nobody behind them, less specks; may write to the argument."""
         return logits
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@
 #define SUMMED 512 /* pixels in one sum of floats: of more, the small ones get lost */
 #define ROWS 32  /* whose exponentials are summed before they join the rest */
 static const float SLACK = 1e-4f;
+static const float LEAST = -1e30f; /* what -inf counts as: between infinite corners lies no number */
 
 /* Of one row of cells: the rows of the scores that can win in cell x are rows[first[x]] to rows[first[x + 1] - 1]. */
 typedef struct {
@@ -105,8 +106,9 @@ WIDEST static void contest(const float *scores, int64_t k, int64_t plane, int64_
         const int32_t *rows = found->rows + x * k;
         for (int32_t rank = 0; rank < found->count[x]; rank++) {
             const float *corner = scores + rows[rank] * plane + x;
-            float left = corner[0] + wy * (corner[below] - corner[0]);
-            float step = corner[right] + wy * (corner[right + below] - corner[right]) - left;
+            float here = larger(corner[0], LEAST), beside = larger(corner[right], LEAST);
+            float left = here + wy * (larger(corner[below], LEAST) - here);
+            float step = beside + wy * (larger(corner[right + below], LEAST) - beside) - left;
             int32_t row = rows[rank];
             if (rank == 0) {
                 for (int64_t p = from; p < to; p += LANES) {
@@ -179,8 +181,8 @@ WIDEST static void count_votes(const float *value, const int32_t *winner, const 
 /* log(sum(exp(scores))) over the K rows, of n cells side by side: [K, n] -> [n]. */
 WIDEST static void normalise(const float *scores, int64_t k, int64_t n, float *restrict highest, float *restrict sum) {
     const Floats none = {0}, least = none - 87.0f;
-    memcpy(highest, scores, (size_t)n * sizeof(float));
-    for (int64_t row = 1; row < k; row++)
+    for (int64_t i = 0; i < n; i++) highest[i] = LEAST;
+    for (int64_t row = 0; row < k; row++)
         for (int64_t i = 0; i < n; i++) highest[i] = larger(scores[row * n + i], highest[i]);
     memset(sum, 0, (size_t)n * sizeof(float));
     for (int64_t from = 0; from < k; from += ROWS) { /* sums of sums: thousands of small terms, one by one, get lost */

@@ -68,11 +68,10 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
         Labels (ties go to the lower row), votes, and on request probabilities: the winner's upsampled logit against
         the upsampled log-sum-exp of all rows, which never exceeds 1.
     """
-    scores = scores.clamp_min(LEAST)
     if library.ready():
         places = axes((scores.shape[1], scores.shape[2]), size)
         return Winners(*compiled.winners(scores.float().cpu().numpy(), places, keep_probability))
-    return _winners(scores, size, keep_probability)
+    return _winners(scores.clamp_min(LEAST), size, keep_probability)
 
 
 def _winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> Winners:

@@ -23,19 +23,17 @@ SHARES = st.sampled_from([0.0, 0.01, 0.1, 0.5, 1.0])
     st.builds(SpeckRule, area=SHARES, part=SHARES, least=SHARES),
 )
 def test_any_logits(logits: NDArray[np.float32], has_nobody: bool, rule: SpeckRule) -> None:
-    before = torch.from_numpy(logits.copy())
     n_classes = len(logits) - has_nobody
 
-    compiled, plain = both_ways(lambda: without_specks(torch.from_numpy(logits), n_classes, rule))
+    compiled, plain = both_ways(lambda: without_specks(torch.from_numpy(logits.copy()), n_classes, rule))
 
     assert torch.equal(compiled, plain)
-    assert torch.equal(torch.from_numpy(logits), before)
 
 
 def test_a_map_in_another_order_of_memory() -> None:
     logits = torch.rand(40, 30, 5, generator=torch.Generator().manual_seed(0)).permute(2, 0, 1)
 
-    compiled, plain = both_ways(lambda: without_specks(logits, 4, SpeckRule()))
+    compiled, plain = both_ways(lambda: without_specks(logits.clone(), 4, SpeckRule()))
 
     assert torch.equal(compiled, plain)
 
@@ -44,7 +42,7 @@ def test_too_many_regions_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(specks, "MOST_REGIONS", 3)
     logits = torch.rand(5, 8, 8, generator=torch.Generator().manual_seed(0))
 
-    compiled, plain = both_ways(lambda: without_specks(logits, 4, SpeckRule()))
+    compiled, plain = both_ways(lambda: without_specks(logits.clone(), 4, SpeckRule()))
 
-    assert compiled is logits
-    assert plain is logits
+    assert torch.equal(compiled, logits)
+    assert torch.equal(plain, logits)

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.bank import directions, highest_per_class, words_as_one
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable
+from lexiseg_model.kernel import cell_scores
 from lexiseg_model.masks.halve import halve
 from lexiseg_model.masks.shrink import shrink
 from lexiseg_model.masks.specks import without_specks
@@ -38,6 +40,7 @@ from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.tower_files import tower_folder
 from lexiseg_model.methods.tiny.weights import TEMPLATE, TinyState, filled, with_later_parts
 from lexiseg_model.segmenter import (
+    Competing,
     ExampleVectors,
     Features,
     InferenceOptions,
@@ -101,6 +104,10 @@ class TinySegmenter(Exportable):
     @property
     def is_compiled(self) -> bool:
         return self._compiled is not None
+
+    @property
+    def _scores_are_compiled(self) -> bool:
+        return self._device.type == "cpu" and cell_scores.fit(EMBEDDING)
 
     def image_network(self) -> ImagePass:
         assert self._compiled is None, "a model loaded as exact is written down"
@@ -171,6 +178,9 @@ class TinySegmenter(Exportable):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         return self._pixel_scores(features, bank, self._presence(features, bank))
 
+    def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
+        return super().competing(features, words_as_one(bank) if self._scores_are_compiled else bank, refine)
+
     @torch.inference_mode()
     def presence(self, features: Features, bank: TextBank) -> Tensor:
         """`whole_image`, and the logarithm of the probability of a class's surest pixels.
@@ -182,12 +192,12 @@ class TinySegmenter(Exportable):
         scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._nobody))
         n = max(1, round(SUREST * scores.shape[1]))
         surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
-        return _most(of_texts, bank) + surest
+        return highest_per_class(of_texts, bank) + surest
 
     @torch.inference_mode()
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
         """[K]: the logit of each class's most present text, as the head for whole images sees it."""
-        return _most(self._presence(features, bank), bank)
+        return highest_per_class(self._presence(features, bank), bank)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         if self._familiar is None:
@@ -310,16 +320,24 @@ class TinySegmenter(Exportable):
     def _presence(self, features: Features, bank: TextBank) -> Tensor:
         """[T]: the logit of each text, as the head for whole images sees it."""
         image, cells = (features.tensors[name].to(self._device).float() for name in ("image", "cells"))
-        return self._network.presence(image, cells, _directions(bank))
+        return self._network.presence(image, cells, directions(bank))
 
     def _pixel_scores(self, features: Features, bank: TextBank, presence: Tensor) -> Tensor:
-        return self._best_per_class(features.tensors["pixels"].to(self._device).float(), bank, presence)
+        pixels = features.tensors["pixels"]
+        if self._scores_are_compiled and pixels.dtype == torch.float16:
+            added, vectors = self._added(bank, presence), bank.vectors * self._scale
+            scores = cell_scores.cell_scores(pixels.flatten(1).numpy(), vectors.numpy(), added.numpy(), bank.owner)
+            return torch.from_numpy(scores).view(-1, *pixels.shape[1:])
+        return self._best_per_class(pixels.to(self._device).float(), bank, presence)
+
+    def _added(self, bank: TextBank, presence: Tensor) -> Tensor:
+        """[T]: what presence and level add to the scores of a text."""
+        added = self.settings.presence * log_presence(presence)
+        return added if bank.levels is None else added + bank.levels
 
     def _best_per_class(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """Each class's best text: scaled cosine, presence and level, of embeddings [96, h, w] to [K, h, w]."""
-        added = self.settings.presence * log_presence(presence)
-        if bank.levels is not None:
-            added = added + bank.levels
+        added = self._added(bank, presence)
         best = []
         first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
         for start in range(0, bank.n_classes, CLASSES_AT_ONCE):
@@ -333,17 +351,6 @@ class TinySegmenter(Exportable):
                 scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
             best.append(scores.view(end - start, *pixels.shape[1:]))
         return best[0] if len(best) == 1 else torch.cat(best)
-
-
-def _most(of_texts: Tensor, bank: TextBank) -> Tensor:
-    """[T] of texts -> [K] of each class's highest."""
-    first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
-    return torch.stack([of_texts[start:end].amax() for start, end in pairwise(first)])
-
-
-def _directions(bank: TextBank) -> Tensor:
-    """Unit vectors [T, 96], which presence is learned for."""
-    return F.normalize(bank.vectors, dim=1) if bank.has_examples else bank.vectors
 
 
 def require_text_tower(named: Path | None) -> None:
