@@ -32,6 +32,11 @@ INLINE void NAMED(take_shades)(const Step *step, const uint8_t *from, const floa
     int64_t h = step->height, w = step->width, across = made_width(step);
     for (int64_t pixel = first; pixel < first + n; pixel++) {
         int64_t y = pixel / across * 2 - 1, x = pixel % across * 2 - 1;
+        if (y >= 0 && x >= 0 && y + 3 <= h && x + 3 <= w) {
+            const uint8_t *corner = from + y * w + x;
+            EACH(i, 3) EACH(j, 3) EACH(c, 3) *to++ = shades[256 * c + corner[c * h * w + i * w + j]];
+            continue;
+        }
         for (int64_t i = y; i < y + 3; i++)
             for (int64_t j = x; j < x + 3; j++) {
                 int inside = i >= 0 && j >= 0 && i < h && j < w;
@@ -101,32 +106,33 @@ INLINE void NAMED(give)(const int side, const Job *job, const Step *step, const 
 
 INLINE void NAMED(convolve)(const int side, Job *job, const Step *step, int64_t phase, int64_t thread) {
     Team *team = &job->team;
-    const float *filters = job->weights + step->filters;
+    const float *filters = job->weights + step->filters, *rows = job->maps + step->from;
     int64_t places = places_of(step), depth = depth_of(step), panels = (step->out + PANEL - 1) / PANEL;
-    int64_t n = items_of(step), group = group_of(step), units = places * panels;
+    int64_t n = items_of(step), group = group_of(step), units = places * panels, row = places * depth;
+    int laid_out = step->kind == DIRECT && step->kernel == 1 && step->stride == 1; /* as maps lie anyway */
     float *patch = job->patches + thread * job->patch;
     if (n > group * team->threads) { /* every thread has groups of its own */
         int64_t groups = (n + group * team->threads - 1) / (group * team->threads) * team->threads;
         group = (n + groups - 1) / groups;
-        float *seen = job->rooms + thread * job->room, *made = seen + group * places * depth;
+        float *seen = job->rooms + thread * job->room, *made = seen + group * row;
         for (int64_t first; (first = next_of(team, phase, group)) < n;) {
             int64_t some = n - first < group ? n - first : group;
-            NAMED(take)(side, job, step, first, some, patch, seen);
-            NAMED(multiply_units)(step, filters, seen, some, 0, units, made);
+            if (!laid_out) NAMED(take)(side, job, step, first, some, patch, seen);
+            NAMED(multiply_units)(step, filters, laid_out ? rows + first * row : seen, some, 0, units, made);
             NAMED(give)(side, job, step, made, first, some);
         }
     } else { /* they share one, and each filter is read by one of them */
-        float *seen = job->rooms, *made = seen + n * places * depth;
+        float *seen = job->rooms, *made = seen + n * row;
         int64_t some = share(n, team->threads), part = share(units, team->threads);
-        for (int64_t first; (first = next_of(team, phase, some)) < n;)
-            NAMED(take)(side, job, step, first, n - first < some ? n - first : some, patch, seen + first * places * depth);
+        for (int64_t first; !laid_out && (first = next_of(team, phase, some)) < n;)
+            NAMED(take)(side, job, step, first, n - first < some ? n - first : some, patch, seen + first * row);
         meet(team);
         for (int64_t unit; (unit = next_of(team, phase + 1, part)) < units;)
-            NAMED(multiply_units)(step, filters, seen, n, unit, units - unit < part ? units - unit : part, made);
+            NAMED(multiply_units)(step, filters, laid_out ? rows : seen, n, unit,
+                                  units - unit < part ? units - unit : part, made);
         meet(team);
         for (int64_t first; (first = next_of(team, phase + 2, some)) < n;)
-            NAMED(give)(side, job, step, made + first * places * panels * PANEL, first,
-                        n - first < some ? n - first : some);
+            NAMED(give)(side, job, step, made + first * units * PANEL, first, n - first < some ? n - first : some);
     }
 }
 

@@ -96,7 +96,7 @@ class TinySegmenter(Exportable):
         self._familiar = familiar
         self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
         self._known = by_example.known_words(self._network, familiar, device)
-        self._cores = _cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
+        self._cores = _cores() if self._compiled or (device.type == "cpu" and self._dtype == torch.bfloat16) else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
         self.buckets = buckets(card.input)
@@ -383,10 +383,10 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
 
 
 def _cores() -> ThreadPoolExecutor:
-    """One thread for each core, whose torch work stays on it.
+    """One thread for each core, whose work stays on it.
 
-    For bfloat16 alone: there a layer's result does not depend on how many threads share it, in float32 it does in
-    the last bit, and the answer for a tile must not depend on its company.
+    For compiled layers and for bfloat16: there the result does not depend on how many threads share it, by torch in
+    float32 it does in the last bit, and the answer for a tile must not depend on its company.
     """
     return ThreadPoolExecutor(torch.get_num_threads(), "tile", lambda: torch.set_num_threads(1))
 
