@@ -7,7 +7,7 @@ are no longer read making way for others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -103,14 +103,14 @@ class Layers:
     def __init__(self, panel: int) -> None:
         self._panel = panel
         self._steps: list[Step] = []
-        self._parts: list[NDArray[np.float32]] = []
+        self._unwritten: list[tuple[slice, Callable[[NDArray[np.float32]], None]]] = []
         self._length = 0
         self._placed: dict[Size, Placed] = {}
         self.weights = np.empty(0, np.float32)
 
     def of_image(self, shades: NDArray[np.float32], convolution: Convolution) -> Map:
         """A 3 x 3 convolution with stride 2 over an image of bytes whose values [3, 256] are given."""
-        places = {"shades": self._keep(shades), **self._kept(Kind.OF_IMAGE, convolution)}
+        places = {"shades": self._keep_as_is(shades), **self._kept(Kind.OF_IMAGE, convolution)}
         made = Map(0, len(convolution.bias), 2)
         return self._then(Step(Kind.OF_IMAGE, None, made, None, 3, 2, convolution.relu, **places))
 
@@ -138,8 +138,10 @@ class Layers:
 
     def close(self) -> None:
         """The network is complete."""
-        self.weights = np.concatenate(self._parts)
-        self._parts.clear()
+        self.weights = np.empty(self._length, np.float32)
+        for part, write in self._unwritten:
+            write(self.weights[part])
+        self._unwritten.clear()
 
     def run(self, image: NDArray[np.uint8], wanted: Sequence[Map], threads: int) -> list[NDArray[np.float32]]:
         """The `wanted` maps of an image [3, H, W]; they share memory."""
@@ -158,19 +160,29 @@ class Layers:
         self._steps.append(step)
         return step.made
 
-    def _keep(self, numbers: NDArray[np.float32]) -> int:
-        """Where they will be among the weights."""
-        begin = self._length
-        self._parts.append(np.ascontiguousarray(numbers, np.float32).ravel())
-        self._length += numbers.size
+    def _keep(self, length: int, write: Callable[[NDArray[np.float32]], None]) -> int:
+        """Where among the weights so many numbers will be, which are written there in the end: never held twice."""
+        begin, self._length = self._length, self._length + length
+        self._unwritten.append((slice(begin, self._length), write))
         return begin
 
+    def _keep_as_is(self, numbers: NDArray[np.float32]) -> int:
+        return self._keep(numbers.size, lambda to: np.copyto(to, numbers.ravel()))
+
     def _kept(self, kind: Kind, convolution: Convolution) -> dict[str, int]:
+        out, channels, kernel, _ = convolution.filters.shape
         places = {Kind.BY_FOURS: FOURS, Kind.BY_TWOS: TWOS}.get(kind)
-        filters = in_panels(convolution.filters, self._panel)
-        if places is not None:
-            filters = at_places(filters, places)
-        return {"filters": self._keep(filters), "bias": self._keep(convolution.bias)}
+        n_places = kernel * kernel if places is None else len(places) ** 2
+        length = n_places * channels * -(-out // self._panel) * self._panel
+
+        def write(to: NDArray[np.float32]) -> None:
+            panels = in_panels(convolution.filters, self._panel)
+            if places is None:
+                to[:] = panels.ravel()
+            else:
+                at_places(panels, places, to)
+
+        return {"filters": self._keep(length, write), "bias": self._keep_as_is(convolution.bias)}
 
     def _place(self, size: Size, wanted: Sequence[Map]) -> Placed:
         """Gives every map the first room that is free from its making to its last reading."""
@@ -203,15 +215,15 @@ class Layers:
 
 
 def in_panels(filters: NDArray[np.float32], panel: int) -> NDArray[np.float32]:
-    """Filters [out, in, k, k] -> [k * k, panels, in, panel], zeros after the last of `out`; for one place in all
-    [panels, k * k * in, panel] is wanted."""
+    """Filters [out, in, k, k] -> [panels, k * k, in, panel], zeros after the last of `out`."""
     out, channels, kernel, _ = filters.shape
     padded = np.zeros((-(-out // panel) * panel, channels, kernel * kernel), np.float32)
     padded[:out] = filters.reshape(out, channels, kernel * kernel)
     return np.ascontiguousarray(padded.reshape(-1, panel, channels, kernel * kernel).transpose(0, 3, 2, 1))
 
 
-def at_places(panels: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
-    """[panels, 9, in, panel] -> [places, panels, in, panel]."""
-    seen = np.ascontiguousarray(panels.transpose(1, 0, 2, 3)).reshape(9, -1)
-    return (np.kron(places, places) @ seen).astype(np.float32)
+def at_places(panels: NDArray[np.float32], places: NDArray[np.float64], to: NDArray[np.float32]) -> None:
+    """Writes panels [panels, 9, in, panel] as they are at each place: [places, panels, in, panel]."""
+    seen = np.ascontiguousarray(panels.swapaxes(0, 1)).reshape(9, -1)
+    weights = np.kron(places, places).astype(np.float32)
+    np.matmul(weights, seen, out=to.reshape(len(weights), -1))
