@@ -7,7 +7,7 @@ typedef struct {
     int64_t kind, from, to, add, height, width, in, out, kernel, stride, relu, filters, bias;
 } Step;
 
-enum { OF_IMAGE, DIRECT, BY_FOURS, BY_TWOS, TWICE, BESIDE_MEAN, UNIT };
+enum { OF_IMAGE, DIRECT, BY_FOURS, BY_TWOS, TWICE, BESIDE_MEAN, HALVE, POOL, UNIT };
 
 #if MANY_PROCESSORS
 #pragma GCC optimize("fp-contract=fast")

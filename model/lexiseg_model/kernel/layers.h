@@ -170,6 +170,35 @@ INLINE void NAMED(beside_mean)(Job *job, const Step *step, int64_t phase) {
     }
 }
 
+/* Half as high and wide: the mean of 2 x 2 pixels. */
+INLINE void NAMED(halve)(Job *job, const Step *step, int64_t phase) {
+    int64_t channels = step->in, row = step->width * channels;
+    for (int64_t y; (y = next_of(&job->team, phase, 1)) < step->height / 2;) {
+        const float *from = job->maps + step->from + 2 * y * row;
+        float *to = job->maps + step->to + y * (row / 2);
+        for (int64_t x = 0; x < step->width / 2; x++, from += 2 * channels, to += channels)
+            for (int64_t channel = 0; channel < channels; channel++)
+                to[channel] = 0.25f * (from[channel] + from[channels + channel] + from[row + channel] +
+                                       from[row + channels + channel]);
+    }
+}
+
+/* The mean of all pixels and the largest of each channel: [2 * channels]. */
+INLINE void NAMED(pool)(Job *job, const Step *step, int64_t phase) {
+    int64_t n = step->height * step->width, channels = step->in;
+    const float *from = job->maps + step->from;
+    float *mean = job->maps + step->to, *most = mean + channels;
+    if (next_of(&job->team, phase, 1) > 0) return;
+    memset(mean, 0, (size_t)channels * sizeof(float));
+    memcpy(most, from, (size_t)channels * sizeof(float));
+    for (int64_t pixel = 0; pixel < n; pixel++, from += channels)
+        for (int64_t channel = 0; channel < channels; channel++) {
+            mean[channel] += from[channel];
+            most[channel] = most[channel] > from[channel] ? most[channel] : from[channel];
+        }
+    for (int64_t channel = 0; channel < channels; channel++) mean[channel] /= (float)n;
+}
+
 /* Every pixel to unit length, in its place. */
 INLINE void NAMED(unit)(Job *job, const Step *step, int64_t phase) {
     int64_t n = step->height * step->width, channels = step->in, some = share(n, job->team.threads);
@@ -194,6 +223,8 @@ ENTRY static void NAMED(work)(Job *job, int64_t thread) {
         case BY_TWOS: NAMED(convolve)(2, job, step, PHASES * i, thread); break;
         case TWICE: NAMED(twice)(job, step, PHASES * i); break;
         case BESIDE_MEAN: NAMED(beside_mean)(job, step, PHASES * i); break;
+        case HALVE: NAMED(halve)(job, step, PHASES * i); break;
+        case POOL: NAMED(pool)(job, step, PHASES * i); break;
         case UNIT: NAMED(unit)(job, step, PHASES * i); break;
         }
         meet(&job->team);

@@ -46,7 +46,9 @@ class Kind(IntEnum):
     BY_TWOS = 3
     TWICE = 4
     BESIDE_MEAN = 5
-    UNIT = 6
+    HALVE = 6
+    POOL = 7
+    UNIT = 8
 
 
 class Convolution(NamedTuple):
@@ -58,13 +60,15 @@ class Convolution(NamedTuple):
 
 
 class Map(NamedTuple):
-    """What a step makes: [H / stride, W / stride, channels] for an image of H x W."""
+    """What a step makes: [H / stride, W / stride, channels] for an image of H x W, or [1, 1, channels] of all of it."""
 
     number: int
     channels: int
-    stride: int
+    stride: int  # 0: there is one pixel
 
     def shape(self, size: Size) -> tuple[int, int, int]:
+        if not self.stride:
+            return 1, 1, self.channels
         return size[0] // self.stride, size[1] // self.stride, self.channels
 
 
@@ -131,6 +135,14 @@ class Layers:
     def beside_mean(self, source: Map) -> Map:
         """The mean of all pixels beside each."""
         return self._then(Step(Kind.BESIDE_MEAN, source, Map(len(self._steps), 2 * source.channels, source.stride)))
+
+    def halve(self, source: Map) -> Map:
+        """The mean of 2 x 2 pixels. Sides are even."""
+        return self._then(Step(Kind.HALVE, source, Map(len(self._steps), source.channels, 2 * source.stride)))
+
+    def pool(self, source: Map) -> Map:
+        """One pixel: the mean of all, and behind it the largest of each channel."""
+        return self._then(Step(Kind.POOL, source, Map(len(self._steps), 2 * source.channels, 0)))
 
     def unit(self, source: Map) -> Map:
         """Every pixel at unit length. `source` is read by nobody else."""

@@ -142,6 +142,26 @@ def test_the_mean_of_all_pixels_stands_beside_each(panels: int) -> None:
     )
 
 
+def test_maps_half_as_large_are_means_of_four(panels: int) -> None:
+    compare(panels, (12, 20), 48, lambda layers, maps: layers.halve(layers.twice(maps)), twice_and_back)
+
+
+def twice_and_back(maps: Tensor) -> Tensor:
+    return F.avg_pool2d(F.interpolate(maps, scale_factor=2, mode="bilinear"), 2)
+
+
+def test_all_pixels_become_one_which_layers_go_on_with(panels: int) -> None:
+    layer = convolution(30, 96, 1)
+
+    def written(layers: Layers, maps: Map) -> Map:
+        return layers.convolve(layers.pool(maps), layer)
+
+    def expected(maps: Tensor) -> Tensor:
+        return by_torch(torch.cat([maps.mean((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)], 1), layer)
+
+    compare(panels, (12, 20), 48, written, expected)
+
+
 def test_pixels_are_brought_to_unit_length(panels: int) -> None:
     compare(panels, (12, 20), 48, lambda layers, maps: layers.unit(maps), lambda maps: F.normalize(maps, dim=1))
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.device import Execution
 from lexiseg_model.kernel.layers import Convolution, Layers, Map, panel
-from lexiseg_model.methods.tiny.network import MEAN, STD, ImageFeatures, Residual, TinyNetwork, named_cells
+from lexiseg_model.methods.tiny.network import MEAN, STD, ImageFeatures, Residual, TinyNetwork
 
 
 def suits(execution: Execution) -> bool:
@@ -25,33 +25,51 @@ class CompiledPass:
     """
 
     def __init__(self, network: TinyNetwork, lanes: int = 0) -> None:
-        self._network = network
         self._layers = layers = Layers(panel(lanes))
-        maps = layers.of_image(_shades(), _convolution(network.stem[0]))
-        maps = layers.convolve(maps, _convolution(network.stem[1]), stride=2)
-        pyramid = []
-        for stage in network.stages:
-            for part in stage.children():
-                maps = _block(layers, maps, part)
-            pyramid.append(maps)
-        pyramid[-1] = layers.convolve(layers.beside_mean(maps), _convolution(network.context))
-        decoded = None
-        for level in reversed(range(len(pyramid))):
-            coarser = None if decoded is None else layers.twice(decoded)
-            lateral = layers.convolve(pyramid[level], _convolution(network.lateral[level]), add=coarser)
-            decoded = layers.convolve(lateral, _convolution(network.smooth[level]))
-        assert decoded is not None
-        self._wanted = (layers.unit(layers.convolve(decoded, _convolution(network.pixel_head))), *pyramid[-2:])
+        pyramid = _trunk(layers, network)
+        self._wanted = (_pixels(layers, network, pyramid), *_names(layers, network, *pyramid[-2:]))
         layers.close()
-        for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head"):
+        for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence"):
             delattr(network, name)
 
     def __call__(self, tile: NDArray[np.uint8]) -> ImageFeatures:
         """Of one tile [3, s, t]."""
         made = self._layers.run(np.ascontiguousarray(tile), self._wanted, torch.get_num_threads())
-        pixels, *pyramid = (torch.from_numpy(maps).permute(2, 0, 1)[None] for maps in made)
-        image, cells = self._network.names(named_cells(pyramid))
-        return ImageFeatures(pixels, image, cells)
+        pixels, image, cells = (torch.from_numpy(maps).permute(2, 0, 1)[None] for maps in made)
+        return ImageFeatures(pixels, image.flatten(1), cells)
+
+
+def _trunk(layers: Layers, network: TinyNetwork) -> list[Map]:
+    maps = layers.of_image(_shades(), _convolution(network.stem[0]))
+    maps = layers.convolve(maps, _convolution(network.stem[1]), stride=2)
+    pyramid = []
+    for stage in network.stages:
+        for part in stage.children():
+            maps = _block(layers, maps, part)
+        pyramid.append(maps)
+    pyramid[-1] = layers.convolve(layers.beside_mean(maps), _convolution(network.context))
+    return pyramid
+
+
+def _pixels(layers: Layers, network: TinyNetwork, pyramid: list[Map]) -> Map:
+    decoded = None
+    for level in reversed(range(len(pyramid))):
+        coarser = None if decoded is None else layers.twice(decoded)
+        lateral = layers.convolve(pyramid[level], _convolution(network.lateral[level]), add=coarser)
+        decoded = layers.convolve(lateral, _convolution(network.smooth[level]))
+    assert decoded is not None
+    return layers.unit(layers.convolve(decoded, _convolution(network.pixel_head)))
+
+
+def _names(layers: Layers, network: TinyNetwork, finer: Map, coarse: Map) -> tuple[Map, Map]:
+    """As `TinyNetwork.names` of `named_cells`, whose two parts are multiplied apart instead of laid side by side."""
+    hidden, last = (_linear(part) for part in network.image_head if isinstance(part, nn.Linear))
+    image = layers.convolve(layers.pool(coarse), hidden._replace(relu=True))
+    whole, cells = (_convolution(part) for part in network.evidence if isinstance(part, nn.Conv2d))
+    of_coarse, of_finer = np.split(whole.filters, [coarse.channels], axis=1)
+    evidence = layers.convolve(coarse, Convolution(of_coarse, whole.bias, relu=False))
+    evidence = layers.convolve(layers.halve(finer), Convolution(of_finer, 0 * whole.bias), add=evidence)
+    return layers.unit(layers.convolve(image, last)), layers.convolve(evidence, cells)
 
 
 def _block(layers: Layers, maps: Map, part: nn.Module) -> Map:
@@ -75,3 +93,8 @@ def _convolution(part: nn.Module, relu: bool | None = None) -> Convolution:
     assert first.bias is not None, "batch norms are not folded"
     follows = any(isinstance(layer, nn.ReLU) for layer in rest) if relu is None else relu
     return Convolution(first.weight.detach().numpy(), first.bias.detach().numpy(), follows)
+
+
+def _linear(layer: nn.Linear) -> Convolution:
+    """A convolution of one pixel."""
+    return Convolution(layer.weight.detach().numpy()[..., None, None], layer.bias.detach().numpy(), relu=False)
