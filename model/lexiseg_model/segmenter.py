@@ -65,12 +65,13 @@ class Plan:
     """The tiles of one image and how to put them back.
 
     `tiles` is uint8 [N, 3, s, t] RGB; every tile of one plan has the same shape, its *bucket*. A plan without a
-    `layout` is one tile, the whole image.
+    `layout` is one tile, the whole image. A method that looks closer at small objects has a `picture` [H, W, 3], too.
     """
 
     size: tuple[int, int]  # of the image as sent
     tiles: NDArray[np.uint8]
     layout: Layout | None = None
+    picture: NDArray[np.uint8] | None = None
 
     @property
     def bucket(self) -> tuple[int, int]:
@@ -217,10 +218,7 @@ class Segmenter(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the weights in memory, for a worker's budget.
-
-        A method that holds weights where no tensor shows them adds these.
-        """
+        """Bytes of the weights in memory. A method that holds some where no tensor shows them adds these."""
         return held_bytes(self)
 
     @abstractmethod

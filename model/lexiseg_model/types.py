@@ -84,11 +84,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Points, a box (x0, y0, x1, y1), or both, for one object; it may reach beyond a box that is `rough`, a guess."""
+    """Points, a box (x0, y0, x1, y1), or both, for one object; it may reach beyond a box that is `rough`, a guess.
+
+    At a `glance`: what is known of the whole image is enough, however small the object is.
+    """
 
     points: tuple[Point, ...] = ()
     box: tuple[float, float, float, float] | None = None
     rough: bool = False
+    glance: bool = False
 
     @property
     def is_lone_click(self) -> bool:

@@ -63,7 +63,7 @@ ELSEWHERE = (
     Elsewhere(r"torchrun ", HOURS),
     Elsewhere(r"python -m lexiseg_model\.training\.parts", "packs of data that is not here; test_parts.py sends some"),
     Elsewhere(
-        r"python -m lexiseg_model\.methods\.tiny\.(click_fit|box_fit|training\.familiar_words|training\.levels)",
+        r"python -m lexiseg_model\.methods\.tiny\.(click_fit|boxes\.fit|training\.familiar_words|training\.levels)",
         "needs data sets that are not here",
     ),
     Elsewhere(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -14,9 +16,11 @@ from lexiseg_model.masks.rle import encode_spans, measure_spans
 from lexiseg_model.segmenter import Features, PromptMasks, RowsOf, Segmenter
 from lexiseg_model.tasks.cut_outs import CutOut, laid_out, segments_of
 from lexiseg_model.tasks.options import Options, check_vocabulary
-from lexiseg_model.types import Rle, Segmentation, Vocabulary
+from lexiseg_model.types import Prompt, Rle, Segmentation, Vocabulary
 
 PROMPTS_AT_ONCE = 32  # whose masks are in memory before they are run lengths
+CLOSE = 32  # prompts of a request whose small objects are looked at closer: of more, time would have no bound
+CLOSE_AT_ONCE = 8  # boxes that may be looked at before somebody asks whether anybody still waits
 
 
 def prompted(
@@ -83,10 +87,21 @@ def _answers(
         if seen:
             yield list(seen), list(seen.values())
         return
-    for first in range(0, len(options.prompts), PROMPTS_AT_ONCE):
+    for places in _turns(options.prompts):
         options.check()
-        some = options.prompts[first : first + PROMPTS_AT_ONCE]
-        yield range(first, first + len(some)), segmenter.prompt(features, some)
+        some = [options.prompts[place] for place in places]
+        if places.start >= CLOSE:
+            some = [replace(prompt, glance=True) for prompt in some]
+        yield places, segmenter.prompt(features, some)
+
+
+def _turns(prompts: Sequence[Prompt]) -> Iterator[range]:
+    """Places of prompts that are asked together; none holds both some of the first CLOSE and others."""
+    boxes = any(prompt.box is not None for prompt in prompts[:CLOSE])
+    close = range(0, min(CLOSE, len(prompts)), CLOSE_AT_ONCE if boxes else PROMPTS_AT_ONCE)
+    starts = [*close, *range(CLOSE, len(prompts), PROMPTS_AT_ONCE), len(prompts)]
+    for start, end in pairwise(starts):
+        yield range(start, end)
 
 
 def _mask_logits(

@@ -322,3 +322,21 @@ def test_a_label_map_needs_no_counts_to_be_kept() -> None:
     np.testing.assert_array_equal(
         ask("prompt", FLAGS, **asked, keep_counts=False).label_map, ask("prompt", FLAGS, **asked).label_map
     )
+
+
+@pytest.mark.parametrize(("prompt", "turns"), [(CLICK, [32, 8]), (BOX, [8, 8, 8, 8, 8])], ids=["clicks", "boxes"])
+def test_the_first_prompts_of_a_request_may_be_looked_at_closer(prompt: Prompt, turns: list[int]) -> None:
+    asked: list[Sequence[Prompt]] = []
+
+    class Listening(ColourSegmenter):
+        def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+            asked.append(prompts)
+            return super().prompt(features, prompts)
+
+    segmenter = Listening(tasks=ALL)
+    features, options = features_of(segmenter, FLAGS), tasks.Options(prompts=(prompt,) * 40)
+    answer = tasks.segment("prompt", segmenter, features, vocabulary(), options, segmenter.encode_texts)
+
+    assert [len(some) for some in asked] == turns
+    assert [each.glance for some in asked for each in some] == [False] * 32 + [True] * 8
+    assert {segment.prompt_index for segment in answer.segments} == set(range(40))

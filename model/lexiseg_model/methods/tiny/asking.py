@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.masks.nms import suppress
-from lexiseg_model.methods.tiny.box_rule import kept_inside
+from lexiseg_model.methods.tiny.boxes.rule import kept_inside
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
@@ -31,17 +30,16 @@ Order = Callable[[Tensor, Tensor], Tensor]
 Colours = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-class Finish(NamedTuple):
-    """What is done to the head's answers."""
-
-    colours: Colours
-    boxes: BoxRule
-    crumbs: CrumbRule
-
-
 def by_quality(masks: Tensor, quality: Tensor) -> Tensor:
     """The order of what the head itself predicts."""
     return quality.argsort(dim=1, descending=True, stable=True)
+
+
+def check(prompts: Sequence[Prompt]) -> None:
+    """Raises OptionError: a prompt has neither points nor a box."""
+    for index, prompt in enumerate(prompts):
+        if not prompt.points and prompt.box is None:
+            raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
 
 
 def ask(
@@ -67,11 +65,10 @@ def ask(
     Raises:
         OptionError: a prompt with neither points nor a box.
     """
+    check(prompts)
     lone: list[int] = []
     sure: list[int] = []
     for index, prompt in enumerate(prompts):
-        if not prompt.points and prompt.box is None:
-            raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
         (lone if prompt.is_lone_click else sure).append(index)
     answers: dict[int, PromptMasks] = {}
     for members, answer in ((lone, head.lone), (sure, head.sure)):
@@ -82,44 +79,65 @@ def ask(
     return [answers[index] for index in range(len(prompts))]
 
 
-def finished(
-    answers: Sequence[PromptMasks], prompts: Sequence[Prompt], scale: tuple[float, float], finish: Finish
+def coloured(
+    answers: Sequence[PromptMasks], prompts: Sequence[Prompt], scale: tuple[float, float], colours: Colours
 ) -> list[PromptMasks]:
-    """Answers of `ask` as they are given: masks know their object's colours, those of boxes end at their box.
-
-    Crumbs that colours leave are gone. As the head answers stay the masks of boxes that are rough, and of those with a
-    positive point outside.
-    """
+    """Answers of `ask` whose masks know their object's colours, but for those that are not `is_meant`."""
     kept = list(answers)
-    meant = [index for index, prompt in enumerate(prompts) if prompt.box is None or _holds_all(prompt)]
+    meant = [index for index, prompt in enumerate(prompts) if is_meant(prompt)]
     if not meant:
         return kept
     masks = torch.cat([answers[index].masks for index in meant])
-    device = masks.device
-    counts = torch.tensor([len(answers[index].masks) for index in meant], device=device)
-    has_box = torch.tensor([prompts[index].box is not None for index in meant], device=device)
-    boxes = torch.tensor([prompts[index].box or NOWHERE for index in meant], device=device)
-    boxes = boxes * torch.tensor(scale * 2, device=device)
-    coloured = finish.colours(masks, boxes.repeat_interleave(counts, 0), has_box.repeat_interleave(counts))
-    sizes = counts.tolist()
-    ended = [
-        of_prompt if prompts[index].box is None else kept_inside(of_prompt, answers[index].quality, box, finish.boxes)
-        for index, of_prompt, box in zip(meant, torch.split(coloured, sizes), boxes, strict=True)
+    sizes = [len(answers[index].masks) for index in meant]
+    counts = torch.tensor(sizes, device=masks.device)
+    has_box = torch.tensor([prompts[index].box is not None for index in meant], device=masks.device)
+    boxes = _boxes([prompts[index] for index in meant], scale, masks.device)
+    known = colours(masks, boxes.repeat_interleave(counts, 0), has_box.repeat_interleave(counts))
+    for index, of_prompt in zip(meant, torch.split(known, sizes), strict=True):
+        kept[index] = PromptMasks(of_prompt, answers[index].quality)
+    return kept
+
+
+def ended(
+    answers: Sequence[PromptMasks],
+    prompts: Sequence[Prompt],
+    scale: tuple[float, float],
+    rules: Sequence[BoxRule],
+    crumbs: CrumbRule,
+) -> list[PromptMasks]:
+    """Answers as they are given: masks of boxes end at their box, each by its rule, and crumbs are gone.
+
+    As the head answers stay those that are not `is_meant`.
+    """
+    kept = list(answers)
+    meant = [index for index, prompt in enumerate(prompts) if is_meant(prompt)]
+    if not meant:
+        return kept
+    boxes = _boxes([prompts[index] for index in meant], scale, answers[0].masks.device)
+    inside = [
+        answers[index].masks if prompts[index].box is None else kept_inside(*answers[index], box, rules[index])
+        for index, box in zip(meant, boxes, strict=True)
     ]
-    clean = torch.split(without_crumbs(torch.cat(ended), finish.crumbs), sizes)
+    clean = torch.split(without_crumbs(torch.cat(inside), crumbs), [len(masks) for masks in inside])
     for index, of_prompt in zip(meant, clean, strict=True):
         kept[index] = PromptMasks(of_prompt, answers[index].quality)
     return kept
 
 
-def _holds_all(prompt: Prompt) -> bool:
-    """Whether a box is meant as it is, and holds every positive point beside it."""
-    return prompt.box is not None and not prompt.rough and all(map(partial(_holds, prompt.box), prompt.points))
+def is_meant(prompt: Prompt) -> bool:
+    """Whether what is said holds: no box that is rough, and no positive point outside of the box."""
+    return prompt.box is None or (not prompt.rough and all(map(partial(_holds, prompt.box), prompt.points)))
 
 
 def _holds(box: tuple[float, float, float, float], point: Point) -> bool:
     """Whether a point lies in a box, or is a negative one."""
     return not point.positive or (box[0] <= point.x <= box[2] and box[1] <= point.y <= box[3])
+
+
+def _boxes(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Tensor:
+    """[N, 4] in pixels of the network's input, NOWHERE without one."""
+    boxes = torch.tensor([prompt.box or NOWHERE for prompt in prompts], device=device)
+    return boxes * torch.tensor(scale * 2, device=device)
 
 
 def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Prompts:

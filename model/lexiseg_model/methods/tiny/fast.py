@@ -1,8 +1,9 @@
-"""A trained module made quick: batch norms folded into convolutions, weights in the device's fast number type, and the
-blocks of the prompt head by the kernel."""
+"""A trained module made quick: batch norms folded into convolutions, weights in the device's fast number type, the
+blocks of the prompt head by the kernel, and tiles side by side."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
@@ -88,3 +89,12 @@ def _convolution(part: nn.Sequential) -> nn.Conv2d:
     convolution = part[0]
     assert isinstance(convolution, nn.Conv2d)
     return convolution
+
+
+def cores() -> ThreadPoolExecutor:
+    """One thread for each core, whose work stays on it.
+
+    For compiled layers and for bfloat16: there the result does not depend on how many threads share it, by torch in
+    float32 it does in the last bit, and the answer for a tile must not depend on its company.
+    """
+    return ThreadPoolExecutor(torch.get_num_threads(), "tile", lambda: torch.set_num_threads(1))

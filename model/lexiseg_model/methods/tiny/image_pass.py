@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lexiseg_model.masks.shrink import shrink
 from lexiseg_model.methods.tiny.network import MEAN, STD, TinyNetwork
 from lexiseg_model.types import InputSize
 
@@ -33,6 +37,19 @@ def fitted(size: tuple[int, int], limits: InputSize, max_side: int | None) -> tu
     factor = min(limits.short_side / min(size), long_side / max(size))
     height, width = (max(limits.multiple, round(side * factor / limits.multiple) * limits.multiple) for side in size)
     return height, width
+
+
+def first(batched: Tensor) -> Tensor:
+    """The first of a batch; a view of more would keep that in memory for as long as the image is remembered."""
+    return batched[0] if batched.untyped_storage().nbytes() == batched[0].nbytes else batched[0].clone()
+
+
+def brought_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture [H, W, 3] -> planes [3, h, w] of that size."""
+    if size[0] * size[1] < rgb.shape[0] * rgb.shape[1]:
+        return shrink(rgb, size)
+    resized = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
 
 
 def buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.masks.pamr import PamrSettings, refine
-from lexiseg_model.methods.tiny.box_rule import within
+from lexiseg_model.methods.tiny.boxes.rule import within
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.settings import OwnColours
 

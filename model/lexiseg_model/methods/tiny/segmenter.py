@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -23,14 +22,14 @@ from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsErro
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.kernel import cell_scores
 from lexiseg_model.masks.halve import halve
-from lexiseg_model.masks.shrink import shrink
 from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.methods.tiny import asking, by_example
+from lexiseg_model.methods.tiny.boxes import closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.compiled_pass import CompiledPass, suits
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
-from lexiseg_model.methods.tiny.fast import fused, in_type, with_compiled_blocks
-from lexiseg_model.methods.tiny.image_pass import ImagePass, buckets, fitted
+from lexiseg_model.methods.tiny.fast import cores, fused, in_type, with_compiled_blocks
+from lexiseg_model.methods.tiny.image_pass import ImagePass, brought_to, buckets, first, fitted
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, ImageFeatures, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
@@ -96,7 +95,7 @@ class TinySegmenter(Exportable):
         self._familiar = familiar
         self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
         self._known = by_example.known_words(self._network, familiar, device)
-        self._cores = _cores() if self._compiled or (device.type == "cpu" and self._dtype == torch.bfloat16) else None
+        self._cores = cores() if self._compiled or (device.type == "cpu" and self._dtype == torch.bfloat16) else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
         self.buckets = buckets(card.input)
@@ -118,10 +117,8 @@ class TinySegmenter(Exportable):
             raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
         size = (rgb.shape[0], rgb.shape[1])
         height, width = fitted(size, self.card.input, options.max_side)
-        if height * width < size[0] * size[1]:
-            return Plan(size, shrink(rgb, (height, width))[None])
-        resized = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
-        return Plan(size, np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)[None])
+        picture = None if self._head is None else closer_look.kept_picture(rgb, (height, width))
+        return Plan(size, brought_to(rgb, (height, width))[None], picture=picture)
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
@@ -152,8 +149,9 @@ class TinySegmenter(Exportable):
         pixels, image, *rest = tile_features
         # Graphs that were exported before there were cells leave them out; such cells say nothing.
         cells = rest[0] if rest else pixels.new_zeros(len(pixels), EMBEDDING, 1, 1)
-        guide = torch.from_numpy(halve(plan.tiles[0]))
-        return Features(plan.size, {"pixels": _own(pixels), "image": _own(image), "cells": _own(cells), "guide": guide})
+        parts = {"pixels": first(pixels), "image": first(image), "cells": first(cells)}
+        kept = {"guide": halve(plan.tiles[0])} | ({} if plan.picture is None else {"picture": plan.picture})
+        return Features(plan.size, parts | {name: torch.from_numpy(part) for name, part in kept.items()})
 
     def guide(self, features: Features) -> Tensor:
         guide = features.tensors["guide"].to(self._device).float()
@@ -211,7 +209,7 @@ class TinySegmenter(Exportable):
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
         """[R, 96]: mean pixels of what the prompt head cuts out for a box or points, of a mask as it is."""
         places = [place for place, region in enumerate(regions) if region.prompt is not None and self._head is not None]
-        prompts = [prompt for place in places if (prompt := regions[place].prompt) is not None]
+        prompts = [replace(prompt, glance=True) for place in places if (prompt := regions[place].prompt) is not None]
         masks = dict(zip(places, self.prompt(features, prompts) if prompts else (), strict=True))
         pixels = features.tensors["pixels"].to(self._device).float()
         return by_example.region_rows(pixels, features.size, regions, masks, self.settings.examples.apart)
@@ -245,11 +243,30 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        answers = self.seen(features, prompts)
+        asking.check(prompts)
+        near = self._looked_at(features, prompts)
+        far = [prompt for place, prompt in enumerate(prompts) if place not in near]
+        rest = iter(self._coloured(features, far) if far else ())
+        answers = [near[place] if place in near else next(rest) for place in range(len(prompts))]
+        rules = [self.settings.looks.boxes if place in near else self.settings.boxes for place in range(len(prompts))]
+        return asking.ended(answers, prompts, self._scale_of(features), rules, self.settings.crumbs)
+
+    def _looked_at(self, features: Features, prompts: Sequence[Prompt]) -> dict[int, PromptMasks]:
+        """Answers to small boxes by place, on the cells of the whole image."""
+        if "picture" not in features.tensors:
+            return {}
+        whole = closer_look.Whole(features.size, features.tensors["picture"], self._cells(features))
+        return closer_look.looked_at(prompts, whole, self.card.input.multiple, self.settings.looks, self._of_part)
+
+    def _of_part(self, tile: NDArray[np.uint8], size: tuple[int, int], prompt: Prompt) -> PromptMasks:
+        """By the network itself: another runtime may be made for the shapes of whole images alone."""
+        return self._coloured(self.assemble(Plan(size, tile), self._forward(tile)), [prompt])[0]
+
+    def _coloured(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """What the head makes of prompts, and their objects' colours."""
         seen = features.derived.once("palette", lambda: palette(self.guide(features), self._cells(features)))
         colours = partial(by_own_colours, palette=seen, rule=self.settings.colours)
-        finish = asking.Finish(colours, self.settings.boxes, self.settings.crumbs)
-        return asking.finished(answers, prompts, self._scale_of(features), finish)
+        return asking.coloured(self.seen(features, prompts), prompts, self._scale_of(features), colours)
 
     @torch.inference_mode()
     def seen(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
@@ -380,17 +397,3 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
         raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
     familiar = read_familiar(folder, load_text_tower(execution.text_tower).digest)
     return TinySegmenter(network, head, settings, card, card.weights_sha256[:16], execution, familiar)
-
-
-def _cores() -> ThreadPoolExecutor:
-    """One thread for each core, whose work stays on it.
-
-    For compiled layers and for bfloat16: there the result does not depend on how many threads share it, by torch in
-    float32 it does in the last bit, and the answer for a tile must not depend on its company.
-    """
-    return ThreadPoolExecutor(torch.get_num_threads(), "tile", lambda: torch.set_num_threads(1))
-
-
-def _own(batched: Tensor) -> Tensor:
-    """The first of a batch; a view of more would keep that in memory for as long as the image is remembered."""
-    return batched[0] if batched.untyped_storage().nbytes() == batched[0].nbytes else batched[0].clone()

@@ -45,7 +45,8 @@ class ClickOrder(BaseModel):
 class BoxRule(BaseModel):
     """How the mask of a box is kept inside of it.
 
-    Fitted on training photographs, tight boxes and ones that are off (`python -m lexiseg_model.methods.tiny.box_fit`).
+    Fitted on training photographs, boxes that are tight and some that are off, by
+    `python -m lexiseg_model.methods.tiny.boxes.fit`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,6 +55,18 @@ class BoxRule(BaseModel):
     doubt: float = Field(2.0, ge=0, description="of -ln(quality), which is added, too")
     small: float = Field(24.0, ge=0, description="over the cells of the box, which is added, too")
     slack: float = Field(0.02, ge=0, description="of a side, that a mask may reach beyond it")
+
+
+class LookRule(BaseModel):
+    """Which boxes are looked at closer, and how close; chosen on training photographs (docs/training.md)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    around: float = Field(2.0, ge=1, description="of the sides of a box, that are looked at")
+    side: float = Field(224.0, gt=0, description="of a square as large as what the network is given, in pixels")
+    most: float = Field(2.5, ge=1, description="times as large as in the whole picture")
+    least: float = Field(1.25, ge=1, description="likewise: where it would be less, the whole picture is enough")
+    boxes: BoxRule = Field(BoxRule(doubt=1.0), description="how these masks are kept inside of their boxes")
 
 
 class OwnColours(BaseModel):
@@ -122,6 +135,7 @@ class TinySettings(BaseModel):
     proposals: ProposalSettings = ProposalSettings()
     clicks: ClickOrder = ClickOrder()
     boxes: BoxRule = BoxRule()
+    looks: LookRule = LookRule()
     colours: OwnColours = OwnColours()
     crumbs: CrumbRule = CrumbRule()
     regions: RegionVote = RegionVote()

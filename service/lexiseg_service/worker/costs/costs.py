@@ -8,9 +8,11 @@ takes in the tower is learned here, and so is the least that any work takes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from lexiseg_model.tasks.prompts import CLOSE
+from lexiseg_model.types import Prompt
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.worker.costs.speed import ORDINARY, Speed
 
@@ -20,6 +22,7 @@ LARGE_IMAGE = 12.0  # likewise of an image that is decoded
 LEARNING = 0.1  # weight of the latest chunk in what a text takes
 SURPRISE = 4.0  # times as long; what takes longer was held up by something else, as the first of its kind is
 DOUBT = 0.5  # of what the trial took: what came before it may have made it slow
+SMALL = 0.08  # of the image: a smaller box may be looked at closer
 WHOLE = 64  # texts up to which each is looked for; of more, so many are
 
 
@@ -33,11 +36,13 @@ class Size(NamedTuple):
     prompts: int = 0
     extra: float = 0.0  # milliseconds here, of its task and refinement
     speed: Speed = ORDINARY
+    looks: int = 0  # prompts that may be looked at closer
 
     @property
     def large(self) -> bool:
         """Whether small requests should not wait for its finish."""
-        return self.finish + 3.0 * self.prompts + self.extra >= LARGE
+        asked = ORDINARY.prompt * self.prompts + ORDINARY.look * self.looks
+        return self.finish + asked + self.extra >= LARGE
 
     def of_known_image(self) -> Size:
         """What is left of it where the features of its image are kept."""
@@ -76,7 +81,14 @@ def size_of(request: WorkerRequest, pixels: int, missing: float, speed: Speed = 
     prompts = len(request.prompts) + len(request.regions)
     # Each click may mean several masks, of the size of the image.
     drawn = len(request.prompts) * megapixels * (3.0 if request.mask == "polygon" else 0.2)
-    return Size(decode_cost(megapixels), IMAGE, finish + painted + drawn, missing, prompts, extra, speed)
+    looks = _looks(request.prompts, pixels)
+    return Size(decode_cost(megapixels), IMAGE, finish + painted + drawn, missing, prompts, extra, speed, looks)
+
+
+def _looks(prompts: Sequence[Prompt], pixels: int) -> int:
+    """How many of the prompts may be looked at closer; all boxes, where nobody knows the size of the image."""
+    boxes = [prompt.box for prompt in prompts[:CLOSE] if prompt.box is not None]
+    return sum(not pixels or (x1 - x0) * (y1 - y0) < SMALL * pixels for x0, y0, x1, y1 in boxes)
 
 
 def missing_texts(texts: list[str], known: Callable[[list[str]], int]) -> float:
@@ -168,4 +180,5 @@ class Costs:
 
 def _finish(size: Size) -> float:
     """Seconds that a plain finish is expected to take."""
-    return 1e-3 * (size.speed.finish * size.finish + size.speed.prompt * size.prompts)
+    speed = size.speed
+    return 1e-3 * (speed.finish * size.finish + speed.prompt * size.prompts + speed.look * size.looks)

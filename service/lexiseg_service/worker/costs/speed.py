@@ -15,6 +15,7 @@ class Speed:
     finish: float = 1.0
     tiles: int = 1  # of a photograph
     prompt: float = 3.0  # milliseconds of each prompt
+    look: float = 35.0  # more, of one whose box is small
     extra: Mapping[str, float] = field(default_factory=lambda: {"pamr": 150.0})  # by task and refinement, beyond plain
 
 

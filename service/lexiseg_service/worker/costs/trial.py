@@ -1,8 +1,8 @@
 """What a model takes on this machine, tried before its first request: or the first burst would be taken on trust.
 
 One picture of squares is decoded, encoded, and asked about as a small and as a large one; then once for each task and
-refinement of the model, and for a few clicks. What takes long is tried once, and when `PATIENCE` is over the rest is
-taken to be ordinary: a start shall not wait for figures that the first requests correct.
+refinement of the model, and for a few clicks and small boxes. What takes long is tried once, and when `PATIENCE` is
+over the rest is taken to be ordinary: a start shall not wait for figures that the first requests correct.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ logger = structlog.get_logger("lexiseg.engine")
 PICTURE = (480, 640)
 LARGE = (1500, 2000)  # that the same picture is said to have been
 CLICKS = tuple(Prompt((Point(x, 240.0),)) for x in (80.0, 240.0, 400.0, 560.0))
+BOXES = (Prompt(box=(70.0, 230.0, 110.0, 270.0)), Prompt(box=(390.0, 230.0, 430.0, 270.0)))  # small ones
 QUICK_FIRST: tuple[Task, ...] = ("prompt", "instance", "panoptic", "everything")
 PATIENCE = 1.5  # seconds for all of it but what has begun
 LONG = 0.5  # seconds; what takes longer is not tried twice
@@ -93,7 +94,16 @@ class Trial:
             except ModelError:  # a model may not do to this picture what it does to others
                 continue
         clicks = extra.pop("prompt", None)
-        return replace(speed, extra=extra, prompt=speed.prompt if clicks is None else clicks / len(CLICKS))
+        speed = replace(speed, extra=extra)
+        if clicks is None:
+            return speed
+        speed = replace(speed, prompt=clicks / len(CLICKS))
+        return speed if self._clock() > self._until else replace(speed, look=self._look(plan, tile_features, speed))
+
+    def _look(self, plan: Plan, tile_features: TileFeatures, speed: Speed) -> float:
+        """Milliseconds of one more small box, beyond those of a prompt."""
+        one, two = (self._ask(plan, tile_features, "prompt", prompts=BOXES[:n]) for n in (1, 2))
+        return max(0.0, 1e3 * (two - one) - speed.prompt)
 
     def _others(self) -> list[tuple[str, Task, Refinement | None]]:
         """What else can be asked, each with a name, the quick first."""
@@ -118,10 +128,15 @@ class Trial:
         return passes[0]
 
     def _ask(
-        self, plan: Plan, tile_features: TileFeatures, task: Task = "semantic", refine: Refinement | None = None
+        self,
+        plan: Plan,
+        tile_features: TileFeatures,
+        task: Task = "semantic",
+        refine: Refinement | None = None,
+        prompts: tuple[Prompt, ...] = CLICKS,
     ) -> float:
         """Seconds of an answer about an image that nobody has asked about before."""
-        options = tasks.Options(refine=refine, prompts=CLICKS if task == "prompt" else (), keep_label_map=False)
+        options = tasks.Options(refine=refine, prompts=prompts if task == "prompt" else (), keep_label_map=False)
         vocabulary = Vocabulary(()) if task in ("prompt", "everything") else self._vocabulary
 
         def answer() -> None:

@@ -128,7 +128,7 @@ def test_features_know_their_bytes(tiny: TinySegmenter, photographs: Photographs
     features = features_of(tiny, photographs["chelsea"])
 
     halves = features.tensors["pixels"].numel() + EMBEDDING + features.tensors["cells"].numel()
-    assert features.nbytes == 2 * halves + features.tensors["guide"].numel()
+    assert features.nbytes == 2 * halves + features.tensors["guide"].numel() + photographs["chelsea"].size
 
 
 def test_pixel_features_are_of_unit_length(tiny: TinySegmenter, photographs: Photographs) -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.tasks.prompts import CLOSE
+from lexiseg_model.types import ClassEntry, Point, Prompt, Vocabulary
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.worker.costs.costs import DOUBT, Costs, Size, missing_texts, size_of
 from lexiseg_service.worker.costs.speed import Speed
@@ -121,3 +122,22 @@ def test_of_a_long_list_some_texts_speak_for_all() -> None:
 
 def test_no_texts_are_none_missing() -> None:
     assert missing_texts([], len) == 0
+
+
+def test_small_boxes_cost_a_look_and_clicks_and_large_ones_none() -> None:
+    small, large = Prompt(box=(10, 10, 60, 60)), Prompt(box=(0, 0, 600, 400))
+    asked = replace(request(0), task="prompt", prompts=(small, Prompt((Point(5, 5),)), large, small))
+    size = size_of(asked, 640 * 480, 0)
+
+    assert size.looks == 2
+    assert size.large
+    costs = Costs()
+    more = costs.work(size) - costs.work(size._replace(looks=0))
+    assert more == pytest.approx(2e-3 * size.speed.look)
+
+
+def test_looks_have_a_bound_and_are_expected_where_nobody_knows_the_image() -> None:
+    asked = replace(request(0), task="prompt", prompts=(Prompt(box=(0, 0, 600, 400)),) * 200)
+
+    assert size_of(asked, 640 * 480, 0).looks == 0
+    assert size_of(asked, 0, 0).looks == CLOSE

@@ -23,11 +23,14 @@ WORDS = (ClassEntry("red"), ClassEntry("green"))
 
 
 class Slow(ColourSegmenter):
-    """Time passes in a pass, when words are scored, in the tower and for each click, and nowhere else."""
+    """Time passes in a pass, when words are scored, in the tower, for each click and more for a box; nowhere else."""
 
-    def __init__(self, image: float = 0.0, finish: float = 0.0, chunk: float = 0.0, click: float = 0.0) -> None:
+    def __init__(
+        self, image: float = 0.0, finish: float = 0.0, chunk: float = 0.0, click: float = 0.0, box: float = 0.0
+    ) -> None:
         super().__init__(tasks=("semantic", "prompt", "everything"))
         self.now = 0.0
+        self._box = box
         self._image, self._finish, self._chunk, self._click = image, finish, chunk, click
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
@@ -43,7 +46,7 @@ class Slow(ColourSegmenter):
         return super().encode_texts(texts)
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        self.now += self._click * len(prompts)
+        self.now += self._click * len(prompts) + self._box * sum(prompt.box is not None for prompt in prompts)
         return super().prompt(features, prompts)
 
 
@@ -81,11 +84,18 @@ def test_a_click_takes_what_it_took_of_several() -> None:
     assert trial_of(Slow(click=0.02)).speed().prompt == pytest.approx(20.0)
 
 
+def test_a_small_box_takes_what_it_took_beyond_a_click() -> None:
+    speed = trial_of(Slow(click=0.02, box=0.05)).speed()
+
+    assert speed.prompt == pytest.approx(20.0)
+    assert speed.look == pytest.approx(50.0)
+
+
 def test_when_patience_is_over_the_rest_is_ordinary() -> None:
     speed = trial_of(Slow(image=5.0)).speed()
 
     assert speed.image == pytest.approx(5000 / IMAGE)
-    assert speed.prompt == ORDINARY.prompt
+    assert (speed.prompt, speed.look) == (ORDINARY.prompt, ORDINARY.look)
     assert speed.extra == ORDINARY.extra
 
 

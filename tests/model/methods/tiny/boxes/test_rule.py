@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.rle import encode_spans
-from lexiseg_model.methods.tiny.box_rule import kept_inside, within
+from lexiseg_model.methods.tiny.boxes.rule import kept_inside, within
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.types import Point, Prompt

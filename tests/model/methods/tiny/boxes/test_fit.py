@@ -10,7 +10,7 @@ import torch
 
 from lexiseg_model.data.read_scenes import read_object_scenes
 from lexiseg_model.data.scenes import Objects
-from lexiseg_model.methods.tiny.box_fit import OFF, Boxes, Numbers, Photograph, fit, gather, table, worth
+from lexiseg_model.methods.tiny.boxes.fit import OFF, Boxes, Numbers, Photograph, fit, gather, table, worth
 from lexiseg_model.methods.tiny.own_colours import palette
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours

@@ -1,6 +1,6 @@
 """The numbers of the card by which the mask of a box is made of what the head sees, fitted on training photographs.
 
-    python -m lexiseg_model.methods.tiny.box_fit ../shared/data voc coco street camvid fashion regions
+    python -m lexiseg_model.methods.tiny.boxes.fit ../shared/data voc coco street camvid fashion regions
 
 asks the bundled model for the boxes of objects of some photographs, tight ones and ones that are off, tries other
 numbers one after the other as long as the mean IoU grows, every data set alike, and prints `boxes` and `colours` as the
@@ -22,7 +22,7 @@ from lexiseg_model import catalog
 from lexiseg_model.data.read_scenes import read_object_scenes
 from lexiseg_model.data.scenes import Objects, Scene
 from lexiseg_model.evaluation.scenes.oracle import overlaps, tight_box
-from lexiseg_model.methods.tiny.box_rule import kept_inside
+from lexiseg_model.methods.tiny.boxes.rule import kept_inside
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.own_colours import Palette, by_own_colours, palette
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter

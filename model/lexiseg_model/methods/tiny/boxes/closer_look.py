@@ -1,0 +1,159 @@
+"""A box that is small in the picture is looked at closer: what is around it goes through the network once more, larger.
+
+At the network's input a small object has a few cells, and the masks of its box are as coarse as they. So a part of the
+picture twice as wide and high as the box is enlarged, encoded and asked; what comes of it is brought back to the cells
+of the whole picture. Figures: docs/training.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.methods.tiny.asking import is_meant
+from lexiseg_model.methods.tiny.image_pass import brought_to
+from lexiseg_model.methods.tiny.network import STRIDE
+from lexiseg_model.methods.tiny.settings import LookRule
+from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.types import Point, Prompt
+
+KEPT = 2  # pixels of the picture that is kept for one of the network's input, at most, each way
+LEAST_SIDE = 64.0  # pixels of the network's input: the smallest part is as large as such a square
+NOWHERE = -8.0  # logits beyond the part
+
+Size = tuple[int, int]  # (height, width)
+Answer = Callable[[NDArray[np.uint8], Size, Prompt], PromptMasks]  # to a prompt in a part of that size, by its tile
+
+
+class Whole(NamedTuple):
+    """An image: its `size` as sent, the `picture` [H, W, 3] that is kept of it, and its `cells` (h, w) at STRIDE."""
+
+    size: Size
+    picture: Tensor
+    cells: Size
+
+    @property
+    def kept(self) -> Size:
+        """Of the picture."""
+        return self.picture.shape[0], self.picture.shape[1]
+
+
+class Look(NamedTuple):
+    """A part of the kept picture, rows `top` to `bottom` and columns `left` to `right`, and the input made of it."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+    input: Size
+
+    @property
+    def size(self) -> Size:
+        return self.bottom - self.top, self.right - self.left
+
+
+def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
+    """[H, W, 3], a copy: the picture, shrunk where it has more than KEPT pixels for one of its tile."""
+    height, width = (KEPT * side for side in tile)
+    if height * width >= rgb.shape[0] * rgb.shape[1]:
+        return rgb.copy()
+    # Every request pays for this, whatever it asks: pixels that are not much smaller need no mean.
+    near = 2 * height >= rgb.shape[0] and 2 * width >= rgb.shape[1]
+    method = cv2.INTER_LINEAR if near else cv2.INTER_AREA
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
+
+
+def looked_at(
+    prompts: Sequence[Prompt], whole: Whole, multiple: int, rule: LookRule, answer: Answer
+) -> dict[int, PromptMasks]:
+    """Answers to the prompts whose box is small, by their places, on the cells of the whole image.
+
+    Args:
+        prompts: in pixels of the image.
+        whole: what is known of it.
+        multiple: of pixels, that sides of the network's input have.
+        rule: which boxes are small.
+        answer: asks about a part.
+    """
+    answers = {}
+    for place, prompt in enumerate(prompts):
+        look = look_at(prompt, whole, multiple, rule)
+        if look is not None:
+            masks, quality = answer(_tile_of(whole.picture, look), look.size, _moved(prompt, whole, look))
+            answers[place] = PromptMasks(on_cells(masks, look, whole), quality)
+    return answers
+
+
+def look_at(prompt: Prompt, whole: Whole, multiple: int, rule: LookRule) -> Look | None:
+    """What is around the box of a prompt; None without one, and where that would hardly be larger than it is there."""
+    if prompt.box is None or prompt.glance or not is_meant(prompt):
+        return None
+    tile = whole.cells[0] * STRIDE, whole.cells[1] * STRIDE
+    x, y = (tile[1 - axis] / whole.size[1 - axis] for axis in (0, 1))
+    x0, y0, x1, y1 = prompt.box
+    wide, high = rule.around * max((x1 - x0) * x, 1.0), rule.around * max((y1 - y0) * y, 1.0)
+    across, down = max(wide, high / 2), max(high, wide / 2)
+    larger = max(1.0, LEAST_SIDE / math.sqrt(across * down))
+    across, down = min(across * larger, tile[1]), min(down * larger, tile[0])
+    times = min(rule.most, rule.side / math.sqrt(across * down), max(tile) / max(across, down))
+    if times < rule.least:
+        return None
+    left, right = _span((x0 + x1) / 2 * x, across, tile[1], whole.kept[1])
+    top, bottom = _span((y0 + y1) / 2 * y, down, tile[0], whole.kept[0])
+    sides = (bottom - top) * tile[0] / whole.kept[0], (right - left) * tile[1] / whole.kept[1]
+    height, width = (max(multiple, round(side * times / multiple) * multiple) for side in sides)
+    return Look(top, left, bottom, right, (height, width))
+
+
+def _span(middle: float, length: float, of_tile: int, of_kept: int) -> tuple[int, int]:
+    """First pixel of the kept picture and the one behind the last, of what lies around a place of the tile."""
+    first = min(max(middle - length / 2, 0.0), of_tile - length)
+    start = round(first * of_kept / of_tile)
+    return start, min(of_kept, start + math.ceil(length * of_kept / of_tile))
+
+
+def _tile_of(picture: Tensor, look: Look) -> NDArray[np.uint8]:
+    """[1, 3, h, w]: what the network is given."""
+    part = picture[look.top : look.bottom, look.left : look.right].contiguous()
+    return brought_to(part.numpy(), look.input)[None]
+
+
+def _moved(prompt: Prompt, whole: Whole, look: Look) -> Prompt:
+    """A prompt in pixels of the part. Negative points outside of that have nothing to say."""
+    (down, across), (height, width) = (
+        (kept / sent for kept, sent in zip(whole.kept, whole.size, strict=True)),
+        look.size,
+    )
+
+    def there(x: float, y: float) -> tuple[float, float]:
+        return x * across - look.left, y * down - look.top
+
+    points = tuple(Point(*there(point.x, point.y), point.positive) for point in prompt.points)
+    inside = tuple(point for point in points if 0 <= point.x <= width and 0 <= point.y <= height)
+    assert prompt.box is not None
+    return replace(prompt, points=inside, box=there(*prompt.box[:2]) + there(*prompt.box[2:]))
+
+
+def on_cells(masks: Tensor, look: Look, whole: Whole) -> Tensor:
+    """Logits [M, a, b] of a part -> [M, h, w] of the whole image: each cell the mean of what it covers."""
+    down = _shares(whole.cells[0], masks.shape[1], (look.top, look.bottom), whole.kept[0]).to(masks.device)
+    across = _shares(whole.cells[1], masks.shape[2], (look.left, look.right), whole.kept[1]).to(masks.device)
+    seen = (down.sum(1) > 0)[:, None] & (across.sum(1) > 0)
+    return torch.where(seen, down @ masks.float() @ across.T, NOWHERE)
+
+
+def _shares(cells: int, parts: int, span: tuple[int, int], pixels: int) -> Tensor:
+    """[cells, parts]: how much of what a cell sees is of each part, where these lie on a span of so many pixels."""
+    first, end = (place * cells / pixels for place in span)
+    bounds = torch.linspace(first, end, parts + 1, dtype=torch.float64)
+    cell = torch.arange(cells, dtype=torch.float64)[:, None]
+    covered = (torch.minimum(bounds[1:], cell + 1) - torch.maximum(bounds[:-1], cell)).clamp_min(0)
+    return (covered / covered.sum(1, keepdim=True).clamp_min(1e-9)).float()
