@@ -10,7 +10,7 @@ PARTS = (
     *("runs", "spans", "specks", "version", "winners"),
 )
 HEADERS = (
-    *("cell_scores_steps", "kernel", "layers", "pamr_rows", "products", "residual_steps"),
+    *("cell_scores_steps", "kernel", "layers", "pamr_layout", "pamr_rows", "products", "residual_steps"),
     *("team", "vectors", "winograd"),
 )
 

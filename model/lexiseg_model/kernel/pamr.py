@@ -27,10 +27,11 @@ def refine(
     Returns:
         [K, H, W]
     """
-    refined = np.array(maps, np.float32, order="C")
+    maps = np.ascontiguousarray(maps, np.float32)
+    refined = np.empty_like(maps)
     colours = np.ascontiguousarray(image, np.float32)
     down, across = np.ascontiguousarray(neighbours.T, np.int64)
     reach = int(np.abs(neighbours).max(initial=0))
     counts = (len(down), reach, samples, iterations)
-    call("pamr", refined, *refined.shape, colours, len(colours), down, across, *counts)
+    call("pamr", maps, refined, *maps.shape, colours, len(colours), down, across, *counts)
     return refined

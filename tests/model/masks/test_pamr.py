@@ -62,6 +62,18 @@ def test_compiled_it_is_the_same(n_maps: int, size: tuple[int, int]) -> None:
     assert (compiled.argmax(0) == plain.argmax(0)).all()
 
 
+@pytest.mark.parametrize("n_maps", [2, 3, 6, 22])  # 1 and 1 beside each other, 4, 8, 16 and 8
+def test_compiled_it_is_the_same_across_panels_and_an_odd_number_of_times(n_maps: int) -> None:
+    require_kernel()
+    random = torch.Generator().manual_seed(0)
+    maps, image = torch.rand(n_maps, 50, 421, generator=random), torch.randn(3, 50, 421, generator=random)
+    farther_than_a_block = PamrSettings(3, (1, 40))
+
+    compiled, plain = both_ways(lambda: refine(maps, image, farther_than_a_block))
+
+    torch.testing.assert_close(compiled, plain, atol=2e-6, rtol=0)
+
+
 def test_a_small_map_is_resized_as_in_the_reference() -> None:
     small = torch.from_numpy(golden_inputs.uniform(SEED, "pamr/mask_small", (1, 3, 18, 25)))[0]
     expected = np.load(GOLDEN / "pamr.npz")["small_mask"]
