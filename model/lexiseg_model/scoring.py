@@ -11,8 +11,8 @@ from torch import Tensor
 
 from lexiseg_model.bank import bank_of
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import Features, Regions, RowsOf, Segmenter
-from lexiseg_model.types import LongLists, Refinement, Vocabulary
+from lexiseg_model.segmenter import Features, Regions, RowsOf, Segmenter, TextBank
+from lexiseg_model.types import ClassEntry, LongLists, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0
 MOST_BEHIND = 8.0  # of the logarithm of a class's presence: what is not there at all need not be ever less
@@ -31,15 +31,17 @@ def score_vocabulary(
 ) -> Tensor:
     """Logits [K, h, w] of the classes; with a background a last row more, for nobody. The highest wins.
 
-    `tidy`: less what the method knows for specks, whose logits are exchanged with those of what is around.
+    `tidy`: less what the method doubts or knows for specks, whose logits are exchanged with those of what is around.
     """
     bank = bank_of(segmenter, vocabulary, rows_of)
     scores, others, refined = segmenter.competing(features, bank, refine)
     if segmenter.probability_scale != 1.0:
         scores = scores * segmenter.probability_scale
     logits = _with_nobody(segmenter, features, scores, others, vocabulary, refine)
-    if steady is not None:
+    if steady is not None:  # doubt in single frames would flicker
         logits = steady(logits)
+    elif tidy and vocabulary.background is not None:
+        _take_doubt(logits, segmenter, features, bank, vocabulary.classes, rows_of)
     if segmenter.card.long_lists is not None:
         logits = step_back(logits, len(vocabulary.classes), segmenter.card.long_lists)
     if refine == "pamr" and not refined:
@@ -110,6 +112,25 @@ def step_back(logits: Tensor, n_classes: int, rule: LongLists) -> Tensor:
         return classes
     best, winner = classes.max(0)
     return torch.cat([classes, (logits[n_classes] + best - logits.gather(0, winner[None])[0])[None]])
+
+
+def _take_doubt(
+    logits: Tensor,
+    segmenter: Segmenter,
+    features: Features,
+    bank: TextBank,
+    classes: tuple[ClassEntry, ...],
+    rows_of: RowsOf,
+) -> None:
+    """Takes from `logits` [K + 1, h, w] what classes of a short request lose that are hardly believed.
+
+    It fades twice as fast as the margin to words: who lists three classes mostly knows that they are there.
+    """
+    relief = segmenter.card.background.relief(len(classes))
+    doubt = segmenter.doubt(features, bank, classes, logits, rows_of) if relief else None
+    if doubt is not None and doubt.any():
+        with torch.inference_mode():
+            logits[:-1] -= torch.from_numpy(relief**2 * doubt).to(logits)[:, None, None]
 
 
 def vote(logits: Tensor, regions: Regions) -> Tensor:

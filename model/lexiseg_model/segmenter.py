@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.doubt import Doubts
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.kept_banks import KeptBanks
 from lexiseg_model.memory import held_bytes
@@ -247,10 +248,7 @@ class Segmenter(ABC):
 
     @abstractmethod
     def encode_texts(self, texts: list[str]) -> TextRows:
-        """Raw rows [S, D] of the text tower, rounded to fp16 so that a kept row and a fresh one are equal.
-
-        A model loaded as exact gives float32.
-        """
+        """Raw rows [S, D] of the text tower, as fp16 (exact: float32), so that a kept row and a fresh one are equal."""
 
     @abstractmethod
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
@@ -262,16 +260,10 @@ class Segmenter(ABC):
 
     @abstractmethod
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """Scores [K, h, w] float32 at native resolution, before the background rule.
-
-        In the method's own units; times `probability_scale` they are logits.
-        """
+        """Scores [K, h, w] float32 at native resolution, before the background rule, in units of the method's own."""
 
     def presence(self, features: Features, bank: TextBank) -> Tensor:
-        """How present each class is in the image as a whole: [K] float32; more is surer, in units of the method's own.
-
-        The best cell's score, where a method has no opinion of the whole image.
-        """
+        """How present each class is in the whole image: [K] float32, more is surer; without opinion its best score."""
         return self.class_scores(features, bank).flatten(1).amax(1)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
@@ -292,6 +284,12 @@ class Segmenter(ABC):
         """The scores of the classes, refined by the method's own rule where it has one and `refine` is pamr."""
         scores = self.refined_scores(features, bank) if refine == "pamr" else None
         return Competing(self.class_scores(features, bank)) if scores is None else Competing(scores, refined=True)
+
+    def doubt(
+        self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], logits: Tensor, rows_of: RowsOf
+    ) -> Doubts | None:
+        """What classes lose of their `logits` [K + 1, h, w] that are hardly believed, if asked alone; None: nothing."""
+        return None
 
     def tidied(self, logits: Tensor, n_classes: int) -> Tensor:
         """Logits [K, h, w] of classes, perhaps of nobody behind them, less specks; may write to the argument."""

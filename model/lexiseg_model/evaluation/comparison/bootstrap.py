@@ -12,7 +12,8 @@ from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Exam
 
 RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)  # percent of the resamples' differences that lie below its ends
-MEASURES = (*COLUMNS, "presence AUC", "recall alone", *(f"kept with {n} more" for n in OTHERS[1:]))
+ABSENT = "an absent class paints"
+MEASURES = (*COLUMNS, "presence AUC", "recall alone", *(f"kept with {n} more" for n in OTHERS[1:]), ABSENT)
 NAN = float("nan")
 
 Weights = NDArray[np.float64]  # [R, P]: how often each of P photographs was drawn in each of R resamples
@@ -22,7 +23,7 @@ class Difference(NamedTuple):
     """Of one measure, in percent: both models, B less A, the interval of that, and B's share of resamples.
 
     `a_error` and `b_error` are standard deviations over the resamples. A resample in which both are equal counts half
-    for each. NaN where there was nothing to measure.
+    for each; of what an absent class paints less is better. NaN where there was nothing to measure.
     """
 
     measure: str
@@ -61,6 +62,8 @@ def measure(records: Sequence[Examined], weights: Weights) -> dict[str, NDArray[
         found["recall alone"] = 100 * recall[:, 0] / (weights @ [record.asked for record in records])
         for column, n in enumerate(OTHERS[1:], 1):
             found[f"kept with {n} more"] = 100 * recall[:, column] / recall[:, 0]
+        painted = np.array([record.painted for record in records])
+        found[ABSENT] = 100 * (weights @ np.nan_to_num(painted)) / (weights @ ~np.isnan(painted))
     return found
 
 
@@ -77,7 +80,8 @@ def _difference(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> Di
         return Difference(name, float(a[0]), NAN, float(b[0]), NAN, float(b[0] - a[0]), NAN, NAN, NAN)
     differences = (b - a)[known]
     low, high = np.percentile(differences, INTERVAL)
-    share = (np.sum(differences > 0) + np.sum(differences == 0) / 2) / len(differences)
+    better = differences < 0 if name == ABSENT else differences > 0
+    share = (np.sum(better) + np.sum(differences == 0) / 2) / len(differences)
     figures = (a[0], a[known].std(), b[0], b[known].std(), b[0] - a[0], low, high, 100 * share)
     return Difference(name, *(float(figure) for figure in figures))
 

@@ -2,7 +2,8 @@
 
 Beside the whole class list four questions take the errors apart: asked only for what is there, a model cannot fall for
 what is not; given the true segments it only has to name them; given the true names of its own segments it only had to
-cut them out; and a class asked alone or among others shows what competition costs it.
+cut them out; and a class asked alone or among others shows what competition costs it. A class that is not there should
+paint nothing.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from lexiseg_model.types import Background, ClassEntry, Vocabulary
 COLUMNS = ("mIoU", "only present", "oracle segments", "oracle names")
 OTHERS = (0, 1, 3, 19)  # classes that a class is asked among
 VISIBLE = 0.01  # of the photograph's counted pixels: smaller classes are not asked among others
+MOST_ABSENT = 20  # classes of a photograph that are asked alone and not there
 
 Labels = NDArray[np.integer]
 
@@ -44,6 +46,7 @@ class Examined(NamedTuple):
     there: NDArray[np.bool_]
     recall: NDArray[np.float64]
     asked: int
+    painted: float
 
 
 class Examiner:
@@ -85,7 +88,9 @@ class Examiner:
         presence[list(self._entries)] = self._segmenter.presence(features, self._bank).double().cpu().numpy()
         counts = np.stack([self._counts(truth, labels) for labels in predicted])
         visible = [value for value in present if seen[value] >= VISIBLE * seen.sum()]
-        return Examined(counts, presence, seen > 0, self._recall(features, truth, visible, sample.name), len(visible))
+        recall = self._recall(features, truth, visible, sample.name)
+        painted = self._painted(features, [value for value in self._entries if not seen[value]], sample.name)
+        return Examined(counts, presence, seen > 0, recall, len(visible), painted)
 
     def _read(self, sample: Sample) -> tuple[Features, NDArray[np.uint8]]:
         rgb, truth = sample.read(self._n)
@@ -149,9 +154,22 @@ class Examiner:
         for value in visible:
             others = [int(other) for other in random.permutation([other for other in self._entries if other != value])]
             for column, n in enumerate(OTHERS):
-                # With the background rule, as a request that lists classes of its own; else one alone wins everything.
-                winner = self._logits(features, [value, *others[:n]], Background()).argmax(0).cpu().numpy()
-                small = cv2.resize(truth, winner.shape[::-1], interpolation=cv2.INTER_NEAREST) == value
+                won = self._won(features, [value, *others[:n]])
+                small = cv2.resize(truth, won.shape[::-1], interpolation=cv2.INTER_NEAREST) == value
                 inside = int(small.sum())  # none where a class is a line thinner than a cell
-                total[column] += float((winner[small] == 0).sum()) / max(1, inside)
+                total[column] += float(won[small].sum()) / max(1, inside)
         return total
+
+    def _painted(self, features: Features, absent: list[int], name: str) -> float:
+        """Mean share of the photograph that each of some absent classes wins alone; the first of one order."""
+        asked = np.random.default_rng([self._seed, *name.encode()]).permutation(absent)[:MOST_ABSENT]
+        shares = [float(self._won(features, [int(value)]).mean()) for value in asked]
+        return float(np.mean(shares)) if shares else float("nan")
+
+    def _won(self, features: Features, values: list[int]) -> NDArray[np.bool_]:
+        """[h, w]: what the first of `values` wins among them.
+
+        With the background rule, as a request that lists classes of its own; else one alone wins everything.
+        """
+        first: NDArray[np.bool_] = self._logits(features, values, Background()).argmax(0).cpu().numpy() == 0
+        return first

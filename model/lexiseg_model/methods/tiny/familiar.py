@@ -56,6 +56,11 @@ class Familiar:
         self._known = known if len(known) <= MOST_KEPT else made
         return [known[text] for text in texts]
 
+    def best(self, texts_of: Sequence[Sequence[str]], rows_of: RowsOf) -> list[Nearest]:
+        """Of each class with its texts, for the one that is most like a word of training."""
+        nearest = iter(self.nearest([text for texts in texts_of for text in texts], rows_of))
+        return [max((next(nearest) for _ in texts), key=lambda found: found.likeness) for texts in texts_of]
+
 
 def read_familiar(folder: Path, text_digest: str) -> Familiar | None:
     """Of a model directory; None where it has none.

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from lexiseg_model.bank import directions, highest_per_class, words_as_one
 from lexiseg_model.device import Execution
+from lexiseg_model.doubt import STEP, Contest, Doubts, doubt
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.kernel import cell_scores
@@ -32,6 +32,7 @@ from lexiseg_model.methods.tiny.fast import cores, fused, in_type, with_compiled
 from lexiseg_model.methods.tiny.image_pass import ImagePass, brought_to, buckets, first, fitted
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, ImageFeatures, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
+from lexiseg_model.methods.tiny.pixel_scores import best_per_class
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.synonyms import Synonyms
@@ -58,7 +59,6 @@ from lexiseg_model.weights import read_weights
 
 WEIGHTS_FILE = "tiny.safetensors"  # the words of training lie beside it in a file of their own
 SUREST = 0.01  # of the pixels, whose probabilities say that a class is there
-CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
 
 
 class TinySegmenter(Exportable):
@@ -200,10 +200,24 @@ class TinySegmenter(Exportable):
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         if self._familiar is None:
             return []
-        bound = self._familiar.bound
-        nearest = iter(self._familiar.nearest(self.texts(classes), rows_of))
-        best = [max((next(nearest) for _ in entry.texts), key=lambda found: found.likeness) for entry in classes]
+        bound, best = self._familiar.bound, self._familiar.best([self.texts((entry,)) for entry in classes], rows_of)
         return [Unfamiliar(index, *found, bound) for index, found in enumerate(best) if found.likeness < bound]
+
+    @torch.inference_mode()
+    def doubt(
+        self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], logits: Tensor, rows_of: RowsOf
+    ) -> Doubts | None:
+        if self._familiar is None or bank.has_examples or not self.settings.doubt.weight:
+            return None  # presence is learned for words, and for those of training
+        some = (slice(None), slice(None, None, STEP), slice(None, None, STEP))
+        presence = self._presence(features, bank)
+        pixels = features.tensors["pixels"][some].to(self._device).float()
+        scores = best_per_class(pixels, bank, self._added(bank, presence), self._scale).flatten(1)
+        contest = Contest(scores, logits[some].flatten(1), highest_per_class(presence, bank)[: len(classes)])
+        likeness = [
+            found.likeness for found in self._familiar.best([self.texts((entry,)) for entry in classes], rows_of)
+        ]
+        return doubt(contest, np.array(likeness), self._nobody, self.settings.doubt)
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
@@ -297,7 +311,7 @@ class TinySegmenter(Exportable):
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """What `class_scores` says of a region's pixels on average, where a class has one text."""
         columns = embeddings.to(self._device).float().T[..., None]
-        return self._best_per_class(columns, bank, self._presence(features, bank))[..., 0]
+        return best_per_class(columns, bank, self._added(bank, self._presence(features, bank)), self._scale)[..., 0]
 
     @torch.inference_mode()
     def regions(self, features: Features) -> Regions:
@@ -340,34 +354,17 @@ class TinySegmenter(Exportable):
         return self._network.presence(image, cells, directions(bank))
 
     def _pixel_scores(self, features: Features, bank: TextBank, presence: Tensor) -> Tensor:
-        pixels = features.tensors["pixels"]
+        pixels, added = features.tensors["pixels"], self._added(bank, presence)
         if self._scores_are_compiled and pixels.dtype == torch.float16:
-            added, vectors = self._added(bank, presence), bank.vectors * self._scale
+            vectors = bank.vectors * self._scale
             scores = cell_scores.cell_scores(pixels.flatten(1).numpy(), vectors.numpy(), added.numpy(), bank.owner)
             return torch.from_numpy(scores).view(-1, *pixels.shape[1:])
-        return self._best_per_class(pixels.to(self._device).float(), bank, presence)
+        return best_per_class(pixels.to(self._device).float(), bank, added, self._scale)
 
     def _added(self, bank: TextBank, presence: Tensor) -> Tensor:
         """[T]: what presence and level add to the scores of a text."""
         added = self.settings.presence * log_presence(presence)
         return added if bank.levels is None else added + bank.levels
-
-    def _best_per_class(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
-        """Each class's best text: scaled cosine, presence and level, of embeddings [96, h, w] to [K, h, w]."""
-        added = self._added(bank, presence)
-        best = []
-        first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
-        for start in range(0, bank.n_classes, CLASSES_AT_ONCE):
-            end = min(start + CLASSES_AT_ONCE, bank.n_classes)
-            texts = slice(first[start], first[end])
-            # [t, 96] x [96, h*w] -> [t, h*w]
-            # Added in place: `addmm` would first spread it over a map for each text.
-            scores = (bank.vectors[texts] * self._scale).mm(pixels.flatten(1)).add_(added[texts, None])
-            if len(scores) > end - start:
-                inside = pairwise(first[start : end + 1] - first[start])
-                scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
-            best.append(scores.view(end - start, *pixels.shape[1:]))
-        return best[0] if len(best) == 1 else torch.cat(best)
 
 
 def require_text_tower(named: Path | None) -> None:

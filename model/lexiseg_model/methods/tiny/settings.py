@@ -1,5 +1,5 @@
 """`settings` of a card of method tiny: proposals, the order of a click's masks, boxes, what examples weigh,
-specks, synonyms."""
+specks, synonyms, doubt."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lexiseg_model.doubt import DoubtRule
 from lexiseg_model.masks.crumbs import CrumbRule
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.masks.specks import SpeckRule
@@ -142,3 +143,4 @@ class TinySettings(BaseModel):
     examples: ExampleRule = ExampleRule()
     specks: SpeckRule = SpeckRule()
     synonyms: SynonymRule = SynonymRule()
+    doubt: DoubtRule = DoubtRule()

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lexiseg_model.evaluation.comparison.bootstrap import MEASURES, Difference, compare, compare_counts, measure
+from lexiseg_model.evaluation.comparison.bootstrap import (
+    ABSENT,
+    MEASURES,
+    Difference,
+    compare,
+    compare_counts,
+    measure,
+)
 from lexiseg_model.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined
 from lexiseg_model.evaluation.counts import Counts, scores
 
@@ -22,7 +29,7 @@ def records(n: int, share_right: float = 0.5) -> list[Examined]:
         presence = np.round(RANDOM.normal(truth / 100, 1), 1)
         presence[0] = np.nan
         recall = np.array([0.8, 0.4, 0.2, 0.1]) * 3
-        made.append(Examined(np.stack([counts] * len(COLUMNS)), presence, truth > 0, recall, 4))
+        made.append(Examined(np.stack([counts] * len(COLUMNS)), presence, truth > 0, recall, 4, 0.02))
     return made
 
 
@@ -114,3 +121,13 @@ def test_counts_alone_are_compared_the_same_way() -> None:
     row = compare_counts("mIoU", [record.counts[0] for record in a], [record.counts[0] for record in b])
 
     assert row == by_name(compare(a, b))["mIoU"]
+
+
+def test_who_paints_less_of_what_is_absent_is_ahead() -> None:
+    a = [*records(4), records(1)[0]._replace(painted=float("nan"))]  # where all classes are there nothing is painted
+    b = [record._replace(painted=record.painted / 2) for record in a]
+
+    row = by_name(compare(a, b))[ABSENT]
+
+    assert [row.a, row.b] == pytest.approx([2, 1])
+    assert row.in_favour == 100

@@ -71,6 +71,10 @@ def test_an_absent_class_does_not_paint_the_photographs(tiny: TinySegmenter, pho
     assert np.mean(list(painted.values())) < 0.05, painted
 
 
+def test_a_cats_face_is_no_sheep(tiny: TinySegmenter, photographs: Photographs) -> None:
+    assert owned(ask(tiny, photographs["chelsea"], "sheep"), "sheep").mean() < 0.01
+
+
 def test_an_absent_class_takes_nothing_from_a_present_one(tiny: TinySegmenter, photographs: Photographs) -> None:
     alone = owned(ask(tiny, photographs["china"], "sky"), "sky")
 
