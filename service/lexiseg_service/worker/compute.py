@@ -24,6 +24,7 @@ from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.line import Line, Portion
 from lexiseg_service.worker.models.pool import GOING_DOWN
+from lexiseg_service.worker.stepping_aside import step_aside
 
 logger = structlog.get_logger("lexiseg.engine")
 COMPUTE_THREADS = torch.get_num_threads()
@@ -86,6 +87,7 @@ class ComputeStage:
         self._thread.join(seconds)
 
     def _forever(self) -> None:
+        step_aside()
         # Of each new thread torch takes the number that was set last, by whichever thread.
         torch.set_num_threads(COMPUTE_THREADS)
         while True:

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from lexiseg_service.worker.shares import Shares
+from lexiseg_service.worker.stepping_aside import step_aside
 
 logger = structlog.get_logger("lexiseg.engine")
 Work = Callable[[], None]
@@ -25,7 +26,7 @@ class FairThreads:
     Args:
         name: of the threads.
         size: of them, as many as may do large work at a time.
-        prepare: run once on each.
+        prepare: run once on each, which has stepped aside.
         clock: seconds; only its differences matter.
     """
 
@@ -42,7 +43,12 @@ class FairThreads:
         self._guard = threading.Lock()
         self._large_running = 0
         self._open = True
-        self._threads = ThreadPoolExecutor(size + 1, name, prepare)
+
+        def begin() -> None:
+            step_aside()
+            prepare()
+
+        self._threads = ThreadPoolExecutor(size + 1, name, begin)
 
     @property
     def waiting(self) -> int:
