@@ -22,7 +22,8 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     text = np.empty(MOST_CHARACTERS * (n_runs + n_classes), np.uint8)
     call("encode_runs", labels, height, width, is_wide(labels), *changes, n_runs, n_classes, summaries, text)
     characters = text[: summaries[-1, -1] if n_classes else 0].tobytes().decode("ascii")
-    starts = np.append(0, summaries[:-1, 5])
+    starts = np.zeros(n_classes, np.int64)
+    starts[1:] = summaries[:-1, 5]
     present = np.flatnonzero(summaries[:, 0])
     areas, *boxes, ends = summaries[present].T.tolist()
     counts = [characters[start:end] for start, end in zip(starts[present].tolist(), ends, strict=True)]

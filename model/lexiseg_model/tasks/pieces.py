@@ -32,7 +32,7 @@ def segmentation(task: Task, pieces: Pieces, vocabulary: Vocabulary, options: Op
     Its score is the mean of its pixels' probability. `is_thing` is said where things and stuff are told apart.
     """
     segments: list[Segment] = []
-    segment_of = np.zeros(np.iinfo(pieces.labels.dtype).max + 1, np.uint16)  # nobody's row stays 0
+    pieces_of: list[int] = []  # of each segment
     rles = encode_label_map(pieces.labels, len(pieces.owner))
     for piece, (index, rle) in enumerate(zip(pieces.owner.tolist(), rles, strict=True)):
         entry = vocabulary.classes[index]
@@ -41,11 +41,17 @@ def segmentation(task: Task, pieces: Pieces, vocabulary: Vocabulary, options: Op
             continue
         is_thing = None if task == "semantic" else entry.thing is not False
         segments.append(Segment(len(segments) + 1, entry.name, index, score, rle, is_thing))
-        segment_of[piece] = len(segments)
-    # The smallest type that holds every id, before the ids are spread over the pixels.
-    ids: LabelMap = segment_of.astype(np.uint8) if len(segments) < 256 else segment_of
+        pieces_of.append(piece)
     size = (pieces.labels.shape[0], pieces.labels.shape[1])
     # In a video its segments are followed from map to map.
-    is_laid_out = options.keep_label_map or options.steady is not None
-    label_map = ids[pieces.labels] if is_laid_out else np.zeros((0, 0), ids.dtype)
+    label_map: LabelMap = np.zeros((0, 0), np.uint8)
+    if options.keep_label_map or options.steady is not None:
+        label_map = _laid_out(pieces.labels, pieces_of)
     return Segmentation(size, task, tuple(segments), label_map, pieces.probability)
+
+
+def _laid_out(labels: LabelMap, pieces_of: list[int]) -> LabelMap:
+    """From pieces to ids of segments, in the smallest type that holds every id; nobody's is 0."""
+    ids: LabelMap = np.zeros(np.iinfo(labels.dtype).max + 1, np.uint8 if len(pieces_of) < 256 else np.uint16)
+    ids[pieces_of] = np.arange(1, len(pieces_of) + 1)
+    return ids[labels]
