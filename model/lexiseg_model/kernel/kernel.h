@@ -23,11 +23,12 @@
 #define WIDEST __attribute__((target_clones("avx2", "default")))
 /* For what is read once for each width of vectors (vectors.h), and whose products are fused: which one is called is
  * asked for. Nothing that has to be equal to the last bit is done so. */
-#define EIGHT_WIDE __attribute__((target("avx2,fma")))
+#define EIGHT_WIDE __attribute__((target("avx2,fma,f16c")))
 #define SIXTEEN_WIDE __attribute__((target("avx512f")))
 static inline int lanes(void) {
     if (__builtin_cpu_supports("avx512f")) return 16;
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 8 : 0;
+    int eight = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    return eight ? 8 : 0;
 }
 #else
 #define MANY_PROCESSORS 0

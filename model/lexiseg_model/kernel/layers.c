@@ -1,4 +1,4 @@
-/* Layers of a convolutional network over one image, float32, in one call: `lexiseg_model.kernel.layers`. */
+/* Layers of a convolutional network, float32, in one call: `lexiseg_model.kernel.layers`. */
 #include "kernel.h"
 
 /* As `layers.py` writes them, numbers of 8 bytes. `from`, `to` and `add` (none: -1) say where in `maps`, `filters` and
@@ -7,25 +7,34 @@ typedef struct {
     int64_t kind, from, to, add, height, width, in, out, kernel, stride, relu, filters, bias;
 } Step;
 
+/* Of which maps the numbers are wanted, and where they go, image behind image. */
+typedef struct {
+    int64_t place, length;
+    void *to;
+} Wanted;
+
 enum { OF_IMAGE, DIRECT, BY_FOURS, BY_TWOS, TWICE, BESIDE_MEAN, HALVE, POOL, UNIT };
 
 #if MANY_PROCESSORS
 #pragma GCC optimize("fp-contract=fast")
 
+#include <immintrin.h>
 #include <math.h>
 
 #include "team.h"
 
 enum { PHASES = 3 }; /* of a step at most, each with units that are taken by whoever is free */
 
+/* One image, and who works on it. */
 typedef struct {
     const Step *steps;
-    int64_t n_steps;
+    const Wanted *wanted;
+    int64_t n_steps, n_wanted, half, image, first_phase;
     const float *weights;
-    const uint8_t *image;
+    const uint8_t *pixels;
     float *maps, *rooms, *patches; /* of each thread a room for what pixels see and what came of it, and a patch */
     int64_t room, patch;
-    Team team;
+    Team *team;
 } Job;
 
 static inline int64_t side_of(const Step *step) { return step->kind == BY_FOURS ? 4 : step->kind == BY_TWOS ? 2 : 0; }
@@ -71,36 +80,63 @@ static inline int64_t share(int64_t n, int64_t threads) { return n / (4 * thread
 #define ENTRY SIXTEEN_WIDE
 #include "layers.h"
 
+/* All images of a call. */
 typedef struct {
-    Job *job;
+    Job job; /* of the first */
     void (*work)(Job *, int64_t);
+    int64_t n_images, image_bytes, phases, together, maps; /* phases of an image, numbers in its maps */
+    Team team;
+} Batch;
+
+typedef struct {
+    Batch *batch;
     int64_t thread;
     pthread_t handle;
 } Helper;
 
+/* What a thread does: its part of every image, or images of its own, which wait for nobody. */
+static void take_part(Batch *batch, int64_t thread) {
+    Job job = batch->job;
+    job.team = &batch->team;
+    if (batch->together) {
+        for (; job.image < batch->n_images; job.image++, job.pixels += batch->image_bytes) {
+            batch->work(&job, thread);
+            job.first_phase += batch->phases;
+        }
+        return;
+    }
+    Team alone = {.threads = 1, .begun = batch->team.begun + 1 + thread * batch->phases};
+    job.team = &alone;
+    job.maps += thread * batch->maps, job.rooms += thread * job.room, job.patches += thread * job.patch;
+    while ((job.image = next_of(&batch->team, 0, 1)) < batch->n_images) {
+        memset(alone.begun, 0, (size_t)batch->phases * sizeof(int64_t));
+        job.pixels = batch->job.pixels + job.image * batch->image_bytes;
+        batch->work(&job, 0);
+    }
+}
+
 static void *help(void *given) {
     Helper *helper = given;
     /* Held until it is known how many there are. */
-    pthread_mutex_lock(&helper->job->team.lock);
-    pthread_mutex_unlock(&helper->job->team.lock);
-    helper->work(helper->job, helper->thread);
+    pthread_mutex_lock(&helper->batch->team.lock);
+    pthread_mutex_unlock(&helper->batch->team.lock);
+    take_part(helper->batch, helper->thread);
     return NULL;
 }
 
 /* As many threads as there can be, this one among them. */
-static void work_together(Job *job, void (*work)(Job *, int64_t), Helper *helpers, int64_t threads) {
-    Team *team = &job->team;
+static void work_together(Batch *batch, Helper *helpers, int64_t threads) {
+    Team *team = &batch->team;
     pthread_mutex_init(&team->lock, NULL);
     pthread_cond_init(&team->met, NULL);
     pthread_mutex_lock(&team->lock);
-    team->threads = 1;
-    for (; team->threads < threads; team->threads++) {
+    for (team->threads = 1; team->threads < threads; team->threads++) {
         Helper *helper = helpers + team->threads;
-        *helper = (Helper){job, work, team->threads, 0};
+        *helper = (Helper){batch, team->threads, 0};
         if (pthread_create(&helper->handle, NULL, help, helper)) break;
     }
     pthread_mutex_unlock(&team->lock);
-    work(job, 0);
+    take_part(batch, 0);
     for (int64_t thread = 1; thread < team->threads; thread++) pthread_join(helpers[thread].handle, NULL);
     pthread_cond_destroy(&team->met);
     pthread_mutex_destroy(&team->lock);
@@ -129,28 +165,35 @@ API int64_t lexiseg_layers_panel(int64_t wanted) {
     }
 }
 
-/* Steps [n_steps] one after the other, by at most so many threads, with filters in panels of so many channels. */
+/* Steps [n_steps] one after the other for images [n_images, image_bytes], by at most so many threads, with filters in
+ * panels of so many channels. The maps of an image take `maps` numbers; what is wanted of them goes where it says, as
+ * numbers of two bytes (`half`) or of four. */
 API int64_t lexiseg_layers(const Step *steps, int64_t n_steps, int64_t panel, int64_t threads, const float *weights,
-                           const uint8_t *image, float *maps) {
-    Job job = {.steps = steps, .n_steps = n_steps, .weights = weights, .image = image, .maps = maps};
-    measure(&job, panel);
-    job.rooms = malloc((size_t)(threads * (job.room + job.patch)) * sizeof(float));
-    job.team.begun = calloc((size_t)(PHASES * n_steps), sizeof(int64_t));
+                           const uint8_t *images, int64_t n_images, int64_t image_bytes, int64_t maps,
+                           const Wanted *wanted, int64_t n_wanted, int64_t half) {
+    Batch batch = {.job = {.steps = steps, .n_steps = n_steps, .wanted = wanted, .n_wanted = n_wanted, .half = half,
+                           .weights = weights, .pixels = images},
+                   .work = panel == 48 ? work_by_sixteen : work_by_eight, .n_images = n_images,
+                   .image_bytes = image_bytes, .phases = PHASES * n_steps + n_wanted, .maps = maps};
+    Job *job = &batch.job;
+    batch.together = n_images < threads;
+    measure(job, panel);
+    int64_t rooms = batch.together ? 1 : threads, counted = batch.together ? n_images : threads;
+    job->maps = malloc((size_t)(rooms * maps + threads * (job->room + job->patch)) * sizeof(float));
+    batch.team.begun = calloc((size_t)(counted * batch.phases + 1), sizeof(int64_t));
     Helper *helpers = malloc((size_t)threads * sizeof(Helper));
-    int64_t done = job.rooms && job.team.begun && helpers ? 0 : OUT_OF_MEMORY;
-    job.patches = job.rooms + threads * job.room;
-    if (!done) work_together(&job, panel == 48 ? work_by_sixteen : work_by_eight, helpers, threads);
-    free(job.rooms);
-    free(job.team.begun);
+    int64_t done = job->maps && batch.team.begun && helpers ? 0 : OUT_OF_MEMORY;
+    job->rooms = job->maps + rooms * maps;
+    job->patches = job->rooms + threads * job->room;
+    if (!done) work_together(&batch, helpers, threads);
+    free(job->maps);
+    free(batch.team.begun);
     free(helpers);
     return done;
 }
 #else
 API int64_t lexiseg_layers_panel(int64_t wanted) { return (void)wanted, 0; }
 
-API int64_t lexiseg_layers(const Step *steps, int64_t n_steps, int64_t panel, int64_t threads, const float *weights,
-                           const uint8_t *image, float *maps) {
-    (void)steps, (void)n_steps, (void)panel, (void)threads, (void)weights, (void)image, (void)maps;
-    return OUT_OF_MEMORY; /* never called: there is no panel */
-}
+/* Never called: there is no panel. */
+API int64_t lexiseg_layers(void) { return OUT_OF_MEMORY; }
 #endif

@@ -1,4 +1,4 @@
-/* Layers of a convolutional network over one image: read by `layers.c` once for each width of vectors. Maps are
+/* Layers of a convolutional network: read by `layers.c` once for each width of vectors. Maps are
  * [h, w, channels]. A convolution is done in three steps, group of pixels by group, so that what is between them stays
  * in the cache: what a pixel (or, of Winograd's, a tile) sees is laid out in rows, at each of its places; rows are
  * multiplied with filters [places, panels, depth, PANEL]; what came of it becomes pixels. */
@@ -83,7 +83,7 @@ INLINE void NAMED(take)(const int side, const Job *job, const Step *step, int64_
             NAMED(take_tile)(side, from, t / across * side - 1, t % across * side - 1, step->height, step->width,
                              step->in, patch, to);
     } else if (step->kind == OF_IMAGE)
-        NAMED(take_shades)(step, job->image, job->weights + step->from, first, n, to);
+        NAMED(take_shades)(step, job->pixels, job->weights + step->from, first, n, to);
     else
         NAMED(take_pixels)(step, from, first, n, to);
 }
@@ -105,7 +105,7 @@ INLINE void NAMED(give)(const int side, const Job *job, const Step *step, const 
 }
 
 INLINE void NAMED(convolve)(const int side, Job *job, const Step *step, int64_t phase, int64_t thread) {
-    Team *team = &job->team;
+    Team *team = job->team;
     const float *filters = job->weights + step->filters, *rows = job->maps + step->from;
     int64_t places = places_of(step), depth = depth_of(step), panels = (step->out + PANEL - 1) / PANEL;
     int64_t n = items_of(step), group = group_of(step), units = places * panels, row = places * depth;
@@ -139,7 +139,7 @@ INLINE void NAMED(convolve)(const int side, Job *job, const Step *step, int64_t 
 /* Twice as high and wide, bilinear, pixels being areas. */
 INLINE void NAMED(twice)(Job *job, const Step *step, int64_t phase) {
     int64_t h = step->height, w = step->width, channels = step->in;
-    for (int64_t y; (y = next_of(&job->team, phase, 1)) < 2 * h;) {
+    for (int64_t y; (y = next_of(job->team, phase, 1)) < 2 * h;) {
         int64_t beside = y % 2 ? y / 2 + 1 : y / 2 - 1;
         const float *near = job->maps + step->from + y / 2 * w * channels;
         const float *far = beside < 0 || beside >= h ? near : job->maps + step->from + beside * w * channels;
@@ -159,7 +159,7 @@ INLINE void NAMED(beside_mean)(Job *job, const Step *step, int64_t phase) {
     int64_t n = step->height * step->width, channels = step->in;
     const float *from = job->maps + step->from;
     float *to = job->maps + step->to, *mean = to + channels;
-    if (next_of(&job->team, phase, 1) > 0) return;
+    if (next_of(job->team, phase, 1) > 0) return;
     for (int64_t channel = 0; channel < channels; channel++) mean[channel] = 0;
     for (int64_t pixel = 0; pixel < n; pixel++)
         for (int64_t channel = 0; channel < channels; channel++) mean[channel] += from[pixel * channels + channel];
@@ -173,7 +173,7 @@ INLINE void NAMED(beside_mean)(Job *job, const Step *step, int64_t phase) {
 /* Half as high and wide: the mean of 2 x 2 pixels. */
 INLINE void NAMED(halve)(Job *job, const Step *step, int64_t phase) {
     int64_t channels = step->in, row = step->width * channels;
-    for (int64_t y; (y = next_of(&job->team, phase, 1)) < step->height / 2;) {
+    for (int64_t y; (y = next_of(job->team, phase, 1)) < step->height / 2;) {
         const float *from = job->maps + step->from + 2 * y * row;
         float *to = job->maps + step->to + y * (row / 2);
         for (int64_t x = 0; x < step->width / 2; x++, from += 2 * channels, to += channels)
@@ -188,7 +188,7 @@ INLINE void NAMED(pool)(Job *job, const Step *step, int64_t phase) {
     int64_t n = step->height * step->width, channels = step->in;
     const float *from = job->maps + step->from;
     float *mean = job->maps + step->to, *most = mean + channels;
-    if (next_of(&job->team, phase, 1) > 0) return;
+    if (next_of(job->team, phase, 1) > 0) return;
     memset(mean, 0, (size_t)channels * sizeof(float));
     memcpy(most, from, (size_t)channels * sizeof(float));
     for (int64_t pixel = 0; pixel < n; pixel++, from += channels)
@@ -201,8 +201,8 @@ INLINE void NAMED(pool)(Job *job, const Step *step, int64_t phase) {
 
 /* Every pixel to unit length, in its place. */
 INLINE void NAMED(unit)(Job *job, const Step *step, int64_t phase) {
-    int64_t n = step->height * step->width, channels = step->in, some = share(n, job->team.threads);
-    for (int64_t first; (first = next_of(&job->team, phase, some)) < n;)
+    int64_t n = step->height * step->width, channels = step->in, some = share(n, job->team->threads);
+    for (int64_t first; (first = next_of(job->team, phase, some)) < n;)
         for (int64_t pixel = first; pixel < first + some && pixel < n; pixel++) {
             FLOATS *numbers = (FLOATS *)(job->maps + step->to + pixel * channels), squares = {0};
             for (int64_t v = 0; v < channels / LANES; v++) squares += numbers[v] * numbers[v];
@@ -212,23 +212,52 @@ INLINE void NAMED(unit)(Job *job, const Step *step, int64_t phase) {
         }
 }
 
-/* What one of the threads does. */
+/* `n` numbers as half as many bytes each, rounded to the nearest. */
+ENTRY static void NAMED(to_halves)(const float *from, int64_t n, uint16_t *to) {
+    for (int64_t i = 0; i < n; i += LANES) {
+        float numbers[LANES] = {0};
+        uint16_t halves[LANES];
+        int64_t some = n - i < LANES ? n - i : LANES;
+        memcpy(numbers, from + i, (size_t)some * sizeof(float));
+#if LANES == 16
+        _mm256_storeu_si256((__m256i *)halves, _mm512_cvtps_ph(_mm512_loadu_ps(numbers), _MM_FROUND_TO_NEAREST_INT));
+#else
+        _mm_storeu_si128((__m128i *)halves, _mm256_cvtps_ph(_mm256_loadu_ps(numbers), _MM_FROUND_TO_NEAREST_INT));
+#endif
+        memcpy(to + i, halves, (size_t)some * sizeof(uint16_t));
+    }
+}
+
+/* What one of the threads does for an image. */
 ENTRY static void NAMED(work)(Job *job, int64_t thread) {
-    for (int64_t i = 0; i < job->n_steps; i++) {
-        const Step *step = job->steps + i;
+    int64_t phase = job->first_phase;
+    for (const Step *step = job->steps; step < job->steps + job->n_steps; step++, phase += PHASES) {
         switch (step->kind) {
         case OF_IMAGE:
-        case DIRECT: NAMED(convolve)(0, job, step, PHASES * i, thread); break;
-        case BY_FOURS: NAMED(convolve)(4, job, step, PHASES * i, thread); break;
-        case BY_TWOS: NAMED(convolve)(2, job, step, PHASES * i, thread); break;
-        case TWICE: NAMED(twice)(job, step, PHASES * i); break;
-        case BESIDE_MEAN: NAMED(beside_mean)(job, step, PHASES * i); break;
-        case HALVE: NAMED(halve)(job, step, PHASES * i); break;
-        case POOL: NAMED(pool)(job, step, PHASES * i); break;
-        case UNIT: NAMED(unit)(job, step, PHASES * i); break;
+        case DIRECT: NAMED(convolve)(0, job, step, phase, thread); break;
+        case BY_FOURS: NAMED(convolve)(4, job, step, phase, thread); break;
+        case BY_TWOS: NAMED(convolve)(2, job, step, phase, thread); break;
+        case TWICE: NAMED(twice)(job, step, phase); break;
+        case BESIDE_MEAN: NAMED(beside_mean)(job, step, phase); break;
+        case HALVE: NAMED(halve)(job, step, phase); break;
+        case POOL: NAMED(pool)(job, step, phase); break;
+        case UNIT: NAMED(unit)(job, step, phase); break;
         }
-        meet(&job->team);
+        meet(job->team);
     }
+    for (int64_t i = 0; i < job->n_wanted; i++, phase++) {
+        const Wanted *wanted = job->wanted + i;
+        const float *from = job->maps + wanted->place;
+        int64_t length = wanted->length, some = share(length, job->team->threads), at = job->image * length;
+        for (int64_t first; (first = next_of(job->team, phase, some)) < length;) {
+            int64_t n = length - first < some ? length - first : some;
+            if (job->half)
+                NAMED(to_halves)(from + first, n, (uint16_t *)wanted->to + at + first);
+            else
+                memcpy((float *)wanted->to + at + first, from + first, (size_t)n * sizeof(float));
+        }
+    }
+    meet(job->team);
 }
 #undef LANES
 #undef ROWS

@@ -1,4 +1,4 @@
-"""Layers of a convolutional network over one image, compiled: all of them in one call.
+"""Layers of a convolutional network over images of one size, compiled: all of them in one call.
 
 A network is written down once, layer by layer, as what is done with which maps; its filters lie behind each other in
 one array, in the order in which they are read. For each size of image the maps are given places in one room, those that
@@ -35,6 +35,7 @@ FOURS = np.array(
 TWOS = np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]])
 
 Size = tuple[int, int]
+Wanted = NDArray[np.float16] | NDArray[np.float32]
 
 
 class Kind(IntEnum):
@@ -155,18 +156,36 @@ class Layers:
             write(self.weights[part])
         self._unwritten.clear()
 
-    def run(self, image: NDArray[np.uint8], wanted: Sequence[Map], threads: int) -> list[NDArray[np.float32]]:
-        """The `wanted` maps of an image [3, H, W]; they share memory."""
-        size = image.shape[1], image.shape[2]
-        placed = self._placed.get(size)
-        if placed is None:
-            placed = self._placed[size] = self._place(size, wanted)
-        maps = np.empty(placed.room, np.float32)
-        call("layers", placed.steps, len(placed.steps), self._panel, threads, self.weights, image, maps)
-        return [
-            maps[placed.places[made.number] :][: int(np.prod(made.shape(size)))].reshape(made.shape(size))
-            for made in wanted
+    def run(self, images: NDArray[np.uint8], wanted: Sequence[Map], threads: int, half: bool) -> list[Wanted]:
+        """The `wanted` maps [N, h, w, channels] of images [N, 3, H, W], float16 (`half`) or float32.
+
+        Threads share an image where there are fewer images than threads. What comes out is the same either way.
+        """
+        size = images.shape[2], images.shape[3]
+        placed = self._placed_for(size, wanted)
+        made: list[Wanted] = [
+            np.empty((len(images), *each.shape(size)), np.float16 if half else np.float32) for each in wanted
         ]
+        table = [
+            (placed.places[each.number], int(np.prod(each.shape(size))), numbers.ctypes.data)
+            for each, numbers in zip(wanted, made, strict=True)
+        ]
+        call(
+            "layers",
+            *(placed.steps, len(placed.steps), self._panel, threads, self.weights),
+            *(np.ascontiguousarray(images), len(images), images[0].nbytes if len(images) else 0, placed.room),
+            *(np.array(table, np.int64), len(table), int(half)),
+        )
+        return made
+
+    def numbers(self, size: Size, wanted: Sequence[Map]) -> int:
+        """How many the maps of an image take, of which `wanted` are kept until the end."""
+        return self._placed_for(size, wanted).room
+
+    def _placed_for(self, size: Size, wanted: Sequence[Map]) -> Placed:
+        if size not in self._placed:
+            self._placed[size] = self._place(size, wanted)
+        return self._placed[size]
 
     def _then(self, step: Step) -> Map:
         self._steps.append(step)

@@ -67,10 +67,10 @@ def compare(
     last = written(layers, layers.of_image(shades(), first))
     layers.close()
 
-    (made,) = layers.run(image(size), [last], threads)
+    (made,) = layers.run(image(size)[None], [last], threads, half=False)
 
     torch.testing.assert_close(
-        torch.from_numpy(made).permute(2, 0, 1)[None], expected(first_maps(size, first)), rtol=0, atol=1e-4
+        torch.from_numpy(made).permute(0, 3, 1, 2), expected(first_maps(size, first)), rtol=0, atol=1e-4
     )
 
 
@@ -166,35 +166,54 @@ def test_pixels_are_brought_to_unit_length(panels: int) -> None:
     compare(panels, (12, 20), 48, lambda layers, maps: layers.unit(maps), lambda maps: F.normalize(maps, dim=1))
 
 
-def test_what_comes_out_does_not_depend_on_the_number_of_threads(panels: int) -> None:
+def test_what_comes_out_depends_neither_on_threads_nor_on_company(panels: int) -> None:
     layers = Layers(panels)
     maps = layers.of_image(shades(), convolution(96, 3, 3))
     last = layers.convolve(layers.convolve(maps, convolution(96, 96, 3)), convolution(96, 96, 3), 2)
     layers.close()
+    images = np.stack([image((96, 128)), 255 - image((96, 128)), image((96, 128)) // 2])
 
-    alone, together = (layers.run(image((96, 128)), [last], threads)[0] for threads in (1, 4))
+    together = [layers.run(images, [maps, last], threads, half=False) for threads in (1, 2, 4)]
 
-    np.testing.assert_array_equal(alone, together)
+    alone = [layers.run(one[None], [maps, last], 1, half=False) for one in images]
+    for made in together:
+        np.testing.assert_array_equal(made[0], np.concatenate([each[0] for each in alone]))
+        np.testing.assert_array_equal(made[1], np.concatenate([each[1] for each in alone]))
 
 
-def test_maps_that_are_read_again_are_kept_and_others_make_way() -> None:
-    width = panel() or pytest.skip("no layers for this processor")
-    layers = Layers(width)
+def test_numbers_of_two_bytes_are_those_of_four_rounded(panels: int) -> None:
+    layers = Layers(panels)
+    maps = layers.of_image(shades(), convolution(30, 3, 3))
+    layers.close()
+
+    short, long = (layers.run(image((10, 6))[None], [maps], 2, half)[0] for half in (True, False))
+
+    assert short.dtype == np.float16
+    np.testing.assert_array_equal(short, long.astype(np.float16))
+
+
+def test_no_image_has_no_maps(panels: int) -> None:
+    layers = Layers(panels)
+    maps = layers.of_image(shades(), convolution(30, 3, 3))
+    layers.close()
+
+    assert layers.run(np.zeros((0, 3, 8, 8), np.uint8), [maps], 2, half=True)[0].shape == (0, 4, 4, 30)
+
+
+def test_maps_that_are_read_again_are_kept_and_others_make_way(panels: int) -> None:
+    layers = Layers(panels)
     first = layers.of_image(shades(), convolution(48, 3, 3))
     maps = first
     for _ in range(6):
         maps = layers.convolve(maps, convolution(48, 48, 1))
     last = layers.convolve(maps, convolution(48, 48, 1), add=first)
     layers.close()
+    expected = first_maps((16, 16), convolution(48, 3, 3))
 
-    kept, made = layers.run(image((16, 16)), [first, last], 1)
+    kept, _ = layers.run(image((16, 16))[None], [first, last], 1, half=False)
 
-    torch.testing.assert_close(
-        torch.from_numpy(kept).permute(2, 0, 1)[None], first_maps((16, 16), convolution(48, 3, 3)), rtol=0, atol=1e-4
-    )
-    assert kept.base is made.base
-    assert kept.base is not None
-    assert kept.base.nbytes <= 4 * kept.nbytes
+    torch.testing.assert_close(torch.from_numpy(kept).permute(0, 3, 1, 2), expected, rtol=0, atol=1e-4)
+    assert layers.numbers((16, 16), [first, last]) == 3 * kept.size
 
 
 def test_wider_vectors_than_there_are_have_no_panels() -> None:

@@ -19,7 +19,7 @@ def suits(execution: Execution) -> bool:
 
 
 class CompiledPass:
-    """As `TinyNetwork.forward` of a network whose batch norms are in its convolutions, one image at a time.
+    """As `TinyNetwork.forward` of a network whose batch norms are in its convolutions; as fp16.
 
     Takes the weights out of the network, as the kernel keeps them in an order of its own.
     """
@@ -32,10 +32,10 @@ class CompiledPass:
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence"):
             delattr(network, name)
 
-    def __call__(self, tile: NDArray[np.uint8]) -> ImageFeatures:
-        """Of one tile [3, s, t]."""
-        made = self._layers.run(np.ascontiguousarray(tile), self._wanted, torch.get_num_threads())
-        pixels, image, cells = (torch.from_numpy(maps).permute(2, 0, 1)[None] for maps in made)
+    def __call__(self, tiles: NDArray[np.uint8], half: bool = True) -> ImageFeatures:
+        """Of tiles [N, 3, s, t], all in one call: every return to Python may have to wait for other threads."""
+        made = self._layers.run(tiles, self._wanted, torch.get_num_threads(), half)
+        pixels, image, cells = (torch.from_numpy(maps).permute(0, 3, 1, 2) for maps in made)
         return ImageFeatures(pixels, image.flatten(1), cells)
 
 

@@ -94,7 +94,7 @@ def _convolution(part: nn.Sequential) -> nn.Conv2d:
 def cores() -> ThreadPoolExecutor:
     """One thread for each core, whose work stays on it.
 
-    For compiled layers and for bfloat16: there the result does not depend on how many threads share it, by torch in
-    float32 it does in the last bit, and the answer for a tile must not depend on its company.
+    For bfloat16 alone: there a layer's result does not depend on how many threads share it, by torch in float32 it
+    does in the last bit, and the answer for a tile must not depend on its company.
     """
     return ThreadPoolExecutor(torch.get_num_threads(), "tile", lambda: torch.set_num_threads(1))

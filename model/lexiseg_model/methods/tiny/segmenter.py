@@ -30,7 +30,7 @@ from lexiseg_model.methods.tiny.compiled_pass import CompiledPass, suits
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.fast import cores, fused, in_type, with_compiled_blocks
 from lexiseg_model.methods.tiny.image_pass import ImagePass, brought_to, buckets, first, fitted
-from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, ImageFeatures, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.pixel_scores import best_per_class
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
@@ -95,7 +95,7 @@ class TinySegmenter(Exportable):
         self._familiar = familiar
         self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
         self._known = by_example.known_words(self._network, familiar, device)
-        self._cores = cores() if self._compiled or (device.type == "cpu" and self._dtype == torch.bfloat16) else None
+        self._cores = cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
         self.buckets = buckets(card.input)
@@ -125,6 +125,8 @@ class TinySegmenter(Exportable):
         done = self._encode_elsewhere(tiles)
         if done is not None:
             return tuple(part.half() for part in done)
+        if self._compiled is not None:
+            return self._compiled(tiles)
         if self._device.type != "cpu":
             return self._forward(tiles)
         # A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU. Tiles side by
@@ -136,14 +138,10 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
-        features = self._compiled(tiles[0]) if self._compiled is not None else self._by_torch(tiles)
-        return features.pixels.half(), features.image.half(), features.cells.half()
-
-    def _by_torch(self, tiles: NDArray[np.uint8]) -> ImageFeatures:
         pixels = torch.from_numpy(tiles).to(self._device, non_blocking=True).float()
         images = ((pixels - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
-        features: ImageFeatures = self._network(images)
-        return features
+        features = self._network(images)
+        return features.pixels.half(), features.image.half(), features.cells.half()
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         pixels, image, *rest = tile_features

@@ -58,8 +58,7 @@ def by_torch(network: TinyNetwork, tile: NDArray[np.uint8]) -> ImageFeatures:
 def test_features_are_those_of_torch(network: TinyNetwork, lanes: int, size: tuple[int, int]) -> None:
     if not panel(lanes):
         pytest.skip("this processor has no such vectors")
-    with torch.inference_mode():
-        made = CompiledPass(copy.deepcopy(network), lanes)(tile(*size))
+    made = CompiledPass(copy.deepcopy(network), lanes)(tile(*size)[None], half=False)
 
     for ours, expected in zip(made, by_torch(network, tile(*size)), strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=2e-5)
