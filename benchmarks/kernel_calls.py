@@ -66,7 +66,7 @@ def run() -> None:
         second = layers.Convolution(np.full((32, 32, 3, 3), 0.01, np.float32), np.zeros(32, np.float32))
         made = network.convolve(network.of_image(np.ones((3, 256), np.float32), first), second)
         network.close()
-        network.run(np.stack([labels] * 3), (made,), 1)
+        network.run(np.stack([labels] * 3)[None], (made,), 1, half=True)
     if cell_scores.fit(16):
         cells = smooth(16).reshape(16, -1).astype(np.float16)
         cell_scores.cell_scores(cells, np.ones((3, 16), np.float32), np.zeros(3, np.float32), np.arange(3))

@@ -35,7 +35,7 @@ FOURS = np.array(
 TWOS = np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]])
 
 Size = tuple[int, int]
-Wanted = NDArray[np.float16] | NDArray[np.float32]
+Wanted = NDArray[np.float16 | np.float32]
 
 
 class Kind(IntEnum):
@@ -163,12 +163,11 @@ class Layers:
         """
         size = images.shape[2], images.shape[3]
         placed = self._placed_for(size, wanted)
-        made: list[Wanted] = [
-            np.empty((len(images), *each.shape(size)), np.float16 if half else np.float32) for each in wanted
-        ]
+        numbers: type[np.float16 | np.float32] = np.float16 if half else np.float32
+        made: list[Wanted] = [np.empty((len(images), *each.shape(size)), numbers) for each in wanted]
         table = [
-            (placed.places[each.number], int(np.prod(each.shape(size))), numbers.ctypes.data)
-            for each, numbers in zip(wanted, made, strict=True)
+            (placed.places[each.number], int(np.prod(each.shape(size))), maps.ctypes.data)
+            for each, maps in zip(wanted, made, strict=True)
         ]
         call(
             "layers",
