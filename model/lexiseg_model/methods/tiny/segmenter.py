@@ -125,9 +125,7 @@ class TinySegmenter(Exportable):
         done = self._encode_elsewhere(tiles)
         if done is not None:
             return tuple(part.half() for part in done)
-        if self._compiled is not None:
-            return self._compiled(tiles)
-        if self._device.type != "cpu":
+        if self._device.type != "cpu" or self._compiled is not None:
             return self._forward(tiles)
         # A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU. Tiles side by
         # side, each on a core of its own, never wait for each other inside a layer.
@@ -138,6 +136,8 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+        if self._compiled is not None:
+            return self._compiled(tiles)
         pixels = torch.from_numpy(tiles).to(self._device, non_blocking=True).float()
         images = ((pixels - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
         features = self._network(images)
