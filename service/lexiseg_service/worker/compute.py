@@ -1,7 +1,8 @@
 """The compute stage: one thread that owns the device, for all models.
 
 It takes what waits, up to max_batch tiles of one model and one bucket, and waits only when nothing waits. While several
-sources wait, a batch has no more tiles than pass quickly: each of them waits for the batches of the others. Between two
+sources wait, a batch has no more tiles than pass quickly: each of them waits for the batches of the others. A CPU takes
+as long for tiles together as for one after the other, so there none is ever longer: somebody may come. Between two
 batches it does errands: other work for the device, as the warm-up of a model that has just been loaded.
 """
 
@@ -29,6 +30,7 @@ from lexiseg_service.worker.stepping_aside import step_aside
 logger = structlog.get_logger("lexiseg.engine")
 COMPUTE_THREADS = torch.get_num_threads()
 QUICK = 0.15  # seconds of an image pass, while several sources wait
+QUICK_ON_CPU = 0.05  # whoever waits
 LEARNING = 0.2  # weight of the latest pass in what a tile takes
 Batch = list[Portion[AnyJob]]
 
@@ -36,7 +38,8 @@ Batch = list[Portion[AnyJob]]
 class ComputeStage:
     """Planned jobs in, jobs with features out: each is handed to `encoded`, on the compute thread.
 
-    `took` hears the digest of the model, the tiles and the seconds of each image pass.
+    `took` hears the digest of the model, the tiles and the seconds of each image pass. `gains` tells whether tiles
+    together take less than one after the other, as on a GPU.
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class ComputeStage:
         metrics: Metrics,
         encoded: Callable[[AnyJob], None],
         took: Callable[[str, int, float], None] = lambda digest, tiles, seconds: None,
+        gains: bool = True,
     ) -> None:
         self._took = took
+        self._gains = gains
         self._max_batch = max_batch
         self._metrics = metrics
         self._encoded = encoded
@@ -108,9 +113,10 @@ class ComputeStage:
 
     def _most(self) -> int:
         """Tiles of the next batch."""
-        if self._line.n_sources < 2 or self._max_batch * self._seconds_per_tile <= QUICK:
+        quick = QUICK if self._gains else QUICK_ON_CPU
+        if (self._gains and self._line.n_sources < 2) or self._max_batch * self._seconds_per_tile <= quick:
             return self._max_batch
-        return max(1, int(QUICK / self._seconds_per_tile))
+        return max(1, int(quick / self._seconds_per_tile))
 
     def _encode_or_fail(self, batch: Batch, may_split: bool = True) -> None:
         """Encodes a batch; one that does not fit the memory is tried again in two halves, once."""

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_model.bank import needed_texts
+from lexiseg_model.device import choose_device
 from lexiseg_model.segmenter import InferenceOptions, Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
@@ -89,7 +90,8 @@ class Engine:
         self._intake = FairThreads("intake", settings.intake_threads, partial(cv2.setNumThreads, 1))
         self._first_askers = FirstAskers()
         self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
-        self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, self.costs.encoded)
+        gains = choose_device(settings.device).type != "cpu"
+        self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, self.costs.encoded, gains)
         self._reading = ReadingStage(self._forecast, self._guarded, self._to_finish, self.costs.least)
         self._show("decode", lambda: (self._intake,))
         self._show("text", lambda: self._reading.threads)

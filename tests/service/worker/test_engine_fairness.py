@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.segmenter import InferenceOptions
@@ -268,8 +269,19 @@ def test_who_has_waited_too_long_to_be_answered_is_told_to_come_again_and_not_th
     bench.engine.close(SOON)
 
 
-def test_while_several_sources_wait_a_slow_pass_has_few_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.worker.compute.QUICK", 1e-9)  # every pass is slow
+@pytest.mark.parametrize(
+    ("device", "last"),
+    [
+        pytest.param("cuda", [2], id="what is left of one source shares a pass where that gains"),
+        pytest.param("cpu", [1, 1], id="and has none of its own length on a CPU, where it gains nothing"),
+    ],
+)
+def test_while_several_sources_wait_a_slow_pass_has_few_tiles(
+    device: str, last: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for quick in ("QUICK", "QUICK_ON_CPU"):  # every pass is slow
+        monkeypatch.setattr(f"lexiseg_service.worker.compute.{quick}", 1e-9)
+    monkeypatch.setattr("lexiseg_service.worker.engine.choose_device", lambda name: torch.device(device))
     bench = Bench()
     bench.ask("busy", "red").result(SOON)
     bench.segmenter.gate.clear()
@@ -286,7 +298,7 @@ def test_while_several_sources_wait_a_slow_pass_has_few_tiles(monkeypatch: pytes
     bench.engine.close(SOON)
 
     # One of each source, then what is left of the one.
-    assert bench.segmenter.batches == [1, 1, 1, 1, 2]
+    assert bench.segmenter.batches == [1, 1, 1, 1, *last]
 
 
 def test_a_source_finds_a_place_when_another_has_filled_the_queue() -> None:
