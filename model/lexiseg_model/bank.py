@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -76,8 +76,8 @@ def highest_per_class(of_texts: Tensor, bank: TextBank) -> Tensor:
     """[T] of texts -> [K] of each class's highest."""
     if len(of_texts) == bank.n_classes:
         return of_texts
-    first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
-    return torch.stack([of_texts[start:end].amax() for start, end in pairwise(first)])
+    owner = torch.from_numpy(bank.owner).to(of_texts.device)
+    return of_texts.new_full((bank.n_classes,), -math.inf).scatter_reduce_(0, owner, of_texts, "amax")
 
 
 def directions(bank: TextBank) -> Tensor:

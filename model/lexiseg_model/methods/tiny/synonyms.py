@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from lexiseg_model.methods.tiny.familiar import Familiar
 from lexiseg_model.methods.tiny.network import TinyNetwork
@@ -48,15 +48,18 @@ class Synonyms:
         meant = self._meant(texts, bank.owner.tolist())
         if not meant:
             return bank
-        vectors, levels = bank.vectors.clone(), None if bank.levels is None else bank.levels.clone()
-        for place, words in meant.items():
-            vectors[place] = F.normalize(self._between(vectors[place], self._vectors[words]), dim=0)
-            if levels is not None:
-                levels[place] = self._between(levels[place], self._levels[words])
-        return replace(bank, vectors=vectors, levels=levels)
-
-    def _between(self, own: Tensor, of_words: Tensor) -> Tensor:
-        return torch.lerp(own, of_words.mean(0), self._weight)
+        shares = np.zeros((len(meant), len(self._words)), np.float32)
+        for of_text, words in zip(shares, meant.values(), strict=True):
+            of_text[words] = 1 / len(words)
+        towards = torch.from_numpy(shares).to(self._vectors.device)  # [M, N], each text's words in equal parts
+        places = torch.tensor(list(meant), device=towards.device)
+        between = torch.lerp(bank.vectors[places], towards @ self._vectors, self._weight)
+        vectors = F.normalize(between, dim=1)
+        leaning = replace(bank, vectors=bank.vectors.index_copy(0, places, vectors))
+        if bank.levels is None:
+            return leaning
+        levels = torch.lerp(bank.levels[places], towards @ self._levels, self._weight)
+        return replace(leaning, levels=bank.levels.index_copy(0, places, levels))
 
     def _meant(self, texts: list[str], owner: list[int]) -> dict[int, list[int]]:
         """Place of a text -> places of the words that it leans towards."""
