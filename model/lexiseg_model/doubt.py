@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -37,36 +36,59 @@ class DoubtRule(BaseModel):
         0.8, ge=0, lt=1, description="likeness to a word of training from which a class is doubted, fully at 1"
     )
 
-
-class Contest(NamedTuple):
-    """One question about N cells of an image: logits `scores` [K + W, N] of its classes and of the words behind them,
-    `decided` [K + 1, N], by which classes and nobody win, and `presence` [K], by which the picture shows a class."""
-
-    scores: Tensor
-    decided: Tensor
-    presence: Tensor
+    def share(self, likeness: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far each class is doubted, 0..1, of its cosine with the word of training that is nearest; [K] each."""
+        shares: NDArray[np.float64] = ((likeness - self.familiar) / (1 - self.familiar)).clip(0, 1)
+        return shares
 
 
-def doubt(contest: Contest, likeness: NDArray[np.float64], must_beat: float, rule: DoubtRule) -> Doubts:
+class Won(NamedTuple):
+    """The cells of an image that K classes won, M of the `looked_at`: where each is among all cells, who won it and by
+    which logit; [M] each."""
+
+    places: NDArray[np.int64]
+    winner: NDArray[np.int64]
+    logit: NDArray[np.float32]
+    looked_at: int
+
+
+def won(logits: Tensor, share: NDArray[np.float64]) -> Won:
+    """What classes won that are doubted at all, by logits [K + 1, h, w], the last of which is nobody's; `share` [K]."""
+    width = logits.shape[2]
+    some = logits[:, ::STEP, ::STEP].flatten(1).cpu().numpy()
+    best = some[:-1].max(0)
+    cells = np.flatnonzero(best > some[-1])
+    winner = some[:-1].take(cells, 1).argmax(0)
+    doubted = share[winner] > 0
+    cells, winner = cells[doubted], winner[doubted]
+    down, across = np.divmod(cells, -(-width // STEP))
+    return Won(STEP * (down * width + across), winner, best[cells], some.shape[1])
+
+
+def doubt(
+    cells: Won,
+    scores: NDArray[np.float32],
+    presence: NDArray[np.float32],
+    share: NDArray[np.float64],
+    must_beat: float,
+    rule: DoubtRule,
+) -> Doubts:
     """What each class's logits lose, [K]; 0 for a class that won nothing.
 
     Args:
-        contest: how cells are decided, and what else speaks for a class.
-        likeness: [K] cosines of classes with the word of training that is nearest.
+        cells: what doubted classes won.
+        scores: [K + W, M] logits of all classes and of the words behind them in these cells.
+        presence: [K] logits by which the picture as a whole shows a class.
+        share: [K], how far each is doubted.
         must_beat: the logit that every class must beat, before words.
         rule: how they make a belief.
     """
-    n_classes = len(contest.presence)
-    best, winner = contest.decided[:n_classes].max(0)
-    won = (best > contest.decided[n_classes]).float()
-    among = torch.logaddexp(contest.scores.logsumexp(0), best.new_tensor(must_beat))
-    of_cells = torch.stack([won, won * (best - among).exp(), won * (best - must_beat)])
-    sums = of_cells.new_zeros(3, n_classes).index_add_(1, winner, of_cells)
-    cells, probability, lead = sums.cpu().numpy()  # [K] each, over the cells that a class won
-    there, presence = cells.clip(1), contest.presence.cpu().numpy()
-    belief = np.log(probability.clip(TINY) / there) + rule.presence * presence + rule.lead * lead / there
-    belief += rule.area * np.log(there / len(best))
-    lacking = np.where(cells > 0, (rule.least - belief).clip(0), 0)
-    known = ((likeness - rule.familiar) / (1 - rule.familiar)).clip(0, 1)
-    lost: Doubts = (rule.weight * known * lacking).astype(np.float32)
+    # Beside the winner, which nothing lies far above: nothing overflows.
+    probability = 1 / (np.exp(scores - cells.logit).sum(0) + np.exp(must_beat - cells.logit))
+    of_cells = (None, probability, cells.logit - must_beat)
+    count, probable, lead = (np.bincount(cells.winner, summed, len(presence)) for summed in of_cells)  # [K] each
+    there = count.clip(1)
+    belief = np.log(probable.clip(TINY) / there) + rule.presence * presence + rule.lead * lead / there
+    belief += rule.area * np.log(there / cells.looked_at)
+    lost: Doubts = np.where(count > 0, rule.weight * share * (rule.least - belief).clip(0), 0).astype(np.float32)
     return lost

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lexiseg_model.bank import bank_of
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import Features, Regions, RowsOf, Segmenter, TextBank
+from lexiseg_model.segmenter import Competing, Features, Regions, RowsOf, Segmenter, TextBank
 from lexiseg_model.types import ClassEntry, LongLists, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0
@@ -34,17 +34,18 @@ def score_vocabulary(
     `tidy`: less what the method doubts or knows for specks, whose logits are exchanged with those of what is around.
     """
     bank = bank_of(segmenter, vocabulary, rows_of)
-    scores, others, refined = segmenter.competing(features, bank, refine)
+    competing = segmenter.competing(features, bank, refine)
+    scores = competing.classes
     if segmenter.probability_scale != 1.0:
         scores = scores * segmenter.probability_scale
-    logits = _with_nobody(segmenter, features, scores, others, vocabulary, refine)
+    logits = _with_nobody(segmenter, features, scores, competing.others, vocabulary, refine)
     if steady is not None:  # doubt in single frames would flicker
         logits = steady(logits)
     elif tidy and vocabulary.background is not None:
-        _take_doubt(logits, segmenter, features, bank, vocabulary.classes, rows_of)
+        _take_doubt(competing._replace(classes=logits), segmenter, features, bank, vocabulary.classes, rows_of)
     if segmenter.card.long_lists is not None:
         logits = step_back(logits, len(vocabulary.classes), segmenter.card.long_lists)
-    if refine == "pamr" and not refined:
+    if refine == "pamr" and not competing.refined:
         logits = refine_logits(logits, segmenter.guide(features))
     elif refine == "regions":
         logits = vote(logits, segmenter.regions(features))
@@ -115,22 +116,23 @@ def step_back(logits: Tensor, n_classes: int, rule: LongLists) -> Tensor:
 
 
 def _take_doubt(
-    logits: Tensor,
+    rivals: Competing,
     segmenter: Segmenter,
     features: Features,
     bank: TextBank,
     classes: tuple[ClassEntry, ...],
     rows_of: RowsOf,
 ) -> None:
-    """Takes from `logits` [K + 1, h, w] what classes of a short request lose that are hardly believed.
+    """Takes from the logits of `rivals` [K + 1, h, w] what classes of a short request lose that are hardly believed.
 
     It fades twice as fast as the margin to words: who lists three classes mostly knows that they are there.
     """
     relief = segmenter.card.background.relief(len(classes))
-    doubt = segmenter.doubt(features, bank, classes, logits, rows_of) if relief else None
+    doubt = segmenter.doubt(features, bank, classes, rivals, rows_of) if relief else None
     if doubt is not None and doubt.any():
         with torch.inference_mode():
-            logits[:-1] -= torch.from_numpy(relief**2 * doubt).to(logits)[:, None, None]
+            logits = rivals.classes[:-1]
+            logits -= torch.from_numpy(relief**2 * doubt).to(logits)[:, None, None]
 
 
 def vote(logits: Tensor, regions: Regions) -> Tensor:

@@ -199,11 +199,13 @@ class Competing(NamedTuple):
 
     `classes` [K, h, w] are scores, to be written to; background words may be one row. `others` [h, w], where a method
     lets all texts compete: the logit of all that is not the best text of its class. `refined`: colours were looked at.
+    `presence` [T], where a method has it: the logit by which the picture as a whole shows each text.
     """
 
     classes: Tensor
     others: Tensor | None = None
     refined: bool = False
+    presence: Tensor | None = None
 
 
 class Segmenter(ABC):
@@ -286,9 +288,9 @@ class Segmenter(ABC):
         return Competing(self.class_scores(features, bank)) if scores is None else Competing(scores, refined=True)
 
     def doubt(
-        self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], logits: Tensor, rows_of: RowsOf
+        self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], rivals: Competing, rows_of: RowsOf
     ) -> Doubts | None:
-        """What classes lose of their `logits` [K + 1, h, w] that are hardly believed, if asked alone; None: nothing."""
+        """What classes lose of logits, `rivals` with nobody behind, if alone and hardly believed; None: nothing."""
         return None
 
     def tidied(self, logits: Tensor, n_classes: int) -> Tensor:

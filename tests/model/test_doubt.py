@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from lexiseg_model.doubt import Contest, DoubtRule, Doubts, doubt
+from lexiseg_model.doubt import STEP, DoubtRule, Doubts, doubt, won
 from lexiseg_model.scoring import score_vocabulary
-from lexiseg_model.segmenter import Features, RowsOf, TextBank
+from lexiseg_model.segmenter import Competing, Features, RowsOf, TextBank
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
 
@@ -20,13 +19,14 @@ MUST_BEAT = 1.0
 
 def lost(n_classes: int = 1, presence: float = -4.0, likeness: float = 1.0) -> list[float]:
     """Of ten cells the first class has five by a score of 3, any other nothing; a word scores 4 all over."""
-    scores = torch.zeros(n_classes + 1, 10)
-    scores[0, :5] = 3.0
-    scores[-1] = 4.0
-    decided = scores.clone()
-    decided[-1] = 2.0
-    contest = Contest(scores, decided, torch.full((n_classes,), presence))
-    return list(map(float, doubt(contest, np.full(n_classes, likeness), MUST_BEAT, RULE)))
+    logits = torch.zeros(n_classes + 1, 1, 10 * STEP)
+    logits[0, :, : 5 * STEP] = 3.0
+    logits[-1] = 2.0
+    share = RULE.share(np.full(n_classes, likeness))
+    cells = won(logits, share)
+    scores = np.zeros((n_classes + 1, len(cells.places)), np.float32)
+    scores[0], scores[-1] = 3.0, 4.0
+    return list(map(float, doubt(cells, scores, np.full(n_classes, presence, np.float32), share, MUST_BEAT, RULE)))
 
 
 def test_a_class_loses_what_its_belief_lacks() -> None:
@@ -49,11 +49,28 @@ def test_who_is_like_no_word_of_training_is_not_doubted(likeness: float, share: 
     assert lost(likeness=likeness) == [pytest.approx(share * lost()[0], abs=1e-5)]
 
 
+def test_cells_are_known_by_their_places_in_the_image() -> None:
+    logits = torch.zeros(3, 8, 10)
+    logits[0, 6, 3], logits[1, 3, 9], logits[1, 4, 4] = 2.0, 3.0, 4.0  # the last lies between those looked at
+
+    cells = won(logits, np.ones(2))
+
+    assert (cells.places.tolist(), cells.winner.tolist(), cells.logit.tolist()) == ([39, 63], [1, 0], [3.0, 2.0])
+    assert cells.looked_at == 3 * 4
+
+
+def test_cells_of_who_is_not_doubted_are_left_out() -> None:
+    logits = torch.zeros(3, 1, 2 * STEP)
+    logits[0, 0, 0], logits[1, 0, STEP] = 1.0, 1.0
+
+    assert won(logits, np.array([0, 0.5])).places.tolist() == [STEP]
+
+
 class Doubtful(ColourSegmenter):
     """Takes from every class half of what it lies above nobody."""
 
     def doubt(
-        self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], logits: Tensor, rows_of: RowsOf
+        self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], rivals: Competing, rows_of: RowsOf
     ) -> Doubts | None:
         return np.full(len(classes), (SCALE - NOBODY) / 2, np.float32)
 

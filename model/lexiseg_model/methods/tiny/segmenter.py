@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lexiseg_model.bank import directions, highest_per_class, words_as_one
 from lexiseg_model.device import Execution
-from lexiseg_model.doubt import STEP, Contest, Doubts, doubt
+from lexiseg_model.doubt import Doubts, doubt, won
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.kernel import cell_scores
@@ -172,10 +172,12 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        return self._pixel_scores(features, bank, self._presence(features, bank))
+        return self._pixel_scores(features.tensors["pixels"], bank, self._presence(features, bank))
 
+    @torch.inference_mode()
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
-        return super().competing(features, words_as_one(bank) if self._scores_are_compiled else bank, refine)
+        presence, merged = self._presence(features, bank), words_as_one(bank) if self._scores_are_compiled else bank
+        return Competing(self._pixel_scores(features.tensors["pixels"], merged, presence), presence=presence)
 
     @torch.inference_mode()
     def presence(self, features: Features, bank: TextBank) -> Tensor:
@@ -184,7 +186,7 @@ class TinySegmenter(Exportable):
         The head for whole images does not know what else is asked; pixels have competed, with nobody, too.
         """
         of_texts = self._presence(features, bank)
-        scores = self._pixel_scores(features, bank, of_texts).flatten(1)
+        scores = self._pixel_scores(features.tensors["pixels"], bank, of_texts).flatten(1)
         scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._nobody))
         n = max(1, round(SUREST * scores.shape[1]))
         surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
@@ -203,19 +205,21 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def doubt(
-        self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], logits: Tensor, rows_of: RowsOf
+        self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], rivals: Competing, rows_of: RowsOf
     ) -> Doubts | None:
         if self._familiar is None or bank.has_examples or not self.settings.doubt.weight:
             return None  # presence is learned for words, and for those of training
-        some = (slice(None), slice(None, None, STEP), slice(None, None, STEP))
-        presence = self._presence(features, bank)
-        pixels = features.tensors["pixels"][some].to(self._device).float()
-        scores = best_per_class(pixels, bank, self._added(bank, presence), self._scale).flatten(1)
-        contest = Contest(scores, logits[some].flatten(1), highest_per_class(presence, bank)[: len(classes)])
-        likeness = [
-            found.likeness for found in self._familiar.best([self.texts((entry,)) for entry in classes], rows_of)
-        ]
-        return doubt(contest, np.array(likeness), self._nobody, self.settings.doubt)
+        nearest = self._familiar.best([self.texts((entry,)) for entry in classes], rows_of)
+        share = self.settings.doubt.share(np.array([found.likeness for found in nearest]))
+        cells = won(rivals.classes, share) if share.any() else None
+        if cells is None or not len(cells.places):
+            return None
+        presence = self._presence(features, bank) if rivals.presence is None else rivals.presence
+        pixels = features.tensors["pixels"].flatten(1).T  # [h*w, 96]
+        pixels = pixels.index_select(0, torch.from_numpy(cells.places).to(pixels.device)).T[..., None]
+        scores = self._pixel_scores(pixels, bank, presence)[..., 0].cpu().numpy()
+        of_classes = highest_per_class(presence, bank)[: len(classes)].cpu().numpy()
+        return doubt(cells, scores, of_classes, share, self._nobody, self.settings.doubt)
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
@@ -348,11 +352,11 @@ class TinySegmenter(Exportable):
 
     def _presence(self, features: Features, bank: TextBank) -> Tensor:
         """[T]: the logit of each text, as the head for whole images sees it."""
-        image, cells = (features.tensors[name].to(self._device).float() for name in ("image", "cells"))
+        image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
         return self._network.presence(image, cells, directions(bank))
 
-    def _pixel_scores(self, features: Features, bank: TextBank, presence: Tensor) -> Tensor:
-        pixels, added = features.tensors["pixels"], self._added(bank, presence)
+    def _pixel_scores(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
+        added = self._added(bank, presence)
         if self._scores_are_compiled and pixels.dtype == torch.float16:
             vectors = bank.vectors * self._scale
             scores = cell_scores.cell_scores(pixels.flatten(1).numpy(), vectors.numpy(), added.numpy(), bank.owner)

@@ -105,7 +105,7 @@ def test_served_labels_of_classes_with_synonyms_are_the_references(
     features = features_of(model)
     words = TextBank(torch.from_numpy(REFERENCE["slide_texts"]), OWNER, 4)
 
-    scores, others, refined = model.competing(features, words, refine)
+    scores, others, refined, _ = model.competing(features, words, refine)
 
     assert others is not None
     assert refined is (refine == "pamr")
@@ -121,7 +121,7 @@ def test_without_room_for_the_full_size_texts_compete_on_the_canvas(monkeypatch:
     monkeypatch.setattr("lexiseg_model.methods.dense_clip.segmenter.MOST_AT_FULL_SIZE", 1)
     words = TextBank(torch.from_numpy(REFERENCE["slide_texts"]), OWNER, 4)
 
-    scores, others, _ = segmenter().competing(features_of(segmenter()), words, "none")
+    scores, others, *_ = segmenter().competing(features_of(segmenter()), words, "none")
 
     assert others is not None
     assert scores.shape[1:] == others.shape == (336, 448)
