@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests import pictures
-from tests.integration.server import Server, form
+from tests.integration.server import LoneServer, Server, form
 
 REQUESTS = 100
 SCENES = ("china", "flower", "chelsea", "coffee", "astronaut", "rocket")
@@ -67,9 +67,9 @@ def mixed(chance: random.Random) -> Request:
 
 @pytest.fixture
 def forgetful(tmp_path: Path) -> Iterator[Server]:
-    """Keeps no features: every answer takes an image pass."""
-    settings = {"LEXISEG_FEATURE_CACHE_BYTES": "0", "LEXISEG_QUEUE_LIMIT": str(REQUESTS)}
-    with Server(tmp_path / "log.jsonl", LEXISEG_DEADLINE_SECONDS="600", **settings) as running:
+    """Keeps no features: every answer takes an image pass, which has a tile for each of its two threads at least."""
+    settings = {"LEXISEG_FEATURE_CACHE_BYTES": "0", "LEXISEG_QUEUE_LIMIT": str(REQUESTS), "OMP_NUM_THREADS": "2"}
+    with LoneServer(tmp_path / "log.jsonl", LEXISEG_DEADLINE_SECONDS="600", **settings) as running:
         yield running
 
 

@@ -2,8 +2,9 @@
 
 It takes what waits, up to max_batch tiles of one model and one bucket, and waits only when nothing waits. While several
 sources wait, a batch has no more tiles than pass quickly: each of them waits for the batches of the others. A CPU takes
-as long for tiles together as for one after the other, so there none is ever longer: somebody may come. Between two
-batches it does errands: other work for the device, as the warm-up of a model that has just been loaded.
+as long for tiles together as for one after the other, so there this holds for every batch, for somebody may come; only
+each of its threads has a tile. Between two batches it does errands: other work for the device, as the warm-up of a
+model that has just been loaded.
 """
 
 from __future__ import annotations
@@ -113,10 +114,10 @@ class ComputeStage:
 
     def _most(self) -> int:
         """Tiles of the next batch."""
-        quick = QUICK if self._gains else QUICK_ON_CPU
+        quick, least = (QUICK, 1) if self._gains else (QUICK_ON_CPU, COMPUTE_THREADS)  # a core takes a tile of its own
         if (self._gains and self._line.n_sources < 2) or self._max_batch * self._seconds_per_tile <= quick:
             return self._max_batch
-        return max(1, int(quick / self._seconds_per_tile))
+        return min(self._max_batch, max(least, int(quick / self._seconds_per_tile)))
 
     def _encode_or_fail(self, batch: Batch, may_split: bool = True) -> None:
         """Encodes a batch; one that does not fit the memory is tried again in two halves, once."""

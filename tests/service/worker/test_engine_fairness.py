@@ -281,6 +281,7 @@ def test_while_several_sources_wait_a_slow_pass_has_few_tiles(
 ) -> None:
     for quick in ("QUICK", "QUICK_ON_CPU"):  # every pass is slow
         monkeypatch.setattr(f"lexiseg_service.worker.compute.{quick}", 1e-9)
+    monkeypatch.setattr("lexiseg_service.worker.compute.COMPUTE_THREADS", 1)
     monkeypatch.setattr("lexiseg_service.worker.engine.choose_device", lambda name: torch.device(device))
     bench = Bench()
     bench.ask("busy", "red").result(SOON)
