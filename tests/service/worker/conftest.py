@@ -1,8 +1,9 @@
-"""What a model that goes costs in the process of the tests."""
+"""What holds for every test of the worker."""
 
 from __future__ import annotations
 
 import gc
+import math
 
 import pytest
 
@@ -11,3 +12,9 @@ import pytest
 def _tests_stay_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Circles are looked for among what came since the tests were collected; to look at everything takes a second."""
     monkeypatch.setattr("lexiseg_service.worker.models.device_memory.look_at_all", gc.collect)
+
+
+@pytest.fixture(autouse=True)
+def _passes_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is: how many tiles a pass has must not depend on how long the last ones took."""
+    monkeypatch.setattr("lexiseg_service.worker.compute.QUICK_ON_CPU", math.inf)
