@@ -8,19 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.kernel import library
+from lexiseg_model.kernel.layers import FOURS
 from lexiseg_model.kernel.library import call
-
-# What a filter of three numbers becomes at six places: Winograd's F(4, 3), as Lavin and Gray (2015) give it.
-PLACES = np.array(
-    [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ]
-)
 
 
 class Filters(NamedTuple):
@@ -37,7 +26,7 @@ def fits(channels: int) -> bool:
 
 def transformed(filters: NDArray[np.float32], bias: NDArray[np.float32]) -> Filters:
     """Of filters [C out, C in, 3, 3] and bias [C]."""
-    places = np.einsum("ya,oiab,xb->yxio", PLACES, filters.astype(np.float64), PLACES)
+    places = np.einsum("ya,oiab,xb->yxio", FOURS, filters.astype(np.float64), FOURS)
     return Filters(
         np.ascontiguousarray(places.reshape(36, *filters.shape[1::-1]), np.float32),
         np.ascontiguousarray(bias, np.float32),

@@ -2,38 +2,17 @@
  * vectors and number of CHANNELS. Four by four pixels take 36 products for each pair of channels instead of 144.
  * TILES x WIDTH vectors of sums stay in registers. */
 #include "vectors.h"
-
-/* B'd: six numbers, `apart` from each other, to six. */
-INLINE void NAMED(spread)(const FLOATS *d, int apart, FLOATS *to) {
-    FLOATS d1 = d[apart], d2 = d[2 * apart], d3 = d[3 * apart], d4 = d[4 * apart];
-    FLOATS even = d4 - 4 * d2, odd = d3 - 4 * d1, near = d4 - d2, far = 2 * (d3 - d1);
-    to[0] = 4 * d[0] - 5 * d2 + d4;
-    to[1] = even + odd;
-    to[2] = even - odd;
-    to[3] = near + far;
-    to[4] = near - far;
-    to[5] = 4 * d1 - 5 * d3 + d[5 * apart];
-}
-
-/* A'm: six numbers, `apart` from each other, to four. */
-INLINE void NAMED(gather)(const FLOATS *m, int apart, FLOATS *to) {
-    FLOATS ones = m[apart] + m[2 * apart], one = m[apart] - m[2 * apart];
-    FLOATS twos = m[3 * apart] + m[4 * apart], two = m[3 * apart] - m[4 * apart];
-    to[0] = m[0] + ones + twos;
-    to[1] = one + 2 * two;
-    to[2] = ones + 4 * twos;
-    to[3] = one + 8 * two + m[5 * apart];
-}
+#include "winograd.h"
 
 /* The 6 x 6 pixels of a tile, rows `row` numbers apart, to their 36 places, `apart` numbers from each other. */
 INLINE void NAMED(take)(const float *from, int64_t row, float *to, int64_t apart) {
     for (int64_t channel = 0; channel < CHANNELS; channel += LANES) {
         FLOATS seen[36], across[36];
         EACH(y, 6) EACH(x, 6) seen[6 * y + x] = *(const FLOATS *)(from + y * row + x * CHANNELS + channel);
-        EACH(y, 6) NAMED(spread)(seen + 6 * y, 1, across + 6 * y);
+        EACH(y, 6) NAMED(spread)(4, seen + 6 * y, 1, across + 6 * y);
         EACH(x, 6) {
             FLOATS down[6];
-            NAMED(spread)(across + x, 6, down);
+            NAMED(spread)(4, across + x, 6, down);
             EACH(y, 6) *(FLOATS *)(to + (6 * y + x) * apart + channel) = down[y];
         }
     }
@@ -45,10 +24,10 @@ INLINE void NAMED(give)(const float *from, int64_t apart, const float *bias, con
     for (int64_t channel = 0; channel < CHANNELS; channel += LANES) {
         FLOATS seen[36], across[24], pixels[16];
         EACH(p, 36) seen[p] = *(const FLOATS *)(from + p * apart + channel);
-        EACH(y, 6) NAMED(gather)(seen + 6 * y, 1, across + 4 * y);
+        EACH(y, 6) NAMED(gather)(4, seen + 6 * y, 1, across + 4 * y);
         EACH(x, 4) {
             FLOATS down[4];
-            NAMED(gather)(across + x, 4, down);
+            NAMED(gather)(4, across + x, 4, down);
             EACH(y, 4) pixels[4 * y + x] = down[y] + *(const FLOATS *)(bias + channel);
         }
         for (int64_t y = 0; y < rows; y++)

@@ -1,6 +1,7 @@
 /* 3 x 3 convolutions by Winograd's F(4 x 4, 3 x 3) and F(2 x 2, 3 x 3) (Lavin and Gray, 2015), of any number of channels
- * that is a multiple of LANES: read by `layers.h`, once for each width of vectors. `side` is 4 or 2, known when this is
- * compiled: side x side pixels take (side + 2)^2 products for each pair of channels instead of 9 side^2. */
+ * that is a multiple of LANES: read by `layers.h` and, for its sums, `residual_steps.h`, once for each width of vectors.
+ * `side` is 4 or 2, known when this is compiled: side x side pixels take (side + 2)^2 products for each pair of channels
+ * instead of 9 side^2. */
 
 /* B'd: side + 2 numbers, `apart` from each other, to as many. */
 INLINE void NAMED(spread)(const int side, const FLOATS *d, int apart, FLOATS *to) {
