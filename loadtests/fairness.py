@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection as Pipe
@@ -40,7 +40,7 @@ from PIL import Image
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 from lexiseg_service.vocabularies.builtin import built_in
 from loadtests.bystander import bystander
-from loadtests.plain_client import GONE, Answered, Connection, got, posted
+from loadtests.plain_client import GONE, Anew, Answered, Connection, got, posted
 from loadtests.run import service, until_ready
 from loadtests.scenes import MARK_BYTES, generated
 
@@ -63,7 +63,7 @@ class Load:
     """What the attacking process sends: of each client the requests that it asks one after another, or a rate."""
 
     url: str
-    clients: tuple[tuple[bytes, ...], ...]
+    clients: tuple[Iterable[bytes], ...]
     seconds: float
     per_second: float | None = None  # in turns, whatever became of those before; None: each waits for its answer
 
@@ -109,6 +109,11 @@ class Pictures:
         """About the first classes of a known vocabulary."""
         return posted(picture + self._chance.randbytes(MARK_BYTES), {"classes": self._names[:n_classes]}, key)
 
+    def marked(self, picture: bytes, n_classes: int, key: str) -> tuple[bytes, bytes]:
+        """Likewise, and what tells this picture from others: for `Anew`."""
+        mark = self._chance.randbytes(MARK_BYTES)
+        return posted(picture + mark, {"classes": self._names[:n_classes]}, key), mark
+
     def long_list(self, key: str) -> bytes:
         """As many new words as one request may bring."""
         words = iter(lambda: f"{self._chance.getrandbits(48):0{TEXT_LENGTH}x}", "")
@@ -124,10 +129,16 @@ def _resized(picture: Image.Image, size: tuple[int, int]) -> bytes:
     return buffer.getvalue()
 
 
-async def ask_in_turn(url: str, requests: Sequence[bytes], until: float, seen: Seen) -> None:
+def endless(requests: Iterable[bytes]) -> Iterator[bytes]:
+    """All of them, then all of them again."""
+    while True:
+        yield from requests
+
+
+async def ask_in_turn(url: str, requests: Iterable[bytes], until: float, seen: Seen) -> None:
     """One client: the next request when the last is answered, and when a refusal says so."""
     async with Connection(url) as connection:
-        for request in itertools.cycle(requests):
+        for request in endless(requests):
             if time.perf_counter() >= until:
                 return
             answer = await connection.ask(request)
@@ -136,8 +147,9 @@ async def ask_in_turn(url: str, requests: Sequence[bytes], until: float, seen: S
                 await asyncio.sleep(max(0.0, min(answer.retry_after, LONGEST_PAUSE, until - time.perf_counter())))
 
 
-async def ask_at_a_rate(url: str, requests: Sequence[bytes], rate: float, seconds: float, seen: Seen) -> None:
-    """Requests at their times, however many are unanswered."""
+async def ask_at_a_rate(url: str, clients: Sequence[Iterable[bytes]], rate: float, seconds: float, seen: Seen) -> None:
+    """Requests at their times, of the clients in turns, however many are unanswered."""
+    requests = [endless(client) for client in clients]
     began = time.perf_counter()
     idle: list[Connection] = []
 
@@ -149,7 +161,7 @@ async def ask_at_a_rate(url: str, requests: Sequence[bytes], rate: float, second
     async with asyncio.TaskGroup() as group:
         for number in range(int(rate * seconds)):
             await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
-            group.create_task(one(requests[number % len(requests)]))
+            group.create_task(one(next(requests[number % len(requests)])))
     for connection in idle:
         connection.close()
 
@@ -170,8 +182,7 @@ def attack(load: Load, pipe: Pipe) -> None:
     async def go() -> None:
         pipe.send(None)
         if load.per_second is not None:
-            requests = [client[0] for client in load.clients]
-            await ask_at_a_rate(load.url, requests, load.per_second, load.seconds, seen)
+            await ask_at_a_rate(load.url, load.clients, load.per_second, load.seconds, seen)
             return
         until = time.perf_counter() + load.seconds
         await asyncio.gather(*(ask_in_turn(load.url, client, until, seen) for client in load.clients))
@@ -199,7 +210,7 @@ def attacked(load: Load | None) -> Iterator[list[Seen]]:
     process.kill()
 
 
-def measured(url: str, clients: Sequence[Sequence[bytes]], seconds: float, load: Load | None) -> dict[str, Seen]:
+def measured(url: str, clients: Sequence[Iterable[bytes]], seconds: float, load: Load | None) -> dict[str, Seen]:
     """What modest clients, probes and attackers saw, and probes of a process that does nothing else."""
     modest, probes, idle = Seen(), Seen(), Seen()
 
@@ -241,9 +252,7 @@ class Scene:
     def play(self, name: str) -> tuple[dict[str, Any], list[str]]:
         """The figures of one attack, and what was wrong."""
         picture, n_clients = {"large": ("thumbnail", 24), "mixed": ("thumbnail", 24)}.get(name, ("photograph", 1))
-        clients = [
-            self._requests("modest", getattr(self._pictures, picture), 20, 400 // n_clients) for _ in range(n_clients)
-        ]
+        clients = [self._anew("modest", (getattr(self._pictures, picture), 20)) for _ in range(n_clients)]
         if name in WITHOUT_MODEST:
             clients = []
         for client in clients[:1]:  # words and shapes are known from now on
@@ -270,38 +279,38 @@ class Scene:
     def _attack(self, name: str) -> Load:
         photograph, large = self._pictures.photograph, self._pictures.large
         both, one = ("hostile-1", "hostile-2"), ("hostile-1",)
+        clients: Sequence[Iterable[bytes]]
         match name:
             case "texts":
                 clients = [tuple(self._pictures.long_list(self._keys[who]) for _ in range(4)) for who in both]
             case "large" | "mixed":
                 names = both if name == "large" else ("modest",)
-                clients = [self._requests(who, large, 150, 1) for _, who in zip(range(24), itertools.cycle(names))]
+                clients = [self._anew(who, (large, 150)) for _, who in zip(range(24), itertools.cycle(names))]
             case "crowd":
-                clients = [self._requests(one[0], photograph, 20, 20) for _ in range(96)]
+                clients = [self._anew(one[0], (photograph, 20)) for _ in range(96)]
             case "overload":
                 return self._overload(both)
             case "cold":
-                clients = [(request,) for request in self._mixed(COLD_CLIENTS, both)]
+                clients = self._mixed(COLD_CLIENTS, both)
             case _:
-                clients = [self._requests(one[0], photograph, 20, 4) for _ in range(256)]
+                clients = [self._anew(one[0], (photograph, 20)) for _ in range(256)]
         return Load(self._url, tuple(clients), self._seconds + 1.0)
 
     def _overload(self, names: Sequence[str]) -> Load:
         """An open loop at a multiple of what a closed one got answered, over pictures of every size."""
-        mixed = self._mixed(120, names)
-        clients = [tuple(mixed[first::CLIENTS_AT_FULL_LOAD]) for first in range(CLIENTS_AT_FULL_LOAD)]
-        full = measured(self._url, clients, 6.0, None)["modest"]
-        alone = tuple((request,) for request in mixed)
-        return Load(self._url, alone, self._seconds + 1.0, self._times * full.count(OK) / 6.0)
+        full = measured(self._url, self._mixed(CLIENTS_AT_FULL_LOAD, names), 6.0, None)["modest"]
+        rate = self._times * full.count(OK) / 6.0
+        return Load(self._url, tuple(self._mixed(len(names), names)), self._seconds + 1.0, rate)
 
-    def _mixed(self, count: int, names: Sequence[str]) -> list[bytes]:
-        """Requests about pictures of every size, the keys in turns."""
+    def _mixed(self, count: int, names: Sequence[str]) -> list[Anew]:
+        """Clients with pictures of every size, each beginning with another, the keys in turns."""
         sizes = ((self._pictures.photograph, 20), (self._pictures.large, 150), (self._pictures.thumbnail, 5))
-        kinds = zip(range(count), itertools.cycle(sizes), itertools.cycle(names))
-        return [self._pictures.request(*size, self._keys[who]) for _, size, who in kinds]
+        return [
+            self._anew(who, *sizes[n % 3 :], *sizes[: n % 3]) for n, who in zip(range(count), itertools.cycle(names))
+        ]
 
-    def _requests(self, who: str, picture: bytes, n_classes: int, count: int) -> tuple[bytes, ...]:
-        return tuple(self._pictures.request(picture, n_classes, self._keys[who]) for _ in range(count))
+    def _anew(self, who: str, *sizes: tuple[bytes, int]) -> Anew:
+        return Anew(*(self._pictures.marked(*size, self._keys[who]) for size in sizes))
 
 
 WITHOUT_MODEST = ("overload", "cold", "probes")  # everybody is an attacker

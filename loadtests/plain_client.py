@@ -6,9 +6,11 @@ For loads beside which the times of others are taken: a client that thinks would
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -39,6 +41,21 @@ def posted(image: bytes, question: Mapping[str, Any], key: str | None = None) ->
     form = httpx.Request("POST", "http://-", files={"image": image}, data={"request": json.dumps(question)})
     body = form.read()
     return _head("POST", "/segment", key, len(body), form.headers["content-type"]) + body
+
+
+class Anew:
+    """Requests in turns, without an end, each time about a picture that is new to every cache.
+
+    Args:
+        requests: as `posted` makes them, and what the file in each ends with: each time as many other bytes.
+    """
+
+    def __init__(self, *requests: tuple[bytes, bytes]) -> None:
+        self._requests = requests
+
+    def __iter__(self) -> Iterator[bytes]:
+        for request, mark in itertools.cycle(self._requests):
+            yield request.replace(mark, secrets.token_bytes(len(mark)))
 
 
 def got(path: str) -> bytes:
