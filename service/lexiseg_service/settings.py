@@ -234,7 +234,10 @@ class Settings(BaseSettings):
         512 * 2**20, ge=1, description="bytes of requests held at a time; more wait, unread"
     )
     client_share: Annotated[float, Read(SERVERS, ADMISSION)] = Field(
-        0.5, gt=0, le=1, description="part of calls, bytes or streams that one key or address may hold"
+        0.5,
+        gt=0,
+        le=1,
+        description="part of what others leave of calls, bytes or streams that one key or address may hold",
     )
     url_fetch: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
         False, description="takes images by URL, from public HTTPS hosts"

@@ -2,7 +2,9 @@
 
     wait, take -> Hold -> keep (what turned out to be more than needed goes back) -> release
 
-Who waits is let in in order; who only waits for what it holds itself keeps nobody else waiting.
+A client may hold a part of what the others leave: of a half, one gets a half, two a third each, and there is always
+something left for the next, however long the others keep theirs. Who waits is let in in order; who only waits for what
+it holds itself keeps nobody else waiting.
 """
 
 from __future__ import annotations
@@ -55,13 +57,13 @@ class Shares:
     Args:
         what: is counted, in the plural, as a refusal names it.
         total: of it for all.
-        part: of the total that one client may hold, above 0, up to 1; at least one of whatever it is.
+        part: of what the others leave that one client may hold, above 0, up to 1; at least one of whatever it is.
     """
 
     def __init__(self, what: str, total: int, part: float) -> None:
         self._what = what
         self._total = total
-        self._most = max(1, int(total * part))
+        self._part = part
         self._held: Counter[str] = Counter()
         self._in_use = 0
         self._waiting: list[_Waiter] = []
@@ -111,13 +113,20 @@ class Shares:
 
     def _bounded(self, amount: int) -> int:
         # What is more than a client may ever hold passes when the client holds nothing else.
-        return min(amount, self._most)
+        return min(amount, max(1, int(self._part * self._total)))
+
+    def _most(self, client: str) -> int:
+        """As much as a client may hold now."""
+        return max(1, int(self._part * (self._total - self._in_use + self._held[client])))
+
+    def _fits(self, client: str, amount: int) -> bool:
+        held = self._held[client]
+        return not held or held + amount <= self._most(client)
 
     def _refusal(self, client: str, amount: int) -> ServiceError | None:
-        if self._held[client] + amount > self._most:
-            return RateLimited(
-                f"this client holds {self._held[client]:,} {self._what} of {self._most:,} that one may", RETRY_SECONDS
-            )
+        if not self._fits(client, amount):
+            held, most = self._held[client], self._most(client)
+            return RateLimited(f"this client holds {held:,} {self._what} of {most:,} that one may now", RETRY_SECONDS)
         if self._in_use + amount > self._total:
             return self._full()
         return None
@@ -141,6 +150,6 @@ class Shares:
         for waiter in tuple(self._waiting):
             if self._in_use + waiter.amount > self._total:
                 return  # smaller ones must not pass it for ever
-            if self._held[waiter.client] + waiter.amount <= self._most and not waiter.turn.done():
+            if self._fits(waiter.client, waiter.amount) and not waiter.turn.done():
                 self._waiting.remove(waiter)
                 waiter.turn.set_result(self._grant(waiter.client, waiter.amount))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -20,6 +21,29 @@ def test_one_client_takes_no_more_than_its_part() -> None:
         shares.take("one")
     assert shares.take("other")
     assert shares.in_use == 5
+
+
+def test_two_at_their_limits_leave_something_for_a_third() -> None:
+    shares = Shares("bytes", 512, 0.5)
+    for _ in range(256):
+        for client in ("one", "other"):
+            with contextlib.suppress(RateLimited):
+                shares.take(client)
+
+    assert shares.in_use < 350
+    assert shares.take("third", 64)
+
+
+async def test_who_waits_for_more_than_its_part_of_what_others_leave_is_let_in_when_they_go() -> None:
+    shares = Shares("bytes", 100, 0.5)
+    hold = shares.take("one", 50)
+    shares.take("other", 25)
+    waiting = asyncio.create_task(shares.wait("other", 5, SOON))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    hold.release()
+
+    assert await asyncio.wait_for(waiting, SOON)
 
 
 def test_all_together_take_no_more_than_there_is() -> None:
