@@ -75,9 +75,10 @@ def size_of(request: WorkerRequest, pixels: int, missing: float, speed: Speed = 
     """
     megapixels = pixels / 1e6
     n_texts = sum(1 + len(entry.synonyms) for entry in request.vocabulary.classes)
-    finish = finish_cost(megapixels, len(request.vocabulary.classes), n_texts)
+    n_classes = len(request.vocabulary.classes)
+    finish = finish_cost(megapixels, n_classes, n_texts)
     painted = 40 * min(megapixels, 1.0) if request.overlay else 0.0
-    extra = speed.extra.get(request.task, 0.0) + speed.extra.get(request.refine or "", 0.0)
+    extra = speed.beyond_plain(request.task, n_classes) + speed.beyond_plain(request.refine, n_classes)
     prompts = len(request.prompts) + len(request.regions)
     # Each click may mean several masks, of the size of the image.
     drawn = len(request.prompts) * megapixels * (3.0 if request.mask == "polygon" else 0.2)

@@ -37,7 +37,7 @@ CLICKS = tuple(Prompt((Point(x, 240.0),)) for x in (80.0, 240.0, 400.0, 560.0))
 BOXES = (Prompt(box=(70.0, 230.0, 110.0, 270.0)), Prompt(box=(390.0, 230.0, 430.0, 270.0)))  # small ones
 QUICK_FIRST: tuple[Task, ...] = ("prompt", "instance", "panoptic", "everything")
 PATIENCE = 1.5  # seconds for all of it but what has begun
-LONG = 0.5  # seconds; what takes longer is not tried twice
+LONG = 0.2  # seconds; what takes longer is not tried twice
 OnDevice = Callable[[Callable[[], object]], Future[None]]
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ class Trial:
             except ModelError:  # a model may not do to this picture what it does to others
                 continue
         clicks = extra.pop("prompt", None)
-        speed = replace(speed, extra=extra)
+        speed = replace(speed, extra=extra, words=len(self._vocabulary.classes))
         if clicks is None:
             return speed
         speed = replace(speed, prompt=clicks / len(CLICKS))

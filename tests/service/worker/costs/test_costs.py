@@ -33,6 +33,21 @@ def test_megapixels_and_long_lists_are_large(pixels: int, n_classes: int, n_syno
     assert size_of(request(n_classes, n_synonyms), pixels, 0).large is large
 
 
+def test_what_was_not_tried_is_large_where_it_may_be() -> None:
+    assert size_of(replace(request(0), task="everything"), 640 * 480, 0).large
+    assert size_of(replace(request(5), refine="regions"), 640 * 480, 0).large
+    assert size_of(replace(request(5), refine="pamr"), 640 * 480, 0).large
+
+
+def test_a_refinement_of_each_class_costs_more_the_more_there_are() -> None:
+    speed = Speed(extra={"pamr": 20.0, "everything": 20.0}, words=20)
+    few, many = (size_of(replace(request(n), refine="pamr"), 640 * 480, 0, speed) for n in (20, 150))
+
+    assert many.extra == pytest.approx(7.5**0.75 * few.extra)
+    assert (few.large, many.large) == (False, True)
+    assert size_of(replace(request(150), task="everything"), 640 * 480, 0, speed).extra == 20
+
+
 def test_texts_cost_what_others_took_and_known_ones_nothing() -> None:
     costs = Costs()
     for _ in range(100):
