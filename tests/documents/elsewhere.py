@@ -71,7 +71,9 @@ ELSEWHERE = (
         "tests/service/commands/evaluate/test_things.py runs it",
     ),
     Elsewhere(r"lexiseg data prepare ", "needs official archives; tests/model/data/preparing makes small ones"),
-    Elsewhere(r"lexiseg export --model tiny --photos", "half a minute for a part of what --int8 writes below it"),
+    Elsewhere(
+        r"lexiseg export --model tiny (--int8 )?--photos", "tests/service/commands/models/test_export.py runs it"
+    ),
     Elsewhere(r"lexiseg gateway .*--workers (dns:///workers|10\.)", MACHINES),
     Elsewhere(r"lexiseg video (rtsp:|/dev/video0)", "needs a camera; tests/service/commands/video streams a file"),
     Elsewhere(r"LEXISEG_REDIS_URL=\S*@cache:", MACHINES),
