@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from lexiseg_model.types import LabelMap, Segment
 
 MAX_WIDTH = 1280
+MAX_PIXELS = 4 * 2**20  # of a picture that is not wide, but very high
 OPACITY = 0.5
 GOLDEN_ANGLE = 0.381966  # of the colour circle: any two neighbours in the class list look apart
 SMALLEST_LABELLED = 0.002  # of the picture: a smaller part gets its colour but no text
@@ -24,21 +26,30 @@ def colour(index: int) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
+def fitted(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image as it will be painted on: [H, W, 3] to [h, w, 3], h/w as H/W."""
+    height, width = rgb.shape[:2]
+    factor = min(MAX_WIDTH / width, math.sqrt(MAX_PIXELS / (height * width)))
+    if factor >= 1:
+        return rgb
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
 def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, ...]) -> NDArray[np.uint8]:
-    """Overlay at most 1,280 pixels wide.
+    """Overlay at most 1,280 pixels wide, and of at most 4 megapixels.
 
     Args:
-        rgb: [H, W, 3] the image.
+        rgb: [H, W, 3] the image, or as it came from `fitted`.
         label_map: [H, W] value = segment id, 0 = nobody.
         segments: what the ids stand for.
 
     Returns:
         [h, w, 3] uint8, h/w as H/W.
     """
-    height, width = label_map.shape
-    if width > MAX_WIDTH:
-        size = (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    rgb = fitted(rgb)
+    if rgb.shape[:2] != label_map.shape:
+        size = rgb.shape[1::-1]
         label_map = cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST).astype(label_map.dtype)
     palette = np.zeros((len(segments) + 1, 3), np.float32)
     n_classes = 1 + max((segment.class_index for segment in segments if segment.class_index is not None), default=-1)

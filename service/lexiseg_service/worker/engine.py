@@ -36,6 +36,7 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_model.bank import needed_texts
 from lexiseg_model.device import choose_device
+from lexiseg_model.masks import overlay
 from lexiseg_model.segmenter import InferenceOptions, Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
@@ -266,7 +267,7 @@ class Engine:
             check_regions(request.regions, remembered.features.size)
         if remembered is None or request.overlay:
             decoded = self._decode(job)
-            job.rgb = decoded.rgb if request.overlay else None
+            job.rgb = overlay.fitted(decoded.rgb) if request.overlay else None
             if remembered is None:  # an overlay alone needs the pixels and no image pass
                 check_inside(request.prompts, decoded.size)
                 check_regions(request.regions, decoded.size)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.masks.overlay import MAX_WIDTH, OPACITY, colour, paint
+from lexiseg_model.masks.overlay import MAX_PIXELS, MAX_WIDTH, OPACITY, colour, fitted, paint
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import LabelMap, Segment
@@ -32,6 +32,24 @@ def segment(label_map: LabelMap, index: int = 0, label: str | None = None) -> Se
 def mixed(index: int) -> NDArray[np.uint8]:
     """The colour of a class over `gray`."""
     return np.round(100 * (1 - OPACITY) + np.array(colour(index)) * OPACITY).astype(np.uint8)
+
+
+def test_a_high_picture_is_painted_as_small_as_a_wide_one() -> None:
+    labels = left_half(30_000, 1000)
+
+    painted = paint(gray(30_000, 1000), labels, (segment(labels),))
+
+    assert painted.shape[0] * painted.shape[1] <= MAX_PIXELS * 1.01
+    assert painted.shape[0] / painted.shape[1] == pytest.approx(30, rel=0.01)
+
+
+def test_on_what_was_fitted_the_same_is_painted() -> None:
+    labels = left_half(1000, 2000)
+    photograph = np.random.default_rng(0).integers(0, 256, (1000, 2000, 3), np.uint8)
+
+    np.testing.assert_array_equal(
+        paint(fitted(photograph), labels, (segment(labels),)), paint(photograph, labels, (segment(labels),))
+    )
 
 
 def test_pixels_of_nobody_keep_the_photograph() -> None:
