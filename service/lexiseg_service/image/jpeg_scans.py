@@ -30,6 +30,14 @@ def has_more_scans(image: bytes, most: int) -> bool:
         return True
 
 
+def in_one_scan(image: bytes) -> bool:
+    """Whether a JPEG is decoded in one go, as most photographs are, and smaller than it is where that is enough."""
+    try:
+        return _in_one_scan(image)
+    except TooManySegments:
+        return False
+
+
 def _in_one_scan(image: bytes) -> bool:
     """Whether the first scan has all that there is, as in most photographs; a decoder looks no further then."""
     components = 0

@@ -13,12 +13,18 @@ from typing import NamedTuple
 
 from lexiseg_model.tasks.prompts import CLOSE
 from lexiseg_model.types import Prompt
+from lexiseg_service.image.jpeg_scans import in_one_scan
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.worker.costs.speed import ORDINARY, Speed
 
 IMAGE = 30.0  # the image pass of one photograph
 LARGE = 60.0  # a finish of so many milliseconds or more is large: some megapixels, or thousands of texts
-LARGE_IMAGE = 12.0  # likewise of an image that is decoded
+LARGE_IMAGE = 16.0  # likewise of an image that is decoded
+JPEG = b"\xff\xd8"
+# Milliseconds of a megapixel and of a megabyte where no smaller picture can be decoded instead: JPEG of several scans,
+# PNG, WebP, AVIF. Of 40 megapixels they take 0.4 to 1.5 s, a JPEG of one scan 0.06.
+SLOW_PIXELS, SLOW_BYTES = 20.0, 10.0
+WHOLE_PIXELS = 7.0  # likewise, of a JPEG of one scan
 LEARNING = 0.1  # weight of the latest chunk in what a text takes
 SURPRISE = 4.0  # times as long; what takes longer was held up by something else, as the first of its kind is
 DOUBT = 0.5  # of what the trial took: what came before it may have made it slow
@@ -54,9 +60,17 @@ class Size(NamedTuple):
         return self.decode >= LARGE_IMAGE
 
 
-def decode_cost(megapixels: float) -> float:
-    """Of an image as sent: milliseconds of an ordinary core."""
-    return 2 + 2 * megapixels
+def decode_cost(megapixels: float, image: bytes | None = None, *, whole: bool = False) -> float:
+    """Of an image as sent: milliseconds of an ordinary core.
+
+    Args:
+        megapixels: of it.
+        image: the file; None is a photograph as cameras write them.
+        whole: all its pixels are wanted.
+    """
+    if image is not None and not (image.startswith(JPEG) and in_one_scan(image)):
+        return 2 + SLOW_PIXELS * megapixels + SLOW_BYTES * len(image) / 1e6
+    return 2 + (WHOLE_PIXELS if whole else 2) * megapixels
 
 
 def finish_cost(megapixels: float, n_classes: int, n_texts: int) -> float:
@@ -83,7 +97,8 @@ def size_of(request: WorkerRequest, pixels: int, missing: float, speed: Speed = 
     # Each click may mean several masks, of the size of the image.
     drawn = len(request.prompts) * megapixels * (3.0 if request.mask == "polygon" else 0.2)
     looks = _looks(request.prompts, pixels)
-    return Size(decode_cost(megapixels), IMAGE, finish + painted + drawn, missing, prompts, extra, speed, looks)
+    decode = decode_cost(megapixels, request.image, whole=request.overlay)
+    return Size(decode, IMAGE, finish + painted + drawn, missing, prompts, extra, speed, looks)
 
 
 def _looks(prompts: Sequence[Prompt], pixels: int) -> int:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from lexiseg_model.tasks.prompts import CLOSE
 from lexiseg_model.types import ClassEntry, Point, Prompt, Vocabulary
@@ -31,6 +35,22 @@ def request(n_classes: int, n_synonyms: int = 0) -> WorkerRequest:
 )
 def test_megapixels_and_long_lists_are_large(pixels: int, n_classes: int, n_synonyms: int, large: bool) -> None:
     assert size_of(request(n_classes, n_synonyms), pixels, 0).large is large
+
+
+def test_files_that_are_decoded_whole_cost_as_many_times_more() -> None:
+    pixels = np.zeros((1200, 1600, 3), np.uint8)
+    plain, many_scans, png = (encoded(pixels, *how) for how in (("JPEG", False), ("JPEG", True), ("PNG", False)))
+
+    quick, slow, other = (size_of(replace(request(5), image=file), 1200 * 1600, 0) for file in (plain, many_scans, png))
+
+    assert (quick.large_image, slow.large_image, other.large_image) == (False, True, True)
+    assert size_of(replace(request(5), image=plain, overlay=True), 1200 * 1600, 0).decode > 2 * quick.decode
+
+
+def encoded(pixels: NDArray[np.uint8], kind: str, progressive: bool) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, progressive=progressive)
+    return file.getvalue()
 
 
 def test_what_was_not_tried_is_large_where_it_may_be() -> None:
