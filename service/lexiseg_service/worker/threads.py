@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import structlog
 
 from lexiseg_service.worker.shares import Shares
-from lexiseg_service.worker.stepping_aside import step_aside
+from lexiseg_service.worker.stepping_aside import NICEST, step_aside
 
 logger = structlog.get_logger("lexiseg.engine")
 Work = Callable[[], None]
@@ -45,7 +45,7 @@ class FairThreads:
         self._open = True
 
         def begin() -> None:
-            step_aside()
+            step_aside(NICEST)
             prepare()
 
         self._threads = ThreadPoolExecutor(size + 1, name, begin)
