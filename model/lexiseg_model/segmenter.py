@@ -217,6 +217,7 @@ class Segmenter(ABC):
     buckets: tuple[tuple[int, int], ...]  # tile shapes to warm up
     probability_scale: float = 1.0  # the softmax of scores times this is a probability
     banks: KeptBanks[TextBank] | None = None  # where it is served, and its weights and card stay as they are
+    passes_side_by_side: bool = False  # several threads may be in `encode_tiles`, each with as many as torch has there
     masks_by_word: bool = False  # `named_masks` finds things; then they are neither proposals nor regions
 
     @property

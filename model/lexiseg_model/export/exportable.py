@@ -60,6 +60,7 @@ class Exportable(Segmenter):
     def use_image_runner(self, runner: ImageRunner) -> None:
         """From now on `runner` encodes the tiles that it takes."""
         self._runner = runner
+        self.passes_side_by_side = False  # it has threads of its own
 
     def _encode_elsewhere(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...] | None:
         """The runner's answer for tiles [N, 3, s, t] of one bucket; None where the method has to do them itself."""

@@ -1,11 +1,11 @@
 """The worker's engine: three overlapped stages around one device.
 
-    submit -> model -> intake threads -> compute thread -> (text threads) -> finish threads -> answer
+    submit -> model -> intake threads -> compute threads -> (text threads) -> finish threads -> answer
 
     model    held from here to the answer; one that is not loaded is waited for, which holds up no thread
     intake   header check, decode, plan; may wait for a thread; an image whose features are kept goes on to finish
     compute  owns the device for all models; takes what waits, up to max_batch tiles of one model and one bucket, the
-             sources in turn; waits only when nothing waits
+             sources in turn; waits only when nothing waits. On a CPU each core may take images of its own
     texts    rows that are not in memory, a chunk at a time
     finish   scores, arg-max, RLE, overlay, or whatever the job's `render` does; may wait for a thread of its model's,
              and, without one, for whoever asked first about the same image
@@ -132,7 +132,7 @@ class Engine:
         """`warm_up` of a model in memory, whether it is served yet or not."""
         for height, width in _to_warm_up(segmenter):
             tile = np.zeros((1, 3, height, width), np.uint8)
-            # On the compute thread, in between batches: it alone uses the device.
+            # On a compute thread, in between batches: it alone uses the device then.
             self._compute.run(partial(segmenter.encode_tiles, tile)).result()
         words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
         cache = self.text_caches.of(segmenter)
@@ -331,7 +331,7 @@ class Engine:
         name = job.loaded.segmenter.card.name
         with self._count_guard:
             if name not in self._finish:
-                # Beside the compute thread, a stage's torch work stays on its own thread.
+                # Beside the compute threads, a stage's torch work stays on its own thread.
                 one_thread_each = partial(torch.set_num_threads, 1)
                 self._finish[name] = FairThreads("finish", self._settings.finish_threads, one_thread_each)
             return self._finish[name]

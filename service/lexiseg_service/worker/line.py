@@ -73,6 +73,15 @@ class Line(Generic[W]):
         """Sources that wait."""
         return len(self._sources)
 
+    @property
+    def next(self) -> W | None:
+        """The job that begins the next batch; None when nobody waits."""
+        self._keep(lambda place: not place.job.abandoned)
+        for flows in self._sources.values():
+            for waiting in flows.values():
+                return waiting[0].job
+        return None
+
     def put(self, job: W) -> None:
         """The last of its flow; a source or a flow that had none takes its first turn after all others."""
         self._sources.setdefault(job.source, OrderedDict()).setdefault(job.flow, deque()).append(_Place(job))

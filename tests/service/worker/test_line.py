@@ -43,6 +43,17 @@ def test_one_source_is_first_come_first_served() -> None:
     assert [names(line.take(2)) for _ in range(4)] == [["a", "b"], ["c", "d"], ["e"], []]
 
 
+def test_the_next_job_is_the_one_that_begins_the_next_batch() -> None:
+    line = line_of(Place("x", name="gone", abandoned=True), Place("x", name="x0"), Place("x", name="x1"), Place("y"))
+    first, nobody = line.next, line_of().next
+
+    assert first is not None
+    assert names(line.take(1)) == [first.name] == ["x0"]
+    assert line.next is not None
+    assert line.next.source == "y"
+    assert nobody is None
+
+
 def test_a_batch_is_of_one_key_and_what_shares_it_may_go_ahead() -> None:
     line = line_of(Place("", "small", name="a"), Place("", "large", name="b"), Place("", "small", name="c"))
 

@@ -90,6 +90,7 @@ class TinySegmenter(Exportable):
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence"):
             getattr(self._network, name).to(self._dtype)
         self._compiled = CompiledPass(self._network) if suits(execution) else None
+        self.passes_side_by_side = self._compiled is not None
         self._head = None if head is None else with_compiled_blocks(in_type(fused(head).to(device), self._dtype))
         self.settings = settings
         self._familiar = familiar
