@@ -10,7 +10,7 @@ import itertools
 import json
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -38,9 +38,16 @@ class Whole(NamedTuple):
 
 def posted(image: bytes, question: Mapping[str, Any], key: str | None = None) -> bytes:
     """`POST /segment` as it goes over the wire."""
-    form = httpx.Request("POST", "http://-", files={"image": image}, data={"request": json.dumps(question)})
+    return posted_form(image, {"request": json.dumps(question)}, key)
+
+
+def posted_form(
+    image: bytes, fields: Mapping[str, str | Sequence[str]], key: str | None = None, encoding: str = "identity"
+) -> bytes:
+    """The same of a form with other fields, whose answer may come in an `encoding`."""
+    form = httpx.Request("POST", "http://-", files={"image": image}, data=fields)
     body = form.read()
-    return _head("POST", "/segment", key, len(body), form.headers["content-type"]) + body
+    return _head("POST", "/segment", key, len(body), form.headers["content-type"], encoding) + body
 
 
 class Anew:
@@ -63,8 +70,9 @@ def got(path: str) -> bytes:
     return _head("GET", path, None, 0, "text/plain")
 
 
-def _head(method: str, path: str, key: str | None, length: int, kind: str) -> bytes:
+def _head(method: str, path: str, key: str | None, length: int, kind: str, encoding: str = "identity") -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Type: {kind}", f"Content-Length: {length}"]
+    lines.append(f"Accept-Encoding: {encoding}")
     if key is not None:
         lines.append(f"Authorization: Bearer {key}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
