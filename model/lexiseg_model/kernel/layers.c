@@ -80,24 +80,24 @@ static inline int64_t share(int64_t n, int64_t threads) { return n / (4 * thread
 #define ENTRY SIXTEEN_WIDE
 #include "layers.h"
 
-/* All images of a call. */
+/* All images of a call, and a copy of what is to be done: a helper that comes too late still reads it. */
 typedef struct {
     Job job; /* of the first */
     void (*work)(Job *, int64_t);
     int64_t n_images, image_bytes, phases, together, maps; /* phases of an image, numbers in its maps */
+    int64_t holders;                                       /* threads that have not left */
     Team team;
 } Batch;
 
 typedef struct {
     Batch *batch;
     int64_t thread;
-    pthread_t handle;
 } Helper;
 
 /* What a thread does: its part of every image, or images of its own, which wait for nobody. */
 static void take_part(Batch *batch, int64_t thread) {
     Job job = batch->job;
-    job.team = &batch->team;
+    Team *team = job.team = &batch->team;
     if (batch->together) {
         for (; job.image < batch->n_images; job.image++, job.pixels += batch->image_bytes) {
             batch->work(&job, thread);
@@ -105,41 +105,49 @@ static void take_part(Batch *batch, int64_t thread) {
         }
         return;
     }
-    Team alone = {.threads = 1, .begun = batch->team.begun + 1 + thread * batch->phases};
+    Team alone = {.threads = 1, .phases = team->phases + 1 + thread * batch->phases};
     job.team = &alone;
     job.maps += thread * batch->maps, job.rooms += thread * job.room, job.patches += thread * job.patch;
-    while ((job.image = next_of(&batch->team, 0, 1)) < batch->n_images) {
-        memset(alone.begun, 0, (size_t)batch->phases * sizeof(int64_t));
+    while (next_of(team, 0, 1, batch->n_images, &job.image)) {
+        memset(alone.phases, 0, (size_t)batch->phases * sizeof(Phase));
         job.pixels = batch->job.pixels + job.image * batch->image_bytes;
         batch->work(&job, 0);
+        done_with(team, 0, 1, batch->n_images);
     }
+    wait_for(team, 0, batch->n_images);
+}
+
+/* The last one puts out the light. */
+static void leave(Batch *batch) {
+    if (__atomic_sub_fetch(&batch->holders, 1, __ATOMIC_ACQ_REL)) return;
+    pthread_cond_destroy(&batch->team.met);
+    pthread_mutex_destroy(&batch->team.lock);
+    free(batch);
 }
 
 static void *help(void *given) {
     Helper *helper = given;
-    /* Held until it is known how many there are. */
-    pthread_mutex_lock(&helper->batch->team.lock);
-    pthread_mutex_unlock(&helper->batch->team.lock);
     take_part(helper->batch, helper->thread);
+    leave(helper->batch);
     return NULL;
 }
 
-/* As many threads as there can be, this one among them. */
-static void work_together(Batch *batch, Helper *helpers, int64_t threads) {
-    Team *team = &batch->team;
-    pthread_mutex_init(&team->lock, NULL);
-    pthread_cond_init(&team->met, NULL);
-    pthread_mutex_lock(&team->lock);
-    for (team->threads = 1; team->threads < threads; team->threads++) {
-        Helper *helper = helpers + team->threads;
-        *helper = (Helper){batch, team->threads, 0};
-        if (pthread_create(&helper->handle, NULL, help, helper)) break;
+/* By at most as many threads as there can be, this one among them. Over when all is done, wherever the others are. */
+static void work_together(Batch *batch, Helper *helpers) {
+    pthread_attr_t nobody_waits;
+    pthread_t handle;
+    pthread_attr_init(&nobody_waits);
+    pthread_attr_setdetachstate(&nobody_waits, PTHREAD_CREATE_DETACHED);
+    for (int64_t thread = 1; thread < batch->team.threads; thread++) {
+        helpers[thread] = (Helper){batch, thread};
+        __atomic_add_fetch(&batch->holders, 1, __ATOMIC_RELAXED);
+        if (pthread_create(&handle, &nobody_waits, help, helpers + thread)) {
+            leave(batch);
+            break;
+        }
     }
-    pthread_mutex_unlock(&team->lock);
+    pthread_attr_destroy(&nobody_waits);
     take_part(batch, 0);
-    for (int64_t thread = 1; thread < team->threads; thread++) pthread_join(helpers[thread].handle, NULL);
-    pthread_cond_destroy(&team->met);
-    pthread_mutex_destroy(&team->lock);
 }
 
 /* Numbers that a room holds for the layer that takes most, and a patch. */
@@ -171,25 +179,36 @@ API int64_t lexiseg_layers_panel(int64_t wanted) {
 API int64_t lexiseg_layers(const Step *steps, int64_t n_steps, int64_t panel, int64_t threads, const float *weights,
                            const uint8_t *images, int64_t n_images, int64_t image_bytes, int64_t maps,
                            const Wanted *wanted, int64_t n_wanted, int64_t half) {
-    Batch batch = {.job = {.steps = steps, .n_steps = n_steps, .wanted = wanted, .n_wanted = n_wanted, .half = half,
-                           .weights = weights, .pixels = images},
-                   .work = panel == 48 ? work_by_sixteen : work_by_eight, .n_images = n_images,
-                   .image_bytes = image_bytes, .phases = PHASES * n_steps + n_wanted, .maps = maps};
-    Job *job = &batch.job;
-    batch.together = n_images < threads;
+    int64_t phases = PHASES * n_steps + n_wanted, together = n_images < threads;
+    int64_t counted = (together ? n_images : threads) * phases + 1;
+    size_t of_steps = (size_t)n_steps * sizeof(Step), of_wanted = (size_t)n_wanted * sizeof(Wanted);
+    Batch *batch = calloc(1, sizeof(Batch) + (size_t)counted * sizeof(Phase) + of_steps + of_wanted +
+                                 (size_t)threads * sizeof(Helper));
+    if (!batch) return OUT_OF_MEMORY;
+    Phase *counts = (Phase *)(batch + 1);
+    Step *kept_steps = (Step *)(counts + counted);
+    Wanted *kept_wanted = (Wanted *)(kept_steps + n_steps);
+    Helper *helpers = (Helper *)(kept_wanted + n_wanted);
+    memcpy(kept_steps, steps, of_steps);
+    memcpy(kept_wanted, wanted, of_wanted);
+    *batch = (Batch){.job = {.steps = kept_steps, .n_steps = n_steps, .wanted = kept_wanted, .n_wanted = n_wanted,
+                             .half = half, .weights = weights, .pixels = images},
+                     .work = panel == 48 ? work_by_sixteen : work_by_eight, .n_images = n_images,
+                     .image_bytes = image_bytes, .phases = phases, .together = together, .maps = maps, .holders = 1,
+                     .team = {.threads = threads, .phases = counts}};
+    pthread_mutex_init(&batch->team.lock, NULL);
+    pthread_cond_init(&batch->team.met, NULL);
+    Job *job = &batch->job;
     measure(job, panel);
-    int64_t rooms = batch.together ? 1 : threads, counted = batch.together ? n_images : threads;
-    job->maps = malloc((size_t)(rooms * maps + threads * (job->room + job->patch)) * sizeof(float));
-    batch.team.begun = calloc((size_t)(counted * batch.phases + 1), sizeof(int64_t));
-    Helper *helpers = malloc((size_t)threads * sizeof(Helper));
-    int64_t done = job->maps && batch.team.begun && helpers ? 0 : OUT_OF_MEMORY;
-    job->rooms = job->maps + rooms * maps;
+    int64_t rooms = together ? 1 : threads;
+    float *numbers = malloc((size_t)(rooms * maps + threads * (job->room + job->patch)) * sizeof(float));
+    job->maps = numbers;
+    job->rooms = numbers + rooms * maps;
     job->patches = job->rooms + threads * job->room;
-    if (!done) work_together(&batch, helpers, threads);
-    free(job->maps);
-    free(batch.team.begun);
-    free(helpers);
-    return done;
+    if (numbers) work_together(batch, helpers);
+    leave(batch);
+    free(numbers);
+    return numbers ? 0 : OUT_OF_MEMORY;
 }
 #else
 API int64_t lexiseg_layers_panel(int64_t wanted) { return (void)wanted, 0; }

@@ -115,31 +115,38 @@ INLINE void NAMED(convolve)(const int side, Job *job, const Step *step, int64_t 
         int64_t groups = (n + group * team->threads - 1) / (group * team->threads) * team->threads;
         group = (n + groups - 1) / groups;
         float *seen = job->rooms + thread * job->room, *made = seen + group * row;
-        for (int64_t first; (first = next_of(team, phase, group)) < n;) {
-            int64_t some = n - first < group ? n - first : group;
+        for (int64_t first, some; (some = next_of(team, phase, group, n, &first));) {
             if (!laid_out) NAMED(take)(side, job, step, first, some, patch, seen);
             NAMED(multiply_units)(step, filters, laid_out ? rows + first * row : seen, some, 0, units, made);
             NAMED(give)(side, job, step, made, first, some);
+            done_with(team, phase, some, n);
         }
+        wait_for(team, phase, n);
     } else { /* they share one, and each filter is read by one of them */
         float *seen = job->rooms, *made = seen + n * row;
         int64_t some = share(n, team->threads), part = share(units, team->threads);
-        for (int64_t first; !laid_out && (first = next_of(team, phase, some)) < n;)
-            NAMED(take)(side, job, step, first, n - first < some ? n - first : some, patch, seen + first * row);
-        meet(team);
-        for (int64_t unit; (unit = next_of(team, phase + 1, part)) < units;)
-            NAMED(multiply_units)(step, filters, laid_out ? rows : seen, n, unit,
-                                  units - unit < part ? units - unit : part, made);
-        meet(team);
-        for (int64_t first; (first = next_of(team, phase + 2, some)) < n;)
-            NAMED(give)(side, job, step, made + first * units * PANEL, first, n - first < some ? n - first : some);
+        for (int64_t first, these; !laid_out && (these = next_of(team, phase, some, n, &first));) {
+            NAMED(take)(side, job, step, first, these, patch, seen + first * row);
+            done_with(team, phase, these, n);
+        }
+        if (!laid_out) wait_for(team, phase, n);
+        for (int64_t unit, these; (these = next_of(team, phase + 1, part, units, &unit));) {
+            NAMED(multiply_units)(step, filters, laid_out ? rows : seen, n, unit, these, made);
+            done_with(team, phase + 1, these, units);
+        }
+        wait_for(team, phase + 1, units);
+        for (int64_t first, these; (these = next_of(team, phase + 2, some, n, &first));) {
+            NAMED(give)(side, job, step, made + first * units * PANEL, first, these);
+            done_with(team, phase + 2, these, n);
+        }
+        wait_for(team, phase + 2, n);
     }
 }
 
 /* Twice as high and wide, bilinear, pixels being areas. */
 INLINE void NAMED(twice)(Job *job, const Step *step, int64_t phase) {
     int64_t h = step->height, w = step->width, channels = step->in;
-    for (int64_t y; (y = next_of(job->team, phase, 1)) < 2 * h;) {
+    for (int64_t y; next_of(job->team, phase, 1, 2 * h, &y); done_with(job->team, phase, 1, 2 * h)) {
         int64_t beside = y % 2 ? y / 2 + 1 : y / 2 - 1;
         const float *near = job->maps + step->from + y / 2 * w * channels;
         const float *far = beside < 0 || beside >= h ? near : job->maps + step->from + beside * w * channels;
@@ -152,6 +159,7 @@ INLINE void NAMED(twice)(Job *job, const Step *step, int64_t phase) {
                               0.25f * (0.75f * far[at + channel] + 0.25f * far[by + channel]);
         }
     }
+    wait_for(job->team, phase, 2 * h);
 }
 
 /* The mean of all pixels beside each: [h, w, 2 * channels]. */
@@ -159,7 +167,8 @@ INLINE void NAMED(beside_mean)(Job *job, const Step *step, int64_t phase) {
     int64_t n = step->height * step->width, channels = step->in;
     const float *from = job->maps + step->from;
     float *to = job->maps + step->to, *mean = to + channels;
-    if (next_of(job->team, phase, 1) > 0) return;
+    int64_t all;
+    if (!next_of(job->team, phase, 1, 1, &all)) return wait_for(job->team, phase, 1);
     for (int64_t channel = 0; channel < channels; channel++) mean[channel] = 0;
     for (int64_t pixel = 0; pixel < n; pixel++)
         for (int64_t channel = 0; channel < channels; channel++) mean[channel] += from[pixel * channels + channel];
@@ -168,12 +177,14 @@ INLINE void NAMED(beside_mean)(Job *job, const Step *step, int64_t phase) {
         memcpy(to + pixel * 2 * channels, from + pixel * channels, (size_t)channels * sizeof(float));
         if (pixel) memcpy(mean + pixel * 2 * channels, mean, (size_t)channels * sizeof(float));
     }
+    done_with(job->team, phase, 1, 1);
 }
 
 /* Half as high and wide: the mean of 2 x 2 pixels. */
 INLINE void NAMED(halve)(Job *job, const Step *step, int64_t phase) {
     int64_t channels = step->in, row = step->width * channels;
-    for (int64_t y; (y = next_of(job->team, phase, 1)) < step->height / 2;) {
+    int64_t made = step->height / 2;
+    for (int64_t y; next_of(job->team, phase, 1, made, &y); done_with(job->team, phase, 1, made)) {
         const float *from = job->maps + step->from + 2 * y * row;
         float *to = job->maps + step->to + y * (row / 2);
         for (int64_t x = 0; x < step->width / 2; x++, from += 2 * channels, to += channels)
@@ -181,6 +192,7 @@ INLINE void NAMED(halve)(Job *job, const Step *step, int64_t phase) {
                 to[channel] = 0.25f * (from[channel] + from[channels + channel] + from[row + channel] +
                                        from[row + channels + channel]);
     }
+    wait_for(job->team, phase, made);
 }
 
 /* The mean of all pixels and the largest of each channel: [2 * channels]. */
@@ -188,7 +200,8 @@ INLINE void NAMED(pool)(Job *job, const Step *step, int64_t phase) {
     int64_t n = step->height * step->width, channels = step->in;
     const float *from = job->maps + step->from;
     float *mean = job->maps + step->to, *most = mean + channels;
-    if (next_of(job->team, phase, 1) > 0) return;
+    int64_t all;
+    if (!next_of(job->team, phase, 1, 1, &all)) return wait_for(job->team, phase, 1);
     memset(mean, 0, (size_t)channels * sizeof(float));
     memcpy(most, from, (size_t)channels * sizeof(float));
     for (int64_t pixel = 0; pixel < n; pixel++, from += channels)
@@ -197,19 +210,23 @@ INLINE void NAMED(pool)(Job *job, const Step *step, int64_t phase) {
             most[channel] = most[channel] > from[channel] ? most[channel] : from[channel];
         }
     for (int64_t channel = 0; channel < channels; channel++) mean[channel] /= (float)n;
+    done_with(job->team, phase, 1, 1);
 }
 
 /* Every pixel to unit length, in its place. */
 INLINE void NAMED(unit)(Job *job, const Step *step, int64_t phase) {
     int64_t n = step->height * step->width, channels = step->in, some = share(n, job->team->threads);
-    for (int64_t first; (first = next_of(job->team, phase, some)) < n;)
-        for (int64_t pixel = first; pixel < first + some && pixel < n; pixel++) {
+    for (int64_t first, these; (these = next_of(job->team, phase, some, n, &first));) {
+        for (int64_t pixel = first; pixel < first + these; pixel++) {
             FLOATS *numbers = (FLOATS *)(job->maps + step->to + pixel * channels), squares = {0};
             for (int64_t v = 0; v < channels / LANES; v++) squares += numbers[v] * numbers[v];
             float sum = 1e-12f;
             EACH(lane, LANES) sum += squares[lane];
             for (int64_t v = 0; v < channels / LANES; v++) numbers[v] *= 1 / sqrtf(sum);
         }
+        done_with(job->team, phase, these, n);
+    }
+    wait_for(job->team, phase, n);
 }
 
 /* `n` numbers as half as many bytes each, rounded to the nearest. */
@@ -243,21 +260,20 @@ ENTRY static void NAMED(work)(Job *job, int64_t thread) {
         case POOL: NAMED(pool)(job, step, phase); break;
         case UNIT: NAMED(unit)(job, step, phase); break;
         }
-        meet(job->team);
     }
     for (int64_t i = 0; i < job->n_wanted; i++, phase++) {
         const Wanted *wanted = job->wanted + i;
         const float *from = job->maps + wanted->place;
         int64_t length = wanted->length, some = share(length, job->team->threads), at = job->image * length;
-        for (int64_t first; (first = next_of(job->team, phase, some)) < length;) {
-            int64_t n = length - first < some ? length - first : some;
+        for (int64_t first, n; (n = next_of(job->team, phase, some, length, &first));) {
             if (job->half)
                 NAMED(to_halves)(from + first, n, (uint16_t *)wanted->to + at + first);
             else
                 memcpy((float *)wanted->to + at + first, from + first, (size_t)n * sizeof(float));
+            done_with(job->team, phase, n, length);
         }
+        wait_for(job->team, phase, length);
     }
-    meet(job->team);
 }
 #undef LANES
 #undef ROWS
