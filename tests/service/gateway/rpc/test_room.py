@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any
 
 import grpc
@@ -10,6 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.question.asked import Asked
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.gateway.rpc.calling import Gateway, calling, request
@@ -105,3 +107,17 @@ async def test_a_message_of_thousands_of_values_is_read_beside_the_event_loop() 
         answer = await gateway.stub.Segment(request(*(f"word {n}" for n in range(2000))))
 
     assert answer.model == "colours"
+
+
+async def test_what_is_refused_is_gone_with_its_answer() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with asyncio.timeout(SOON), calling() as gateway:
+            for _ in range(10):
+                await failure(gateway.stub.Segment(request("sky", image=pb.Image(content=b"no image"))))
+            alive = sum(type(thing) is Asked for thing in gc.get_objects())
+    finally:
+        gc.enable()
+
+    assert alive <= 1  # the last may be on its way
