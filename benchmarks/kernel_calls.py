@@ -12,8 +12,8 @@ from lexiseg_model.kernel import (
     outlines,
     pamr,
     pixels,
+    prompts,
     regions,
-    residual,
     runs,
     spans,
     specks,
@@ -56,10 +56,15 @@ def run() -> None:
     own, shared = smooth(2 * 5).reshape(2, 5, *CELLS)[:, :, ::2, ::2], smooth(4)
     halves = axes((CELLS[0] // 2, CELLS[1] // 2), CELLS)
     mask_logits.mask_logits(own, shared, np.ones((1, 4), np.float32), np.zeros(1, np.float32), halves)
-    if residual.fits(32):
-        maps = smooth(32).transpose(1, 2, 0)[None, ::2, ::2]
-        filters = residual.transformed(np.full((32, 32, 3, 3), 0.01, np.float32), np.zeros(32, np.float32))
-        residual.residual(maps, filters, filters)
+    if prompts.fit():
+        weights = prompts.Weights(*(np.full(length, 0.01, np.float32) for length in prompts.lengths(9, 4)))
+        coarse, mid, known = (
+            np.ascontiguousarray(smooth(channels)[:, :height, : 2 * height].transpose(1, 2, 0))
+            for channels, height in ((48, 14), (32, 28), (96, 28))
+        )
+        fine = np.ascontiguousarray(np.tile(smooth(24), (1, 1, 2))[:, :56, :112])
+        said = smooth(9)[None, :, :28, :56]
+        prompts.answer(said, prompts.Shared(coarse, mid, fine, known), weights, 4)
     if layers.panel():
         network = layers.Layers(layers.panel())
         first = layers.Convolution(np.full((32, 3, 3, 3), 0.01, np.float32), np.zeros(32, np.float32))

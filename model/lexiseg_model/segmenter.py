@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar, cast
 
@@ -40,7 +40,7 @@ from lexiseg_model.memory import held_bytes
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 
 TileFeatures = tuple[Tensor, ...]  # every tensor has one entry per tile in front
-T = TypeVar("T", bound=tuple[Tensor, ...])
+T = TypeVar("T", bound="Iterable[Tensor | Features]")
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
 RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
 
@@ -90,7 +90,7 @@ class Derived:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
-        self._made: dict[str, tuple[Tensor, ...]] = {}
+        self._made: dict[str, Iterable[Tensor | Features]] = {}
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What `make` gives, made by the first who asks; others wait for it, and nobody waits for another name.
@@ -107,7 +107,7 @@ class Derived:
 
     @property
     def nbytes(self) -> int:
-        return sum(tensor.nbytes for made in tuple(self._made.values()) for tensor in made)
+        return sum(part.nbytes for made in tuple(self._made.values()) for part in made)
 
 
 @dataclass(frozen=True)

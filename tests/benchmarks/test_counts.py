@@ -12,7 +12,7 @@ import torch
 from benchmarks import kernel_calls
 from benchmarks.counting import calls, parsed, tensor_work
 from benchmarks.counts import BASELINE, losses
-from lexiseg_model.kernel import cell_scores, layers, library, residual
+from lexiseg_model.kernel import cell_scores, layers, library, prompts
 from tests.kernel import require_kernel
 
 
@@ -88,7 +88,7 @@ def test_what_callgrind_runs_calls_every_function_of_the_kernel(monkeypatch: pyt
     sources = "".join(path.read_text() for path in library.FOLDER.glob("*.c"))
     not_called = {
         "kernel_version",
-        *(() if residual.fits(32) else ("residual",)),
+        *(() if prompts.fit() else ("prompts",)),
         *(() if layers.panel() else ("layers",)),
         *(() if cell_scores.fit(16) else ("cell_scores",)),
     }

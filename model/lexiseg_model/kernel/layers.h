@@ -99,7 +99,7 @@ INLINE void NAMED(give)(const int side, const Job *job, const Step *step, const 
     int64_t across = (w + side - 1) / side;
     for (int64_t t = first; t < first + n; t++, made += places_of(step) * wide) {
         int64_t y = t / across * side, x = t % across * side, at = (y * w + x) * out;
-        NAMED(give_tile)(side, made, out, bias, add ? add + at : NULL, least(step), h - y < side ? h - y : side,
+        NAMED(give_tile)(side, made, wide, out, bias, add ? add + at : NULL, least(step), h - y < side ? h - y : side,
                          w - x < side ? w - x : side, to + at, w * out);
     }
 }

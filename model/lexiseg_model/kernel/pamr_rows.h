@@ -1,5 +1,6 @@
 /* The two steps of PAMR at some blocks of a row: read by `pamr.c` once for each width of vectors. */
 #include "vectors.h"
+#include "exponential.h"
 
 #define TILE(channels) (BLOCK * (channels) / LANES) /* vectors of a block of so many maps */
 
@@ -69,20 +70,6 @@ MIX(1, 2, EACH_ITS_OWN)
 #endif
 
 #define MAGNITUDE(x) ((FLOATS)((WHOLES)(x) & 0x7fffffff))
-
-/* exp(x) in place for x <= 0, to 2 units in the last place: 2^n times a polynomial (Cephes' coefficients). */
-INLINE void NAMED(exponential)(FLOATS *number) {
-    FLOATS x = *number, least = (FLOATS){0} - 87.0f;
-    x = LARGER(x, least);
-    FLOATS n = (x * 1.44269504088896341f + 12582912.0f) - 12582912.0f; /* the nearest whole number */
-    x = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    FLOATS p = x * 1.9875691500e-4f + 1.3981999507e-3f;
-    p = p * x + 8.3334519073e-3f;
-    p = p * x + 4.1665795894e-2f;
-    p = p * x + 1.6666665459e-1f;
-    p = p * x + 5.0000001201e-1f;
-    *number = (p * x * x + x + 1.0f) * (FLOATS)((__builtin_convertvector(n, WHOLES) + 127) << 23);
-}
 
 /* Weights at so many vectors of pixels of an image of `c` channels, `plane` numbers apart. Their lines are asked for
  * while the differences are taken. */

@@ -1,5 +1,5 @@
 /* 3 x 3 convolutions by Winograd's F(4 x 4, 3 x 3) and F(2 x 2, 3 x 3) (Lavin and Gray, 2015), of any number of channels
- * that is a multiple of LANES: read by `layers.h` and, for its sums, `residual_steps.h`, once for each width of vectors.
+ * that is a multiple of LANES: read by `layers.h` and `prompts.c`, once for each width of vectors.
  * `side` is 4 or 2, known when this is compiled: side x side pixels take (side + 2)^2 products for each pair of channels
  * instead of 9 side^2. */
 
@@ -37,22 +37,24 @@ INLINE void NAMED(gather)(const int side, const FLOATS *m, int apart, FLOATS *to
     }
 }
 
-/* The (side + 2)^2 pixels of a tile, rows `row` numbers apart, to as many places [places, channels]. */
-INLINE void NAMED(transform)(const int side, const float *from, int64_t row, int64_t channels, float *to) {
-    const int edge = side + 2;
-    for (int64_t channel = 0; channel < channels; channel += LANES) {
-        FLOATS across[36];
-        EACH(y, edge) {
-            FLOATS seen[6];
-            EACH(x, edge) seen[x] = *(const FLOATS *)(from + y * row + x * channels + channel);
-            NAMED(spread)(side, seen, 1, across + edge * y);
+/* The (side + 2)^2 pixels of a tile, rows `row` numbers apart, to as many places, `apart` numbers from each other. */
+INLINE void NAMED(transform)(const int side, const float *from, int64_t row, int64_t channels, int64_t apart, float *to) {
+    const int edge = side + 2, half = edge / 2;
+    for (int64_t channel = 0; channel < channels; channel += LANES)
+        EACH(part, 2) { /* of the columns, so that what is between stays in registers */
+            FLOATS across[18];
+            EACH(y, edge) {
+                FLOATS seen[6], all[6];
+                EACH(x, edge) seen[x] = *(const FLOATS *)(from + y * row + x * channels + channel);
+                NAMED(spread)(side, seen, 1, all);
+                EACH(x, half) across[half * y + x] = all[half * part + x];
+            }
+            EACH(x, half) {
+                FLOATS down[6];
+                NAMED(spread)(side, across + x, half, down);
+                EACH(y, edge) *(FLOATS *)(to + (edge * y + half * part + x) * apart + channel) = down[y];
+            }
         }
-        EACH(x, edge) {
-            FLOATS down[6];
-            NAMED(spread)(side, across + x, edge, down);
-            EACH(y, edge) *(FLOATS *)(to + (edge * y + x) * channels + channel) = down[y];
-        }
-    }
 }
 
 /* The same for a tile at (y, x), which may reach over the edges of a map [h, w, channels]; `patch` is room for it. */
@@ -60,7 +62,7 @@ INLINE void NAMED(take_tile)(const int side, const float *from, int64_t y, int64
                              int64_t channels, float *patch, float *to) {
     const int64_t edge = side + 2, pixel = channels * (int64_t)sizeof(float);
     if (y >= 0 && x >= 0 && y + edge <= h && x + edge <= w) {
-        NAMED(transform)(side, from + (y * w + x) * channels, w * channels, channels, to);
+        NAMED(transform)(side, from + (y * w + x) * channels, w * channels, channels, channels, to);
         return;
     }
     int64_t left = x < 0 ? -x : 0, right = x + edge > w ? w - x : edge;
@@ -69,32 +71,30 @@ INLINE void NAMED(take_tile)(const int side, const float *from, int64_t y, int64
         if (y + i >= 0 && y + i < h)
             memcpy(patch + (i * edge + left) * channels, from + ((y + i) * w + x + left) * channels,
                    (size_t)((right - left) * pixel));
-    NAMED(transform)(side, patch, edge * channels, channels, to);
+    NAMED(transform)(side, patch, edge * channels, channels, channels, to);
 }
 
-/* Back from the places of a tile to at most `rows` x `columns` pixels of maps whose rows are `row` numbers long; `add`,
- * if it is there, lies as `to` does. */
-INLINE void NAMED(give_tile)(const int side, const float *from, int64_t channels, const float *bias, const float *add,
-                             float least, int64_t rows, int64_t columns, float *to, int64_t row) {
+/* Back from the places of a tile, `apart` numbers from each other, to at most `rows` x `columns` pixels of maps whose rows
+ * are `row` numbers long; `add`, if it is there, lies as `to` does, and may be it. */
+INLINE void NAMED(give_tile)(const int side, const float *from, int64_t apart, int64_t channels, const float *bias,
+                             const float *add, float least, int64_t rows, int64_t columns, float *to, int64_t row) {
     const int edge = side + 2;
     for (int64_t channel = 0; channel < channels; channel += LANES) {
-        FLOATS across[24], pixels[16];
+        FLOATS across[24];
         EACH(y, edge) {
             FLOATS seen[6];
-            EACH(x, edge) seen[x] = *(const FLOATS *)(from + (edge * y + x) * channels + channel);
+            EACH(x, edge) seen[x] = *(const FLOATS *)(from + (edge * y + x) * apart + channel);
             NAMED(gather)(side, seen, 1, across + side * y);
         }
         EACH(x, side) {
             FLOATS down[4];
             NAMED(gather)(side, across + x, side, down);
-            EACH(y, side) pixels[side * y + x] = down[y] + *(const FLOATS *)(bias + channel);
-        }
-        for (int64_t y = 0; y < rows; y++)
-            for (int64_t x = 0; x < columns; x++) {
+            if (x < columns) EACH(y, side) if (y < rows) {
                 int64_t at = y * row + x * channels + channel;
-                FLOATS pixel = pixels[side * y + x];
+                FLOATS pixel = down[y] + *(const FLOATS *)(bias + channel);
                 if (add) pixel += *(const FLOATS *)(add + at);
                 *(FLOATS *)(to + at) = LARGER(pixel, (FLOATS){0} + least);
             }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -14,7 +15,7 @@ from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.tiny.boxes.rule import kept_inside
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
-from lexiseg_model.methods.tiny.prompt_maps import Prompts
+from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts
 from lexiseg_model.methods.tiny.settings import BoxRule, ProposalSettings
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
@@ -161,35 +162,54 @@ def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: to
 def propose(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:
     """Masks of everything that a grid of points finds in one image, best first: logits [N, h, w] and quality [N].
 
-    A coarse grid goes first and finer ones fill it up; a point that lies well inside a mask found before is not asked.
+    A coarse grid goes first and finer ones fill it up; a point that lies well inside a mask found before is not asked,
+    and in the last rank none whose likest neighbour had no mask worth a thought (`settings.hope`).
     Never holds more than one pass of masks beside those that are good enough.
     """
     points = grid(settings.grid, shared)
     column, row = (points / STRIDE).long().unbind(1)
     spared = torch.zeros(len(points), dtype=torch.bool, device=points.device)
+    best = points.new_full((len(points),), -1.0)  # quality of a point's best mask, where it was asked
     masks: list[Tensor] = []
     quality: list[Tensor] = []
-    for rank in ranks(settings.grid):
+    *first, last = ranks(settings.grid)
+    for rank in (*first, last):
         places = rank.to(points.device)
         waiting = places[~spared[places]]
-        for start in range(0, len(waiting), PER_PASS):
-            some = waiting[start : start + PER_PASS]
+        if rank is last and first:
+            waiting = waiting[_likest_neighbour(waiting, best, points, shared) >= settings.hope]
+        for some in torch.split(waiting, PER_PASS) if len(waiting) else ():
             n = len(some)
             nothing = points.new_zeros(1, n, 4)
             found = head.lone(
                 shared, Prompts(points[None, some, None], points.new_ones(1, n, 1), nothing, nothing[..., 0])
             )
-            of_some = found.quality[0].flatten().float().sigmoid()
-            some_masks = found.masks[0].flatten(0, 1)
+            of_some = found.quality[0].float().sigmoid()  # [n, M]
+            best[some] = of_some.amax(1)
+            some_masks, of_some = found.masks[0][of_some >= settings.quality], of_some[of_some >= settings.quality]
             cells = (some_masks > 0).sum((1, 2))
-            good = (of_some >= settings.quality) & (cells >= LEAST_CELLS)
-            explains = good & (cells <= settings.explains * some_masks[0].numel())
+            explains = (cells >= LEAST_CELLS) & (cells <= settings.explains * some_masks[0:1].numel())
             spared |= (some_masks[explains][:, row, column] > settings.inside).any(0)
-            masks.append(some_masks[good].half())
-            quality.append(of_some[good])
+            masks.append(some_masks[cells >= LEAST_CELLS].half())
+            quality.append(of_some[cells >= LEAST_CELLS])
     by_quality, candidates = torch.cat(quality), torch.cat(masks)
-    best = suppress(candidates > 0, by_quality, settings.rule)
-    return PromptMasks(candidates[best], by_quality[best])
+    stay = suppress(candidates > 0, by_quality, settings.rule)
+    return PromptMasks(candidates[stay], by_quality[stay])
+
+
+def _likest_neighbour(waiting: Tensor, best: Tensor, points: Tensor, shared: SharedMaps) -> Tensor:
+    """[W]: of those beside each place in the grid that were asked, the one most like it by its grouping: the quality of
+    its best mask; 1 where none was asked."""
+    n = math.isqrt(len(best))
+    column, row = (points / MAP_STRIDE).long().unbind(1)
+    vectors = shared.grouping[0][:, row, column].T.float()  # [n * n, 64]
+    x, y = waiting % n, waiting // n
+    inside = torch.stack([x > 0, x < n - 1, y > 0, y < n - 1], 1)  # [W, 4]
+    beside = waiting[:, None] + torch.tensor([-1, 1, -n, n], device=waiting.device) * inside
+    known = inside & (best[beside] >= 0)
+    alike = (vectors[beside] @ vectors[waiting][..., None])[..., 0].masked_fill(~known, -torch.inf)
+    likest = best[beside].gather(1, alike.argmax(1, keepdim=True))[:, 0]
+    return torch.where(known.any(1), likest, 1.0)
 
 
 def ranks(n: int) -> list[Tensor]:

@@ -6,7 +6,7 @@ some convolutions at strides 16 and 8, and one product with the finest shared ma
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,18 @@ class MaskAnswers(NamedTuple):
 
     masks: Tensor
     quality: Tensor
+
+
+class Compiled(Protocol):
+    """Who answers in place of the head, outside of gradients, from what prompts about one image say."""
+
+    def lone(self, said: Tensor, shared: SharedMaps) -> MaskAnswers:
+        """Of said [1, N, len(LONE), h, w]."""
+        ...
+
+    def sure(self, said: Tensor, shared: SharedMaps) -> MaskAnswers:
+        """Of said [1, N, CHANNELS, h, w]."""
+        ...
 
 
 class SharedNetwork(nn.Module):
@@ -178,6 +190,7 @@ class PromptHead(nn.Module):
         self.enter = nn.Sequential(nn.BatchNorm2d(COARSE), nn.ReLU(inplace=True))
         self.of_lone = MaskOutput(MASKS)
         self.of_sure = MaskOutput(1)
+        self.compiled: Compiled | None = None
 
     def maps(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
         """Embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> what prompts share."""
@@ -206,12 +219,16 @@ class PromptHead(nn.Module):
             own = self.body(shared, prompts)
         else:  # most of what it could say is nothing
             said = lone_maps(prompts, shared.grouping, shared.pixels)
+            if self.compiled is not None and library.ready():
+                return self.compiled.lone(said, shared)
             own = self._own_maps(shared, said, self.first.weight[:, LONE], self.second.weight[:, LONE])
         answers: MaskAnswers = self.of_lone(own, shared)
         return answers
 
     def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """One mask for each prompt: a box, several points, or both."""
+        if self.compiled is not None and library.ready() and not torch.is_grad_enabled():
+            return self.compiled.sure(prompt_maps(prompts, shared.grouping, shared.pixels), shared)
         answers: MaskAnswers = self.of_sure(self.body(shared, prompts), shared)
         return answers
 

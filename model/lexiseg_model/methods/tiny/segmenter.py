@@ -26,9 +26,10 @@ from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.boxes import closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
+from lexiseg_model.methods.tiny.compiled_head import answering, as_read
 from lexiseg_model.methods.tiny.compiled_pass import CompiledPass, suits
 from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
-from lexiseg_model.methods.tiny.fast import cores, fused, in_type, with_compiled_blocks
+from lexiseg_model.methods.tiny.fast import cores, fused, in_type
 from lexiseg_model.methods.tiny.image_pass import ImagePass, brought_to, buckets, first, fitted
 from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
@@ -91,7 +92,7 @@ class TinySegmenter(Exportable):
             getattr(self._network, name).to(self._dtype)
         self._compiled = CompiledPass(self._network) if suits(execution) else None
         self.passes_side_by_side = self._compiled is not None
-        self._head = None if head is None else with_compiled_blocks(in_type(fused(head).to(device), self._dtype))
+        self._head = None if head is None else answering(in_type(fused(head).to(device), self._dtype))
         self.settings = settings
         self._familiar = familiar
         self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
@@ -272,12 +273,13 @@ class TinySegmenter(Exportable):
         """Answers to small boxes by place, on the cells of the whole image."""
         if "picture" not in features.tensors:
             return {}
-        whole = closer_look.Whole(features.size, features.tensors["picture"], self._cells(features))
-        return closer_look.looked_at(prompts, whole, self.card.input.multiple, self.settings.looks, self._of_part)
+        whole = closer_look.Whole(features.size, features.tensors["picture"], self._cells(features), features.derived)
+        multiple, rule = self.card.input.multiple, self.settings.looks
+        return closer_look.looked_at(prompts, whole, multiple, rule, self._part, self._coloured)
 
-    def _of_part(self, tile: NDArray[np.uint8], size: tuple[int, int], prompt: Prompt) -> PromptMasks:
+    def _part(self, tile: NDArray[np.uint8], size: tuple[int, int]) -> Features:
         """By the network itself: another runtime may be made for the shapes of whole images alone."""
-        return self._coloured(self.assemble(Plan(size, tile), self._forward(tile)), [prompt])[0]
+        return self.assemble(Plan(size, tile), self._forward(tile))
 
     def _coloured(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """What the head makes of prompts, and their objects' colours."""
@@ -338,8 +340,7 @@ class TinySegmenter(Exportable):
 
         def make() -> SharedMaps:
             pixels = features.tensors["pixels"].to(self._device, self._dtype)[None]
-            maps = head.maps(pixels, self.guide(features)[None].to(self._dtype))
-            return maps._replace(fine=maps.fine.contiguous())  # as the kernel reads it for every prompt
+            return as_read(head.maps(pixels, self.guide(features)[None].to(self._dtype)))
 
         return features.derived.once("shared", make)
 

@@ -16,7 +16,7 @@ from lexiseg_model.masks.specks import SpeckRule
 class ProposalSettings(BaseModel):
     """A grid of points asks for everything; four masks answer each, those good enough and not yet there are kept.
 
-    `explains` and `inside` were chosen on training photographs by the IoU of objects with the best proposal.
+    `explains`, `inside` and `hope` were chosen on training photographs by the IoU of objects with the best proposal.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,6 +28,12 @@ class ProposalSettings(BaseModel):
         0.5, ge=0, le=1, description="of the image, the largest mask whose inside is not asked again; 0: all are asked"
     )
     inside: float = Field(1.0, ge=0, description="the logit from which a point is inside of it")
+    hope: float = Field(
+        0.22,
+        ge=0,
+        le=1,
+        description="predicted quality of a point's likest neighbour from which it is asked in the last rank; 0: all",
+    )
 
 
 class ClickOrder(BaseModel):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.nms import OverlapRule
@@ -23,7 +24,7 @@ HEIGHT, WIDTH = 96, 128  # pixels of the network's input
 CPU = torch.device("cpu")
 BOX = Prompt(box=(10, 10, 40, 30))
 POINT = Prompt((Point(20, 20),))
-ALL = ProposalSettings(grid=6, quality=0.0, rule=OverlapRule(overlap=1.0, inside=None), explains=0)
+ALL = ProposalSettings(grid=6, quality=0.0, rule=OverlapRule(overlap=1.0, inside=None), explains=0, hope=0)
 
 
 @pytest.fixture(scope="module")
@@ -130,20 +131,23 @@ def test_every_point_of_a_grid_has_its_rank() -> None:
         assert sorted(torch.cat(ranks(n)).tolist()) == list(range(n * n))
 
 
-def test_points_well_inside_a_mask_are_not_asked(head: PromptHead, shared: SharedMaps) -> None:
-    asked: list[int] = []
+@pytest.mark.parametrize("sparing", [{"explains": 0.5}, {"hope": 0.5}], ids=["well inside a mask", "beside bad masks"])
+def test_points_that_are_not_asked(head: PromptHead, shared: SharedMaps, sparing: dict[str, float]) -> None:
+    asked: list[Tensor] = []
     body = head.body
-    sparing = ALL.model_copy(update={"explains": 0.5})
 
-    def counted(maps: SharedMaps, prompts: Prompts) -> torch.Tensor:
-        asked.append(prompts.signs.shape[1])
+    def counted(maps: SharedMaps, prompts: Prompts) -> Tensor:
+        asked.append(prompts.points[0, :, 0])
         return body(maps, prompts)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(head, "body", counted)
-        propose(head, shared, sparing)
+        propose(head, shared, ALL.model_copy(update=sparing))
 
-    assert 0 < sum(asked) < ALL.grid**2
+    points = torch.cat(asked).tolist()
+    *first, _ = ranks(ALL.grid)
+    assert len({tuple(point) for point in points}) == len(points) < ALL.grid**2
+    assert "hope" not in sparing or grid(ALL.grid, shared)[torch.cat(first)].tolist() == points[: len(torch.cat(first))]
 
 
 def test_proposals_below_the_threshold_are_left_out(head: PromptHead, shared: SharedMaps) -> None:

@@ -2,7 +2,8 @@
 
 At the network's input a small object has a few cells, and the masks of its box are as coarse as they. So a part of the
 picture twice as wide and high as the box is enlarged, encoded and asked; what comes of it is brought back to the cells
-of the whole picture. Figures: docs/training.md.
+of the whole picture. The last parts stay with the image's features: a box that is corrected by points, or asked again,
+is not looked at twice. Figures: docs/training.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -19,10 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.methods.tiny.asking import is_meant
+from lexiseg_model.methods.tiny.boxes.kept_looks import KeptLooks
 from lexiseg_model.methods.tiny.image_pass import brought_to
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.settings import LookRule
-from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.segmenter import Derived, Features, PromptMasks
 from lexiseg_model.types import Point, Prompt
 
 KEPT = 2  # pixels of the picture that is kept for one of the network's input, at most, each way
@@ -30,15 +33,18 @@ LEAST_SIDE = 64.0  # pixels of the network's input: the smallest part is as larg
 NOWHERE = -8.0  # logits beyond the part
 
 Size = tuple[int, int]  # (height, width)
-Answer = Callable[[NDArray[np.uint8], Size, Prompt], PromptMasks]  # to a prompt in a part of that size, by its tile
+Encode = Callable[[NDArray[np.uint8], Size], Features]  # of a part of that size, by its tile
+Answer = Callable[[Features, Sequence[Prompt]], list[PromptMasks]]  # to prompts in a part
 
 
 class Whole(NamedTuple):
-    """An image: its `size` as sent, the `picture` [H, W, 3] that is kept of it, and its `cells` (h, w) at STRIDE."""
+    """An image: its `size` as sent, the `picture` [H, W, 3] that is kept of it, its `cells` (h, w) at STRIDE, and what
+    is `derived` from its features."""
 
     size: Size
     picture: Tensor
     cells: Size
+    derived: Derived
 
     @property
     def kept(self) -> Size:
@@ -72,7 +78,7 @@ def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
 
 
 def looked_at(
-    prompts: Sequence[Prompt], whole: Whole, multiple: int, rule: LookRule, answer: Answer
+    prompts: Sequence[Prompt], whole: Whole, multiple: int, rule: LookRule, encode: Encode, answer: Answer
 ) -> dict[int, PromptMasks]:
     """Answers to the prompts whose box is small, by their places, on the cells of the whole image.
 
@@ -81,13 +87,15 @@ def looked_at(
         whole: what is known of it.
         multiple: of pixels, that sides of the network's input have.
         rule: which boxes are small.
-        answer: asks about a part.
+        encode: looks at a part,
+        answer: and asks about it.
     """
-    answers = {}
+    answers, kept = {}, whole.derived.once("looks", KeptLooks)
     for place, prompt in enumerate(prompts):
         look = look_at(prompt, whole, multiple, rule)
         if look is not None:
-            masks, quality = answer(_tile_of(whole.picture, look), look.size, _moved(prompt, whole, look))
+            part = kept.once(look, partial(_encoded, whole.picture, look, encode))
+            [(masks, quality)] = answer(part, [_moved(prompt, whole, look)])
             answers[place] = PromptMasks(on_cells(masks, look, whole), quality)
     return answers
 
@@ -120,10 +128,9 @@ def _span(middle: float, length: float, of_tile: int, of_kept: int) -> tuple[int
     return start, min(of_kept, start + math.ceil(length * of_kept / of_tile))
 
 
-def _tile_of(picture: Tensor, look: Look) -> NDArray[np.uint8]:
-    """[1, 3, h, w]: what the network is given."""
+def _encoded(picture: Tensor, look: Look, encode: Encode) -> Features:
     part = picture[look.top : look.bottom, look.left : look.right].contiguous()
-    return brought_to(part.numpy(), look.input)[None]
+    return encode(brought_to(part.numpy(), look.input)[None], look.size)
 
 
 def _moved(prompt: Prompt, whole: Whole, look: Look) -> Prompt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.methods.tiny.boxes.closer_look import KEPT, Look, Whole, kept_picture, look_at, looked_at, on_cells
+from lexiseg_model.methods.tiny.boxes.kept_looks import KeptLooks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import LookRule
-from lexiseg_model.segmenter import Features, PromptMasks
+from lexiseg_model.segmenter import Derived, Features, PromptMasks
 from lexiseg_model.types import Point, Prompt
 
 RULE = LookRule()
@@ -23,7 +25,7 @@ Photographs = dict[str, NDArray[np.uint8]]
 
 def whole(size: tuple[int, int] = (288, 384), kept: tuple[int, int] = (288, 384)) -> Whole:
     """An image whose input has 288 x 384 pixels."""
-    return Whole(size, torch.zeros(*kept, 3, dtype=torch.uint8), (72, 96))
+    return Whole(size, torch.zeros(*kept, 3, dtype=torch.uint8), (72, 96), Derived())
 
 
 @pytest.fixture(scope="module")
@@ -77,17 +79,26 @@ def test_boxes_that_are_thin_have_looks_of_some_width(box: tuple[float, float, f
     assert look is None or min(look.input) >= MULTIPLE
 
 
+PART = Features((60, 80), {"pixels": torch.zeros(96, 40, 48)})
+
+
+def encode(tile: NDArray[np.uint8], size: tuple[int, int]) -> Features:
+    assert tile.shape == (1, 3, 160, 192)
+    assert size == PART.size
+    return replace(PART)
+
+
 def test_a_part_is_asked_in_its_own_pixels() -> None:
     asked: list[Prompt] = []
 
-    def answer(tile: NDArray[np.uint8], size: tuple[int, int], prompt: Prompt) -> PromptMasks:
-        assert tile.shape == (1, 3, 160, 192)
-        assert size == (60, 80)
-        asked.append(prompt)
-        return PromptMasks(torch.ones(1, 40, 48), torch.ones(1))
+    def answer(part: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        assert part == PART
+        asked.extend(prompts)
+        return [PromptMasks(torch.ones(1, 40, 48), torch.ones(1))]
 
     points = (Point(110, 110), Point(120, 150, positive=False), Point(150, 140, positive=False))
-    answers = looked_at([Prompt(box=(0, 0, 300, 200)), replace(SMALL, points=points)], whole(), MULTIPLE, RULE, answer)
+    prompts = [Prompt(box=(0, 0, 300, 200)), replace(SMALL, points=points)]
+    answers = looked_at(prompts, whole(), MULTIPLE, RULE, encode, answer)
 
     assert list(answers) == [1]
     assert asked[0].box == (20, 15, 60, 45)
@@ -138,6 +149,23 @@ def test_a_small_boxs_mask_is_another_than_at_a_glance_and_stays_in_it(tiny: Tin
     assert columns.max() <= 230 * scale[0]
     assert 130 * scale[1] - 4 <= rows.min()
     assert rows.max() <= 180 * scale[1]
+
+
+def test_a_box_that_is_corrected_is_not_looked_at_twice(tiny: TinySegmenter, coffee: Features) -> None:
+    fresh = replace(coffee, derived=Derived())
+    spoon = Prompt(box=(170, 130, 230, 180))
+    before = fresh.nbytes
+    [first] = tiny.prompt(fresh, [spoon])
+    grown = fresh.nbytes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny, "_part", None)
+        [again] = tiny.prompt(fresh, [spoon])
+        tiny.prompt(fresh, [replace(spoon, points=(Point(180, 140, positive=False),))])
+
+    assert torch.equal(again.masks, first.masks)
+    [look] = fresh.derived.once("looks", KeptLooks)
+    assert grown - before == look.nbytes > 100_000  # what the look holds weighs with the image
 
 
 def test_a_glance_needs_no_picture(tiny: TinySegmenter, coffee: Features) -> None:

@@ -1,0 +1,77 @@
+/* From what prompts say to masks: read by `prompts.c` once for each width of vectors. */
+#include "vectors.h"
+#include "exponential.h"
+#include "winograd.h"
+
+#define CHANNELS 48
+#define SQUARE(name) NAMED(name##_48)
+#if LANES == 16
+#define TILES 8
+#define WIDTH 3
+#else
+#define TILES 6
+#define WIDTH 2
+#endif
+#include "square_steps.h"
+
+#define CHANNELS 32
+#define SQUARE(name) NAMED(name##_32)
+#if LANES == 16
+#define TILES 12
+#else
+#define TILES 6
+#endif
+#define WIDTH 2
+#include "square_steps.h"
+
+/* `in` numbers times weights [in, out], and bias; cut at 0 (`relu`). `out` is a multiple of 16. */
+INLINE void NAMED(dense)(const float *from, int64_t in, const float *weights, const float *bias, int64_t out, int relu,
+                         float *to) {
+    for (int64_t first = 0; first < out; first += 16) {
+        FLOATS sum[16 / LANES];
+        EACH(v, 16 / LANES) sum[v] = ((const FLOATS *)(bias + first))[v];
+        for (int64_t i = 0; i < in; i++)
+            EACH(v, 16 / LANES) sum[v] += from[i] * ((const FLOATS *)(weights + i * out + first))[v];
+        EACH(v, 16 / LANES)((FLOATS *)(to + first))[v] = relu ? LARGER(sum[v], (FLOATS){0}) : sum[v];
+    }
+}
+
+#include "prompts_steps.h"
+#include "prompts_masks.h"
+
+/* Masks of one prompt, whose own maps are there. */
+ENTRY static void NAMED(masks_of)(const int masks, const Job *job, float *logits, float *quality) {
+    const int64_t cells = job->mid.h * job->mid.w;
+    float *narrow = job->room, *pooled = narrow + cells * MID, *room = pooled + MOST * (cells + SLACK);
+    const float *edges = NAMED(project)(&job->mid, job->output, job->mid_maps, narrow, room);
+    NAMED(draw)(masks, job, narrow, edges, logits, pooled, room);
+    NAMED(probabilities)(pooled, masks * cells);
+    NAMED(judge)(masks, job, edges + FINE * MOST, job->mid_maps, pooled, quality);
+}
+
+/* Of n prompts, at most TOGETHER. */
+ENTRY static void NAMED(answer)(const Job *job, const float *said, int64_t n, int64_t masks, float *logits, float *quality) {
+    const int64_t cells = job->mid.h * job->mid.w, plane = job->coarse.pixels * COARSE, of_prompt = job->channels * cells;
+    const float *weights = job->body, *next = weights;
+    for (int64_t i = 0; i < n; i++)
+        next = NAMED(begin)(job, said + i * of_prompt, weights, job->coarse_maps + i * plane, job->room);
+    for (int block = 0; block < 3; block++) {
+        weights = next = NAMED(block_48)(&job->coarse, n, next, job->coarse_maps, job->coarse_between, job->room);
+        for (int64_t i = 0; i < n && block < 2; i++)
+            next = NAMED(attend)(job, weights, job->coarse_maps + i * plane, job->room);
+    }
+    weights = next;
+    for (int64_t i = 0; i < n; i++, logits += masks * 4 * cells, quality += masks) {
+        next = NAMED(widen)(job, said + i * of_prompt, weights, job->coarse_maps + i * plane, job->mid_maps, job->room);
+        for (int block = 0; block < 2; block++)
+            next = NAMED(block_32)(&job->mid, 1, next, job->mid_maps, job->mid_between, job->room);
+        if (masks == 1)
+            NAMED(masks_of)(1, job, logits, quality);
+        else
+            NAMED(masks_of)(MOST, job, logits, quality);
+    }
+}
+#undef LANES
+#undef LANE
+#undef NAMED
+#undef ENTRY

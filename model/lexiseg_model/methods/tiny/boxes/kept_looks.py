@@ -1,0 +1,35 @@
+"""Closer looks at parts of one image that were taken last: they stay with its features, and weigh as these do."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+
+from lexiseg_model.segmenter import Features
+
+KEPT = 4  # a megabyte and a half each, with what prompts about it share
+
+
+class KeptLooks:
+    """Features of parts by where they lie. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[Hashable, Features] = OrderedDict()
+
+    def __iter__(self) -> Iterator[Features]:
+        with self._guard:
+            return iter(tuple(self._kept.values()))
+
+    def once(self, place: Hashable, look: Callable[[], Features]) -> Features:
+        """The features of a part, by `look` unless it is among the last KEPT that were asked for."""
+        with self._guard:
+            kept = self._kept.get(place)
+        seen = look() if kept is None else kept
+        with self._guard:
+            seen = self._kept.setdefault(place, seen)  # another thread may have looked meanwhile
+            self._kept.move_to_end(place)
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return seen
