@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,17 @@ def test_where_it_is_forbidden_a_thread_stays_as_it_is(monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "setpriority", refuse)
 
     step_aside()
+
+
+def test_the_system_shows_the_name_of_a_thread() -> None:
+    threads, heard = FairThreads("decoding", 1), Future[str]()
+
+    def name() -> str:
+        return Path(f"/proc/self/task/{threading.get_native_id()}/comm").read_text().strip()
+
+    before = name()
+    threads.submit("x", lambda: heard.set_result(name()))
+
+    assert heard.result(SOON) == "decoding_0"
+    assert name() == before
+    threads.close()
