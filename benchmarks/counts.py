@@ -20,8 +20,9 @@ from torch.backends import cpu
 from benchmarks.clock import print_table
 from benchmarks.counting import calls, instructions, one_thread, tensor_work
 from lexiseg_model import catalog, tasks
+from lexiseg_model.features import Features
 from lexiseg_model.kernel import library
-from lexiseg_model.segmenter import Features, Segmenter, TextRows
+from lexiseg_model.segmenter import Segmenter, TextRows
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Task, Vocabulary
 
 BASELINE = Path(__file__).with_name("counts.json")

@@ -19,7 +19,8 @@ from benchmarks.calls.servers import LEXISEG, cpu_seconds, serving
 from benchmarks.clock import cost, print_table
 from benchmarks.serving import CLASSES, photograph
 from lexiseg_model import catalog
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
 from lexiseg_service.question.messages import MaskFormat, WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings

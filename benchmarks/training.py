@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks.clock import print_table
 from benchmarks.counting import Tally
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.packs import Photograph, write_pack
 from lexiseg_model.training.recipes.read import read_as
 

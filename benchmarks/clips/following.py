@@ -17,9 +17,10 @@ from PIL import Image
 
 from benchmarks.clock import print_table
 from lexiseg_model.catalog import load
+from lexiseg_model.features import Features
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.rle import decode, encode_spans
-from lexiseg_model.segmenter import Features, PromptMasks, Segmenter
+from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Follower, Start
 

@@ -25,7 +25,8 @@ from sklearn.datasets import load_sample_images
 
 from benchmarks.clock import print_table
 from lexiseg_model import catalog, tasks
-from lexiseg_model.segmenter import Features, InferenceOptions, Segmenter
+from lexiseg_model.features import Features, InferenceOptions
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.commands.bulk.job import Job, batch_settings
 from lexiseg_service.commands.bulk.plan import Destination, write_plan

@@ -16,10 +16,11 @@ from lexiseg_model.data.indexed import BACKGROUND, CLASSES, IGNORE, Sample
 from lexiseg_model.data.pairs.skips import Skips
 from lexiseg_model.data.pairs.source import Skipped
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
+from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.scoring import score_vocabulary
-from lexiseg_model.segmenter import InferenceOptions, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Vocabulary
 

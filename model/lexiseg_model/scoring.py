@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.bank import bank_of
+from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import Competing, Features, Regions, RowsOf, Segmenter, TextBank
+from lexiseg_model.segmenter import Competing, Regions, RowsOf, Segmenter, TextBank
 from lexiseg_model.types import ClassEntry, LongLists, Refinement, Vocabulary
 
 LOG_OF_NOTHING = -20.0

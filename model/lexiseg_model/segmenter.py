@@ -23,108 +23,24 @@ example_vectors(...) -> [V, D]        the method's own rule from them to vectors
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar, cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.doubt import Doubts
 from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.kept_banks import KeptBanks
 from lexiseg_model.memory import held_bytes
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 
-TileFeatures = tuple[Tensor, ...]  # every tensor has one entry per tile in front
-T = TypeVar("T", bound="Iterable[Tensor | Features]")
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
+Doubts = NDArray[np.float32]  # [K]: what the logits of each class lose
 RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
-
-
-@dataclass(frozen=True)
-class InferenceOptions:
-    """What may change the image pass. `max_side` caps the longer side of the network's input, in pixels."""
-
-    max_side: int | None = None
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the tiles of one image lie: `offsets` (top, left) of each on a `canvas` (height, width) of pixels."""
-
-    canvas: tuple[int, int]
-    tile: tuple[int, int]
-    offsets: tuple[tuple[int, int], ...] = ((0, 0),)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The tiles of one image and how to put them back.
-
-    `tiles` is uint8 [N, 3, s, t] RGB; every tile of one plan has the same shape, its *bucket*. A plan without a
-    `layout` is one tile, the whole image. A method that looks closer at small objects has a `picture` [H, W, 3], too.
-    """
-
-    size: tuple[int, int]  # of the image as sent
-    tiles: NDArray[np.uint8]
-    layout: Layout | None = None
-    picture: NDArray[np.uint8] | None = None
-
-    @property
-    def bucket(self) -> tuple[int, int]:
-        """(s, t) of the tiles; tiles of one bucket can be encoded together."""
-        return (self.tiles.shape[2], self.tiles.shape[3])
-
-    def of_size(self, size: tuple[int, int]) -> Plan:
-        """The same tiles for an image that was decoded smaller than its `size`."""
-        return replace(self, size=size)
-
-
-class Derived:
-    """What was made of features when it was first asked for. Safe from any thread."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._making: dict[str, threading.Lock] = {}
-        self._made: dict[str, Iterable[Tensor | Features]] = {}
-
-    def once(self, name: str, make: Callable[[], T]) -> T:
-        """What `make` gives, made by the first who asks; others wait for it, and nobody waits for another name.
-
-        `make` may ask for what else it needs, but not for its own name.
-        """
-        if name not in self._made:
-            with self._guard:
-                making = self._making.setdefault(name, threading.Lock())
-            with making:
-                if name not in self._made:
-                    self._made[name] = make()
-        return cast(T, self._made[name])
-
-    @property
-    def nbytes(self) -> int:
-        return sum(part.nbytes for made in tuple(self._made.values()) for part in made)
-
-
-@dataclass(frozen=True)
-class Features:
-    """What is kept of one image: tensors by name, fp16 (float32 where the model was loaded as exact).
-
-    `derived` grows as it is used, and `nbytes` with it.
-    """
-
-    size: tuple[int, int]
-    tensors: dict[str, Tensor]
-    layout: Layout | None = None
-    derived: Derived = field(default_factory=Derived, compare=False, repr=False)
-
-    @property
-    def nbytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self.tensors.values()) + self.derived.nbytes
 
 
 class Proposals(NamedTuple):
@@ -230,7 +146,7 @@ class Segmenter(ABC):
         """Decides what to encode.
 
         Args:
-            rgb: [H, W, 3].
+            rgb: [H, W, 3]; where it owns its pixels the plan may keep them, and they must stay as they are.
             options: what the request says about the image pass.
 
         Raises:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.segmenter import Features, TextRows
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import TextRows
 from lexiseg_model.types import ClassEntry, Prompt, Region, Vocabulary
 from lexiseg_service.question.examples import ExampleRegion
 from lexiseg_service.question.messages import Exemplified, WorkerRequest

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.integration.server import ROOT
 
 WITHOUT_PACKAGE = """
-from lexiseg_model.methods.tiny import tower_files
+from lexiseg_model.methods.tiny.words import tower_files
 
 tower_files.PACKAGE = "a_package_nobody_has"
 from lexiseg_service.cli import main

@@ -11,7 +11,7 @@ from sklearn.datasets import load_sample_images
 import lexiseg_model.clip  # noqa: F401  declares what open_clip and timm need, before a test module imports them first
 from lexiseg_model.catalog import load
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.text_tower import MiniLM, load_text_tower
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM, load_text_tower
 
 Photographs = dict[str, NDArray[np.uint8]]
 

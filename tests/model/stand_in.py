@@ -22,18 +22,8 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.examples import cells_of, means_of
-from lexiseg_model.segmenter import (
-    ExampleVectors,
-    Features,
-    InferenceOptions,
-    Plan,
-    PromptMasks,
-    Proposals,
-    Segmenter,
-    TextBank,
-    TextRows,
-    TileFeatures,
-)
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
 from lexiseg_model.types import (
     BackgroundRule,
     ClassEntry,

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from lexiseg_model import catalog
+from lexiseg_model.features import Features
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.memory import held_bytes
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
-from lexiseg_model.segmenter import Features
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 
 LINEAR = 4 * (8 * 16 + 16)  # bytes: float32, weight and bias
 

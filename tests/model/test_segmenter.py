@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lexiseg_model.segmenter import Derived, Features
+from lexiseg_model.features import Derived, Features
 
 SOON = 20.0  # seconds that nothing here should need
 

@@ -12,15 +12,8 @@ from torch import Tensor
 
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.segmenter import (
-    Features,
-    InferenceOptions,
-    Plan,
-    Segmenter,
-    TextBank,
-    TextRows,
-    TileFeatures,
-)
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.segmenter import Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
 SHARPNESS = 40.0  # of the softmax over distances

@@ -13,7 +13,8 @@ from lexiseg_model.clip.templates import template_set
 from lexiseg_model.clip.text_side import RawRows, TextSide
 from lexiseg_model.device import Execution
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.segmenter import InferenceOptions, Plan, TextBank, TextRows, TileFeatures
+from lexiseg_model.features import InferenceOptions, Plan, TileFeatures
+from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard
 
 

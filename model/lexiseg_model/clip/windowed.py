@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
+from lexiseg_model.features import InferenceOptions, Layout, Plan, TileFeatures
 from lexiseg_model.masks import windows
-from lexiseg_model.segmenter import InferenceOptions, Layout, Plan, TextBank, TileFeatures
+from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import InputSize, Precision
 
 LATTICE = 4  # pixels of the canvas per score, when fast

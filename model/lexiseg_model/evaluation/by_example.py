@@ -18,9 +18,10 @@ from lexiseg_model import catalog
 from lexiseg_model.data.components import components
 from lexiseg_model.data.indexed import BACKGROUND, IndexedDataset, read_dataset
 from lexiseg_model.evaluation.counts import Counts, Scores, count, scores
+from lexiseg_model.features import Features
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.scoring import score_vocabulary
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError, ShapeError
-from lexiseg_model.segmenter import Layout
+from lexiseg_model.features import Layout
 
 
 def place_windows(canvas: tuple[int, int], crop: int | tuple[int, int], stride: int | tuple[int, int]) -> Layout:

@@ -7,7 +7,8 @@ own tower when None).
 from __future__ import annotations
 
 from lexiseg_model.errors import TaskError
-from lexiseg_model.segmenter import Features, RowsOf, Segmenter
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks.everything import everything
 from lexiseg_model.tasks.options import Follow, Options
 from lexiseg_model.tasks.pixels import connected_regions, semantic

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Features
 from lexiseg_model.scoring import Steady
-from lexiseg_model.segmenter import Features, PromptMasks, Segmenter
+from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import Prompt, Refinement, Vocabulary
 
 # In a video, for each object that is followed: its mask in this frame, or None where it is lost.

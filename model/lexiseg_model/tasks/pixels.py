@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.bank import bank_of
+from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.scoring import score_vocabulary
-from lexiseg_model.segmenter import Features, RowsOf, Segmenter
+from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, check_vocabulary
 from lexiseg_model.tasks.pieces import Pieces, segmentation
 from lexiseg_model.tasks.things import Seen, belief, without

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Features
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import encode_spans, measure_spans
-from lexiseg_model.segmenter import Features, PromptMasks, RowsOf, Segmenter
+from lexiseg_model.segmenter import PromptMasks, RowsOf, Segmenter
 from lexiseg_model.tasks.cut_outs import CutOut, laid_out, segments_of
 from lexiseg_model.tasks.options import Options, check_vocabulary
 from lexiseg_model.types import Prompt, Rle, Segmentation, Vocabulary

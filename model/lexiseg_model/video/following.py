@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.segmenter import Features, PromptMasks, Segmenter
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.appearance import Appearance, Window
 

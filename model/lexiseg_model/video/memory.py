@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lexiseg_model.segmenter import Plan
+from lexiseg_model.features import Plan
 from lexiseg_model.types import Segmentation
 from lexiseg_model.video.motion import Motion, MotionEstimator
 from lexiseg_model.video.picture import Picture, small_picture

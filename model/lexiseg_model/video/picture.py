@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.segmenter import Plan
+from lexiseg_model.features import Plan
 
 LONGEST_SIDE = 256  # pixels: 2 ms of optical flow on one core; twice as many gain nothing (docs/video.md)
 

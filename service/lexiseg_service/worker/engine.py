@@ -36,8 +36,9 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_model.bank import needed_texts
 from lexiseg_model.device import choose_device
+from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks import overlay
-from lexiseg_model.segmenter import InferenceOptions, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
 from lexiseg_service.image.id import image_id_of

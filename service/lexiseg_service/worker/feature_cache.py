@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lexiseg_model.segmenter import Features
+from lexiseg_model.features import Features
 
 
 class FeatureKey(NamedTuple):

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
-from lexiseg_model.segmenter import Derived
+from lexiseg_model.features import Derived
 from lexiseg_model.types import Task
 from lexiseg_service.worker.job import AnyJob
 

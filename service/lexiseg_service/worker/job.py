@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.segmenter import Features, Plan, Segmenter, TileFeatures
+from lexiseg_model.features import Features, Plan, TileFeatures
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.tracing import StageTime

@@ -30,10 +30,12 @@ def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf
     """
     if not vocabulary.classes:
         return ()
-    named = [place for place, entry in enumerate(vocabulary.classes) if entry.named]
+    classes = vocabulary.classes
+    named = [place for place, entry in enumerate(classes) if entry.named]
+    # The list itself where all of it has names: who was asked about it before knows it again.
+    asked = classes if len(named) == len(classes) else tuple(classes[place] for place in named)
     strangers = [
-        stranger._replace(class_index=named[stranger.class_index])
-        for stranger in segmenter.unfamiliar(tuple(vocabulary.classes[place] for place in named), rows_of)
+        stranger._replace(class_index=named[stranger.class_index]) for stranger in segmenter.unfamiliar(asked, rows_of)
     ]
     if not strangers:
         return ()

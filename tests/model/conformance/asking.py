@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.segmenter import Features, InferenceOptions, Plan, Segmenter, TextBank, TileFeatures
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import ClassEntry, Point, Prompt
 from tests.model.stand_in import picture
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from lexiseg_model.segmenter import Features, Segmenter, TextBank
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import Precision
 from tests.model.conformance.asking import bank_of, blocks, seen
 from tests.model.conformance.models import CASES, MODELS

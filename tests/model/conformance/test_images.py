@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.segmenter import Features, InferenceOptions, Segmenter, TextBank
+from lexiseg_model.features import Features, InferenceOptions
+from lexiseg_model.segmenter import Segmenter, TextBank
 from tests.model.conformance.asking import SIZE, blocks, encoded_in_company, seen
 from tests.model.conformance.conftest import Loaded
 from tests.model.conformance.models import asked_of

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError, TaskError
-from lexiseg_model.segmenter import Features, Segmenter, TextBank
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import Point, Prompt
 from lexiseg_model.video.following import Follower, Start
 from tests.model.conformance.asking import BOX, CLASSES, CLICK, PAIR, bank_of, blocks, seen

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lexiseg_model.segmenter import Features, Segmenter, TextBank
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import ClassEntry
 from tests.model.conformance.asking import CLASSES, bank_of, blocks, encoded_in_company, seen
 

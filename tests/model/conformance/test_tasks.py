@@ -10,7 +10,8 @@ import pytest
 
 from lexiseg_model import methods, tasks
 from lexiseg_model.errors import TaskError
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ModelCard, Segmentation, Task, Vocabulary
 from tests.model.conformance.asking import BOX, CLASSES, CLICK, SIZE
 from tests.model.conformance.models import MODELS

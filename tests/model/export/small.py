@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lexiseg_model.export.exportable import Bucket, Exportable
-from lexiseg_model.segmenter import TileFeatures
+from lexiseg_model.features import TileFeatures
 from tests.model.stand_in import ColourSegmenter
 
 BUCKET: Bucket = (16, 24)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexiseg_model.errors import OptionError, ShapeError
+from lexiseg_model.features import Layout
 from lexiseg_model.masks.windows import cut, hit_count, merge, place_windows
-from lexiseg_model.segmenter import Layout
 
 Lengths = st.integers(1, 90)
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
+from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation, Task, Vocabulary
 from tests.model.stand_in import ColourSegmenter, picture
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.segmenter import Features, TextBank
+from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import Options, semantic
 from lexiseg_model.types import Background, ClassEntry, Segmentation, Task, Vocabulary
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError, TaskError
+from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.segmenter import Features, PromptMasks
+from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks import prompts as prompts_module
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Segmentation
 from tests.model.stand_in import INSIDE, NOBODY, QUALITIES, SCALE, SURE, ColourSegmenter

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError
-from lexiseg_model.segmenter import Features, Proposals
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter
 from tests.model.tasks.asking import ALL, PROPOSALS, Gone, Patience, ask, described, features_of, stacked, vocabulary

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.segmenter import Features
+from lexiseg_model.features import Features
 from tests.model.stand_in import COLOURS, ColourSegmenter
 
 HEIGHT, WIDTH = 40, 64

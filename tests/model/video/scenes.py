@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.segmenter import Plan
+from lexiseg_model.features import Plan
 from lexiseg_model.video.picture import Picture
 from tests import pictures
 

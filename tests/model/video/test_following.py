@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from lexiseg_model.errors import OptionError, TaskError
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
 from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES
 from lexiseg_model.video.following import MOST_OBJECTS, PATIENCE, Follower, Sight, Start

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lexiseg_model.features import Plan
 from lexiseg_model.masks.windows import cut, place_windows
-from lexiseg_model.segmenter import Plan
 from lexiseg_model.video.picture import LONGEST_SIDE, small_picture
 from tests.model.video.scenes import plan_of, window
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.segmenter import TileFeatures
+from lexiseg_model.features import TileFeatures
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.question.messages import WorkerRequest
 from tests import pictures

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.segmenter import TileFeatures
+from lexiseg_model.features import TileFeatures
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.segmenter import TileFeatures
+from lexiseg_model.features import TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull, UndecodableImage
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings

@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.segmenter import InferenceOptions
+from lexiseg_model.features import InferenceOptions
 from lexiseg_service.errors import QueueFull, TooLarge
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings

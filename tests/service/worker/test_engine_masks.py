@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from torch import Tensor
 
+from lexiseg_model.features import Features
 from lexiseg_model.masks.polygons import fill, rings_of
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.segmenter import Features, PromptMasks
+from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks import prompts as prompts_module
 from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Rle, Task
 from lexiseg_service.errors import InvalidValue

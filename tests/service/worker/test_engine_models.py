@@ -13,7 +13,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.segmenter import Features, InferenceOptions, Plan, Segmenter, TileFeatures
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import DeadlineExceeded, NotReady, UnknownModel
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.settings import Settings

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_model.segmenter import Features
+from lexiseg_model.features import Features
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 
 

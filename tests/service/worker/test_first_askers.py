@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from lexiseg_model.segmenter import Features
+from lexiseg_model.features import Features
 from lexiseg_model.types import PanopticRule, Task
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.first_askers import FirstAskers

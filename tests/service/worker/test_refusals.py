@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.errors import ModelError, OptionError, ShapeError, TaskError
-from lexiseg_model.segmenter import Features, Proposals
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import ClassEntry, PanopticRule, Refinement, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.gateway.app import create_app

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import SampleError
+from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.scoring import score_vocabulary
-from lexiseg_model.segmenter import InferenceOptions, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import LabelMap, Vocabulary
 

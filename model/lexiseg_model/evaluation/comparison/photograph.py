@@ -19,9 +19,10 @@ from torch import Tensor
 from lexiseg_model.data.components import components
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
 from lexiseg_model.evaluation.counts import count
+from lexiseg_model.features import Features
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.scoring import score_vocabulary
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 

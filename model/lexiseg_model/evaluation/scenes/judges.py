@@ -16,7 +16,8 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.evaluation.records import Record
 from lexiseg_model.evaluation.scenes.oracle import PromptProtocol
 from lexiseg_model.evaluation.scenes.panoptic_quality import count_panoptic
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, Refinement, Segmentation, Task, Vocabulary

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lexiseg_model.data.scenes import Objects
 from lexiseg_model.errors import OptionError
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
 
 AT_ONCE = 64  # prompts

@@ -24,22 +24,14 @@ from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
 from lexiseg_model.examples import cells_of, means_of
+from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.dense_clip.image_pass import ImagePass
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts, settings_of
-from lexiseg_model.segmenter import (
-    Competing,
-    ExampleVectors,
-    Features,
-    Layout,
-    Plan,
-    TextBank,
-    TextRows,
-    TileFeatures,
-)
+from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best

@@ -25,6 +25,7 @@ from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import TaskError, WeightsError
+from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
 from lexiseg_model.methods.s_seg import inference
 from lexiseg_model.methods.s_seg.backbone import STRIDES
 from lexiseg_model.methods.s_seg.checkpoint import restore
@@ -32,7 +33,7 @@ from lexiseg_model.methods.s_seg.image_pass import ImagePass
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.methods.s_seg.text_tower import SSegTextTower
-from lexiseg_model.segmenter import Features, InferenceOptions, Layout, Plan, Proposals, TextBank, TileFeatures
+from lexiseg_model.segmenter import Proposals, TextBank
 from lexiseg_model.types import ModelCard, Refinement
 from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 

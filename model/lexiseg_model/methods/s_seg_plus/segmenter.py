@@ -22,19 +22,10 @@ from lexiseg_model.clip.normalise import normalise
 from lexiseg_model.data.indexed import BACKGROUND
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
-from lexiseg_model.segmenter import (
-    Features,
-    InferenceOptions,
-    Plan,
-    RowsOf,
-    Segmenter,
-    TextBank,
-    TextRows,
-    TileFeatures,
-    Unfamiliar,
-)
+from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 

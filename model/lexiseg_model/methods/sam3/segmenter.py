@@ -23,21 +23,12 @@ from torch import Tensor
 from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import TOKENIZER, Sam3Network, Seen, require_transformers, resized
 from lexiseg_model.methods.sam3.settings import Sam3Settings
 from lexiseg_model.methods.sam3.text import TextRows as TokenRows
-from lexiseg_model.segmenter import (
-    ExampleVectors,
-    Features,
-    InferenceOptions,
-    NamedMasks,
-    Plan,
-    Segmenter,
-    TextBank,
-    TextRows,
-    TileFeatures,
-)
+from lexiseg_model.segmenter import ExampleVectors, NamedMasks, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
 from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 

@@ -24,13 +24,14 @@ from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.features import Features, Layout, Plan, TileFeatures
 from lexiseg_model.methods.tcl import blend
 from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings
 from lexiseg_model.methods.tcl.checkpoint import Restored, restore
 from lexiseg_model.methods.tcl.grounder import STRIDE
 from lexiseg_model.methods.tcl.image_pass import PATCH, ImagePass, prepared
 from lexiseg_model.methods.tcl.settings import TclSettings
-from lexiseg_model.segmenter import Features, Layout, Plan, TextBank, TileFeatures
+from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ModelCard, Refinement
 from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 

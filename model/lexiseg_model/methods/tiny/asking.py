@@ -55,18 +55,14 @@ def ask(
     Args:
         head: the learned part.
         shared: of one image.
-        prompts: points, boxes or both, in pixels of the image.
+        prompts: points, boxes or both (`check`), in pixels of the image.
         scale: pixels of the network's input for one of the image, across and down.
         order: which of several masks comes first.
 
     Returns:
         One answer for each prompt, in order: four masks for one positive point, one for anything else; logits at
         stride 4 of the input.
-
-    Raises:
-        OptionError: a prompt with neither points nor a box.
     """
-    check(prompts)
     lone: list[int] = []
     sure: list[int] = []
     for index, prompt in enumerate(prompts):

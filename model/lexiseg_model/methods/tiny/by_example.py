@@ -14,9 +14,9 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.examples import box_cells, cells_of, means_of
-from lexiseg_model.methods.tiny.familiar import Familiar
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_model.methods.tiny.settings import ExampleRule
+from lexiseg_model.methods.tiny.words.familiar import Familiar
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, TextRows
 from lexiseg_model.types import Region
 

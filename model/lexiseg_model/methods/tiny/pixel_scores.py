@@ -1,15 +1,28 @@
-"""How much cells are like texts: of each class the best text counts."""
+"""How much cells are like texts, and the picture as a whole, whose word is a bonus on its cells.
+
+Of each class the best text counts.
+"""
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.segmenter import TextBank
+from lexiseg_model.bank import directions, highest_per_class, words_as_one
+from lexiseg_model.features import Features
+from lexiseg_model.kernel import cell_scores
+from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.methods.tiny.words.doubt import doubt, won
+from lexiseg_model.segmenter import Competing, Doubts, TextBank
 
+SUREST = 0.01  # of the pixels, whose probabilities say that a class is there
 CLASSES_AT_ONCE = 64  # in one product: synonyms are reduced before the next, so memory does not grow with them
 
 
@@ -28,3 +41,89 @@ def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) 
             scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
         best.append(scores.view(end - start, *pixels.shape[1:]))
     return best[0] if len(best) == 1 else torch.cat(best)
+
+
+def means_under(masks: Tensor, pixels: Tensor) -> Tensor:
+    """[N, 96] of logits [N, a, b] over embeddings [96, h, w]: the mean of what is under a mask, or at its highest."""
+    cells = F.interpolate(masks.to(pixels)[:, None], size=pixels.shape[1:], mode="bilinear")[:, 0].flatten(1)
+    inside = (cells > 0) | (cells == cells.amax(1, keepdim=True))
+    weights = inside / inside.sum(1, keepdim=True)
+    return weights @ pixels.flatten(1).T  # [N, h*w] x [h*w, 96]
+
+
+class PixelScores:
+    """Of one network and its settings. `nobody` is the logit that every class must beat."""
+
+    def __init__(self, network: TinyNetwork, settings: TinySettings, device: torch.device) -> None:
+        self._network = network
+        self._settings = settings
+        self._device = device
+        self._scale = network.log_scale.exp().item()
+        self.nobody = self._scale * network.nobody.item()
+
+    def of_texts(self, features: Features, bank: TextBank) -> Tensor:
+        """[T]: the logit of each text, as the head for whole images sees it."""
+        image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
+        return self._network.presence(image, cells, directions(bank))
+
+    def of_pixels(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
+        """[K, h, w] of embeddings [96, h, w]; `presence` [T] as `of_texts`."""
+        added = self._added(bank, presence)
+        if self._are_compiled and pixels.dtype == torch.float16:
+            vectors = bank.vectors * self._scale
+            scores = cell_scores.cell_scores(pixels.flatten(1).numpy(), vectors.numpy(), added.numpy(), bank.owner)
+            return torch.from_numpy(scores).view(-1, *pixels.shape[1:])
+        return best_per_class(pixels.to(self._device).float(), bank, added, self._scale)
+
+    def of_regions(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
+        """[K, N] of mean pixels [N, 96]: what their cells say on average, where a class has one text."""
+        columns = embeddings.to(self._device).float().T[..., None]
+        added = self._added(bank, self.of_texts(features, bank))
+        return best_per_class(columns, bank, added, self._scale)[..., 0]
+
+    def competing(self, features: Features, bank: TextBank) -> Competing:
+        """Of an image's cells; background words may be one row."""
+        presence, merged = self.of_texts(features, bank), words_as_one(bank) if self._are_compiled else bank
+        return Competing(self.of_pixels(features.tensors["pixels"], merged, presence), presence=presence)
+
+    def presence(self, features: Features, bank: TextBank) -> Tensor:
+        """[K]: each class's most present text, and the logarithm of the probability of its surest pixels.
+
+        The head for whole images does not know what else is asked; pixels have competed, with nobody, too.
+        """
+        of_texts = self.of_texts(features, bank)
+        scores = self.of_pixels(features.tensors["pixels"], bank, of_texts).flatten(1)
+        scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self.nobody))
+        n = max(1, round(SUREST * scores.shape[1]))
+        surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
+        return highest_per_class(of_texts, bank) + surest
+
+    def doubts(
+        self, features: Features, bank: TextBank, rivals: Competing, share: NDArray[np.float64]
+    ) -> Doubts | None:
+        """What classes lose that won cells and are hardly believed; `share` [K], how far each may be doubted."""
+        cells = won(rivals.classes, share) if share.any() else None
+        if cells is None or not len(cells.places):
+            return None
+        presence = self.of_texts(features, bank) if rivals.presence is None else rivals.presence
+        pixels = features.tensors["pixels"].flatten(1).T  # [h*w, 96]
+        pixels = pixels.index_select(0, torch.from_numpy(cells.places).to(pixels.device)).T[..., None]
+        scores = self.of_pixels(pixels, bank, presence)[..., 0].cpu().numpy()
+        of_classes = highest_per_class(presence, bank)[: len(share)].cpu().numpy()
+        return doubt(cells, scores, of_classes, share, self.nobody, self._settings.doubt)
+
+    def must_beat(self, threshold: float | None) -> float:
+        """The logit that a class must have beside nobody; `threshold` in 0..1 replaces what was learned."""
+        if threshold is None:
+            return self.nobody
+        clipped = min(max(threshold, 1e-6), 1 - 1e-6)
+        return self.nobody + math.log(clipped / (1 - clipped))
+
+    @property
+    def _are_compiled(self) -> bool:
+        return self._device.type == "cpu" and cell_scores.fit(EMBEDDING)
+
+    def _added(self, bank: TextBank, presence: Tensor) -> Tensor:
+        """[T]: what presence and level add to the scores of a text."""
+        added = self._settings.presence * log_presence(presence)
+        return added if bank.levels is None else added + bank.levels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,12 +14,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
-from lexiseg_model.bank import directions, highest_per_class, words_as_one
+from lexiseg_model.bank import highest_per_class
 from lexiseg_model.device import Execution
-from lexiseg_model.doubt import Doubts, doubt, won
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.kernel import cell_scores
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.masks.halve import halve
 from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.methods.tiny import asking, by_example
@@ -28,38 +26,34 @@ from lexiseg_model.methods.tiny.boxes import closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.compiled_head import answering, as_read
 from lexiseg_model.methods.tiny.compiled_pass import CompiledPass, suits
-from lexiseg_model.methods.tiny.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.fast import cores, fused, in_type
 from lexiseg_model.methods.tiny.image_pass import ImagePass, brought_to, buckets, first, fitted
-from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, TinyNetwork
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
-from lexiseg_model.methods.tiny.pixel_scores import best_per_class
+from lexiseg_model.methods.tiny.pixel_scores import PixelScores, means_under
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.methods.tiny.synonyms import Synonyms
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
-from lexiseg_model.methods.tiny.tower_files import tower_folder
-from lexiseg_model.methods.tiny.weights import TEMPLATE, TinyState, filled, with_later_parts
+from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
+from lexiseg_model.methods.tiny.words.by_list import ByList
+from lexiseg_model.methods.tiny.words.familiar import Familiar, Nearest, read_familiar
+from lexiseg_model.methods.tiny.words.synonyms import Synonyms
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
+from lexiseg_model.methods.tiny.words.tower_files import tower_folder
 from lexiseg_model.segmenter import (
     Competing,
+    Doubts,
     ExampleVectors,
-    Features,
-    InferenceOptions,
-    Plan,
     PromptMasks,
     Proposals,
     Regions,
     RowsOf,
     TextBank,
     TextRows,
-    TileFeatures,
     Unfamiliar,
 )
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
-from lexiseg_model.weights import read_weights
 
 WEIGHTS_FILE = "tiny.safetensors"  # the words of training lie beside it in a file of their own
-SUREST = 0.01  # of the pixels, whose probabilities say that a class is there
 
 
 class TinySegmenter(Exportable):
@@ -84,9 +78,8 @@ class TinySegmenter(Exportable):
         self.text_digest = self._tower.digest
         self._device = device
         self._dtype = execution.dtype
-        self._scale = network.log_scale.exp().item()
-        self._nobody = self._scale * network.nobody.item()
         self._network = fused(network).to(device)
+        self._scores = PixelScores(self._network, settings, device)
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence"):
             getattr(self._network, name).to(self._dtype)
@@ -95,6 +88,7 @@ class TinySegmenter(Exportable):
         self._head = None if head is None else answering(in_type(fused(head).to(device), self._dtype))
         self.settings = settings
         self._familiar = familiar
+        self._nearest_of: ByList[list[Nearest]] = ByList()  # doubt and warnings both want to know
         self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
         self._known = by_example.known_words(self._network, familiar, device)
         self._cores = cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
@@ -105,10 +99,6 @@ class TinySegmenter(Exportable):
     @property
     def is_compiled(self) -> bool:
         return self._compiled is not None
-
-    @property
-    def _scores_are_compiled(self) -> bool:
-        return self._device.type == "cpu" and cell_scores.fit(EMBEDDING)
 
     def image_network(self) -> ImagePass:
         assert self._compiled is None, "a model loaded as exact is written down"
@@ -174,36 +164,32 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        return self._pixel_scores(features.tensors["pixels"], bank, self._presence(features, bank))
+        return self._scores.of_pixels(features.tensors["pixels"], bank, self._scores.of_texts(features, bank))
 
     @torch.inference_mode()
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
-        presence, merged = self._presence(features, bank), words_as_one(bank) if self._scores_are_compiled else bank
-        return Competing(self._pixel_scores(features.tensors["pixels"], merged, presence), presence=presence)
+        return self._scores.competing(features, bank)
 
     @torch.inference_mode()
     def presence(self, features: Features, bank: TextBank) -> Tensor:
-        """`whole_image`, and the logarithm of the probability of a class's surest pixels.
-
-        The head for whole images does not know what else is asked; pixels have competed, with nobody, too.
-        """
-        of_texts = self._presence(features, bank)
-        scores = self._pixel_scores(features.tensors["pixels"], bank, of_texts).flatten(1)
-        scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._nobody))
-        n = max(1, round(SUREST * scores.shape[1]))
-        surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
-        return highest_per_class(of_texts, bank) + surest
+        return self._scores.presence(features, bank)
 
     @torch.inference_mode()
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
         """[K]: the logit of each class's most present text, as the head for whole images sees it."""
-        return highest_per_class(self._presence(features, bank), bank)
+        return highest_per_class(self._scores.of_texts(features, bank), bank)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         if self._familiar is None:
             return []
-        bound, best = self._familiar.bound, self._familiar.best([self.texts((entry,)) for entry in classes], rows_of)
+        bound, best = self._familiar.bound, self._nearest(self._familiar, classes, rows_of)
         return [Unfamiliar(index, *found, bound) for index, found in enumerate(best) if found.likeness < bound]
+
+    def _nearest(self, familiar: Familiar, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Nearest]:
+        """Of each class, the word of training that it is most like."""
+        return self._nearest_of.once(
+            classes, lambda: familiar.best([self.texts((entry,)) for entry in classes], rows_of)
+        )
 
     @torch.inference_mode()
     def doubt(
@@ -211,17 +197,9 @@ class TinySegmenter(Exportable):
     ) -> Doubts | None:
         if self._familiar is None or bank.has_examples or not self.settings.doubt.weight:
             return None  # presence is learned for words, and for those of training
-        nearest = self._familiar.best([self.texts((entry,)) for entry in classes], rows_of)
+        nearest = self._nearest(self._familiar, classes, rows_of)
         share = self.settings.doubt.share(np.array([found.likeness for found in nearest]))
-        cells = won(rivals.classes, share) if share.any() else None
-        if cells is None or not len(cells.places):
-            return None
-        presence = self._presence(features, bank) if rivals.presence is None else rivals.presence
-        pixels = features.tensors["pixels"].flatten(1).T  # [h*w, 96]
-        pixels = pixels.index_select(0, torch.from_numpy(cells.places).to(pixels.device)).T[..., None]
-        scores = self._pixel_scores(pixels, bank, presence)[..., 0].cpu().numpy()
-        of_classes = highest_per_class(presence, bank)[: len(classes)].cpu().numpy()
-        return doubt(cells, scores, of_classes, share, self._nobody, self.settings.doubt)
+        return self._scores.doubts(features, bank, rivals, share)
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
@@ -239,10 +217,7 @@ class TinySegmenter(Exportable):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        if threshold is None:
-            return logits.new_tensor(self._nobody)
-        clipped = min(max(threshold, 1e-6), 1 - 1e-6)
-        return logits.new_tensor(self._nobody + math.log(clipped / (1 - clipped)))
+        return logits.new_tensor(self._scores.must_beat(threshold))
 
     def tidied(self, logits: Tensor, n_classes: int) -> Tensor:
         return without_specks(logits, n_classes, self.settings.specks)
@@ -307,16 +282,12 @@ class TinySegmenter(Exportable):
         pixels = features.tensors["pixels"].to(self._device).float()
         if not len(masks):
             return pixels.new_zeros(0, len(pixels))
-        cells = F.interpolate(masks.to(pixels)[:, None], size=pixels.shape[1:], mode="bilinear")[:, 0].flatten(1)
-        inside = (cells > 0) | (cells == cells.amax(1, keepdim=True))
-        weights = inside / inside.sum(1, keepdim=True)
-        return weights @ pixels.flatten(1).T  # [N, h*w] x [h*w, 96]
+        return means_under(masks, pixels)
 
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """What `class_scores` says of a region's pixels on average, where a class has one text."""
-        columns = embeddings.to(self._device).float().T[..., None]
-        return best_per_class(columns, bank, self._added(bank, self._presence(features, bank)), self._scale)[..., 0]
+        return self._scores.of_regions(features, embeddings, bank)
 
     @torch.inference_mode()
     def regions(self, features: Features) -> Regions:
@@ -352,24 +323,6 @@ class TinySegmenter(Exportable):
         (height, width), (down, across) = self._cells(features), features.size
         return width * STRIDE / across, height * STRIDE / down
 
-    def _presence(self, features: Features, bank: TextBank) -> Tensor:
-        """[T]: the logit of each text, as the head for whole images sees it."""
-        image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
-        return self._network.presence(image, cells, directions(bank))
-
-    def _pixel_scores(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
-        added = self._added(bank, presence)
-        if self._scores_are_compiled and pixels.dtype == torch.float16:
-            vectors = bank.vectors * self._scale
-            scores = cell_scores.cell_scores(pixels.flatten(1).numpy(), vectors.numpy(), added.numpy(), bank.owner)
-            return torch.from_numpy(scores).view(-1, *pixels.shape[1:])
-        return best_per_class(pixels.to(self._device).float(), bank, added, self._scale)
-
-    def _added(self, bank: TextBank, presence: Tensor) -> Tensor:
-        """[T]: what presence and level add to the scores of a text."""
-        added = self.settings.presence * log_presence(presence)
-        return added if bank.levels is None else added + bank.levels
-
 
 def require_text_tower(named: Path | None) -> None:
     """Checks that the text tower is here, or fetches it. WeightsError: as of `tower_folder`."""
@@ -389,12 +342,6 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
         settings = TinySettings.model_validate(card.settings)
     except ValidationError as error:
         raise WeightsError(f"{folder}: the card's settings are not those of tiny: {error}") from None
-    state = TinyState.of(read_weights(folder / WEIGHTS_FILE, card.weights_sha256))
-    network = filled(TinyNetwork(), with_later_parts(state.network), folder)
-    if card.embedding != EMBEDDING:
-        raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
-    head = filled(PromptHead(), state.prompts, folder) if state.prompts else None
-    if head is None and "prompt" in card.tasks:
-        raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
+    network, head = read_networks(folder / WEIGHTS_FILE, card, card.weights_sha256)
     familiar = read_familiar(folder, load_text_tower(execution.text_tower).digest)
     return TinySegmenter(network, head, settings, card, card.weights_sha256[:16], execution, familiar)

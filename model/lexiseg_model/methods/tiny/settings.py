@@ -7,10 +7,10 @@ from collections.abc import Collection
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lexiseg_model.doubt import DoubtRule
 from lexiseg_model.masks.crumbs import CrumbRule
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.masks.specks import SpeckRule
+from lexiseg_model.methods.tiny.words.doubt import DoubtRule
 
 
 class ProposalSettings(BaseModel):

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
+from lexiseg_model.methods.tiny.prompt_head import PromptHead
+from lexiseg_model.types import ModelCard
+from lexiseg_model.weights import read_weights
 
 FOLDER = Path(__file__).parent / "bundled"
 FILE = "tiny.safetensors"
@@ -62,3 +65,20 @@ def filled(module: Module, tensors: dict[str, Tensor], origin: Path) -> Module:
     if missing or unexpected:
         raise WeightsError(f"{origin}: weights lack {missing[:3]} and hold unknown {list(unexpected)[:3]}")
     return module.eval().requires_grad_(False)
+
+
+def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork, PromptHead | None]:
+    """The image network of a model directory, and its prompt head where it has one.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or not of this network; the card says another width, or names the
+            task prompt, and the file holds no prompt head.
+    """
+    folder, state = file.parent, TinyState.of(read_weights(file, sha256))
+    network = filled(TinyNetwork(), with_later_parts(state.network), folder)
+    if card.embedding != EMBEDDING:
+        raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
+    head = filled(PromptHead(), state.prompts, folder) if state.prompts else None
+    if head is None and "prompt" in card.tasks:
+        raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
+    return network, head

@@ -25,6 +25,7 @@ from lexiseg_model.clip.text_side import TextSide
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.examples import box_cells, mask_cells
+from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
 from lexiseg_model.methods.unpair_seg.asking import ask
@@ -42,19 +43,7 @@ from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, normalised
 from lexiseg_model.methods.unpair_seg.network import EncodedImages
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
-from lexiseg_model.segmenter import (
-    ExampleVectors,
-    Features,
-    InferenceOptions,
-    Layout,
-    Plan,
-    PromptMasks,
-    Proposals,
-    Segmenter,
-    TextBank,
-    TextRows,
-    TileFeatures,
-)
+from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 from lexiseg_model.weights import WEIGHTS, image_digest, read_weights
 

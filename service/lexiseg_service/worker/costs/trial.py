@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from lexiseg_model import tasks
 from lexiseg_model.errors import ModelError
-from lexiseg_model.segmenter import Plan, RowsOf, Segmenter, TileFeatures
+from lexiseg_model.features import Plan, TileFeatures
+from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Task, Vocabulary
 from lexiseg_service.errors import NotReady
 from lexiseg_service.settings import Limits

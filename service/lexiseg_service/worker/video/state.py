@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.segmenter import Features, PromptMasks, Segmenter
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.video.following import Follower, Sight, Start
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.errors import InvalidValue

@@ -18,7 +18,7 @@ from lexiseg_model.evaluation.benchmarks.protocol import DatasetRule
 from lexiseg_model.evaluation.benchmarks.run import BenchmarkRun
 from lexiseg_model.evaluation.counts import Counts, scores
 from lexiseg_model.evaluation.ranks import Ranks
-from lexiseg_model.segmenter import Features
+from lexiseg_model.features import Features
 from lexiseg_model.types import Refinement
 from tests.model.evaluation.colours import Painting, colours, rule
 from tests.model.stand_in import SCALE, ColourSegmenter

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lexiseg_model.data.components import objects_of, panoptic_of
 from lexiseg_model.data.scenes import Objects, PanopticTruth, SceneClass, SceneSet
-from lexiseg_model.segmenter import Features, PromptMasks
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Prompt
 from tests.model.stand_in import ColourSegmenter, picture
 

@@ -20,7 +20,8 @@ from lexiseg_model.evaluation.scenes.oracle import (
     tight_box,
     tight_boxes,
 )
-from lexiseg_model.segmenter import Features, PromptMasks
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 from tests.model.evaluation.scenes.promptable import BLOCK, PromptableColours, blocks, objects
 

@@ -15,11 +15,12 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.evaluation.benchmarks.reduction import Reduction, less_probable_than, reduce_to_labels
+from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.dense_clip.dinoiser import DinoiserHeads
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import PolicyName, card_settings
 from lexiseg_model.methods.dense_clip.stored import Parts, settings_of
-from lexiseg_model.segmenter import Features, Plan, TextBank
+from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Precision, Refinement, Vocabulary
 from tests.golden import golden_inputs

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_model.device import Execution
+from lexiseg_model.features import Features, Plan
 from lexiseg_model.methods.s_seg.segmenter import LEAST, SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import SSegSettings
-from lexiseg_model.segmenter import Features, Plan, TextBank
+from lexiseg_model.segmenter import TextBank
 from tests.model.methods.s_seg import golden
 from tests.model.methods.s_seg.small import CARD, small_network
 from tests.model.methods.s_seg.test_golden import TOLERANCES

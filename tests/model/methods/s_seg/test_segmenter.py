@@ -14,9 +14,10 @@ from torch import Tensor
 
 from lexiseg_model import catalog, tasks
 from lexiseg_model.errors import TaskError, WeightsError
+from lexiseg_model.features import Features, InferenceOptions, Layout
 from lexiseg_model.methods.s_seg.segmenter import LEAST, SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
-from lexiseg_model.segmenter import Features, InferenceOptions, Layout, TextBank
+from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Background, ClassEntry, Precision, Vocabulary
 from tests.model.methods.s_seg.small import CARD, SMALL, small_segmenter
 

@@ -13,9 +13,9 @@ import torch
 from lexiseg_model import catalog
 from lexiseg_model.clip.towers import configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError
+from lexiseg_model.features import InferenceOptions
 from lexiseg_model.methods.tcl.checkpoint import Restored, State, flat_state, from_official, names_of, to_official
 from lexiseg_model.methods.tcl.network import TclNetwork
-from lexiseg_model.segmenter import InferenceOptions
 from lexiseg_model.types import ClassEntry
 from tests.model.imports import imported
 

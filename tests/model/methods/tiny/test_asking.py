@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
+from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.nms import OverlapRule
-from lexiseg_model.methods.tiny.asking import LEAST_CELLS, PER_PASS, as_tensors, ask, grid, propose, ranks
+from lexiseg_model.methods.tiny.asking import LEAST_CELLS, PER_PASS, as_tensors, ask, check, grid, propose, ranks
 from lexiseg_model.methods.tiny.prompt_head import MASKS, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
-from lexiseg_model.segmenter import InferenceOptions
 from lexiseg_model.types import Point, Prompt
 from lexiseg_model.weights import read_weights
 
@@ -96,9 +96,9 @@ def test_no_prompts_have_no_answers(head: PromptHead, shared: SharedMaps) -> Non
     assert ask(head, shared, [], (1.0, 1.0)) == []
 
 
-def test_a_prompt_of_nothing_is_refused(head: PromptHead, shared: SharedMaps) -> None:
+def test_a_prompt_of_nothing_is_refused() -> None:
     with pytest.raises(OptionError, match="prompt 1 has neither points nor a box"):
-        ask(head, shared, [BOX, Prompt()], (1.0, 1.0))
+        check([BOX, Prompt()])
 
 
 def test_coordinates_are_brought_to_the_networks_input() -> None:

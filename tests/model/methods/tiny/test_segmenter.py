@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.bank import bank_of
+from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.methods.tiny.network import EMBEDDING, STRIDE
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.segmenter import Competing, Features, InferenceOptions
+from lexiseg_model.segmenter import Competing
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from lexiseg_model import catalog
 from lexiseg_model.errors import OptionError, TaskError, WeightsError
+from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import RegionVote
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
-from lexiseg_model.segmenter import Features
 from lexiseg_model.tasks import Options, semantic
 from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Vocabulary
 

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from lexiseg_model import catalog
 from lexiseg_model.device import Execution
+from lexiseg_model.features import Features, Layout, Plan
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.methods.unpair_seg.checkpoint import Restored, restore
 from lexiseg_model.methods.unpair_seg.network import UnpairSegNetwork
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_model.segmenter import Features, Layout, Plan, PromptMasks, TextBank
+from lexiseg_model.segmenter import PromptMasks, TextBank
 from lexiseg_model.types import InputSize, Point, Prompt
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from lexiseg_model import catalog, tasks
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import OUTSIDE
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, require_weights, settings_of
-from lexiseg_model.segmenter import Features, InferenceOptions
 from lexiseg_model.types import ClassEntry, InputSize, Point, Prompt, Task, Vocabulary
 from tests.model.methods.unpair_seg import small
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
-from lexiseg_model.segmenter import Features, PromptMasks, TextBank, TileFeatures
+from lexiseg_model.features import Features, TileFeatures
+from lexiseg_model.segmenter import PromptMasks, TextBank
 from lexiseg_model.types import ClassEntry, Prompt
 from lexiseg_service.errors import NotReady, TooLarge
 from lexiseg_service.worker.costs.costs import IMAGE, WHOLE, Costs, Size

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
-from lexiseg_model.segmenter import TileFeatures
+from lexiseg_model.features import TileFeatures
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest

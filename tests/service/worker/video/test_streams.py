@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.segmenter import TileFeatures
+from lexiseg_model.features import TileFeatures
 from tests.service.worker.gated_colours import GatedColours, ask, halves
 from tests.service.worker.video.streaming import all_of, frame, ids, question, soon, stream, take, working
 

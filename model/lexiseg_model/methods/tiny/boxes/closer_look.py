@@ -20,12 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.features import Derived, Features
 from lexiseg_model.methods.tiny.asking import is_meant
 from lexiseg_model.methods.tiny.boxes.kept_looks import KeptLooks
 from lexiseg_model.methods.tiny.image_pass import brought_to
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.settings import LookRule
-from lexiseg_model.segmenter import Derived, Features, PromptMasks
+from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 
 KEPT = 2  # pixels of the picture that is kept for one of the network's input, at most, each way

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 
-from lexiseg_model.segmenter import Features
+from lexiseg_model.features import Features
 
 KEPT = 4  # a megabyte and a half each, with what prompts about it share
 

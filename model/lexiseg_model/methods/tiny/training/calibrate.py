@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, Sample
+from lexiseg_model.features import Features
 from lexiseg_model.scoring import score_vocabulary
-from lexiseg_model.segmenter import Features, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, BackgroundRule, ClassEntry, Vocabulary
 

@@ -18,9 +18,9 @@ import yaml
 
 from lexiseg_model import catalog
 from lexiseg_model.data.indexed import BACKGROUND, CLASSES
-from lexiseg_model.methods.tiny.familiar import write_familiar
-from lexiseg_model.methods.tiny.text_tower import MiniLM, load_text_tower
 from lexiseg_model.methods.tiny.weights import TEMPLATE
+from lexiseg_model.methods.tiny.words.familiar import write_familiar
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM, load_text_tower
 
 STRANGERS = 5  # percent of the synonyms that would be strangers
 

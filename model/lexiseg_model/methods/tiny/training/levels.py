@@ -28,13 +28,13 @@ from torch.nn import functional as F
 from lexiseg_model import catalog
 from lexiseg_model.bank import words_apart
 from lexiseg_model.data.indexed import BACKGROUND, IGNORE, IndexedDataset, read_dataset
-from lexiseg_model.methods.tiny.familiar import read_familiar
 from lexiseg_model.methods.tiny.network import levels_along, log_presence
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.recipe import TEXTS
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import FILE, LEVEL, TEMPLATE
+from lexiseg_model.methods.tiny.words.familiar import read_familiar
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.publishing import write_card
 from lexiseg_model.types import ClassEntry, ModelCard
 from lexiseg_model.weights import file_digest

@@ -12,8 +12,6 @@ from lexiseg_model.data.indexed_scenes import object_scenes
 from lexiseg_model.evaluation.run import evaluate
 from lexiseg_model.evaluation.scenes.judges import encode
 from lexiseg_model.evaluation.scenes.oracle import centre_points, tight_boxes
-from lexiseg_model.methods.tiny.familiar import FILE as FAMILIAR
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.calibrate import calibrate
 from lexiseg_model.methods.tiny.training.familiar_words import names_of
 from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
@@ -21,6 +19,8 @@ from lexiseg_model.methods.tiny.training.levels import write_levels
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
+from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.training.recipe import RunRecipe

@@ -12,9 +12,7 @@ from lexiseg_model import catalog
 from lexiseg_model.data.indexed import BACKGROUND, read_dataset
 from lexiseg_model.evaluation.before_after import compare, write_samples
 from lexiseg_model.evaluation.run import Report
-from lexiseg_model.methods.tiny.familiar import read_familiar, write_familiar
 from lexiseg_model.methods.tiny.settings import SynonymRule
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.calibrate import calibrate
 from lexiseg_model.methods.tiny.training.familiar_words import write as write_words
 from lexiseg_model.methods.tiny.training.finetune import LAID_OUT, start_folder
@@ -22,6 +20,8 @@ from lexiseg_model.methods.tiny.training.publish import started_from
 from lexiseg_model.methods.tiny.training.recipe import OWN, TEXTS, FinetuneRecipe
 from lexiseg_model.methods.tiny.training.texts import TextBook
 from lexiseg_model.methods.tiny.weights import TEMPLATE
+from lexiseg_model.methods.tiny.words.familiar import read_familiar, write_familiar
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.publishing import lineage, origin, with_terms, write_card
 from lexiseg_model.types import ModelCard, Quality
 

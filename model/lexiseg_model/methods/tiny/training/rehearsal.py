@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.training.names import NamesTrainer, frozen_trunk, weights_below
 from lexiseg_model.methods.tiny.training.naming_cells import kept, place, spread
 from lexiseg_model.methods.tiny.training.recipe import TEXTS, NamesRecipe, TinyRecipe
@@ -22,6 +21,7 @@ from lexiseg_model.methods.tiny.training.sources import make_pack, n_photographs
 from lexiseg_model.methods.tiny.training.texts import KeptRows, TextBook, TextEncoder
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.weights import TinyState
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.training.packs import Pack, Photograph, open_pack
 from lexiseg_model.training.recipes.training import Rehearsal
 from lexiseg_model.weights import file_digest, read_weights

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from lexiseg_model.data.indexed import BACKGROUND
-from lexiseg_model.methods.tiny.text_tower import load_text_tower
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 
 TOLD_FROM = 50  # texts that are not known yet
 

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from lexiseg_model import catalog
 from lexiseg_model.clip.dino import DinoTower, plain_kind
+from lexiseg_model.features import Plan
 from lexiseg_model.methods.s_seg.training.pseudo_masks import PseudoMasks, PseudoMaskSettings
 from lexiseg_model.methods.s_seg.training.publish import publish
 from lexiseg_model.methods.s_seg.training.recipe import SSegRecipe
 from lexiseg_model.methods.s_seg.training.trainer import SSegTrainer
-from lexiseg_model.segmenter import Plan, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.training.pair_batches import PairBatch
 from lexiseg_model.training.pairs.view_settings import DeitSettings
 from lexiseg_model.training.recipe import Phase

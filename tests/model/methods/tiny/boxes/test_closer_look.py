@@ -10,11 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from lexiseg_model.features import Derived, Features
 from lexiseg_model.methods.tiny.boxes.closer_look import KEPT, Look, Whole, kept_picture, look_at, looked_at, on_cells
 from lexiseg_model.methods.tiny.boxes.kept_looks import KeptLooks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import LookRule
-from lexiseg_model.segmenter import Derived, Features, PromptMasks
+from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 
 RULE = LookRule()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.boxes.kept_looks import KEPT, KeptLooks
-from lexiseg_model.segmenter import Features
 
 
 def features() -> Features:

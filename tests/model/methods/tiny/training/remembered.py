@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.methods.tiny.text_tower import MiniLM
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 
 
 class RememberedRows:

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.data.indexed import IGNORE
+from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.training.boxes import Box, boxed_photographs, cut_boxes
-from lexiseg_model.segmenter import Features, PromptMasks, Segmenter
+from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.types import Prompt
 from tests.model.methods.tiny.training.weak import SIZE, write_boxes
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.training.calibrate import ALLOWED_PAINT, MARGINS, OFFSETS, calibrate
-from lexiseg_model.segmenter import Features
 from lexiseg_model.types import Refinement
 from tests.model.methods.tiny.training.colours import draw
 from tests.model.stand_in import ColourSegmenter

@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from lexiseg_model import catalog
 from lexiseg_model.data.indexed import IGNORE, read_dataset
 from lexiseg_model.errors import RecipeError, UnknownModelError
-from lexiseg_model.methods.tiny.familiar import read_familiar
 from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.text_tower import MiniLM
 from lexiseg_model.methods.tiny.training.finetune import FinetuneTrainer, OtherWords, start_folder
 from lexiseg_model.methods.tiny.training.publish_finetuned import publish_finetuned
 from lexiseg_model.methods.tiny.training.recipe import FinetuneRecipe
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
+from lexiseg_model.methods.tiny.words.familiar import read_familiar
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.training.recipes.read import read_as
 from lexiseg_model.types import ModelCard
 from tests.model.methods.tiny.training.shapes import write_shapes

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.text_tower import MiniLM
 from lexiseg_model.methods.tiny.training import naming_cells as naming_cells_module
 from lexiseg_model.methods.tiny.training import texts as texts_module
 from lexiseg_model.methods.tiny.training.drawn.source import source_of
@@ -22,6 +21,7 @@ from lexiseg_model.methods.tiny.training.naming_cells import NamingCells, kept, 
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.tiny.training.drawn.test_examples import names, table, toys

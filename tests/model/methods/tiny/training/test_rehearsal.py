@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.methods.tiny.text_tower import MiniLM
 from lexiseg_model.methods.tiny.training import rehearsal as rehearsal_module
 from lexiseg_model.methods.tiny.training.names import NamesTrainer
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe, TinyRecipe
 from lexiseg_model.methods.tiny.training.rehearsal import FEW, FEW_TEXTS, FewTexts, rehearse_names, rehearse_words
 from lexiseg_model.methods.tiny.training.texts import KeptRows
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.tiny.training.remembered import RememberedRows
 from tests.model.methods.tiny.training.shapes import write_shapes

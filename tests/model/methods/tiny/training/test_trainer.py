@@ -18,13 +18,13 @@ from lexiseg_model import catalog
 from lexiseg_model.catalog import load
 from lexiseg_model.errors import DatasetError, OptionError, WeightsError
 from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.text_tower import MiniLM
 from lexiseg_model.methods.tiny.training import texts as texts_module
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.weights import FOLDER
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.tiny.training.remembered import RememberedRows
 from tests.model.methods.tiny.training.shapes import write_shapes

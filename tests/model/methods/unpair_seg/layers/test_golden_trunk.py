@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lexiseg_model import catalog
 from lexiseg_model.device import Execution
+from lexiseg_model.features import Layout, Plan
 from lexiseg_model.methods.unpair_seg import cleaning, compatibility, regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
 from lexiseg_model.methods.unpair_seg.checkpoint import (
@@ -26,7 +27,6 @@ from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, ClipTrunk, TrunkMaps, normalised
 from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
-from lexiseg_model.segmenter import Layout, Plan
 from lexiseg_model.types import InputSize
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import SEED

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lexiseg_model.methods.tiny.familiar import Familiar
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.settings import SynonymRule
+from lexiseg_model.methods.tiny.words.familiar import Familiar
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry
 

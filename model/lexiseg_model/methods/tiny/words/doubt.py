@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from lexiseg_model.segmenter import Doubts
+
 STEP = 3  # down and across: a ninth of the cells says as much of a class
 TINY = 1e-6  # whose logarithm nothing falls below
-
-Doubts = NDArray[np.float32]  # [K]: what the logits of each class lose
 
 
 class DoubtRule(BaseModel):

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lexiseg_model.methods.tiny.tower_files import SHA256, TOKENIZER, WEIGHTS, check, tower_folder
+from lexiseg_model.methods.tiny.words.tower_files import SHA256, TOKENIZER, WEIGHTS, check, tower_folder
 
 WIDTH = 384
 HEADS = 12

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from lexiseg_model.doubt import STEP, DoubtRule, Doubts, doubt, won
+from lexiseg_model.features import Features
+from lexiseg_model.methods.tiny.words.doubt import STEP, DoubtRule, doubt, won
 from lexiseg_model.scoring import score_vocabulary
-from lexiseg_model.segmenter import Competing, Features, RowsOf, TextBank
+from lexiseg_model.segmenter import Competing, Doubts, RowsOf, TextBank
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
 

@@ -11,9 +11,9 @@ from huggingface_hub import constants
 
 from lexiseg_model import catalog
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tiny import tower_files
-from lexiseg_model.methods.tiny.text_tower import MiniLM
-from lexiseg_model.methods.tiny.tower_files import (
+from lexiseg_model.methods.tiny.words import tower_files
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM
+from lexiseg_model.methods.tiny.words.tower_files import (
     INSTALL,
     REPOSITORY,
     SETTING,

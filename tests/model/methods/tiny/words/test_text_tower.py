@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lexiseg_model.methods.tiny import text_tower
-from lexiseg_model.methods.tiny.text_tower import WIDTH, MiniLM
+from lexiseg_model.methods.tiny.words import text_tower
+from lexiseg_model.methods.tiny.words.text_tower import WIDTH, MiniLM
 
 WORDS = ["cat", "dog", "a photo of a traffic light.", "a quick brown fox over a lazy dog", "x", "Straße", "猫"]
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lexiseg_model.methods.tiny.familiar import Familiar
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import SynonymRule
-from lexiseg_model.methods.tiny.synonyms import Synonyms
+from lexiseg_model.methods.tiny.words.familiar import Familiar
+from lexiseg_model.methods.tiny.words.synonyms import Synonyms
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry
 

@@ -1,0 +1,40 @@
+"""What was made of a class list is made once for the same list."""
+
+from __future__ import annotations
+
+from lexiseg_model.methods.tiny.words.by_list import MOST, ByList
+from lexiseg_model.types import ClassEntry
+
+
+class Making:
+    """Counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> int:
+        self.times += 1
+        return self.times
+
+
+def test_the_same_list_is_looked_at_once() -> None:
+    kept, make, classes = ByList[int](), Making(), (ClassEntry("dog"),)
+
+    assert [kept.once(classes, make) for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_list_like_it_is_looked_at_for_itself() -> None:
+    kept, make = ByList[int](), Making()
+    lists = [tuple(ClassEntry(name) for name in names) for names in (["dog"], ["dog"])]
+
+    assert [kept.once(classes, make) for classes in lists] == [1, 2]
+
+
+def test_the_oldest_lists_are_forgotten() -> None:
+    kept, make = ByList[int](), Making()
+    lists = [(ClassEntry(f"class {number}"),) for number in range(MOST + 1)]
+    for classes in lists:
+        kept.once(classes, make)
+
+    assert kept.once(lists[1], make) == 2
+    assert kept.once(lists[0], make) == MOST + 2
