@@ -24,23 +24,24 @@ class KeptBanks(Generic[Bank]):
     """Of one model whose weights and card stay as they are. Safe from any thread."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Words, tuple[Rows, Bank]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[Words, Rows, Bank]] = OrderedDict()  # by the hash of the words
         self._guard = threading.Lock()
 
     def once(self, words: Words, rows: Rows, make: Callable[[], Bank]) -> Bank:
         """What `make` gives, or gave for the same words and equal rows. Two who ask at once may both make it."""
         if sum(part.nbytes for part in rows if part is not None) > LARGEST:
             return make()
+        place = hash(words)  # once: each class is asked for its own
         with self._guard:
-            kept = self._kept.get(words)
+            kept = self._kept.get(place)
             if kept is not None:
-                self._kept.move_to_end(words)
-        if kept is not None and all(map(_equal, kept[0], rows)):
-            return kept[1]
+                self._kept.move_to_end(place)
+        if kept is not None and kept[0] == words and all(map(_equal, kept[1], rows)):
+            return kept[2]
         bank = make()
         with self._guard:
-            self._kept[words] = rows, bank
-            self._kept.move_to_end(words)
+            self._kept[place] = words, rows, bank
+            self._kept.move_to_end(place)
             if len(self._kept) > MOST:
                 self._kept.popitem(last=False)
         return bank

@@ -204,4 +204,5 @@ def _nobody_logits(
     must_beat = segmenter.nobody_score(crowd, threshold, refine, features) + relief * rule.offset
     if len(logits) == n_classes:
         return must_beat.expand(logits.shape[1:])
-    return torch.maximum(must_beat, logits[n_classes:].amax(0) - relief * rule.margin)
+    best = logits[n_classes] if len(logits) == n_classes + 1 else logits[n_classes:].amax(0)
+    return torch.maximum(must_beat, best - relief * rule.margin)

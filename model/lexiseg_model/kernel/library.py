@@ -69,8 +69,13 @@ def _passed(argument: NDArray[Any] | int | float | None) -> Any:
         return ctypes.c_int64(argument)
     if isinstance(argument, float):
         return ctypes.c_double(argument)
-    assert argument.flags.c_contiguous
-    return ctypes.c_void_p(argument.ctypes.data)
+    try:
+        return ctypes.byref(
+            ctypes.c_char.from_buffer(argument.data)
+        )  # a quarter of the time that `argument.ctypes` takes
+    except (TypeError, ValueError):  # not to be written to, or empty
+        assert argument.flags.c_contiguous
+        return ctypes.c_void_p(argument.ctypes.data)
 
 
 def is_wide(labels: NDArray[np.unsignedinteger[Any]]) -> int:

@@ -18,7 +18,7 @@ from lexiseg_service.image.id import image_id_of
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.backend import Backend, Health
-from lexiseg_service.question.classes import resolve
+from lexiseg_service.question.classes import are_words, resolve
 from lexiseg_service.question.examples import examples_of, has_examples
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompt_bounds import check_inside
@@ -255,7 +255,10 @@ def _many(question: Question) -> bool:
     """Whether the checks of a question's texts and points take milliseconds."""
     if has_examples(question.classes):
         return True
-    texts = sum(1 if isinstance(entry, str) else 1 + len(entry.synonyms) for entry in question.classes or ())
+    classes = question.classes or ()
+    texts = len(classes)
+    if not are_words(classes):
+        texts += sum(0 if isinstance(entry, str) else len(entry.synonyms) for entry in classes)
     return texts + sum(1 + len(prompt.points) for prompt in question.prompts or ()) > MOST_HERE
 
 

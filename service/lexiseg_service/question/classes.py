@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypeGuard
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.errors import InvalidValue
@@ -51,7 +52,7 @@ def check(
         raise InvalidValue.of("classes", entries, "at least one class, or the name of a `vocabulary`")
     if len(entries) > limits.max_classes:
         raise InvalidValue.of("classes", f"{len(entries)} classes", f"at most {limits.max_classes}")
-    if len(entries) <= MOST_KEPT and all(isinstance(entry, str) for entry in entries):
+    if len(entries) <= MOST_KEPT and are_words(entries):
         classes = _of_names(tuple(entries), limits)
     else:
         classes = _classes(entries, limits)
@@ -59,6 +60,11 @@ def check(
     if rule is None:
         _refuse_thresholds(classes)
     return Vocabulary(classes, rule, name)
+
+
+def are_words(entries: Sequence[str | ClassInput]) -> TypeGuard[Sequence[str]]:
+    """Whether all classes are mere names, as most are."""
+    return {*map(type, entries)} <= {str}
 
 
 def _classes(entries: Sequence[str | ClassInput], limits: Limits) -> tuple[ClassEntry, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from lexiseg_model.types import Prompt, Region, Rle
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.question.classes import are_words
 from lexiseg_service.question.prompts import resolve_prompt
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput
 from lexiseg_service.settings import Limits
@@ -67,7 +68,9 @@ def examples_of(entries: Sequence[str | ClassInput] | None, limits: Limits) -> t
 
 def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
     """Whether any class has an example, or says what it is not."""
-    return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries or ())
+    if not entries or are_words(entries):
+        return False
+    return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries)
 
 
 def content_of(encoded: str, field: str, expected: str = "base64 (RFC 4648)") -> bytes:

@@ -102,6 +102,7 @@ class Metrics:
         self._stages = Histogram(
             "lexiseg_stage_seconds", "Time in each stage", ["stage"], buckets=SECONDS, registry=registry
         )
+        self._shown_stages: dict[str, Histogram] = {}  # to ask for its labels takes longer than what is observed
         self.batch_size = Histogram("lexiseg_batch_size", "Tiles per image pass", buckets=TILES, registry=registry)
         self.queue_depth = Gauge("lexiseg_queue_depth", "Planned requests waiting for the device", registry=registry)
         self._waiting = Gauge(
@@ -157,7 +158,10 @@ class Metrics:
 
     def stage(self, stage: str, seconds: float) -> None:
         """One pass of a stage: decode, queue, text, image, post or total."""
-        self._stages.labels(stage).observe(seconds)
+        shown = self._shown_stages.get(stage)
+        if shown is None:
+            shown = self._shown_stages[stage] = self._stages.labels(stage)
+        shown.observe(seconds)
 
     def watch_workers(self, states: Callable[[], Mapping[str, WorkerState]]) -> None:
         """A gateway's workers, whose states are asked for at each scrape."""

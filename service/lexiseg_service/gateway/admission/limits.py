@@ -9,6 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from lexiseg_service.errors import RateLimited
@@ -183,6 +184,7 @@ async def admitted(gate: Gate, client: str) -> AsyncIterator[None]:
         await gate.leave(client, ticket)
 
 
+@lru_cache(1024)
 def client_of(key_id: str | None, address: str | None) -> str:
     """Whom a request counts for: its key, else its address (of IPv6 the site's part)."""
     if key_id is not None:

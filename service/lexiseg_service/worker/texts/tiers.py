@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import NamedTuple, Protocol
 
 TextRows = dict[str, bytes]  # text -> one row, fp16
@@ -71,7 +72,7 @@ class MemoryRows:
     def count(self, tower: str, texts: Iterable[str]) -> int:
         """How many of those texts are kept, which does not count as a use of them."""
         with self._guard:
-            return sum((tower, text) in self._rows for text in texts)
+            return sum(map(self._rows.__contains__, zip(repeat(tower), texts, strict=False)))
 
     def keep(self, tower: str, rows: TextRows) -> None:
         with self._guard:

@@ -68,10 +68,13 @@ class Look(NamedTuple):
 
 
 def kept_picture(rgb: NDArray[np.uint8], tile: Size) -> NDArray[np.uint8]:
-    """[H, W, 3], a copy: the picture, shrunk where it has more than KEPT pixels for one of its tile."""
+    """[H, W, 3] that nobody else writes to: the picture, shrunk where it has more than KEPT pixels for one of its tile.
+
+    One that owns its pixels is kept as it is (`Segmenter.plan`): a copy would touch a megabyte of new memory.
+    """
     height, width = (KEPT * side for side in tile)
     if height * width >= rgb.shape[0] * rgb.shape[1]:
-        return rgb.copy()
+        return rgb if rgb.flags.owndata and rgb.flags.c_contiguous and rgb.flags.writeable else rgb.copy()
     # Every request pays for this, whatever it asks: pixels that are not much smaller need no mean.
     near = 2 * height >= rgb.shape[0] and 2 * width >= rgb.shape[1]
     method = cv2.INTER_LINEAR if near else cv2.INTER_AREA

@@ -128,12 +128,19 @@ def test_a_cell_has_the_mean_of_what_it_covers() -> None:
 
 
 def test_a_small_picture_is_kept_as_it_is_and_a_large_one_smaller(photographs: Photographs) -> None:
-    picture = photographs["chelsea"]
+    picture = photographs["chelsea"].copy()
     same, smaller = kept_picture(picture, (288, 448)), kept_picture(picture, (96, 160))
+
+    assert same is picture
+    assert smaller.shape == (KEPT * 96, KEPT * 160, 3)
+
+
+def test_of_a_picture_that_is_part_of_another_a_copy_is_kept(photographs: Photographs) -> None:
+    picture = photographs["chelsea"].copy()[:, ::-1]
+    same = kept_picture(picture, (288, 448))
 
     assert np.array_equal(same, picture)
     assert not np.shares_memory(same, picture)
-    assert smaller.shape == (KEPT * 96, KEPT * 160, 3)
 
 
 def test_a_small_boxs_mask_is_another_than_at_a_glance_and_stays_in_it(tiny: TinySegmenter, coffee: Features) -> None:
