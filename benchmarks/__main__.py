@@ -27,7 +27,7 @@ from benchmarks import (
     text_cache,
     training,
 )
-from benchmarks.calls import hop, later
+from benchmarks.calls import hop, later, threads
 from benchmarks.clips import following, leaving, video
 from benchmarks.jobs import bulk, bulk_memory
 
@@ -48,6 +48,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "stages": stages.run,
     "stalls": stalls.run,
     "text-cache": text_cache.run,
+    "threads": threads.run,
     "serving": serving.run,
     "training": training.run,
     "video": video.run,

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ class Server(NamedTuple):
 
     command: tuple[str, ...]
     ready: str = "/readyz"
+    environment: Mapping[str, str] = {}  # beside ours
 
     @property
     def installed(self) -> bool:
@@ -58,7 +59,9 @@ def cpu_seconds(process: psutil.Process) -> float:
 @contextmanager
 def serving(server: Server) -> Iterator[tuple[str, psutil.Process]]:
     """Starts a server that prints its address first; ends it and what it has started by their own pids."""
-    process = subprocess.Popen(server.command, stdout=subprocess.PIPE, text=True, env=os.environ)
+    process = subprocess.Popen(
+        server.command, stdout=subprocess.PIPE, text=True, env={**os.environ, **server.environment}
+    )
     try:
         assert process.stdout is not None
         address = re.search(r"http://\S+:\d+", process.stdout.readline())
