@@ -34,8 +34,8 @@ from lexiseg_model.methods.tiny.pixel_scores import PixelScores, means_under
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
-from lexiseg_model.methods.tiny.words.by_list import ByList
-from lexiseg_model.methods.tiny.words.familiar import Familiar, Nearest, read_familiar
+from lexiseg_model.methods.tiny.words.belief import Belief
+from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.synonyms import Synonyms
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.words.tower_files import tower_folder
@@ -87,8 +87,7 @@ class TinySegmenter(Exportable):
         self.passes_side_by_side = self._compiled is not None
         self._head = None if head is None else answering(in_type(fused(head).to(device), self._dtype))
         self.settings = settings
-        self._familiar = familiar
-        self._nearest_of: ByList[list[Nearest]] = ByList()  # doubt and warnings both want to know
+        self._belief = None if familiar is None else Belief(familiar, settings.doubt)
         self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
         self._known = by_example.known_words(self._network, familiar, device)
         self._cores = cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
@@ -180,26 +179,15 @@ class TinySegmenter(Exportable):
         return highest_per_class(self._scores.of_texts(features, bank), bank)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
-        if self._familiar is None:
-            return []
-        bound, best = self._familiar.bound, self._nearest(self._familiar, classes, rows_of)
-        return [Unfamiliar(index, *found, bound) for index, found in enumerate(best) if found.likeness < bound]
-
-    def _nearest(self, familiar: Familiar, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Nearest]:
-        """Of each class, the word of training that it is most like."""
-        return self._nearest_of.once(
-            classes, lambda: familiar.best([self.texts((entry,)) for entry in classes], rows_of)
-        )
+        return [] if self._belief is None else self._belief.strangers(classes, rows_of)
 
     @torch.inference_mode()
     def doubt(
         self, features: Features, bank: TextBank, classes: tuple[ClassEntry, ...], rivals: Competing, rows_of: RowsOf
     ) -> Doubts | None:
-        if self._familiar is None or bank.has_examples or not self.settings.doubt.weight:
+        if self._belief is None or bank.has_examples or not self.settings.doubt.weight:
             return None  # presence is learned for words, and for those of training
-        nearest = self._nearest(self._familiar, classes, rows_of)
-        share = self.settings.doubt.share(np.array([found.likeness for found in nearest]))
-        return self._scores.doubts(features, bank, rivals, share)
+        return self._scores.doubts(features, bank, rivals, self._belief.share(classes, rows_of))
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:

@@ -1,0 +1,39 @@
+"""How far a class list is known: which classes `tiny` can only guess at, and how far the others may be doubted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.methods.tiny.weights import TEMPLATE
+from lexiseg_model.methods.tiny.words.by_list import ByList
+from lexiseg_model.methods.tiny.words.doubt import DoubtRule
+from lexiseg_model.methods.tiny.words.familiar import Familiar, Nearest
+from lexiseg_model.segmenter import RowsOf, Unfamiliar
+from lexiseg_model.types import ClassEntry
+
+
+class Belief:
+    """By the word of training that each class is nearest to; a list is looked at once. Safe from any thread."""
+
+    def __init__(self, familiar: Familiar, rule: DoubtRule) -> None:
+        self._familiar = familiar
+        self._rule = rule
+        self._nearest_of: ByList[list[Nearest]] = ByList()
+
+    def strangers(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+        """Classes that are like no word of training."""
+        bound = self._familiar.bound
+        nearest = enumerate(self._nearest(classes, rows_of))
+        return [Unfamiliar(index, *found, bound) for index, found in nearest if found.likeness < bound]
+
+    def share(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> NDArray[np.float64]:
+        """How far each class may be doubted, 0..1."""
+        return self._rule.share(np.array([found.likeness for found in self._nearest(classes, rows_of)]))
+
+    def _nearest(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Nearest]:
+        def find() -> list[Nearest]:
+            texts_of = [[TEMPLATE.format(text) for text in entry.texts] for entry in classes]
+            return self._familiar.best(texts_of, rows_of)
+
+        return self._nearest_of.once(classes, find)
