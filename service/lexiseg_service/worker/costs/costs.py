@@ -29,6 +29,7 @@ LEARNING = 0.1  # weight of the latest chunk in what a text takes
 SURPRISE = 4.0  # times as long; what takes longer was held up by something else, as the first of its kind is
 DOUBT = 0.5  # of what the trial took: what came before it may have made it slow
 SMALL = 0.08  # of the image: a smaller box may be looked at closer
+FIRST_PROMPTS = 4  # prompts that a trial divides what they share by
 WHOLE = 64  # texts up to which each is looked for; of more, so many are
 
 
@@ -93,6 +94,8 @@ def size_of(request: WorkerRequest, pixels: int, missing: float, speed: Speed = 
     finish = finish_cost(megapixels, n_classes, n_texts)
     painted = 40 * min(megapixels, 1.0) if request.overlay else 0.0
     extra = speed.beyond_plain(request.task, n_classes) + speed.beyond_plain(request.refine, n_classes)
+    if request.regions:  # of an image that is new, as a rule: what prompts share is made first
+        extra += FIRST_PROMPTS * speed.prompt
     prompts = len(request.prompts) + len(request.regions)
     # Each click may mean several masks, of the size of the image.
     drawn = len(request.prompts) * megapixels * (3.0 if request.mask == "polygon" else 0.2)

@@ -27,14 +27,14 @@ from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Task, Vocabulary
 from lexiseg_service.errors import NotReady
 from lexiseg_service.settings import Limits
-from lexiseg_service.worker.costs.costs import IMAGE, WHOLE, Costs, decode_cost, finish_cost
+from lexiseg_service.worker.costs.costs import FIRST_PROMPTS, IMAGE, WHOLE, Costs, decode_cost, finish_cost
 from lexiseg_service.worker.costs.speed import ORDINARY, Speed
 from lexiseg_service.worker.decode import decode
 
 logger = structlog.get_logger("lexiseg.engine")
 PICTURE = (480, 640)
 LARGE = (1500, 2000)  # that the same picture is said to have been
-CLICKS = tuple(Prompt((Point(x, 240.0),)) for x in (80.0, 240.0, 400.0, 560.0))
+CLICKS = tuple(Prompt((Point(160.0 * n + 80.0, 240.0),)) for n in range(FIRST_PROMPTS))
 BOXES = (Prompt(box=(70.0, 230.0, 110.0, 270.0)), Prompt(box=(390.0, 230.0, 430.0, 270.0)))  # small ones
 QUICK_FIRST: tuple[Task, ...] = ("prompt", "instance", "panoptic", "everything")
 PATIENCE = 1.5  # seconds for all of it but what has begun

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.tasks.prompts import CLOSE
-from lexiseg_model.types import ClassEntry, Point, Prompt, Vocabulary
+from lexiseg_model.types import ClassEntry, Point, Prompt, Region, Vocabulary
+from lexiseg_service.question.examples import ExampleRegion
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.worker.costs.costs import DOUBT, Costs, Size, missing_texts, size_of
 from lexiseg_service.worker.costs.speed import Speed
@@ -66,6 +67,14 @@ def test_a_refinement_of_each_class_costs_more_the_more_there_are() -> None:
     assert many.extra == pytest.approx(7.5**0.75 * few.extra)
     assert (few.large, many.large) == (False, True)
     assert size_of(replace(request(150), task="everything"), 640 * 480, 0, speed).extra == 20
+
+
+def test_examples_of_a_new_image_cost_what_prompts_share_too() -> None:
+    shown = ExampleRegion(Region(Prompt((Point(1.0, 1.0),))), "classes.0.examples.0")
+    slow = Speed(prompt=16.0)
+
+    assert size_of(replace(request(0), regions=(shown,)), 640 * 480, 0, slow).large
+    assert not size_of(replace(request(0), prompts=(Prompt((Point(1.0, 1.0),)),)), 640 * 480, 0, slow).large
 
 
 def test_texts_cost_what_others_took_and_known_ones_nothing() -> None:
