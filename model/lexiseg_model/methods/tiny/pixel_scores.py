@@ -11,7 +11,6 @@ from itertools import pairwise
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.bank import directions, highest_per_class, words_as_one
@@ -19,7 +18,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.kernel import cell_scores
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.methods.tiny.words.doubt import doubt, won
+from lexiseg_model.methods.tiny.words.doubt import Doubted, doubt, won
 from lexiseg_model.segmenter import Competing, Doubts, TextBank
 
 SUREST = 0.01  # of the pixels, whose probabilities say that a class is there
@@ -98,19 +97,17 @@ class PixelScores:
         surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
         return highest_per_class(of_texts, bank) + surest
 
-    def doubts(
-        self, features: Features, bank: TextBank, rivals: Competing, share: NDArray[np.float64]
-    ) -> Doubts | None:
-        """What classes lose that won cells and are hardly believed; `share` [K], how far each may be doubted."""
-        cells = won(rivals.classes, share) if share.any() else None
+    def doubts(self, features: Features, bank: TextBank, rivals: Competing, doubted: Doubted) -> Doubts | None:
+        """What classes lose that won cells and are hardly believed."""
+        cells = won(rivals.classes, doubted.share) if doubted.share.any() else None
         if cells is None or not len(cells.places):
             return None
         presence = self.of_texts(features, bank) if rivals.presence is None else rivals.presence
         pixels = features.tensors["pixels"].flatten(1).T  # [h*w, 96]
         pixels = pixels.index_select(0, torch.from_numpy(cells.places).to(pixels.device)).T[..., None]
         scores = self.of_pixels(pixels, bank, presence)[..., 0].cpu().numpy()
-        of_classes = highest_per_class(presence, bank)[: len(share)].cpu().numpy()
-        return doubt(cells, scores, of_classes, share, self.nobody, self._settings.doubt)
+        of_classes = highest_per_class(presence, bank)[: len(doubted.share)].cpu().numpy()
+        return doubt(cells, scores, of_classes, doubted, self.nobody, self._settings.doubt)
 
     def must_beat(self, threshold: float | None) -> float:
         """The logit that a class must have beside nobody; `threshold` in 0..1 replaces what was learned."""

@@ -187,7 +187,7 @@ class TinySegmenter(Exportable):
     ) -> Doubts | None:
         if self._belief is None or bank.has_examples or not self.settings.doubt.weight:
             return None  # presence is learned for words, and for those of training
-        return self._scores.doubts(features, bank, rivals, self._belief.share(classes, rows_of))
+        return self._scores.doubts(features, bank, rivals, self._belief.doubted(classes, rows_of))
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:

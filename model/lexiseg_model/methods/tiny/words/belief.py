@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.by_list import ByList
-from lexiseg_model.methods.tiny.words.doubt import DoubtRule
+from lexiseg_model.methods.tiny.words.doubt import Doubted, DoubtRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar, Nearest
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry
@@ -27,9 +24,9 @@ class Belief:
         nearest = enumerate(self._nearest(classes, rows_of))
         return [Unfamiliar(index, *found, bound) for index, found in nearest if found.likeness < bound]
 
-    def share(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> NDArray[np.float64]:
-        """How far each class may be doubted, 0..1."""
-        return self._rule.share(np.array([found.likeness for found in self._nearest(classes, rows_of)]))
+    def doubted(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> Doubted:
+        """How far each class may be doubted."""
+        return self._rule.of(self._nearest(classes, rows_of))
 
     def _nearest(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Nearest]:
         def find() -> list[Nearest]:

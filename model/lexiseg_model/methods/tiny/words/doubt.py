@@ -6,6 +6,7 @@ in a picture that does not look like one with cows. Neither alone tells such a c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,13 @@ from lexiseg_model.segmenter import Doubts
 
 STEP = 3  # down and across: a ninth of the cells says as much of a class
 TINY = 1e-6  # whose logarithm nothing falls below
+
+
+class Doubted(NamedTuple):
+    """How far each of K classes is doubted, 0..1, and the belief that lacks nothing of it; [K] each."""
+
+    share: NDArray[np.float64]
+    least: NDArray[np.float64]
 
 
 class DoubtRule(BaseModel):
@@ -36,10 +44,14 @@ class DoubtRule(BaseModel):
         0.8, ge=0, lt=1, description="likeness to a word of training from which a class is doubted, fully at 1"
     )
 
-    def share(self, likeness: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far each class is doubted, 0..1, of its cosine with the word of training that is nearest; [K] each."""
-        shares: NDArray[np.float64] = ((likeness - self.familiar) / (1 - self.familiar)).clip(0, 1)
-        return shares
+    hard_words: frozenset[str] = Field(frozenset(), description="of training that are hard to tell from each other")
+    hard_least: float = Field(-1.7, description="belief that lacks nothing of a class that is most like one of these")
+
+    def of(self, nearest: Sequence[tuple[str, float]]) -> Doubted:
+        """By the word of training that is nearest to each class, and the cosine of both."""
+        likeness = np.array([cosine for _, cosine in nearest], np.float64)
+        least = [self.hard_least if word in self.hard_words else self.least for word, _ in nearest]
+        return Doubted(((likeness - self.familiar) / (1 - self.familiar)).clip(0, 1), np.array(least, np.float64))
 
 
 class Won(NamedTuple):
@@ -69,7 +81,7 @@ def doubt(
     cells: Won,
     scores: NDArray[np.float32],
     presence: NDArray[np.float32],
-    share: NDArray[np.float64],
+    doubted: Doubted,
     must_beat: float,
     rule: DoubtRule,
 ) -> Doubts:
@@ -79,7 +91,7 @@ def doubt(
         cells: what doubted classes won.
         scores: [K + W, M] logits of all classes and of the words behind them in these cells.
         presence: [K] logits by which the picture as a whole shows a class.
-        share: [K], how far each is doubted.
+        doubted: how far each is, and below which belief.
         must_beat: the logit that every class must beat, before words.
         rule: how they make a belief.
     """
@@ -90,5 +102,6 @@ def doubt(
     there = count.clip(1)
     belief = np.log(probable.clip(TINY) / there) + rule.presence * presence + rule.lead * lead / there
     belief += rule.area * np.log(there / cells.looked_at)
-    lost: Doubts = np.where(count > 0, rule.weight * share * (rule.least - belief).clip(0), 0).astype(np.float32)
+    lacking = np.where(count > 0, doubted.least - belief, 0).clip(0)
+    lost: Doubts = (rule.weight * doubted.share * lacking).astype(np.float32)
     return lost

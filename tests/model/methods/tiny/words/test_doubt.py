@@ -14,20 +14,29 @@ from lexiseg_model.segmenter import Competing, Doubts, RowsOf, TextBank
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from tests.model.stand_in import NOBODY, SCALE, ColourSegmenter, picture
 
-RULE = DoubtRule(weight=2.0, least=-1.0, presence=0.5, lead=0.25, area=-0.1, familiar=0.6)
+RULE = DoubtRule(
+    weight=2.0,
+    least=-1.0,
+    presence=0.5,
+    lead=0.25,
+    area=-0.1,
+    familiar=0.6,
+    hard_words=frozenset({"vest"}),
+    hard_least=0.5,
+)
 MUST_BEAT = 1.0
 
 
-def lost(n_classes: int = 1, presence: float = -4.0, likeness: float = 1.0) -> list[float]:
+def lost(n_classes: int = 1, presence: float = -4.0, likeness: float = 1.0, like: str = "cow") -> list[float]:
     """Of ten cells the first class has five by a score of 3, any other nothing; a word scores 4 all over."""
     logits = torch.zeros(n_classes + 1, 1, 10 * STEP)
     logits[0, :, : 5 * STEP] = 3.0
     logits[-1] = 2.0
-    share = RULE.share(np.full(n_classes, likeness))
-    cells = won(logits, share)
+    doubted = RULE.of([(like, likeness)] * n_classes)
+    cells = won(logits, doubted.share)
     scores = np.zeros((n_classes + 1, len(cells.places)), np.float32)
     scores[0], scores[-1] = 3.0, 4.0
-    return list(map(float, doubt(cells, scores, np.full(n_classes, presence, np.float32), share, MUST_BEAT, RULE)))
+    return list(map(float, doubt(cells, scores, np.full(n_classes, presence, np.float32), doubted, MUST_BEAT, RULE)))
 
 
 def test_a_class_loses_what_its_belief_lacks() -> None:
@@ -39,6 +48,10 @@ def test_a_class_loses_what_its_belief_lacks() -> None:
 
 def test_a_class_that_is_believed_loses_nothing() -> None:
     assert lost(presence=4.0) == [0]
+
+
+def test_words_that_are_hard_to_tell_apart_need_more_belief() -> None:
+    assert lost(like="vest") == [pytest.approx(lost()[0] + 2 * (0.5 - RULE.least))]
 
 
 def test_a_class_that_won_nothing_has_nothing_to_lose() -> None:

@@ -153,3 +153,11 @@ def test_doubt_and_warnings_look_at_a_list_once(tiny: TinySegmenter, monkeypatch
     tiny.unfamiliar(vocabulary.classes, rows_of)
 
     assert asked == [2]
+
+
+def test_words_that_are_hard_to_tell_apart_are_words_of_training(tiny: TinySegmenter, tower: MiniLM) -> None:
+    familiar = read_familiar(FOLDER, tower.digest)
+
+    assert familiar is not None
+    assert tiny.settings.doubt.hard_words
+    assert tiny.settings.doubt.hard_words <= set(familiar.words)
