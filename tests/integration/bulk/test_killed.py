@@ -16,7 +16,7 @@ from tests.s3_server import bucket
 from tests.service.commands.bulk import jobs
 
 INPUTS, EACH = 60, 4
-SEED, KILLS = 3, 3
+SEED, KILLS = 33, 2
 
 
 class Place(NamedTuple):
@@ -54,13 +54,13 @@ def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_driver_an_actor_and_a_node_that_die_lose_nothing(source: Path, tmp_path: Path, place: Place) -> None:
+def test_a_driver_and_a_node_with_its_actor_that_die_lose_nothing(source: Path, tmp_path: Path, place: Place) -> None:
     """Some of the moments; `python -m tests.integration.bulk.random_kills 1 2 3` tries others."""
-    assert {plan.victim for plan in random_kills.planned(SEED, KILLS, INPUTS // EACH)} == {"node", "driver", "actor"}
+    assert {plan.victim for plan in random_kills.planned(SEED, KILLS, INPUTS // EACH)} == {"node", "driver"}
 
     killed = random_kills.play(SEED, source, tmp_path / "out", place.nodes, INPUTS, EACH, KILLS)
 
-    assert {victim for victim, _ in killed} >= {"driver", "node"}
+    assert {victim for victim, _ in killed} == {"driver", "node"}
 
 
 @pytest.mark.slow
