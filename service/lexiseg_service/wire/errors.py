@@ -5,6 +5,7 @@ ServiceError -> Problem -> google.rpc.Status (Problem, ErrorInfo, BadRequest, Re
 
 from __future__ import annotations
 
+import sys
 from traceback import clear_frames
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -110,14 +111,15 @@ def details_of(error: ServiceError, request_id: str) -> tuple[tuple[str, bytes],
 async def end(context: Ending, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
     """Ends a call with the status that tells of an error; `also` goes before its details.
 
-    gRPC keeps what `abort` raises, and that keeps where it came from, in a circle: see `forget`.
+    gRPC keeps what `abort` raises, which keeps the error that is being handled, and that keeps what it passed on its
+    way, as a message with its image. As this is a circle, it would live for long.
     """
-    forget(error)
+    _let_go(sys.exception())
     await context.abort(code_of(error), message_of(error), (*also, *details_of(error, request_id)))
 
 
-def forget(error: BaseException | None) -> None:
-    """Lets go of what an error passed on its way, as a message with its image: a circle of it lives for long."""
+def _let_go(error: BaseException | None) -> None:
+    """Of what an error passed on its way, and those that it came from."""
     while error is not None:
         clear_frames(error.__traceback__)
         error = error.__context__

@@ -39,7 +39,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
-from lexiseg_service.wire.errors import code_of, end, forget
+from lexiseg_service.wire.errors import code_of, end
 from lexiseg_service.wire.leaving import Calls
 
 logger = structlog.get_logger("lexiseg.access")
@@ -210,7 +210,6 @@ class CallFrame(grpc.aio.ServerInterceptor):
         except Exception as error:
             code = grpc.StatusCode.INTERNAL
             logger.error("unexpected error", error=type(error).__name__, key_id=key_id, exc_info=error, **on_each_line)
-            forget(error)
             await end(context, unexpected(), identity, (("x-request-id", identity),))
         finally:
             self._metrics.active_calls.dec()

@@ -23,7 +23,7 @@ from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerServicer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer
-from lexiseg_service.wire.errors import end, forget
+from lexiseg_service.wire.errors import end
 from lexiseg_service.wire.examples import decode_exemplify, encode_exemplified
 from lexiseg_service.wire.leaving import Calls
 from lexiseg_service.wire.request import decode_request
@@ -106,7 +106,6 @@ class Servicer(WorkerServicer):
             await end(context, error, request_id)
         except Exception as error:
             logger.error("unexpected error", request_id=request_id, error=type(error).__name__, exc_info=error)
-            forget(error)
             await end(context, unexpected(), request_id)
 
     def _status(self) -> pb.WatchStatusResponse:
