@@ -91,12 +91,11 @@ class Line(Generic[W]):
 
         A job of more tiles than there is room for gives some and keeps its place.
         """
-        self._keep(lambda place: not place.job.abandoned)
-        if not self._sources:
+        first = self.next
+        if first is None:
             return []
         source, flows = next(iter(self._sources.items()))
-        flow, waiting = next(iter(flows.items()))
-        key = waiting[0].job.key
+        flow, key = next(iter(flows)), first.key
         batch: list[Portion[W]] = []
         rounds = deque(_in_turn(others, key) for others in self._sources.values())  # the pick's own source begins
         self._sources.move_to_end(source)

@@ -182,12 +182,14 @@ def propose(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) ->
             )
             of_some = found.quality[0].float().sigmoid()  # [n, M]
             best[some] = of_some.amax(1)
-            some_masks, of_some = found.masks[0][of_some >= settings.quality], of_some[of_some >= settings.quality]
-            cells = (some_masks > 0).sum((1, 2))
-            explains = (cells >= LEAST_CELLS) & (cells <= settings.explains * some_masks[0:1].numel())
-            spared |= (some_masks[explains][:, row, column] > settings.inside).any(0)
-            masks.append(some_masks[cells >= LEAST_CELLS].half())
-            quality.append(of_some[cells >= LEAST_CELLS])
+            good = of_some >= settings.quality
+            good_masks = found.masks[0][good]
+            cells = (good_masks > 0).sum((1, 2))
+            enough = cells >= LEAST_CELLS
+            explains = enough & (cells <= settings.explains * good_masks[0:1].numel())
+            spared |= (good_masks[explains][:, row, column] > settings.inside).any(0)
+            masks.append(good_masks[enough].half())
+            quality.append(of_some[good][enough])
     by_quality, candidates = torch.cat(quality), torch.cat(masks)
     stay = suppress(candidates > 0, by_quality, settings.rule)
     return PromptMasks(candidates[stay], by_quality[stay])
