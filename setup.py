@@ -6,12 +6,12 @@ from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
 PARTS = (
-    *("cell_scores", "layers", "mask_logits", "outlines", "pamr", "pixels", "prompts", "regions"),
-    *("runs", "spans", "specks", "version", "winners"),
+    *("cell_scores", "crumbs", "evidence", "layers", "mask_logits", "outlines", "own_colours", "pamr", "pixels"),
+    *("points", "prompts", "regions", "runs", "spans", "specks", "version", "winners"),
 )
 HEADERS = (
-    *("cell_scores_steps", "exponential", "kernel", "layers", "pamr_layout", "pamr_rows", "products"),
-    *("prompts_answer", "prompts_masks", "prompts_steps", "square_steps", "team", "vectors", "winograd"),
+    *("cell_scores_steps", "exponential", "kernel", "layers", "pamr_layout", "pamr_rows", "power"),
+    *("products", "prompts_answer", "prompts_masks", "prompts_steps", "square_steps", "team", "vectors", "winograd"),
 )
 
 setup(

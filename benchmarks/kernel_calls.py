@@ -7,11 +7,15 @@ from numpy.typing import NDArray
 
 from lexiseg_model.kernel import (
     cell_scores,
+    crumbs,
+    evidence,
     layers,
     mask_logits,
     outlines,
+    own_colours,
     pamr,
     pixels,
+    points,
     prompts,
     regions,
     runs,
@@ -36,8 +40,8 @@ def smooth(n: int) -> NDArray[np.float32]:
 
 
 def run() -> None:
-    """Scores to labels to run lengths; labels to regions; a mask to its runs and borders; pictures; masks of
-    two prompts."""
+    """Scores to labels to run lengths; labels to regions; a mask to its runs and borders; pictures; what a
+    point says, masks of two prompts, and what is made of such masks."""
     places = axes(CELLS, SIZE)
     scores = smooth(CLASSES)
     labels, _, probability = winners.winners(scores, places, keep_probability=True)
@@ -56,6 +60,14 @@ def run() -> None:
     own, shared = smooth(2 * 5).reshape(2, 5, *CELLS)[:, :, ::2, ::2], smooth(4)
     halves = axes((CELLS[0] // 2, CELLS[1] // 2), CELLS)
     mask_logits.mask_logits(own, shared, np.ones((1, 4), np.float32), np.zeros(1, np.float32), halves)
+    points.lone_points(
+        np.array([[200, 100]], np.float32), 8, (8.0, 32.0), smooth(64), 4, smooth(96).transpose(1, 2, 0).copy()
+    )
+    evidence.shown(scores[:4], smooth(1)[0, :, 1:].copy(), smooth(1)[0, 1:], 2, 1.0)
+    boxes, colour = np.array([[20, 10, 60, 50]] * 4, np.float32), np.arange(CELLS[0] * CELLS[1], dtype=np.int32) % 12**3
+    numbers = own_colours.Numbers(0.25, 1, 8, 8, 256, 3, 0.2 / 12**3)
+    own_colours.with_colours(scores[:4], boxes, np.array([True, False] * 2), colour, 12, numbers)
+    crumbs.turn_crumbs(scores[:4].copy(), 0.2, 0.05)
     if prompts.fit():
         weights = prompts.Weights(*(np.full(length, 0.01, np.float32) for length in prompts.lengths(9, 4)))
         coarse, mid, known = (

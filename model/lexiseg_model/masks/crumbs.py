@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from lexiseg_model.kernel import library, regions
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel.crumbs import turn_crumbs
 
 NEITHER = 2  # beside 1, what a mask holds, and 0, what it leaves
 
@@ -39,37 +40,23 @@ def without_crumbs(masks: Tensor, rule: CrumbRule) -> Tensor:
 
     What touches the picture's edge is no hole. The argument stays as it is.
     """
-    inside = (masks > 0).cpu().numpy()
+    if library.ready():
+        turned = masks.float().numpy(force=True).copy()
+        n_cells = turn_crumbs(turned, rule.island, rule.hole)
+        return torch.from_numpy(turned).to(masks) if n_cells else masks
+    inside = (masks > 0).numpy(force=True)
     if not inside.any():
         return masks
     n, height, width = inside.shape
     # Below each other, a row of neither between them: all are connected in one go.
     column = np.full((n, height + 1, width), NEITHER, np.uint8)
     column[:, :height] = inside
-    crumbs_of = _compiled if library.ready() else _by_opencv
-    changed = crumbs_of(column, rule)[:, :height]
+    changed = _by_opencv(column, rule)[:, :height]
     return torch.where(torch.from_numpy(changed).to(masks.device), -masks, masks) if changed.any() else masks
 
 
-def _compiled(column: NDArray[np.uint8], rule: CrumbRule) -> NDArray[np.bool_]:
-    """[N, h + 1, w]: the cells of crumbs of a column of masks."""
-    n, height, width = column.shape
-    connected = regions.connect(column.reshape(-1, width))
-    starts = np.concatenate([[0], connected.ends[:-1]])
-    row, left = np.divmod(starts, width)
-    mask, row = np.divmod(row, height)
-    right = left + connected.ends - starts
-    at_edge = (left == 0) | (right == width) | (row == 0) | (row == height - 2)
-    within, edge = np.zeros(len(connected.areas), np.int64), np.zeros(len(connected.areas), bool)
-    within[connected.region] = mask
-    edge[connected.region[at_edge]] = True
-    parts = _Parts(connected.classes == 1, connected.areas, within, edge)
-    crumbs = _are_crumbs(parts, n, rule) & (connected.classes != NEITHER)
-    return regions.paint(connected, crumbs.astype(np.uint16)).astype(bool).reshape(column.shape)
-
-
 def _by_opencv(column: NDArray[np.uint8], rule: CrumbRule) -> NDArray[np.bool_]:
-    """The same, several times as slow."""
+    """[N, h + 1, w]: the cells of crumbs of a column of masks."""
     n, height, width = column.shape
     changed = np.zeros(column.shape, bool)
     flat = column.reshape(-1, width)

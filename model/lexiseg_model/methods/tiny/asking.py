@@ -140,19 +140,19 @@ def _boxes(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.
 def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Prompts:
     """Prompts of one image, as many places for points as the longest of them has."""
     longest = max(1, *(len(prompt.points) for prompt in prompts))
-    points = torch.zeros(1, len(prompts), longest, 2)
-    signs = torch.zeros(1, len(prompts), longest)
-    boxes = torch.zeros(1, len(prompts), 4)
-    has_box = torch.zeros(1, len(prompts))
-    for index, prompt in enumerate(prompts):
-        for place, point in enumerate(prompt.points):
-            points[0, index, place] = torch.tensor([point.x, point.y])
-            signs[0, index, place] = 1 if point.positive else -1
-        if prompt.box is not None:
-            boxes[0, index] = torch.tensor(prompt.box)
-            has_box[0, index] = 1
-    by_axis = torch.tensor(scale)
-    return Prompts(*(part.to(device) for part in (points * by_axis, signs, boxes * by_axis.repeat(2), has_box)))
+    spare = [[(0.0, 0.0, 0.0)] * (longest - len(prompt.points)) for prompt in prompts]
+    said = torch.tensor(
+        [
+            [(point.x, point.y, 1.0 if point.positive else -1.0) for point in prompt.points] + rest
+            for prompt, rest in zip(prompts, spare, strict=True)
+        ]
+    )
+    boxes = torch.tensor([prompt.box or NOWHERE for prompt in prompts])
+    has_box = torch.tensor([float(prompt.box is not None) for prompt in prompts])
+    points = said[..., :2] * torch.tensor(scale)
+    return Prompts(
+        *(part[None].to(device) for part in (points, said[..., 2], boxes * torch.tensor(scale * 2), has_box))
+    )
 
 
 def propose(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:

@@ -7,12 +7,17 @@ follows changes of colour, and of two that are as good the smaller is likelier m
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel.evidence import shown
 from lexiseg_model.methods.tiny.settings import ClickOrder
 
 AROUND = 1.0  # logits above and below 0 between which a stable mask keeps its area (SAM's stability score)
@@ -22,10 +27,7 @@ EVIDENCE = 3  # numbers beside the quality
 
 
 class Contrast(NamedTuple):
-    """Distance of colour between neighbouring cells: `across` [h * (w - 1), 2] and `down` [(h - 1) * w, 2].
-
-    The second column is 1, so that a product counts, too.
-    """
+    """Distance of colour between neighbouring cells: `across` [h, w - 1] and `down` [h - 1, w]."""
 
     across: Tensor
     down: Tensor
@@ -34,8 +36,8 @@ class Contrast(NamedTuple):
 def contrast(guide: Tensor, size: tuple[int, int]) -> Contrast:
     """Of normalised colours [3, H, W], for masks of (h, w) cells."""
     cells = F.interpolate(guide[None].float(), size=size, mode="area")[0]
-    across, down = (cells[:, :, 1:] - cells[:, :, :-1]).norm(dim=0), (cells[:, 1:] - cells[:, :-1]).norm(dim=0)
-    return Contrast(*(torch.stack([part, torch.ones_like(part)], -1).flatten(0, 1) for part in (across, down)))
+    across, down = cells[:, :, 1:] - cells[:, :, :-1], cells[:, 1:] - cells[:, :-1]
+    return Contrast(*((part * part).sum(0).sqrt() for part in (across, down)))
 
 
 def evidence(masks: Tensor, contrast: Contrast) -> Tensor:
@@ -49,13 +51,27 @@ def evidence(masks: Tensor, contrast: Contrast) -> Tensor:
         [N, M, 3] float32: the share of its area that a mask keeps at a higher threshold, the logarithm of its share of
         the picture, and the mean contrast along its outline.
     """
+    compiled = library.ready() and masks.device.type == "cpu"
+    area, inner, outer, edges, sides = (_compiled if compiled else _by_torch)(masks, contrast)
+    cells = math.prod(masks[0, 0, ::EVERY, ::EVERY].shape)
+    size = (area / cells + LEAST_SHARE).log()
+    return torch.stack([inner / outer.clamp_min(1e-6 * cells), size, edges / (sides + 1)], 2)
+
+
+def _compiled(masks: Tensor, contrast: Contrast) -> Sequence[Tensor]:
+    """[N, M] each: cells above three thresholds, contrast along the outline and how many sides of cells that has."""
+    across, down = (part.numpy() for part in contrast)
+    seen = shown(masks.float().flatten(0, 1).numpy(), across, down, EVERY, AROUND)
+    return torch.from_numpy(np.array(seen, np.float32)).view(len(seen), *masks.shape[:2]).unbind(0)
+
+
+def _by_torch(masks: Tensor, contrast: Contrast) -> Sequence[Tensor]:
     some = masks[..., ::EVERY, ::EVERY]
-    area, inner, outer = ((some > least).float().flatten(2).mean(2) for least in (0.0, AROUND, -AROUND))
+    above = [(some > least).float().sum((2, 3)) for least in (0.0, AROUND, -AROUND)]
     inside = masks > 0
     across, down = inside[..., 1:] ^ inside[..., :-1], inside[..., 1:, :] ^ inside[..., :-1, :]
-    outline = across.flatten(2).float() @ contrast.across + down.flatten(2).float() @ contrast.down  # [N, M, 2]
-    sharpness = outline[..., 0] / (outline[..., 1] + 1)
-    return torch.stack([inner / outer.clamp_min(1e-6), (area + LEAST_SHARE).log(), sharpness], 2)
+    edges = (across * contrast.across).sum((2, 3)) + (down * contrast.down).sum((2, 3))
+    return *above, edges, across.float().sum((2, 3)) + down.float().sum((2, 3))
 
 
 def best_first(masks: Tensor, quality: Tensor, contrast: Contrast, rule: ClickOrder) -> Tensor:

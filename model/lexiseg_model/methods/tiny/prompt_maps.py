@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel.points import BY_LANES, lone_points
+
 MAP_STRIDE = 8  # pixels of the network's input per cell
 HEADS = 4  # unit vectors of the grouping embedding in each cell
 NEAR = (8.0, 32.0, 96.0)  # pixels at which the trace of a positive point has fallen to 1/e
@@ -61,6 +64,15 @@ def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
 
 def lone_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     """[B, N, len(LONE), h, w]: the channels LONE of `prompt_maps`, where each prompt is one positive point."""
+    alone = len(grouping) == 1 and grouping.device.type == "cpu" and grouping.dtype == torch.float32
+    if library.ready() and alone and not pixels.shape[1] % BY_LANES:
+        points, own = prompts.points[0, :, 0].numpy(), pixels[0].permute(1, 2, 0)
+        said = lone_points(points, MAP_STRIDE, NEAR, grouping[0].numpy(), HEADS, own.contiguous().numpy())
+        return torch.from_numpy(said)[None]
+    return _lone_maps(prompts, grouping, pixels)
+
+
+def _lone_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     height, width = grouping.shape[-2:]
     near = _traces(prompts, 1.0, NEAR, *_centres(grouping))
     likeness = []
