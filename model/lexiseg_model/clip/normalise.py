@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -37,5 +38,13 @@ def normalise(pixels: Tensor, normalisation: Normalisation) -> Tensor:
 
     Sums are done in float64 and rounded once, so that the answer does not depend on how the constants are written.
     """
-    mean, std = (pixels.new_tensor(row, dtype=torch.float64).view(3, 1, 1) for row in STATISTICS[normalisation])
+    mean, std = _statistics(normalisation, pixels.device)
     return ((pixels.double() - mean) / std).float()
+
+
+@lru_cache
+@torch.inference_mode(False)  # training reads them, too
+def _statistics(normalisation: Normalisation, device: torch.device) -> tuple[Tensor, Tensor]:
+    """[3, 1, 1] each. Kept: to bring numbers to a GPU holds its work up, and is nothing that a graph can hold."""
+    mean, std = (torch.tensor(row, dtype=torch.float64, device=device) for row in STATISTICS[normalisation])
+    return mean.view(3, 1, 1), std.view(3, 1, 1)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 16  # of the calls, as in kernel.h
+VERSION = 17  # of the calls, as in kernel.h
 FOLDER = Path(__file__).parent
 
 

@@ -141,19 +141,11 @@ static char *encode_class(const int64_t *order, int64_t n, const int64_t *start,
     return text;
 }
 
-/* Run lengths of the classes 0 to K - 1; values from K on are nobody's.
- *
- * `first`, `columns`, `ends` and the number of runs n as of `lexiseg_count_runs`; summaries [K, 6]: area, box, end of its text;
- * text of at least 14 * n + 7 * K characters. */
-API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
-                                const int32_t *columns, const int64_t *ends, int64_t n, int64_t k, int64_t *summaries,
-                                char *text) {
-    int64_t *start = malloc(((size_t)n * 2 + 1 + (size_t)k + 1) * sizeof(int64_t) + (size_t)n * sizeof(int32_t));
-    if (!start) return OUT_OF_MEMORY;
-    int64_t *order = start + n + 1, *of_class = order + n; /* order [N], of_class [K + 1] */
-    int32_t *value = (int32_t *)(of_class + k + 1);
-    place_runs(labels, height, width, (int)wide, first, columns, ends, start, value);
-    start[n] = height * width;
+/* Of n runs that begin at the places `start` (one past the last pixel behind them) with the labels `value`, the run
+ * lengths of the classes 0 to K - 1. room [N + K + 1]. */
+static void encode_classes(const int64_t *start, const int32_t *value, int64_t n, int64_t k, int64_t height,
+                           int64_t *room, int64_t *summaries, char *text) {
+    int64_t *order = room, *of_class = order + n; /* order [N], of_class [K + 1] */
     memset(of_class, 0, (size_t)(k + 1) * sizeof(int64_t));
     for (int64_t i = 0; i < n; i++)
         if (value[i] < k) of_class[value[i] + 1]++;
@@ -164,10 +156,37 @@ API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t widt
     for (int64_t c = 0; c < k; c++) { /* of_class[c] is now where class c ends */
         int64_t begin = c ? of_class[c - 1] : 0;
         Summary *summary = (Summary *)(summaries + 6 * c);
-        at = encode_class(order + begin, of_class[c] - begin, start, start + 1, height, height * width, at, summary);
+        at = encode_class(order + begin, of_class[c] - begin, start, start + 1, height, start[n], at, summary);
         summary->text_end = at - text;
     }
+}
+
+/* Run lengths of the classes 0 to K - 1; values from K on are nobody's.
+ *
+ * `first`, `columns`, `ends` and the number of runs n as of `lexiseg_count_runs`; summaries [K, 6]: area, box, end of its text;
+ * text of at least 14 * n + 7 * K characters. */
+API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
+                                const int32_t *columns, const int64_t *ends, int64_t n, int64_t k, int64_t *summaries,
+                                char *text) {
+    int64_t *start = malloc(((size_t)n * 2 + 1 + (size_t)k + 1) * sizeof(int64_t) + (size_t)n * sizeof(int32_t));
+    if (!start) return OUT_OF_MEMORY;
+    int64_t *room = start + n + 1;
+    int32_t *value = (int32_t *)(room + n + k + 1);
+    place_runs(labels, height, width, (int)wide, first, columns, ends, start, value);
+    start[n] = height * width;
+    encode_classes(start, value, n, k, height, room, summaries, text);
     free(start);
+    return 0;
+}
+
+/* The same of runs that are known: places [N + 1] at which they begin, one past the last pixel behind them, and their
+ * labels [N]. */
+API int64_t lexiseg_encode_known_runs(const int64_t *start, const int32_t *value, int64_t n, int64_t k, int64_t height,
+                                      int64_t *summaries, char *text) {
+    int64_t *room = malloc((size_t)(n + k + 1) * sizeof(int64_t));
+    if (!room) return OUT_OF_MEMORY;
+    encode_classes(start, value, n, k, height, room, summaries, text);
+    free(room);
     return 0;
 }
 

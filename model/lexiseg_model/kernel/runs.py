@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import repeat
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lexiseg_model.kernel.library import call, is_wide
 from lexiseg_model.types import LabelMap, Rle
@@ -18,9 +19,33 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     size = height, width = labels.shape
     changes = np.empty(width + 1, np.int64), np.empty(labels.size, np.int32), np.empty(height, np.int64)
     n_runs = call("count_runs", labels, height, width, is_wide(labels), *changes)
-    summaries = np.empty((n_classes, 6), np.int64)
-    text = np.empty(MOST_CHARACTERS * (n_runs + n_classes), np.uint8)
+    summaries, text = _room(n_runs, n_classes)
     call("encode_runs", labels, height, width, is_wide(labels), *changes, n_runs, n_classes, summaries, text)
+    return _rles(summaries, text, size)
+
+
+def encode_known_runs(
+    start: NDArray[np.int64], value: NDArray[np.int32], size: tuple[int, int], n_classes: int
+) -> list[Rle]:
+    """The same of a map [H, W] whose N runs down its columns are known.
+
+    Args:
+        start: [N + 1] places x * H + y at which they begin, ascending from 0, and H * W.
+        value: [N] their labels.
+        size: of the map.
+        n_classes: values from here on are nobody's.
+    """
+    summaries, text = _room(len(value), n_classes)
+    call("encode_known_runs", start, value, len(value), n_classes, size[0], summaries, text)
+    return _rles(summaries, text, size)
+
+
+def _room(n_runs: int, n_classes: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    return np.empty((n_classes, 6), np.int64), np.empty(MOST_CHARACTERS * (n_runs + n_classes), np.uint8)
+
+
+def _rles(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[int, int]) -> list[Rle]:
+    n_classes = len(summaries)
     characters = text[: summaries[-1, -1] if n_classes else 0].tobytes().decode("ascii")
     starts = np.zeros(n_classes, np.int64)
     starts[1:] = summaries[:-1, 5]

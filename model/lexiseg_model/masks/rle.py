@@ -8,6 +8,7 @@ number of classes. Format: runs of zeros and ones alternate, zeros first, down t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,17 @@ DIGITS = 7  # 35 bits: more than any run of a 40-megapixel image needs
 FIRST_CHARACTER = 48  # "0"
 CONTINUES = 0x20
 SIGN = 0x10
+
+
+class LabelRuns(NamedTuple):
+    """Runs of one label each, N of them, down the columns of a map [H, W].
+
+    `start` [N + 1] holds the places x * H + y at which they begin, ascending from 0, and H * W; `value` [N] the labels.
+    """
+
+    size: tuple[int, int]
+    start: NDArray[np.int64]
+    value: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,16 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     height, width = labels.shape
     runs = _find_runs(labels, n_classes)
     return _rles(runs, n_classes, (height, width))
+
+
+def encode_label_runs(runs: LabelRuns, n_classes: int) -> list[Rle]:
+    """As `encode_label_map`, of a map whose runs are known."""
+    if library.ready():
+        return compiled.encode_known_runs(runs.start, runs.value, runs.size, n_classes)
+    named = np.flatnonzero(runs.value < n_classes)
+    order = named[np.argsort(runs.value[named], kind="stable")]
+    known = _Runs(runs.value[order].astype(np.int64), runs.start[order], runs.start[order + 1])
+    return _rles(known, n_classes, runs.size)
 
 
 def encode_mask(mask: NDArray[np.bool_]) -> Rle:

@@ -36,7 +36,7 @@ def semantic(
         OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
     """
     won = _compete(segmenter, features, vocabulary, options, rows_of)
-    pieces = Pieces(won.labels, np.arange(len(vocabulary.classes)), won.votes, won.probability)
+    pieces = Pieces(won.labels, np.arange(len(vocabulary.classes)), won.votes, won.probability, won.runs)
     return segmentation("semantic", pieces, vocabulary, options)
 
 

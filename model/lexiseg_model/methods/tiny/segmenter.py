@@ -17,6 +17,7 @@ from torch import Tensor
 from lexiseg_model.bank import highest_per_class
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
+from lexiseg_model.export.cuda_graphs import graphs_of
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.masks.halve import halve
@@ -93,6 +94,7 @@ class TinySegmenter(Exportable):
         self._cores = cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
         self._inverse_std = 1 / torch.tensor(STD, device=device).view(1, 3, 1, 1)
+        self._graphs = graphs_of(device)
         self.buckets = buckets(card.input)
 
     @property
@@ -116,6 +118,8 @@ class TinySegmenter(Exportable):
         done = self._encode_elsewhere(tiles)
         if done is not None:
             return tuple(part.half() for part in done)
+        if self._graphs is not None:
+            return self._graphs.encode(tiles, self._of_bytes)
         if self._device.type != "cpu" or self._compiled is not None:
             return self._forward(tiles)
         # A batched kernel may round otherwise than that of a single tile, and gains nothing on a CPU. Tiles side by
@@ -129,8 +133,11 @@ class TinySegmenter(Exportable):
     def _forward(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
         if self._compiled is not None:
             return self._compiled(tiles)
-        pixels = torch.from_numpy(tiles).to(self._device, non_blocking=True).float()
-        images = ((pixels - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
+        return self._of_bytes(torch.from_numpy(tiles).to(self._device))
+
+    def _of_bytes(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """Of tiles that are on the device."""
+        images = ((tiles.float() - self._mean) * self._inverse_std).to(self._dtype, memory_format=torch.channels_last)
         features = self._network(images)
         return features.pixels.half(), features.image.half(), features.cells.half()
 

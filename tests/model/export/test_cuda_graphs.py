@@ -1,0 +1,148 @@
+"""Which image passes are recorded, and what becomes of recordings; on a real device where there is one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.export import cuda_graphs
+from lexiseg_model.export.cuda_graphs import Device, Graphs, Recording, graphs_of
+from lexiseg_model.features import TileFeatures
+
+
+class OfCpu(Device):
+    """Replays as a graph does: it reads and writes the same memory each time, and says nothing to Python."""
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
+        self.recorded = 0
+
+    def record(self, work: Callable[[], TileFeatures]) -> Recording:
+        self.recorded += 1
+        made = tuple(torch.zeros_like(part) for part in work())
+
+        def replay() -> None:
+            for to, part in zip(made, work(), strict=True):
+                to.copy_(part)
+
+        return Recording(made, replay)
+
+    def staging(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.empty(shape, dtype=torch.uint8)
+
+    def sent(self) -> Callable[[], None]:
+        return lambda: None
+
+
+def image_pass(tiles: Tensor) -> TileFeatures:
+    return tiles.float().mean((2, 3)), tiles.float().amax((1, 2, 3))
+
+
+def tiles(seed: int, n: int = 2, side: int = 8) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (n, 3, side, side), np.uint8)
+
+
+def right(made: TileFeatures, of: NDArray[np.uint8]) -> bool:
+    return all(map(torch.equal, made, image_pass(torch.from_numpy(of))))
+
+
+def test_a_shape_is_recorded_when_it_comes_again() -> None:
+    device = OfCpu()
+    graphs = Graphs(device)
+    recorded = []
+    for seed in range(4):
+        assert right(graphs.encode(tiles(seed), image_pass), tiles(seed))
+        recorded.append(device.recorded)
+
+    assert recorded == [0, 1, 1, 1]
+
+
+def test_every_batch_has_its_own() -> None:
+    device = OfCpu()
+    graphs = Graphs(device)
+    for n in (1, 2, 3, 1, 2, 3, 1, 2, 3):
+        assert right(graphs.encode(tiles(n, n), image_pass), tiles(n, n))
+
+    assert device.recorded == 3
+
+
+def test_an_answer_outlives_the_next_replay() -> None:
+    graphs = Graphs(OfCpu())
+    kept = [graphs.encode(tiles(seed), image_pass) for seed in range(5)]
+
+    assert all(right(made, tiles(seed)) for seed, made in enumerate(kept))
+
+
+def test_a_pass_that_cannot_be_recorded_goes_on_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    class Refuses(OfCpu):
+        def record(self, work: Callable[[], TileFeatures]) -> Recording:
+            self.recorded += 1
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    device = Refuses()
+    graphs = Graphs(device)
+    with caplog.at_level(logging.WARNING, "lexiseg.graphs"):
+        for seed in range(4):
+            assert right(graphs.encode(tiles(seed), image_pass), tiles(seed))
+
+    assert device.recorded == 1
+    assert "not permitted" in caplog.text
+
+
+def test_a_recording_that_says_something_else_is_left_aside(caplog: pytest.LogCaptureFixture) -> None:
+    class Forgets(OfCpu):
+        def record(self, work: Callable[[], TileFeatures]) -> Recording:
+            return super().record(work)._replace(replay=lambda: None)
+
+    graphs = Graphs(Forgets())
+    with caplog.at_level(logging.WARNING, "lexiseg.graphs"):
+        for seed in range(4):
+            assert right(graphs.encode(tiles(seed), image_pass), tiles(seed))
+
+    assert "left aside" in caplog.text
+
+
+def test_the_shape_that_was_not_asked_for_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_graphs, "MOST", 2)
+    device = OfCpu()
+    graphs = Graphs(device)
+    for side in (8, 8, 12, 12, 8, 16, 8):
+        graphs.encode(tiles(0, side=side), image_pass)
+    assert device.recorded == 2
+
+    graphs.encode(tiles(0, side=12), image_pass)  # for the first time again
+    graphs.encode(tiles(0, side=12), image_pass)
+
+    assert device.recorded == 3
+
+
+def test_a_pass_that_fails_fails_for_its_caller() -> None:
+    def fails(tiles: Tensor) -> TileFeatures:
+        raise torch.OutOfMemoryError("the device is full")
+
+    graphs = Graphs(OfCpu())
+    for _ in range(3):
+        with pytest.raises(torch.OutOfMemoryError):
+            graphs.encode(tiles(0), fails)
+
+    assert right(graphs.encode(tiles(1), image_pass), tiles(1))
+
+
+def test_a_cpu_has_none() -> None:
+    assert graphs_of(torch.device("cpu")) is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_on_a_device() -> None:
+    graphs = graphs_of(torch.device("cuda", 0))
+    assert graphs is not None
+    with torch.inference_mode():
+        for seed in range(6):
+            made = graphs.encode(tiles(seed), image_pass)
+            assert right(tuple(part.cpu() for part in made), tiles(seed))
