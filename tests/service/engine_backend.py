@@ -64,6 +64,7 @@ class EngineBackend:
             self.taken += isinstance(step, VideoFrame)
             self.most_ahead = max(self.most_ahead, self.taken - self.read)
             yield step
+            del step
 
     async def start(self) -> None: ...
 

@@ -83,6 +83,7 @@ class RemoteStream:
                     else:
                         self._latest = step
                     self._unanswered.append(step)
+                    del step
                     self._changed.notify_all()
                     await self._changed.wait_for(self._has_room)
         except Exception as error:  # for whoever reads the answers
@@ -134,6 +135,7 @@ class RemoteStream:
                 async for message in messages:
                     if (frame := await self._settle(turn)) is not None:
                         self._followed.hear(frame, message)
+                    del frame  # a silent client would have us keep it
                     yield message
         except NotReady:  # it goes down
             raise WorkerLost from None
@@ -174,4 +176,7 @@ class RemoteStream:
                 turn.sent += 1
             if isinstance(step, VideoFrame) and turn is self._turn:
                 step = self._followed.resumed(step)
-            yield encode_step(step)
+            message = encode_step(step)
+            del step
+            yield message
+            del message

@@ -41,6 +41,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.errors import code_of, end
 from lexiseg_service.wire.leaving import Calls
+from lexiseg_service.wire.received import received
 
 logger = structlog.get_logger("lexiseg.access")
 M = TypeVar("M", bound=Message)
@@ -90,15 +91,12 @@ class CallFrame(grpc.aio.ServerInterceptor):
         # grpcio types its handlers for threads alone.
         answer_all = cast("Callable[..., AsyncGenerator[Any, None]]", handler.stream_stream)
 
-        async def messages(contents: AsyncIterator[bytes]) -> AsyncGenerator[Any, None]:
-            async for content in contents:
-                yield await self._read(read, content)
-
         # Writes, and does not yield: a client that leaves would let a suspended generator lie until somebody finds it.
-        async def stream(contents: AsyncIterator[bytes], context: Context) -> None:
+        async def stream(_: AsyncIterator[bytes], context: Context) -> None:
             async with (
-                self._framed(details, context),
-                aclosing(messages(contents)) as questions,
+                self._framed(details, context) as caller,
+                self._room(caller, self._largest) as room,
+                aclosing(self._all(read, context, room, _key_in(details))) as questions,
                 aclosing(answer_all(questions, context)) as answers,
             ):
                 async for answer in answers:
@@ -133,6 +131,30 @@ class CallFrame(grpc.aio.ServerInterceptor):
             raise MalformedRequest("a call without a message")
         room.keep(len(content))
         return await self._read(read, content)
+
+    async def _all(
+        self, read: Callable[[bytes], M] | None, context: Context, room: Hold, key: str | None
+    ) -> AsyncGenerator[M, None]:
+        """The messages of a stream, none of which is kept here while the next is waited for.
+
+        The first takes `room`, as the one of a call does: nobody knows how long it is, nor whether there will be a
+        place for the stream.
+
+        Raises:
+            Unauthorized: the key of the stream is known no more.
+            NotAllowed: it may no longer ask.
+            MalformedRequest: these bytes are no message.
+            TooLarge: it holds more values than a request can need.
+        """
+        async with aclosing(received(context)) as contents:
+            async for content in contents:
+                room.keep(len(content))
+                self._door.keys.identify(key)
+                message = await self._read(read, content)
+                del content
+                yield message
+                del message
+                room.release()
 
     async def _read(self, read: Callable[[bytes], M] | None, content: bytes) -> M:
         """A message.
@@ -188,7 +210,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         try:
             with bound_contextvars(**on_each_line), self.calls.taken(context):
                 _refuse_doubt(details)
-                key_id = self._door.keys.identify(key_of(metadata.get("authorization"), metadata.get("x-api-key")))
+                key_id = self._door.keys.identify(_key_in(details))
                 client = client_of(key_id, address_of(context.peer()))
                 async with AsyncExitStack() as stack:
                     stack.enter_context(bound_contextvars(key_id=key_id))
@@ -225,6 +247,11 @@ class CallFrame(grpc.aio.ServerInterceptor):
             )
             if span is not None:
                 span.end_call(code.name, identity, key_id)
+
+
+def _key_in(details: grpc.HandlerCallDetails) -> str | None:
+    metadata = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
+    return key_of(metadata.get("authorization"), metadata.get("x-api-key"))
 
 
 def _refuse_doubt(details: grpc.HandlerCallDetails) -> None:

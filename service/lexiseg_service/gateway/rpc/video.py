@@ -136,6 +136,7 @@ class VideoService:
                 if question is not None and elsewhere is None and self._gate is not None:
                     await self._gate.count(caller.client)
                 is_first, question = question is None, await self._question(message.config, caller)
+                del message
                 yield question
                 if is_first:  # and the backend, which wants to know more, has a place for the stream
                     await accepted()
@@ -150,6 +151,7 @@ class VideoService:
                 n_bytes, patience = len(frame.image), settings.deadline_seconds
                 unanswered.append(await self._unless_leaving(room.wait(caller.client, n_bytes, patience)))
                 yield frame
+                del frame  # else it would be kept for as long as the client is silent
                 n_frames += 1
 
     async def _next(self, messages: AsyncIterator[pb.SegmentVideoRequest], seconds: float) -> pb.SegmentVideoRequest:

@@ -26,6 +26,7 @@ from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.errors import end
 from lexiseg_service.wire.examples import decode_exemplify, encode_exemplified
 from lexiseg_service.wire.leaving import Calls
+from lexiseg_service.wire.received import received
 from lexiseg_service.wire.request import decode_request
 from lexiseg_service.wire.stream import decode_step, encode_frame_answer
 
@@ -68,12 +69,12 @@ class Servicer(WorkerServicer):
             return encode_exemplified(await self._backend.exemplify(asked))
 
     async def SegmentVideo(  # type: ignore[override]  # typed for generators alone
-        self, request_iterator: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context
+        self, _: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context
     ) -> None:
         """The frames of a video. Writes, and does not yield: what a lost gateway leaves is closed at once."""
         async with (
             self._answering(context, ""),
-            aclosing(_steps(request_iterator)) as steps,
+            aclosing(_steps(context)) as steps,
             aclosing(self._backend.stream(steps)) as answers,
         ):
             async for answer in answers:
@@ -136,12 +137,14 @@ class Servicer(WorkerServicer):
         return known[1]
 
 
-async def _steps(
-    messages: AsyncIterator[pb.WorkerSegmentVideoRequest],
-) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
+async def _steps(context: Context) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
     """Steps as the backend takes them."""
-    async for message in messages:
-        yield decode_step(message)
+    async with aclosing(received(context)) as messages:
+        async for message in messages:
+            step = decode_step(message)
+            del message
+            yield step
+            del step
 
 
 def _value(gauge: Gauge) -> float:

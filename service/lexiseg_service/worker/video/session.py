@@ -93,6 +93,7 @@ class Session:
                 answer = await entry.outcome
                 self._on_frame("dropped" if answer.dropped else "ok" if answer.error is None else "error")
                 yield answer
+                del entry, answer  # with a frame, which a silent client would have us keep
                 self._unanswered -= 1
                 self._answered.set()
             if entry.error is not None:
@@ -113,6 +114,7 @@ class Session:
                 async with asyncio.timeout(self._silence):
                     step = await anext(steps)
                 self._take(step)
+                del step
         except StopAsyncIteration:
             pass
         except TimeoutError:

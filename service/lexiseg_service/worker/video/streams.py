@@ -104,3 +104,4 @@ async def _again(
     yield first
     async for step in steps:
         yield step
+        del step  # its frame would be kept for as long as the client is silent

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from lexiseg_model.features import TileFeatures
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.stream_messages import VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
@@ -29,6 +31,7 @@ from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_request
 from lexiseg_service.wire.server import GrpcServer
+from lexiseg_service.wire.stream import encode_step
 from lexiseg_service.worker.rpc.server import worker_server
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
@@ -36,6 +39,7 @@ from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 
 IMAGE = pictures.encoded(pictures.small())
+LARGE = 20_000_000  # bytes of a message
 
 
 class HeldSegmenter(ColourSegmenter):
@@ -147,6 +151,25 @@ async def test_the_deadline_of_a_call_is_that_of_its_request() -> None:
     # in whole milliseconds.
     assert began + 7 - 0.1 <= with_deadline.deadline <= between + 7 + 0.1
     assert between + own - 0.1 <= without.deadline <= ended + own + 0.1
+
+
+async def test_of_a_stream_that_fails_no_message_is_kept() -> None:
+    frame = encode_step(VideoFrame(bytes(LARGE), "0"))
+    async with held_engine() as (_, backend, _), asking(backend) as worker:
+
+        async def refused() -> None:
+            call = worker.stub.SegmentVideo()
+            await call.write(frame)
+            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+            await until(lambda: worker.server.running == 0)
+
+        await refused()  # whatever is made once
+        before = psutil.Process().memory_info().rss  # Python knows nothing of what a message holds
+        for _ in range(10):
+            await refused()
+        grown = psutil.Process().memory_info().rss - before
+
+    assert grown < 5 * LARGE
 
 
 async def test_an_error_that_nobody_foresaw_is_told_without_its_words() -> None:
