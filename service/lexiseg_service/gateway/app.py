@@ -70,6 +70,7 @@ def create_app(
     door = Door.of(settings, keys, gate)
     metrics.held("requests", lambda: door.bytes.in_use)
     vocabularies = open_vocabularies(settings, metrics)
+    metrics.held("vocabularies", lambda: vocabularies.nbytes)
     fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
     use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts)

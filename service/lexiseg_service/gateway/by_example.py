@@ -24,6 +24,9 @@ from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 Fetch = Callable[[str], Awaitable[bytes]]
 AT_ONCE = 4  # images of one request that are asked about at a time
+MOST_REPEATED = (
+    4  # times the bytes that the pictures of a vocabulary may have, of them with every example that is in one
+)
 
 
 class Exemplifying(Protocol):
@@ -91,6 +94,11 @@ class ExampleDesk:
         most, size = self._limits.max_example_bytes, sum(len(each.picture.image) for each, _ in made if each.picture)
         if size > most:
             raise InvalidValue.of("classes", f"{size:,} bytes of pictures of examples", f"at most {most:,}")
+        # Every example stands on its own, with the picture that it is in.
+        repeated = sum(len(each.picture.image) * len(some) for each, some in made if each.picture)
+        if repeated > MOST_REPEATED * most:
+            came = f"{repeated:,} bytes of pictures, each as often as it has examples"
+            raise InvalidValue.of("classes", came, f"at most {MOST_REPEATED * most:,}")
         new: dict[str, dict[str, Any]] = {}
         for each, of_image in made:
             assert each.picture is not None

@@ -88,6 +88,7 @@ def content_of(encoded: str, field: str, expected: str = "base64 (RFC 4648)") ->
 
 def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[ClassExample]:
     left = limits.max_examples
+    contents: dict[str, bytes] = {}  # by their base64: the same picture is often there for several examples
     for place, entry in enumerate(entries):
         if isinstance(entry, str):
             continue
@@ -100,17 +101,21 @@ def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[C
             for number, example in enumerate(some):
                 where = f"classes.{place}.{name}.{number}"
                 region = ExampleRegion(_region(example, where, limits), where)
-                yield ClassExample(place, name == "examples", _source(example.image, f"{where}.image"), region)
+                yield ClassExample(
+                    place, name == "examples", _source(example.image, f"{where}.image", contents), region
+                )
 
 
-def _source(image: ImageInput | None, field: str) -> ImageSource:
+def _source(image: ImageInput | None, field: str, contents: dict[str, bytes]) -> ImageSource:
     if image is None:
         return ImageSource()
     said = [name for name, value in image if value is not None]
     if len(said) != 1:
         raise InvalidValue.of(field, " and ".join(said) or "none", f"exactly {SOURCES}")
     if image.base64 is not None:
-        return ImageSource(content_of(image.base64, f"{field}.base64"))
+        if image.base64 not in contents:
+            contents[image.base64] = content_of(image.base64, f"{field}.base64")
+        return ImageSource(contents[image.base64])
     return ImageSource(None, image.id, image.url)
 
 

@@ -7,27 +7,21 @@ from difflib import get_close_matches
 from functools import partial
 from typing import NamedTuple
 
-import structlog
-
 from lexiseg_service.errors import (
     InvalidValue,
-    MalformedRequest,
     NotAllowed,
     PreconditionFailed,
     ReadOnly,
-    ServiceError,
     UnknownVocabulary,
 )
-from lexiseg_service.question.findings import validate
-from lexiseg_service.question.json_text import parse_json
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies import builtin
-from lexiseg_service.vocabularies.named import NAME, NamedVocabulary, check_name, named, slot_of
+from lexiseg_service.vocabularies.named import NAME, Listed, NamedVocabulary, check_name, named, slot_of
 from lexiseg_service.vocabularies.preconditions import Preconditions
-from lexiseg_service.vocabularies.schemas import KeptVocabulary, VocabularyInput
+from lexiseg_service.vocabularies.readings import Readings
+from lexiseg_service.vocabularies.schemas import VocabularyInput
 from lexiseg_service.vocabularies.stores.store import Store
 
-logger = structlog.get_logger("lexiseg.vocabularies")
 ATTEMPTS = 5  # of a write that another one overtakes
 
 
@@ -37,7 +31,7 @@ class Asker(NamedTuple):
     key: str = ""
     admin: bool = False
 
-    def may_change(self, vocabulary: NamedVocabulary) -> bool:
+    def may_change(self, vocabulary: NamedVocabulary | Listed) -> bool:
         """Whether a user's vocabulary is the asker's to replace and delete."""
         return self.admin or not self.key or vocabulary.owner in ("", self.key)
 
@@ -65,8 +59,14 @@ class Vocabularies:
         self.store = store
         self._limits = limits
         self._most = most
-        self._read: dict[str, tuple[bytes, NamedVocabulary | None]] = {}  # by slot of the store
+        self._readings = Readings(limits)
         self._loaded: set[str] = set()
+        self._adding = asyncio.Lock()  # else all who come at a time would find room for one more
+
+    @property
+    def nbytes(self) -> int:
+        """What users' vocabularies take in memory."""
+        return self.store.nbytes + self._readings.nbytes
 
     async def find(self, name: str, key: str = "") -> NamedVocabulary:
         """The vocabulary that a key means by that name.
@@ -81,19 +81,18 @@ class Vocabularies:
             raise UnknownVocabulary(f"vocabulary: no {name[:80]!r} here; {expected} GET /vocabularies lists all")
         return vocabulary
 
-    async def list_all(self, key: str = "") -> list[NamedVocabulary]:
+    async def list_all(self, key: str = "") -> list[Listed]:
         """The built-in ones in the manual's order, then by name those of users that a key may name."""
         built_in = await asyncio.to_thread(lambda: [builtin.built_in(name) for name in builtin.NAMES])
         documents = await self.store.read_all()
-        for slot in self._read.keys() - documents.keys():
-            del self._read[slot]
-        visible: dict[str, NamedVocabulary] = {}
+        self._readings.keep_only(documents)
+        visible: dict[str, Listed] = {}
         for slot, content in sorted(documents.items(), key=lambda each: "~" in each[0]):  # a key's own go before
             owner, _, name = slot.rpartition("~")
-            if owner in ("", key) and (vocabulary := await self._understood(slot, content)) is not None:
-                visible[name] = vocabulary
+            if owner in ("", key) and (listed := await self._readings.listed(slot, content)) is not None:
+                visible[name] = listed
         own = [visible[name] for name in sorted(visible)]
-        return [vocabulary for vocabulary in (*built_in, *own) if vocabulary is not None]
+        return [*(vocabulary.listed for vocabulary in built_in if vocabulary is not None), *own]
 
     async def put(
         self, name: str, class_list: VocabularyInput, preconditions: Preconditions, asker: Asker = ANYBODY
@@ -113,7 +112,7 @@ class Vocabularies:
         for _ in range(ATTEMPTS):
             theirs, private = slot_of(name, ""), slot_of(name, asker.key)
             kept = {slot: await self.store.read(slot) for slot in {theirs, private}}
-            known = {slot: await self._understood(slot, content) for slot, content in kept.items()}
+            known = {slot: await self._readings.listed(slot, content) for slot, content in kept.items()}
             common = known[theirs]
             mine = common if common is not None and asker.may_change(common) else None
             own = known[private] or mine
@@ -127,9 +126,7 @@ class Vocabularies:
             make = partial(named, name, class_list, self._limits, owner=owner, shared=shared)
             written = await asyncio.to_thread(make)
             target, left = (theirs, private) if shared else (private, theirs)
-            if kept[target] is None and own is None:
-                await self._refuse_more(asker.key)
-            if await self.store.replace(target, kept[target], written.kept):
+            if await self._replace(target, kept[target], written.kept, asker.key, is_new=own is None):
                 # A list that changes sides has left the other one; one that others share stays where it is.
                 if left != target and (left == private or mine is not None) and kept[left] is not None:
                     await self.store.replace(left, kept[left], None)
@@ -153,10 +150,23 @@ class Vocabularies:
                 raise NotAllowed(f"vocabulary {name!r} is another key's, which shares it")
             preconditions.check(current.etag)
             slot = slot_of(name, "" if current.shared else asker.key)
-            if await self.store.replace(slot, self._read[slot][0], None):
-                self._read.pop(slot, None)
+            if await self.store.replace(slot, self._readings.content(slot), None):
+                await self._readings.listed(slot, None)
                 return
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
+
+    async def _replace(self, slot: str, old: bytes | None, new: bytes, key: str, *, is_new: bool) -> bool:
+        """As `Store.replace`, where there is room for what is new.
+
+        Raises:
+            InvalidValue: there is none.
+            NotReady: nothing can be written at present.
+        """
+        if old is not None or not is_new:
+            return await self.store.replace(slot, old, new)
+        async with self._adding:
+            await self._refuse_more(key)
+            return await self.store.replace(slot, old, new)
 
     async def _refuse_more(self, key: str) -> None:
         documents = await self.store.read_all()
@@ -165,7 +175,7 @@ class Vocabularies:
             raise InvalidValue.of("name", "one more", expected)
         if not key:
             return
-        known = [await self._understood(slot, content) for slot, content in documents.items()]
+        known = [await self._readings.listed(slot, content) for slot, content in documents.items()]
         if sum(each is not None and each.owner == key for each in known) >= self._most.of_a_key:
             expected = f"at most {self._most.of_a_key} vocabularies of one key; delete one first"
             raise InvalidValue.of("name", "one more", expected)
@@ -174,7 +184,7 @@ class Vocabularies:
         if not NAME.fullmatch(name):
             return None
         for slot in dict.fromkeys((slot_of(name, key), name)):
-            if (vocabulary := await self._understood(slot, await self.store.read(slot))) is not None:
+            if (vocabulary := await self._readings.whole(slot, await self.store.read(slot))) is not None:
                 return vocabulary
         return None
 
@@ -188,26 +198,3 @@ class Vocabularies:
             await asyncio.to_thread(builtin.built_in, name)
             self._loaded.add(name)
         return builtin.built_in(name)
-
-    async def _understood(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
-        """A kept document, checked again when its bytes are new: what others may have written is not trusted."""
-        if content is None:
-            self._read.pop(slot, None)
-            return None
-        checked = self._read.get(slot)
-        if checked is None or checked[0] != content:
-            checked = self._read[slot] = (content, await asyncio.to_thread(self._parse, slot, content))
-        return checked[1]
-
-    def _parse(self, slot: str, content: bytes) -> NamedVocabulary | None:
-        try:
-            parsed = parse_json(content, self._limits)
-            if not isinstance(parsed, dict):
-                raise MalformedRequest("not a JSON object")
-            kept = validate(KeptVocabulary, parsed)
-            owner, _, name = slot.rpartition("~")
-            return named(name, kept, self._limits, owner=owner or kept.owner, shared=not owner)
-        except ServiceError as error:
-            # Only the kind: the detail may quote class names, which no log line holds.
-            logger.warning("vocabulary skipped: it cannot be read", vocabulary=slot, error=error.type)
-            return None

@@ -24,6 +24,20 @@ LONGEST_SOURCE = 1000  # characters
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What a list of vocabularies says of one, `background` as JSON values; `owner` and `etag` are for us."""
+
+    name: str
+    n_classes: int
+    background: bool | dict[str, Any]
+    source: str | None
+    built_in: bool
+    etag: str
+    owner: str
+    shared: bool
+
+
+@dataclass(frozen=True)
 class NamedVocabulary:
     """A vocabulary with its origin; `etag` changes with the content and with nothing else.
 
@@ -41,9 +55,10 @@ class NamedVocabulary:
     classes: tuple[dict[str, Any], ...] = ()  # as JSON values
 
     @property
-    def background(self) -> bool | dict[str, Any]:
-        """What holds for pixels that no class explains, as JSON values."""
-        return _background(self.vocabulary.background)
+    def listed(self) -> Listed:
+        """What a list says of it."""
+        background, n_classes = _background(self.vocabulary.background), len(self.vocabulary.classes)
+        return Listed(self.name, n_classes, background, self.source, self.built_in, self.etag, self.owner, self.shared)
 
     @property
     def document(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lexiseg_service.gateway.rest import body, rendering
 from lexiseg_service.gateway.rpc import question
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.vocabularies import collection
+from lexiseg_service.vocabularies import readings
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend, answer
 from tests.service.gateway.rpc.calling import calling
@@ -137,7 +137,7 @@ async def test_a_vocabulary_that_another_gateway_wrote_is_read_beside_the_loop(
 ) -> None:
     async with serving(state_dir=tmp_path) as client:
         await client.put("/v1/vocabularies/room", json={"classes": MANY})
-    threads = Threads(monkeypatch, collection, "named")
+    threads = Threads(monkeypatch, readings, "named")
 
     async with serving(state_dir=tmp_path) as client:
         answers = [await client.get("/v1/vocabularies/room") for _ in range(2)]

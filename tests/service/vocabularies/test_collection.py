@@ -104,3 +104,16 @@ async def test_a_writer_that_never_comes_through_is_told_so() -> None:
 
     with pytest.raises(PreconditionFailed, match="send it again"):
         await vocabularies.put("room", SKY, ANY)
+
+
+async def test_it_is_told_what_vocabularies_take_until_they_are_deleted() -> None:
+    vocabularies = Vocabularies(MemoryStore(), Limits())
+    written, _ = await vocabularies.put("room", SKY, ANY)
+    document = vocabularies.nbytes
+    await vocabularies.find("room")
+    asked = vocabularies.nbytes
+    await vocabularies.delete("room", ANY)
+
+    assert document == len(written.kept)
+    assert asked > document
+    assert vocabularies.nbytes == 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from lexiseg_service.errors import InvalidValue, NotAllowed, PreconditionFailed, UnknownVocabulary
@@ -9,6 +12,7 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.collection import USUAL, Asker, Most, Vocabularies
 from lexiseg_service.vocabularies.preconditions import Preconditions
 from lexiseg_service.vocabularies.schemas import VocabularyInput
+from lexiseg_service.vocabularies.stores.directory import DirectoryStore
 from lexiseg_service.vocabularies.stores.store import MemoryStore
 
 ANY = Preconditions()
@@ -140,3 +144,13 @@ async def test_a_key_has_so_many_and_leaves_room_for_others() -> None:
         await vocabularies.put("third", classes("sofa"), ANY, ONE)
     await vocabularies.put("first", classes("lamp"), ANY, ONE)  # one more it is not
     await vocabularies.put("third", classes("sofa"), ANY, OTHER)
+
+
+async def test_those_who_add_at_a_time_find_no_more_room_than_one_after_the_other(tmp_path: Path) -> None:
+    vocabularies = Vocabularies(DirectoryStore(tmp_path), Limits(), Most(of_all=5, of_a_key=2))
+
+    puts = [vocabularies.put(f"room-{n}", classes("sofa"), ANY, ONE) for n in range(8)]
+    answers = await asyncio.gather(*puts, return_exceptions=True)
+
+    assert sum(isinstance(answer, InvalidValue) for answer in answers) == 6
+    assert len(await names_of(vocabularies, "one")) == 2

@@ -26,7 +26,7 @@ from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.vocabularies.collection import Asker, Vocabularies
-from lexiseg_service.vocabularies.named import NamedVocabulary
+from lexiseg_service.vocabularies.named import Listed, NamedVocabulary
 from lexiseg_service.vocabularies.preconditions import Preconditions
 from lexiseg_service.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
 
@@ -121,10 +121,10 @@ def _asker(request: Request) -> Asker:
     return Asker(getattr(request.state, "key_id", None) or "", getattr(request.state, "admin", False))
 
 
-def _summary(vocabulary: NamedVocabulary, asker: Asker) -> dict[str, Any]:
+def _summary(vocabulary: Listed, asker: Asker) -> dict[str, Any]:
     return {
         "name": vocabulary.name,
-        "n_classes": len(vocabulary.vocabulary.classes),
+        "n_classes": vocabulary.n_classes,
         "background": vocabulary.background,
         "built_in": vocabulary.built_in,
         "source": vocabulary.source,
@@ -136,7 +136,7 @@ def _summary(vocabulary: NamedVocabulary, asker: Asker) -> dict[str, Any]:
 def _whole(
     vocabulary: NamedVocabulary, asker: Asker, status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    content = {**_summary(vocabulary, asker), "classes": vocabulary.document["classes"]}
+    content = {**_summary(vocabulary.listed, asker), "classes": vocabulary.document["classes"]}
     return _json(content, status, {"ETag": vocabulary.etag, **(headers or {})})
 
 

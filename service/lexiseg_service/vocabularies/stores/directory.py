@@ -27,6 +27,11 @@ class DirectoryStore:
         folder.mkdir(parents=True, exist_ok=True)
         self._kept = dict(_documents(folder))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all documents."""
+        return sum(map(len, tuple(self._kept.values())))
+
     async def read(self, name: str) -> bytes | None:
         """A document, or None."""
         return self._kept.get(name)

@@ -23,7 +23,8 @@ T = TypeVar("T")
 PREFIX = "lexiseg:vocabulary:"
 INDEX = "lexiseg:vocabularies"  # a set of the names: the key space is too large to search
 REFRESH_SECONDS = 30.0
-AT_ONCE = 16  # documents in one answer, which has to come within the link's timeout
+AT_ONCE = 16  # documents in one answer, which has to come within the link's timeout,
+BYTES_AT_ONCE = 2 * 2**20  # and their bytes, unless one has more
 
 # MGET and not GET: a foreign value that is no string counts as absent instead of failing.
 # KEYS: document, index. ARGV: old ("" is absent), new ("" deletes), name.
@@ -48,6 +49,11 @@ class RedisStore:
         self._snapshot: dict[str, bytes] | None = None
         self._refreshing: asyncio.Task[None] | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the snapshot."""
+        return sum(map(len, tuple((self._snapshot or {}).values())))
+
     async def read(self, name: str) -> bytes | None:
         """A document, or None.
 
@@ -62,12 +68,13 @@ class RedisStore:
             if self._snapshot is None:
                 raise NotReady(f"vocabulary {name!r}: the store cannot be reached yet; try again") from None
             return self._snapshot.get(name)
-        if self._snapshot is not None:
-            if content is None:
-                self._snapshot.pop(name, None)
-            else:
-                self._snapshot[name] = content
-        return content
+        if self._snapshot is None:
+            return content
+        if content is None:
+            self._snapshot.pop(name, None)
+        elif self._snapshot.get(name) != content:
+            self._snapshot[name] = content
+        return self._snapshot.get(name)  # the same object as before, of which readers hold no copy
 
     async def read_all(self) -> dict[str, bytes]:
         """Every document by its name; those of the snapshot while Redis is away."""
@@ -75,11 +82,12 @@ class RedisStore:
             members = await self._ask(lambda client: cast("set[bytes]", client.smembers(INDEX)))
             names = sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
             documents: dict[str, bytes] = {}
-            for some in _batches(names):
+            before = self._snapshot or {}
+            for some in _batches(names, await self._ask(partial(_lengths, names=names))):
                 contents = await self._ask(partial(_documents, names=some))
-                documents |= {
-                    name: content for name, content in zip(some, contents, strict=True) if content is not None
-                }
+                for name, content in zip(some, contents, strict=True):
+                    if content is not None:
+                        documents[name] = before[name] if before.get(name) == content else content
             self._snapshot = documents
         return dict(self._snapshot or {})
 
@@ -130,5 +138,23 @@ def _documents(client: redis.Redis, names: tuple[str, ...]) -> list[bytes | None
     return cast("list[bytes | None]", client.mget([PREFIX + name for name in names]))
 
 
-def _batches(names: list[str]) -> list[tuple[str, ...]]:
-    return [tuple(names[first : first + AT_ONCE]) for first in range(0, len(names), AT_ONCE)]
+def _lengths(client: redis.Redis, names: list[str]) -> list[int]:
+    """Bytes of each document; 0 of what is none."""
+    with client.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.strlen(PREFIX + name)
+        lengths = pipe.execute(raise_on_error=False)
+    return [length if isinstance(length, int) else 0 for length in lengths]
+
+
+def _batches(names: list[str], lengths: list[int]) -> list[tuple[str, ...]]:
+    batches: list[tuple[str, ...]] = []
+    batch: list[str] = []
+    n_bytes = 0
+    for name, length in zip(names, lengths, strict=True):
+        if batch and (len(batch) == AT_ONCE or n_bytes + length > BYTES_AT_ONCE):
+            batches.append(tuple(batch))
+            batch, n_bytes = [], 0
+        batch.append(name)
+        n_bytes += length
+    return [*batches, tuple(batch)] if batch else batches

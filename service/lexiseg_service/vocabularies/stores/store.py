@@ -8,6 +8,11 @@ from typing import Protocol
 class Store(Protocol):
     """Writes are compare-and-swap, so that of two writers at once only one wins."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the documents that are in memory."""
+        ...
+
     async def read(self, name: str) -> bytes | None:
         """A document, or None. Goes on answering while the store behind it is away."""
         ...
@@ -38,6 +43,11 @@ class MemoryStore:
 
     def __init__(self, kept: dict[str, bytes] | None = None) -> None:
         self._kept = dict(kept or {})
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all documents."""
+        return sum(map(len, tuple(self._kept.values())))
 
     async def read(self, name: str) -> bytes | None:
         """A document, or None."""

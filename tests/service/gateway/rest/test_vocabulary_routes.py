@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,22 @@ async def test_what_a_get_tells_can_be_put_again_as_from_a_backup(client: httpx.
     assert restored.status_code == 201
     assert (await client.get("/vocabularies/rooms")).json() == told
     assert (await client.put("/vocabularies/rooms", json=told | {"n_class": 2})).status_code == 422
+
+
+async def test_what_they_take_in_memory_stands_in_the_metrics(client: httpx.AsyncClient) -> None:
+    async def told() -> float:
+        (value,) = re.findall(
+            r'^lexiseg_cache_bytes\{cache="vocabularies"\} (\S+)$', (await client.get("/metrics")).text, re.M
+        )
+        return float(value)
+
+    before = await told()
+    await client.put("/vocabularies/room", json=ROOM)
+    kept = await told()
+    await client.delete("/vocabularies/room")
+
+    assert before == await told() == 0
+    assert kept > len("floorsofacouch")
 
 
 async def test_a_second_put_replaces(client: httpx.AsyncClient) -> None:

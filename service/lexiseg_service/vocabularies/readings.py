@@ -1,0 +1,120 @@
+"""What kept documents say: each is checked when its bytes are new, and the latest stay in memory as vocabularies.
+
+A vocabulary takes several times the bytes of its document, and there may be hundreds. What a list says of each is small
+and stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import OrderedDict
+from collections.abc import Container
+from typing import NamedTuple
+
+import structlog
+
+from lexiseg_service.errors import MalformedRequest, ServiceError
+from lexiseg_service.question.findings import validate
+from lexiseg_service.question.json_text import parse_json
+from lexiseg_service.settings import Limits
+from lexiseg_service.vocabularies.named import Listed, NamedVocabulary, named
+from lexiseg_service.vocabularies.schemas import KeptVocabulary
+
+logger = structlog.get_logger("lexiseg.vocabularies")
+MOST_BYTES = 64 * 2**20  # of vocabularies; the one that was asked for last stays however large it is
+BYTES_OF_A_CLASS = 600  # its entry, and that as JSON values, without its texts and pictures
+
+
+class _Known(NamedTuple):
+    """A document, and what a list says of it; None where it is none."""
+
+    content: bytes
+    listed: Listed | None
+
+
+class Readings:
+    """By slot of a store, on one event loop."""
+
+    def __init__(self, limits: Limits, most_bytes: int = MOST_BYTES) -> None:
+        self._limits = limits
+        self._most_bytes = most_bytes
+        self._known: dict[str, _Known] = {}
+        self._whole: OrderedDict[str, tuple[NamedVocabulary, int]] = OrderedDict()  # with their bytes, latest last
+        self._nbytes = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Of the vocabularies that stay; their documents are the store's."""
+        return self._nbytes
+
+    async def listed(self, slot: str, content: bytes | None) -> Listed | None:
+        """What a list says of a document; None where there is none, or none that can be read."""
+        if content is None:
+            self._forget(slot)
+            return None
+        known = self._known.get(slot)
+        if known is None or known.content != content:
+            await self._read(slot, content)
+        return self._known[slot].listed
+
+    async def whole(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
+        """The vocabulary that a document is; None where there is none, or none that can be read."""
+        if await self.listed(slot, content) is None or content is None:
+            return None
+        if slot not in self._whole:
+            return await self._read(slot, content)
+        self._whole.move_to_end(slot)
+        return self._whole[slot][0]
+
+    def content(self, slot: str) -> bytes:
+        """The document that was read there last."""
+        return self._known[slot].content
+
+    def keep_only(self, slots: Container[str]) -> None:
+        """What is nowhere else any more."""
+        for slot in [slot for slot in self._known if slot not in slots]:
+            self._forget(slot)
+
+    async def _read(self, slot: str, content: bytes) -> NamedVocabulary | None:
+        """What others may have written is not trusted."""
+        vocabulary = await asyncio.to_thread(self._parsed, slot, content)
+        self._forget(slot)
+        self._known[slot] = _Known(content, None if vocabulary is None else vocabulary.listed)
+        if vocabulary is not None:
+            n_bytes = bytes_of(vocabulary)
+            self._whole[slot] = vocabulary, n_bytes
+            self._nbytes += n_bytes
+            while self._nbytes > self._most_bytes and len(self._whole) > 1:
+                self._drop(next(iter(self._whole)))
+        return vocabulary
+
+    def _parsed(self, slot: str, content: bytes) -> NamedVocabulary | None:
+        try:
+            parsed = parse_json(content, self._limits)
+            if not isinstance(parsed, dict):
+                raise MalformedRequest("not a JSON object")
+            kept = validate(KeptVocabulary, parsed)
+            owner, _, name = slot.rpartition("~")
+            return named(name, kept, self._limits, owner=owner or kept.owner, shared=not owner)
+        except ServiceError as error:
+            # Only the kind: the detail may quote class names, which no log line holds.
+            logger.warning("vocabulary skipped: it cannot be read", vocabulary=slot, error=error.type)
+            return None
+
+    def _forget(self, slot: str) -> None:
+        self._known.pop(slot, None)
+        self._drop(slot)
+
+    def _drop(self, slot: str) -> None:
+        if slot in self._whole:
+            self._nbytes -= self._whole.pop(slot)[1]
+
+
+def bytes_of(vocabulary: NamedVocabulary) -> int:
+    """What a vocabulary takes in memory, nearly: texts, pictures as bytes, and with each example as base64."""
+    entries = vocabulary.vocabulary.classes
+    texts = sum(sys.getsizeof(text) for entry in entries for text in (entry.name, *entry.synonyms))
+    contents = [example.image.content or b"" for example in vocabulary.examples]
+    pictures = sum(len(content) for content in {id(content): content for content in contents}.values())
+    return BYTES_OF_A_CLASS * len(entries) + texts + pictures + sum(4 * len(content) // 3 for content in contents)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import base64
+
+import orjson
+import pytest
+
+from lexiseg_service.settings import Limits
+from lexiseg_service.vocabularies.readings import Readings, bytes_of
+
+ROOM, GARDEN = (orjson.dumps({"classes": [f"{word} {n}" for n in range(50)]}) for word in ("lamp", "tree"))
+PICTURE = bytes(10_000)
+
+
+async def whole_bytes() -> int:
+    """Of one of them."""
+    readings = Readings(Limits())
+    assert await readings.whole("room", ROOM) is not None
+    return readings.nbytes
+
+
+async def test_the_latest_stay_as_far_as_there_is_room() -> None:
+    most = await whole_bytes() * 3 // 2
+    readings = Readings(Limits(), most)
+
+    room = await readings.whole("room", ROOM)
+    assert await readings.whole("room", ROOM) is room
+    garden = await readings.whole("garden", GARDEN)
+
+    assert await readings.whole("garden", GARDEN) is garden
+    assert 0 < readings.nbytes <= most
+    again = await readings.whole("room", ROOM)
+    assert again is not room
+    assert again == room
+
+
+async def test_what_a_list_says_is_read_once_though_nothing_else_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = Readings(Limits(), 0)
+    documents = {"room": ROOM, "garden": GARDEN}
+    listed = [await readings.listed(slot, content) for slot, content in documents.items()]
+    monkeypatch.setattr(readings, "_parsed", None)  # would be called
+
+    again = [await readings.listed(slot, content) for slot, content in documents.items()]
+
+    assert [each.n_classes for each in again if each is not None] == [50, 50]
+    assert again == listed
+
+
+async def test_a_document_that_is_gone_takes_nothing() -> None:
+    readings = Readings(Limits())
+    for slot in ("room", "garden"):
+        await readings.whole(slot, ROOM)
+
+    readings.keep_only({"garden"})
+    assert await readings.listed("garden", None) is None
+
+    assert readings.nbytes == 0
+
+
+async def test_pictures_count_as_they_are_kept() -> None:
+    image = {"base64": base64.b64encode(PICTURE).decode()}
+    shown = [{"image": image, "box": [1, 1, 9, 9]}] * 3
+    readings = Readings(Limits())
+
+    vocabulary = await readings.whole("room", orjson.dumps({"classes": [{"name": "cup", "examples": shown}]}))
+
+    assert vocabulary is not None
+    assert len({id(example.image.content) for example in vocabulary.examples}) == 1
+    assert len(PICTURE) * 5 <= bytes_of(vocabulary) <= len(PICTURE) * 5 + 2000
