@@ -152,10 +152,11 @@ def refuse_unsplit(names: Sequence[str], how: str) -> None:
         how: several classes are given there.
 
     Raises:
-        InvalidValue: a lone name with a comma, or a JSON list.
+        InvalidValue: a lone name with a comma, or a JSON list or object.
     """
     for index, name in enumerate(names):
-        if (len(names) == 1 and "," in name) or (name.lstrip().startswith("[") and name.rstrip().endswith("]")):
+        text = name.strip()
+        if (len(names) == 1 and "," in name) or (text[:1], text[-1:]) in (("[", "]"), ("{", "}")):
             raise InvalidValue.of(f"classes.{index}", name, f"one class; commas never split: {how}")
 
 

@@ -28,13 +28,15 @@ class TimedRows:
     """Text rows for one job, as its text stage got them, else through the cache.
 
     The time they take is the job's, the hits are counted here: of all askers where these are strangers to each other,
-    of its own where a request has an owner.
+    of its own where a request has an owner. What a model asks again for a text that nobody had asked of it before is
+    not counted a second time: the sum would tell an owner what others had asked.
     """
 
     def __init__(self, cache: TextCache, job: Job[T]) -> None:
         self._cache = cache
         self._job = job
         self._fresh = set(job.fresh)
+        self._counted: set[str] = set()
         self.hits = 0
         self.misses = 0
 
@@ -63,7 +65,8 @@ class TimedRows:
 
     def _count(self, texts: list[str], hits: int, misses: int) -> None:
         if owner := self._job.request.owner:
-            distinct = set(texts)
+            distinct = set(texts) - self._counted
+            self._counted |= distinct
             misses = self._cache.first_asked(owner, distinct)
             hits = len(distinct) - misses
         self.hits += hits

@@ -157,7 +157,8 @@ def test_known_names_of_a_request_are_stuff() -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [["sky,tree"], ["sky, tree"], ['["sky", "tree"]'], ["car", '["sky"]'], [" [sky, tree] "]]
+    "names",
+    [["sky,tree"], ["sky, tree"], ['["sky", "tree"]'], ["car", '["sky"]'], [" [sky, tree] "], ['{"name": "sky"}']],
 )
 def test_a_list_in_the_place_of_one_class_is_refused_and_told_how_several_are_given(names: list[str]) -> None:
     with pytest.raises(InvalidValue, match=r"commas never split: say it again, got '.*sky"):

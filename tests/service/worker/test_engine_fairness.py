@@ -14,7 +14,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from lexiseg_model import scoring
+from lexiseg_model.bank import bank_of as scoring_bank_of
 from lexiseg_model.features import InferenceOptions
+from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank
+from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import QueueFull, TooLarge
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
@@ -134,6 +138,26 @@ def test_what_a_key_is_told_of_the_cache_says_nothing_of_what_others_ask(bench: 
     assert counted("mine", "red", "green") == (0, 2)
     assert counted("mine", "red", "blue") == (1, 1)
     assert counted("mine", "blue") == (1, 0)
+
+
+def test_what_a_model_asks_again_for_words_that_nobody_had_asked_it_is_counted_once(bench: Bench) -> None:
+    judged: set[str] = set()  # by whomever they were asked
+
+    def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
+        bank = scoring_bank_of(segmenter, vocabulary, rows_of)
+        if fresh := [entry.name for entry in vocabulary.classes if entry.name not in judged]:
+            rows_of(fresh)
+        judged.update(fresh)
+        return bank
+
+    def counted(owner: str, *classes: str) -> tuple[int, int]:
+        cache = bench.ask("", *classes, owner=owner).result(SOON).cache
+        return cache.text_hits, cache.text_misses
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "bank_of", bank_of)
+        assert counted("neighbour", "red") == (0, 1)
+        assert counted("mine", "red") == counted("another", "blue") == (0, 1)
 
 
 def test_work_that_waits_for_a_thread_shows_in_the_metrics() -> None:

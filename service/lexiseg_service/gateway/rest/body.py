@@ -12,7 +12,7 @@ from starlette.datastructures import FormData, QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError
+from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError, TooLarge
 from lexiseg_service.gateway.rest.plain_form import LARGEST, plain_form
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.classes import refuse_unsplit
@@ -25,6 +25,7 @@ from lexiseg_service.settings import Limits
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
 MOST_FILES = 2
+OTHER_FIELDS = 64  # of a form, beside its classes
 IMAGE = "one file in the multipart field `image`, as curl sends it with -F image=@FILE"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
 MOST_HERE = 4 * 2**10  # characters of a form's texts; more are checked in a thread
@@ -48,6 +49,7 @@ async def read(request: Request, limits: Limits) -> Asked:
 
     Raises:
         MalformedRequest: neither of the two forms, or a damaged one.
+        TooLarge: a text of it is.
         InvalidValue: a field is unknown, missing or out of range.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -91,7 +93,7 @@ def _instead_of_a_file(form: FormData, files: int) -> str:
 
 
 async def _form(request: Request, limits: Limits) -> FormData:
-    stream, most = request.stream(), (MOST_FILES, limits.max_classes + 64, limits.max_question_bytes)
+    stream, most = request.stream(), (MOST_FILES, _most_fields(limits), limits.max_question_bytes)
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) <= LARGEST:
         body = b"".join([chunk async for chunk in stream])
@@ -107,8 +109,23 @@ async def _form(request: Request, limits: Limits) -> FormData:
     except (ServiceError, ClientDisconnect):
         raise
     except Exception as error:
-        detail = error.message if isinstance(error, MultiPartException) else type(error).__name__
-        raise MalformedRequest(f"the multipart body cannot be read: {detail}") from None
+        raise _unread(error, limits) from None
+
+
+def _unread(error: Exception, limits: Limits) -> ServiceError:
+    """What is wrong with a form that the parser gave up: beyond a limit it says what JSON would, else it is damaged."""
+    detail = error.message if isinstance(error, MultiPartException) else type(error).__name__
+    if detail.startswith("Too many fields"):
+        return InvalidValue.of(REPEATED, f"more than {_most_fields(limits)} fields", f"at most {limits.max_classes}")
+    if detail.startswith("Too many files"):
+        return InvalidValue.of("image", f"more than {MOST_FILES} files", IMAGE)
+    if detail.startswith("Part exceeded maximum size"):
+        return TooLarge(f"a text of the form has more than {limits.max_question_bytes:,} bytes")
+    return MalformedRequest(f"the multipart body cannot be read: {detail}")
+
+
+def _most_fields(limits: Limits) -> int:
+    return limits.max_classes + OTHER_FIELDS
 
 
 async def _once(body: bytes) -> AsyncGenerator[bytes, None]:

@@ -46,6 +46,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._patience = connections.patience
         self._answering: RequestResponseCycle | None = None  # others may stand in line behind it
         self._head_bytes = 0
+        self._header_bytes = 0  # of the head's fields, as far as they are known
         self._body_bytes = 0
         self._beside_body = 0
         self._begun = False  # a message, in what has just come
@@ -80,18 +81,21 @@ class TimedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head = True
-        self._body_bytes = self._beside_body = 0
+        self._header_bytes = self._body_bytes = self._beside_body = 0
         self._begun = True
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # What comes after a body is no part of its head: a server before us has not looked at it.
         if self._in_head:
+            self._header_bytes += len(name) + len(value)
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= MOST_AHEAD:
             raise ValueError("too many requests ahead")  # ends the parsing, and with it the connection
+        if self._header_bytes + len(self.url) > MOST_HEAD_BYTES:  # that came with its end
+            raise ValueError("the head is too large")
         self._in_head, self._in_body = False, True
         self._head_bytes = 0
         self._begin()
@@ -134,8 +138,11 @@ class TimedProtocol(HttpToolsProtocol):
                 self._refuse(HeadTooLarge(f"more than {MOST_HEAD_BYTES:,} bytes without an end"))
 
     def send_400_response(self, msg: str) -> None:
-        """Of bytes that are no HTTP."""
-        self._refuse(MalformedRequest("this is not HTTP/1.1, or not as it should be"))
+        """Of bytes that are no HTTP, or not to be parsed on."""
+        if self._header_bytes + len(self.url) > MOST_HEAD_BYTES:
+            self._refuse(HeadTooLarge(f"more than {MOST_HEAD_BYTES:,} bytes"))
+        else:
+            self._refuse(MalformedRequest("this is not HTTP/1.1, or not as it should be"))
 
     def look(self, seconds: float) -> None:
         """So much time has passed; ends what took too long."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
@@ -14,6 +16,7 @@ from lexiseg_service.gateway.rest import docs_page, playground, problem
 # Probes carry no key, and a browser that opens a page cannot send one; none of these holds anything of a user's.
 OPEN = frozenset({"/livez", "/readyz", "/", docs_page.PAGE, *docs_page.ASSETS, *playground.FILES, "/openapi.json"})
 METRICS = "/metrics"
+HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")  # RFC 3986, 3.2.2
 
 
 def open_paths(*, metrics_need_key: bool) -> frozenset[str]:
@@ -68,12 +71,17 @@ def _refuse_doubt(scope: Scope) -> None:
     """Where two servers in a row might read a request differently.
 
     Raises:
-        MalformedRequest: no host or several, as HTTP/1.1 forbids (RFC 9112, 3.2), or several keys.
+        MalformedRequest: no host, several, or none that can be one, as HTTP/1.1 forbids (RFC 9112, 3.2); a body that is
+            coded otherwise than in chunks; or several keys.
     """
     names = [name for name, _ in scope["headers"]]
-    hosts = names.count(b"host")
-    if hosts > 1 or (not hosts and scope.get("http_version") == "1.1"):
-        raise MalformedRequest(f"{hosts} headers `Host`; expected one")
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) > 1 or (not hosts and scope.get("http_version") == "1.1"):
+        raise MalformedRequest(f"{len(hosts)} headers `Host`; expected one")
+    if hosts and HOST.fullmatch(hosts[0]) is None:
+        raise MalformedRequest("the header `Host` is no HOST or HOST:PORT")
+    if any(value.lower() != b"chunked" for name, value in scope["headers"] if name == b"transfer-encoding"):
+        raise MalformedRequest("the header `Transfer-Encoding` is something else than chunked")
     for name in (b"authorization", b"x-api-key"):
         if (n := names.count(name)) > 1:
             raise MalformedRequest(f"{n} headers `{name.decode()}`; expected one at most")

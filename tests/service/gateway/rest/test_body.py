@@ -183,6 +183,33 @@ async def test_two_images_are_one_too_many(client: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["value"]) == (422, "2 files")
 
 
+@pytest.mark.parametrize(
+    ("field", "status", "kind"), [("classes", 422, "invalid-value"), ("request", 413, "too-large")]
+)
+async def test_a_form_beyond_a_limit_is_told_so_as_json_is(
+    client: httpx.AsyncClient, field: str, status: int, kind: str
+) -> None:
+    words = [f"word {n}" for n in range(3000)]
+    fields = [("classes", word) for word in words] if field == "classes" else [("request", " " * 3_000_000)]
+
+    answer = await post_form(client, fields)
+    as_json = await client.post("/segment", json={"image": {"base64": BASE64}, "classes": words})
+
+    assert (answer.status_code, answer.json()["type"]) == (status, kind)
+    assert as_json.json()["errors"][0]["field"] == "classes"
+    if field == "classes":
+        same = ("field", "expected")
+        assert [answer.json()["errors"][0][name] for name in same] == [
+            as_json.json()["errors"][0][name] for name in same
+        ]
+
+
+async def test_three_images_are_too_many_too(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/segment", files=[("image", ("a.png", IMAGE)) for _ in range(3)])
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "image")
+
+
 async def test_a_file_elsewhere_than_in_image_is_refused(client: httpx.AsyncClient) -> None:
     answer = await client.post("/segment", files={"image": ("a.png", IMAGE), "classes": ("a.txt", b"sky")})
 

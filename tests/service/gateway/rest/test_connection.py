@@ -118,6 +118,14 @@ async def test_a_head_without_end_is_a_problem() -> None:
         assert await raw.problem() == (431, "too-large")
 
 
+async def test_a_head_that_is_too_large_is_a_problem_even_where_its_end_comes_with_it() -> None:
+    async with listening() as server:
+        raw = await server.open()
+        await raw.send(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"1" * 65_536 + b"\r\n\r\n")
+
+        assert await raw.problem() == (431, "too-large")
+
+
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n" % (len(QUESTION), QUESTION.encode())
 
 
@@ -360,6 +368,9 @@ async def test_who_has_just_connected_is_answered_and_nobody_after_him() -> None
     "head",
     [
         b"GET /livez HTTP/1.1\r\n",
+        b"GET /livez HTTP/1.1\r\nHost:\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a b/c\r\n",
+        b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n",
         b"GET /models HTTP/1.1\r\nHost: x\r\nHost: y\r\n",
         b"GET /models HTTP/1.1\r\nHost: x\r\nX-API-Key: one\r\nX-API-Key: two\r\n",
         b"GET /models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer one\r\nAuthorization: Bearer two\r\n",
