@@ -23,7 +23,7 @@ from lexiseg_model import catalog
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.method import CARD, Method, methods
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import WEIGHTS, file_digest
+from lexiseg_model.weights import WEIGHTS, file_digest, let_others_read
 
 IMPORT = "import_"
 
@@ -142,6 +142,7 @@ def _write(folder: Path, card: ModelCard, state: dict[str, Tensor]) -> Path:
         card = card.model_copy(update={"weights_sha256": file_digest(draft / WEIGHTS), "quality": {}})
         text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
         (draft / CARD).write_text(text)
+        let_others_read(draft)
         shutil.rmtree(folder, ignore_errors=True)
         draft.rename(folder)
     except OSError as error:

@@ -21,10 +21,18 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.types import ModelCard
 
 WEIGHTS = "weights.safetensors"  # the name that imports write
+READABLE = 0o444
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # of training around a network
 CRITERION = "criterion."  # what training may save beside it
 # What initialisers spend their time in. Of `nn.init` those that ask a mode as a whole: within one they ask nobody more.
 DRAWS = {Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
+
+
+def let_others_read(folder: Path) -> None:
+    """Files of a model directory: safetensors writes for their owner alone, and a worker is often somebody else."""
+    for path in folder.iterdir():
+        if path.is_file():
+            path.chmod(path.stat().st_mode | READABLE)
 
 
 def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:

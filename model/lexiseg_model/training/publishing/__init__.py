@@ -12,11 +12,10 @@ from lexiseg_model.training.publishing.curve import in_words, read_curve
 from lexiseg_model.training.publishing.terms import UNSTATED, with_terms
 from lexiseg_model.training.recipe import RunRecipe
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import file_digest
+from lexiseg_model.weights import file_digest, let_others_read
 
 __all__ = ["commit", "lineage", "origin", "with_terms", "write_card"]
 
-READABLE = 0o444  # safetensors writes files for their owner alone
 RECIPE_FILE = "recipe.yaml"  # which a run writes beside its weights
 
 
@@ -58,6 +57,4 @@ def write_card(card: ModelCard, folder: Path) -> None:
     """`card.yaml` of a model directory, whose files other users may then read: a worker is often another."""
     text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
     (folder / CARD).write_text(text, encoding="utf-8")
-    for path in folder.iterdir():
-        if path.is_file():
-            path.chmod(path.stat().st_mode | READABLE)
+    let_others_read(folder)
