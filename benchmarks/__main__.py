@@ -17,7 +17,6 @@ from benchmarks import (
     finish,
     masks,
     prompts,
-    proposals,
     refinement,
     runtimes,
     serving,
@@ -29,6 +28,7 @@ from benchmarks import (
 )
 from benchmarks.calls import hop, later, threads
 from benchmarks.clips import following, leaving, video
+from benchmarks.everything import photographs, unpair_seg
 from benchmarks.jobs import bulk, bulk_memory
 
 PARTS: dict[str, Callable[[], None]] = {
@@ -42,7 +42,8 @@ PARTS: dict[str, Callable[[], None]] = {
     "leaving": leaving.run,
     "masks": masks.run,
     "prompts": prompts.run,
-    "proposals": proposals.run,
+    "proposals": photographs.run,
+    "proposals-unpair-seg": unpair_seg.run,
     "refinement": refinement.run,
     "runtimes": runtimes.run,
     "stages": stages.run,

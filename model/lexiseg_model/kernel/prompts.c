@@ -13,6 +13,8 @@ enum { PLACES = 4, PADDED = 16, HIDDEN = 96 };           /* of what attends: pla
 enum { ASKED = (PLACES + 1) * COARSE };                  /* numbers that it is asked with */
 enum { MOST = 4, JUDGED = 64, KNOWN = MID + PIXELS + 3 }; /* masks; numbers that tell a mask's quality */
 enum { TOGETHER = 4 };                                   /* prompts, on coarse maps */
+enum { BESIDE_EACH_OTHER = 2 };                          /* cells, of coarse rows, whose number is even */
+enum { NEAR = 64 };                                      /* cells that stay in the first cache */
 enum { GROUP = 24, SLACK = 12 }; /* tiles whose places are held at once, a multiple of all TILES; of these the most */
 enum { ASIDE = 16 };             /* numbers between two places, that these do not share a few lines of the first cache */
 
@@ -33,7 +35,8 @@ typedef struct {
     Bordered coarse, mid;
     const float *first, *second, *body, *output; /* weights */
     const float *of_coarse, *of_mid, *fine, *pixels;
-    float *coarse_maps, *coarse_between, *mid_maps, *mid_between, *room;
+    float *coarse_maps, *coarse_between, *mid_maps, *mid_between, *inside, *room;
+    int64_t masks; /* numbers of a prompt's in `inside` */
 } Job;
 
 #define NAMED(name) name##_of_eight
@@ -57,7 +60,7 @@ static int64_t most_room(const Job *job) {
         18 * job->channels + job->channels * coarse + SLACK + (w + SLACK) * COARSE, /* begin */
         coarse * PADDED + ASKED + HIDDEN + COARSE,                                  /* attend */
         2 * job->channels + (cells + coarse + SLACK + w) * MID,                     /* widen */
-        (2 * cells + 2 * w + 4 * SLACK) * MID + MOST * (cells + SLACK),             /* masks */
+        (2 * cells + 2 * w + 4 * SLACK) * MID,                                      /* masks */
     };
     int64_t most = 0;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) most = sizes[i] > most ? sizes[i] : most;
@@ -77,10 +80,12 @@ API int64_t lexiseg_prompts(const float *said, int64_t n, int64_t channels, int6
                .of_mid = of_mid, .fine = fine, .pixels = pixels};
     int64_t some = n < TOGETHER ? n : TOGETHER, cells = h * w;
     int64_t coarse = (some * job.coarse.pixels + SLACK) * COARSE, mid = (job.mid.pixels + SLACK) * MID;
-    float *all = calloc((size_t)(2 * coarse + 2 * mid + most_room(&job)), sizeof(float));
+    job.masks = MOST * (cells + SLACK);
+    float *all = calloc((size_t)(2 * coarse + 2 * mid + some * job.masks + most_room(&job)), sizeof(float));
     if (!all) return OUT_OF_MEMORY;
     job.coarse_maps = all, job.coarse_between = all + coarse;
-    job.mid_maps = all + 2 * coarse, job.mid_between = job.mid_maps + mid, job.room = job.mid_between + mid;
+    job.mid_maps = all + 2 * coarse, job.mid_between = job.mid_maps + mid, job.inside = job.mid_between + mid;
+    job.room = job.inside + some * job.masks;
     for (int64_t first = 0; first < n; first += some) {
         if (some > n - first) some = n - first;
         (lanes() == 16 ? answer_of_sixteen : answer_of_eight)(&job, said + first * channels * cells, some, masks,

@@ -39,20 +39,33 @@ INLINE void NAMED(dense)(const float *from, int64_t in, const float *weights, co
 #include "prompts_steps.h"
 #include "prompts_masks.h"
 
-/* Masks of one prompt, whose own maps are there. */
-ENTRY static void NAMED(masks_of)(const int masks, const Job *job, float *logits, float *quality) {
-    const int64_t cells = job->mid.h * job->mid.w;
-    float *narrow = job->room, *pooled = narrow + cells * MID, *room = pooled + MOST * (cells + SLACK);
-    const float *edges = NAMED(project)(&job->mid, job->output, job->mid_maps, narrow, room);
-    NAMED(draw)(masks, job, narrow, edges, logits, pooled, room);
-    NAMED(probabilities)(pooled, masks * cells);
-    NAMED(judge)(masks, job, edges + FINE * MOST, job->mid_maps, pooled, quality);
+/* Masks of the prompt that is the `place`-th of those together, whose own maps are there; how likely they are cells by
+ * cell, and what of its own maps lies under them. */
+ENTRY static void NAMED(masks_of)(const int masks, const Job *job, int64_t place, float *logits, float *known) {
+    const Bordered *map = &job->mid;
+    const int64_t cells = map->h * map->w;
+    float *narrow = job->room, *room = narrow + cells * MID, *inside = job->inside + place * job->masks;
+    const float *edges = NAMED(project)(map, job->output, job->mid_maps, narrow, room);
+    NAMED(draw)(masks, job, narrow, edges, logits, inside, room);
+    NAMED(probabilities)(inside, masks * cells);
+    for (int64_t c = 0; c < MID; c += 2 * LANES)
+        NAMED(under)(masks, 2, map->h, map->w, inside, cells, job->mid_maps + (map->row + 1) * MID + c, map->row, MID, known + c);
+}
+
+/* The quality of the masks of n prompts. */
+ENTRY static void NAMED(judge_all)(const int masks, const Job *job, int64_t n, float *known, float *quality) {
+    const float *weights = job->output + (MID + 1) * MID + FINE * MOST;
+    NAMED(look_under)(masks, job, n, known);
+    for (int64_t i = 0; i < n; i++)
+        NAMED(judge)(masks, weights, job->mid.h * job->mid.w, job->inside + i * job->masks, known + i * MOST * KNOWN,
+                     quality + i * masks);
 }
 
 /* Of n prompts, at most TOGETHER. */
 ENTRY static void NAMED(answer)(const Job *job, const float *said, int64_t n, int64_t masks, float *logits, float *quality) {
     const int64_t cells = job->mid.h * job->mid.w, plane = job->coarse.pixels * COARSE, of_prompt = job->channels * cells;
     const float *weights = job->body, *next = weights;
+    float known[TOGETHER * MOST * KNOWN] = {0};
     for (int64_t i = 0; i < n; i++)
         next = NAMED(begin)(job, said + i * of_prompt, weights, job->coarse_maps + i * plane, job->room);
     for (int block = 0; block < 3; block++) {
@@ -61,15 +74,19 @@ ENTRY static void NAMED(answer)(const Job *job, const float *said, int64_t n, in
             next = NAMED(attend)(job, weights, job->coarse_maps + i * plane, job->room);
     }
     weights = next;
-    for (int64_t i = 0; i < n; i++, logits += masks * 4 * cells, quality += masks) {
+    for (int64_t i = 0; i < n; i++, logits += masks * 4 * cells) {
         next = NAMED(widen)(job, said + i * of_prompt, weights, job->coarse_maps + i * plane, job->mid_maps, job->room);
         for (int block = 0; block < 2; block++)
             next = NAMED(block_32)(&job->mid, 1, next, job->mid_maps, job->mid_between, job->room);
         if (masks == 1)
-            NAMED(masks_of)(1, job, logits, quality);
+            NAMED(masks_of)(1, job, i, logits, known + i * MOST * KNOWN);
         else
-            NAMED(masks_of)(MOST, job, logits, quality);
+            NAMED(masks_of)(MOST, job, i, logits, known + i * MOST * KNOWN);
     }
+    if (masks == 1)
+        NAMED(judge_all)(1, job, n, known, quality);
+    else
+        NAMED(judge_all)(MOST, job, n, known, quality);
 }
 #undef LANES
 #undef LANE

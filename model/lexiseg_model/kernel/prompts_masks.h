@@ -123,45 +123,51 @@ INLINE void NAMED(probabilities)(float *numbers, int64_t n) {
     }
 }
 
-/* Sums over all cells of what lies under each mask: shares [masks, h, w] times so many vectors of maps, whose rows have
- * `row` pixels. */
-INLINE void NAMED(under)(const int masks, const int vectors, int64_t h, int64_t w, const float *share, const float *maps,
-                         int64_t row, int64_t channels, float *sums) {
+/* Adds what lies under each mask at some cells: shares [masks, `plane`] of rows of w cells, times so many vectors of maps,
+ * whose rows have `row` cells, to sums KNOWN numbers apart. */
+INLINE void NAMED(under)(const int masks, const int vectors, int64_t h, int64_t w, const float *share, int64_t plane,
+                         const float *maps, int64_t row, int64_t channels, float *sums) {
     FLOATS sum[MOST][3];
-    EACH(m, masks) EACH(v, vectors) sum[m][v] = (FLOATS){0};
+    EACH(m, masks) EACH(v, vectors) sum[m][v] = ((const FLOATS *)(sums + m * KNOWN))[v];
     for (int64_t y = 0; y < h; y++)
         for (int64_t x = 0; x < w; x++) {
             const FLOATS *cell = (const FLOATS *)(maps + (y * row + x) * channels);
-            EACH(m, masks) EACH(v, vectors) sum[m][v] += share[(m * h + y) * w + x] * cell[v];
+            EACH(m, masks) EACH(v, vectors) sum[m][v] += share[m * plane + y * w + x] * cell[v];
         }
     EACH(m, masks) EACH(v, vectors)((FLOATS *)(sums + m * KNOWN))[v] = sum[m][v];
 }
 
-/* Logits of the masks' quality, from what lies under each, `inside` [masks, h, w] being how likely, and how sharply it is
- * cut. */
-INLINE void NAMED(judge)(const int masks, const Job *job, const float *weights, const float *maps, const float *inside,
+/* What lies under the masks of n prompts, of the maps that all share: a few cells for all of them while these are near. */
+INLINE void NAMED(look_under)(const int masks, const Job *job, int64_t n, float *known) {
+    const int64_t cells = job->mid.h * job->mid.w;
+    for (int64_t first = 0; first < cells; first += NEAR) {
+        int64_t some = cells - first < NEAR ? cells - first : NEAR;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t c = 0; c < PIXELS; c += 3 * LANES)
+                NAMED(under)(masks, 3, 1, some, job->inside + i * job->masks + first, cells,
+                             job->pixels + first * PIXELS + c, 0, PIXELS, known + i * MOST * KNOWN + MID + c);
+    }
+}
+
+/* Logits of the masks' quality, from what lies under each, `known`, and how sharply it is cut, `inside` [masks, cells]
+ * being how likely. */
+INLINE void NAMED(judge)(const int masks, const float *weights, int64_t cells, const float *inside, float *known,
                          float *quality) {
-    const Bordered *map = &job->mid;
-    const int64_t cells = map->h * map->w;
     const float *own = weights, *which = own + KNOWN * JUDGED, *second = which + masks * JUDGED;
     const float *second_bias = second + JUDGED * JUDGED, *last = second_bias + JUDGED;
-    float known[MOST * KNOWN], hidden[JUDGED], judged[JUDGED];
-    maps += (map->row + 1) * MID;
-    for (int64_t c = 0; c < MID; c += 2 * LANES)
-        NAMED(under)(masks, 2, map->h, map->w, inside, maps + c, map->row, MID, known + c);
-    for (int64_t c = 0; c < PIXELS; c += 3 * LANES)
-        NAMED(under)(masks, 3, map->h, map->w, inside, job->pixels + c, map->w, PIXELS, known + MID + c);
+    double total[MOST] = {0}, squares[MOST] = {0};
+    float hidden[JUDGED], judged[JUDGED];
+    for (int64_t i = 0; i < cells; i++)
+        EACH(m, masks) {
+            float share = inside[m * cells + i];
+            total[m] += share, squares[m] += share * share;
+        }
     for (int m = 0; m < masks; m++) {
         float *of_mask = known + m * KNOWN;
-        double total = 0, squares = 0;
-        for (int64_t i = 0; i < cells; i++) {
-            float share = inside[m * cells + i];
-            total += share, squares += share * share;
-        }
-        for (int64_t i = 0; i < MID + PIXELS; i++) of_mask[i] /= (float)total + 1;
-        of_mask[MID + PIXELS] = (float)(squares / (total + 1e-3));
-        of_mask[MID + PIXELS + 1] = (float)((total - squares) / (total + 1));
-        of_mask[MID + PIXELS + 2] = logf((float)(total / (double)cells) + 1e-4f);
+        for (int64_t i = 0; i < MID + PIXELS; i++) of_mask[i] /= (float)total[m] + 1;
+        of_mask[MID + PIXELS] = (float)(squares[m] / (total[m] + 1e-3));
+        of_mask[MID + PIXELS + 1] = (float)((total[m] - squares[m]) / (total[m] + 1));
+        of_mask[MID + PIXELS + 2] = logf((float)(total[m] / (double)cells) + 1e-4f);
         NAMED(dense)(of_mask, KNOWN, own, which + m * JUDGED, JUDGED, 1, hidden);
         NAMED(dense)(hidden, JUDGED, second, second_bias, JUDGED, 1, judged);
         quality[m] = last[JUDGED];

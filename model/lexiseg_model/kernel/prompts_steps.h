@@ -42,16 +42,23 @@ INLINE const float *NAMED(attend)(const Job *job, const float *weights, float *m
     const float *second = first_bias + HIDDEN, *second_bias = second + HIDDEN * COARSE;
     float *logits = room, total[PADDED];
     for (int64_t y = 0; y < map->h; y++)
-        for (int64_t x = 0; x < map->w; x++) {
+        for (int64_t x = 0; x < map->w; x += BESIDE_EACH_OTHER) { /* sums that do not wait for each other */
             const float *cell = maps + ((y + 1) * map->row + x + 1) * COARSE;
-            FLOATS sum[PADDED / LANES], more[PADDED / LANES];
-            EACH(v, PADDED / LANES) sum[v] = ((const FLOATS *)(where + COARSE * PADDED))[v], more[v] = (FLOATS){0};
+            FLOATS sum[BESIDE_EACH_OTHER][PADDED / LANES], more[BESIDE_EACH_OTHER][PADDED / LANES];
+            EACH(i, BESIDE_EACH_OTHER) EACH(v, PADDED / LANES) {
+                sum[i][v] = ((const FLOATS *)(where + COARSE * PADDED))[v];
+                more[i][v] = (FLOATS){0};
+            }
             for (int64_t c = 0; c < COARSE; c += 2)
                 EACH(v, PADDED / LANES) {
-                    sum[v] += cell[c] * ((const FLOATS *)(where + c * PADDED))[v];
-                    more[v] += cell[c + 1] * ((const FLOATS *)(where + (c + 1) * PADDED))[v];
+                    FLOATS even = ((const FLOATS *)(where + c * PADDED))[v], odd = ((const FLOATS *)(where + (c + 1) * PADDED))[v];
+                    EACH(i, BESIDE_EACH_OTHER) {
+                        sum[i][v] += cell[i * COARSE + c] * even;
+                        more[i][v] += cell[i * COARSE + c + 1] * odd;
+                    }
                 }
-            EACH(v, PADDED / LANES)((FLOATS *)(logits + (y * map->w + x) * PADDED))[v] = sum[v] + more[v];
+            EACH(i, BESIDE_EACH_OTHER) EACH(v, PADDED / LANES)
+            ((FLOATS *)(logits + (y * map->w + x + i) * PADDED))[v] = sum[i][v] + more[i][v];
         }
     EACH(v, PADDED / LANES) {
         FLOATS high = ((FLOATS *)logits)[v], sum = {0};

@@ -1,8 +1,7 @@
-"""Prompts and proposals of one image: what is asked becomes tensors, alike prompts go through the head together."""
+"""Prompts about one image: what is asked becomes tensors, alike prompts go through the head together."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -11,17 +10,14 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
-from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.tiny.boxes.rule import kept_inside
-from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
-from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts
-from lexiseg_model.methods.tiny.settings import BoxRule, ProposalSettings
+from lexiseg_model.methods.tiny.prompt_maps import Prompts
+from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 
 PER_PASS = 50  # prompts that go through the head together
-LEAST_CELLS = 4  # of a proposal
 NOWHERE = (0.0, 0.0, 0.0, 0.0)  # stands for a box that was not given
 
 # From logits [N, M, h, w] and quality [N, M] in 0..1 to the places of the masks [N, M], first choice first.
@@ -153,79 +149,6 @@ def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: to
     return Prompts(
         *(part[None].to(device) for part in (points, said[..., 2], boxes * torch.tensor(scale * 2), has_box))
     )
-
-
-def propose(head: PromptHead, shared: SharedMaps, settings: ProposalSettings) -> PromptMasks:
-    """Masks of everything that a grid of points finds in one image, best first: logits [N, h, w] and quality [N].
-
-    A coarse grid goes first and finer ones fill it up; a point that lies well inside a mask found before is not asked,
-    and in the last rank none whose likest neighbour had no mask worth a thought (`settings.hope`).
-    Never holds more than one pass of masks beside those that are good enough.
-    """
-    points = grid(settings.grid, shared)
-    column, row = (points / STRIDE).long().unbind(1)
-    spared = torch.zeros(len(points), dtype=torch.bool, device=points.device)
-    best = points.new_full((len(points),), -1.0)  # quality of a point's best mask, where it was asked
-    masks: list[Tensor] = []
-    quality: list[Tensor] = []
-    *first, last = ranks(settings.grid)
-    for rank in (*first, last):
-        places = rank.to(points.device)
-        waiting = places[~spared[places]]
-        if rank is last and first:
-            waiting = waiting[_likest_neighbour(waiting, best, points, shared) >= settings.hope]
-        for some in torch.split(waiting, PER_PASS) if len(waiting) else ():
-            n = len(some)
-            nothing = points.new_zeros(1, n, 4)
-            found = head.lone(
-                shared, Prompts(points[None, some, None], points.new_ones(1, n, 1), nothing, nothing[..., 0])
-            )
-            of_some = found.quality[0].float().sigmoid()  # [n, M]
-            best[some] = of_some.amax(1)
-            good = of_some >= settings.quality
-            good_masks = found.masks[0][good]
-            cells = (good_masks > 0).sum((1, 2))
-            enough = cells >= LEAST_CELLS
-            explains = enough & (cells <= settings.explains * good_masks[0:1].numel())
-            spared |= (good_masks[explains][:, row, column] > settings.inside).any(0)
-            masks.append(good_masks[enough].half())
-            quality.append(of_some[good][enough])
-    by_quality, candidates = torch.cat(quality), torch.cat(masks)
-    stay = suppress(candidates > 0, by_quality, settings.rule)
-    return PromptMasks(candidates[stay], by_quality[stay])
-
-
-def _likest_neighbour(waiting: Tensor, best: Tensor, points: Tensor, shared: SharedMaps) -> Tensor:
-    """[W]: of those beside each place in the grid that were asked, the one most like it by its grouping: the quality of
-    its best mask; 1 where none was asked."""
-    n = math.isqrt(len(best))
-    column, row = (points / MAP_STRIDE).long().unbind(1)
-    vectors = shared.grouping[0][:, row, column].T.float()  # [n * n, 64]
-    x, y = waiting % n, waiting // n
-    inside = torch.stack([x > 0, x < n - 1, y > 0, y < n - 1], 1)  # [W, 4]
-    beside = waiting[:, None] + torch.tensor([-1, 1, -n, n], device=waiting.device) * inside
-    known = inside & (best[beside] >= 0)
-    alike = (vectors[beside] @ vectors[waiting][..., None])[..., 0].masked_fill(~known, -torch.inf)
-    likest = best[beside].gather(1, alike.argmax(1, keepdim=True))[:, 0]
-    return torch.where(known.any(1), likest, 1.0)
-
-
-def ranks(n: int) -> list[Tensor]:
-    """The points of a grid of n x n as they are asked, row by row in each rank: every rank halves the gaps."""
-    y, x = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
-    fours, twos = (y % 4 == 0) & (x % 4 == 0), (y % 2 == 0) & (x % 2 == 0)
-    between = (y % 4 == 2) & (x % 4 == 2)
-    odd = (y % 2 == 1) & (x % 2 == 1)
-    members = (between, fours, twos & ~fours & ~between, odd, ~twos & ~odd)
-    return [rank for member in members if len(rank := member.flatten().nonzero()[:, 0])]
-
-
-def grid(n: int, shared: SharedMaps) -> Tensor:
-    """[n * n, 2] (x, y) in the middle of equal parts of the network's input, row by row."""
-    height, width = (side * STRIDE for side in shared.fine.shape[-2:])
-    steps = (torch.arange(n, device=shared.fine.device) + 0.5) / n
-    y, x = torch.meshgrid(steps * height, steps * width, indexing="ij")
-    return torch.stack([x, y], -1).flatten(0, 1)
 
 
 def _in_order(found: MaskAnswers, order: Order) -> list[PromptMasks]:

@@ -33,6 +33,7 @@ from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, Tin
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.pixel_scores import PixelScores, means_under
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
 from lexiseg_model.methods.tiny.words.belief import Belief
@@ -224,7 +225,7 @@ class TinySegmenter(Exportable):
         head, shared = self._required_head(), self._shared(features)
 
         def make() -> Proposals:
-            found = asking.propose(head, shared, self.settings.proposals)
+            found = propose(head, shared, self.settings.proposals)
             return Proposals(found.masks, self.embed_masks(features, found.masks), found.quality)
 
         return features.derived.once("proposals", make)

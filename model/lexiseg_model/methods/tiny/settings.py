@@ -16,7 +16,8 @@ from lexiseg_model.methods.tiny.words.doubt import DoubtRule
 class ProposalSettings(BaseModel):
     """A grid of points asks for everything; four masks answer each, those good enough and not yet there are kept.
 
-    `explains`, `inside` and `hope` were chosen on training photographs by the IoU of objects with the best proposal.
+    `explains`, `inside`, `hope` and `most` were chosen on training photographs by the IoU of objects with the best
+    proposal and the share of the picture that proposals cover.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -27,13 +28,14 @@ class ProposalSettings(BaseModel):
     explains: float = Field(
         0.5, ge=0, le=1, description="of the image, the largest mask whose inside is not asked again; 0: all are asked"
     )
-    inside: float = Field(1.0, ge=0, description="the logit from which a point is inside of it")
+    inside: float = Field(2.0, ge=0, description="the logit from which a point is inside of it")
     hope: float = Field(
         0.22,
         ge=0,
         le=1,
-        description="predicted quality of a point's likest neighbour from which it is asked in the last rank; 0: all",
+        description="expected quality of its best mask from which a point is asked, after the first rank; 0: all",
     )
+    most: int = Field(100, ge=1, description="points asked in all, by what is expected of each")
 
 
 class ClickOrder(BaseModel):

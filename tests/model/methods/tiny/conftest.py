@@ -1,4 +1,4 @@
-"""A data set of one cup: what an object is asked by is found there."""
+"""A data set of one cup: what an object is asked by is found there; what prompts about that cup share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,27 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+
+from lexiseg_model.features import InferenceOptions
+from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, filled
+from lexiseg_model.weights import read_weights
+from tests.model.methods.tiny.small import HEIGHT, WIDTH
+
+
+@pytest.fixture(scope="module")
+def head() -> PromptHead:
+    return filled(PromptHead(), TinyState.of(read_weights(BUNDLED, None)).prompts, BUNDLED)
+
+
+@pytest.fixture(scope="module")
+def shared(head: PromptHead, tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]) -> SharedMaps:
+    """Of a cup on a saucer, small."""
+    plan = tiny.plan(photographs["coffee"], InferenceOptions(max_side=WIDTH))
+    features = tiny.assemble(plan, tiny.encode_tiles(plan.tiles))
+    assert plan.bucket == (HEIGHT, WIDTH)
+    return head.maps(features.tensors["pixels"][None].float(), tiny.guide(features)[None])
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from lexiseg_model import catalog
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import InputSize, Precision
 
+HEIGHT, WIDTH = 96, 128  # pixels of the network's input, of the maps that tests ask prompts of
+
 
 def segmenter(precision: Precision = "exact") -> Segmenter:
     folder = catalog.bundled()["tiny"]

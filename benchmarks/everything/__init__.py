@@ -1,0 +1,1 @@
+"""What masks of everything cost: of `tiny` on photographs, of Unpair-Seg at its published size."""
