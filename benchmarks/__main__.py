@@ -1,6 +1,7 @@
 """`python -m benchmarks [PART ...]`: what is counted against the baseline; or the parts that are named, or `all`.
 
-`python -m benchmarks smoke NAME ... [seeds=3] [key=value ...]` measures short trainings, and belongs to no `all`.
+`python -m benchmarks smoke NAME ... [seeds=3] [key=value ...]` measures short trainings, and
+`python -m benchmarks device [NAME]` what a GPU does; neither belongs to `all`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from benchmarks import (
     counts,
@@ -28,6 +29,7 @@ from benchmarks import (
 )
 from benchmarks.calls import hop, later, threads
 from benchmarks.clips import following, leaving, video
+from benchmarks.device import run as device
 from benchmarks.everything import photographs, unpair_seg
 from benchmarks.jobs import bulk, bulk_memory
 
@@ -55,12 +57,16 @@ PARTS: dict[str, Callable[[], None]] = {
     "video": video.run,
 }
 
+WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {"device": device.main, "smoke": smoke.main}
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["smoke"]:
-        smoke.main(sys.argv[2:])
+    if sys.argv[1:] and sys.argv[1] in WITH_ARGUMENTS:
+        WITH_ARGUMENTS[sys.argv[1]](sys.argv[2:])
         sys.exit()
     named = [name for name in sys.argv[1:] if name != "--write"] or ["counts"]
     for name in PARTS if named == ["all"] else named:
         if name not in PARTS:
-            sys.exit(f"no benchmark {name!r}; there is: {', '.join(PARTS)}")
+            there = ", ".join([*PARTS, *WITH_ARGUMENTS])
+            print(f"no benchmark {name!r}; there is: {there}", file=sys.stderr)
+            sys.exit(2)
         PARTS[name]()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from skimage import data
 from sklearn.datasets import load_sample_images
 
-from benchmarks.clock import print_table
+from benchmarks.clock import print_table, rounds
 from lexiseg_model import catalog
 from lexiseg_model.device import inference_dtype
 from lexiseg_model.export.agreement import agreement, labeller
@@ -79,22 +78,6 @@ def contenders() -> Iterator[list[Contender]]:
         ]
 
 
-def rounds(work: list[Callable[[], object]]) -> NDArray[np.float64]:
-    """Seconds [rounds, pieces of work, 2] on the wall clock and of CPU.
-
-    All pieces in each round: ratios within one hold when other programs use the cores.
-    """
-    for piece in work:
-        piece()
-    seconds = np.empty((ROUNDS, len(work), 2))
-    for row in seconds:
-        for piece, spent in zip(work, row, strict=True):
-            wall, cpu = time.perf_counter(), time.process_time()
-            piece()
-            spent[:] = time.perf_counter() - wall, time.process_time() - cpu
-    return seconds
-
-
 def faster(seconds: NDArray[np.float64], than: int) -> list[str]:
     """How many times faster each piece of work is than one of them, and in CPU time: medians over rounds."""
     ratios = np.median(seconds[:, [than]] / seconds, axis=0)
@@ -104,7 +87,7 @@ def faster(seconds: NDArray[np.float64], than: int) -> list[str]:
 def speed(those: list[Contender], count: int) -> None:
     """Prints what one tile costs when `count` of them come together."""
     tiles = np.concatenate([as_tile(picture) for picture in photographs()] * 2)[:count]
-    seconds = rounds([partial(contender.segmenter.encode_tiles, tiles) for contender in those])
+    seconds = rounds([partial(contender.segmenter.encode_tiles, tiles) for contender in those], ROUNDS)
     bases = [index for index, contender in enumerate(those) if contender.name.startswith("torch")]
     head = ["image pass by", "ms a tile (of CPU)", *(f"against {those[base].name}" for base in bases)]
     per_tile = 1e3 * np.median(seconds, axis=0) / count

@@ -10,6 +10,7 @@ import asyncio
 import io
 import re
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from statistics import median
@@ -18,12 +19,16 @@ from typing import Any, NamedTuple
 import httpx
 import numpy as np
 import psutil
+import torch
 from PIL import Image
 from pycocotools import mask as coco
 from sklearn.datasets import load_sample_images
 
 from benchmarks.calls.servers import LEXISEG, PEERS, cpu_seconds, serving
-from benchmarks.clock import cost, print_table
+from benchmarks.clock import cost, print_table, spread, until_done
+from lexiseg_model.device import choose_device
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_service.settings import Settings
 from loadtests.peers.model import load as load_model
 from loadtests.plain_client import Anew, Connection, posted_form
 
@@ -32,6 +37,7 @@ CLASSES = (
     *("dog", "cat", "chair", "table", "window", "door", "fence", "wall", "floor", "sign"),
 )
 CLIENTS = (1, 8, 32)
+BATCHES = (1, 4, 8)  # of the bare loop
 ROUNDS = 3
 SERIAL = b"(serial)"  # in the place of an image's number
 SECONDS = 4.0  # of each server, with each number of clients, in each round
@@ -64,15 +70,20 @@ def photograph() -> bytes:
 def class_map(url: str) -> Any:
     """[480, 640] of a server's answer: which class owns a pixel, -1 where none does."""
     response = httpx.post(f"{url}/segment", files={"image": photograph()}, data={"classes": CLASSES}, timeout=120)
+    return owners_of(response.raise_for_status().json()["segments"])
+
+
+def owners_of(segments: list[dict[str, Any]]) -> Any:
+    """[480, 640] of an answer's segments: which class owns a pixel, -1 where none does."""
     owners = np.full((480, 640), -1)
-    for segment in response.raise_for_status().json()["segments"]:
+    for segment in segments:
         counts = segment["counts"] if "counts" in segment else segment["mask"]["counts"]
         mask = coco.decode({"size": [480, 640], "counts": counts.encode()}).astype(bool)
         owners[mask] = CLASSES.index(segment["label"])
     return owners
 
 
-async def load(url: str, process: psutil.Process, clients: int) -> Served:
+async def load(url: str, process: psutil.Process, clients: int, seconds: float = SECONDS) -> Served:
     """A closed loop: each client sends its next request when the last is answered."""
     # A few bytes behind the end of the JPEG: another image to every cache, the same work to decode.
     request = posted_form(photograph() + SERIAL, {"classes": CLASSES}, encoding="gzip, deflate")
@@ -91,28 +102,22 @@ async def load(url: str, process: psutil.Process, clients: int) -> Served:
         times.clear()
         passes = image_seconds(url)
         before, began = cpu_seconds(process), time.monotonic()
-        await asyncio.gather(*(one_client(connection, began + SECONDS) for connection in connections))
+        await asyncio.gather(*(one_client(connection, began + seconds) for connection in connections))
         elapsed, cpu = time.monotonic() - began, cpu_seconds(process) - before
         after = image_seconds(url)
         busy = None if passes is None or after is None else (after - passes) / elapsed
     return Served(len(times) / elapsed, 1e3 * float(np.median(times)), 1e3 * cpu / len(times), busy)
 
 
-def bare_forward() -> tuple[float, float]:
+def bare_forward(segmenter: Segmenter, device: torch.device, batches: Sequence[int] = BATCHES) -> tuple[float, float]:
     """Best images per second over batch sizes of the image pass alone, and its CPU milliseconds for one image."""
-    segmenter = load_model()
     tiles = segmenter.plan(np.asarray(Image.open(io.BytesIO(photograph())))).tiles
     best_wall = best_cpu = float("inf")
-    for batch in (1, 4, 8):
-        spent = cost(partial(segmenter.encode_tiles, np.repeat(tiles, batch, 0)))
+    for batch in batches:
+        spent = cost(until_done(partial(segmenter.encode_tiles, np.repeat(tiles, batch, 0)), device))
         if spent.wall / batch < best_wall:
             best_wall, best_cpu = spent.wall / batch, spent.cpu / batch
     return 1 / best_wall, 1e3 * best_cpu
-
-
-def spread(values: list[float], digits: int) -> str:
-    """The median of the rounds and their range."""
-    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def run() -> None:
@@ -132,7 +137,7 @@ def run() -> None:
             assert equal >= LEAST_EQUAL, f"{name} answers otherwise: {100 * equal:.2f} % of the pixels are equal"
             print(f"{name} answers: {100 * equal:.3f} % of the pixels are lexiseg's")
         for _ in range(ROUNDS):
-            bare.append(bare_forward())
+            bare.append(bare_forward(load_model(), choose_device(Settings().device)))
             for clients in CLIENTS:
                 for name, (url, process) in servers.items():
                     served = asyncio.run(load(url, process, clients))

@@ -81,3 +81,5 @@ def serving(server: Server) -> Iterator[tuple[str, psutil.Process]]:
         for member in alive:
             member.kill()
         process.wait(END_SECONDS)
+        if process.stdout is not None:
+            process.stdout.close()

@@ -39,14 +39,18 @@ THREADS = 2
 AREAS = (0.002, 0.01, 0.05, 0.2)  # of the four masks of a point, in shares of the image
 
 
-def machine() -> str:
-    """The processor, its cores and the version of torch, for the page that the tables go to."""
+def processor() -> str:
+    """Its name and its cores."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = {line.split(":")[1].strip() for line in lines if line.startswith("model name")}
     cores = len([line for line in lines if line.startswith("processor")])
+    return f"{' / '.join(sorted(names)) or platform.machine()}, {cores} cores"
+
+
+def machine() -> str:
+    """The processor, its cores and the version of torch, for the page that the tables go to."""
     instructions = "AMX bf16" if torch.cpu._is_amx_tile_supported() else "no AMX"
-    name = " / ".join(sorted(names)) or platform.machine()
-    return f"{name}, {cores} cores, {instructions}, {THREADS} threads, torch {torch.__version__}"
+    return f"{processor()}, {instructions}, {THREADS} threads, torch {torch.__version__}"
 
 
 def blobs() -> tuple[Tensor, Tensor]:

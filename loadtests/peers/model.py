@@ -29,16 +29,17 @@ def pixels_of(image: bytes) -> Any:
     return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
 
 
-def load() -> Segmenter:
-    """The bundled model; its image pass is done as lexiseg does it, by the same variable."""
-    return catalog.load("tiny", runtime=Settings().runtime)
+def load(device: str | None = None) -> Segmenter:
+    """The bundled model; its image pass is done as lexiseg does it, by the same variables unless a device is named."""
+    settings = Settings()
+    return catalog.load("tiny", device=device or settings.device, runtime=settings.runtime)
 
 
 class BatchedModel:
     """The bundled model for batches of requests whose images have one size."""
 
-    def __init__(self) -> None:
-        self._segmenter = load()
+    def __init__(self, device: str | None = None) -> None:
+        self._segmenter = load(device)
         self._rows = KnownRows(self._segmenter)
 
     def segments(self, batch: list[Asked]) -> list[list[dict[str, Any]]]:
@@ -51,6 +52,6 @@ class BatchedModel:
             vocabulary = Vocabulary(tuple(ClassEntry(name) for name in classes))
             with torch.inference_mode():
                 scores = score_vocabulary(self._segmenter, features, vocabulary, self._rows)
-                labels = F.interpolate(scores[None], size=plan.size, mode="bilinear")[0].argmax(0).numpy()
+                labels = F.interpolate(scores[None], size=plan.size, mode="bilinear")[0].argmax(0).cpu().numpy()
             answers.append(segments_of(labels, classes))
         return answers

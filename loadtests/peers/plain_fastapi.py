@@ -50,7 +50,7 @@ def segment(image: Annotated[bytes, File()], classes: Annotated[list[str], Form(
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
         scores = score_vocabulary(segmenter, features, vocabulary, rows_of)
         full = F.interpolate(scores[None], size=plan.size, mode="bilinear")[0]
-        labels = full.argmax(0).numpy()
+        labels = full.argmax(0).cpu().numpy()
     return {"segments": segments_of(labels, classes)}
 
 

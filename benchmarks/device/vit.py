@@ -1,0 +1,26 @@
+"""`dense-clip` at its published size with random weights, and windows of 448 x 448."""
+
+from __future__ import annotations
+
+import torch
+
+from lexiseg_model import catalog
+from lexiseg_model.clip.towers import ClipTowers, fresh_model
+from lexiseg_model.device import Execution
+from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
+from lexiseg_model.methods.dense_clip.stored import Parts, settings_of
+from lexiseg_model.types import Precision
+
+SIDE = 448
+
+
+def vit(device: torch.device, precision: Precision) -> DenseClipSegmenter:
+    """NACLIP over a ViT-B/16; the weights are the same each time."""
+    card = catalog.read_card(catalog.bundled()["dense-clip"])
+    update = {"window": SIDE, "stride": SIDE // 2, "pretrained": None}
+    settings = settings_of(card).model_copy(update=update)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        model = fresh_model(settings.architecture, quick_gelu=True).eval().requires_grad_(False)
+    towers = ClipTowers(model, settings.architecture, quick_gelu=True)
+    return DenseClipSegmenter(Parts(towers, None, None, "random"), settings, card, Execution(device, precision))

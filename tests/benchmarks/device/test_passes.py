@@ -1,0 +1,66 @@
+"""Answers of a device are compared before its pace is measured; batches are as large as asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks.device.extent import Extent
+from benchmarks.device.passes import assert_labels_alike, assert_vectors_alike, filled, paces
+from benchmarks.device.vit import SIDE, vit
+from lexiseg_model import catalog
+from tests.model.stand_in import ColourSegmenter
+
+CPU = torch.device("cpu")
+
+
+def vectors() -> torch.Tensor:
+    """[2, 16, 4, 4] of unit length."""
+    return F.normalize(torch.randn(2, 16, 4, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+
+
+def test_rounding_to_bfloat16_is_alike() -> None:
+    assert_vectors_alike(vectors().bfloat16(), vectors())
+
+
+def test_one_patch_that_points_elsewhere_is_not_alike() -> None:
+    changed = vectors()
+    changed[1, :, 3, 2] *= -1
+
+    with pytest.raises(AssertionError, match=r"cosine of -1\.0"):
+        assert_vectors_alike(changed, vectors())
+
+
+def test_labels_of_another_model_are_not_alike() -> None:
+    tiny = catalog.load("tiny", device="cpu")
+
+    assert_labels_alike(tiny, tiny)
+    with pytest.raises(AssertionError, match="% of the pixels have the label that the CPU gives them"):
+        assert_labels_alike(ColourSegmenter(), tiny)
+
+
+def test_a_batch_larger_than_the_pictures_begins_again() -> None:
+    pictures = np.arange(6, dtype=np.uint8).reshape(3, 2)
+
+    assert filled(pictures, 5).tolist() == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]]
+
+
+def test_every_batch_has_a_pace_in_every_round() -> None:
+    runs: list[int] = []
+    work = [lambda batch=batch: runs.append(batch) for batch in (1, 8)]
+    extent = Extent((), (), warm_ups=2, rounds=3, clients=0, served_rounds=0, served_seconds=0)
+
+    measured = paces(work, (1, 8), CPU, extent)
+
+    assert measured.shape == (3, 2)
+    assert (measured > 0).all()
+    assert runs == [1, 1, 8, 8] + [1, 8] * 3
+
+
+def test_the_model_of_the_goal_is_a_vit_b_16_of_448_pixels() -> None:
+    segmenter = vit(CPU, "fast")
+
+    assert segmenter.buckets == ((SIDE, SIDE),) == ((448, 448),)
+    assert sum(weights.numel() for weights in segmenter.network.parameters()) == 86_192_640
