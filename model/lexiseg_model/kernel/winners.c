@@ -13,13 +13,18 @@
 static const float SLACK = 1e-4f;
 static const float LEAST = -1e30f; /* what -inf counts as: between infinite corners lies no number */
 
-/* Of one row of cells: the rows of the scores that can win in cell x are rows[first[x]] to rows[first[x + 1] - 1]. */
+/* What a candidate has at the upper corners of its cell, and how much more at the lower ones. */
 typedef struct {
-    float *highest; /* [K, w], of a cell's four corners */
-    float *least;   /* [w], what the best row never falls below, less SLACK */
-    int32_t *first; /* [w + 1] */
-    int32_t *rows;  /* [w * K] */
-    int32_t *count; /* [w] */
+    float left, right, left_more, right_more;
+} Corners;
+
+/* Of one row of cells: the rows of the scores that can win in cell x are rows[x * K] and behind it, as many as count. */
+typedef struct {
+    float *highest;   /* [K, w], of a cell's four corners */
+    float *least;     /* [w], what the best row never falls below, less SLACK */
+    int32_t *rows;    /* [w, K] */
+    int32_t *count;   /* [w] */
+    Corners *corners; /* at most [w * K], of one candidate after the other */
 } Candidates;
 
 typedef float Floats __attribute__((vector_size(4 * LANES)));
@@ -95,21 +100,34 @@ static void find_candidates(const float *scores, int64_t k, int64_t h, int64_t w
     }
 }
 
-/* Best score and its row over the pixels of one row, `below` cells from the upper to the lower row of scores. */
-WIDEST static void contest(const float *scores, int64_t k, int64_t plane, int64_t w, int64_t below, float wy,
-                           const Candidates *found, const int64_t *start, const float *restrict weight,
-                           float *restrict best, int32_t *restrict winner) {
+/* Gathered once for all rows of pixels in them: scores lie far apart. `below` cells from an upper to a lower row. */
+static void gather_corners(const float *scores, int64_t k, int64_t plane, int64_t w, int64_t below, Candidates *found) {
+    Corners *corners = found->corners;
+    for (int64_t x = 0; x < w; x++) {
+        int64_t right = x + 1 < w;
+        for (int32_t rank = 0; rank < found->count[x]; rank++) {
+            const float *corner = scores + found->rows[x * k + rank] * plane + x;
+            float here = larger(corner[0], LEAST), beside = larger(corner[right], LEAST);
+            *corners++ = (Corners){here, beside, larger(corner[below], LEAST) - here,
+                                   larger(corner[right + below], LEAST) - beside};
+        }
+    }
+}
+
+/* Best score and its row over the pixels of one row. */
+WIDEST static void contest(int64_t k, int64_t w, float wy, const Candidates *found, const int64_t *start,
+                           const float *restrict weight, float *restrict best, int32_t *restrict winner) {
+    const Corners *corner = found->corners;
     for (int64_t x = 0; x < w; x++) {
         int64_t from = start[x], to = start[x + 1];
-        if (from == to) continue;
-        int64_t right = x + 1 < w;
-        const int32_t *rows = found->rows + x * k;
-        for (int32_t rank = 0; rank < found->count[x]; rank++) {
-            const float *corner = scores + rows[rank] * plane + x;
-            float here = larger(corner[0], LEAST), beside = larger(corner[right], LEAST);
-            float left = here + wy * (larger(corner[below], LEAST) - here);
-            float step = beside + wy * (larger(corner[right + below], LEAST) - beside) - left;
-            int32_t row = rows[rank];
+        if (from == to) {
+            corner += found->count[x];
+            continue;
+        }
+        for (int32_t rank = 0; rank < found->count[x]; rank++, corner++) {
+            float left = corner->left + wy * corner->left_more;
+            float step = corner->right + wy * corner->right_more - left;
+            int32_t row = found->rows[x * k + rank];
             if (rank == 0) {
                 for (int64_t p = from; p < to; p += LANES) {
                     put(best + p, step * take(weight + p) + left);
@@ -216,13 +234,19 @@ API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w
     size_t padded = (size_t)width + LANES;
     size_t floats = (size_t)(k * w) + (size_t)w + 3 * padded + 2 * (size_t)(h * w);
     size_t integers = (size_t)(w * k) + (size_t)w + padded;
+    /* Of the corners only as many are touched as there are candidates, mostly one or two a cell. */
+    Corners *corners = malloc((size_t)(w * k) * sizeof(Corners));
     float *space = calloc(1, floats * sizeof(float) + integers * sizeof(int32_t) + (size_t)(w + 1) * sizeof(int64_t) +
                                  (size_t)w / BLOCK + 1);
-    if (!space) return OUT_OF_MEMORY;
+    if (!space || !corners) {
+        free(space);
+        free(corners);
+        return OUT_OF_MEMORY;
+    }
     int64_t *start = (int64_t *)space; /* [w + 1], first pixel of each column of cells */
     float *weight = (float *)(start + w + 1), *best = weight + padded, *total = best + padded;
     float *highest = total + padded, *normaliser = highest + h * w;
-    Candidates found = {.highest = normaliser + h * w, .least = normaliser + h * w + k * w};
+    Candidates found = {.highest = normaliser + h * w, .least = normaliser + h * w + k * w, .corners = corners};
     int32_t *winner = (int32_t *)(found.least + w);
     found.rows = winner + padded;
     found.count = found.rows + w * k;
@@ -236,10 +260,13 @@ API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w
     }
     int64_t cells = -1; /* the row of cells whose candidates are known */
     for (int64_t y = 0; y < height; y++) {
-        if (y_low[y] != cells) find_candidates(scores, k, h, w, cells = y_low[y], &found, any);
-        int64_t below = cells + 1 < h ? w : 0;
+        int64_t below = y_low[y] + 1 < h ? w : 0;
+        if (y_low[y] != cells) {
+            find_candidates(scores, k, h, w, cells = y_low[y], &found, any);
+            gather_corners(scores + cells * w, k, h * w, w, below, &found);
+        }
         const float *normal = normaliser + cells * w;
-        contest(scores + cells * w, k, h * w, w, below, y_weight[y], &found, start, weight, best, winner);
+        contest(k, w, y_weight[y], &found, start, weight, best, winner);
         along(normal, normal + below, w, y_weight[y], start, weight, total);
         probabilities(best, total, width);
         narrow(winner, width, (char *)labels + (y * width << wide), (int)wide);
@@ -247,5 +274,6 @@ API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w
         if (probability) memcpy(probability + y * width, best, (size_t)width * sizeof(float));
     }
     free(space);
+    free(corners);
     return 0;
 }
