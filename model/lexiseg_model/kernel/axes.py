@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.kernel.library import Passed, passed
 
-class Axes(NamedTuple):
+
+@dataclass(frozen=True, eq=False)
+class Axes:
     """Down and across: for each pixel the cell before it, and the weight of the next: [H], [H], [W], [W]."""
 
     y_low: NDArray[np.intp]
@@ -20,7 +24,8 @@ class Axes(NamedTuple):
     def size(self) -> tuple[int, int]:
         return len(self.y_low), len(self.x_low)
 
-    @property
-    def passed(self) -> tuple[NDArray[np.intp] | NDArray[np.float32] | int, ...]:
+    @cached_property
+    def passed(self) -> tuple[Passed, ...]:
         """As arguments: places, weights and number of pixels, down and across."""
-        return self.y_low, self.y_weight, self.size[0], self.x_low, self.x_weight, self.size[1]
+        arguments = self.y_low, self.y_weight, self.size[0], self.x_low, self.x_weight, self.size[1]
+        return tuple(passed(argument) for argument in arguments)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 VERSION = 17  # of the calls, as in kernel.h
 FOLDER = Path(__file__).parent
+Passed = ctypes.c_void_p | ctypes.c_int64
 
 
 def load(folder: Path = FOLDER) -> ctypes.CDLL | None:
@@ -40,13 +41,13 @@ def ready() -> bool:
     return LIBRARY is not None
 
 
-def call(name: str, *arguments: NDArray[Any] | int | float | None) -> int:
+def call(name: str, *arguments: NDArray[Any] | int | float | Passed | None) -> int:
     """Calls a function of the kernel.
 
     Args:
         name: without its prefix.
         arguments: arrays, which must be contiguous, go as addresses (None as that of nothing), numbers as int64 and
-            double.
+            double, and what was `passed` before as it is.
 
     Returns:
         What the function returns, if that is not negative.
@@ -56,26 +57,26 @@ def call(name: str, *arguments: NDArray[Any] | int | float | None) -> int:
     """
     function = getattr(LIBRARY, f"lexiseg_{name}")
     function.restype = ctypes.c_int64
-    returned: int = function(*map(_passed, arguments))
+    returned: int = function(*map(passed, arguments))
     if returned < 0:
         raise MemoryError(f"the kernel's {name} found no memory to work in")
     return returned
 
 
-def _passed(argument: NDArray[Any] | int | float | None) -> Any:
-    if argument is None:
-        return ctypes.c_void_p()
+def passed(argument: NDArray[Any] | int | float | Passed | None) -> Any:
+    """An argument as the kernel takes it. An array's is good for as long as the array is held."""
+    if isinstance(argument, np.ndarray):
+        try:
+            # A quarter of the time that `.ctypes` takes. That arrays are buffers numpy says from Python 3.12 on.
+            return ctypes.byref(ctypes.c_char.from_buffer(argument))  # type: ignore[arg-type]
+        except (TypeError, ValueError):  # not to be written to, or empty
+            assert argument.flags.c_contiguous
+            return ctypes.c_void_p(argument.ctypes.data)
     if isinstance(argument, int):
         return ctypes.c_int64(argument)
     if isinstance(argument, float):
         return ctypes.c_double(argument)
-    try:
-        return ctypes.byref(
-            ctypes.c_char.from_buffer(argument.data)
-        )  # a quarter of the time that `argument.ctypes` takes
-    except (TypeError, ValueError):  # not to be written to, or empty
-        assert argument.flags.c_contiguous
-        return ctypes.c_void_p(argument.ctypes.data)
+    return ctypes.c_void_p() if argument is None else argument
 
 
 def is_wide(labels: NDArray[np.unsignedinteger[Any]]) -> int:

@@ -33,6 +33,7 @@ def axis(cells: int, pixels: int) -> Axis:
     return places
 
 
+@lru_cache(64)
 def axes(cells: tuple[int, int], size: tuple[int, int]) -> Axes:
     """The positions of an answer [H, W] along cells [h, w], down and across, as the kernel is told."""
     return Axes(*axis(cells[0], size[0]), *axis(cells[1], size[1]))
