@@ -92,7 +92,10 @@ class Shares:
             RateLimited: the client held its part all the time.
             QueueFull: all clients together held too much all the time.
         """
-        waiter = _Waiter(client, self._bounded(amount), asyncio.get_running_loop().create_future())
+        amount = self._bounded(amount)
+        if not self._waiting and self._refusal(client, amount) is None:  # as nearly always
+            return self._grant(client, amount)
+        waiter = _Waiter(client, amount, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         self._let_in()
         try:

@@ -24,7 +24,7 @@ from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
 from lexiseg_service.gateway.rest.playground import router as playground_router
 from lexiseg_service.gateway.rest.probe_routes import router as probe_router
-from lexiseg_service.gateway.rest.routes import router
+from lexiseg_service.gateway.rest.routes import Shortcut, router
 from lexiseg_service.gateway.rest.stream_routes import router as stream_router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
 from lexiseg_service.gateway.rollouts import Rollouts
@@ -101,6 +101,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     app.state.fetcher = fetcher
+    app.add_middleware(Shortcut)
     app.add_middleware(Compression)
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes

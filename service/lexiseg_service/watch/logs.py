@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from lexiseg_service.settings import Settings
 
@@ -55,6 +58,19 @@ def configure(settings: Settings) -> None:
     # A line for each constant and rule of an export is for debugging alone.
     for name in EXPORTERS:
         logging.getLogger(name).setLevel(logging.WARNING if level == logging.INFO else logging.NOTSET)
+
+
+@contextmanager
+def on_each_line(**values: object) -> Iterator[None]:
+    """What every line of this context carries while the block runs, under names that nothing around it carries.
+
+    structlog's own way for names that may be in use looks through the whole context first.
+    """
+    bind_contextvars(**values)
+    try:
+        yield
+    finally:
+        unbind_contextvars(*values)
 
 
 def _is_no_client_that_left(record: logging.LogRecord) -> bool:

@@ -95,7 +95,8 @@ class LocalWorker:
     async def _in_time(self, answer: Future[T], deadline: float) -> T:
         try:
             # The client hears of its deadline when it passes, whatever stage the work is in.
-            return await asyncio.wait_for(asyncio.wrap_future(answer), deadline - time.monotonic())
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await asyncio.wrap_future(answer)
         except TimeoutError:
             raise DeadlineExceeded(
                 f"no answer within the deadline of {self._settings.deadline_seconds:g} seconds"

@@ -56,15 +56,23 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    working = asyncio.ensure_future(work)
+    asking = asyncio.current_task()
+    assert asking is not None
     listening = asyncio.ensure_future(hung_up())
+    gone = False
+
+    def give_up(_: object) -> None:
+        nonlocal gone
+        gone = True
+        asking.cancel()
+
+    listening.add_done_callback(give_up)
     try:
-        await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
+        return await work  # in this task: one of its own would take as long to begin and end as much of the work
+    except asyncio.CancelledError:
+        if gone and not asking.uncancel():  # else somebody else wants this task to end
+            raise ClientDisconnect from None
+        raise
     finally:
-        # An error that comes in the moment of the cancelling is nobody's any more; asyncio would log it as forgotten.
-        working.add_done_callback(lambda done: done.cancelled() or done.exception())
-        working.cancel()
+        listening.remove_done_callback(give_up)
         listening.cancel()

@@ -10,12 +10,12 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import QueueFull, RateLimited, ServiceError, TooLarge
 from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.paths import route_of
 from lexiseg_service.shares import Hold, Shares
+from lexiseg_service.watch.logs import on_each_line
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import UNTRACED, Tracing
 
@@ -46,7 +46,7 @@ class RequestFrame:
             span = self._tracing.begin(scope["method"], Headers(scope=scope))
         state = scope.setdefault("state", {})
         state["request_id"], state["traceparent"] = identity, span and span.traceparent
-        on_each_line = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
+        carried = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
         status = NO_ANSWER
 
         async def send_with_id(message: Message) -> None:
@@ -59,7 +59,7 @@ class RequestFrame:
             await send(message)
 
         try:
-            with bound_contextvars(**on_each_line):
+            with on_each_line(**carried):
                 await self._app(scope, receive, send_with_id)
         except ClientDisconnect:  # in the middle of its request: nobody is left to answer
             pass
@@ -80,7 +80,7 @@ class RequestFrame:
                 method=scope["method"],
                 status=status,
                 milliseconds=round(1e3 * seconds, 1),
-                **on_each_line,
+                **carried,
             )
             if span is not None:
                 span.end(route, scope["method"], status, identity, state.get("key_id"))

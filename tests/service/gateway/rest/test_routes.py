@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 
+from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Health
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.rest.raw import listening
+from tests.service.gateway.serving import form
 
 
 async def test_a_service_that_loads_is_alive_but_not_ready(client: httpx.AsyncClient, backend: KnownBackend) -> None:
@@ -50,3 +58,68 @@ async def test_a_model_that_still_loads_is_listed_as_such(client: httpx.AsyncCli
     models = (await client.get("/models")).json()["models"]
 
     assert [(model["name"], model["loaded"], model["digest"]) for model in models] == [("colours", False, None)]
+
+
+@pytest.mark.parametrize("path", ["/segment", "/v1/segment"])
+async def test_questions_do_not_go_through_the_router(backend: KnownBackend, metrics: Metrics, path: str) -> None:
+    app = create_app(Settings(model="colours"), backend, metrics)
+    app.router.routes.clear()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        answer = await client.post(path, files=form("sky"))
+
+    counted = {"route": path, "method": "POST", "code": "200"}
+    assert answer.status_code == 200
+    assert metrics.registry.get_sample_value("lexiseg_requests_total", counted) == 1
+
+
+async def test_a_service_under_a_path_of_its_own_answers_questions(backend: KnownBackend, metrics: Metrics) -> None:
+    app = create_app(Settings(model="colours"), backend, metrics)
+    transport = httpx.ASGITransport(app, root_path="/here")
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.post("/here/segment", files=form("sky"))
+
+    assert answer.status_code == 200
+
+
+class Silent(KnownBackend):
+    """Never answers; `ended` hears that a question was dropped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.begun.set()
+        try:
+            answer: WorkerAnswer = await asyncio.get_running_loop().create_future()
+            return answer
+        finally:
+            self.ended.set()
+
+
+async def test_a_client_that_hangs_up_is_no_longer_worked_for() -> None:
+    silent = Silent()
+    async with listening(silent) as here:
+        request = httpx.Request("POST", "http://test/segment", files=form("sky"))
+        raw = await here.open()
+        head = b"".join(b"%s: %s\r\n" % field for field in request.headers.raw)
+        raw.writer.write(b"POST /segment HTTP/1.1\r\n" + head + b"\r\n" + request.read())
+        await silent.begun.wait()
+        here.hang_up()
+        await silent.ended.wait()
+
+        failed = here.metrics.registry.get_sample_value("lexiseg_request_failures_total", {"reason": "canceled"})
+    assert failed == 1
+
+
+async def test_a_question_that_is_called_off_from_elsewhere_ends_as_called_off(metrics: Metrics) -> None:
+    silent = Silent()
+    app = create_app(Settings(model="colours"), silent, metrics)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        asking = asyncio.create_task(client.post("/segment", files=form("sky")))
+        await silent.begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    assert silent.ended.is_set()
