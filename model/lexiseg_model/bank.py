@@ -69,7 +69,11 @@ def words_as_one(bank: TextBank) -> TextBank:
     if bank.n_background < 2:
         return bank
     first = bank.n_classes - bank.n_background
-    return replace(bank, owner=np.minimum(bank.owner, first), n_classes=first + 1, n_background=1)
+
+    def merge() -> TextBank:
+        return replace(bank, owner=np.minimum(bank.owner, first), n_classes=first + 1, n_background=1)
+
+    return bank.once("words as one", merge)
 
 
 def highest_per_class(of_texts: Tensor, bank: TextBank) -> Tensor:

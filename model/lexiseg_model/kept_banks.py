@@ -25,20 +25,24 @@ class KeptBanks(Generic[Bank]):
 
     def __init__(self) -> None:
         self._kept: OrderedDict[int, tuple[Words, Rows, Bank]] = OrderedDict()  # by the hash of the words
+        self._hashes: dict[tuple[int, int], tuple[Words, int]] = {}  # by the words themselves, as they are held
         self._guard = threading.Lock()
 
     def once(self, words: Words, rows: Rows, make: Callable[[], Bank]) -> Bank:
         """What `make` gives, or gave for the same words and equal rows. Two who ask at once may both make it."""
         if sum(part.nbytes for part in rows if part is not None) > LARGEST:
             return make()
-        place = hash(words)  # once: each class is asked for its own
+        place = self._hash(words)
         with self._guard:
             kept = self._kept.get(place)
             if kept is not None:
                 self._kept.move_to_end(place)
         if kept is not None and kept[0] == words and all(map(_equal, kept[1], rows)):
-            return kept[2]
-        bank = make()
+            if all(one is other for one, other in zip(kept[1], rows, strict=True)):
+                return kept[2]
+            bank = kept[2]  # with these rows, for who brings the same again need not have them compared
+        else:
+            bank = make()
         with self._guard:
             self._kept[place] = words, rows, bank
             self._kept.move_to_end(place)
@@ -46,9 +50,18 @@ class KeptBanks(Generic[Bank]):
                 self._kept.popitem(last=False)
         return bank
 
+    def _hash(self, words: Words) -> int:
+        """Each class is asked for its own, which takes long: of lists that come again it is known."""
+        ids = id(words[0]), id(words[1])
+        known = self._hashes.get(ids)
+        if known is None or known[0][0] is not words[0] or known[0][1] is not words[1]:
+            known = words, hash(words)
+            self._hashes = {**dict(list(self._hashes.items())[1 - MOST :]), ids: known}
+        return known[1]
+
 
 def _equal(one: NDArray[np.floating] | None, other: NDArray[np.floating] | None) -> bool:
-    if one is None or other is None:
+    if one is other or one is None or other is None:
         return one is other
     # Their bytes: numpy compares halves one by one, which takes longer than the rest of a lookup.
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()

@@ -180,12 +180,11 @@ def _with_nobody(
         return logits
     n_classes = len(vocabulary.classes)
     threshold = vocabulary.background.threshold
-    nobody = _nobody_logits(segmenter, features, logits, others, n_classes, threshold, refine)
-    if len(logits) > n_classes:  # in the place of the background words
-        with torch.inference_mode():
-            logits[n_classes] = nobody
-        return logits[: n_classes + 1]
-    return torch.cat([logits, nobody[None]])
+    with torch.inference_mode():
+        nobody = _nobody_logits(segmenter, features, logits, others, n_classes, threshold, refine)
+        if len(logits) == n_classes:
+            return torch.cat([logits, nobody[None]])
+        return logits if len(logits) == n_classes + 1 else logits[: n_classes + 1]
 
 
 def _nobody_logits(
@@ -197,12 +196,17 @@ def _nobody_logits(
     threshold: float | None,
     refine: Refinement,
 ) -> Tensor:
-    """[h, w]: the best background word, and never less than the logit that a class must beat."""
+    """[h, w]: the best background word, and never less than the logit that a class must beat.
+
+    Where there are background words, it is written in the place of the first.
+    """
     rule = segmenter.card.background
     relief = rule.relief(n_classes)
     crowd = logits if others is None else torch.cat([logits, others[None]])
     must_beat = segmenter.nobody_score(crowd, threshold, refine, features) + relief * rule.offset
     if len(logits) == n_classes:
         return must_beat.expand(logits.shape[1:])
-    best = logits[n_classes] if len(logits) == n_classes + 1 else logits[n_classes:].amax(0)
-    return torch.maximum(must_beat, best - relief * rule.margin)
+    nobody = logits[n_classes]
+    if len(logits) > n_classes + 1:
+        nobody.copy_(logits[n_classes:].amax(0))
+    return torch.maximum(must_beat, nobody.sub_(relief * rule.margin), out=nobody)

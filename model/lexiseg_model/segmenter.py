@@ -25,8 +25,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from lexiseg_model.kept_banks import KeptBanks
 from lexiseg_model.memory import held_bytes
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 
+T = TypeVar("T")
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
 Doubts = NDArray[np.float32]  # [K]: what the logits of each class lose
 RowsOf = Callable[[list[str]], TextRows]  # text rows, from a cache or the tower
@@ -101,6 +102,15 @@ class TextBank:
     has_examples: bool = False  # then some vectors come of examples, and need not be as long as those of texts
     levels: Tensor | None = None  # [T], what a method adds to each text's logits; None: nothing
     n_background: int = 0  # of the classes, the last: words that stand for nobody
+    # By name, what was made of it: who asks with the same words again has the same bank.
+    derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, or gave under this name. Two who ask at once may both make it."""
+        made: T | None = self.derived.get(name)
+        if made is None:
+            made = self.derived[name] = make()
+        return made
 
 
 class ExampleVectors(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -115,3 +117,35 @@ def test_long_lists_are_not_kept() -> None:
     first = banks.once(words, (rows, None), make)
 
     assert banks.once(words, (rows, None), make) is not first
+
+
+class Counted(ClassEntry):
+    """Counts how often its hash is asked for."""
+
+    asked = 0
+
+    def __hash__(self) -> int:
+        Counted.asked += 1
+        return super().__hash__()
+
+
+def test_a_list_that_comes_again_is_not_looked_at_class_by_class() -> None:
+    banks = KeptBanks[TextBank]()
+    rows, classes = np.zeros((1, 3), np.float16), (Counted("sky"),)
+
+    def make() -> TextBank:
+        return TextBank(torch.zeros(1, 3), np.zeros(1, np.int64), 1)
+
+    first = banks.once((classes, ()), (rows, None), make)
+    asked = Counted.asked
+
+    assert banks.once((classes, ()), (rows.copy(), None), make) is first
+    assert Counted.asked == asked
+
+
+def test_what_was_made_of_a_bank_is_not_that_of_another_made_from_it() -> None:
+    bank = TextBank(torch.ones(1, 3), np.zeros(1, np.int64), 1)
+
+    assert bank.once("sum", lambda: 3) == 3
+    assert bank.once("sum", lambda: 4) == 3
+    assert replace(bank, vectors=torch.zeros(1, 3)).once("sum", lambda: 0) == 0

@@ -59,6 +59,7 @@ class PixelScores:
         self._device = device
         self._scale = network.log_scale.exp().item()
         self.nobody = self._scale * network.nobody.item()
+        self._nobody = torch.tensor(self.nobody, device=device)
 
     def of_texts(self, features: Features, bank: TextBank) -> Tensor:
         """[T]: the logit of each text, as the head for whole images sees it."""
@@ -69,8 +70,8 @@ class PixelScores:
         """[K, h, w] of embeddings [96, h, w]; `presence` [T] as `of_texts`."""
         added = self._added(bank, presence)
         if self._are_compiled and pixels.dtype == torch.float16:
-            vectors = bank.vectors * self._scale
-            scores = cell_scores.cell_scores(pixels.flatten(1).numpy(), vectors.numpy(), added.numpy(), bank.owner)
+            vectors = bank.once("scaled", lambda: (bank.vectors * self._scale).numpy())
+            scores = cell_scores.cell_scores(pixels.flatten(1).numpy(), vectors, added.numpy(), bank.owner)
             return torch.from_numpy(scores).view(-1, *pixels.shape[1:])
         return best_per_class(pixels.to(self._device).float(), bank, added, self._scale)
 
@@ -109,12 +110,12 @@ class PixelScores:
         of_classes = highest_per_class(presence, bank)[: len(doubted.share)].cpu().numpy()
         return doubt(cells, scores, of_classes, doubted, self.nobody, self._settings.doubt)
 
-    def must_beat(self, threshold: float | None) -> float:
-        """The logit that a class must have beside nobody; `threshold` in 0..1 replaces what was learned."""
+    def must_beat(self, threshold: float | None) -> Tensor:
+        """[]: the logit that a class must have beside nobody; `threshold` in 0..1 replaces what was learned."""
         if threshold is None:
-            return self.nobody
+            return self._nobody
         clipped = min(max(threshold, 1e-6), 1 - 1e-6)
-        return self.nobody + math.log(clipped / (1 - clipped))
+        return self._nobody.new_tensor(self.nobody + math.log(clipped / (1 - clipped)))
 
     @property
     def _are_compiled(self) -> bool:

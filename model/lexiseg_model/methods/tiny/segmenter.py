@@ -37,6 +37,7 @@ from lexiseg_model.methods.tiny.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
 from lexiseg_model.methods.tiny.words.belief import Belief
+from lexiseg_model.methods.tiny.words.by_list import ByList
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.synonyms import Synonyms
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
@@ -90,6 +91,7 @@ class TinySegmenter(Exportable):
         self._head = None if head is None else answering(in_type(fused(head).to(device), self._dtype))
         self.settings = settings
         self._belief = None if familiar is None else Belief(familiar, settings.doubt)
+        self._texts: ByList[list[str]] = ByList()
         self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
         self._known = by_example.known_words(self._network, familiar, device)
         self._cores = cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
@@ -155,7 +157,7 @@ class TinySegmenter(Exportable):
         return ((guide - self._mean) * self._inverse_std)[0]
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        return [TEMPLATE.format(text) for entry in classes for text in entry.texts]
+        return self._texts.once(classes, lambda: [TEMPLATE.format(text) for entry in classes for text in entry.texts])
 
     def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
         return self._tower.encode(texts).astype(np.float16)
@@ -213,7 +215,7 @@ class TinySegmenter(Exportable):
     def nobody_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        return logits.new_tensor(self._scores.must_beat(threshold))
+        return self._scores.must_beat(threshold)
 
     def tidied(self, logits: Tensor, n_classes: int) -> Tensor:
         return without_specks(logits, n_classes, self.settings.specks)

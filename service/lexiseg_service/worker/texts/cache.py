@@ -94,6 +94,10 @@ class TextCache:
         Raises:
             DeadlineExceeded: `abandoned` said between two chunks that nobody waits for them.
         """
+        kept = self._tiers.memory.laid_out(self._tiers.tower, texts)
+        if kept is not None:
+            self._tiers.count("l1", "hit", kept.distinct)
+            return Lookup(kept.rows, kept.distinct, 0)
         steps = self.steps(texts, abandoned)
         while True:
             try:
@@ -101,7 +105,9 @@ class TextCache:
             except StopIteration as end:
                 read: Read = end.value
                 break
-        return Lookup(in_order(texts, read.rows), len(read.rows) - len(read.fresh), len(read.fresh))
+        rows = in_order(texts, read.rows)
+        self._tiers.memory.lay_out(self._tiers.tower, texts, read.rows, rows)
+        return Lookup(rows, len(read.rows) - len(read.fresh), len(read.fresh))
 
     def steps(self, texts: list[str], abandoned: Callable[[], bool] = lambda: False) -> Generator[None, None, Read]:
         """As `rows`, one chunk of the tower or one short wait at a time.

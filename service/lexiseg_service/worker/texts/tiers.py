@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 TextRows = dict[str, bytes]  # text -> one row, fp16
+MOST_LISTS, LONGEST = 16, 128  # lists that are kept laid out, the latest; and texts of one
 Count = Callable[[str, str, int], None]  # tier, result, texts
 
 
@@ -48,13 +52,29 @@ class Alone:
     def keep(self, rows: TextRows) -> None: ...
 
 
+class LaidOut(NamedTuple):
+    """A list, the texts in it, the rows [len(texts), D] of a tower for them, and how many of them are distinct."""
+
+    tower: str
+    asked: list[str]
+    texts: tuple[str, ...]
+    rows: NDArray[np.float16]
+    distinct: int
+
+
 class MemoryRows:
-    """Rows of all towers, bounded in bytes together; the least recently used go first."""
+    """Rows of all towers, bounded in bytes together; the least recently used go first.
+
+    Whoever asks with the same list again, the very same and not an equal one, has its rows as they were laid out then,
+    as long as none of the rows here has gone or changed. That its texts were used is noted when it next matters.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._rows: OrderedDict[tuple[str, str], bytes] = OrderedDict()  # by tower and text
         self._bytes = 0
+        self._lists: OrderedDict[int, LaidOut] = OrderedDict()  # a list that is held has its id to itself
+        self._used: dict[int, LaidOut] = {}  # of these, whose texts are still to be counted as just used
         self._guard = threading.Lock()
 
     @property
@@ -63,10 +83,14 @@ class MemoryRows:
 
     def find(self, tower: str, texts: Iterable[str]) -> TextRows:
         """Rows of those texts that are kept, which then count as just used."""
+        kept: TextRows = {}
         with self._guard:
-            kept = {text: self._rows[tower, text] for text in texts if (tower, text) in self._rows}
-            for text in kept:
-                self._rows.move_to_end((tower, text))
+            for text in texts:
+                place = tower, text
+                row = self._rows.get(place)
+                if row is not None:
+                    kept[text] = row
+                    self._rows.move_to_end(place)
         return kept
 
     def count(self, tower: str, texts: Iterable[str]) -> int:
@@ -74,14 +98,47 @@ class MemoryRows:
         with self._guard:
             return sum(map(self._rows.__contains__, zip(repeat(tower), texts, strict=False)))
 
+    def laid_out(self, tower: str, texts: list[str]) -> LaidOut | None:
+        """The rows of a list as `lay_out` was given them, if they still hold; they then count as just used."""
+        with self._guard:
+            known = self._lists.get(id(texts))
+            if known is None or known.asked is not texts or known.texts != (*texts,) or known.tower != tower:
+                return None
+            self._lists.move_to_end(id(texts))
+            self._used.pop(id(texts), None)
+            self._used[id(texts)] = known
+            return known
+
+    def lay_out(self, tower: str, texts: list[str], found: TextRows, rows: NDArray[np.float16]) -> None:
+        """Keeps the rows of a list that is not long, where those found for it are all still here."""
+        if len(texts) > LONGEST:
+            return
+        with self._guard:
+            if any(self._rows.get((tower, text)) is not row for text, row in found.items()):
+                return
+            self._lists[id(texts)] = LaidOut(tower, texts, (*texts,), rows, len(found))
+            while len(self._lists) > MOST_LISTS:
+                self._note_uses()
+                self._lists.popitem(last=False)
+
+    def _note_uses(self) -> None:
+        for known in self._used.values():
+            for text in known.texts:
+                self._rows.move_to_end((known.tower, text))
+        self._used = {}
+
     def keep(self, tower: str, rows: TextRows) -> None:
         with self._guard:
+            self._note_uses()
             for text, row in rows.items():
                 before = self._rows.pop((tower, text), None)
+                if before is not None and before != row:
+                    self._lists.clear()
                 self._bytes += _cost(text, row) - (0 if before is None else _cost(text, before))
                 self._rows[tower, text] = row
             while self._bytes > self._max_bytes:
                 (_, text), row = self._rows.popitem(last=False)
+                self._lists.clear()
                 self._bytes -= _cost(text, row)
 
 
