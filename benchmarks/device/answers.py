@@ -12,14 +12,15 @@ from benchmarks.clock import print_table, rounds, spread, until_done
 from benchmarks.device.extent import Extent
 from benchmarks.finish import CASES, smooth_scores
 from benchmarks.serving import LEAST_EQUAL
-from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_model.masks.rle import encode_label_map, encode_label_runs
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.types import Rle
 
 
 def answer(scores: Tensor, size: tuple[int, int]) -> list[Rle]:
     """Run lengths of every class at the size of an image, from scores [K, h, w]."""
-    return encode_label_map(winners(scores, size).labels, len(scores))
+    won = winners(scores, size)
+    return encode_label_map(won.labels, len(scores)) if won.runs is None else encode_label_runs(won.runs, len(scores))
 
 
 def answers(device: torch.device, extent: Extent) -> None:
