@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, cast
@@ -74,14 +75,21 @@ def read_card(folder: Path) -> ModelCard:
     """
     path = folder / CARD
     try:
-        if path.stat().st_size > LARGEST_CARD:
+        status = path.stat()
+        if status.st_size > LARGEST_CARD:
             raise WeightsError(f"{path} is not a valid card: it has more than {LARGEST_CARD:,} bytes")
-        return ModelCard.model_validate(yaml.load(path.read_text(encoding="utf-8"), _CardLoader))
+        return _read(path, status.st_ino, status.st_mtime_ns, status.st_size)
     except FileNotFoundError:
         raise WeightsError(f"{folder} is not a model directory: no {CARD}") from None
     # ValueError: a card that does not validate, that is no text, or a date or number in it that is none.
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise WeightsError(f"{path} is not a valid card: {error}") from None
+
+
+@lru_cache(64)
+def _read(path: Path, file: int, changed_at: int, size: int) -> ModelCard:
+    """As it was written then: a server reads its model's card seven times before it listens."""
+    return ModelCard.model_validate(yaml.load(path.read_text(encoding="utf-8"), _CardLoader))
 
 
 def cards(models_dir: Path | None = None) -> list[ModelCard]:

@@ -12,7 +12,7 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.types import ModelCard
-from lexiseg_model.weights import read_weights
+from lexiseg_model.weights import Undrawn, read_weights
 
 FOLDER = Path(__file__).parent / "bundled"
 FILE = "tiny.safetensors"
@@ -75,10 +75,11 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
             task prompt, and the file holds no prompt head.
     """
     folder, state = file.parent, TinyState.of(read_weights(file, sha256))
-    network = filled(TinyNetwork(), with_later_parts(state.network), folder)
+    with Undrawn():
+        network, head = TinyNetwork(), PromptHead() if state.prompts else None
+    network = filled(network, with_later_parts(state.network), folder)
     if card.embedding != EMBEDDING:
         raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
-    head = filled(PromptHead(), state.prompts, folder) if state.prompts else None
     if head is None and "prompt" in card.tasks:
         raise WeightsError(f"{folder}: the card names the task prompt, and the weights hold no prompt head")
-    return network, head
+    return network, None if head is None else filled(head, state.prompts, folder)
