@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 # Handed to every pip install, e.g. PIP_ARGS="--extra-index-url <torch's CPU wheels>": a plain torch brings gigabytes of CUDA.
 PIP_ARGS ?=
-# Processes that share the tests, file by file; 0 is one process, as for a debugger. One more than cores of a small
+# Processes that share the tests (tests/sharing.py); 0 is one process, as for a debugger. One more than cores of a small
 # machine: a process that waits for the servers it started leaves its core to another.
 PROCESSES ?= 3
 # Handed to pytest, e.g. ARGS="-m 'not slow' tests/model".
@@ -44,7 +44,7 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 # The processes and their servers keep the cores busy: a team of threads for each only waits for one another.
 test: export OMP_NUM_THREADS ?= 1
 test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
-	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=1 $(ARGS)
+	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadscope --no-loadscope-reorder --durations=25 --durations-min=1 $(ARGS)
 
 # Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.
 coverage: $(VENV)/.test $(VENV)/.text-tower  ## branches that the tests of masks, tasks and worker go through

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -61,6 +62,25 @@ def _set_aside() -> None:
     global set_aside
     gc.freeze()
     set_aside = gc.get_freeze_count()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the tests, in the order in which they take them."""
+    if hasattr(config, "workerinput"):
+        from tests.sharing import ordered
+
+        items[:] = ordered(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`--dist loadscope` shares them by the units of `tests/sharing.py`."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from tests.sharing import ByUnit
+
+    return ByUnit(config, log)
 
 
 @pytest.hookimpl(trylast=True)
