@@ -32,6 +32,7 @@ LOADED = [
     "lexiseg_model.methods.tiny.segmenter",
     "onnxruntime",
     "tests.model.training.toy",
+    "tests.preloaded",
 ]
 
 

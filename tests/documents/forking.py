@@ -27,6 +27,7 @@ LOADED = (
     "lexiseg_service.commands.video.run",
     "lexiseg_model.methods.tiny.segmenter",
     "onnxruntime",
+    "tests.preloaded",
 )
 SHIM = """\
 #!{python} -IS

@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 
 import psutil
 
+from tests.forks import Command
 from tests.service.commands.bulk import jobs
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -44,7 +45,7 @@ def files_of(out: Path) -> int:
     return len(list((out / "rows").glob("*.parquet")))
 
 
-def wait_for_rows(out: Path, files: int, job: subprocess.Popen[str], later: float = 0.0) -> bool:
+def wait_for_rows(out: Path, files: int, job: Command | subprocess.Popen[str], later: float = 0.0) -> bool:
     """Until so many files of rows are there, and `later` seconds more; False where the job ended before."""
     deadline = time.monotonic() + LONGEST
     until = None
@@ -65,12 +66,16 @@ def assert_each_once(out: Path, inputs: int) -> None:
     assert {row["status"] for row in rows} == {"ok"}
 
 
-def finished(job: subprocess.Popen[str], inputs: int) -> str:
-    """What a job said that came to its end."""
+def finished(job: subprocess.Popen[str], inputs: int) -> None:
+    """Waits for the end of a job that loses nothing."""
     said, errors = job.communicate(timeout=LONGEST)
     assert job.returncode == 0, errors
+    assert_none_lost(said, inputs)
+
+
+def assert_none_lost(said: str, inputs: int) -> None:
+    """By what a job says at its end."""
     assert f"{inputs} inputs, {inputs} rows, none lost and none twice" in said
-    return errors
 
 
 class Nodes(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import s3fs
 
 from lexiseg_service.commands.bulk.rows import OK, decode
+from tests.forks import Command, run
 from tests.integration.bulk import playing, random_kills
 from tests.s3_server import bucket
 from tests.service.commands.bulk import jobs
@@ -39,17 +41,20 @@ def source(tmp_path: Path) -> Path:
 
 def test_a_killed_job_goes_on_where_it_was(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    options = ("--local", "--rows-per-file", str(EACH))
-    with playing.start(source, out, *options) as first:
+    command = ("bulk", str(source), str(out), "-c", "sky", "--local", "--rows-per-file", str(EACH))
+    first = Command(command, os.environ, tmp_path / "log")
+    with first.stdout:
         assert playing.wait_for_rows(out, 2, first)
-        first.send_signal(signal.SIGKILL)
+        first.kill()
+        assert first.wait(playing.LONGEST) == -signal.SIGKILL
 
     done = playing.files_of(out)
-    with playing.start(source, out, *options) as second:
-        errors = playing.finished(second, INPUTS)
+    second = run(*command)
 
+    assert second.returncode == 0, second.stderr
     assert done * EACH < INPUTS
-    assert f"{done * EACH} of {INPUTS} pictures were done before" in errors
+    assert f"{done * EACH} of {INPUTS} pictures were done before" in second.stderr
+    playing.assert_none_lost(second.stdout, INPUTS)
     playing.assert_each_once(out, INPUTS)
 
 
