@@ -18,8 +18,8 @@ from tests import pictures
 from tests.integration.rest.bad_requests import BROKEN, REFUSED, segment
 from tests.integration.server import Server, form
 
-REQUESTS = 4_000
-UNTIL_STEADY = 1_000
+REQUESTS = 2_400
+UNTIL_STEADY = 800
 CLIENTS = 16  # fewer than the queue holds: nobody is refused for the others' sake
 BAD, BROKEN_OF_BAD, HANGS_UP = 0.3, 0.3, 0.1
 MAY_GROW = 40 * 2**20  # bytes

@@ -25,6 +25,7 @@ SIDE = 64
 PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
 IMAGES = [PICTURE + bytes([number]) for number in range(12)]
 CLIENTS = 2
+THINK = 0.05  # seconds between two questions of a client: what is loaded needs the processor, too
 
 
 class Service:
@@ -70,7 +71,7 @@ class Service:
 
         def one(client: int) -> None:
             number = 0
-            while not over.wait(0.01):
+            while not over.wait(THINK):
                 status = self.ask(model, PICTURE + f"{client} {number}".encode()).status_code
                 number += 1
                 with guard:

@@ -26,9 +26,9 @@ from tests.integration.server import form
 
 LAG = 1.5  # seconds until the Service knows of a change
 NAMES_EVERY = 0.5
-CLIENTS, CALLERS = 3, 4  # of REST and of gRPC
+CLIENTS, CALLERS = 2, 3  # of REST and of gRPC
 CONNECTION_SECONDS = 4  # of gRPC with a gateway; the chart's own would only take longer
-THINK = 0.02  # seconds between two questions of a client: what starts needs the processor, too
+THINK = 0.1  # seconds between two questions of a client: what starts needs the processor, too
 SIDE = 64
 PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
 WORKER, GATEWAY = "lexiseg-worker-tiny", "lexiseg-gateway"

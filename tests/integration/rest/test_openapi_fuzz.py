@@ -35,7 +35,7 @@ Operation: TypeAlias = APIOperation[Any, Any, Any, Any]
 Case: TypeAlias = AnyCase[Any]
 Values: TypeAlias = st.SearchStrategy[Any]
 
-EXAMPLES = 40
+EXAMPLES = 24
 FORM, JSON, FILE = "multipart/form-data", "application/json", "application/octet-stream"
 # Operation, form of its body, and the least of EXAMPLES that must get past every check and be served. Hypothesis draws
 # constants of whatever modules are loaded, too, so the number is not the same in every process.

@@ -61,7 +61,8 @@ def test_boxes_are_seen_as_by_the_models_own_forward_pass(
         input_boxes_labels=[[1, 0]],
         return_tensors="pt",
     )
-    with torch.inference_mode():
+    # Eager: torchvision has torch compile what its own library would do, for longer than all the rest takes.
+    with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
         theirs = model(**inputs)
 
     made = ours.example_vectors(rows(ours, features, HERE), rows(ours, features, THERE))
