@@ -78,7 +78,7 @@ def test_what_callgrind_runs_calls_every_function_of_the_kernel(monkeypatch: pyt
         called.add(name)
         return to_the_kernel(name, *arguments)  # type: ignore[arg-type]
 
-    own = {"__init__", "axes", "library"}
+    own = {"__init__", "aside", "axes", "library"}
     for module in {path.stem for path in library.FOLDER.glob("*.py")} - own:
         monkeypatch.setattr(f"lexiseg_model.kernel.{module}.call", call)
     cell_scores._fits.cache_clear()
@@ -87,7 +87,7 @@ def test_what_callgrind_runs_calls_every_function_of_the_kernel(monkeypatch: pyt
 
     sources = "".join(path.read_text() for path in library.FOLDER.glob("*.c"))
     not_called = {
-        "kernel_version",
+        *("kernel_version", "go_aside", "call_aside"),
         *(() if prompts.fit() else ("prompts",)),
         *(() if layers.panel() else ("layers",)),
         *(() if cell_scores.fit(16) else ("cell_scores",)),

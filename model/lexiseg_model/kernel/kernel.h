@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Counted up with every change of a signature or of a meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 17
+#define LEXISEG_KERNEL_VERSION 18
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -36,7 +36,7 @@ static inline int lanes(void) {
 #endif
 
 /* What is wrong; otherwise 0. */
-enum { OUT_OF_MEMORY = -1 };
+enum { OUT_OF_MEMORY = -1, NOBODY_BESIDE = -2 };
 
 /* Of regions.c, for other parts. */
 API int64_t lexiseg_count_row_runs(const void *labels, int64_t height, int64_t width, int64_t wide);

@@ -23,13 +23,14 @@ from typing import NamedTuple
 
 import torch
 
+from lexiseg_model.kernel.aside import aside
 from lexiseg_service.errors import NotReady
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.line import Line
 from lexiseg_service.worker.models.pool import GOING_DOWN
 from lexiseg_service.worker.passes import Batch, Passes
-from lexiseg_service.worker.stepping_aside import step_aside
+from lexiseg_service.worker.stepping_aside import compute_aside
 
 COMPUTE_THREADS = torch.get_num_threads()  # cores of a CPU
 QUICK = 0.15  # seconds of an image pass, while several sources wait
@@ -110,7 +111,7 @@ class ComputeStage:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _forever(self, first: bool) -> None:
-        step_aside()
+        compute_aside()
         while True:
             with self._guard:
                 while (turn := self._next(first)) is None:
@@ -121,17 +122,23 @@ class ComputeStage:
                 self._free -= turn.threads
                 self._metrics.queue_depth.set(len(self._line))
                 self._wake()
-            # Of each new thread torch takes the number that was set last, by whichever thread.
-            torch.set_num_threads(turn.threads)
-            if turn.batch:
-                self._passes.run(turn.batch, turn.threads / COMPUTE_THREADS)
-            if turn.errand is not None:
-                _do(*turn.errand)
+            if turn.batch and turn.batch[0].job.loaded.segmenter.passes_side_by_side:
+                self._do(turn)  # in the kernel, which is aside already
+            else:
+                aside(self._do, turn)
             with self._guard:
                 self._free += turn.threads
                 self._wake()
             # The thread would otherwise keep the last batch's images, or a model, alive while it waits.
             del turn
+
+    def _do(self, turn: Turn) -> None:
+        # Of each new thread torch takes the number that was set last, by whichever thread.
+        torch.set_num_threads(turn.threads)
+        if turn.batch:
+            self._passes.run(turn.batch, turn.threads / COMPUTE_THREADS)
+        if turn.errand is not None:
+            _run(*turn.errand)
 
     def _wait(self, first: bool) -> None:
         if first:
@@ -169,7 +176,7 @@ class ComputeStage:
         return min(self._max_batch, max(least, int(quick / per_tile)))
 
 
-def _do(done: Future[None], errand: Callable[[], object]) -> None:
+def _run(done: Future[None], errand: Callable[[], object]) -> None:
     try:
         errand()
     except Exception as error:

@@ -10,6 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.kernel.aside import aside
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.image.header import SIDEWAYS, BoundedReader, ImageHeader, read_header
 from lexiseg_service.settings import Limits
@@ -53,8 +54,8 @@ def _decode_jpeg(image: bytes, header: ImageHeader, shortest: int | None) -> NDA
         if colours not in ("YCbCr", "Gray", "RGB"):
             return None
         # min_height and min_width choose the smallest DCT scale that still has as many pixels.
-        decoded: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            image, "RGB", min_height=round(height * factor), min_width=round(width * factor)
+        decoded: NDArray[np.uint8] = aside(
+            simplejpeg.decode_jpeg, image, "RGB", min_height=round(height * factor), min_width=round(width * factor)
         )
     except ValueError:
         return None
@@ -66,7 +67,7 @@ def _decode_pillow(image: bytes, header: ImageHeader) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(BoundedReader(image, MOST_READS), formats=[header.format]) as picture:
-                rgb = _to_rgb(picture)
+                rgb = aside(_to_rgb, picture)
     except Exception as error:  # the decoders raise almost anything on damaged data
         raise UndecodableImage(
             f"image: {header.format} data is damaged or cut short ({type(error).__name__})"

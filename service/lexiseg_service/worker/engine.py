@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from lexiseg_model.bank import needed_texts
 from lexiseg_model.device import choose_device
 from lexiseg_model.features import InferenceOptions
+from lexiseg_model.kernel.aside import aside
 from lexiseg_model.masks import overlay
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry
@@ -344,11 +345,17 @@ class Engine:
             for freed in self._first_askers.leave(job):
                 self._give_thread(freed)
 
+    def _render(self, job: AnyJob, segmenter: Segmenter) -> Any:
+        cache = self.text_caches.of(segmenter)
+        if segmenter.passes_side_by_side:  # what it computes is in the kernel, which is aside already
+            return job.render(job, segmenter, cache)
+        return aside(job.render, job, segmenter, cache)
+
     def _finish_job(self, job: AnyJob) -> None:
         began = time.monotonic()
         segmenter = job.loaded.segmenter
         try:
-            answer = job.render(job, segmenter, self.text_caches.of(segmenter))
+            answer = self._render(job, segmenter)
         finally:
             if job.request.remember:  # what was derived from the features stays with them, also after an error
                 self.feature_cache.weigh(self._feature_key(job))

@@ -18,6 +18,7 @@ from functools import partial
 
 import torch
 
+from lexiseg_model.kernel.aside import aside
 from lexiseg_service.errors import QueueFull, TooLarge
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.costs.forecast import Forecast
@@ -136,7 +137,7 @@ class ReadingStage:
 
         def step(_: AnyJob) -> None:
             nonlocal over
-            over = self._step(job, steps, since)
+            over = aside(self._step, job, steps, since)
 
         self._guarded(job, step)
         if not over:

@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 
 from lexiseg_service.worker.shares import Shares
-from lexiseg_service.worker.stepping_aside import NICEST, step_aside
+from lexiseg_service.worker.stepping_aside import NICEST, compute_aside
 
 logger = structlog.get_logger("lexiseg.engine")
 Work = Callable[[], None]
@@ -26,7 +27,7 @@ class FairThreads:
     Args:
         name: of the threads.
         size: of them, as many as may do large work at a time.
-        prepare: run once on each, which has stepped aside.
+        prepare: run once on each, and on what computes beside it.
         clock: seconds; only its differences matter.
     """
 
@@ -44,11 +45,7 @@ class FairThreads:
         self._large_running = 0
         self._open = True
 
-        def begin() -> None:
-            step_aside(NICEST)
-            prepare()
-
-        self._threads = ThreadPoolExecutor(size + 1, name, begin)
+        self._threads = ThreadPoolExecutor(size + 1, name, partial(compute_aside, NICEST, prepare))
 
     @property
     def waiting(self) -> int:

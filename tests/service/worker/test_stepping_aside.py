@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.worker.stepping_aside import NICER, NICEST, step_aside
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel.aside import aside
+from lexiseg_service.worker.stepping_aside import NICER, NICEST, compute_aside, step_aside
 from lexiseg_service.worker.threads import FairThreads
+from tests.kernel import require_kernel
 from tests.service.worker.gated_colours import SOON
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="one niceness for all threads")
@@ -28,14 +31,52 @@ def own() -> int:
     return nice if nice + NICEST <= 19 else pytest.skip("the tests themselves are run at the lowest priority")
 
 
-def test_threads_of_a_stage_step_aside_and_nobody_else(own: int) -> None:
-    threads, heard = FairThreads("test", 1), Future[int]()
+def nicenesses(name: str) -> list[int]:
+    """Of the threads that the system shows under a name."""
+    tasks = (task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text().strip() == name)
+    return sorted(os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks)
 
-    threads.submit("x", lambda: heard.set_result(niceness()))
 
-    assert heard.result(SOON) == own + NICEST > own + NICER
+def test_what_computes_for_a_stage_is_nice_and_its_threads_are_not(own: int) -> None:
+    threads, heard = FairThreads("test", 1), Future[tuple[int, int]]()
+
+    threads.submit("x", lambda: heard.set_result((niceness(), aside(niceness))))
+
+    assert heard.result(SOON) == (own, own + NICEST)
+    assert NICEST > NICER
     assert niceness() == own
     threads.close()
+
+
+def test_the_kernel_and_other_libraries_have_a_nice_thread_each(own: int) -> None:
+    require_kernel()
+    heard = Future[list[int]]()
+
+    def begin() -> None:
+        compute_aside(NICER)
+        aside(niceness)
+        library.call("prompts_fit")
+        heard.set_result(nicenesses("beside"))
+
+    thread = threading.Thread(target=begin, name="beside")
+    thread.start()
+
+    assert heard.result(SOON) == [own, own + NICER, own + NICER]
+    thread.join(SOON)
+
+
+def test_what_prepares_a_thread_prepares_what_computes_beside_it() -> None:
+    prepared, heard = list[int](), Future[int]()
+
+    def begin() -> None:
+        compute_aside(NICER, lambda: prepared.append(threading.get_ident()))
+        heard.set_result(aside(threading.get_ident))
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+
+    assert prepared == [thread.ident, heard.result(SOON)]
+    thread.join(SOON)
 
 
 def test_a_thread_that_such_a_thread_begins_steps_no_further_aside(own: int) -> None:

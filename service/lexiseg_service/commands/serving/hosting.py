@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from lexiseg_service.commands.serving import backlog
+from lexiseg_service.commands.serving.short_turns import take_short_turns
 from lexiseg_service.gateway.rest.connection import TimedProtocol
 from lexiseg_service.gateway.rest.connections import Connections
 from lexiseg_service.settings import Settings
@@ -76,6 +77,10 @@ class Server(uvicorn.Server):
         """Ends with a failure; safe to call from any thread."""
         self.failed = True
         self.should_exit = True
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        take_short_turns()
+        super().run(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
