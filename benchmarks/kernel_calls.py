@@ -47,6 +47,9 @@ def run() -> None:
     labels, _, probability = winners.winners(scores, places, keep_probability=True)
     assert probability is not None
     runs.encode_label_map(labels, CLASSES)
+    down = labels.T.ravel()
+    start = np.flatnonzero(np.append(np.append(True, down[1:] != down[:-1]), True))
+    runs.encode_known_runs(start, down[start[:-1]].astype(np.int32), SIZE, CLASSES)
     connected = regions.connect(labels)
     regions.paint(connected, np.arange(len(connected.areas)).astype(np.uint16))
     regions.sum_by_label(labels, probability, CLASSES)
