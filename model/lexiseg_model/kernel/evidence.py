@@ -34,5 +34,6 @@ def shown(
         around: the threshold, above 0.
     """
     numbers = np.empty((len(masks), 5))
-    call("evidence", np.ascontiguousarray(masks), *masks.shape, across, down, every, float(around), numbers)
+    masks, across, down = (np.ascontiguousarray(part, np.float32) for part in (masks, across, down))
+    call("evidence", masks, *masks.shape, across, down, every, float(around), numbers)
     return Shown(*numbers.T)

@@ -42,5 +42,6 @@ def with_colours(
     """
     seen = np.empty(masks.shape, np.float32)
     masks, boxes = (np.ascontiguousarray(part, np.float32) for part in (masks, boxes))
+    has_box, colour = np.ascontiguousarray(has_box), np.ascontiguousarray(colour)
     call("own_colours", masks, *masks.shape, boxes, has_box, colour, bins, *map(float, numbers), seen)
     return seen

@@ -32,6 +32,7 @@ def lone_points(
     """
     depth, height, width = len(grouping) // heads, *grouping.shape[1:]
     said = np.empty((len(points), len(scales) + heads + 2, height, width), np.float32)
+    points, grouping, pixels = (np.ascontiguousarray(part, np.float32) for part in (points, grouping, pixels))
     numbers = np.array(scales, np.float32)
     call(
         "lone_points",

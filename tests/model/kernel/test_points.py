@@ -11,12 +11,13 @@ from lexiseg_model.methods.tiny.prompt_maps import HEADS, LONE, MAP_STRIDE, Prom
 from tests.kernel import both_ways
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [(6, 10), (36, 48), (1, 3)])
-def test_points_in_and_around_a_picture(size: tuple[int, int]) -> None:
+def test_points_in_and_around_a_picture(size: tuple[int, int], memory_format: torch.memory_format) -> None:
     generator = torch.Generator().manual_seed(0)
     grouping, pixels = (torch.randn(1, channels, *size, generator=generator) for channels in (64, 6 * BY_LANES))
-    grouping = F.normalize(grouping.view(1, HEADS, -1, *size), dim=2).view_as(grouping).contiguous()
-    pixels = F.normalize(pixels, dim=1)
+    grouping = F.normalize(grouping.view(1, HEADS, -1, *size), dim=2).view_as(grouping)
+    grouping, pixels = (part.contiguous(memory_format=memory_format) for part in (grouping, F.normalize(pixels, dim=1)))
     height, width = (side * MAP_STRIDE for side in size)
     corners = [[0.0, 0.0], [width, height], [-50.0, height / 2], [1e4, -1e4], [width / 3, 8.0], [4.0, 4.0]]
     points, nothing = torch.tensor(corners)[None, :, None], torch.zeros(1, len(corners), 4)

@@ -67,7 +67,7 @@ def lone_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     alone = len(grouping) == 1 and grouping.device.type == "cpu" and grouping.dtype == torch.float32
     if library.ready() and alone and not pixels.shape[1] % BY_LANES:
         points, own = prompts.points[0, :, 0].numpy(), pixels[0].permute(1, 2, 0)
-        said = lone_points(points, MAP_STRIDE, NEAR, grouping[0].numpy(), HEADS, own.contiguous().numpy())
+        said = lone_points(points, MAP_STRIDE, NEAR, grouping[0].numpy(), HEADS, own.numpy())
         return torch.from_numpy(said)[None]
     return _lone_maps(prompts, grouping, pixels)
 
