@@ -17,7 +17,7 @@ from lexiseg_model.masks.rle import LabelRuns
 from lexiseg_model.types import LabelMap
 
 ROOM = 1 << 24  # numbers that are upsampled at a time: 64 MB, and a few times that beside them
-LEAST = -1e30  # what -inf counts as, as in upsample.py
+LEAST = -1e30  # what -inf counts as: between infinite corners lies no number, between these one that never wins
 
 
 class Made(NamedTuple):

@@ -21,11 +21,11 @@ from lexiseg_model.kernel import library
 from lexiseg_model.kernel import winners as compiled
 from lexiseg_model.masks import device_winners
 from lexiseg_model.masks.bilinear import Axis, axes, axis, bands, interpolate
+from lexiseg_model.masks.device_winners import LEAST
 from lexiseg_model.masks.rle import LabelRuns
 from lexiseg_model.types import LabelMap
 
 SLACK = 1e-4  # of the scores: rounding must not lose a candidate
-LEAST = -1e30  # what -inf counts as: between infinite corners lies no number, between these one that never wins
 
 
 class Winners(NamedTuple):

@@ -24,9 +24,7 @@ from lexiseg_service.vocabularies.schemas import VocabularyInput
 
 Fetch = Callable[[str], Awaitable[bytes]]
 AT_ONCE = 4  # images of one request that are asked about at a time
-MOST_REPEATED = (
-    4  # times the bytes that the pictures of a vocabulary may have, of them with every example that is in one
-)
+MOST_REPEATED = 4  # times what pictures of a vocabulary may have: its bytes, each picture once for each example in it
 
 
 class Exemplifying(Protocol):

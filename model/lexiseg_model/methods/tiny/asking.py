@@ -143,12 +143,9 @@ def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: to
             for prompt, rest in zip(prompts, spare, strict=True)
         ]
     )
-    boxes = torch.tensor([prompt.box or NOWHERE for prompt in prompts])
+    points, signs = said[..., :2] * torch.tensor(scale), said[..., 2]
     has_box = torch.tensor([float(prompt.box is not None) for prompt in prompts])
-    points = said[..., :2] * torch.tensor(scale)
-    return Prompts(
-        *(part[None].to(device) for part in (points, said[..., 2], boxes * torch.tensor(scale * 2), has_box))
-    )
+    return Prompts(*(part[None].to(device) for part in (points, signs, _boxes(prompts, scale, device), has_box)))
 
 
 def _in_order(found: MaskAnswers, order: Order) -> list[PromptMasks]:
