@@ -186,7 +186,9 @@ class Settings(BaseSettings):
         None, description="what can be made again; default: lexiseg in the user's cache"
     )
 
-    max_batch: Annotated[int, Read(ENGINES, WORK)] = Field(8, ge=1, description="tiles in one image pass")
+    max_batch: Annotated[int, Read(ENGINES, WORK)] = Field(
+        8, ge=1, description="tiles in one image pass; nothing for `tiny` on a CPU"
+    )
     queue_limit: Annotated[int, Read(ENGINES, WORK)] = Field(
         64, ge=1, description="requests accepted and not yet answered; half as many again keep it fair, more get 429"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -22,6 +23,8 @@ class OfCpu(Device):
     def __init__(self) -> None:
         self.device = torch.device("cpu")
         self.recorded = 0
+        self.staged: list[int] = []
+        self.sendings = self.waits = 0
 
     def record(self, work: Callable[[], TileFeatures]) -> Recording:
         self.recorded += 1
@@ -33,11 +36,16 @@ class OfCpu(Device):
 
         return Recording(made, replay)
 
-    def staging(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.empty(shape, dtype=torch.uint8)
+    def staging(self, nbytes: int) -> Tensor:
+        self.staged.append(nbytes)
+        return torch.empty(nbytes, dtype=torch.uint8)
 
     def sent(self) -> Callable[[], None]:
-        return lambda: None
+        self.sendings += 1
+        return self._arrived
+
+    def _arrived(self) -> None:
+        self.waits += 1
 
 
 def image_pass(tiles: Tensor) -> TileFeatures:
@@ -91,8 +99,11 @@ def test_a_pass_that_cannot_be_recorded_goes_on_as_it_is(caplog: pytest.LogCaptu
         for seed in range(4):
             assert right(graphs.encode(tiles(seed), image_pass), tiles(seed))
 
-    assert device.recorded == 1
-    assert "not permitted" in caplog.text
+        assert right(graphs.encode(tiles(0, 3), image_pass), tiles(0, 3))
+        assert right(graphs.encode(tiles(1, 3), image_pass), tiles(1, 3))
+
+    assert device.recorded == 1, "nor is another shape"
+    assert caplog.text.count("not permitted") == 1
 
 
 def test_a_recording_that_says_something_else_is_left_aside(caplog: pytest.LogCaptureFixture) -> None:
@@ -106,6 +117,74 @@ def test_a_recording_that_says_something_else_is_left_aside(caplog: pytest.LogCa
             assert right(graphs.encode(tiles(seed), image_pass), tiles(seed))
 
     assert "left aside" in caplog.text
+
+
+def test_a_recording_that_only_knows_its_own_tiles_is_left_aside(caplog: pytest.LogCaptureFixture) -> None:
+    class Remembers(OfCpu):
+        def record(self, work: Callable[[], TileFeatures]) -> Recording:
+            made = work()
+            return Recording(made, lambda: None)
+
+    graphs = Graphs(Remembers())
+    with caplog.at_level(logging.WARNING, "lexiseg.graphs"):
+        for seed in range(4):
+            assert right(graphs.encode(tiles(seed), image_pass), tiles(seed))
+
+    assert "left aside" in caplog.text
+
+
+def test_a_pass_that_no_graph_can_hold_is_never_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    def looks(there: Tensor) -> TileFeatures:
+        return image_pass(there) if there.sum() > 0 else ()
+
+    device = OfCpu()
+    graphs = Graphs(device)
+    with caplog.at_level(logging.WARNING, "lexiseg.graphs"):
+        for seed in range(4):
+            assert right(graphs.encode(tiles(seed), looks), tiles(seed))
+
+    assert device.recorded == 0
+    assert caplog.text.count("hands numbers to Python") == 1
+
+
+def test_what_a_recording_reads_lives_as_long_as_it() -> None:
+    kept = [torch.ones(3)]
+    alive = weakref.ref(kept[0])
+
+    def weighed(there: Tensor) -> TileFeatures:
+        weight = kept[0] if kept else torch.ones(3)
+        return image_pass(there)[0] * weight, image_pass(there)[1]
+
+    graphs = Graphs(OfCpu())
+    for seed in range(2):
+        graphs.encode(tiles(seed), weighed)
+    kept.clear()  # as a cache lets go of what it has kept for a shape
+
+    assert alive() is not None
+    del graphs
+    assert alive() is None
+
+
+def test_large_batches_of_a_large_network_are_not_recorded() -> None:
+    device = OfCpu()
+    graphs = Graphs(device, most_tiles=1)
+    for seed in range(3):
+        assert right(graphs.encode(tiles(seed, 2), image_pass), tiles(seed, 2))
+    assert device.recorded == 0
+
+    for seed in range(3):
+        assert right(graphs.encode(tiles(seed, 1), image_pass), tiles(seed, 1))
+    assert device.recorded == 1
+
+
+def test_the_staging_is_one_and_written_to_when_it_has_been_copied() -> None:
+    device = OfCpu()
+    graphs = Graphs(device)
+    for side in (8, 8, 8, 12, 12, 12, 8, 12):
+        assert right(graphs.encode(tiles(side, side=side), image_pass), tiles(side, side=side))
+
+    assert device.staged == [2 * 3 * 8 * 8, 2 * 3 * 12 * 12]
+    assert (device.sendings, device.waits) == (4, 3)
 
 
 def test_the_shape_that_was_not_asked_for_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

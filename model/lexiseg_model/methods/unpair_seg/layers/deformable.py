@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,7 @@ class DeformableAttention(nn.Module):
         """
         n, n_queries, width = queries.shape
         shape = (n, n_queries, self.heads, self.levels, self.points)
-        extent = torch.tensor([(w, h) for h, w in sizes], dtype=queries.dtype, device=queries.device)
+        extent = _extent(tuple(sizes), queries.dtype, queries.device)
         offsets = self.offsets(queries).view(*shape, 2) / extent[:, None]
         places = references[:, None, None, None] + offsets
         weights = self.weights(queries).view(*shape[:3], -1).softmax(-1).view(shape)
@@ -66,6 +67,13 @@ class DeformableAttention(nn.Module):
         sample = fused.sample_levels if fused.takes(values) else sample_levels
         attended: Tensor = self.output(sample(values, sizes, places, weights))
         return attended
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # training reads them, too
+def _extent(sizes: tuple[Size, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[levels, 2] (width, height); kept as `cell_centres` are."""
+    return torch.tensor([(w, h) for h, w in sizes], dtype=dtype, device=device)
 
 
 def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights: Tensor) -> Tensor:

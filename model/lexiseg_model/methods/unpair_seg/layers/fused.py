@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -50,12 +50,19 @@ def takes(values: Tensor) -> bool:
 
 def sample_levels(values: Tensor, sizes: Sequence[tuple[int, int]], places: Tensor, weights: Tensor) -> Tensor:
     """`deformable.sample_levels` by the kernel; only where it is here."""
-    shapes = torch.tensor(sizes, dtype=torch.int64, device=values.device)
-    cells = shapes.prod(1)
-    firsts = cells.cumsum(0) - cells
+    shapes, firsts = _places(tuple(sizes), values.device)
     function = kernel()
     assert function is not None
     sampled: Tensor = function.apply(
         values.contiguous(), shapes, firsts, places.contiguous(), weights.contiguous(), len(values)
     )
     return sampled
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # training reads them, too
+def _places(sizes: tuple[tuple[int, int], ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Sizes of the levels [levels, 2] and their first cells [levels]; kept as `cell_centres` are."""
+    shapes = torch.tensor(sizes, dtype=torch.int64, device=device)
+    cells = shapes.prod(1)
+    return shapes, cells.cumsum(0) - cells

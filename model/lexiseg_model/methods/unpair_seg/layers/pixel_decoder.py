@@ -102,7 +102,7 @@ class PixelDecoder(nn.Module):
         positions = torch.cat(
             [self.positions.grid(*size) + level for size, level in zip(sizes, self.level, strict=True)]
         )
-        references = torch.cat([cell_centres(*size) for size in sizes]).to(cells)
+        references = torch.cat([cell_centres(*size, cells.device) for size in sizes]).to(cells)
         for layer in self.layers:
             cells = layer(cells, positions, references, sizes)
         parts = torch.split(cells.transpose(1, 2), [h * w for h, w in sizes], -1)

@@ -6,9 +6,12 @@ As in Segment Anything: coordinates in 0..1 are projected by a fixed Gaussian ma
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
+
+CPU = torch.device("cpu")
 
 
 class FourierPositions(nn.Module):
@@ -27,12 +30,17 @@ class FourierPositions(nn.Module):
 
     def grid(self, height: int, width: int) -> Tensor:
         """Of the centres of height x width cells, row by row: [height * width, width of the vectors]."""
-        vectors: Tensor = self(cell_centres(height, width).to(self.matrix))
+        vectors: Tensor = self(cell_centres(height, width, self.matrix.device).to(self.matrix))
         return vectors
 
 
-def cell_centres(height: int, width: int) -> Tensor:
-    """(x, y) in 0..1 of the centres of height x width equal cells, row by row: [height * width, 2] float32."""
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # training reads them, too
+def cell_centres(height: int, width: int, device: torch.device = CPU) -> Tensor:
+    """(x, y) in 0..1 of the centres of height x width equal cells, row by row: [height * width, 2] float32.
+
+    Kept, for reading alone: to bring numbers to a GPU holds its work up, and is nothing that a graph can hold.
+    """
     y, x = ((torch.arange(n, dtype=torch.float32) + 0.5) / n for n in (height, width))
     rows, columns = torch.meshgrid(y, x, indexing="ij")
-    return torch.stack([columns, rows], -1).flatten(0, 1)
+    return torch.stack([columns, rows], -1).flatten(0, 1).to(device)

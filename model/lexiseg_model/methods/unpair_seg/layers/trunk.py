@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -83,5 +84,13 @@ class ClipTrunk(nn.Module):
 
 def normalised(images: Tensor) -> Tensor:
     """uint8 [N, 3, H, W] -> float32, as CLIP was trained."""
-    mean, std = (torch.tensor(each, device=images.device)[:, None, None] for each in (MEAN, STD))
+    mean, std = _statistics(images.device)
     return (images.float() - mean) / std
+
+
+@lru_cache
+@torch.inference_mode(False)  # training reads them, too
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """[3, 1, 1] each; kept as `cell_centres` are."""
+    mean, std = (torch.tensor(each, device=device)[:, None, None] for each in (MEAN, STD))
+    return mean, std
