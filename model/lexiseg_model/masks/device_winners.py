@@ -5,32 +5,20 @@ Every pixel is asked as `lexiseg_model.masks.upsample` asks it, sum by sum, so t
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.masks.bilinear import Axis, axis
 from lexiseg_model.masks.rle import LabelRuns
+from lexiseg_model.masks.winners import LEAST, Winners
 from lexiseg_model.types import LabelMap
 
 ROOM = 1 << 24  # numbers that are upsampled at a time: 64 MB, and a few times that beside them
-LEAST = -1e30  # what -inf counts as: between infinite corners lies no number, between these one that never wins
-
-
-class Made(NamedTuple):
-    """As `lexiseg_model.masks.upsample.Winners`."""
-
-    labels: LabelMap
-    votes: NDArray[np.float64]
-    probability: NDArray[np.float32] | None
-    runs: LabelRuns
 
 
 @torch.inference_mode()
-def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> Made:
+def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> Winners:
     """As `lexiseg_model.masks.upsample.winners`, by torch, on the device of the scores.
 
     Args:
@@ -62,7 +50,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool) -> Ma
     if n_rows > 256:
         label_map = label_map.astype(np.uint16)
     shares = torch.cat(probability).cpu().numpy() if keep_probability else None
-    return Made(label_map, votes.cpu().numpy(), shares, runs_of(there))
+    return Winners(label_map, votes.cpu().numpy(), shares, runs_of(there))
 
 
 def runs_of(labels: Tensor) -> LabelRuns:

@@ -21,20 +21,9 @@ from lexiseg_model.kernel import library
 from lexiseg_model.kernel import winners as compiled
 from lexiseg_model.masks import device_winners
 from lexiseg_model.masks.bilinear import Axis, axes, axis, bands, interpolate
-from lexiseg_model.masks.device_winners import LEAST
-from lexiseg_model.masks.rle import LabelRuns
-from lexiseg_model.types import LabelMap
+from lexiseg_model.masks.winners import LEAST, Winners
 
 SLACK = 1e-4  # of the scores: rounding must not lose a candidate
-
-
-class Winners(NamedTuple):
-    """The label map and what its pixels are worth."""
-
-    labels: LabelMap  # [H, W], the winning row of the scores: uint8 up to 256 rows, else uint16
-    votes: NDArray[np.float64]  # [K], sum over a row's pixels of its probability among all rows
-    probability: NDArray[np.float32] | None  # [H, W] of the winner, when asked for
-    runs: LabelRuns | None = None  # of the labels, where they were found on a GPU
 
 
 # From upsampled scores and the rows of the scores that they are of, to what competes: never less for a higher score.
@@ -72,7 +61,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
         the upsampled log-sum-exp of all rows, which never exceeds 1.
     """
     if scores.is_cuda:
-        return Winners(*device_winners.winners(scores, size, keep_probability))
+        return device_winners.winners(scores, size, keep_probability)
     if library.ready():
         places = axes((scores.shape[1], scores.shape[2]), size)
         return Winners(*compiled.winners(scores.float().cpu().numpy(), places, keep_probability))

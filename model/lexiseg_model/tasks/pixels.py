@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from lexiseg_model.bank import bank_of
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
-from lexiseg_model.masks.upsample import Winners, winners
+from lexiseg_model.masks.upsample import winners
+from lexiseg_model.masks.winners import Winners
 from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, check_vocabulary

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks.upsample import Winners, winners
+from lexiseg_model.masks.upsample import winners
+from lexiseg_model.masks.winners import Winners
 from tests.kernel import both_ways
 
 CASES = [
