@@ -17,6 +17,7 @@ from pydantic_core import from_json
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
+from lexiseg_service.gateway.fleet.voice import Voice
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
@@ -46,7 +47,10 @@ HANDSHAKES = ("ssl", "tls", "handshake", "certificate")
 
 
 class WorkerLost(Exception):
-    """The connection broke, or nobody listens: whether the worker did its work is not known, and does no harm."""
+    """The connection broke, nobody listens, or the worker stood still.
+
+    Whether it did its work is not known, and does no harm.
+    """
 
 
 class WorkerLink:
@@ -65,6 +69,7 @@ class WorkerLink:
         self._channel = trust.channel(address, gateway_options())
         self._stub: WorkerAsyncStub = WorkerStub(self._channel)
         self._status: pb.WatchStatusResponse | None = None
+        self._voice = Voice()
         self._others = 0  # in flight there for other gateways, when it spoke last
         self._read: dict[str, ModelCard | None] = {}  # cards by their JSON
         self._calls: set[grpc.aio.Call] = set()
@@ -175,10 +180,15 @@ class WorkerLink:
         """Counts a call while it runs; its failure becomes an error of ours."""
         self.in_flight += 1
         self._calls.add(call)
+        began = time.monotonic()
         try:
             yield
         except grpc.aio.AioRpcError as failure:
-            raise self._meaning(failure) from None
+            meaning = self._meaning(failure)
+            # A deadline that passes while a worker does nothing was kept by it: the request is not to blame.
+            if isinstance(meaning, DeadlineExceeded) and self._voice.failed_since(began):
+                raise WorkerLost(f"{self.address}: stood still") from None
+            raise meaning from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if call in self._calls or (task is not None and task.cancelling()):
@@ -246,6 +256,7 @@ class WorkerLink:
 
     def _heard(self, status: pb.WatchStatusResponse) -> None:
         before = (self.instance, self.usable)
+        self._voice.heard()
         self._status = status
         self.refused = ""
         self.leaving = status.draining

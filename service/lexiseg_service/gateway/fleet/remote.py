@@ -2,7 +2,8 @@
 
 An image goes to the worker that rendezvous hashing prefers among those that have the model (`routing`). A call that
 finds nobody, or a worker that goes down or has no room, is made once more elsewhere, within the deadline: answering
-changes nothing, so asking twice does no harm. Nothing is asked twice that a worker has refused for what it is.
+changes nothing, so asking twice does no harm. Nothing is asked twice that a worker has refused for what it is. Where
+the first worker took the time that the second would have needed, it is the first one's failure that is told.
 """
 
 from __future__ import annotations
@@ -119,6 +120,8 @@ class RemoteBackend:
                 return await self._ask_one(link, request, ask)
             except ELSEWHERE as error:
                 failure = self._reason(error, link, request)
+            except DeadlineExceeded as late:
+                raise failure or late from None
         raise failure or self._nobody(request.model)
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
@@ -162,6 +165,8 @@ class RemoteBackend:
         for link in order[:MOST_ASKED_AGAIN]:
             try:
                 return await self._ask_one(link, request, ask)
+            except DeadlineExceeded as late:
+                raise failure or late from None
             except (ImageExpired, *ELSEWHERE) as error:
                 reason = self._reason(error, link, request)
                 if failure is None or _says_more(reason, failure):

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from lexiseg_service.errors import ImageExpired
+from lexiseg_service.errors import ImageExpired, NotReady
 from lexiseg_service.gateway.fleet import links as worker_link
+from lexiseg_service.gateway.fleet import voice
 from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.gateway.fleet.remote import RemoteBackend
 from lexiseg_service.image.id import image_id_of
@@ -102,6 +103,40 @@ async def test_work_of_a_worker_that_falls_silent_is_done_by_another(monkeypatch
 
     assert len(answers) == 16
     assert away.degraded == (f"worker {address}",)
+
+
+async def test_who_asked_a_worker_that_stood_still_until_the_deadline_may_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(voice, "LONG", 0.8)
+    async with started(Someone(held=asyncio.Event())) as fleet:
+        wire = Wire(fleet.servers[0].port)
+        async with wire.laid() as address:
+            backend = RemoteBackend(Settings(workers=(address,)), Metrics())
+            await backend.start()
+            try:
+                await fleet.until(lambda: backend.health().ready)
+                wire.whole.clear()
+                with pytest.raises(NotReady) as refusal:
+                    await backend.segment(question(deadline=time.monotonic() + 1.5))
+            finally:
+                wire.whole.set()
+                await backend.close()
+
+    assert refusal.value.headers == {"Retry-After": "1"}
+
+
+async def test_what_a_worker_that_died_left_too_little_time_for_may_come_again() -> None:
+    first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
+    async with started(first, second) as fleet:
+        deadline = time.monotonic() + 2
+        asking = [asyncio.ensure_future(fleet.backend.segment(question(image, deadline=deadline))) for image in IMAGES]
+        await fleet.until(lambda: len(first.asked) + len(second.asked) == len(IMAGES))
+        had = len(first.asked)
+        await fleet.end(0)
+        heard = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert sum(isinstance(error, NotReady) for error in heard) == had > 0
 
 
 async def test_a_connection_whose_other_end_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
