@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 
 from lexiseg_service.commands.serving import backlog
 from lexiseg_service.commands.serving.short_turns import take_short_turns
-from lexiseg_service.gateway.rest.connection import TimedProtocol
-from lexiseg_service.gateway.rest.connections import Connections
+from lexiseg_service.gateway.rest.http1.connection import TimedProtocol
+from lexiseg_service.gateway.rest.http1.connections import Connections
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.serving import CannotListen, bracketed, taken

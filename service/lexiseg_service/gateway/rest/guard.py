@@ -16,6 +16,7 @@ from lexiseg_service.watch.logs import on_each_line
 # Probes carry no key, and a browser that opens a page cannot send one; none of these holds anything of a user's.
 OPEN = frozenset({"/livez", "/readyz", "/", docs_page.PAGE, *docs_page.ASSETS, *playground.FILES, "/openapi.json"})
 METRICS = "/metrics"
+ONCE = (b"authorization", b"x-api-key", b"content-type")  # headers of which some read the first and some the last
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")  # RFC 3986, 3.2.2
 
 
@@ -72,7 +73,7 @@ def _refuse_doubt(scope: Scope) -> None:
 
     Raises:
         MalformedRequest: no host, several, or none that can be one, as HTTP/1.1 forbids (RFC 9112, 3.2); a body that is
-            coded otherwise than in chunks; or several keys.
+            coded otherwise than in chunks; several keys, or several kinds of content.
     """
     names = [name for name, _ in scope["headers"]]
     hosts = [value for name, value in scope["headers"] if name == b"host"]
@@ -82,7 +83,7 @@ def _refuse_doubt(scope: Scope) -> None:
         raise MalformedRequest("the header `Host` is no HOST or HOST:PORT")
     if any(value.lower() != b"chunked" for name, value in scope["headers"] if name == b"transfer-encoding"):
         raise MalformedRequest("the header `Transfer-Encoding` is something else than chunked")
-    for name in (b"authorization", b"x-api-key"):
+    for name in ONCE:
         if (n := names.count(name)) > 1:
             raise MalformedRequest(f"{n} headers `{name.decode()}`; expected one at most")
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lexiseg_service.errors import QueueFull, RateLimited, ServiceError, TooLarge
 from lexiseg_service.gateway.rest import problem
-from lexiseg_service.gateway.rest.paths import route_of
+from lexiseg_service.gateway.rest.paths import path_alone, route_of
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.logs import on_each_line
 from lexiseg_service.watch.metrics import Metrics
@@ -23,6 +23,7 @@ logger = structlog.get_logger("lexiseg.access")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 NO_ANSWER = 499  # the client went before an answer began
 TO_COME_AGAIN = frozenset({429, 503})  # answers that say when
+SLASH_LESS = 307  # how the router leads from a path with a slash at its end to the one without, or the other way
 DRAIN_FACTOR = 4  # a body this many times over the limit is read to its end, so that its sender sees the answer
 
 
@@ -55,6 +56,8 @@ class RequestFrame:
                 status = message["status"]
                 if status in TO_COME_AGAIN:
                     state["retry_after"] = dict(message["headers"]).get(b"retry-after", b"")
+                elif status == SLASH_LESS:
+                    message["headers"] = [(n, path_alone(v) if n == b"location" else v) for n, v in message["headers"]]
                 message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
             await send(message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
 from starlette.routing import Route
@@ -22,6 +23,17 @@ def answer_head(router: APIRouter) -> None:
     for route in [route for route in router.routes if isinstance(route, Route)]:
         if "GET" in (route.methods or ()) and "HEAD" not in (route.methods or ()):
             router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
+
+
+def path_alone(location: bytes) -> bytes:
+    """Where a redirect leads, by its path: which name and scheme we have outside, only the client knows.
+
+    The router makes them of the header `Host`, and of what the last proxy spoke with us: who came by TLS would send his
+    key again in the clear.
+    """
+    parts = urlsplit(location.decode("latin-1"))
+    path = "/" + parts.path.lstrip("/")  # two slashes would begin with a host
+    return (f"{path}?{parts.query}" if parts.query else path).encode("latin-1")
 
 
 def methods_of(path: str, routers: Iterable[APIRouter]) -> list[str]:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from lexiseg_service.gateway.rest.paths import path_alone
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.serving import form
@@ -50,6 +51,19 @@ async def test_a_vocabulary_written_under_one_path_is_there_under_the_other(clie
 
     assert (written.status_code, read.status_code, deleted.status_code) == (201, 200, 204)
     assert (written.content, written.headers["etag"]) == (read.content, read.headers["etag"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("path", ["/segment/", "/models/colours/?a=b"])
+async def test_a_slash_too_many_leads_to_no_other_host(client: httpx.AsyncClient, family: str, path: str) -> None:
+    answer = await client.post(f"{family}{path}", headers={"Host": "evil.example"})
+
+    assert answer.status_code == 307
+    assert answer.headers["location"] == f"{family}{path}".replace("/?", "?").rstrip("/")
+
+
+def test_a_path_that_looks_like_a_host_is_a_path() -> None:
+    assert path_alone(b"http://x//evil.example/models") == b"/evil.example/models"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

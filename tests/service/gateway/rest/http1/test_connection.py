@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.errors import QueueFull
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.rest.connection import MOST_AHEAD, TimedProtocol
+from lexiseg_service.gateway.rest.http1.connection import MOST_AHEAD, TimedProtocol
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import ALIVE, HEAD, MODELS, listening
@@ -69,7 +69,7 @@ async def test_half_a_body_is_told_that_it_is_too_slow(head: bytes) -> None:
 
 
 async def test_a_body_that_comes_slower_than_the_least_pace_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.gateway.rest.connection.PACE_SECONDS", 0.3)
+    monkeypatch.setattr("lexiseg_service.gateway.rest.http1.connection.PACE_SECONDS", 0.3)
     async with listening(body_pace=10_000) as server:
         raw = await server.open()
         await raw.send(HALF)
@@ -373,6 +373,7 @@ async def test_who_has_just_connected_is_answered_and_nobody_after_him() -> None
         b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n",
         b"GET /models HTTP/1.1\r\nHost: x\r\nHost: y\r\n",
         b"GET /models HTTP/1.1\r\nHost: x\r\nX-API-Key: one\r\nX-API-Key: two\r\n",
+        HEAD + b"Content-Type: multipart/form-data; boundary=x\r\n",
         b"GET /models HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer one\r\nAuthorization: Bearer two\r\n",
     ],
 )

@@ -4,20 +4,27 @@
 
 Only what the client is to do is timed, and only while we listen: heads as a whole, bodies as a whole and by their pace,
 answers by whether anything of them is taken. Whoever is late hears why, where it can still hear, and is cut off.
+
+An answer that ends a connection reaches its client: what is still sent of the request is read before the end, and who
+has closed the own half alone is answered.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import socket
+from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from lexiseg_service.errors import MalformedRequest, NotReady, ServiceError, TooSlow
-from lexiseg_service.gateway.rest.connections import Connections
+from lexiseg_service.gateway.rest.http1.connections import Connections
+from lexiseg_service.gateway.rest.http1.one_protocol import OneProtocol
 from lexiseg_service.gateway.rest.problem import response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uvicorn._types import ASGI3Application
 
 MOST_HEAD_BYTES = 64 * 2**10
@@ -28,6 +35,7 @@ PACE_SECONDS = 5.0  # between two looks at how much has come or gone
 LAST_SECONDS = 1.0  # for the client to take a refusal, while what it still sends is thrown away
 LATEST_RETURN = 60  # seconds for which a connection is kept for a client that was told to come later
 GOING_DOWN = "the service is going down; send the request again"
+STILL_THERE = b"HTTP/1.1 100 Continue\r\n\r\n"  # any client of HTTP/1.1 passes over it (RFC 9110, 15.2)
 
 
 class HeadTooLarge(ServiceError):
@@ -36,12 +44,22 @@ class HeadTooLarge(ServiceError):
     status, type, title = 431, "too-large", "The head of the request is too large"
 
 
+class _Answered:
+    """A connection as an answer has it: it ends when the request has been read."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
 class TimedProtocol(HttpToolsProtocol):
     """Uvicorn's fast protocol with clocks and bounds. `look` is called now and then, with the seconds in between."""
 
     def __init__(self, connections: Connections, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self.timeout_keep_alive = connections.patience.keep_alive
+        self.parser: OneProtocol = OneProtocol(self)  # type: ignore[assignment]  # as far as it is used
         self._all = connections
         self._patience = connections.patience
         self._answering: RequestResponseCycle | None = None  # others may stand in line behind it
@@ -53,6 +71,8 @@ class TimedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._in_body = False
         self._refused = False
+        self._last = False  # answered, and to be closed when its request has been read
+        self._said_all = False  # by the client, which may still listen
         self._seconds = 0.0  # of this head or body
         self._pace_seconds = 0.0
         self._came = 0  # bytes, since the pace was looked at
@@ -69,6 +89,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        self._for_answers = _Answered(transport, self._close_when_read)
         if not self._all.add(self, self.client and self.client[0]):
             transport.abort()
         elif (refusing := self._all.crowd(self, self.app)) is not None:
@@ -77,9 +98,27 @@ class TimedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._all.remove(self)
         self._abandon()
+        self._for_answers.close = self.transport.close  # else we would hold ourselves, until a full collection
+        self.parser.close()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """Whether it goes on: a client that has said all may wait for an answer, or be gone.
+
+        To who is gone a word of ours comes back as an error, which `look` sees.
+        """
+        whole = not self._in_body and not self._head_bytes and not self._refused
+        if not whole or not self._busy or self.cycle.scope["http_version"] != "1.1":
+            return False
+        assert self._answering is not None
+        if not self._said_all and not self._answering.response_started:
+            self.transport.write(STILL_THERE)
+        self._said_all = True
+        return True
+
     def on_message_begin(self) -> None:
+        if self._last:
+            raise ValueError("the request before was the last")
         self._in_head = True
         self._header_bytes = self._body_bytes = self._beside_body = 0
         self._begun = True
@@ -100,6 +139,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._begin()
         super().on_headers_complete()
+        self.cycle.transport = cast("asyncio.Transport", self._for_answers)
         if self._all.leaving:
             self.cycle.keep_alive = False
 
@@ -112,6 +152,8 @@ class TimedProtocol(HttpToolsProtocol):
         self._in_body = False
         self._begin()
         super().on_message_complete()
+        if self._last:
+            self.transport.close()
 
     def on_response_complete(self) -> None:
         if not self._in_body:
@@ -121,6 +163,8 @@ class TimedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.pipeline:  # the next is read when these are answered
             self.flow.pause_reading()
+        elif self._said_all and not self._busy:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -147,6 +191,9 @@ class TimedProtocol(HttpToolsProtocol):
     def look(self, seconds: float) -> None:
         """So much time has passed; ends what took too long."""
         if self._refused:
+            return
+        if self._said_all and self._is_gone():
+            self.transport.abort()
             return
         self._watch_answer(seconds)
         if self._in_body and not self.flow.read_paused:  # else it waits for us
@@ -175,6 +222,18 @@ class TimedProtocol(HttpToolsProtocol):
         """To make room for another."""
         self._all.ended("idle")
         self.transport.close()
+
+    def _close_when_read(self) -> None:
+        """Closed with bytes unread, a connection is reset, and the answer lost with it."""
+        if self._in_body and not self._busy and not self.transport.is_closing():
+            self._last = True
+        else:
+            self.transport.close()
+
+    def _is_gone(self) -> bool:
+        """Whether the client has refused what was sent to it."""
+        own: socket.socket = self.transport.get_extra_info("socket")
+        return own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     def _told(self) -> int:
         """Seconds of the last answer's `Retry-After`."""
