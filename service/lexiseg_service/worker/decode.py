@@ -1,9 +1,14 @@
-"""Encoded bytes to RGB pixels: JPEG by libjpeg-turbo at a reduced DCT scale, everything else by Pillow."""
+"""Encoded bytes to RGB pixels: JPEG by libjpeg-turbo at a reduced DCT scale, everything else by Pillow.
+
+Where the operator wants it, JPEG is decoded on a GPU (`jpeg`).
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -15,18 +20,24 @@ from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.image.header import SIDEWAYS, BoundedReader, ImageHeader, read_header
 from lexiseg_service.settings import Limits
 
+Decoder = Literal["cpu", "nvjpeg"]
+CPU: Decoder = "cpu"
+# A file, the sampling of its chroma, (height, width) as stored and the least of it that is wanted, to its pixels as
+# stored; None of what the CPU is to decode.
+OnDevice = Callable[[bytes, str, tuple[int, int], tuple[int, int]], NDArray[np.uint8] | None]
 MOST_READS = 100_000  # of a whole file: 20 MB in PNG chunks of 1 KiB take 60,000
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """`rgb` [h, w, 3] upright; may be smaller than `size`, the (height, width) of the image as sent."""
+    """`rgb` [h, w, 3] upright; may be smaller than `size`, the (height, width) of the image as sent. `by` whom."""
 
     rgb: NDArray[np.uint8]
     size: tuple[int, int]
+    by: Decoder = "cpu"
 
 
-def decode(image: bytes, limits: Limits, shortest: int | None) -> Decoded:
+def decode(image: bytes, limits: Limits, shortest: int | None, on_device: OnDevice | None = None) -> Decoded:
     """Decodes a still image.
 
     Args:
@@ -34,32 +45,40 @@ def decode(image: bytes, limits: Limits, shortest: int | None) -> Decoded:
         limits: checked on the header, before decoding.
         shortest: the shorter side need not have more pixels than this, and JPEG decoding does less work; None keeps
             them all.
+        on_device: decodes those JPEGs that it takes.
 
     Raises:
         ServiceError: as `read_header`; UndecodableImage when the pixels are damaged.
     """
     header = read_header(image, limits)
-    rgb = _decode_jpeg(image, header, shortest) if header.format == "JPEG" else None
+    rgb, by = _decode_jpeg(image, header, shortest, on_device) if header.format == "JPEG" else (None, CPU)
     if rgb is None:
         rgb = _decode_pillow(image, header)
-    return Decoded(np.ascontiguousarray(_upright(rgb, header.orientation)), header.size)
+    return Decoded(np.ascontiguousarray(_upright(rgb, header.orientation)), header.size, by)
 
 
-def _decode_jpeg(image: bytes, header: ImageHeader, shortest: int | None) -> NDArray[np.uint8] | None:
-    """None where the fast decoder does not manage; the thorough one then decides."""
+def _decode_jpeg(
+    image: bytes, header: ImageHeader, shortest: int | None, on_device: OnDevice | None
+) -> tuple[NDArray[np.uint8] | None, Decoder]:
+    """The pixels, and by whom; none where the fast decoder does not manage: the thorough one then decides."""
     height, width = header.size if header.orientation not in SIDEWAYS else header.size[::-1]
     factor = 1.0 if shortest is None else min(1.0, shortest / min(height, width))
+    least = (round(height * factor), round(width * factor))
     try:
-        *_, colours, _ = simplejpeg.decode_jpeg_header(image)
+        *_, colours, sampling = simplejpeg.decode_jpeg_header(image)
         if colours not in ("YCbCr", "Gray", "RGB"):
-            return None
+            return None, CPU
+        if on_device is not None and colours == "YCbCr":
+            there = on_device(image, sampling, (height, width), least)
+            if there is not None:
+                return there, "nvjpeg"
         # min_height and min_width choose the smallest DCT scale that still has as many pixels.
         decoded: NDArray[np.uint8] = aside(
-            simplejpeg.decode_jpeg, image, "RGB", min_height=round(height * factor), min_width=round(width * factor)
+            simplejpeg.decode_jpeg, image, "RGB", min_height=least[0], min_width=least[1]
         )
     except ValueError:
-        return None
-    return decoded
+        return None, CPU
+    return decoded, CPU
 
 
 def _decode_pillow(image: bytes, header: ImageHeader) -> NDArray[np.uint8]:

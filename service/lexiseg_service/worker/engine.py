@@ -59,6 +59,7 @@ from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remem
 from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.first_askers import FirstAskers
 from lexiseg_service.worker.job import AnyJob, Render, T
+from lexiseg_service.worker.jpeg.choice import JpegChoice
 from lexiseg_service.worker.models.loaded import Loaded
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
 from lexiseg_service.worker.reading import ReadingStage
@@ -94,6 +95,7 @@ class Engine:
         self._first_askers = FirstAskers()
         self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
         gains = choose_device(settings.device).type != "cpu"
+        self._jpeg = JpegChoice(settings)
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, self.costs.encoded, gains)
         self._reading = ReadingStage(self._forecast, self._guarded, self._to_finish, self.costs.least)
         self._show("decode", lambda: (self._intake,))
@@ -132,6 +134,7 @@ class Engine:
 
     def prepare(self, segmenter: Segmenter) -> None:
         """`warm_up` of a model in memory, whether it is served yet or not."""
+        self._jpeg.on_device()
         for height, width in _to_warm_up(segmenter):
             tile = np.zeros((1, 3, height, width), np.uint8)
             # On a compute thread, in between batches: it alone uses the device then.
@@ -306,7 +309,9 @@ class Engine:
     def _decode(self, job: AnyJob) -> Decoded:
         # An overlay is painted on every pixel; the network sees no more than this of the shorter side.
         shortest = None if job.request.overlay else 2 * job.loaded.segmenter.card.input.short_side
-        return decode(job.image, self._settings.limits, shortest)
+        decoded = decode(job.image, self._settings.limits, shortest, self._jpeg.on_device())
+        self._metrics.decodes.labels(decoded.by).inc()
+        return decoded
 
     def _encoded(self, job: AnyJob) -> None:
         assert job.features is not None
@@ -374,9 +379,10 @@ def _rows_of(cache: TextCache, texts: list[str]) -> NDArray[np.float16]:
 
 
 def _to_warm_up(segmenter: Segmenter) -> list[tuple[int, int]]:
-    """All buckets where there is a GPU; on a CPU, where a first pass is as quick as a second, the extremes."""
+    """All buckets where there is a GPU, twice: the second pass is recorded (`lexiseg_model.export.cuda_graphs`). On a
+    CPU, where a first pass is as quick as a second, the extremes."""
     buckets = sorted(segmenter.buckets, key=math.prod)
-    return buckets if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
+    return [*buckets, *buckets] if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
 
 
 def _give_up(model: Future[Loaded]) -> None:

@@ -1,0 +1,1 @@
+"""JPEG decoded on the device that computes."""
