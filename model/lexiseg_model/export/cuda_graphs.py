@@ -58,10 +58,14 @@ class Device:
         """Notes what `work` launches. Nothing is computed. RuntimeError: it does what no graph can hold."""
         graph = torch.cuda.CUDAGraph()
         with self._one_at_a_time, torch.cuda.device(self.device):
-            stream = _recording_stream(torch.cuda.current_device())
-            # Other threads go on meanwhile: what they do must not spoil the recording.
-            with torch.cuda.graph(graph, self._pool, stream, capture_error_mode="thread_local"):
-                made = work()
+            stream, before = _recording_stream(torch.cuda.current_device()), torch.cuda.current_stream()
+            try:
+                # Other threads go on meanwhile: what they do must not spoil the recording.
+                with torch.cuda.graph(graph, self._pool, stream, capture_error_mode="thread_local"):
+                    made = work()
+            finally:
+                # One that breaks off leaves its stream as the current one, for which nobody else would wait.
+                torch.cuda.set_stream(before)
         return Recording(made, graph.replay)
 
     def staging(self, nbytes: int) -> Tensor:

@@ -16,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-# Operators that bring tensors to another device; of all others, a tensor of no dimensions on a CPU is a constant.
+# Operators that bring tensors to another device. To all others a number on a CPU is a constant, and what they leave
+# there (where attention keeps the state of its dropout) nobody has waited for.
 COPIES = frozenset({"aten::copy_", "aten::to", "aten::_to_copy"})
 INDEXING = frozenset({"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"})
 # Made of such as hand numbers over, which a watch does not see.
@@ -86,7 +87,7 @@ def _check_devices(func: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor
     if name in FRESH and any(tensor.device.type != "cpu" for tensor in outputs):
         raise NotRecordable("numbers of Python's become a tensor on the device")
     for source in inputs:
-        if source.ndim or name in COPIES:
+        if name in COPIES or (source.ndim and source.device.type == "cpu"):
             for tensor in outputs:
                 if tensor.device != source.device:
                     raise NotRecordable(f"{func} copies from {source.device} to {tensor.device}")

@@ -27,6 +27,20 @@ META = torch.device("meta")
 RECORDED = [case for case in CASES if case.name != "stand-in" and case != Case("tiny", "fast")]
 
 
+class Twice:
+    """In the place of a model's graphs, on the CPU: `passes` are what it gives alone, and watched."""
+
+    def __init__(self) -> None:
+        self.passes: list[TileFeatures] = []
+
+    def encode(self, tiles: NDArray[np.uint8], image_pass: Any) -> TileFeatures:
+        there = torch.from_numpy(tiles)
+        for watch in (nullcontext(), Watch()):
+            with watch:
+                self.passes.append(image_pass(there))
+        return self.passes[0]
+
+
 class Watched:
     """In the place of a model's graphs: all but the first pass over a shape are watched, as what is recorded is."""
 
@@ -72,3 +86,15 @@ def test_a_graph_can_hold_the_image_pass(case: Case, monkeypatch: pytest.MonkeyP
     one, other = watched.reads
     assert {part.device for part in (*made, *one)} == {META}
     assert set(map(id, one)) == set(map(id, other)), "a pass brings tensors of its own from outside"
+
+
+@pytest.mark.parametrize("case", RECORDED, ids=str)
+def test_a_watched_pass_gives_what_it_gives_alone(case: Case) -> None:
+    segmenter: Any = MODELS[case.name].load(case.precision)
+    rgb = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    segmenter._graphs = twice = Twice()
+
+    segmenter.encode_tiles(segmenter.plan(rgb).tiles)
+
+    alone, watched = twice.passes
+    assert all(map(torch.equal, alone, watched))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,6 +218,84 @@ def test_a_pass_that_fails_fails_for_its_caller() -> None:
 
 def test_a_cpu_has_none() -> None:
     assert graphs_of(torch.device("cpu")) is None
+
+
+class CudaOfPaper:
+    """What `Device` asks of torch.cuda, with streams that are strings and graphs that hold nothing."""
+
+    CUDAGraph = SimpleNamespace
+    replays = 0
+
+    def __init__(self) -> None:
+        self.current = "default"
+        self.modes: list[str] = []
+
+    def graph_pool_handle(self) -> str:
+        return "pool"
+
+    def Event(self, *, blocking: bool) -> None:
+        assert blocking
+
+    def Stream(self, index: int) -> str:
+        return f"recording on {index}"
+
+    def device(self, _: torch.device) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def current_device(self) -> int:
+        return 1
+
+    def current_stream(self) -> str:
+        return self.current
+
+    def set_stream(self, stream: str) -> None:
+        self.current = stream
+
+    def _replay(self) -> None:
+        self.replays += 1
+
+    @contextmanager
+    def graph(self, graph: Any, pool: str, stream: str, *, capture_error_mode: str) -> Iterator[None]:
+        assert pool == "pool"
+        graph.replay = self._replay
+        self.modes.append(capture_error_mode)
+        before, self.current = self.current, stream
+        yield  # as in torch, an error passes by what follows
+        self.current = before
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[CudaOfPaper]:
+    cuda = CudaOfPaper()
+    monkeypatch.setattr(torch, "cuda", cuda)
+    cuda_graphs._recording_stream.cache_clear()
+    yield cuda
+    cuda_graphs._recording_stream.cache_clear()
+
+
+def test_work_is_recorded_on_a_stream_of_its_device_while_others_go_on(paper: CudaOfPaper) -> None:
+    streams: list[str] = []
+
+    def work() -> TileFeatures:
+        streams.append(paper.current)
+        return (torch.ones(1),)
+
+    recording = Device(torch.device("cuda", 1)).record(work)
+
+    assert (streams, paper.modes, paper.current) == (["recording on 1"], ["thread_local"], "default")
+    recording.replay()
+    assert paper.replays == 1
+
+
+def test_a_recording_that_breaks_off_does_not_leave_its_stream_behind(paper: CudaOfPaper) -> None:
+    def work() -> TileFeatures:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    device = Device(torch.device("cuda", 1))
+    for _ in range(2):  # nor what recordings wait for
+        with pytest.raises(RuntimeError, match="not permitted"):
+            device.record(work)
+        assert paper.current == "default"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

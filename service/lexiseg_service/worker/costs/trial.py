@@ -125,8 +125,14 @@ class Trial:
 
     def _encode(self, plan: Plan) -> tuple[float, TileFeatures]:
         passes: list[tuple[float, TileFeatures]] = []
-        self._on_device(lambda: passes.append(self._timed(lambda: self._segmenter.encode_tiles(plan.tiles)))).result()
+        self._on_device(lambda: passes.append(self._timed(lambda: self._whole_pass(plan)))).result()
         return passes[0]
+
+    def _whole_pass(self, plan: Plan) -> TileFeatures:
+        features = self._segmenter.encode_tiles(plan.tiles)
+        if features[0].is_cuda:  # which has been told, and has not done it yet
+            torch.cuda.synchronize(features[0].device)
+        return features
 
     def _ask(
         self,
