@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Counted up with every change of a signature or of a meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 18
+#define LEXISEG_KERNEL_VERSION 19
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -34,6 +34,12 @@ static inline int lanes(void) {
 #define MANY_PROCESSORS 0
 #define WIDEST
 #endif
+
+/* Numbers of a cache line. A vector that lies across two of them is read twice: what vectors are read from begins with
+ * one, in memory of LINE numbers more. */
+enum { LINE = 16 };
+static inline void *aligned(void *at) { return (void *)(((uintptr_t)at + 63) & ~(uintptr_t)63); }
+static inline int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 /* What is wrong; otherwise 0. */
 enum { OUT_OF_MEMORY = -1, NOBODY_BESIDE = -2 };

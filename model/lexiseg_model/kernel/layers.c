@@ -2,7 +2,8 @@
 #include "kernel.h"
 
 /* As `layers.py` writes them, numbers of 8 bytes. `from`, `to` and `add` (none: -1) say where in `maps`, `filters` and
- * `bias` where in `weights`; height and width are those of what is read. OF_IMAGE has the shades at `from` in weights. */
+ * `bias` where in `weights`; height and width are those of what is read. OF_IMAGE has the shades at `from` in weights; a UNIT
+ * vector has `kernel` numbers. */
 typedef struct {
     int64_t kind, from, to, add, height, width, in, out, kernel, stride, relu, filters, bias;
 } Step;
@@ -13,7 +14,7 @@ typedef struct {
     void *to;
 } Wanted;
 
-enum { OF_IMAGE, DIRECT, BY_FOURS, BY_TWOS, TWICE, BESIDE_MEAN, HALVE, POOL, UNIT };
+enum { OF_IMAGE, DIRECT, BY_FOURS, BY_TWOS, TWICE, BESIDE_MEAN, HALVE, POOL, UNIT, GIVEN };
 
 #if MANY_PROCESSORS
 #pragma GCC optimize("fp-contract=fast")
@@ -32,6 +33,7 @@ typedef struct {
     int64_t n_steps, n_wanted, half, image, first_phase;
     const float *weights;
     const uint8_t *pixels;
+    const uint16_t *given; /* of all images */
     float *maps, *rooms, *patches; /* of each thread a room for what pixels see and what came of it, and a patch */
     int64_t room, patch;
     Team *team;
@@ -156,8 +158,9 @@ static void measure(Job *job, int64_t panel) {
         const Step *step = job->steps + i;
         if (!convolves(step)) continue;
         int64_t n = items_of(step) < group_of(step) ? items_of(step) : group_of(step);
-        int64_t wide = (step->out + panel - 1) / panel * panel, room = n * places_of(step) * (depth_of(step) + wide);
-        if (room > job->room) job->room = room;
+        int64_t wide = (step->out + panel - 1) / panel * panel, places = places_of(step);
+        int64_t room = up(n * places * depth_of(step), LINE) + n * places * wide;
+        if (room > job->room) job->room = up(room, LINE);
         if (side_of(step) && 36 * step->in > job->patch) job->patch = 36 * step->in;
     }
 }
@@ -173,12 +176,12 @@ API int64_t lexiseg_layers_panel(int64_t wanted) {
     }
 }
 
-/* Steps [n_steps] one after the other for images [n_images, image_bytes], by at most so many threads, with filters in
- * panels of so many channels. The maps of an image take `maps` numbers; what is wanted of them goes where it says, as
+/* Steps [n_steps] one after the other for images [n_images, image_bytes], and maps of numbers of two bytes that are given
+ * with each (or none), by at most so many threads, with filters in panels of so many channels. The maps of an image take `maps` numbers; what is wanted of them goes where it says, as
  * numbers of two bytes (`half`) or of four. */
 API int64_t lexiseg_layers(const Step *steps, int64_t n_steps, int64_t panel, int64_t threads, const float *weights,
-                           const uint8_t *images, int64_t n_images, int64_t image_bytes, int64_t maps,
-                           const Wanted *wanted, int64_t n_wanted, int64_t half) {
+                           const uint8_t *images, int64_t n_images, int64_t image_bytes, const uint16_t *given,
+                           int64_t maps, const Wanted *wanted, int64_t n_wanted, int64_t half) {
     int64_t phases = PHASES * n_steps + n_wanted, together = n_images < threads;
     int64_t counted = (together ? n_images : threads) * phases + 1;
     size_t of_steps = (size_t)n_steps * sizeof(Step), of_wanted = (size_t)n_wanted * sizeof(Wanted);
@@ -192,7 +195,7 @@ API int64_t lexiseg_layers(const Step *steps, int64_t n_steps, int64_t panel, in
     memcpy(kept_steps, steps, of_steps);
     memcpy(kept_wanted, wanted, of_wanted);
     *batch = (Batch){.job = {.steps = kept_steps, .n_steps = n_steps, .wanted = kept_wanted, .n_wanted = n_wanted,
-                             .half = half, .weights = weights, .pixels = images},
+                             .half = half, .weights = weights, .pixels = images, .given = given},
                      .work = panel == 48 ? work_by_sixteen : work_by_eight, .n_images = n_images,
                      .image_bytes = image_bytes, .phases = phases, .together = together, .maps = maps, .holders = 1,
                      .team = {.threads = threads, .phases = counts}};
@@ -201,9 +204,9 @@ API int64_t lexiseg_layers(const Step *steps, int64_t n_steps, int64_t panel, in
     Job *job = &batch->job;
     measure(job, panel);
     int64_t rooms = together ? 1 : threads;
-    float *numbers = malloc((size_t)(rooms * maps + threads * (job->room + job->patch)) * sizeof(float));
-    job->maps = numbers;
-    job->rooms = numbers + rooms * maps;
+    void *numbers = malloc((size_t)(rooms * maps + threads * (job->room + job->patch) + LINE) * sizeof(float));
+    job->maps = aligned(numbers);
+    job->rooms = job->maps + rooms * maps;
     job->patches = job->rooms + threads * job->room;
     if (numbers) work_together(batch, helpers);
     leave(batch);

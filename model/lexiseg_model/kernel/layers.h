@@ -31,7 +31,7 @@ INLINE void NAMED(take_shades)(const Step *step, const uint8_t *from, const floa
                                float *to) {
     int64_t h = step->height, w = step->width, across = made_width(step);
     for (int64_t pixel = first; pixel < first + n; pixel++) {
-        int64_t y = pixel / across * 2 - 1, x = pixel % across * 2 - 1;
+        int64_t y = pixel / across * step->stride - 1, x = pixel % across * step->stride - 1;
         if (y >= 0 && x >= 0 && y + 3 <= h && x + 3 <= w) {
             const uint8_t *corner = from + y * w + x;
             EACH(i, 3) EACH(j, 3) EACH(c, 3) *to++ = shades[256 * c + corner[c * h * w + i * w + j]];
@@ -114,7 +114,7 @@ INLINE void NAMED(convolve)(const int side, Job *job, const Step *step, int64_t 
     if (n > group * team->threads) { /* every thread has groups of its own */
         int64_t groups = (n + group * team->threads - 1) / (group * team->threads) * team->threads;
         group = (n + groups - 1) / groups;
-        float *seen = job->rooms + thread * job->room, *made = seen + group * row;
+        float *seen = job->rooms + thread * job->room, *made = seen + up(group * row, LINE);
         for (int64_t first, some; (some = next_of(team, phase, group, n, &first));) {
             if (!laid_out) NAMED(take)(side, job, step, first, some, patch, seen);
             NAMED(multiply_units)(step, filters, laid_out ? rows + first * row : seen, some, 0, units, made);
@@ -123,7 +123,7 @@ INLINE void NAMED(convolve)(const int side, Job *job, const Step *step, int64_t 
         }
         wait_for(team, phase, n);
     } else { /* they share one, and each filter is read by one of them */
-        float *seen = job->rooms, *made = seen + n * row;
+        float *seen = job->rooms, *made = seen + up(n * row, LINE);
         int64_t some = share(n, team->threads), part = share(units, team->threads);
         for (int64_t first, these; !laid_out && (these = next_of(team, phase, some, n, &first));) {
             NAMED(take)(side, job, step, first, these, patch, seen + first * row);
@@ -213,20 +213,37 @@ INLINE void NAMED(pool)(Job *job, const Step *step, int64_t phase) {
     done_with(job->team, phase, 1, 1);
 }
 
-/* Every pixel to unit length, in its place. */
+/* Every vector to unit length, in its place. */
 INLINE void NAMED(unit)(Job *job, const Step *step, int64_t phase) {
-    int64_t n = step->height * step->width, channels = step->in, some = share(n, job->team->threads);
+    int64_t length = step->kernel, n = step->height * step->width * step->in / length, some = share(n, job->team->threads);
     for (int64_t first, these; (these = next_of(job->team, phase, some, n, &first));) {
-        for (int64_t pixel = first; pixel < first + these; pixel++) {
-            FLOATS *numbers = (FLOATS *)(job->maps + step->to + pixel * channels), squares = {0};
-            for (int64_t v = 0; v < channels / LANES; v++) squares += numbers[v] * numbers[v];
+        for (int64_t vector = first; vector < first + these; vector++) {
+            FLOATS *numbers = (FLOATS *)(job->maps + step->to + vector * length), squares = {0};
+            for (int64_t v = 0; v < length / LANES; v++) squares += numbers[v] * numbers[v];
             float sum = 1e-12f;
             EACH(lane, LANES) sum += squares[lane];
-            for (int64_t v = 0; v < channels / LANES; v++) numbers[v] *= 1 / sqrtf(sum);
+            for (int64_t v = 0; v < length / LANES; v++) numbers[v] *= 1 / sqrtf(sum);
         }
         done_with(job->team, phase, these, n);
     }
     wait_for(job->team, phase, n);
+}
+
+/* What is given with the image, whose pixels are a multiple of LANES numbers. */
+ENTRY static void NAMED(take_given)(Job *job, const Step *step, int64_t phase) {
+    int64_t row = step->width * step->in, rows = step->height, some = share(rows, job->team->threads);
+    const uint16_t *given = job->given + job->image * rows * row;
+    for (int64_t first, these; (these = next_of(job->team, phase, some, rows, &first));) {
+        for (int64_t i = first * row; i < (first + these) * row; i += LANES) {
+#if LANES == 16
+            _mm512_storeu_ps(job->maps + step->to + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(given + i))));
+#else
+            _mm256_storeu_ps(job->maps + step->to + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(given + i))));
+#endif
+        }
+        done_with(job->team, phase, these, rows);
+    }
+    wait_for(job->team, phase, rows);
 }
 
 /* `n` numbers as half as many bytes each, rounded to the nearest. */
@@ -259,6 +276,7 @@ ENTRY static void NAMED(work)(Job *job, int64_t thread) {
         case HALVE: NAMED(halve)(job, step, phase); break;
         case POOL: NAMED(pool)(job, step, phase); break;
         case UNIT: NAMED(unit)(job, step, phase); break;
+        case GIVEN: NAMED(take_given)(job, step, phase); break;
         }
     }
     for (int64_t i = 0; i < job->n_wanted; i++, phase++) {

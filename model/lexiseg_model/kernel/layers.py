@@ -18,6 +18,7 @@ from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import call
 
 NONE = -1
+LINE = 16  # numbers in a line of the cache, and in the widest vector
 BY_FOURS_UP_TO = 192  # channels; beyond, filters at 36 places take longer to read than they spare products
 
 # What a filter of three numbers becomes at the places of a tile: Winograd's F(4, 3) and F(2, 3), as Lavin and Gray
@@ -50,6 +51,7 @@ class Kind(IntEnum):
     HALVE = 6
     POOL = 7
     UNIT = 8
+    GIVEN = 9
 
 
 class Convolution(NamedTuple):
@@ -103,7 +105,10 @@ def panel(lanes: int = 0) -> int:
 
 
 class Layers:
-    """A network of compiled layers: first written down, by the methods that take and return maps, then run."""
+    """A network of compiled layers: first written down, by the methods that take and return maps, then run.
+
+    What begins it is an image of bytes, the first step, and maps that are given with it, if there are any.
+    """
 
     def __init__(self, panel: int) -> None:
         self._panel = panel
@@ -113,11 +118,15 @@ class Layers:
         self._placed: dict[Size, Placed] = {}
         self.weights = np.empty(0, np.float32)
 
-    def of_image(self, shades: NDArray[np.float32], convolution: Convolution) -> Map:
-        """A 3 x 3 convolution with stride 2 over an image of bytes whose values [3, 256] are given."""
+    def of_image(self, shades: NDArray[np.float32], convolution: Convolution, stride: int = 2) -> Map:
+        """A 3 x 3 convolution over an image of bytes whose values [3, 256] are given."""
         places = {"shades": self._keep_as_is(shades), **self._kept(Kind.OF_IMAGE, convolution)}
-        made = Map(0, len(convolution.bias), 2)
-        return self._then(Step(Kind.OF_IMAGE, None, made, None, 3, 2, convolution.relu, **places))
+        made = Map(0, len(convolution.bias), stride)
+        return self._then(Step(Kind.OF_IMAGE, None, made, None, 3, stride, convolution.relu, **places))
+
+    def given(self, channels: int, stride: int) -> Map:
+        """Maps that come with each image, float16."""
+        return self._then(Step(Kind.GIVEN, None, Map(len(self._steps), channels, stride)))
 
     def convolve(self, source: Map, convolution: Convolution, stride: int = 1, add: Map | None = None) -> Map:
         """Amid zeros; `add` is added before the ReLU."""
@@ -145,19 +154,28 @@ class Layers:
         """One pixel: the mean of all, and behind it the largest of each channel."""
         return self._then(Step(Kind.POOL, source, Map(len(self._steps), 2 * source.channels, 0)))
 
-    def unit(self, source: Map) -> Map:
-        """Every pixel at unit length. `source` is read by nobody else."""
-        return self._then(Step(Kind.UNIT, source, source))
+    def unit(self, source: Map, parts: int = 1) -> Map:
+        """Every pixel at unit length, or each of so many parts of its channels. `source` is read by nobody else."""
+        return self._then(Step(Kind.UNIT, source, source, kernel=source.channels // parts))
 
     def close(self) -> None:
         """The network is complete."""
-        self.weights = np.empty(self._length, np.float32)
+        self.weights = on_lines(self._length)
         for part, write in self._unwritten:
             write(self.weights[part])
         self._unwritten.clear()
 
-    def run(self, images: NDArray[np.uint8], wanted: Sequence[Map], threads: int, half: bool) -> list[Wanted]:
+    def run(
+        self,
+        images: NDArray[np.uint8],
+        wanted: Sequence[Map],
+        threads: int,
+        half: bool,
+        given: NDArray[np.float16] | None = None,
+    ) -> list[Wanted]:
         """The `wanted` maps [N, h, w, channels] of images [N, 3, H, W], float16 (`half`) or float32.
+
+        `given` are the maps [N, h, w, channels] that come with the images, if the network takes some.
 
         Threads share an image where there are fewer images than threads. What comes out is the same either way.
         """
@@ -172,7 +190,7 @@ class Layers:
         call(
             "layers",
             *(placed.steps, len(placed.steps), self._panel, threads, self.weights),
-            *(np.ascontiguousarray(images), len(images), images[0].nbytes if len(images) else 0, placed.room),
+            *(np.ascontiguousarray(images), len(images), images[0].nbytes if len(images) else 0, given, placed.room),
             *(np.array(table, np.int64), len(table), int(half)),
         )
         return made
@@ -192,8 +210,8 @@ class Layers:
 
     def _keep(self, length: int, write: Callable[[NDArray[np.float32]], None]) -> int:
         """Where among the weights so many numbers will be, which are written there in the end: never held twice."""
-        begin, self._length = self._length, self._length + length
-        self._unwritten.append((slice(begin, self._length), write))
+        begin, self._length = self._length, self._length + up_to_line(length)
+        self._unwritten.append((slice(begin, begin + length), write))
         return begin
 
     def _keep_as_is(self, numbers: NDArray[np.float32]) -> int:
@@ -214,6 +232,12 @@ class Layers:
 
         return {"filters": self._keep(length, write), "bias": self._keep_as_is(convolution.bias)}
 
+    @staticmethod
+    def _read(step: Step, size: Size) -> tuple[int, int, int]:
+        if step.source is not None:
+            return step.source.shape(size)
+        return step.made.shape(size) if step.kind is Kind.GIVEN else (*size, 3)
+
     def _place(self, size: Size, wanted: Sequence[Map]) -> Placed:
         """Gives every map the first room that is free from its making to its last reading."""
         last = {step.made.number: index for index, step in enumerate(self._steps)}
@@ -227,7 +251,7 @@ class Layers:
         for index, step in enumerate(self._steps):
             made = step.made
             if places[made.number] == NONE:
-                begin, length = 0, int(np.prod(made.shape(size)))
+                begin, length = 0, up_to_line(int(np.prod(made.shape(size))))
                 alive = [(first, end, number) for first, end, number in alive if last[number] >= index]
                 for first, end, _ in sorted(alive):
                     if first - begin >= length:
@@ -236,12 +260,27 @@ class Layers:
                 places[made.number] = begin
                 alive.append((begin, begin + length, made.number))
                 room = max(room, begin + length)
-            height, width, channels = step.source.shape(size) if step.source else (*size, 3)
+            height, width, channels = self._read(step, size)
             source = places[step.source.number] if step.source else step.shades
             add = places[step.add.number] if step.add else NONE
             numbers = (height, width, channels, made.channels, step.kernel, step.stride, step.relu)
             rows.append((step.kind, source, places[made.number], add, *numbers, step.filters, step.bias))
         return Placed(np.array(rows, np.int64), places, room)
+
+
+def on_lines(length: int) -> NDArray[np.float32]:
+    """So many numbers [length], not yet written, from the beginning of a line of the cache on.
+
+    A vector that lies across two lines is read twice.
+    """
+    numbers = np.empty(length + LINE, np.float32)
+    before = -numbers.ctypes.data // numbers.itemsize % LINE
+    return numbers[before : before + length]
+
+
+def up_to_line(length: int) -> int:
+    """The least multiple of LINE that is not less."""
+    return -(-length // LINE) * LINE
 
 
 def in_panels(filters: NDArray[np.float32], panel: int) -> NDArray[np.float32]:

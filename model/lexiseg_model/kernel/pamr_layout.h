@@ -5,7 +5,7 @@
 #include <sys/mman.h>
 #endif
 
-enum { BLOCK = 16, LINE = 16 }; /* pixels; numbers of a cache line */
+enum { BLOCK = 16 };                   /* pixels */
 static const size_t KEPT = 96 << 20;   /* bytes at most that are kept between calls */
 static const size_t MAPPED = 32 << 20; /* bytes from which on new memory never is what was used before */
 
@@ -21,9 +21,7 @@ typedef struct {
     int64_t n, reach;
 } Around;
 
-static int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static void *aligned(void *at) { return (void *)(((uintptr_t)at + 63) & ~(uintptr_t)63); }
 
 /* Numbers from one row to the next: an odd number of cache lines, or rows would meet in one corner of the cache. */
 static int64_t row_of(Shape s, int64_t channels) { return up(s.wide * channels, 16 * LINE) + 5 * LINE; }

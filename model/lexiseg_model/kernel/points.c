@@ -5,6 +5,8 @@
 
 #include "power.h"
 
+enum { NEAR = 64 }; /* cells whose pixels stay in the first cache */
+
 /* exp(-distance / scale) of the cells of a row, `across` from a point [n] and `down` of it, for each of the scales. */
 WIDEST static void trace(const float *across, float down, int64_t n, float scale, float *to) {
     float by = -1 / scale;
@@ -38,13 +40,18 @@ static int64_t cell_of(float place, int64_t stride, int64_t n) {
     return !(cell > 0) ? 0 : cell >= (float)n ? n - 1 : (int64_t)cell;
 }
 
+/* The cell that a point (x, y) lies in. */
+static int64_t under(const float *point, int64_t stride, int64_t h, int64_t w) {
+    return cell_of(point[1], stride, h) * w + cell_of(point[0], stride, w);
+}
+
 /* points [n, 2] (x, y) in pixels, `stride` of which are a cell; grouping [heads * depth, h, w], pixels [h, w, channels],
  * a multiple of 16. said [n, n_scales + 1 + heads + 1, h, w]: traces, ones, likeness by each head and by pixels. */
 API int64_t lexiseg_lone_points(const float *points, int64_t n, int64_t stride, const float *scales, int64_t n_scales,
                                 const float *grouping, int64_t heads, int64_t depth, const float *pixels,
                                 int64_t channels, int64_t h, int64_t w, float *said) {
-    int64_t cells = h * w;
-    float *across = malloc((size_t)(w + depth) * sizeof(float));
+    int64_t cells = h * w, said_of_each = n_scales + 1 + heads + 1;
+    float *first = said, *across = malloc((size_t)(w + depth) * sizeof(float));
     if (!across) return OUT_OF_MEMORY;
     float *vector = across + w;
     for (int64_t point = 0; point < n; point++) {
@@ -55,15 +62,21 @@ API int64_t lexiseg_lone_points(const float *points, int64_t n, int64_t stride, 
                 trace(across, ((float)y + 0.5f) * (float)stride - top, w, scales[i], said + y * w);
         for (int64_t cell = 0; cell < cells; cell++) said[cell] = 1;
         said += cells;
-        int64_t here = cell_of(top, stride, h) * w + cell_of(left, stride, w);
+        int64_t here = under(points + 2 * point, stride, h, w);
         for (int64_t head = 0; head < heads; head++, said += cells) {
             const float *planes = grouping + head * depth * cells;
             for (int64_t d = 0; d < depth; d++) vector[d] = planes[d * cells + here];
             compare_planes(vector, planes, depth, cells, said);
         }
-        compare_rows(pixels + here * channels, pixels, channels, cells, said);
         said += cells;
     }
     free(across);
+    for (int64_t cell = 0; cell < cells; cell += NEAR) { /* some cells for all points, while these are near */
+        int64_t some = cells - cell < NEAR ? cells - cell : NEAR;
+        for (int64_t point = 0; point < n; point++) {
+            const float *own = pixels + under(points + 2 * point, stride, h, w) * channels;
+            compare_rows(own, pixels + cell * channels, channels, some, first + ((point + 1) * said_of_each - 1) * cells + cell);
+        }
+    }
     return 0;
 }

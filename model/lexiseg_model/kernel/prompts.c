@@ -39,6 +39,9 @@ typedef struct {
     int64_t masks; /* numbers of a prompt's in `inside` */
 } Job;
 
+/* Numbers that so many places of 8 bytes take. */
+static int64_t places_of(int64_t n) { return up(2 * n, LINE); }
+
 #define NAMED(name) name##_of_eight
 #define LANES 8
 #define ENTRY EIGHT_WIDE
@@ -57,9 +60,9 @@ static int64_t most_room(const Job *job) {
     int64_t w = job->mid.w, cells = w * job->mid.h, coarse = job->coarse.pixels;
     int64_t sizes[] = {
         2 * 36 * (GROUP * COARSE + ASIDE),                                          /* convolutions */
-        18 * job->channels + job->channels * coarse + SLACK + (w + SLACK) * COARSE, /* begin */
+        places_of(9 * job->channels) + job->channels * coarse + SLACK + (w + SLACK) * COARSE, /* begin */
         coarse * PADDED + ASKED + HIDDEN + COARSE,                                  /* attend */
-        2 * job->channels + (cells + coarse + SLACK + w) * MID,                     /* widen */
+        places_of(job->channels) + (cells + coarse + SLACK + w) * MID,                     /* widen */
         (2 * cells + 2 * w + 4 * SLACK) * MID,                                      /* masks */
     };
     int64_t most = 0;
@@ -81,8 +84,9 @@ API int64_t lexiseg_prompts(const float *said, int64_t n, int64_t channels, int6
     int64_t some = n < TOGETHER ? n : TOGETHER, cells = h * w;
     int64_t coarse = (some * job.coarse.pixels + SLACK) * COARSE, mid = (job.mid.pixels + SLACK) * MID;
     job.masks = MOST * (cells + SLACK);
-    float *all = calloc((size_t)(2 * coarse + 2 * mid + some * job.masks + most_room(&job)), sizeof(float));
-    if (!all) return OUT_OF_MEMORY;
+    void *zeros = calloc((size_t)(2 * coarse + 2 * mid + some * job.masks + most_room(&job)) + LINE, sizeof(float));
+    if (!zeros) return OUT_OF_MEMORY;
+    float *all = aligned(zeros);
     job.coarse_maps = all, job.coarse_between = all + coarse;
     job.mid_maps = all + 2 * coarse, job.mid_between = job.mid_maps + mid, job.inside = job.mid_between + mid;
     job.room = job.inside + some * job.masks;
@@ -91,7 +95,7 @@ API int64_t lexiseg_prompts(const float *said, int64_t n, int64_t channels, int6
         (lanes() == 16 ? answer_of_sixteen : answer_of_eight)(&job, said + first * channels * cells, some, masks,
                                                               logits + first * masks * 4 * cells, quality + first * masks);
     }
-    free(all);
+    free(zeros);
     return 0;
 }
 #else

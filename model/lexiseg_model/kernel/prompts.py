@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel.layers import FOURS
+from lexiseg_model.kernel.layers import FOURS, on_lines
 from lexiseg_model.kernel.library import call
 
 COARSE, MID, FINE, PIXELS = 48, 32, 24, 96  # channels of the maps that prompts share
@@ -71,7 +71,8 @@ def lengths(channels: int, masks: int) -> tuple[int, int, int]:
 
 def laid_out(parts: Iterable[Floats]) -> Floats:
     """Arrays one behind the other."""
-    return np.concatenate([np.ravel(part) for part in parts], dtype=np.float32)
+    flat = [np.ravel(part) for part in parts]
+    return np.concatenate(flat, out=on_lines(sum(map(len, flat))))
 
 
 def answer(said: Floats, shared: Shared, weights: Weights, masks: int) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ INLINE const float *NAMED(begin)(const Job *job, const float *said, const float 
     const int64_t w = job->mid.w, plane = w * job->mid.h, taps = 9 * job->channels;
     const float *scale = weights, *shift = scale + COARSE;
     int64_t *place = (int64_t *)room;
-    float *padded = room + 2 * taps, *made = padded + job->channels * map->pixels + SLACK;
+    float *made = room + places_of(taps), *padded = made + (map->w + SLACK) * COARSE;
     memset(padded, 0, (size_t)(job->channels * map->pixels + SLACK) * sizeof(float));
     for (int64_t c = 0; c < job->channels; c++) {
         EACH(i, 9) place[9 * c + i] = c * map->pixels + i / 3 * map->row + i % 3;
@@ -100,7 +100,7 @@ INLINE const float *NAMED(widen)(const Job *job, const float *said, const float 
     const int64_t cells = map->h * map->w, last = cells - SLACK;
     const float *scale = weights + COARSE * MID, *shift = scale + MID;
     int64_t *place = (int64_t *)room;
-    float *own = room + 2 * job->channels, *narrow = own + cells * MID, *blend = narrow + from->pixels * MID;
+    float *own = room + places_of(job->channels), *narrow = own + cells * MID, *blend = narrow + from->pixels * MID;
     for (int64_t c = 0; c < job->channels; c++) place[c] = c * cells;
     for (int64_t i = 0; i < cells; i += SLACK) { /* those at the end are done twice, for nothing lies behind them */
         int64_t first = i < last ? i : last;

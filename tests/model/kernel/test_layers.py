@@ -43,14 +43,14 @@ def by_torch(maps: Tensor, layer: Convolution, stride: int = 1, add: Tensor | fl
     return made.relu() if layer.relu else made
 
 
-def first_maps(size: tuple[int, int], layer: Convolution) -> Tensor:
+def first_maps(size: tuple[int, int], layer: Convolution, stride: int = 2) -> Tensor:
     values = torch.stack(
         [
             torch.from_numpy(row)[torch.from_numpy(plane).long()]
             for row, plane in zip(shades(), image(size), strict=True)
         ]
     )
-    return by_torch(values[None], layer, 2)
+    return by_torch(values[None], layer, stride)
 
 
 def compare(
@@ -164,6 +164,50 @@ def test_all_pixels_become_one_which_layers_go_on_with(panels: int) -> None:
 
 def test_pixels_are_brought_to_unit_length(panels: int) -> None:
     compare(panels, (12, 20), 48, lambda layers, maps: layers.unit(maps), lambda maps: F.normalize(maps, dim=1))
+
+
+def test_parts_of_pixels_are_brought_to_unit_length(panels: int) -> None:
+    def expected(maps: Tensor) -> Tensor:
+        return torch.cat([F.normalize(part, dim=1) for part in torch.split(maps, 16, 1)], 1)
+
+    compare(panels, (12, 20), 48, lambda layers, maps: layers.unit(maps, 3), expected)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (3, 5)])
+def test_an_image_keeps_all_of_its_pixels(panels: int, size: tuple[int, int]) -> None:
+    layer = convolution(20, 3, 3)
+    layers = Layers(panels)
+    maps = layers.of_image(shades(), layer, stride=1)
+    layers.close()
+
+    (made,) = layers.run(image(size)[None], [maps], 1, half=False)
+
+    expected = first_maps(size, layer, 1)
+    torch.testing.assert_close(torch.from_numpy(made).permute(0, 3, 1, 2), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_maps_that_are_given_belong_each_to_its_image(panels: int, threads: int) -> None:
+    first = convolution(48, 3, 3)
+    layers = Layers(panels)
+    maps = layers.of_image(shades(), first)
+    last = layers.convolve(layers.given(32, 2), convolution(48, 32, 1, relu=False), add=maps)
+    layers.close()
+    given = np.random.default_rng(2).normal(size=(2, 6, 10, 32)).astype(np.float16)
+
+    (made,) = layers.run(np.stack([image((12, 20))] * 2), [last], threads, half=False, given=given)
+
+    beside = by_torch(torch.from_numpy(given).float().permute(0, 3, 1, 2), convolution(48, 32, 1, relu=False))
+    expected = beside + first_maps((12, 20), first)
+    torch.testing.assert_close(torch.from_numpy(made).permute(0, 3, 1, 2), expected, rtol=0, atol=1e-4)
+
+
+def test_weights_begin_with_a_line_of_the_cache(panels: int) -> None:
+    layers = Layers(panels)
+    layers.convolve(layers.of_image(shades(), convolution(20, 3, 3)), convolution(30, 20, 1))
+    layers.close()
+
+    assert layers.weights.ctypes.data % 64 == 0
 
 
 def test_what_comes_out_depends_neither_on_threads_nor_on_company(panels: int) -> None:

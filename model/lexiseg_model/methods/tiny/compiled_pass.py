@@ -40,14 +40,14 @@ class CompiledPass:
 
 
 def _trunk(layers: Layers, network: TinyNetwork) -> list[Map]:
-    maps = layers.of_image(_shades(), _convolution(network.stem[0]))
-    maps = layers.convolve(maps, _convolution(network.stem[1]), stride=2)
+    maps = layers.of_image(shades(), convolution(network.stem[0]))
+    maps = layers.convolve(maps, convolution(network.stem[1]), stride=2)
     pyramid = []
     for stage in network.stages:
         for part in stage.children():
-            maps = _block(layers, maps, part)
+            maps = block(layers, maps, part)
         pyramid.append(maps)
-    pyramid[-1] = layers.convolve(layers.beside_mean(maps), _convolution(network.context))
+    pyramid[-1] = layers.convolve(layers.beside_mean(maps), convolution(network.context))
     return pyramid
 
 
@@ -55,38 +55,38 @@ def _pixels(layers: Layers, network: TinyNetwork, pyramid: list[Map]) -> Map:
     decoded = None
     for level in reversed(range(len(pyramid))):
         coarser = None if decoded is None else layers.twice(decoded)
-        lateral = layers.convolve(pyramid[level], _convolution(network.lateral[level]), add=coarser)
-        decoded = layers.convolve(lateral, _convolution(network.smooth[level]))
+        lateral = layers.convolve(pyramid[level], convolution(network.lateral[level]), add=coarser)
+        decoded = layers.convolve(lateral, convolution(network.smooth[level]))
     assert decoded is not None
-    return layers.unit(layers.convolve(decoded, _convolution(network.pixel_head)))
+    return layers.unit(layers.convolve(decoded, convolution(network.pixel_head)))
 
 
 def _names(layers: Layers, network: TinyNetwork, finer: Map, coarse: Map) -> tuple[Map, Map]:
     """As `TinyNetwork.names` of `named_cells`, whose two parts are multiplied apart instead of laid side by side."""
     hidden, last = (_linear(part) for part in network.image_head if isinstance(part, nn.Linear))
     image = layers.convolve(layers.pool(coarse), hidden._replace(relu=True))
-    whole, cells = (_convolution(part) for part in network.evidence if isinstance(part, nn.Conv2d))
+    whole, cells = (convolution(part) for part in network.evidence if isinstance(part, nn.Conv2d))
     of_coarse, of_finer = np.split(whole.filters, [coarse.channels], axis=1)
     evidence = layers.convolve(coarse, Convolution(of_coarse, whole.bias, relu=False))
     evidence = layers.convolve(layers.halve(finer), Convolution(of_finer, 0 * whole.bias), add=evidence)
     return layers.unit(layers.convolve(image, last)), layers.convolve(evidence, cells)
 
 
-def _block(layers: Layers, maps: Map, part: nn.Module) -> Map:
+def block(layers: Layers, maps: Map, part: nn.Module) -> Map:
     if not isinstance(part, Residual):
-        return layers.convolve(maps, _convolution(part), stride=2)
-    first = layers.convolve(maps, _convolution(part.first))
-    return layers.convolve(first, _convolution(part.second, relu=True), add=maps)
+        return layers.convolve(maps, convolution(part), stride=2)
+    first = layers.convolve(maps, convolution(part.first))
+    return layers.convolve(first, convolution(part.second, relu=True), add=maps)
 
 
-def _shades() -> NDArray[np.float32]:
+def shades() -> NDArray[np.float32]:
     """[3, 256]: what the network is given for a byte of each colour."""
     inverse_std = 1 / torch.tensor(STD)
     shades: Tensor = (torch.arange(256.0)[None] - torch.tensor(MEAN)[:, None]) * inverse_std[:, None]
     return shades.numpy()
 
 
-def _convolution(part: nn.Module, relu: bool | None = None) -> Convolution:
+def convolution(part: nn.Module, relu: bool | None = None) -> Convolution:
     """Of a sequence that begins with a convolution, and may have a ReLU, or of a convolution alone."""
     first, *rest = part if isinstance(part, nn.Sequential) else [part]
     assert isinstance(first, nn.Conv2d)

@@ -26,6 +26,7 @@ from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.boxes import closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
 from lexiseg_model.methods.tiny.compiled_head import answering, as_read
+from lexiseg_model.methods.tiny.compiled_maps import CompiledMaps
 from lexiseg_model.methods.tiny.compiled_pass import CompiledPass, suits
 from lexiseg_model.methods.tiny.fast import cores, fused, in_type
 from lexiseg_model.methods.tiny.image_pass import ImagePass, brought_to, buckets, first, fitted
@@ -89,6 +90,7 @@ class TinySegmenter(Exportable):
         self._compiled = CompiledPass(self._network) if suits(execution) else None
         self.passes_side_by_side = self._compiled is not None
         self._head = None if head is None else answering(in_type(fused(head).to(device), self._dtype))
+        self._maps = None if self._head is None or self._compiled is None else CompiledMaps(self._head.shared)
         self.settings = settings
         self._belief = None if familiar is None else Belief(familiar, settings.doubt)
         self._texts: ByList[list[str]] = ByList()
@@ -308,6 +310,8 @@ class TinySegmenter(Exportable):
         head = self._required_head()
 
         def make() -> SharedMaps:
+            if self._maps is not None:
+                return self._maps(features.tensors["pixels"], features.tensors["guide"])
             pixels = features.tensors["pixels"].to(self._device, self._dtype)[None]
             return as_read(head.maps(pixels, self.guide(features)[None].to(self._dtype)))
 
