@@ -133,8 +133,7 @@ class Graphs:
     def _recorded(self, tiles: NDArray[np.uint8], image_pass: ImagePass) -> TileFeatures:
         there = self._there(tiles)
         try:
-            with Watch() as watch:
-                expected = image_pass(there)
+            expected, reads = _watched(image_pass, there)
         except NotRecordable as error:
             self._give_up(tiles.shape, error)
             return image_pass(there)
@@ -145,7 +144,7 @@ class Graphs:
             self._give_up(tiles.shape, error)
             return expected
         if alike:
-            self._remember(tiles.shape, _Graph(there, recording, watch.reads))
+            self._remember(tiles.shape, _Graph(there, recording, reads))
         else:
             self._remember(tiles.shape, False)
             logger.warning("the CUDA graph for tiles %s does not give what the network gives: left aside", tiles.shape)
@@ -177,6 +176,17 @@ class Graphs:
         staged.copy_(torch.from_numpy(tiles))
         to.copy_(staged, non_blocking=True)
         self._arrived = self._device.sent()
+
+
+def _watched(image_pass: ImagePass, there: Tensor) -> tuple[TileFeatures, tuple[Tensor, ...]]:
+    """What a pass that a graph can hold gives, and what it reads. Raises NotRecordable."""
+    try:
+        with Watch() as watch:
+            return image_pass(there), watch.reads
+    except NotRecordable:
+        image_pass(there)  # makes anew what its caches have let go of since the first pass
+    with Watch() as watch:
+        return image_pass(there), watch.reads
 
 
 def _gives(recording: Recording, expected: TileFeatures) -> bool:

@@ -150,6 +150,24 @@ def test_a_pass_that_no_graph_can_hold_is_never_recorded(caplog: pytest.LogCaptu
     assert caplog.text.count("hands numbers to Python") == 1
 
 
+def test_what_caches_have_let_go_of_since_the_first_pass_is_made_anew() -> None:
+    kept: list[float] = []
+
+    def weighed(there: Tensor) -> TileFeatures:
+        if not kept:
+            kept.append(torch.ones(3).sum().item())
+        return image_pass(there)[0] * kept[0], image_pass(there)[1]
+
+    device = OfCpu()
+    graphs = Graphs(device)
+    for seed in range(3):
+        graphs.encode(tiles(seed), weighed)
+        if seed == 0:
+            kept.clear()
+
+    assert device.recorded == 1
+
+
 def test_what_a_recording_reads_lives_as_long_as_it() -> None:
     kept = [torch.ones(3)]
     alive = weakref.ref(kept[0])
