@@ -1,4 +1,4 @@
-"""What comes on a stream of gRPC, none of it kept while the next is waited for."""
+"""What comes on a stream of gRPC, none of it kept here once it is handed on."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ async def received(context: Reading) -> AsyncGenerator[Any, None]:
 
     gRPC's own iterator keeps the last message of a stream that fails, or is left, for as long as the process lives.
     """
-    while (message := await context.read()) is not grpc.aio.EOF:
-        yield message
-        del message  # not when the next has come, which may be never
+    while True:
+        handed_on = [await context.read()]
+        if handed_on[0] is grpc.aio.EOF:
+            return
+        yield handed_on.pop()  # by a name it would be kept for as long as its reader keeps us waiting

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from lexiseg_service.commands.serving import backlog
+from lexiseg_service.commands.serving.descriptors import take_all_descriptors
 from lexiseg_service.commands.serving.short_turns import take_short_turns
 from lexiseg_service.gateway.rest.http1.connection import TimedProtocol
 from lexiseg_service.gateway.rest.http1.connections import Connections
@@ -80,14 +84,31 @@ class Server(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         take_short_turns()
+        take_all_descriptors()
         super().run(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        with super().capture_signals():
+        with super().capture_signals(), self._hanging_up():
             yield
             # Everything is answered and closed: uvicorn would now die of the signal once more.
             self._captured_signals.clear()
+
+    @contextmanager
+    def _hanging_up(self) -> Iterator[None]:
+        """Who closes the terminal asks for an end as SIGTERM does, unless somebody (nohup) has said to go on."""
+        if (
+            sys.platform == "win32"
+            or threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
+        ):
+            yield
+            return
+        signal.signal(signal.SIGHUP, self.handle_exit)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -135,7 +156,7 @@ def server_of(
     http_option: str,
     greeting: Callable[[str, str], str],
 ) -> Server:
-    """A server that is ready to run; it stops on SIGINT and SIGTERM, requests in flight are answered first."""
+    """A server that is ready to run; it stops on SIGINT, SIGTERM and SIGHUP, requests in flight are answered first."""
     connections = Connections(settings, lambda reason: metrics.ended.labels(reason).inc())
     config = uvicorn.Config(
         app,

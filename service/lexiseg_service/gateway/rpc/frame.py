@@ -135,7 +135,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
     async def _all(
         self, read: Callable[[bytes], M] | None, context: Context, room: Hold, key: str | None
     ) -> AsyncGenerator[M, None]:
-        """The messages of a stream, none of which is kept here while the next is waited for.
+        """The messages of a stream, none of which is kept here once it is handed on.
 
         The first takes `room`, as the one of a call does: nobody knows how long it is, nor whether there will be a
         place for the stream.
@@ -150,10 +150,9 @@ class CallFrame(grpc.aio.ServerInterceptor):
             async for content in contents:
                 room.keep(len(content))
                 self._door.keys.identify(key)
-                message = await self._read(read, content)
+                handed_on = [await self._read(read, content)]
                 del content
-                yield message
-                del message
+                yield handed_on.pop()
                 room.release()
 
     async def _read(self, read: Callable[[bytes], M] | None, content: bytes) -> M:

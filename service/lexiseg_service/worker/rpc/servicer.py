@@ -141,10 +141,9 @@ async def _steps(context: Context) -> AsyncGenerator[StreamQuestion | VideoFrame
     """Steps as the backend takes them."""
     async with aclosing(received(context)) as messages:
         async for message in messages:
-            step = decode_step(message)
+            handed_on = [decode_step(message)]
             del message
-            yield step
-            del step
+            yield handed_on.pop()
 
 
 def _value(gauge: Gauge) -> float:

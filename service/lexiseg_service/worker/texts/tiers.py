@@ -74,12 +74,13 @@ class MemoryRows:
         self._rows: OrderedDict[tuple[str, str], bytes] = OrderedDict()  # by tower and text
         self._bytes = 0
         self._lists: OrderedDict[int, LaidOut] = OrderedDict()  # a list that is held has its id to itself
+        self._list_bytes = 0  # of their rows
         self._used: dict[int, LaidOut] = {}  # of these, whose texts are still to be counted as just used
         self._guard = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        return self._bytes
+        return self._bytes + self._list_bytes
 
     def find(self, tower: str, texts: Iterable[str]) -> TextRows:
         """Rows of those texts that are kept, which then count as just used."""
@@ -116,10 +117,18 @@ class MemoryRows:
         with self._guard:
             if any(self._rows.get((tower, text)) is not row for text, row in found.items()):
                 return
+            if (before := self._lists.pop(id(texts), None)) is not None:
+                self._list_bytes -= before.rows.nbytes
             self._lists[id(texts)] = LaidOut(tower, texts, (*texts,), rows, len(found))
-            while len(self._lists) > MOST_LISTS:
+            self._list_bytes += rows.nbytes
+            while len(self._lists) > MOST_LISTS or (self._lists and self.nbytes > self._max_bytes):
                 self._note_uses()
-                self._lists.popitem(last=False)
+                _, longest_unused = self._lists.popitem(last=False)
+                self._list_bytes -= longest_unused.rows.nbytes
+
+    def _forget_lists(self) -> None:
+        self._lists.clear()
+        self._list_bytes = 0
 
     def _note_uses(self) -> None:
         for known in self._used.values():
@@ -133,12 +142,14 @@ class MemoryRows:
             for text, row in rows.items():
                 before = self._rows.pop((tower, text), None)
                 if before is not None and before != row:
-                    self._lists.clear()
+                    self._forget_lists()
                 self._bytes += _cost(text, row) - (0 if before is None else _cost(text, before))
                 self._rows[tower, text] = row
-            while self._bytes > self._max_bytes:
+            while self.nbytes > self._max_bytes:
+                self._forget_lists()
+                if self._bytes <= self._max_bytes:
+                    break
                 (_, text), row = self._rows.popitem(last=False)
-                self._lists.clear()
                 self._bytes -= _cost(text, row)
 
 

@@ -90,7 +90,7 @@ def test_a_row_that_is_kept_again_as_it_was_leaves_its_lists() -> None:
 def test_texts_of_a_list_count_as_just_used() -> None:
     memory = MemoryRows(10_000)
     memory.keep("tower", {"sky": ROW, "sea": ROW, "bay": ROW})
-    room, texts = with_a_list(memory.nbytes)
+    room, texts = with_a_list(memory.nbytes + LAID_OUT.nbytes)
     room.keep("tower", {"bay": ROW})
     room.laid_out("tower", texts)
 
@@ -98,6 +98,19 @@ def test_texts_of_a_list_count_as_just_used() -> None:
 
     assert room.find("tower", ["sky", "sea", "bay", "fog"]).keys() == {"sky", "sea", "fog"}
     assert room.laid_out("tower", texts) is None  # for a row has gone
+
+
+def test_rows_that_are_laid_out_count_too_and_go_first() -> None:
+    plain = MemoryRows(10_000)
+    plain.keep("tower", {"sky": ROW, "sea": ROW})
+    memory, texts = with_a_list(plain.nbytes + LAID_OUT.nbytes)
+    memory.lay_out("tower", texts, memory.find("tower", texts), LAID_OUT)
+    assert memory.nbytes == plain.nbytes + LAID_OUT.nbytes
+
+    full, texts = with_a_list(plain.nbytes)
+
+    assert full.laid_out("tower", texts) is None
+    assert full.find("tower", texts).keys() == {"sky", "sea"}
 
 
 @pytest.mark.parametrize("n_lists", [MOST_LISTS, MOST_LISTS + 1])

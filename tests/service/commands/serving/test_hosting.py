@@ -1,0 +1,36 @@
+"""What asks a server for its end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+import pytest
+
+from tests.service.gateway.rest.raw import ALIVE, listening
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+
+
+async def test_who_closes_the_terminal_has_what_is_asked_answered() -> None:
+    async with listening() as server:
+        raw = await server.open()
+        await raw.send(ALIVE)
+        assert (await raw.answer())[0] == 200
+
+        signal.raise_signal(signal.SIGHUP)
+        await server.running
+
+        assert not server.server.failed
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+async def test_who_was_started_to_outlive_the_terminal_goes_on() -> None:
+    before: Any = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with listening() as server:
+            signal.raise_signal(signal.SIGHUP)
+            assert not server.server.should_exit
+    finally:
+        signal.signal(signal.SIGHUP, before)
