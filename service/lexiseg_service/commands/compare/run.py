@@ -26,7 +26,7 @@ from lexiseg_service.commands.compare.preview import Previews
 from lexiseg_service.commands.compare.report import Report, html_of
 from lexiseg_service.commands.loading import named_or_folder
 from lexiseg_service.commands.segment.question import Question
-from lexiseg_service.commands.segment.sources import SUFFIXES
+from lexiseg_service.commands.segment.sources import SUFFIXES, read_bounded
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.worker.decode import decode
@@ -112,11 +112,9 @@ def _read(path: Path, limits: Limits) -> NDArray[np.uint8]:
         SampleError: it cannot be read.
     """
     try:
-        return decode(path.read_bytes(), limits, None).rgb
+        return decode(read_bounded(path, limits), limits, None).rgb
     except ServiceError as error:
         raise SampleError(str(path), error.detail) from None
-    except OSError as error:
-        raise SampleError(str(path), error.strerror or str(error)) from None
 
 
 def _map(png: bytes) -> LabelMap:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lexiseg_model.types import ClassEntry, Segment
-from lexiseg_service.commands.segment.earlier import ASKED, NAME, folder_for, refuse_file, write_json
+from lexiseg_service.commands.segment.earlier import ASKED, NAME, folder_for, write_json
 from lexiseg_service.commands.segment.panoptic_maps import NAME as PANOPTIC
 from lexiseg_service.commands.segment.panoptic_maps import PanopticMaps
 from lexiseg_service.commands.segment.question import Question
@@ -71,9 +71,8 @@ class Annotations:
         self._asked = {**question.fields, "classes": [entry.name for entry in classes], "model": model}
         if question.examples:
             self._asked["examples"] = list(question.examples)
-        self.folder, before = folder_for(out, self._asked)
+        self.folder, before, self._claim = folder_for(out, self._asked)
         folder = self.folder
-        refuse_file(folder)
         self._prompts = question.prompts
         self._panoptic = PanopticMaps(folder, classes) if question.task == "panoptic" else None
         # A picture never takes the place of a photograph that it was made from.
@@ -84,7 +83,7 @@ class Annotations:
             self._taken |= {place for image in self._images for place in self._places(image.get("overlay", NAME))}
             if self._panoptic is not None:
                 self._panoptic.go_on()
-        elif folder.is_dir():  # what lies here is somebody else's
+        else:  # what lies here is somebody else's
             self._taken |= {path.resolve() for path in (*folder.iterdir(), *(folder / PANOPTIC).glob("*"))}
         names = [entry.name for entry in classes]
         if self._prompts:
@@ -136,6 +135,10 @@ class Annotations:
         path = self.folder / NAME
         write_json(path, content)
         return f"{path} and one picture each in {self.folder}/" if self.overlay else str(path)
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._claim.release()
 
     def _annotation(self, segment: Segment, image_id: int) -> dict[str, Any]:
         annotation: dict[str, Any] = {

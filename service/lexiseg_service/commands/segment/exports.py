@@ -13,7 +13,7 @@ from typing import Any
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.segment.annotations import Answer
 from lexiseg_service.commands.segment.answers import as_clients
-from lexiseg_service.commands.segment.earlier import ASKED, folder_for, refuse_file, write_json
+from lexiseg_service.commands.segment.earlier import ASKED, folder_for, write_json
 from lexiseg_service.commands.segment.formats import WRITERS, Format, Job, beside
 from lexiseg_service.commands.segment.question import Question
 from lexiseg_service.commands.segment.sources import Source
@@ -58,12 +58,10 @@ class Exports:
         self._names = [entry.name for entry in classes]
         self._model = model
         self._asked = {**question.fields, "classes": self._names, "model": model, "format": kind}
-        self.folder, before = folder_for(out, self._asked, LEDGER)
-        refuse_file(self.folder)
+        self.folder, before, self._claim = folder_for(out, self._asked, LEDGER)
         self._images: list[dict[str, Any]] = before["images"] if before else []
         self._taken = {source.path.resolve() for source in sources if source.path is not None}
-        if self.folder.is_dir():
-            self._taken |= {path.resolve() for path in self.folder.rglob("*")}
+        self._taken |= {path.resolve() for path in self.folder.rglob("*")}
 
     def has(self, source: Source) -> bool:
         """Whether an earlier run has done the image as it is now."""
@@ -98,6 +96,10 @@ class Exports:
             (self.folder / name).write_bytes(content)
         write_json(self.folder / LEDGER, {ASKED: self._asked, "images": self._images, "annotations": []})
         return f"{WHAT[self._kind]} in {self.folder}/"
+
+    def close(self) -> None:
+        """Nothing more is written."""
+        self._claim.release()
 
     def _files(self, source: Source, content: bytes, answer: Answer) -> dict[str, bytes]:
         """Two images of one name from two folders get files of two names."""

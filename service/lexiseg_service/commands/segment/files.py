@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -43,6 +43,8 @@ class Keeper(Protocol):
 
     def write(self) -> str | None: ...
 
+    def close(self) -> None: ...
+
 
 @dataclass(frozen=True)
 class Manner:
@@ -58,9 +60,15 @@ def segment_files(
 ) -> int:
     """Segments every image that is not done yet; one that fails is reported and the others go on.
 
-    Returns 1 if any failed, 130 if Ctrl-C ended it. Where all fail nothing is written.
+    Returns 1 if any failed, 130 if Ctrl-C ended it. Where all fail nothing is written. The keeper is closed at the end.
     """
-    manner = manner or Manner()
+    with closing(keeper):
+        return _segment_those_left(sources, ask, keeper, manner or Manner())
+
+
+def _segment_those_left(
+    sources: Sequence[Source], ask: Callable[[bytes], Future[A]], keeper: Keeper, manner: Manner
+) -> int:
     done_before = keeper.exists if manner.skip_existing else keeper.has
     to_do = [source for source in sources if not done_before(source)]
     work = _Work(keeper, done=len(sources) - len(to_do))

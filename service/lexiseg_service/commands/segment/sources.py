@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from lexiseg_service.errors import ServiceError
+from lexiseg_service.errors import ServiceError, TooLarge
 from lexiseg_service.settings import Limits
 
 STDIN = "-"
@@ -53,13 +54,32 @@ class Source:
 
         Raises:
             Unreadable: there is none; the message says why.
+            TooLarge: it has more bytes than are taken.
         """
         if self.path is not None:
-            try:
-                return self.path.read_bytes()
-            except OSError as error:
-                raise Unreadable(error.strerror or str(error)) from None
-        return sys.stdin.buffer.read() if self.name == STDIN else _fetched(self.name, limits)
+            return read_bounded(self.path, limits)
+        return _bounded(sys.stdin.buffer, limits) if self.name == STDIN else _fetched(self.name, limits)
+
+
+def read_bounded(path: Path, limits: Limits) -> bytes:
+    """An image's file; one that is larger, or has no end, is not read into memory to be refused there.
+
+    Raises:
+        Unreadable: it cannot be read.
+        TooLarge: it has more bytes than an image may.
+    """
+    try:
+        with path.open("rb") as file:
+            return _bounded(file, limits)
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from None
+
+
+def _bounded(file: BinaryIO, limits: Limits) -> bytes:
+    content = file.read(limits.max_image_bytes + 1)
+    if len(content) > limits.max_image_bytes:
+        raise TooLarge(f"more than {limits.max_image_bytes:,} bytes")
+    return content
 
 
 def sources_of(given: Sequence[str | Path]) -> list[Source]:

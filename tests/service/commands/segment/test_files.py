@@ -82,6 +82,8 @@ class Full:
     def write(self) -> str | None:
         return None
 
+    def close(self) -> None: ...
+
 
 def test_a_full_disk_is_told_with_the_folder(tmp_path: Path) -> None:
     (tmp_path / "0.jpg").write_bytes(b"a photograph")
@@ -104,3 +106,31 @@ def test_of_a_picture_that_is_too_large_the_way_out_is_told_and_no_line_is_blank
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].endswith("0.jpg: image: 9000 x 6000 pixels came; by words --window 1024 takes any size")
+
+
+def test_who_writes_at_the_same_time_gets_a_folder_of_his_own(tmp_path: Path) -> None:
+    image = tmp_path / "a.jpg"
+    image.write_bytes(b"a picture")
+    images = sources_of([image])
+
+    def keeper(word: str) -> Annotations:
+        question = Question((word,), None, None, 0.0, None)
+        return Annotations(tmp_path / "out", question, (ClassEntry(word),), images, "a model")
+
+    first, second = keeper("sky"), keeper("sea")
+    for each in (first, second):
+        assert segment_files(images, lambda _: answered(), each) == 0
+
+    labels = [json.loads((tmp_path / name / "annotations.json").read_text())["categories"] for name in ("out", "out-2")]
+    assert [one["name"] for (one,) in labels] == ["sky", "sea"]
+    assert keeper("sky").folder == tmp_path / "out"  # which nobody has any more
+
+
+def test_a_folder_in_which_nothing_was_written_does_not_stay(tmp_path: Path) -> None:
+    missing = Source("missing.jpg", tmp_path / "missing.jpg")
+    keeper = Annotations(
+        tmp_path / "new" / "out", Question(("sky",), None, None, 0.0, None), (ClassEntry("sky"),), [missing], "a model"
+    )
+
+    assert segment_files([missing], lambda _: answered(), keeper) == 1
+    assert not (tmp_path / "new" / "out").exists()

@@ -11,6 +11,7 @@ from threading import Thread
 import pytest
 
 from lexiseg_service.commands.segment.sources import Source, Unreadable, sources_of
+from lexiseg_service.errors import TooLarge
 from lexiseg_service.settings import Limits
 
 
@@ -55,6 +56,18 @@ def test_the_standard_input_is_an_image(monkeypatch: pytest.MonkeyPatch) -> None
     (source,) = sources_of(["-"])
 
     assert (source.stem, source.read(Limits())) == ("stdin", b"a picture")
+
+
+def test_what_has_no_end_is_read_within_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless, whole = Path("/dev/zero"), tmp_path / "whole.jpg"
+    whole.write_bytes(bytes(99))
+    limits = Limits(max_image_bytes=99)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(100))))
+
+    assert Source("whole", whole).read(limits) == bytes(99)
+    for source in (Source("endless", endless), Source("-")):
+        with pytest.raises(TooLarge, match="more than 99 bytes"):
+            source.read(limits)
 
 
 def test_a_url_is_fetched_within_the_limit() -> None:
