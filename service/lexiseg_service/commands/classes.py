@@ -41,7 +41,7 @@ def shown_here(
         ServiceError: an example is not as expected.
     """
 
-    async def no_urls(_: str) -> bytes:
+    async def no_urls(_: str, client: str) -> bytes:
         raise UrlFetchOff("image.url: give the file itself")
 
     async def looked_at() -> Vocabulary:

@@ -71,7 +71,8 @@ def create_app(
     metrics.held("requests", lambda: door.bytes.in_use)
     vocabularies = open_vocabularies(settings, metrics)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
-    fetcher = fetcher or (UrlFetcher(settings.limits.max_image_bytes) if settings.url_fetch else None)
+    if fetcher is None and settings.url_fetch:
+        fetcher = UrlFetcher(settings.limits.max_image_bytes, part=settings.client_share)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
     use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts)
     video = VideoService(use_case, settings, metrics, door)

@@ -22,7 +22,7 @@ from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInpu
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.schemas import VocabularyInput
 
-Fetch = Callable[[str], Awaitable[bytes]]
+Fetch = Callable[[str, str], Awaitable[bytes]]
 AT_ONCE = 4  # images of one request that are asked about at a time
 MOST_REPEATED = 4  # times what pictures of a vocabulary may have: its bytes, each picture once for each example in it
 
@@ -41,7 +41,7 @@ class ExampleDesk:
     Args:
         backend: where the work goes.
         limits: that every image must keep.
-        fetch: gets an image by its URL, under the guards of any.
+        fetch: gets an image by its URL, under the guards of any, for a client.
     """
 
     def __init__(self, backend: Exemplifying, limits: Limits, fetch: Fetch) -> None:
@@ -144,7 +144,9 @@ class ExampleDesk:
             return request
         if source.id is not None:
             return replace(request, image=None, image_id=source.id, pixels=None)
-        image = source.content if source.content is not None else await self._fetch(source.url or "")
+        image = source.content
+        if image is None:
+            image = await self._fetch(source.url or "", request.source)
         height, width = read_header(image, self._limits).size
         return replace(request, image=image, image_id=None, pixels=height * width)
 

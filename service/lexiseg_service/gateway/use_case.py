@@ -82,7 +82,7 @@ class UseCase:
         """
         deadline = time.monotonic() + min(self._settings.deadline_seconds, caller.seconds)
         request = await self.resolved(asked.question, caller, asked)
-        image = asked.image if asked.image_url is None else await self.fetched(asked.image_url)
+        image = asked.image if asked.image_url is None else await self.fetched(asked.image_url, caller.client)
         pixels = None
         if image is not None:
             size = read_header(image, self._settings.limits).size
@@ -230,8 +230,8 @@ class UseCase:
         digest = self._backend.digest(str(ModelName.of(card)))
         return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
 
-    async def fetched(self, url: str) -> bytes:
-        """The image at a URL, under the guards of the settings.
+    async def fetched(self, url: str, client: str) -> bytes:
+        """The image at a URL, under the guards of the settings, for a client.
 
         Raises:
             UrlFetchOff: the service fetches none.
@@ -241,7 +241,7 @@ class UseCase:
             raise UrlFetchOff(
                 "image.url: this service fetches no images (LEXISEG_URL_FETCH is off); send the file itself"
             )
-        return await self._fetcher.fetch(url)
+        return await self._fetcher.fetch(url, client)
 
 
 async def _image_of(asked: Asked) -> str:

@@ -11,7 +11,10 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]  # host and port to add
 
 
 class SystemResolver:
-    """The operating system's resolver, in threads of its own: slow names hold up nobody else's work."""
+    """The operating system's resolver, in threads of its own: slow names hold up nobody else's work.
+
+    A look-up that is given up keeps its thread until the system gives up, too: `most` of them is for both.
+    """
 
     def __init__(self, most: int) -> None:
         self._threads = ThreadPoolExecutor(most, thread_name_prefix="resolver")

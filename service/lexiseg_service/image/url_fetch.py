@@ -15,9 +15,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import httpx
 
-from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, TooLarge
+from lexiseg_service.errors import ImageNotFetched, InvalidValue, TooLarge
 from lexiseg_service.image.public_address import Address, is_public
 from lexiseg_service.image.resolver import Resolve, SystemResolver
+from lexiseg_service.shares import Shares
 
 FIELD = "image.url"
 SECONDS = 5.0  # for everything: names, connections, redirects, content
@@ -25,6 +26,7 @@ SECONDS_TO_CONNECT = 2.0  # to one address, so that a silent one leaves time for
 MOST_REDIRECTS = 3
 MOST_ADDRESSES = 4  # tried, of one host
 MOST_AT_ONCE = 16  # fetches: each may hold an image in memory, and costs its client nothing
+LONGEST_LOOK_UP = 60.0  # seconds that the system looks for a name whose servers are silent, whoever still waits for it
 REDIRECTS = (301, 302, 303, 307, 308)
 # One sentence for a name that is unknown, an address that is refused and one that is silent: the difference would map
 # our network for whoever asks.
@@ -43,6 +45,7 @@ class UrlFetcher:
         ports: that a URL may name.
         trust: certificate authorities; by default those that come with certifi.
         seconds: for one image, from the first name to the last byte.
+        part: of the fetches at a time that others leave, which one client may have.
     """
 
     def __init__(
@@ -54,16 +57,17 @@ class UrlFetcher:
         ports: frozenset[int] = frozenset({443}),
         trust: ssl.SSLContext | None = None,
         seconds: float = SECONDS,
+        part: float = 0.5,
     ) -> None:
         self._max_bytes = max_bytes
-        self._resolve = resolve or SystemResolver(MOST_AT_ONCE)
+        self._resolve = resolve or SystemResolver(round(MOST_AT_ONCE * LONGEST_LOOK_UP / seconds))
         self._also_allowed = tuple(also_allowed)
         self._ports = ports
         self._trust = trust or httpx.create_ssl_context(trust_env=False)
         self._seconds = seconds
-        self._running = 0
+        self._places = Shares("images by URL", MOST_AT_ONCE, part)
 
-    async def fetch(self, url_text: str) -> bytes:
+    async def fetch(self, url_text: str, client: str = "") -> bytes:
         """The content behind a URL, not yet looked at.
 
         Raises:
@@ -71,18 +75,15 @@ class UrlFetcher:
             ImageNotFetched: its host cannot be reached, or does not answer with an image in time.
             TooLarge: more bytes than the limit.
             QueueFull: too many fetches at a time.
+            RateLimited: too many of this client.
         """
         url = self._checked(url_text)
-        if self._running >= MOST_AT_ONCE:
-            raise QueueFull(f"{self._running} images are being fetched by URL already", 1)
-        self._running += 1
-        try:
-            async with asyncio.timeout(self._seconds):
-                return await self._follow(url)
-        except TimeoutError:
-            raise ImageNotFetched(f"{FIELD}: the image did not come within {self._seconds:g} seconds") from None
-        finally:
-            self._running -= 1
+        with self._places.take(client):
+            try:
+                async with asyncio.timeout(self._seconds):
+                    return await self._follow(url)
+            except TimeoutError:
+                raise ImageNotFetched(f"{FIELD}: the image did not come within {self._seconds:g} seconds") from None
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(MOST_REDIRECTS + 1):

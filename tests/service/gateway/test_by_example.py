@@ -21,7 +21,7 @@ class OnePicture:
         return Exemplified("image", "digest", (b"",) * len(regions), KeptPicture(PICTURE, regions))
 
 
-async def unfetched(_: str) -> bytes:
+async def unfetched(_: str, client: str) -> bytes:
     raise AssertionError("no example has a URL")
 
 

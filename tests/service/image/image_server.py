@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import trustme
 
+from lexiseg_service.image.resolver import Resolve
 from lexiseg_service.image.url_fetch import UrlFetcher
 
 LOOPBACK = ip_network("127.0.0.1/32")
@@ -47,7 +48,7 @@ class ImageServer:
     def url(self, path: str, name: str = "pictures.example") -> str:
         return f"https://{name}:{self.port}{path}"
 
-    def fetcher(self, names: Names, *, max_bytes: int = 1000, **arguments: Any) -> UrlFetcher:
+    def fetcher(self, names: Resolve, *, max_bytes: int = 1000, **arguments: Any) -> UrlFetcher:
         """One that may come to this server, and to nothing else that is not public."""
         known: dict[str, Any] = {"also_allowed": [LOOPBACK], "ports": frozenset({self.port}), "trust": self.trust}
         return UrlFetcher(max_bytes, resolve=names, **(known | arguments))

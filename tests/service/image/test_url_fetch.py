@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, TooLarge
+from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
 from lexiseg_service.image import url_fetch
 from lexiseg_service.image.url_fetch import UNREACHABLE, UrlFetcher
 from tests.service.image.image_server import ImageServer, Names, content, endless, redirect, serving_images
@@ -265,13 +265,51 @@ async def test_only_so_many_are_fetched_at_a_time_and_cancelling_makes_room(monk
         return []
 
     fetcher = UrlFetcher(1000, resolve=never)
-    first = asyncio.create_task(fetcher.fetch("https://pictures.example/a.png"))
+    first = asyncio.create_task(fetcher.fetch("https://pictures.example/a.png", "one"))
     await busy.wait()
     with pytest.raises(QueueFull):
-        await fetcher.fetch("https://pictures.example/a.png")
+        await fetcher.fetch("https://pictures.example/a.png", "another")
     first.cancel()
     await asyncio.wait({first})
     busy.clear()
     second = asyncio.create_task(fetcher.fetch("https://pictures.example/a.png"))
     await busy.wait()
     second.cancel()
+
+
+async def test_one_client_has_its_part_of_the_fetches_and_leaves_some_to_another(server: ImageServer) -> None:
+    names = Names(pictures=HERE)
+
+    async def silent_or_known(host: str, port: int) -> Sequence[str]:
+        return [await asyncio.Future()] if host == "silent.example" else await names(host, port)
+
+    fetcher = server.fetcher(silent_or_known)
+    silent = server.url("/a.png", "silent.example")
+    tasks = [asyncio.create_task(fetcher.fetch(silent, "one")) for _ in range(url_fetch.MOST_AT_ONCE)]
+    told, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+
+    assert {type(task.exception()) for task in told} == {RateLimited}
+    assert len(waiting) == url_fetch.MOST_AT_ONCE // 2
+    assert await fetcher.fetch(server.url("/a.png"), "another") == b"pixels"
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+
+
+async def test_names_that_nobody_waits_for_any_more_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def look_up(host: str, port: int, **_: Any) -> list[Any]:
+        if host == "silent.example":
+            over.wait()
+        raise OSError
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    fetcher = UrlFetcher(1000, seconds=0.05)
+    try:
+        for _ in range(2 * url_fetch.MOST_AT_ONCE):
+            await refused(fetcher, "https://silent.example/a.png")
+
+        assert await refused(fetcher, "https://known.example/a.png") == UNREACHABLE
+    finally:
+        over.set()

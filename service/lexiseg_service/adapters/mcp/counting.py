@@ -25,7 +25,8 @@ def add(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         """How many objects of each word there are."""
         with told():
             fields = {"classes": words, "threshold": threshold, "model": model}
-            answer = await desk.ask(await desk.picture(image), fields, caller_of(context), "instance")
+            caller = caller_of(context)
+            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "instance")
             counted = Counter(one.label for one in answer.segments)
             return result({**table(answer), "counts": {word: counted[word] for word in words}})
 
@@ -40,9 +41,8 @@ def add(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
     ) -> CallToolResult:
         """How much of a picture each word takes: pixels, percent, and square units where a pixel's length is given."""
         with told():
-            answer = await desk.ask(
-                await desk.picture(image), {"classes": words, "model": model}, caller_of(context), "semantic"
-            )
+            caller, fields = caller_of(context), {"classes": words, "model": model}
+            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "semantic")
             measured = {
                 word: _extent(area, answer.size, units_per_pixel) for word, area in areas(answer, words).items()
             }
@@ -55,8 +55,9 @@ def add(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         """What changed between two pictures: the percent of each that every word takes, and the difference."""
         with told():
             fields = {"classes": words, "model": model}
-            pictures = await asyncio.gather(desk.picture(before), desk.picture(after))
-            first, second = [await desk.ask(one, fields, caller_of(context), "semantic") for one in pictures]
+            caller = caller_of(context)
+            pictures = await asyncio.gather(desk.picture(before, caller), desk.picture(after, caller))
+            first, second = [await desk.ask(one, fields, caller, "semantic") for one in pictures]
             shares = [
                 {word: percent(area, one.size) for word, area in areas(one, words).items()} for one in (first, second)
             ]

@@ -37,8 +37,8 @@ class Desk:
         self._settings = settings
         self._folder = None if folder is None else folder.resolve()
 
-    async def picture(self, image: str) -> Picture:
-        """The picture of a path in the folder, of a URL, or of `id:IMAGE_ID`.
+    async def picture(self, image: str, caller: Caller) -> Picture:
+        """The picture of a path in the folder, of a URL, or of `id:IMAGE_ID`, for whoever asks.
 
         Raises:
             ServiceError: there is none, or it may not be had.
@@ -46,7 +46,7 @@ class Desk:
         if image.startswith(BY_ID):
             return Picture(None, image.removeprefix(BY_ID))
         if image.startswith(("https://", "http://")):
-            return Picture(await self.use_case.fetched(image))
+            return Picture(await self.use_case.fetched(image, caller.client))
         return Picture(await asyncio.to_thread(self._read, image))
 
     async def ask(

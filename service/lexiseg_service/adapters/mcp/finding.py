@@ -25,7 +25,8 @@ def add(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
         with told():
             fields = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
-            answer = await desk.ask(await desk.picture(image), fields, caller_of(context), "semantic")
+            caller = caller_of(context)
+            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "semantic")
             return result(table(answer), answer.overlay)
 
     @server.tool(annotations=LOOKS)
@@ -35,7 +36,8 @@ def add(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
         """Where things are: each object, and stuff like sky as a whole, with box, centre and score, best first."""
         with told():
             fields = {"classes": words, "threshold": threshold, "model": model}
-            answer = await desk.ask(await desk.picture(image), fields, caller_of(context), "panoptic")
+            caller = caller_of(context)
+            answer = await desk.ask(await desk.picture(image, caller), fields, caller, "panoptic")
             found = table(answer)
             found["segments"].sort(key=lambda one: -one["score"])
             return result(found)
@@ -51,7 +53,7 @@ def add(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
     ) -> CallToolResult:
         """Cut one thing out of a picture: a PNG of its box, transparent around it."""
         with told():
-            picture = await desk.picture(image)
+            picture = await desk.picture(image, caller_of(context))
             if picture.content is None:
                 raise InvalidValue.of("image", image, "a path or a URL: of an id there are no pixels to cut")
             fields = {"model": model, **_what(word, point, box)}

@@ -68,6 +68,9 @@ class Looked:
             both = int((mask & true).sum())
             findings.append(Finding(source.name, score, both, int(mask.sum()), int(true.sum())))
 
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
     def _truth(self, source: Source, size: tuple[int, int]) -> NDArray[np.int64]:
         assert self.masks is not None
         path = self.masks / f"{source.stem}.png"
