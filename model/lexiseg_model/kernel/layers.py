@@ -7,6 +7,7 @@ are no longer read making way for others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import NamedTuple
@@ -181,8 +182,10 @@ class Layers:
         """
         size = images.shape[2], images.shape[3]
         placed = self._placed_for(size, wanted)
-        numbers: type[np.float16 | np.float32] = np.float16 if half else np.float32
-        made: list[Wanted] = [np.empty((len(images), *each.shape(size)), numbers) for each in wanted]
+        shapes = [(len(images), *each.shape(size)) for each in wanted]
+        made: list[Wanted] = [
+            np.empty(shape, np.float16) if half else on_lines(math.prod(shape)).reshape(shape) for shape in shapes
+        ]
         table = [
             (placed.places[each.number], int(np.prod(each.shape(size))), maps.ctypes.data)
             for each, maps in zip(wanted, made, strict=True)

@@ -1,12 +1,14 @@
 /* 3 x 3 convolutions of CHANNELS channels to as many by Winograd's F(4 x 4, 3 x 3) (winograd.h): read by `prompts.c` once
  * for each width of vectors and number of channels, whose products with TILES x WIDTH vectors stay in registers. */
 
-/* Products of TILES x CHANNELS numbers with CHANNELS x (WIDTH * LANES), rows of both CHANNELS apart. */
-INLINE void SQUARE(multiply)(const float *left, const float *right, float *to) {
+/* Products of TILES x CHANNELS numbers with CHANNELS x (WIDTH * LANES), rows of both CHANNELS apart. Meanwhile lines from
+ * `ahead` on are called for. */
+INLINE void SQUARE(multiply)(const float *left, const float *right, const float *ahead, float *to) {
     FLOATS sum[TILES][WIDTH];
     EACH(t, TILES) EACH(v, WIDTH) sum[t][v] = (FLOATS){0};
     for (int64_t channel = 0; channel < CHANNELS; channel++) {
         const FLOATS *filter = (const FLOATS *)(right + channel * CHANNELS);
+        __builtin_prefetch(ahead + channel * LINE);
         EACH(t, TILES) EACH(v, WIDTH) sum[t][v] += left[t * CHANNELS + channel] * filter[v];
     }
     EACH(t, TILES) EACH(v, WIDTH)((FLOATS *)(to + t * CHANNELS))[v] = sum[t][v];
@@ -29,7 +31,8 @@ ENTRY static void SQUARE(convolve)(const Bordered *map, int64_t n, const float *
             for (int64_t channel = 0; channel < CHANNELS; channel += WIDTH * LANES)
                 for (int64_t t = 0; t < some; t += TILES) {
                     int64_t at = p * apart + t * CHANNELS;
-                    SQUARE(multiply)(seen + at, filters + p * CHANNELS * CHANNELS + channel, made + at + channel);
+                    const float *filter = filters + p * CHANNELS * CHANNELS, *next = filter + CHANNELS * CHANNELS;
+                    SQUARE(multiply)(seen + at, filter + channel, next + t / TILES * CHANNELS * LINE, made + at + channel);
                 }
         for (int64_t t = 0; t < some; t++) {
             int64_t tile = (first + t) % tiles, y = tile / across * 4, x = tile % across * 4;
