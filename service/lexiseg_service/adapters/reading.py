@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
+from lexiseg_service.gateway.rest.large_bodies import beside
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.examples import content_of
 from lexiseg_service.question.findings import validate
@@ -36,7 +36,8 @@ async def read_as(schema: type[M], request: Request) -> M:
         TooLarge: it holds more values than a request can need.
         InvalidValue: a field is missing or out of range.
     """
-    return validate(schema, await asyncio.to_thread(parse_object, await request.body(), limits_of(request)))
+    content = await request.body()
+    return validate(schema, await beside(request, content, lambda: parse_object(content, limits_of(request))))
 
 
 def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:

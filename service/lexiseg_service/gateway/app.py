@@ -19,6 +19,7 @@ from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.compression import Compression
 from lexiseg_service.gateway.rest.docs_page import router as docs_router
 from lexiseg_service.gateway.rest.guard import Guard, open_paths
+from lexiseg_service.gateway.rest.large_bodies import one_at_a_time
 from lexiseg_service.gateway.rest.middleware import BodyLimit, RequestFrame
 from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
@@ -102,6 +103,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     app.state.fetcher = fetcher
+    app.state.large_bodies = one_at_a_time()
     app.add_middleware(Shortcut)
     app.add_middleware(Compression)
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.

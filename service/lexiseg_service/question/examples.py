@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lexiseg_model.types import Prompt, Region, Rle
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.question.base64_text import decoded
 from lexiseg_service.question.classes import are_words
 from lexiseg_service.question.prompts import resolve_prompt
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput
@@ -81,8 +80,8 @@ def content_of(encoded: str, field: str, expected: str = "base64 (RFC 4648)") ->
     """
     text = DATA_URI.sub("", encoded, count=1).translate(LINE_BREAKS)
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        return decoded(text)
+    except ValueError:
         raise InvalidValue.of(field, f"{len(encoded)} characters", expected) from None
 
 

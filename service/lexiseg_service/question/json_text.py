@@ -8,18 +8,23 @@ from typing import Any
 from lexiseg_service.errors import MalformedRequest, TooLarge
 from lexiseg_service.settings import Limits
 
+ESCAPE = b"\\u"
+SELDOM = 32  # characters to one that is escaped; some encoders escape the + of base64, one in 64
+
 
 def parse_json(text: str | bytes, limits: Limits) -> Any:
     """Any JSON value, unless it holds more values than a request can need.
 
     Raises:
-        TooLarge: it does.
+        TooLarge: it does, or more characters as \\uXXXX.
         MalformedRequest: not JSON, or a name twice in one object: others might read the other value.
     """
     encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     # Each value costs a hundred bytes or more once parsed: a small body could otherwise fill the memory.
     if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > most_values(limits):
         raise TooLarge(f"the JSON holds more than {most_values(limits):,} values")
+    if encoded.count(ESCAPE) > most_escapes(limits, len(encoded)):
+        raise TooLarge(f"the JSON holds more than {most_escapes(limits, len(encoded)):,} escaped characters")
     try:
         # Python's parser lets NaN through, so that validation can name the field that holds it.
         return json.loads(text, object_pairs_hook=_each_once)
@@ -54,3 +59,11 @@ def most_values(limits: Limits) -> int:
     of_a_class, of_a_point = limits.max_synonyms + 5, 4
     of_a_prompt = limits.max_prompt_points * of_a_point + 8
     return 2 * limits.max_classes * of_a_class + limits.max_prompts * of_a_prompt + 1000
+
+
+def most_escapes(limits: Limits, n_bytes: int) -> int:
+    """Characters as \\uXXXX in a request of so many bytes: all of its texts, and a few of its base64.
+
+    Each takes ten times as long as one that stands for itself, and nothing else can use Python meanwhile.
+    """
+    return 2 * limits.max_text_bytes + n_bytes // SELDOM

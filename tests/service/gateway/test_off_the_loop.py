@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import threading
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from lexiseg_service.gateway import use_case
-from lexiseg_service.gateway.rest import body, rendering
+from lexiseg_service.gateway.rest import body, large_bodies, rendering
 from lexiseg_service.gateway.rpc import question
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
@@ -144,3 +145,31 @@ async def test_a_vocabulary_that_another_gateway_wrote_is_read_beside_the_loop(
 
     assert [answer.json()["n_classes"] for answer in answers] == [len(MANY)] * 2
     assert threads.on_the_loop == [False]  # once: its bytes are known then
+
+
+async def test_small_bodies_pass_large_ones_of_which_one_is_parsed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_go_on, begun = threading.Event(), asyncio.Event()
+    loop, real, large = asyncio.get_running_loop(), body._read_json, list[int]()
+
+    def watched(content: bytes, limits: Any) -> Any:
+        if len(content) > large_bodies.LARGE:
+            large.append(len(content))
+            loop.call_soon_threadsafe(begun.set)
+            may_go_on.wait()
+        return real(content, limits)
+
+    monkeypatch.setattr(body, "_read_json", watched)
+    kind, content = {"content-type": "application/json"}, b" " * (large_bodies.LARGE + 1)
+    async with serving() as client:
+        asking = [asyncio.ensure_future(client.post("/segment", content=content, headers=kind)) for _ in range(3)]
+        try:
+            await begun.wait()
+            small = await client.post("/segment", content=b"{", headers=kind)
+            at_a_time = len(large)
+        finally:
+            may_go_on.set()
+        answers = await asyncio.gather(*asking)
+
+    assert (small.status_code, at_a_time) == (400, 1)
+    assert [answer.status_code for answer in answers] == [400] * 3
+    assert len(large) == 3

@@ -30,6 +30,19 @@ def test_more_values_than_a_request_can_need_are_too_large() -> None:
         parse_json("[" + "1," * 1_000_000 + "1]", Limits())
 
 
+def test_all_texts_and_some_of_the_base64_may_be_escaped_and_no_more() -> None:
+    limits = Limits()
+    texts = r"\u6a39" * limits.max_text_bytes
+    base64 = ("A" * 63 + r"\u002b") * 10_000
+
+    assert parse_json(f'["{texts}", "{base64}"]', limits) == [
+        "\u6a39" * limits.max_text_bytes,
+        ("A" * 63 + "+") * 10_000,
+    ]
+    with pytest.raises(TooLarge, match="escaped characters"):
+        parse_json('"' + r"\u0041" * (4 * limits.max_text_bytes) + '"', limits)
+
+
 @pytest.mark.parametrize(("body", "kind"), [(b"[]", "list"), (b"null", "NoneType"), (b'"a"', "str")])
 def test_a_body_that_is_no_object_says_what_it_is(body: bytes, kind: str) -> None:
     with pytest.raises(MalformedRequest, match=f"the JSON body is a {kind}; expected an object"):

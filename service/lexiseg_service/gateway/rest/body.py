@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError, TooLarge
+from lexiseg_service.gateway.rest.large_bodies import beside
 from lexiseg_service.gateway.rest.plain_form import LARGEST, plain_form
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.classes import refuse_unsplit
@@ -59,8 +61,7 @@ async def read(request: Request, limits: Limits) -> Asked:
         return await _read_multipart(request, limits)
     if kind == "application/json":
         content = await request.body()
-        # Megabytes of base64 would hold up everybody else's requests on the event loop.
-        return await asyncio.to_thread(_read_json, content, limits)
+        return await beside(request, content, partial(_read_json, content, limits))
     if kind in RAW:
         fields = _plain_fields(request.query_params, limits)
         return Asked(await request.body(), await asyncio.to_thread(validate, Question, fields))
@@ -216,4 +217,4 @@ async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
     if kind != "application/json":
         raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
     content = await request.body()
-    return await asyncio.to_thread(lambda: validate(schema, parse_object(content, limits)))
+    return await beside(request, content, lambda: validate(schema, parse_object(content, limits)))
