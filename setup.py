@@ -6,12 +6,13 @@ from setuptools import Extension, setup
 
 KERNEL = "model/lexiseg_model/kernel"
 PARTS = (
-    *("aside", "cell_scores", "crumbs", "evidence", "layers", "mask_logits", "outlines", "own_colours", "pamr"),
-    *("pixels", "points", "prompts", "regions", "runs", "shrink", "spans", "specks", "version", "winners"),
+    *("aside", "cell_scores", "crumbs", "evidence", "layers", "mask_logits", "outcome", "outlines", "own_colours"),
+    *("pamr", "pixels", "points", "prompts", "regions", "runs", "shrink", "spans", "specks", "version", "winners"),
 )
 HEADERS = (
     *("cell_scores_steps", "exponential", "kernel", "layers", "pamr_layout", "pamr_rows", "power"),
-    *("products", "prompts_answer", "prompts_masks", "prompts_steps", "square_steps", "team", "vectors", "winograd"),
+    *("products", "prompts_answer", "prompts_masks", "prompts_steps", "square_steps", "team", "vectors"),
+    *("winners_steps", "winograd"),
 )
 
 setup(

@@ -11,6 +11,7 @@ from lexiseg_model.kernel import (
     evidence,
     layers,
     mask_logits,
+    outcome,
     outlines,
     own_colours,
     pamr,
@@ -54,6 +55,7 @@ def run() -> None:
     regions.paint(connected, np.arange(len(connected.areas)).astype(np.uint16))
     regions.sum_by_label(labels, probability, CLASSES)
     specks.tidy(scores.copy(), CLASSES - 1, (0.005, 0.1, 0.0005), 1000)
+    outcome.outcome(scores.copy(), places, CLASSES, (0.005, 0.1, 0.0005), 1000, keep_probability=False, encode=True)
     cut = spans.cut(scores[3], places)
     spans.encode(cut, SIZE, keep_counts=True)
     outlines.outlines(cut, SIZE)

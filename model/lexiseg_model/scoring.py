@@ -12,6 +12,7 @@ from torch import Tensor
 from lexiseg_model.bank import bank_of
 from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
+from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.segmenter import Competing, Regions, RowsOf, Segmenter, TextBank
 from lexiseg_model.types import ClassEntry, LongLists, Refinement, Vocabulary
 
@@ -29,10 +30,12 @@ def score_vocabulary(
     refine: Refinement = "none",
     steady: Steady | None = None,
     tidy: bool = True,
+    specks: bool = False,
 ) -> Tensor:
     """Logits [K, h, w] of the classes; with a background a last row more, for nobody. The highest wins.
 
-    `tidy`: less what the method doubts or knows for specks, whose logits are exchanged with those of what is around.
+    `tidy`: less what the method doubts or knows for specks, whose logits are exchanged with those of what is around;
+    with `specks` they stay, for who goes on to `outcome`.
     """
     bank = bank_of(segmenter, vocabulary, rows_of)
     competing = segmenter.competing(features, bank, refine)
@@ -50,10 +53,10 @@ def score_vocabulary(
         logits = refine_logits(logits, segmenter.guide(features))
     elif refine == "regions":
         logits = vote(logits, segmenter.regions(features))
-    if not tidy:
+    if specks or not tidy:
         return logits
     # What was averaged is the beginning of the next frame's average.
-    return segmenter.tidied(logits if steady is None else logits.clone(), len(vocabulary.classes))
+    return without_specks(logits if steady is None else logits.clone(), len(vocabulary.classes), segmenter.specks)
 
 
 def score_regions(
@@ -203,10 +206,14 @@ def _nobody_logits(
     rule = segmenter.card.background
     relief = rule.relief(n_classes)
     crowd = logits if others is None else torch.cat([logits, others[None]])
-    must_beat = segmenter.nobody_score(crowd, threshold, refine, features) + relief * rule.offset
+    must_beat = segmenter.nobody_score(crowd, threshold, refine, features)
+    if relief:
+        must_beat = must_beat + relief * rule.offset
     if len(logits) == n_classes:
         return must_beat.expand(logits.shape[1:])
     nobody = logits[n_classes]
     if len(logits) > n_classes + 1:
         nobody.copy_(logits[n_classes:].amax(0))
-    return torch.maximum(must_beat, nobody.sub_(relief * rule.margin), out=nobody)
+    if relief:
+        nobody.sub_(relief * rule.margin)
+    return torch.maximum(must_beat, nobody, out=nobody)

@@ -35,6 +35,7 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.kept_banks import KeptBanks
+from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule
 from lexiseg_model.memory import held_bytes
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
 
@@ -220,9 +221,10 @@ class Segmenter(ABC):
         """What classes lose of logits, `rivals` with nobody behind, if alone and hardly believed; None: nothing."""
         return None
 
-    def tidied(self, logits: Tensor, n_classes: int) -> Tensor:
-        """Logits [K, h, w] of classes, perhaps of nobody behind them, less specks; may write to the argument."""
-        return logits
+    @property
+    def specks(self) -> SpeckRule:
+        """Which regions of the answer go to what is around them."""
+        return NO_SPECKS
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """Unit vectors [T, D], one for each text of the classes: what tells a background word from a class."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import repeat
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +19,7 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     n_runs = call("count_runs", labels, height, width, is_wide(labels), *changes)
     summaries, text = _room(n_runs, n_classes)
     call("encode_runs", labels, height, width, is_wide(labels), *changes, n_runs, n_classes, summaries, text)
-    return _rles(summaries, text, size)
+    return rles_of(summaries, text, size)
 
 
 def encode_known_runs(
@@ -37,26 +35,29 @@ def encode_known_runs(
     """
     summaries, text = _room(len(value), n_classes)
     call("encode_known_runs", start, value, len(value), n_classes, size[0], summaries, text)
-    return _rles(summaries, text, size)
+    return rles_of(summaries, text, size)
 
 
 def _room(n_runs: int, n_classes: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     return np.empty((n_classes, 6), np.int64), np.empty(MOST_CHARACTERS * (n_runs + n_classes), np.uint8)
 
 
-def _rles(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[int, int]) -> list[Rle]:
+def rles_of(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[int, int]) -> list[Rle]:
+    """What the kernel wrote of each class [K, 6], and of all together, as run lengths of a map of that size."""
     n_classes = len(summaries)
     characters = text[: summaries[-1, -1] if n_classes else 0].tobytes().decode("ascii")
-    starts = np.zeros(n_classes, np.int64)
-    starts[1:] = summaries[:-1, 5]
     present = np.flatnonzero(summaries[:, 0])
-    areas, *boxes, ends = summaries[present].T.tolist()
-    counts = [characters[start:end] for start, end in zip(starts[present].tolist(), ends, strict=True)]
-    made = map(Rle, repeat(size), counts, areas, zip(*boxes, strict=True))
+    starts = summaries[present - 1, 5].tolist()  # each begins where the one before it ends
+    if len(present) and not present[0]:
+        starts[0] = 0
+    made = [
+        Rle(size, characters[start:end], area, (x, y, width, height))
+        for start, (area, x, y, width, height, end) in zip(starts, summaries[present].tolist(), strict=True)
+    ]
     if len(present) == n_classes:
-        return list(made)
+        return made
     first = int(summaries[:, 0].argmin())
-    absent = Rle(size, characters[starts[first] : summaries[first, 5]], 0, (0, 0, 0, 0))
+    absent = Rle(size, characters[summaries[first - 1, 5] if first else 0 : summaries[first, 5]], 0, (0, 0, 0, 0))
     rles = [absent] * n_classes  # one for all: of a long list hardly a class is there
     for index, rle in zip(present.tolist(), made, strict=True):
         rles[index] = rle

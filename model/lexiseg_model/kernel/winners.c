@@ -1,12 +1,12 @@
 /* Who wins each pixel after bilinear upsampling: `lexiseg_model.masks.upsample` in one pass, with the same roundings.
  *
  * A row of low-resolution cells at a time: first the candidates of each cell, then the rows of pixels that lie in it.
- * Pixels are worked on LANES at a time; what is written beyond a cell's last pixel, the next cell writes again. */
+ * Whatever the width of vectors, each number is made in the same steps: all processors answer alike. */
 #include "kernel.h"
 
 #include <math.h>
 
-#define LANES 8
+#define MOST_LANES 16
 #define BLOCK 16 /* cells that are looked at together for candidates */
 #define SUMMED 512 /* pixels in one sum of floats: of more, the small ones get lost */
 #define ROWS 32  /* whose exponentials are summed before they join the rest */
@@ -16,72 +16,99 @@ static const float LEAST = -1e30f; /* what -inf counts as: between infinite corn
 /* What a candidate has at the upper corners of its cell, and how much more at the lower ones. */
 typedef struct {
     float left, right, left_more, right_more;
+    int32_t row;
 } Corners;
 
-/* Of one row of cells: the rows of the scores that can win in cell x are rows[x * K] and behind it, as many as count. */
+/* Of one row of cells: the rows of the scores that can win in cell x are rows[x * K] and behind it, as many as count. The
+ * first of each has its corners in arrays of their own; the others have them one after the other. */
 typedef struct {
     float *highest;   /* [K, w], of a cell's four corners */
     float *least;     /* [w], what the best row never falls below, less SLACK */
     int32_t *rows;    /* [w, K] */
     int32_t *count;   /* [w] */
-    Corners *corners; /* at most [w * K], of one candidate after the other */
+    int32_t *first;   /* [w], the first of each */
+    float *left, *right, *left_more, *right_more;
+    Corners *corners; /* of the contested cells: at most [w * (K - 1)] */
+    int32_t *contested; /* cells with several candidates */
+    int64_t n_contested;
 } Candidates;
 
-typedef float Floats __attribute__((vector_size(4 * LANES)));
-typedef int32_t Wholes __attribute__((vector_size(4 * LANES)));
+/* Where the pixels of a row lie between the cells, filled up to whole vectors. */
+typedef struct {
+    int64_t w, width;
+    int64_t *start;  /* [w + 1], first pixel of each cell */
+    int64_t *base;   /* of each vector of pixels the cell of the first */
+    int32_t *places; /* [width], of each pixel its cell, from there on */
+    float *weight;   /* [width] */
+} Across;
 
-/* LANES numbers from and to any place. Macros: a function of its own could not return them in registers everywhere. */
-#define take(from) (*(const UnalignedFloats *)(from))
-#define take_whole(from) (*(const UnalignedWholes *)(from))
-#define put(to, value) (*(UnalignedFloats *)(to) = (value))
-#define put_whole(to, value) (*(UnalignedWholes *)(to) = (value))
-typedef Floats UnalignedFloats __attribute__((aligned(4), may_alias));
-typedef Wholes UnalignedWholes __attribute__((aligned(4), may_alias));
+/* What is made of one row. */
+typedef struct {
+    float *left, *step, *normal, *normal_step; /* of the cells */
+    float *best;                               /* of the pixels */
+    int32_t *winner;
+} Space;
 
 static inline float larger(float a, float b) { return a > b ? a : b; }
 static inline float smaller(float a, float b) { return a < b ? a : b; }
 
-/* exp(x) for x in -87..0, to 2 units in the last place: 2^n times a polynomial (Cephes' coefficients). */
-#define EXP_OF(x, y)                                                                                                   \
-    do {                                                                                                               \
-        Wholes whole = __builtin_convertvector((x)*1.44269504088896341f - 0.5f, Wholes); /* to the nearest below 0 */   \
-        Floats n = __builtin_convertvector(whole, Floats);                                                             \
-        Floats rest = (x)-n * 0.693359375f - n * -2.12194440e-4f;                                                      \
-        (y) = rest * 1.9875691500e-4f + 1.3981999507e-3f;                                                              \
-        (y) = (y)*rest + 8.3334519073e-3f;                                                                             \
-        (y) = (y)*rest + 4.1665795894e-2f;                                                                             \
-        (y) = (y)*rest + 1.6666665459e-1f;                                                                             \
-        (y) = (y)*rest + 5.0000001201e-1f;                                                                             \
-        (y) = ((y) * (rest * rest) + rest + 1.0f) * (Floats)((whole + 127) << 23);                                     \
-    } while (0)
-#define CHOOSE(where, a, b) ((Floats)(((Wholes)(a) & (where)) | ((Wholes)(b) & ~(where))))
+#define LANES 8
+#define NAMED(name) name##_of_any
+#define ENTRY
+#define PICK(to, from, places) \
+    for (int lane_ = 0; lane_ < LANES; lane_++) (to)[lane_] = (from)[(places)[lane_]]
+#define PUT(to, vector, mine) \
+    for (int lane_ = 0; lane_ < LANES; lane_++) \
+        if ((mine)[lane_]) (to)[lane_] = (vector)[lane_]
+#include "winners_steps.h"
 
-WIDEST static void bounds(const float *upper, const float *lower, int64_t w, float *restrict highest,
-                          float *restrict lowest) {
-    for (int64_t x = 0; x + 1 < w; x++) {
-        highest[x] = larger(larger(upper[x], upper[x + 1]), larger(lower[x], lower[x + 1]));
-        lowest[x] = larger(lowest[x], smaller(smaller(upper[x], upper[x + 1]), smaller(lower[x], lower[x + 1])));
-    }
-    highest[w - 1] = larger(upper[w - 1], lower[w - 1]);
-    lowest[w - 1] = larger(lowest[w - 1], smaller(upper[w - 1], lower[w - 1]));
+#if MANY_PROCESSORS
+#include <immintrin.h>
+#define PICK_NEAR(to, from, places) (to) = __builtin_shuffle(*(const __typeof__(to) *)(from), places)
+
+#define LANES 8
+#define NAMED(name) name##_of_eight
+#define ENTRY __attribute__((target("avx2")))
+#define PICK PICK_NEAR
+#define PUT(to, vector, mine) _mm256_maskstore_ps(to, (__m256i)(mine), (__m256)(vector))
+#include "winners_steps.h"
+
+#define LANES 16
+#define NAMED(name) name##_of_sixteen
+#define ENTRY SIXTEEN_WIDE
+#define PICK PICK_NEAR
+#define PUT(to, vector, mine) \
+    _mm512_mask_storeu_ps(to, _mm512_test_epi32_mask((__m512i)(mine), (__m512i)(mine)), (__m512)(vector))
+#include "winners_steps.h"
+#endif
+
+/* The steps by the widest vectors that the processor has. */
+typedef struct {
+    int64_t lanes;
+    void (*bounds)(const float *, const float *, int64_t, float *restrict, float *restrict);
+    void (*reach)(const float *, const float *, int64_t, uint8_t *);
+    void (*win)(const Across *, float, const Candidates *, const float *, const float *, Space *, void *, int);
+    int64_t (*add_exponentials)(const float *, int64_t, int64_t, int64_t, int64_t, const float *, float *);
+} Way;
+
+#define WAY(lanes, name) (Way){lanes, bounds_##name, reach_##name, win_##name, add_exponentials_##name}
+
+/* `most` lanes at most. */
+static Way way(int64_t most) {
+#if MANY_PROCESSORS
+    if (most >= 16 && lanes() == 16) return WAY(16, of_sixteen);
+    if (most >= 8 && __builtin_cpu_supports("avx2")) return WAY(8, of_eight);
+#endif
+    return (void)most, WAY(8, of_any);
 }
 
-/* Whether any of BLOCK values reaches its bound: almost never, so it is asked for all of them at once. */
-WIDEST static void reach(const float *highest, const float *least, int64_t blocks, uint8_t *any) {
-    for (int64_t b = 0; b < blocks; b++) {
-        int32_t some = 0;
-        for (int i = 0; i < BLOCK; i++) some |= highest[b * BLOCK + i] >= least[b * BLOCK + i];
-        any[b] = (uint8_t)some;
-    }
-}
-
-static void find_candidates(const float *scores, int64_t k, int64_t h, int64_t w, int64_t y, Candidates *found,
-                            uint8_t *any) {
+static void find_candidates(const Way *by, const float *scores, int64_t k, int64_t h, int64_t w, int64_t y,
+                            Candidates *found, uint8_t *any) {
     int64_t below = y + 1 < h ? w : 0;
     for (int64_t x = 0; x < w; x++) found->least[x] = -__builtin_inff();
     for (int64_t row = 0; row < k; row++) {
         const float *upper = scores + (row * h + y) * w;
-        bounds(upper, upper + below, w, found->highest + row * w, found->least);
+        by->bounds(upper, upper + below, w, found->highest + row * w, found->least);
     }
     for (int64_t x = 0; x < w; x++) {
         found->least[x] -= SLACK;
@@ -90,7 +117,7 @@ static void find_candidates(const float *scores, int64_t k, int64_t h, int64_t w
     int64_t blocks = w / BLOCK;
     for (int64_t row = 0; row < k; row++) {
         const float *highest = found->highest + row * w;
-        reach(highest, found->least, blocks, any);
+        by->reach(highest, found->least, blocks, any);
         for (int64_t b = 0; b <= blocks; b++) {
             if (b < blocks && !any[b]) continue;
             int64_t end = b < blocks ? (b + 1) * BLOCK : w;
@@ -103,77 +130,29 @@ static void find_candidates(const float *scores, int64_t k, int64_t h, int64_t w
 /* Gathered once for all rows of pixels in them: scores lie far apart. `below` cells from an upper to a lower row. */
 static void gather_corners(const float *scores, int64_t k, int64_t plane, int64_t w, int64_t below, Candidates *found) {
     Corners *corners = found->corners;
+    found->n_contested = 0;
     for (int64_t x = 0; x < w; x++) {
         int64_t right = x + 1 < w;
+        if (found->count[x] > 1) found->contested[found->n_contested++] = (int32_t)x;
         for (int32_t rank = 0; rank < found->count[x]; rank++) {
-            const float *corner = scores + found->rows[x * k + rank] * plane + x;
-            float here = larger(corner[0], LEAST), beside = larger(corner[right], LEAST);
-            *corners++ = (Corners){here, beside, larger(corner[below], LEAST) - here,
-                                   larger(corner[right + below], LEAST) - beside};
-        }
-    }
-}
-
-/* Best score and its row over the pixels of one row. */
-WIDEST static void contest(int64_t k, int64_t w, float wy, const Candidates *found, const int64_t *start,
-                           const float *restrict weight, float *restrict best, int32_t *restrict winner) {
-    const Corners *corner = found->corners;
-    for (int64_t x = 0; x < w; x++) {
-        int64_t from = start[x], to = start[x + 1];
-        if (from == to) {
-            corner += found->count[x];
-            continue;
-        }
-        for (int32_t rank = 0; rank < found->count[x]; rank++, corner++) {
-            float left = corner->left + wy * corner->left_more;
-            float step = corner->right + wy * corner->right_more - left;
             int32_t row = found->rows[x * k + rank];
-            if (rank == 0) {
-                for (int64_t p = from; p < to; p += LANES) {
-                    put(best + p, step * take(weight + p) + left);
-                    put_whole(winner + p, (Wholes){0} + row);
-                }
-                continue;
-            }
-            for (int64_t p = from; p < to; p += LANES) {
-                Floats score = step * take(weight + p) + left, before = take(best + p);
-                Wholes better = score > before;
-                put(best + p, CHOOSE(better, score, before));
-                put_whole(winner + p, (((Wholes){0} + row) & better) | (take_whole(winner + p) & ~better));
+            const float *corner = scores + row * plane + x;
+            float here = larger(corner[0], LEAST), beside = larger(corner[right], LEAST);
+            float here_more = larger(corner[below], LEAST) - here;
+            float beside_more = larger(corner[right + below], LEAST) - beside;
+            if (rank) *corners++ = (Corners){here, beside, here_more, beside_more, row};
+            else {
+                found->first[x] = row;
+                found->left[x] = here;
+                found->right[x] = beside;
+                found->left_more[x] = here_more;
+                found->right_more[x] = beside_more;
             }
         }
     }
 }
 
-/* The upsampled normaliser of one row of pixels. */
-WIDEST static void along(const float *upper, const float *lower, int64_t w, float wy, const int64_t *start,
-                         const float *restrict weight, float *restrict total) {
-    for (int64_t x = 0; x < w; x++) {
-        int64_t right = x + 1 < w ? x + 1 : x;
-        float left = upper[x] + wy * (lower[x] - upper[x]);
-        float step = upper[right] + wy * (lower[right] - upper[right]) - left;
-        for (int64_t p = start[x]; p < start[x + 1]; p += LANES) put(total + p, left + take(weight + p) * step);
-    }
-}
-
-/* From best scores to probabilities; the last are worked on beyond the end of the row. */
-WIDEST static void probabilities(float *best, const float *total, int64_t n) {
-    const Floats none = {0}, least = none - 87.0f;
-    for (int64_t p = 0; p < n; p += LANES) {
-        Floats below = take(best + p) - take(total + p), y;
-        below = CHOOSE(below > least, below, least); /* what is no number, too, becomes almost nothing */
-        below = CHOOSE(below < none, below, none);
-        EXP_OF(below, y);
-        put(best + p, y);
-    }
-}
-
-WIDEST static void narrow(const int32_t *winner, int64_t n, void *labels, int wide) {
-    if (wide)
-        for (int64_t p = 0; p < n; p++) ((uint16_t *)labels)[p] = (uint16_t)winner[p];
-    else
-        for (int64_t p = 0; p < n; p++) ((uint8_t *)labels)[p] = (uint8_t)winner[p];
-}
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 
 /* Adds every pixel's probability to its winner's: in one sum over cells side by side that have one candidate, the same. */
 WIDEST static void count_votes(const float *value, const int32_t *winner, const Candidates *found, const int64_t *start,
@@ -187,9 +166,9 @@ WIDEST static void count_votes(const float *value, const int32_t *winner, const 
         }
         for (; next < w && found->count[next] <= 1 && start[next + 1] - from <= SUMMED; to = start[++next])
             if (to < start[next + 1] && winner[to] != winner[from]) break;
-        Floats sums = {0};
+        Eight sums = {0};
         int64_t p = from;
-        for (; p + LANES <= to; p += LANES) sums += take(value + p);
+        for (; p + 8 <= to; p += 8) sums += *(const Eight *)(value + p);
         float sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
         for (; p < to; p++) sum += value[p];
         votes[winner[from]] += sum;
@@ -197,24 +176,21 @@ WIDEST static void count_votes(const float *value, const int32_t *winner, const 
 }
 
 /* log(sum(exp(scores))) over the K rows, of n cells side by side: [K, n] -> [n]. */
-WIDEST static void normalise(const float *scores, int64_t k, int64_t n, float *restrict highest, float *restrict sum) {
-    const Floats none = {0}, least = none - 87.0f;
+WIDEST static void find_highest(const float *scores, int64_t k, int64_t n, float *restrict highest) {
     for (int64_t i = 0; i < n; i++) highest[i] = LEAST;
     for (int64_t row = 0; row < k; row++)
         for (int64_t i = 0; i < n; i++) highest[i] = larger(scores[row * n + i], highest[i]);
+}
+
+static void normalise(const Way *by, const float *scores, int64_t k, int64_t n, float *restrict highest,
+                      float *restrict sum) {
+    const Way narrow = way(8);
+    find_highest(scores, k, n, highest);
     memset(sum, 0, (size_t)n * sizeof(float));
     for (int64_t from = 0; from < k; from += ROWS) { /* sums of sums: thousands of small terms, one by one, get lost */
-        int64_t to = from + ROWS < k ? from + ROWS : k, i = 0;
-        for (; i + LANES <= n; i += LANES) {
-            Floats part = none;
-            for (int64_t row = from; row < to; row++) {
-                Floats below = take(scores + row * n + i) - take(highest + i), y;
-                below = CHOOSE(below > least, below, least);
-                EXP_OF(below, y);
-                part += y;
-            }
-            put(sum + i, take(sum + i) + part);
-        }
+        int64_t to = from + ROWS < k ? from + ROWS : k;
+        int64_t i = by->add_exponentials(scores, from, to, n, 0, highest, sum);
+        i = narrow.add_exponentials(scores, from, to, n, i, highest, sum);
         for (; i < n; i++) {
             float part = 0;
             for (int64_t row = from; row < to; row++) part += expf(scores[row * n + i] - highest[i]);
@@ -224,6 +200,30 @@ WIDEST static void normalise(const float *scores, int64_t k, int64_t n, float *r
     for (int64_t i = 0; i < n; i++) sum[i] = highest[i] + logf(sum[i]);
 }
 
+/* The next n numbers of four bytes. */
+static void *take(float **at, size_t n) {
+    float *first = *at;
+    *at += n;
+    return first;
+}
+
+/* Whether each vector of pixels has its cells within as many. */
+static int place(Across *across, const int64_t *x_low, const float *x_weight, int64_t lanes) {
+    int near = 1;
+    for (int64_t p = 0; p < across->width; p++) {
+        int64_t first = x_low[p / lanes * lanes];
+        across->base[p / lanes] = first;
+        across->places[p] = (int32_t)(x_low[p] - first);
+        near &= x_low[p] - first < lanes;
+    }
+    memcpy(across->weight, x_weight, (size_t)across->width * sizeof(float));
+    for (int64_t x = 0, p = 0; x <= across->w; x++) {
+        while (p < across->width && x_low[p] < x) p++;
+        across->start[x] = p;
+    }
+    return near;
+}
+
 /* Labels, votes and probabilities of all pixels.
  *
  * scores [K, h, w]; y_low, y_weight [H]; x_low, x_weight [W], their values ascending;
@@ -231,49 +231,63 @@ WIDEST static void normalise(const float *scores, int64_t k, int64_t n, float *r
 API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w, const int64_t *y_low,
                             const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
                             int64_t width, void *labels, int64_t wide, float *probability, double *votes) {
-    size_t padded = (size_t)width + LANES;
-    size_t floats = (size_t)(k * w) + (size_t)w + 3 * padded + 2 * (size_t)(h * w);
-    size_t integers = (size_t)(w * k) + (size_t)w + padded;
+    const size_t pixels = (size_t)width + MOST_LANES, cells = (size_t)w + MOST_LANES, all = (size_t)(h * w) + MOST_LANES;
+    size_t bytes = ((size_t)w + 1 + pixels) * sizeof(int64_t); /* start, base */
+    bytes += (4 * pixels + 12 * cells + (size_t)(2 * k * w) + 2 * all) * 4 + (size_t)w / BLOCK + 1;
     /* Of the corners only as many are touched as there are candidates, mostly one or two a cell. */
     Corners *corners = malloc((size_t)(w * k) * sizeof(Corners));
-    float *space = calloc(1, floats * sizeof(float) + integers * sizeof(int32_t) + (size_t)(w + 1) * sizeof(int64_t) +
-                                 (size_t)w / BLOCK + 1);
-    if (!space || !corners) {
-        free(space);
+    int64_t *room = calloc(1, bytes);
+    if (!room || !corners) {
+        free(room);
         free(corners);
         return OUT_OF_MEMORY;
     }
-    int64_t *start = (int64_t *)space; /* [w + 1], first pixel of each column of cells */
-    float *weight = (float *)(start + w + 1), *best = weight + padded, *total = best + padded;
-    float *highest = total + padded, *normaliser = highest + h * w;
-    Candidates found = {.highest = normaliser + h * w, .least = normaliser + h * w + k * w, .corners = corners};
-    int32_t *winner = (int32_t *)(found.least + w);
-    found.rows = winner + padded;
-    found.count = found.rows + w * k;
-    uint8_t *any = (uint8_t *)(found.count + w);
+    Across across = {.w = w, .width = width, .start = room, .base = room + w + 1};
+    float *at = (float *)(across.base + pixels);
+    across.places = take(&at, pixels);
+    across.weight = take(&at, pixels);
+    Space space;
+    space.best = take(&at, pixels);
+    space.winner = take(&at, pixels);
+    space.left = take(&at, cells);
+    space.step = take(&at, cells);
+    space.normal = take(&at, cells);
+    space.normal_step = take(&at, cells);
+    Candidates found = {.corners = corners};
+    found.least = take(&at, cells);
+    found.count = take(&at, cells);
+    found.first = take(&at, cells);
+    found.left = take(&at, cells);
+    found.right = take(&at, cells);
+    found.left_more = take(&at, cells);
+    found.right_more = take(&at, cells);
+    found.contested = take(&at, cells);
+    found.highest = take(&at, (size_t)(k * w));
+    found.rows = take(&at, (size_t)(k * w));
+    float *highest = take(&at, all);
+    float *normaliser = take(&at, all);
+    uint8_t *any = (uint8_t *)at;
 
-    normalise(scores, k, h * w, highest, normaliser);
-    memcpy(weight, x_weight, (size_t)width * sizeof(float));
-    for (int64_t x = 0, p = 0; x <= w; x++) {
-        while (p < width && x_low[p] < x) p++;
-        start[x] = p;
+    Way by = way(MOST_LANES);
+    if (!place(&across, x_low, x_weight, by.lanes)) {
+        by = way(0);
+        place(&across, x_low, x_weight, by.lanes);
     }
-    int64_t cells = -1; /* the row of cells whose candidates are known */
+    normalise(&by, scores, k, h * w, highest, normaliser);
+    int64_t row = -1; /* of cells whose candidates are known */
     for (int64_t y = 0; y < height; y++) {
         int64_t below = y_low[y] + 1 < h ? w : 0;
-        if (y_low[y] != cells) {
-            find_candidates(scores, k, h, w, cells = y_low[y], &found, any);
-            gather_corners(scores + cells * w, k, h * w, w, below, &found);
+        if (y_low[y] != row) {
+            find_candidates(&by, scores, k, h, w, row = y_low[y], &found, any);
+            gather_corners(scores + row * w, k, h * w, w, below, &found);
         }
-        const float *normal = normaliser + cells * w;
-        contest(k, w, y_weight[y], &found, start, weight, best, winner);
-        along(normal, normal + below, w, y_weight[y], start, weight, total);
-        probabilities(best, total, width);
-        narrow(winner, width, (char *)labels + (y * width << wide), (int)wide);
-        count_votes(best, winner, &found, start, w, votes);
-        if (probability) memcpy(probability + y * width, best, (size_t)width * sizeof(float));
+        const float *normal = normaliser + row * w;
+        void *here = (char *)labels + (y * width << wide);
+        by.win(&across, y_weight[y], &found, normal, normal + below, &space, here, (int)wide);
+        count_votes(space.best, space.winner, &found, across.start, w, votes);
+        if (probability) memcpy(probability + y * width, space.best, (size_t)width * sizeof(float));
     }
-    free(space);
+    free(room);
     free(corners);
     return 0;
 }

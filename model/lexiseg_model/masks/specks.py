@@ -25,6 +25,9 @@ class SpeckRule(BaseModel):
     least: float = Field(0.0005, ge=0, le=1, description="below which a region is one in any case")
 
 
+NO_SPECKS = SpeckRule(area=0.0)
+
+
 def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
     """Every speck goes to the label that it has the longest border with, specks left out.
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.masks.rle import LabelRuns, encode_label_map, encode_label_runs
+from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.tasks.options import Options
-from lexiseg_model.types import LabelMap, Segment, Segmentation, Task, Vocabulary
+from lexiseg_model.types import LabelMap, Rle, Segment, Segmentation, Task, Vocabulary
 
 
 class Pieces(NamedTuple):
@@ -17,14 +17,14 @@ class Pieces(NamedTuple):
 
     `labels` [H, W] index of each pixel's piece, `len(owner)` or more for nobody; `owner` [N] the class of each piece;
     `votes` [N] or longer, the sum over a piece's pixels of their probability; `probability` [H, W] of each pixel's
-    winner, when asked for; `runs` of the labels, where they are known.
+    winner, when asked for; `rles` of the pieces, where they are known.
     """
 
     labels: LabelMap
     owner: NDArray[np.int64]
     votes: NDArray[np.float64]
     probability: NDArray[np.float32] | None
-    runs: LabelRuns | None = None
+    rles: list[Rle] | None = None
 
 
 def segmentation(task: Task, pieces: Pieces, vocabulary: Vocabulary, options: Options) -> Segmentation:
@@ -35,7 +35,7 @@ def segmentation(task: Task, pieces: Pieces, vocabulary: Vocabulary, options: Op
     segments: list[Segment] = []
     pieces_of: list[int] = []  # of each segment
     n = len(pieces.owner)
-    rles = encode_label_map(pieces.labels, n) if pieces.runs is None else encode_label_runs(pieces.runs, n)
+    rles = encode_label_map(pieces.labels, n) if pieces.rles is None else pieces.rles
     for piece, (index, rle) in enumerate(zip(pieces.owner.tolist(), rles, strict=True)):
         entry = vocabulary.classes[index]
         score = float(pieces.votes[piece] / rle.area) if rle.area else 0.0

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from lexiseg_model.bank import bank_of
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import Regions, split, sum_by_region
-from lexiseg_model.masks.upsample import winners
-from lexiseg_model.masks.winners import Winners
 from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks.options import Options, check_vocabulary
+from lexiseg_model.tasks.outcome import Outcome, outcome
 from lexiseg_model.tasks.pieces import Pieces, segmentation
 from lexiseg_model.tasks.things import Seen, belief, without
 from lexiseg_model.types import Segmentation, Task, Vocabulary
@@ -36,8 +35,8 @@ def semantic(
     Raises:
         OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
     """
-    won = _compete(segmenter, features, vocabulary, options, rows_of)
-    pieces = Pieces(won.labels, np.arange(len(vocabulary.classes)), won.votes, won.probability, won.runs)
+    won = _compete(segmenter, features, vocabulary, options, rows_of, encode=True)
+    pieces = Pieces(won.labels, np.arange(len(vocabulary.classes)), won.votes, won.probability, won.rles)
     return segmentation("semantic", pieces, vocabulary, options)
 
 
@@ -73,7 +72,7 @@ def _regions(
     task: Task, segmenter: Segmenter, features: Features, vocabulary: Vocabulary, options: Options, rows_of: RowsOf
 ) -> tuple[Regions, NDArray[np.float64], NDArray[np.float32]]:
     """The regions, the sum of each one's probabilities, and the probability [H, W] of each pixel's winner."""
-    won = _compete(segmenter, features, vocabulary, replace(options, keep_probability=True), rows_of)
+    won = _compete(segmenter, features, vocabulary, replace(options, keep_probability=True), rows_of, encode=False)
     assert won.probability is not None
     things = _things(vocabulary)
     every = range(len(vocabulary.classes))
@@ -94,10 +93,20 @@ def _things(vocabulary: Vocabulary) -> list[int]:
 
 
 def _compete(
-    segmenter: Segmenter, features: Features, vocabulary: Vocabulary, options: Options, rows_of: RowsOf | None
-) -> Winners:
+    segmenter: Segmenter,
+    features: Features,
+    vocabulary: Vocabulary,
+    options: Options,
+    rows_of: RowsOf | None,
+    *,
+    encode: bool,
+) -> Outcome:
     check_vocabulary(vocabulary, options)
     refine = options.refine or segmenter.card.refine
     rows_of = rows_of or segmenter.encode_texts
-    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, refine, options.steady)
-    return winners(logits, features.size, options.keep_probability)
+    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, refine, options.steady, specks=True)
+    if options.steady is not None:  # what was averaged is the beginning of the next frame's average
+        logits = logits.clone()
+    n_classes = len(vocabulary.classes)
+    keep = options.keep_probability
+    return outcome(logits, features.size, n_classes, segmenter.specks, keep_probability=keep, encode=encode)

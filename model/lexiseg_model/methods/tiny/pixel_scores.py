@@ -58,13 +58,20 @@ class PixelScores:
         self._settings = settings
         self._device = device
         self._scale = network.log_scale.exp().item()
+        self._presence_scale = network.presence_log_scale.detach().exp()
         self.nobody = self._scale * network.nobody.item()
         self._nobody = torch.tensor(self.nobody, device=device)
 
     def of_texts(self, features: Features, bank: TextBank) -> Tensor:
-        """[T]: the logit of each text, as the head for whole images sees it."""
-        image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
-        return self._network.presence(image, cells, directions(bank))
+        """[T]: the logit of each text, as the head for whole images sees it.
+
+        `TinyNetwork.presence` in as many roundings, but in place: each operation more takes as long as its numbers.
+        """
+        texts = directions(bank)  # [T, 96]
+        image = features.tensors["image"].to(self._device, torch.float32)
+        cells = features.tensors["cells"].to(self._device, torch.float32).flatten(1)
+        seen = torch.logsumexp(texts.mm(cells), 1).sub_(math.log(cells.shape[1]))
+        return texts.mm(image[:, None])[:, 0].mul_(self._presence_scale).add_(seen).add_(self._network.presence_bias)
 
     def of_pixels(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """[K, h, w] of embeddings [96, h, w]; `presence` [T] as `of_texts`."""
@@ -123,5 +130,5 @@ class PixelScores:
 
     def _added(self, bank: TextBank, presence: Tensor) -> Tensor:
         """[T]: what presence and level add to the scores of a text."""
-        added = self._settings.presence * log_presence(presence)
-        return added if bank.levels is None else added + bank.levels
+        added = log_presence(presence).mul_(self._settings.presence)
+        return added if bank.levels is None else added.add_(bank.levels)

@@ -21,7 +21,7 @@ from lexiseg_model.export.cuda_graphs import graphs_of
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.masks.halve import halve
-from lexiseg_model.masks.specks import without_specks
+from lexiseg_model.masks.specks import SpeckRule
 from lexiseg_model.methods.tiny import asking, by_example
 from lexiseg_model.methods.tiny.boxes import closer_look
 from lexiseg_model.methods.tiny.click_order import best_first, contrast
@@ -219,8 +219,9 @@ class TinySegmenter(Exportable):
     ) -> Tensor:
         return self._scores.must_beat(threshold)
 
-    def tidied(self, logits: Tensor, n_classes: int) -> Tensor:
-        return without_specks(logits, n_classes, self.settings.specks)
+    @property
+    def specks(self) -> SpeckRule:
+        return self.settings.specks
 
     # masks
 

@@ -1,0 +1,74 @@
+"""Labels and run lengths in one call, and by one step after the other: the same answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.kernel import outcome as compiled
+from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule, without_specks
+from lexiseg_model.masks.upsample import winners
+from lexiseg_model.tasks.outcome import Outcome, outcome
+from tests.kernel import both_ways
+
+RULE = SpeckRule(area=0.05, part=0.2, least=0.01)
+
+
+def smooth(n_rows: int) -> Tensor:
+    coarse = torch.randn(1, n_rows, 5, 7, generator=torch.Generator().manual_seed(n_rows)) * 4
+    return F.interpolate(coarse, size=(45, 61), mode="bicubic")[0]
+
+
+def assert_as_step_by_step(logits: Tensor, size: tuple[int, int], n_classes: int, rule: SpeckRule) -> Outcome:
+    made = outcome(logits.clone(), size, n_classes, rule, keep_probability=True)
+
+    won = winners(without_specks(logits.clone(), n_classes, rule), size, keep_probability=True)
+    assert won.probability is not None
+    assert made.probability is not None
+    np.testing.assert_array_equal(made.labels, won.labels)
+    np.testing.assert_array_equal(made.votes, won.votes)
+    np.testing.assert_array_equal(made.probability, won.probability)
+    assert made.rles == encode_label_map(won.labels, n_classes)
+    return made
+
+
+@pytest.mark.parametrize("rule", [RULE, NO_SPECKS])
+@pytest.mark.parametrize("n_rows", [1, 2, 21, 300])
+@pytest.mark.parametrize("size", [(131, 200), (45, 61), (17, 23)])
+def test_smooth_scores(n_rows: int, size: tuple[int, int], rule: SpeckRule) -> None:
+    assert_as_step_by_step(smooth(n_rows), size, max(1, n_rows - 1), rule)
+
+
+@given(
+    arrays(np.float32, array_shapes(min_dims=3, max_dims=3, max_side=9), elements=st.integers(0, 3).map(float)),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    st.booleans(),
+)
+def test_any_scores(logits: NDArray[np.float32], size: tuple[int, int], has_nobody: bool) -> None:
+    assert_as_step_by_step(torch.from_numpy(logits), size, len(logits) - has_nobody, RULE)
+
+
+def test_by_numpy_the_labels_are_the_same() -> None:
+    fused, plain = both_ways(lambda: outcome(smooth(9), (131, 200), 8, RULE))
+
+    np.testing.assert_array_equal(fused.labels, plain.labels)
+    assert fused.rles == plain.rles
+
+
+def test_more_runs_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "ROOMY", 0)
+
+    assert_as_step_by_step(smooth(9), (131, 200), 8, RULE)
+
+
+def test_run_lengths_are_made_where_they_are_asked_for() -> None:
+    assert outcome(smooth(3), (20, 30), 3, encode=False).rles is None
+    assert outcome(smooth(3), (20, 30), 3, encode=False).probability is None
