@@ -3,7 +3,8 @@
     submit -> model -> intake threads -> compute threads -> (text threads) -> finish threads -> answer
 
     model    held from here to the answer; one that is not loaded is waited for, which holds up no thread
-    intake   header check, decode, plan; may wait for a thread; an image whose features are kept goes on to finish
+    intake   header check, decode, plan; may wait for a thread; an image whose features are kept goes on to finish, at
+             once where the question is short
     compute  owns the device for all models; takes what waits, up to max_batch tiles of one model and one bucket, the
              sources in turn; waits only when nothing waits. On a CPU each core may take images of its own
     texts    rows that are not in memory, a chunk at a time
@@ -41,7 +42,7 @@ from lexiseg_model.masks import overlay
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
-from lexiseg_service.image.id import image_id_of
+from lexiseg_service.image.id import HASHED_AT_ONCE, image_id_of
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompt_bounds import check_inside
 from lexiseg_service.settings import Settings
@@ -60,7 +61,7 @@ from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.first_askers import FirstAskers
 from lexiseg_service.worker.job import AnyJob, Render, T
 from lexiseg_service.worker.jpeg.choice import JpegChoice
-from lexiseg_service.worker.models.loaded import Loaded
+from lexiseg_service.worker.models.loaded import Loaded, give_up
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
 from lexiseg_service.worker.reading import ReadingStage
 from lexiseg_service.worker.texts.cache import TextCache
@@ -176,7 +177,7 @@ class Engine:
             try:
                 self._admission.admit(job, model.result().segmenter if model.done() else None)
             except ServiceError:
-                _give_up(model)
+                give_up(model)
                 raise
             self._in_flight.add(job)
         self._metrics.in_flight.inc()
@@ -231,8 +232,21 @@ class Engine:
             return
         job.model = loaded = model.result()
         job.answer.add_done_callback(lambda _: loaded.release())  # at once, if nobody waits any more
-        if not job.abandoned:
+        if job.abandoned:
+            return
+        remembered = self._at_hand(job)
+        if remembered is not None:  # what is left of the intake takes less than a thread for it
+            self._guarded(job, partial(self._take_in, remembered=remembered))
+        else:
             self._intake.submit(job.source, partial(self._guarded, job, self._take_in), large=job.size.large_image)
+
+    def _at_hand(self, job: AnyJob) -> Remembered | None:
+        """What is remembered of a job's image, if that is soon known and all that its intake would need."""
+        request = job.request
+        if not job.soon_taken_in or len(request.image or b"") > HASHED_AT_ONCE:
+            return None
+        job.image_id = request.image_id or image_id_of(request.image or b"")
+        return self.feature_cache.find(self._feature_key(job))
 
     def _answered(self, job: AnyJob | None, model: Future[Loaded] | None) -> None:
         assert job is not None  # in flight until here
@@ -256,16 +270,17 @@ class Engine:
             except Exception as error:
                 job.fail(error)
 
-    def _take_in(self, job: AnyJob) -> None:
+    def _take_in(self, job: AnyJob, remembered: Remembered | None = None) -> None:
         began = time.monotonic()
         request = job.request
-        job.image_id = request.image_id or image_id_of(request.image or b"")
+        job.image_id = job.image_id or request.image_id or image_id_of(request.image or b"")
         if request.regions and are_known(self.text_caches, job):
             job.planned = job.computed = time.monotonic()
             self._forecast.shrinks(job.expected, job.size.of_known_image())
             self._to_finish(job)
             return
-        remembered = self.feature_cache.find(self._feature_key(job)) if request.remember else None
+        if remembered is None and request.remember:
+            remembered = self.feature_cache.find(self._feature_key(job))
         job.image = self._image_of(request, remembered)
         if remembered is not None:
             check_inside(request.prompts, remembered.features.size)
@@ -383,11 +398,3 @@ def _to_warm_up(segmenter: Segmenter) -> list[tuple[int, int]]:
     CPU, where a first pass is as quick as a second, the extremes."""
     buckets = sorted(segmenter.buckets, key=math.prod)
     return [*buckets, *buckets] if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
-
-
-def _give_up(model: Future[Loaded]) -> None:
-    """A model that was acquired for nothing."""
-    if model.done():
-        model.result().release()
-    else:
-        model.cancel()

@@ -25,6 +25,7 @@ from lexiseg_service.worker.texts.cache import TextCache
 from lexiseg_service.worker.texts.tiers import TextRows
 
 T = TypeVar("T")
+FEW = 64  # classes and prompts together, which are looked through in less time than a thread is woken
 
 
 @dataclass(eq=False)
@@ -79,6 +80,13 @@ class Job(Generic[T]):
     @property
     def n_tiles(self) -> int:
         return len(self.tiles)
+
+    @property
+    def soon_taken_in(self) -> bool:
+        """Whether its intake is done in a moment where the image is remembered: it is short and wants no pixels."""
+        request = self.request
+        few = len(request.vocabulary.classes) + len(request.prompts) <= FEW
+        return few and request.remember and not request.overlay and not request.regions
 
     @property
     def key(self) -> tuple[Loaded, tuple[int, int]]:

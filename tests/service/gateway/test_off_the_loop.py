@@ -93,6 +93,18 @@ async def test_a_long_form_is_validated_beside_the_loop(
 
 
 @pytest.mark.parametrize(("classes", "here"), [(FEW, True), (MANY, False)])
+async def test_long_json_is_validated_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, classes: list[str], here: bool
+) -> None:
+    threads = Threads(monkeypatch, body, "validate")
+    async with serving() as client:
+        answer = await client.post("/v1/segment", json={"image": {"id": "abc"}, "classes": classes})
+
+    assert answer.status_code == 200
+    assert threads.on_the_loop == [here]
+
+
+@pytest.mark.parametrize(("classes", "here"), [(FEW, True), (MANY, False)])
 async def test_a_long_message_is_validated_beside_the_loop(
     monkeypatch: pytest.MonkeyPatch, classes: list[str], here: bool
 ) -> None:

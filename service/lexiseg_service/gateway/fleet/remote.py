@@ -24,7 +24,7 @@ from lexiseg_service.gateway.fleet.discovery import Discovery
 from lexiseg_service.gateway.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.gateway.fleet.routing import choose, least_loaded, ranked
 from lexiseg_service.gateway.fleet.streams import RemoteStream
-from lexiseg_service.image.id import image_id_of
+from lexiseg_service.image.id import HASHED_AT_ONCE, image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
@@ -43,7 +43,6 @@ ATTEMPTS = 2
 MOST_ASKED_AGAIN = 3  # workers that may have kept an image
 MOST_SPILLED = 4096  # images remembered because another than their own worker got them
 SECONDS_BETWEEN_LOOK_UPS = 2.0
-HASHED_AT_ONCE = 256 * 2**10  # bytes; more of them are hashed beside the event loop
 ELSEWHERE = (WorkerLost, NotReady, QueueFull, UnknownModel)  # what another worker may see differently
 
 

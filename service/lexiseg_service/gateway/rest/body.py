@@ -30,7 +30,7 @@ MOST_FILES = 2
 OTHER_FIELDS = 64  # of a form, beside its classes
 IMAGE = "one file in the multipart field `image`, as curl sends it with -F image=@FILE"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
-MOST_HERE = 4 * 2**10  # characters of a form's texts; more are checked in a thread
+MOST_HERE = 4 * 2**10  # characters of a form's texts, or bytes of JSON; more are checked in a thread
 # The file as the body. Which of them it is, its first bytes say.
 RAW = frozenset(
     {*(f"image/{name}" for name in ("jpeg", "png", "webp", "heic", "heif", "avif", "bmp", "tiff")), "image/jpg"}
@@ -61,6 +61,8 @@ async def read(request: Request, limits: Limits) -> Asked:
         return await _read_multipart(request, limits)
     if kind == "application/json":
         content = await request.body()
+        if len(content) <= MOST_HERE:
+            return _read_json(content, limits)
         return await beside(request, content, partial(_read_json, content, limits))
     if kind in RAW:
         fields = _plain_fields(request.query_params, limits)

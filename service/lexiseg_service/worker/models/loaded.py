@@ -46,3 +46,11 @@ def let_go(load: Future[Loaded]) -> None:
     """Releases what a load brought, if it brought anything."""
     if load.exception() is None:
         load.result().release()
+
+
+def give_up(model: Future[Loaded]) -> None:
+    """A model that was acquired for nothing."""
+    if model.done():
+        model.result().release()
+    else:
+        model.cancel()

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +15,13 @@ from PIL import Image
 
 from lexiseg_model.features import TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull, UndecodableImage
+from lexiseg_service.image.id import HASHED_AT_ONCE
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.job import FEW
+from lexiseg_service.worker.threads import FairThreads
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
 
 
@@ -335,3 +340,46 @@ def test_an_image_that_does_not_fit_the_memory_fails_alone() -> None:
     bench.segmenter.most_tiles = 8
     assert len(bench.submit(ask("red")).result(SOON).segments) == 1
     bench.engine.close(SOON)
+
+
+class Watched(FairThreads):
+    """Threads that count what they are given."""
+
+    given = 0
+
+    def submit(self, source: str, work: Callable[[], None], *, large: bool = False) -> None:
+        type(self).given += 1
+        super().submit(source, work, large=large)
+
+
+@pytest.mark.parametrize(
+    ("question", "taken_in"),
+    [
+        ({}, 0),
+        ({"overlay": True}, 2),  # paints every pixel
+        ({"image": halves("r", "b") + bytes(HASHED_AT_ONCE)}, 1),  # whose id takes a while
+        ({"classes": [f"class {index}" for index in range(FEW + 1)]}, 2),
+    ],
+)
+def test_a_short_question_about_a_known_image_needs_no_thread_to_be_taken_in(
+    monkeypatch: pytest.MonkeyPatch, question: dict[str, Any], taken_in: int
+) -> None:
+    options = {"classes": ["red"], **question}
+    classes = options.pop("classes")
+    known = Bench(feature_cache_bytes=10**7)
+    intake = Watched("intake", 1)
+    monkeypatch.setattr(Watched, "given", 0)
+    image = options.get("image", halves("r", "b"))
+    known.submit(ask("blue", image=image)).result(SOON)
+    known.engine._intake.close()
+    monkeypatch.setattr(known.engine, "_intake", intake)
+
+    first = known.submit(ask(*classes, **{"image": image, **options})).result(SOON)
+    by_id = known.submit(replace(ask(*classes, **options), image=None, image_id=first.image_id)).result(SOON)
+    intake.close()
+    known.engine.close(SOON)
+
+    assert first.cache.features
+    assert by_id.cache.features
+    assert first.segments == by_id.segments
+    assert Watched.given == taken_in

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from lexiseg_service.errors import MalformedRequest, NotReady, ServiceError, TooSlow
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 MOST_HEAD_BYTES = 64 * 2**10
 MOST_BESIDE_BODY = 64 * 2**10  # bytes of sizes and extensions of chunks, and of trailers: so many, and
 MOST_BESIDE_EACH = 1  # so many to each byte of the body; chunks of one byte have five, and cost as much as large ones
+MOST_AWAITED = 48 * 2**10  # bytes of a body: so many fit before a client must wait, and are not too many at once
 MOST_AHEAD = 16  # requests that a client sends before the first of them is answered
 PACE_SECONDS = 5.0  # between two looks at how much has come or gone
 LAST_SECONDS = 1.0  # for the client to take a refusal, while what it still sends is thrown away
@@ -68,6 +71,8 @@ class TimedProtocol(HttpToolsProtocol):
         self._body_bytes = 0
         self._beside_body = 0
         self._begun = False  # a message, in what has just come
+        self._announced = 0  # bytes of its body, where the head tells and the client is not slow
+        self._awaited = 1  # bytes, from which on the system tells of them
         self._in_head = True
         self._in_body = False
         self._refused = False
@@ -138,6 +143,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._in_head, self._in_body = False, True
         self._head_bytes = 0
         self._begin()
+        self._announced = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
         super().on_headers_complete()
         self.cycle.transport = cast("asyncio.Transport", self._for_answers)
         if self._all.leaving:
@@ -146,7 +152,15 @@ class TimedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._came += len(body)
         self._body_bytes += len(body)
-        super().on_body(body)
+        cycle = self.cycle
+        if not self._announced:
+            super().on_body(body)
+        elif not cycle.response_complete:
+            # The rest will come: to wake the application for each piece takes longer than all it does with them.
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+                cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         self._in_body = False
@@ -175,6 +189,8 @@ class TimedProtocol(HttpToolsProtocol):
             self._beside_body += len(data) - (self._body_bytes - before)
             if self._beside_body > MOST_BESIDE_BODY + MOST_BESIDE_EACH * self._body_bytes:
                 self._end(HeadTooLarge(f"more than {MOST_BESIDE_BODY:,} bytes beside a body in chunks"))
+        left = self._announced - self._body_bytes if self._in_body else 0
+        self._await(self._awaited if left >= self._awaited > 1 else max(1, min(left, MOST_AWAITED)))
         # Only after parsing is it known whether the head goes on; what came with its end is body.
         if self._in_head and not self._refused and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -195,6 +211,8 @@ class TimedProtocol(HttpToolsProtocol):
         if self._said_all and self._is_gone():
             self.transport.abort()
             return
+        self._announced = 0
+        self._await(1)  # what a slow client sends is heard of as it comes: it counts for its pace
         self._watch_answer(seconds)
         if self._in_body and not self.flow.read_paused:  # else it waits for us
             self._watch_body(seconds)
@@ -234,6 +252,15 @@ class TimedProtocol(HttpToolsProtocol):
         """Whether the client has refused what was sent to it."""
         own: socket.socket = self.transport.get_extra_info("socket")
         return own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    def _await(self, n: int) -> None:
+        """Has the system tell of bytes when there are so many, or when no more will come: to be woken for each packet
+        of a body takes longer than to read it."""
+        if n == self._awaited or self.transport.is_closing():
+            return
+        self._awaited = n
+        with suppress(OSError):
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, n)
 
     def _told(self) -> int:
         """Seconds of the last answer's `Retry-After`."""
@@ -295,6 +322,7 @@ class TimedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        self._await(1)
         if self._answering is not None and self._answering is not self.cycle:  # it would be taken for another's answer
             self._abandon()
             self.transport.abort()

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.errors import QueueFull
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.rest.http1.connection import MOST_AHEAD, TimedProtocol
+from lexiseg_service.gateway.rest.http1.connection import MOST_AHEAD, MOST_AWAITED, TimedProtocol
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import ALIVE, HEAD, MODELS, listening
@@ -77,6 +77,42 @@ async def test_a_body_that_comes_slower_than_the_least_pace_is_ended(monkeypatch
         status, body = await raw.answer()
         assert (status, json.loads(body)["type"]) == (408, "too-slow")
         assert "10,000 are the least" in json.loads(body)["detail"]
+
+
+async def test_a_body_that_comes_in_pieces_is_read_in_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TimedProtocol, "look", lambda *_: None)  # nobody is taken for slow
+    read: list[int] = []
+    receive = TimedProtocol.data_received
+
+    def counted(self: TimedProtocol, data: bytes) -> None:
+        read.append(len(data))
+        receive(self, data)
+
+    monkeypatch.setattr(TimedProtocol, "data_received", counted)
+    backend = KnownBackend()
+    body = QUESTION.encode() + b" " * 3 * MOST_AWAITED
+    async with listening(backend) as server:
+        raw = await server.open()
+        await raw.send(HEAD + b"Content-Length: %d\r\n\r\n" % len(body))
+        for start in range(0, len(body), 1000):
+            await raw.send(body[start : start + 1000])
+            await asyncio.sleep(0)
+        first = await raw.answer()
+        await raw.send(WHOLE)  # and what is short comes at once
+        second = await raw.answer()
+
+    assert (first[0], second[0], len(backend.asked)) == (200, 200, 2)
+    of_first = read[: next(place for place, _ in enumerate(read) if sum(read[: place + 1]) >= len(body))]
+    assert all(n >= MOST_AWAITED for n in of_first[1:])
+
+
+async def test_half_a_body_whose_client_goes_is_not_waited_for() -> None:
+    async with listening() as server:
+        raw = await server.open()
+        await raw.send(HALF)
+        raw.writer.write_eof()
+
+        assert await raw.ended()
 
 
 async def test_a_body_nobody_reads_is_cut_off_without_a_second_answer() -> None:
