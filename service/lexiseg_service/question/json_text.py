@@ -6,28 +6,34 @@ import json
 from typing import Any
 
 from lexiseg_service.errors import MalformedRequest, TooLarge
+from lexiseg_service.question.long_texts import LongTexts
 from lexiseg_service.settings import Limits
 
-ESCAPE = b"\\u"
 SELDOM = 32  # characters to one that is escaped; some encoders escape the + of base64, one in 64
 
 
 def parse_json(text: str | bytes, limits: Limits) -> Any:
-    """Any JSON value, unless it holds more values than a request can need.
+    """Any JSON value, unless it holds more than a request can need.
 
     Raises:
-        TooLarge: it does, or more characters as \\uXXXX.
+        TooLarge: it does: more values, more characters as \\uXXXX, or more bytes beside long texts of base64.
         MalformedRequest: not JSON, or a name twice in one object: others might read the other value.
     """
     encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    escapes = most_escapes(limits, len(encoded))
+    texts = LongTexts(encoded, most_beside(limits), escapes)
+    if texts.n_escapes > escapes:
+        raise TooLarge(f"the JSON holds more than {escapes:,} escaped characters")
+    if len(texts.rest) > most_beside(limits):
+        raise TooLarge(f"the JSON holds more than {most_beside(limits):,} bytes beside long texts of base64")
     # Each value costs a hundred bytes or more once parsed: a small body could otherwise fill the memory.
-    if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > most_values(limits):
+    if sum(texts.rest.count(mark) for mark in (b",", b"[", b"{")) > most_values(limits):
         raise TooLarge(f"the JSON holds more than {most_values(limits):,} values")
-    if encoded.count(ESCAPE) > most_escapes(limits, len(encoded)):
-        raise TooLarge(f"the JSON holds more than {most_escapes(limits, len(encoded)):,} escaped characters")
     try:
         # Python's parser lets NaN through, so that validation can name the field that holds it.
-        return json.loads(text, object_pairs_hook=_each_once)
+        return texts.put_back(json.loads(texts.rest, object_pairs_hook=_each_once))
+    except json.JSONDecodeError as error:
+        raise MalformedRequest(f"the JSON cannot be parsed: {error.msg}: char {texts.place(error.pos)}") from None
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"the JSON cannot be parsed: {str(error)[:120]}") from None
 
@@ -59,6 +65,14 @@ def most_values(limits: Limits) -> int:
     of_a_class, of_a_point = limits.max_synonyms + 5, 4
     of_a_prompt = limits.max_prompt_points * of_a_point + 8
     return 2 * limits.max_classes * of_a_class + limits.max_prompts * of_a_prompt + 1000
+
+
+def most_beside(limits: Limits) -> int:
+    """Bytes of JSON beside long texts of base64: twice a question's, for those who set it apart with blanks.
+
+    What parses more at once keeps everybody else waiting for longer.
+    """
+    return 2 * limits.max_question_bytes
 
 
 def most_escapes(limits: Limits, n_bytes: int) -> int:
