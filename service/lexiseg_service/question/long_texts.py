@@ -12,7 +12,7 @@ import string
 from typing import Any
 
 LONG = 4 * 2**10  # bytes from which a text is cut out
-PIECE = 2**18  # bytes that are read at once
+PIECE = 2**16  # bytes that are read at once
 ESCAPE = b"\\u"
 LONGEST_ESCAPE = 6  # \uXXXX
 SURROGATES = (b"\\ud", b"\\uD")  # halves of characters: two pieces could have one each

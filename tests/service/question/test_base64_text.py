@@ -1,4 +1,4 @@
-"""Base64 in pieces is what it is as a whole."""
+"""Base64 is what Python takes it for, without Python's lock."""
 
 from __future__ import annotations
 
@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_service.question import base64_text
 from lexiseg_service.question.base64_text import decoded
-
-
-@pytest.fixture(autouse=True)
-def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base64_text, "PIECE", 8)
 
 
 @pytest.mark.parametrize("length", range(40))
@@ -24,7 +18,7 @@ def test_what_was_encoded_comes_back(length: int) -> None:
     assert decoded(base64.b64encode(content).decode()) == content
 
 
-def whole(text: str) -> bytes | None:
+def by_python(text: str) -> bytes | None:
     try:
         return base64.b64decode(text, validate=True)
     except ValueError:
@@ -36,26 +30,26 @@ def whole(text: str) -> bytes | None:
     ["A", "AA", "AAA", "AA=", "=", "====", "AAAA=", "AAAA==", "AAAA====", "AA==AAAA", "A=AAAAAA", "AAAAAAAA\n",
      "AAAAAAA-", "AAAAAAAAAAAAAAAA?AAA", "AAAAAAAAAé", "AAAAAAAAAAAAA===", "AAAAAAAA AAAA"],
 )  # fmt: skip
-def test_what_is_none_as_a_whole_is_none_in_pieces(text: str) -> None:
+def test_what_is_none_for_python_is_none(text: str) -> None:
     try:
-        pieces = decoded(text)
+        found = decoded(text)
     except ValueError:
-        pieces = None
+        found = None
 
-    assert pieces == whole(text)
+    assert found == by_python(text)
 
 
 @given(st.text("Ab/+9=", max_size=40))
-def test_pieces_say_what_the_whole_says_but_for_endless_padding(text: str) -> None:
+def test_all_is_as_python_says_but_for_endless_padding(text: str) -> None:
     try:
-        pieces = decoded(text)
+        found = decoded(text)
     except ValueError:
-        assert whole(text) is None or text.endswith("=====")
+        assert by_python(text) is None or text.endswith("=====")
     else:
-        assert pieces == whole(text)
+        assert found == by_python(text)
 
 
-def test_no_piece_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_holds_the_lock_sees_the_end_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths = []
     real = base64.b64decode
 
@@ -64,8 +58,10 @@ def test_no_piece_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(text, validate=validate)
 
     monkeypatch.setattr(base64, "b64decode", watched)
-    decoded("AAAA" * 100 + "AA==")
 
-    assert max(lengths) <= 8
+    assert decoded("AAAA" * 100_000 + "AA==") == decoded("AAAA" * 100_000) + b"\0"
+    assert lengths == []
+    decoded("AAAA" * 100_000 + "=")
+    assert lengths == [5]
     with pytest.raises(ValueError, match="padding"):
         decoded("AAAA" + "=" * 100)
