@@ -1,4 +1,7 @@
-"""What follows a first call, over REST: CPU of the whole service for each kind of request; and a phone photograph."""
+"""What follows a first call, over REST: CPU of the whole service for each kind of request; and a phone photograph.
+
+With `AGAINST=FOLDER`, another checkout, both are asked in turns, and what each kind of request takes is compared.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import count, cycle
 from statistics import median
 
@@ -14,7 +18,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from benchmarks.calls.servers import LEXISEG, serving
+from benchmarks.calls.servers import checkouts, of, serving
 from benchmarks.clock import print_table
 from benchmarks.serving import CLASSES, photograph
 
@@ -76,6 +80,8 @@ def questions(client: httpx.Client, phone: bytes) -> dict[str, tuple[str, Ask]]:
         "first question": ("new", lambda: ask(next(images), words)),
         "the same words again": ("known", lambda: ask(known, words)),
         "other words": ("known", lambda: ask(known, next(others))),
+        "instances": ("known", lambda: ask(known, {**words, "task": "instance"})),
+        "panoptic": ("known", lambda: ask(known, {**words, "task": "panoptic"})),
         "phone": ("large", lambda: ask(next(phones), words)),
     }
 
@@ -88,17 +94,41 @@ def spent(kind: str, ask: Ask, clock: Callable[[], float]) -> float:
     return 1e3 * (clock() - before) / BLOCK[kind]
 
 
+class Asked:
+    """One server, and what a request of each kind took in each round."""
+
+    def __init__(self, url: str, pid: int, phone: bytes) -> None:
+        self._questions = questions(httpx.Client(base_url=url, timeout=120), phone)
+        self._clock = cpu_clock(pid)
+        self.rounds: list[dict[str, float]] = []
+        self._round()  # warms up
+
+    def _round(self) -> dict[str, float]:
+        return {name: spent(*how, self._clock) for name, how in self._questions.items()}
+
+    def measure(self) -> None:
+        """One round."""
+        self.rounds.append(self._round())
+
+    def typical(self, name: str) -> float:
+        """CPU milliseconds, the median of the rounds."""
+        return median(took[name] for took in self.rounds)
+
+
 def run() -> None:
-    """One table; medians over the rounds, ratios within a round."""
+    """What follows against first calls of the same round; the phone; of two checkouts what each takes."""
     phone = phone_photograph()
-    with serving(LEXISEG) as (url, process), httpx.Client(base_url=url, timeout=120) as client:
-        asked, clock = questions(client, phone), cpu_clock(process.pid)
-        rounds = [{name: spent(*how, clock) for name, how in asked.items()} for _ in range(ROUNDS + 1)][1:]
-    each = {name: median(took[name] for took in rounds) for name in asked}
+    with ExitStack() as up:
+        servers = [up.enter_context(serving(of(checkout))) for checkout in checkouts()]
+        services = [Asked(url, process.pid, phone) for url, process in servers]
+        for number in range(ROUNDS):
+            for service in services[:: 1 if number % 2 else -1]:
+                service.measure()
+    now = services[-1]
 
     def compared(first: str, later: str) -> list[str]:
-        ratio = median(took[later] / took[first] for took in rounds)
-        return [later, first, f"{each[first]:.1f}", f"{each[later]:.1f}", f"{ratio:.3f}"]
+        ratio = median(took[later] / took[first] for took in now.rounds)
+        return [later, first, f"{now.typical(first):.1f}", f"{now.typical(later):.1f}", f"{ratio:.3f}"]
 
     rows = [
         compared("first click", "later click"),
@@ -109,5 +139,16 @@ def run() -> None:
     head = ["what follows", "first call", "first, CPU ms", "what follows, CPU ms", "ratio"]
     print_table(f"`lexiseg serve` over REST, 640 x 480 JPEG, {len(CLASSES)} classes", head, rows)
     width, height = PHONE
-    row = [f"{width} x {height}, {len(phone) / 1e6:.1f} MB", f"{each['phone']:.0f}", str(LIMIT)]
+    row = [f"{width} x {height}, {len(phone) / 1e6:.1f} MB", f"{now.typical('phone'):.0f}", str(LIMIT)]
     print_table("A phone's photograph", ["image", "CPU ms", "at most"], [row])
+    if len(services) > 1:
+        _against(*services)
+
+
+def _against(before: Asked, now: Asked) -> None:
+    rows = []
+    for name in now.rounds[0]:
+        ratios = sorted(last[name] / first[name] for first, last in zip(before.rounds, now.rounds, strict=True))
+        spread = f"{median(ratios):.3f} ({ratios[0]:.3f}, {ratios[-1]:.3f})"
+        rows.append([name, f"{before.typical(name):.1f}", f"{now.typical(name):.1f}", spread])
+    print_table("Each kind of request", ["request", "before, CPU ms", "now, CPU ms", "ratio (least, most)"], rows)

@@ -43,6 +43,19 @@ PEERS = {
 }
 
 
+def checkouts() -> list[Path]:
+    """This one, behind the one that it is compared with."""
+    against = os.environ.get("AGAINST")
+    return [*([Path(against)] if against else []), Path.cwd()]
+
+
+def of(checkout: Path, settings: Mapping[str, str] = {}) -> Server:
+    """How its service is started."""
+    parts = (".", "model", "service", "clients/python")
+    path = {"PYTHONPATH": os.pathsep.join(str(checkout / part) for part in parts)}
+    return LEXISEG._replace(environment={**path, **settings})
+
+
 def is_ready(url: str) -> bool:
     """Whether an address answers 200; one that nobody listens on yet does not."""
     try:

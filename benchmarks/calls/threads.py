@@ -6,7 +6,6 @@ both are asked in turns.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections import defaultdict
@@ -20,7 +19,7 @@ from typing import NamedTuple
 import httpx
 
 from benchmarks.calls.later import ever_new
-from benchmarks.calls.servers import LEXISEG, Server, serving
+from benchmarks.calls.servers import checkouts, of, serving
 from benchmarks.clock import print_table
 from benchmarks.serving import CLASSES, photograph
 
@@ -51,19 +50,6 @@ def kinds() -> list[Kind]:
         Kind("new image, while the cache is not full", new, {"LEXISEG_FEATURE_CACHE_BYTES": str(LARGE)}),
         Kind("known image", cycle([photograph()])),
     ]
-
-
-def checkouts() -> list[Path]:
-    """This one, behind the one that it is compared with."""
-    against = os.environ.get("AGAINST")
-    return [*([Path(against)] if against else []), Path.cwd()]
-
-
-def of(checkout: Path, settings: Mapping[str, str]) -> Server:
-    """How its service is started."""
-    parts = (".", "model", "service", "clients/python")
-    path = {"PYTHONPATH": os.pathsep.join(str(checkout / part) for part in parts)}
-    return LEXISEG._replace(environment={**path, **settings})
 
 
 def by_thread(pid: int) -> dict[str, float]:
