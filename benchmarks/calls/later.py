@@ -77,6 +77,7 @@ def questions(client: httpx.Client, phone: bytes) -> dict[str, tuple[str, Ask]]:
     return {
         "first click": ("new", lambda: ask(next(images), {"prompts": [next(clicks)]})),
         "later click": ("known", lambda: ask(known, {"prompts": [next(clicks)]})),
+        "16 clicks": ("large", lambda: ask(known, {"prompts": [next(clicks) for _ in range(16)]})),
         "first question": ("new", lambda: ask(next(images), words)),
         "the same words again": ("known", lambda: ask(known, words)),
         "other words": ("known", lambda: ask(known, next(others))),
