@@ -33,14 +33,15 @@ MOST_HERE = 128  # texts and points that are checked on the event loop; more wou
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, by any protocol: the id of an API key, who counts for a limit, an id for the log, a trace, and how
-    long it waits."""
+    """Who asks, by any protocol: the id of an API key, who counts for a limit, an id for the log, a trace, how long it
+    waits, and whether others ask."""
 
     owner: str = ""
     client: str = ""  # key or address, as the limits count them; the worker's turns are theirs
     request_id: str = ""
     traceparent: str | None = None
     seconds: float = float("inf")
+    alone: bool = False  # nobody else asks, as far as the protocol knows
 
 
 class UseCase:
@@ -190,6 +191,7 @@ class UseCase:
             simplify=question.simplify,
             request_id=caller.request_id,
             traceparent=caller.traceparent,
+            alone=caller.alone,
         )
 
     def _checked(

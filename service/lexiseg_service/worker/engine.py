@@ -9,7 +9,8 @@
              sources in turn; waits only when nothing waits. On a CPU each core may take images of its own
     texts    rows that are not in memory, a chunk at a time
     finish   scores, arg-max, RLE, overlay, or whatever the job's `render` does; may wait for a thread of its model's,
-             and, without one, for whoever asked first about the same image
+             and, without one, for whoever asked first about the same image. What takes a moment, of who asks alone
+             about an image that is known for such questions, is answered before submit returns
 
 In every stage the sources (clients, by key or address) share the threads, and small work does not wait for large.
 
@@ -68,6 +69,8 @@ from lexiseg_service.worker.texts.cache import TextCache
 from lexiseg_service.worker.texts.caches import TextCaches
 from lexiseg_service.worker.threads import FairThreads
 
+AT_ONCE = 0.01  # seconds for which who asks alone can be kept: then no thread is woken for so little
+AT_ONCE_PIXELS = 2**20
 BEHIND = 0.25  # of the deadline: work that has waited so long for a finish thread is worth telling
 
 
@@ -94,6 +97,7 @@ class Engine:
         # OpenCV's own threads wait by spinning; beside others they take more time of the processor than they save.
         self._intake = FairThreads("intake", settings.intake_threads, partial(cv2.setNumThreads, 1))
         self._first_askers = FirstAskers()
+        self._here = threading.local()
         self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
         gains = choose_device(settings.device).type != "cpu"
         self._jpeg = JpegChoice(settings)
@@ -179,6 +183,7 @@ class Engine:
             except ServiceError:
                 give_up(model)
                 raise
+            job.alone = request.alone and not self._in_flight
             self._in_flight.add(job)
         self._metrics.in_flight.inc()
         # By weak references: a finished future keeps its callbacks, and a job with its image, features and answer would
@@ -219,6 +224,7 @@ class Engine:
         )
 
     def _after_load(self, job: AnyJob, model: Future[Loaded]) -> None:
+        job.alone = False  # this is not the thread of who asked
         job.stages.append(StageTime("load", job.accepted, time.monotonic()))
         self._forecast.enter(job.expected)
         self._with_model(job, model)
@@ -337,13 +343,42 @@ class Engine:
 
     def _to_texts(self, job: AnyJob) -> None:
         if job.texts:
+            job.alone = False  # it goes on from another thread
             self._reading.put(job, self.text_caches.of(job.loaded.segmenter))
         else:
             self._to_finish(job)
 
     def _to_finish(self, job: AnyJob) -> None:
-        if self._first_askers.enter(job):
+        if job.alone and self._takes_a_moment(job):
+            self._once_here()
+            self._finish_job(job)
+        elif self._first_askers.enter(job):
             self._give_thread(job)
+
+    def _takes_a_moment(self, job: AnyJob) -> bool:
+        """Whether a finish is soon over: what takes long is there, or in the kernel.
+
+        To hand it to a thread, and its kernel's work to another, would take a sixth of the whole.
+        """
+        # What was expected of a prompt is mostly what all about an image share, which is there.
+        size, features = job.size.of_known_image()._replace(prompts=0), job.features
+        return (
+            job.loaded.segmenter.passes_side_by_side
+            and job.writes_little
+            and features is not None
+            and math.prod(features.size) <= AT_ONCE_PIXELS
+            and not size.extra
+            and not size.looks
+            and job.size.prompts <= 1
+            and self.costs.work(size) <= AT_ONCE
+            and self._first_askers.has_been_asked(job)
+        )
+
+    def _once_here(self) -> None:
+        """On each thread that finishes what it asks for: its torch work stays on it."""
+        if not getattr(self._here, "begun", False):
+            torch.set_num_threads(1)
+            self._here.begun = True
 
     def _give_thread(self, job: AnyJob) -> None:
         work = partial(self._through_finish, job)

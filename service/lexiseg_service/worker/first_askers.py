@@ -45,6 +45,14 @@ class FirstAskers:
             image.waiting.append(job)
             return False
 
+    def has_been_asked(self, job: AnyJob) -> bool:
+        """Whether all that a job needs of its image was made for another."""
+        if not _derives(job):
+            return True
+        with self._guard:
+            image = self._images.get(_derived_of(job))
+            return image is not None and _task(job) in image.done
+
     def leave(self, job: AnyJob) -> list[AnyJob]:
         """A job that entered is over, however it ended; those who may go on now."""
         if not _derives(job):

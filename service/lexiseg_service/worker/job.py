@@ -36,6 +36,7 @@ class Job(Generic[T]):
     render: Callable[[Job[T], Segmenter, TextCache], T]
     answer: Future[T] = field(default_factory=Future)
     accepted: float = field(default_factory=time.monotonic)
+    alone: bool = False  # nobody else asks, and who asks can be kept for a moment
     image: bytes = b""  # encoded; of the request, or remembered
     image_id: str = ""
     from_cache: bool = False
@@ -87,6 +88,12 @@ class Job(Generic[T]):
         request = self.request
         few = len(request.vocabulary.classes) + len(request.prompts) <= FEW
         return few and request.remember and not request.overlay and not request.regions
+
+    @property
+    def writes_little(self) -> bool:
+        """Whether its answer is run lengths at most."""
+        request = self.request
+        return request.mask in ("rle", "none") and not (request.confidence or request.overlay)
 
     @property
     def key(self) -> tuple[Loaded, tuple[int, int]]:

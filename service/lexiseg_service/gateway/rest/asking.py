@@ -39,8 +39,10 @@ async def answer_of(request: Request, reading: Awaitable[Asked]) -> WorkerAnswer
 
 def caller_of(request: Request) -> Caller:
     """Who asks, as the guard found out."""
-    state = request.state
-    return Caller(state.key_id or "", state.client, state.request_id, state.traceparent)
+    state: dict[str, Any] = request.scope["state"]
+    answering = state.get("answering")  # who has not been listened to yet, too
+    alone = answering is not None and len(answering) == 1
+    return Caller(state["key_id"] or "", state["client"], state["request_id"], state["traceparent"], alone=alone)
 
 
 def use_case_of(request: Request) -> UseCase:

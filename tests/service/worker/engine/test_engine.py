@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -383,3 +384,54 @@ def test_a_short_question_about_a_known_image_needs_no_thread_to_be_taken_in(
     assert by_id.cache.features
     assert first.segments == by_id.segments
     assert Watched.given == taken_in
+
+
+@pytest.mark.parametrize(
+    ("question", "at_once"),
+    [
+        ({}, True),
+        ({"mask": "none"}, True),
+        ({"alone": False}, False),
+        ({"mask": "png"}, False),
+        ({"confidence": True}, False),
+        ({"image": halves("b", "r")}, False),
+        ({"classes": ["green"]}, False),  # which is not read yet
+        ({"classes": ["red", "blue"] * FEW}, False),
+    ],
+)
+def test_who_asks_alone_for_what_takes_a_moment_has_it_at_once(question: dict[str, Any], at_once: bool) -> None:
+    options = {"classes": ["blue"], "alone": True, **question}
+    asked = ask(*options.pop("classes"), **options)
+    known = Bench(feature_cache_bytes=10**7)
+    known.segmenter.passes_side_by_side = True  # what takes long is in the kernel
+
+    def worker(request: WorkerRequest) -> threading.Thread:
+        return known.submit(request, lambda *_: threading.current_thread()).result(SOON)
+
+    first = ask("red", "blue", alone=True)
+    assert worker(first) is not threading.current_thread()
+    until(lambda: worker(first) is threading.current_thread())
+
+    try:
+        assert (worker(asked) is threading.current_thread()) == at_once
+    finally:
+        known.engine.close(SOON)
+
+
+def test_who_asks_beside_others_waits_for_a_thread() -> None:
+    known = Bench(feature_cache_bytes=10**7)
+    known.segmenter.passes_side_by_side = True
+
+    def worker() -> threading.Thread:
+        return known.submit(ask("red", alone=True), lambda *_: threading.current_thread()).result(SOON)
+
+    until(lambda: worker() is threading.current_thread())
+    known.segmenter.gate.clear()
+    other = known.submit(ask("red", image=halves("g", "b")))
+
+    try:
+        assert worker() is not threading.current_thread()
+    finally:
+        known.release()
+        other.result(SOON)
+        known.engine.close(SOON)

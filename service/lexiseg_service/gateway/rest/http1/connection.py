@@ -308,6 +308,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
+        cycle.scope["state"]["answering"] = self.tasks  # all that this process answers now
         super()._start_asgi_task(cycle, app)
 
     def _abandon(self) -> None:

@@ -427,3 +427,20 @@ async def test_a_client_of_http_1_0_needs_no_host() -> None:
         await raw.send(b"GET /livez HTTP/1.0\r\n\r\n")
 
         assert (await raw.answer())[0] == 200
+
+
+async def test_a_question_says_whether_others_are_being_answered() -> None:
+    backend = SlowBackend()
+    async with listening(backend) as server:
+        first, second = await server.open(), await server.open()
+        await first.send(WHOLE)
+        await backend.reached.wait()
+        backend.reached.clear()
+        await second.send(WHOLE)
+        await backend.reached.wait()
+        backend.may_go_on.set()
+        assert [(await each.answer())[0] for each in (first, second)] == [200, 200]
+        await second.send(WHOLE)
+        assert (await second.answer())[0] == 200
+
+    assert [request.alone for request in backend.asked] == [True, False, True]
