@@ -136,10 +136,10 @@ class Settings(BaseSettings):
         10.0, gt=0, description="for the head of a request, and for taking something of an answer"
     )
     body_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
-        60.0, gt=0, description="for the whole body of a request, or one gRPC message"
+        60.0, gt=0, description="for the whole body of a request, or one gRPC message either way"
     )
     body_pace: Annotated[int, Read(SERVERS, LISTENING)] = Field(
-        16 * 2**10, ge=0, description="bytes a second that the body of a request comes at, at least"
+        16 * 2**10, ge=0, description="bytes a second that a body comes at, and an answer is taken at, at least"
     )
     keep_alive_seconds: Annotated[int, Read(SERVERS, LISTENING)] = Field(
         20, ge=1, description="between two requests of a connection; longer than clients keep theirs"
@@ -236,7 +236,7 @@ class Settings(BaseSettings):
         1000, ge=1, description="gRPC calls and streams over REST at a time; more get 429's code"
     )
     max_bytes_in_flight: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
-        512 * 2**20, ge=1, description="bytes of requests held at a time; more wait, unread"
+        512 * 2**20, ge=1, description="bytes of requests held at a time; half as many of answers that are not taken"
     )
     client_share: Annotated[float, Read(SERVERS, ADMISSION)] = Field(
         0.5,

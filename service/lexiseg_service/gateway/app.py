@@ -19,6 +19,7 @@ from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.compression import Compression
 from lexiseg_service.gateway.rest.docs_page import router as docs_router
 from lexiseg_service.gateway.rest.guard import Guard, open_paths
+from lexiseg_service.gateway.rest.http1.long_answers import LongAnswers
 from lexiseg_service.gateway.rest.large_bodies import one_at_a_time
 from lexiseg_service.gateway.rest.middleware import BodyLimit, RequestFrame
 from lexiseg_service.gateway.rest.openapi import complete, secure
@@ -70,6 +71,7 @@ def create_app(
     gate = gate or open_gate(settings, metrics, keys)
     door = Door.of(settings, keys, gate)
     metrics.held("requests", lambda: door.bytes.in_use)
+    metrics.held("answers", lambda: door.answers.in_use)
     vocabularies = open_vocabularies(settings, metrics)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
     if fetcher is None and settings.url_fetch:
@@ -106,6 +108,7 @@ def create_app(
     app.state.large_bodies = one_at_a_time()
     app.add_middleware(Shortcut)
     app.add_middleware(Compression)
+    app.add_middleware(LongAnswers, room=door.answers)
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes
     app.add_middleware(BodyLimit, max_bytes=largest, room=door.bytes, seconds=settings.deadline_seconds)

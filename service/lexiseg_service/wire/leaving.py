@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 import grpc
 
@@ -93,8 +94,18 @@ async def drain(server: grpc.aio.Server, port: int, calls: Calls, seconds: float
     await server.stop(LAST_BYTES_SECONDS)
 
 
-def _sockets(port: int) -> Iterator[tuple[int, socket.socket]]:
-    """This process's sockets on a port: the file, and another one of the same socket, good until the next one.
+def hang_up(peer: str) -> None:
+    """Ends the connection of a call at once, with all other calls on it; `peer` as gRPC writes it."""
+    host, _, port = unquote(peer).partition(":")[2].rpartition(":")
+    for _, each in _sockets():
+        with suppress(OSError):  # what only listens has no other end
+            other = each.getpeername()
+            if (other[0].removeprefix("::ffff:"), str(other[1])) == (host.strip("[]").removeprefix("::ffff:"), port):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+def _sockets(port: int | None = None) -> Iterator[tuple[int, socket.socket]]:
+    """This process's sockets, on one port or all: the file, and another one of the same socket, good until the next.
 
     grpc shows none of them, but the system lists what is open. Where it does not, there are none.
     """
@@ -104,7 +115,7 @@ def _sockets(port: int) -> Iterator[tuple[int, socket.socket]]:
         return
     for file in map(int, names):
         with suppress(OSError), _socket(file) as each:
-            if each.family in (socket.AF_INET, socket.AF_INET6) and each.getsockname()[1] == port:
+            if each.family in (socket.AF_INET, socket.AF_INET6) and port in (None, each.getsockname()[1]):
                 yield file, each
 
 

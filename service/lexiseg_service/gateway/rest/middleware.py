@@ -48,11 +48,12 @@ class RequestFrame:
         state = scope.setdefault("state", {})
         state["request_id"], state["traceparent"] = identity, span and span.traceparent
         carried = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
-        status = NO_ANSWER
+        status, answered = NO_ANSWER, 0.0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered
             if message["type"] == "http.response.start":
+                answered = time.monotonic()  # how slowly it is taken is no time of ours
                 status = message["status"]
                 if status in TO_COME_AGAIN:
                     state["retry_after"] = dict(message["headers"]).get(b"retry-after", b"")
@@ -74,7 +75,7 @@ class RequestFrame:
             if status == NO_ANSWER:
                 status = state.get("ended", NO_ANSWER)  # the connection told the client itself
             route = route_of(scope)
-            seconds = time.monotonic() - began
+            seconds = (answered or time.monotonic()) - began
             self._metrics.request(route, scope["method"], status, seconds, None if span is None else span.kept_id)
             logger.info(
                 "request",

@@ -1,6 +1,7 @@
 """What surrounds every call of the public gRPC interface, as guard, frame and problems surround a REST request.
 
     id, log, count, span -> key -> limits of one client -> room for the message -> message read -> servicer
+    -> room for the answer -> answer taken
 
 Every method is served as one that reads a stream, which is the same on the wire: gRPC would read the message of any
 other before we see so much as a key. What is not read, flow control keeps with its sender.
@@ -17,7 +18,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote
 
@@ -30,6 +31,7 @@ from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceEr
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.keys import key_of
 from lexiseg_service.gateway.admission.limits import admitted, client_of
+from lexiseg_service.gateway.rest.http1.long_answers import PIECE
 from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
 from lexiseg_service.gateway.rpc.asking import CALLER
 from lexiseg_service.gateway.rpc.fields import has_more_values
@@ -40,7 +42,7 @@ from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.errors import code_of, end
-from lexiseg_service.wire.leaving import Calls
+from lexiseg_service.wire.leaving import Calls, hang_up
 from lexiseg_service.wire.received import received
 
 logger = structlog.get_logger("lexiseg.access")
@@ -53,6 +55,13 @@ if TYPE_CHECKING:  # generic for the type checker alone
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 
+class _Framed:
+    """A call that was let in."""
+
+    caller: Caller
+    answered = 0.0  # when the one answer of a call was there; 0: not yet
+
+
 class CallFrame(grpc.aio.ServerInterceptor):
     """Lets known keys in, reads their messages, tells errors; logs, counts and traces each call."""
 
@@ -62,7 +71,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._patience = settings.stream_idle_seconds  # with a client that takes no answers
         self._to_wait = settings.deadline_seconds  # for room
-        self._to_send = settings.body_seconds  # a message
+        self._to_send = settings.body_seconds  # a message, or to take one
         self._limits = settings.limits
         self._largest = settings.limits.max_grpc_bytes
         self._tracing = tracing
@@ -81,12 +90,15 @@ class CallFrame(grpc.aio.ServerInterceptor):
         if handler.unary_unary is not None:
             answer_one = cast("Callable[..., Awaitable[Any]]", handler.unary_unary)
 
-            async def unary(_: AsyncIterator[bytes], context: Context) -> Any:
+            # Writes, and does not return: what grpc sends by itself, nobody knows whether it was taken.
+            async def unary(_: AsyncIterator[bytes], context: Context) -> None:
                 # How long it is, gRPC tells of no message that it has not read.
-                async with self._framed(details, context) as caller, self._room(caller, self._largest) as room:
-                    return await answer_one(await self._only(read, context, room), context)
+                async with self._framed(details, context) as call, self._room(call.caller, self._largest) as room:
+                    answer = await answer_one(await self._only(read, context, room), context)
+                    call.answered = time.monotonic()  # how slowly it is taken is no time of ours
+                    await self._hand_over_one(answer, context, call.caller)
 
-            return grpc.stream_unary_rpc_method_handler(unary, None, handler.response_serializer)
+            return grpc.stream_stream_rpc_method_handler(unary, None, handler.response_serializer)
 
         # grpcio types its handlers for threads alone.
         answer_all = cast("Callable[..., AsyncGenerator[Any, None]]", handler.stream_stream)
@@ -94,8 +106,8 @@ class CallFrame(grpc.aio.ServerInterceptor):
         # Writes, and does not yield: a client that leaves would let a suspended generator lie until somebody finds it.
         async def stream(_: AsyncIterator[bytes], context: Context) -> None:
             async with (
-                self._framed(details, context) as caller,
-                self._room(caller, self._largest) as room,
+                self._framed(details, context) as call,
+                self._room(call.caller, self._largest) as room,
                 aclosing(self._all(read, context, room, _key_in(details))) as questions,
                 aclosing(answer_all(questions, context)) as answers,
             ):
@@ -175,10 +187,32 @@ class CallFrame(grpc.aio.ServerInterceptor):
             return await asyncio.to_thread(parsed)
         return _parsed(read, content)
 
+    async def _hand_over_one(self, answer: Any, context: Context, caller: Caller) -> None:
+        """Writes the answer of a call; a client that does not take it in time loses its connection.
+
+        Raises:
+            RateLimited: the client has let too many lie.
+            QueueFull: all clients together have.
+        """
+        n_bytes = answer.ByteSize()
+        with self._door.answers.take(caller.client, n_bytes) if n_bytes > PIECE else nullcontext():
+            await self._taken(asyncio.ensure_future(context.write(answer)), context)
+
+    async def _taken(self, writing: asyncio.Future[None], context: Context) -> None:
+        """Waits until an answer is taken, which nothing but the end of its connection could take back."""
+        try:
+            await asyncio.wait({writing}, timeout=self._to_send)
+            if not writing.done():
+                self._metrics.ended.labels("answer").inc()
+                hang_up(context.peer())
+            await writing
+        finally:
+            writing.cancel()  # when the client goes in the middle
+
     async def _hand_over(self, answer: Any, context: Context, answers: AsyncGenerator[Any, None]) -> None:
         """Writes an answer; a client that does not take it in time loses what its stream holds.
 
-        The call itself ends when the client reads on or goes: a write that was begun cannot be taken back.
+        The call itself ends when the client reads on, or goes, or loses its connection some time later.
 
         Raises:
             DeadlineExceeded: the answer was not taken in time.
@@ -189,14 +223,14 @@ class CallFrame(grpc.aio.ServerInterceptor):
             if writing.done():
                 return await writing
             await answers.aclose()
-            await writing
+            await self._taken(writing, context)
         finally:
             writing.cancel()  # when the client goes in the middle
         raise DeadlineExceeded(f"no answer was taken for {self._patience:g} seconds; the stream is ended")
 
     @asynccontextmanager
-    async def _framed(self, details: grpc.HandlerCallDetails, context: Context) -> AsyncIterator[Caller]:
-        began = time.monotonic()
+    async def _framed(self, details: grpc.HandlerCallDetails, context: Context) -> AsyncIterator[_Framed]:
+        began, framed = time.monotonic(), _Framed()
         metadata = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
         wished = metadata.get("x-request-id", "")
         identity = wished if ACCEPTABLE_ID.fullmatch(wished) else uuid.uuid4().hex
@@ -219,9 +253,9 @@ class CallFrame(grpc.aio.ServerInterceptor):
                     left = context.time_remaining()
                     traceparent = None if span is None else span.traceparent
                     seconds = float("inf") if left is None else left
-                    caller = Caller(key_id or "", client, identity, traceparent, seconds)
-                    CALLER.set(caller)
-                    yield caller
+                    framed.caller = Caller(key_id or "", client, identity, traceparent, seconds)
+                    CALLER.set(framed.caller)
+                    yield framed
         except asyncio.CancelledError:  # the client went, or its deadline passed
             code = grpc.StatusCode.CANCELLED
             raise
@@ -234,7 +268,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
             await end(context, unexpected(), identity, (("x-request-id", identity),))
         finally:
             self._metrics.active_calls.dec()
-            seconds = time.monotonic() - began
+            seconds = (framed.answered or time.monotonic()) - began
             self._metrics.call(details.method, code.name, seconds, None if span is None else span.kept_id)
             logger.info(
                 "call",

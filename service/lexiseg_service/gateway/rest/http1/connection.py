@@ -3,7 +3,7 @@
     head -> body -> answering -> idle -> head ...
 
 Only what the client is to do is timed, and only while we listen: heads as a whole, bodies as a whole and by their pace,
-answers by whether anything of them is taken. Whoever is late hears why, where it can still hear, and is cut off.
+answers by the pace at which they are taken. Whoever is late hears why, where it can still hear, and is cut off.
 
 An answer that ends a connection reaches its client: what is still sent of the request is read before the end, and who
 has closed the own half alone is answered.
@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from lexiseg_service.errors import MalformedRequest, NotReady, ServiceError, TooSlow
 from lexiseg_service.gateway.rest.http1.connections import Connections
 from lexiseg_service.gateway.rest.http1.one_protocol import OneProtocol
+from lexiseg_service.gateway.rest.http1.system_buffer import bound_unsent, unconfirmed
 from lexiseg_service.gateway.rest.problem import response
 
 if TYPE_CHECKING:
@@ -51,9 +52,14 @@ class _Answered:
     """A connection as an answer has it: it ends when the request has been read."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+        self.written = 0  # bytes, of all answers
+        self._transport = transport
         self.is_closing = transport.is_closing
         self.close = close
+
+    def write(self, content: bytes | memoryview) -> None:
+        self.written += len(content)
+        self._transport.write(content)
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -81,7 +87,8 @@ class TimedProtocol(HttpToolsProtocol):
         self._seconds = 0.0  # of this head or body
         self._pace_seconds = 0.0
         self._came = 0  # bytes, since the pace was looked at
-        self._left = 0  # of the answer, when it was looked at
+        self._answer_seconds = 0.0  # since the pace of what is taken was looked at
+        self._taken = 0  # bytes of answers, when their pace was looked at
 
     @property
     def idle(self) -> bool:
@@ -95,6 +102,7 @@ class TimedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         self._for_answers = _Answered(transport, self._close_when_read)
+        bound_unsent(transport.get_extra_info("socket"))
         if not self._all.add(self, self.client and self.client[0]):
             transport.abort()
         elif (refusing := self._all.crowd(self, self.app)) is not None:
@@ -286,14 +294,17 @@ class TimedProtocol(HttpToolsProtocol):
     def _watch_answer(self, seconds: float) -> None:
         left = self.transport.get_write_buffer_size()
         if not left or self._in_body:
-            self._left = left
+            self._answer_seconds = 0.0
             return
-        self._pace_seconds += seconds
-        if self._pace_seconds >= self._patience.head:
-            if left >= self._left > 0:
+        taken = self._for_answers.written - left - unconfirmed(self.transport.get_extra_info("socket"))
+        if not self._answer_seconds:
+            self._taken = taken
+        self._answer_seconds += seconds
+        if self._answer_seconds > self._patience.head:
+            if taken - self._taken < max(1, self._patience.pace * self._patience.head):
                 self._all.ended("answer")
                 self.transport.abort()
-            self._pace_seconds, self._left = 0.0, left
+            self._answer_seconds, self._taken = 0.0, taken
 
     def _late(self, why: str, what: str) -> None:
         self._all.ended(what)
