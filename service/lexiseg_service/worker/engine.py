@@ -21,7 +21,6 @@ belongs to its request alone.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 import weakref
@@ -33,7 +32,6 @@ from typing import Any, overload
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lexiseg_model.bank import needed_texts
 from lexiseg_model.device import choose_device
@@ -51,6 +49,7 @@ from lexiseg_service.watch.logs import on_each_line
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.admission import Admission
+from lexiseg_service.worker.at_once import AtOnce
 from lexiseg_service.worker.compute import ComputeStage
 from lexiseg_service.worker.costs.costs import Costs
 from lexiseg_service.worker.costs.forecast import Forecast
@@ -64,13 +63,11 @@ from lexiseg_service.worker.job import AnyJob, Render, T
 from lexiseg_service.worker.jpeg.choice import JpegChoice
 from lexiseg_service.worker.models.loaded import Loaded, give_up
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
+from lexiseg_service.worker.passes import to_warm_up
 from lexiseg_service.worker.reading import ReadingStage
-from lexiseg_service.worker.texts.cache import TextCache
 from lexiseg_service.worker.texts.caches import TextCaches
 from lexiseg_service.worker.threads import FairThreads
 
-AT_ONCE = 0.01  # seconds for which who asks alone can be kept: then no thread is woken for so little
-AT_ONCE_PIXELS = 2**20
 BEHIND = 0.25  # of the deadline: work that has waited so long for a finish thread is worth telling
 
 
@@ -97,7 +94,7 @@ class Engine:
         # OpenCV's own threads wait by spinning; beside others they take more time of the processor than they save.
         self._intake = FairThreads("intake", settings.intake_threads, partial(cv2.setNumThreads, 1))
         self._first_askers = FirstAskers()
-        self._here = threading.local()
+        self._at_once = AtOnce(self.costs, self._first_askers)
         self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
         gains = choose_device(settings.device).type != "cpu"
         self._jpeg = JpegChoice(settings)
@@ -140,7 +137,7 @@ class Engine:
     def prepare(self, segmenter: Segmenter) -> None:
         """`warm_up` of a model in memory, whether it is served yet or not."""
         self._jpeg.on_device()
-        for height, width in _to_warm_up(segmenter):
+        for height, width in to_warm_up(segmenter):
             tile = np.zeros((1, 3, height, width), np.uint8)
             # On a compute thread, in between batches: it alone uses the device then.
             self._compute.run(partial(segmenter.encode_tiles, tile)).result()
@@ -244,6 +241,7 @@ class Engine:
         if remembered is not None:  # what is left of the intake takes less than a thread for it
             self._guarded(job, partial(self._take_in, remembered=remembered))
         else:
+            job.alone = False  # it goes on from another thread, as after the texts
             self._intake.submit(job.source, partial(self._guarded, job, self._take_in), large=job.size.large_image)
 
     def _at_hand(self, job: AnyJob) -> Remembered | None:
@@ -343,42 +341,16 @@ class Engine:
 
     def _to_texts(self, job: AnyJob) -> None:
         if job.texts:
-            job.alone = False  # it goes on from another thread
+            job.alone = False
             self._reading.put(job, self.text_caches.of(job.loaded.segmenter))
         else:
             self._to_finish(job)
 
     def _to_finish(self, job: AnyJob) -> None:
-        if job.alone and self._takes_a_moment(job):
-            self._once_here()
+        if self._at_once.may(job):
             self._finish_job(job)
         elif self._first_askers.enter(job):
             self._give_thread(job)
-
-    def _takes_a_moment(self, job: AnyJob) -> bool:
-        """Whether a finish is soon over: what takes long is there, or in the kernel.
-
-        To hand it to a thread, and its kernel's work to another, would take a sixth of the whole.
-        """
-        # What was expected of a prompt is mostly what all about an image share, which is there.
-        size, features = job.size.of_known_image()._replace(prompts=0), job.features
-        return (
-            job.loaded.segmenter.passes_side_by_side
-            and job.writes_little
-            and features is not None
-            and math.prod(features.size) <= AT_ONCE_PIXELS
-            and not size.extra
-            and not size.looks
-            and job.size.prompts <= 1
-            and self.costs.work(size) <= AT_ONCE
-            and self._first_askers.has_been_asked(job)
-        )
-
-    def _once_here(self) -> None:
-        """On each thread that finishes what it asks for: its torch work stays on it."""
-        if not getattr(self._here, "begun", False):
-            torch.set_num_threads(1)
-            self._here.begun = True
 
     def _give_thread(self, job: AnyJob) -> None:
         work = partial(self._through_finish, job)
@@ -422,14 +394,3 @@ class Engine:
         self._metrics.answered(text, post, ended - job.accepted, from_cache=job.from_cache)
         self._metrics.model_answers.labels(segmenter.card.name, segmenter.card.version).inc()
         job.succeed(answer)
-
-
-def _rows_of(cache: TextCache, texts: list[str]) -> NDArray[np.float16]:
-    return cache.rows(texts).rows
-
-
-def _to_warm_up(segmenter: Segmenter) -> list[tuple[int, int]]:
-    """All buckets where there is a GPU, twice: the second pass is recorded (`lexiseg_model.export.cuda_graphs`). On a
-    CPU, where a first pass is as quick as a second, the extremes."""
-    buckets = sorted(segmenter.buckets, key=math.prod)
-    return [*buckets, *buckets] if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -111,3 +112,10 @@ def _halves(batch: Batch) -> tuple[Batch, Batch] | None:
     ((job, first, last),) = batch
     middle = (first + last) // 2
     return None if middle == first else ([Portion(job, first, middle)], [Portion(job, middle, last)])
+
+
+def to_warm_up(segmenter: Segmenter) -> list[tuple[int, int]]:
+    """Buckets of a model. All where there is a GPU, twice: the second pass is recorded
+    (`lexiseg_model.export.cuda_graphs`). On a CPU, where a first pass is as quick as a second, the extremes."""
+    buckets = sorted(segmenter.buckets, key=math.prod)
+    return [*buckets, *buckets] if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
