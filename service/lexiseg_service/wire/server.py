@@ -7,21 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from lexiseg_service.wire.channels import Options
+from lexiseg_service.wire.health import Health
 from lexiseg_service.wire.leaving import Calls, drain
 from lexiseg_service.wire.serving import listen
-
-SECONDS_TO_SAY_SO = 1.0  # to those who watch the health, and may have stopped reading
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-WORD = {True: SERVING, False: NOT_SERVING}
 
 
 @dataclass(frozen=True)
@@ -55,20 +49,6 @@ class Pace:
     linger: float = 0.0
 
 
-class _Health(health.aio.HealthServicer):
-    """The standard one: what it says to whoever asks is so now, not when somebody last looked."""
-
-    def __init__(self, now: Callable[[], Mapping[str, bool]]) -> None:
-        super().__init__()
-        self._now = now
-
-    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
-        now = self._now()
-        if request.service in now:  # nobody waits here for a watcher who does not read
-            return health_pb2.HealthCheckResponse(status=WORD[now[request.service]])
-        return await super().Check(request, context)
-
-
 class GrpcServer:
     """One service on a port, with the standard health service beside it."""
 
@@ -76,8 +56,7 @@ class GrpcServer:
         self._service = service
         self._place = place
         self._pace = pace
-        self._health = _Health(self._now)
-        self._reported: dict[str, bool] = {}
+        self._health = Health(self._now)
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -100,7 +79,7 @@ class GrpcServer:
         self.port = await listen(
             server, self._place.host, self._place.port, self._place.option, self._service.credentials
         )
-        await self._tell_health()
+        self._health.look()
         await server.start()
         self._server = server
         self._watching = asyncio.create_task(self._watch())
@@ -120,8 +99,7 @@ class GrpcServer:
     async def _close(self, server: grpc.aio.Server) -> None:
         if self._watching is not None:
             self._watching.cancel()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._health.enter_graceful_shutdown(), SECONDS_TO_SAY_SO)
+        self._health.look()
         await asyncio.sleep(self._pace.linger)
         await drain(server, self.port, self._service.calls, self._pace.drain)
 
@@ -132,12 +110,4 @@ class GrpcServer:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._pace.look)
-            await self._tell_health()
-
-    async def _tell_health(self) -> None:
-        now = self._now()
-        gone = dict.fromkeys(self._reported.keys() - now.keys(), False)
-        for name, serving in {**gone, **now}.items():
-            if self._reported.get(name) != serving:
-                self._reported[name] = serving
-                await self._health.set(name, WORD[serving])
+            self._health.look()

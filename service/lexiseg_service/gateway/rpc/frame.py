@@ -7,20 +7,18 @@ Every method is served as one that reads a stream, which is the same on the wire
 other before we see so much as a key. What is not read, flow control keeps with its sender.
 
 A ServiceError becomes a rich status.
-Health and reflection pass by: probes carry no key.
+Health and reflection pass by: probes carry no key, and have a frame of their own (`open_calls`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import unquote
 
 import grpc
 import structlog
@@ -35,6 +33,8 @@ from lexiseg_service.gateway.rest.http1.long_answers import PIECE
 from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
 from lexiseg_service.gateway.rpc.asking import CALLER
 from lexiseg_service.gateway.rpc.fields import has_more_values
+from lexiseg_service.gateway.rpc.open_calls import OpenCalls
+from lexiseg_service.gateway.rpc.peers import address_of
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.question.json_text import most_values
 from lexiseg_service.settings import Settings
@@ -49,7 +49,6 @@ logger = structlog.get_logger("lexiseg.access")
 M = TypeVar("M", bound=Message)
 VALUES_HERE = 2048  # of a message, that are read on the event loop; more would keep it from other calls
 OPEN = ("/grpc.health.", "/grpc.reflection.")  # to those without a key
-PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -68,6 +67,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
     def __init__(self, door: Door, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self.calls = Calls()
         self._door = door
+        self._open = OpenCalls(settings)
         self._metrics = metrics
         self._patience = settings.stream_idle_seconds  # with a client that takes no answers
         self._to_wait = settings.deadline_seconds  # for room
@@ -83,8 +83,10 @@ class CallFrame(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         """The method's handler, framed."""
         handler = await continuation(details)
-        if handler is None or details.method.startswith(OPEN):
-            return handler
+        if handler is None:
+            return None
+        if details.method.startswith(OPEN):
+            return self._open.framed(handler)
         read = handler.request_deserializer
 
         if handler.unary_unary is not None:
@@ -297,12 +299,6 @@ def _refuse_doubt(details: grpc.HandlerCallDetails) -> None:
     for name in ("authorization", "x-api-key"):
         if names[name] > 1:
             raise MalformedRequest(f"{names[name]} entries `{name}` in the metadata; expected one at most")
-
-
-def address_of(peer: str) -> str | None:
-    """The address in a peer as gRPC writes it: `ipv4:127.0.0.1:4711`, `ipv6:%5B::1%5D:4711`, `unix:...`."""
-    address = PEER.fullmatch(unquote(peer))
-    return None if address is None else address["six"] or address["four"]
 
 
 def _parsed(read: Callable[[bytes], M], content: bytes) -> M:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -15,6 +14,7 @@ from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rpc.calling import Gateway, calling, request
+from tests.service.gateway.rpc.narrow import narrow
 from tests.service.gateway.rpc.test_frame import SEGMENT, failure, kind
 
 SOON = 20.0
@@ -23,56 +23,19 @@ ROOM: dict[str, Any] = {
     "max_bytes_in_flight": 2 * 14 * 2**20,
     "client_share": 1,
 }  # for one answer that is not taken, and no second
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS = 0, 1, 4  # kinds of frames (RFC 9113, 6)
-INITIAL_WINDOW = 4  # a setting: bytes of a stream that its client has room for
-LAST_OF_STREAM, LAST_OF_HEADERS = 1, 4
-
-
-def framed(kind_of_frame: int, flags: int, stream: int, content: bytes) -> bytes:
-    """A frame of HTTP/2."""
-    return struct.pack(">I", len(content))[1:] + struct.pack(">BBI", kind_of_frame, flags, stream) + content
-
-
-def literal(text: str) -> bytes:
-    """A string as HPACK has it (RFC 7541, 5.2)."""
-    assert len(text) < 127
-    return bytes([len(text)]) + text.encode()
-
-
-@asynccontextmanager
-async def lying(gateway: Gateway) -> AsyncIterator[asyncio.StreamWriter]:
-    """A client that asks, and has no room for any answer."""
-    fields = {
-        ":method": "POST",
-        ":scheme": "http",
-        ":path": SEGMENT,
-        ":authority": "x",
-        "content-type": "application/grpc",
-        "te": "trailers",
-        "x-api-key": "careless",
-    }
-    head = b"".join(b"\0" + literal(name) + literal(value) for name, value in fields.items())
-    message = request("sky").SerializeToString()
-    _, writer = await asyncio.open_connection("127.0.0.1", gateway.server.port)
-    writer.write(
-        PREFACE
-        + framed(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW, 0))
-        + framed(HEADERS, LAST_OF_HEADERS, 1, head)
-        + framed(DATA, LAST_OF_STREAM, 1, struct.pack(">BI", 0, len(message)) + message)
-    )
-    while not held(gateway):
-        await asyncio.sleep(0.01)
-    try:
-        yield writer
-    finally:
-        writer.transport.abort()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
 
 
 def held(gateway: Gateway) -> float:
     return gateway.counted("lexiseg_cache_bytes", cache="answers")
+
+
+@asynccontextmanager
+async def lying(gateway: Gateway) -> AsyncIterator[None]:
+    """A client whose answer is there, and which has no room for it."""
+    async with narrow(gateway, SEGMENT, request("sky").SerializeToString(), "careless"):
+        while not held(gateway):
+            await asyncio.sleep(0.01)
+        yield
 
 
 def painting() -> KnownBackend:

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.rpc.frame import address_of
+from lexiseg_service.gateway.rpc.peers import address_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import DETAILS, read_error
