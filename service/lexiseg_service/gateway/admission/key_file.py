@@ -9,19 +9,22 @@ from pathlib import Path
 import structlog
 
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.admission.keys import Scope, read_keys
+from lexiseg_service.gateway.admission.keys import FILE, Scope, read_keys
 from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.settings import Settings
 
 logger = structlog.get_logger(__name__)
 LOOK_SECONDS = 1.0
+MOST_BYTES = 16 * 2**20
+State = tuple[int, int, int]  # when it changed, which it is, bytes
 
 
 class Keys:
     """The keys that are known now.
 
     A file that has become unreadable, or wrong, changes nothing: who was let in stays in, nobody else comes in, and the
-    log says so once.
+    log says so once. One whose last line has no end may be half written, and a line without its last words allows more
+    than the whole one: it is read when it has stayed as it is from one look to the next.
 
     Raises:
         InvalidValue: at the start, a line is not `ID HASH`, a source that is set holds no key, or the file cannot be
@@ -31,7 +34,7 @@ class Keys:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._path = settings.api_keys_file
-        self._seen = _state(self._path)
+        self._seen = self._found = _state(self._path)
         self._ring = read_keys(settings)
         self._looked = time.monotonic()
 
@@ -56,11 +59,13 @@ class Keys:
 
     def _look(self) -> None:
         self._looked = time.monotonic()
-        state = _state(self._path)
-        if state == self._seen:
+        state, before = _state(self._path), self._found
+        self._found = state
+        if state == self._seen or (state != before and _may_go_on(self._path, state)):
             return
         self._seen = state
         try:
+            _refuse_other_than_files(self._path, state)
             ring = read_keys(self._settings)
         except InvalidValue as error:
             logger.error("API keys are not as expected; those of before stay", path=str(self._path), error=error.detail)
@@ -69,7 +74,27 @@ class Keys:
         logger.info("API keys read again", path=str(self._path), keys=len(ring.entries))
 
 
-def _state(path: Path | None) -> tuple[int, int, int] | None:
+def _refuse_other_than_files(path: Path | None, state: State | None) -> None:
+    """Raises:
+    InvalidValue: reading might never end, and everybody waits meanwhile.
+    """
+    if path is not None and state is not None and (not path.is_file() or state[2] > MOST_BYTES):
+        raise InvalidValue.of(FILE, str(path), f"a file of at most {MOST_BYTES:,} bytes")
+
+
+def _may_go_on(path: Path | None, state: State | None) -> bool:
+    """Whether a file's last line has no end."""
+    if path is None or state is None or not state[2] or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except OSError:
+        return False
+
+
+def _state(path: Path | None) -> State | None:
     """What changes with a file's content, also where a link is turned to another file (Kubernetes' secrets)."""
     try:
         found = None if path is None else os.stat(path)
