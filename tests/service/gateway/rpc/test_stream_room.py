@@ -85,7 +85,7 @@ async def test_a_stream_ends_with_its_key(tmp_path: Path, monkeypatch: pytest.Mo
         for message in (config(), frame()):
             await call.write(message)
         answers = await read(call, 1)
-        known.write_text(line_of("another", "different"))
+        known.write_text(line_of("another", "different") + "\n")
         await call.write(frame())
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             await call.read()
