@@ -7,7 +7,8 @@ from setuptools import Extension, setup
 KERNEL = "model/lexiseg_model/kernel"
 PARTS = (
     *("aside", "cell_scores", "crumbs", "evidence", "layers", "mask_logits", "outcome", "outlines", "own_colours"),
-    *("pamr", "pixels", "points", "prompts", "regions", "runs", "shrink", "spans", "specks", "version", "winners"),
+    *("pamr", "pixels", "points", "presence", "prompts", "regions", "runs", "shrink", "spans", "specks", "version"),
+    "winners",
 )
 HEADERS = (
     *("cell_scores_steps", "exponential", "kernel", "layers", "pamr_layout", "pamr_rows", "power"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
 
@@ -100,6 +101,10 @@ def _entries(words: tuple[str, ...]) -> tuple[ClassEntry, ...]:
     return tuple(map(ClassEntry, words))
 
 
+def _is_apart(synonyms: Collection[str] | None, asked: set[str]) -> bool:
+    return synonyms is None or asked.isdisjoint(synonyms)
+
+
 def words_apart(
     segmenter: Segmenter,
     background: tuple[tuple[ClassEntry, ...], TextRows],
@@ -115,7 +120,7 @@ def words_apart(
     words, word_rows = background
     rule = segmenter.card.background
     asked = {text.lower() for entry in classes for text in entry.texts}
-    apart = np.array([asked.isdisjoint(rule.synonyms.get(word.name, ())) for word in words], bool)
+    apart = np.array([_is_apart(rule.synonyms.get(word.name), asked) for word in words], bool)
     if rows is not None:
         likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
         apart &= likeness.max(1) < rule.same_meaning

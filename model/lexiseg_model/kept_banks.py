@@ -25,14 +25,14 @@ class KeptBanks(Generic[Bank]):
 
     def __init__(self) -> None:
         self._kept: OrderedDict[int, tuple[Words, Rows, Bank]] = OrderedDict()  # by the hash of the words
-        self._hashes: dict[tuple[int, int], tuple[Words, int]] = {}  # by the words themselves, as they are held
+        self._hashes: dict[int, tuple[tuple[ClassEntry, ...], int]] = {}  # by the lists themselves, as they are held
         self._guard = threading.Lock()
 
     def once(self, words: Words, rows: Rows, make: Callable[[], Bank]) -> Bank:
         """What `make` gives, or gave for the same words and equal rows. Two who ask at once may both make it."""
         if sum(part.nbytes for part in rows if part is not None) > LARGEST:
             return make()
-        place = self._hash(words)
+        place = hash((*map(self._hash, words),))
         with self._guard:
             kept = self._kept.get(place)
             if kept is not None:
@@ -50,13 +50,12 @@ class KeptBanks(Generic[Bank]):
                 self._kept.popitem(last=False)
         return bank
 
-    def _hash(self, words: Words) -> int:
+    def _hash(self, entries: tuple[ClassEntry, ...]) -> int:
         """Each class is asked for its own, which takes long: of lists that come again it is known."""
-        ids = id(words[0]), id(words[1])
-        known = self._hashes.get(ids)
-        if known is None or known[0][0] is not words[0] or known[0][1] is not words[1]:
-            known = words, hash(words)
-            self._hashes = {**dict(list(self._hashes.items())[1 - MOST :]), ids: known}
+        known = self._hashes.get(id(entries))
+        if known is None or known[0] is not entries:
+            known = entries, hash(entries)
+            self._hashes = {**dict(list(self._hashes.items())[1 - 2 * MOST :]), id(entries): known}
         return known[1]
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Features
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.scoring import refine_logits, score_vocabulary, step_back, vote
+from lexiseg_model.scoring import _with_nobody, refine_logits, score_vocabulary, step_back, vote
 from lexiseg_model.segmenter import Regions
-from lexiseg_model.types import ClassEntry, LongLists, Vocabulary
+from lexiseg_model.types import Background, BackgroundRule, ClassEntry, LongLists, Vocabulary
 from tests.model.stand_in import ColourSegmenter, picture
 
 SIZE = (24, 32)
@@ -183,3 +184,22 @@ def test_nobody_gains_nothing_from_those_who_step_back() -> None:
     stepped = step_back(logits, 4, LONG)
 
     assert torch.equal(stepped.argmax(0) == 4, logits.argmax(0) == 4)
+
+
+@pytest.mark.parametrize("threshold", [None, 0.9])
+@pytest.mark.parametrize("margin", [0.0, 0.7])
+def test_nobody_is_the_same_by_numpy_and_by_torch(threshold: float | None, margin: float) -> None:
+    segmenter = ColourSegmenter()
+    rule = BackgroundRule(words=["wall"], same_meaning=0.9, offset=-5.0, margin=margin)
+    segmenter.card = segmenter.card.model_copy(update={"background": rule})
+    vocabulary = Vocabulary((ClassEntry("red"), ClassEntry("blue")), Background(threshold=threshold))
+    drawn = 4 * torch.randn(3, 12, 16, generator=torch.Generator().manual_seed(0))
+    features, plain = Features((12, 16), {}), drawn.clone()
+    with torch.inference_mode():
+        kept = drawn.clone()  # which torch alone may write to
+
+    by_numpy, by_torch = (_with_nobody(segmenter, features, each, None, vocabulary, "none") for each in (plain, kept))
+
+    assert torch.equal(by_numpy, by_torch)
+    assert torch.equal(by_numpy[:2], drawn[:2])
+    assert not torch.equal(by_numpy[2], drawn[2])

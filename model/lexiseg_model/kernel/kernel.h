@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Counted up with every change of a signature or of a meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 20
+#define LEXISEG_KERNEL_VERSION 21
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -46,7 +46,9 @@ enum { OUT_OF_MEMORY = -1, NOBODY_BESIDE = -2 };
 
 enum { MOST_CHARACTERS = 14 }; /* of a run: the zeros before it and its ones, seven each */
 
-/* For other parts: of regions.c, specks.c, winners.c and runs.c. */
+/* For other parts: of cell_scores.c, regions.c, specks.c, winners.c and runs.c. */
+API int64_t lexiseg_cell_scores(const uint16_t *cells, int64_t in_turn, int64_t n, int64_t depth, const float *vectors,
+                                const float *added, const int64_t *owner, int64_t texts, float *scores);
 API int64_t lexiseg_count_row_runs(const void *labels, int64_t height, int64_t width, int64_t wide);
 API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t n, int64_t *ends,
                             int32_t *region, int64_t *areas, int32_t *classes);

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model import catalog
 from lexiseg_model.bank import bank_of, words_as_one
-from lexiseg_model.kernel.cell_scores import cell_scores, fit
+from lexiseg_model.kernel.cell_scores import Asked, PresenceRule, cell_scores, fit, scores_by_presence
 from lexiseg_model.scoring import score_vocabulary
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from tests.kernel import both_ways
@@ -88,3 +91,23 @@ def test_a_bank_says_how_many_of_its_classes_are_background_words() -> None:
     assert (bank.n_classes, bank.n_background) == (4, 2)
     as_one = words_as_one(bank)
     assert (as_one.n_classes, as_one.n_background, as_one.owner.tolist()) == (3, 1, [0, 1, 2, 2])
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, np.asfortranarray])
+@pytest.mark.parametrize("levels", [True, False])
+@pytest.mark.parametrize("n_coarse", [1, 37, 108])
+def test_presence_is_part_of_the_scores(order: Callable[..., Any], levels: bool, n_coarse: int) -> None:
+    n_texts, rule = 20, PresenceRule(9.5, -3.0, 0.45, -6.0)
+    pixels, vectors, _ = drawn(n_texts, 70)
+    coarse, directions, level = drawn(n_texts, n_coarse)
+    image = coarse[:, 0].copy()
+    asked = Asked(directions, vectors, level if levels else None, np.arange(n_texts) // 2)
+
+    scores, presence = scores_by_presence(order(pixels), order(coarse), image, asked, rule)
+
+    likeness = directions.astype(np.float64) @ coarse
+    expected = 9.5 * (directions.astype(np.float64) @ image) + np.log(np.exp(likeness).mean(1)) - 3.0
+    np.testing.assert_allclose(presence, expected, rtol=1e-5, atol=1e-5)
+    added = 0.45 * np.maximum(-np.log1p(np.exp(-expected)), -6.0) + (level if levels else 0)
+    of_texts = vectors @ pixels.astype(np.float32) + added[:, None]
+    np.testing.assert_allclose(scores, of_texts.reshape(10, 2, -1).max(1), rtol=0, atol=2e-5)

@@ -6,6 +6,7 @@ Of each class the best text counts.
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 from lexiseg_model.bank import directions, highest_per_class, words_as_one
 from lexiseg_model.features import Features
 from lexiseg_model.kernel import cell_scores
-from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.network import EMBEDDING, PRESENCE_FLOOR, TinyNetwork, log_presence
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.words.doubt import Doubted, doubt, won
 from lexiseg_model.segmenter import Competing, Doubts, TextBank
@@ -60,6 +61,9 @@ class PixelScores:
         self._scale = network.log_scale.exp().item()
         self._presence_scale = network.presence_log_scale.detach().exp()
         self.nobody = self._scale * network.nobody.item()
+        self._rule = cell_scores.PresenceRule(
+            self._presence_scale.item(), network.presence_bias.item(), settings.presence, PRESENCE_FLOOR
+        )
         self._nobody = torch.tensor(self.nobody, device=device)
 
     def of_texts(self, features: Features, bank: TextBank) -> Tensor:
@@ -90,6 +94,18 @@ class PixelScores:
 
     def competing(self, features: Features, bank: TextBank) -> Competing:
         """Of an image's cells; background words may be one row."""
+        pixels = features.tensors["pixels"]
+        if self._are_compiled and pixels.dtype == torch.float16:
+            cells, coarse, image = (features.tensors[name].numpy() for name in ("pixels", "cells", "image"))
+            asked, parts = words_as_one(bank).once("asked", partial(self._asked, bank)), (len(cells), -1)
+            scores, shown = cell_scores.scores_by_presence(
+                cells.reshape(parts), coarse.reshape(parts), image, asked, self._rule
+            )
+            return Competing(torch.from_numpy(scores.reshape(-1, *cells.shape[1:])), presence=torch.from_numpy(shown))
+        with torch.inference_mode():
+            return self._competing(features, bank)
+
+    def _competing(self, features: Features, bank: TextBank) -> Competing:
         presence, merged = self.of_texts(features, bank), words_as_one(bank) if self._are_compiled else bank
         return Competing(self.of_pixels(features.tensors["pixels"], merged, presence), presence=presence)
 
@@ -123,6 +139,16 @@ class PixelScores:
             return self._nobody
         clipped = min(max(threshold, 1e-6), 1 - 1e-6)
         return self._nobody.new_tensor(self.nobody + math.log(clipped / (1 - clipped)))
+
+    def _asked(self, bank: TextBank) -> cell_scores.Asked:
+        """Texts of a bank as the kernel reads them, background words as one."""
+        vectors, levels = bank.vectors.contiguous(), bank.levels
+        return cell_scores.Asked(
+            directions(bank).contiguous().numpy(),
+            (vectors * self._scale).numpy(),
+            None if levels is None else levels.contiguous().numpy(),
+            np.ascontiguousarray(words_as_one(bank).owner, np.int64),
+        )
 
     @property
     def _are_compiled(self) -> bool:

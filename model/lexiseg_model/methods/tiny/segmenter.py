@@ -20,6 +20,7 @@ from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsErro
 from lexiseg_model.export.cuda_graphs import graphs_of
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.kernel import library
 from lexiseg_model.masks.halve import halve
 from lexiseg_model.masks.specks import SpeckRule
 from lexiseg_model.methods.tiny import asking, by_example
@@ -40,6 +41,7 @@ from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
 from lexiseg_model.methods.tiny.words.belief import Belief
 from lexiseg_model.methods.tiny.words.by_list import ByList
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
+from lexiseg_model.methods.tiny.words.known_texts import KnownTexts, projecting
 from lexiseg_model.methods.tiny.words.synonyms import Synonyms
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.methods.tiny.words.tower_files import tower_folder
@@ -95,6 +97,7 @@ class TinySegmenter(Exportable):
         self._belief = None if familiar is None else Belief(familiar, settings.doubt)
         self._texts: ByList[list[str]] = ByList()
         self._synonyms = Synonyms(settings.synonyms, familiar, self._network)
+        self._known_texts = KnownTexts(projecting(self._network)) if self._compiled is not None else None
         self._known = by_example.known_words(self._network, familiar, device)
         self._cores = cores() if device.type == "cpu" and self._dtype == torch.bfloat16 else None
         self._mean = torch.tensor(MEAN, device=device).view(1, 3, 1, 1)
@@ -169,15 +172,26 @@ class TinySegmenter(Exportable):
         owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
         if rows.shape != (len(owner), self._tower.width):
             raise ShapeError(f"expected text rows [{len(owner)}, {self._tower.width}], got {list(rows.shape)}")
+        texts = [text.lower() for entry in classes for text in entry.texts]
+        vectors, levels = self._projected(texts, rows)
+        return self._synonyms.leant(TextBank(vectors, owner, len(classes), levels=levels), texts, rows)
+
+    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
+        meant: NDArray[np.float32] = torch.from_numpy(rows).float().numpy()  # numpy takes ten times as long for halves
+        return meant
+
+    def _projected(self, texts: list[str], rows: TextRows) -> tuple[Tensor, Tensor]:
+        """Vectors [T, 96] and levels [T] of texts."""
+        if self._known_texts is not None and library.ready():
+            vectors, levels = self._known_texts.of(texts, rows.astype(np.float16, copy=False))
+            return torch.from_numpy(vectors), torch.from_numpy(levels)
         there = torch.from_numpy(rows).to(self._device)
-        vectors, levels = self._network.project_texts(there), self._network.levels_of(there)
-        return self._synonyms.leant(TextBank(vectors, owner, len(classes), levels=levels), classes)
+        return self._network.project_texts(there), self._network.levels_of(there)
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         return self._scores.of_pixels(features.tensors["pixels"], bank, self._scores.of_texts(features, bank))
 
-    @torch.inference_mode()
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
         return self._scores.competing(features, bank)
 

@@ -58,7 +58,10 @@ class Familiar:
 
     def best(self, texts_of: Sequence[Sequence[str]], rows_of: RowsOf) -> list[Nearest]:
         """Of each class with its texts, for the one that is most like a word of training."""
-        nearest = iter(self.nearest([text for texts in texts_of for text in texts], rows_of))
+        of_texts = self.nearest([text for texts in texts_of for text in texts], rows_of)
+        if all(len(texts) == 1 for texts in texts_of):
+            return of_texts
+        nearest = iter(of_texts)
         return [max((next(nearest) for _ in texts), key=lambda found: found.likeness) for texts in texts_of]
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
@@ -37,10 +38,16 @@ def bank_of(*classes: ClassEntry) -> TextBank:
     return TextBank(vectors, owner, len(classes), levels=torch.zeros(len(owner)))
 
 
+def asked(*classes: ClassEntry) -> tuple[list[str], NDArray[np.float16]]:
+    """Texts in small letters, and rows that belong to them."""
+    texts = [text.lower() for entry in classes for text in entry.texts]
+    return texts, np.array([np.random.default_rng(list(text.encode())).normal(size=384) for text in texts], np.float16)
+
+
 def leant(synonyms: Synonyms, *classes: ClassEntry) -> list[bool]:
     """Which texts leaned."""
     bank = bank_of(*classes)
-    made = synonyms.leant(bank, classes)
+    made = synonyms.leant(bank, *asked(*classes))
     return (made.vectors != bank.vectors).any(1).tolist()
 
 
@@ -49,7 +56,7 @@ def test_a_synonym_lies_between_itself_and_the_word_it_was_drawn_for(network: Ti
     familiar = Familiar(["bicyclist"], rows.numpy(), 0.6)
     bank = bank_of(ClassEntry("cyclist"))
 
-    made = Synonyms(RULE, familiar, network).leant(bank, (ClassEntry("cyclist"),))
+    made = Synonyms(RULE, familiar, network).leant(bank, *asked(ClassEntry("cyclist")))
 
     with torch.no_grad():
         word, level = network.project_texts(rows)[0], network.levels_of(rows)[0]
@@ -95,3 +102,13 @@ def test_a_cyclist_is_asked_of_the_bundled_model_nearly_as_a_bicyclist(tiny: Tin
 
 def bank_of_model(tiny: TinySegmenter, classes: tuple[ClassEntry, ...]) -> TextBank:
     return tiny.text_bank(classes, tiny.encode_texts(tiny.texts(classes)))
+
+
+def test_what_leans_again_leans_alike_and_by_its_own_row(synonyms: Synonyms) -> None:
+    bank, (texts, rows) = bank_of(ClassEntry("pony")), asked(ClassEntry("pony"))
+    other = TextBank(bank.vectors.flip(1), bank.owner, 1, levels=bank.levels)
+
+    first, again = (synonyms.leant(bank, texts, rows).vectors for _ in range(2))
+
+    assert torch.equal(first, again)
+    assert not torch.equal(synonyms.leant(other, texts, -rows).vectors, first)
