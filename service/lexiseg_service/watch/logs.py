@@ -11,6 +11,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.patient_stream import patient
 
 GRPC = "grpc._cython.cygrpc"
 LEFT = "ExecuteBatchError"
@@ -40,7 +41,7 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(patient(sys.stderr))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
