@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from typing import Protocol, cast
 import typer
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.lifespan.on import LifespanOn
 
 from lexiseg_service.commands.serving import backlog
 from lexiseg_service.commands.serving.descriptors import take_all_descriptors
@@ -145,6 +147,9 @@ class Server(uvicorn.Server):
         while len(self._connections) and time.monotonic() < until:
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
+        if self.force_exit and isinstance(self.lifespan, LifespanOn):
+            # The application is asked for nothing any more, and cancelled with all else: that is no error.
+            self.lifespan.logger = logging.Logger("uvicorn.error", logging.CRITICAL)
 
 
 def server_of(
