@@ -61,6 +61,8 @@ def _made(
     if bank is not None and bank.levels is not None:
         # Fitted for what is asked for, beside words that stand for nobody as they are.
         of_classes = torch.from_numpy(bank.owner < len(classes)).to(bank.levels.device)
+        if not shown:
+            return replace(bank, levels=bank.levels * of_classes, n_background=len(words))
         bank = replace(bank, levels=bank.levels * of_classes)
     return replace(with_examples(bank, shown, len(classes) + len(words)), n_background=len(words))
 

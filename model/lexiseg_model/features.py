@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeVar, cast
 
 import numpy as np
@@ -61,6 +62,7 @@ class Derived:
         self._guard = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
         self._made: dict[str, Iterable[Tensor | Features]] = {}
+        self._bytes: dict[str, int] = {}  # of what stays as large as it is
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What `make` gives, made by the first who asks; others wait for it, and nobody waits for another name.
@@ -72,12 +74,15 @@ class Derived:
                 making = self._making.setdefault(name, threading.Lock())
             with making:
                 if name not in self._made:
-                    self._made[name] = make()
+                    made = make()
+                    if isinstance(made, tuple) and all(isinstance(part, Tensor) for part in made):
+                        self._bytes[name] = _nbytes(made)
+                    self._made[name] = made
         return cast(T, self._made[name])
 
     @property
     def nbytes(self) -> int:
-        return sum(part.nbytes for made in tuple(self._made.values()) for part in made)
+        return sum(self._bytes[name] if name in self._bytes else _nbytes(made) for name, made in [*self._made.items()])
 
 
 @dataclass(frozen=True)
@@ -94,4 +99,12 @@ class Features:
 
     @property
     def nbytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self.tensors.values()) + self.derived.nbytes
+        return self._own_bytes + self.derived.nbytes
+
+    @cached_property
+    def _own_bytes(self) -> int:
+        return _nbytes(self.tensors.values())
+
+
+def _nbytes(parts: Iterable[Tensor | Features]) -> int:
+    return sum(part.nbytes for part in parts)

@@ -44,21 +44,14 @@ def _room(n_runs: int, n_classes: int) -> tuple[NDArray[np.int64], NDArray[np.ui
 
 def rles_of(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[int, int]) -> list[Rle]:
     """What the kernel wrote of each class [K, 6], and of all together, as run lengths of a map of that size."""
-    n_classes = len(summaries)
-    characters = text[: summaries[-1, -1] if n_classes else 0].tobytes().decode("ascii")
-    present = np.flatnonzero(summaries[:, 0])
-    starts = summaries[present - 1, 5].tolist()  # each begins where the one before it ends
-    if len(present) and not present[0]:
-        starts[0] = 0
-    made = [
-        Rle(size, characters[start:end], area, (x, y, width, height))
-        for start, (area, x, y, width, height, end) in zip(starts, summaries[present].tolist(), strict=True)
-    ]
-    if len(present) == n_classes:
-        return made
-    first = int(summaries[:, 0].argmin())
-    absent = Rle(size, characters[summaries[first - 1, 5] if first else 0 : summaries[first, 5]], 0, (0, 0, 0, 0))
-    rles = [absent] * n_classes  # one for all: of a long list hardly a class is there
-    for index, rle in zip(present.tolist(), made, strict=True):
-        rles[index] = rle
+    characters = text[: summaries[-1, -1] if len(summaries) else 0].tobytes().decode("ascii")
+    rles: list[Rle] = []
+    start, absent = 0, None
+    for area, x, y, width, height, end in summaries.tolist():  # each begins where the one before it ends
+        if area:
+            rles.append(Rle(size, characters[start:end], area, (x, y, width, height)))
+        else:  # one for all: of a long list hardly a class is there
+            absent = absent or Rle(size, characters[start:end], 0, (0, 0, 0, 0))
+            rles.append(absent)
+        start = end
     return rles

@@ -6,7 +6,7 @@ import platform
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -20,6 +20,7 @@ LOAD_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)
 HOP_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
+M = TypeVar("M", Counter, Histogram)
 WorkerState = Literal["ready", "loading", "leaving", "away", "missing"]
 
 # Of the counters with one label, by attribute.
@@ -103,7 +104,7 @@ class Metrics:
         self._stages = Histogram(
             "lexiseg_stage_seconds", "Time in each stage", ["stage"], buckets=SECONDS, registry=registry
         )
-        self._shown_stages: dict[str, Histogram] = {}  # to ask for its labels takes longer than what is observed
+        self._with_labels: dict[tuple[str | int, ...], Any] = {}  # to ask for labels takes longer than to count
         self.batch_size = Histogram("lexiseg_batch_size", "Tiles per image pass", buckets=TILES, registry=registry)
         self.decodes = Counter(
             "lexiseg_images_decoded", "Images decoded, by whom: cpu or nvjpeg", ["decoder"], registry=registry
@@ -152,8 +153,8 @@ class Metrics:
 
     def request(self, route: str, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
         """An answered HTTP request; a trace that somebody keeps becomes the exemplar of its bucket."""
-        self.requests.labels(route, method, status).inc()
-        self._request_seconds.labels(route, method).observe(seconds, _exemplar(trace_id))
+        self._of(self.requests, route, method, status).inc()
+        self._of(self._request_seconds, route, method).observe(seconds, _exemplar(trace_id))
 
     def call(self, method: str, code: str, seconds: float, trace_id: str | None = None) -> None:
         """A gRPC call that is over."""
@@ -162,10 +163,7 @@ class Metrics:
 
     def stage(self, stage: str, seconds: float) -> None:
         """One pass of a stage: decode, queue, text, image, post or total."""
-        shown = self._shown_stages.get(stage)
-        if shown is None:
-            shown = self._shown_stages[stage] = self._stages.labels(stage)
-        shown.observe(seconds)
+        self._of(self._stages, stage).observe(seconds)
 
     def watch_workers(self, states: Callable[[], Mapping[str, WorkerState]]) -> None:
         """A gateway's workers, whose states are asked for at each scrape."""
@@ -176,7 +174,7 @@ class Metrics:
         self.stage("text", text)
         self.stage("post", post)
         self.stage("total", total)
-        self._features.labels("hit" if from_cache else "miss").inc()
+        self._of(self._features, "hit" if from_cache else "miss").inc()
 
     def failed(self, reason: str) -> None:
         """A request for masks failed: rejected, canceled, timeout, decode, backend or other."""
@@ -185,7 +183,7 @@ class Metrics:
     def texts(self, tier: str, result: str, n: int) -> None:
         """Texts that one tier of the cache (l1, redis) was asked for; result is hit, miss or error."""
         if n:
-            self._texts.labels(tier, result).inc(n)
+            self._of(self._texts, tier, result).inc(n)
 
     def breaker(self, link: str) -> Callable[[float], None]:
         """Shows a closed breaker; the answer tells of each new state."""
@@ -206,6 +204,22 @@ class Metrics:
         """A device whose memory is asked for at each scrape; without one there is no series."""
         self._gpu.labels(device).set_function(held)
         self._gpu_free.labels(device).set_function(free)
+
+    def question(self, by: str) -> None:
+        """A request for masks, or a frame of a stream: rest, grpc or stream."""
+        self._of(self.questions, by).inc()
+
+    def answered_by(self, model: str, version: str) -> None:
+        """A question or a frame that a model has answered."""
+        self._of(self.model_answers, model, version).inc()
+
+    def _of(self, metric: M, *labels: str | int) -> M:
+        """What a metric counts under some labels."""
+        key = (id(metric), *labels)
+        found: M | None = self._with_labels.get(key)
+        if found is None:
+            found = self._with_labels[key] = metric.labels(*labels)
+        return found
 
     def _begin(self) -> None:
         """At zero, what alerts and shares are made of: the pace of a counter leaves its first sample out."""

@@ -392,5 +392,5 @@ class Engine:
         text = job.reading_seconds + job.text_seconds
         self.costs.finished(segmenter.digest, job.size, post)
         self._metrics.answered(text, post, ended - job.accepted, from_cache=job.from_cache)
-        self._metrics.model_answers.labels(segmenter.card.name, segmenter.card.version).inc()
+        self._metrics.answered_by(segmenter.card.name, segmenter.card.version)
         job.succeed(answer)

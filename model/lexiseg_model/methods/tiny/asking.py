@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,13 +81,12 @@ def coloured(
     meant = [index for index, prompt in enumerate(prompts) if is_meant(prompt)]
     if not meant:
         return kept
-    masks = torch.cat([answers[index].masks for index in meant])
+    masks = _together([answers[index].masks for index in meant])
     sizes = [len(answers[index].masks) for index in meant]
-    counts = torch.tensor(sizes, device=masks.device)
-    has_box = torch.tensor([prompts[index].box is not None for index in meant], device=masks.device)
-    boxes = _boxes([prompts[index] for index in meant], scale, masks.device)
-    known = colours(masks, boxes.repeat_interleave(counts, 0), has_box.repeat_interleave(counts))
-    for index, of_prompt in zip(meant, torch.split(known, sizes), strict=True):
+    of_each = [prompts[index] for index, size in zip(meant, sizes, strict=True) for _ in range(size)]
+    has_box = torch.tensor([prompt.box is not None for prompt in of_each], device=masks.device)
+    known = colours(masks, _boxes(of_each, scale, masks.device), has_box)
+    for index, of_prompt in zip(meant, known.split_with_sizes(sizes), strict=True):
         kept[index] = PromptMasks(of_prompt, answers[index].quality)
     return kept
 
@@ -106,15 +106,21 @@ def ended(
     meant = [index for index, prompt in enumerate(prompts) if is_meant(prompt)]
     if not meant:
         return kept
-    boxes = _boxes([prompts[index] for index in meant], scale, answers[0].masks.device)
+    device = answers[0].masks.device
     inside = [
-        answers[index].masks if prompts[index].box is None else kept_inside(*answers[index], box, rules[index])
-        for index, box in zip(meant, boxes, strict=True)
+        answers[index].masks
+        if prompts[index].box is None
+        else kept_inside(*answers[index], _boxes([prompts[index]], scale, device)[0], rules[index])
+        for index in meant
     ]
-    clean = torch.split(without_crumbs(torch.cat(inside), crumbs), [len(masks) for masks in inside])
+    clean = without_crumbs(_together(inside), crumbs).split_with_sizes([len(masks) for masks in inside])
     for index, of_prompt in zip(meant, clean, strict=True):
         kept[index] = PromptMasks(of_prompt, answers[index].quality)
     return kept
+
+
+def _together(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def is_meant(prompt: Prompt) -> bool:
@@ -129,6 +135,8 @@ def _holds(box: tuple[float, float, float, float], point: Point) -> bool:
 
 def _boxes(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Tensor:
     """[N, 4] in pixels of the network's input, NOWHERE without one."""
+    if all(prompt.box is None for prompt in prompts):
+        return torch.zeros(len(prompts), 4, device=device)
     boxes = torch.tensor([prompt.box or NOWHERE for prompt in prompts], device=device)
     return boxes * torch.tensor(scale * 2, device=device)
 
@@ -136,14 +144,12 @@ def _boxes(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.
 def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Prompts:
     """Prompts of one image, as many places for points as the longest of them has."""
     longest = max(1, *(len(prompt.points) for prompt in prompts))
-    spare = [[(0.0, 0.0, 0.0)] * (longest - len(prompt.points)) for prompt in prompts]
-    said = torch.tensor(
-        [
-            [(point.x, point.y, 1.0 if point.positive else -1.0) for point in prompt.points] + rest
-            for prompt, rest in zip(prompts, spare, strict=True)
-        ]
-    )
-    points, signs = said[..., :2] * torch.tensor(scale), said[..., 2]
+    said = np.zeros((len(prompts), longest, 3), np.float32)
+    for of_prompt, prompt in zip(said, prompts, strict=True):
+        for row, point in zip(of_prompt, prompt.points, strict=False):
+            row[:] = point.x, point.y, 1.0 if point.positive else -1.0
+    points = torch.from_numpy(said[..., :2] * np.array(scale, np.float32))
+    signs = torch.from_numpy(said[..., 2].copy())
     has_box = torch.tensor([float(prompt.box is not None) for prompt in prompts])
     return Prompts(*(part[None].to(device) for part in (points, signs, _boxes(prompts, scale, device), has_box)))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Generator
+from functools import partial
+from types import coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -25,7 +27,7 @@ async def answer_of(request: Request, reading: Awaitable[Asked]) -> WorkerAnswer
         ClientDisconnect: the client hung up first; its work is dropped.
     """
     metrics: Metrics = request.app.state.metrics
-    metrics.questions.labels("rest").inc()
+    metrics.question("rest")
     try:
         asked = await reading
         return await _unless_gone(request, use_case_of(request).segment(asked, caller_of(request)))
@@ -52,7 +54,15 @@ def use_case_of(request: Request) -> UseCase:
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; cancels the work when the client hangs up first."""
+    """The work's result; cancels the work when the client hangs up first.
+
+    What waits for nothing is done before anybody could be listened to.
+    """
+    try:
+        awaited = work.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
     async def hung_up() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -70,7 +80,8 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
     listening.add_done_callback(give_up)
     try:
-        return await work  # in this task: one of its own would take as long to begin and end as much of the work
+        # In this task: one of its own would take as long to begin and end as much of the work.
+        return await _going_on(work, awaited)
     except asyncio.CancelledError:
         if gone and not asking.uncancel():  # else somebody else wants this task to end
             raise ClientDisconnect from None
@@ -78,3 +89,20 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         listening.remove_done_callback(give_up)
         listening.cancel()
+
+
+@coroutine
+def _going_on(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
+    """What is left of work that has come to its first wait."""
+    while True:
+        try:
+            sent = yield awaited
+        except BaseException as error:
+            go_on = partial(work.throw, error)
+        else:
+            go_on = partial(work.send, sent)
+        try:
+            awaited = go_on()
+        except StopIteration as end:
+            result: T = end.value
+            return result

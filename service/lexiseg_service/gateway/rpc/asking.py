@@ -25,7 +25,7 @@ CALLER: ContextVar[Caller] = ContextVar("caller")  # of the call that runs; `Cal
 @asynccontextmanager
 async def counted(context: Context, metrics: Metrics) -> AsyncIterator[Caller]:
     """One question while it is answered: who asks. What goes wrong is counted and goes on to `CallFrame`."""
-    metrics.questions.labels("grpc").inc()
+    metrics.question("grpc")
     try:
         yield CALLER.get()
     except asyncio.CancelledError:

@@ -145,7 +145,7 @@ class VideoService:
             elif question is None:
                 raise MalformedRequest("the first message of a stream is a frame; expected a config")
             else:
-                self._metrics.questions.labels("stream").inc()
+                self._metrics.question("stream")
                 frame = _frame(message.frame, n_frames, question, settings.limits)
                 del message  # with its own copy of the image
                 n_bytes, patience = len(frame.image), settings.deadline_seconds

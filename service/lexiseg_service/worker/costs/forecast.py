@@ -68,7 +68,8 @@ class Forecast:
             request: not accepted yet.
             left: seconds until its deadline.
         """
-        if math.isinf(left) or left <= 0:  # nobody waits, or nobody waits any more
+        # Nobody waits, or nobody waits any more, or there is nobody to wait for.
+        if math.isinf(left) or left <= 0 or not self._expected:
             return None
         with self._guard:
             if any(other.source == request.source for other in self._expected):
