@@ -113,6 +113,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._abandon()
         self._for_answers.close = self.transport.close  # else we would hold ourselves, until a full collection
         self.parser.close()
+        self._unset_keepalive_if_required()  # uvicorn keeps it, and with it all of this, where the client has reset
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 
 import pytest
 
+from lexiseg_service.gateway.rest.http1.connection import TimedProtocol
 from tests.service.gateway.rest.http1.test_connection import HALF, WHOLE
 from tests.service.gateway.rest.raw import ALIVE, HEAD, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
@@ -91,3 +94,22 @@ async def test_an_offer_of_another_protocol_costs_no_body() -> None:
         await raw.send(WHOLE.replace(HEAD, HEAD + OFFER) * 2 + ALIVE)
 
         assert [(await raw.answer())[0] for _ in range(3)] == [200, 200, 200]
+
+
+async def test_of_who_resets_after_his_answer_nothing_is_kept() -> None:
+    async with listening() as server:
+        raw = await server.open()
+        await raw.send(ALIVE)
+        await raw.answer()
+        (protocol,) = server.server.server_state.connections
+        assert isinstance(protocol, TimedProtocol)
+        while not protocol.idle:
+            await asyncio.sleep(0.01)
+
+        own = raw.writer.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raw.writer.transport.abort()
+        while len(server.connections):
+            await asyncio.sleep(0.01)
+
+        assert protocol.timeout_keep_alive_task is None
