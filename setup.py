@@ -11,8 +11,8 @@ PARTS = (
     "winners",
 )
 HEADERS = (
-    *("cell_scores_steps", "exponential", "kernel", "layers", "pamr_layout", "pamr_rows", "power"),
-    *("products", "prompts_answer", "prompts_masks", "prompts_steps", "square_steps", "team", "vectors"),
+    *("cell_scores_steps", "exponential", "kernel", "layers", "pamr_layout", "pamr_rows", "pamr_sixteen"),
+    *("power", "products", "prompts_answer", "prompts_masks", "prompts_steps", "square_steps", "team", "vectors"),
     *("winners_steps", "winograd"),
 )
 

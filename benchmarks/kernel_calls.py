@@ -61,7 +61,6 @@ def run() -> None:
     outlines.outlines(cut, SIZE)
     pixels.halve(np.stack([labels] * 3))
     shrink(np.stack([labels] * 3, 2), (288, 384))
-    around = np.array([(-8, 0), (0, -8), (0, 8), (8, 0)])
     own, shared = smooth(2 * 5).reshape(2, 5, *CELLS)[:, :, ::2, ::2], smooth(4)
     halves = axes((CELLS[0] // 2, CELLS[1] // 2), CELLS)
     mask_logits.mask_logits(own, shared, np.ones((1, 4), np.float32), np.zeros(1, np.float32), halves)
@@ -92,7 +91,7 @@ def run() -> None:
     if cell_scores.fit(16):
         cells = smooth(16).reshape(16, -1).astype(np.float16)
         cell_scores.cell_scores(cells, np.ones((3, 16), np.float32), np.zeros(3, np.float32), np.arange(3))
-    pamr.refine(smooth(4), smooth(3), around, samples=len(around) + 1, iterations=2)
+    pamr.refine(smooth(4), smooth(3), dilations=(8,), iterations=2)
 
 
 if __name__ == "__main__":

@@ -3,20 +3,30 @@
  * The maps of a group lie beside each other at every pixel, so that a neighbour is whole vectors, whichever it is, and
  * the weights of a block of pixels lie in the order in which they are needed. What takes the time is reading: a picture
  * is gone through in panels, from top to bottom, so that what a row of one needs of the rows around it stays in the
- * cache, and the second of two iterations follows the first as closely as it may, for then the weights are there, too.
- * Panels of the second lie further to the left, or it would need what the first has not done. */
+ * cache. While maps and weights are small, the second of two iterations follows the first as closely as it may, for then
+ * the weights are there, too; panels of the second lie further to the left, or it would need what the first has not done.
+ * Maps that are large go past the caches, where they would be read before they are written, and are asked for a row
+ * before they are needed. */
 #include "pamr_layout.h"
 
 #include <math.h>
 
-enum { PANEL = 192, AHEAD = 2 };   /* pixels; blocks from weights that are read to those that are asked for */
+enum { PANEL = 192, AHEAD = 2 }; /* pixels; blocks from weights that are read to those that are asked for */
 enum { STEPS = 2, TOGETHER = 24 }; /* iterations, and maps, that use weights while they are near */
 enum { SIZES = 4, BETWEEN = 17 * LINE }; /* of groups; numbers from a plane to the next */
+static const size_t NEAR_BY = 24 << 20; /* bytes that the third cache may keep from one iteration to the next */
 static const float EPSILON = 1e-8f, SHARPNESS = 0.1f;
 
 #pragma GCC optimize("fp-contract=fast")
 
-typedef void Mix(const float *, int64_t, const float *, const int64_t *, int64_t, float *);
+/* What a row of a panel asks for: the next row's weights, and of the next row of maps what is to the right; and whether
+ * what it makes goes past the caches. */
+typedef struct {
+    const float *weights, *maps;
+    int64_t left; /* blocks of the panel's row behind these */
+    int past;
+} Ahead;
+typedef void Mix(const float *, int64_t, const float *, const int64_t *, int64_t, const Ahead *, float *);
 typedef void Weigh(const float *, int64_t, int64_t, int64_t, const int64_t *, int64_t, float, float *);
 typedef struct {
     Weigh *weigh;
@@ -41,13 +51,14 @@ typedef struct {
 #define NAMED(name) name##_of_sixteen
 #define ENTRY SIXTEEN_WIDE
 #include "pamr_rows.h"
+#include "pamr_sixteen.h"
 #endif
 
 static Rows rows(void) {
 #if MANY_PROCESSORS
     if (lanes() == 16)
         return (Rows){weigh_of_sixteen,
-                      {{16, mix_16_of_sixteen}, {8, mix_8_of_sixteen}, {4, mix_4_of_sixteen}, {1, mix_1_of_sixteen}}};
+                      {{16, mix_16_shared}, {8, mix_8_of_sixteen}, {4, mix_4_of_sixteen}, {1, mix_1_of_sixteen}}};
     if (lanes() == 8) return (Rows){weigh_of_eight, {{8, mix_8_of_eight}, {4, mix_4_of_eight}, {1, mix_1_of_eight}}};
 #endif
     return (Rows){weigh_anywhere, {{4, mix_4_anywhere}, {1, mix_1_anywhere}}};
@@ -58,7 +69,8 @@ static Rows rows(void) {
 typedef struct {
     int64_t maps, channels, row;
     Mix *mix;
-    float *plane[2];
+    float *plane[2], *line; /* room for a row of the last iteration */
+    float *refined;
     int64_t *shift; /* [h, n] */
 } Group;
 
@@ -70,7 +82,7 @@ static int64_t next_groups(const Rows *rows, Shape s, int64_t k, Group *groups) 
         channels += rows->of[size].channels;
         if (channels > TOGETHER) break;
         int64_t c = rows->of[size].channels, maps = smaller(c, k);
-        groups[n] = (Group){maps, c, row_of(s, c), rows->of[size].mix, {0, 0}, 0};
+        groups[n] = (Group){.maps = maps, .channels = c, .row = row_of(s, c), .mix = rows->of[size].mix};
         k -= maps;
     }
     return n;
@@ -80,6 +92,8 @@ static int64_t next_groups(const Rows *rows, Shape s, int64_t k, Group *groups) 
 typedef struct {
     Shape s;
     Around around;
+    int64_t iterations;
+    int past;     /* whether maps are too large to stay near from one iteration to the next */
     Weigh *weigh; /* until weights are there */
     const float *image; /* [c, h, row], amid its margins */
     int64_t c, row, plane;
@@ -88,37 +102,65 @@ typedef struct {
 } Picture;
 
 static size_t bytes_of(const Group *g, const Picture *p) {
-    size_t numbers = (size_t)(2 * p->s.h * g->row + BETWEEN + 2 * LINE);
+    size_t numbers = (size_t)((2 * p->s.h + 1) * g->row + BETWEEN + 2 * LINE);
     return numbers * sizeof(float) + (size_t)(p->s.h * p->around.n) * sizeof(int64_t);
 }
 
 /* Lays groups and their maps out in memory from `room` on. */
-static void lay_out(Group *groups, int64_t n, const Picture *p, const float *maps, char *room) {
+static void lay_out(Group *groups, int64_t n, const Picture *p, const float *maps, float *refined, char *room) {
     for (Group *g = groups; g < groups + n; room += bytes_of(g, p), g++) {
         g->shift = (int64_t *)room;
         g->plane[0] = aligned(g->shift + p->s.h * p->around.n);
         g->plane[1] = g->plane[0] + p->s.h * g->row + BETWEEN;
+        g->line = g->plane[1] + p->s.h * g->row;
+        g->refined = refined;
         lead(p->s, p->around, g->row, g->channels, g->shift);
-        spread(maps, p->s, g->maps, g->channels, g->row, g->plane[0]);
-        maps += g->maps * p->s.h * p->s.w;
+        spread(maps, p->s, g->maps, g->channels, g->row, p->past, g->plane[0]);
+        maps += g->maps * p->s.h * p->s.w, refined += g->maps * p->s.h * p->s.w;
+    }
+}
+
+/* Sums of a group at a row's pixels from x to `end`, `to` at the row's first. What is repeated at its ends, or taken to the
+ * answer, stays near. */
+static void mix(const Picture *p, const Group *g, const float *weights, int64_t y, int64_t x, int64_t end, int64_t round,
+                float *to) {
+    const int64_t n = p->around.n, reach = p->around.reach, c = g->channels, whole = p->s.whole;
+    const float *from = g->plane[round % 2] + y * g->row + p->s.margin * c;
+    const int stays = !p->past || round + 1 == p->iterations;
+    Ahead ahead = {.weights = weights + whole * n};
+    if (p->past && y + reach + 1 < p->s.h) {
+        const float *next = from + (reach + 1) * g->row;
+        for (int64_t left = x - reach; left < x + reach; left++) __builtin_prefetch(next + left * c, 0, 2);
+        ahead.maps = next + (x + reach) * c;
+    }
+    for (int64_t until; x < end; weights += (until - x) * n, x = until) {
+        int outermost = !x || x + BLOCK == whole;
+        until = stays ? end : outermost ? x + BLOCK : smaller(end, whole - BLOCK);
+        ahead.past = !stays && !outermost, ahead.left = (end - until) / BLOCK;
+        g->mix(from + x * c, (until - x) / BLOCK, weights, g->shift + y * n, n, &ahead, to + x * c);
+        if (ahead.maps) ahead.maps += (until - x) * c;
     }
 }
 
 /* An iteration at a row's pixels from x to `end`. */
 static void step(const Picture *p, const Group *groups, int64_t n_groups, int64_t y, int64_t x, int64_t end,
                  int64_t round) {
-    int64_t n = p->around.n, blocks = (end - x) / BLOCK;
-    float *weights = p->weights + (y * p->s.whole + x) * n;
+    const Shape s = p->s;
+    const int64_t n = p->around.n;
+    float *weights = p->weights + (y * s.whole + x) * n;
     if (p->weigh && !round) {
-        const float *pixels = p->image + y * p->row + p->s.margin + x;
-        p->weigh(pixels, blocks, p->c, p->plane, p->shift + y * n, n, p->samples, weights);
+        const float *pixels = p->image + y * p->row + s.margin + x;
+        p->weigh(pixels, (end - x) / BLOCK, p->c, p->plane, p->shift + y * n, n, p->samples, weights);
     }
     for (const Group *g = groups; g < groups + n_groups; g++) {
-        int64_t row = y * g->row, at = row + (p->s.margin + x) * g->channels;
-        float *to = g->plane[(round + 1) % 2];
-        g->mix(g->plane[round % 2] + at, blocks, weights, g->shift + y * n, n, to + at);
-        if (!x) fill_left(p->s, g->channels, to + row);
-        if (end == p->s.whole) fill_right(p->s, g->channels, to + row);
+        float *to = round + 1 == p->iterations ? g->line : g->plane[(round + 1) % 2] + y * g->row;
+        mix(p, g, weights, y, x, end, round, to + s.margin * g->channels);
+        if (to == g->line) {
+            gather(to + (s.margin + x) * g->channels, s, g->maps, g->channels, y, x, end, g->refined);
+            continue;
+        }
+        if (!x) fill_left(s, g->channels, to);
+        if (end == s.whole) fill_right(s, g->channels, to);
     }
 }
 
@@ -135,15 +177,18 @@ static void advance(const Picture *p, const Group *groups, int64_t n, int64_t ro
             }
 }
 
-/* Maps [k, h, w] refined by an image [c, h, w]; down and across [n]: how far the neighbours are, `reach` at most;
- * `samples`: neighbours, and pixels themselves, that a deviation is taken of. */
+/* Maps [k, h, w] refined by an image [c, h, w], so many times, at least once: by eight neighbours of each pixel at each
+ * of `n` dilations. */
 API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h, int64_t w, const float *image,
-                         int64_t c, const int64_t *down, const int64_t *across, int64_t n, int64_t reach,
-                         int64_t samples, int64_t iterations) {
-    int64_t margin = up(reach, BLOCK), whole = up(w, BLOCK);
+                         int64_t c, const int64_t *dilations, int64_t n, int64_t iterations) {
+    Around around = {dilations, EIGHT * n, 0};
+    for (int64_t i = 0; i < n; i++)
+        if (dilations[i] > around.reach) around.reach = dilations[i];
+    int64_t margin = up(around.reach, BLOCK), whole = up(w, BLOCK);
     Shape s = {h, w, margin, whole, whole + 2 * margin};
-    Around around = {down, across, n, reach};
-    Picture p = {s, around, NULL, NULL, c, row_of(s, 1), h * row_of(s, 1), NULL, (float)samples, NULL};
+    /* A deviation is taken of the neighbours and, once for each dilation, the pixel itself. */
+    Picture p = {.s = s, .around = around, .iterations = iterations, .c = c, .row = row_of(s, 1), .plane = h * row_of(s, 1),
+                 .samples = (float)(around.n + n)};
     Rows of = rows();
     Group groups[TOGETHER];
     size_t most = 0;
@@ -153,24 +198,24 @@ API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h
         for (const Group *g = groups; g < groups + count; g++) bytes += bytes_of(g, &p), done += g->maps;
         if (bytes > most) most = bytes;
     }
-    size_t shifts = (size_t)(h * n) * sizeof(int64_t), pixels = (size_t)(c * p.plane) * sizeof(float);
-    Room *room = room_of(3 * LINE * sizeof(float) + shifts + pixels + (size_t)(h * n * whole) * sizeof(float) + most);
+    size_t shifts = (size_t)(h * around.n) * sizeof(int64_t), pixels = (size_t)(c * p.plane) * sizeof(float);
+    size_t of_weights = (size_t)(h * around.n * whole) * sizeof(float);
+    Room *room = room_of(3 * LINE * sizeof(float) + shifts + pixels + of_weights + most);
     if (!room) return OUT_OF_MEMORY;
     int64_t *shift = (int64_t *)room->at;
     float *colours = aligned(room->at + shifts);
     p.weights = aligned(colours + c * p.plane);
-    for (int64_t i = 0; i < c; i++) spread(image + i * h * w, s, 1, 1, p.row, colours + i * p.plane);
+    for (int64_t i = 0; i < c; i++) spread(image + i * h * w, s, 1, 1, p.row, 0, colours + i * p.plane);
     lead(s, around, p.row, 1, shift);
     p.image = colours, p.shift = shift, p.weigh = of.weigh;
     for (int64_t count; k; p.weigh = NULL) {
         count = next_groups(&of, s, k, groups);
-        lay_out(groups, count, &p, maps, (char *)(p.weights + h * n * whole));
-        for (int64_t round = 0; round < iterations; round += STEPS)
-            advance(&p, groups, count, round, smaller(STEPS, iterations - round));
-        for (const Group *g = groups; g < groups + count; g++) {
-            gather(g->plane[iterations % 2], s, g->maps, g->channels, g->row, refined);
+        p.past = groups->channels == 16 && of_weights + bytes_of(groups, &p) > NEAR_BY;
+        lay_out(groups, count, &p, maps, refined, (char *)p.weights + of_weights);
+        for (int64_t round = 0, steps = p.past ? 1 : STEPS; round < iterations; round += steps)
+            advance(&p, groups, count, round, smaller(steps, iterations - round));
+        for (const Group *g = groups; g < groups + count; g++)
             maps += g->maps * h * w, refined += g->maps * h * w, k -= g->maps;
-        }
     }
     leave(room);
     return 0;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,8 +13,7 @@ from lexiseg_model.kernel.library import call
 def refine(
     maps: NDArray[np.float32],
     image: NDArray[np.float32],
-    neighbours: NDArray[np.int64],
-    samples: int,
+    dilations: Sequence[int],
     iterations: int,
 ) -> NDArray[np.float32]:
     """As `lexiseg_model.masks.pamr.refine`.
@@ -20,9 +21,8 @@ def refine(
     Args:
         maps: [K, H, W].
         image: [C, H, W].
-        neighbours: [N, 2], how far down and across each is.
-        samples: what a deviation is taken of, the neighbours and so many times the pixel itself.
-        iterations: how often.
+        dilations: how far away eight neighbours are, each.
+        iterations: how often; not at all is nothing to call this for.
 
     Returns:
         [K, H, W]
@@ -30,8 +30,6 @@ def refine(
     maps = np.ascontiguousarray(maps, np.float32)
     refined = np.empty_like(maps)
     colours = np.ascontiguousarray(image, np.float32)
-    down, across = np.ascontiguousarray(neighbours.T, np.int64)
-    reach = int(np.abs(neighbours).max(initial=0))
-    counts = (len(down), reach, samples, iterations)
-    call("pamr", maps, refined, *maps.shape, colours, len(colours), down, across, *counts)
+    away = np.array(dilations, np.int64)
+    call("pamr", maps, refined, *maps.shape, colours, len(colours), away, len(away), iterations)
     return refined

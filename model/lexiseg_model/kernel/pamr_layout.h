@@ -4,6 +4,9 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+#if MANY_PROCESSORS
+#include <immintrin.h>
+#endif
 
 enum { BLOCK = 16 };                   /* pixels */
 static const size_t KEPT = 96 << 20;   /* bytes at most that are kept between calls */
@@ -15,11 +18,14 @@ typedef struct {
     int64_t h, w, margin, whole, wide;
 } Shape;
 
-/* Neighbours of the rows' pixels: how far, and how far at most. */
+/* Neighbours of the rows' pixels: eight at each dilation, of which the largest is `reach`. */
 typedef struct {
-    const int64_t *down, *across;
+    const int64_t *dilations;
     int64_t n, reach;
 } Around;
+
+enum { EIGHT = 8 };
+static const int8_t DOWN[EIGHT] = {-1, -1, -1, 0, 0, 1, 1, 1}, ACROSS[EIGHT] = {-1, 0, 1, -1, 1, -1, 0, 1};
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -60,8 +66,17 @@ WIDEST static float *interleave(float *numbers, float *other, int64_t half, int 
     return numbers;
 }
 
-/* Planes [maps, h, w] to pixels amid their margins. */
-static void spread(const float *planes, Shape s, int64_t maps, int64_t c, int64_t row, float *to) {
+/* Numbers to lines of memory, and not to the caches. */
+static void put_past(const float *numbers, int64_t n, float *to) {
+#if MANY_PROCESSORS
+    for (int64_t i = 0; i < n; i += 4) _mm_stream_ps(to + i, _mm_loadu_ps(numbers + i));
+#else
+    memcpy(to, numbers, (size_t)n * sizeof(float));
+#endif
+}
+
+/* Planes [maps, h, w] to pixels amid their margins; past the caches, but for what is repeated at once, if that is said. */
+static void spread(const float *planes, Shape s, int64_t maps, int64_t c, int64_t row, int past, float *to) {
     float tile[BLOCK * 16] = {0}, other[BLOCK * 16];
     for (int64_t y = 0; y < s.h; y++, to += row) {
         for (int64_t x = 0; x < s.w; x += BLOCK) {
@@ -70,32 +85,34 @@ static void spread(const float *planes, Shape s, int64_t maps, int64_t c, int64_
                 memcpy(tile + m * BLOCK, planes + (m * s.h + y) * s.w + x, pixels * sizeof(float));
             memset(tile + maps * BLOCK, 0, (size_t)(c - maps) * BLOCK * sizeof(float));
             float *pixel = interleave(tile, other, BLOCK * c / 2, __builtin_ctz((unsigned)c));
-            memcpy(to + (s.margin + x) * c, pixel, (size_t)(BLOCK * c) * sizeof(float));
+            if (past && x && x + BLOCK < s.w)
+                put_past(pixel, BLOCK * c, to + (s.margin + x) * c);
+            else
+                memcpy(to + (s.margin + x) * c, pixel, (size_t)(BLOCK * c) * sizeof(float));
         }
         fill_left(s, c, to);
         fill_right(s, c, to);
     }
 }
 
-/* And back. */
-static void gather(const float *from, Shape s, int64_t maps, int64_t c, int64_t row, float *planes) {
+/* And back, a row's pixels from x to `end`. */
+static void gather(const float *from, Shape s, int64_t maps, int64_t c, int64_t y, int64_t x, int64_t end, float *planes) {
     float tile[BLOCK * 16], other[BLOCK * 16];
-    for (int64_t y = 0; y < s.h; y++, from += row)
-        for (int64_t x = 0; x < s.w; x += BLOCK) {
-            size_t pixels = (size_t)smaller(BLOCK, s.w - x);
-            memcpy(tile, from + (s.margin + x) * c, (size_t)(BLOCK * c) * sizeof(float));
-            float *plane = interleave(tile, other, BLOCK * c / 2, c > 1 ? 4 : 0);
-            for (int64_t m = 0; m < maps; m++)
-                memcpy(planes + (m * s.h + y) * s.w + x, plane + m * BLOCK, pixels * sizeof(float));
-        }
+    for (; x < smaller(end, s.w); x += BLOCK, from += BLOCK * c) {
+        size_t pixels = (size_t)smaller(BLOCK, s.w - x);
+        memcpy(tile, from, (size_t)(BLOCK * c) * sizeof(float));
+        float *plane = interleave(tile, other, BLOCK * c / 2, c > 1 ? 4 : 0);
+        for (int64_t m = 0; m < maps; m++)
+            memcpy(planes + (m * s.h + y) * s.w + x, plane + m * BLOCK, pixels * sizeof(float));
+    }
 }
 
 /* What leads from a pixel to its neighbours [h, n]: above the first row and below the last there are these again. */
 static void lead(Shape s, Around around, int64_t row, int64_t c, int64_t *shift) {
     for (int64_t y = 0; y < s.h; y++)
         for (int64_t i = 0; i < around.n; i++) {
-            int64_t at = y + around.down[i];
-            *shift++ = ((at < 0 ? 0 : smaller(at, s.h - 1)) - y) * row + around.across[i] * c;
+            int64_t dilation = around.dilations[i / EIGHT], at = y + dilation * DOWN[i % EIGHT];
+            *shift++ = ((at < 0 ? 0 : smaller(at, s.h - 1)) - y) * row + dilation * ACROSS[i % EIGHT] * c;
         }
 }
 
@@ -125,6 +142,9 @@ static Room *room_of(size_t bytes) {
 }
 
 static void leave(Room *room) {
+#if MANY_PROCESSORS
+    _mm_sfence(); /* another thread may write there next */
+#endif
     if (room->bytes <= KEPT) room = __atomic_exchange_n(&kept, room, __ATOMIC_ACQ_REL);
     free(room);
 }

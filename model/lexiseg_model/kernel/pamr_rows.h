@@ -38,7 +38,8 @@
         sums                                                                                                          \
     }
 #define PARAMETERS                                                                                                    \
-    (const float *from, int64_t blocks, const float *weights, const int64_t *shift, int64_t n, float *to)
+    (const float *from, int64_t blocks, const float *weights, const int64_t *shift, int64_t n, const Ahead *ahead,    \
+     float *to)
 #define SUM(name) NAMED(name)(from, weights, shift, n, to);
 
 /* Blocks of a row of CHANNELS maps; so many at once as fill eight registers or sixteen. */
@@ -46,6 +47,7 @@
     SUMS(sums_##CHANNELS, CHANNELS, BLOCKS, 0, TILE(CHANNELS), WEIGHT)                                                \
     SUMS(sum_##CHANNELS, CHANNELS, 1, 0, TILE(CHANNELS), WEIGHT)                                                      \
     ENTRY static void NAMED(mix_##CHANNELS) PARAMETERS {                                                              \
+        (void)ahead;                                                                                                  \
         ALONG(CHANNELS, BLOCKS, SUM(sums_##CHANNELS))                                                                 \
         ALONG(CHANNELS, 1, SUM(sum_##CHANNELS))                                                                       \
     }
@@ -53,10 +55,10 @@
     SUMS(left_##CHANNELS, CHANNELS, 1, 0, 8, ONE)                                                                     \
     SUMS(right_##CHANNELS, CHANNELS, 1, 8, 8, ONE)                                                                    \
     ENTRY static void NAMED(mix_##CHANNELS) PARAMETERS {                                                              \
+        (void)ahead;                                                                                                  \
         ALONG(CHANNELS, 1, SUM(left_##CHANNELS) SUM(right_##CHANNELS))                                                \
     }
 #if LANES == 16
-MIX(16, 1, ONE)
 MIX(8, 1, REPEATED)
 MIX(4, 2, REPEATED)
 MIX(1, 4, EACH_ITS_OWN)

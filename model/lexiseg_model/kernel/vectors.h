@@ -12,5 +12,5 @@ typedef int32_t NAMED(Wholes) __attribute__((vector_size(4 * LANES), aligned(4),
 #define FLOATS NAMED(Floats)
 #define WHOLES NAMED(Wholes)
 #define INLINE static inline __attribute__((always_inline))
-#define EACH(index, count) _Pragma("GCC unroll 36") for (int index = 0; index < (count); index++)
+#define EACH(index, count) _Pragma("GCC unroll 40") for (int index = 0; index < (count); index++)
 #define LARGER(a, b) ((FLOATS)(((WHOLES)(a) & ((a) > (b))) | ((WHOLES)(b) & ~((a) > (b)))))

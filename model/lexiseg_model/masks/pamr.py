@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,7 +54,7 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
         raise ShapeError(f"expected maps [K, h, w] and image [C, H, W], got {list(maps.shape)} and {list(image.shape)}")
     if maps.shape[1:] != image.shape[1:]:
         maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0]
-    if library.ready() and maps.device.type == "cpu":
+    if library.ready() and maps.device.type == "cpu" and settings.iterations:
         return _compiled(maps, image, settings)
     weights = affinity(image, settings.dilations)
     refined = torch.empty_like(maps, memory_format=torch.contiguous_format)
@@ -71,9 +70,7 @@ def _groups(maps: Tensor) -> tuple[Tensor, ...]:
 
 
 def _compiled(maps: Tensor, image: Tensor, settings: PamrSettings) -> Tensor:
-    neighbours = np.array([(d * down, d * across) for d in settings.dilations for down, across in NEIGHBOURS])
-    samples = len(neighbours) + len(settings.dilations)
-    refined = compiled.refine(maps.numpy(), image.float().numpy(), neighbours, samples, settings.iterations)
+    refined = compiled.refine(maps.numpy(), image.float().numpy(), settings.dilations, settings.iterations)
     return torch.from_numpy(refined)
 
 

@@ -74,6 +74,27 @@ def test_compiled_it_is_the_same_across_panels_and_an_odd_number_of_times(n_maps
     torch.testing.assert_close(compiled, plain, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize(("n_maps", "iterations"), [(16, 2), (21, 1)])
+def test_compiled_it_is_the_same_where_maps_go_past_the_caches(n_maps: int, iterations: int) -> None:
+    require_kernel()
+    random = torch.Generator().manual_seed(0)
+    maps, image = torch.rand(n_maps, 280, 331, generator=random), torch.randn(3, 280, 331, generator=random)
+    every_dilation = PamrSettings(iterations, (1, 2, 3, 4, 8, 12, 16, 24))
+
+    compiled, plain = both_ways(lambda: refine(maps, image, every_dilation))
+
+    torch.testing.assert_close(compiled, plain, atol=2e-6, rtol=0)
+
+
+def test_no_iteration_leaves_maps_as_they_are() -> None:
+    require_kernel()
+
+    compiled, plain = both_ways(lambda: refine(maps(), photograph(), PamrSettings(0)))
+
+    assert torch.equal(compiled, maps())
+    assert torch.equal(plain, maps())
+
+
 def test_a_small_map_is_resized_as_in_the_reference() -> None:
     small = torch.from_numpy(golden_inputs.uniform(SEED, "pamr/mask_small", (1, 3, 18, 25)))[0]
     expected = np.load(GOLDEN / "pamr.npz")["small_mask"]
