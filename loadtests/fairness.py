@@ -13,6 +13,7 @@ crowd     a key with 96 clients beside another with one
 overload  four times as many requests as the service can answer, of two keys; --times says how many times
 cold      128 clients of two keys, with pictures of every size, as soon as the service is ready
 probes    256 clients of one key beside probes
+json-...  two keys with eight connections each and the largest JSON bodies: loadtests/large_json.py
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from PIL import Image
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 from lexiseg_service.vocabularies.builtin import built_in
 from loadtests.bystander import bystander
+from loadtests.large_json import KINDS, LargeJson
 from loadtests.plain_client import GONE, Anew, Answered, Connection, got, posted
 from loadtests.run import service, until_ready
 from loadtests.scenes import MARK_BYTES, generated
@@ -53,9 +55,12 @@ PROBE_SECONDS = 0.1  # in which every probe is to be answered, beyond what an id
 PAUSE = 0.05  # between probes
 LONGEST_PAUSE = 30.0
 COLD_CLIENTS = 128
+JSON_CLIENTS = 8  # of each key
+JSON = "json-"
 CLIENTS_AT_FULL_LOAD = 16
 WAIT_FOR_THE_LAST = 60.0  # seconds
 OK, REFUSED, TOO_LATE = 200, 429, 504
+TO_COME_AGAIN = (GONE, REFUSED, 503)
 
 
 @dataclass(frozen=True)
@@ -136,14 +141,14 @@ def endless(requests: Iterable[bytes]) -> Iterator[bytes]:
 
 
 async def ask_in_turn(url: str, requests: Iterable[bytes], until: float, seen: Seen) -> None:
-    """One client: the next request when the last is answered, and when a refusal says so."""
+    """One client: the next request when the last is answered, and when one that came too soon may come again."""
     async with Connection(url) as connection:
         for request in endless(requests):
             if time.perf_counter() >= until:
                 return
             answer = await connection.ask(request)
             seen.note(answer)
-            if answer.status != OK:
+            if answer.status in TO_COME_AGAIN:
                 await asyncio.sleep(max(0.0, min(answer.retry_after, LONGEST_PAUSE, until - time.perf_counter())))
 
 
@@ -252,7 +257,10 @@ class Scene:
     def play(self, name: str) -> tuple[dict[str, Any], list[str]]:
         """The figures of one attack, and what was wrong."""
         picture, n_clients = {"large": ("thumbnail", 24), "mixed": ("thumbnail", 24)}.get(name, ("photograph", 1))
+        clients: list[Iterable[bytes]]
         clients = [self._anew("modest", (getattr(self._pictures, picture), 20)) for _ in range(n_clients)]
+        if name.startswith(JSON):  # who asks for least waits for most, in multiples of that
+            clients = [(self._pictures.request(self._pictures.photograph, 20, self._keys["modest"]),)]
         if name in WITHOUT_MODEST:
             clients = []
         for client in clients[:1]:  # words and shapes are known from now on
@@ -290,6 +298,10 @@ class Scene:
                 clients = [self._anew(one[0], (photograph, 20)) for _ in range(96)]
             case "overload":
                 return self._overload(both)
+            case _ if name.startswith(JSON):
+                bodies = LargeJson(photograph)
+                requests = [(bodies.request(name.removeprefix(JSON), self._keys[who]),) for who in both]
+                clients = requests * JSON_CLIENTS
             case "cold":
                 clients = self._mixed(COLD_CLIENTS, both)
             case _:
@@ -314,7 +326,8 @@ class Scene:
 
 
 WITHOUT_MODEST = ("overload", "cold", "probes")  # everybody is an attacker
-ATTACKS = ("texts", "large", "mixed", "crowd", "overload", "cold", "probes")
+JSON_ATTACKS = tuple(f"{JSON}{kind}" for kind in KINDS)
+ATTACKS = ("texts", "large", "mixed", "crowd", "overload", "cold", "probes", *JSON_ATTACKS)
 
 
 def main(words: list[str]) -> int:

@@ -50,6 +50,11 @@ def posted_form(
     return _head("POST", "/segment", key, len(body), form.headers["content-type"], encoding) + body
 
 
+def posted_json(body: bytes, key: str | None = None) -> bytes:
+    """The same of JSON."""
+    return _head("POST", "/segment", key, len(body), "application/json") + body
+
+
 class Anew:
     """Requests in turns, without an end, each time about a picture that is new to every cache.
 
