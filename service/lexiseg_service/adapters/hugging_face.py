@@ -30,7 +30,9 @@ class Parameters(BaseModel):
 
     subtask: Literal["instance", "panoptic", "semantic"] | None = None
     threshold: float | None = None
-    candidate_labels: list[str] | None = Field(None, description="words, as the zero-shot tasks call them")
+    candidate_labels: list[str] | None = Field(
+        None, fail_fast=True, description="words, as the zero-shot tasks call them"
+    )
 
 
 class Body(BaseModel):

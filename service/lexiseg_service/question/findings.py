@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
 
 M = TypeVar("M", bound=BaseModel)
+CLASSES = "classes"
 BRANCHES = {"ClassInput", "BackgroundInput"}
 PLAIN = {"bool", "constrained-str", "str"}
 # pydantic's kinds of findings whose messages speak of Python.
@@ -26,13 +27,36 @@ def validate(schema: type[M], values: dict[str, Any]) -> M:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise _invalid(error, schema) from None
+        raise _invalid(_with_those_behind(error, schema, values), schema) from None
 
 
-def _invalid(error: ValidationError, schema: type[BaseModel]) -> InvalidValue:
+def _with_those_behind(error: ValidationError, schema: type[BaseModel], values: dict[str, Any]) -> list[Any]:
+    """pydantic's findings, with more than the first one of a list of classes.
+
+    Of lists from outside pydantic is to say the first thing that is wrong: to say all, of tens of thousands, takes it a
+    second, in which it holds Python's lock.
+    """
+    findings: list[Any] = error.errors(include_url=False)
+    classes, at = values.get(CLASSES), -1
+    while len(findings) < MOST_FINDINGS and isinstance(classes, list):
+        wrong = [finding["loc"][1] for finding in findings if finding["loc"][0] == CLASSES and len(finding["loc"]) > 1]
+        if not wrong or wrong[-1] == at:
+            break
+        at = wrong[-1]
+        try:
+            schema.model_validate({CLASSES: classes[at + 1 :]})
+        except ValidationError as behind:
+            for finding in behind.errors(include_url=False):
+                name, *place = finding["loc"]
+                if name == CLASSES and place:
+                    findings.append({**finding, "loc": (name, at + 1 + int(place[0]), *place[1:])})
+    return findings[:MOST_FINDINGS]
+
+
+def _invalid(found: list[Any], schema: type[BaseModel]) -> InvalidValue:
     """pydantic's findings as ours: which field, what came, what was expected."""
     findings = []
-    for finding in _of_the_branch_meant(error.errors(include_url=False)[:MOST_FINDINGS]):
+    for finding in _of_the_branch_meant(found):
         # The branch of a union is pydantic's business, not the client's.
         field = ".".join(str(part) for part in finding["loc"] if part not in BRANCHES | PLAIN)
         findings.append(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from lexiseg_model.types import ModelCard
+from lexiseg_service.question.base64_text import Base64
 
 
 def _no_truth(value: object) -> object:
@@ -30,13 +31,13 @@ class BackgroundInput(Strict):
     """Overrides of the model card's background rule."""
 
     threshold: Probability | None = Field(None, description="probability below which a class owns no pixel")
-    words: list[Text] | None = Field(None, description="what else may be in the picture")
+    words: list[Text] | None = Field(None, fail_fast=True, description="what else may be in the picture")
 
 
 class ImageInput(Strict):
     """An image inside JSON: exactly one of the three."""
 
-    base64: str | None = Field(None, description="the encoded file")
+    base64: Base64 | None = Field(None, description="the encoded file")
     url: Annotated[str, Field(min_length=1, max_length=2048)] | None = Field(
         None, description="https, public hosts only; 403 unless the service has it switched on"
     )
@@ -79,11 +80,15 @@ class ClassInput(Strict):
     """A class with more than a name."""
 
     name: Text = Field(description="what to look for, and the `label` of its segments")
-    synonyms: list[Text] = Field(default_factory=list, description="found ones answer under `name`")
+    synonyms: list[Text] = Field(default_factory=list, fail_fast=True, description="found ones answer under `name`")
     threshold: Probability | None = Field(None, description="segments of this class with a lower score are dropped")
-    examples: list[ExampleInput] = Field(default_factory=list, description="parts of images that show it")
+    examples: list[ExampleInput] = Field(
+        default_factory=list, fail_fast=True, description="parts of images that show it"
+    )
     negatives: list[ExampleInput] = Field(
-        default_factory=list, description="parts of images that show what it is not, though it looks alike"
+        default_factory=list,
+        fail_fast=True,
+        description="parts of images that show what it is not, though it looks alike",
     )
     words: StrictBool | None = Field(
         None,
@@ -99,6 +104,7 @@ class Question(Strict):
         None,
         description="what to look for: names, or objects that say more; or `vocabulary`; for prompts and everything "
         "also neither",
+        fail_fast=True,
         examples=[["sky", "building", "tree"]],
     )
     vocabulary: str | None = Field(None, description="a named class list instead of `classes`", examples=["ade20k"])

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from lexiseg_service.question.base64_text import Base64
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, PromptInput, SegmentAnswer, Strict, Text
 
 TrackId = Annotated[int, Field(ge=1, lt=2**53, strict=True)]  # as exact as JSON's numbers are to a browser
@@ -17,6 +18,7 @@ class StreamInput(Strict):
     classes: list[Text | ClassInput] | None = Field(
         None,
         description="what the objects are labelled with, frame by frame; or `vocabulary`; with neither labels are null",
+        fail_fast=True,
         examples=[["cow", "dog"]],
     )
     vocabulary: str | None = Field(None, description="a named class list instead of `classes`", examples=["voc20"])
@@ -48,7 +50,7 @@ class FollowInput(Strict):
 class FrameImageInput(Strict):
     """The picture of a frame."""
 
-    base64: str = Field(description="the encoded file")
+    base64: Base64 = Field(description="the encoded file")
 
 
 class FrameInput(Strict):

@@ -24,7 +24,9 @@ class VocabularyInput(Strict):
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
-    classes: list[Text | ClassInput] = Field(description="in the order of `class_index`; the rules of a request hold")
+    classes: list[Text | ClassInput] = Field(
+        fail_fast=True, description="in the order of `class_index`; the rules of a request hold"
+    )
     background: bool | BackgroundInput = Field(True, description="what holds when a request says nothing of it")
     source: str | None = Field(None, description="where the list comes from, for its readers")
     shared: bool | None = Field(

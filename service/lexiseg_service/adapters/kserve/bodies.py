@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from lexiseg_service.adapters.kserve.elements import strings, unpacked
 from lexiseg_service.adapters.kserve.inputs import Input, Inputs, inputs_of, most_of
@@ -29,8 +29,8 @@ class Infer(BaseModel):
     """The JSON of a request."""
 
     id: str = ""
-    inputs: list[InputTensor]
-    outputs: list[WantedOutput] = []
+    inputs: list[InputTensor] = Field(fail_fast=True)
+    outputs: list[WantedOutput] = Field([], fail_fast=True)
     parameters: dict[str, Any] = {}
 
     def raw_among(self, outputs: Iterable[OutputTensor]) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from lexiseg_service.adapters.asking import prompt_of
 
@@ -33,7 +33,7 @@ class Drawn(BaseModel):
 class Context(BaseModel):
     """All of them, for one region."""
 
-    result: list[Drawn] = []
+    result: list[Drawn] = Field([], fail_fast=True)
 
 
 def asked_by(context: Context) -> dict[str, Any]:

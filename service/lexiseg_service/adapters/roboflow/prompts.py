@@ -41,8 +41,9 @@ class Prompt(BaseModel):
 
     type: str = "text"
     text: str | None = None
-    boxes: list[SizedBox | CornerBox] = []
-    box_labels: list[Annotated[int, Field(ge=0, le=1)]] | None = None  # all 1 where there are none
+    boxes: list[SizedBox | CornerBox] = Field([], fail_fast=True)
+    # All 1 where there are none.
+    box_labels: list[Annotated[int, Field(ge=0, le=1)]] | None = Field(None, fail_fast=True)
     output_prob_thresh: Threshold | None = None
 
 

@@ -29,7 +29,7 @@ class Body(BaseModel):
     """What the SDK sends, and more: an `api_key`, a `model_id` of SAM3's, an overlap for its suppression."""
 
     image: Image
-    prompts: Annotated[list[Prompt], Field(min_length=1)]
+    prompts: Annotated[list[Prompt], Field(min_length=1, fail_fast=True)]
     output_prob_thresh: Threshold = 0.5
     format: Format = "polygon"
 

@@ -22,7 +22,7 @@ class Parameters(BaseModel):
     """Of a request; a model's other knobs mean nothing here."""
 
     text_prompt: str = ""
-    marks: list[Mark] = []
+    marks: list[Mark] = Field([], fail_fast=True)
     conf_threshold: float = 0.0
 
 

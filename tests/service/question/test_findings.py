@@ -1,0 +1,74 @@
+"""What is wrong is told, however much of it there is: the first of each list, and more than one class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from lexiseg_service.adapters.hugging_face import Body as HuggingFace
+from lexiseg_service.adapters.kserve.bodies import Infer
+from lexiseg_service.adapters.label_studio.routes import Predict as LabelStudio
+from lexiseg_service.adapters.roboflow.routes import Body as Roboflow
+from lexiseg_service.adapters.x_anylabeling.routes import Predict as XAnyLabeling
+from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
+from lexiseg_service.question.findings import validate
+from lexiseg_service.question.schemas import JsonRequest, Question
+from lexiseg_service.question.stream_schemas import FrameInput, StreamInput
+from lexiseg_service.vocabularies.schemas import VocabularyInput
+
+FROM_OUTSIDE = (
+    JsonRequest, StreamInput, FrameInput, VocabularyInput, HuggingFace, Infer, LabelStudio, Roboflow, XAnyLabeling,
+)  # fmt: skip
+FEW = 256
+
+
+def lists_of(schema: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every list in pydantic's own description of a model."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "list" and "any" not in str(schema.get("items_schema", {"type": "any"}).get("type")):
+            yield where, schema
+        for name, inner in schema.items():
+            if name not in ("metadata", "serialization", "default"):
+                yield from lists_of(inner, f"{where}.{name}")
+    elif isinstance(schema, list | tuple):
+        for inner in schema:
+            yield from lists_of(inner, where)
+
+
+@pytest.mark.parametrize("schema", FROM_OUTSIDE)
+def test_of_a_list_from_outside_the_first_fault_is_enough(schema: type[BaseModel]) -> None:
+    lists = list(lists_of(schema.__pydantic_core_schema__))
+
+    assert lists
+    endless = [where for where, each in lists if not each.get("fail_fast") and each.get("max_length", FEW + 1) > FEW]
+    assert endless == []
+
+
+def fields_of(error: InvalidValue) -> list[str]:
+    return [finding["field"] for finding in error.extra["errors"]]
+
+
+def test_several_wrong_classes_are_each_told_with_what_is_wrong_beside_them() -> None:
+    classes = ["sky", 1, "tree", {"name": ""}, {"name": "sea", "synonyms": [1, 2]}, *["road"] * 5000, None]
+
+    with pytest.raises(InvalidValue) as caught:
+        validate(Question, {"classes": classes, "threshold": 7})
+
+    assert fields_of(caught.value) == [
+        "classes.1",
+        "threshold",
+        "classes.3.name",
+        "classes.4.synonyms.0",
+        "classes.5005",
+    ]
+
+
+@pytest.mark.parametrize("wrong", [[], 1, {"a": 1}, {"name": "a", "synonyms": [1] * 100}])
+def test_of_thousands_of_wrong_classes_a_few_are_told(wrong: Any) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        validate(Question, {"classes": [wrong] * 40_000})
+
+    assert 5 <= len(fields_of(caught.value)) <= MOST_FINDINGS
