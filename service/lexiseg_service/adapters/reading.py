@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from lexiseg_service.gateway.rest.large_bodies import beside
+from lexiseg_service.gateway.rest.large_bodies import beside, whole
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.examples import content_of
 from lexiseg_service.question.findings import validate
@@ -36,7 +36,7 @@ async def read_as(schema: type[M], request: Request) -> M:
         TooLarge: it holds more values than a request can need.
         InvalidValue: a field is missing or out of range.
     """
-    content = await request.body()
+    content = await whole(request)
     return validate(schema, await beside(request, content, lambda: parse_object(content, limits_of(request))))
 
 

@@ -20,7 +20,7 @@ from lexiseg_service.gateway.rest.compression import Compression
 from lexiseg_service.gateway.rest.docs_page import router as docs_router
 from lexiseg_service.gateway.rest.guard import Guard, open_paths
 from lexiseg_service.gateway.rest.http1.long_answers import LongAnswers
-from lexiseg_service.gateway.rest.large_bodies import one_at_a_time
+from lexiseg_service.gateway.rest.large_bodies import Turns
 from lexiseg_service.gateway.rest.middleware import BodyLimit, RequestFrame
 from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
@@ -105,13 +105,15 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     app.state.fetcher = fetcher
-    app.state.large_bodies = one_at_a_time()
+    turns = app.state.turns = Turns()
     app.add_middleware(Shortcut)
     app.add_middleware(Compression)
     app.add_middleware(LongAnswers, room=door.answers)
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes
-    app.add_middleware(BodyLimit, max_bytes=largest, room=door.bytes, seconds=settings.deadline_seconds)
+    app.add_middleware(
+        BodyLimit, max_bytes=largest, room=door.bytes, seconds=settings.deadline_seconds, pieces=turns.pieces
+    )
     app.add_middleware(Guard, keys=keys, gate=gate, open_to_all=open_to_all)
     app.add_middleware(RequestFrame, metrics=metrics, tracing=tracing)
     if settings.cors_origins:  # outermost: a browser shows its page no answer without these headers, not even an error

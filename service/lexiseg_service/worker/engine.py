@@ -277,7 +277,7 @@ class Engine:
     def _take_in(self, job: AnyJob, remembered: Remembered | None = None) -> None:
         began = time.monotonic()
         request = job.request
-        job.image_id = job.image_id or request.image_id or image_id_of(request.image or b"")
+        job.image_id = job.image_id or request.image_id or aside(image_id_of, request.image or b"")
         if request.regions and are_known(self.text_caches, job):
             job.planned = job.computed = time.monotonic()
             self._forecast.shrinks(job.expected, job.size.of_known_image())

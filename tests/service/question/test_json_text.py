@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 
-from lexiseg_service.errors import MalformedRequest, TooLarge
-from lexiseg_service.question.json_text import parse_json, parse_object
+from lexiseg_service.errors import InvalidValue, MalformedRequest, TooLarge
+from lexiseg_service.question.examples import content_of
+from lexiseg_service.question.json_text import MOST_DIGITS, MOST_NAMES, parse_json, parse_object
 from lexiseg_service.settings import Limits
 
 
@@ -40,10 +44,45 @@ def test_all_texts_and_some_of_the_base64_may_be_escaped_and_no_more() -> None:
         ("A" * 63 + "+") * 10_000,
     ]
     with pytest.raises(TooLarge, match="escaped characters"):
-        parse_json('"' + r"\u0041" * (4 * limits.max_text_bytes) + '"', limits)
+        parse_json('"' + r"\u002B" * (4 * limits.max_text_bytes) + '"', limits)
 
 
 @pytest.mark.parametrize(("body", "kind"), [(b"[]", "list"), (b"null", "NoneType"), (b'"a"', "str")])
 def test_a_body_that_is_no_object_says_what_it_is(body: bytes, kind: str) -> None:
     with pytest.raises(MalformedRequest, match=f"the JSON body is a {kind}; expected an object"):
         parse_object(body, Limits())
+
+
+def test_an_object_of_countless_names_is_too_large() -> None:
+    text = json.dumps({f"name {index}": index for index in range(MOST_NAMES + 1)})
+
+    with pytest.raises(TooLarge, match="256 names"):
+        parse_json(text, Limits())
+
+
+def test_a_number_of_countless_digits_is_malformed_and_a_text_of_them_is_none() -> None:
+    digits = "7" * (MOST_DIGITS + 1)
+
+    assert parse_json(f'["{digits}", 7]', Limits()) == [digits, 7]
+    assert parse_json(digits[1:], Limits()) == int(digits[1:])
+    with pytest.raises(MalformedRequest, match="1,001 digits"):
+        parse_json(f'["a", {digits}]', Limits())
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_a_long_picture_comes_as_what_it_stands_for(prefix: str) -> None:
+    content = bytes(range(256)) * 100
+    text = prefix + base64.b64encode(content).decode()
+
+    parsed = parse_json(json.dumps({"image": {"base64": text, "id": text}}), Limits())
+
+    assert content_of(parsed["image"]["base64"], "image") is parsed["image"]["base64"].content
+    assert parsed["image"]["base64"].content == content
+    assert parsed["image"]["id"] == text  # where no picture is expected, it is the text that it is
+
+
+@pytest.mark.parametrize("text", ["A" * 9001, "A" * 8000 + "-_==", "data:,base64," + "A" * 8000, "AA==" * 3000])
+def test_what_only_looks_like_a_long_picture_is_the_text_that_it_is(text: str) -> None:
+    assert parse_json(json.dumps({"base64": text}), Limits()) == {"base64": text}
+    with pytest.raises(InvalidValue, match=rf"a: expected base64 \(RFC 4648\), got '{len(text)} characters'"):
+        content_of(text, "a")

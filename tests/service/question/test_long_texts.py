@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lexiseg_service.errors import MalformedRequest, TooLarge
-from lexiseg_service.question import long_texts
+from lexiseg_service.question import escapes, long_texts
 from lexiseg_service.question.json_text import most_beside, parse_json
 from lexiseg_service.question.long_texts import LONG, LongTexts
 from lexiseg_service.settings import Limits
@@ -59,7 +59,7 @@ def test_what_stands_beside_long_texts_is_short_and_all_comes_back(text: str) ->
 )
 @pytest.mark.parametrize("shift", range(7))
 def test_nothing_is_read_otherwise(monkeypatch: pytest.MonkeyPatch, inside: str, shift: int) -> None:
-    monkeypatch.setattr(long_texts, "PIECE", 64)  # so that escapes lie across many ends
+    monkeypatch.setattr(escapes, "PIECE", 64)  # so that escapes lie across many ends
 
     expected, found = both_ways(f'{{"a": "{"A" * shift}{inside}"}}'.encode())
 
@@ -71,7 +71,7 @@ def test_nothing_is_read_otherwise(monkeypatch: pytest.MonkeyPatch, inside: str,
 def test_any_json_is_parsed_to_the_same(value: Any) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(long_texts, "LONG", 8)
-        patched.setattr(long_texts, "PIECE", 16)
+        patched.setattr(escapes, "PIECE", 16)
 
         expected, found = both_ways(json.dumps({"A" * 20: value, "b": [value]}).replace("+", "\\u002b").encode())
 
@@ -89,15 +89,15 @@ def test_no_parser_sees_more_than_a_question_needs(piece: bytes) -> None:
 def test_a_text_that_is_mostly_escapes_is_given_up_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[bytes] = []
 
-    def text_of(piece: bytes) -> str:
+    def unescaped(piece: bytes) -> bytes:
         read.append(piece)
-        return ""
+        return b""
 
-    monkeypatch.setattr(long_texts, "_text_of", text_of)
+    monkeypatch.setattr(long_texts, "unescaped", unescaped)
     limits = Limits()
 
     with pytest.raises(TooLarge, match="escaped characters"):
-        parse_json(b'{"a": "' + b"\\u0041" * 4_000_000 + b'"}', limits)
+        parse_json(b'{"a": "' + b"\\u002B" * 4_000_000 + b'"}', limits)
 
     assert sum(map(len, read)) < 24_000_000 / 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
@@ -19,6 +19,7 @@ from lexiseg_service.adapters.kserve.parameters import fields_of
 from lexiseg_service.adapters.reading import limits_of
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.rest.asking import use_case_of
+from lexiseg_service.gateway.rest.large_bodies import beside
 
 router = APIRouter(prefix="/v2")
 
@@ -68,9 +69,9 @@ async def model_ready(request: Request, name: str, version: str = "") -> dict[st
 async def infer(request: Request, name: str, version: str = "") -> Response:
     """Segments of one image. The image is an encoded file: bytes, or base64 in JSON."""
     async with told():
-        limits = limits_of(request)
-        length = request.headers.get(HEADER)
-        asked, (image, url, classes) = await asyncio.to_thread(read, await request.body(), length, limits)
+        content, limits = await request.body(), limits_of(request)
+        reading = partial(read, content, request.headers.get(HEADER), limits)
+        asked, (image, url, classes) = await beside(request, content, reading)
         fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}
         answer = await ask(request, fields, image, url)
         outputs = outputs_of(answer, [output.name for output in asked.outputs])

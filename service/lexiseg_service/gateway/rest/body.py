@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError, TooLarge
-from lexiseg_service.gateway.rest.large_bodies import beside
+from lexiseg_service.gateway.rest.large_bodies import beside, whole
 from lexiseg_service.gateway.rest.plain_form import LARGEST, plain_form
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.classes import refuse_unsplit
@@ -60,7 +60,7 @@ async def read(request: Request, limits: Limits) -> Asked:
     if kind == "multipart/form-data":
         return await _read_multipart(request, limits)
     if kind == "application/json":
-        content = await request.body()
+        content = await whole(request)
         if len(content) <= MOST_HERE:
             return _read_json(content, limits)
         return await beside(request, content, partial(_read_json, content, limits))
@@ -195,7 +195,7 @@ def _flat_json(name: str, value: str, limits: Limits) -> Any:
         raise InvalidValue.of(name, value, FLAT_JSON[name]) from None
 
 
-def _read_json(body: bytes, limits: Limits) -> Asked:
+def _read_json(body: bytes | bytearray, limits: Limits) -> Asked:
     parsed = validate(JsonRequest, parse_object(body, limits))
     question = Question.model_construct(**{name: getattr(parsed, name) for name in Question.model_fields})
     sources = {name: value for name, value in parsed.image if value is not None}
@@ -218,5 +218,5 @@ async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
-    content = await request.body()
+    content = await whole(request)
     return await beside(request, content, lambda: validate(schema, parse_object(content, limits)))

@@ -1,30 +1,173 @@
-"""JSON is parsed beside the event loop, and large bodies one at a time.
+"""Large bodies, which are read and parsed so that small requests pass them by.
 
-What parses a string of megabytes holds Python's lock until its end. Of one of them the event loop waits for the end;
-of several at a time, which all want the lock, it would wait for most of them whenever it has something to do.
+    piece by piece, clients in turns (on the event loop) -> parsed, one at a time, clients in turns (in a thread)
+
+What reads from a connection that always has more keeps the event loop for as many pieces as there are such connections,
+and again as soon as it is through. So of several large bodies one goes on at a time, and then none for a while. What
+parses megabytes of JSON holds Python's lock now and then: of one at a time the event loop waits for that, of several it
+would wait for most whenever it has something to do. A large body that comes alone waits for nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import ctypes
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from contextvars import copy_context
 from typing import TypeVar
 
 from starlette.requests import Request
 
+from lexiseg_model.kernel.aside import go_aside
+
 T = TypeVar("T")
 LARGE = 2**20  # bytes
+LONG = 64 * 2**10  # bytes; what is shorter is parsed in a millisecond or two
+PAUSE = 2e-3  # seconds; several bodies come at 128 MB in each second together, as pieces are on a fast network
+REST = 4.0
+NICER = 11  # of 19: as nice as what makes masks, of which a request of a known picture is made
+# What was in the memory before stands there until it is written.
+_UNWRITTEN = ctypes.pythonapi.PyByteArray_FromStringAndSize
+_UNWRITTEN.restype, _UNWRITTEN.argtypes = ctypes.py_object, (ctypes.c_char_p, ctypes.c_ssize_t)
 
 
-def one_at_a_time() -> asyncio.Semaphore:
-    """What an application keeps as `app.state.large_bodies`."""
-    return asyncio.Semaphore(1)
+class Clients:
+    """Who waits for something, the clients in turns, each in the order in which it came."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # whose turn is next first
+
+    def add(self, client: str) -> asyncio.Future[None]:
+        """Somebody who waits for what this gives."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(client, deque()).append(turn)
+        return turn
+
+    def let_in(self) -> bool:
+        """The next one; False where nobody waits any more."""
+        while self._waiting:
+            client = next(iter(self._waiting))
+            line = self._waiting.pop(client)
+            turn = line.popleft()
+            if line:
+                self._waiting[client] = line  # behind the others
+            if not turn.done():  # else it was given up
+                turn.set_result(None)
+                return True
+        return False
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
 
 
-async def beside(request: Request, content: bytes, parse: Callable[[], T]) -> T:
+class OneAtATime:
+    """Of what is dear, clients in turns. While others wait, it rests for `REST` times as long as the last one took."""
+
+    def __init__(self) -> None:
+        self._clients = Clients()
+        self._busy = False
+
+    @asynccontextmanager
+    async def of(self, client: str) -> AsyncIterator[None]:
+        """While it lasts, no other."""
+        loop = asyncio.get_running_loop()
+        if self._busy:
+            turn = self._clients.add(client)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():  # in the same moment
+                    self._next()
+                raise
+        self._busy = True
+        began = loop.time()
+        try:
+            yield
+        finally:
+            loop.call_later(REST * (loop.time() - began) if self._clients else 0.0, self._next)
+
+    def _next(self) -> None:
+        self._busy = self._clients.let_in()
+
+
+class OneByOne:
+    """Steps on the event loop, clients in turns. While others wait, there are `PAUSE` seconds to the next."""
+
+    def __init__(self) -> None:
+        self._clients = Clients()
+        self._busy = False
+
+    async def of(self, client: str) -> None:
+        """Waits until the step may be taken."""
+        if self._busy:
+            await self._clients.add(client)
+        else:
+            self._busy = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        self._busy = self._clients.let_in()
+        if self._busy:
+            asyncio.get_running_loop().call_later(PAUSE if self._clients else 0.0, self._next)
+
+
+class Lane:
+    """A thread that parses one body after the other. What takes it long without Python's lock is done beside it, by one
+    that is as nice as those that make masks: who asks for little waits for these."""
+
+    def __init__(self) -> None:
+        self._turns = OneAtATime()
+        self._thread = ThreadPoolExecutor(1, "parse", lambda: go_aside(_be_nice))
+
+    async def parsed(self, client: str, parse: Callable[[], T]) -> T:
+        """What `parse` returns, when it is the client's turn."""
+        async with self._turns.of(client):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, parse)
+
+
+def _be_nice() -> None:
+    if sys.platform.startswith("linux"):  # the only one where threads differ in it
+        with suppress(OSError):  # where it is forbidden, it stays as it is
+            niceness = os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICER
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+
+
+class Turns:
+    """What an application keeps as `app.state.turns`."""
+
+    def __init__(self) -> None:
+        self.pieces = OneByOne()  # of large bodies
+        self.long, self.large = Lane(), Lane()  # JSON to be parsed: long ones pass large ones
+
+
+async def whole(request: Request) -> bytes | bytearray:
+    """The body of a request; a large one in a place of its length, to which each piece is moved when it comes."""
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) <= LARGE:
+        return await request.body()
+    body, size = _room(int(length)), 0
+    async for piece in request.stream():
+        body[size : size + len(piece)] = piece
+        size += len(piece)
+    del body[size:]
+    return body
+
+
+def _room(size: int) -> bytearray:
+    """Bytes to be written: those that Python makes are zeros, which for 26 MB takes it up to 20 ms at a stretch."""
+    body: bytearray = _UNWRITTEN(None, size)
+    return body
+
+
+async def beside(request: Request, content: bytes | bytearray, parse: Callable[[], T]) -> T:
     """What `parse` makes of the content of a request, in a thread."""
-    if len(content) <= LARGE:
+    if len(content) <= LONG:
         return await asyncio.to_thread(parse)
-    turn: asyncio.Semaphore = request.app.state.large_bodies
-    async with turn:
-        return await asyncio.to_thread(parse)
+    turns: Turns = request.app.state.turns
+    return await (turns.long if len(content) <= LARGE else turns.large).parsed(request.state.client, parse)

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge
+from lexiseg_service.gateway.rest.large_bodies import OneByOne
 from lexiseg_service.gateway.rest.middleware import BodyLimit
 from lexiseg_service.shares import Shares
 
@@ -32,7 +33,7 @@ async def take(*sizes: int) -> int:
 
     async with asyncio.timeout(SOON):
         try:
-            await BodyLimit(reader, LIMIT, Shares("bytes", LIMIT, 1), SOON)(
+            await BodyLimit(reader, LIMIT, Shares("bytes", LIMIT, 1), SOON, OneByOne())(
                 {"type": "http", "headers": []}, receive, send
             )
         except TooLarge:

@@ -1,0 +1,144 @@
+"""Large bodies have turns: of clients, one at a time, and none for a while; who comes alone waits for nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from lexiseg_model.kernel.aside import aside
+from lexiseg_service.gateway.rest import large_bodies
+from lexiseg_service.gateway.rest.large_bodies import LARGE, NICER, Clients, Lane, OneAtATime, OneByOne, whole
+
+SOON = 10.0  # seconds
+
+
+def note(seen: list[str], name: str, turn: asyncio.Future[None]) -> None:
+    seen.append(name)
+
+
+def later_at_once(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What is to be done later is done at once; the list says how much later it was to be."""
+    loop, asked = asyncio.get_running_loop(), list[float]()
+
+    def soon(seconds: float, work: Callable[[], object]) -> None:
+        asked.append(seconds)
+        loop.call_soon(work)
+
+    monkeypatch.setattr(loop, "call_later", soon)
+    return asked
+
+
+async def test_clients_have_turns_and_each_keeps_its_order() -> None:
+    clients, seen = Clients(), list[str]()
+    for name in ("a1", "a2", "a3", "b1", "c1", "b2"):
+        clients.add(name[0]).add_done_callback(partial(note, seen, name))
+    given_up = clients.add("c")
+    given_up.cancel()
+
+    while clients.let_in():
+        await asyncio.sleep(0)
+
+    assert seen == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert not clients
+
+
+async def test_one_at_a_time_and_a_rest_for_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests = later_at_once(monkeypatch)
+    turns, inside, most = OneAtATime(), 0, 0
+
+    async def one(client: str) -> None:
+        nonlocal inside, most
+        async with turns.of(client):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(one(client) for client in "aabb"))
+
+    assert most == 1
+    assert [rest > 0 for rest in rests] == [True, True, True, False]
+
+
+async def test_who_gives_up_waiting_keeps_nobody_out() -> None:
+    turns = OneAtATime()
+
+    async def one() -> None:
+        async with turns.of("a"):
+            pass
+
+    async with asyncio.timeout(SOON):
+        async with turns.of("a"):
+            waiting = asyncio.ensure_future(one())
+            await asyncio.sleep(0)
+            waiting.cancel()
+        await one()
+
+
+async def test_in_the_moment_of_its_turn_too() -> None:
+    turns = OneAtATime()
+
+    async def one() -> None:
+        async with turns.of("a"):
+            pass
+
+    async with asyncio.timeout(SOON):
+        async with turns.of("a"):
+            waiting = asyncio.ensure_future(one())
+            await asyncio.sleep(0)
+        while not turns._busy or turns._clients:
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await one()
+
+
+async def test_pieces_pause_only_while_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = later_at_once(monkeypatch)
+    pieces, seen = OneByOne(), list[str]()
+
+    async def read(client: str) -> None:
+        for _ in range(3):
+            await pieces.of(client)
+            seen.append(client)
+
+    async with asyncio.timeout(SOON):
+        await read("a")
+        alone = pauses.copy()
+        seen.clear()
+        await asyncio.gather(read("a"), read("b"), read("c"))
+
+    assert not any(alone)
+    assert large_bodies.PAUSE in pauses
+    assert set(seen[:4]) == set("abc")
+    assert sorted(seen) == list("aaabbbccc")
+
+
+@pytest.mark.parametrize("n_bytes", [10, LARGE + 10])
+async def test_a_body_is_read_as_it_came(n_bytes: int) -> None:
+    content = os.urandom(n_bytes)
+    left = [content[at : at + 300_000] for at in range(0, n_bytes, 300_000)]
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+    scope = {"type": "http", "headers": [(b"content-length", str(n_bytes + 5).encode())]}  # a proxy may announce more
+
+    assert await whole(Request(scope, receive)) == content
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere threads do not differ in niceness")
+async def test_what_takes_a_lane_long_is_done_by_a_nice_thread() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    here, beside = await Lane().parsed("a", lambda: (niceness(), aside(niceness)))
+
+    assert (here, beside) == (niceness(), min(19, niceness() + NICER))
