@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from lexiseg_service.adapters.reading import image_in
+from lexiseg_service.adapters.reading import image_beside
 from lexiseg_service.gateway.rest.asking import answer_of
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.findings import validate
@@ -28,7 +28,7 @@ async def ask_about(request: Request, fields: Mapping[str, Any], text: str, fiel
         ServiceError: of any kind.
         ClientDisconnect: the client hung up.
     """
-    return await ask(request, fields, *image_in(text, field))
+    return await ask(request, fields, *await image_beside(text, field))
 
 
 async def ask(

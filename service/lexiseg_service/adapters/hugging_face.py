@@ -19,7 +19,7 @@ from lexiseg_client.answers import rle
 from lexiseg_client.pictures import png
 from lexiseg_service.adapters.answering import as_json
 from lexiseg_service.adapters.asking import ask
-from lexiseg_service.adapters.reading import image_in, options_of, read_as
+from lexiseg_service.adapters.reading import image_beside, options_of, read_as
 from lexiseg_service.question.messages import WorkerAnswer
 
 router = APIRouter()
@@ -48,7 +48,7 @@ async def image_segmentation(request: Request) -> Response:
     fields = options_of(request.query_params)
     if request.headers.get("content-type", "").startswith("application/json"):
         body = await read_as(Body, request)
-        image, url = image_in(body.inputs, "inputs")
+        image, url = await image_beside(body.inputs, "inputs")
         parameters = body.parameters
         asked = {
             "task": parameters.subtask,

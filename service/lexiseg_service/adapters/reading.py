@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from lexiseg_service.gateway.rest.large_bodies import beside, whole
+from lexiseg_service.gateway.rest.large_bodies import LONG, beside, whole
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.examples import content_of
 from lexiseg_service.question.findings import validate
@@ -49,6 +50,11 @@ def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:
     if text.startswith(("https://", "http://")):
         return None, text
     return content_of(text, field, IMAGE), None
+
+
+async def image_beside(text: str, field: str) -> tuple[bytes | None, str | None]:
+    """As `image_in`; what is long is decoded beside the event loop."""
+    return image_in(text, field) if len(text) <= LONG else await asyncio.to_thread(image_in, text, field)
 
 
 def options_of(query: QueryParams) -> dict[str, Any]:

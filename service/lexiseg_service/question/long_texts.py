@@ -66,7 +66,9 @@ class LongTexts:
                 for name, value in parsed.items()
             }
         if isinstance(parsed, list):
-            return [self.put_back(value, encoded) if isinstance(value, HOLDERS) else value for value in parsed]
+            return [
+                self.put_back(value, encoded) if value and isinstance(value, HOLDERS) else value for value in parsed
+            ]
         return self._whole(parsed) if isinstance(parsed, str) else parsed
 
     def place(self, at: int) -> int:

@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 from starlette.requests import Request
 
-from lexiseg_service.adapters.reading import image_in
+from lexiseg_service.adapters.reading import image_beside
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, TooLarge
 from lexiseg_service.settings import Settings
 
@@ -28,7 +28,7 @@ async def image_of(request: Request, value: str, field: str) -> tuple[bytes | No
         return await _upload(urljoin(f"{home.rstrip('/')}/", value), settings), None
     if value.startswith("/"):
         raise InvalidValue.of(field, value, "a URL or a data URI; LEXISEG_LABEL_STUDIO_URL says whose uploads to fetch")
-    return image_in(value, field)
+    return await image_beside(value, field)
 
 
 def _is_of(value: str, home: str) -> bool:

@@ -10,6 +10,9 @@ from typing import Any
 import typer
 
 from lexiseg_service.commands.segment.prompts import read_prompts
+from lexiseg_service.commands.segment.sources import Unreadable, read_bounded
+from lexiseg_service.errors import TooLarge
+from lexiseg_service.settings import Limits
 
 EXPECTED = "NAME=FILE@LEFT,TOP,RIGHT,BOTTOM or NAME=FILE@X,Y, as mascot=photo.jpg@10,20,200,180"
 
@@ -48,8 +51,7 @@ def _read(text: str, option: str) -> tuple[str, dict[str, Any]]:
     commas = place.count(",")
     (prompt,) = read_prompts([place] if commas == 1 else [], [] if commas == 1 else [place], [])
     try:
-        content = Path(file).read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise typer.BadParameter(f"{file} cannot be read: {reason}", param_hint=f"'{option}'") from None
+        content = read_bounded(Path(file), Limits())
+    except (Unreadable, TooLarge) as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint=f"'{option}'") from None
     return name.strip(), {**prompt, "image": {"base64": base64.b64encode(content).decode()}}
