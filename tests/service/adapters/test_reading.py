@@ -10,6 +10,7 @@ import pytest
 from lexiseg_service.adapters import reading
 from lexiseg_service.adapters.reading import image_beside
 from lexiseg_service.gateway.rest.large_bodies import LONG
+from lexiseg_service.question.examples import content_of
 
 
 @pytest.mark.parametrize(("n_bytes", "here"), [(10, True), (LONG, False)])
@@ -17,11 +18,10 @@ async def test_long_base64_is_decoded_beside_the_loop(
     monkeypatch: pytest.MonkeyPatch, n_bytes: int, here: bool
 ) -> None:
     threads: list[threading.Thread] = []
-    decode = reading.content_of
 
     def watched(text: str, field: str, expected: str) -> bytes:
         threads.append(threading.current_thread())
-        return decode(text, field, expected)
+        return content_of(text, field, expected)
 
     monkeypatch.setattr(reading, "content_of", watched)
 
