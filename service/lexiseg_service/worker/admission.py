@@ -7,6 +7,7 @@ hears that instead: coming again would not help.
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 
@@ -18,6 +19,7 @@ from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.worker.costs.costs import Costs, missing_texts, size_of
 from lexiseg_service.worker.costs.forecast import Expected, Forecast
 from lexiseg_service.worker.costs.speed import ORDINARY
+from lexiseg_service.worker.feature_cache import FeatureCache, Remembered
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.places import Places
 from lexiseg_service.worker.texts.caches import TextCaches
@@ -28,8 +30,11 @@ SAMPLE = 64  # classes of a long list that are looked at
 class Admission:
     """Knows what is in flight. Not for several threads at once."""
 
-    def __init__(self, settings: Settings, text_caches: TextCaches, costs: Costs, forecast: Forecast) -> None:
+    def __init__(
+        self, settings: Settings, text_caches: TextCaches, costs: Costs, forecast: Forecast, features: FeatureCache
+    ) -> None:
         self._costs = costs
+        self._features = features
         self._forecast = forecast
         self._places = Places(settings.queue_limit)
         self._limits = settings.limits
@@ -49,8 +54,9 @@ class Admission:
         request = job.request
         missing = 0.0 if segmenter is None else self._missing(request, segmenter)
         speed = ORDINARY if segmenter is None else self._costs.speed_of(segmenter.digest)
-        pixels = _pixels_of(request, self._limits)
-        job.size = size_of(request, pixels, missing, speed)
+        kept = self._kept(request)
+        pixels = math.prod(kept.features.size) if kept else _pixels_of(request, self._limits)
+        job.size = size_of(request, pixels, missing, speed, kept.image if kept else None)
         if segmenter is not None:
             seconds = self._costs.least_finish(segmenter.digest, job.size)
             _check_time(request, seconds, job.accepted, f"{pixels / 1e6:.1f} megapixels of")
@@ -87,6 +93,12 @@ class Admission:
         self._places.give_back(job.source)
         answered = not job.answer.cancelled() and job.answer.exception() is None
         self._forecast.leave(job.expected, done=answered)
+
+    def _kept(self, request: WorkerRequest) -> Remembered | None:
+        """What is kept of an image of which only the id was sent: it is as large as when it came."""
+        if request.image is not None or not request.image_id:
+            return None
+        return self._features.find_any(request.owner, request.image_id)
 
     def _missing(self, request: WorkerRequest, segmenter: Segmenter) -> float:
         classes = request.vocabulary.classes

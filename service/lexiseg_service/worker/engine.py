@@ -89,7 +89,7 @@ class Engine:
         self._open = True
         self._in_flight: set[AnyJob] = set()
         self._forecast = Forecast(self.costs)
-        self._admission = Admission(settings, self.text_caches, self.costs, self._forecast)
+        self._admission = Admission(settings, self.text_caches, self.costs, self._forecast, self.feature_cache)
         self._count_guard = threading.Lock()
         # OpenCV's own threads wait by spinning; beside others they take more time of the processor than they save.
         self._intake = FairThreads("intake", settings.intake_threads, partial(cv2.setNumThreads, 1))

@@ -66,13 +66,18 @@ class FeatureCache:
             self._held.move_to_end(key)
             return held.entry
 
-    def find_image(self, owner: str, image_id: str) -> bytes | None:
-        """The encoded image, under whatever model and options it was sent."""
+    def find_any(self, owner: str, image_id: str) -> Remembered | None:
+        """What is remembered of an image, under whatever model and options it was sent."""
         with self._guard:
             for key, held in self._held.items():
                 if key.owner == owner and key.image_id == image_id:
-                    return held.entry.image
+                    return held.entry
         return None
+
+    def find_image(self, owner: str, image_id: str) -> bytes | None:
+        """The encoded image, under whatever model and options it was sent."""
+        entry = self.find_any(owner, image_id)
+        return None if entry is None else entry.image
 
     def keep(self, key: FeatureKey, entry: Remembered) -> Remembered:
         """Remembers an entry; one that is larger than the whole cache is not kept.

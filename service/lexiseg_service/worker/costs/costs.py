@@ -79,7 +79,9 @@ def finish_cost(megapixels: float, n_classes: int, n_texts: int) -> float:
     return 8 + megapixels * (8 + n_classes / 25) + n_texts / 20
 
 
-def size_of(request: WorkerRequest, pixels: int, missing: float, speed: Speed = ORDINARY) -> Size:
+def size_of(
+    request: WorkerRequest, pixels: int, missing: float, speed: Speed = ORDINARY, kept: bytes | None = None
+) -> Size:
     """The size of a request.
 
     Args:
@@ -87,6 +89,7 @@ def size_of(request: WorkerRequest, pixels: int, missing: float, speed: Speed = 
         pixels: of the image as sent.
         missing: texts that no cache in memory knows.
         speed: of its model.
+        kept: the file of an image that is known, and sent by its id; only an overlay has it decoded once more.
     """
     megapixels = pixels / 1e6
     n_texts = sum(1 + len(entry.synonyms) for entry in request.vocabulary.classes)
@@ -100,7 +103,10 @@ def size_of(request: WorkerRequest, pixels: int, missing: float, speed: Speed = 
     # Each click may mean several masks, of the size of the image.
     drawn = len(request.prompts) * megapixels * (3.0 if request.mask == "polygon" else 0.2)
     looks = _looks(request.prompts, pixels)
-    decode = decode_cost(megapixels, request.image, whole=request.overlay)
+    if kept is not None and not request.overlay:
+        decode = decode_cost(0.0)
+    else:
+        decode = decode_cost(megapixels, request.image if kept is None else kept, whole=request.overlay)
     return Size(decode, IMAGE, finish + painted + drawn, missing, prompts, extra, speed, looks)
 
 

@@ -48,6 +48,15 @@ def test_files_that_are_decoded_whole_cost_as_many_times_more() -> None:
     assert size_of(replace(request(5), image=plain, overlay=True), 1200 * 1600, 0).decode > 2 * quick.decode
 
 
+def test_a_picture_sent_by_its_id_is_as_large_as_it_is() -> None:
+    asked, pixels = replace(request(150), image=None, image_id="known"), 12_000_000
+
+    plain, painted = (size_of(replace(asked, overlay=on), pixels, 0, kept=b"\xff\xd8") for on in (False, True))
+
+    assert (plain.large, plain.large_image) == (True, False)  # nothing is decoded
+    assert (painted.large, painted.large_image) == (True, True)
+
+
 def encoded(pixels: NDArray[np.uint8], kind: str, progressive: bool) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind, progressive=progressive)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ from lexiseg_service.errors import QueueFull, TooLarge
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.costs.costs import Size
 from lexiseg_service.worker.costs.speed import Speed
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.finish import finish
@@ -363,4 +365,20 @@ def test_questions_about_known_images_cost_no_image_pass_beforehand_either() -> 
     may_end.set()
     for answer in known:
         answer.result(SOON)
+    bench.engine.close(SOON)
+
+
+def test_an_overlay_of_a_picture_that_is_known_by_its_id_is_no_small_work() -> None:
+    bench = Bench(feature_cache_bytes=1 << 26)
+    known = bench.ask("busy", "red", image=halves("r", "b", 1500)).result(SOON).image_id
+    seen: list[Size] = []
+
+    def look(job: Job[None], *_: object) -> None:
+        seen.append(job.size)
+
+    for overlay in (False, True):
+        request = replace(ask("red", source="busy", overlay=overlay), image=None, image_id=known)
+        bench.engine.submit(request, look).result(SOON)
+
+    assert [size.large for size in seen] == [False, True]
     bench.engine.close(SOON)
