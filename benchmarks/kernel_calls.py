@@ -91,6 +91,8 @@ def run() -> None:
     if cell_scores.fit(16):
         cells = smooth(16).reshape(16, -1).astype(np.float16)
         cell_scores.cell_scores(cells, np.ones((3, 16), np.float32), np.zeros(3, np.float32), np.arange(3))
+        texts = cell_scores.Asked(*2 * (np.ones((3, 16), np.float32),), None, np.arange(3))
+        cell_scores.scores_by_presence(cells, cells, cells[:, 0].copy(), texts, cell_scores.PresenceRule(1, 0, 1, -6))
     pamr.refine(smooth(4), smooth(3), dilations=(8,), iterations=2)
 
 

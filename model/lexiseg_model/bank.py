@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
 
@@ -103,10 +102,6 @@ def _entries(words: tuple[str, ...]) -> tuple[ClassEntry, ...]:
     return tuple(map(ClassEntry, words))
 
 
-def _is_apart(synonyms: Collection[str] | None, asked: set[str]) -> bool:
-    return synonyms is None or asked.isdisjoint(synonyms)
-
-
 def words_apart(
     segmenter: Segmenter,
     background: tuple[tuple[ClassEntry, ...], TextRows],
@@ -122,7 +117,11 @@ def words_apart(
     words, word_rows = background
     rule = segmenter.card.background
     asked = {text.lower() for entry in classes for text in entry.texts}
-    apart = np.array([_is_apart(rule.synonyms.get(word.name), asked) for word in words], bool)
+    apart = np.ones(len(words), bool)
+    for place, word in enumerate(words):
+        synonyms = rule.synonyms.get(word.name)
+        if synonyms and not asked.isdisjoint(synonyms):
+            apart[place] = False
     if rows is not None:
         likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
         apart &= likeness.max(1) < rule.same_meaning

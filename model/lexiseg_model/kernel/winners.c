@@ -154,24 +154,45 @@ static void gather_corners(const float *scores, int64_t k, int64_t plane, int64_
 
 typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 
-/* Adds every pixel's probability to its winner's: in one sum over cells side by side that have one candidate, the same. */
-WIDEST static void count_votes(const float *value, const int32_t *winner, const Candidates *found, const int64_t *start,
-                               int64_t w, double *votes) {
+/* Pixels of a row whose probabilities are one sum: of cells side by side that have one candidate, the same. Of a cell with
+ * several candidates each pixel counts for itself. */
+typedef struct {
+    int64_t from, to;
+    int64_t row; /* whose they are; CONTESTED */
+} Group;
+enum { CONTESTED = -1 };
+
+/* For all rows of pixels in a row of cells: how many groups there are. groups [w]. */
+static int64_t group_pixels(const Candidates *found, const int64_t *start, int64_t w, Group *groups) {
+    int64_t n = 0;
     for (int64_t x = 0, next; x < w; x = next) {
         int64_t from = start[x], to = start[next = x + 1];
         if (from == to) continue;
         if (found->count[x] > 1) {
-            for (int64_t p = from; p < to; p++) votes[winner[p]] += value[p];
+            groups[n++] = (Group){from, to, CONTESTED};
             continue;
         }
         for (; next < w && found->count[next] <= 1 && start[next + 1] - from <= SUMMED; to = start[++next])
-            if (to < start[next + 1] && winner[to] != winner[from]) break;
+            if (to < start[next + 1] && found->first[next] != found->first[x]) break;
+        groups[n++] = (Group){from, to, found->first[x]};
+    }
+    return n;
+}
+
+/* Adds every pixel's probability to its winner's. */
+WIDEST static void count_votes(const float *value, const int32_t *winner, const Group *groups, int64_t n,
+                               double *votes) {
+    for (const Group *group = groups; group < groups + n; group++) {
+        int64_t p = group->from, to = group->to;
+        if (group->row == CONTESTED) {
+            for (; p < to; p++) votes[winner[p]] += value[p];
+            continue;
+        }
         Eight sums = {0};
-        int64_t p = from;
         for (; p + 8 <= to; p += 8) sums += *(const Eight *)(value + p);
         float sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
         for (; p < to; p++) sum += value[p];
-        votes[winner[from]] += sum;
+        votes[group->row] += sum;
     }
 }
 
@@ -232,7 +253,7 @@ API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w
                             const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
                             int64_t width, void *labels, int64_t wide, float *probability, double *votes) {
     const size_t pixels = (size_t)width + MOST_LANES, cells = (size_t)w + MOST_LANES, all = (size_t)(h * w) + MOST_LANES;
-    size_t bytes = ((size_t)w + 1 + pixels) * sizeof(int64_t); /* start, base */
+    size_t bytes = ((size_t)w + 1 + pixels) * sizeof(int64_t) + (size_t)w * sizeof(Group); /* start, base, groups */
     bytes += (4 * pixels + 12 * cells + (size_t)(2 * k * w) + 2 * all) * 4 + (size_t)w / BLOCK + 1;
     /* Of the corners only as many are touched as there are candidates, mostly one or two a cell. */
     Corners *corners = malloc((size_t)(w * k) * sizeof(Corners));
@@ -243,7 +264,8 @@ API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w
         return OUT_OF_MEMORY;
     }
     Across across = {.w = w, .width = width, .start = room, .base = room + w + 1};
-    float *at = (float *)(across.base + pixels);
+    Group *groups = (Group *)(across.base + pixels);
+    float *at = (float *)(groups + w);
     across.places = take(&at, pixels);
     across.weight = take(&at, pixels);
     Space space;
@@ -274,17 +296,18 @@ API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w
         place(&across, x_low, x_weight, by.lanes);
     }
     normalise(&by, scores, k, h * w, highest, normaliser);
-    int64_t row = -1; /* of cells whose candidates are known */
+    int64_t row = -1, n_groups = 0; /* of cells whose candidates are known */
     for (int64_t y = 0; y < height; y++) {
         int64_t below = y_low[y] + 1 < h ? w : 0;
         if (y_low[y] != row) {
             find_candidates(&by, scores, k, h, w, row = y_low[y], &found, any);
             gather_corners(scores + row * w, k, h * w, w, below, &found);
+            n_groups = group_pixels(&found, across.start, w, groups);
         }
         const float *normal = normaliser + row * w;
         void *here = (char *)labels + (y * width << wide);
         by.win(&across, y_weight[y], &found, normal, normal + below, &space, here, (int)wide);
-        count_votes(space.best, space.winner, &found, across.start, w, votes);
+        count_votes(space.best, space.winner, groups, n_groups, votes);
         if (probability) memcpy(probability + y * width, space.best, (size_t)width * sizeof(float));
     }
     free(room);

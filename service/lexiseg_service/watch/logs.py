@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import structlog
 from structlog.contextvars import bind_contextvars, unbind_contextvars
@@ -61,17 +59,22 @@ def configure(settings: Settings) -> None:
         logging.getLogger(name).setLevel(logging.WARNING if level == logging.INFO else logging.NOTSET)
 
 
-@contextmanager
-def on_each_line(**values: object) -> Iterator[None]:
+class on_each_line:  # read as a verb, as those of contextlib
     """What every line of this context carries while the block runs, under names that nothing around it carries.
 
     structlog's own way for names that may be in use looks through the whole context first.
     """
-    bind_contextvars(**values)
-    try:
-        yield
-    finally:
-        unbind_contextvars(*values)
+
+    __slots__ = ("_values",)
+
+    def __init__(self, **values: object) -> None:
+        self._values = values
+
+    def __enter__(self) -> None:
+        bind_contextvars(**self._values)
+
+    def __exit__(self, *_: object) -> None:
+        unbind_contextvars(*self._values)
 
 
 def _is_no_client_that_left(record: logging.LogRecord) -> bool:

@@ -34,6 +34,7 @@ MOST_HEAD_BYTES = 64 * 2**10
 MOST_BESIDE_BODY = 64 * 2**10  # bytes of sizes and extensions of chunks, and of trailers: so many, and
 MOST_BESIDE_EACH = 1  # so many to each byte of the body; chunks of one byte have five, and cost as much as large ones
 MOST_AWAITED = 48 * 2**10  # bytes of a body: so many fit before a client must wait, and are not too many at once
+LEAST_AWAITED = 2**10  # what is shorter comes at once
 MOST_AHEAD = 16  # requests that a client sends before the first of them is answered
 PACE_SECONDS = 5.0  # between two looks at how much has come or gone
 LAST_SECONDS = 1.0  # for the client to take a refusal, while what it still sends is thrown away
@@ -199,7 +200,8 @@ class TimedProtocol(HttpToolsProtocol):
             if self._beside_body > MOST_BESIDE_BODY + MOST_BESIDE_EACH * self._body_bytes:
                 self._end(HeadTooLarge(f"more than {MOST_BESIDE_BODY:,} bytes beside a body in chunks"))
         left = self._announced - self._body_bytes if self._in_body else 0
-        self._await(self._awaited if left >= self._awaited > 1 else max(1, min(left, MOST_AWAITED)))
+        awaited = self._awaited if left >= self._awaited > 1 else min(left, MOST_AWAITED)
+        self._await(awaited if awaited > LEAST_AWAITED else 1)
         # Only after parsing is it known whether the head goes on; what came with its end is body.
         if self._in_head and not self._refused and not self.transport.is_closing():
             self._head_bytes += len(data)
