@@ -89,7 +89,7 @@ def scores_by_presence(
     presence = np.empty(len(owner), np.float32)
     scores = np.empty((int(owner[-1]) + 1, cells.shape[1]), np.float32)
     picture = (laid_out, in_turn, cells.shape[1], coarsely, coarse_in_turn, coarse.shape[1], image, len(image))
-    call("scores_by_presence", *picture, *asked, len(owner), *rule, presence, scores)
+    call("scores_by_presence", *picture, *asked, len(owner), *map(float, rule), presence, scores)
     return scores, presence
 
 
