@@ -22,6 +22,7 @@ from uvicorn.lifespan.on import LifespanOn
 
 from lexiseg_service.commands.serving import backlog
 from lexiseg_service.commands.serving.descriptors import take_all_descriptors
+from lexiseg_service.commands.serving.early import import_early
 from lexiseg_service.commands.serving.short_turns import take_short_turns
 from lexiseg_service.gateway.rest.http1.connection import TimedProtocol
 from lexiseg_service.gateway.rest.http1.connections import Connections
@@ -87,6 +88,7 @@ class Server(uvicorn.Server):
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         take_short_turns()
         take_all_descriptors()
+        import_early()
         super().run(sockets)
 
     @contextmanager
