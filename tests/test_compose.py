@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.test_architecture import SHARED_WORDS
+
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ("docker-compose.yml", "docker-compose.override.yml")
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -304,3 +306,13 @@ def test_images_of_others_are_named_by_digest(image: str, services: dict[str, An
     assert re.search(r"@sha256:[0-9a-f]{64}$", services[image]["image"])
     assert re.search(r"^ARG BASE_IMAGE=\S+@sha256:[0-9a-f]{64}$", DOCKERFILE, re.MULTILINE)
     assert services["gateway"]["build"]["args"]["BASE_IMAGE"] in DOCKERFILE
+
+
+def test_the_gateways_image_has_what_the_service_takes_of_the_models_package() -> None:
+    stage = DOCKERFILE.split(" AS gateway-build\n")[1].split("\nFROM ")[0]
+
+    copied = set(re.findall(r"model/lexiseg_model/\S+\.py", stage))
+
+    modules = {Path("model", *module.split(".")).with_suffix(".py") for module in SHARED_WORDS}
+    packages = {module.with_name("__init__.py") for module in modules}
+    assert {str(path) for path in modules | packages} == copied

@@ -236,7 +236,7 @@ def _shown(value: Any) -> bool | int | float | str | None:
     if isinstance(value, float) and math.isfinite(value):
         return float(value)  # numpy's are floats, too, and say so
     # As a text a list of thousands takes longer than to find what is wrong with it.
-    text = str(value[:LONGEST_SHOWN] if isinstance(value, list | str) else value)
+    text = str(value[: LONGEST_SHOWN + 1] if isinstance(value, list | str) else value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 

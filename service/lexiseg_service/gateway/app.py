@@ -105,15 +105,13 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     app.state.fetcher = fetcher
-    turns = app.state.turns = Turns()
+    turns = app.state.turns = Turns(elsewhere=lambda: door.calls.in_use)
     app.add_middleware(Shortcut)
     app.add_middleware(Compression)
     app.add_middleware(LongAnswers, room=door.answers)
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes
-    app.add_middleware(
-        BodyLimit, max_bytes=largest, room=door.bytes, seconds=settings.deadline_seconds, pieces=turns.pieces
-    )
+    app.add_middleware(BodyLimit, max_bytes=largest, room=door.bytes, seconds=settings.deadline_seconds, turns=turns)
     app.add_middleware(Guard, keys=keys, gate=gate, open_to_all=open_to_all)
     app.add_middleware(RequestFrame, metrics=metrics, tracing=tracing)
     if settings.cors_origins:  # outermost: a browser shows its page no answer without these headers, not even an error

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import pytest
@@ -15,7 +16,7 @@ from starlette.types import Message
 
 from lexiseg_model.kernel.aside import aside
 from lexiseg_service.gateway.rest import large_bodies
-from lexiseg_service.gateway.rest.large_bodies import LARGE, NICER, Clients, Lane, OneAtATime, OneByOne, whole
+from lexiseg_service.gateway.rest.large_bodies import LARGE, NICER, Clients, Lane, OneAtATime, OneByOne, Turns, whole
 
 SOON = 10.0  # seconds
 
@@ -119,6 +120,39 @@ async def test_pieces_pause_only_while_others_wait(monkeypatch: pytest.MonkeyPat
     assert large_bodies.PAUSE in pauses
     assert set(seen[:4]) == set("abc")
     assert sorted(seen) == list("aaabbbccc")
+
+
+@pytest.mark.parametrize(
+    ("passing", "elsewhere", "expected"), [(None, 0, False), ("b", 0, False), ("d", 0, True), (None, 1, True)]
+)
+async def test_large_ones_pause_for_small_ones_of_others_alone(
+    monkeypatch: pytest.MonkeyPatch, passing: str | None, elsewhere: int, expected: bool
+) -> None:
+    pauses = later_at_once(monkeypatch)
+    turns = Turns(lambda: elsewhere)
+
+    async def read(client: str) -> None:
+        for _ in range(3):
+            await turns.pieces.of(client)
+
+    async def parse(lane: Lane, client: str) -> None:
+        await lane.parsed(client, lambda: None)
+
+    def paused() -> bool:
+        pausing = any(pauses)
+        pauses.clear()
+        return pausing
+
+    async with asyncio.timeout(SOON):
+        with nullcontext() if passing is None else turns.passing(passing):
+            # each client more often than once: of a client that has nothing more to come nobody knows any more
+            await asyncio.gather(*(read(client) for client in "abab"))
+            pieces = paused()
+            await asyncio.gather(*(parse(turns.large, client) for client in "abababab"))
+            parsed = paused()
+        assert not turns._passing
+
+    assert (pieces, parsed) == (expected, expected)
 
 
 @pytest.mark.parametrize("n_bytes", [10, LARGE + 10])

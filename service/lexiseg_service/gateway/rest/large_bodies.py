@@ -5,7 +5,8 @@
 What reads from a connection that always has more keeps the event loop for as many pieces as there are such connections,
 and again as soon as it is through. So of several large bodies one goes on at a time, and then none for a while. What
 parses megabytes of JSON holds Python's lock now and then: of one at a time the event loop waits for that, of several it
-would wait for most whenever it has something to do. A large body that comes alone waits for nothing.
+would wait for most whenever it has something to do. A large body that comes alone waits for nothing, and where no other
+client has anything small under way, those with large ones wait for each other alone.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -42,6 +43,7 @@ class Clients:
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}  # whose turn is next first
+        self.last: str | None = None  # who was let in
 
     def add(self, client: str) -> asyncio.Future[None]:
         """Somebody who waits for what this gives."""
@@ -59,18 +61,32 @@ class Clients:
                 self._waiting[client] = line  # behind the others
             if not turn.done():  # else it was given up
                 turn.set_result(None)
+                self.last = client
                 return True
         return False
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
+    def __contains__(self, client: str) -> bool:
+        return client in self._waiting or client == self.last
+
+
+Wanted = Callable[[Clients], bool]  # a rest from what these clients do
+
+
+def always(_: Clients) -> bool:
+    """Whoever they are."""
+    return True
+
 
 class OneAtATime:
-    """Of what is dear, clients in turns. While others wait, it rests for `REST` times as long as the last one took."""
+    """Of what is dear, clients in turns. While others wait, it rests for `REST` times as long as the last one took, if
+    that is `wanted`."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Wanted = always) -> None:
         self._clients = Clients()
+        self._wanted = wanted
         self._busy = False
 
     @asynccontextmanager
@@ -85,22 +101,27 @@ class OneAtATime:
                 if turn.done() and not turn.cancelled():  # in the same moment
                     self._next()
                 raise
+        else:
+            self._clients.last = client
         self._busy = True
         began = loop.time()
         try:
             yield
         finally:
-            loop.call_later(REST * (loop.time() - began) if self._clients else 0.0, self._next)
+            rests = self._clients and self._wanted(self._clients)
+            loop.call_later(REST * (loop.time() - began) if rests else 0.0, self._next)
 
     def _next(self) -> None:
         self._busy = self._clients.let_in()
 
 
 class OneByOne:
-    """Steps on the event loop, clients in turns. While others wait, there are `PAUSE` seconds to the next."""
+    """Steps on the event loop, clients in turns. While others wait, there are `PAUSE` seconds to the next, if that is
+    `wanted`."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Wanted = always) -> None:
         self._clients = Clients()
+        self._wanted = wanted
         self._busy = False
 
     async def of(self, client: str) -> None:
@@ -108,21 +129,22 @@ class OneByOne:
         if self._busy:
             await self._clients.add(client)
         else:
-            self._busy = True
+            self._busy, self._clients.last = True, client
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
         self._busy = self._clients.let_in()
         if self._busy:
-            asyncio.get_running_loop().call_later(PAUSE if self._clients else 0.0, self._next)
+            pauses = self._clients and self._wanted(self._clients)
+            asyncio.get_running_loop().call_later(PAUSE if pauses else 0.0, self._next)
 
 
 class Lane:
     """A thread that parses one body after the other. What takes it long without Python's lock is done beside it, by one
     that is as nice as those that make masks: who asks for little waits for these."""
 
-    def __init__(self) -> None:
-        self._turns = OneAtATime()
+    def __init__(self, wanted: Wanted = always) -> None:
+        self._turns = OneAtATime(wanted)
         self._thread = ThreadPoolExecutor(1, "parse", lambda: go_aside(_be_nice))
 
     async def parsed(self, client: str, parse: Callable[[], T]) -> T:
@@ -139,11 +161,32 @@ def _be_nice() -> None:
 
 
 class Turns:
-    """What an application keeps as `app.state.turns`."""
+    """What an application keeps as `app.state.turns`.
 
-    def __init__(self) -> None:
-        self.pieces = OneByOne()  # of large bodies
-        self.long, self.large = Lane(), Lane()  # JSON to be parsed: long ones pass large ones
+    Args:
+        elsewhere: how many small requests are under way that do not come this way.
+    """
+
+    def __init__(self, elsewhere: Callable[[], int] = int) -> None:
+        self._elsewhere = elsewhere
+        self._passing: dict[str, int] = {}  # small requests by client
+        self.pieces = OneByOne(self._passed_by_others)  # of large bodies
+        # JSON to be parsed: long ones pass large ones.
+        self.long, self.large = Lane(self._passed_by_others), Lane(self._passed_by_others)
+
+    @contextmanager
+    def passing(self, client: str) -> Iterator[None]:
+        """While it lasts, a small request of a client is under way, for which large ones of others pause."""
+        self._passing[client] = self._passing.get(client, 0) + 1
+        try:
+            yield
+        finally:
+            self._passing[client] -= 1
+            if not self._passing[client]:
+                del self._passing[client]
+
+    def _passed_by_others(self, clients: Clients) -> bool:
+        return self._elsewhere() > 0 or any(client not in clients for client in self._passing)
 
 
 async def whole(request: Request) -> bytes | bytearray:

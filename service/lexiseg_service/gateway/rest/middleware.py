@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from contextlib import nullcontext
 
 import structlog
 from starlette.datastructures import Headers
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lexiseg_service.errors import QueueFull, RateLimited, ServiceError, TooLarge
 from lexiseg_service.gateway.rest import problem
-from lexiseg_service.gateway.rest.large_bodies import LARGE, OneByOne
+from lexiseg_service.gateway.rest.large_bodies import LARGE, Turns
 from lexiseg_service.gateway.rest.paths import path_alone, route_of
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.logs import on_each_line
@@ -95,15 +96,15 @@ class BodyLimit:
     """Refuses a body over the limit with 413: by its Content-Length before reading, else as soon as it grows over.
 
     A body is read when there is room for it, which it takes until it is answered: 429 where others have it for
-    `seconds`. A large one is read one of its `pieces` after the other, of which others have some in between.
+    `seconds`. A large one is read piece by piece, in `turns` with others, and pauses for small ones that pass.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, room: Shares, seconds: float, pieces: OneByOne) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, room: Shares, seconds: float, turns: Turns) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._room = room
         self._seconds = seconds
-        self._pieces = pieces
+        self._turns = turns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -125,8 +126,9 @@ class BodyLimit:
         except (QueueFull, RateLimited) as error:
             await self._refuse(scope, receive, send, error)
             return
-        reading = self._in_turns(receive, client) if expected > LARGE else receive
-        with room:
+        is_large = expected > LARGE
+        reading = self._in_turns(receive, client) if is_large else receive
+        with room, nullcontext() if is_large else self._turns.passing(client):
             await self._app(scope, self._limited(reading, room), send)
 
     def _in_turns(self, receive: Receive, client: str) -> Receive:
@@ -135,7 +137,7 @@ class BodyLimit:
         async def in_turns() -> Message:
             nonlocal whole
             if not whole:
-                await self._pieces.of(client)
+                await self._turns.pieces.of(client)
             message = await receive()
             whole = not message.get("more_body", False)
             return message

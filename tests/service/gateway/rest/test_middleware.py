@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge
-from lexiseg_service.gateway.rest.large_bodies import OneByOne
+from lexiseg_service.gateway.rest.large_bodies import LARGE, Turns
 from lexiseg_service.gateway.rest.middleware import BodyLimit
 from lexiseg_service.shares import Shares
 
@@ -33,7 +33,7 @@ async def take(*sizes: int) -> int:
 
     async with asyncio.timeout(SOON):
         try:
-            await BodyLimit(reader, LIMIT, Shares("bytes", LIMIT, 1), SOON, OneByOne())(
+            await BodyLimit(reader, LIMIT, Shares("bytes", LIMIT, 1), SOON, Turns())(
                 {"type": "http", "headers": []}, receive, send
             )
         except TooLarge:
@@ -57,3 +57,22 @@ async def test_a_body_many_times_over_the_limit_is_not_read_to_its_end() -> None
 async def test_a_body_of_the_limit_is_taken() -> None:
     with pytest.raises(AssertionError, match="taken"):
         await take(60, 40)
+
+
+@pytest.mark.parametrize(("n_bytes", "pauses"), [(10, 1), (LARGE + 1, 0)])
+async def test_large_bodies_pause_while_a_small_one_is_answered(n_bytes: int, pauses: int) -> None:
+    turns, seen = Turns(), list[int]()
+
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(len(turns._passing))
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None: ...
+
+    limited = BodyLimit(answers, 2 * LARGE, Shares("bytes", 2 * LARGE, 1), SOON, turns)
+    await limited({"type": "http", "headers": [(b"content-length", str(n_bytes).encode())]}, receive, send)
+
+    assert seen == [pauses]
+    assert not turns._passing
