@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-from playwright.sync_api import Locator, Page, Request, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests import pictures
-from tests.integration.playground.conftest import PATIENCE
 
 CHINA = pictures.encoded(pictures.photograph("china"), "JPEG")
 SIZE = (427, 640)
@@ -33,26 +32,47 @@ def add(page: Page, *words: str) -> None:
 
 
 class UnderWay:
-    """How many questions were on their way at once, at most."""
+    """How many questions were on their way at once, at most, as the page knows it.
+
+    A browser tells of a request's end beside the page, which may have asked the next one by then.
+    """
 
     def __init__(self, page: Page) -> None:
-        self.most = 0
-        self._now: set[Request] = set()
-        page.on("request", self._goes)
-        page.on("requestfinished", self._came)
-        page.on("requestfailed", self._came)
+        self._page = page
+        page.evaluate(
+            """() => {
+                const [plain, count] = [window.fetch, { now: 0, most: 0 }];
+                window.underWay = count;
+                window.fetch = async (path, options) => {
+                    if (path !== "/v1/segment") return plain(path, options);
+                    count.most = Math.max(count.most, (count.now += 1));
+                    try {
+                        const answer = await plain(path, options);
+                        return new Response(await answer.blob(), answer);
+                    } finally {
+                        count.now -= 1;
+                    }
+                };
+            }"""
+        )
 
-    def _goes(self, request: Request) -> None:
-        if request.url.endswith("/v1/segment"):
-            self._now.add(request)
-            self.most = max(self.most, len(self._now))
+    @property
+    def most(self) -> int:
+        most: int = self._page.evaluate("window.underWay.most")
+        return most
 
-    def _came(self, request: Request) -> None:
-        self._now.discard(request)
+
+def until(page: Page, condition: str) -> None:
+    """Waits for what an expression says to hold.
+
+    As a function: an expression would be evaluated in the page again and again, which its security policy forbids from
+    the second time on.
+    """
+    page.wait_for_function(f"() => {condition}")
 
 
 def expect_result(page: Page, text: str) -> None:
-    expect(page.locator("#result")).to_contain_text(text, timeout=PATIENCE)
+    expect(page.locator("#result")).to_contain_text(text)
 
 
 def segments(page: Page) -> Locator:
@@ -60,7 +80,8 @@ def segments(page: Page) -> Locator:
 
 
 def place(page: Page, x: float, y: float) -> tuple[float, float]:
-    """Where on the page a pixel of the photograph lies, as long as nobody has zoomed."""
+    """Where on the page a pixel of the photograph lies, once it is there, as long as nobody has zoomed."""
+    page.locator("#canvas").wait_for()
     box = page.locator("#canvas").bounding_box()
     assert box is not None
     zoom = min(box["width"] / SIZE[1], box["height"] / SIZE[0])

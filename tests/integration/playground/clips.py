@@ -8,6 +8,10 @@ from collections.abc import Iterable
 import av
 import numpy as np
 from PIL import Image
+from playwright.sync_api import Page
+
+# The frame at which the clip stands has been asked about, and answered.
+ANSWERED = "!clip.seeking && state.answer !== null && state.frame.time === clip.currentTime"
 
 
 def webm(frames: Iterable[Image.Image], size: tuple[int, int], rate: int) -> bytes:
@@ -22,3 +26,17 @@ def webm(frames: Iterable[Image.Image], size: tuple[int, int], rate: int) -> byt
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(frame), format="rgb24")))
         container.mux(stream.encode())
     return file.getvalue()
+
+
+def know_clip(page: Page) -> None:
+    """What is played next, which is no part of the document, is `window.clip`; what the page knows, `window.state`."""
+    page.evaluate(
+        """async () => {
+            window.state = (await import("/playground/state.js")).state;
+            const { play } = HTMLMediaElement.prototype;
+            HTMLMediaElement.prototype.play = function () {
+                window.clip = this;
+                return play.call(this);
+            };
+        }"""
+    )

@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.integration.server import Server
 
 PATIENCE = 60_000.0  # milliseconds; a loaded machine needs a tenth of it
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="package")  # as long as it runs, no test of asyncio can

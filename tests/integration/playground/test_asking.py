@@ -8,7 +8,7 @@ import re
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.integration.playground.asking import add, asked_directly, choose, expect_result, place, segments
-from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
 
 
@@ -21,7 +21,17 @@ def test_a_picture_and_words_give_masks(page: Page) -> None:
     expect(page.locator("#chips li.absent")).to_contain_text("toothbrush")
     page.locator("#canvas[data-painted]").wait_for()
     page.mouse.move(*place(page, 320, 20))
-    expect(page.locator("#hover")).to_contain_text("sky", timeout=PATIENCE)
+    expect(page.locator("#hover")).to_contain_text("sky")
+
+
+def test_what_lies_under_a_pointer_that_rests_is_named_when_the_answer_comes(page: Page) -> None:
+    choose(page)
+    page.mouse.move(*place(page, 320, 20))
+    add(page, "sky")
+
+    expect(page.locator("#hover")).to_contain_text("sky")
+    page.locator("#chips button").click()
+    expect(page.locator("#hover")).to_be_empty()
 
 
 def test_the_photograph_to_try_comes_with_its_words(page: Page) -> None:
@@ -62,13 +72,14 @@ def test_a_click_cuts_out_an_object_and_undo_takes_it_back(page: Page) -> None:
 def test_a_dragged_box_is_labelled_with_the_words(page: Page) -> None:
     choose(page)
     add(page, "building", "sky")
-    expect_result(page, "Found")
+    expect_result(page, "Found building, sky")
     page.mouse.move(*place(page, 360, 10))
     page.mouse.down()
     page.mouse.move(*place(page, 630, 130), steps=4)
     page.mouse.up()
 
-    expect(segments(page)).to_have_count(1, timeout=PATIENCE)
+    expect_result(page, "Cut out 1 object")
+    expect(segments(page)).to_have_count(1)
     expect(segments(page)).to_contain_text("sky")
 
 
@@ -94,7 +105,7 @@ def test_all_of_it_by_the_keyboard(page: Page) -> None:
 def test_the_least_score_acts_without_asking_again(page: Page) -> None:
     choose(page)
     add(page, "sky", "building")
-    expect_result(page, "Found")
+    expect_result(page, "Found sky, building")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.integration.playground.asking import add, choose, expect_result
+from tests.integration.playground.asking import add, choose, expect_result, until
 
 TRACKS = "[...(document.getElementById('live').srcObject?.getTracks() ?? [])].length"
 # A browser tells a page that a dialog was closed in a task of its own, after it is hidden.
@@ -24,7 +24,7 @@ def test_a_picture_is_taken_and_the_camera_let_go(context: BrowserContext, page:
         page.keyboard.press("Enter")
 
     expect(page.locator("#booth")).to_be_hidden()
-    page.wait_for_function(NO_TRACKS)
+    until(page, NO_TRACKS)
     answer = asked.value.response()
     assert answer is not None
     assert min(answer.json()["size"]) >= 240
@@ -39,7 +39,7 @@ def test_escape_lets_the_camera_go(context: BrowserContext, page: Page) -> None:
     page.keyboard.press("Escape")
 
     expect(page.locator("#booth")).to_be_hidden()
-    page.wait_for_function(NO_TRACKS)
+    until(page, NO_TRACKS)
     expect(page.locator("#camera")).to_be_enabled()
 
 

@@ -9,7 +9,6 @@ from playwright.sync_api import Page, Request, expect
 
 from tests import coco
 from tests.integration.playground.asking import choose, expect_result, place, segments
-from tests.integration.playground.conftest import PATIENCE
 
 PAGODA, SKY = (60, 120, 350, 390), (380, 5, 630, 200)
 
@@ -20,7 +19,7 @@ def drag(page: Page, box: tuple[int, int, int, int]) -> None:
     page.mouse.move(*place(page, *box[2:]), steps=4)
     page.mouse.up()
     expect_result(page, "Cut out 1 object" if not page.locator("#chips li").count() else "Found")
-    expect(segments(page)).to_have_count(1, timeout=PATIENCE)
+    expect(segments(page)).to_have_count(1)
 
 
 def asked_for(request: Request) -> bool:

@@ -12,8 +12,8 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from lexiseg_service.gateway.admission.keys import line_of
 from tests import pictures
-from tests.integration.playground.asking import add, expect_result, segments
-from tests.integration.playground.clips import webm
+from tests.integration.playground.asking import add, expect_result, segments, until
+from tests.integration.playground.clips import ANSWERED, know_clip, webm
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
 
@@ -49,18 +49,26 @@ CLIP = clip()
 def play(page: Page) -> None:
     """The clip, standing at its first frame."""
     page.get_by_role("tab", name="Video").click()
+    know_clip(page)
     page.set_input_files("#clip", {"name": "ball.webm", "mimeType": "video/webm", "buffer": CLIP})
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     seek(page, 0)
+    until(page, "!clip.seeking")
 
 
 def seek(page: Page, index: int) -> None:
-    page.locator("#seek").fill(str(round(1000 * SHARE * (index + 0.5))))
+    page.locator("#seek").fill(at(index))
+
+
+def at(index: int) -> str:
+    """The place of a frame's middle on the seeking bar."""
+    return str(round(1000 * SHARE * (index + 0.5)))
 
 
 def place(page: Page, x: float, y: float) -> tuple[float, float]:
-    """Where on the page a pixel of the clip lies."""
+    """Where on the page a pixel of the clip lies, once it is there."""
+    page.locator("#canvas").wait_for()
     box = page.locator("#canvas").bounding_box()
     assert box is not None
     zoom = min(box["width"] / SIZE[0], box["height"] / SIZE[1])
@@ -135,7 +143,35 @@ def test_words_name_what_is_followed(page: Page) -> None:
     expect_result(page, "Following object 1.")
 
 
-def test_a_clip_that_plays_is_followed_to_its_end(page: Page) -> None:
+def test_what_is_shown_on_the_way_to_another_place_is_looked_for_there(page: Page) -> None:
+    play(page)
+
+    page.evaluate(
+        """([x, y, value]) => {
+            document.getElementById("seek").value = value;
+            document.getElementById("seek").dispatchEvent(new Event("input"));
+            const event = { clientX: x, clientY: y, pointerId: 1 };
+            const canvas = document.getElementById("canvas");
+            canvas.setPointerCapture = () => null; // of a pointer that there is none of
+            canvas.dispatchEvent(new PointerEvent("pointerdown", event));
+            canvas.dispatchEvent(new PointerEvent("pointerup", event));
+        }""",
+        [*place(page, *ball(0)), at(8)],
+    )
+
+    until(page, ANSWERED)
+    left, _, width, _ = page.evaluate(
+        "import('/playground/state.js').then((page) => page.state.answer.segments[0].bbox)"
+    )
+    assert abs(left + width / 2 - ball(8)[0]) < RADIUS / 2
+
+
+def test_a_clip_that_plays_is_followed_to_its_end(context: BrowserContext, page: Page) -> None:
+    # answers take longer than a frame of the clip, however fast the machine
+    context.new_cdp_session(page).send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 200, "downloadThroughput": -1, "uploadThroughput": -1},
+    )
     play(page)
     page.mouse.click(*place(page, *ball(0)))
     expect_result(page, "Following object 1.")

@@ -8,7 +8,6 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from tests.integration.playground.asking import SIZE, expect_result, place, segments
-from tests.integration.playground.conftest import PATIENCE
 
 MOST_STOPS = 40  # of the Tab key, on the whole page
 
@@ -85,9 +84,9 @@ def test_keys_alone_lead_from_the_photograph_to_exported_masks(page: Page) -> No
 
     walk_to(page, "#canvas", "Shift+Tab")
     press(page, *["ArrowUp"] * 12)
-    expect(page.locator("#hover")).to_contain_text("sky", timeout=PATIENCE)
+    expect(page.locator("#hover")).to_contain_text("sky")
     press(page, *["ArrowDown"] * 16, *["ArrowLeft"] * 8)
-    expect(page.locator("#hover")).to_contain_text("building", timeout=PATIENCE)
+    expect(page.locator("#hover")).to_contain_text("building")
     with page.expect_request("**/v1/segment") as clicked:
         press(page, "Enter")
     expect_result(page, "Cut out 1 object")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -19,7 +19,7 @@ FLOWER = pictures.encoded(pictures.photograph("flower"), "JPEG")
 
 def question_of(page: Page) -> dict[str, Any]:
     """What the page asks, as its address keeps it: a browser does not tell what a form with a picture says."""
-    question: dict[str, Any] = json.loads(unquote(urlsplit(page.url).fragment))
+    question: dict[str, Any] = json.loads(unquote(page.evaluate("location.hash.slice(1)")))
     return question
 
 
@@ -27,6 +27,7 @@ def test_a_picture_after_the_photograph_to_try_is_asked_for_the_visitor_s_words_
     page.click("#sample")
     expect_result(page, "Found sky, building, trees")
     add(page, "flower")
+    expect_result(page, "Not found: flower")
     expect(page.locator("#chips li")).to_have_count(4)
 
     with page.expect_response("**/v1/segment"):
@@ -41,8 +42,9 @@ def test_what_the_visitor_chose_of_the_background_stays(page: Page) -> None:
     page.click("#sample")
     expect_result(page, "Found sky, building, trees")
     page.locator("#more summary").click()
-    page.check("#background")
-    page.uncheck("#background")
+    with page.expect_response("**/v1/segment"):
+        page.check("#background")
+        page.uncheck("#background")
 
     with page.expect_response("**/v1/segment"):
         choose(page, FLOWER, "flower.jpg")
@@ -80,7 +82,7 @@ def test_a_pasted_list_has_a_word_on_each_line(page: Page) -> None:
 def test_what_the_browser_cannot_open_is_shown_as_the_service_reads_it(page: Page) -> None:
     photograph = pictures.photograph("china").resize((1500, 1000))
     choose(page, pictures.encoded(photograph, "TIFF"), "scan.tif")
-    expect(page.locator("#canvas")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("#canvas")).to_be_visible()
 
     with page.expect_response("**/v1/segment") as answered:
         add(page, "sky")

@@ -9,9 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests import pictures
-from tests.integration.playground.asking import UnderWay, add, choose, expect_result, segments
-from tests.integration.playground.clips import webm
-from tests.integration.playground.conftest import PATIENCE
+from tests.integration.playground.asking import UnderWay, add, choose, expect_result, segments, until
+from tests.integration.playground.clips import ANSWERED, know_clip, webm
 
 RATE, SECONDS = 10, 8
 SIZE = (320, 214)  # width and height, even as VP8 likes them
@@ -37,6 +36,7 @@ def page(page: Page) -> Page:
 
 
 def play(page: Page, content: bytes = CLIP, name: str = "walk.webm") -> None:
+    know_clip(page)
     page.set_input_files("#clip", {"name": name, "mimeType": "video/webm", "buffer": content})
 
 
@@ -55,9 +55,8 @@ def test_masks_come_while_it_plays_one_question_after_the_other(page: Page) -> N
 
     expect(page.locator("#timings")).to_have_text(
         re.compile(r"tiny: [\d.]+ frames a second; \d+ ms a frame, \d+ ms of them in the service; [\d.]+ s behind"),
-        timeout=PATIENCE,
     )
-    page.wait_for_function(f"{PAINTED} > 1")
+    until(page, f"{PAINTED} > 1")
     assert under_way.most == 1
 
 
@@ -69,7 +68,7 @@ def test_the_place_that_is_sought_is_the_one_that_is_asked_about(page: Page) -> 
 
     seek(page, 0.9)
 
-    expect(page.locator("#result")).to_have_text(FLOWER, timeout=PATIENCE)
+    expect(page.locator("#result")).to_have_text(FLOWER)
     expect(page.locator("#time")).to_have_text(re.compile(r"7\.[0-9] of [78]\.[0-9] s"))
 
 
@@ -82,15 +81,16 @@ def test_another_word_is_asked_of_a_clip_that_stands(page: Page) -> None:
     page.locator("#chips button").last.click()
     add(page, "building")
 
-    expect(segments(page)).to_have_count(2, timeout=PATIENCE)
+    expect(segments(page)).to_have_count(2)
     expect_result(page, "Found sky, building")
 
 
 def test_what_stands_at_its_end_is_asked_about_once(page: Page) -> None:
     play(page)
     seek(page, 0.97)
-    expect(page.get_by_role("button", name="Play")).to_be_visible(timeout=PATIENCE)
-    expect(page.locator("#timings")).to_contain_text("; 0.00 s behind", timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    until(page, ANSWERED)
+    expect(page.locator("#timings")).to_contain_text("; 0.00 s behind")
     expect(page.locator("#result")).to_have_text(FLOWER)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -105,14 +105,15 @@ def test_a_frame_becomes_a_picture_to_click_on(page: Page) -> None:
     play(page)
     pause(page)
     seek(page, 0.9)
-    expect(page.locator("#result")).to_have_text(FLOWER, timeout=PATIENCE)
+    expect(page.locator("#result")).to_have_text(FLOWER)
 
     page.get_by_role("button", name="Take this frame").click()
 
     expect(page.get_by_role("tab", name="Picture")).to_have_attribute("aria-selected", "true")
     expect_result(page, "Found")
     page.locator("#canvas").click()
-    expect(segments(page)).to_have_count(1, timeout=PATIENCE)
+    expect_result(page, "Cut out 1 object")
+    expect(segments(page)).to_have_count(1)
 
 
 def test_tabs_turn_by_the_keyboard_and_keep_what_they_show(page: Page) -> None:

@@ -2,7 +2,7 @@
 
 import { colourOf, css } from "/playground/colours.js";
 import { said, titleOf } from "/playground/follow.js";
-import { $, element, page, tell } from "/playground/page.js";
+import { $, element, happened, page, tell } from "/playground/page.js";
 import { state } from "/playground/state.js";
 import { thumbsOf } from "/playground/thumbs.js";
 
@@ -23,8 +23,10 @@ export function showOn(view) {
   page.addEventListener("pictured", () => hidden.clear());
   painter.onmessage = ({ data }) => {
     if (data.turn !== turn) return;
-    if (data.kind === "map") map = data;
-    else {
+    if (data.kind === "map") {
+      map = data;
+      happened("mapped");
+    } else {
       view.painted = data.bitmap;
       view.draw();
       $("canvas").dataset.painted = String(data.turn);

@@ -5,7 +5,7 @@ import { showOn, under } from "/playground/answer.js";
 import { refuse } from "/playground/asking.js";
 import { cameraFor } from "/playground/camera.js";
 import * as leaving from "/playground/leaving.js";
-import { $, happened } from "/playground/page.js";
+import { $, happened, page } from "/playground/page.js";
 import { dropOn, takeOn } from "/playground/pictures.js";
 import { previewOn } from "/playground/preview.js";
 import { promptOn } from "/playground/prompts.js";
@@ -26,9 +26,12 @@ previewOn(view);
 thumbsFor(offer);
 leaving.offer(view);
 
+let pointed = null; // the pixel that the pointer or the keyboard is at
 view.addEventListener("hover", ({ detail }) => {
-  $("hover").textContent = detail ? under(detail) : "";
+  pointed = detail;
+  name();
 });
+for (const told of ["answered", "mapped"]) page.addEventListener(told, name);
 for (const id of ["vocabulary", "task", "model", "refine", "background"]) {
   $(id).addEventListener("change", () => happened("changed"));
 }
@@ -42,6 +45,11 @@ $("key").addEventListener("change", () => {
   keepKey($("key").value.trim());
   offer().then(() => happened("changed"));
 });
+
+/** What lies under the pointer, by the answer that shows: it may rest while another comes. */
+function name() {
+  $("hover").textContent = pointed ? under(pointed) : "";
+}
 
 /** Models and vocabularies, for the menus; without a key that is needed there are none. */
 async function offer() {

@@ -1,6 +1,7 @@
 // The page's elements, its one line of results, and who hears of what happens.
 
-/** Tells `changed` (the question), `answered`, `pictured` (another picture) and `turned` (another tab). */
+/** Tells `changed` (the question), `answered`, `mapped` (whose pixels are whose is known now, too), `pictured` (another
+ * picture) and `turned` (another tab). */
 export const page = new EventTarget();
 
 export const $ = (id) => document.getElementById(id);

@@ -23,6 +23,7 @@ export function playOn(view, take) {
   const pace = new Pace();
   let running = null;
   let asked = { time: -1, text: "" }; // of the last frame that was asked about
+  let seen = 0; // seconds: the frame that shows, which on the way to another place is still the one before
 
   for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addEventListener(name, control);
   clip.addEventListener("seeking", () => drop());
@@ -84,7 +85,8 @@ export function playOn(view, take) {
     await clip.play().catch(() => null);
   }
 
-  function frame() {
+  function frame(now, { mediaTime }) {
+    seen = mediaTime;
     if (state.mode === "video") view.draw();
     look();
     clip.requestVideoFrameCallback(frame);
@@ -123,7 +125,7 @@ export function playOn(view, take) {
   }
 
   async function grab() {
-    const time = clip.currentTime;
+    const time = clip.seeking ? seen : clip.currentTime;
     const canvas = new OffscreenCanvas(clip.width, clip.height);
     canvas.getContext("2d").drawImage(clip, 0, 0, clip.width, clip.height);
     const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
