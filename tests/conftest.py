@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.integration.server import Server
 
 TESTS = Path(__file__).resolve().parent
 set_aside = 0  # objects that no collection of garbage looks at
 # A slow machine is no failure: what is right is asserted, how fast it is belongs to the benchmarks.
-settings.register_profile("lexiseg", deadline=None)
+settings.register_profile("lexiseg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lexiseg")
 
 # Where a test sets up no logs of its own: structlog's default prints the values of local variables, which takes minutes

@@ -95,7 +95,7 @@ def cache(document_server: Server, tmp_path_factory: pytest.TempPathFactory) -> 
     """A copy of the user's, for commands that change it; a server has exported the model, where that is faster."""
     folder = tmp_path_factory.mktemp("cache") / "lexiseg"
     if default_cache_dir().is_dir():
-        shutil.copytree(default_cache_dir(), folder)
+        shutil.copytree(default_cache_dir(), folder, ignore=shutil.ignore_patterns(".*"))  # what others just write
     return folder
 
 

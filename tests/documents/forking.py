@@ -52,8 +52,9 @@ def serve(address: str) -> None:
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(address)
+        listening.bind(f"{address}.new")
         listening.listen()
+        os.rename(f"{address}.new", address)  # who finds it is answered
         while True:
             connection, _ = listening.accept()
             if os.fork() == 0:

@@ -19,8 +19,12 @@ CELL_SECONDS = 120
 # In a process of its own: Jupyter's libraries warn of themselves.
 RUN = f"""
 import sys, nbclient, nbformat
+from traitlets.config import Config
 notebook = nbformat.read(sys.argv[1], 4)
-nbclient.NotebookClient(notebook, timeout={CELL_SECONDS}, kernel_name="python3").execute()
+# A port that was free may be taken before it is listened on.
+by_files = Config(ConnectionFileMixin=dict(transport="ipc"))
+options = dict(timeout={CELL_SECONDS}, startup_timeout={CELL_SECONDS}, kernel_name="python3", config=by_files)
+nbclient.NotebookClient(notebook, **options).execute()
 nbformat.write(notebook, sys.argv[2])
 """
 

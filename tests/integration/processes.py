@@ -96,7 +96,7 @@ class Worker(Process):
 
     def metric(self, name: str) -> float:
         """One value, its labels as they are written there; 0 before there is one."""
-        text = httpx.get(f"{self.url}/metrics").text
+        text = httpx.get(f"{self.url}/metrics", timeout=SEEN).text
         return next((float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} ")), 0.0)
 
 
@@ -119,7 +119,7 @@ class Gateway(Process):
 
     def ready_workers(self) -> int:
         """As /readyz says."""
-        return int(httpx.get(f"{self.url}/readyz").json()["detail"].split()[0])
+        return int(httpx.get(f"{self.url}/readyz", timeout=SEEN).json()["detail"].split()[0])
 
     def wait_for_workers(self, number: int, seconds: float = TO_START) -> None:
         self.wait_until(lambda: self.ready_workers() == number, seconds)

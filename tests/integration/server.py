@@ -54,7 +54,7 @@ class Server:
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
+            return httpx.get(f"{self.url}/readyz", timeout=TO_START).status_code == 200
         except httpx.TransportError as error:
             status = self.process.poll()  # None: it runs, and says so too
             raise AssertionError(f"{error!r}; process status {status}; {self.log.read_text()[-4000:]}") from error
@@ -88,7 +88,7 @@ class Server:
 
     def metric(self, name: str) -> float:
         """One value of /metrics, its labels as they are written there."""
-        text = httpx.get(f"{self.url}/metrics").text
+        text = httpx.get(f"{self.url}/metrics", timeout=TO_STOP).text
         return float(next(line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")))
 
 

@@ -24,11 +24,11 @@ def test_a_users_vocabulary_outlives_the_server_and_needs_a_key(tmp_path: Path) 
     with Server(tmp_path / "first.jsonl", **settings) as server:
         url = f"{server.url}/vocabularies/palace"
         refused = httpx.post(f"{server.url}/segment", files={"image": bytes(15 * 2**20)}, timeout=60)
-        put = httpx.put(url, json=room, headers=KEY)
+        put = httpx.put(url, json=room, headers=KEY, timeout=60)
         built_in = httpx.post(f"{server.url}/segment", files=form(IMAGE, vocabulary="ade20k"), headers=KEY, timeout=60)
     (tmp_path / "state" / "vocabularies" / "broken.json").write_text("{")
     with Server(tmp_path / "second.jsonl", **settings) as server:
-        listed = httpx.get(f"{server.url}/vocabularies", headers=KEY).json()["vocabularies"]
+        listed = httpx.get(f"{server.url}/vocabularies", headers=KEY, timeout=60).json()["vocabularies"]
         answer = httpx.post(f"{server.url}/segment", files=form(IMAGE, vocabulary="palace"), headers=KEY, timeout=60)
 
     assert (refused.status_code, refused.json()["type"]) == (401, "unauthorized")

@@ -23,7 +23,7 @@ from tests.redis_server import Proxy, RedisServer
 
 WIDTH = 8
 PATIENT = 30.0  # seconds that nothing here should need
-SHORT = 0.4  # what an ill Redis is waited for
+SHORT = 1.0  # what an ill Redis is waited for
 CACHE_BYTES = 10_000_000
 COOL_DOWN = 15.0
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import psutil
@@ -20,6 +20,13 @@ from tests.integration.server import ROOT, TO_START
 UNSHARE = shutil.which("unshare")
 # As in a container: a namespace in which the command is the first process.
 ALONE = [UNSHARE or "unshare", "--pid", "--fork", "--kill-child"]
+ENDLESS = """
+import signal
+
+print("importing", flush=True)
+while True:
+    signal.pause()
+"""
 ENDED_BY_TERM = 128 + signal.SIGTERM
 
 
@@ -42,17 +49,20 @@ def test_a_worker_that_is_told_cuda_and_has_none_does_not_start(tmp_path: Path) 
 
 @pytest.mark.skipif(not may_unshare(), reason="no namespace of one's own for a process here")
 def test_a_first_process_is_ended_by_sigterm_before_it_listens(tmp_path: Path) -> None:
-    """Sent while the command line's module still imports what it needs: long before there is a server."""
-    log = (tmp_path / "gateway.log").open("w")
-    command = [sys.executable, "-X", "importtime", "-m", "lexiseg_service.cli", "gateway", "--workers", "127.0.0.1:1"]
-    with subprocess.Popen([*ALONE, *command], cwd=ROOT, env=os.environ, stderr=log, stdout=log) as outside:
-        deadline = time.monotonic() + TO_START
-        while "typer" not in Path(log.name).read_text():
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-        (first,) = psutil.Process(outside.pid).children()
-        first.send_signal(signal.SIGTERM)
-        status = outside.wait(TO_START)
-    log.close()
+    """Sent while the command line's module imports what it needs, here without end: long before there is a server."""
+    (tmp_path / "typer.py").write_text(ENDLESS)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [*ALONE, sys.executable, "-m", "lexiseg_service.cli", "gateway", "--workers", "127.0.0.1:1"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as outside:
+        guard = threading.Timer(TO_START, outside.kill)
+        guard.start()
+        try:
+            assert outside.stdout is not None
+            assert outside.stdout.readline() == "importing\n"
+            (first,) = psutil.Process(outside.pid).children()
+            first.send_signal(signal.SIGTERM)
+            status = outside.wait()
+        finally:
+            guard.cancel()
 
     assert status == ENDED_BY_TERM

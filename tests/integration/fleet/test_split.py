@@ -29,6 +29,7 @@ from tests import pictures
 from tests.integration.processes import SEEN, Gateway, Worker
 from tests.integration.server import ROOT, form
 from tests.model.test_catalog import copy_of_tiny
+from tests.redis_server import free_port
 
 CLIENTS = 16
 AHEAD = 8  # frames of a video that are sent before the first of them is answered
@@ -52,7 +53,10 @@ class Fleet:
         for name in ("cats", "dogs"):
             bring_export(copy_of_tiny(folder / "models", name))
         logs = (folder / "first.jsonl", folder / "second.jsonl")
-        self.workers = [Worker(log, model=models, **self._models) for log, models in zip(logs, MODELS, strict=True)]
+        # what ends comes back on its port, which nobody else may have taken meanwhile
+        self.workers = [
+            Worker(log, free_port(), models, **self._models) for log, models in zip(logs, MODELS, strict=True)
+        ]
         self.gateway = Gateway(folder / "gateway.jsonl", *(worker.address for worker in self.workers))
 
     def restore(self) -> None:
@@ -212,7 +216,7 @@ def test_workers_are_asked_for_their_own_models_alone(fleet: Fleet) -> None:
         assert ask(fleet.gateway.url, picture(number), model="cats").json()["model"] == "cats"
     for number in range(3):
         assert ask(fleet.gateway.url, picture(number), model="dogs").json()["model"] == "dogs"
-    listed = {model["name"] for model in httpx.get(f"{fleet.gateway.url}/models").json()["models"]}
+    listed = {model["name"] for model in httpx.get(f"{fleet.gateway.url}/models", timeout=60).json()["models"]}
     unknown = ask(fleet.gateway.url, picture(0), model="birds")
 
     assert [answered(worker) - had for worker, had in zip(fleet.workers, before, strict=True)] == [4, 3]

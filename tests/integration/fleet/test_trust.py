@@ -51,8 +51,10 @@ def test_a_worker_answers_the_gateway_with_its_certificate_and_token_and_no_othe
                 httpx.post(f"{gateway.url}/segment", files=form(PICTURE, "sky", "building"), timeout=60)
                 for gateway in (trusted, naked, strange, mistaken)
             ]
-            mistaken.wait_until(lambda: "the token is another one" in httpx.get(f"{mistaken.url}/readyz").text)
-            metrics = httpx.get(f"{mistaken.url}/metrics").text
+            mistaken.wait_until(
+                lambda: "the token is another one" in httpx.get(f"{mistaken.url}/readyz", timeout=60).text
+            )
+            metrics = httpx.get(f"{mistaken.url}/metrics", timeout=60).text
 
     assert [answer.status_code for answer in answers] == [200, 503, 503, 503]
     assert answers[0].json()["segments"]

@@ -57,11 +57,11 @@ class Service:
         return Counter({version: int(self.worker.metric(metric.format(name, version))) for version in ("1", "2")})
 
     def degraded(self) -> list[str]:
-        return list(httpx.get(f"{self.gateway.url}/readyz").json()["degraded"])
+        return list(httpx.get(f"{self.gateway.url}/readyz", timeout=60).json()["degraded"])
 
     def version(self, name: str) -> str:
         """Of the model that is called NAME now."""
-        return str(httpx.get(f"{self.gateway.url}/models/{name}").json()["version"])
+        return str(httpx.get(f"{self.gateway.url}/models/{name}", timeout=60).json()["version"])
 
     @contextmanager
     def load(self, model: str) -> Iterator[Counter[int]]:

@@ -19,13 +19,16 @@ class Balancer:
         addresses: those of the pods that may be had now.
         port: of each of them.
         lag: seconds until a change of them is known here, as on a node far away.
+
+    Attributes:
+        known: those that connections go to.
     """
 
     def __init__(self, addresses: Callable[[], Sequence[str]], port: int, lag: float) -> None:
         self._addresses = addresses
         self._pod_port = port
         self._lag = lag
-        self._known: list[str] = []
+        self.known: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._pipes: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -51,16 +54,16 @@ class Balancer:
         while True:
             addresses = list(self._addresses())
             await asyncio.sleep(self._lag)
-            self._known = addresses
+            self.known = addresses
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._pipes.add(task)
         try:
-            if self._known:
+            if self.known:
                 with suppress(OSError):
-                    there = await asyncio.open_connection(random.choice(self._known), self._pod_port)
+                    there = await asyncio.open_connection(random.choice(self.known), self._pod_port)
                     await asyncio.gather(_pipe(reader, there[1]), _pipe(there[0], writer))
         except asyncio.CancelledError:
             pass  # the end of the test

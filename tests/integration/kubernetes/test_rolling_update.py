@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +22,13 @@ from tests.deploy.helm.installing import THERE_IS_ONE, installed
 from tests.integration.kubernetes.balancer import Balancer
 from tests.integration.kubernetes.pods import Object, Pod, Pods, of_its_own
 from tests.integration.server import form
+from tests.redis_server import free_port
 
 LAG = 1.5  # seconds until the Service knows of a change
 NAMES_EVERY = 0.5
 CLIENTS, CALLERS = 2, 3  # of REST and of gRPC
 CONNECTION_SECONDS = 4  # of gRPC with a gateway; the chart's own would only take longer
+SOON = 60.0  # seconds; a tenth is usual
 THINK = 0.1  # seconds between two questions of a client: what starts needs the processor, too
 SIDE = 64
 PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
@@ -46,7 +47,7 @@ class Release:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         made = installed({"redis": {"enabled": False}, "gateway": {"connectionSeconds": CONNECTION_SECONDS}})
-        self._ports = dict(zip(("worker", "metrics", "http", "grpc"), free_ports(4), strict=True))
+        self._ports = {name: free_port() for name in ("worker", "metrics", "http", "grpc")}
         self.service = made.one("Service", WORKER)["metadata"]["name"]
         self.names = folder / "hosts"
         self.names.write_text("")
@@ -101,17 +102,6 @@ def release(tmp_path: Path) -> Iterator[Release]:
         running.close()
 
 
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
 @contextmanager
 def load(http_port: int, grpc_port: int) -> Iterator[Counter[str]]:
     """Clients that ask about new images all the time, on connections that they keep; what each was told is counted."""
@@ -153,13 +143,17 @@ def load(http_port: int, grpc_port: int) -> Iterator[Counter[str]]:
             each.result()
 
 
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SOON
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def wait_for(seen: Counter[str], more: int) -> None:
     """Until so many more requests of both kinds have been answered."""
     wanted = {kind: seen[kind] + more for kind in ("rest", "grpc")}
-    deadline = time.monotonic() + 60
-    while any(seen[kind] < number for kind, number in wanted.items()):
-        assert time.monotonic() < deadline, seen
-        time.sleep(0.05)
+    wait_until(lambda: all(seen[kind] >= number for kind, number in wanted.items()))
 
 
 def test_a_rolling_update_fails_no_request(release: Release) -> None:
@@ -172,7 +166,7 @@ def test_a_rolling_update_fails_no_request(release: Release) -> None:
         Balancer(lambda: gateways.ready, release.http_port, LAG) as http,
         Balancer(lambda: gateways.ready, release.grpc_port, LAG) as rpc,
     ):
-        time.sleep(2 * LAG)  # until the Service knows its pods
+        wait_until(lambda: len(http.known) == len(rpc.known) == len(gateways.pods))
         with load(http.port, rpc.port) as seen:
             wait_for(seen, 20)
             # Both at once, as an upgrade of the chart has it.

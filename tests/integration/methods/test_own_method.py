@@ -29,7 +29,7 @@ def test_a_package_that_names_a_method_is_served(tmp_path: Path) -> None:
     with Server(tmp_path / "log.jsonl", LEXISEG_MODEL="palette", PYTHONPATH=search) as running:
         picture = pictures.encoded(Image.fromarray(flag))
         answer = httpx.post(f"{running.url}/segment", files=form(picture, "tomato", "steelblue", "gold"), timeout=60)
-        models = httpx.get(f"{running.url}/models").json()["models"]
+        models = httpx.get(f"{running.url}/models", timeout=60).json()["models"]
 
     assert answer.status_code == 200, answer.text
     found = {segment["label"]: (segment["area"], segment["bbox"]) for segment in answer.json()["segments"]}

@@ -54,7 +54,7 @@ def test_a_worker_serves_an_imported_sam3(tmp_path: Path) -> None:
             httpx.post(f"{gateway.url}/v1/segment", json=question, timeout=60)
             for question in by_example(first.json()["image_id"])
         )
-        (card,) = httpx.get(f"{gateway.url}/v1/models").json()["models"]
+        (card,) = httpx.get(f"{gateway.url}/v1/models", timeout=60).json()["models"]
 
     assert (first.status_code, second.status_code) == (200, 200), first.text
     segments = first.json()["segments"]

@@ -14,7 +14,7 @@ from tests.integration.server import Server
 
 def kept(server: Server, name: str) -> dict[str, Any]:
     """The classes of a vocabulary, by name."""
-    answer = httpx.get(f"{server.url}/v1/vocabularies/{name}").raise_for_status()
+    answer = httpx.get(f"{server.url}/v1/vocabularies/{name}", timeout=60).raise_for_status()
     return {entry["name"]: entry for entry in answer.json()["classes"]}
 
 
@@ -93,7 +93,7 @@ def test_a_mark_is_taken_back_by_its_button(page: Page) -> None:
 
 def test_a_named_list_gets_them_and_keeps_all_else(page: Page, server: Server) -> None:
     sent = {"classes": ["sky", {"name": "house", "synonyms": ["building"], "threshold": 0.1}], "source": "a walk"}
-    httpx.put(f"{server.url}/v1/vocabularies/walk", json=sent).raise_for_status()
+    httpx.put(f"{server.url}/v1/vocabularies/walk", json=sent, timeout=60).raise_for_status()
     page.reload()
     page.locator("body[data-ready]").wait_for()
     choose(page)
@@ -111,7 +111,7 @@ def test_a_named_list_gets_them_and_keeps_all_else(page: Page, server: Server) -
 
 
 def test_another_list_of_that_name_is_not_overruled(page: Page, server: Server) -> None:
-    httpx.put(f"{server.url}/v1/vocabularies/taken", json={"classes": ["cloud"]}).raise_for_status()
+    httpx.put(f"{server.url}/v1/vocabularies/taken", json={"classes": ["cloud"]}, timeout=60).raise_for_status()
     choose(page)
     add(page, "sky")
     expect_result(page, "Found sky")

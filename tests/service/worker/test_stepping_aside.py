@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,12 @@ def own() -> int:
 
 def nicenesses(name: str) -> list[int]:
     """Of the threads that the system shows under a name."""
-    tasks = (task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text().strip() == name)
-    return sorted(os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in tasks)
+    found: list[int] = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # another one that ends meanwhile
+            if (task / "comm").read_text().strip() == name:
+                found.append(os.getpriority(os.PRIO_PROCESS, int(task.name)))
+    return sorted(found)
 
 
 def test_what_computes_for_a_stage_is_nice_and_its_threads_are_not(own: int) -> None:

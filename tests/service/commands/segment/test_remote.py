@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
+from tests.redis_server import free_port
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.listening import TO_START, listening
 from tests.service.gateway.known_backend import KnownBackend, answer
@@ -230,8 +230,7 @@ def test_a_key_is_shown_and_without_one_the_way_to_give_it_is_told(
 
 
 def test_a_server_that_is_not_there_is_one_line(lexiseg: CommandLine, folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
 
     outcome = lexiseg(
         "segment", folder / "00.png", "-c", "sky", "--server", f"http://127.0.0.1:{port}", "--out", folder / "out"

@@ -225,11 +225,24 @@ def test_a_model_is_awaited_until_it_was_in_memory_once() -> None:
         assert awaited(shop) == ["c"]
 
 
-def test_a_model_that_failed_is_tried_again_without_anybodys_asking_and_awaited_until_it_is_there() -> None:
+def test_a_model_that_failed_is_tried_again_without_anybodys_asking_and_awaited_until_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = threading.Event()
+
+    class Timer(threading.Timer):
+        """Goes off no sooner than it was looked at what is so long."""
+
+        def run(self) -> None:
+            assert looked_at.wait(SOON)
+            super().run()
+
+    monkeypatch.setattr(threading, "Timer", Timer)
     with opened(pause=0.01) as shop:
         shop.shelf.failures += [RuntimeError("once"), RuntimeError("twice")]
         shop.pool.acquire("a").exception(SOON)
         awaited = [[card.name for card in shop.pool.awaited]]
+        looked_at.set()
         until(lambda: shop.there == ["a"] and not shop.pool.failures)
         awaited.append([card.name for card in shop.pool.awaited])
 
