@@ -15,6 +15,10 @@ if os.getpid() == 1:
     # from here, it would be lost, and the container killed when its time is up.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
+if os.getpid() != 1 and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Nothing is begun while this is imported: Ctrl-C ends it at once, and without a trace of where it was.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -34,6 +38,9 @@ from lexiseg_service.commands.serving.app import gateway, serve, worker
 from lexiseg_service.commands.serving.rollout import rollout
 from lexiseg_service.commands.signature import Grouped
 from lexiseg_service.commands.video.app import video
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 app = typer.Typer(
     name="lexiseg",

@@ -236,7 +236,9 @@ class Settings(BaseSettings):
         1000, ge=1, description="gRPC calls and streams over REST at a time; more get 429's code"
     )
     max_bytes_in_flight: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
-        512 * 2**20, ge=1, description="bytes of requests held at a time; half as many of answers that are not taken"
+        512 * 2**20,
+        ge=1,
+        description="bytes of requests held at a time; half as many of images by URL, and of answers not taken",
     )
     client_share: Annotated[float, Read(SERVERS, ADMISSION)] = Field(
         0.5,

@@ -17,6 +17,7 @@ from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.gateway.rest import problem
 from lexiseg_service.gateway.rest.compression import Compression
+from lexiseg_service.gateway.rest.docs_page import Description
 from lexiseg_service.gateway.rest.docs_page import router as docs_router
 from lexiseg_service.gateway.rest.guard import Guard, open_paths
 from lexiseg_service.gateway.rest.http1.long_answers import LongAnswers
@@ -71,13 +72,14 @@ def create_app(
     gate = gate or open_gate(settings, metrics, keys)
     door = Door.of(settings, keys, gate)
     metrics.held("requests", lambda: door.bytes.in_use)
+    metrics.held("fetched", lambda: door.fetched.in_use)
     metrics.held("answers", lambda: door.answers.in_use)
     vocabularies = open_vocabularies(settings, metrics)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
     if fetcher is None and settings.url_fetch:
         fetcher = UrlFetcher(settings.limits.max_image_bytes, part=settings.client_share)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
-    use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts)
+    use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts, door.fetched)
     video = VideoService(use_case, settings, metrics, door)
     streams = OpenStreams(video, settings, door.calls)
     more_services: list[MoreService] = []
@@ -123,12 +125,8 @@ def create_app(
             expose_headers=["ETag", "Location", "Retry-After", "X-Request-Id"],
         )
 
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = described(app, open_to_all, keys_needed=keys.needed)
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.state.description = Description(lambda: described(app, open_to_all, keys_needed=keys.needed))
+    app.openapi = app.state.description.whole  # type: ignore[method-assign]
     return app
 
 
@@ -140,6 +138,7 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         docs_url=None,
+        openapi_url=None,  # FastAPI would write it on the event loop
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,  # what clients that are made from OpenAPI call it
         telemetry=NO_TELEMETRY,

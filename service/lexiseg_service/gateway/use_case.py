@@ -25,6 +25,7 @@ from lexiseg_service.question.prompt_bounds import check_inside
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
+from lexiseg_service.shares import Shares
 from lexiseg_service.vocabularies.collection import Vocabularies
 from lexiseg_service.vocabularies.schemas import VocabularyInput
 
@@ -45,7 +46,7 @@ class Caller:
 
 
 class UseCase:
-    """What a gateway does for its callers. No fetcher: no images by URL."""
+    """What a gateway does for its callers. No fetcher: no images by URL; without room, these are not counted."""
 
     def __init__(
         self,
@@ -54,12 +55,14 @@ class UseCase:
         settings: Settings,
         fetcher: UrlFetcher | None = None,
         rollouts: Rollouts | None = None,
+        room: Shares | None = None,
     ) -> None:
         self._backend = backend
         self._vocabularies = vocabularies
         self._settings = settings
         self._fetcher = fetcher
         self._rollouts = rollouts or Rollouts()
+        self._room = room
         self._desk = ExampleDesk(backend, settings.limits, self.fetched)
 
     @property
@@ -233,17 +236,33 @@ class UseCase:
         return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
 
     async def fetched(self, url: str, client: str) -> bytes:
-        """The image at a URL, under the guards of the settings, for a client.
+        """The image at a URL, under the guards of the settings, for a client. Its bytes are counted until the
+        task that asks for it is over.
 
         Raises:
             UrlFetchOff: the service fetches none.
+            QueueFull: there was no room for it.
+            RateLimited: the client itself held the room.
             ServiceError: the URL is not one that is asked, or there is no image.
         """
         if self._fetcher is None:
             raise UrlFetchOff(
                 "image.url: this service fetches no images (LEXISEG_URL_FETCH is off); send the file itself"
             )
-        return await self._fetcher.fetch(url, client)
+        if self._room is None:
+            return await self._fetcher.fetch(url, client)
+        # How long it is, nobody tells before it is there.
+        hold = await self._room.wait(client, self._settings.limits.max_image_bytes, self._settings.deadline_seconds)
+        asking = asyncio.current_task()
+        assert asking is not None
+        asking.add_done_callback(lambda _: hold.release())
+        size = 0
+        try:
+            content = await self._fetcher.fetch(url, client)
+            size = len(content)
+            return content
+        finally:
+            hold.keep(size)
 
 
 async def _image_of(asked: Asked) -> str:

@@ -59,7 +59,7 @@ from lexiseg_service.worker.examples.rows import are_known, check_regions, rows_
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from lexiseg_service.worker.finish import finish
 from lexiseg_service.worker.first_askers import FirstAskers
-from lexiseg_service.worker.job import AnyJob, Render, T
+from lexiseg_service.worker.job import AnyJob, Render, T, Waiting
 from lexiseg_service.worker.jpeg.choice import JpegChoice
 from lexiseg_service.worker.models.loaded import Loaded, give_up
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
@@ -86,6 +86,7 @@ class Engine:
         self._tracing = tracing
         metrics.held("texts", lambda: self.text_caches.nbytes)
         metrics.held("features", lambda: self.feature_cache.nbytes)
+        self._pictures = Waiting(metrics)
         self._open = True
         self._in_flight: set[AnyJob] = set()
         self._forecast = Forecast(self.costs)
@@ -259,6 +260,7 @@ class Engine:
         with self._count_guard:
             self._in_flight.discard(job)
             self._admission.leave(job)
+        self._pictures.leave(job)
         self._metrics.in_flight.dec()
         if self._tracing is not None:
             self._tracing.stages(job.request.traceparent, tuple(job.stages))
@@ -291,7 +293,7 @@ class Engine:
             check_regions(request.regions, remembered.features.size)
         if remembered is None or request.overlay:
             decoded = self._decode(job)
-            job.rgb = overlay.fitted(decoded.rgb) if request.overlay else None
+            self._pictures.keep(job, decoded.rgb)
             if remembered is None:  # an overlay alone needs the pixels and no image pass
                 check_inside(request.prompts, decoded.size)
                 check_regions(request.regions, decoded.size)
@@ -381,6 +383,8 @@ class Engine:
     def _finish_job(self, job: AnyJob) -> None:
         began = time.monotonic()
         segmenter = job.loaded.segmenter
+        if job.request.overlay and job.rgb is None:  # there was no room for it
+            job.rgb = overlay.fitted(self._decode(job).rgb)
         try:
             answer = self._render(job, segmenter)
         finally:

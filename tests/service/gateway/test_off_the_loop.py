@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from lexiseg_service.gateway import use_case
+from lexiseg_service.gateway import app, use_case
 from lexiseg_service.gateway.rest import body, large_bodies, rendering
 from lexiseg_service.gateway.rpc import question
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
@@ -46,6 +46,15 @@ class Threads:
     @property
     def on_the_loop(self) -> list[bool]:
         return [thread is threading.current_thread() for thread in self.seen]
+
+
+async def test_the_description_is_written_once_and_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(monkeypatch, app, "described")
+    async with serving() as client:
+        answers = await asyncio.gather(*(client.get("/openapi.json") for _ in range(4)))
+
+    assert len({answer.text for answer in answers}) == 1
+    assert threads.on_the_loop == [False]
 
 
 @pytest.mark.parametrize(("classes", "here"), [(FEW, True), (MANY, False)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from lexiseg_service.commands.options import Chosen, takes_settings
+from lexiseg_service.commands.serving.interrupts import heard_at_once
 from lexiseg_service.commands.serving.ports import refuse_taken
 
 
@@ -18,12 +19,13 @@ def serve(chosen: Chosen) -> None:
 
       lexiseg serve --model tiny,dense-clip
     """
-    refuse_taken(
-        chosen.settings.host, {"--http-port": chosen.settings.http_port, "--grpc-port": chosen.settings.grpc_port}
-    )
-    from lexiseg_service.commands.serving.serve import run
+    with heard_at_once():
+        refuse_taken(
+            chosen.settings.host, {"--http-port": chosen.settings.http_port, "--grpc-port": chosen.settings.grpc_port}
+        )
+        from lexiseg_service.commands.serving.serve import run
 
-    raise typer.Exit(run(chosen.settings))
+        raise typer.Exit(run(chosen.settings))
 
 
 @takes_settings("gateway")
@@ -36,12 +38,13 @@ def gateway(chosen: Chosen) -> None:
 
       lexiseg gateway --workers dns:///workers:50061 --http-port 8080
     """
-    refuse_taken(
-        chosen.settings.host, {"--http-port": chosen.settings.http_port, "--grpc-port": chosen.settings.grpc_port}
-    )
-    from lexiseg_service.commands.serving.gateway import run
+    with heard_at_once():
+        refuse_taken(
+            chosen.settings.host, {"--http-port": chosen.settings.http_port, "--grpc-port": chosen.settings.grpc_port}
+        )
+        from lexiseg_service.commands.serving.gateway import run
 
-    raise typer.Exit(run(chosen.settings))
+        raise typer.Exit(run(chosen.settings))
 
 
 @takes_settings("worker")
@@ -50,10 +53,11 @@ def worker(chosen: Chosen) -> None:
 
     Example:  lexiseg worker --host 0.0.0.0 --model tiny
     """
-    refuse_taken(
-        chosen.settings.host,
-        {"--worker-port": chosen.settings.worker_port, "--metrics-port": chosen.settings.metrics_port},
-    )
-    from lexiseg_service.commands.serving.worker import run
+    with heard_at_once():
+        refuse_taken(
+            chosen.settings.host,
+            {"--worker-port": chosen.settings.worker_port, "--metrics-port": chosen.settings.metrics_port},
+        )
+        from lexiseg_service.commands.serving.worker import run
 
-    raise typer.Exit(run(chosen.settings))
+        raise typer.Exit(run(chosen.settings))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import orjson
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from lexiseg_service.gateway.rest.paths import answer_head
@@ -22,6 +28,34 @@ POLICY = (
 A_DAY = {"Cache-Control": "public, max-age=86400"}
 
 router = APIRouter(include_in_schema=False)
+
+
+class Description:
+    """What `/openapi.json` says: written once, when somebody asks for it. It takes longer than many a request."""
+
+    def __init__(self, write: Callable[[], dict[str, Any]]) -> None:
+        self._write = write
+        self._writing = threading.Lock()
+        self.written: dict[str, Any] | None = None
+
+    def whole(self) -> dict[str, Any]:
+        """The schema; whoever asks while it is written waits for it."""
+        with self._writing:
+            if self.written is None:
+                self.written = self._write()
+            return self.written
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """The routes as OpenAPI."""
+    description: Description = request.app.state.description
+    schema = description.written
+    if schema is None:
+        schema = await asyncio.to_thread(description.whole)
+    if root := request.scope.get("root_path", "").rstrip("/"):  # under which a proxy puts the service
+        schema = {**schema, "servers": [{"url": root}]}
+    return Response(orjson.dumps(schema), media_type="application/json")
 
 
 @router.get(PAGE)

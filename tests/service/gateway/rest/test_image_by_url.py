@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
@@ -11,6 +12,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.image.image_server import ImageServer, Names, content, serving_images
 
 IMAGE = pictures.encoded(pictures.small())
@@ -42,6 +44,41 @@ async def test_the_worker_gets_the_content(
 
     assert answer.status_code == 200, answer.text
     assert backend.asked[0].image == IMAGE
+
+
+async def test_the_content_is_counted_until_it_is_answered(images: ImageServer, metrics: Metrics) -> None:
+    backend, names = SlowBackend(), Names(pictures=[["127.0.0.1"]])
+    app = create_app(Settings(model="colours"), backend, metrics, fetcher=images.fetcher(names, max_bytes=len(IMAGE)))
+
+    def held() -> float:
+        return metrics.registry.get_sample_value("lexiseg_cache_bytes", {"cache": "fetched"}) or 0.0
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        asking = asyncio.create_task(ask(client, url=images.url("/a.png")))
+        await backend.reached.wait()
+        assert held() == len(IMAGE)
+        backend.may_go_on.set()
+        assert (await asking).status_code == 200
+        failing = asyncio.create_task(ask(client, url=images.url("/a.png", "unknown.example")))
+        assert (await failing).status_code == 422
+
+    assert held() == 0
+
+
+async def test_what_there_is_no_room_for_is_not_fetched(images: ImageServer, metrics: Metrics) -> None:
+    settings = Settings(model="colours", max_bytes_in_flight=2**20, deadline_seconds=0.05)
+    backend = SlowBackend()
+    fetcher = images.fetcher(Names(pictures=[["127.0.0.1"]]), max_bytes=len(IMAGE))
+    app = create_app(settings, backend, metrics, fetcher=fetcher)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        asking = asyncio.create_task(ask(client, url=images.url("/a.png")))
+        await backend.reached.wait()
+        answer = await asyncio.create_task(ask(client, url=images.url("/a.png")))
+        backend.may_go_on.set()
+        await asking
+
+    assert (answer.status_code, answer.json()["type"]) == (429, "rate-limited")
+    assert "bytes of images by URL" in answer.json()["detail"]
 
 
 async def test_what_comes_is_checked_like_an_upload(

@@ -77,8 +77,10 @@ async def test_a_service_under_a_path_of_its_own_answers_questions(backend: Know
     transport = httpx.ASGITransport(app, root_path="/here")
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         answer = await client.post("/here/segment", files=form("sky"))
+        described = await client.get("/here/openapi.json")
 
     assert answer.status_code == 200
+    assert described.json()["servers"] == [{"url": "/here"}]
 
 
 class Silent(KnownBackend):

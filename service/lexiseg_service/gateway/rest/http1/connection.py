@@ -120,13 +120,15 @@ class TimedProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """Whether it goes on: a client that has said all may wait for an answer, or be gone.
 
-        To who is gone a word of ours comes back as an error, which `look` sees.
+        To who is gone a word of ours comes back as an error, which `look` sees. HTTP/1.0 has no such word (RFC 9110,
+        15.2): its clients, netcat and old proxies among them, are answered, as if they had stayed.
         """
         whole = not self._in_body and not self._head_bytes and not self._refused
-        if not whole or not self._busy or self.cycle.scope["http_version"] != "1.1":
+        if not whole or not self._busy:
             return False
         assert self._answering is not None
-        if not self._said_all and not self._answering.response_started:
+        understood = self.cycle.scope["http_version"] == "1.1"
+        if understood and not self._said_all and not self._answering.response_started:
             self.transport.write(STILL_THERE)
         self._said_all = True
         return True

@@ -65,6 +65,20 @@ async def test_who_has_closed_his_half_is_answered() -> None:
         assert await raw.ended()
 
 
+async def test_who_has_closed_his_half_is_answered_without_another_word_in_the_older_protocol() -> None:
+    backend = SlowBackend()
+    async with listening(backend) as server:
+        raw = await server.open()
+        await raw.send(WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        await backend.reached.wait()
+        raw.writer.write_eof()
+        await asyncio.sleep(0)
+        backend.may_go_on.set()
+
+        assert (await raw.answer())[0] == 200
+        assert await raw.ended()
+
+
 async def test_who_closes_both_halves_is_given_up() -> None:
     backend = SlowBackend()
     async with listening(backend) as server:

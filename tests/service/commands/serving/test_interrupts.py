@@ -1,0 +1,61 @@
+"""Ctrl-C during the start, in processes of their own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lexiseg_service import cli
+from lexiseg_service.commands.serving import app
+from lexiseg_service.commands.serving.interrupts import heard_at_once
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no process ends of a signal there")
+# Where an exception of Python's own is printed, and lost.
+PROGRAM = """
+import signal
+from lexiseg_service.commands.serving.interrupts import heard_at_once
+
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+with heard_at_once():
+    Dying()
+    print("the start goes on")
+"""
+
+
+def test_a_start_ends_wherever_it_is_interrupted() -> None:
+    run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+
+    assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_what_somebody_chose_stays() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what runs in the background
+    try:
+        with heard_at_once():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("command", ["serve", "gateway", "worker"])
+def test_every_server_starts_like_that(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    seen: list[object] = []
+
+    def refuse(*_: object) -> None:
+        seen.append(signal.getsignal(signal.SIGINT))
+        raise SystemExit(3)
+
+    monkeypatch.setattr(app, "refuse_taken", refuse)
+    monkeypatch.setattr(sys, "argv", ["lexiseg", command, *(["--workers", "x:1"] if command == "gateway" else [])])
+    with pytest.raises(SystemExit):
+        cli.main()
+
+    assert seen == [signal.SIG_DFL]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
