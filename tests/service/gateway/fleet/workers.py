@@ -18,6 +18,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import GrpcServer
 from lexiseg_service.worker.rpc.server import worker_server
 from tests.model.stand_in import card
+from tests.redis_server import free_port
 from tests.service.gateway.known_backend import KnownBackend, answer
 
 SOON = 60.0  # seconds; a hundredth is usual
@@ -142,8 +143,11 @@ async def started(
 ) -> AsyncIterator[Fleet]:
     """All of them started and seen, with more settings: the workers' and the gateway's `own`."""
     async with AsyncExitStack() as stack:
-        settings = Settings(worker_port=0, drain_seconds=5, **theirs)
-        servers = [worker_server(worker, settings, Metrics()) for worker in workers]
+        servers = [
+            # a port that nobody takes while a worker is away
+            worker_server(worker, Settings(worker_port=free_port(), drain_seconds=5, **theirs), Metrics())
+            for worker in workers
+        ]
         for server in servers:
             await server.start()
         addresses = tuple(f"127.0.0.1:{server.port}" for server in servers)
