@@ -16,7 +16,7 @@ from typing import Self
 import httpx
 
 from tests.forks import start
-from tests.integration.server import TO_START, TO_STOP
+from tests.integration.server import PATIENT, TO_START, TO_STOP
 
 ADDRESS = re.compile(r"localhost:(\d+)")
 SEEN = 60.0  # seconds until a gateway has seen a change of its workers; a tenth of it is usual
@@ -32,7 +32,7 @@ class Process:
 
     def __init__(self, log: Path, *command: str, **environment: str) -> None:
         self.log = log
-        self.process = start(command, environment, log, alone=self.alone)
+        self.process = start(command, PATIENT | environment, log, alone=self.alone)
 
     @cached_property
     def ports(self) -> list[int]:

@@ -17,16 +17,20 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no suc
 
 
 async def test_who_closes_the_terminal_has_what_is_asked_answered() -> None:
-    async with listening() as server:
-        raw = await server.open()
-        await raw.send(ALIVE)
-        assert (await raw.answer())[0] == 200
+    before: Any = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may outlive theirs
+    try:
+        async with listening() as server:
+            raw = await server.open()
+            await raw.send(ALIVE)
+            assert (await raw.answer())[0] == 200
 
-        signal.raise_signal(signal.SIGHUP)
-        await server.running
+            signal.raise_signal(signal.SIGHUP)
+            await server.running
 
-        assert not server.server.failed
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+            assert not server.server.failed
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_who_was_started_to_outlive_the_terminal_goes_on() -> None:
