@@ -18,6 +18,8 @@ PROGRAM = """
 import signal
 from lexiseg_service.commands.serving.interrupts import heard_at_once
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored for the tests
+
 class Dying:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)
@@ -54,8 +56,12 @@ def test_every_server_starts_like_that(monkeypatch: pytest.MonkeyPatch, command:
 
     monkeypatch.setattr(app, "refuse_taken", refuse)
     monkeypatch.setattr(sys, "argv", ["lexiseg", command, *(["--workers", "x:1"] if command == "gateway" else [])])
-    with pytest.raises(SystemExit):
-        cli.main()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(SystemExit):
+            cli.main()
 
-    assert seen == [signal.SIG_DFL]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert seen == [signal.SIG_DFL]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
