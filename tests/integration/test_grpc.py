@@ -91,7 +91,7 @@ def test_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) ->
     # Large, so that some of them are still in flight when the signal comes.
     image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), "JPEG", quality=95)
     with (
-        Server(tmp_path / "log.jsonl") as server,
+        Server(tmp_path / "log.jsonl", LEXISEG_DRAIN_SECONDS=str(SOON)) as server,
         grpc.insecure_channel(server.grpc) as channel,
         ThreadPoolExecutor(IN_FLIGHT) as clients,
     ):

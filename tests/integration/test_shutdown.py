@@ -40,7 +40,10 @@ def accepted(server: Server, ask: Callable[[], Future[T]]) -> list[Future[T]]:
 def test_requests_in_flight_are_answered_before_the_process_ends(tmp_path: Path) -> None:
     # Large, so that some of them are still in flight when the signal comes.
     image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), compress_level=1)
-    with Server(tmp_path / "log.jsonl") as server, ThreadPoolExecutor(IN_FLIGHT) as clients:
+    with (
+        Server(tmp_path / "log.jsonl", LEXISEG_DRAIN_SECONDS=str(SOON)) as server,
+        ThreadPoolExecutor(IN_FLIGHT) as clients,
+    ):
         parts = form(image, "sky", "tree")
         answers = accepted(
             server, lambda: clients.submit(httpx.post, f"{server.url}/segment", files=parts, timeout=SOON)

@@ -60,6 +60,7 @@ class Server(uvicorn.Server):
         config: of the HTTP server.
         grpc: the server beside it.
         connections: of the HTTP server.
+        drain: seconds for requests in flight when it is to end.
         http_option: of the command line, to choose another port.
         greeting: what to say, from the base URL and the gRPC address.
     """
@@ -69,6 +70,7 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         grpc: Grpc,
         connections: Connections,
+        drain: float,
         http_option: str,
         greeting: Callable[[str, str], str],
     ) -> None:
@@ -77,6 +79,7 @@ class Server(uvicorn.Server):
         self.linger, self.last = LINGER_SECONDS, LAST_SECONDS
         self._grpc = grpc
         self._connections = connections
+        self._drain = drain
         self._http_option = http_option
         self._greeting = greeting
 
@@ -148,7 +151,10 @@ class Server(uvicorn.Server):
         until = time.monotonic() + self.last
         while len(self._connections) and time.monotonic() < until:
             await asyncio.sleep(0.01)
+        # A moment before uvicorn has no more patience: it would cancel them without a word that helps.
+        giving_up = asyncio.get_running_loop().call_later(self._drain, self._connections.give_up)
         await super().shutdown(sockets)
+        giving_up.cancel()
         if self.force_exit and isinstance(self.lifespan, LifespanOn):
             # The application is asked for nothing any more, and cancelled with all else: that is no error.
             self.lifespan.logger = logging.Logger("uvicorn.error", logging.CRITICAL)
@@ -175,7 +181,7 @@ def server_of(
         access_log=False,
         timeout_graceful_shutdown=int(settings.drain_seconds) + 1,
     )
-    return Server(config, grpc, connections, http_option, greeting)
+    return Server(config, grpc, connections, settings.drain_seconds, http_option, greeting)
 
 
 def greeting_of_gateway(url: str, grpc: str) -> str:

@@ -249,6 +249,12 @@ class TimedProtocol(HttpToolsProtocol):
         if self._busy and not self.cycle.response_started:
             self.cycle.keep_alive = False
 
+    def give_up(self) -> None:
+        """There is no more time for an answer that has not begun: its client is told to come again."""
+        if self._busy and not self.cycle.response_started:
+            self._all.ended("drain")
+            self._refuse(NotReady(GOING_DOWN))
+
     def close_idle(self) -> None:
         """To make room for another."""
         self._all.ended("idle")

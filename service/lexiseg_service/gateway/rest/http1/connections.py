@@ -46,6 +46,8 @@ class Watched(Protocol):
 
     def leave(self) -> None: ...
 
+    def give_up(self) -> None: ...
+
     def close_idle(self) -> None: ...
 
 
@@ -70,6 +72,11 @@ class Connections:
         self.leaving = True
         for connection in self._open:
             connection.leave()
+
+    def give_up(self) -> None:
+        """The process has no more time for those that are still being answered."""
+        for connection in tuple(self._open):
+            connection.give_up()
 
     def add(self, connection: Watched, address: str | None) -> bool:
         """Counts a connection from now on; False where there are so many that it cannot even be told."""

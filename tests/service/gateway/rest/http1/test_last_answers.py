@@ -79,6 +79,24 @@ async def test_who_has_closed_his_half_is_answered_without_another_word_in_the_o
         assert await raw.ended()
 
 
+async def test_what_there_is_no_more_time_for_when_the_server_ends_is_told_to_come_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = SlowBackend()
+    async with listening(backend, drain_seconds=0.1) as server:
+        raw = await server.open()
+        await raw.send(WHOLE)
+        await backend.reached.wait()
+        stopping = asyncio.create_task(server.stop())
+
+        assert await raw.problem() == (503, "not-ready")
+        assert await raw.ended()
+        raw.writer.close()
+        await stopping
+        assert server.ended("drain") == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_who_closes_both_halves_is_given_up() -> None:
     backend = SlowBackend()
     async with listening(backend) as server:
