@@ -130,7 +130,7 @@ def segment(
     from lexiseg_service.commands.segment.files import Manner
     from lexiseg_service.commands.segment.prompts import read_prompts
     from lexiseg_service.commands.segment.question import Question, refuse_lists
-    from lexiseg_service.commands.segment.sources import sources_of
+    from lexiseg_service.commands.segment.sources import STDIN, sources_of
     from lexiseg_service.commands.segment.target import Target
 
     refuse_lists(classes or [])
@@ -167,7 +167,7 @@ def segment(
         raise typer.Exit(run_in_windows(paths, question, out, chosen.settings, window, overlap, bands, stretch, least))
     if any(each is not None for each in (overlap, bands, stretch, least)):
         raise typer.BadParameter("only with --window", param_hint="'--overlap' / '--bands' / '--range' / '--min-area'")
-    sources = sources_of(images)
+    sources = sources_of(images, None if str(out) == STDIN else out)
     target = Target(out, kind, Manner(quiet, skip_existing, chosen.settings.limits))
     if server is None:
         refuse_key(chosen)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -19,6 +21,7 @@ STDIN = "-"
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif", ".hif", ".avif", ".bmp", ".tif", ".tiff"}
 )
+LEDGERS = ("annotations.json", ".lexiseg.json")  # that folders of answers hold
 SECONDS = 30.0  # for a URL
 REDIRECTS = 5
 
@@ -82,40 +85,59 @@ def _bounded(file: BinaryIO, limits: Limits) -> bytes:
     return content
 
 
-def sources_of(given: Sequence[str | Path]) -> list[Source]:
+def sources_of(given: Sequence[str | Path], out: Path | None = None) -> list[Source]:
     """The images of a command line, each once, in the order in which they were given.
 
     Args:
         given: a file; a folder, of which every image file counts, in folders below too; a pattern (`photos/**/*.jpg`,
             for those whose shell leaves it alone) that is no file's name; http and https URLs; `-`.
+        out: where answers go. Of a folder or a pattern, what lies there is left out, or in folders of answers beside
+            it (`out-2`): else a second run would take the pictures that the first has written.
 
     Raises:
         Unreadable: a folder without images, or a pattern that nothing fits.
     """
     found: dict[str, Source] = {}
     for word in given:
-        for source in _expanded(str(word)):
+        for source in _expanded(str(word), out):
             found.setdefault(source.name, source)
     return list(found.values())
 
 
-def _expanded(word: str) -> list[Source]:
+def _expanded(word: str, out: Path | None) -> list[Source]:
     if word == STDIN:
         return [Source(STDIN)]
     if word.startswith(("http://", "https://")):
         return [Source(word)]
     path = Path(word)
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        images = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        files = _not_written(images, path, out)
         if not files:
             raise Unreadable(f"{word}: a folder without images")
         return [Source(str(file), file) for file in files]
     if not path.exists() and glob.has_magic(word):
-        files = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if Path(name).is_file()]
+        fitting = [Path(name) for name in sorted(glob.glob(word, recursive=True)) if Path(name).is_file()]
+        plain = takewhile(lambda part: not glob.has_magic(part), path.parts)
+        files = _not_written(fitting, Path(*plain), out)
         if not files:
             raise Unreadable(f"{word}: no file fits the pattern")
         return [Source(str(file), file) for file in files]
     return [Source(word, path)]
+
+
+def _not_written(files: list[Path], given: Path, out: Path | None) -> list[Path]:
+    """Those that are in no folder of answers below the given one."""
+    if out is None or given.resolve() not in out.resolve().parents:
+        return files
+    beside = out.resolve().parent
+    others = re.compile(rf"{re.escape(out.resolve().name)}-[0-9]+")
+    written = {out.resolve()} | {
+        folder
+        for folder in beside.iterdir()
+        if others.fullmatch(folder.name) and any((folder / name).exists() for name in LEDGERS)
+    }
+    return [file for file in files if written.isdisjoint(file.resolve().parents)]
 
 
 def _fetched(url: str, limits: Limits) -> bytes:

@@ -10,7 +10,7 @@ from importlib import import_module
 from PIL import Image
 
 NEEDED_LATER = (
-    "anyio._backends._asyncio",  # Starlette, of a form that goes to the disk
+    "anyio._backends._asyncio",  # Starlette, of what it does in a thread
     "anyio._core._fileio",  # of a file that it sends
     "importlib.readers",  # of our own files
     "numpy.ma",  # of its functions over sets

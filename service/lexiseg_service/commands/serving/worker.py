@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lexiseg_service.collector import set_aside
 from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
+from lexiseg_service.commands.serving.descriptors import within_descriptors
 from lexiseg_service.commands.serving.hosting import server_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
@@ -23,6 +24,7 @@ def run(settings: Settings) -> int:
     """
     bound_arenas()
     logs.configure(settings)
+    settings = within_descriptors(settings)
     metrics = Metrics()
     tracing = open_tracing(settings)
     worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing, set_aside)

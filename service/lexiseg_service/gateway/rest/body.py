@@ -46,6 +46,12 @@ FIELDS = frozenset({"request", *Question.model_fields})
 WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
+class _Held(MultiPartParser):
+    """Of forms in memory: what is read is counted, and a disk that is full, or not to be written, is nobody's fault."""
+
+    spool_max_size = 0  # no bound
+
+
 async def read(request: Request, limits: Limits) -> Asked:
     """Reads and validates a body.
 
@@ -106,7 +112,7 @@ async def _form(request: Request, limits: Limits) -> FormData:
         stream = _once(body)
     max_files, max_fields, max_part_size = most
     try:
-        return await MultiPartParser(
+        return await _Held(
             request.headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size
         ).parse()
     except (ServiceError, ClientDisconnect):

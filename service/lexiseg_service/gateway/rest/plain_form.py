@@ -1,7 +1,7 @@
 """A multipart form as clients write it, taken apart by its boundary alone.
 
 The parser behind `Request.form` calls Python for every name, value and chunk of every part, which for an image and
-twenty classes takes ten times as long as this. This is for forms that fit in memory and hold nothing unusual; all
+twenty classes takes ten times as long as this. This is for short forms that hold nothing unusual; all
 others, and all that may be wrong, are left to that parser. What both can read, they read alike.
 """
 
@@ -12,7 +12,7 @@ from io import BytesIO
 
 from starlette.datastructures import FormData, UploadFile
 
-LARGEST = 2**20  # bytes of a body; a longer one goes to the disk on its way
+LARGEST = 2**20  # bytes of a body; of a longer one this would have a second in memory
 KIND = re.compile(r"multipart/form-data; ?boundary=(\"?)([A-Za-z0-9'()+_,./:=?-]{1,70})\1", re.IGNORECASE)
 HEAD = re.compile(
     rb'\r\nContent-Disposition: form-data; name="(\w{1,64})"(; filename="[^"\\\x00-\x1f\x7f]{0,255}")?'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -94,11 +95,16 @@ def _write(folder: Path, name: str, content: bytes | None) -> None:
         target.unlink(missing_ok=True)
     else:
         draft = folder / f".{name}.draft"
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
+        try:
+            with draft.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        except OSError:
+            with suppress(OSError):  # half of it would take the last of a full disk
+                draft.unlink(missing_ok=True)
+            raise
     # The rename itself outlives a power cut only once the folder is on the disk.
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -35,6 +35,20 @@ def test_a_pattern_is_every_file_that_fits(folder: Path) -> None:
     assert names(folder, f"{folder}/**/*.heic", f"{folder}/?.png") == ["below/c.heic", "a.png"]
 
 
+def test_what_an_earlier_run_has_written_below_is_no_image_of_the_next(folder: Path) -> None:
+    for name in ("out/a.png", "out-2/a.png", "out-2/annotations.json", "out-3/mine.png", "outer/mine.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+    for given in (str(folder), f"{folder}/**/*"):
+        found = sources_of([given], folder / "out")
+        mine = [str(Path(source.name).relative_to(folder)) for source in found if source.stem == "mine"]
+        assert mine == ["out-3/mine.png", "outer/mine.png"]
+        assert not any("out/" in source.name or "out-2" in source.name for source in found)
+    assert names(folder, f"{folder}/out") == ["out/a.png"]
+    assert [source.stem for source in sources_of([f"{folder}/out/*.png"], folder / "out")] == ["a"]
+
+
 def test_an_image_that_is_given_twice_is_asked_once(folder: Path) -> None:
     assert names(folder, f"{folder}/a.png", str(folder)) == ["a.png", "b.JPG", "below/c.heic"]
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import tempfile
 from typing import Any
 
 import httpx
@@ -35,6 +37,21 @@ async def test_flat_fields_are_what_they_stand_for(client: httpx.AsyncClient, ba
     asked = backend.asked[0]
     assert [entry.name for entry in asked.vocabulary.classes] == ["sky, blue", "sea"]
     assert (asked.image, asked.overlay, asked.threshold, asked.mask) == (IMAGE, True, 0.25, "none")
+
+
+async def test_a_form_of_a_large_file_needs_no_disk(
+    client: httpx.AsyncClient, backend: KnownBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    large = IMAGE + bytes(3 * 2**20)
+
+    answer = await post_form(client, [("classes", "sky")], image=("a.png", large))
+
+    assert answer.status_code == 200, answer.text
+    assert backend.asked[0].image == large
 
 
 async def test_a_field_in_the_query_beside_a_form_or_json_is_refused(

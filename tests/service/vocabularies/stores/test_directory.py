@@ -23,6 +23,7 @@ async def test_a_write_on_something_else_changes_nothing(tmp_path: Path) -> None
     assert not await store.replace("room", None, b"2")
     assert not await store.replace("room", b"0", b"2")
     assert await store.read("room") == (tmp_path / "room.json").read_bytes() == b"1"
+    assert [file.name for file in tmp_path.iterdir()] == ["room.json"]  # half a list would take the last of the disk
 
 
 async def test_what_is_deleted_is_gone_from_the_disk(tmp_path: Path) -> None:
