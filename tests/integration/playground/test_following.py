@@ -126,7 +126,8 @@ def test_words_name_what_is_followed(page: Page) -> None:
     drag(page, 0)
     expect_result(page, "Following object 1.")
     page.locator("#more summary").click()
-    page.uncheck("#background")  # each object has a label
+    with page.expect_response(lambda answer: answer.url.endswith("/frames")):
+        page.uncheck("#background")  # each object has a label
 
     with page.expect_request(lambda request: request.method == "PUT") as heard:
         add(page, "ball")

@@ -181,7 +181,10 @@ async def test_calls_are_counted_by_method_and_code() -> None:
         await failure(gateway.stub.Segment(request()))
 
         assert gateway.counted("lexiseg_grpc_requests_total", method=SEGMENT, code="OK") == 1
-        assert gateway.counted("lexiseg_grpc_requests_total", method=SEGMENT, code="INVALID_ARGUMENT") == 1
+        # who is refused hears of it a moment before it is counted
+        await _until(
+            lambda: gateway.counted("lexiseg_grpc_requests_total", method=SEGMENT, code="INVALID_ARGUMENT") == 1
+        )
         assert gateway.counted("lexiseg_request_failures_total", reason="other") == 1
 
 
