@@ -24,6 +24,7 @@ from tests.service.gateway.rpc.calling import calling
 from tests.service.gateway.serving import IMAGE, form, serving
 
 T = TypeVar("T")
+SOON = 20.0  # seconds that nothing here should need
 FEW, MANY = [f"class {index}" for index in range(3)], [f"class number {index}" for index in range(1000)]
 PNG = pictures.encoded(pictures.small("china", 192))  # larger than what is checked here: an image does not count
 POINTS = [{"points": [{"x": 1, "y": 1}] * 30}] * 10
@@ -166,6 +167,34 @@ async def test_a_vocabulary_that_another_gateway_wrote_is_read_beside_the_loop(
 
     assert [answer.json()["n_classes"] for answer in answers] == [len(MANY)] * 2
     assert threads.on_the_loop == [False]  # once: its bytes are known then
+
+
+async def test_a_photograph_with_some_words_passes_bodies_of_thousands_of_values(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_go_on, begun = threading.Event(), asyncio.Event()
+    loop, real = asyncio.get_running_loop(), body._read_json
+
+    def watched(content: bytes, limits: Any) -> Any:
+        if b"prompts" in content:
+            loop.call_soon_threadsafe(begun.set)
+            may_go_on.wait()
+        return real(content, limits)
+
+    monkeypatch.setattr(body, "_read_json", watched)
+    image = {"base64": base64.b64encode(PNG + bytes(large_bodies.LONG)).decode()}
+    async with serving() as client:
+        many = {"image": image, "prompts": [{"points": [{"x": 1, "y": 1}] * 32}] * 32}
+        asking = [asyncio.ensure_future(client.post("/segment", json=many)) for _ in range(2)]
+        try:
+            await begun.wait()
+            async with asyncio.timeout(SOON):
+                few = await client.post("/segment", json={"image": image, "classes": FEW})
+        finally:
+            may_go_on.set()
+        await asyncio.gather(*asking)
+
+    assert few.status_code == 200
 
 
 async def test_small_bodies_pass_large_ones_of_which_one_is_parsed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
