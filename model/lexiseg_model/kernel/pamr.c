@@ -1,17 +1,17 @@
 /* Pixel-adaptive mask refinement: `lexiseg_model.masks.pamr`.
  *
- * The maps of a group lie beside each other at every pixel, so that a neighbour is whole vectors, whichever it is, and
- * the weights of a block of pixels lie in the order in which they are needed. What takes the time is reading: a picture
- * is gone through in panels, from top to bottom, so that what a row of one needs of the rows around it stays in the
- * cache. While maps and weights are small, the second of two iterations follows the first as closely as it may, for then
- * the weights are there, too; panels of the second lie further to the left, or it would need what the first has not done.
- * Maps that are large go past the caches, where they would be read before they are written, and are asked for a row
- * before they are needed. */
+ * The maps of a group lie beside each other by fours of pixels (`pamr_layout.h`), and the weights of a block of pixels
+ * lie in the order in which they are needed. What takes the time is reading: a picture is gone through in panels, from top
+ * to bottom, so that what a row of one needs of the rows around it stays in the cache. While maps and weights are small, the
+ * second of two iterations follows the first as closely as it may, for then the weights are there, too; panels of the second
+ * lie further to the left, or it would need what the first has not done. Maps that are large go past the caches, where they
+ * would be read before they are written, and are asked for a row before they are needed. */
 #include "pamr_layout.h"
 
 #include <math.h>
 
-enum { PANEL = 192, AHEAD = 2 }; /* pixels; blocks from weights that are read to those that are asked for */
+enum { PANEL = 192, NARROW = 128 }; /* pixels; of panels where maps go past the caches, and weights come from memory */
+enum { AHEAD = 2 }; /* blocks from weights that are read to those that are asked for */
 enum { STEPS = 2, TOGETHER = 24 }; /* iterations, and maps, that use weights while they are near */
 enum { SIZES = 4, BETWEEN = 17 * LINE }; /* of groups; numbers from a plane to the next */
 static const size_t NEAR_BY = 24 << 20; /* bytes that the third cache may keep from one iteration to the next */
@@ -34,6 +34,7 @@ typedef struct {
         int64_t channels;
         Mix *mix;
     } of[SIZES]; /* the largest first, one at last */
+    int past;    /* whether what they make may go past the caches */
 } Rows;
 
 #define LANES 4
@@ -56,12 +57,14 @@ typedef struct {
 
 static Rows rows(void) {
 #if MANY_PROCESSORS
-    if (lanes() == 16)
+    if (lanes() == 16 && __builtin_cpu_supports("avx512bw"))
         return (Rows){weigh_of_sixteen,
-                      {{16, mix_16_shared}, {8, mix_8_of_sixteen}, {4, mix_4_of_sixteen}, {1, mix_1_of_sixteen}}};
-    if (lanes() == 8) return (Rows){weigh_of_eight, {{8, mix_8_of_eight}, {4, mix_4_of_eight}, {1, mix_1_of_eight}}};
+                      {{16, mix_16_shared}, {8, mix_8_shared}, {4, mix_4_shared}, {1, mix_1_of_sixteen}}, 1};
+    if (lanes() >= 8)
+        return (Rows){weigh_of_eight,
+                      {{16, mix_16_of_eight}, {8, mix_8_of_eight}, {4, mix_4_of_eight}, {1, mix_1_of_eight}}, 0};
 #endif
-    return (Rows){weigh_anywhere, {{4, mix_4_anywhere}, {1, mix_1_anywhere}}};
+    return (Rows){weigh_anywhere, {{4, mix_4_anywhere}, {1, mix_1_anywhere}}, 0};
 }
 
 /* Maps that lie beside each other, and beside zeros where they are fewer than `channels`: rows of `row` numbers, two
@@ -166,12 +169,12 @@ static void step(const Picture *p, const Group *groups, int64_t n_groups, int64_
 
 /* So many iterations in step, from `round` on. */
 static void advance(const Picture *p, const Group *groups, int64_t n, int64_t round, int64_t steps) {
-    int64_t h = p->s.h, whole = p->s.whole, reach = p->around.reach;
-    for (int64_t x = 0; x < whole; x += PANEL)
+    int64_t h = p->s.h, whole = p->s.whole, reach = p->around.reach, panel = p->past ? NARROW : PANEL;
+    for (int64_t x = 0; x < whole; x += panel)
         for (int64_t front = 0; front < h + (steps - 1) * reach; front++)
             for (int64_t t = 0; t < steps; t++) {
-                int64_t y = front - t * reach, left = x - t * p->s.margin, right = left + PANEL;
-                if (x + PANEL >= whole) right = whole;
+                int64_t y = front - t * reach, left = x - t * p->s.margin, right = left + panel;
+                if (x + panel >= whole) right = whole;
                 if (left < 0) left = 0;
                 if (y >= 0 && y < h && left < right) step(p, groups, n, y, left, right, round + t);
             }
@@ -210,7 +213,7 @@ API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h
     p.image = colours, p.shift = shift, p.weigh = of.weigh;
     for (int64_t count; k; p.weigh = NULL) {
         count = next_groups(&of, s, k, groups);
-        p.past = groups->channels == 16 && of_weights + bytes_of(groups, &p) > NEAR_BY;
+        p.past = of.past && groups->channels == 16 && of_weights + bytes_of(groups, &p) > NEAR_BY;
         lay_out(groups, count, &p, maps, refined, (char *)p.weights + of_weights);
         for (int64_t round = 0, steps = p.past ? 1 : STEPS; round < iterations; round += steps)
             advance(&p, groups, count, round, smaller(steps, iterations - round));

@@ -1,4 +1,8 @@
-/* How PAMR's pictures and maps lie in memory, and how they come there and back. */
+/* How PAMR's pictures and maps lie in memory, and how they come there and back.
+ *
+ * Maps of a group lie by fours of pixels, [pixels / 4, maps, 4]: a vector holds four pixels of some maps, times four
+ * weights as they lie, repeated for each map. What is beside it by a multiple of four is a vector, too, and by one to three
+ * it is put together from two. A single map is a row of pixels. */
 #include "kernel.h"
 
 #if defined(__linux__)
@@ -8,7 +12,7 @@
 #include <immintrin.h>
 #endif
 
-enum { BLOCK = 16 };                   /* pixels */
+enum { BLOCK = 16, FOUR = 4 };         /* pixels */
 static const size_t KEPT = 96 << 20;   /* bytes at most that are kept between calls */
 static const size_t MAPPED = 32 << 20; /* bytes from which on new memory never is what was used before */
 
@@ -32,63 +36,52 @@ static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 /* Numbers from one row to the next: an odd number of cache lines, or rows would meet in one corner of the cache. */
 static int64_t row_of(Shape s, int64_t channels) { return up(s.wide * channels, 16 * LINE) + 5 * LINE; }
 
-/* Repeats the outermost pixels of a row to its left, and to its right. */
-#define REPEAT(c) \
-    for (; times > 0; times--, to += (c)) memcpy(to, pixel, (c) * sizeof(float))
-static void repeat(const float *pixel, int64_t c, float *to, int64_t times) {
-    float only = *pixel;
-    switch (c) {
-    case 1:
-        for (int64_t x = 0; x < times; x++) to[x] = only;
-        break;
-    case 4: REPEAT(4); break;
-    case 8: REPEAT(8); break;
-    default: REPEAT(16);
-    }
+/* Of map 0 at a pixel of a row; the others' are FOUR numbers apart. */
+static int64_t place_of(int64_t pixel, int64_t c) { return pixel / FOUR * FOUR * c + pixel % FOUR; }
+
+/* Repeats a pixel of a row from `x` to `end`, where a four ends. */
+static void repeat(float *row, int64_t c, int64_t pixel, int64_t x, int64_t end) {
+    float four[16 * FOUR];
+    for (int64_t m = 0; m < c; m++)
+        for (int64_t i = 0; i < FOUR; i++) four[m * FOUR + i] = row[place_of(pixel, c) + m * FOUR];
+    for (; x % FOUR; x++)
+        for (int64_t m = 0; m < c; m++) row[place_of(x, c) + m * FOUR] = four[m * FOUR];
+    for (; x < end; x += FOUR) memcpy(row + x * c, four, (size_t)(FOUR * c) * sizeof(float));
 }
-static void fill_left(Shape s, int64_t c, float *row) { repeat(row + s.margin * c, c, row, s.margin); }
+/* Repeats the outermost pixels of a row to its left, and to its right. */
+static void fill_left(Shape s, int64_t c, float *row) { repeat(row, c, s.margin, 0, s.margin); }
 static void fill_right(Shape s, int64_t c, float *row) {
     int64_t end = s.margin + s.w;
-    repeat(row + (end - 1) * c, c, row + end * c, s.wide - end);
+    repeat(row, c, end - 1, end, s.wide);
 }
 
-/* Puts the second half of the numbers between those of the first, so many times over: [2^times, n] -> [n, 2^times]. */
-WIDEST static float *interleave(float *numbers, float *other, int64_t half, int times) {
-    for (; times > 0; times--) {
-        for (int64_t i = 0; i < half; i++) {
-            other[2 * i] = numbers[i];
-            other[2 * i + 1] = numbers[half + i];
-        }
-        float *last = numbers;
-        numbers = other;
-        other = last;
-    }
-    return numbers;
-}
-
-/* Numbers to lines of memory, and not to the caches. */
-static void put_past(const float *numbers, int64_t n, float *to) {
+/* Four numbers to memory, and not to the caches, if that is said. */
+static inline void put(const float *four, int past, float *to) {
 #if MANY_PROCESSORS
-    for (int64_t i = 0; i < n; i += 4) _mm_stream_ps(to + i, _mm_loadu_ps(numbers + i));
-#else
-    memcpy(to, numbers, (size_t)n * sizeof(float));
+    if (past) {
+        _mm_stream_ps(to, _mm_loadu_ps(four));
+        return;
+    }
 #endif
+    (void)past;
+    memcpy(to, four, FOUR * sizeof(float));
 }
 
 /* Planes [maps, h, w] to pixels amid their margins; past the caches, but for what is repeated at once, if that is said. */
 static void spread(const float *planes, Shape s, int64_t maps, int64_t c, int64_t row, int past, float *to) {
-    float tile[BLOCK * 16] = {0}, other[BLOCK * 16];
-    for (int64_t y = 0; y < s.h; y++, to += row) {
-        for (int64_t x = 0; x < s.w; x += BLOCK) {
-            size_t pixels = (size_t)smaller(BLOCK, s.w - x);
-            for (int64_t m = 0; m < maps; m++)
-                memcpy(tile + m * BLOCK, planes + (m * s.h + y) * s.w + x, pixels * sizeof(float));
-            memset(tile + maps * BLOCK, 0, (size_t)(c - maps) * BLOCK * sizeof(float));
-            float *pixel = interleave(tile, other, BLOCK * c / 2, __builtin_ctz((unsigned)c));
-            if (past && x && x + BLOCK < s.w)
-                put_past(pixel, BLOCK * c, to + (s.margin + x) * c);
-            else
-                memcpy(to + (s.margin + x) * c, pixel, (size_t)(BLOCK * c) * sizeof(float));
+    const float zeros[FOUR] = {0};
+    const int64_t plane = s.h * s.w;
+    for (int64_t y = 0; y < s.h; y++, to += row, planes += s.w) {
+        for (int64_t x = 0; x < s.w; x += FOUR) {
+            float *four = to + (s.margin + x) * c;
+            const int away = past && x >= BLOCK && x + BLOCK < s.w;
+            for (int64_t m = 0; m < c; m++, four += FOUR)
+                if (m >= maps)
+                    put(zeros, away, four);
+                else if (x + FOUR <= s.w)
+                    put(planes + m * plane + x, away, four);
+                else
+                    memcpy(four, planes + m * plane + x, (size_t)(s.w - x) * sizeof(float));
         }
         fill_left(s, c, to);
         fill_right(s, c, to);
@@ -97,17 +90,16 @@ static void spread(const float *planes, Shape s, int64_t maps, int64_t c, int64_
 
 /* And back, a row's pixels from x to `end`. */
 static void gather(const float *from, Shape s, int64_t maps, int64_t c, int64_t y, int64_t x, int64_t end, float *planes) {
-    float tile[BLOCK * 16], other[BLOCK * 16];
-    for (; x < smaller(end, s.w); x += BLOCK, from += BLOCK * c) {
-        size_t pixels = (size_t)smaller(BLOCK, s.w - x);
-        memcpy(tile, from, (size_t)(BLOCK * c) * sizeof(float));
-        float *plane = interleave(tile, other, BLOCK * c / 2, c > 1 ? 4 : 0);
+    planes += y * s.w;
+    for (; x < smaller(end, s.w); x += FOUR, from += FOUR * c) {
+        size_t pixels = (size_t)smaller(FOUR, s.w - x);
         for (int64_t m = 0; m < maps; m++)
-            memcpy(planes + (m * s.h + y) * s.w + x, plane + m * BLOCK, pixels * sizeof(float));
+            memcpy(planes + m * s.h * s.w + x, from + m * FOUR, pixels * sizeof(float));
     }
 }
 
-/* What leads from a pixel to its neighbours [h, n]: above the first row and below the last there are these again. */
+/* What leads from a pixel to its neighbours [h, n], and in more than one map from a four to those of its neighbours that
+ * are multiples of four aside: above the first row and below the last there are these again. */
 static void lead(Shape s, Around around, int64_t row, int64_t c, int64_t *shift) {
     for (int64_t y = 0; y < s.h; y++)
         for (int64_t i = 0; i < around.n; i++) {

@@ -2,147 +2,186 @@
 #include "vectors.h"
 #include "exponential.h"
 
-#define TILE(channels) (BLOCK * (channels) / LANES) /* vectors of a block of so many maps */
-
-/* The weights of a block, each as often as a pixel has maps, at vector v of them. */
-#if LANES == 16
-#define LANE ((WHOLES){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
-#else
-#define LANE ((WHOLES){0, 1, 2, 3, 4, 5, 6, 7})
-#endif
-#define REPEATED(weight, v, CHANNELS)                                                                                 \
-    __builtin_shuffle(((const FLOATS *)(weight))[(v) / (CHANNELS)],                                                   \
-                      (v) % (CHANNELS) * (LANES / (CHANNELS)) + LANE / (CHANNELS))
-#define ONE(weight, v, CHANNELS) (weight)[v]
-#define EACH_ITS_OWN(weight, v, CHANNELS) ((const FLOATS *)(weight))[v]
-
-/* Weighted sums of `n` neighbours at so many blocks, of COUNT vectors from FIRST on: few enough to stay in registers,
- * and enough not to wait for each other. Maps [BLOCK, CHANNELS], weights [n, BLOCK]; shift [n] leads to neighbours. */
-#define SUMS(name, CHANNELS, BLOCKS, FIRST, COUNT, WEIGHT)                                                            \
-    INLINE void NAMED(name)(const float *from, const float *weights, const int64_t *shift, int64_t n, float *to) {    \
-        FLOATS sum[BLOCKS][COUNT];                                                                                    \
-        EACH(b, BLOCKS) EACH(v, COUNT) sum[b][v] = (FLOATS){0};                                                       \
-        for (int64_t i = 0; i < n; i++) {                                                                             \
-            const FLOATS *near = (const FLOATS *)(from + shift[i]) + FIRST;                                           \
-            EACH(b, BLOCKS) {                                                                                         \
-                const float *weight = weights + (b * n + i) * BLOCK;                                                  \
-                if (!FIRST) __builtin_prefetch(weight + AHEAD * n * BLOCK, 0, 2);                                     \
-                EACH(v, COUNT) sum[b][v] += near[b * TILE(CHANNELS) + v] * WEIGHT(weight, FIRST + v, CHANNELS);       \
-            }                                                                                                         \
-        }                                                                                                             \
-        EACH(b, BLOCKS) EACH(v, COUNT) ((FLOATS *)to)[b * TILE(CHANNELS) + FIRST + v] = sum[b][v];                    \
+/* Weighted sums of `n` neighbours at so many blocks of a single map: few enough to stay in registers, and enough not to
+ * wait for each other. Weights [n, BLOCK]; shift [n] leads to neighbours. */
+INLINE void NAMED(sum_1)(const int blocks, const float *from, const float *weights, const int64_t *shift, int64_t n,
+                         float *to) {
+    FLOATS sum[4][BLOCK / LANES];
+    EACH(b, blocks) EACH(v, BLOCK / LANES) sum[b][v] = (FLOATS){0};
+    for (int64_t i = 0; i < n; i++) {
+        const FLOATS *near = (const FLOATS *)(from + shift[i]);
+        EACH(b, blocks) {
+            const float *weight = weights + (b * n + i) * BLOCK;
+            __builtin_prefetch(weight + AHEAD * n * BLOCK, 0, 2);
+            EACH(v, BLOCK / LANES) sum[b][v] += near[b * (BLOCK / LANES) + v] * ((const FLOATS *)weight)[v];
+        }
     }
-#define ALONG(CHANNELS, BLOCKS, sums)                                                                                 \
-    for (; blocks >= BLOCKS; blocks -= BLOCKS, weights += BLOCKS * n * BLOCK, from += BLOCKS * BLOCK * CHANNELS,      \
-                             to += BLOCKS * BLOCK * CHANNELS) {                                                       \
-        sums                                                                                                          \
-    }
+    EACH(b, blocks) EACH(v, BLOCK / LANES)((FLOATS *)to)[b * (BLOCK / LANES) + v] = sum[b][v];
+}
 #define PARAMETERS                                                                                                    \
     (const float *from, int64_t blocks, const float *weights, const int64_t *shift, int64_t n, const Ahead *ahead,    \
      float *to)
-#define SUM(name) NAMED(name)(from, weights, shift, n, to);
-
-/* Blocks of a row of CHANNELS maps; so many at once as fill eight registers or sixteen. */
-#define MIX(CHANNELS, BLOCKS, WEIGHT)                                                                                 \
-    SUMS(sums_##CHANNELS, CHANNELS, BLOCKS, 0, TILE(CHANNELS), WEIGHT)                                                \
-    SUMS(sum_##CHANNELS, CHANNELS, 1, 0, TILE(CHANNELS), WEIGHT)                                                      \
-    ENTRY static void NAMED(mix_##CHANNELS) PARAMETERS {                                                              \
-        (void)ahead;                                                                                                  \
-        ALONG(CHANNELS, BLOCKS, SUM(sums_##CHANNELS))                                                                 \
-        ALONG(CHANNELS, 1, SUM(sum_##CHANNELS))                                                                       \
-    }
-#define MIX_BY_HALVES(CHANNELS)                                                                                       \
-    SUMS(left_##CHANNELS, CHANNELS, 1, 0, 8, ONE)                                                                     \
-    SUMS(right_##CHANNELS, CHANNELS, 1, 8, 8, ONE)                                                                    \
-    ENTRY static void NAMED(mix_##CHANNELS) PARAMETERS {                                                              \
-        (void)ahead;                                                                                                  \
-        ALONG(CHANNELS, 1, SUM(left_##CHANNELS) SUM(right_##CHANNELS))                                                \
-    }
-#if LANES == 16
-MIX(8, 1, REPEATED)
-MIX(4, 2, REPEATED)
-MIX(1, 4, EACH_ITS_OWN)
-#elif LANES == 8
-MIX_BY_HALVES(8)
-MIX(4, 1, REPEATED)
-MIX(1, 4, EACH_ITS_OWN)
+#define ALONG(BLOCKS)                                                                                                 \
+    for (; blocks >= (BLOCKS); blocks -= BLOCKS, weights += BLOCKS * n * BLOCK, from += BLOCKS * BLOCK, to += BLOCKS * BLOCK) \
+        NAMED(sum_1)(BLOCKS, from, weights, shift, n, to);
+/* Blocks of a row of one map; so many at once as fill eight registers or less. */
+ENTRY static void NAMED(mix_1) PARAMETERS {
+    (void)ahead;
+#if LANES > 4
+    ALONG(4)
 #else
-MIX_BY_HALVES(4)
-MIX(1, 2, EACH_ITS_OWN)
+    ALONG(2)
+#endif
+    ALONG(1)
+}
+
+#if LANES < 16 /* by sixteen: pamr_sixteen.h */
+/* Four weights, once for each map of a vector; and what lies `by` pixels further on than a vector, of it and the next. */
+#if LANES == 8
+#define REPEATED(weight) ((FLOATS)_mm256_broadcast_ps((const __m128 *)(weight)))
+#define FURTHER(vector, next, by) ((FLOATS)_mm256_alignr_epi8((__m256i)(next), (__m256i)(vector), 4 * (by)))
+#else
+#define REPEATED(weight) (*(const FLOATS *)(weight))
+#define FURTHER(vector, next, by) /* by two it is one instruction everywhere, else two */                              \
+    ((by) == 2   ? __builtin_shuffle(vector, next, (WHOLES){2, 3, 4, 5})                                              \
+     : (by) == 1 ? __builtin_shuffle(vector, MEETING(vector, next), (WHOLES){1, 2, 4, 6})                             \
+                 : __builtin_shuffle(MEETING(vector, next), next, (WHOLES){0, 2, 5, 6}))
+#define MEETING(vector, next) __builtin_shuffle(vector, next, (WHOLES){3, 3, 4, 4})
+#endif
+
+/* Adds what lies `by` pixels further on than so many fours, `vectors` each, times its weights. */
+ENTRY INLINE void NAMED(add)(const int fours, const int vectors, const int by, const float *near, const float *weights,
+                       FLOATS *sum) {
+    const FLOATS *from = (const FLOATS *)near;
+    EACH(four, fours) {
+        FLOATS weight = REPEATED(weights + four * FOUR);
+        EACH(v, vectors) {
+            FLOATS neighbour = from[four * vectors + v];
+            if (by) neighbour = FURTHER(neighbour, from[(four + 1) * vectors + v], by);
+            sum[four * vectors + v] += neighbour * weight;
+        }
+    }
+}
+
+/* Weighted sums at so many fours of a block, of which there are few enough to stay in registers, of eight neighbours at
+ * a time: row by row, where a dilation is some fours and `by` pixels. */
+#define ADD(by, near, weight) NAMED(add)(fours, vectors, by, near, (weight) * BLOCK + weights, sum);
+#define AROUND(by)                                                                                                    \
+    case by: {                                                                                                        \
+        const int64_t left = -(dilation + (FOUR - by) % FOUR) * channels, right = (dilation - by) * channels;         \
+        ADD((FOUR - by) % FOUR, above + left, 0) ADD(0, above, 1) ADD(by, above + right, 2)                           \
+        ADD((FOUR - by) % FOUR, from + left, 3) ADD(by, from + right, 4)                                              \
+        ADD((FOUR - by) % FOUR, below + left, 5) ADD(0, below, 6) ADD(by, below + right, 7)                           \
+        break;                                                                                                        \
+    }
+ENTRY INLINE void NAMED(sums)(const int fours, const int channels, const int first, const float *from, const float *weights,
+                        const int64_t *shift, int64_t n, float *to) {
+    const int vectors = channels * FOUR / LANES;
+    FLOATS sum[8];
+    EACH(v, fours * vectors) sum[v] = (FLOATS){0};
+    for (int64_t i = 0; i < n; i += EIGHT, weights += EIGHT * BLOCK) {
+        const float *above = from + shift[i + 1], *below = from + shift[i + 6];
+        const int64_t dilation = (shift[i + 2] - shift[i + 1]) / channels;
+        if (first) EACH(line, EIGHT) __builtin_prefetch(weights + AHEAD * n * BLOCK + line * BLOCK, 0, 2);
+        switch (dilation % FOUR) { AROUND(0) AROUND(1) AROUND(2) AROUND(3) }
+    }
+    EACH(v, fours * vectors)((FLOATS *)to)[v] = sum[v];
+}
+
+/* Blocks of a row of CHANNELS maps, by so many fours. */
+#define MIX(CHANNELS, FOURS)                                                                                          \
+    ENTRY static void NAMED(mix_##CHANNELS) PARAMETERS {                                                              \
+        (void)ahead;                                                                                                  \
+        for (; blocks; blocks--, weights += n * BLOCK, from += BLOCK * CHANNELS, to += BLOCK * CHANNELS)              \
+            for (int four = 0; four < BLOCK; four += FOURS * FOUR)                                                    \
+                NAMED(sums)(FOURS, CHANNELS, !four, from + four * CHANNELS, weights + four, shift, n,                 \
+                            to + four * CHANNELS);                                                                    \
+    }
+#if LANES == 8
+MIX(16, 1)
+MIX(8, 2)
+MIX(4, 4)
+#else
+MIX(4, 2)
+#endif
+#undef REPEATED
+#undef FURTHER
+#undef MEETING
+#undef ADD
+#undef AROUND
+#undef MIX
 #endif
 
 #define MAGNITUDE(x) ((FLOATS)((WHOLES)(x) & 0x7fffffff))
 
-/* Weights at so many vectors of pixels of an image of `c` channels, `plane` numbers apart. Their lines are asked for
- * while the differences are taken. */
-#define WEIGH(name, VECTORS)                                                                                          \
-    INLINE void NAMED(name)(const float *image, int64_t c, int64_t plane, const int64_t *shift, int64_t n,            \
-                            float samples, float *weights) {                                                          \
-        FLOATS apart[n][VECTORS], logit[n][VECTORS], most[VECTORS], sum[VECTORS];                                     \
-        for (int64_t channel = 0; channel < c; channel++, image += plane) {                                           \
-            FLOATS own[VECTORS], total[VECTORS], squares[VECTORS], scale[VECTORS];                                    \
-            EACH(v, VECTORS) own[v] = ((const FLOATS *)image)[v];                                                     \
-            EACH(v, VECTORS) total[v] = squares[v] = (FLOATS){0};                                                     \
-            for (int64_t i = 0; i < n; i++) /* around the pixel itself: rounding does little to small squares */      \
-                EACH(v, VECTORS) {                                                                                    \
-                    FLOATS difference = ((const FLOATS *)(image + shift[i]))[v] - own[v];                             \
-                    total[v] += difference;                                                                           \
-                    squares[v] += difference * difference;                                                            \
-                    apart[i][v] = MAGNITUDE(difference);                                                              \
-                    if (!channel) __builtin_prefetch(weights + (v * LANES / BLOCK * n + i) * BLOCK, 1);               \
-                }                                                                                                     \
-            EACH(v, VECTORS) {                                                                                        \
-                float deviation[LANES];                                                                               \
-                *(FLOATS *)deviation = (squares[v] - total[v] * total[v] / samples) / (samples - 1);                  \
-                for (int x = 0; x < LANES; x++) deviation[x] = sqrtf(deviation[x] > 0 ? deviation[x] : 0);            \
-                scale[v] = -1.0f / ((float)c * (EPSILON + SHARPNESS * *(FLOATS *)deviation));                         \
-            }                                                                                                         \
-            for (int64_t i = 0; i < n; i++)                                                                           \
-                EACH(v, VECTORS) logit[i][v] = apart[i][v] * scale[v] + (channel ? logit[i][v] : (FLOATS){0});        \
-        }                                                                                                             \
-        EACH(v, VECTORS) {                                                                                            \
-            most[v] = (FLOATS){0} - INFINITY;                                                                         \
-            sum[v] = (FLOATS){0};                                                                                     \
-        }                                                                                                             \
-        for (int64_t i = 0; i < n; i++) EACH(v, VECTORS) most[v] = LARGER(logit[i][v], most[v]);                      \
-        for (int64_t i = 0; i < n; i++)                                                                               \
-            EACH(v, VECTORS) {                                                                                        \
-                logit[i][v] -= most[v];                                                                               \
-                NAMED(exponential)(&logit[i][v]);                                                                     \
-                sum[v] += logit[i][v];                                                                                \
-            }                                                                                                         \
-        EACH(v, VECTORS) sum[v] = 1.0f / sum[v];                                                                      \
-        for (int64_t i = 0; i < n; i++)                                                                               \
-            EACH(v, VECTORS) {                                                                                        \
-                int x = v * LANES;                                                                                    \
-                *(FLOATS *)(weights + (x / BLOCK * n + i) * BLOCK + x % BLOCK) = logit[i][v] * sum[v];                \
-            }                                                                                                         \
+/* Weights at so many vectors of pixels of an image of `c` channels, `plane` numbers apart. Differences are taken twice, which
+ * takes less than to keep them. Lines of the weights are asked for meanwhile. */
+INLINE void NAMED(weigh_some)(const int vectors, const int64_t c, const float *image, int64_t plane, const int64_t *shift,
+                              int64_t n, float samples, float *weights) {
+    FLOATS own[c][vectors], scale[c][vectors], logit[n][vectors], most[2], sum[2];
+    for (int64_t channel = 0; channel < c; channel++) {
+        FLOATS total[2], squares[2];
+        EACH(v, vectors) own[channel][v] = ((const FLOATS *)(image + channel * plane))[v];
+        EACH(v, vectors) total[v] = squares[v] = (FLOATS){0};
+        for (int64_t i = 0; i < n; i++) /* around the pixel itself: rounding does little to small squares */
+            EACH(v, vectors) {
+                FLOATS difference = ((const FLOATS *)(image + channel * plane + shift[i]))[v] - own[channel][v];
+                total[v] += difference;
+                squares[v] += difference * difference;
+                if (!channel) __builtin_prefetch(weights + (v * LANES / BLOCK * n + i) * BLOCK, 1);
+            }
+        EACH(v, vectors) {
+            float deviation[LANES];
+            *(FLOATS *)deviation = (squares[v] - total[v] * total[v] / samples) / (samples - 1);
+            for (int x = 0; x < LANES; x++) deviation[x] = sqrtf(deviation[x] > 0 ? deviation[x] : 0);
+            scale[channel][v] = -1.0f / ((float)c * (EPSILON + SHARPNESS * *(FLOATS *)deviation));
+        }
     }
-WEIGH(weigh_two, 2)
-WEIGH(weigh_one, 1)
+    EACH(v, vectors) {
+        most[v] = (FLOATS){0} - INFINITY;
+        sum[v] = (FLOATS){0};
+    }
+    for (int64_t i = 0; i < n; i++)
+        EACH(v, vectors) {
+            FLOATS apart = {0};
+            for (int64_t channel = 0; channel < c; channel++) {
+                FLOATS difference = ((const FLOATS *)(image + channel * plane + shift[i]))[v] - own[channel][v];
+                apart += MAGNITUDE(difference) * scale[channel][v];
+            }
+            logit[i][v] = apart;
+            most[v] = LARGER(apart, most[v]);
+        }
+    for (int64_t i = 0; i < n; i++)
+        EACH(v, vectors) {
+            logit[i][v] -= most[v];
+            NAMED(exponential)(&logit[i][v]);
+            sum[v] += logit[i][v];
+        }
+    EACH(v, vectors) sum[v] = 1.0f / sum[v];
+    for (int64_t i = 0; i < n; i++)
+        EACH(v, vectors) {
+            int x = v * LANES;
+            *(FLOATS *)(weights + (x / BLOCK * n + i) * BLOCK + x % BLOCK) = logit[i][v] * sum[v];
+        }
+}
 
-/* Weights [blocks, n, BLOCK] of a row. */
+/* Weights [blocks, n, BLOCK] of a row; those of three channels in registers. */
 ENTRY static void NAMED(weigh)(const float *image, int64_t blocks, int64_t c, int64_t plane, const int64_t *shift,
                                int64_t n, float samples, float *weights) {
     int64_t x = 0, end = blocks * BLOCK;
-    for (; x + 2 * LANES <= end; x += 2 * LANES)
-        NAMED(weigh_two)(image + x, c, plane, shift, n, samples, weights + x / BLOCK * BLOCK * n + x % BLOCK);
-    if (x < end) NAMED(weigh_one)(image + x, c, plane, shift, n, samples, weights + x * n);
+    for (; x + 2 * LANES <= end; x += 2 * LANES) {
+        float *to = weights + x / BLOCK * BLOCK * n + x % BLOCK;
+        if (c == 3)
+            NAMED(weigh_some)(2, 3, image + x, plane, shift, n, samples, to);
+        else
+            NAMED(weigh_some)(2, c, image + x, plane, shift, n, samples, to);
+    }
+    if (x < end) NAMED(weigh_some)(1, c, image + x, plane, shift, n, samples, weights + x * n);
 }
 
-#undef TILE
-#undef LANE
-#undef REPEATED
-#undef ONE
-#undef EACH_ITS_OWN
-#undef SUMS
-#undef ALONG
 #undef PARAMETERS
-#undef SUM
-#undef MIX
-#undef MIX_BY_HALVES
+#undef ALONG
 #undef MAGNITUDE
-#undef WEIGH
 #undef LANES
 #undef NAMED
 #undef ENTRY

@@ -1,107 +1,168 @@
-/* The weighted sums of PAMR's neighbours for sixteen maps by AVX-512, where a pixel is one vector.
+/* The weighted sums of PAMR's neighbours for sixteen, eight and four maps by AVX-512.
  *
- * A core multiplies two such vectors a cycle, but some read no more than one, be it whole or one number spread over it. So
- * a neighbour is read once for the up to three pixels of a block that it is beside, and weights by four, to be spread in
- * registers. That each is read where it stands here, once, is said in assembly: compilers read neighbours anew for each
- * product, or run out of registers. */
+ * A core multiplies two vectors of sixteen numbers a cycle, but some read no more than one, and all bring numbers to other
+ * places of a vector in one place alone. So four pixels of four maps are a vector, times four weights as they are read, and
+ * a neighbour is read once for the up to three fours of a block that it is beside. That each is read where it stands here,
+ * once, is said in assembly: compilers read neighbours anew for each product, or run out of registers. */
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
-typedef Floats_of_sixteen Pixel;
+typedef Floats_of_sixteen Vector;
 
-#define IN_BLOCK(pixel) ((pixel) >= 0 && (pixel) < BLOCK)
-#define READ(vector, at) __asm__ volatile("vmovups %1, %0" : "=v"(vector) : "m"(*(const Pixel *)(at)))
-/* Every fourth pixel's, and the three's behind it. */
-#define READ_WEIGHTS(four, pixel, at)                                                                                 \
-    if (IN_BLOCK(pixel) && (pixel) % 4 == 0)                                                                          \
-        __asm__ volatile("vbroadcastf32x4 %1, %0" : "=v"(four) : "m"(*(const Four *)((at) + ((pixel) & 15))));
-#define ADD(four, pixel)                                                                                              \
-    if (IN_BLOCK(pixel)) {                                                                                            \
-        Pixel weight;                                                                                                \
-        __asm__ volatile("vpermilps %2, %1, %0" : "=v"(weight) : "v"(four), "i"(((pixel) & 3) * 0x55));               \
-        __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(sum[(pixel) & 15]) : "v"(neighbour), "v"(weight));           \
-    }
-#define ANY(pixel, DILATION) (IN_BLOCK((pixel) + DILATION) || IN_BLOCK((pixel) - DILATION))
+enum { FOURS = BLOCK / FOUR, WIDTH = 16, SUMS = 16, MOST_VECTORS = 4 }; /* of a block; of a vector; at once; of a four */
 
-/* A block's sums of the neighbours in a row above or below, and of those in its own: by what is at `near`. */
-#define ROW(DILATION)                                                                                                 \
-    EACH(i, BLOCK + 2 * DILATION) {                                                                                  \
-        const int pixel = i - DILATION;                                                                               \
-        READ_WEIGHTS(left, pixel + DILATION, weights)                                                                 \
-        READ_WEIGHTS(middle, pixel, weights + BLOCK)                                                                  \
-        READ_WEIGHTS(right, pixel - DILATION, weights + 2 * BLOCK)                                                    \
-        if (ANY(pixel, DILATION) || IN_BLOCK(pixel)) {                                                                \
-            Pixel neighbour;                                                                                         \
-            READ(neighbour, near + pixel * BLOCK);                                                                    \
-            ADD(left, pixel + DILATION)                                                                               \
-            ADD(middle, pixel)                                                                                        \
-            ADD(right, pixel - DILATION)                                                                              \
-        }                                                                                                             \
-    }
-#define OWN_ROW(DILATION)                                                                                             \
-    EACH(i, BLOCK + 2 * DILATION) {                                                                                  \
-        const int pixel = i - DILATION;                                                                               \
-        READ_WEIGHTS(left, pixel + DILATION, weights)                                                                 \
-        READ_WEIGHTS(right, pixel - DILATION, weights + BLOCK)                                                        \
-        if (ANY(pixel, DILATION)) {                                                                                   \
-            Pixel neighbour;                                                                                         \
-            READ(neighbour, near + pixel * BLOCK);                                                                    \
-            ADD(left, pixel + DILATION)                                                                               \
-            ADD(right, pixel - DILATION)                                                                              \
-        }                                                                                                             \
-    }
-/* Of neighbours that no two pixels of a block share, or seldom. */
-#define ONCE(away, weights)                                                                                           \
-    EACH(pixel, BLOCK) {                                                                                             \
-        Pixel neighbour;                                                                                             \
-        READ_WEIGHTS(left, pixel, weights)                                                                            \
-        READ(neighbour, near + (pixel + (away)) * BLOCK);                                                             \
-        ADD(left, pixel)                                                                                              \
-    }
-#define WIDE_ROW ONCE(-dilation, weights) ONCE(0, weights + BLOCK) ONCE(dilation, weights + 2 * BLOCK)
-#define WIDE_OWN_ROW ONCE(-dilation, weights) ONCE(dilation, weights + BLOCK)
-#define ASK(lines, count)                                                                                             \
-    EACH(line, count) __builtin_prefetch((lines) + line * BLOCK, 0, 2);                                              \
-    (lines) += (count) * BLOCK;
-#define BY_DILATION(NARROW, WIDE)                                                                                     \
-    switch (dilation) {                                                                                               \
-    case 1: NARROW(1) break;                                                                                          \
-    case 2: NARROW(2) break;                                                                                          \
-    case 4: NARROW(4) break;                                                                                          \
-    case 8: NARROW(8) break;                                                                                          \
-    case 12: NARROW(12) break;                                                                                        \
-    default: WIDE                                                                                                     \
-    }
+/* So many fours next to each other, `vectors` each, and what the weights of one block are before those of the next. */
+#define FOURS_OF const int vectors, const int fours, int64_t apart
+#define AMONG(four) ((four) >= 0 && (four) < fours)
+#define READ(vector, at) __asm__ volatile("vmovups %1, %0" : "=v"(vector) : "m"(*(const Vector *)(at)))
+#define READ_WEIGHTS(weight, at, four)                                                                                \
+    __asm__ volatile("vbroadcastf32x4 %1, %0"                                                                         \
+                     : "=v"(weight)                                                                                   \
+                     : "m"(*(const Four *)((at) + ((four) & 7) / FOURS * apart + ((four) & 3) * FOUR)))
+/* A block's weights, and four of them. */
+#define READ_BLOCK(block, at, index) READ(block, (at) + (index) * apart)
+#define SPREAD(weight, block, four)                                                                                   \
+    __asm__ volatile("vshuff32x4 %2, %1, %1, %0" : "=v"(weight) : "v"(block), "i"(((four) & 3) * 0x55))
+#define ADD(four, neighbour, weight)                                                                                  \
+    __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(sum[(((four) & 7) * vectors + v) % SUMS]) : "v"(neighbour), "v"(weight))
+/* What lies `by` pixels further on than a vector, of it and the next. */
+#define FURTHER(further, vector, next, by)                                                                            \
+    __asm__ volatile("vpalignr %3, %1, %2, %0" : "=v"(further) : "v"(vector), "v"(next), "i"(4 * ((by) & 3)))
 
-/* As the others of `pamr_rows.h`, which this is in place of; the order of a pixel's sums is the same. */
-SIXTEEN_WIDE static void mix_16_shared(const float *from, int64_t blocks, const float *weights, const int64_t *shift,
-                                       int64_t n, const Ahead *ahead, float *to) {
-    const float *maps = ahead->maps;
-    for (; blocks; blocks--, from += BLOCK * BLOCK, to += BLOCK * BLOCK) {
-        Pixel sum[BLOCK], left = {0}, middle = {0}, right = {0};
-        const int64_t behind = AHEAD - blocks - ahead->left; /* in the next row */
-        const float *later = behind < 0 ? weights + AHEAD * n * BLOCK : ahead->weights + behind * n * BLOCK;
-        const float *asked = maps;
-        EACH(pixel, BLOCK) sum[pixel] = (Pixel){0};
-        for (int64_t i = 0; i < n; i += EIGHT) {
-            const int64_t dilation = (shift[i + 2] - shift[i + 1]) / BLOCK;
-            for (int below = 0; below < 2; below++) {
-                const float *near = from + shift[below ? i + 6 : i + 1];
-                ASK(later, 3)
-                if (asked && i < BLOCK / 4 * EIGHT) {
-                    ASK(asked, 2)
-                }
-                BY_DILATION(ROW, WIDE_ROW)
-                weights += 3 * BLOCK;
-                if (below) break;
-                near = from;
-                ASK(later, 2)
-                BY_DILATION(OWN_ROW, WIDE_OWN_ROW)
-                weights += 2 * BLOCK;
+/* Adds the neighbours in a row, so many fours to the left and the right of a block, and in the middle, if that is said. */
+INLINE void add_fours(FOURS_OF, const int away, const int middle, const float *near, const float *weights, Vector *sum) {
+    Vector of_lefts = {0}, of_centres = {0}, of_rights = {0};
+    EACH(i, fours + 2 * away) {
+        const int four = i - away, of_left = AMONG(four + away), of_right = AMONG(four - away);
+        const int own = middle && AMONG(four);
+        Vector left = {0}, centre = {0}, right = {0};
+        if (of_left && (four + away) % FOURS == 0) READ_BLOCK(of_lefts, weights, (four + away) / FOURS);
+        if (own && four % FOURS == 0) READ_BLOCK(of_centres, weights + BLOCK, four / FOURS);
+        if (of_right && (four - away) % FOURS == 0) READ_BLOCK(of_rights, weights + (1 + middle) * BLOCK, (four - away) / FOURS);
+        if (of_left) SPREAD(left, of_lefts, four + away);
+        if (own) SPREAD(centre, of_centres, four);
+        if (of_right) SPREAD(right, of_rights, four - away);
+        if (of_left || own || of_right)
+            EACH(v, vectors) {
+                Vector neighbour;
+                READ(neighbour, near + (four * vectors + v) * WIDTH);
+                if (of_left) ADD(four + away, neighbour, left);
+                if (own) ADD(four, neighbour, centre);
+                if (of_right) ADD(four - away, neighbour, right);
             }
-        }
-        if (maps) maps += BLOCK * BLOCK;
-        if (ahead->past)
-            EACH(pixel, BLOCK) _mm512_stream_ps(to + pixel * BLOCK, (__m512)sum[pixel]);
-        else
-            EACH(pixel, BLOCK) ((Pixel *)to)[pixel] = sum[pixel];
     }
 }
+
+/* The same `by` pixels to the left and the right, fewer than four. */
+INLINE void add_beside(FOURS_OF, const int by, const int middle, const float *near, const float *weights, Vector *sum) {
+    Vector before[MOST_VECTORS], here[MOST_VECTORS];
+    EACH(v, vectors) {
+        READ(before[v], near + (v - vectors) * WIDTH);
+        READ(here[v], near + v * WIDTH);
+        if (by == 2) FURTHER(before[v], before[v], here[v], 2); /* which is on the right of one four, and on the left of the next */
+    }
+    EACH(four, fours) {
+        Vector left, centre = {0}, right;
+        READ_WEIGHTS(left, weights, four);
+        if (middle) READ_WEIGHTS(centre, weights + BLOCK, four);
+        READ_WEIGHTS(right, weights + (1 + middle) * BLOCK, four);
+        EACH(v, vectors) {
+            Vector next, beside = before[v];
+            READ(next, near + ((four + 1) * vectors + v) * WIDTH);
+            if (by != 2) FURTHER(beside, before[v], here[v], FOUR - by);
+            ADD(four, beside, left);
+            if (middle) ADD(four, here[v], centre);
+            FURTHER(beside, here[v], next, by);
+            ADD(four, beside, right);
+            before[v] = by == 2 ? beside : here[v], here[v] = next;
+        }
+    }
+}
+
+/* Adds what no two fours of a block share, or seldom: `by` pixels further on than some fours. */
+INLINE void add_once(FOURS_OF, const int by, const float *near, const float *weights, Vector *sum) {
+    Vector of_block = {0};
+    EACH(four, fours) {
+        Vector weight;
+        if (four % FOURS == 0) READ_BLOCK(of_block, weights, four / FOURS);
+        SPREAD(weight, of_block, four);
+        EACH(v, vectors) {
+            Vector neighbour, next;
+            READ(neighbour, near + (four * vectors + v) * WIDTH);
+            if (by) {
+                READ(next, near + ((four + 1) * vectors + v) * WIDTH);
+                FURTHER(neighbour, neighbour, next, by);
+            }
+            ADD(four, neighbour, weight);
+        }
+    }
+}
+
+/* The neighbours in a row at any dilation. */
+INLINE void add_far(FOURS_OF, int64_t dilation, const int middle, const float *near, const float *weights, Vector *sum) {
+    for (int64_t away = -dilation; away <= dilation; away += middle ? dilation : 2 * dilation, weights += BLOCK) {
+        const float *from = near + (away & ~(int64_t)3) * vectors * (WIDTH / FOUR);
+        switch (away & 3) {
+        case 0: add_once(vectors, fours, apart, 0, from, weights, sum); break;
+        case 1: add_once(vectors, fours, apart, 1, from, weights, sum); break;
+        case 2: add_once(vectors, fours, apart, 2, from, weights, sum); break;
+        default: add_once(vectors, fours, apart, 3, from, weights, sum);
+        }
+    }
+}
+
+/* The neighbours in three rows, or, of the last, two: `name` of how far away they are. */
+#define ROWS_BY(name, away)                                                                                           \
+    name(vectors, fours, apart, away, 1, above, weights, sum);                                                        \
+    name(vectors, fours, apart, away, 0, from, weights + 3 * BLOCK, sum);                                             \
+    name(vectors, fours, apart, away, 1, below, weights + 5 * BLOCK, sum);                                            \
+    break
+
+/* So many blocks of a row of maps, of which four pixels are so many vectors. */
+SIXTEEN_WIDE INLINE void sum_shared(const int vectors, const int blocks, const float *from, const float *weights,
+                                    const int64_t *shift, int64_t n, const float *later, const float *maps, int past,
+                                    float *to) {
+    const int channels = vectors * (WIDTH / FOUR), fours = blocks * FOURS;
+    const int64_t apart = n * BLOCK;
+    Vector sum[SUMS];
+    EACH(v, fours * vectors) sum[v] = (Vector){0};
+    for (int64_t i = 0; i < n; i += EIGHT, weights += EIGHT * BLOCK, later += EIGHT * BLOCK) {
+        const int64_t dilation = (shift[i + 2] - shift[i + 1]) / channels;
+        const float *above = from + shift[i + 1], *below = from + shift[i + 6];
+        for (int line = 0; line < EIGHT; line++)
+            for (int block = 0; block < blocks; block++)
+                __builtin_prefetch(later + block * apart + line * LINE, 0, 2);
+        if (maps && i < FOURS * EIGHT)
+            for (int line = 0; line < vectors * blocks; line++, maps += LINE) __builtin_prefetch(maps, 0, 2);
+        switch (dilation) {
+        case 1: ROWS_BY(add_beside, 1);
+        case 2: ROWS_BY(add_beside, 2);
+        case 4: ROWS_BY(add_fours, 1);
+        case 8: ROWS_BY(add_fours, 2);
+        case 12: ROWS_BY(add_fours, 3);
+        default: ROWS_BY(add_far, dilation);
+        }
+    }
+    if (past)
+        EACH(v, fours * vectors) _mm512_stream_ps(to + v * WIDTH, (__m512)sum[v]);
+    else
+        EACH(v, fours * vectors) ((Vector *)to)[v] = sum[v];
+}
+
+/* Blocks of a row, so many at once. */
+#define SHARED(CHANNELS, BLOCKS)                                                                                      \
+    SIXTEEN_WIDE static void mix_##CHANNELS##_shared(const float *from, int64_t blocks, const float *weights,         \
+                                                     const int64_t *shift, int64_t n, const Ahead *ahead, float *to) { \
+        const float *maps = ahead->maps;                                                                              \
+        SUM_SHARED(CHANNELS, BLOCKS)                                                                                  \
+        if (BLOCKS > 1) SUM_SHARED(CHANNELS, 1)                                                                       \
+    }
+#define SUM_SHARED(CHANNELS, BLOCKS)                                                                                  \
+    for (; blocks >= BLOCKS; blocks -= BLOCKS) {                                                                      \
+        const int64_t behind = AHEAD - blocks - ahead->left; /* in the next row */                                    \
+        const float *later = behind < 0 ? weights + AHEAD * n * BLOCK : ahead->weights + behind * n * BLOCK;          \
+        sum_shared(CHANNELS * FOUR / WIDTH, BLOCKS, from, weights, shift, n, later, maps, ahead->past, to);           \
+        weights += BLOCKS * n * BLOCK, from += BLOCKS * BLOCK * CHANNELS, to += BLOCKS * BLOCK * CHANNELS;            \
+        if (maps) maps += BLOCKS * BLOCK * CHANNELS;                                                                  \
+    }
+SHARED(16, 1)
+SHARED(8, 2)
+SHARED(4, 2)

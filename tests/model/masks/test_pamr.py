@@ -86,6 +86,18 @@ def test_compiled_it_is_the_same_where_maps_go_past_the_caches(n_maps: int, iter
     torch.testing.assert_close(compiled, plain, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("n_maps", [1, 4, 8, 16])
+def test_compiled_it_is_the_same_at_dilations_that_fours_of_pixels_do_not_divide(n_maps: int) -> None:
+    require_kernel()
+    random = torch.Generator().manual_seed(0)
+    maps, image = torch.rand(n_maps, 30, 83, generator=random), torch.randn(3, 30, 83, generator=random)
+    odd = PamrSettings(2, (3, 5, 6, 7, 25))
+
+    compiled, plain = both_ways(lambda: refine(maps, image, odd))
+
+    torch.testing.assert_close(compiled, plain, atol=2e-6, rtol=0)
+
+
 def test_no_iteration_leaves_maps_as_they_are() -> None:
     require_kernel()
 
