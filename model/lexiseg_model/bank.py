@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import lru_cache
+from itertools import compress
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.banks.crowd import Crowd
 from lexiseg_model.examples import apart_from, vectors_of, with_examples
 from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
@@ -57,13 +60,20 @@ def _made(
     if word_rows is not None:
         rows = word_rows if rows is None else np.concatenate([rows, word_rows])
     bank = None if rows is None else segmenter.text_bank(classes + words, rows)
-    if bank is not None and bank.levels is not None:
+    if bank is not None:
         # Fitted for what is asked for, beside words that stand for nobody as they are.
-        of_classes = torch.from_numpy(bank.owner < len(classes)).to(bank.levels.device)
-        if not shown:
-            return replace(bank, levels=bank.levels * of_classes, n_background=len(words))
-        bank = replace(bank, levels=bank.levels * of_classes)
+        levels = None if bank.levels is None else _of_classes(bank.levels, bank.owner < len(classes))
+        bank = replace(bank, levels=levels, n_background=len(words))
+    if bank is not None and not shown:
+        return bank
     return replace(with_examples(bank, shown, len(classes) + len(words)), n_background=len(words))
+
+
+def _of_classes(levels: Tensor, is_class: NDArray[np.bool_]) -> Tensor:
+    """Levels [T] of texts, 0 where they are of no class."""
+    if levels.device.type == "cpu":
+        return torch.from_numpy(levels.numpy() * is_class)
+    return levels * torch.from_numpy(is_class).to(levels.device)
 
 
 def words_as_one(bank: TextBank) -> TextBank:
@@ -115,16 +125,13 @@ def words_apart(
     steps aside. A text tower does not know all that mean the same: to ours a coach is no bus.
     """
     words, word_rows = background
-    rule = segmenter.card.background
-    asked = {text.lower() for entry in classes for text in entry.texts}
-    apart = np.ones(len(words), bool)
-    for place, word in enumerate(words):
-        synonyms = rule.synonyms.get(word.name)
-        if synonyms and not asked.isdisjoint(synonyms):
-            apart[place] = False
-    if rows is not None:
-        likeness = segmenter.meaning(words, word_rows) @ segmenter.meaning(classes, rows).T  # [W, D] x [D, T]
-        apart &= likeness.max(1) < rule.same_meaning
+
+    def gather() -> Crowd:
+        return Crowd(words, word_rows, segmenter.meaning, segmenter.card.background)
+
+    crowds = segmenter.crowds
+    crowd = gather() if crowds is None else crowds.once((words, ()), (word_rows, None), gather)
+    apart = crowd.competing(classes, rows, segmenter.meaning)
     if shown:
         bank = segmenter.text_bank(words, word_rows)
         of_vectors = apart_from(bank.vectors, shown)
@@ -132,5 +139,5 @@ def words_apart(
             apart[owner] &= stays
     if not apart.any():
         return (), None
-    kept = tuple(word for word, stays in zip(words, apart, strict=True) if stays)
+    kept = tuple(compress(words, apart.tolist()))
     return kept, word_rows[np.repeat(apart, len(word_rows) // len(words))]  # with all templates of a word

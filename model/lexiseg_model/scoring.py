@@ -203,14 +203,13 @@ def _with_word(
 ) -> Tensor:
     """As `_with_nobody`, where all background words are the last row."""
     rule = segmenter.card.background
-    relief = rule.relief(len(logits) - 1)
-    must_beat = segmenter.nobody_score(logits, threshold, refine, features)
-    if relief:
-        must_beat = must_beat + relief * rule.offset
+    must_beat = segmenter.nobody_score(logits, threshold, refine, features).numpy()
     nobody = logits.numpy()[-1]
+    relief = rule.relief(len(logits) - 1)
     if relief:
+        must_beat = must_beat + np.float32(relief * rule.offset)
         nobody -= np.float32(relief * rule.margin)
-    np.maximum(must_beat.numpy(), nobody, out=nobody)
+    np.maximum(must_beat, nobody, out=nobody)
     return logits
 
 

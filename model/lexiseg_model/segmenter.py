@@ -32,9 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.banks.crowd import Crowd
+from lexiseg_model.banks.kept import KeptBanks
 from lexiseg_model.errors import OptionError, TaskError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
-from lexiseg_model.kept_banks import KeptBanks
 from lexiseg_model.masks.specks import NO_SPECKS, SpeckRule
 from lexiseg_model.memory import held_bytes
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
@@ -143,7 +144,9 @@ class Segmenter(ABC):
     text_digest: str  # of the text tower: rows of one digest may be shared between models
     buckets: tuple[tuple[int, int], ...]  # tile shapes to warm up
     probability_scale: float = 1.0  # the softmax of scores times this is a probability
-    banks: KeptBanks[TextBank] | None = None  # where it is served, and its weights and card stay as they are
+    # Where it is served, and its weights and card stay as they are.
+    banks: KeptBanks[TextBank] | None = None
+    crowds: KeptBanks[Crowd] | None = None
     passes_side_by_side: bool = False  # several threads may be in `encode_tiles`, each with as many as torch has there
     masks_by_word: bool = False  # `named_masks` finds things; then they are neither proposals nor regions
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Counted up with every change of a signature or of a meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 22
+#define LEXISEG_KERNEL_VERSION 23
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -54,9 +54,10 @@ API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, i
                             int32_t *region, int64_t *areas, int32_t *classes);
 API int64_t lexiseg_tidy(float *logits, int64_t k, int64_t h, int64_t w, int64_t n_classes, double area, double part,
                          double least, int64_t most);
-API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w, const int64_t *y_low,
-                            const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
-                            int64_t width, void *labels, int64_t wide, float *probability, double *votes);
+int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64_t w, const int64_t *y_low,
+                                const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
+                                int64_t width, void *labels, int64_t wide, float *probability, double *votes,
+                                int64_t counted);
 API int64_t lexiseg_count_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
                                int32_t *columns, int64_t *ends);
 API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,

@@ -6,15 +6,15 @@
 
 /* Specks go (`lexiseg_tidy`, where `area` is above 0), pixels are won (`lexiseg_winners`), and where there is a text the
  * classes' run lengths are written (`lexiseg_encode_runs`): as many bytes of text as are needed for certain are returned,
- * and only if there is `room` for so many is anything written. */
+ * and only if there is `room` for so many is anything written. Without `probability` nobody's votes are not all counted. */
 API int64_t lexiseg_outcome(float *logits, int64_t k, int64_t h, int64_t w, int64_t n_classes, double area, double part,
                             double least, int64_t most, const int64_t *y_low, const float *y_weight, int64_t height,
                             const int64_t *x_low, const float *x_weight, int64_t width, void *labels, int64_t wide,
                             float *probability, double *votes, int64_t *summaries, char *text, int64_t room) {
     int64_t failed = area > 0 ? lexiseg_tidy(logits, k, h, w, n_classes, area, part, least, most) : 0;
     if (failed < 0) return failed;
-    failed = lexiseg_winners(logits, k, h, w, y_low, y_weight, height, x_low, x_weight, width, labels, wide, probability,
-                             votes);
+    failed = lexiseg_winners_of_some(logits, k, h, w, y_low, y_weight, height, x_low, x_weight, width, labels, wide,
+                                     probability, votes, n_classes);
     if (failed < 0 || !text) return failed;
 
     int64_t *first = malloc((size_t)(width + 1 + height) * sizeof(int64_t));

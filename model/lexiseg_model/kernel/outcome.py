@@ -27,6 +27,8 @@ def outcome(
 ) -> Outcome:
     """As `lexiseg_model.tasks.outcome.outcome`: labels [H, W], votes [K], and on request probabilities and run lengths.
 
+    Votes are those of the classes; nobody's are all counted only where probabilities are asked for.
+
     Args:
         logits: [K, h, w], contiguous; changed where there are specks.
         axes: where the pixels lie between the cells.

@@ -42,6 +42,15 @@ typedef struct {
     float *weight;   /* [width] */
 } Across;
 
+/* The pixels of a row whose probability is wanted, in whole vectors. */
+typedef struct {
+    int64_t from, to;
+} Span;
+typedef struct {
+    Span *each;
+    int64_t n;
+} Spans;
+
 /* What is made of one row. */
 typedef struct {
     float *left, *step, *normal, *normal_step; /* of the cells */
@@ -87,8 +96,9 @@ typedef struct {
     int64_t lanes;
     void (*bounds)(const float *, const float *, int64_t, float *restrict, float *restrict);
     void (*reach)(const float *, const float *, int64_t, uint8_t *);
-    void (*win)(const Across *, float, const Candidates *, const float *, const float *, Space *, void *, int);
-    int64_t (*add_exponentials)(const float *, int64_t, int64_t, int64_t, int64_t, const float *, float *);
+    void (*win)(const Across *, float, const Candidates *, const Spans *, const float *, const float *, Space *, void *,
+                int);
+    int64_t (*add_exponentials)(const float *, int64_t, int64_t, int64_t, int64_t, int64_t, const float *, float *);
 } Way;
 
 #define WAY(lanes, name) (Way){lanes, bounds_##name, reach_##name, win_##name, add_exponentials_##name}
@@ -179,11 +189,26 @@ static int64_t group_pixels(const Candidates *found, const int64_t *start, int64
     return n;
 }
 
-/* Adds every pixel's probability to its winner's. */
+/* For all rows of pixels in a row of cells: where one of the first `counted` rows may win. `wanted` [w] of the cells. */
+static void find_spans(const Candidates *found, const int64_t *start, int64_t w, int64_t counted, int64_t lanes,
+                       Spans *spans, uint8_t *wanted) {
+    spans->n = 0;
+    for (int64_t x = 0; x < w; x++) {
+        wanted[x] = start[x] < start[x + 1] && (found->count[x] > 1 || found->first[x] < counted);
+        if (!wanted[x]) continue;
+        Span span = {start[x] / lanes * lanes, up(start[x + 1], lanes)};
+        Span *last = spans->each + spans->n - 1;
+        if (spans->n && span.from <= last->to) last->to = span.to;
+        else spans->each[spans->n++] = span;
+    }
+}
+
+/* Adds every pixel's probability to its winner's, where that may be one of the first `counted` rows. */
 WIDEST static void count_votes(const float *value, const int32_t *winner, const Group *groups, int64_t n,
-                               double *votes) {
+                               int64_t counted, double *votes) {
     for (const Group *group = groups; group < groups + n; group++) {
         int64_t p = group->from, to = group->to;
+        if (group->row >= counted) continue;
         if (group->row == CONTESTED) {
             for (; p < to; p++) votes[winner[p]] += value[p];
             continue;
@@ -196,29 +221,41 @@ WIDEST static void count_votes(const float *value, const int32_t *winner, const 
     }
 }
 
-/* log(sum(exp(scores))) over the K rows, of n cells side by side: [K, n] -> [n]. */
-WIDEST static void find_highest(const float *scores, int64_t k, int64_t n, float *restrict highest) {
-    for (int64_t i = 0; i < n; i++) highest[i] = LEAST;
+WIDEST static void find_highest(const float *scores, int64_t k, int64_t n, int64_t from, int64_t to,
+                                float *restrict highest) {
+    for (int64_t i = from; i < to; i++) highest[i] = LEAST;
     for (int64_t row = 0; row < k; row++)
-        for (int64_t i = 0; i < n; i++) highest[i] = larger(scores[row * n + i], highest[i]);
+        for (int64_t i = from; i < to; i++) highest[i] = larger(scores[row * n + i], highest[i]);
 }
 
-static void normalise(const Way *by, const float *scores, int64_t k, int64_t n, float *restrict highest,
-                      float *restrict sum) {
+/* log(sum(exp(scores))) over the K rows, of the n cells those in blocks `from` to `to`: [K, n] -> sum [n]. */
+static void normalise(const Way *by, const float *scores, int64_t k, int64_t n, int64_t from, int64_t to,
+                      float *restrict highest, float *restrict sum) {
     const Way narrow = way(8);
-    find_highest(scores, k, n, highest);
-    memset(sum, 0, (size_t)n * sizeof(float));
-    for (int64_t from = 0; from < k; from += ROWS) { /* sums of sums: thousands of small terms, one by one, get lost */
-        int64_t to = from + ROWS < k ? from + ROWS : k;
-        int64_t i = by->add_exponentials(scores, from, to, n, 0, highest, sum);
-        i = narrow.add_exponentials(scores, from, to, n, i, highest, sum);
-        for (; i < n; i++) {
+    const int64_t first = from * BLOCK, end = to * BLOCK < n ? to * BLOCK : n;
+    find_highest(scores, k, n, first, end, highest);
+    memset(sum + first, 0, (size_t)(end - first) * sizeof(float));
+    for (int64_t row = 0; row < k; row += ROWS) { /* sums of sums: thousands of small terms, one by one, get lost */
+        int64_t last = row + ROWS < k ? row + ROWS : k;
+        int64_t i = by->add_exponentials(scores, row, last, n, first, end, highest, sum);
+        i = narrow.add_exponentials(scores, row, last, n, i, end, highest, sum);
+        for (; i < end; i++) {
             float part = 0;
-            for (int64_t row = from; row < to; row++) part += expf(scores[row * n + i] - highest[i]);
+            for (int64_t each = row; each < last; each++) part += expf(scores[each * n + i] - highest[i]);
             sum[i] += part;
         }
     }
-    for (int64_t i = 0; i < n; i++) sum[i] = highest[i] + logf(sum[i]);
+    for (int64_t i = first; i < end; i++) sum[i] = highest[i] + logf(sum[i]);
+}
+
+/* The same of all blocks with cells from `first` to `last`, as far as that is not `done`. */
+static void normalise_around(const Way *by, const float *scores, int64_t k, int64_t n, int64_t first, int64_t last,
+                             uint8_t *done, float *highest, float *sum) {
+    for (int64_t from = first / BLOCK, end = last / BLOCK + 1; from < end; from++) {
+        int64_t to = from;
+        while (to < end && !done[to]) done[to++] = 1;
+        if (to > from) normalise(by, scores, k, n, from, to, highest, sum);
+    }
 }
 
 /* The next n numbers of four bytes. */
@@ -245,16 +282,16 @@ static int place(Across *across, const int64_t *x_low, const float *x_weight, in
     return near;
 }
 
-/* Labels, votes and probabilities of all pixels.
- *
- * scores [K, h, w]; y_low, y_weight [H]; x_low, x_weight [W], their values ascending;
- * labels [H, W] of 1 or 2 (`wide`) bytes; probability [H, W] or NULL; votes [K], added to. */
-API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w, const int64_t *y_low,
-                            const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
-                            int64_t width, void *labels, int64_t wide, float *probability, double *votes) {
+/* As `lexiseg_winners`; without `probability`, the votes of the first `counted` rows alone. */
+int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64_t w, const int64_t *y_low,
+                                const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
+                                int64_t width, void *labels, int64_t wide, float *probability, double *votes,
+                                int64_t counted) {
     const size_t pixels = (size_t)width + MOST_LANES, cells = (size_t)w + MOST_LANES, all = (size_t)(h * w) + MOST_LANES;
     size_t bytes = ((size_t)w + 1 + pixels) * sizeof(int64_t) + (size_t)w * sizeof(Group); /* start, base, groups */
+    bytes += (size_t)w * sizeof(Span);
     bytes += (4 * pixels + 12 * cells + (size_t)(2 * k * w) + 2 * all) * 4 + (size_t)w / BLOCK + 1;
+    bytes += (size_t)w + (size_t)(h * w) / BLOCK + 1; /* wanted, done */
     /* Of the corners only as many are touched as there are candidates, mostly one or two a cell. */
     Corners *corners = malloc((size_t)(w * k) * sizeof(Corners));
     int64_t *room = calloc(1, bytes);
@@ -265,7 +302,8 @@ API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w
     }
     Across across = {.w = w, .width = width, .start = room, .base = room + w + 1};
     Group *groups = (Group *)(across.base + pixels);
-    float *at = (float *)(groups + w);
+    Spans spans = {.each = (Span *)(groups + w)};
+    float *at = (float *)(spans.each + w);
     across.places = take(&at, pixels);
     across.weight = take(&at, pixels);
     Space space;
@@ -288,14 +326,15 @@ API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w
     found.rows = take(&at, (size_t)(k * w));
     float *highest = take(&at, all);
     float *normaliser = take(&at, all);
-    uint8_t *any = (uint8_t *)at;
+    uint8_t *any = (uint8_t *)at, *wanted = any + w / BLOCK + 1, *done = wanted + w;
 
     Way by = way(MOST_LANES);
     if (!place(&across, x_low, x_weight, by.lanes)) {
         by = way(0);
         place(&across, x_low, x_weight, by.lanes);
     }
-    normalise(&by, scores, k, h * w, highest, normaliser);
+    if (probability) counted = k;
+    if (counted >= k) normalise_around(&by, scores, k, h * w, 0, h * w - 1, done, highest, normaliser);
     int64_t row = -1, n_groups = 0; /* of cells whose candidates are known */
     for (int64_t y = 0; y < height; y++) {
         int64_t below = y_low[y] + 1 < h ? w : 0;
@@ -303,14 +342,33 @@ API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w
             find_candidates(&by, scores, k, h, w, row = y_low[y], &found, any);
             gather_corners(scores + row * w, k, h * w, w, below, &found);
             n_groups = group_pixels(&found, across.start, w, groups);
+            find_spans(&found, across.start, w, counted, by.lanes, &spans, wanted);
+            for (int64_t x = 0, next; x < w; x = next + 1) {
+                for (next = x; next < w && wanted[next]; next++) {} /* and the cell behind them, whose corners count */
+                int64_t first = row * w + x, last = row * w + (next < w ? next : w - 1);
+                if (next == x) continue;
+                normalise_around(&by, scores, k, h * w, first, last, done, highest, normaliser);
+                normalise_around(&by, scores, k, h * w, first + below, last + below, done, highest, normaliser);
+            }
         }
         const float *normal = normaliser + row * w;
         void *here = (char *)labels + (y * width << wide);
-        by.win(&across, y_weight[y], &found, normal, normal + below, &space, here, (int)wide);
-        count_votes(space.best, space.winner, groups, n_groups, votes);
+        by.win(&across, y_weight[y], &found, &spans, normal, normal + below, &space, here, (int)wide);
+        count_votes(space.best, space.winner, groups, n_groups, counted, votes);
         if (probability) memcpy(probability + y * width, space.best, (size_t)width * sizeof(float));
     }
     free(room);
     free(corners);
     return 0;
+}
+
+/* Labels, votes and probabilities of all pixels.
+ *
+ * scores [K, h, w]; y_low, y_weight [H]; x_low, x_weight [W], their values ascending;
+ * labels [H, W] of 1 or 2 (`wide`) bytes; probability [H, W] or NULL; votes [K], added to. */
+API int64_t lexiseg_winners(const float *scores, int64_t k, int64_t h, int64_t w, const int64_t *y_low,
+                            const float *y_weight, int64_t height, const int64_t *x_low, const float *x_weight,
+                            int64_t width, void *labels, int64_t wide, float *probability, double *votes) {
+    return lexiseg_winners_of_some(scores, k, h, w, y_low, y_weight, height, x_low, x_weight, width, labels, wide,
+                                   probability, votes, k);
 }

@@ -43,10 +43,10 @@ ENTRY static void NAMED(narrow)(const int32_t *restrict winner, int64_t n, void 
         for (int64_t p = 0; p < n; p++) ((uint8_t *)labels)[p] = (uint8_t)winner[p];
 }
 
-/* One row of pixels: who wins each, as `labels`, and its probability. Of a cell the first candidate is compared for many
- * cells at a time, those behind it cell by cell. upper and lower: the normaliser around. */
-ENTRY static void NAMED(win)(const Across *across, float wy, const Candidates *found, const float *upper,
-                             const float *lower, Space *space, void *labels, int wide) {
+/* One row of pixels: who wins each, as `labels`, and the probability of those in spans. Of a cell the first candidate is
+ * compared for many cells at a time, those behind it cell by cell. upper and lower: the normaliser around. */
+ENTRY static void NAMED(win)(const Across *across, float wy, const Candidates *found, const Spans *spans,
+                             const float *upper, const float *lower, Space *space, void *labels, int wide) {
     const int64_t w = across->w, width = across->width, *restrict base = across->base;
     const float *restrict weight = across->weight;
     const int32_t *restrict places = across->places;
@@ -64,15 +64,23 @@ ENTRY static void NAMED(win)(const Across *across, float wy, const Candidates *f
     normal[w] = normal[w - 1];
     for (int64_t x = 0; x < w; x += LANES)
         *(FLOATS *)(normal_step + x) = *(const FLOATS *)(normal + x + 1) - *(const FLOATS *)(normal + x);
-    for (int64_t p = 0; p < width; p += LANES) {
-        int64_t cell = base[p / LANES];
-        WHOLES place = *(const WHOLES *)(places + p), row;
-        FLOATS before, more;
-        PICK(before, left + cell, place);
-        PICK(more, step + cell, place);
-        PICK(row, found->first + cell, place);
-        *(FLOATS *)(best + p) = more * *(const FLOATS *)(weight + p) + before;
-        *(WHOLES *)(winner + p) = row;
+    for (int64_t p = 0, n = 0; p < width; n++) {
+        int64_t from = n < spans->n ? spans->each[n].from : width, to = n < spans->n ? spans->each[n].to : width;
+        for (; p < from; p += LANES) {
+            WHOLES place = *(const WHOLES *)(places + p), row;
+            PICK(row, found->first + base[p / LANES], place);
+            *(WHOLES *)(winner + p) = row;
+        }
+        for (; p < to; p += LANES) {
+            int64_t cell = base[p / LANES];
+            WHOLES place = *(const WHOLES *)(places + p), row;
+            FLOATS before, more;
+            PICK(before, left + cell, place);
+            PICK(more, step + cell, place);
+            PICK(row, found->first + cell, place);
+            *(FLOATS *)(best + p) = more * *(const FLOATS *)(weight + p) + before;
+            *(WHOLES *)(winner + p) = row;
+        }
     }
     const FLOATS none = {0}, least = none - 87.0f;
     WHOLES lane;
@@ -97,26 +105,27 @@ ENTRY static void NAMED(win)(const Across *across, float wy, const Candidates *f
         }
         corner = end;
     }
-    for (int64_t p = 0; p < width; p += LANES) {
-        int64_t cell = base[p / LANES];
-        WHOLES place = *(const WHOLES *)(places + p);
-        FLOATS before, more;
-        PICK(before, normal + cell, place);
-        PICK(more, normal_step + cell, place);
-        FLOATS below = *(const FLOATS *)(best + p) - (before + *(const FLOATS *)(weight + p) * more);
-        below = LARGER(below, least); /* what is no number, too, becomes almost nothing */
-        below = (FLOATS)(((WHOLES)below & (below < none)) | ((WHOLES)none & ~(below < none)));
-        NAMED(exp_below)(&below);
-        *(FLOATS *)(best + p) = below;
-    }
+    for (const Span *span = spans->each; span < spans->each + spans->n; span++)
+        for (int64_t p = span->from; p < span->to; p += LANES) {
+            int64_t cell = base[p / LANES];
+            WHOLES place = *(const WHOLES *)(places + p);
+            FLOATS before, more;
+            PICK(before, normal + cell, place);
+            PICK(more, normal_step + cell, place);
+            FLOATS below = *(const FLOATS *)(best + p) - (before + *(const FLOATS *)(weight + p) * more);
+            below = LARGER(below, least); /* what is no number, too, becomes almost nothing */
+            below = (FLOATS)(((WHOLES)below & (below < none)) | ((WHOLES)none & ~(below < none)));
+            NAMED(exp_below)(&below);
+            *(FLOATS *)(best + p) = below;
+        }
     NAMED(narrow)(winner, width, labels, wide);
 }
 
 /* Adds to sum[i] the exponentials of what rows `from` to `to` are below the highest, for cells from i on as long as there
- * are LANES of them; returns where that ends. */
+ * are LANES of them before the end; returns where that is. */
 ENTRY static int64_t NAMED(add_exponentials)(const float *scores, int64_t from, int64_t to, int64_t n, int64_t i,
-                                             const float *highest, float *sum) {
-    for (; i + LANES <= n; i += LANES) {
+                                             int64_t end, const float *highest, float *sum) {
+    for (; i + LANES <= end; i += LANES) {
         FLOATS part = {0}, least = part - 87.0f;
         for (int64_t row = from; row < to; row++) {
             FLOATS below = *(const FLOATS *)(scores + row * n + i) - *(const FLOATS *)(highest + i);

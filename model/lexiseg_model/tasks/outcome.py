@@ -21,7 +21,7 @@ from lexiseg_model.types import LabelMap, Rle
 
 
 class Outcome(NamedTuple):
-    """As `Winners`, with the run lengths of the classes where they were asked for."""
+    """As `Winners`, with the run lengths of the classes where they were asked for; votes are those of the classes."""
 
     labels: LabelMap
     votes: NDArray[np.float64]

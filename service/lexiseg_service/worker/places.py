@@ -7,8 +7,6 @@ share is that of one source more than there are, or two of them would use up the
 
 from __future__ import annotations
 
-from collections import Counter
-
 
 class Places:
     """Not for several threads at once."""
@@ -16,24 +14,27 @@ class Places:
     def __init__(self, most: int) -> None:
         self._most = most
         self._reserve = max(1, most // 2)
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
+        self._taken = 0
 
     def __len__(self) -> int:
         """Places that are taken."""
-        return self._held.total()
+        return self._taken
 
     def take(self, source: str) -> bool:
         """Whether the source has got one more; it is to be given back."""
-        taken = self._held.total()
-        own = self._held[source]
-        share = self._most // (len(self._held.keys() | {source}) + 1)
-        if taken >= self._most and (own >= max(1, share) or taken >= self._most + self._reserve):
-            return False
-        self._held[source] += 1
+        own = self._held.get(source, 0)
+        if self._taken >= self._most:
+            share = self._most // (len(self._held) + (1 if own else 2))
+            if own >= max(1, share) or self._taken >= self._most + self._reserve:
+                return False
+        self._held[source] = own + 1
+        self._taken += 1
         return True
 
     def give_back(self, source: str) -> None:
         """One is free again."""
-        self._held[source] -= 1
-        if not self._held[source]:
-            del self._held[source]
+        self._taken -= 1
+        own = self._held.pop(source) - 1
+        if own:
+            self._held[source] = own

@@ -16,11 +16,9 @@ def absent_labels(segmentation: Segmentation, vocabulary: Vocabulary) -> tuple[s
     if segmentation.task in ("prompt", "everything"):
         return ()
     there = {segment.class_index for segment in segmentation.segments}
-    return tuple(
-        entry.name
-        for index, entry in enumerate(vocabulary.classes)
-        if index not in there and _looked_for(segmentation.task, entry.thing)
-    )
+    absent = [entry for index, entry in enumerate(vocabulary.classes) if index not in there]
+    # Stuff has no instances.
+    return tuple([entry.name for entry in absent if segmentation.task != "instance" or entry.thing is not False])
 
 
 def warnings_about(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> tuple[AnswerWarning, ...]:
@@ -66,6 +64,8 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
         for index, entry in entries
         if "," in entry.name
     ]
+    if task != "instance":
+        return tuple(unsplit[:MOST])
     stuff = [
         AnswerWarning(
             STUFF,
@@ -73,13 +73,9 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
             f"classes.{index}",
         )
         for index, entry in entries
-        if task == "instance" and entry.thing is False
+        if entry.thing is False
     ]
     return (*unsplit[:MOST], *stuff[:MOST])
-
-
-def _looked_for(task: Task, thing: bool | None) -> bool:
-    return task != "instance" or thing is not False  # stuff has no instances
 
 
 def _about_one(stranger: Unfamiliar, name: str, model: str) -> AnswerWarning:

@@ -56,6 +56,20 @@ def test_any_scores(logits: NDArray[np.float32], size: tuple[int, int], has_nobo
     assert_as_step_by_step(torch.from_numpy(logits), size, len(logits) - has_nobody, RULE)
 
 
+@pytest.mark.parametrize("n_rows", [2, 21])
+@pytest.mark.parametrize("size", [(131, 200), (45, 61), (17, 23)])
+def test_votes_of_classes_are_the_same_where_nobody_is_not_counted(n_rows: int, size: tuple[int, int]) -> None:
+    logits = smooth(n_rows)
+    logits[-1] += 8.0
+
+    some, every = (outcome(logits.clone(), size, n_rows - 1, RULE, keep_probability=asked) for asked in (False, True))
+
+    assert (every.labels == n_rows - 1).mean() > 0.1
+    np.testing.assert_array_equal(some.labels, every.labels)
+    np.testing.assert_array_equal(some.votes[:-1], every.votes[:-1])
+    assert some.rles == every.rles
+
+
 def test_by_numpy_the_labels_are_the_same() -> None:
     fused, plain = both_ways(lambda: outcome(smooth(9), (131, 200), 8, RULE))
 

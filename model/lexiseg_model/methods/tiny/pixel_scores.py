@@ -58,6 +58,7 @@ class PixelScores:
         self._network = network
         self._settings = settings
         self._device = device
+        self._on_cpu = device.type == "cpu"
         self._scale = network.log_scale.exp().item()
         self._presence_scale = network.presence_log_scale.detach().exp()
         self.nobody = self._scale * network.nobody.item()
@@ -94,9 +95,8 @@ class PixelScores:
 
     def competing(self, features: Features, bank: TextBank) -> Competing:
         """Of an image's cells; background words may be one row."""
-        pixels = features.tensors["pixels"]
-        if self._are_compiled and pixels.dtype == torch.float16:
-            cells, coarse, image = (features.tensors[name].numpy() for name in ("pixels", "cells", "image"))
+        if self._are_compiled and features.tensors["pixels"].dtype == torch.float16:
+            cells, coarse, image = (features.arrays[name] for name in ("pixels", "cells", "image"))
             asked, parts = words_as_one(bank).once("asked", partial(self._asked, bank)), (len(cells), -1)
             scores, shown = cell_scores.scores_by_presence(
                 cells.reshape(parts), coarse.reshape(parts), image, asked, self._rule
@@ -142,17 +142,17 @@ class PixelScores:
 
     def _asked(self, bank: TextBank) -> cell_scores.Asked:
         """Texts of a bank as the kernel reads them, background words as one."""
-        vectors, levels = bank.vectors.contiguous(), bank.levels
+        vectors, levels = bank.vectors.contiguous().numpy(), bank.levels
         return cell_scores.Asked(
-            directions(bank).contiguous().numpy(),
-            (vectors * self._scale).numpy(),
+            directions(bank).contiguous().numpy() if bank.has_examples else vectors,
+            vectors * np.float32(self._scale),
             None if levels is None else levels.contiguous().numpy(),
             np.ascontiguousarray(words_as_one(bank).owner, np.int64),
         )
 
     @property
     def _are_compiled(self) -> bool:
-        return self._device.type == "cpu" and cell_scores.fit(EMBEDDING)
+        return self._on_cpu and cell_scores.fit(EMBEDDING)
 
     def _added(self, bank: TextBank, presence: Tensor) -> Tensor:
         """[T]: what presence and level add to the scores of a text."""

@@ -169,19 +169,21 @@ class TinySegmenter(Exportable):
 
     @torch.inference_mode()
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
+        texts_of = [entry.texts for entry in classes]
+        owner = np.repeat(np.arange(len(classes)), [*map(len, texts_of)])
         if rows.shape != (len(owner), self._tower.width):
             raise ShapeError(f"expected text rows [{len(owner)}, {self._tower.width}], got {list(rows.shape)}")
-        texts = [text.lower() for entry in classes for text in entry.texts]
+        texts = [text.lower() for texts in texts_of for text in texts]
         vectors, levels = self._projected(texts, rows)
-        return self._synonyms.leant(TextBank(vectors, owner, len(classes), levels=levels), texts, rows)
+        self._synonyms.lean((vectors, levels), owner, texts, rows)
+        return TextBank(vectors, owner, len(classes), levels=levels)
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         meant: NDArray[np.float32] = torch.from_numpy(rows).float().numpy()  # numpy takes ten times as long for halves
         return meant
 
     def _projected(self, texts: list[str], rows: TextRows) -> tuple[Tensor, Tensor]:
-        """Vectors [T, 96] and levels [T] of texts."""
+        """Vectors [T, 96] and levels [T] of texts, the caller's own."""
         if self._known_texts is not None and library.ready():
             vectors, levels = self._known_texts.of(texts, rows.astype(np.float16, copy=False))
             return torch.from_numpy(vectors), torch.from_numpy(levels)

@@ -8,20 +8,24 @@ out as it is.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from functools import lru_cache
 from zlib import MAX_WBITS, compress
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-KINDS = frozenset({"application/json", "application/problem+json", "text/plain"})
+KINDS = frozenset({b"application/json", b"application/problem+json", b"text/plain"})
 SHORTEST = 1400  # bytes; what is shorter fits into one packet anyway
 LONGEST_HERE = 64 * 2**10  # bytes; what is longer is compressed in a thread: zlib lets the event loop go on
+LONGEST_KEPT = 128  # bytes of a header whose meaning is remembered
 LEVEL = 1
 GZIP = 16 + MAX_WBITS  # its word for gzip's own header and checksum
 # The same content in other bytes needs a tag of its own (RFC 9110, 8.8.3.3). It means what the plain one means.
 SUFFIX = b'-gzip"'
 CONDITIONS = (b"if-match", b"if-none-match")
+
+HeaderList = Iterable[tuple[bytes, bytes]]
 
 
 def leave_as_it_is(request: Request) -> None:
@@ -39,7 +43,7 @@ class Compression:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        taken = takes_gzip(Headers(scope=scope).get("accept-encoding", ""))
+        taken = takes_gzip(_value(scope["headers"], b"accept-encoding"))
         # In place: a copy of the scope would hide from the outside which route answers.
         knows_ours = _read_tags_as_plain(scope)
         beginning: Message | None = None
@@ -54,15 +58,15 @@ class Compression:
                 return
             start, beginning = beginning, None
             if not message.get("more_body", False) and message["type"] == "http.response.body":
-                headers = MutableHeaders(raw=start["headers"])
+                headers = start["headers"]
                 if start["status"] == 304 and taken and knows_ours:
                     _tag_as_compressed(headers)
-                elif headers.get("content-type", "").partition(";")[0] in KINDS:
-                    headers.add_vary_header("Accept-Encoding")
+                elif _value(headers, b"content-type").partition(b";")[0] in KINDS:
+                    _vary(headers)
                     if taken and _is_worth_it(scope, message["body"]):
                         message["body"] = await _compressed(message["body"])
-                        headers["Content-Encoding"] = "gzip"
-                        headers["Content-Length"] = str(len(message["body"]))
+                        _set(headers, b"content-length", str(len(message["body"])).encode())
+                        _set(headers, b"content-encoding", b"gzip")
                         _tag_as_compressed(headers)
             await send(start)
             await send(message)
@@ -70,10 +74,16 @@ class Compression:
         await self._app(scope, receive, send_shorter)
 
 
-def takes_gzip(accept_encoding: str) -> bool:
+def takes_gzip(accept_encoding: bytes) -> bool:
     """Whether the header's value allows gzip (RFC 9110, 12.5.3)."""
+    # All say one of a few things.
+    return _taken(accept_encoding) if len(accept_encoding) <= LONGEST_KEPT else _taken.__wrapped__(accept_encoding)
+
+
+@lru_cache(64)
+def _taken(accept_encoding: bytes) -> bool:
     weights: dict[str, float] = {}
-    for part in accept_encoding.lower().split(","):
+    for part in accept_encoding.decode("latin-1").lower().split(","):
         coding, _, parameter = part.partition(";")
         name, _, weight = parameter.strip().partition("=")
         try:
@@ -93,14 +103,39 @@ async def _compressed(body: bytes) -> bytes:
     return compress(body, LEVEL, GZIP)
 
 
+def _value(headers: HeaderList, name: bytes) -> bytes:
+    """Of the first header of a name, in small letters."""
+    for each, value in headers:
+        if each == name:
+            return value
+    return b""
+
+
+def _vary(headers: list[tuple[bytes, bytes]]) -> None:
+    """Says that another `Accept-Encoding` may get other bytes."""
+    said = _value(headers, b"vary")
+    _set(headers, b"vary", said + b", Accept-Encoding" if said else b"Accept-Encoding")
+
+
+def _set(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> None:
+    """In the place of the header of that name, or behind the others."""
+    for place, (each, _) in enumerate(headers):
+        if each == name:
+            headers[place] = name, value
+            return
+    headers.append((name, value))
+
+
 def _read_tags_as_plain(scope: Scope) -> bool:
     """Tags of compressed answers, in conditions, as those of the plain ones; whether there were any."""
     sent = scope["headers"]
+    if not any(name in CONDITIONS for name, _ in sent):
+        return False
     scope["headers"] = [(n, v.replace(SUFFIX, b'"') if n in CONDITIONS else v) for n, v in sent]
     return any(SUFFIX in value for name, value in sent if name in CONDITIONS)
 
 
-def _tag_as_compressed(headers: MutableHeaders) -> None:
-    tag = headers.get("etag")
-    if tag is not None:
-        headers["ETag"] = f"{tag[:-1]}{SUFFIX.decode()}"
+def _tag_as_compressed(headers: list[tuple[bytes, bytes]]) -> None:
+    tag = _value(headers, b"etag")
+    if tag:
+        _set(headers, b"etag", tag[:-1] + SUFFIX)

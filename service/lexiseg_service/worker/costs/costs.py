@@ -92,8 +92,8 @@ def size_of(
         kept: the file of an image that is known, and sent by its id; only an overlay has it decoded once more.
     """
     megapixels = pixels / 1e6
-    n_texts = sum(1 + len(entry.synonyms) for entry in request.vocabulary.classes)
     n_classes = len(request.vocabulary.classes)
+    n_texts = n_classes + sum([len(entry.synonyms) for entry in request.vocabulary.classes])
     finish = finish_cost(megapixels, n_classes, n_texts)
     painted = 40 * min(megapixels, 1.0) if request.overlay else 0.0
     extra = speed.beyond_plain(request.task, n_classes) + speed.beyond_plain(request.refine, n_classes)
@@ -102,7 +102,7 @@ def size_of(
     prompts = len(request.prompts) + len(request.regions)
     # Each click may mean several masks, of the size of the image.
     drawn = len(request.prompts) * megapixels * (3.0 if request.mask == "polygon" else 0.2)
-    looks = _looks(request.prompts, pixels)
+    looks = _looks(request.prompts, pixels) if request.prompts else 0
     if kept is not None and not request.overlay:
         decode = decode_cost(0.0)
     else:

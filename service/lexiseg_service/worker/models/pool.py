@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 import structlog
 import torch
 
+from lexiseg_model.banks.kept import KeptBanks
 from lexiseg_model.errors import UnknownModelError
-from lexiseg_model.kept_banks import KeptBanks
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
@@ -275,6 +275,7 @@ class ModelPool:
     def _enter(self, slot: _Slot, segmenter: Segmenter) -> Loaded:
         slot.nbytes = segmenter.nbytes
         segmenter.banks = segmenter.banks or KeptBanks()
+        segmenter.crowds = segmenter.crowds or KeptBanks()
         slot.loaded = Loaded(segmenter, slot.nbytes, self._changed)
         slot.was_loaded = True
         slot.failure, slot.n_failures = None, 0

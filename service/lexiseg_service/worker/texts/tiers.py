@@ -122,8 +122,9 @@ class MemoryRows:
             self._lists[id(texts)] = LaidOut(tower, texts, (*texts,), rows, len(found))
             self._list_bytes += rows.nbytes
             while len(self._lists) > MOST_LISTS or (self._lists and self.nbytes > self._max_bytes):
-                self._note_uses()
-                _, longest_unused = self._lists.popitem(last=False)
+                place, longest_unused = self._lists.popitem(last=False)
+                if place in self._used:
+                    self._note_uses()
                 self._list_bytes -= longest_unused.rows.nbytes
 
     def _forget_lists(self) -> None:

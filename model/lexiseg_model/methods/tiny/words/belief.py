@@ -9,6 +9,8 @@ from lexiseg_model.methods.tiny.words.familiar import Familiar, Nearest
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry
 
+MOST = 2048  # classes that are kept: other lists are mostly made of the same words
+
 
 class Belief:
     """By the word of training that each class is nearest to; a list is looked at once. Safe from any thread."""
@@ -17,6 +19,7 @@ class Belief:
         self._familiar = familiar
         self._rule = rule
         self._nearest_of: ByList[list[Nearest]] = ByList()
+        self._known: dict[tuple[str, ...], Nearest] = {}  # by a class's texts
 
     def strangers(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         """Classes that are like no word of training."""
@@ -30,7 +33,16 @@ class Belief:
 
     def _nearest(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Nearest]:
         def find() -> list[Nearest]:
-            texts_of = [[TEMPLATE.format(text) for text in entry.texts] for entry in classes]
-            return self._familiar.best(texts_of, rows_of)
+            known = self._known
+            try:
+                return [known[entry.texts] for entry in classes]
+            except KeyError:
+                pass
+            texts_of = [entry.texts for entry in classes]
+            nearest = self._familiar.best([[TEMPLATE.format(text) for text in texts] for texts in texts_of], rows_of)
+            if len(classes) <= MOST:
+                room = known if len(known) + len(classes) <= MOST else {}
+                self._known = {**room, **dict(zip(texts_of, nearest, strict=True))}
+            return nearest
 
         return self._nearest_of.once(classes, find)

@@ -57,10 +57,13 @@ class KnownTexts:
         kept = self._kept
         if kept is None:
             return None
-        places = [kept.places.get(text, -1) for text in texts]
-        if -1 in places or kept.rows[places].tobytes() != rows.tobytes():
+        try:
+            places = np.array([kept.places[text] for text in texts])
+        except KeyError:
             return None
-        return kept.vectors[places], kept.levels[places]
+        if kept.rows.take(places, 0).tobytes() != rows.tobytes():
+            return None
+        return kept.vectors.take(places, 0), kept.levels.take(places)
 
     def _keep(self, texts: Sequence[str], rows: NDArray[np.float16]) -> None:
         with self._guard:

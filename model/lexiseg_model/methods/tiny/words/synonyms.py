@@ -7,7 +7,7 @@ little. What they were drawn for is known: the vector of each leans towards that
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +18,19 @@ from torch import Tensor
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.settings import SynonymRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
-from lexiseg_model.segmenter import TextBank, TextRows
+from lexiseg_model.segmenter import TextRows
 
 MOST = 256  # texts that are kept as they lean
+Projected = tuple[Tensor, Tensor]  # vectors [T, 96] and levels [T] of texts
 Leaning = tuple[str, tuple[int, ...], bytes]  # a text, the places of the words that it leans towards, and its row
+
+
+class _Known(NamedTuple):
+    """Where each leaning text is among vectors [N, 96] and levels [N]. Never changed, but replaced."""
+
+    places: dict[Leaning, int]
+    vectors: Tensor
+    levels: Tensor
 
 
 class Synonyms:
@@ -30,7 +39,7 @@ class Synonyms:
     def __init__(self, rule: SynonymRule, familiar: Familiar | None, network: TinyNetwork) -> None:
         self._weight = rule.weight
         self._words: list[str] = []
-        self._known: dict[Leaning, tuple[Tensor, Tensor]] = {}
+        self._known: _Known | None = None
         self._drawn_for: dict[str, list[int]] = {}  # synonym -> places of the words that it was drawn for
         places = {} if familiar is None else {word: place for place, word in enumerate(familiar.words)}
         for word in (word for word in rule.of if word in places):
@@ -43,38 +52,44 @@ class Synonyms:
                 there = rows.to(network.text_level.device)
                 self._vectors, self._levels = network.project_texts(there), network.levels_of(there)
 
-    def leant(self, bank: TextBank, texts: Sequence[str], rows: TextRows) -> TextBank:
-        """The bank of `texts` in small letters, whose synonyms lean towards the words that they were drawn for.
+    def lean(self, projected: Projected, owner: NDArray[np.int64], texts: Sequence[str], rows: TextRows) -> None:
+        """Vectors and levels of `texts` in small letters: synonyms' are overwritten, leaning to what they stand for.
 
         Not towards a word that is asked for itself, nor where two classes would lean towards one: a man and a woman
         that are asked for together are not to become a person both. `rows` of the texts tell what was made before.
         """
-        meant = self._meant(texts, bank.owner)
+        meant = self._meant(texts, owner)
         if not meant:
-            return bank
-        leaning = [
-            self._leaning((texts[place], words, rows[place].tobytes()), bank, place) for place, words in meant.items()
-        ]
-        places = torch.tensor(list(meant), device=bank.vectors.device)
-        vectors = bank.vectors.index_copy(0, places, torch.stack([vector for vector, _ in leaning]))
-        if bank.levels is None:
-            return replace(bank, vectors=vectors)
-        levels = bank.levels.index_copy(0, places, torch.stack([level for _, level in leaning]))
-        return replace(bank, vectors=vectors, levels=levels)
+            return
+        places = [*meant]
+        keys = [(texts[place], words, rows[place].tobytes()) for place, words in meant.items()]
+        known = self._known
+        if known is None or not all(key in known.places for key in keys):
+            known = self._known = self._learned(keys, projected, places)
+        wanted = [known.places[key] for key in keys]
+        _overwrite(projected[0], places, known.vectors, wanted)
+        _overwrite(projected[1], places, known.levels, wanted)
 
-    def _leaning(self, key: Leaning, bank: TextBank, place: int) -> tuple[Tensor, Tensor]:
-        """Vector [96] and level [] of a text of the bank that leans towards some words, in equal parts."""
-        known = self._known.get(key)
-        if known is not None:
-            return known
-        words = list(key[1])
-        between = torch.lerp(bank.vectors[place], self._vectors[words].mean(0), self._weight)
-        level = bank.vectors.new_zeros(())
-        if bank.levels is not None:
-            level = torch.lerp(bank.levels[place], self._levels[words].mean(), self._weight)
-        made = F.normalize(between, dim=0), level
-        self._known = {**(self._known if len(self._known) < MOST else {}), key: made}
-        return made
+    def _learned(self, keys: Sequence[Leaning], projected: Projected, places: Sequence[int]) -> _Known:
+        """What is known, with the texts at these places, as their keys say."""
+        vectors, levels = projected
+        before = self._known
+        if before is None or len(before.places) + len(keys) > MOST:
+            before = _Known({}, vectors[:0], levels[:0])
+        fresh = {key: place for key, place in zip(keys, places, strict=True) if key not in before.places}
+        leaning = [self._leaning(words, vectors[place], levels[place]) for (_, words, _), place in fresh.items()]
+        first = len(before.places)
+        return _Known(
+            {**before.places, **{key: first + n for n, key in enumerate(fresh)}},
+            torch.cat([before.vectors, torch.stack([vector for vector, _ in leaning])]),
+            torch.cat([before.levels, torch.stack([level for _, level in leaning])]),
+        )
+
+    def _leaning(self, towards: tuple[int, ...], vector: Tensor, level: Tensor) -> Projected:
+        """Vector [96] and level [] of a text that leans towards some words, in equal parts."""
+        words = list(towards)
+        between = torch.lerp(vector, self._vectors[words].mean(0), self._weight)
+        return F.normalize(between, dim=0), torch.lerp(level, self._levels[words].mean(), self._weight)
 
     def _meant(self, texts: Sequence[str], owner: NDArray[np.int64]) -> dict[int, tuple[int, ...]]:
         """Place of a text -> places of the words that it leans towards."""
@@ -82,11 +97,18 @@ class Synonyms:
         leaning = [place for place, text in enumerate(texts) if text in drawn_for]
         if not leaning:
             return {}
-        asked = set(texts)
+        asked, owner_of = set(texts), owner.tolist()
         callers: dict[int, set[int]] = {}  # place of a word -> the classes that lean towards it
         for place in leaning:
             for word in drawn_for[texts[place]]:
-                callers.setdefault(word, set()).add(int(owner[place]))
+                callers.setdefault(word, set()).add(owner_of[place])
         alone = {word for word, of in callers.items() if len(of) == 1 and self._words[word] not in asked}
         meant = {place: tuple(w for w in drawn_for[texts[place]] if w in alone) for place in leaning}
         return {place: words for place, words in meant.items() if words}
+
+
+def _overwrite(rows: Tensor, places: list[int], others: Tensor, wanted: list[int]) -> None:
+    if rows.device.type == "cpu":  # numpy moves a few numbers in a fraction of torch's time
+        rows.numpy()[places] = others.numpy()[wanted]
+    else:
+        rows[places] = others[wanted]

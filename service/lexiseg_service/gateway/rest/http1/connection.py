@@ -40,6 +40,8 @@ PACE_SECONDS = 5.0  # between two looks at how much has come or gone
 LAST_SECONDS = 1.0  # for the client to take a refusal, while what it still sends is thrown away
 LATEST_RETURN = 60  # seconds for which a connection is kept for a client that was told to come later
 GOING_DOWN = "the service is going down; send the request again"
+HEAD = b"HTTP/1.1 "  # of an answer's first line
+MOST_TOGETHER = 64 * 2**10  # bytes of a body; to copy more behind its head takes as long as to send it apart
 STILL_THERE = b"HTTP/1.1 100 Continue\r\n\r\n"  # any client of HTTP/1.1 passes over it (RFC 9110, 15.2)
 
 
@@ -49,18 +51,43 @@ class HeadTooLarge(ServiceError):
     status, type, title = 431, "too-large", "The head of the request is too large"
 
 
-class _Answered:
-    """A connection as an answer has it: it ends when the request has been read."""
+class Answered:
+    """A connection as an answer has it: it ends by `end`, when the request has been read.
 
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+    The head of an answer waits for its body, if that comes before anything else happens: to hand both to the system at
+    once takes half the time, and wakes the client once.
+    """
+
+    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
         self.written = 0  # bytes, of all answers
+        self.end = end
         self._transport = transport
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self._head = b""
         self.is_closing = transport.is_closing
-        self.close = close
 
     def write(self, content: bytes | memoryview) -> None:
         self.written += len(content)
+        if self._head:
+            together, self._head = self._head, b""
+            if len(content) > MOST_TOGETHER:
+                self._transport.write(together)
+            else:
+                content = together + content
+        elif content[: len(HEAD)] == HEAD:
+            self._head = bytes(content)
+            self._call_soon(self._send_head)
+            return
         self._transport.write(content)
+
+    def close(self) -> None:
+        self._send_head()
+        self.end()
+
+    def _send_head(self) -> None:
+        head, self._head = self._head, b""
+        if head and not self.is_closing():
+            self._transport.write(head)
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -102,7 +129,7 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._for_answers = _Answered(transport, self._close_when_read)
+        self._for_answers = Answered(transport, self._close_when_read)
         bound_unsent(transport.get_extra_info("socket"))
         if not self._all.add(self, self.client and self.client[0]):
             transport.abort()
@@ -112,7 +139,7 @@ class TimedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._all.remove(self)
         self._abandon()
-        self._for_answers.close = self.transport.close  # else we would hold ourselves, until a full collection
+        self._for_answers.end = self.transport.close  # else we would hold ourselves, until a full collection
         self.parser.close()
         self._unset_keepalive_if_required()  # uvicorn keeps it, and with it all of this, where the client has reset
         super().connection_lost(exc)

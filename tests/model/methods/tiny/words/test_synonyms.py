@@ -10,7 +10,7 @@ from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import SynonymRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
-from lexiseg_model.methods.tiny.words.synonyms import Synonyms
+from lexiseg_model.methods.tiny.words.synonyms import Projected, Synonyms
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry
 
@@ -32,10 +32,11 @@ def synonyms(network: TinyNetwork) -> Synonyms:
     return Synonyms(RULE, Familiar(WORDS, rows, 0.6), network)
 
 
-def bank_of(*classes: ClassEntry) -> TextBank:
+def projected(*classes: ClassEntry) -> tuple[Projected, NDArray[np.int64]]:
+    """Vectors and levels, and whose they are."""
     owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
     vectors = F.normalize(torch.randn(len(owner), 96, generator=torch.Generator().manual_seed(1)), dim=1)
-    return TextBank(vectors, owner, len(classes), levels=torch.zeros(len(owner)))
+    return (vectors, torch.zeros(len(owner))), owner
 
 
 def asked(*classes: ClassEntry) -> tuple[list[str], NDArray[np.float16]]:
@@ -46,23 +47,24 @@ def asked(*classes: ClassEntry) -> tuple[list[str], NDArray[np.float16]]:
 
 def leant(synonyms: Synonyms, *classes: ClassEntry) -> list[bool]:
     """Which texts leaned."""
-    bank = bank_of(*classes)
-    made = synonyms.leant(bank, *asked(*classes))
-    return (made.vectors != bank.vectors).any(1).tolist()
+    (vectors, levels), owner = projected(*classes)
+    before = vectors.clone()
+    synonyms.lean((vectors, levels), owner, *asked(*classes))
+    return (vectors != before).any(1).tolist()
 
 
 def test_a_synonym_lies_between_itself_and_the_word_it_was_drawn_for(network: TinyNetwork) -> None:
     rows = torch.randn(1, 384, generator=torch.Generator().manual_seed(2))
     familiar = Familiar(["bicyclist"], rows.numpy(), 0.6)
-    bank = bank_of(ClassEntry("cyclist"))
+    (vectors, levels), owner = projected(ClassEntry("cyclist"))
+    before = vectors[0].clone()
 
-    made = Synonyms(RULE, familiar, network).leant(bank, *asked(ClassEntry("cyclist")))
+    Synonyms(RULE, familiar, network).lean((vectors, levels), owner, *asked(ClassEntry("cyclist")))
 
     with torch.no_grad():
         word, level = network.project_texts(rows)[0], network.levels_of(rows)[0]
-    assert torch.allclose(made.vectors[0], F.normalize(bank.vectors[0] + word, dim=0), atol=1e-5)
-    assert made.levels is not None
-    assert made.levels[0].item() == pytest.approx(level.item() / 2, abs=1e-5)
+    assert torch.allclose(vectors[0], F.normalize(before + word, dim=0), atol=1e-5)
+    assert levels[0].item() == pytest.approx(level.item() / 2, abs=1e-5)
 
 
 def test_case_does_not_count(synonyms: Synonyms) -> None:
@@ -105,10 +107,12 @@ def bank_of_model(tiny: TinySegmenter, classes: tuple[ClassEntry, ...]) -> TextB
 
 
 def test_what_leans_again_leans_alike_and_by_its_own_row(synonyms: Synonyms) -> None:
-    bank, (texts, rows) = bank_of(ClassEntry("pony")), asked(ClassEntry("pony"))
-    other = TextBank(bank.vectors.flip(1), bank.owner, 1, levels=bank.levels)
+    texts, rows = asked(ClassEntry("pony"))
+    (vectors, levels), owner = projected(ClassEntry("pony"))
+    first, again, other = vectors.clone(), vectors.clone(), vectors.flip(1)
 
-    first, again = (synonyms.leant(bank, texts, rows).vectors for _ in range(2))
+    for leaning, of in ((first, rows), (again, rows), (other, -rows)):
+        synonyms.lean((leaning, levels.clone()), owner, texts, of)
 
     assert torch.equal(first, again)
-    assert not torch.equal(synonyms.leant(other, texts, -rows).vectors, first)
+    assert not torch.equal(other, first)

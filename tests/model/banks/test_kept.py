@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lexiseg_model.bank import bank_of
-from lexiseg_model.kept_banks import LARGEST, MOST, KeptBanks
+from lexiseg_model.banks.kept import LARGEST, MOST, KeptBanks
 from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from tests.model.stand_in import ColourSegmenter

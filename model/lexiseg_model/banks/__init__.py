@@ -1,0 +1,1 @@
+"""What banks are made of, kept for whoever asks again."""
