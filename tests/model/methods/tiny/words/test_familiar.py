@@ -136,7 +136,8 @@ def test_a_model_directory_without_the_file_says_nothing(tmp_path: Path) -> None
     assert segmenter.unfamiliar((ClassEntry("quark"),), KnownRows(segmenter)) == []
 
 
-def test_doubt_and_warnings_look_at_a_list_once(tiny: TinySegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doubt_and_warnings_look_at_a_list_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = catalog.load_folder(FOLDER, "cpu")  # which nobody has asked yet
     asked: list[int] = []
     best = Familiar.best
 
