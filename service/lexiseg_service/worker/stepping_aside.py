@@ -13,28 +13,11 @@ much Python is not nice itself: it has others beside it that are, and that do wh
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 
 from lexiseg_model.kernel import aside, library
-
-NICER = 5  # of 19: beside one that is not, such a thread gets a quarter of a core
-NICEST = 11  # beside one that owns the device, a fifth
-
-
-def step_aside(by: int = NICER) -> None:
-    """The calling thread, and those that it will begin, are nicer by so much than the first of the process.
-
-    Linux alone has a niceness of each thread, and shows its name: `top -H` tells who works.
-    """
-    if sys.platform.startswith("linux"):
-        _show_name()
-        with suppress(OSError):  # where it is forbidden, they stay as they are
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _niceness(by))
+from lexiseg_service.niceness import NICER, niceness, show_name, step_aside
 
 
 def compute_aside(by: int = NICER, prepare: Callable[[], object] = lambda: None) -> None:
@@ -52,17 +35,6 @@ def compute_aside(by: int = NICER, prepare: Callable[[], object] = lambda: None)
 
     prepare()
     if sys.platform.startswith("linux"):
-        _show_name()  # theirs, too
-        library.go_aside(_niceness(by))
+        show_name()  # theirs, too
+        library.go_aside(niceness(by))
         aside.go_aside(begin)
-
-
-def _niceness(by: int) -> int:
-    """Threads begin as nice as who began them, which may have stepped aside: the first is what counts."""
-    return os.getpriority(os.PRIO_PROCESS, os.getpid()) + by
-
-
-def _show_name() -> None:
-    if threading.current_thread() is not threading.main_thread():  # whose name is that of the process
-        with suppress(OSError):
-            Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(threading.current_thread().name)

@@ -14,8 +14,9 @@ from functools import partial
 
 import structlog
 
+from lexiseg_service.niceness import NICEST
 from lexiseg_service.worker.shares import Shares
-from lexiseg_service.worker.stepping_aside import NICEST, compute_aside
+from lexiseg_service.worker.stepping_aside import compute_aside
 
 logger = structlog.get_logger("lexiseg.engine")
 Work = Callable[[], None]

@@ -16,7 +16,8 @@ from starlette.types import Message
 
 from lexiseg_model.kernel.aside import aside
 from lexiseg_service.gateway.rest import large_bodies
-from lexiseg_service.gateway.rest.large_bodies import LARGE, NICER, Clients, Lane, OneAtATime, OneByOne, Turns, whole
+from lexiseg_service.gateway.rest.large_bodies import LARGE, Clients, Lane, OneAtATime, OneByOne, Turns, whole
+from lexiseg_service.niceness import NICEST
 
 SOON = 10.0  # seconds
 
@@ -69,36 +70,33 @@ async def test_one_at_a_time_and_a_rest_for_those_who_wait(monkeypatch: pytest.M
     assert [rest > 0 for rest in rests] == [True, True, True, False]
 
 
+async def let_through(turns: OneAtATime) -> None:
+    async with turns.of("a"):
+        pass
+
+
 async def test_who_gives_up_waiting_keeps_nobody_out() -> None:
     turns = OneAtATime()
 
-    async def one() -> None:
-        async with turns.of("a"):
-            pass
-
     async with asyncio.timeout(SOON):
         async with turns.of("a"):
-            waiting = asyncio.ensure_future(one())
+            waiting = asyncio.ensure_future(let_through(turns))
             await asyncio.sleep(0)
             waiting.cancel()
-        await one()
+        await let_through(turns)
 
 
 async def test_in_the_moment_of_its_turn_too() -> None:
     turns = OneAtATime()
 
-    async def one() -> None:
-        async with turns.of("a"):
-            pass
-
     async with asyncio.timeout(SOON):
         async with turns.of("a"):
-            waiting = asyncio.ensure_future(one())
+            waiting = asyncio.ensure_future(let_through(turns))
             await asyncio.sleep(0)
         while not turns._busy or turns._clients:
             await asyncio.sleep(0)
         waiting.cancel()
-        await one()
+        await let_through(turns)
 
 
 async def test_pieces_pause_only_while_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,4 +173,4 @@ async def test_what_takes_a_lane_long_is_done_by_a_nice_thread() -> None:
 
     here, beside = await Lane().parsed("a", lambda: (niceness(), aside(niceness)))
 
-    assert (here, beside) == (niceness(), min(19, niceness() + NICER))
+    assert (here, beside) == (niceness(), min(19, niceness() + NICEST))

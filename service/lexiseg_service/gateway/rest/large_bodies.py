@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import os
-import sys
-import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import copy_context
+from functools import partial
 from typing import TypeVar
 
 from starlette.requests import Request
 
 from lexiseg_model.kernel.aside import go_aside
+from lexiseg_service.niceness import NICEST, step_aside
 
 T = TypeVar("T")
 LARGE = 2**20  # bytes
@@ -34,7 +33,6 @@ FEW = 512  # values, or escapes; a question of a photograph and some words has s
 PAUSE = 2e-3  # seconds; several bodies come at 128 MB in each second together, as pieces are on a fast network
 REST = 4.0
 MARKS = (b",", b"[", b"{", b"\\")
-NICER = 11  # of 19: as nice as what makes masks, of which a request of a known picture is made
 # What was in the memory before stands there until it is written.
 _UNWRITTEN = ctypes.pythonapi.PyByteArray_FromStringAndSize
 _UNWRITTEN.restype, _UNWRITTEN.argtypes = ctypes.py_object, (ctypes.c_char_p, ctypes.c_ssize_t)
@@ -147,19 +145,12 @@ class Lane:
 
     def __init__(self, wanted: Wanted = always) -> None:
         self._turns = OneAtATime(wanted)
-        self._thread = ThreadPoolExecutor(1, "parse", lambda: go_aside(_be_nice))
+        self._thread = ThreadPoolExecutor(1, "parse", lambda: go_aside(partial(step_aside, NICEST)))
 
     async def parsed(self, client: str, parse: Callable[[], T]) -> T:
         """What `parse` returns, when it is the client's turn."""
         async with self._turns.of(client):
             return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, parse)
-
-
-def _be_nice() -> None:
-    if sys.platform.startswith("linux"):  # the only one where threads differ in it
-        with suppress(OSError):  # where it is forbidden, it stays as it is
-            niceness = os.getpriority(os.PRIO_PROCESS, os.getpid()) + NICER
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 class Turns:
