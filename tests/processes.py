@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from loadtests.ports import free_port
 from tests.forks import forks
-from tests.redis_server import free_port
 
 SECONDS = 240  # a hung collective must not hang the tests
 

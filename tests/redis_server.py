@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import socket
 import subprocess
@@ -14,19 +13,9 @@ from typing import Literal
 
 import redis
 
+from loadtests.ports import free_port
+
 TO_START = 20.0  # seconds; it needs a hundredth
-
-
-def free_port() -> int:
-    """For what cannot be told to take any.
-
-    Below those that the system gives to whoever takes any, and to clients: nobody else gets it until it is listened on,
-    nor while its server is away.
-    """
-    while True:
-        port = random.SystemRandom().randrange(10_000, 30_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 class RedisServer:

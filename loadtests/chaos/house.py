@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import NamedTuple, Self
 
 import psutil
 
+from loadtests.ports import free_port
 from loadtests.run import ROOT, TO_START, TO_STOP, until_ready
 
 COMMAND = (sys.executable, "-m", "lexiseg_service.cli")
@@ -112,7 +112,7 @@ class House:
             raise
 
     def _open(self, keys: Path) -> None:
-        redis_port, *worker_ports = (_free_port() for _ in range(3))
+        redis_port, *worker_ports = (free_port() for _ in range(3))
         redis = f"redis://127.0.0.1:{redis_port}/0"
         words = ("redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
         self.redis = self._process("redis", (*words, "--dir", str(self._folder)))
@@ -166,9 +166,3 @@ class House:
     def logs(self) -> dict[str, str]:
         """What each process wrote on its errors."""
         return {path.stem: path.read_text(errors="replace") for path in sorted(self._folder.glob("*.log"))}
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -10,7 +10,7 @@ import litserve
 from fastapi import Request
 
 from loadtests.peers.model import BATCH, WAIT_SECONDS, Asked, BatchedModel, pixels_of
-from loadtests.peers.ports import free_port
+from loadtests.ports import free_port
 
 
 class SegmentAPI(litserve.LitAPI):

@@ -12,7 +12,7 @@ import orjson
 from mosec import Server, Worker
 
 from loadtests.peers.model import BATCH, WAIT_SECONDS, Asked, BatchedModel, pixels_of
-from loadtests.peers.ports import free_port
+from loadtests.ports import free_port
 
 
 class SegmentWorker(Worker):

@@ -14,7 +14,7 @@ from fastapi import FastAPI, File, Form
 from ray import serve
 
 from loadtests.peers.model import BATCH, WAIT_SECONDS, Asked, BatchedModel, pixels_of
-from loadtests.peers.ports import free_port
+from loadtests.ports import free_port
 
 app = FastAPI()
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.ports import free_port
 from loadtests.run import service
 from tests.integration.server import ROOT
-from tests.redis_server import free_port
 
 LIMIT = 300  # seconds; an idle machine needs a tenth of it
 

@@ -15,11 +15,12 @@ import yaml
 
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from loadtests.ports import free_port
 from tests import pictures
 from tests.deploy.monitoring.files import MONITORING, metrics_of, panels, rules
 from tests.integration.processes import Gateway, Worker
 from tests.integration.server import form
-from tests.redis_server import RedisServer, free_port
+from tests.redis_server import RedisServer
 
 SOON = 60.0  # seconds; a tenth is usual
 SIDE = 64

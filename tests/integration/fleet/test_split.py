@@ -25,11 +25,11 @@ from lexiseg_model import catalog
 from lexiseg_model.export import manifest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from loadtests.ports import free_port
 from tests import pictures
 from tests.integration.processes import SEEN, Gateway, Worker
 from tests.integration.server import ROOT, form
 from tests.model.test_catalog import copy_of_tiny
-from tests.redis_server import free_port
 
 CLIENTS = 16
 AHEAD = 8  # frames of a video that are sent before the first of them is answered

@@ -17,12 +17,12 @@ import pytest
 
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from loadtests.ports import free_port
 from tests import pictures
 from tests.deploy.helm.installing import THERE_IS_ONE, installed
 from tests.integration.kubernetes.balancer import Balancer
 from tests.integration.kubernetes.pods import Object, Pod, Pods, of_its_own
 from tests.integration.server import form
-from tests.redis_server import free_port
 
 LAG = 1.5  # seconds until the Service knows of a change
 NAMES_EVERY = 0.5

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from loadtests.ports import free_port
 from tests import pictures
 from tests.forks import run
 from tests.model.data.panoptic_trees import Drawn, write_cityscapes_panoptic
 from tests.model.evaluation.scenes.promptable import PromptableColours, blocks, labels
-from tests.redis_server import free_port
 from tests.service.commands.command_line import CommandLine, Outcome
 
 FLAGS = {"one": (["rrb.", "rrbg"], ["1133", "11x2"]), "two": (["gg.r", "gg.r"], ["22.1", "22.1"])}

@@ -24,8 +24,8 @@ from lexiseg_service.gateway.rest import problem
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from loadtests.ports import free_port
 from tests import pictures
-from tests.redis_server import free_port
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.listening import TO_START, listening
 from tests.service.gateway.known_backend import KnownBackend, answer

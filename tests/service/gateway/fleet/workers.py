@@ -17,8 +17,8 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import GrpcServer
 from lexiseg_service.worker.rpc.server import worker_server
+from loadtests.ports import free_port
 from tests.model.stand_in import card
-from tests.redis_server import free_port
 from tests.service.gateway.known_backend import KnownBackend, answer
 
 SOON = 60.0  # seconds; a hundredth is usual
