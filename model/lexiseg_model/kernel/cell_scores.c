@@ -18,7 +18,6 @@ typedef struct {
 
 #define LANES 8
 #define MANY 6
-#define SOME 3
 #define NAMED(name) name##_of_eight
 #define ENTRY __attribute__((target("avx2,fma,f16c")))
 #define WIDEN(halves) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(halves)))
@@ -26,7 +25,6 @@ typedef struct {
 
 #define LANES 16
 #define MANY 13
-#define SOME 4
 #define NAMED(name) name##_of_sixteen
 #define ENTRY SIXTEEN_WIDE
 #define WIDEN(halves) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(halves)))

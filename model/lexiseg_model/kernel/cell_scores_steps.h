@@ -1,4 +1,4 @@
-/* The steps of cell_scores.c for one width of vectors: MANY, SOME or one text at a time. */
+/* The steps of cell_scores.c for one width of vectors: at most MANY texts at a time. */
 #include "vectors.h"
 
 /* The products of `texts` texts, a constant, with the 2 * LANES cells of a block [depth, 2 * LANES]; of each row the
@@ -30,18 +30,25 @@ ENTRY static void NAMED(widen)(const uint16_t *halves, int64_t apart, int64_t de
             *(FLOATS *)(block + (d * 2 + part) * LANES) = (FLOATS)WIDEN(halves + d * apart + part * LANES);
 }
 
+/* In as many parts as there must be of at most MANY texts, of like sizes: few texts at a time wait for each sum. */
 ENTRY static void NAMED(products)(const float *block, int64_t depth, const float *across, int64_t texts,
                                   const float *added, const int64_t *owner, float *to, int64_t apart) {
-    int64_t t = 0;
-#define OF(some) NAMED(multiply)(some, block, depth, across + t, texts, added + t, owner + t, to, apart)
-    for (; t + MANY <= texts; t += MANY) OF(MANY);
-    for (; t + SOME <= texts; t += SOME) OF(SOME);
-    for (; t < texts; t++) OF(1);
+    int64_t parts = (texts + MANY - 1) / MANY;
+    for (int64_t part = 0, t = 0, some; part < parts; part++, t += some) {
+        some = (texts - t) / (parts - part);
+#define OF(n) \
+    case n: NAMED(multiply)(n, block, depth, across + t, texts, added + t, owner + t, to, apart); break;
+        switch (some) {
+            OF(1) OF(2) OF(3) OF(4) OF(5) OF(6)
+#if MANY > 6
+            OF(7) OF(8) OF(9) OF(10) OF(11) OF(12) OF(13)
+#endif
+        }
 #undef OF
+    }
 }
 #undef LANES
 #undef MANY
-#undef SOME
 #undef NAMED
 #undef ENTRY
 #undef WIDEN

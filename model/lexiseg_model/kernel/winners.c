@@ -69,6 +69,8 @@ static inline float smaller(float a, float b) { return a < b ? a : b; }
 #define PUT(to, vector, mine) \
     for (int lane_ = 0; lane_ < LANES; lane_++) \
         if ((mine)[lane_]) (to)[lane_] = (vector)[lane_]
+#define REACHED(bits, one, other) \
+    for (int lane_ = 0; lane_ < LANES; lane_++) (bits) |= (uint32_t)((one)[lane_] >= (other)[lane_]) << lane_
 #include "winners_steps.h"
 
 #if MANY_PROCESSORS
@@ -80,6 +82,8 @@ static inline float smaller(float a, float b) { return a < b ? a : b; }
 #define ENTRY __attribute__((target("avx2")))
 #define PICK PICK_NEAR
 #define PUT(to, vector, mine) _mm256_maskstore_ps(to, (__m256i)(mine), (__m256)(vector))
+#define REACHED(bits, one, other) \
+    (bits) = (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(one), _mm256_loadu_ps(other), _CMP_GE_OQ))
 #include "winners_steps.h"
 
 #define LANES 16
@@ -88,6 +92,8 @@ static inline float smaller(float a, float b) { return a < b ? a : b; }
 #define PICK PICK_NEAR
 #define PUT(to, vector, mine) \
     _mm512_mask_storeu_ps(to, _mm512_test_epi32_mask((__m512i)(mine), (__m512i)(mine)), (__m512)(vector))
+#define REACHED(bits, one, other) \
+    (bits) = (uint32_t)_mm512_cmp_ps_mask(_mm512_loadu_ps(one), _mm512_loadu_ps(other), _CMP_GE_OQ)
 #include "winners_steps.h"
 #endif
 
@@ -95,7 +101,7 @@ static inline float smaller(float a, float b) { return a < b ? a : b; }
 typedef struct {
     int64_t lanes;
     void (*bounds)(const float *, const float *, int64_t, float *restrict, float *restrict);
-    void (*reach)(const float *, const float *, int64_t, uint8_t *);
+    void (*reach)(const float *, const float *, int64_t, uint16_t *);
     void (*win)(const Across *, float, const Candidates *, const Spans *, const float *, const float *, Space *, void *,
                 int);
     int64_t (*add_exponentials)(const float *, int64_t, int64_t, int64_t, int64_t, int64_t, const float *, float *);
@@ -113,7 +119,7 @@ static Way way(int64_t most) {
 }
 
 static void find_candidates(const Way *by, const float *scores, int64_t k, int64_t h, int64_t w, int64_t y,
-                            Candidates *found, uint8_t *any) {
+                            Candidates *found, uint16_t *any) {
     int64_t below = y + 1 < h ? w : 0;
     for (int64_t x = 0; x < w; x++) found->least[x] = -__builtin_inff();
     for (int64_t row = 0; row < k; row++) {
@@ -128,12 +134,13 @@ static void find_candidates(const Way *by, const float *scores, int64_t k, int64
     for (int64_t row = 0; row < k; row++) {
         const float *highest = found->highest + row * w;
         by->reach(highest, found->least, blocks, any);
-        for (int64_t b = 0; b <= blocks; b++) {
-            if (b < blocks && !any[b]) continue;
-            int64_t end = b < blocks ? (b + 1) * BLOCK : w;
-            for (int64_t x = b * BLOCK; x < end; x++)
-                if (highest[x] >= found->least[x]) found->rows[x * k + found->count[x]++] = (int32_t)row;
-        }
+        for (int64_t b = 0; b < blocks; b++)
+            for (uint32_t some = any[b]; some; some &= some - 1) {
+                int64_t x = b * BLOCK + __builtin_ctz(some);
+                found->rows[x * k + found->count[x]++] = (int32_t)row;
+            }
+        for (int64_t x = blocks * BLOCK; x < w; x++)
+            if (highest[x] >= found->least[x]) found->rows[x * k + found->count[x]++] = (int32_t)row;
     }
 }
 
@@ -196,7 +203,7 @@ static void find_spans(const Candidates *found, const int64_t *start, int64_t w,
     for (int64_t x = 0; x < w; x++) {
         wanted[x] = start[x] < start[x + 1] && (found->count[x] > 1 || found->first[x] < counted);
         if (!wanted[x]) continue;
-        Span span = {start[x] / lanes * lanes, up(start[x + 1], lanes)};
+        Span span = {start[x] & -lanes, (start[x + 1] + lanes - 1) & -lanes}; /* lanes are a power of two */
         Span *last = spans->each + spans->n - 1;
         if (spans->n && span.from <= last->to) last->to = span.to;
         else spans->each[spans->n++] = span;
@@ -268,11 +275,10 @@ static void *take(float **at, size_t n) {
 /* Whether each vector of pixels has its cells within as many. */
 static int place(Across *across, const int64_t *x_low, const float *x_weight, int64_t lanes) {
     int near = 1;
-    for (int64_t p = 0; p < across->width; p++) {
-        int64_t first = x_low[p / lanes * lanes];
-        across->base[p / lanes] = first;
-        across->places[p] = (int32_t)(x_low[p] - first);
-        near &= x_low[p] - first < lanes;
+    for (int64_t from = 0, vector = 0; from < across->width; from += lanes, vector++) {
+        int64_t first = across->base[vector] = x_low[from], to = from + lanes < across->width ? from + lanes : across->width;
+        for (int64_t p = from; p < to; p++) across->places[p] = (int32_t)(x_low[p] - first);
+        near &= x_low[to - 1] - first < lanes;
     }
     memcpy(across->weight, x_weight, (size_t)across->width * sizeof(float));
     for (int64_t x = 0, p = 0; x <= across->w; x++) {
@@ -290,7 +296,7 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
     const size_t pixels = (size_t)width + MOST_LANES, cells = (size_t)w + MOST_LANES, all = (size_t)(h * w) + MOST_LANES;
     size_t bytes = ((size_t)w + 1 + pixels) * sizeof(int64_t) + (size_t)w * sizeof(Group); /* start, base, groups */
     bytes += (size_t)w * sizeof(Span);
-    bytes += (4 * pixels + 12 * cells + (size_t)(2 * k * w) + 2 * all) * 4 + (size_t)w / BLOCK + 1;
+    bytes += (4 * pixels + 12 * cells + (size_t)(2 * k * w) + 2 * all) * 4 + ((size_t)w / BLOCK + 1) * 2;
     bytes += (size_t)w + (size_t)(h * w) / BLOCK + 1; /* wanted, done */
     /* Of the corners only as many are touched as there are candidates, mostly one or two a cell. */
     Corners *corners = malloc((size_t)(w * k) * sizeof(Corners));
@@ -326,7 +332,8 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
     found.rows = take(&at, (size_t)(k * w));
     float *highest = take(&at, all);
     float *normaliser = take(&at, all);
-    uint8_t *any = (uint8_t *)at, *wanted = any + w / BLOCK + 1, *done = wanted + w;
+    uint16_t *any = (uint16_t *)at;
+    uint8_t *wanted = (uint8_t *)(any + w / BLOCK + 1), *done = wanted + w;
 
     Way by = way(MOST_LANES);
     if (!place(&across, x_low, x_weight, by.lanes)) {

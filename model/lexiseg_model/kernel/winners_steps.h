@@ -1,5 +1,6 @@
 /* The steps of winners.c for one width of vectors. PICK(from, places): of the numbers `from` on those at the places, a
- * vector of them. PUT(to, vector, mine): writes those of its numbers for which `mine` is not 0, and reads nothing. */
+ * vector of them. PUT(to, vector, mine): writes those of its numbers for which `mine` is not 0, and reads nothing.
+ * REACHED(bits, one, other): LANES bits, which of the numbers at `one` are not below those at `other`. */
 #include "vectors.h"
 
 /* exp(x) for x in -87..0, to 2 units in the last place: 2^n times a polynomial (Cephes' coefficients). */
@@ -27,12 +28,16 @@ ENTRY static void NAMED(bounds)(const float *upper, const float *lower, int64_t 
     lowest[w - 1] = larger(lowest[w - 1], smaller(upper[w - 1], lower[w - 1]));
 }
 
-/* Whether any of BLOCK values reaches its bound: almost never, so it is asked for all of them at once. */
-ENTRY static void NAMED(reach)(const float *highest, const float *least, int64_t blocks, uint8_t *any) {
+/* Which of BLOCK values reach their bounds, a bit for each: almost never any, so it is asked for all of them at once. */
+ENTRY static void NAMED(reach)(const float *highest, const float *least, int64_t blocks, uint16_t *which) {
     for (int64_t b = 0; b < blocks; b++) {
-        int32_t some = 0;
-        for (int i = 0; i < BLOCK; i++) some |= highest[b * BLOCK + i] >= least[b * BLOCK + i];
-        any[b] = (uint8_t)some;
+        uint32_t all = 0;
+        for (int i = 0; i < BLOCK; i += LANES) {
+            uint32_t some = 0;
+            REACHED(some, highest + b * BLOCK + i, least + b * BLOCK + i);
+            all |= some << i;
+        }
+        which[b] = (uint16_t)all;
     }
 }
 
@@ -142,3 +147,4 @@ ENTRY static int64_t NAMED(add_exponentials)(const float *scores, int64_t from, 
 #undef ENTRY
 #undef PICK
 #undef PUT
+#undef REACHED
