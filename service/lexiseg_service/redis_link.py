@@ -6,6 +6,8 @@ answer that trickles in included: it runs on a thread of its own, and who asked 
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +23,11 @@ from lexiseg_service.breaker import Breaker, State
 logger = structlog.get_logger("lexiseg.redis")
 T = TypeVar("T")
 WHOLE_CALL = 1.25  # of the client's timeout
+# How Redis says that it takes no writes; what comes out of a script keeps the word that the client takes off elsewhere.
+NO_WRITES = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM)\b")
+REFUSALS = (redis.OutOfMemoryError, redis.ReadOnlyError, redis.exceptions.NoPermissionError)
+TRIAL = "lexiseg:trial"  # the key of a write of our own
+TRIAL_SECONDS = 15.0  # between two of them
 
 
 class RedisAway(Exception):
@@ -32,10 +39,20 @@ class RedisFailed(RedisAway):
 
 
 class RedisLink:
-    """A bounded client behind a breaker."""
+    """A bounded client behind a breaker. `clock`: seconds; only its differences matter."""
 
-    def __init__(self, url: str, breaker: Breaker, timeout: float, threads: int = 4) -> None:
+    def __init__(
+        self,
+        url: str,
+        breaker: Breaker,
+        timeout: float,
+        threads: int = 4,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.breaker = breaker
+        self.refuses_writes = False  # as far as is known, while it answers: it is full, or a replica
+        self._clock = clock
+        self._next_trial = 0.0
         self._whole_call = WHOLE_CALL * timeout
         self._redis = redis.Redis.from_url(
             url,
@@ -67,6 +84,8 @@ class RedisLink:
             answer = answering.result(self._whole_call)
         except Exception as error:  # whatever it is: a server that talks nonsense makes the client raise anything
             self.breaker.failure()
+            if isinstance(error, redis.ResponseError):
+                self._hear(error)
             logger.warning("redis failed", error=type(error).__name__)
             if answering is not None and not answering.done():
                 answering.cancel()
@@ -75,11 +94,21 @@ class RedisLink:
         self.breaker.success()
         return answer
 
+    def wrote(self) -> None:
+        """Redis has taken a write: it refuses them no more."""
+        self.refuses_writes = False
+
     def heal(self) -> None:
-        """Looks in the background whether Redis is back, when that is due. For who watches and has nothing to ask."""
-        if self.breaker.probe_is_due:
-            with suppress(RuntimeError):  # closed meanwhile
+        """Looks in the background whether Redis is back, when that is due. For who watches and has nothing to ask.
+
+        While it refuses writes one is tried every `TRIAL_SECONDS`.
+        """
+        with suppress(RuntimeError):  # closed meanwhile
+            if self.breaker.probe_is_due:
                 self._threads.submit(self._look)
+            elif self.refuses_writes and self._clock() >= self._next_trial:
+                self._next_trial = self._clock() + TRIAL_SECONDS
+                self._threads.submit(self._try_to_write)
 
     def close(self) -> None:
         """Hangs up; waits for nobody."""
@@ -95,6 +124,25 @@ class RedisLink:
             self.breaker.failure()
         else:
             self.breaker.success()
+
+    def _hear(self, error: redis.ResponseError) -> None:
+        """Whether an error says that no write is taken."""
+        if isinstance(error, REFUSALS) or NO_WRITES.search(str(error)):
+            self.refuses_writes = True
+            self._next_trial = self._clock() + TRIAL_SECONDS
+
+    def _try_to_write(self) -> None:
+        if not self.breaker.allow():
+            return
+        try:
+            self._redis.set(TRIAL, b"1", px=1000)
+        except redis.ResponseError as error:  # it answers
+            self._hear(error)
+        except Exception:
+            self.breaker.failure()
+        else:
+            self.breaker.success()
+            self.wrote()
 
     def _hang_up(self) -> None:
         """Ends the calls that still wait for a byte, so that their threads are free."""

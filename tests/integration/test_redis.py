@@ -243,6 +243,10 @@ def test_a_redis_that_takes_no_writes_still_gives_rows(server: RedisServer, stor
         np.testing.assert_array_equal(other.ask(["sky", "sea"]), rows_of(["sky", "sea"]))
         assert other.counted["redis", "hit"] == 1
         assert other.encoded == Counter(["sea"])
+        full = other.tier.degraded
+        store.config_set("maxmemory", "0")
+        other.ask(["river"])
+        assert (full, one.tier.degraded, other.tier.degraded) == (True, False, False)
 
 
 def kill(server: RedisServer, proxy: Proxy) -> Callable[[], None]:

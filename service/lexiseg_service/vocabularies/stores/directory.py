@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,20 +13,29 @@ import structlog
 
 from lexiseg_service.errors import NotReady
 from lexiseg_service.vocabularies.named import SLOT
+from lexiseg_service.vocabularies.stores.store import NO_WRITES
 
 logger = structlog.get_logger("lexiseg.vocabularies")
+TRIAL = ".trial.draft"  # no vocabulary's file
+TRIAL_SECONDS = 15.0  # between two writes that are tried while the disk takes none
 
 
 class DirectoryStore:
     """Reads from memory, writes through to the disk; a file is replaced in one step or not at all.
 
+    `clock`: seconds; only its differences matter.
+
     Raises:
         OSError: the folder cannot be made or listed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
+        self._clock = clock
         self._writing = asyncio.Lock()
+        self._refused: bytes | None = None  # what the disk has not taken
+        self._next_trial = 0.0
+        self._trying: asyncio.Task[None] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._kept = dict(_documents(folder))
 
@@ -58,16 +69,29 @@ class DirectoryStore:
         try:
             await asyncio.to_thread(_write, self._folder, name, new)
         except OSError as error:
+            self._refused, self._next_trial = new or b"", self._clock() + TRIAL_SECONDS
             logger.error("vocabulary not written", vocabulary=name, error=error.strerror)
             raise NotReady(f"vocabulary {name!r} cannot be kept: {error.strerror}; nothing was changed") from None
+        self._refused = None
         if new is None:
             self._kept.pop(name, None)
         else:
             self._kept[name] = new
 
     def degraded(self) -> str | None:
-        """Never: reads come from memory."""
-        return None
+        """Named while the disk takes no writes; tries one of the same size when that is due."""
+        if self._refused is None:
+            return None
+        if self._clock() >= self._next_trial:
+            self._next_trial = self._clock() + TRIAL_SECONDS
+            self._trying = asyncio.create_task(self._try_to_write(self._refused))
+        return NO_WRITES
+
+    async def _try_to_write(self, content: bytes) -> None:
+        async with self._writing:
+            with suppress(OSError):
+                await asyncio.to_thread(_try_to_write, self._folder, content)
+                self._refused = None
 
     async def start(self) -> None:
         """Nothing to do: the files are read by then."""
@@ -96,10 +120,7 @@ def _write(folder: Path, name: str, content: bytes | None) -> None:
     else:
         draft = folder / f".{name}.draft"
         try:
-            with draft.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_out(draft, content)
             draft.replace(target)
         except OSError:
             with suppress(OSError):  # half of it would take the last of a full disk
@@ -111,3 +132,23 @@ def _write(folder: Path, name: str, content: bytes | None) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write_out(file: Path, content: bytes) -> None:
+    with file.open("wb") as open_file:
+        open_file.write(content)
+        open_file.flush()
+        os.fsync(open_file.fileno())
+
+
+def _try_to_write(folder: Path, content: bytes) -> None:
+    """Writes a file that is nobody's, and takes it away again.
+
+    Raises:
+        OSError: the disk takes no writes.
+    """
+    trial = folder / TRIAL
+    try:
+        _write_out(trial, content)
+    finally:
+        trial.unlink(missing_ok=True)

@@ -43,7 +43,7 @@ class TextCaches:
 
     @property
     def degraded(self) -> bool:
-        """Whether Redis is given up at the moment."""
+        """Whether Redis is given up, or takes no rows, at the moment."""
         return self._shared is not None and self._shared.degraded
 
     def of(self, segmenter: Segmenter) -> TextCache:

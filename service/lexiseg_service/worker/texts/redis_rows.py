@@ -35,9 +35,9 @@ class RedisTier:
 
     @property
     def degraded(self) -> bool:
-        """Whether Redis is given up at the moment. Asked often, it finds out by itself when Redis is back."""
+        """Whether Redis is given up, or takes no rows, at the moment; who asks often hears when that is over."""
         self._link.heal()
-        return self._link.away
+        return self._link.away or self._link.refuses_writes
 
     def of(self, tower: str) -> RedisRows:
         """The rows of one tower, by the digest of its weights."""
@@ -129,7 +129,8 @@ class Visit:
             pipe.execute()
             return True
 
-        self._ask(call, len(rows))
+        if self._ask(call, len(rows)):
+            self._link.wrote()
 
     def _ask(self, call: Callable[..., Any], n_texts: int) -> Any:
         """The call's answer; None once Redis has failed or is away."""
