@@ -13,6 +13,11 @@ crowd     a key with 96 clients beside another with one
 overload  four times as many requests as the service can answer, of two keys; --times says how many times
 cold      128 clients of two keys, with pictures of every size, as soon as the service is ready
 probes    256 clients of one key beside probes
+classes   two keys with 12 clients each, whose thumbnails are asked about 1,203 classes
+prompts   the same with photographs and 256 prompts of 32 points each
+boxes     likewise with 256 small boxes
+dear      two keys with 6 clients each: all that one request about 20 megapixels can ask for, instances and confidence
+          and an overlay, and polygons of what is clicked at
 json-...  two keys with eight connections each and the largest JSON bodies: loadtests/large_json.py
 """
 
@@ -20,11 +25,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import itertools
 import json
 import multiprocessing
-import random
 import sys
 import tempfile
 import time
@@ -36,26 +39,23 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from lexiseg_service.gateway.admission.keys import line_of, new_key
-from lexiseg_service.vocabularies.builtin import built_in
 from loadtests.bystander import bystander
+from loadtests.hostile import SHAPES, Pictures
 from loadtests.large_json import KINDS, LargeJson
-from loadtests.plain_client import GONE, Anew, Answered, Connection, got, posted
+from loadtests.plain_client import GONE, Anew, Answered, Connection, got
 from loadtests.run import service, until_ready
-from loadtests.scenes import MARK_BYTES, generated
 
 KEYS = ("modest", "hostile-1", "hostile-2")
-LARGE = (5472, 3648)  # 20 megapixels
-THUMBNAIL = (160, 120)
-N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13  # as many as are taken; together less than 256 KiB
 SLOWER = 10.0  # times the median alone: what a modest client's slowest in a hundred may take beside others
 PROBE_SECONDS = 0.1  # in which every probe is to be answered, beyond what an idle process beside takes
 PAUSE = 0.05  # between probes
 LONGEST_PAUSE = 30.0
 COLD_CLIENTS = 128
 JSON_CLIENTS = 8  # of each key
+SHAPED_CLIENTS = 12  # of each key, of what is dear by its shape
+DEAR_CLIENTS = 6
+N_SHAPES = 2  # requests of one shape at most, that a client asks in turns
 JSON = "json-"
 CLIENTS_AT_FULL_LOAD = 16
 WAIT_FOR_THE_LAST = 60.0  # seconds
@@ -98,42 +98,6 @@ class Seen:
         return {"answers": dict(statuses), "p50": self.milliseconds(0.5), "p99": self.milliseconds(0.99)}
 
 
-class Pictures:
-    """Requests about pictures that are new to every cache."""
-
-    def __init__(self) -> None:
-        self._chance = random.Random(0)
-        self.photograph = generated(0)
-        with Image.open(io.BytesIO(self.photograph)) as picture:
-            self.large, self.thumbnail = (_resized(picture, size) for size in (LARGE, THUMBNAIL))
-        vocabulary = built_in("ade20k")
-        assert vocabulary is not None
-        self._names = [entry.name for entry in vocabulary.vocabulary.classes]
-
-    def request(self, picture: bytes, n_classes: int, key: str | None = None) -> bytes:
-        """About the first classes of a known vocabulary."""
-        return posted(picture + self._chance.randbytes(MARK_BYTES), {"classes": self._names[:n_classes]}, key)
-
-    def marked(self, picture: bytes, n_classes: int, key: str) -> tuple[bytes, bytes]:
-        """Likewise, and what tells this picture from others: for `Anew`."""
-        mark = self._chance.randbytes(MARK_BYTES)
-        return posted(picture + mark, {"classes": self._names[:n_classes]}, key), mark
-
-    def long_list(self, key: str) -> bytes:
-        """As many new words as one request may bring."""
-        words = iter(lambda: f"{self._chance.getrandbits(48):0{TEXT_LENGTH}x}", "")
-        classes = [
-            {"name": next(words), "synonyms": [next(words) for _ in range(N_SYNONYMS)]} for _ in range(N_CLASSES)
-        ]
-        return posted(self.thumbnail + self._chance.randbytes(MARK_BYTES), {"classes": classes}, key)
-
-
-def _resized(picture: Image.Image, size: tuple[int, int]) -> bytes:
-    buffer = io.BytesIO()
-    picture.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
-
-
 def endless(requests: Iterable[bytes]) -> Iterator[bytes]:
     """All of them, then all of them again."""
     while True:
@@ -150,6 +114,13 @@ async def ask_in_turn(url: str, requests: Iterable[bytes], until: float, seen: S
             seen.note(answer)
             if answer.status in TO_COME_AGAIN:
                 await asyncio.sleep(max(0.0, min(answer.retry_after, LONGEST_PAUSE, until - time.perf_counter())))
+
+
+async def ask_once(url: str, requests: Iterable[bytes], count: int) -> None:
+    """The first of them, whatever comes of it."""
+    async with Connection(url) as connection:
+        for request in itertools.islice(requests, count):
+            await connection.ask(request)
 
 
 async def ask_at_a_rate(url: str, clients: Sequence[Iterable[bytes]], rate: float, seconds: float, seen: Seen) -> None:
@@ -266,6 +237,8 @@ class Scene:
         for client in clients[:1]:  # words and shapes are known from now on
             measured(self._url, [client], 1.0, None)
         alone = measured(self._url, clients, min(self._seconds, 6.0), None)["modest"] if clients else Seen()
+        if name in SHAPES:  # their words are known from now on: it is their shape that is dear
+            asyncio.run(ask_once(self._url, self._shaped(KEYS[1], name), N_SHAPES))
         load = self._attack(name)
         beside = measured(self._url, clients, self._seconds, load)
         slowest, usual = beside["modest"].milliseconds(0.99), alone.milliseconds(0.5)
@@ -298,6 +271,10 @@ class Scene:
                 clients = [self._anew(one[0], (photograph, 20)) for _ in range(96)]
             case "overload":
                 return self._overload(both)
+            case "dear":
+                clients = [self._shaped(who, name) for _ in range(DEAR_CLIENTS) for who in both]
+            case _ if name in SHAPES:
+                clients = [self._shaped(who, name) for _ in range(SHAPED_CLIENTS) for who in both]
             case _ if name.startswith(JSON):
                 bodies = LargeJson(photograph)
                 requests = [(bodies.request(name.removeprefix(JSON), self._keys[who]),) for who in both]
@@ -321,13 +298,16 @@ class Scene:
             self._anew(who, *sizes[n % 3 :], *sizes[: n % 3]) for n, who in zip(range(count), itertools.cycle(names))
         ]
 
+    def _shaped(self, who: str, name: str) -> Anew:
+        return Anew(*self._pictures.shaped(name, self._keys[who]))
+
     def _anew(self, who: str, *sizes: tuple[bytes, int]) -> Anew:
         return Anew(*(self._pictures.marked(*size, self._keys[who]) for size in sizes))
 
 
 WITHOUT_MODEST = ("overload", "cold", "probes")  # everybody is an attacker
 JSON_ATTACKS = tuple(f"{JSON}{kind}" for kind in KINDS)
-ATTACKS = ("texts", "large", "mixed", "crowd", "overload", "cold", "probes", *JSON_ATTACKS)
+ATTACKS = ("texts", "large", "mixed", "crowd", "overload", "cold", "probes", *SHAPES, *JSON_ATTACKS)
 
 
 def main(words: list[str]) -> int:

@@ -20,7 +20,8 @@ import time
 import urllib.request
 
 from lexiseg_service.commands.serving.allocator import BETWEEN_SECONDS
-from loadtests.fairness import OK, Pictures, Seen
+from loadtests.fairness import OK, Seen
+from loadtests.hostile import Pictures
 from loadtests.plain_client import Connection
 from loadtests.run import service, until_ready
 

@@ -12,7 +12,7 @@ import grpc
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.chaos.judge import Judge, lasting
-from loadtests.fairness import Pictures
+from loadtests.hostile import Pictures
 from loadtests.plain_client import Connection, posted
 from loadtests.scenes import frames
 

@@ -143,12 +143,11 @@ class ExampleDesk:
                 raise InvalidValue.of(f"{field}.image", "none", "an image: the request has none of its own")
             return request
         if source.id is not None:
-            return replace(request, image=None, image_id=source.id, pixels=None)
+            return replace(request, image=None, image_id=source.id, size=None)
         image = source.content
         if image is None:
             image = await self._fetch(source.url or "", request.source)
-        height, width = read_header(image, self._limits).size
-        return replace(request, image=image, image_id=None, pixels=height * width)
+        return replace(request, image=image, image_id=None, size=read_header(image, self._limits).size)
 
 
 def _with(entry: str | ClassInput, place: int, new: dict[str, dict[str, Any]]) -> str | ClassInput:

@@ -87,15 +87,14 @@ class UseCase:
         deadline = time.monotonic() + min(self._settings.deadline_seconds, caller.seconds)
         request = await self.resolved(asked.question, caller, asked)
         image = asked.image if asked.image_url is None else await self.fetched(asked.image_url, caller.client)
-        pixels = None
+        size = None
         if image is not None:
             size = read_header(image, self._settings.limits).size
             if _many(asked.question):
                 await asyncio.to_thread(check_inside, request.prompts, size)
             else:
                 check_inside(request.prompts, size)
-            pixels = size[0] * size[1]
-        whole = replace(request, image=image, image_id=asked.image_id, deadline=deadline, pixels=pixels)
+        whole = replace(request, image=image, image_id=asked.image_id, deadline=deadline, size=size)
         return await self.with_examples(asked.question, whole)
 
     async def with_examples(self, question: Question, request: WorkerRequest) -> WorkerRequest:

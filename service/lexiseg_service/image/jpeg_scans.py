@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+START_OF_IMAGE = b"\xff\xd8"
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 SEQUENTIAL = frozenset({0xC0, 0xC1})  # frames whose first scan may hold all of them
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -25,30 +26,33 @@ def has_more_scans(image: bytes, most: int) -> bool:
     """Whether a JPEG has more than `most` scans, or too many parts to be counted."""
     try:
         # Few files have so many of these two bytes, wherever they stand.
-        return not _in_one_scan(image) and image.count(b"\xff\xda") > most and _count(image, most) > most
+        return not _components_in_one_scan(image) and image.count(b"\xff\xda") > most and _count(image, most) > most
     except TooManySegments:
         return True
 
 
-def in_one_scan(image: bytes) -> bool:
-    """Whether a JPEG is decoded in one go, as most photographs are, and smaller than it is where that is enough."""
+def components_in_one_scan(image: bytes) -> int:
+    """Of a JPEG that is decoded in one go, as most photographs are; 0 of one that is not, and of what is none.
+
+    With three or one of them it is decoded smaller than it is where that is enough.
+    """
     try:
-        return _in_one_scan(image)
+        return _components_in_one_scan(image) if image.startswith(START_OF_IMAGE) else 0
     except TooManySegments:
-        return False
+        return 0
 
 
-def _in_one_scan(image: bytes) -> bool:
-    """Whether the first scan has all that there is, as in most photographs; a decoder looks no further then."""
+def _components_in_one_scan(image: bytes) -> int:
+    """All, if the first scan has all that there is; a decoder looks no further then."""
     components = 0
     for marker, at in _segments(image):
         if marker in FRAMES:
             if marker not in SEQUENTIAL:
-                return False
+                return 0
             components = image[at + 9] if at + 9 < len(image) else 0
         elif marker == START_OF_SCAN:
-            return at + 4 < len(image) and image[at + 4] == components
-    return False
+            return components if at + 4 < len(image) and image[at + 4] == components else 0
+    return 0
 
 
 def _count(image: bytes, most: int) -> int:

@@ -16,9 +16,11 @@ from lexiseg_service.errors import QueueFull, ServiceError, TooLarge
 from lexiseg_service.image.header import read_header
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Limits, Settings
-from lexiseg_service.worker.costs.costs import Costs, missing_texts, size_of
+from lexiseg_service.worker.costs.costs import Costs, missing_texts
 from lexiseg_service.worker.costs.forecast import Expected, Forecast
+from lexiseg_service.worker.costs.size import size_of
 from lexiseg_service.worker.costs.speed import ORDINARY
+from lexiseg_service.worker.decode import shortest_of
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.places import Places
@@ -55,11 +57,18 @@ class Admission:
         missing = 0.0 if segmenter is None else self._missing(request, segmenter)
         speed = ORDINARY if segmenter is None else self._costs.speed_of(segmenter.digest)
         kept = self._kept(request)
-        pixels = math.prod(kept.features.size) if kept else _pixels_of(request, self._limits)
-        job.size = size_of(request, pixels, missing, speed, kept.image if kept else None)
+        image_size = kept.features.size if kept else _size_of_image(request, self._limits)
+        job.size = size_of(
+            request,
+            image_size,
+            missing,
+            speed,
+            shortest=None if segmenter is None else shortest_of(segmenter.card),
+            kept=kept.image if kept else None,
+        )
         if segmenter is not None:
             seconds = self._costs.least_finish(segmenter.digest, job.size)
-            _check_time(request, seconds, job.accepted, f"{pixels / 1e6:.1f} megapixels of")
+            _check_time(request, seconds, job.accepted, f"{math.prod(image_size) / 1e6:.1f} megapixels of")
         expected = job.expected = Expected(job.source, job.size)
         late = None if segmenter is None else self._forecast.wait(expected, request.deadline - job.accepted)
         if late is not None:
@@ -92,7 +101,7 @@ class Admission:
         """An admitted job is answered, or given up."""
         self._places.give_back(job.source)
         answered = not job.answer.cancelled() and job.answer.exception() is None
-        self._forecast.leave(job.expected, done=answered)
+        self._forecast.leave(job.expected, held=job.held_seconds if answered else 0.0)
 
     def _kept(self, request: WorkerRequest) -> Remembered | None:
         """What is kept of an image of which only the id was sent: it is as large as when it came."""
@@ -119,11 +128,10 @@ def _check_time(request: WorkerRequest, seconds: float, now: float, what: str) -
         )
 
 
-def _pixels_of(request: WorkerRequest, limits: Limits) -> int:
-    """Of the image; 0 where nobody knows, or where it will be refused."""
-    if request.pixels is not None or request.image is None:
-        return request.pixels or 0
+def _size_of_image(request: WorkerRequest, limits: Limits) -> tuple[int, int]:
+    """Height and width; zeros where nobody knows, or where it will be refused."""
+    if request.size is not None or request.image is None:
+        return request.size or (0, 0)
     with suppress(ServiceError):
-        height, width = read_header(request.image, limits).size
-        return height * width
-    return 0
+        return read_header(request.image, limits).size
+    return 0, 0

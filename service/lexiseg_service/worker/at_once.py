@@ -11,7 +11,6 @@ import threading
 
 import torch
 
-from lexiseg_service.worker.costs.costs import Costs
 from lexiseg_service.worker.first_askers import FirstAskers
 from lexiseg_service.worker.job import AnyJob
 
@@ -23,8 +22,7 @@ MOST_PROMPTS = 1
 class AtOnce:
     """Safe from any thread."""
 
-    def __init__(self, costs: Costs, first_askers: FirstAskers) -> None:
-        self._costs = costs
+    def __init__(self, first_askers: FirstAskers) -> None:
         self._first_askers = first_askers
         self._here = threading.local()
 
@@ -49,6 +47,6 @@ class AtOnce:
             and job.size.prompts <= MOST_PROMPTS
             and not size.looks
             and not size.extra
-            and self._costs.work(size) <= MOMENT
+            and size.seconds <= MOMENT
             and self._first_askers.has_been_asked(job)
         )

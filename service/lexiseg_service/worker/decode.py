@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.kernel.aside import aside
+from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.image.header import SIDEWAYS, BoundedReader, ImageHeader, read_header
 from lexiseg_service.settings import Limits
@@ -35,6 +36,11 @@ class Decoded:
     rgb: NDArray[np.uint8]
     size: tuple[int, int]
     by: Decoder = "cpu"
+
+
+def shortest_of(card: ModelCard) -> int:
+    """Pixels of the shorter side that are all that a model's network is shown."""
+    return 2 * card.input.short_side
 
 
 def decode(image: bytes, limits: Limits, shortest: int | None, on_device: OnDevice | None = None) -> Decoded:

@@ -54,7 +54,7 @@ from lexiseg_service.worker.compute import ComputeStage
 from lexiseg_service.worker.costs.costs import Costs
 from lexiseg_service.worker.costs.forecast import Forecast
 from lexiseg_service.worker.costs.trial import Trial, try_out
-from lexiseg_service.worker.decode import Decoded, decode
+from lexiseg_service.worker.decode import Decoded, decode, shortest_of
 from lexiseg_service.worker.examples.rows import are_known, check_regions, rows_of_regions
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 from lexiseg_service.worker.finish import finish
@@ -95,7 +95,7 @@ class Engine:
         # OpenCV's own threads wait by spinning; beside others they take more time of the processor than they save.
         self._intake = FairThreads("intake", settings.intake_threads, partial(cv2.setNumThreads, 1))
         self._first_askers = FirstAskers()
-        self._at_once = AtOnce(self.costs, self._first_askers)
+        self._at_once = AtOnce(self._first_askers)
         self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
         gains = choose_device(settings.device).type != "cpu"
         self._jpeg = JpegChoice(settings)
@@ -329,7 +329,7 @@ class Engine:
 
     def _decode(self, job: AnyJob) -> Decoded:
         # An overlay is painted on every pixel; the network sees no more than this of the shorter side.
-        shortest = None if job.request.overlay else 2 * job.loaded.segmenter.card.input.short_side
+        shortest = None if job.request.overlay else shortest_of(job.loaded.segmenter.card)
         decoded = decode(job.image, self._settings.limits, shortest, self._jpeg.on_device())
         self._metrics.decodes.labels(decoded.by).inc()
         return decoded

@@ -20,8 +20,8 @@ from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.costs.costs import Size
 from lexiseg_service.worker.costs.forecast import Expected
+from lexiseg_service.worker.costs.size import Size
 from lexiseg_service.worker.models.loaded import Loaded
 from lexiseg_service.worker.refusals import refusal_of
 from lexiseg_service.worker.texts.cache import TextCache
@@ -29,6 +29,7 @@ from lexiseg_service.worker.texts.tiers import TextRows
 
 T = TypeVar("T")
 MOST_WAITING = 64 * 2**20  # bytes of pictures
+AT_WORK = frozenset({"decode", "image", "post"})  # the stages that the forecast's pace is of
 FEW = 64  # classes and prompts together, which are looked through in less time than a thread is woken
 
 
@@ -110,6 +111,12 @@ class Job(Generic[T]):
         """What every log line about the request carries."""
         request = self.request
         return {"request_id": request.request_id, "key_id": request.owner or None} if request.request_id else {}
+
+    @property
+    def held_seconds(self) -> float:
+        """That its stages took, but for its texts: what it waited does not count."""
+        of_stages = [each.ended - each.began for each in self.stages if each.stage in AT_WORK]
+        return sum(of_stages) - self.text_seconds
 
     @property
     def abandoned(self) -> bool:

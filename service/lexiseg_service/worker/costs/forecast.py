@@ -17,7 +17,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lexiseg_service.worker.costs.costs import Costs, Size
+from lexiseg_service.worker.costs.costs import Costs
+from lexiseg_service.worker.costs.size import Size
 
 MEMORY = 15.0  # seconds of work after which what was learned of the pace weighs a third
 LEAST_PACE = 0.05
@@ -83,7 +84,7 @@ class Forecast:
     def again(self, request: Expected) -> int:
         """Seconds after which a request for which there is no place should come again."""
         with self._guard:
-            return self._appointment(request, self._costs.work(request.size) / self._pace)
+            return self._appointment(request, request.size.seconds / self._pace)
 
     def enter(self, request: Expected) -> None:
         """It is accepted."""
@@ -92,7 +93,7 @@ class Forecast:
             self._expected.add(request)
             now, kind = self._clock(), (request.source, request.size.large)
             self._lately = {each: brought for each in self._lately if (brought := self._brought(each, now))[0] > LITTLE}
-            work = self._lately.get(kind, (0.0, now))[0] + self._costs.work(request.size)
+            work = self._lately.get(kind, (0.0, now))[0] + request.size.seconds
             self._lately[kind] = work, now
 
     def shrinks(self, request: Expected, size: Size) -> None:
@@ -104,7 +105,7 @@ class Forecast:
             self._count()
             if request in self._expected:
                 now, kind = self._clock(), (request.source, request.size.large)
-                less = self._costs.work(request.size) - self._costs.work(size)
+                less = request.size.seconds - size.seconds
                 if kind in self._lately:
                     self._lately[kind] = max(0.0, self._brought(kind, now)[0] - less), now
             request.size = size
@@ -124,15 +125,23 @@ class Forecast:
     def after_reading(self, request: Expected) -> float:
         """Seconds that an accepted request takes once its texts are there: those of its finish, at today's pace."""
         with self._guard:
-            return self._costs.work(request.size.of_known_image()) / self._pace
+            return request.size.of_known_image().seconds / self._pace
 
-    def leave(self, request: Expected, *, done: bool) -> None:
-        """It is answered, or given up."""
+    def leave(self, request: Expected, *, held: float) -> None:
+        """It is answered, or given up.
+
+        What was expected of it and not done is no pace of the worker. Where much is asked again that is remembered, it
+        would be taken for one, and too much accepted of what is not.
+
+        Args:
+            request: accepted.
+            held: seconds that its stages took; 0 where nothing came of them.
+        """
         with self._guard:
             self._count()
             if request in self._expected:
                 self._expected.remove(request)
-                self._done += self._costs.work(request.size) if done else 0.0
+                self._done += min(request.size.seconds, held)
 
     def _appointment(self, request: Expected, seconds: float) -> int:
         """Seconds, at least those, so that requests of a source that are refused come one after the other.
@@ -141,9 +150,7 @@ class Forecast:
         """
         now = self._clock()
         self._appointments = {source: due for source, due in self._appointments.items() if due > now}
-        due = max(
-            now + seconds, self._appointments.get(request.source, now) + self._costs.work(request.size) / self._pace
-        )
+        due = max(now + seconds, self._appointments.get(request.source, now) + request.size.seconds / self._pace)
         self._appointments[request.source] = due = min(due, now + LATEST)
         return max(1, math.ceil(due - now))
 
@@ -152,7 +159,7 @@ class Forecast:
         return max(self._done / self._seconds, LEAST_PACE)
 
     def _alone(self, request: Expected) -> float:
-        return self._costs.work(request.size) / self._pace + self._costs.reading(request.size)
+        return request.size.seconds / self._pace + self._costs.reading(request.size)
 
     def _brought(self, kind: tuple[str, bool], now: float) -> tuple[float, float]:
         """Seconds of work of a source and size that were accepted lately, weighed by now."""
@@ -163,12 +170,12 @@ class Forecast:
         waiting: defaultdict[tuple[str, bool], float] = defaultdict(float)
         reading: defaultdict[str, float] = defaultdict(float)
         for other in self._expected:
-            waiting[other.source, other.size.large] += self._costs.work(other.size)
+            waiting[other.source, other.size.large] += other.size.seconds
             reading[other.source] += 0.0 if other.has_read else self._costs.reading(other.size)
         now, pace = self._clock(), self._pace
         comes = {kind: self._brought(kind, now)[0] / MEMORY for kind in self._lately}  # in a second
         kind, beside = (request.source, request.size.large), (request.source, not request.size.large)
-        first = waiting[kind] + self._costs.work(request.size)
+        first = waiting[kind] + request.size.seconds
 
         def shared(seconds: float) -> float:
             """Of work that is done before the request is answered, if it waits for so long."""

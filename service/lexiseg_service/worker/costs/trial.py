@@ -1,8 +1,9 @@
 """What a model takes on this machine, tried before its first request: or the first burst would be taken on trust.
 
-One picture of squares is decoded, encoded, and asked about as a small and as a large one; then once for each task and
-refinement of the model, and for a few clicks and small boxes. What takes long is tried once, and when `PATIENCE` is
-over the rest is taken to be ordinary: a start shall not wait for figures that the first requests correct.
+One picture of squares is decoded, encoded, and asked about as a small and as a large one, with few words and with many;
+then once for each task and refinement of the model, as a large one where these look at each class, and for a few clicks
+and small boxes. What takes long is tried once, and when `PATIENCE` is over the rest is taken to be ordinary: a start
+shall not wait for figures that the first requests correct.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import TypeVar
 
 import numpy as np
@@ -27,14 +29,18 @@ from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Task, Vocabulary
 from lexiseg_service.errors import NotReady
 from lexiseg_service.settings import Limits
-from lexiseg_service.worker.costs.costs import FIRST_PROMPTS, IMAGE, WHOLE, Costs, decode_cost, finish_cost
-from lexiseg_service.worker.costs.speed import ORDINARY, Speed
-from lexiseg_service.worker.decode import decode
+from lexiseg_service.worker.costs.costs import WHOLE, Costs
+from lexiseg_service.worker.costs.decoding import decode_cost
+from lexiseg_service.worker.costs.size import IMAGE, finish_cost
+from lexiseg_service.worker.costs.speed import OF_EACH_TEXT, ORDINARY, Speed
+from lexiseg_service.worker.decode import decode, shortest_of
 
 logger = structlog.get_logger("lexiseg.engine")
 PICTURE = (480, 640)
 LARGE = (1500, 2000)  # that the same picture is said to have been
-CLICKS = tuple(Prompt((Point(160.0 * n + 80.0, 240.0),)) for n in range(FIRST_PROMPTS))
+MANY = 200  # words, of which none has been asked for
+CLICKS = tuple(Prompt((Point(40.0 * n + 20.0, 240.0),)) for n in range(16))
+MANY_THINGS = 2.0  # times as long as of squares large pictures may take
 BOXES = (Prompt(box=(70.0, 230.0, 110.0, 270.0)), Prompt(box=(390.0, 230.0, 430.0, 270.0)))  # small ones
 QUICK_FIRST: tuple[Task, ...] = ("prompt", "instance", "panoptic", "everything")
 PATIENCE = 1.5  # seconds for all of it but what has begun
@@ -76,30 +82,58 @@ class Trial:
         photograph = simplejpeg.encode_jpeg(pixels, 85)
         planned, plan = self._timed(lambda: self._plan(photograph, pixels))
         encoded, tile_features = self._encode(plan)
-        speed = Speed(
-            decode=1e3 * planned / decode_cost(_megapixels(PICTURE)), image=1e3 * encoded / IMAGE, tiles=len(plan.tiles)
-        )
-        plain = 0.0
+        usual = decode_cost(PICTURE, photograph, shortest=shortest_of(self._card))
+        speed = Speed(decode=1e3 * planned / usual, image=1e3 * encoded / IMAGE, tiles=len(plan.tiles))
+        plain, large = 0.0, 0.0
         if "semantic" in self._card.tasks:
             plain = self._ask(plan, tile_features)
             large = self._ask(plan.of_size(LARGE), tile_features)
             n_words = len(self._vocabulary.classes)
-            usual = sum(finish_cost(_megapixels(size), n_words, n_words) for size in (PICTURE, LARGE))
+            usual = sum(finish_cost(_megapixels(size), n_words) for size in (PICTURE, LARGE))
             speed = replace(speed, finish=1e3 * (plain + large) / usual)
-        extra = dict(ORDINARY.extra)
+            if self._clock() <= self._until:
+                many = self._ask_for_many(plan, tile_features)
+                speed = replace(speed, word=1e3 * max(0.0, many - plain) / max(1, MANY - n_words))
+        extra, of_pixels = dict(ORDINARY.extra), dict(ORDINARY.pixels)
         for name, task, refine in self._others():
             if self._clock() > self._until:
                 break
             try:
                 extra[name] = 1e3 * max(0.0, self._ask(plan, tile_features, task, refine) - plain)
+                if name in OF_EACH_TEXT and extra[name] < 1e3 * LONG:
+                    more = 1e3 * (self._ask(plan.of_size(LARGE), tile_features, task, refine) - large) - extra[name]
+                    of_pixels[name] = MANY_THINGS * max(0.0, more) / (_megapixels(LARGE) - _megapixels(PICTURE))
             except ModelError:  # a model may not do to this picture what it does to others
                 continue
         clicks = extra.pop("prompt", None)
-        speed = replace(speed, extra=extra, words=len(self._vocabulary.classes))
-        if clicks is None:
+        speed = replace(speed, extra=extra, pixels=of_pixels, words=len(self._vocabulary.classes))
+        if clicks is None or self._clock() > self._until:
             return speed
-        speed = replace(speed, prompt=clicks / len(CLICKS))
+        one = 1e3 * max(0.0, self._ask(plan, tile_features, "prompt", prompts=CLICKS[:1]) - plain)
+        each = min(max(0.0, clicks - one) / (len(CLICKS) - 1), one)
+        speed = replace(speed, prompt=each, shared=one - each)
         return speed if self._clock() > self._until else replace(speed, look=self._look(plan, tile_features, speed))
+
+    def _ask_for_many(self, plan: Plan, tile_features: TileFeatures) -> float:
+        """Seconds of an answer about many words, new ones each time, whose rows are known."""
+        lists = [tuple(ClassEntry(f"a word {number} of {MANY}, {turn}") for number in range(MANY)) for turn in range(2)]
+        texts = [text for words in lists for text in self._segmenter.texts(words)]
+        own = self._rows_of(self._segmenter.texts(self._vocabulary.classes))
+        # Rows like those of words, no two the same.
+        made = {text: np.roll(own[place % len(own)], 1 + place // len(own)) for place, text in enumerate(texts)}
+        turns = count()
+
+        def rows_of(asked: list[str]) -> NDArray[np.float16]:
+            known = [text for text in asked if text not in made]
+            rows = dict(zip(known, self._rows_of(known), strict=True)) if known else {}
+            return np.stack([made[text] if text in made else rows[text] for text in asked])
+
+        def answer() -> None:
+            words = Vocabulary(lists[next(turns)])
+            features = self._segmenter.assemble(plan, tile_features)
+            tasks.segment("semantic", self._segmenter, features, words, tasks.Options(keep_label_map=False), rows_of)
+
+        return self._timed(answer)[0]
 
     def _look(self, plan: Plan, tile_features: TileFeatures, speed: Speed) -> float:
         """Milliseconds of one more small box, beyond those of a prompt."""
@@ -120,7 +154,7 @@ class Trial:
         return WHOLE, self._timed(lambda: self._segmenter.encode_texts(texts))[0]
 
     def _plan(self, photograph: bytes, pixels: NDArray[np.uint8]) -> Plan:
-        decode(photograph, _limits_of(photograph), 2 * self._card.input.short_side)
+        decode(photograph, _limits_of(photograph), shortest_of(self._card))
         return self._segmenter.plan(pixels)
 
     def _encode(self, plan: Plan) -> tuple[float, TileFeatures]:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_service.image.jpeg_scans import in_one_scan
+from lexiseg_service.image.jpeg_scans import components_in_one_scan
 
 logger = structlog.get_logger("lexiseg.jpeg")
 
@@ -94,7 +94,7 @@ def suits(image: bytes, sampling: str, size: Size) -> bool:
         sampling in SAMPLINGS
         and size[0] * size[1] <= MOST_PIXELS
         and image.endswith(END_OF_IMAGE)
-        and in_one_scan(image)
+        and components_in_one_scan(image) > 0
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from lexiseg_service.worker.costs.costs import LARGE, Costs, Size
+from lexiseg_service.worker.costs.costs import Costs
 from lexiseg_service.worker.costs.forecast import HEADROOM, Expected, Forecast
+from lexiseg_service.worker.costs.size import LARGE, Size
 
 SECONDS_PER_TEXT = Costs().reading(Size(texts=1.0))
 
@@ -67,7 +70,7 @@ def test_what_others_bring_meanwhile_is_waited_for_up_to_an_equal_share(forecast
     for _ in range(10):  # as much as the worker can do
         entered(forecast, theirs := expected("y", False, 1.0))
         clock.now += 1.0
-        forecast.leave(theirs, done=True)
+        forecast.leave(theirs, held=math.inf)
     entered(forecast, *(expected("x", True, 2.0) for _ in range(5)))
 
     assert 12.0 < forecast.seconds(expected("x", True, 2.0)) <= 24.0
@@ -78,7 +81,7 @@ def test_many_who_bring_little_hold_nobody_up(forecast: Forecast, clock: Clock) 
     for number in range(1000):  # a fifth of what the worker can do
         entered(forecast, theirs := expected(f"y{number}", False, 0.01))
         clock.now += 0.01
-        forecast.leave(theirs, done=True)
+        forecast.leave(theirs, held=math.inf)
         clock.now += 0.04
 
     assert forecast.seconds(expected("x", False, 0.01)) < 0.02
@@ -86,7 +89,7 @@ def test_many_who_bring_little_hold_nobody_up(forecast: Forecast, clock: Clock) 
 
 def test_who_brought_much_long_ago_is_forgotten(forecast: Forecast, clock: Clock) -> None:
     entered(forecast, theirs := expected("y", False, 10.0))
-    forecast.leave(theirs, done=False)
+    forecast.leave(theirs, held=0.0)
     clock.now += 300.0
     entered(forecast, *(expected("x", True, 2.0) for _ in range(5)))
 
@@ -106,7 +109,7 @@ def test_the_pace_is_learned(forecast: Forecast, clock: Clock) -> None:
         request = expected("x", False, 1.0)
         forecast.enter(request)
         clock.now += 4.0  # four times as long as expected
-        forecast.leave(request, done=True)
+        forecast.leave(request, held=math.inf)
 
     assert forecast.seconds(expected("x", False, 1.0)) == pytest.approx(4.0, rel=0.1)
 
@@ -116,7 +119,7 @@ def test_work_that_nobody_had_to_do_says_nothing_about_the_pace(forecast: Foreca
         forecast.enter(known := expected("x", False, 1.0))
         forecast.shrinks(known, Size(image=100.0))
         clock.now += 0.1
-        forecast.leave(known, done=True)
+        forecast.leave(known, held=math.inf)
     clock.now += 1000.0  # what was brought is forgotten
 
     assert forecast.seconds(expected("y", False, 1.0)) == pytest.approx(1.0)
@@ -134,7 +137,7 @@ def test_idle_time_says_nothing_about_the_pace(forecast: Forecast, clock: Clock)
     clock.now += 3600
     entered(forecast, gone := expected("x", False, 1.0))
     clock.now += 1.0
-    forecast.leave(gone, done=True)
+    forecast.leave(gone, held=math.inf)
 
     assert forecast.seconds(expected("x", False, 1.0)) == pytest.approx(before)
 
@@ -146,7 +149,7 @@ def test_time_in_the_tower_says_nothing_about_the_pace(forecast: Forecast, clock
     clock.now += 60.0
     forecast.has_read(request)
     clock.now += 1.0
-    forecast.leave(request, done=True)
+    forecast.leave(request, held=math.inf)
 
     assert forecast.seconds(expected("x", False, 1.0)) == pytest.approx(1.0)
 
@@ -198,7 +201,17 @@ def test_without_a_deadline_nothing_comes_too_late(forecast: Forecast) -> None:
 def test_what_is_answered_is_no_longer_waited_for(forecast: Forecast) -> None:
     entered(forecast, first := expected("x", True, 5.0))
 
-    forecast.leave(first, done=False)
-    forecast.leave(first, done=False)  # once more does no harm
+    forecast.leave(first, held=0.0)
+    forecast.leave(first, held=0.0)  # once more does no harm
 
     assert forecast.seconds(expected("x", True, 1.0)) == pytest.approx(1.0)
+
+
+def test_what_was_expected_and_not_done_is_no_pace(forecast: Forecast, clock: Clock) -> None:
+    for _ in range(20):
+        known = expected("x", False, 1.0)
+        forecast.enter(known)
+        clock.now += 0.01
+        forecast.leave(known, held=0.01)  # most of it was remembered
+
+    assert forecast.seconds(expected("x", False, 1.0)) > 0.9

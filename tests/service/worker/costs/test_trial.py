@@ -12,10 +12,11 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features, TileFeatures
-from lexiseg_model.segmenter import PromptMasks, TextBank
+from lexiseg_model.segmenter import PromptMasks, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Prompt, Task
 from lexiseg_service.errors import NotReady, TooLarge
-from lexiseg_service.worker.costs.costs import IMAGE, WHOLE, Costs, Size
+from lexiseg_service.worker.costs.costs import WHOLE, Costs
+from lexiseg_service.worker.costs.size import IMAGE, Size
 from lexiseg_service.worker.costs.speed import ORDINARY, Speed
 from lexiseg_service.worker.costs.trial import Trial, try_out
 from tests.model.stand_in import ColourSegmenter
@@ -33,11 +34,13 @@ class Slow(ColourSegmenter):
         chunk: float = 0.0,
         click: float = 0.0,
         box: float = 0.0,
+        shared: float = 0.0,
+        word: float = 0.0,
         tasks: tuple[Task, ...] = ("semantic", "prompt"),
     ) -> None:
         super().__init__(tasks=tasks)
         self.now = 0.0
-        self._box = box
+        self._box, self._shared, self._word = box, shared, word
         self._image, self._finish, self._chunk, self._click = image, finish, chunk, click
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
@@ -52,8 +55,14 @@ class Slow(ColourSegmenter):
         self.now += self._chunk
         return super().encode_texts(texts)
 
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
+        self.now += self._word * len(classes)
+        return super().text_bank(classes, rows)
+
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        self.now += self._click * len(prompts) + self._box * sum(prompt.box is not None for prompt in prompts)
+        self.now += (
+            self._shared + self._click * len(prompts) + self._box * sum(prompt.box is not None for prompt in prompts)
+        )
         return super().prompt(features, prompts)
 
 
@@ -91,6 +100,16 @@ def test_a_click_takes_what_it_took_of_several() -> None:
     assert trial_of(Slow(click=0.02)).speed().prompt == pytest.approx(20.0)
 
 
+def test_what_clicks_share_is_apart_from_each() -> None:
+    speed = trial_of(Slow(click=0.02, shared=0.1)).speed()
+
+    assert [speed.shared, speed.prompt] == pytest.approx([100.0, 20.0])
+
+
+def test_a_word_takes_what_many_take_beyond_few() -> None:
+    assert trial_of(Slow(word=1e-3)).speed().word == pytest.approx(1.0, rel=0.1)
+
+
 def test_a_small_box_takes_what_it_took_beyond_a_click() -> None:
     speed = trial_of(Slow(click=0.02, box=0.05)).speed()
 
@@ -120,7 +139,7 @@ def test_what_was_tried_is_expected() -> None:
     try_out(trial_of(model), costs)
 
     speed = costs.speed_of(model.digest)
-    assert costs.work(Size(image=IMAGE, speed=speed)) == pytest.approx(0.3)
+    assert Size(image=IMAGE, speed=speed).seconds == pytest.approx(0.3)
     assert costs.reading(Size(texts=WHOLE)) == pytest.approx(0.64)
     assert 0 < costs.least(WHOLE) < 0.64
 

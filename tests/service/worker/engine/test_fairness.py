@@ -24,7 +24,7 @@ from lexiseg_service.errors import QueueFull, TooLarge
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.costs.costs import Size
+from lexiseg_service.worker.costs.size import Size
 from lexiseg_service.worker.costs.speed import Speed
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.finish import finish

@@ -1,0 +1,95 @@
+"""What hostile clients send: legal requests that are as dear as they can be."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+from PIL import Image
+
+from lexiseg_service.vocabularies.builtin import built_in
+from loadtests.plain_client import posted
+from loadtests.scenes import MARK_BYTES, SIZE, generated
+
+LARGE = (5472, 3648)  # 20 megapixels
+THUMBNAIL = (160, 120)
+N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13  # as many as are taken; together less than 256 KiB
+N_PROMPTS, N_POINTS = 256, 32  # likewise
+SHAPES = ("classes", "prompts", "boxes", "dear")  # by what is asked, not by how much of it comes
+
+
+class Pictures:
+    """Requests about pictures that are new to every cache."""
+
+    def __init__(self) -> None:
+        self._chance = random.Random(0)
+        self.photograph = generated(0)
+        with Image.open(io.BytesIO(self.photograph)) as picture:
+            self.large, self.thumbnail = (_resized(picture, size) for size in (LARGE, THUMBNAIL))
+        vocabulary = built_in("ade20k")
+        assert vocabulary is not None
+        self._names = [entry.name for entry in vocabulary.vocabulary.classes]
+        clicks, boxes = ({"prompts": self._prompts(SIZE, boxes=boxes)} for boxes in (False, True))
+        clicks_in_large = {"prompts": self._prompts(LARGE, boxes=False), "mask": "polygon"}
+        everything = {"vocabulary": "coco-object", "task": "instance", "confidence": True, "overlay": True}
+        self._shapes: dict[str, tuple[bytes, list[dict[str, Any]]]] = {
+            "classes": (self.thumbnail, [{"vocabulary": "lvis"}]),
+            "prompts": (self.photograph, [clicks]),
+            "boxes": (self.photograph, [boxes]),
+            "dear": (self.large, [everything, clicks_in_large]),
+        }
+
+    def _prompts(self, size: tuple[int, int], *, boxes: bool) -> list[dict[str, Any]]:
+        """As many as are taken: of as many points, or small boxes."""
+        width, height = size
+        if boxes:
+            corners = [
+                (self._chance.uniform(0, 0.9 * width), self._chance.uniform(0, 0.9 * height)) for _ in range(N_PROMPTS)
+            ]
+            return [{"box": [x, y, x + 0.1 * width, y + 0.1 * height]} for x, y in corners]
+        return [
+            {
+                "points": [
+                    {
+                        "x": round(self._chance.uniform(0, width)),
+                        "y": round(self._chance.uniform(0, height)),
+                        "positive": number % 2 == 0,
+                    }
+                    for number in range(N_POINTS)
+                ]
+            }
+            for _ in range(N_PROMPTS)
+        ]
+
+    def request(self, picture: bytes, n_classes: int, key: str | None = None) -> bytes:
+        """About the first classes of a known vocabulary."""
+        return posted(picture + self._chance.randbytes(MARK_BYTES), {"classes": self._names[:n_classes]}, key)
+
+    def marked(self, picture: bytes, n_classes: int, key: str) -> tuple[bytes, bytes]:
+        """Likewise, and what tells this picture from others: for `Anew`."""
+        mark = self._chance.randbytes(MARK_BYTES)
+        return posted(picture + mark, {"classes": self._names[:n_classes]}, key), mark
+
+    def shaped(self, shape: str, key: str) -> list[tuple[bytes, bytes]]:
+        """Requests that are dear by what they ask, each with what tells its picture from others: for `Anew`."""
+        picture, questions = self._shapes[shape]
+        requests = []
+        for question in questions:
+            mark = self._chance.randbytes(MARK_BYTES)
+            requests.append((posted(picture + mark, question, key), mark))
+        return requests
+
+    def long_list(self, key: str) -> bytes:
+        """As many new words as one request may bring."""
+        words = iter(lambda: f"{self._chance.getrandbits(48):0{TEXT_LENGTH}x}", "")
+        classes = [
+            {"name": next(words), "synonyms": [next(words) for _ in range(N_SYNONYMS)]} for _ in range(N_CLASSES)
+        ]
+        return posted(self.thumbnail + self._chance.randbytes(MARK_BYTES), {"classes": classes}, key)
+
+
+def _resized(picture: Image.Image, size: tuple[int, int]) -> bytes:
+    buffer = io.BytesIO()
+    picture.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
