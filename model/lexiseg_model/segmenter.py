@@ -107,6 +107,11 @@ class TextBank:
     # By name, what was made of it: who asks with the same words again has the same bank.
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the vectors, and of what was made of them."""
+        return held_bytes(self)
+
     def once(self, name: str, make: Callable[[], T]) -> T:
         """What `make` gives, or gave under this name. Two who ask at once may both make it."""
         made: T | None = self.derived.get(name)
@@ -154,6 +159,11 @@ class Segmenter(ABC):
     def nbytes(self) -> int:
         """Bytes of the weights in memory. A method that holds some where no tensor shows them adds these."""
         return held_bytes(self)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of what is kept of the words that were asked for lately."""
+        return sum(kept.nbytes for kept in (self.banks, self.crowds) if kept is not None)
 
     @abstractmethod
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:

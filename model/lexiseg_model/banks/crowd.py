@@ -41,6 +41,11 @@ class Crowd:
                 self._synonyms[synonym] = self._synonyms.get(synonym, 0) | 1 << place
         self._known: dict[tuple[str, bytes], int] = {}  # a text with its rows -> the words that step aside for it
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is kept: what the words mean, and rows of texts."""
+        return self._meant.nbytes + sum(len(text) + len(rows) for text, rows in tuple(self._known))
+
     def competing(self, classes: tuple[ClassEntry, ...], rows: Rows | None, meaning: Meaning) -> NDArray[np.bool_]:
         """[W]: the words that mean none of the classes, whose rows are None where they have no texts.
 

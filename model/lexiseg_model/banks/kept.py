@@ -5,14 +5,24 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.types import ClassEntry
 
-Bank = TypeVar("Bank")
+
+class Kept(Protocol):
+    """What is kept."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of it."""
+        ...
+
+
+Bank = TypeVar("Bank", bound=Kept)
 MOST = 16  # vocabularies, the latest asked for
 LARGEST = 512 * 2**10  # bytes of rows; to compare more takes a part of what it saves
 
@@ -27,6 +37,13 @@ class KeptBanks(Generic[Bank]):
         self._kept: OrderedDict[int, tuple[Words, Rows, Bank]] = OrderedDict()  # by the hash of the words
         self._hashes: dict[int, tuple[tuple[ClassEntry, ...], int]] = {}  # by the lists themselves, as they are held
         self._guard = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the banks, and of the rows that they were made of."""
+        with self._guard:
+            kept = tuple(self._kept.values())
+        return sum(bank.nbytes + sum(part.nbytes for part in rows if part is not None) for _, rows, bank in kept)
 
     def once(self, words: Words, rows: Rows, make: Callable[[], Bank]) -> Bank:
         """What `make` gives, or gave for the same words and equal rows. Two who ask at once may both make it."""

@@ -87,3 +87,18 @@ def test_more_texts_than_are_kept_are_judged_alike(crowd: Crowd, segmenter: Coun
     for first in range(0, 2 * MOST, LONGEST):
         some = [ClassEntry(f"stranger {first + place}") for place in range(LONGEST - 1)]
         assert stays(crowd, segmenter, *some, ClassEntry("navy")) == ["red", "green"]
+
+
+def test_texts_that_are_kept_are_counted_as_long_as_they_are(segmenter: Counting, crowd: Crowd) -> None:
+    def ask(*names: str) -> None:
+        classes = tuple(map(ClassEntry, names))
+        crowd.competing(classes, segmenter.encode_texts(segmenter.texts(classes)), segmenter.meaning)
+
+    empty = crowd.nbytes
+    ask("lime")
+    one = crowd.nbytes
+    for number in range(MOST):
+        ask(f"text {number}")
+
+    assert one - empty == len("lime") + segmenter.encode_texts(["lime"]).nbytes
+    assert crowd.nbytes < empty + MOST * (one - empty + len("text 123"))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lexiseg_model.bank import bank_of
+from lexiseg_model.banks.crowd import Crowd
 from lexiseg_model.banks.kept import LARGEST, MOST, KeptBanks
 from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
@@ -149,3 +150,14 @@ def test_what_was_made_of_a_bank_is_not_that_of_another_made_from_it() -> None:
     assert bank.once("sum", lambda: 3) == 3
     assert bank.once("sum", lambda: 4) == 3
     assert replace(bank, vectors=torch.zeros(1, 3)).once("sum", lambda: 0) == 0
+
+
+def test_what_is_kept_is_counted(served: ColourSegmenter) -> None:
+    served.crowds = KeptBanks[Crowd]()
+    before = served.kept_bytes
+    bank = bank_of(served, COLOURS, served.encode_texts)
+
+    rows = served.encode_texts(served.texts(COLOURS.classes))
+    assert before == 0
+    assert served.kept_bytes >= bank.vectors.nbytes + rows.nbytes + served.crowds.nbytes
+    assert served.crowds.nbytes > rows.nbytes

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
+from lexiseg_model.banks.kept import KeptBanks
 from lexiseg_model.segmenter import Segmenter
 
 
 class Loaded:
-    """A model in memory; whoever holds it keeps it there."""
+    """A model in memory; whoever holds it keeps it there. It keeps what it made of words lately."""
 
     def __init__(self, segmenter: Segmenter, nbytes: int, changed: threading.Condition) -> None:
         self.segmenter = segmenter
+        segmenter.banks = segmenter.banks or KeptBanks()
+        segmenter.crowds = segmenter.crowds or KeptBanks()
         self.nbytes = nbytes
         self.holders = 0
         self.last_used = time.monotonic()
@@ -54,3 +57,8 @@ def give_up(model: Future[Loaded]) -> None:
         model.result().release()
     else:
         model.cancel()
+
+
+def kept_bytes(models: Iterable[Loaded | None]) -> int:
+    """Bytes of what models keep of words; None is one that is not loaded."""
+    return sum(model.segmenter.kept_bytes for model in models if model is not None)

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 import structlog
 import torch
 
-from lexiseg_model.banks.kept import KeptBanks
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
@@ -29,7 +28,7 @@ from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.models.device_memory import give_back
-from lexiseg_service.worker.models.loaded import Loaded, let_go
+from lexiseg_service.worker.models.loaded import Loaded, kept_bytes, let_go
 from lexiseg_service.worker.models.served import Served
 
 logger = structlog.get_logger("lexiseg.models")
@@ -89,6 +88,7 @@ class ModelPool:
         self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(ALL_THREADS))
         for slot in self._slots.values():
             self._show(slot)
+        metrics.held("words", lambda: kept_bytes(slot.loaded for slot in tuple(self._slots.values())))
 
     @classmethod
     def of(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:
@@ -274,8 +274,6 @@ class ModelPool:
 
     def _enter(self, slot: _Slot, segmenter: Segmenter) -> Loaded:
         slot.nbytes = segmenter.nbytes
-        segmenter.banks = segmenter.banks or KeptBanks()
-        segmenter.crowds = segmenter.crowds or KeptBanks()
         slot.loaded = Loaded(segmenter, slot.nbytes, self._changed)
         slot.was_loaded = True
         slot.failure, slot.n_failures = None, 0
