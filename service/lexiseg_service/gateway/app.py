@@ -80,10 +80,11 @@ def create_app(
         fetcher = UrlFetcher(settings.limits.max_image_bytes, part=settings.client_share)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
     use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts, door.fetched)
-    video = VideoService(use_case, settings, metrics, door)
+    turns = Turns(elsewhere=lambda: door.calls.in_use)
+    video = VideoService(use_case, settings, metrics, door, turns.long)
     streams = OpenStreams(video, settings, door.calls)
     more_services: list[MoreService] = []
-    grpc = gateway_server(settings, use_case, video, metrics, door, tracing, more_services)
+    grpc = gateway_server(settings, use_case, video, metrics, door, turns.long, tracing, more_services)
     open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
 
     @asynccontextmanager
@@ -107,7 +108,7 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     app.state.fetcher = fetcher
-    turns = app.state.turns = Turns(elsewhere=lambda: door.calls.in_use)
+    app.state.turns = turns
     app.add_middleware(Shortcut)
     app.add_middleware(Compression)
     app.add_middleware(LongAnswers, room=door.answers)

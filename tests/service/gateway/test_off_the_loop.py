@@ -197,6 +197,68 @@ async def test_a_photograph_with_some_words_passes_bodies_of_thousands_of_values
     assert few.status_code == 200
 
 
+class OneAtATime:
+    """In the place of a function that checks questions: those of points wait in it, and it knows how many at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+        self._real, self._loop = getattr(module, name), asyncio.get_running_loop()
+        self._may_go_on = threading.Event()
+        self.begun = asyncio.Event()
+        self.inside = self.most = 0
+        monkeypatch.setattr(module, name, self)
+
+    def __call__(self, asked: Any, limits: Any) -> Any:
+        if "points" not in str(asked):
+            return self._real(asked, limits)
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self._loop.call_soon_threadsafe(self.begun.set)
+        self._may_go_on.wait()
+        self.inside -= 1
+        return self._real(asked, limits)
+
+    def go_on(self) -> None:
+        self._may_go_on.set()
+
+
+async def test_of_forms_of_thousands_of_points_one_is_checked_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = OneAtATime(monkeypatch, body, "_question")
+    many = [*IMAGE, ("request", (None, json.dumps({"prompts": [{"points": [{"x": 0.5, "y": 0.5}] * 32}] * 256})))]
+    async with serving() as client:
+        asking = [asyncio.ensure_future(client.post("/segment", files=many)) for _ in range(3)]
+        try:
+            await checked.begun.wait()
+            async with asyncio.timeout(SOON):
+                few = await client.post("/segment", files=form(*FEW))
+        finally:
+            checked.go_on()
+        answers = await asyncio.gather(*asking)
+
+    assert few.status_code == 200
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert checked.most == 1
+
+
+async def test_of_messages_of_thousands_of_points_one_is_checked_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = OneAtATime(monkeypatch, question, "asked_of")
+    image = pb.Image(content=PNG)
+    points = [pb.Point(x=0.5, y=0.5, positive=True)] * 32
+    many = pb.SegmentRequest(image=image, prompts=[pb.Prompt(points=points)] * 256)
+    few = pb.SegmentRequest(image=image, classes=[pb.Class(name=name) for name in FEW])
+    async with calling() as gateway:
+        asking = [gateway.stub.Segment(many) for _ in range(3)]
+        try:
+            await checked.begun.wait()
+            async with asyncio.timeout(SOON):
+                await gateway.stub.Segment(few)
+        finally:
+            checked.go_on()
+        answers = await asyncio.gather(*asking)
+
+    assert len(answers) == 3
+    assert checked.most == 1
+
+
 async def test_small_bodies_pass_large_ones_of_which_one_is_parsed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     may_go_on, begun = threading.Event(), asyncio.Event()
     loop, real, large = asyncio.get_running_loop(), body._read_json, list[int]()

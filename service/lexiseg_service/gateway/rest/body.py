@@ -85,9 +85,10 @@ async def _read_multipart(request: Request, limits: Limits) -> Asked:
         if len(files) != 1:
             raise InvalidValue.of("image", _instead_of_a_file(form, len(files)), IMAGE)
         image = await files[0].read()
-        if sum(len(value) for _, value in form.multi_items() if isinstance(value, str)) > MOST_HERE:
-            return Asked(image, await asyncio.to_thread(_question, form, limits))
-        return Asked(image, _question(form, limits))
+        texts = [value for _, value in form.multi_items() if isinstance(value, str)]
+        if sum(map(len, texts)) <= MOST_HERE:
+            return Asked(image, _question(form, limits))
+        return Asked(image, await beside(request, "".join(texts).encode(), partial(_question, form, limits)))
     finally:
         await form.close()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 from google.protobuf.json_format import ParseDict
 
+from lexiseg_service.gateway.rest.large_bodies import Lane
 from lexiseg_service.gateway.rpc.asking import CALLER, counted, refuse_burden
 from lexiseg_service.gateway.rpc.question import read
 from lexiseg_service.gateway.use_case import Caller, UseCase
@@ -45,16 +46,17 @@ class Video(Protocol):
 class Servicer(SegmentationServicer):
     """`lexiseg.v1.Segmentation`."""
 
-    def __init__(self, use_case: UseCase, limits: Limits, metrics: Metrics, video: Video) -> None:
+    def __init__(self, use_case: UseCase, limits: Limits, metrics: Metrics, video: Video, lane: Lane) -> None:
         self._use_case = use_case
         self._limits = limits
         self._metrics = metrics
         self._video = video
+        self._lane = lane
 
     async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:
         """Masks for one image."""
         async with counted(context, self._metrics) as caller:
-            asked = await read(request, self._limits)
+            asked = await read(request, self._limits, self._lane, caller.client)
             del request  # with its own copy of the image
             checked = await self._use_case.request_of(asked, caller)
             answer = await answered(self._use_case.backend, checked, caller.request_id)

@@ -10,6 +10,7 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from lexiseg_service.gateway.admission.door import Door
+from lexiseg_service.gateway.rest.large_bodies import Lane
 from lexiseg_service.gateway.rpc.frame import CallFrame
 from lexiseg_service.gateway.rpc.segmentation import Servicer, Video
 from lexiseg_service.gateway.use_case import UseCase
@@ -38,11 +39,15 @@ def gateway_server(
     video: Video,
     metrics: Metrics,
     door: Door,
+    lane: Lane,
     tracing: Tracing | None = None,
     more: Sequence[MoreService] = (),
 ) -> GrpcServer:
-    """`lexiseg.v1.Segmentation` on a port of its own; `more` is read when it starts."""
-    servicer = Servicer(use_case, settings.limits, metrics, video)
+    """`lexiseg.v1.Segmentation` on a port of its own; `more` is read when it starts.
+
+    Long questions are checked in the `lane`.
+    """
+    servicer = Servicer(use_case, settings.limits, metrics, video, lane)
     frame = CallFrame(door, settings, metrics, tracing)
 
     def add(server: grpc.aio.Server) -> None:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.failures import reason_of
+from lexiseg_service.gateway.rest.large_bodies import Lane
 from lexiseg_service.gateway.rpc.question import read_config, read_follow
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.stream_messages import DropPolicy, Followed, StreamQuestion, VideoFrame
@@ -36,8 +37,9 @@ GOING_DOWN = "the service is going down; open the stream again"
 class VideoService:
     """Checks a stream's messages and relays them to the backend."""
 
-    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, door: Door) -> None:
+    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, door: Door, lane: Lane) -> None:
         self._use_case = use_case
+        self._lane = lane  # for long configs
         self._room = door.bytes  # for frames until they are answered
         self._gate = door.gate
         self._settings = settings
@@ -182,7 +184,7 @@ class VideoService:
             raise
 
     async def _question(self, config: pb.StreamConfig, caller: Caller) -> StreamQuestion:
-        question = await read_config(config, self._settings.limits)
+        question = await read_config(config, self._settings.limits, self._lane, caller.client)
         request = await self._use_case.resolved(question, caller)
         deadline = time.monotonic() + self._settings.deadline_seconds
         looked_at = await self._use_case.with_examples(question, replace(request, deadline=deadline))
