@@ -8,6 +8,7 @@ from typing import Literal
 from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Region, Ring, Segment, Task, Vocabulary
 from lexiseg_service.question.examples import ExampleRegion
 
+BYTES_OF_A_NUMBER = 5  # of a polygon, in JSON
 MaskFormat = Literal["rle", "polygon", "png", "none"]
 
 
@@ -107,3 +108,11 @@ class WorkerAnswer:
     confidence: bytes | None = field(default=None, repr=False)  # 8-bit PNG, 255 = certain
     absent: tuple[str, ...] = ()  # labels that were asked for and that no segment has
     warnings: tuple[AnswerWarning, ...] = ()
+
+    @property
+    def bytes_of_masks(self) -> int:
+        """About as many as they have when they are written."""
+        if self.mask == "rle":
+            return sum([len(segment.mask.counts) for segment in self.segments])
+        rings = [ring for of_segment in self.polygons or () for ring in of_segment]
+        return BYTES_OF_A_NUMBER * sum([len(ring.exterior) + sum(map(len, ring.holes)) for ring in rings])

@@ -7,6 +7,7 @@ What computes in this process has answers, which are encoded here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Protocol, runtime_checkable
@@ -18,6 +19,7 @@ from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.stream import encode_frame_answer
 
+MOST_HERE = 256 * 2**10  # bytes of masks; to encode more would keep the event loop from other calls
 Step = StreamQuestion | VideoFrame
 
 
@@ -37,7 +39,10 @@ class Relaying(Protocol):
 async def answered(backend: Backend, request: WorkerRequest, request_id: str) -> pb.SegmentResponse:
     """The answer to one request, under its id; errors as of `Backend.segment`."""
     if not isinstance(backend, Relaying):
-        return encode_answer(await backend.segment(request), request_id)
+        answer = await backend.segment(request)
+        if answer.bytes_of_masks > MOST_HERE:
+            return await asyncio.to_thread(encode_answer, answer, request_id)
+        return encode_answer(answer, request_id)
     message = await backend.relay(request)
     message.id = request_id
     return message

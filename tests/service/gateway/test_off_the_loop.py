@@ -18,6 +18,7 @@ from lexiseg_service.gateway.rpc import question
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.vocabularies import readings
+from lexiseg_service.wire import relay
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend, answer
 from tests.service.gateway.rpc.calling import calling
@@ -147,12 +148,33 @@ async def test_large_pictures_are_written_beside_the_loop(
         async def segment(self, request: WorkerRequest) -> WorkerAnswer:
             return replace(answer(), overlay=bytes(n_bytes))
 
-    threads = Threads(monkeypatch, rendering, "render_answer")
+    threads = Threads(monkeypatch, rendering, "content_of_answer")
     async with serving(backend=Painting()) as client:
         painted = await client.post("/v1/segment", files=form("sky", overlay="true"))
 
     assert len(base64.b64decode(painted.json()["overlay"])) == n_bytes
     assert threads.on_the_loop == [here]
+
+
+@pytest.mark.parametrize(("length", "here"), [(1000, True), (2**20, False)])
+async def test_large_masks_are_written_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, length: int, here: bool
+) -> None:
+    class Fine(KnownBackend):
+        async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+            (segment,) = answer().segments
+            return replace(answer(), segments=(replace(segment, mask=replace(segment.mask, counts="0" * length)),))
+
+    of_rest, of_grpc = (
+        Threads(monkeypatch, rendering, "content_of_answer"),
+        Threads(monkeypatch, relay, "encode_answer"),
+    )
+    async with serving(backend=Fine()) as client:
+        await client.post("/v1/segment", files=form("sky"))
+    async with calling(backend=Fine()) as gateway:
+        await gateway.stub.Segment(pb.SegmentRequest(image=pb.Image(content=PNG), classes=[pb.Class(name="sky")]))
+
+    assert of_rest.on_the_loop == of_grpc.on_the_loop == [here]
 
 
 async def test_a_vocabulary_that_another_gateway_wrote_is_read_beside_the_loop(

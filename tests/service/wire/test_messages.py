@@ -98,8 +98,8 @@ def test_the_full_request_says_something_in_every_field() -> None:
     unsaid = [
         entry.name
         for entry in fields(WorkerRequest)
-        # Flow, pixels, alone are told within one process; a worker finds them anew. Regions: tests of examples.
-        if entry.name not in ("image", "deadline", "flow", "pixels", "alone", "regions", "keep_picture")
+        # Flow, size, alone are told within one process; a worker finds them anew. Regions: tests of examples.
+        if entry.name not in ("image", "deadline", "flow", "size", "alone", "regions", "keep_picture")
         and getattr(FULL, entry.name) in (entry.default, None)
     ]
 

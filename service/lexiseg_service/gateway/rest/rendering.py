@@ -12,7 +12,7 @@ import orjson
 from lexiseg_model.types import Segment
 from lexiseg_service.question.messages import WorkerAnswer
 
-MOST_HERE = 256 * 2**10  # bytes of pictures; more would keep the event loop from other requests
+MOST_HERE = 256 * 2**10  # bytes of pictures and masks; more would keep the event loop from other requests
 
 
 def bytes_of_pictures(answer: WorkerAnswer) -> int:
@@ -22,15 +22,22 @@ def bytes_of_pictures(answer: WorkerAnswer) -> int:
 
 
 async def rendered(answer: WorkerAnswer, request_id: str) -> bytes:
-    """`render_answer`, in a thread where there are large pictures to write as base64."""
-    if bytes_of_pictures(answer) > MOST_HERE:
-        return await asyncio.to_thread(render_answer, answer, request_id)
+    """`render_answer`, in a thread where there are large pictures to write as base64, or large masks."""
+    if bytes_of_pictures(answer) + answer.bytes_of_masks > MOST_HERE:
+        return await asyncio.to_thread(_render_in_pieces, answer, request_id)
     return render_answer(answer, request_id)
 
 
 def render_answer(answer: WorkerAnswer, request_id: str) -> bytes:
     """JSON bytes, as `schemas.SegmentAnswer` describes them."""
     return orjson.dumps(content_of_answer(answer, request_id))
+
+
+def _render_in_pieces(answer: WorkerAnswer, request_id: str) -> bytes:
+    """The same, one segment after the other: others have Python's lock in between, which the writer itself keeps."""
+    content = content_of_answer(answer, request_id)
+    content["segments"] = [orjson.Fragment(orjson.dumps(segment)) for segment in content["segments"]]
+    return orjson.dumps(content)
 
 
 def content_of_answer(answer: WorkerAnswer, request_id: str, track_ids: Sequence[int | None] = ()) -> dict[str, Any]:

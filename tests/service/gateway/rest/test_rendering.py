@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from lexiseg_model.types import AnswerWarning
-from lexiseg_service.gateway.rest.rendering import render_answer
+from lexiseg_model.types import AnswerWarning, Ring
+from lexiseg_service.gateway.rest.rendering import MOST_HERE, render_answer, rendered
 from lexiseg_service.question.schemas import SegmentAnswer, SegmentOutput
 from tests.service.gateway.known_backend import answer
 
@@ -84,3 +84,25 @@ def test_what_is_absent_and_what_is_doubtful_is_said() -> None:
 
     assert rendered["absent"] == ["boat"]
     assert rendered["warnings"] == [{"type": "unfamiliar-word", "detail": "a guess", "field": "classes.1"}]
+
+
+async def test_large_masks_are_written_as_small_ones() -> None:
+    (first,) = answer().segments
+    many = tuple(replace(first, id=number) for number in range(1, 101))
+    rings = [Ring([1, 2, 3, 4] * (MOST_HERE // 1000), [[1, 1, 2, 2, 3, 1]])]
+    drawn = replace(answer(), mask="polygon", segments=many, polygons=(rings,) * 100)
+    runs = replace(first.mask, counts="0" * MOST_HERE)
+    painted = replace(answer(), segments=(replace(first, mask=runs),))
+
+    for each in (drawn, painted):
+        assert each.bytes_of_masks >= MOST_HERE
+        assert await rendered(each, "id-1") == render_answer(each, "id-1")
+
+
+def test_masks_have_about_as_many_bytes_as_are_written() -> None:
+    (first,) = answer().segments
+    drawn = replace(answer(), mask="polygon", polygons=([Ring(list(range(1000, 3000)), [list(range(1000, 2000))])],))
+
+    assert drawn.bytes_of_masks == pytest.approx(len(render_answer(drawn, "id-1")), rel=0.1)
+    assert answer().bytes_of_masks == len(first.mask.counts)
+    assert replace(answer(), mask="none").bytes_of_masks == 0
