@@ -65,7 +65,8 @@ def run() -> None:
     halves = axes((CELLS[0] // 2, CELLS[1] // 2), CELLS)
     mask_logits.mask_logits(own, shared, np.ones((1, 4), np.float32), np.zeros(1, np.float32), halves)
     points.lone_points(
-        np.array([[200, 100]], np.float32), 8, (8.0, 32.0), smooth(64), 4, smooth(96).transpose(1, 2, 0).copy()
+        *(np.array([[200, 100]], np.float32), 8, (8.0, 32.0), smooth(64), 4, smooth(96).transpose(1, 2, 0).copy()),
+        *(np.zeros((1, 2), np.int64), CELLS),
     )
     evidence.shown(scores[:4], smooth(1)[0, :, 1:].copy(), smooth(1)[0, 1:], 2, 1.0)
     boxes, colour = np.array([[20, 10, 60, 50]] * 4, np.float32), np.arange(CELLS[0] * CELLS[1], dtype=np.int32) % 12**3
@@ -80,7 +81,8 @@ def run() -> None:
         )
         fine = np.ascontiguousarray(np.tile(smooth(24), (1, 1, 2))[:, :56, :112])
         said = smooth(9)[None, :, :28, :56]
-        prompts.answer(said, prompts.Shared(coarse, mid, fine, known), weights, 4)
+        corner = np.zeros((1, 2), np.int64)
+        prompts.answer(said, corner, prompts.Shared(coarse, mid, fine, known), weights, 4)
     if layers.panel():
         network = layers.Layers(layers.panel())
         first = layers.Convolution(np.full((32, 3, 3, 3), 0.01, np.float32), np.zeros(32, np.float32))

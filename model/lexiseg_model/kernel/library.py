@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 23  # of the calls, as in kernel.h
+VERSION = 24  # of the calls, as in kernel.h
 NOBODY_BESIDE = -2  # as in kernel.h
 FOLDER = Path(__file__).parent
 Passed = ctypes.c_void_p | ctypes.c_int64

@@ -29,9 +29,16 @@ static Bordered bordered(int64_t h, int64_t w) {
     return (Bordered){h, w, row, ((h + 3) / 4 * 4 + 2) * row};
 }
 
-/* What all prompts of a call share: maps pixel by pixel, `fine` channel by channel. */
+/* Where the cells that a prompt is answered in begin in the maps that all share. */
+typedef struct {
+    int64_t y, x;
+} Corner;
+
+/* What all prompts of a call share: maps pixel by pixel, `fine` channel by channel, of an image of
+ * height x width cells; and maps of the cells that each is answered in. */
 typedef struct {
     int64_t channels; /* of what a prompt says */
+    int64_t height, width;
     Bordered coarse, mid;
     const float *first, *second, *body, *output; /* weights */
     const float *of_coarse, *of_mid, *fine, *pixels;
@@ -72,15 +79,17 @@ static int64_t most_room(const Job *job) {
 
 /* Logits [n, masks, 2 h, 2 w] of n prompts, of 1 or 4 masks each, and logits of their quality [n, masks].
  *
- * said [n, channels, h, w]: what a prompt says of each cell; filters for that and all other weights, of `body` and
- * `output`, as `lexiseg_model.kernel.prompts` lays them out; of_coarse [h / 2, w / 2, COARSE], of_mid [h, w, MID],
- * fine [FINE, 2 h, 2 w] and pixels [h, w, PIXELS]: what all prompts of the image share. h and w are multiples of 4. */
-API int64_t lexiseg_prompts(const float *said, int64_t n, int64_t channels, int64_t masks, int64_t h, int64_t w,
-                            const float *filters, const float *body, const float *output, const float *of_coarse,
-                            const float *of_mid, const float *fine, const float *pixels, float *logits, float *quality) {
-    Job job = {.channels = channels, .coarse = bordered(h / 2, w / 2), .mid = bordered(h, w), .first = filters,
-               .second = filters + 9 * channels * COARSE, .body = body, .output = output, .of_coarse = of_coarse,
-               .of_mid = of_mid, .fine = fine, .pixels = pixels};
+ * said [n, channels, h, w]: what a prompt says of each of its cells; corners [n, 2]: row and column of the first of them,
+ * even; filters for what is said and all other weights, of `body` and `output`, as `lexiseg_model.kernel.prompts` lays
+ * them out; of_coarse [height / 2, width / 2, COARSE], of_mid [height, width, MID], fine [FINE, 2 height, 2 width] and
+ * pixels [height, width, PIXELS]: what all prompts of the image share. h and w are multiples of 4. */
+API int64_t lexiseg_prompts(const float *said, int64_t n, int64_t channels, int64_t masks, const int64_t *corners,
+                            int64_t h, int64_t w, int64_t height, int64_t width, const float *filters, const float *body,
+                            const float *output, const float *of_coarse, const float *of_mid, const float *fine,
+                            const float *pixels, float *logits, float *quality) {
+    Job job = {.channels = channels, .height = height, .width = width, .coarse = bordered(h / 2, w / 2), .mid = bordered(h, w),
+               .first = filters, .second = filters + 9 * channels * COARSE, .body = body, .output = output,
+               .of_coarse = of_coarse, .of_mid = of_mid, .fine = fine, .pixels = pixels};
     int64_t some = n < TOGETHER ? n : TOGETHER, cells = h * w;
     int64_t coarse = (some * job.coarse.pixels + SLACK) * COARSE, mid = (job.mid.pixels + SLACK) * MID;
     job.masks = MOST * (cells + SLACK);
@@ -92,7 +101,8 @@ API int64_t lexiseg_prompts(const float *said, int64_t n, int64_t channels, int6
     job.room = job.inside + some * job.masks;
     for (int64_t first = 0; first < n; first += some) {
         if (some > n - first) some = n - first;
-        (lanes() == 16 ? answer_of_sixteen : answer_of_eight)(&job, said + first * channels * cells, some, masks,
+        (lanes() == 16 ? answer_of_sixteen : answer_of_eight)(&job, said + first * channels * cells,
+                                                              (const Corner *)corners + first, some, masks,
                                                               logits + first * masks * 4 * cells, quality + first * masks);
     }
     free(zeros);

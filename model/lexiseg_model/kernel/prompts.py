@@ -75,11 +75,14 @@ def laid_out(parts: Iterable[Floats]) -> Floats:
     return np.concatenate(flat, out=on_lines(sum(map(len, flat))))
 
 
-def answer(said: Floats, shared: Shared, weights: Weights, masks: int) -> tuple[Floats, Floats]:
+def answer(
+    said: Floats, corners: NDArray[np.int64], shared: Shared, weights: Weights, masks: int
+) -> tuple[Floats, Floats]:
     """Answers of 1 or MOST masks each.
 
     Args:
-        said: [N, C, h, w] what each prompt says of the cells; h and w are multiples of 4.
+        said: [N, C, h, w] what each prompt says of some cells; h and w are multiples of 4.
+        corners: [N, 2], row and column of the first of them, which are even; all of them lie within the image.
         shared: of the image.
         weights: of this kind of prompts.
         masks: how many each has.
@@ -91,6 +94,7 @@ def answer(said: Floats, shared: Shared, weights: Weights, masks: int) -> tuple[
     assert tuple(map(len, weights)) == lengths(channels, masks)
     logits = np.empty((n, masks, 2 * height, 2 * width), np.float32)
     quality = np.empty((n, masks), np.float32)
-    said = np.ascontiguousarray(said, np.float32)
-    call("prompts", said, n, channels, masks, height, width, *weights, *shared, logits, quality)
+    said, corners = np.ascontiguousarray(said, np.float32), np.ascontiguousarray(corners, np.int64)
+    cells = shared.mid.shape[:2]
+    call("prompts", said, n, channels, masks, corners, height, width, *cells, *weights, *shared, logits, quality)
     return logits, quality

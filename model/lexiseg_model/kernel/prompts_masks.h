@@ -49,12 +49,12 @@ INLINE const float *NAMED(project)(const Bordered *map, const float *weights, co
     FLOATS left = middle_##left + 0.25f * *(const FLOATS *)(cells);                                                   \
     FLOATS right = middle_##left + 0.25f * *(const FLOATS *)((cells) + 2);
 
-/* Logits of a row of pixels, two for each of LANES cells, and a quarter of them added to `pooled`. `blend` [MID] rows of
- * cells as they are at this row of pixels, one cell further on either side. Those rows, shared maps, logits and pooled ones
- * are `..._apart` numbers from each other. */
+/* Logits of a row of pixels, two for each of LANES cells, and a quarter of them added to those `above`, if there are some:
+ * to `pooled`. `blend` [MID] rows of cells as they are at this row of pixels, one cell further on either side. Those rows,
+ * shared maps, logits and pooled ones are `..._apart` numbers from each other. */
 INLINE void NAMED(pixels_of)(const int masks, const float *blend, int64_t blend_apart, const float *fine,
-                             int64_t fine_apart, const float *edges, float *to, int64_t to_apart, float *pooled,
-                             int64_t pooled_apart) {
+                             int64_t fine_apart, const float *edges, float *to, int64_t to_apart, const float *above,
+                             float *pooled, int64_t pooled_apart) {
     FLOATS even[MOST], odd[MOST];
     EACH(m, masks) {
         BESIDE(blend + (FINE + m) * blend_apart, left, right)
@@ -71,44 +71,52 @@ INLINE void NAMED(pixels_of)(const int masks, const float *blend, int64_t blend_
         FLOATS *row = (FLOATS *)(to + m * to_apart);
         row[0] = __builtin_shuffle(even[m], odd[m], order);
         row[1] = __builtin_shuffle(even[m], odd[m], order + LANES / 2);
-        *(FLOATS *)(pooled + m * pooled_apart) += 0.25f * (even[m] + odd[m]);
+        FLOATS quarter = 0.25f * (even[m] + odd[m]);
+        if (above) quarter += *(const FLOATS *)(above + m * pooled_apart);
+        *(FLOATS *)(pooled + m * pooled_apart) = quarter;
     }
 }
 
-/* The same of fewer cells at the end of a row, behind which nothing may be read or written. */
-INLINE void NAMED(last_pixels_of)(const int masks, int64_t cells, const float *blend, int64_t blend_apart,
-                                  const float *fine, int64_t fine_apart, const float *edges, float *to, float *pooled,
-                                  int64_t pooled_apart) {
-    float shared[FINE * 2 * LANES] = {0}, made[MOST * 2 * LANES], sums[MOST * LANES] = {0};
+/* The same of a row of fewer cells, behind which nothing may be read or written. */
+INLINE void NAMED(few_pixels_of)(const int masks, int64_t cells, const float *blend, int64_t blend_apart,
+                                 const float *fine, int64_t fine_apart, const float *edges, float *to, int64_t to_apart,
+                                 const float *above, float *pooled, int64_t pooled_apart) {
+    float shared[FINE * 2 * LANES] = {0}, made[MOST * 2 * LANES], sums[MOST * LANES];
     for (int c = 0; c < FINE; c++)
         memcpy(shared + c * 2 * LANES, fine + c * fine_apart, (size_t)(2 * cells) * sizeof(float));
-    NAMED(pixels_of)(masks, blend, blend_apart, shared, 2 * LANES, edges, made, 2 * LANES, sums, LANES);
+    NAMED(pixels_of)(masks, blend, blend_apart, shared, 2 * LANES, edges, made, 2 * LANES, NULL, sums, LANES);
     for (int m = 0; m < masks; m++) {
-        memcpy(to + m * fine_apart, made + m * 2 * LANES, (size_t)(2 * cells) * sizeof(float));
-        for (int64_t x = 0; x < cells; x++) pooled[m * pooled_apart + x] += sums[m * LANES + x];
+        memcpy(to + m * to_apart, made + m * 2 * LANES, (size_t)(2 * cells) * sizeof(float));
+        for (int64_t x = 0; x < cells; x++)
+            pooled[m * pooled_apart + x] = sums[m * LANES + x] + (above ? above[m * pooled_apart + x] : 0);
     }
 }
 
 /* Logits [masks, 2 h, 2 w] of a prompt, and means of 2 x 2 of them, `pooled` [masks, h, w]. */
-INLINE void NAMED(draw)(const int masks, const Job *job, const float *narrow, const float *edges, float *logits,
-                        float *pooled, float *room) {
-    const int64_t h = job->mid.h, w = job->mid.w, cells = h * w, wide = w + 2 + LANES;
-    memset(pooled, 0, (size_t)(masks * cells) * sizeof(float));
+INLINE void NAMED(draw)(const int masks, const Job *job, Corner corner, const float *narrow, const float *edges,
+                        float *logits, float *pooled, float *room) {
+    const int64_t h = job->mid.h, w = job->mid.w, cells = h * w, wide = w + 2 + LANES, apart = 4 * job->height * job->width;
+    float *upper = room + MID * wide; /* of `pooled`, from the first of two rows of pixels: as far apart as there */
     for (int64_t y = 0; y < 2 * h; y++, logits += 2 * w) {
-        int64_t beside = y % 2 ? y / 2 + 1 : y / 2 - 1, x = 0;
+        int64_t beside = y % 2 ? y / 2 + 1 : y / 2 - 1;
         int64_t near = y / 2 * w, far = beside < 0 || beside >= h ? near : beside * w;
-        const float *fine = job->fine + y * 2 * w;
-        float *sums = pooled + y / 2 * w;
+        const float *fine = job->fine + (2 * corner.y + y) * 2 * job->width + 2 * corner.x;
+        const float *above = y % 2 ? upper : NULL;
+        float *sums = y % 2 ? pooled + near : upper;
         for (int64_t c = 0; c < FINE + masks; c++) {
             const float *map = narrow + c * cells;
             float *to = room + c * wide;
             for (int64_t cell = 0; cell < w; cell++) to[cell + 1] = 0.75f * map[near + cell] + 0.25f * map[far + cell];
             to[0] = to[1], to[w + 1] = to[w];
         }
-        for (; x + LANES <= w; x += LANES)
-            NAMED(pixels_of)(masks, room + x, wide, fine + 2 * x, 4 * cells, edges, logits + 2 * x, 4 * cells, sums + x, cells);
-        if (x < w)
-            NAMED(last_pixels_of)(masks, w - x, room + x, wide, fine + 2 * x, 4 * cells, edges, logits + 2 * x, sums + x, cells);
+        if (w < LANES)
+            NAMED(few_pixels_of)(masks, w, room, wide, fine, apart, edges, logits, 4 * cells, above, sums, cells);
+        else
+            for (int64_t i = 0; i < w; i += LANES) { /* some cells at the end are drawn twice */
+                int64_t x = i + LANES <= w ? i : w - LANES;
+                NAMED(pixels_of)(masks, room + x, wide, fine + 2 * x, apart, edges, logits + 2 * x, 4 * cells,
+                                 above ? above + x : NULL, sums + x, cells);
+            }
     }
 }
 
@@ -137,16 +145,16 @@ INLINE void NAMED(under)(const int masks, const int vectors, int64_t h, int64_t 
     EACH(m, masks) EACH(v, vectors)((FLOATS *)(sums + m * KNOWN))[v] = sum[m][v];
 }
 
-/* What lies under the masks of n prompts, of the maps that all share: a few cells for all of them while these are near. */
-INLINE void NAMED(look_under)(const int masks, const Job *job, int64_t n, float *known) {
-    const int64_t cells = job->mid.h * job->mid.w;
-    for (int64_t first = 0; first < cells; first += NEAR) {
-        int64_t some = cells - first < NEAR ? cells - first : NEAR;
-        for (int64_t i = 0; i < n; i++)
+/* What lies under the masks of n prompts, of the maps that all share: a few rows for all of them while these are near. */
+INLINE void NAMED(look_under)(const int masks, const Job *job, const Corner *corners, int64_t n, float *known) {
+    const int64_t h = job->mid.h, w = job->mid.w, rows = w < NEAR ? NEAR / w : 1;
+    for (int64_t y = 0; y < h; y += rows)
+        for (int64_t i = 0; i < n; i++) {
+            const float *maps = job->pixels + ((corners[i].y + y) * job->width + corners[i].x) * PIXELS;
             for (int64_t c = 0; c < PIXELS; c += 3 * LANES)
-                NAMED(under)(masks, 3, 1, some, job->inside + i * job->masks + first, cells,
-                             job->pixels + first * PIXELS + c, 0, PIXELS, known + i * MOST * KNOWN + MID + c);
-    }
+                NAMED(under)(masks, 3, h - y < rows ? h - y : rows, w, job->inside + i * job->masks + y * w, h * w,
+                             maps + c, job->width, PIXELS, known + i * MOST * KNOWN + MID + c);
+        }
 }
 
 /* Logits of the masks' quality, from what lies under each, `known`, and how sharply it is cut, `inside` [masks, cells]

@@ -3,7 +3,8 @@
 
 /* What a prompt says of coarse cells: the means of 2 x 2, amid zeros, [channels, h + 2, row] of map; a convolution of it,
  * beside what all prompts share and cut at 0, to `maps`. */
-INLINE const float *NAMED(begin)(const Job *job, const float *said, const float *weights, float *maps, float *room) {
+INLINE const float *NAMED(begin)(const Job *job, const float *said, Corner corner, const float *weights, float *maps,
+                                 float *room) {
     const Bordered *map = &job->coarse;
     const int64_t w = job->mid.w, plane = w * job->mid.h, taps = 9 * job->channels;
     const float *scale = weights, *shift = scale + COARSE;
@@ -20,7 +21,7 @@ INLINE const float *NAMED(begin)(const Job *job, const float *said, const float 
         }
     }
     for (int64_t y = 0; y < map->h; y++) {
-        const float *shared = job->of_coarse + y * map->w * COARSE;
+        const float *shared = job->of_coarse + ((corner.y / 2 + y) * (job->width / 2) + corner.x / 2) * COARSE;
         NAMED(of_taps_48)(padded + y * map->row, place, taps, map->w, job->first, made);
         for (int64_t x = 0; x < map->w; x++) {
             float *to = maps + ((y + 1) * map->row + x + 1) * COARSE;
@@ -94,8 +95,8 @@ INLINE const float *NAMED(attend)(const Job *job, const float *weights, float *m
 }
 
 /* Coarse maps twice as high and wide in fewer channels, beside what a prompt says and what all share, cut at 0. */
-INLINE const float *NAMED(widen)(const Job *job, const float *said, const float *weights, const float *coarse, float *maps,
-                                 float *room) {
+INLINE const float *NAMED(widen)(const Job *job, const float *said, Corner corner, const float *weights,
+                                 const float *coarse, float *maps, float *room) {
     const Bordered *map = &job->mid, *from = &job->coarse;
     const int64_t cells = map->h * map->w, last = cells - SLACK;
     const float *scale = weights + COARSE * MID, *shift = scale + MID;
@@ -113,13 +114,14 @@ INLINE const float *NAMED(widen)(const Job *job, const float *said, const float 
         const float *far = aside < 0 || aside >= from->h ? near : narrow + aside * from->row * MID;
         for (int64_t i = 0; i < from->w * MID; i += LANES)
             *(FLOATS *)(blend + i) = 0.75f * *(const FLOATS *)(near + i) + 0.25f * *(const FLOATS *)(far + i);
+        const float *of_row = job->of_mid + ((corner.y + y) * job->width + corner.x) * MID;
         for (int64_t x = 0; x < map->w; x++) {
             int64_t at = (y * map->w + x) * MID, beside = x % 2 ? x / 2 + 1 : x / 2 - 1;
             const float *left = blend + x / 2 * MID;
             const float *right = beside < 0 || beside >= from->w ? left : blend + beside * MID;
             for (int64_t c = 0; c < MID; c += LANES) {
                 FLOATS up = 0.75f * *(const FLOATS *)(left + c) + 0.25f * *(const FLOATS *)(right + c);
-                FLOATS shared = *(const FLOATS *)(job->of_mid + at + c) * *(const FLOATS *)(scale + c);
+                FLOATS shared = *(const FLOATS *)(of_row + x * MID + c) * *(const FLOATS *)(scale + c);
                 FLOATS sum = *(const FLOATS *)(own + at + c) + up + shared + *(const FLOATS *)(shift + c);
                 *(FLOATS *)(maps + ((y + 1) * map->row + x + 1) * MID + c) = LARGER(sum, (FLOATS){0});
             }

@@ -13,6 +13,7 @@ from lexiseg_model.kernel.prompts import ATTENDED, FINE, MOST, Floats, Shared, W
 from lexiseg_model.methods.tiny.network import EMBEDDING, Residual
 from lexiseg_model.methods.tiny.prompt_head import Context, MaskAnswers, MaskOutput, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import LONE
+from lexiseg_model.methods.tiny.proposals.windows import Windows
 
 
 class CompiledAnswers:
@@ -24,13 +25,13 @@ class CompiledAnswers:
         self._lone = Weights(_filters(head, LONE), body, laid_out(_output(head.of_lone)))
         self._sure = Weights(_filters(head, None), body, laid_out(_output(head.of_sure)))
 
-    def lone(self, said: Tensor, shared: SharedMaps) -> MaskAnswers:
-        """Of one image: said [1, N, len(LONE), h, w]."""
-        return _answers(said, shared, self._lone, MOST)
+    def lone(self, said: Tensor, shared: SharedMaps, where: Windows | None = None) -> MaskAnswers:
+        """Of one image: said [1, N, len(LONE), h, w] of the cells of `where`; of all by default."""
+        return _answers(said, shared, self._lone, MOST, where)
 
     def sure(self, said: Tensor, shared: SharedMaps) -> MaskAnswers:
         """Of one image: said [1, N, CHANNELS, h, w]."""
-        return _answers(said, shared, self._sure, 1)
+        return _answers(said, shared, self._sure, 1, None)
 
 
 def answering(head: PromptHead) -> PromptHead:
@@ -49,10 +50,11 @@ def as_read(shared: SharedMaps) -> SharedMaps:
     return shared._replace(fine=shared.fine.contiguous(), mid=mid, coarse=coarse, pixels=pixels)
 
 
-def _answers(said: Tensor, shared: SharedMaps, weights: Weights, masks: int) -> MaskAnswers:
+def _answers(said: Tensor, shared: SharedMaps, weights: Weights, masks: int, where: Windows | None) -> MaskAnswers:
+    corners = np.zeros((said.shape[1], 2), np.int64) if where is None else where.corners
     coarse, mid, pixels = (part[0].permute(1, 2, 0) for part in (shared.coarse, shared.mid, shared.pixels))
     maps = (np.ascontiguousarray(part.float().numpy()) for part in (coarse, mid, shared.fine[0], pixels))
-    logits, quality = prompts.answer(said[0].numpy(), Shared(*maps), weights, masks)
+    logits, quality = prompts.answer(said[0].numpy(), corners, Shared(*maps), weights, masks)
     return MaskAnswers(torch.from_numpy(logits)[None], torch.from_numpy(quality)[None])
 
 

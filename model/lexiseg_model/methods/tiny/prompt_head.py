@@ -16,7 +16,18 @@ from lexiseg_model.kernel import library
 from lexiseg_model.kernel.mask_logits import mask_logits
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.methods.tiny.network import EMBEDDING, ConvNormRelu, Residual
-from lexiseg_model.methods.tiny.prompt_maps import CHANNELS, HEADS, LONE, Prompts, lone_maps, prompt_maps
+from lexiseg_model.methods.tiny.prompt_maps import (
+    CHANNELS,
+    HEADS,
+    LONE,
+    MAP_STRIDE,
+    Prompts,
+    lone_maps,
+    lone_maps_within,
+    prompt_maps,
+)
+from lexiseg_model.methods.tiny.proposals import windows
+from lexiseg_model.methods.tiny.proposals.windows import Windows
 
 MASKS = 4  # answers to a lone positive point, of different extents
 FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's own at the same stride
@@ -46,8 +57,8 @@ class MaskAnswers(NamedTuple):
 class Compiled(Protocol):
     """Who answers in place of the head, outside of gradients, from what prompts about one image say."""
 
-    def lone(self, said: Tensor, shared: SharedMaps) -> MaskAnswers:
-        """Of said [1, N, len(LONE), h, w]."""
+    def lone(self, said: Tensor, shared: SharedMaps, where: Windows | None = None) -> MaskAnswers:
+        """Of said [1, N, len(LONE), h, w], which are of the cells of `where`; of all by default."""
         ...
 
     def sure(self, said: Tensor, shared: SharedMaps) -> MaskAnswers:
@@ -224,6 +235,18 @@ class PromptHead(nn.Module):
             own = self._own_maps(shared, said, self.first.weight[:, LONE], self.second.weight[:, LONE])
         answers: MaskAnswers = self.of_lone(own, shared)
         return answers
+
+    def lone_within(self, shared: SharedMaps, points: Tensor, where: Windows) -> MaskAnswers:
+        """Four masks for each of N positive points [N, 2] of one image, as if nothing were outside of its window:
+        [1, N, M, h, w] of that."""
+        if self.compiled is not None and library.ready() and not torch.is_grad_enabled():
+            said = lone_maps_within(points, shared.grouping, shared.pixels, *where)
+            return self.compiled.lone(said, shared, where)
+        corners = torch.from_numpy(where.corners[:, ::-1] * MAP_STRIDE).to(points)
+        own, nothing = (points - corners)[:, None, None], points.new_zeros(len(points), 1, 4)
+        parts = SharedMaps(*(windows.cut(maps, where, (shared.mid.shape[2], shared.mid.shape[3])) for maps in shared))
+        masks, quality = self.lone(parts, Prompts(own, points.new_ones(own.shape[:3]), nothing, nothing[..., 0]))
+        return MaskAnswers(masks.transpose(0, 1), quality.transpose(0, 1))
 
     def sure(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """One mask for each prompt: a box, several points, or both."""

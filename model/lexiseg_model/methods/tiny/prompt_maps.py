@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.kernel import library
@@ -66,10 +68,20 @@ def lone_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:
     """[B, N, len(LONE), h, w]: the channels LONE of `prompt_maps`, where each prompt is one positive point."""
     alone = len(grouping) == 1 and grouping.device.type == "cpu" and grouping.dtype == torch.float32
     if library.ready() and alone and not pixels.shape[1] % BY_LANES:
-        points, own = prompts.points[0, :, 0].numpy(), pixels[0].permute(1, 2, 0)
-        said = lone_points(points, MAP_STRIDE, NEAR, grouping[0].numpy(), HEADS, own.numpy())
-        return torch.from_numpy(said)[None]
+        points = prompts.points[0, :, 0]
+        corners = np.zeros((len(points), 2), np.int64)
+        return lone_maps_within(points, grouping, pixels, corners, (grouping.shape[2], grouping.shape[3]))
     return _lone_maps(prompts, grouping, pixels)
+
+
+def lone_maps_within(
+    points: Tensor, grouping: Tensor, pixels: Tensor, corners: NDArray[np.int64], size: tuple[int, int]
+) -> Tensor:
+    """The same by the kernel, of points [N, 2] of one image on a CPU: [1, N, len(LONE), *size] of the cells from
+    corners [N, 2], row and column, on."""
+    own = pixels[0].permute(1, 2, 0).numpy()
+    said = lone_points(points.numpy(), MAP_STRIDE, NEAR, grouping[0].numpy(), HEADS, own, corners, size)
+    return torch.from_numpy(said)[None]
 
 
 def _lone_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from lexiseg_model.methods.tiny.network import EMBEDDING, MEAN, STD, STRIDE, Tin
 from lexiseg_model.methods.tiny.own_colours import by_own_colours, palette
 from lexiseg_model.methods.tiny.pixel_scores import PixelScores, means_under
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
-from lexiseg_model.methods.tiny.proposing import propose
+from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
 from lexiseg_model.methods.tiny.words.belief import Belief

@@ -35,7 +35,11 @@ class ProposalSettings(BaseModel):
         le=1,
         description="expected quality of its best mask from which a point is asked, after the first rank; 0: all",
     )
-    most: int = Field(100, ge=1, description="points asked in all, by what is expected of each")
+    most: int = Field(
+        60,
+        ge=1,
+        description="points asked in all, by what is expected of each; one in a window counts as its share of it",
+    )
 
 
 class ClickOrder(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,8 @@ from lexiseg_model.methods.tiny.compiled_head import answering, as_read
 from lexiseg_model.methods.tiny.fast import fused, in_type
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
-from lexiseg_model.methods.tiny.prompt_maps import Prompts, lone_maps
+from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts, lone_maps
+from lexiseg_model.methods.tiny.proposals.windows import Windows
 from tests.kernel import both_ways, require_kernel
 
 
@@ -90,6 +92,35 @@ def test_an_answer_is_the_same_in_company_and_alone(head: PromptHead, compiled: 
 
     assert torch.equal(together.masks, torch.cat([answer.masks for answer in alone], 1))
     assert torch.equal(together.quality, torch.cat([answer.quality for answer in alone], 1))
+
+
+# Rows of windows that come out even with vectors, and not; those narrower than a vector.
+@pytest.mark.parametrize("size", [(8, 16), (16, 20), (12, 8)])
+def test_windows_are_answered_as_images_of_their_own(
+    head: PromptHead, compiled: PromptHead, size: tuple[int, int]
+) -> None:
+    shared = shared_of(head, 48, 64)
+    corners = np.array([[0, 0], [2, 6], [24 - size[0], 32 - size[1]], [4, 10], [0, 12]])
+    where = Windows(corners, size)
+    inside = torch.rand(5, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor(size)
+    points = MAP_STRIDE * (torch.from_numpy(corners) + inside).flip(1)
+
+    with torch.inference_mode():
+        quick, plain = compiled.lone_within(shared, points, where), head.lone_within(shared, points, where)
+
+    assert quick.masks.shape == (1, 5, 4, 2 * size[0], 2 * size[1])
+    assert_alike(quick, plain)
+
+
+def test_a_window_of_the_whole_image_changes_nothing(head: PromptHead, compiled: PromptHead) -> None:
+    shared = shared_of(head, 32, 40)
+    asked, everywhere = clicks(3, shared), Windows(np.zeros((3, 2), np.int64), (16, 20))
+
+    with torch.inference_mode():
+        whole, windows = compiled.lone(shared, asked), compiled.lone_within(shared, asked.points[0, :, 0], everywhere)
+
+    assert torch.equal(windows.masks, whole.masks)
+    assert torch.equal(windows.quality, whole.quality)
 
 
 def test_without_the_kernel_torch_answers(head: PromptHead, compiled: PromptHead) -> None:

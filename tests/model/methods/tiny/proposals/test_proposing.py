@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.methods.tiny.compiled_head import answering, as_read
 from lexiseg_model.methods.tiny.fast import fused
-from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
-from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
-from lexiseg_model.methods.tiny.proposing import LEAST_CELLS, PER_PASS, Search, grid, propose, ranks
+from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
+from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, Prompts
+from lexiseg_model.methods.tiny.proposals import proposing, windows
+from lexiseg_model.methods.tiny.proposals.proposing import LEAST_CELLS, PER_PASS, grid, propose, ranks
+from lexiseg_model.methods.tiny.proposals.windows import Windows
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
@@ -124,47 +124,83 @@ def test_where_nothing_is_good_enough_there_are_no_proposals(head: PromptHead, s
     assert found.quality.shape == (0,)
 
 
-def searching(vectors: NDArray[np.float32], **settings: float) -> Search:
-    """Over a grid of 4 x 4; vectors [16, 1], of which two are alike or not."""
-    return Search(vectors * HEADS, ProposalSettings(grid=4, **{"hope": 0.0, **settings}))
+SMALL = 8  # cells of a window's sides, of the twelve by sixteen of the image
 
 
-NOWHERE = np.zeros(16, bool)
-ONE_THING = np.ones((16, 1), np.float32) / HEADS**0.5
-ROW = np.array([4, 5, 6, 7])
+def asked_how(
+    head: PromptHead, shared: SharedMaps, settings: ProposalSettings, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[str, Tensor]]:
+    """Points [n, 2] of each pass, and whether they were asked in the whole picture or in windows of a quarter."""
+    passes: list[tuple[str, Tensor]] = []
+    lone, within = head.lone, head.lone_within
+
+    def in_whole(maps: SharedMaps, prompts: Prompts) -> MaskAnswers:
+        if len(maps.mid) == 1 and maps.mid.shape == shared.mid.shape:
+            passes.append(("whole", prompts.points[0, :, 0]))
+        return lone(maps, prompts)
+
+    def in_windows(maps: SharedMaps, points: Tensor, where: Windows) -> MaskAnswers:
+        passes.append(("window", points))
+        return within(maps, points, where)
+
+    monkeypatch.setattr(windows, "LEAST", SMALL)
+    monkeypatch.setattr(head, "lone", in_whole)
+    monkeypatch.setattr(head, "lone_within", in_windows)
+    propose(head, shared, settings)
+    return passes
 
 
-def test_points_go_by_what_was_found_near_by() -> None:
-    search = searching(ONE_THING)
-    search.answered(np.array([0, 3]), np.array([0.1, 0.9], np.float32))
+def test_the_first_points_are_asked_in_the_whole_picture_and_finer_ones_near_by(
+    head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposing, "NEW", 2.0)  # more than there is: none is asked again
 
-    assert search.next_of(ROW, unseen=False).tolist() == [7, 6, 5, 4]
+    passes = asked_how(head, shared, ALL, monkeypatch)
 
-
-def test_points_go_by_what_was_found_where_it_looks_alike() -> None:
-    halves = np.repeat(np.array([[1], [-1]], np.float32) / HEADS**0.5, 8, axis=0)  # rows 0 and 1, rows 2 and 3
-    search = searching(halves, hope=0.35)
-
-    search.answered(np.array([5, 9]), np.array([0.1, 0.9], np.float32))
-
-    assert search.next_of(np.array([4, 6, 8, 10]), unseen=False).tolist() == [8, 10]
+    first = grid(ALL.grid, shared)[ranks(ALL.grid)[0]]
+    assert passes[0][0] == "whole"
+    assert passes[0][1].tolist() == first.tolist()
+    assert {how for how, _ in passes[1:]} == {"window"}
+    assert sum(len(points) for _, points in passes) == ALL.grid**2
 
 
-def test_points_of_a_crowd_that_nothing_covers_go_first() -> None:
-    halves = np.repeat(np.array([[1], [-1]], np.float32) / HEADS**0.5, 8, axis=0)
-    search = searching(halves)
-    covered = np.arange(16) < 8
+def test_a_point_whose_mask_goes_on_behind_its_window_is_asked_again(
+    head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposing, "TOUCHES", -1)  # all masks do
+    monkeypatch.setattr(proposing, "NEW", 0.0)
 
-    search.shown(covered, NOWHERE)
+    passes = asked_how(head, shared, ALL, monkeypatch)
 
-    assert search.next_of(np.array([0, 15, 1, 14]), unseen=False).tolist() == [15, 14, 0, 1]
+    near = {tuple(point) for how, points in passes if how == "window" for point in points.tolist()}
+    again = [tuple(point) for how, points in passes[1:] if how == "whole" for point in points.tolist()]
+    assert near
+    assert len(again) == len(near)
+    assert set(again) == near
 
 
-def test_what_was_asked_or_is_spared_waits_no_more() -> None:
-    search = searching(ONE_THING)
+def test_a_window_counts_as_its_share_of_the_picture(
+    head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposing, "NEW", 2.0)
+    n_first, most = len(ranks(ALL.grid)[0]), 8
 
-    search.answered(np.array([4]), np.array([0.5], np.float32))
-    search.shown(NOWHERE, np.arange(16) == 6)
+    passes = asked_how(head, shared, ALL.model_copy(update={"most": most}), monkeypatch)
 
-    assert search.next_of(ROW, unseen=True).tolist() == [5, 7]
-    assert sorted(search.next_of(ROW, unseen=False).tolist()) == [5, 7]
+    rows, columns = (side // MAP_STRIDE for side in (HEIGHT, WIDTH))
+    n_near = sum(len(points) for how, points in passes if how == "window")
+    assert n_near == (most - n_first) * rows * columns // SMALL**2
+
+
+def test_masks_of_windows_lie_where_they_were_asked(
+    head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "LEAST", SMALL)
+
+    found = propose(head, shared, ALL)
+
+    assert found.masks.shape[1:] == (HEIGHT // 4, WIDTH // 4)
+    beyond = (found.masks == proposing.NOTHING).flatten(1).sum(1)
+    n_outside = HEIGHT * WIDTH // 16 - (2 * SMALL) ** 2
+    assert set(beyond.tolist()) <= {0, n_outside}
+    assert n_outside in beyond.tolist()

@@ -1,0 +1,91 @@
+"""Windows of maps: where they lie, what is cut out and put back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lexiseg_model.methods.tiny.proposals.windows import (
+    EVEN,
+    FINER,
+    LEAST,
+    Windows,
+    around,
+    at,
+    back,
+    cut,
+    on_inner_edges,
+    size_of,
+)
+
+CELLS = 36, 56
+SIZE = 20, 28
+
+
+@pytest.mark.parametrize(
+    ("cells", "size"), [(CELLS, SIZE), ((48, 36), (24, 20)), ((36, 12), (20, 12)), ((8, 28), (8, LEAST))]
+)
+def test_a_window_is_half_as_high_and_wide(cells: tuple[int, int], size: tuple[int, int]) -> None:
+    assert size_of(cells) == size
+
+
+def test_windows_lie_around_their_points_and_within_the_image() -> None:
+    points = torch.tensor([[0.0, 0.0], [8.0 * 28, 8.0 * 18], [8.0 * 56 - 1, 8.0 * 36 - 1]])
+
+    windows = around(points, CELLS)
+
+    assert windows.size == SIZE
+    assert windows.corners.tolist() == [[0, 0], [8, 14], [16, 28]]
+    everywhere = around(torch.rand(50, 2) * torch.tensor([8.0 * 56, 8.0 * 36]), CELLS).corners
+    assert not (everywhere % EVEN).any()
+    assert (everywhere >= 0).all()
+    assert (everywhere + SIZE <= CELLS).all()
+
+
+WHERE = Windows(np.array([[0, 0], [6, 10], [16, 28]]), SIZE)
+
+
+@pytest.mark.parametrize("finer", [2, 1, 0.5])
+def test_what_is_cut_out_of_finer_and_coarser_maps_is_of_the_same_place(finer: float) -> None:
+    rows, columns = (int(side * finer) for side in CELLS)
+    maps = torch.arange(2.0 * rows * columns).view(1, 2, rows, columns)
+
+    parts = cut(maps, WHERE, CELLS)
+
+    assert parts.shape == (3, 2, int(SIZE[0] * finer), int(SIZE[1] * finer))
+    for part, (y, x) in zip(parts, WHERE.corners.tolist(), strict=True):
+        assert part[0, 0, 0] == maps[0, 0, int(y * finer), int(x * finer)]
+        assert part[1, -1, -1] == maps[0, 1, int((y + SIZE[0]) * finer) - 1, int((x + SIZE[1]) * finer) - 1]
+
+
+def test_only_edges_behind_which_the_image_goes_on_count() -> None:
+    logits = np.full((3, 2, FINER * SIZE[0], FINER * SIZE[1]), -1, np.float32)
+    logits[:, 1] = 1
+    logits[:, 0, 5, 0] = 1  # on the left alone
+
+    touching = on_inner_edges(logits, WHERE, CELLS)
+
+    down, across = FINER * SIZE[0], FINER * SIZE[1]
+    assert touching.tolist() == [[0, across + down], [1, 2 * (across + down)], [1, across + down]]
+
+
+def test_masks_are_put_back_amid_nothing() -> None:
+    masks = np.random.default_rng(0).random((3, FINER * SIZE[0], FINER * SIZE[1]), np.float32)
+
+    whole = back(masks, WHERE, CELLS, -7)
+
+    assert whole.shape == (3, FINER * CELLS[0], FINER * CELLS[1])
+    assert np.array_equal(whole[1, 12:52, 20:76], masks[1])
+    assert (whole == -7).sum(axis=(1, 2)).tolist() == [whole[0].size - masks[0].size] * 3
+    assert back(masks > 2, WHERE, CELLS).sum() == 0
+
+
+def test_pixels_of_the_image_are_read_in_windows_as_in_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    masks = rng.random((3, FINER * SIZE[0], FINER * SIZE[1]), np.float32)
+    pixels = np.stack([rng.integers(0, FINER * side, 200) for side in CELLS], 1)
+
+    seen = at(pixels, masks, WHERE, -7)
+
+    assert np.array_equal(seen, back(masks, WHERE, CELLS, -7)[:, pixels[:, 0], pixels[:, 1]])
