@@ -110,7 +110,8 @@ def embed(visual: VisionTransformer, images: Tensor, rule: PositionRule) -> Toke
     grid = grid_of(visual, images)
     patches = visual.conv1(images).flatten(2).transpose(1, 2)  # [N, h*w, width]
     positions = resize_positions(visual.positional_embedding, visual.grid_size, grid, rule).to(patches.dtype)
-    first = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+    # Not len(patches): a pass that is written down as a graph would take it for a constant.
+    first = visual.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
     return Tokens(visual.ln_pre(torch.cat([first, patches], 1) + positions), grid)
 
 
@@ -160,4 +161,4 @@ def image_embedding(visual: VisionTransformer, tokens: Tokens) -> Tensor:
 
 def patch_map(tokens: Tensor, grid: Grid) -> Tensor:
     """Patch tokens [N, h*w, C] (no class token) -> map [N, C, h, w]."""
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *grid)

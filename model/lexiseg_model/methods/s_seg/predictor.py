@@ -113,8 +113,8 @@ class Predictor(nn.Module):
     def forward(self, coarsest: Tensor) -> Tensor:
         """[B, channels, h, w] -> queries of every layer [depth, B, N, width], the last layer's last."""
         cells = self.input_proj(coarsest)
-        _, width, rows, columns = cells.shape
+        tiles, width, rows, columns = cells.shape  # not len(), which is a constant for who writes the pass as a graph
         positions = sine_positions(rows, columns, width, cells)
-        places = self.query_embed.weight.expand(len(cells), -1, -1)
+        places = self.query_embed.weight.expand(tiles, -1, -1)
         flat = cells.flatten(2).transpose(1, 2)  # [B, width, h, w] -> [B, h*w, width]
         return cast(Tensor, self.transformer["decoder"](places, flat, positions.flatten(1).T))
