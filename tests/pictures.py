@@ -89,7 +89,11 @@ def bomb(side: int = 50_000) -> bytes:
     """A complete PNG, small as a file and gigabytes as pixels."""
     packer = zlib.compressobj(9)
     rows = bytes(100 * (1 + (side + 7) // 8))
-    content = b"".join(packer.compress(rows) for _ in range(side // 100)) + packer.flush()
+    # After a full flush nothing is remembered: the same rows are the same bytes again.
+    first, again = (packer.compress(rows) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    parts = side // 100
+    zeros_checksum = struct.pack(">HH", parts * len(rows) % 65521, 1)  # Adler-32, RFC 1950
+    content = first + again * (parts - 1) + zlib.compressobj(9, wbits=-15).flush() + zeros_checksum
     return png_of(side, side, png_chunk(b"IDAT", content))
 
 

@@ -7,12 +7,16 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # What a line begins with that is meant to be typed.
 TYPED = re.compile(r"\$? ?(?:[A-Z_]+=\S+ )*(?:lexiseg|curl|docker|pip|python|make|grpcurl|locust|buf|redis-cli|git) \S")
+
+# What a command that ends elsewhere than its quotations may hold: groups, substitutions, here-documents, keywords.
+GROUPS = re.compile(r"[(){}<`]|\b(?:if|for|while|until|case|select|function)\b")
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,14 @@ def blocks(document: str) -> list[Block]:
     ]
 
 
-def commands(document: str) -> list[Command]:
+@cache
+def commands(document: str) -> tuple[Command, ...]:
     """Of all shell blocks, in their order.
 
     Raises:
         AssertionError: a block ends in the middle of a command.
     """
-    return [command for block in blocks(document) if block.language == "sh" for command in _commands_of(block)]
+    return tuple(command for block in blocks(document) if block.language == "sh" for command in _commands_of(block))
 
 
 def _commands_of(block: Block) -> Iterator[Command]:
@@ -82,7 +87,7 @@ def _is_whole(text: str) -> bool:
         shlex.split(text, comments=True)
     except ValueError:  # a quotation goes on
         return False
-    return subprocess.run(["bash", "-n", "-c", text], capture_output=True).returncode == 0
+    return not GROUPS.search(text) or subprocess.run(["bash", "-n", "-c", text], capture_output=True).returncode == 0
 
 
 def typed_outside_shell_blocks(document: str) -> list[str]:

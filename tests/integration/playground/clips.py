@@ -18,7 +18,8 @@ def webm(frames: Iterable[Image.Image], size: tuple[int, int], rate: int) -> byt
     """A file of RGB pictures of `size` (width, height), `rate` a second."""
     file = io.BytesIO()
     with av.open(file, "w", format="webm") as container:
-        stream = container.add_stream("libvpx", rate=rate)
+        stream = container.add_stream("libvpx", rate=rate, options={"deadline": "realtime", "cpu-used": "8"})
+        stream.codec_context.thread_count = 1  # several wait for one another by spinning: forty times the work
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 1_500_000

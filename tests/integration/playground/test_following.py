@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ def ball(index: int) -> tuple[int, int]:
     return 60 + 5 * index, 150
 
 
+@cache
 def clip() -> bytes:
     """A red ball that rolls over a meadow, and out of the picture."""
     meadow = pictures.photograph("flower").resize((32, 24)).resize(SIZE).point(lambda level: level // 2)
@@ -43,14 +45,11 @@ def drawn(meadow: Image.Image, index: int) -> Image.Image:
     return shown
 
 
-CLIP = clip()
-
-
 def play(page: Page) -> None:
     """The clip, standing at its first frame."""
     page.get_by_role("tab", name="Video").click()
     know_clip(page)
-    page.set_input_files("#clip", {"name": "ball.webm", "mimeType": "video/webm", "buffer": CLIP})
+    page.set_input_files("#clip", {"name": "ball.webm", "mimeType": "video/webm", "buffer": clip()})
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     seek(page, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,11 @@ FLOWER = re.compile(r"Found (sky, )?flower\.")
 PAINTED = "Number(document.getElementById('canvas').dataset.painted ?? 0)"
 
 
+@cache
 def clip() -> bytes:
     """The pagoda for one half of the time, a flower for the other."""
     scenes = [pictures.photograph(name).resize(SIZE) for name in ("china", "flower")]
     return webm((scenes[2 * index // (RATE * SECONDS)] for index in range(RATE * SECONDS)), SIZE, RATE)
-
-
-CLIP = clip()
 
 
 @pytest.fixture
@@ -35,9 +34,10 @@ def page(page: Page) -> Page:
     return page
 
 
-def play(page: Page, content: bytes = CLIP, name: str = "walk.webm") -> None:
+def play(page: Page, content: bytes | None = None, name: str = "walk.webm") -> None:
     know_clip(page)
-    page.set_input_files("#clip", {"name": name, "mimeType": "video/webm", "buffer": content})
+    buffer = clip() if content is None else content
+    page.set_input_files("#clip", {"name": name, "mimeType": "video/webm", "buffer": buffer})
 
 
 def seek(page: Page, share: float) -> None:
