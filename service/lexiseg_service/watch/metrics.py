@@ -59,7 +59,7 @@ class Metrics:
         )
         self.ended = Counter(
             "lexiseg_connections_ended",
-            "Connections of HTTP that were ended: head, body, answer, crowd, idle or drain",
+            "Connections that were ended: head, body, answer, crowd, idle, drain or flood",
             ["reason"],
             registry=registry,
         )

@@ -50,7 +50,7 @@ class Calls:
         """
         if self.refused:
             raise NotReady("the server goes down; ask another one, or this one when it is back")
-        port = _port_of(context.peer())
+        port = port_of(context.peer())
         self._from[port] += 1
         try:
             yield
@@ -79,7 +79,7 @@ async def drain(server: grpc.aio.Server, port: int, calls: Calls, seconds: float
     idle: dict[int, float] = {}  # since when
     while (now := time.monotonic()) < deadline:
         waiting = bool(calls)
-        for connection, caller in _connections(port):
+        for connection, (_, caller) in connections(port):
             if calls.any_from(caller):
                 idle.pop(caller, None)
             elif now < idle.setdefault(caller, now) + LAST_BYTES_SECONDS:
@@ -89,7 +89,7 @@ async def drain(server: grpc.aio.Server, port: int, calls: Calls, seconds: float
         if not waiting:
             break
         await asyncio.sleep(LOOK_SECONDS)
-    for connection, _ in _connections(port):
+    for connection, _ in connections(port):
         _hang_up(connection)
     await server.stop(LAST_BYTES_SECONDS)
 
@@ -136,11 +136,12 @@ def _socket(file: int) -> Iterator[socket.socket]:
         yield each
 
 
-def _connections(port: int) -> Iterator[tuple[socket.socket, int]]:
-    """Those that were accepted on a port, and the port of the other end."""
+def connections(port: int) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
+    """Those that were accepted on a port, and the address and port of the other end."""
     for _, each in _sockets(port):
         with suppress(OSError):  # what only listens has no other end
-            yield each, each.getpeername()[1]
+            host, caller = each.getpeername()[:2]
+            yield each, (host, caller)
 
 
 def _stop_listening(port: int) -> None:
@@ -160,7 +161,7 @@ def _hang_up(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_WR)
 
 
-def _port_of(peer: str) -> int:
+def port_of(peer: str) -> int:
     """Of a peer as gRPC writes it: `ipv4:127.0.0.1:4711`. An address may be written in several ways; a port has one."""
     port = peer.rpartition(":")[2]
     return int(port) if port.isdecimal() else 0

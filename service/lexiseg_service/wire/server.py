@@ -13,6 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from lexiseg_service.wire.channels import Options
+from lexiseg_service.wire.floods import Floods
 from lexiseg_service.wire.health import Health
 from lexiseg_service.wire.leaving import Calls, drain
 from lexiseg_service.wire.serving import listen
@@ -29,6 +30,7 @@ class Service:
     options: Options
     interceptors: Sequence[grpc.aio.ServerInterceptor] = field(default=())
     credentials: grpc.ServerCredentials | None = None  # None takes any connection
+    floods: Floods | None = None  # cuts off who sends nothing but frames; None lets them
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class GrpcServer:
         self._health = Health(self._now)
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._guarding: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.port = 0
 
@@ -83,6 +86,8 @@ class GrpcServer:
         await server.start()
         self._server = server
         self._watching = asyncio.create_task(self._watch())
+        if self._service.floods is not None:
+            self._guarding = asyncio.create_task(self._service.floods.watch(self.port))
 
     def leave(self) -> None:
         """Says that it goes down, takes no new calls, and waits in the background for those that run."""
@@ -97,8 +102,9 @@ class GrpcServer:
             await self._closing
 
     async def _close(self, server: grpc.aio.Server) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in (self._watching, self._guarding):
+            if task is not None:
+                task.cancel()
         self._health.look()
         await asyncio.sleep(self._pace.linger)
         await drain(server, self.port, self._service.calls, self._pace.drain)

@@ -113,7 +113,7 @@ async def test_where_the_system_lists_no_files_what_was_taken_is_answered(monkey
 async def test_files_that_are_looked_at_are_closed_again() -> None:
     before = len(os.listdir(leaving.OPEN_FILES))
     for _ in range(3):
-        assert list(leaving._connections(1)) == []
+        assert list(leaving.connections(1)) == []
 
     assert len(os.listdir(leaving.OPEN_FILES)) == before
 

@@ -42,6 +42,7 @@ from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.errors import code_of, end
+from lexiseg_service.wire.floods import Messages, Said, accounted
 from lexiseg_service.wire.leaving import Calls, hang_up
 from lexiseg_service.wire.received import received
 
@@ -66,6 +67,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
 
     def __init__(self, door: Door, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self.calls = Calls()
+        self.said = Said(settings.limits.max_grpc_bytes)
         self._door = door
         self._open = OpenCalls(settings)
         self._metrics = metrics
@@ -95,10 +97,11 @@ class CallFrame(grpc.aio.ServerInterceptor):
             # Writes, and does not return: what grpc sends by itself, nobody knows whether it was taken.
             async def unary(_: AsyncIterator[bytes], context: Context) -> None:
                 # How long it is, gRPC tells of no message that it has not read.
-                async with self._framed(details, context) as call, self._room(call.caller, self._largest) as room:
-                    answer = await answer_one(await self._only(read, context, room), context)
-                    call.answered = time.monotonic()  # how slowly it is taken is no time of ours
-                    await self._hand_over_one(answer, context, call.caller)
+                with accounted(context, self.said) as messages:
+                    async with self._framed(details, context) as call, self._room(call.caller, self._largest) as room:
+                        answer = await answer_one(await self._only(read, messages, room), context)
+                        call.answered = time.monotonic()  # how slowly it is taken is no time of ours
+                        await self._hand_over_one(answer, context, call.caller)
 
             return grpc.stream_stream_rpc_method_handler(unary, None, handler.response_serializer)
 
@@ -107,14 +110,15 @@ class CallFrame(grpc.aio.ServerInterceptor):
 
         # Writes, and does not yield: a client that leaves would let a suspended generator lie until somebody finds it.
         async def stream(_: AsyncIterator[bytes], context: Context) -> None:
-            async with (
-                self._framed(details, context) as call,
-                self._room(call.caller, self._largest) as room,
-                aclosing(self._all(read, context, room, _key_in(details))) as questions,
-                aclosing(answer_all(questions, context)) as answers,
-            ):
-                async for answer in answers:
-                    await self._hand_over(answer, context, answers)
+            with accounted(context, self.said) as messages:
+                async with (
+                    self._framed(details, context) as call,
+                    self._room(call.caller, self._largest) as room,
+                    aclosing(self._all(read, messages, room, _key_in(details))) as questions,
+                    aclosing(answer_all(questions, context)) as answers,
+                ):
+                    async for answer in answers:
+                        await self._hand_over(answer, context, answers)
 
         return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
 
@@ -129,7 +133,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         with await self._door.bytes.wait(caller.client, n_bytes, min(self._to_wait, caller.seconds)) as hold:
             yield hold
 
-    async def _only(self, read: Callable[[bytes], M] | None, context: Context, room: Hold) -> M:
+    async def _only(self, read: Callable[[bytes], M] | None, messages: Messages, room: Hold) -> M:
         """The one message of a call; its bytes are nobody's any more when it is there.
 
         Raises:
@@ -138,7 +142,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         """
         try:
             async with asyncio.timeout(self._to_send):
-                content = await context.read()
+                content = await messages.read()
         except TimeoutError:
             raise DeadlineExceeded(f"the message did not come within {self._to_send:g} seconds") from None
         if content is grpc.aio.EOF:
@@ -147,7 +151,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         return await self._read(read, content)
 
     async def _all(
-        self, read: Callable[[bytes], M] | None, context: Context, room: Hold, key: str | None
+        self, read: Callable[[bytes], M] | None, messages: Messages, room: Hold, key: str | None
     ) -> AsyncGenerator[M, None]:
         """The messages of a stream, none of which is kept here once it is handed on.
 
@@ -160,7 +164,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
             MalformedRequest: these bytes are no message.
             TooLarge: it holds more values than a request can need.
         """
-        async with aclosing(received(context)) as contents:
+        async with aclosing(received(messages)) as contents:
             async for content in contents:
                 room.keep(len(content))
                 self._door.keys.identify(key)

@@ -20,6 +20,7 @@ from lexiseg_service.stubs.segmentation_pb2_grpc import add_SegmentationServicer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.channels import public_options
+from lexiseg_service.wire.floods import Floods
 from lexiseg_service.wire.server import GrpcServer, Pace, Place, Service
 
 SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["Segmentation"].full_name
@@ -64,6 +65,8 @@ def gateway_server(
         services = dict.fromkeys((SERVICE, *(other.name for other in more)), now.ready)
         return {**models, "": now.ready, **services}
 
-    service = Service(add, health_of_each, frame.calls, video.leave, public_options(settings), (frame,))
+    floods = Floods(frame.said, metrics.ended.labels("flood").inc)
+    options = public_options(settings)
+    service = Service(add, health_of_each, frame.calls, video.leave, options, (frame,), floods=floods)
     place = Place(settings.host, settings.grpc_port, "--grpc-port")
     return GrpcServer(service, place, Pace(HEALTH_SECONDS, settings.drain_seconds))

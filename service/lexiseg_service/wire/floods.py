@@ -1,0 +1,190 @@
+"""Connections of gRPC that send and send, and say nothing: settings, empty frames, heads without calls.
+
+gRPC reads whatever comes, in threads of its own that are as urgent as those that answer, and has bounds for none of it.
+What a connection has sent is known to the system, and what was read of its calls to us. What it has sent beyond that is
+for heads and frames, which are small: who sends megabytes of them is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import grpc
+import structlog
+
+from lexiseg_service.wire.leaving import connections, port_of
+
+if TYPE_CHECKING:  # generic for the type checker alone
+    Context = grpc.aio.ServicerContext[Any, Any]
+logger = structlog.get_logger("lexiseg.access")
+BURST, RATE = 4 * 2**20, 2**20  # bytes beside calls that a connection may send at once, and in each second
+BURST_AGAIN = 64 * 2**10  # likewise of an address that was cut off a moment ago
+MOMENT = 30.0  # seconds
+PAUSE, PAUSE_AGAIN = 0.25, 0.05  # seconds between two looks, and while there is such an address
+MOST_OF_THE_TIME = 20.0  # times as long as a look takes is its pause at least
+HEAD = 96 * 2**10  # bytes of a call beside what is read of it: its metadata, and what is sent before it is asked for
+GIVEN_UP, GIVEN_UP_RATE = 512, 128  # calls that are given up before their message is there, likewise
+FRAMED = 1.01  # times as long as a message is what it comes in
+# Of the kernel's tcp_info: the bytes that were received, since Linux 4.1.
+RECEIVED = struct.Struct("=128xQ")
+NOBODY = struct.pack("=H14x", socket.AF_UNSPEC)  # the address that a socket has no other end with
+
+
+class Said:
+    """Bytes that are accounted for, by the port that a connection comes from. On one event loop, but for `of`.
+
+    Args:
+        largest: bytes of a message.
+    """
+
+    def __init__(self, largest: int) -> None:
+        self._largest = round(FRAMED * largest)
+        self._bytes: Counter[int] = Counter()
+        self._given_up: Counter[int] = Counter()
+        self._unseen: set[int] = set()  # at the last look
+
+    def call(self, port: int) -> None:
+        """A call has come."""
+        self._bytes[port] += HEAD
+
+    @contextmanager
+    def message(self, port: int) -> Iterator[Callable[[int], None]]:
+        """While one is read it may be as long as any; then it is told how long it was, if it came."""
+        self._bytes[port] += self._largest
+        read: list[int] = []
+        yield read.append
+        # Where none came some of it may have, nobody knows how much; and the connection may be gone.
+        if read and port in self._bytes:
+            self._bytes[port] += round(FRAMED * read[0]) - self._largest
+
+    def given_up(self, port: int) -> None:
+        """A call has come, and gone without a message."""
+        self._given_up[port] += 1
+
+    def of(self, port: int) -> int:
+        """Bytes of one connection."""
+        return self._bytes[port]
+
+    def given_up_of(self, port: int) -> int:
+        """Calls of one connection."""
+        return self._given_up[port]
+
+    def keep(self, ports: set[int]) -> None:
+        """Forgets connections that were gone at two looks: one that is not seen at the first may have come after it."""
+        unseen = self._bytes.keys() - ports
+        for port in unseen & self._unseen:
+            del self._bytes[port], self._given_up[port]
+        self._unseen = unseen
+
+
+class Messages:
+    """Of one call: its context, as far as they are read from it."""
+
+    def __init__(self, context: Context, said: Said, port: int) -> None:
+        self._context = context
+        self._said = said
+        self._port = port
+        self.none_came = True
+
+    async def read(self) -> Any:
+        """As of the context."""
+        with self._said.message(self._port) as told:
+            content = await self._context.read()
+            told(0 if content is grpc.aio.EOF else len(content))
+        if content is not grpc.aio.EOF:
+            self.none_came = False
+        elif self.none_came:
+            self._said.given_up(self._port)
+        return content
+
+
+@contextmanager
+def accounted(context: Context, said: Said) -> Iterator[Messages]:
+    """Around all that is done for a call."""
+    port = port_of(context.peer())
+    said.call(port)
+    messages = Messages(context, said, port)
+    try:
+        yield messages
+    except asyncio.CancelledError:
+        if messages.none_came:
+            said.given_up(port)
+        raise
+
+
+class _Seen(NamedTuple):
+    since: float
+    burst: int
+
+
+class Floods:
+    """Looks at the connections of one port now and then.
+
+    Args:
+        said: what is accounted for.
+        cut: hears of each connection that was cut off.
+        clock: seconds; only its differences matter.
+    """
+
+    def __init__(
+        self, said: Said, cut: Callable[[], object] = lambda: None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._said = said
+        self._cut = cut
+        self._clock = clock
+        self._seen: dict[tuple[str, int], _Seen] = {}
+        self._cut_off: dict[str, float] = {}  # until when an address may send little
+        self._took = 0.0
+
+    @property
+    def pause(self) -> float:
+        """Seconds to the next look."""
+        return max(PAUSE_AGAIN if self._cut_off else PAUSE, MOST_OF_THE_TIME * self._took)
+
+    async def watch(self, port: int) -> None:
+        """Looks, for ever, beside the event loop; where the system does not tell what was received, never."""
+        while hasattr(socket, "TCP_INFO"):
+            await asyncio.sleep(self.pause)
+            await asyncio.to_thread(self.look, port)
+            self._said.keep({port for _, port in self._seen})
+
+    def look(self, port: int) -> None:
+        """Cuts off who has sent too much that is nothing."""
+        now = self._clock()
+        self._cut_off = {host: until for host, until in self._cut_off.items() if until > now}
+        before, self._seen = self._seen, {}
+        for connection, (host, caller) in connections(port):
+            burst = BURST_AGAIN if host in self._cut_off else BURST
+            seen = self._seen[host, caller] = before.get((host, caller)) or _Seen(now, burst)
+            age = now - seen.since
+            too_many = self._said.given_up_of(caller) > GIVEN_UP + GIVEN_UP_RATE * age
+            if too_many or _received(connection) > seen.burst + RATE * age + self._said.of(caller):
+                with suppress(OSError):  # it has gone meanwhile
+                    _reset(connection)
+                self._cut()
+                if host not in self._cut_off:
+                    logger.warning("connection cut off: it sent megabytes beside its calls")
+                self._cut_off[host] = now + MOMENT
+        self._took = self._clock() - now
+
+
+def _reset(connection: socket.socket) -> None:
+    """Ends a connection at once, with what lies there unread: who only shuts it reads on for as long as more comes."""
+    # Python's own `connect` takes addresses of the socket's family alone.
+    if ctypes.CDLL(None).connect(connection.fileno(), NOBODY, len(NOBODY)):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _received(connection: socket.socket) -> int:
+    """Bytes that a connection has sent us so far; 0 where the system does not tell."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RECEIVED.size)
+    received: int = RECEIVED.unpack(info)[0] if len(info) == RECEIVED.size else 0
+    return received

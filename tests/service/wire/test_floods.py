@@ -1,0 +1,266 @@
+"""Who sends megabytes beside calls is cut off, and nobody who asks; real connections, whose clock is set by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import grpc
+import pytest
+
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_service.wire import floods
+from lexiseg_service.wire.floods import (
+    BURST,
+    BURST_AGAIN,
+    GIVEN_UP,
+    HEAD,
+    MOMENT,
+    PAUSE,
+    PAUSE_AGAIN,
+    RATE,
+    Floods,
+    Said,
+    accounted,
+)
+from tests.service.gateway.rpc.calling import calling, request
+
+LARGEST = 24 * 2**20
+PATIENCE = 30.0  # seconds that nothing here should need
+PIECE = bytes(2**16)
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # an empty frame of them
+
+pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not tell what was received")
+
+
+class Line:
+    """A listener, and connections that it has accepted, whose bytes are read as they come."""
+
+    def __init__(self, opened: ExitStack) -> None:
+        self._opened = opened
+        self._listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.port: int = self._listener.getsockname()[1]
+
+    def connect(self) -> Caller:
+        client = self._opened.enter_context(socket.create_connection(("127.0.0.1", self.port), PATIENCE))
+        served = self._opened.enter_context(self._listener.accept()[0])
+        served.settimeout(PATIENCE)
+        return Caller(client, served)
+
+
+class Caller:
+    """Both ends of one connection."""
+
+    def __init__(self, client: socket.socket, served: socket.socket) -> None:
+        self._client, self._served = client, served
+        self.port: int = client.getsockname()[1]
+
+    def send(self, n_bytes: int) -> None:
+        while n_bytes > 0:
+            n_sent = self._client.send(PIECE[:n_bytes])
+            n_bytes -= n_sent
+            while n_sent:
+                n_sent -= len(self._served.recv(n_sent))
+
+    @property
+    def is_cut_off(self) -> bool:
+        self._client.setblocking(False)
+        try:
+            return self._client.recv(1) == b""
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            return True
+        finally:
+            self._client.settimeout(PATIENCE)
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    with ExitStack() as opened:
+        yield Line(opened)
+
+
+class Bench:
+    """Floods with a clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.cuts = 0
+        self.said = Said(LARGEST)
+        self.floods = Floods(self.said, self._cut, lambda: self.now)
+
+    def _cut(self) -> None:
+        self.cuts += 1
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+class Call:
+    """A call's context, whose messages are known."""
+
+    def __init__(self, port: int, *messages: bytes) -> None:
+        self._port = port
+        self._messages: list[Any] = [*messages, grpc.aio.EOF]
+
+    def peer(self) -> str:
+        return f"ipv4:127.0.0.1:{self._port}"
+
+    async def read(self) -> Any:
+        return self._messages.pop(0)
+
+
+def test_who_sends_megabytes_beside_calls_is_cut_off_and_no_other(line: Line, bench: Bench) -> None:
+    loud, quiet = line.connect(), line.connect()
+    bench.floods.look(line.port)
+    loud.send(BURST + 1)
+    quiet.send(BURST)
+
+    bench.floods.look(line.port)
+
+    assert (loud.is_cut_off, quiet.is_cut_off, bench.cuts) == (True, False, 1)
+
+
+def test_some_bytes_in_each_second_are_nobodys_business(line: Line, bench: Bench) -> None:
+    caller = line.connect()
+    bench.floods.look(line.port)
+    bench.now += 10.0
+    caller.send(BURST + 9 * RATE)
+    bench.floods.look(line.port)
+    in_time = caller.is_cut_off
+
+    caller.send(2 * RATE)
+    bench.floods.look(line.port)
+
+    assert (in_time, caller.is_cut_off) == (False, True)
+
+
+def test_messages_that_were_read_and_heads_of_calls_are_accounted_for(line: Line, bench: Bench) -> None:
+    caller = line.connect()
+    caller.send(BURST + LARGEST + HEAD)
+    bench.said.call(caller.port)
+    with bench.said.message(caller.port) as told:
+        told(LARGEST)
+
+    bench.floods.look(line.port)
+
+    assert not caller.is_cut_off
+
+
+def test_what_is_being_read_may_be_as_long_as_any_message(line: Line, bench: Bench) -> None:
+    caller = line.connect()
+    with bench.said.message(caller.port) as told:
+        caller.send(BURST + LARGEST)
+        bench.floods.look(line.port)
+        meanwhile = caller.is_cut_off
+        told(1000)
+    bench.floods.look(line.port)
+
+    assert (meanwhile, caller.is_cut_off) == (False, True)
+
+
+def test_of_a_message_that_was_given_up_anything_may_have_come(line: Line, bench: Bench) -> None:
+    caller = line.connect()
+    with suppress(TimeoutError), bench.said.message(caller.port):
+        caller.send(BURST + LARGEST)
+        raise TimeoutError
+
+    bench.floods.look(line.port)
+
+    assert not caller.is_cut_off
+
+
+async def test_who_begins_calls_and_gives_them_up_at_once_is_cut_off(line: Line, bench: Bench) -> None:
+    caller = line.connect()
+
+    async def give_up(count: int) -> bool:
+        for number in range(count):
+            with suppress(asyncio.CancelledError), accounted(Call(caller.port), bench.said) as messages:  # type: ignore[arg-type]
+                if number % 2:
+                    raise asyncio.CancelledError
+                await messages.read()  # there is none
+        bench.floods.look(line.port)
+        return caller.is_cut_off
+
+    assert (await give_up(GIVEN_UP), await give_up(1)) == (False, True)
+
+
+def test_who_comes_back_may_send_little_for_a_while(line: Line, bench: Bench) -> None:
+    usual = bench.floods.pause
+    first = line.connect()
+    first.send(BURST + 1)
+    bench.floods.look(line.port)
+    alert = bench.floods.pause
+
+    again = line.connect()
+    again.send(BURST_AGAIN + 1)
+    bench.floods.look(line.port)
+    bench.now += 2 * MOMENT
+    later = line.connect()
+    later.send(BURST_AGAIN + 1)
+    bench.floods.look(line.port)
+
+    assert (again.is_cut_off, later.is_cut_off) == (True, False)
+    assert (usual, alert) == (PAUSE, PAUSE_AGAIN)
+
+
+def test_what_is_gone_is_forgotten_and_what_came_after_a_look_is_not() -> None:
+    said = Said(LARGEST)
+    said.call(1)
+    said.keep(set())
+    new = said.of(1)
+    said.keep(set())
+    with said.message(2) as told:
+        said.keep(set())
+        said.keep(set())
+        told(5)
+
+    assert (new, said.of(1), said.of(2)) == (HEAD, 0, 0)
+
+
+async def test_messages_are_accounted_for_as_long_as_they_are() -> None:
+    said = Said(LARGEST)
+    content = b"12345" * 1000
+    with accounted(Call(4711, content), said) as messages:  # type: ignore[arg-type]  # as much of one as is looked at
+        read = [await messages.read() for _ in range(2)]
+
+    assert read == [content, grpc.aio.EOF]
+    assert said.of(4711) == HEAD + 5050
+
+
+async def test_a_flood_of_frames_is_cut_off_beside_calls_that_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floods, "PAUSE", 0.01)
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    large = request("sky")
+    large.image.content += bytes(2 * BURST)
+    async with calling() as gateway, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.port)
+        writer.write(PREFACE)
+
+        async def flood() -> None:
+            while True:
+                writer.write(SETTINGS * 4000)
+                await writer.drain()
+
+        async def take() -> None:
+            while await reader.read(2**16):
+                pass
+
+        taking = asyncio.ensure_future(take())
+        with pytest.raises(ConnectionError):
+            await flood()
+        await asyncio.gather(taking, return_exceptions=True)
+        writer.close()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.server.port}", own) as other:
+            # More than the flood has sent, in calls.
+            answers = [await SegmentationStub(other).Segment(large) for _ in range(3)]
+
+        assert [len(each.segments) for each in answers] == [1] * 3
+        assert gateway.counted("lexiseg_connections_ended_total", reason="flood") == 1
