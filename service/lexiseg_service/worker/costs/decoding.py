@@ -12,9 +12,9 @@ BEGIN = 0.5  # milliseconds of any file
 PIXELS, DECODED_PIXELS, BYTES = 0.8, 6.5, 9.0
 # Of a megapixel and of a megabyte, of what is decoded whole, by the first bytes of the file; then of all other kinds.
 # The dearest of each kind is meant: a WebP of noise, a PNG of a photograph. A JPEG of many scans has many passes.
-WHOLE_KINDS = ((b"\x89PNG", 28.0, 20.0), (b"RIFF", 20.0, 75.0), (b"\xff\xd8", 20.0, 35.0))
+WHOLE_KINDS = ((b"\x89PNG", 30.0, 22.0), (b"RIFF", 24.0, 75.0), (b"\xff\xd8", 20.0, 35.0))
 OTHER_KINDS = 20.0, 10.0
-AVIF = 20.0, 75.0
+AVIF = 22.0, 75.0
 KEPT = 6.0  # of each megapixel where all of them are wanted: they are copied, and shrunk by us
 
 

@@ -27,6 +27,7 @@ CONFIDENCE, PAINTED = 28.0, 220.0
 # Of each prompt, and of it in each megapixel: it may mean several masks, of the size of the image.
 PROMPTED = {"polygon": (2.0, 0.4)}
 PROMPTED_RUNS = 0.0, 0.1  # likewise, in any other format
+LAID_OUT = 0.3  # of a prompt and a megapixel, where its masks are laid over each other for a picture
 
 
 class Size(NamedTuple):
@@ -135,7 +136,8 @@ def _pictures(request: WorkerRequest, image_size: tuple[int, int]) -> float:
     """Of what is written of an answer: milliseconds of an ordinary core."""
     megapixels = image_size[0] * image_size[1] / 1e6
     anywhere, of_pixels = PROMPTED.get(request.mask, PROMPTED_RUNS)
-    each = (anywhere + of_pixels * megapixels) * len(request.prompts)
+    laid_out = LAID_OUT if request.overlay or request.confidence else 0.0
+    each = (anywhere + (of_pixels + laid_out) * megapixels) * len(request.prompts)
     written = MAPS.get(request.mask, 0.0) + (CONFIDENCE if request.confidence else 0.0)
     painted = PAINTED * _painted(image_size) if request.overlay else 0.0
     return each + megapixels * written + painted
