@@ -10,7 +10,9 @@
 
 #include <math.h>
 
-enum { PANEL = 192, NARROW = 128 }; /* pixels; of panels where maps go past the caches, and weights come from memory */
+/* Pixels of a panel: of some maps; of few, which take little room; where maps go past the caches, and weights come from
+ * memory. */
+enum { PANEL = 192, WIDE = 512, NARROW = 128, FEW = 8 };
 enum { AHEAD = 2 }; /* blocks from weights that are read to those that are asked for */
 enum { STEPS = 2, TOGETHER = 24 }; /* iterations, and maps, that use weights while they are near */
 enum { SIZES = 4, BETWEEN = 17 * LINE }; /* of groups; numbers from a plane to the next */
@@ -169,7 +171,9 @@ static void step(const Picture *p, const Group *groups, int64_t n_groups, int64_
 
 /* So many iterations in step, from `round` on. */
 static void advance(const Picture *p, const Group *groups, int64_t n, int64_t round, int64_t steps) {
-    int64_t h = p->s.h, whole = p->s.whole, reach = p->around.reach, panel = p->past ? NARROW : PANEL;
+    int64_t h = p->s.h, whole = p->s.whole, reach = p->around.reach, channels = 0;
+    for (const Group *g = groups; g < groups + n; g++) channels += g->channels;
+    int64_t panel = p->past ? NARROW : channels <= FEW ? WIDE : PANEL;
     for (int64_t x = 0; x < whole; x += panel)
         for (int64_t front = 0; front < h + (steps - 1) * reach; front++)
             for (int64_t t = 0; t < steps; t++) {

@@ -88,13 +88,14 @@ static void spread(const float *planes, Shape s, int64_t maps, int64_t c, int64_
     }
 }
 
-/* And back, a row's pixels from x to `end`. */
+/* And back, a row's pixels from x to `end`: map by map, so that each line of memory is written whole. */
 static void gather(const float *from, Shape s, int64_t maps, int64_t c, int64_t y, int64_t x, int64_t end, float *planes) {
-    planes += y * s.w;
-    for (; x < smaller(end, s.w); x += FOUR, from += FOUR * c) {
-        size_t pixels = (size_t)smaller(FOUR, s.w - x);
-        for (int64_t m = 0; m < maps; m++)
-            memcpy(planes + m * s.h * s.w + x, from + m * FOUR, pixels * sizeof(float));
+    const int64_t pixels = smaller(end, s.w) - x;
+    planes += y * s.w + x;
+    for (int64_t m = 0; m < maps; m++, from += FOUR, planes += s.h * s.w) {
+        int64_t i = 0;
+        for (; i + FOUR <= pixels; i += FOUR) memcpy(planes + i, from + i * c, FOUR * sizeof(float));
+        if (i < pixels) memcpy(planes + i, from + i * c, (size_t)(pixels - i) * sizeof(float));
     }
 }
 
