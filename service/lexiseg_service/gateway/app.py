@@ -36,6 +36,7 @@ from lexiseg_service.gateway.rpc.video import VideoService
 from lexiseg_service.gateway.state import open_gate, open_vocabularies
 from lexiseg_service.gateway.streams import OpenStreams
 from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.image.fetches_aside import FetchesAside
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
@@ -79,7 +80,8 @@ def create_app(
     if fetcher is None and settings.url_fetch:
         fetcher = UrlFetcher(settings.limits.max_image_bytes, part=settings.client_share)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
-    use_case = UseCase(backend, vocabularies, settings, fetcher, rollouts, door.fetched)
+    fetches = None if fetcher is None else FetchesAside(fetcher)
+    use_case = UseCase(backend, vocabularies, settings, fetches, rollouts, door.fetched)
     turns = Turns(elsewhere=lambda: door.calls.in_use)
     video = VideoService(use_case, settings, metrics, door, turns.long)
     streams = OpenStreams(video, settings, door.calls)
@@ -96,6 +98,8 @@ def create_app(
         await grpc.close()
         await backend.close()
         await vocabularies.store.close()
+        if fetches is not None:
+            await fetches.close()
         if gate is not None:
             await gate.close()
 
@@ -107,7 +111,7 @@ def create_app(
     app.state.more_services = more_services
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
-    app.state.fetcher = fetcher
+    app.state.fetches = fetches
     app.state.turns = turns
     app.add_middleware(Shortcut)
     app.add_middleware(Compression)

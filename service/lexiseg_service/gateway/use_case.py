@@ -13,9 +13,9 @@ from lexiseg_model.types import ModelCard, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.rollouts import Rollouts
+from lexiseg_service.image.fetches_aside import Fetches
 from lexiseg_service.image.header import read_header
 from lexiseg_service.image.id import image_id_of
-from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import are_words, resolve
@@ -53,7 +53,7 @@ class UseCase:
         backend: Backend,
         vocabularies: Vocabularies,
         settings: Settings,
-        fetcher: UrlFetcher | None = None,
+        fetcher: Fetches | None = None,
         rollouts: Rollouts | None = None,
         room: Shares | None = None,
     ) -> None:

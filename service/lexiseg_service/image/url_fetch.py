@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -26,6 +27,10 @@ SECONDS_TO_CONNECT = 2.0  # to one address, so that a silent one leaves time for
 MOST_REDIRECTS = 3
 MOST_ADDRESSES = 4  # tried, of one host
 MOST_AT_ONCE = 16  # fetches: each may hold an image in memory, and costs its client nothing
+SECONDS_OF_A_FAILURE = 1.0  # that a fetch keeps its place if there is no image: to ask again at once costs us more
+PIECES = 64  # of content, in which it may come, and one more for each
+PIECE_BYTES = 1024  # and for each part of a second,
+PIECES_A_SECOND = 250  # for a piece of one byte costs as much as one of a packet's
 LONGEST_LOOK_UP = 60.0  # seconds that the system looks for a name whose servers are silent, whoever still waits for it
 REDIRECTS = (301, 302, 303, 307, 308)
 # One sentence for a name that is unknown, an address that is refused and one that is silent: the difference would map
@@ -78,12 +83,19 @@ class UrlFetcher:
             RateLimited: too many of this client.
         """
         url = self._checked(url_text)
-        with self._places.take(client):
-            try:
-                async with asyncio.timeout(self._seconds):
-                    return await self._follow(url)
-            except TimeoutError:
+        place = self._places.take(client)
+        loop = asyncio.get_running_loop()
+        free = loop.time() + SECONDS_OF_A_FAILURE
+        try:
+            async with asyncio.timeout(self._seconds):
+                content = await self._follow(url)
+        except BaseException as failed:
+            loop.call_at(free, place.release)
+            if isinstance(failed, TimeoutError):
                 raise ImageNotFetched(f"{FIELD}: the image did not come within {self._seconds:g} seconds") from None
+            raise
+        place.release()
+        return content
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(MOST_REDIRECTS + 1):
@@ -172,15 +184,24 @@ class UrlFetcher:
         announced = response.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > self._max_bytes:
             raise self._too_large(int(announced))
-        content = bytearray()
+        content, pieces, began = bytearray(), 0, time.monotonic()
         async for part in response.aiter_raw():
             content += part
+            pieces += 1
             if len(content) > self._max_bytes:
                 raise self._too_large(len(content))
+            if (early := too_early(pieces, len(content), time.monotonic() - began)) > 0:
+                await asyncio.sleep(early)
         return bytes(content)
 
     def _too_large(self, size: int) -> TooLarge:
         return TooLarge(f"{FIELD}: {size:,} bytes or more, at most {self._max_bytes:,} are taken")
+
+
+def too_early(pieces: int, size: int, seconds: float) -> float:
+    """By how many seconds content of so many bytes has come too early in its pieces, after so many seconds."""
+    more = pieces - PIECES - size / PIECE_BYTES
+    return more / PIECES_A_SECOND - seconds if more > 0 else 0.0
 
 
 def _name(url: httpx.URL) -> str:

@@ -119,6 +119,18 @@ def content(body: bytes, status: int = 200, **headers: str) -> Answer:
     return write
 
 
+def chunked(piece: bytes, n: int) -> Answer:
+    """A body of n chunks, each with a piece."""
+
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) * n + b"0\r\n\r\n")
+
+    return write
+
+
 def redirect(to: str, **headers: str) -> Answer:
     return content(b"", 302, Location=to, **headers)
 

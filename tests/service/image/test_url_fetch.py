@@ -10,8 +10,8 @@ import pytest
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
 from lexiseg_service.image import url_fetch
-from lexiseg_service.image.url_fetch import UNREACHABLE, UrlFetcher
-from tests.service.image.image_server import ImageServer, Names, content, endless, redirect, serving_images
+from lexiseg_service.image.url_fetch import UNREACHABLE, UrlFetcher, too_early
+from tests.service.image.image_server import ImageServer, Names, chunked, content, endless, redirect, serving_images
 
 HERE = [["127.0.0.1"]]
 LITERALS = [
@@ -257,6 +257,7 @@ async def test_an_answer_without_an_image_is_told_why(server: ImageServer, answe
 
 async def test_only_so_many_are_fetched_at_a_time_and_cancelling_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(url_fetch, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(url_fetch, "SECONDS_OF_A_FAILURE", 0.0)
     busy = asyncio.Event()
 
     async def never(host: str, port: int) -> Sequence[str]:
@@ -271,10 +272,42 @@ async def test_only_so_many_are_fetched_at_a_time_and_cancelling_makes_room(monk
         await fetcher.fetch("https://pictures.example/a.png", "another")
     first.cancel()
     await asyncio.wait({first})
+    await asyncio.sleep(0)  # its place is free when the loop comes round
     busy.clear()
     second = asyncio.create_task(fetcher.fetch("https://pictures.example/a.png"))
     await busy.wait()
     second.cancel()
+
+
+async def test_a_fetch_without_an_image_keeps_its_place_for_a_while(
+    server: ImageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(url_fetch, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(url_fetch, "SECONDS_OF_A_FAILURE", 600.0)
+    fetcher = server.fetcher(Names(pictures=HERE))
+    for _ in range(2):  # what brings an image gives its place back at once
+        assert await fetcher.fetch(server.url("/a.png"), "one") == b"pixels"
+
+    await refused(fetcher, server.url("/nothing.png"))
+
+    with pytest.raises(QueueFull):
+        await fetcher.fetch(server.url("/a.png"), "one")
+
+
+def test_what_comes_in_large_pieces_or_few_is_never_too_early() -> None:
+    assert too_early(url_fetch.PIECES, 1, 0.0) == 0.0
+    assert too_early(20_000, 20_000 * url_fetch.PIECE_BYTES, 0.0) == 0.0
+    assert too_early(url_fetch.PIECES + 25, 0, 0.0) == 25 / url_fetch.PIECES_A_SECOND
+    assert too_early(url_fetch.PIECES + 25, 0, 1.0) < 0
+
+
+async def test_small_pieces_are_read_no_faster_than_their_pace(server: ImageServer) -> None:
+    server.routes["/crumbs"] = chunked(b"x", 10_000)
+    server.routes["/few"] = chunked(b"x", url_fetch.PIECES)
+    names = Names(pictures=HERE)
+
+    assert await server.fetcher(names, seconds=60.0).fetch(server.url("/few")) == b"x" * url_fetch.PIECES
+    assert "within 2 seconds" in await refused(server.fetcher(names, seconds=2.0), server.url("/crumbs"))
 
 
 async def test_one_client_has_its_part_of_the_fetches_and_leaves_some_to_another(server: ImageServer) -> None:
@@ -305,6 +338,7 @@ async def test_names_that_nobody_waits_for_any_more_hold_up_no_other(monkeypatch
         raise OSError
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
+    monkeypatch.setattr(url_fetch, "SECONDS_OF_A_FAILURE", 0.0)
     fetcher = UrlFetcher(1000, seconds=0.05)
     try:
         for _ in range(2 * url_fetch.MOST_AT_ONCE):
