@@ -65,9 +65,11 @@ class Said:
         if read and port in self._bytes:
             self._bytes[port] += round(FRAMED * read[0]) - self._largest
 
-    def given_up(self, port: int) -> None:
-        """A call has come, and gone without a message."""
+    def given_up(self, port: int, *, unread: bool = False) -> None:
+        """A call has come, and gone without a message; of one that nobody has begun to read any part may have come."""
         self._given_up[port] += 1
+        if unread and port in self._bytes:
+            self._bytes[port] += self._largest
 
     def of(self, port: int) -> int:
         """Bytes of one connection."""
@@ -93,9 +95,11 @@ class Messages:
         self._said = said
         self._port = port
         self.none_came = True
+        self.asked = False
 
     async def read(self) -> Any:
         """As of the context."""
+        self.asked = True
         with self._said.message(self._port) as told:
             content = await self._context.read()
             told(0 if content is grpc.aio.EOF else len(content))
@@ -116,7 +120,7 @@ def accounted(context: Context, said: Said) -> Iterator[Messages]:
         yield messages
     except asyncio.CancelledError:
         if messages.none_came:
-            said.given_up(port)
+            said.given_up(port, unread=not messages.asked)
         raise
 
 

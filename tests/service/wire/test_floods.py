@@ -177,6 +177,20 @@ def test_of_a_message_that_was_given_up_anything_may_have_come(line: Line, bench
     assert not caller.is_cut_off
 
 
+async def test_of_a_call_that_was_given_up_unread_anything_may_have_come(line: Line, bench: Bench) -> None:
+    caller = line.connect()
+    with suppress(asyncio.CancelledError), accounted(Call(caller.port), bench.said):  # type: ignore[arg-type]
+        caller.send(BURST + LARGEST)
+        raise asyncio.CancelledError
+
+    bench.floods.look(line.port)
+    once = caller.is_cut_off
+    caller.send(LARGEST)
+    bench.floods.look(line.port)
+
+    assert (once, caller.is_cut_off) == (False, True)
+
+
 async def test_who_begins_calls_and_gives_them_up_at_once_is_cut_off(line: Line, bench: Bench) -> None:
     caller = line.connect()
 
