@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -27,10 +28,10 @@ SECONDS_TO_CONNECT = 2.0  # to one address, so that a silent one leaves time for
 MOST_REDIRECTS = 3
 MOST_ADDRESSES = 4  # tried, of one host
 MOST_AT_ONCE = 16  # fetches: each may hold an image in memory, and costs its client nothing
-SECONDS_OF_A_FAILURE = 1.0  # that a fetch keeps its place if there is no image: to ask again at once costs us more
-PIECES = 64  # of content, in which it may come, and one more for each
-PIECE_BYTES = 1024  # and for each part of a second,
-PIECES_A_SECOND = 250  # for a piece of one byte costs as much as one of a packet's
+SECONDS_OF_A_FAILURE = 1.0  # for which a fetch without an image keeps its place: to ask again at once costs us more
+# A piece of one byte costs as much as one of a packet's. Content may come in so many, in one more for each so many
+# bytes, and in so many more each second.
+PIECES, PIECE_BYTES, PIECES_A_SECOND = 64, 1024, 250
 LONGEST_LOOK_UP = 60.0  # seconds that the system looks for a name whose servers are silent, whoever still waits for it
 REDIRECTS = (301, 302, 303, 307, 308)
 # One sentence for a name that is unknown, an address that is refused and one that is silent: the difference would map
@@ -83,19 +84,25 @@ class UrlFetcher:
             RateLimited: too many of this client.
         """
         url = self._checked(url_text)
-        place = self._places.take(client)
+        with self._place(client):
+            try:
+                async with asyncio.timeout(self._seconds):
+                    return await self._follow(url)
+            except TimeoutError:
+                raise ImageNotFetched(f"{FIELD}: the image did not come within {self._seconds:g} seconds") from None
+
+    @contextmanager
+    def _place(self, client: str) -> Iterator[None]:
+        """Of a fetch; until `SECONDS_OF_A_FAILURE` from its beginning if it fails before."""
         loop = asyncio.get_running_loop()
         free = loop.time() + SECONDS_OF_A_FAILURE
+        place = self._places.take(client)
         try:
-            async with asyncio.timeout(self._seconds):
-                content = await self._follow(url)
-        except BaseException as failed:
+            yield
+        except BaseException:
             loop.call_at(free, place.release)
-            if isinstance(failed, TimeoutError):
-                raise ImageNotFetched(f"{FIELD}: the image did not come within {self._seconds:g} seconds") from None
             raise
         place.release()
-        return content
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(MOST_REDIRECTS + 1):
