@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.gateway.rest.http1.test_connection import WHOLE
+from tests.service.gateway.rest.http1.messages import WHOLE
 from tests.service.gateway.rest.raw import ALIVE, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
 

@@ -24,7 +24,7 @@ from tests.model.stand_in import ColourSegmenter
 from tests.model.video.moving import Corner, Mask, box, iou, scene, square
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.rpc.calling import Gateway, calling
-from tests.service.gateway.rpc.test_video import Call, opened, read, rest
+from tests.service.gateway.rpc.streaming import Call, opened, read, rest
 from tests.service.worker.gated_colours import SOON
 
 GOOD = 0.5  # intersection over union of a mask that is on its object; colours answer a box with nothing beside it

@@ -16,8 +16,8 @@ from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.question.stream_messages import VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from tests.service.gateway.rpc.calling import calling, request
+from tests.service.gateway.rpc.streaming import config, frame, opened, over_colours, read, rest, soon
 from tests.service.gateway.rpc.test_frame import failure, kind
-from tests.service.gateway.rpc.test_video import config, frame, opened, over_colours, read, rest, soon
 from tests.service.worker.gated_colours import SOON
 
 LARGE = 3_000_000  # bytes of a message

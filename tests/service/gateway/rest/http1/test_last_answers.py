@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from lexiseg_service.gateway.rest.http1.connection import TimedProtocol
-from tests.service.gateway.rest.http1.test_connection import HALF, WHOLE
+from tests.service.gateway.rest.http1.messages import HALF, WHOLE
 from tests.service.gateway.rest.raw import ALIVE, HEAD, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
 

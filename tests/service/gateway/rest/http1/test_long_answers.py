@@ -12,7 +12,7 @@ import pytest
 from lexiseg_service.gateway.rest.http1.connection import TimedProtocol
 from lexiseg_service.gateway.rest.http1.long_answers import PIECE
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.rest.http1.test_connection import WHOLE
+from tests.service.gateway.rest.http1.messages import WHOLE
 from tests.service.gateway.rest.raw import ALIVE, Listening, Raw, listening
 
 OVERLAY = bytes(range(256)) * 2**15  # 8 MiB, more than any system takes by itself

@@ -1,20 +1,14 @@
-"""What gateways share over a real redis-server: vocabularies, and the limits of one client."""
+"""Vocabularies that gateways keep in one Redis: found, deleted and changed by each of them, well or ill."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import redis
-from structlog.testing import capture_logs
 
-from lexiseg_service.breaker import Breaker
-from lexiseg_service.errors import NotReady, PreconditionFailed, RateLimited, UnknownVocabulary
-from lexiseg_service.gateway.admission.limits import Rule
-from lexiseg_service.gateway.admission.redis_limits import RedisGate, _renew
+from lexiseg_service.errors import NotReady, PreconditionFailed, UnknownVocabulary
 from lexiseg_service.redis_link import TRIAL, TRIAL_SECONDS, RedisLink
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.collection import Vocabularies
@@ -23,60 +17,18 @@ from lexiseg_service.vocabularies.schemas import VocabularyInput
 from lexiseg_service.vocabularies.stores import redis as redis_store
 from lexiseg_service.vocabularies.stores.redis import INDEX, PREFIX, RedisStore
 from lexiseg_service.vocabularies.stores.store import NO_WRITES
+from tests.integration.shared_state.patience import PATIENT, SHORT
 from tests.redis_server import RedisServer
 
 ANY = Preconditions()
+
+
 ROOM = VocabularyInput(classes=["floor", "lamp"])
-PATIENT = 30.0  # seconds that nothing here should need
-SHORT = 1.0  # what an ill Redis is waited for
-PLACES = "lexiseg:limit:{a}:places"
-BUCKET = "lexiseg:limit:{a}:rate"
-DAY = "lexiseg:limit:{a}:day"
-
-
-@pytest.fixture(autouse=True)
-def _quiet_logs() -> Iterator[None]:
-    with capture_logs():
-        yield
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    running = RedisServer(tmp_path)
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def link(server: RedisServer) -> Iterator[Callable[..., RedisLink]]:
-    """Makes links, each as of another gateway."""
-    made: list[RedisLink] = []
-
-    def make(timeout: float = PATIENT) -> RedisLink:
-        made.append(RedisLink(server.url, Breaker(3, 15.0, lambda: 0.0), timeout))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
 
 
 @pytest.fixture
 def gateway(link: Callable[..., RedisLink]) -> Callable[..., Vocabularies]:
     return lambda timeout=PATIENT: Vocabularies(RedisStore(link(timeout)), Limits())
-
-
-@pytest.fixture
-def inside(server: RedisServer) -> Iterator[redis.Redis]:
-    with redis.Redis(port=server.port) as client:
-        yield client
-
-
-async def refusal(gate: RedisGate) -> int:
-    """Seconds to wait by the refusal."""
-    with pytest.raises(RateLimited) as caught:
-        await gate.enter("a")
-    return int(caught.value.headers["Retry-After"])
 
 
 async def test_what_one_gateway_keeps_the_others_find(
@@ -270,134 +222,3 @@ async def test_a_foreign_value_makes_way_for_a_vocabulary(
     await vocabularies.put("room", ROOM, ANY)
 
     assert (await vocabularies.find("room")).vocabulary.classes[1].name == "lamp"
-
-
-async def test_gateways_count_one_clients_rate_together(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
-    gates = [RedisGate(Rule(rate=0.001, burst=2), link(), PATIENT) for _ in range(2)]
-    for gate in gates:
-        await gate.enter("a")
-
-    assert 900 < await refusal(gates[0]) <= 1000
-    assert 0 < inside.pttl(BUCKET) <= 2_001_000
-    since = float(inside.hget(BUCKET, "since") or 0)
-    inside.hset(BUCKET, "since", since - 1000)  # a thousand seconds pass
-    await gates[1].enter("a")
-    await refusal(gates[0])
-    await gates[0].enter("b")
-
-
-async def test_gateways_count_one_clients_day_together(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
-    gates = [RedisGate(Rule(daily=2, concurrent=5), link(), PATIENT) for _ in range(2)]
-    for gate in gates:
-        await gate.leave("a", await gate.enter("a"))
-
-    assert 0 < await refusal(gates[0]) <= 86_400
-    await gates[0].enter("b")
-    inside.hincrby(DAY, "day", -1)  # it was yesterday
-    await gates[1].enter("a")
-    assert inside.hget(DAY, "used") == b"1"
-    assert 0 < inside.ttl(DAY) <= 172_800
-
-
-async def test_another_question_within_a_stream_counts_for_the_rate_and_the_day_of_all_gateways(
-    link: Callable[..., RedisLink], inside: redis.Redis
-) -> None:
-    one, other = (RedisGate(Rule(rate=0.001, burst=3, daily=3, concurrent=1), link(), PATIENT) for _ in range(2))
-    ticket = await one.enter("a")
-
-    await one.count("a")
-    await other.count("a")
-
-    assert inside.zrange(PLACES, 0, -1) == [ticket.encode()]  # in the place that it has, which is the only one
-    assert inside.hget(DAY, "used") == b"3"
-    with pytest.raises(RateLimited, match="today"):
-        await other.count("a")
-    inside.hset(DAY, "used", 0)
-    with pytest.raises(RateLimited, match="a second"):
-        await one.count("a")
-    assert inside.hget(DAY, "used") == b"0"  # what is refused is none of the day's
-    await one.leave("a", ticket)
-    await one.close()
-
-
-async def test_another_question_of_whom_only_places_limit_asks_nothing_of_redis(
-    link: Callable[..., RedisLink], inside: redis.Redis
-) -> None:
-    gate = RedisGate(Rule(concurrent=1), link(), PATIENT)
-
-    await gate.count("a")
-
-    assert inside.dbsize() == 0
-
-
-async def test_without_redis_each_gateway_counts_another_question_alone(
-    link: Callable[..., RedisLink], server: RedisServer
-) -> None:
-    gate = RedisGate(Rule(rate=0.001, burst=2, concurrent=1), link(SHORT), PATIENT)
-    ticket = await gate.enter("a")
-    server.kill()
-
-    await gate.count("a")
-    await gate.count("a")
-    with pytest.raises(RateLimited, match="a second"):
-        await gate.count("a")
-    await gate.leave("a", ticket)
-    await gate.close()
-
-
-async def test_a_client_without_limits_asks_nothing_of_redis(
-    link: Callable[..., RedisLink], inside: redis.Redis
-) -> None:
-    gate = RedisGate(lambda client: Rule(), link(), PATIENT)
-
-    await gate.leave("a", await gate.enter("a"))
-
-    assert inside.dbsize() == 0
-
-
-async def test_gateways_count_one_clients_places_together(link: Callable[..., RedisLink]) -> None:
-    one, other = (RedisGate(Rule(concurrent=1), link(), PATIENT) for _ in range(2))
-    ticket = await one.enter("a")
-
-    assert await refusal(other) == 1
-    await one.leave("a", ticket)
-    await other.enter("a")
-
-
-async def test_a_gateway_that_died_gives_its_places_back(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
-    gate = RedisGate(Rule(concurrent=1), link(), PATIENT)
-    ticket = await gate.enter("a")
-
-    inside.zadd(PLACES, {ticket: 1.0})  # its lease ended long ago
-
-    await gate.enter("a")
-
-
-async def test_a_place_that_is_held_for_long_stays_taken(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
-    gate, other = (RedisGate(Rule(concurrent=1), link(), 3.0) for _ in range(2))
-    ticket = await gate.enter("a")
-    began = inside.zscore(PLACES, ticket)
-    assert began is not None
-    async with asyncio.timeout(20):
-        while (inside.zscore(PLACES, ticket) or 0.0) < began + 0.5:
-            await asyncio.sleep(0.02)
-
-    assert await refusal(other) == 1
-    await gate.leave("a", ticket)
-    other_ticket = await other.enter("a")
-    await asyncio.to_thread(_renew, inside, held={ticket: "a"}, lease=3.0)
-    assert inside.zrange(PLACES, 0, -1) == [other_ticket.encode()]  # what was given back does not come to life
-    await gate.close()
-    await other.close()
-
-
-async def test_without_redis_each_gateway_counts_alone(link: Callable[..., RedisLink], server: RedisServer) -> None:
-    gate = RedisGate(Rule(rate=0.001, burst=2, concurrent=1), link(SHORT), PATIENT)
-    before = await gate.enter("a")
-    server.kill()
-
-    ticket = await gate.enter("a")
-    assert await refusal(gate) == 1
-    await gate.leave("a", ticket)
-    await gate.leave("a", before)
-    await gate.enter("a")

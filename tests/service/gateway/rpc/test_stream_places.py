@@ -1,0 +1,174 @@
+"""Streams that are silent, too many, or take no answers; and what is left of them all."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import suppress
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import SecretStr
+
+from lexiseg_model.video.memory import VideoMemory
+from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.question.stream_messages import FrameAnswer, VideoFrame
+from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.wire.errors import read_error
+from lexiseg_service.worker.job import Job
+from lexiseg_service.worker.video.session import Session
+from tests import pictures
+from tests.service.gateway.rpc.streaming import Call, config, frame, opened, over_colours, read, rest, soon
+
+
+async def test_a_stream_that_is_silent_is_ended() -> None:
+    for seconds in (0.1, 1, 10):  # on a slow machine the frame itself may come too late for the first
+        answers = []
+        async with over_colours(stream_idle_seconds=seconds) as (gateway, backend):
+            call = await opened(gateway, config(), frame())
+            try:
+                while True:
+                    answers += await read(call, 1)
+            except grpc.aio.AioRpcError as failure:
+                code, details = failure.code(), failure.details() or ""
+            await soon(lambda backend=backend: len(backend.streams) == 0)
+        if answers:
+            break
+
+    assert len(answers) == 1
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert f"{seconds:g} seconds" in details
+
+
+async def test_a_stream_that_does_not_say_what_it_wants_is_soon_ended_and_took_no_place() -> None:
+    for seconds in (0.2, 2, 10):  # on a slow machine the stream that says what it wants may come too late, too
+        settings = {"stream_first_seconds": seconds, "max_streams": 2, "client_share": 0.5}
+        async with over_colours(**settings) as (gateway, _):
+            silent = [gateway.stub.SegmentVideo() for _ in range(3)]
+            answers = []
+            with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                answers = await rest(await opened(gateway, config(), frame()))
+            with pytest.raises(grpc.aio.AioRpcError) as failure:
+                await silent[0].read()
+
+            assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert f"no message came for {seconds:g} seconds" in (failure.value.details() or "")
+            # the other silent streams end when their own time is over
+            await soon(lambda gateway=gateway: gateway.counted("lexiseg_cache_bytes", cache="requests") == 0)
+        if answers:
+            break
+
+    assert len(answers) == 1
+
+
+async def test_one_client_has_its_part_of_the_places_for_streams() -> None:
+    keys = SecretStr(f"{line_of('one', 'first')},{line_of('other', 'second')}")
+    async with over_colours(max_streams=2, client_share=0.5, api_keys=keys) as (gateway, _):
+
+        async def begun(key: str) -> Call:
+            call = gateway.stub.SegmentVideo(metadata=(("x-api-key", key),))
+            await call.write(config())
+            await call.initial_metadata()
+            return call
+
+        first, other = await begun("first"), await begun("second")
+        refused = await begun("first")
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await refused.read()
+        error = read_error(failure.value)
+        assert error is not None
+        assert error.type == "rate-limited"
+        for call in (first, other):
+            await call.write(frame())
+            assert len(await rest(call)) == 1
+
+
+async def test_a_client_that_takes_no_answers_gives_its_place_up_and_hears_of_it() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
+    large = pictures.encoded(Image.fromarray(noise))
+    for seconds in (0.5, 2, 10):  # on a slow machine the client itself may be silent for longer than the first
+        async with over_colours(stream_idle_seconds=seconds, max_streams=1) as (gateway, backend):
+            call = await opened(gateway, config(overlay=True))
+            # Answers of a megabyte each, more than a connection holds.
+            sending = asyncio.ensure_future(call.write(frame(large)))
+            with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # the call is over
+                for _ in range(15):
+                    await sending
+                    sending = asyncio.ensure_future(call.write(frame(large)))
+                    await soon(
+                        lambda sending=sending, backend=backend: (
+                            sending.done() or (backend.taken and not backend.streams._open)
+                        )
+                    )
+                    if not sending.done():
+                        break
+            await soon(lambda backend=backend: not backend.streams._open)
+
+            with suppress(grpc.aio.AioRpcError):
+                while isinstance(await call.read(), pb.SegmentVideoResponse):
+                    pass
+            with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                await sending
+            code, details = await call.code(), await call.details() or ""
+        if "no message" not in details:
+            break
+
+    assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert f"no answer was taken for {seconds:g} seconds" in details
+
+
+async def test_two_hundred_frames_leave_no_memory_behind() -> None:
+    picture = pictures.encoded(pictures.small(side=160), "JPEG", quality=100)
+    async with over_colours() as (gateway, backend):
+
+        async def frames(n: int) -> None:
+            call = await opened(gateway, config(tracking=True, smoothing=0.8))
+            for _ in range(n // 10):
+                for _ in range(10):
+                    await call.write(frame(picture))
+                assert all(answer.HasField("answer") for answer in await read(call, 10))
+            assert not await rest(call)
+            await soon(lambda: len(backend.streams) == 0 and backend.engine.in_flight == 0)
+
+        await frames(50)  # whatever is made once
+        tracemalloc.start()
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        await frames(200)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+
+        await soon(nothing_of_streams)
+        assert gateway.counted("lexiseg_cache_bytes", cache="streams") == 0
+    assert 200 * len(picture) > 2 << 20  # what would be left if frames were
+    assert grown < 1 << 20
+
+
+async def test_fifty_abandoned_streams_leave_nothing() -> None:
+    async with over_colours() as (gateway, backend):
+        for _ in range(50):
+            call = await opened(gateway, config(tracking=True, smoothing=0.8), *[frame()] * 5)
+            await read(call, 1)
+            call.cancel()
+        await soon(lambda: len(backend.streams) == 0 and backend.engine.in_flight == 0)
+        await soon(lambda: gateway.server.running == 0)
+
+        await soon(nothing_of_streams)
+
+
+def nothing_of_streams() -> bool:
+    """A thread may still be about to let go of the last."""
+    gc.collect()
+    return next(of_streams(), None) is None
+
+
+def of_streams() -> Iterator[object]:
+    """What streams are made of, as far as it is alive."""
+    # Not isinstance: it would wake the lazy things that other modules keep.
+    kinds = (Session, VideoMemory, VideoFrame, FrameAnswer, Job)
+    return (thing for thing in gc.get_objects() if type(thing) in kinds)

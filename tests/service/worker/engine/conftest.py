@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.service.worker.engine.bench import Bench
+from tests.service.worker.gated_colours import SOON
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.release()
+    made.engine.close(SOON)

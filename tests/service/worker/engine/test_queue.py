@@ -1,0 +1,146 @@
+"""What waits for the device: what is refused, given up or late, and how the engine ends."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_model.features import TileFeatures
+from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull
+from tests.service.worker.engine.bench import Bench
+from tests.service.worker.gated_colours import SOON, ask, until
+
+
+def test_cancelled_work_never_reaches_the_device(bench: Bench) -> None:
+    bench.hold()
+    abandoned = bench.submit(ask("red"))
+    bench.until_waiting(1)
+
+    assert abandoned.cancel()
+    bench.release()
+    bench.submit(ask("blue")).result(SOON)
+
+    assert sum(bench.segmenter.batches) == 2
+
+
+def test_expired_work_never_reaches_the_device(bench: Bench) -> None:
+    expired = bench.submit(ask("red", deadline=time.monotonic() - 1))
+
+    assert isinstance(expired.exception(SOON), DeadlineExceeded)
+    assert bench.segmenter.batches == []
+
+
+def test_work_that_expires_while_it_waits_is_dropped(bench: Bench) -> None:
+    bench.hold()
+    deadline = time.monotonic() + 0.5
+    waiting = bench.submit(ask("red", deadline=deadline))
+    until(lambda: time.monotonic() > deadline)
+    bench.release()
+
+    assert isinstance(waiting.exception(SOON), DeadlineExceeded)
+    assert bench.segmenter.batches == [1]
+
+
+def test_work_that_is_given_up_while_its_batch_is_halved_costs_no_pass(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.segmenter.most_tiles = 1
+    bench.hold()
+    stays, left = bench.line_up(ask("red"), ask("blue"))
+    encode = bench.segmenter.encode_tiles
+
+    def encode_and_leave(tiles: NDArray[np.uint8]) -> TileFeatures:
+        if bench.segmenter.batches == [1, 2]:  # the first half is under way
+            left.cancel()
+        return encode(tiles)
+
+    monkeypatch.setattr(bench.segmenter, "encode_tiles", encode_and_leave)
+    bench.release()
+    stays.result(SOON)
+    bench.submit(ask("green")).result(SOON)
+
+    assert bench.segmenter.batches == [1, 2, 1, 1]
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    bench = Bench(queue_limit=2)
+    bench.hold()
+    bench.submit(ask("red"))
+
+    with pytest.raises(QueueFull, match="2 requests are in flight") as refusal:
+        bench.submit(ask("red"))
+
+    assert int(refusal.value.headers["Retry-After"]) >= 1
+    bench.release()
+    bench.engine.close(SOON)
+
+
+def test_a_place_in_the_queue_is_free_once_an_answer_is_out() -> None:
+    bench = Bench(queue_limit=1)
+
+    for _ in range(3):
+        bench.submit(ask("red")).result(SOON)
+        until(lambda: bench.engine.in_flight == 0)
+
+    bench.engine.close(SOON)
+
+
+def test_an_idle_hour_does_not_make_the_next_client_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = 0.0
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead, sleep=time.sleep)
+    monkeypatch.setattr("lexiseg_service.worker.engine.time", clock)
+    bench = Bench(queue_limit=2, max_batch=1)
+    bench.submit(ask("red")).result(SOON)
+    until(lambda: bench.engine.in_flight == 0)
+
+    ahead = 3600.0
+    first, second = bench.submit(ask("red")), bench.submit(ask("red"))
+    first.result(SOON), second.result(SOON)
+    until(lambda: bench.engine.in_flight == 0)
+    bench.hold()
+    bench.submit(ask("red"))
+    with pytest.raises(QueueFull) as refusal:
+        bench.submit(ask("red"))
+
+    assert int(refusal.value.headers["Retry-After"]) < 60
+    bench.release()
+    bench.engine.close(SOON)
+
+
+def test_closing_answers_what_is_in_flight() -> None:
+    bench = Bench()
+    bench.hold()
+    answer = bench.submit(ask("red"))
+    with ThreadPoolExecutor(1) as threads:
+        closing = threads.submit(bench.engine.close, SOON)
+        bench.release()
+        closing.result(SOON)
+
+    assert answer.done()
+    assert len(answer.result(0).segments) == 1
+
+
+def test_what_closing_has_no_time_for_hears_of_it() -> None:
+    bench = Bench(intake_threads=1)
+    bench.hold()
+    answers = [bench.submit(ask("red")) for _ in range(4)]
+    with ThreadPoolExecutor(1) as threads:
+        closing = threads.submit(bench.engine.close, 0.0)
+        failures = [answer.exception(SOON) for answer in answers]
+        bench.release()
+        closing.result(SOON)
+
+    assert [type(failure) for failure in failures] == [NotReady] * 4
+
+
+def test_a_closed_engine_takes_nothing() -> None:
+    bench = Bench()
+    bench.engine.close(SOON)
+
+    with pytest.raises(NotReady, match="going down"):
+        bench.submit(ask("red"))
