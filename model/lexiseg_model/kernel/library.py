@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ VERSION = 24  # of the calls, as in kernel.h
 NOBODY_BESIDE = -2  # as in kernel.h
 FOLDER = Path(__file__).parent
 Passed = ctypes.c_void_p | ctypes.c_int64
+NUMBERS: dict[type, Callable[..., Any]] = {int: ctypes.c_int64, float: ctypes.c_double}  # as most arguments are
 
 
 def load(folder: Path = FOLDER) -> ctypes.CDLL | None:
@@ -73,7 +75,7 @@ def call(name: str, *arguments: NDArray[Any] | int | float | Passed | None) -> i
     function.restype = ctypes.c_int64
     returned = _call_aside(function, arguments) if getattr(_HERE, "aside", False) else NOBODY_BESIDE
     if returned == NOBODY_BESIDE:
-        returned = function(*map(passed, arguments))
+        returned = function(*_all_passed(arguments))
     if returned < 0:
         raise MemoryError(f"the kernel's {name} found no memory to work in")
     return returned
@@ -83,8 +85,13 @@ def _call_aside(function: Any, arguments: tuple[NDArray[Any] | int | float | Pas
     real = sum(1 << place for place, argument in enumerate(arguments) if isinstance(argument, float))
     call_aside = LIBRARY.lexiseg_call_aside  # type: ignore[union-attr]  # it was there when the thread went aside
     call_aside.restype = ctypes.c_int64
-    returned: int = call_aside(function, ctypes.c_int64(len(arguments)), ctypes.c_int64(real), *map(passed, arguments))
+    returned: int = call_aside(function, ctypes.c_int64(len(arguments)), ctypes.c_int64(real), *_all_passed(arguments))
     return returned
+
+
+def _all_passed(arguments: tuple[NDArray[Any] | int | float | Passed | None, ...]) -> list[Any]:
+    otherwise: Callable[..., Any] = passed
+    return [NUMBERS.get(type(argument), otherwise)(argument) for argument in arguments]
 
 
 def passed(argument: NDArray[Any] | int | float | Passed | None) -> Any:

@@ -55,7 +55,7 @@ typedef struct {
 typedef struct {
     float *left, *step, *normal, *normal_step; /* of the cells */
     float *best;                               /* of the pixels */
-    int32_t *winner;
+    int32_t *winner; /* where nobody contests a cell, as in the row of pixels before */
 } Space;
 
 static inline float larger(float a, float b) { return a > b ? a : b; }
@@ -102,12 +102,13 @@ typedef struct {
     int64_t lanes;
     void (*bounds)(const float *, const float *, int64_t, float *restrict, float *restrict);
     void (*reach)(const float *, const float *, int64_t, uint16_t *);
+    void (*lead)(const Across *, const Candidates *, int32_t *restrict);
     void (*win)(const Across *, float, const Candidates *, const Spans *, const float *, const float *, Space *, void *,
                 int);
     int64_t (*add_exponentials)(const float *, int64_t, int64_t, int64_t, int64_t, int64_t, const float *, float *);
 } Way;
 
-#define WAY(lanes, name) (Way){lanes, bounds_##name, reach_##name, win_##name, add_exponentials_##name}
+#define WAY(lanes, name) (Way){lanes, bounds_##name, reach_##name, lead_##name, win_##name, add_exponentials_##name}
 
 /* `most` lanes at most. */
 static Way way(int64_t most) {
@@ -350,6 +351,7 @@ int64_t lexiseg_winners_of_some(const float *scores, int64_t k, int64_t h, int64
             gather_corners(scores + row * w, k, h * w, w, below, &found);
             n_groups = group_pixels(&found, across.start, w, groups);
             find_spans(&found, across.start, w, counted, by.lanes, &spans, wanted);
+            by.lead(&across, &found, space.winner);
             for (int64_t x = 0, next; x < w; x = next + 1) {
                 for (next = x; next < w && wanted[next]; next++) {} /* and the cell behind them, whose corners count */
                 int64_t first = row * w + x, last = row * w + (next < w ? next : w - 1);

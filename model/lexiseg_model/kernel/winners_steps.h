@@ -48,11 +48,20 @@ ENTRY static void NAMED(narrow)(const int32_t *restrict winner, int64_t n, void 
         for (int64_t p = 0; p < n; p++) ((uint8_t *)labels)[p] = (uint8_t)winner[p];
 }
 
-/* One row of pixels: who wins each, as `labels`, and the probability of those in spans. Of a cell the first candidate is
- * compared for many cells at a time, those behind it cell by cell. upper and lower: the normaliser around. */
+/* Of each pixel the first candidate of its cell: the same for all rows of pixels in a row of cells. */
+ENTRY static void NAMED(lead)(const Across *across, const Candidates *found, int32_t *restrict winner) {
+    for (int64_t p = 0; p < across->width; p += LANES) {
+        WHOLES row;
+        PICK(row, found->first + across->base[p / LANES], *(const WHOLES *)(across->places + p));
+        *(WHOLES *)(winner + p) = row;
+    }
+}
+
+/* One row of pixels: who wins each, as `labels`, and the probability of those in spans. Of a cell the first candidate,
+ * who leads, is compared for many cells at a time, those behind it cell by cell. upper and lower: the normaliser around. */
 ENTRY static void NAMED(win)(const Across *across, float wy, const Candidates *found, const Spans *spans,
                              const float *upper, const float *lower, Space *space, void *labels, int wide) {
-    const int64_t w = across->w, width = across->width, *restrict base = across->base;
+    const int64_t w = across->w, *restrict base = across->base;
     const float *restrict weight = across->weight;
     const int32_t *restrict places = across->places;
     float *restrict left = space->left, *restrict step = space->step, *restrict best = space->best;
@@ -69,24 +78,15 @@ ENTRY static void NAMED(win)(const Across *across, float wy, const Candidates *f
     normal[w] = normal[w - 1];
     for (int64_t x = 0; x < w; x += LANES)
         *(FLOATS *)(normal_step + x) = *(const FLOATS *)(normal + x + 1) - *(const FLOATS *)(normal + x);
-    for (int64_t p = 0, n = 0; p < width; n++) {
-        int64_t from = n < spans->n ? spans->each[n].from : width, to = n < spans->n ? spans->each[n].to : width;
-        for (; p < from; p += LANES) {
-            WHOLES place = *(const WHOLES *)(places + p), row;
-            PICK(row, found->first + base[p / LANES], place);
-            *(WHOLES *)(winner + p) = row;
-        }
-        for (; p < to; p += LANES) {
+    for (const Span *span = spans->each; span < spans->each + spans->n; span++)
+        for (int64_t p = span->from; p < span->to; p += LANES) {
             int64_t cell = base[p / LANES];
-            WHOLES place = *(const WHOLES *)(places + p), row;
+            WHOLES place = *(const WHOLES *)(places + p);
             FLOATS before, more;
             PICK(before, left + cell, place);
             PICK(more, step + cell, place);
-            PICK(row, found->first + cell, place);
             *(FLOATS *)(best + p) = more * *(const FLOATS *)(weight + p) + before;
-            *(WHOLES *)(winner + p) = row;
         }
-    }
     const FLOATS none = {0}, least = none - 87.0f;
     WHOLES lane;
     for (int i = 0; i < LANES; i++) lane[i] = i;
@@ -123,7 +123,7 @@ ENTRY static void NAMED(win)(const Across *across, float wy, const Candidates *f
             NAMED(exp_below)(&below);
             *(FLOATS *)(best + p) = below;
         }
-    NAMED(narrow)(winner, width, labels, wide);
+    NAMED(narrow)(winner, across->width, labels, wide);
 }
 
 /* Adds to sum[i] the exponentials of what rows `from` to `to` are below the highest, for cells from i on as long as there

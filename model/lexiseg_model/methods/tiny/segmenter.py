@@ -167,7 +167,6 @@ class TinySegmenter(Exportable):
     def encode_texts(self, texts: list[str]) -> NDArray[np.float16]:
         return self._tower.encode(texts).astype(np.float16)
 
-    @torch.inference_mode()
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         texts_of = [entry.texts for entry in classes]
         owner = np.repeat(np.arange(len(classes)), [*map(len, texts_of)])
@@ -187,8 +186,9 @@ class TinySegmenter(Exportable):
         if self._known_texts is not None and library.ready():
             vectors, levels = self._known_texts.of(texts, rows.astype(np.float16, copy=False))
             return torch.from_numpy(vectors), torch.from_numpy(levels)
-        there = torch.from_numpy(rows).to(self._device)
-        return self._network.project_texts(there), self._network.levels_of(there)
+        with torch.inference_mode():
+            there = torch.from_numpy(rows).to(self._device)
+            return self._network.project_texts(there), self._network.levels_of(there)
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:

@@ -1,8 +1,8 @@
 """Gzip for long answers, to whoever takes it. Plain ASGI.
 
-Level 1: of run lengths it leaves 60 %, of polygons 24 %, at 40 to 90 MB/s; level 6 leaves 56 % and 19 % at 11 to 14.
-Of PNGs in base64, which cannot say less than they do, it leaves 77 % at 24 MB/s: an answer that is mostly pictures goes
-out as it is.
+By ISA-L, whose level 1 takes a third to a sixth of zlib's time: of run lengths it leaves 49 %, of polygons 30 %, at 370
+to 410 MB/s. Of PNGs in base64, which cannot say less, it leaves 75 %: an answer that is mostly pictures goes out
+as it is.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from functools import lru_cache
-from zlib import MAX_WBITS, compress
 
+from isal.isal_zlib import MAX_WBITS, compress
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 KINDS = frozenset({b"application/json", b"application/problem+json", b"text/plain"})
 SHORTEST = 1400  # bytes; what is shorter fits into one packet anyway
-LONGEST_HERE = 64 * 2**10  # bytes; what is longer is compressed in a thread: zlib lets the event loop go on
+LONGEST_HERE = 64 * 2**10  # bytes; what is longer is compressed in a thread: ISA-L lets the event loop go on
 LONGEST_KEPT = 128  # bytes of a header whose meaning is remembered
 LEVEL = 1
-GZIP = 16 + MAX_WBITS  # its word for gzip's own header and checksum
+GZIP = 16 + MAX_WBITS  # zlib's word for gzip's own header and checksum, which ISA-L takes, too
 # The same content in other bytes needs a tag of its own (RFC 9110, 8.8.3.3). It means what the plain one means.
 SUFFIX = b'-gzip"'
 CONDITIONS = (b"if-match", b"if-none-match")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-import uuid
 from contextlib import nullcontext
 
 import structlog
@@ -43,7 +43,7 @@ class RequestFrame:
             return
         began = time.monotonic()
         sent_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        identity = sent_id if ACCEPTABLE_ID.fullmatch(sent_id) else uuid.uuid4().hex
+        identity = sent_id if ACCEPTABLE_ID.fullmatch(sent_id) else os.urandom(16).hex()
         span = None
         if self._tracing is not None and scope["path"] not in UNTRACED:
             span = self._tracing.begin(scope["method"], Headers(scope=scope))

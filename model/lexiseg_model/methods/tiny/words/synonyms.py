@@ -70,6 +70,7 @@ class Synonyms:
         _overwrite(projected[0], places, known.vectors, wanted)
         _overwrite(projected[1], places, known.levels, wanted)
 
+    @torch.inference_mode()
     def _learned(self, keys: Sequence[Leaning], projected: Projected, places: Sequence[int]) -> _Known:
         """What is known, with the texts at these places, as their keys say."""
         vectors, levels = projected
@@ -111,4 +112,5 @@ def _overwrite(rows: Tensor, places: list[int], others: Tensor, wanted: list[int
     if rows.device.type == "cpu":  # numpy moves a few numbers in a fraction of torch's time
         rows.numpy()[places] = others.numpy()[wanted]
     else:
-        rows[places] = others[wanted]
+        with torch.inference_mode():
+            rows[places] = others[wanted]
