@@ -238,7 +238,8 @@ class Settings(BaseSettings):
     max_bytes_in_flight: Annotated[int, Read(GATEWAYS, ADMISSION)] = Field(
         512 * 2**20,
         ge=1,
-        description="bytes of requests held at a time; half as many of images by URL, and of answers not taken",
+        description="bytes of requests held at a time; half as many of images by URL, and of answers not taken, "
+        "a quarter of frames that come before there is room",
     )
     client_share: Annotated[float, Read(SERVERS, ADMISSION)] = Field(
         0.5,

@@ -8,19 +8,18 @@ for heads and frames, which are small: who sends megabytes of them is cut off.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 import structlog
 
-from lexiseg_service.wire.leaving import connections, port_of
+from lexiseg_service.wire.arriving import Arriving, received
+from lexiseg_service.wire.leaving import connections, port_of, reset
 
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -33,9 +32,6 @@ MOST_OF_THE_TIME = 20.0  # times as long as a look takes is its pause at least
 HEAD = 96 * 2**10  # bytes of a call beside what is read of it: its metadata, and what is sent before it is asked for
 GIVEN_UP, GIVEN_UP_RATE = 512, 128  # calls that are given up before their message is there, likewise
 FRAMED = 1.01  # times as long as a message is what it comes in
-# Of the kernel's tcp_info: the bytes that were received, since Linux 4.1.
-RECEIVED = struct.Struct("=128xQ")
-NOBODY = struct.pack("=H14x", socket.AF_UNSPEC)  # the address that a socket has no other end with
 
 
 class Said:
@@ -90,37 +86,45 @@ class Said:
 class Messages:
     """Of one call: its context, as far as they are read from it."""
 
-    def __init__(self, context: Context, said: Said, port: int) -> None:
+    def __init__(self, context: Context, said: Said, port: int, arriving: Arriving | None) -> None:
         self._context = context
         self._said = said
         self._port = port
-        self.none_came = True
-        self.asked = False
+        self._arriving = arriving
+        self.came: bool | None = None  # whether one has; None before the first is asked for
+        self.without_room: asyncio.Timeout | None = None  # ends the call, once no room is taken for what it reads
 
     async def read(self) -> Any:
         """As of the context."""
-        self.asked = True
-        with self._said.message(self._port) as told:
+        self.came = self.came or False
+        with self._said.message(self._port) as told, self._reading() as told_too:
             content = await self._context.read()
-            told(0 if content is grpc.aio.EOF else len(content))
+            n_bytes = 0 if content is grpc.aio.EOF else len(content)
+            told(n_bytes)
+            told_too(n_bytes)
         if content is not grpc.aio.EOF:
-            self.none_came = False
-        elif self.none_came:
+            self.came = True
+        elif not self.came:
             self._said.given_up(self._port)
         return content
 
+    def _reading(self) -> AbstractContextManager[Callable[[int], None]]:
+        if self._arriving is None:
+            return nullcontext(lambda _: None)
+        return self._arriving.reading(self._context.peer(), self.without_room)
+
 
 @contextmanager
-def accounted(context: Context, said: Said) -> Iterator[Messages]:
+def accounted(context: Context, said: Said, arriving: Arriving | None = None) -> Iterator[Messages]:
     """Around all that is done for a call."""
     port = port_of(context.peer())
     said.call(port)
-    messages = Messages(context, said, port)
+    messages = Messages(context, said, port, arriving)
     try:
         yield messages
     except asyncio.CancelledError:
-        if messages.none_came:
-            said.given_up(port, unread=not messages.asked)
+        if not messages.came:
+            said.given_up(port, unread=messages.came is None)
         raise
 
 
@@ -170,25 +174,11 @@ class Floods:
             seen = self._seen[host, caller] = before.get((host, caller)) or _Seen(now, burst)
             age = now - seen.since
             too_many = self._said.given_up_of(caller) > GIVEN_UP + GIVEN_UP_RATE * age
-            if too_many or _received(connection) > seen.burst + RATE * age + self._said.of(caller):
+            if too_many or received(connection) > seen.burst + RATE * age + self._said.of(caller):
                 with suppress(OSError):  # it has gone meanwhile
-                    _reset(connection)
+                    reset(connection)
                 self._cut()
                 if host not in self._cut_off:
                     logger.warning("connection cut off: it sent megabytes beside its calls")
                 self._cut_off[host] = now + MOMENT
         self._took = self._clock() - now
-
-
-def _reset(connection: socket.socket) -> None:
-    """Ends a connection at once, with what lies there unread: who only shuts it reads on for as long as more comes."""
-    # Python's own `connect` takes addresses of the socket's family alone.
-    if ctypes.CDLL(None).connect(connection.fileno(), NOBODY, len(NOBODY)):
-        connection.shutdown(socket.SHUT_RDWR)
-
-
-def _received(connection: socket.socket) -> int:
-    """Bytes that a connection has sent us so far; 0 where the system does not tell."""
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, RECEIVED.size)
-    received: int = RECEIVED.unpack(info)[0] if len(info) == RECEIVED.size else 0
-    return received

@@ -10,8 +10,10 @@ can reach it any more:
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import socket
+import struct
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:  # generic for the type checker alone
 LAST_BYTES_SECONDS = 0.2  # for what is on its way out beside answers, as the word of our health
 LOOK_SECONDS = 0.02
 OPEN_FILES = "/dev/fd"
+NOBODY = struct.pack("=H14x", socket.AF_UNSPEC)  # the address that a socket has no other end with
 
 
 class Calls:
@@ -96,12 +99,22 @@ async def drain(server: grpc.aio.Server, port: int, calls: Calls, seconds: float
 
 def hang_up(peer: str) -> None:
     """Ends the connection of a call at once, with all other calls on it; `peer` as gRPC writes it."""
+    connection = connection_of(peer)
+    if connection is not None:
+        with connection, suppress(OSError):  # it has gone meanwhile
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+def connection_of(peer: str) -> socket.socket | None:
+    """Another file of a call's connection, to be closed by whoever asks; None where it is gone."""
     host, _, port = unquote(peer).partition(":")[2].rpartition(":")
     for _, each in _sockets():
         with suppress(OSError):  # what only listens has no other end
             other = each.getpeername()
             if (other[0].removeprefix("::ffff:"), str(other[1])) == (host.strip("[]").removeprefix("::ffff:"), port):
-                each.shutdown(socket.SHUT_RDWR)
+                # Its own `dup` would have the connection wait, for gRPC too, which is not made for that.
+                return socket.socket(fileno=os.dup(each.fileno()))
+    return None
 
 
 def _sockets(port: int | None = None) -> Iterator[tuple[int, socket.socket]]:
@@ -142,6 +155,13 @@ def connections(port: int) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
         with suppress(OSError):  # what only listens has no other end
             host, caller = each.getpeername()[:2]
             yield each, (host, caller)
+
+
+def reset(connection: socket.socket) -> None:
+    """Ends a connection at once, with what lies there unread: who only shuts it reads on for as long as more comes."""
+    # Python's own `connect` takes addresses of the socket's family alone.
+    if ctypes.CDLL(None).connect(connection.fileno(), NOBODY, len(NOBODY)):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _stop_listening(port: int) -> None:

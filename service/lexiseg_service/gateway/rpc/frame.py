@@ -41,6 +41,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
+from lexiseg_service.wire.arriving import Arriving
 from lexiseg_service.wire.errors import code_of, end
 from lexiseg_service.wire.floods import Messages, Said, accounted
 from lexiseg_service.wire.leaving import Calls, hang_up
@@ -65,9 +66,23 @@ class _Framed:
 class CallFrame(grpc.aio.ServerInterceptor):
     """Lets known keys in, reads their messages, tells errors; logs, counts and traces each call."""
 
-    def __init__(self, door: Door, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
+    def __init__(
+        self,
+        door: Door,
+        settings: Settings,
+        metrics: Metrics,
+        tracing: Tracing | None = None,
+        waiting: Callable[[], int] = int,
+    ) -> None:
+        """All calls of a server. `waiting`: bytes of messages that were read and have no room yet."""
         self.calls = Calls()
         self.said = Said(settings.limits.max_grpc_bytes)
+        self._arriving = Arriving(
+            settings.max_bytes_in_flight // 4,
+            settings.limits.max_grpc_bytes,
+            waiting,
+            metrics.ended.labels("flood").inc,
+        )
         self._door = door
         self._open = OpenCalls(settings)
         self._metrics = metrics
@@ -97,7 +112,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
             # Writes, and does not return: what grpc sends by itself, nobody knows whether it was taken.
             async def unary(_: AsyncIterator[bytes], context: Context) -> None:
                 # How long it is, gRPC tells of no message that it has not read.
-                with accounted(context, self.said) as messages:
+                with accounted(context, self.said, self._arriving) as messages:
                     async with self._framed(details, context) as call, self._room(call.caller, self._largest) as room:
                         answer = await answer_one(await self._only(read, messages, room), context)
                         call.answered = time.monotonic()  # how slowly it is taken is no time of ours
@@ -110,11 +125,12 @@ class CallFrame(grpc.aio.ServerInterceptor):
 
         # Writes, and does not yield: a client that leaves would let a suspended generator lie until somebody finds it.
         async def stream(_: AsyncIterator[bytes], context: Context) -> None:
-            with accounted(context, self.said) as messages:
+            with accounted(context, self.said, self._arriving) as messages:
                 async with (
                     self._framed(details, context) as call,
                     self._room(call.caller, self._largest) as room,
-                    aclosing(self._all(read, messages, room, _key_in(details))) as questions,
+                    self._arriving.stream(context.peer()) as patience,
+                    aclosing(self._all(read, messages, room, patience, _key_in(details))) as questions,
                     aclosing(answer_all(questions, context)) as answers,
                 ):
                     async for answer in answers:
@@ -151,12 +167,18 @@ class CallFrame(grpc.aio.ServerInterceptor):
         return await self._read(read, content)
 
     async def _all(
-        self, read: Callable[[bytes], M] | None, messages: Messages, room: Hold, key: str | None
+        self,
+        read: Callable[[bytes], M] | None,
+        messages: Messages,
+        room: Hold,
+        patience: asyncio.Timeout,
+        key: str | None,
     ) -> AsyncGenerator[M, None]:
         """The messages of a stream, none of which is kept here once it is handed on.
 
         The first takes `room`, as the one of a call does: nobody knows how long it is, nor whether there will be a
-        place for the stream.
+        place for the stream. The others take none before they are there: `patience` with the stream is over when too
+        much comes.
 
         Raises:
             Unauthorized: the key of the stream is known no more.
@@ -172,6 +194,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
                 del content
                 yield handed_on.pop()
                 room.release()
+                messages.without_room = patience
 
     async def _read(self, read: Callable[[bytes], M] | None, content: bytes) -> M:
         """A message.

@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # generic for the type checker alone
 class Video(Protocol):
     """Answers streams."""
 
+    waiting: int  # bytes of frames that have no room yet
+
     def stream(
         self, messages: AsyncIterator[pb.SegmentVideoRequest], caller: Caller, accepted: Callable[[], Awaitable[object]]
     ) -> AsyncGenerator[pb.SegmentVideoResponse, None]:

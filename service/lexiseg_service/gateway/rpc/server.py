@@ -49,7 +49,7 @@ def gateway_server(
     Long questions are checked in the `lane`.
     """
     servicer = Servicer(use_case, settings.limits, metrics, video, lane)
-    frame = CallFrame(door, settings, metrics, tracing)
+    frame = CallFrame(door, settings, metrics, tracing, lambda: video.waiting)
 
     def add(server: grpc.aio.Server) -> None:
         add_SegmentationServicer_to_server(servicer, server)

@@ -44,6 +44,7 @@ class VideoService:
         self._gate = door.gate
         self._settings = settings
         self._metrics = metrics
+        self.waiting = 0  # bytes of frames that have no room yet
         self._leaving = False
         self._patience: set[asyncio.Timeout] = set()  # of the streams that wait
 
@@ -151,7 +152,11 @@ class VideoService:
                 frame = _frame(message.frame, n_frames, question, settings.limits)
                 del message  # with its own copy of the image
                 n_bytes, patience = len(frame.image), settings.deadline_seconds
-                unanswered.append(await self._unless_leaving(room.wait(caller.client, n_bytes, patience)))
+                self.waiting += n_bytes
+                try:
+                    unanswered.append(await self._unless_leaving(room.wait(caller.client, n_bytes, patience)))
+                finally:
+                    self.waiting -= n_bytes
                 yield frame
                 del frame  # else it would be kept for as long as the client is silent
                 n_frames += 1

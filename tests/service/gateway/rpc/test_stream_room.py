@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -15,7 +17,9 @@ from lexiseg_service.gateway.admission import key_file
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.question.stream_messages import VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests.service.gateway.rpc.calling import calling, request
+from tests.service.gateway.rpc.stalling import stalling
 from tests.service.gateway.rpc.streaming import config, frame, opened, over_colours, read, rest, soon
 from tests.service.gateway.rpc.test_frame import failure, kind
 from tests.service.worker.gated_colours import SOON
@@ -46,6 +50,38 @@ async def test_a_stream_that_said_what_it_wants_keeps_no_room_for_its_next_frame
         call.cancel()
 
     assert len(beside) == 1
+
+
+async def test_frames_that_come_before_there_is_room_are_bounded_and_small_ones_pass_them() -> None:
+    half = pb.SegmentVideoRequest(frame=pb.Frame(image=bytes(900_000)))
+    settings: dict[str, Any] = {"max_bytes_in_flight": 4_000_000, "limits": {"max_grpc_bytes": 1_000_000}}
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    async with (
+        over_colours(**settings) as (gateway, _),
+        stalling(gateway.server.port, 600_000) as slow,
+        AsyncExitStack() as channels,
+    ):
+        small = await opened(gateway, config(), frame())
+        await read(small, 1)
+        large = []
+        for _ in range(3):
+            channel = await channels.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{slow}", own))
+            large.append(SegmentationStub(channel).SegmentVideo())
+            await large[-1].write(config())
+            await large[-1].initial_metadata()
+        writes = [asyncio.ensure_future(call.write(half)) for call in large]
+        ends = {asyncio.ensure_future(call.code()) for call in large}
+        while len(ends) > 1:
+            ended, ends = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            assert {end.result() for end in ended} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        await small.write(frame())
+        answers = await rest(small)
+
+        assert [len(answer.answer.segments) for answer in answers] == [2]
+        assert len(ends) == 1
+        for call in large:
+            call.cancel()
+        await asyncio.gather(*writes, *ends, return_exceptions=True)
 
 
 async def test_of_a_silent_stream_no_frame_is_kept() -> None:
