@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import lru_cache
-from itertools import compress
 
 import numpy as np
 import torch
@@ -131,13 +130,13 @@ def words_apart(
 
     crowds = segmenter.crowds
     crowd = gather() if crowds is None else crowds.once((words, ()), (word_rows, None), gather)
-    apart = crowd.competing(classes, rows, segmenter.meaning)
+    places = crowd.competing(classes, rows, segmenter.meaning)
     if shown:
         bank = segmenter.text_bank(words, word_rows)
         of_vectors = apart_from(bank.vectors, shown)
-        for owner, stays in zip(bank.owner, of_vectors, strict=True):
-            apart[owner] &= stays
-    if not apart.any():
+        taken = {owner for owner, stays in zip(bank.owner.tolist(), of_vectors.tolist(), strict=True) if not stays}
+        places = [place for place in places if place not in taken]
+    if not places:
         return (), None
-    kept = tuple(compress(words, apart.tolist()))
-    return kept, word_rows[np.repeat(apart, len(word_rows) // len(words))]  # with all templates of a word
+    of_words = word_rows.reshape(len(words), -1, word_rows.shape[1])  # with all templates of a word
+    return tuple([words[place] for place in places]), of_words[places].reshape(-1, word_rows.shape[1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -46,7 +47,7 @@ class ClassEntry:
     shown: Shown | None = None
     named: bool = True
 
-    @property
+    @cached_property
     def texts(self) -> tuple[str, ...]:
         """The name and the synonyms; any of them found answers under the name. None of a class by examples alone."""
         return (self.name, *self.synonyms) if self.named else ()

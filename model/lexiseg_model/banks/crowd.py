@@ -46,13 +46,13 @@ class Crowd:
         """Bytes of what is kept: what the words mean, and rows of texts."""
         return self._meant.nbytes + sum(len(text) + len(rows) for text, rows in tuple(self._known))
 
-    def competing(self, classes: tuple[ClassEntry, ...], rows: Rows | None, meaning: Meaning) -> NDArray[np.bool_]:
-        """[W]: the words that mean none of the classes, whose rows are None where they have no texts.
+    def competing(self, classes: tuple[ClassEntry, ...], rows: Rows | None, meaning: Meaning) -> list[int]:
+        """Places of the words that mean none of the classes, whose rows are None where they have no texts.
 
         `meaning` comes with each question: a model that it is of, and that keeps this, would hold itself.
         """
         aside = 0 if rows is None else reduce(or_, self._of_texts(classes, rows, meaning))
-        return ~self._as_flags(aside)
+        return [place for place in range(self._n) if not aside >> place & 1]
 
     def _of_texts(self, classes: tuple[ClassEntry, ...], rows: Rows, meaning: Meaning) -> list[int]:
         """For each text the words that step aside, a bit for each."""
@@ -77,8 +77,3 @@ class Crowd:
         packed = np.packbits(~(likeness < self._same_meaning), axis=0, bitorder="little").T.tolist()
         alike = [int.from_bytes(bytes(column), "little") for column in packed]
         return [bits | self._synonyms.get(text.lower(), 0) for text, bits in zip(texts, alike, strict=True)]
-
-    def _as_flags(self, bits: int) -> NDArray[np.bool_]:
-        n = self._n
-        packed = np.frombuffer(bits.to_bytes(-(-n // 8), "little"), np.uint8)
-        return np.unpackbits(packed, count=n, bitorder="little").view(np.bool_)

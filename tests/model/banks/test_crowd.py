@@ -43,8 +43,7 @@ def crowd(segmenter: Counting) -> Crowd:
 
 def stays(crowd: Crowd, segmenter: Counting, *classes: ClassEntry) -> list[str]:
     rows = segmenter.encode_texts(segmenter.texts(classes)) if classes else None
-    kept = crowd.competing(classes, rows, segmenter.meaning)
-    return [word.name for word, competes in zip(WORDS, kept, strict=True) if competes]
+    return [WORDS[place].name for place in crowd.competing(classes, rows, segmenter.meaning)]
 
 
 def test_a_word_that_means_what_is_asked_for_steps_aside(crowd: Crowd, segmenter: Counting) -> None:
@@ -71,9 +70,9 @@ def test_known_texts_are_not_looked_at_again_beside_others(crowd: Crowd, segment
 
 def test_a_text_that_comes_with_another_row_is_looked_at_anew(crowd: Crowd, segmenter: Counting) -> None:
     classes = (ClassEntry("thing"),)
-    for colour, expected in (("red", [False, True, True]), ("blue", [True, True, False])):
+    for colour, expected in (("red", [1, 2]), ("blue", [0, 1])):
         rows = segmenter.encode_texts([colour])
-        assert crowd.competing(classes, rows, segmenter.meaning).tolist() == expected
+        assert crowd.competing(classes, rows, segmenter.meaning) == expected
 
 
 def test_a_long_list_is_judged_as_its_parts_are(crowd: Crowd, segmenter: Counting) -> None:
