@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import io
-import shutil
 import tempfile
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
+from tests import chromium
 from tests.integration.server import Server
 
 PICTURES = Path(__file__).with_name("pictures")
@@ -24,7 +24,7 @@ PATIENCE = 120_000.0  # milliseconds
 def taken(url: str) -> Image.Image:
     """The page after its photograph has been painted."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium.path(), args=["--no-sandbox"])
         page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
         page.set_default_timeout(PATIENCE)
         page.goto(url)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests import chromium
 from tests.documents.reading import ROOT
 
 PICTURES = ROOT / "docs/pictures"
@@ -44,8 +44,7 @@ def test_the_model_paints_them(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_page_looks_like_its_picture(tmp_path: Path) -> None:
-    if shutil.which("chromium") is None:
-        pytest.skip("there is no chromium; `make system-packages` installs it as root")
+    chromium.require()
     write("write_playground", tmp_path)
 
     assert apart(tmp_path, "playground.png") < STRAYS

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
+from tests import chromium
 from tests.integration.server import Server
 
 PATIENCE = 60_000.0  # milliseconds; a loaded machine needs a tenth of it
@@ -15,15 +15,15 @@ expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="package")  # as long as it runs, no test of asyncio can
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.skip("there is no chromium; `make system-packages` installs it as root")
+def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
-        args = ["--no-sandbox", "--use-fake-device-for-media-stream"]
-        browser = playwright.chromium.launch(executable_path=path, args=args)
+        yield playwright
+
+
+@pytest.fixture(scope="package")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    with chromium.started(playwright) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from collections.abc import Iterator
 
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+
+from tests import chromium
 from tests.integration.playground.asking import add, choose, expect_result, until
 
 TRACKS = "[...(document.getElementById('live').srcObject?.getTracks() ?? [])].length"
 # A browser tells a page that a dialog was closed in a task of its own, after it is hidden.
 NO_TRACKS = f"{TRACKS} === 0"
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    with chromium.started(playwright, chromium.WHOLE) as browser:
+        yield browser
 
 
 def test_a_picture_is_taken_and_the_camera_let_go(context: BrowserContext, page: Page) -> None:

@@ -1,0 +1,36 @@
+"""The system's Chromium, as a whole or without all that belongs to windows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, Playwright
+
+WHOLE = ("chromium",)
+# The first opens a page in a third of the processor time; it knows no camera.
+PROGRAMS = ("chromium-headless-shell", *WHOLE)
+
+
+def path(programs: tuple[str, ...] = PROGRAMS) -> str | None:
+    """Of the first that is there."""
+    return next(filter(None, map(shutil.which, programs)), None)
+
+
+def require(programs: tuple[str, ...] = PROGRAMS) -> str:
+    """Its path, or the test is skipped."""
+    program = path(programs)
+    if program is None:
+        pytest.skip(f"there is no {' or '.join(programs)}; `make system-packages` installs it as root")
+    return program
+
+
+@contextmanager
+def started(playwright: Playwright, programs: tuple[str, ...] = PROGRAMS) -> Iterator[Browser]:
+    """A browser whose camera shows a clock, where it knows any."""
+    args = ["--no-sandbox", "--use-fake-device-for-media-stream"]
+    browser = playwright.chromium.launch(executable_path=require(programs), args=args)
+    yield browser
+    browser.close()
