@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests import once
 from tests.integration.server import Server
 
 TESTS = Path(__file__).resolve().parent
@@ -31,6 +33,14 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """`tests/once.py` keeps what it makes beside the folders of all processes."""
+    own = tmp_path_factory.getbasetemp()
+    with once.opened((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "once"):
+        yield
 
 
 @pytest.fixture(scope="session")
