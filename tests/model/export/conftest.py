@@ -12,9 +12,10 @@ import torch
 
 from lexiseg_model.catalog import load
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.manifest import Manifest, Numbers
+from lexiseg_model.export.manifest import Manifest, Numbers, read
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
+from tests import once
 from tests.model.conftest import Photographs
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter
 
@@ -22,6 +23,11 @@ from tests.model.export.small import BUCKET, Edges, SmallSegmenter
 class Export(NamedTuple):
     folder: Path
     manifest: Manifest
+
+
+def tiny_graphs() -> Path:
+    """The export of `tiny` in float32, made once for a run of the tests. Shared: never write into it."""
+    return once.made("tiny-onnx", lambda folder: export(exact_tiny(), folder))
 
 
 def exact_tiny() -> Exportable:
@@ -52,8 +58,8 @@ def torch_tiny() -> Exportable:
 
 @pytest.fixture(scope="session")
 def exported(torch_tiny: Exportable, photographs: Photographs, tmp_path_factory: pytest.TempPathFactory) -> Export:
-    folder = tmp_path_factory.mktemp("export") / "onnx"
-    manifest = export(torch_tiny, folder)
+    folder = shutil.copytree(tiny_graphs(), tmp_path_factory.mktemp("export") / "onnx")
+    manifest = read(folder)
     tiles = [torch_tiny.plan(photograph).tiles for photograph in photographs.values()]
     return Export(folder, add_int8(folder, manifest, tiles))
 
