@@ -44,6 +44,8 @@ serve: $(VENV)/.serve $(VENV)/.text-tower  ## start the service on http://localh
 
 # The processes and their servers keep the cores busy: a team of threads for each only waits for one another.
 test: export OMP_NUM_THREADS ?= 1
+# Nor does each compile all of the tree again, whatever the shell says.
+test coverage: export PYTHONDONTWRITEBYTECODE =
 test: system-packages $(VENV)/.test $(VENV)/.text-tower $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
 	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist loadscope --no-loadscope-reorder --durations=25 --durations-min=1 $(ARGS)
 
