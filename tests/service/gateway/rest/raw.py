@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Sized
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -62,8 +63,12 @@ class Listening:
     running: asyncio.Task[None]
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
-    async def open(self) -> Raw:
-        raw = Raw(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def open(self, first: bytes = b"") -> Raw:
+        """A connection; `first` lies there when the server accepts it, so that none of its patience is over before."""
+        own = socket.create_connection(("127.0.0.1", self.port))
+        own.sendall(first)
+        own.setblocking(False)
+        raw = Raw(*await asyncio.open_connection(sock=own))
         self._writers.append(raw.writer)
         return raw
 

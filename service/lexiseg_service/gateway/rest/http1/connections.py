@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -51,6 +51,11 @@ class Watched(Protocol):
     def close_idle(self) -> None: ...
 
 
+class Known(NamedTuple):
+    client: str
+    since: float  # by the event loop's clock
+
+
 class Connections:
     """On one event loop. `ended` hears why one was ended that its client would have kept."""
 
@@ -60,9 +65,10 @@ class Connections:
         self.leaving = False
         self._most = settings.max_connections
         self._most_of_one = settings.max_address_connections
-        self._open: dict[Watched, str] = {}  # oldest first
+        self._open: dict[Watched, Known] = {}  # oldest first
         self._of_each: Counter[str] = Counter()
         self._looked = 0.0
+        self._looking = False
 
     def __len__(self) -> int:
         return len(self._open)
@@ -81,11 +87,11 @@ class Connections:
     def add(self, connection: Watched, address: str | None) -> bool:
         """Counts a connection from now on; False where there are so many that it cannot even be told."""
         loop = asyncio.get_running_loop()
-        if not self._open:
-            self._looked = loop.time()
+        if not self._looking:
+            self._looking = True
             loop.call_later(LOOK_SECONDS, self._look, loop)
         client = client_of(None, address)
-        self._open[connection] = client
+        self._open[connection] = Known(client, loop.time())
         self._of_each[client] += 1
         if len(self._open) > self._most:
             self._make_room()
@@ -96,15 +102,15 @@ class Connections:
 
     def remove(self, connection: Watched) -> None:
         """Counts it no more."""
-        client = self._open.pop(connection, None)
-        if client is not None:
-            self._of_each[client] -= 1
-            if not self._of_each[client]:
-                del self._of_each[client]
+        known = self._open.pop(connection, None)
+        if known is not None:
+            self._of_each[known.client] -= 1
+            if not self._of_each[known.client]:
+                del self._of_each[known.client]
 
     def crowd(self, connection: Watched, app: ASGIApp) -> ASGIApp | None:
         """What a connection too many gets instead of the application; None for all others."""
-        n_own = self._of_each[self._open[connection]]
+        n_own = self._of_each[self._open[connection].client]
         if n_own > self._most_of_one:
             why = f"{n_own:,} connections from this address are open, {self._most_of_one:,} is the limit"
             return self._refusing(app, RateLimited(why, RETRY_SECONDS))
@@ -133,10 +139,12 @@ class Connections:
             idle.close_idle()
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Nobody is late because we were: of a long pause between two looks, little counts."""
+        """Nobody is late because we were: of a long pause between two looks little counts, and of what was before a
+        connection came nothing."""
         now = loop.time()
-        passed, self._looked = min(now - self._looked, 2 * LOOK_SECONDS), now
-        for connection in tuple(self._open):
-            connection.look(passed)
-        if self._open:
+        counted, self._looked = max(self._looked, now - 2 * LOOK_SECONDS), now
+        for connection, known in tuple(self._open.items()):
+            connection.look(now - max(counted, known.since))
+        self._looking = bool(self._open)
+        if self._looking:
             loop.call_later(LOOK_SECONDS, self._look, loop)

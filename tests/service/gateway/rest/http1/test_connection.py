@@ -19,8 +19,7 @@ from tests.service.gateway.rest.test_guard import SlowBackend
 @pytest.mark.parametrize("sent", [b"GET /livez HTTP/1.1\r\nHost: x\r\n", b"\r\n", b"G"])
 async def test_half_a_head_is_told_that_it_is_too_slow(sent: bytes) -> None:
     async with listening(**SHORT) as server:
-        raw = await server.open()
-        await raw.send(sent)
+        raw = await server.open(sent)
 
         assert await raw.problem() == (408, "too-slow")
         assert await raw.ended()
@@ -29,8 +28,7 @@ async def test_half_a_head_is_told_that_it_is_too_slow(sent: bytes) -> None:
 
 async def test_a_second_head_has_its_time_too() -> None:
     async with listening(**SHORT) as server:
-        raw = await server.open()
-        await raw.send(ALIVE + b"GET /livez")
+        raw = await server.open(ALIVE + b"GET /livez")
         assert (await raw.answer())[0] == 200
         await raw.send(b" HTTP/1.1\r\n")
 
@@ -47,9 +45,8 @@ async def test_silence_is_ended_without_a_word() -> None:
 @pytest.mark.parametrize("head", [HALF, HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"])
 async def test_half_a_body_is_told_that_it_is_too_slow(head: bytes) -> None:
     async with listening(**SHORT) as server:
-        raw = await server.open()
         with capture_logs() as lines:
-            await raw.send(head)
+            raw = await server.open(head)
 
             assert await raw.problem() == (408, "too-slow")
             assert await raw.ended()
@@ -108,8 +105,7 @@ async def test_half_a_body_whose_client_goes_is_not_waited_for() -> None:
 
 async def test_a_body_nobody_reads_is_cut_off_without_a_second_answer() -> None:
     async with listening(**SHORT) as server:
-        raw = await server.open()
-        await raw.send(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{")
+        raw = await server.open(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n{")
 
         assert (await raw.answer())[0] == 404
         assert await raw.ended()
@@ -118,8 +114,7 @@ async def test_a_body_nobody_reads_is_cut_off_without_a_second_answer() -> None:
 async def test_an_answer_that_takes_long_is_no_reason_to_be_cut_off() -> None:
     backend = SlowBackend()
     async with listening(backend, **SHORT) as server:
-        raw = await server.open()
-        await raw.send(WHOLE)
+        raw = await server.open(WHOLE)
         await backend.reached.wait()
         slow = await server.open()
         assert await slow.ended()  # the clock has gone round for whoever has something to do

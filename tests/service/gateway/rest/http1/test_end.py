@@ -35,8 +35,7 @@ async def test_the_end_of_the_server_waits_for_answers_and_for_nothing_half_sent
 
 async def test_whoever_was_told_and_stays_does_not_hold_up_the_end() -> None:
     async with listening(**SHORT) as server:
-        raw = await server.open()
-        await raw.send(HALF)
+        raw = await server.open(HALF)
         assert await raw.problem() == (408, "too-slow")
 
         await server.stop()
