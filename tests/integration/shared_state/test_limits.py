@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from lexiseg_service.errors import RateLimited
+from lexiseg_service.gateway.admission import redis_limits
 from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.gateway.admission.redis_limits import RedisGate, _renew
 from lexiseg_service.redis_link import RedisLink
@@ -18,6 +19,21 @@ from tests.redis_server import RedisServer
 PLACES = "lexiseg:limit:{a}:places"
 BUCKET = "lexiseg:limit:{a}:rate"
 DAY = "lexiseg:limit:{a}:day"
+MIDNIGHT = 20_000 * 86_400  # that of some day
+
+
+@pytest.fixture
+def at(inside: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Tells Redis the time, in seconds: a day must not end by itself while a test counts."""
+    told = redis_limits.ENTER.replace("redis.call('TIME')", "redis.call('LRANGE', 'clock', 0, 1)")
+    assert told != redis_limits.ENTER
+    monkeypatch.setattr(redis_limits, "ENTER", told)
+
+    def tell(seconds: int) -> None:
+        inside.delete("clock")
+        inside.rpush("clock", seconds, 0)
+
+    return tell
 
 
 async def refusal(gate: RedisGate) -> int:
@@ -41,23 +57,27 @@ async def test_gateways_count_one_clients_rate_together(link: Callable[..., Redi
     await gates[0].enter("b")
 
 
-async def test_gateways_count_one_clients_day_together(link: Callable[..., RedisLink], inside: redis.Redis) -> None:
+async def test_gateways_count_one_clients_day_together(
+    link: Callable[..., RedisLink], inside: redis.Redis, at: Callable[[int], None]
+) -> None:
     gates = [RedisGate(Rule(daily=2, concurrent=5), link(), PATIENT) for _ in range(2)]
+    at(MIDNIGHT - 60)
     for gate in gates:
         await gate.leave("a", await gate.enter("a"))
 
-    assert 0 < await refusal(gates[0]) <= 86_400
+    assert await refusal(gates[0]) == 60
     await gates[0].enter("b")
-    inside.hincrby(DAY, "day", -1)  # it was yesterday
+    at(MIDNIGHT)
     await gates[1].enter("a")
     assert inside.hget(DAY, "used") == b"1"
     assert 0 < inside.ttl(DAY) <= 172_800
 
 
 async def test_another_question_within_a_stream_counts_for_the_rate_and_the_day_of_all_gateways(
-    link: Callable[..., RedisLink], inside: redis.Redis
+    link: Callable[..., RedisLink], inside: redis.Redis, at: Callable[[int], None]
 ) -> None:
     one, other = (RedisGate(Rule(rate=0.001, burst=3, daily=3, concurrent=1), link(), PATIENT) for _ in range(2))
+    at(MIDNIGHT)
     ticket = await one.enter("a")
 
     await one.count("a")
