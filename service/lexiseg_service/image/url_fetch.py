@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
+import httpcore
 import httpx
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, TooLarge
+from lexiseg_service.image.bounded_heads import BoundedHeads
 from lexiseg_service.image.public_address import Address, is_public
 from lexiseg_service.image.resolver import Resolve, SystemResolver
 from lexiseg_service.shares import Shares
@@ -155,18 +157,18 @@ class UrlFetcher:
         for address in await self._addresses(url):
             try:
                 return await self._get(url, address)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
-            except httpx.TransportError:
+            except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
                 raise ImageNotFetched(f"{FIELD}: the connection broke off, or what came is no HTTP") from None
         raise ImageNotFetched(UNREACHABLE)
 
     async def _get(self, url: httpx.URL, address: Address) -> bytes | str:
-        pinned = httpx.Request(
+        pinned = httpcore.Request(
             "GET",
-            url.copy_with(host=str(address)),
+            httpcore.URL(scheme="https", host=str(address), port=_port(url), target=url.raw_path),
             headers={
-                "Host": url.netloc.decode("ascii"),
+                "Host": url.netloc,
                 "User-Agent": f"lexiseg/{version('lexiseg')}",
                 "Accept": "image/*",
                 "Accept-Encoding": "identity",  # what is packed may unpack to any size
@@ -174,25 +176,30 @@ class UrlFetcher:
             # The name is what the certificate must be for, although the connection goes to the address.
             extensions={"sni_hostname": _name(url), "timeout": {"connect": SECONDS_TO_CONNECT}},
         )
-        async with httpx.AsyncHTTPTransport(verify=self._trust, trust_env=False) as transport:
-            response = await transport.handle_async_request(pinned)
+        heads = BoundedHeads()
+        async with httpcore.AsyncHTTPConnection(
+            pinned.url.origin, ssl_context=self._trust, network_backend=heads
+        ) as connection:
+            response = await connection.handle_async_request(pinned)
+            heads.n_bytes = None
             try:
-                if response.status_code in REDIRECTS and "location" in response.headers:
-                    return response.headers["location"]
-                return await self._content(response)
+                headers = httpx.Headers(response.headers)
+                if response.status in REDIRECTS and "location" in headers:
+                    return headers["location"]
+                return await self._content(response, headers)
             finally:
                 await response.aclose()
 
-    async def _content(self, response: httpx.Response) -> bytes:
-        if response.status_code != 200:
-            raise ImageNotFetched(f"{FIELD}: expected status 200, got {response.status_code}")
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
+    async def _content(self, response: httpcore.Response, headers: httpx.Headers) -> bytes:
+        if response.status != 200:
+            raise ImageNotFetched(f"{FIELD}: expected status 200, got {response.status}")
+        if headers.get("content-encoding", "identity").lower() != "identity":
             raise ImageNotFetched(f"{FIELD}: expected the image itself, got it packed (Content-Encoding)")
-        announced = response.headers.get("content-length", "")
+        announced = headers.get("content-length", "")
         if announced.isdigit() and int(announced) > self._max_bytes:
             raise self._too_large(int(announced))
         content, pieces, began = bytearray(), 0, time.monotonic()
-        async for part in response.aiter_raw():
+        async for part in response.aiter_stream():
             content += part
             pieces += 1
             if len(content) > self._max_bytes:
