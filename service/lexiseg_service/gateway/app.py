@@ -21,7 +21,6 @@ from lexiseg_service.gateway.rest.docs_page import Description
 from lexiseg_service.gateway.rest.docs_page import router as docs_router
 from lexiseg_service.gateway.rest.guard import Guard, open_paths
 from lexiseg_service.gateway.rest.http1.long_answers import LongAnswers
-from lexiseg_service.gateway.rest.large_bodies import Turns
 from lexiseg_service.gateway.rest.middleware import BodyLimit, RequestFrame
 from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
@@ -35,6 +34,7 @@ from lexiseg_service.gateway.rpc.server import MoreService, gateway_server
 from lexiseg_service.gateway.rpc.video import VideoService
 from lexiseg_service.gateway.state import open_gate, open_vocabularies
 from lexiseg_service.gateway.streams import OpenStreams
+from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.fetches_aside import FetchesAside
 from lexiseg_service.image.url_fetch import UrlFetcher

@@ -14,8 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lexiseg_service.errors import QueueFull, RateLimited, ServiceError, TooLarge
 from lexiseg_service.gateway.rest import problem
-from lexiseg_service.gateway.rest.large_bodies import LARGE, Turns
+from lexiseg_service.gateway.rest.large_bodies import LARGE
 from lexiseg_service.gateway.rest.paths import path_alone, route_of
+from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.logs import on_each_line
 from lexiseg_service.watch.metrics import Metrics

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.rest.large_bodies import Lane
+from lexiseg_service.gateway.turns import Lane
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.findings import validate
 from lexiseg_service.question.prompts import refuse_crowd, resolve_prompt

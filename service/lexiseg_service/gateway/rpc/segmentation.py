@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 from google.protobuf.json_format import ParseDict
 
-from lexiseg_service.gateway.rest.large_bodies import Lane
 from lexiseg_service.gateway.rpc.asking import CALLER, counted, refuse_burden
 from lexiseg_service.gateway.rpc.question import read
+from lexiseg_service.gateway.turns import Lane
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb

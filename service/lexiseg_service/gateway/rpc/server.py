@@ -10,9 +10,9 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from lexiseg_service.gateway.admission.door import Door
-from lexiseg_service.gateway.rest.large_bodies import Lane
 from lexiseg_service.gateway.rpc.frame import CallFrame
 from lexiseg_service.gateway.rpc.segmentation import Servicer, Video
+from lexiseg_service.gateway.turns import Lane
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2

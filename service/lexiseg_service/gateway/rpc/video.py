@@ -14,8 +14,8 @@ from typing import TypeVar
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.failures import reason_of
-from lexiseg_service.gateway.rest.large_bodies import Lane
 from lexiseg_service.gateway.rpc.question import read_config, read_follow
+from lexiseg_service.gateway.turns import Lane
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.stream_messages import DropPolicy, Followed, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Limits, Settings

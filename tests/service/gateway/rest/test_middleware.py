@@ -7,8 +7,9 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge
-from lexiseg_service.gateway.rest.large_bodies import LARGE, Turns
+from lexiseg_service.gateway.rest.large_bodies import LARGE
 from lexiseg_service.gateway.rest.middleware import BodyLimit
+from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.shares import Shares
 
 SOON = 60.0  # seconds; a hundredth is usual
