@@ -50,8 +50,8 @@ class Forecast:
         self._guard = threading.Lock()
         self._since = 0.0  # until when time is counted
         self._seconds = 1.0  # in which there was work, weighed
-        self._appointments: dict[str, float] = {}  # by source: until when those who were refused are to come
         self._done = 1.0  # expected seconds of work that were done meanwhile, weighed
+        self._appointments: dict[str, float] = {}  # by source: until when those who were refused are to come
         self._lately: dict[tuple[str, bool], tuple[float, float]] = {}  # by source and size: work, weighed, and when
 
     def seconds(self, request: Expected) -> float:

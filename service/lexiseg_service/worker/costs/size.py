@@ -118,17 +118,17 @@ def size_of(
         decode = decode_cost(image_size, file, shortest=shortest, whole=request.overlay)
     prompts = request.prompts
     return Size(
-        decode,
-        IMAGE,
-        finish_cost(megapixels, len(classes)),
-        missing,
-        len(prompts),
-        extra,
-        speed,
-        _looks(prompts, image_size) if prompts else 0,
-        sum([len(prompt.points) - 1 for prompt in prompts if len(prompt.points) > 1]),
-        words,
-        _pictures(request, image_size),
+        decode=decode,
+        image=IMAGE,
+        finish=finish_cost(megapixels, len(classes)),
+        texts=missing,
+        prompts=len(prompts),
+        extra=extra,
+        speed=speed,
+        looks=_looks(prompts, image_size) if prompts else 0,
+        points=sum([len(prompt.points) - 1 for prompt in prompts if len(prompt.points) > 1]),
+        words=words,
+        pictures=_pictures(request, image_size),
     )
 
 

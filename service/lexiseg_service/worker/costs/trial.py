@@ -84,19 +84,36 @@ class Trial:
         encoded, tile_features = self._encode(plan)
         usual = decode_cost(PICTURE, photograph, shortest=shortest_of(self._card))
         speed = Speed(decode=1e3 * planned / usual, image=1e3 * encoded / IMAGE, tiles=len(plan.tiles))
-        plain, large = 0.0, 0.0
+        plain = large = 0.0
         if "semantic" in self._card.tasks:
-            plain = self._ask(plan, tile_features)
-            large = self._ask(plan.of_size(LARGE), tile_features)
-            n_words = len(self._vocabulary.classes)
-            usual = sum(finish_cost(_megapixels(size), n_words) for size in (PICTURE, LARGE))
-            speed = replace(speed, finish=1e3 * (plain + large) / usual)
-            if self._clock() <= self._until:
-                many = self._ask_for_many(plan, tile_features)
-                speed = replace(speed, word=1e3 * max(0.0, many - plain) / max(1, MANY - n_words))
+            plain, large = (self._ask(each, tile_features) for each in (plan, plan.of_size(LARGE)))
+            speed = self._with_finish(speed, plan, tile_features, plain, large)
+        speed, clicks = self._with_others(speed, plan, tile_features, plain, large)
+        if clicks is None or self._is_over:
+            return speed
+        return self._with_prompts(speed, plan, tile_features, plain, clicks)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._clock() > self._until
+
+    def _with_finish(self, speed: Speed, plan: Plan, tile_features: TileFeatures, plain: float, large: float) -> Speed:
+        """Of few words and many. `plain`, `large`: seconds of an answer about few in a small and a large image."""
+        n_words = len(self._vocabulary.classes)
+        usual = sum(finish_cost(_megapixels(size), n_words) for size in (PICTURE, LARGE))
+        speed = replace(speed, finish=1e3 * (plain + large) / usual)
+        if self._is_over:
+            return speed
+        many = self._ask_for_many(plan, tile_features)
+        return replace(speed, word=1e3 * max(0.0, many - plain) / max(1, MANY - n_words))
+
+    def _with_others(
+        self, speed: Speed, plan: Plan, tile_features: TileFeatures, plain: float, large: float
+    ) -> tuple[Speed, float | None]:
+        """Of each task and refinement beyond plain; and the milliseconds of `CLICKS`, where there was time for them."""
         extra, of_pixels = dict(ORDINARY.extra), dict(ORDINARY.pixels)
         for name, task, refine in self._others():
-            if self._clock() > self._until:
+            if self._is_over:
                 break
             try:
                 extra[name] = 1e3 * max(0.0, self._ask(plan, tile_features, task, refine) - plain)
@@ -106,13 +123,16 @@ class Trial:
             except ModelError:  # a model may not do to this picture what it does to others
                 continue
         clicks = extra.pop("prompt", None)
-        speed = replace(speed, extra=extra, pixels=of_pixels, words=len(self._vocabulary.classes))
-        if clicks is None or self._clock() > self._until:
-            return speed
+        return replace(speed, extra=extra, pixels=of_pixels, words=len(self._vocabulary.classes)), clicks
+
+    def _with_prompts(
+        self, speed: Speed, plan: Plan, tile_features: TileFeatures, plain: float, clicks: float
+    ) -> Speed:
+        """Of prompts: what they share, each of them, and a closer look at a small box."""
         one = 1e3 * max(0.0, self._ask(plan, tile_features, "prompt", prompts=CLICKS[:1]) - plain)
         each = min(max(0.0, clicks - one) / (len(CLICKS) - 1), one)
         speed = replace(speed, prompt=each, shared=one - each)
-        return speed if self._clock() > self._until else replace(speed, look=self._look(plan, tile_features, speed))
+        return speed if self._is_over else replace(speed, look=self._look(plan, tile_features, speed))
 
     def _ask_for_many(self, plan: Plan, tile_features: TileFeatures) -> float:
         """Seconds of an answer about many words, new ones each time, whose rows are known."""
