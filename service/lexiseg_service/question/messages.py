@@ -9,6 +9,7 @@ from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Region, Ring,
 from lexiseg_service.question.examples import ExampleRegion
 
 BYTES_OF_A_NUMBER = 5  # of a polygon, in JSON
+MANY_BYTES = 256 * 2**10  # of masks and pictures: to write more would keep an event loop from other requests
 MaskFormat = Literal["rle", "polygon", "png", "none"]
 
 

@@ -13,13 +13,12 @@ from contextlib import aclosing
 from typing import Protocol, runtime_checkable
 
 from lexiseg_service.question.backend import Backend
-from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.messages import MANY_BYTES, WorkerRequest
 from lexiseg_service.question.stream_messages import StreamQuestion, VideoFrame
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.stream import encode_frame_answer
 
-MOST_HERE = 256 * 2**10  # bytes of masks; to encode more would keep the event loop from other calls
 Step = StreamQuestion | VideoFrame
 
 
@@ -40,7 +39,7 @@ async def answered(backend: Backend, request: WorkerRequest, request_id: str) ->
     """The answer to one request, under its id; errors as of `Backend.segment`."""
     if not isinstance(backend, Relaying):
         answer = await backend.segment(request)
-        if answer.bytes_of_masks > MOST_HERE:
+        if answer.bytes_of_masks > MANY_BYTES:
             return await asyncio.to_thread(encode_answer, answer, request_id)
         return encode_answer(answer, request_id)
     message = await backend.relay(request)

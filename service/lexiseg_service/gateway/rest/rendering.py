@@ -10,9 +10,7 @@ from typing import Any
 import orjson
 
 from lexiseg_model.types import Segment
-from lexiseg_service.question.messages import WorkerAnswer
-
-MOST_HERE = 256 * 2**10  # bytes of pictures and masks; more would keep the event loop from other requests
+from lexiseg_service.question.messages import MANY_BYTES, WorkerAnswer
 
 
 def bytes_of_pictures(answer: WorkerAnswer) -> int:
@@ -23,7 +21,7 @@ def bytes_of_pictures(answer: WorkerAnswer) -> int:
 
 async def rendered(answer: WorkerAnswer, request_id: str) -> bytes:
     """`render_answer`, in a thread where there are large pictures to write as base64, or large masks."""
-    if bytes_of_pictures(answer) + answer.bytes_of_masks > MOST_HERE:
+    if bytes_of_pictures(answer) + answer.bytes_of_masks > MANY_BYTES:
         return await asyncio.to_thread(_render_in_pieces, answer, request_id)
     return render_answer(answer, request_id)
 

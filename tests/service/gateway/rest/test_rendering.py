@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from lexiseg_model.types import AnswerWarning, Ring
-from lexiseg_service.gateway.rest.rendering import MOST_HERE, render_answer, rendered
+from lexiseg_service.gateway.rest.rendering import render_answer, rendered
+from lexiseg_service.question.messages import MANY_BYTES
 from lexiseg_service.question.schemas import SegmentAnswer, SegmentOutput
 from tests.service.gateway.known_backend import answer
 
@@ -89,13 +90,13 @@ def test_what_is_absent_and_what_is_doubtful_is_said() -> None:
 async def test_large_masks_are_written_as_small_ones() -> None:
     (first,) = answer().segments
     many = tuple(replace(first, id=number) for number in range(1, 101))
-    rings = [Ring([1, 2, 3, 4] * (MOST_HERE // 1000), [[1, 1, 2, 2, 3, 1]])]
+    rings = [Ring([1, 2, 3, 4] * (MANY_BYTES // 1000), [[1, 1, 2, 2, 3, 1]])]
     drawn = replace(answer(), mask="polygon", segments=many, polygons=(rings,) * 100)
-    runs = replace(first.mask, counts="0" * MOST_HERE)
+    runs = replace(first.mask, counts="0" * MANY_BYTES)
     painted = replace(answer(), segments=(replace(first, mask=runs),))
 
     for each in (drawn, painted):
-        assert each.bytes_of_masks >= MOST_HERE
+        assert each.bytes_of_masks >= MANY_BYTES
         assert await rendered(each, "id-1") == render_answer(each, "id-1")
 
 
