@@ -19,6 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from lexiseg_service.breaker import Breaker, State
+from lexiseg_service.refused_writes import RefusedWrites
 
 logger = structlog.get_logger("lexiseg.redis")
 T = TypeVar("T")
@@ -27,7 +28,6 @@ WHOLE_CALL = 1.25  # of the client's timeout
 NO_WRITES = re.compile(r"\b(OOM|READONLY|MISCONF|NOREPLICAS|NOPERM)\b")
 REFUSALS = (redis.OutOfMemoryError, redis.ReadOnlyError, redis.exceptions.NoPermissionError)
 TRIAL = "lexiseg:trial"  # the key of a write of our own
-TRIAL_SECONDS = 15.0  # between two of them
 
 
 class RedisAway(Exception):
@@ -50,9 +50,7 @@ class RedisLink:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.breaker = breaker
-        self.refuses_writes = False  # as far as is known, while it answers: it is full, or a replica
-        self._clock = clock
-        self._next_trial = 0.0
+        self._writes = RefusedWrites(clock)
         self._whole_call = WHOLE_CALL * timeout
         self._redis = redis.Redis.from_url(
             url,
@@ -63,6 +61,11 @@ class RedisLink:
             driver_info=None,
         )
         self._threads = ThreadPoolExecutor(threads, "redis")
+
+    @property
+    def refuses_writes(self) -> bool:
+        """As far as is known, while it answers: it is full, or a replica."""
+        return bool(self._writes)
 
     @property
     def away(self) -> bool:
@@ -96,18 +99,17 @@ class RedisLink:
 
     def wrote(self) -> None:
         """Redis has taken a write: it refuses them no more."""
-        self.refuses_writes = False
+        self._writes.taken()
 
     def heal(self) -> None:
         """Looks in the background whether Redis is back, when that is due. For who watches and has nothing to ask.
 
-        While it refuses writes one is tried every `TRIAL_SECONDS`.
+        While it refuses writes one is tried now and then.
         """
         with suppress(RuntimeError):  # closed meanwhile
             if self.breaker.probe_is_due:
                 self._threads.submit(self._look)
-            elif self.refuses_writes and self._clock() >= self._next_trial:
-                self._next_trial = self._clock() + TRIAL_SECONDS
+            elif self._writes.trial_is_due():
                 self._threads.submit(self._try_to_write)
 
     def close(self) -> None:
@@ -128,8 +130,7 @@ class RedisLink:
     def _hear(self, error: redis.ResponseError) -> None:
         """Whether an error says that no write is taken."""
         if isinstance(error, REFUSALS) or NO_WRITES.search(str(error)):
-            self.refuses_writes = True
-            self._next_trial = self._clock() + TRIAL_SECONDS
+            self._writes.refused()
 
     def _try_to_write(self) -> None:
         if not self.breaker.allow():

@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from lexiseg_service.errors import NotReady, PreconditionFailed, UnknownVocabulary
-from lexiseg_service.redis_link import TRIAL, TRIAL_SECONDS, RedisLink
+from lexiseg_service.redis_link import TRIAL, RedisLink
+from lexiseg_service.refused_writes import TRIAL_SECONDS
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies.collection import Vocabularies
 from lexiseg_service.vocabularies.preconditions import Preconditions
@@ -103,8 +104,7 @@ async def test_a_redis_that_takes_no_writes_is_named_until_it_takes_one(
     link: Callable[..., RedisLink], inside: redis.Redis, refuses: str
 ) -> None:
     now = [0.0]
-    connected = link()
-    connected._clock = lambda: now[0]
+    connected = link(clock=lambda: now[0])
     vocabularies = Vocabularies(RedisStore(connected), Limits())
     await vocabularies.put("room", ROOM, ANY)
     well = vocabularies.store.degraded()

@@ -12,12 +12,12 @@ from pathlib import Path
 import structlog
 
 from lexiseg_service.errors import NotReady
+from lexiseg_service.refused_writes import RefusedWrites
 from lexiseg_service.vocabularies.named import SLOT
 from lexiseg_service.vocabularies.stores.store import NO_WRITES
 
 logger = structlog.get_logger("lexiseg.vocabularies")
 TRIAL = ".trial.draft"  # no vocabulary's file
-TRIAL_SECONDS = 15.0  # between two writes that are tried while the disk takes none
 
 
 class DirectoryStore:
@@ -31,10 +31,9 @@ class DirectoryStore:
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
-        self._clock = clock
         self._writing = asyncio.Lock()
-        self._refused: bytes | None = None  # what the disk has not taken
-        self._next_trial = 0.0
+        self._writes = RefusedWrites(clock)
+        self._refused = b""  # what the disk has not taken
         self._trying: asyncio.Task[None] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._kept = dict(_documents(folder))
@@ -69,10 +68,11 @@ class DirectoryStore:
         try:
             await asyncio.to_thread(_write, self._folder, name, new)
         except OSError as error:
-            self._refused, self._next_trial = new or b"", self._clock() + TRIAL_SECONDS
+            self._refused = new or b""
+            self._writes.refused()
             logger.error("vocabulary not written", vocabulary=name, error=error.strerror)
             raise NotReady(f"vocabulary {name!r} cannot be kept: {error.strerror}; nothing was changed") from None
-        self._refused = None
+        self._writes.taken()
         if new is None:
             self._kept.pop(name, None)
         else:
@@ -80,18 +80,15 @@ class DirectoryStore:
 
     def degraded(self) -> str | None:
         """Named while the disk takes no writes; tries one of the same size when that is due."""
-        if self._refused is None:
-            return None
-        if self._clock() >= self._next_trial:
-            self._next_trial = self._clock() + TRIAL_SECONDS
+        if self._writes.trial_is_due():
             self._trying = asyncio.create_task(self._try_to_write(self._refused))
-        return NO_WRITES
+        return NO_WRITES if self._writes else None
 
     async def _try_to_write(self, content: bytes) -> None:
         async with self._writing:
             with suppress(OSError):
                 await asyncio.to_thread(_try_to_write, self._folder, content)
-                self._refused = None
+                self._writes.taken()
 
     async def start(self) -> None:
         """Nothing to do: the files are read by then."""

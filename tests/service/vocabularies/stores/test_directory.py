@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import NotReady
-from lexiseg_service.vocabularies.stores.directory import TRIAL_SECONDS, DirectoryStore
+from lexiseg_service.refused_writes import TRIAL_SECONDS
+from lexiseg_service.vocabularies.stores.directory import DirectoryStore
 
 
 def fill_up(monkeypatch: pytest.MonkeyPatch) -> None:
