@@ -19,7 +19,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from lexiseg_service.errors import QueueFull
 from lexiseg_service.wire.leaving import connection_of, reset
 
-LOOK_SECONDS = 0.02  # between two looks, while such messages may come
+# Between two looks, while such messages may come: once `MUCH` of what may arrive does, and before.
+LOOK_SECONDS, CALM_SECONDS = 0.02, 0.1
+MUCH = 0.25
 FRAMED = 1.001  # times as long as a message is what it comes in at least: 9 bytes for each 16 KiB
 RETRY_SECONDS = 1
 # Of the kernel's tcp_info: the bytes that were received, since Linux 4.1.
@@ -45,6 +47,7 @@ class Arriving:
         self._cut = cut
         self._lines: dict[str, _Line] = {}  # by peer
         self._timer: asyncio.TimerHandle | None = None
+        self._much = False  # was arriving at the latest look
 
     @asynccontextmanager
     async def stream(self, peer: str) -> AsyncIterator[asyncio.Timeout]:
@@ -77,7 +80,7 @@ class Arriving:
             return  # whatever comes
         with line.reading(patience) as told:
             if patience is not None and self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_again)
+                self._look_later()
             yield told
         self.look()  # of messages that come together, each keeps the event loop for as long as it is copied
 
@@ -95,19 +98,25 @@ class Arriving:
                 del self._lines[peer]
                 line.close()
 
+    def _look_later(self) -> None:
+        seconds = LOOK_SECONDS if self._much else CALM_SECONDS
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look_again)
+
     def _look_again(self) -> None:
         self._timer = None
         if any(line.without_room for line in self._lines.values()):
-            self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_again)
             self.look()
+            self._look_later()
 
     def look(self) -> None:
         """Ends streams if too much arrives."""
         over = self._waiting() - self._most
         if over + self._largest * sum(len(line.without_room) for line in self._lines.values()) <= 0:
+            self._much = False
             return  # whatever comes
         arriving = {line: line.arriving(self._largest) for line in self._lines.values()}
         over += sum(arriving.values())
+        self._much = over > (MUCH - 1) * self._most
         for line in sorted(arriving, key=arriving.__getitem__, reverse=True):
             if over <= 0 or arriving[line] <= self._most / len(arriving):
                 return  # to end who sends little would help nobody

@@ -74,6 +74,7 @@ class Bench:
 
 @pytest.fixture(autouse=True)
 def no_looks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arriving, "CALM_SECONDS", 1e6)
     monkeypatch.setattr(arriving, "LOOK_SECONDS", 1e6)
 
 
