@@ -16,7 +16,7 @@ import pytest
 from tests import pictures
 from tests.integration.server import LoneServer, Server, form
 
-REQUESTS = 60
+REQUESTS = 40
 SCENES = ("china", "flower", "chelsea", "coffee", "astronaut", "rocket")
 SIDES = (64, 96, 160, 224, 320)
 TYPES = ("JPEG", "PNG", "WEBP", "BMP")
@@ -75,7 +75,7 @@ def forgetful(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.slow
 async def test_mixed_requests_at_once_are_answered_as_alone(forgetful: Server) -> None:
-    chance = random.Random(5)
+    chance = random.Random(1)  # which draws each of the options
     asked = [mixed(chance) for _ in range(REQUESTS)]
     limits = httpx.Limits(max_connections=REQUESTS)
     async with httpx.AsyncClient(base_url=forgetful.url, timeout=600, limits=limits) as client:
