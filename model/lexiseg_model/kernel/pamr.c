@@ -21,6 +21,11 @@ static const float EPSILON = 1e-8f, SHARPNESS = 0.1f;
 
 #pragma GCC optimize("fp-contract=fast")
 
+/* How many numbers the weights of a block of pixels are before those of the next, and of a dilation before the next's. */
+typedef struct {
+    int64_t block, dilation;
+} Strides;
+
 /* What a row of a panel asks for: the next row's weights, and of the next row of maps what is to the right; and whether
  * what it makes goes past the caches. */
 typedef struct {
@@ -28,8 +33,8 @@ typedef struct {
     int64_t left; /* blocks of the panel's row behind these */
     int past;
 } Ahead;
-typedef void Mix(const float *, int64_t, const float *, const int64_t *, int64_t, const Ahead *, float *);
-typedef void Weigh(const float *, int64_t, int64_t, int64_t, const int64_t *, int64_t, float, float *);
+typedef void Mix(const float *, int64_t, const float *, Strides, const int64_t *, int64_t, const Ahead *, float *);
+typedef void Weigh(const float *, int64_t, int64_t, int64_t, const int64_t *, int64_t, float, float *, Strides);
 typedef struct {
     Weigh *weigh;
     struct {
@@ -103,7 +108,8 @@ typedef struct {
     const float *image; /* [c, h, row], amid its margins */
     int64_t c, row, plane;
     const int64_t *shift; /* [h, n] */
-    float samples, *weights; /* [h, whole / BLOCK, n, BLOCK] */
+    float samples, *weights; /* of eight neighbours at a block of pixels [EIGHT, BLOCK] */
+    Strides strides;
 } Picture;
 
 static size_t bytes_of(const Group *g, const Picture *p) {
@@ -132,17 +138,17 @@ static void mix(const Picture *p, const Group *g, const float *weights, int64_t 
     const int64_t n = p->around.n, reach = p->around.reach, c = g->channels, whole = p->s.whole;
     const float *from = g->plane[round % 2] + y * g->row + p->s.margin * c;
     const int stays = !p->past || round + 1 == p->iterations;
-    Ahead ahead = {.weights = weights + whole * n};
+    Ahead ahead = {.weights = weights + whole / BLOCK * p->strides.block};
     if (p->past && y + reach + 1 < p->s.h) {
         const float *next = from + (reach + 1) * g->row;
         for (int64_t left = x - reach; left < x + reach; left++) __builtin_prefetch(next + left * c, 0, 2);
         ahead.maps = next + (x + reach) * c;
     }
-    for (int64_t until; x < end; weights += (until - x) * n, x = until) {
+    for (int64_t until; x < end; weights += (until - x) / BLOCK * p->strides.block, x = until) {
         int outermost = !x || x + BLOCK == whole;
         until = stays ? end : outermost ? x + BLOCK : smaller(end, whole - BLOCK);
         ahead.past = !stays && !outermost, ahead.left = (end - until) / BLOCK;
-        g->mix(from + x * c, (until - x) / BLOCK, weights, g->shift + y * n, n, &ahead, to + x * c);
+        g->mix(from + x * c, (until - x) / BLOCK, weights, p->strides, g->shift + y * n, n, &ahead, to + x * c);
         if (ahead.maps) ahead.maps += (until - x) * c;
     }
 }
@@ -152,10 +158,10 @@ static void step(const Picture *p, const Group *groups, int64_t n_groups, int64_
                  int64_t round) {
     const Shape s = p->s;
     const int64_t n = p->around.n;
-    float *weights = p->weights + (y * s.whole + x) * n;
+    float *weights = p->weights + (y * s.whole + x) / BLOCK * p->strides.block;
     if (p->weigh && !round) {
         const float *pixels = p->image + y * p->row + s.margin + x;
-        p->weigh(pixels, (end - x) / BLOCK, p->c, p->plane, p->shift + y * n, n, p->samples, weights);
+        p->weigh(pixels, (end - x) / BLOCK, p->c, p->plane, p->shift + y * n, n, p->samples, weights, p->strides);
     }
     for (const Group *g = groups; g < groups + n_groups; g++) {
         float *to = round + 1 == p->iterations ? g->line : g->plane[(round + 1) % 2] + y * g->row;
@@ -205,8 +211,12 @@ API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h
         for (const Group *g = groups; g < groups + count; g++) bytes += bytes_of(g, &p), done += g->maps;
         if (bytes > most) most = bytes;
     }
+    /* A core brings more at once from memory if it is read in several places: the weights of each dilation lie by
+     * themselves where there is little else to read, and those of a block together where rows of maps are as many places. */
+    int64_t of_dilation = h * whole * EIGHT + BETWEEN;
+    p.strides = k <= FEW ? (Strides){EIGHT * BLOCK, of_dilation} : (Strides){around.n * BLOCK, EIGHT * BLOCK};
     size_t shifts = (size_t)(h * around.n) * sizeof(int64_t), pixels = (size_t)(c * p.plane) * sizeof(float);
-    size_t of_weights = (size_t)(h * around.n * whole) * sizeof(float);
+    size_t of_weights = (size_t)(n * of_dilation) * sizeof(float);
     Room *room = room_of(3 * LINE * sizeof(float) + shifts + pixels + of_weights + most);
     if (!room) return OUT_OF_MEMORY;
     int64_t *shift = (int64_t *)room->at;

@@ -3,27 +3,29 @@
 #include "exponential.h"
 
 /* Weighted sums of `n` neighbours at so many blocks of a single map: few enough to stay in registers, and enough not to
- * wait for each other. Weights [n, BLOCK]; shift [n] leads to neighbours. */
-INLINE void NAMED(sum_1)(const int blocks, const float *from, const float *weights, const int64_t *shift, int64_t n,
-                         float *to) {
+ * wait for each other. Weights are not asked for: a group before this one has just read them, or they are all that is
+ * read. */
+INLINE void NAMED(sum_1)(const int blocks, const float *from, const float *weights, Strides strides,
+                         const int64_t *shift, int64_t n, float *to) {
     FLOATS sum[4][BLOCK / LANES];
     EACH(b, blocks) EACH(v, BLOCK / LANES) sum[b][v] = (FLOATS){0};
     for (int64_t i = 0; i < n; i++) {
         const FLOATS *near = (const FLOATS *)(from + shift[i]);
         EACH(b, blocks) {
-            const float *weight = weights + (b * n + i) * BLOCK;
-            __builtin_prefetch(weight + AHEAD * n * BLOCK, 0, 2);
+            const float *weight = weights + i / EIGHT * strides.dilation + b * strides.block + i % EIGHT * BLOCK;
             EACH(v, BLOCK / LANES) sum[b][v] += near[b * (BLOCK / LANES) + v] * ((const FLOATS *)weight)[v];
         }
     }
     EACH(b, blocks) EACH(v, BLOCK / LANES)((FLOATS *)to)[b * (BLOCK / LANES) + v] = sum[b][v];
 }
 #define PARAMETERS                                                                                                    \
-    (const float *from, int64_t blocks, const float *weights, const int64_t *shift, int64_t n, const Ahead *ahead,    \
-     float *to)
+    (const float *from, int64_t blocks, const float *weights, Strides strides, const int64_t *shift, int64_t n,        \
+     const Ahead *ahead, float *to)
 #define ALONG(BLOCKS)                                                                                                 \
-    for (; blocks >= (BLOCKS); blocks -= BLOCKS, weights += BLOCKS * n * BLOCK, from += BLOCKS * BLOCK, to += BLOCKS * BLOCK) \
-        NAMED(sum_1)(BLOCKS, from, weights, shift, n, to);
+    for (; blocks >= (BLOCKS); blocks -= BLOCKS) {                                                                    \
+        NAMED(sum_1)(BLOCKS, from, weights, strides, shift, n, to);                                                   \
+        weights += BLOCKS * strides.block, from += BLOCKS * BLOCK, to += BLOCKS * BLOCK;                              \
+    }
 /* Blocks of a row of one map; so many at once as fill eight registers or less. */
 ENTRY static void NAMED(mix_1) PARAMETERS {
     (void)ahead;
@@ -75,14 +77,14 @@ ENTRY INLINE void NAMED(add)(const int fours, const int vectors, const int by, c
         break;                                                                                                        \
     }
 ENTRY INLINE void NAMED(sums)(const int fours, const int channels, const int first, const float *from, const float *weights,
-                        const int64_t *shift, int64_t n, float *to) {
+                        Strides strides, const int64_t *shift, int64_t n, float *to) {
     const int vectors = channels * FOUR / LANES;
     FLOATS sum[8];
     EACH(v, fours * vectors) sum[v] = (FLOATS){0};
-    for (int64_t i = 0; i < n; i += EIGHT, weights += EIGHT * BLOCK) {
+    for (int64_t i = 0; i < n; i += EIGHT, weights += strides.dilation) {
         const float *above = from + shift[i + 1], *below = from + shift[i + 6];
         const int64_t dilation = (shift[i + 2] - shift[i + 1]) / channels;
-        if (first) EACH(line, EIGHT) __builtin_prefetch(weights + AHEAD * n * BLOCK + line * BLOCK, 0, 2);
+        if (first) EACH(line, EIGHT) __builtin_prefetch(weights + AHEAD * strides.block + line * BLOCK, 0, 2);
         switch (dilation % FOUR) { AROUND(0) AROUND(1) AROUND(2) AROUND(3) }
     }
     EACH(v, fours * vectors)((FLOATS *)to)[v] = sum[v];
@@ -92,9 +94,9 @@ ENTRY INLINE void NAMED(sums)(const int fours, const int channels, const int fir
 #define MIX(CHANNELS, FOURS)                                                                                          \
     ENTRY static void NAMED(mix_##CHANNELS) PARAMETERS {                                                              \
         (void)ahead;                                                                                                  \
-        for (; blocks; blocks--, weights += n * BLOCK, from += BLOCK * CHANNELS, to += BLOCK * CHANNELS)              \
+        for (; blocks; blocks--, weights += strides.block, from += BLOCK * CHANNELS, to += BLOCK * CHANNELS)              \
             for (int four = 0; four < BLOCK; four += FOURS * FOUR)                                                    \
-                NAMED(sums)(FOURS, CHANNELS, !four, from + four * CHANNELS, weights + four, shift, n,                 \
+                NAMED(sums)(FOURS, CHANNELS, !four, from + four * CHANNELS, weights + four, strides, shift, n,                 \
                             to + four * CHANNELS);                                                                    \
     }
 #if LANES == 8
@@ -113,30 +115,38 @@ MIX(4, 2)
 #endif
 
 #define MAGNITUDE(x) ((FLOATS)((WHOLES)(x) & 0x7fffffff))
+/* Where a vector's weights of a neighbour lie. */
+#define WEIGHT_OF(v, i)                                                                                               \
+    (weights + (i) / EIGHT * strides.dilation + (v) * LANES / BLOCK * strides.block + (i) % EIGHT * BLOCK + (v) * LANES % BLOCK)
 
 /* Weights at so many vectors of pixels of an image of `c` channels, `plane` numbers apart. Differences are taken twice, which
- * takes less than to keep them. Lines of the weights are asked for meanwhile. */
+ * takes less than to keep them, of all channels side by side, so that none waits for another. Lines of the weights are
+ * asked for meanwhile. */
 INLINE void NAMED(weigh_some)(const int vectors, const int64_t c, const float *image, int64_t plane, const int64_t *shift,
-                              int64_t n, float samples, float *weights) {
-    FLOATS own[c][vectors], scale[c][vectors], logit[n][vectors], most[2], sum[2];
-    for (int64_t channel = 0; channel < c; channel++) {
-        FLOATS total[2], squares[2];
-        EACH(v, vectors) own[channel][v] = ((const FLOATS *)(image + channel * plane))[v];
-        EACH(v, vectors) total[v] = squares[v] = (FLOATS){0};
-        for (int64_t i = 0; i < n; i++) /* around the pixel itself: rounding does little to small squares */
+                              int64_t n, float samples, float *weights, Strides strides) {
+    FLOATS own[c][vectors], total[c][vectors], squares[c][vectors], scale[c][vectors], logit[n][vectors], most[2], sum[2];
+    for (int64_t channel = 0; channel < c; channel++)
+        EACH(v, vectors) {
+            own[channel][v] = ((const FLOATS *)(image + channel * plane))[v];
+            total[channel][v] = squares[channel][v] = (FLOATS){0};
+        }
+    for (int64_t i = 0; i < n; i++) { /* around the pixel itself: rounding does little to small squares */
+        for (int64_t channel = 0; channel < c; channel++)
             EACH(v, vectors) {
                 FLOATS difference = ((const FLOATS *)(image + channel * plane + shift[i]))[v] - own[channel][v];
-                total[v] += difference;
-                squares[v] += difference * difference;
-                if (!channel) __builtin_prefetch(weights + (v * LANES / BLOCK * n + i) * BLOCK, 1);
+                total[channel][v] += difference;
+                squares[channel][v] += difference * difference;
             }
+        EACH(v, vectors) __builtin_prefetch(WEIGHT_OF(v, i), 1);
+    }
+    for (int64_t channel = 0; channel < c; channel++)
         EACH(v, vectors) {
             float deviation[LANES];
-            *(FLOATS *)deviation = (squares[v] - total[v] * total[v] / samples) / (samples - 1);
-            for (int x = 0; x < LANES; x++) deviation[x] = sqrtf(deviation[x] > 0 ? deviation[x] : 0);
+            FLOATS variance = (squares[channel][v] - total[channel][v] * total[channel][v] / samples) / (samples - 1);
+            *(FLOATS *)deviation = LARGER(variance, (FLOATS){0});
+            for (int x = 0; x < LANES; x++) deviation[x] = sqrtf(deviation[x]);
             scale[channel][v] = -1.0f / ((float)c * (EPSILON + SHARPNESS * *(FLOATS *)deviation));
         }
-    }
     EACH(v, vectors) {
         most[v] = (FLOATS){0} - INFINITY;
         sum[v] = (FLOATS){0};
@@ -159,29 +169,27 @@ INLINE void NAMED(weigh_some)(const int vectors, const int64_t c, const float *i
         }
     EACH(v, vectors) sum[v] = 1.0f / sum[v];
     for (int64_t i = 0; i < n; i++)
-        EACH(v, vectors) {
-            int x = v * LANES;
-            *(FLOATS *)(weights + (x / BLOCK * n + i) * BLOCK + x % BLOCK) = logit[i][v] * sum[v];
-        }
+        EACH(v, vectors) *(FLOATS *)WEIGHT_OF(v, i) = logit[i][v] * sum[v];
 }
 
-/* Weights [blocks, n, BLOCK] of a row; those of three channels in registers. */
+/* Weights of so many blocks of a row; those of three channels in registers. */
 ENTRY static void NAMED(weigh)(const float *image, int64_t blocks, int64_t c, int64_t plane, const int64_t *shift,
-                               int64_t n, float samples, float *weights) {
+                               int64_t n, float samples, float *weights, Strides strides) {
     int64_t x = 0, end = blocks * BLOCK;
     for (; x + 2 * LANES <= end; x += 2 * LANES) {
-        float *to = weights + x / BLOCK * BLOCK * n + x % BLOCK;
+        float *to = weights + x / BLOCK * strides.block + x % BLOCK;
         if (c == 3)
-            NAMED(weigh_some)(2, 3, image + x, plane, shift, n, samples, to);
+            NAMED(weigh_some)(2, 3, image + x, plane, shift, n, samples, to, strides);
         else
-            NAMED(weigh_some)(2, c, image + x, plane, shift, n, samples, to);
+            NAMED(weigh_some)(2, c, image + x, plane, shift, n, samples, to, strides);
     }
-    if (x < end) NAMED(weigh_some)(1, c, image + x, plane, shift, n, samples, weights + x * n);
+    if (x < end) NAMED(weigh_some)(1, c, image + x, plane, shift, n, samples, weights + x / BLOCK * strides.block, strides);
 }
 
 #undef PARAMETERS
 #undef ALONG
 #undef MAGNITUDE
+#undef WEIGHT_OF
 #undef LANES
 #undef NAMED
 #undef ENTRY

@@ -118,13 +118,13 @@ INLINE void add_far(FOURS_OF, int64_t dilation, const int middle, const float *n
 
 /* So many blocks of a row of maps, of which four pixels are so many vectors. */
 SIXTEEN_WIDE INLINE void sum_shared(const int vectors, const int blocks, const float *from, const float *weights,
-                                    const int64_t *shift, int64_t n, const float *later, const float *maps, int past,
-                                    float *to) {
+                                    Strides strides, const int64_t *shift, int64_t n, const float *later,
+                                    const float *maps, int past, float *to) {
     const int channels = vectors * (WIDTH / FOUR), fours = blocks * FOURS;
-    const int64_t apart = n * BLOCK;
+    const int64_t apart = strides.block;
     Vector sum[SUMS];
     EACH(v, fours * vectors) sum[v] = (Vector){0};
-    for (int64_t i = 0; i < n; i += EIGHT, weights += EIGHT * BLOCK, later += EIGHT * BLOCK) {
+    for (int64_t i = 0; i < n; i += EIGHT, weights += strides.dilation, later += strides.dilation) {
         const int64_t dilation = (shift[i + 2] - shift[i + 1]) / channels;
         const float *above = from + shift[i + 1], *below = from + shift[i + 6];
         for (int line = 0; line < EIGHT; line++)
@@ -150,7 +150,8 @@ SIXTEEN_WIDE INLINE void sum_shared(const int vectors, const int blocks, const f
 /* Blocks of a row, so many at once. */
 #define SHARED(CHANNELS, BLOCKS)                                                                                      \
     SIXTEEN_WIDE static void mix_##CHANNELS##_shared(const float *from, int64_t blocks, const float *weights,         \
-                                                     const int64_t *shift, int64_t n, const Ahead *ahead, float *to) { \
+                                                     Strides strides, const int64_t *shift, int64_t n,               \
+                                                     const Ahead *ahead, float *to) {                                 \
         const float *maps = ahead->maps;                                                                              \
         SUM_SHARED(CHANNELS, BLOCKS)                                                                                  \
         if (BLOCKS > 1) SUM_SHARED(CHANNELS, 1)                                                                       \
@@ -158,9 +159,9 @@ SIXTEEN_WIDE INLINE void sum_shared(const int vectors, const int blocks, const f
 #define SUM_SHARED(CHANNELS, BLOCKS)                                                                                  \
     for (; blocks >= BLOCKS; blocks -= BLOCKS) {                                                                      \
         const int64_t behind = AHEAD - blocks - ahead->left; /* in the next row */                                    \
-        const float *later = behind < 0 ? weights + AHEAD * n * BLOCK : ahead->weights + behind * n * BLOCK;          \
-        sum_shared(CHANNELS * FOUR / WIDTH, BLOCKS, from, weights, shift, n, later, maps, ahead->past, to);           \
-        weights += BLOCKS * n * BLOCK, from += BLOCKS * BLOCK * CHANNELS, to += BLOCKS * BLOCK * CHANNELS;            \
+        const float *later = behind < 0 ? weights + AHEAD * strides.block : ahead->weights + behind * strides.block;  \
+        sum_shared(CHANNELS * FOUR / WIDTH, BLOCKS, from, weights, strides, shift, n, later, maps, ahead->past, to);  \
+        weights += BLOCKS * strides.block, from += BLOCKS * BLOCK * CHANNELS, to += BLOCKS * BLOCK * CHANNELS;        \
         if (maps) maps += BLOCKS * BLOCK * CHANNELS;                                                                  \
     }
 SHARED(16, 1)
