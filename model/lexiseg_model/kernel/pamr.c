@@ -191,7 +191,7 @@ static void advance(const Picture *p, const Group *groups, int64_t n, int64_t ro
 }
 
 /* Maps [k, h, w] refined by an image [c, h, w], so many times, at least once: by eight neighbours of each pixel at each
- * of `n` dilations. */
+ * of `n` dilations. They may be refined where they lie: a group is read before it is written. */
 API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h, int64_t w, const float *image,
                          int64_t c, const int64_t *dilations, int64_t n, int64_t iterations) {
     Around around = {dilations, EIGHT * n, 0};

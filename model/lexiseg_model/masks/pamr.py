@@ -52,12 +52,13 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
     """
     if maps.ndim != 3 or image.ndim != 3:
         raise ShapeError(f"expected maps [K, h, w] and image [C, H, W], got {list(maps.shape)} and {list(image.shape)}")
-    if maps.shape[1:] != image.shape[1:]:
-        maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0]
+    resized = maps.shape[1:] != image.shape[1:]  # and nobody else's: refined where they lie
+    if resized:
+        maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0].contiguous()
     if library.ready() and maps.device.type == "cpu" and settings.iterations:
-        return _compiled(maps, image, settings)
+        return _compiled(maps, maps if resized else None, image, settings)
     weights = affinity(image, settings.dilations)
-    refined = torch.empty_like(maps, memory_format=torch.contiguous_format)
+    refined = maps if resized else torch.empty_like(maps, memory_format=torch.contiguous_format)
     for group, result in zip(_groups(maps), _groups(refined), strict=True):
         for _ in range(settings.iterations):
             group = _step(group, weights, settings.dilations)
@@ -69,8 +70,9 @@ def _groups(maps: Tensor) -> tuple[Tensor, ...]:
     return maps.tensor_split(max(1, math.ceil(len(maps) / MAPS_AT_ONCE)))
 
 
-def _compiled(maps: Tensor, image: Tensor, settings: PamrSettings) -> Tensor:
-    refined = compiled.refine(maps.numpy(), image.float().numpy(), settings.dilations, settings.iterations)
+def _compiled(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSettings) -> Tensor:
+    colours, room = image.float().numpy(), None if into is None else into.numpy()
+    refined = compiled.refine(maps.numpy(), colours, settings.dilations, settings.iterations, room)
     return torch.from_numpy(refined)
 
 

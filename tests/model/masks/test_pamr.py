@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
+from lexiseg_model.kernel import pamr as kernel
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings, affinity, refine, refine_masks
 from tests.golden import golden_inputs
@@ -97,6 +98,30 @@ def test_compiled_it_is_the_same_at_dilations_that_fours_of_pixels_do_not_divide
     compiled, plain = both_ways(lambda: refine(maps, image, odd))
 
     torch.testing.assert_close(compiled, plain, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("n_maps", [5, 40])  # 4 and 1 in step; 16, 16 and 8 one after the other
+def test_maps_may_be_refined_where_they_lie(n_maps: int) -> None:
+    require_kernel()
+    random = torch.Generator().manual_seed(0)
+    maps, image = (torch.rand(n, 40, 61, generator=random).numpy() for n in (n_maps, 3))
+    expected = kernel.refine(maps, image, (1, 12), 3)
+
+    refined = kernel.refine(maps, image, (1, 12), 3, refined=maps)
+
+    assert refined is maps
+    np.testing.assert_array_equal(refined, expected)
+
+
+def test_small_maps_are_not_changed() -> None:
+    require_kernel()
+    small = torch.rand(3, 18, 25, generator=torch.Generator().manual_seed(0))
+    before = small.clone()
+
+    fast, plain = both_ways(lambda: refine(small, photograph()))
+
+    assert torch.equal(small, before)
+    torch.testing.assert_close(fast, plain, atol=2e-6, rtol=0)
 
 
 def test_no_iteration_leaves_maps_as_they_are() -> None:
