@@ -39,7 +39,7 @@ static inline int lanes(void) {
  * one, in memory of LINE numbers more. */
 enum { LINE = 16 };
 static inline void *aligned(void *at) { return (void *)(((uintptr_t)at + 63) & ~(uintptr_t)63); }
-static inline int64_t up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+static inline int64_t up(int64_t n, int64_t step) { return (n + step - 1) & -step; } /* to a power of two's multiple */
 
 /* What is wrong; otherwise 0. */
 enum { OUT_OF_MEMORY = -1, NOBODY_BESIDE = -2 };

@@ -204,7 +204,7 @@ static void find_spans(const Candidates *found, const int64_t *start, int64_t w,
     for (int64_t x = 0; x < w; x++) {
         wanted[x] = start[x] < start[x + 1] && (found->count[x] > 1 || found->first[x] < counted);
         if (!wanted[x]) continue;
-        Span span = {start[x] & -lanes, (start[x + 1] + lanes - 1) & -lanes}; /* lanes are a power of two */
+        Span span = {start[x] & -lanes, up(start[x + 1], lanes)};
         Span *last = spans->each + spans->n - 1;
         if (spans->n && span.from <= last->to) last->to = span.to;
         else spans->each[spans->n++] = span;
