@@ -52,6 +52,8 @@ class Watched(Protocol):
 
 
 class Known(NamedTuple):
+    """What is known of an open connection."""
+
     client: str
     since: float  # by the event loop's clock
 
