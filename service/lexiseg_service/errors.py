@@ -32,6 +32,7 @@ from typing import Any, ClassVar
 MOST_FINDINGS = 20  # wrong fields of one request that its client is told of
 MOST_SAID = 5  # of them in the sentence
 LONGEST_SHOWN = 80  # characters of a value
+LONGEST_FIELD = 200  # likewise of a field, whose name may be the client's own
 MOST_EXACT = 2**53  # whole numbers beyond it lose digits in most readers of JSON
 
 
@@ -151,7 +152,7 @@ class InvalidValue(ServiceError):
     @classmethod
     def of(cls, field: str, value: Any, expected: str) -> InvalidValue:
         """One wrong field, said in one sentence and as data."""
-        shown = _shown(value)
+        shown, field = _shown(value), _cut(field, LONGEST_FIELD)
         return cls(
             f"{field}: expected {expected}, got {shown!r}",
             errors=[{"field": field, "value": shown, "expected": expected}],
@@ -237,7 +238,11 @@ def _shown(value: Any) -> bool | int | float | str | None:
         return float(value)  # numpy's are floats, too, and say so
     # As a text a list of thousands takes longer than to find what is wrong with it.
     text = str(value[: LONGEST_SHOWN + 1] if isinstance(value, list | str) else value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+    return _cut(text, LONGEST_SHOWN)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 # Every stable problem type; the protocols, the client and OpenAPI know these and no other.

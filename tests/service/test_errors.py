@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
+from lexiseg_service.errors import LONGEST_FIELD, MOST_FINDINGS, InvalidValue
 
 
 def shown(value: object) -> object:
@@ -39,6 +39,13 @@ def test_a_number_of_numpy_s_is_a_plain_number() -> None:
 )
 def test_anything_else_is_short_text(value: object, text: str) -> None:
     assert shown(value) == text
+
+
+def test_a_field_of_the_client_s_own_name_is_short() -> None:
+    error = InvalidValue.of("x." + "y" * 10**6, 1, "less")
+
+    assert error.detail == f"x.{'y' * (LONGEST_FIELD - 5)}...: expected less, got 1"
+    assert error.extra["errors"][0]["field"] == f"x.{'y' * (LONGEST_FIELD - 5)}..."
 
 
 def test_several_findings_are_told_once_each_and_in_their_order() -> None:

@@ -12,6 +12,7 @@ from lexiseg_service.settings import Limits
 
 SELDOM = 32  # characters to one that is escaped; some encoders escape the + of base64, one in 64
 MOST_NAMES = 256  # of one object
+LONGEST_NAME = 1024  # characters
 MOST_DIGITS = 1000  # of a whole number; Python takes the square of their count to read them, and again to show them
 TOO_LONG = b"0" * (MOST_DIGITS + 1)
 AS_DIGITS = bytes(ord("0") if ord("0") <= character <= ord("9") else 0 for character in range(256))
@@ -25,7 +26,8 @@ def parse_json(text: str | bytes | bytearray, limits: Limits) -> Any:
     Raises:
         TooLarge: it does: more values, or more of them in one object, more characters as \\uXXXX, or more bytes beside
             long texts of base64.
-        MalformedRequest: not JSON, or a name twice in one object: others might read the other value.
+        MalformedRequest: not JSON, a name that is no name, so long is it, or one twice in one object: others might read
+            the other value.
     """
     encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     escapes = most_escapes(limits, len(encoded))
@@ -77,6 +79,8 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         raise TooLarge(f"an object of the JSON holds more than {MOST_NAMES} names")
     values: dict[str, Any] = {}
     for name, value in pairs:
+        if len(name) > LONGEST_NAME:
+            raise ValueError(f"a name of {len(name):,} characters; expected at most {LONGEST_NAME:,}")
         if name in values:
             raise ValueError(f"{name[:40]!r} stands twice in one object")
         values[name] = value

@@ -55,12 +55,17 @@ class LongTexts:
         Args:
             parsed: the rest.
             encoded: names of values that come as `Encoded` where they are long, and base64 with or without a data URI.
+
+        Raises:
+            ValueError: such a text stands for a name.
         """
         if not self._texts:
             return parsed
         if isinstance(parsed, dict):
+            if any(self._marks in name for name in parsed):
+                raise ValueError(f"a name of {LONG:,} characters or more")
             return {
-                self._whole(name): self._encoded(value)
+                name: self._encoded(value)
                 if name in encoded and isinstance(value, str)
                 else self.put_back(value, encoded)
                 for name, value in parsed.items()

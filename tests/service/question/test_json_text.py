@@ -9,7 +9,7 @@ import pytest
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, TooLarge
 from lexiseg_service.question.examples import content_of
-from lexiseg_service.question.json_text import MOST_DIGITS, MOST_NAMES, parse_json, parse_object
+from lexiseg_service.question.json_text import LONGEST_NAME, MOST_DIGITS, MOST_NAMES, parse_json, parse_object
 from lexiseg_service.settings import Limits
 
 
@@ -58,6 +58,20 @@ def test_an_object_of_countless_names_is_too_large() -> None:
 
     with pytest.raises(TooLarge, match="256 names"):
         parse_json(text, Limits())
+
+
+@pytest.mark.parametrize("character", ["a", "\u6a39", "-"])
+@pytest.mark.parametrize("within", ["{}", '[{{"b": {}}}]'])
+def test_a_name_of_countless_characters_is_malformed_and_a_text_of_them_is_none(character: str, within: str) -> None:
+    for length in (LONGEST_NAME + 1, 1_000_000):  # the second is cut out before, where it may be base64
+        text = within.format(json.dumps({character * length: 1}, ensure_ascii=False))
+        with pytest.raises(MalformedRequest, match="a name of [0-9,]+ characters") as refused:
+            parse_json(text, Limits())
+        assert len(refused.value.detail) < 100
+
+    assert parse_json(json.dumps({character * LONGEST_NAME: character * 5000}), Limits()) == {
+        character * LONGEST_NAME: character * 5000
+    }
 
 
 def test_a_number_of_countless_digits_is_malformed_and_a_text_of_them_is_none() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal, cast
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from lexiseg_service.adapters.label_studio.tags import root_of
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.rest.large_bodies import LONG
 
 FIELD = "label_config"
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
@@ -27,6 +29,11 @@ class Control:
     options: dict[str, Any]  # other fields of it
 
 
+async def control_beside(label_config: str) -> Control:
+    """As `control_of`; what is long is parsed beside the event loop."""
+    return control_of(label_config) if len(label_config) <= LONG else await asyncio.to_thread(control_of, label_config)
+
+
 def control_of(label_config: str) -> Control:
     """The tag to answer for.
 
@@ -34,14 +41,9 @@ def control_of(label_config: str) -> Control:
     `model_name` and a `model_task`.
 
     Raises:
-        InvalidValue: no XML, or none of the tags in it belongs to an image.
+        InvalidValue: no XML, too much of it, or none of the tags in it belongs to an image.
     """
-    if "<!" in label_config.replace("<!--", ""):
-        raise InvalidValue.of(FIELD, "a document type or an entity", "tags alone")
-    try:
-        root = ElementTree.fromstring(label_config)
-    except ElementTree.ParseError as error:
-        raise InvalidValue.of(FIELD, f"{len(label_config)} characters", f"XML ({error})") from None
+    root = root_of(label_config, FIELD)
     images = {tag.get("name"): tag.get("value", "").removeprefix("$") for tag in root.iter("Image")}
     for kind in TAKEN:
         for tag in root.iter(kind):

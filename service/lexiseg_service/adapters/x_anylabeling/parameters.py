@@ -21,7 +21,7 @@ class Mark(BaseModel):
 class Parameters(BaseModel):
     """Of a request; a model's other knobs mean nothing here."""
 
-    text_prompt: str = ""
+    text_prompt: Annotated[str, Field(max_length=2**17)] = ""  # thousands of words
     marks: list[Mark] = Field([], fail_fast=True)
     conf_threshold: float = 0.0
 

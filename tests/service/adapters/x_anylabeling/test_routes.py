@@ -52,3 +52,11 @@ async def test_neither_words_nor_marks_is_said(client: httpx.AsyncClient) -> Non
     answer = await client.post(f"{URL}/v1/predict", json={"model": "colours", "image": DATA_URI})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "params.text_prompt")
+
+
+async def test_words_without_end_are_refused_before_they_are_told_apart(client: httpx.AsyncClient) -> None:
+    answer = await client.post(
+        f"{URL}/v1/predict", json={"model": "colours", "image": DATA_URI, "params": {"text_prompt": "a." * 2**16 + "a"}}
+    )
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "params.text_prompt")

@@ -1,0 +1,50 @@
+"""Configurations from outside: what is no configuration is refused before it costs anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from lexiseg_service.adapters.label_studio import tags
+from lexiseg_service.adapters.label_studio.config import control_beside, control_of
+from lexiseg_service.adapters.label_studio.tags import MOST_CHARACTERS, MOST_TAGS
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.rest.large_bodies import LONG
+
+
+def with_labels(labels: str) -> str:
+    brush = f'<BrushLabels name="mask" toName="image">{labels}</BrushLabels>'
+    return f'<View><Image name="image" value="$image"/>{brush}</View>'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "expected XML"),
+        ("<View>", "expected XML"),
+        ("\ud800", "expected XML"),
+        (with_labels("\udfff"), "expected XML"),
+        (with_labels("\x00"), "expected XML"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><View/>', "expected tags alone"),
+        ("<View/>", "expected one of BrushLabels"),
+        (" " * (MOST_CHARACTERS + 1), "expected at most 262,144"),
+        (with_labels("<Label/>" * MOST_TAGS), "expected at most 8,192"),
+        ("<a>" * (MOST_TAGS // 2) + "</a>" * (MOST_TAGS // 2), "expected one of BrushLabels"),
+    ],
+)
+def test_what_is_no_configuration_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InvalidValue, match=said) as refused:
+        control_of(text)
+    assert len(refused.value.detail) < 300
+
+
+async def test_a_long_one_is_read_as_a_short_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"Größe \U0001f333 {place} " + "x" * 60 for place in range(1000)]
+    text = with_labels("".join(f'<Label value="{name}" predicted_values="a,b"/>' for name in names))
+    assert LONG < len(text) < MOST_CHARACTERS
+
+    control = await control_beside(text)
+
+    monkeypatch.setattr(tags, "AT_ONCE", MOST_CHARACTERS)
+    assert control == control_of(text)
+    assert [entry["name"] for entry in control.classes] == names
+    assert control.classes[0]["synonyms"] == ["a", "b"]
