@@ -65,7 +65,7 @@ def test_an_object_of_countless_names_is_too_large() -> None:
 def test_a_name_of_countless_characters_is_malformed_and_a_text_of_them_is_none(character: str, within: str) -> None:
     for length in (LONGEST_NAME + 1, 1_000_000):  # the second is cut out before, where it may be base64
         text = within.format(json.dumps({character * length: 1}, ensure_ascii=False))
-        with pytest.raises(MalformedRequest, match="a name of [0-9,]+ characters") as refused:
+        with pytest.raises(MalformedRequest, match=r"a name of [0-9,]+ characters") as refused:
             parse_json(text, Limits())
         assert len(refused.value.detail) < 100
 
