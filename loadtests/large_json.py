@@ -51,6 +51,8 @@ class LargeJson:
             case "texts":  # many, each just long enough to be cut out
                 texts = [self._base64[at : at + 5000] for at in range(0, N_BYTES - 100_000, 5000)]
                 return self._about("", classes=texts)
+            case "names":
+                return self._about("", **{self._base64: 1})
             case "blanks":
                 return b" " * N_BYTES
             case "digits":
@@ -73,4 +75,4 @@ class LargeJson:
         return ESCAPED.join(pieces) + ESCAPED + "A" * n_fill
 
 
-KINDS = ("base64", "escapes", "values", "long", "findings", "texts", "blanks", "digits", "surrogates")
+KINDS = ("base64", "escapes", "values", "long", "findings", "texts", "names", "blanks", "digits", "surrogates")
