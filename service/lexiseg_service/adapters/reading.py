@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -17,6 +18,7 @@ from lexiseg_service.question.json_text import parse_object
 from lexiseg_service.settings import Limits, Settings
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 IMAGE = "base64 (RFC 4648), a data URI or a URL"
 SEVERAL = "repeat the parameter, as ?classes=sky&classes=tree"
 # What may stand behind an adapter's address, for tools that cannot send it themselves.
@@ -54,7 +56,12 @@ def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:
 
 async def image_beside(text: str, field: str) -> tuple[bytes | None, str | None]:
     """As `image_in`; what is long is decoded beside the event loop."""
-    return image_in(text, field) if len(text) <= LONG else await asyncio.to_thread(image_in, text, field)
+    return await text_beside(text, lambda text: image_in(text, field))
+
+
+async def text_beside(text: str, parse: Callable[[str], T]) -> T:
+    """What `parse` makes of a text; of a long one beside the event loop."""
+    return parse(text) if len(text) <= LONG else await asyncio.to_thread(parse, text)
 
 
 def options_of(query: QueryParams) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 from xml.etree.ElementTree import Element
 
 from lexiseg_service.adapters.label_studio.tags import root_of
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.rest.large_bodies import LONG
 
 FIELD = "label_config"
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
@@ -27,11 +25,6 @@ class Control:
     image_field: str  # of a task's data
     classes: list[dict[str, Any]]  # of a question
     options: dict[str, Any]  # other fields of it
-
-
-async def control_beside(label_config: str) -> Control:
-    """As `control_of`; what is long is parsed beside the event loop."""
-    return control_of(label_config) if len(label_config) <= LONG else await asyncio.to_thread(control_of, label_config)
 
 
 def control_of(label_config: str) -> Control:

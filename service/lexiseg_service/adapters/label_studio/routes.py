@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from lexiseg_service.adapters.answering import as_json
 from lexiseg_service.adapters.label_studio.clicks import Context
-from lexiseg_service.adapters.label_studio.config import control_beside
+from lexiseg_service.adapters.label_studio.config import control_of
 from lexiseg_service.adapters.label_studio.regions import version_of
 from lexiseg_service.adapters.label_studio.tasks import Task, predicted
-from lexiseg_service.adapters.reading import read_as
+from lexiseg_service.adapters.reading import read_as, text_beside
 from lexiseg_service.gateway.rest.asking import use_case_of
 
 router = APIRouter()
@@ -63,7 +63,7 @@ async def webhook() -> dict[str, Any]:
 async def predict(request: Request) -> Response:
     """A prediction for each task: its labels' masks, or the mask of what was clicked."""
     body = await read_as(Predict, request)
-    control = await control_beside(body.label_config)
+    control = await text_beside(body.label_config, control_of)
     context = None if body.params is None else body.params.context
     results = [await predicted(request, control, task, context, index) for index, task in enumerate(body.tasks)]
     return as_json({"results": results, "model_version": _version(request)})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lexiseg_service.adapters.label_studio import tags
-from lexiseg_service.adapters.label_studio.config import control_beside, control_of
+from lexiseg_service.adapters.label_studio.config import control_of
 from lexiseg_service.adapters.label_studio.tags import MOST_CHARACTERS, MOST_TAGS
+from lexiseg_service.adapters.reading import text_beside
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest.large_bodies import LONG
 
@@ -42,7 +43,7 @@ async def test_a_long_one_is_read_as_a_short_one_is(monkeypatch: pytest.MonkeyPa
     text = with_labels("".join(f'<Label value="{name}" predicted_values="a,b"/>' for name in names))
     assert LONG < len(text) < MOST_CHARACTERS
 
-    control = await control_beside(text)
+    control = await text_beside(text, control_of)
 
     monkeypatch.setattr(tags, "AT_ONCE", MOST_CHARACTERS)
     assert control == control_of(text)
