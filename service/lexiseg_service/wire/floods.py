@@ -27,7 +27,7 @@ logger = structlog.get_logger("lexiseg.access")
 BURST, RATE = 4 * 2**20, 2**20  # bytes beside calls that a connection may send at once, and in each second
 BURST_AGAIN = 64 * 2**10  # likewise of an address that was cut off a moment ago
 MOMENT = 30.0  # seconds
-PAUSE, PAUSE_AGAIN = 0.25, 0.05  # seconds between two looks, and while there is such an address
+PAUSE, PAUSE_AGAIN = 0.25, 0.05  # seconds between two looks, and while somebody is doubtful or was cut off
 MOST_OF_THE_TIME = 20.0  # times as long as a look takes is its pause at least
 HEAD = 96 * 2**10  # bytes of a call beside what is read of it: its metadata, and what is sent before it is asked for
 GIVEN_UP, GIVEN_UP_RATE = 512, 128  # calls that are given up before their message is there, likewise
@@ -48,24 +48,22 @@ class Said:
         self._unseen: set[int] = set()  # at the last look
 
     def call(self, port: int) -> None:
-        """A call has come."""
-        self._bytes[port] += HEAD
+        """A call has come; until it is over a message of it may come, as long as any."""
+        self._bytes[port] += HEAD + self._largest
 
-    @contextmanager
-    def message(self, port: int) -> Iterator[Callable[[int], None]]:
-        """While one is read it may be as long as any; then it is told how long it was, if it came."""
-        self._bytes[port] += self._largest
-        read: list[int] = []
-        yield read.append
-        # Where none came some of it may have, nobody knows how much; and the connection may be gone.
-        if read and port in self._bytes:
-            self._bytes[port] += round(FRAMED * read[0]) - self._largest
+    def message(self, port: int, n_bytes: int) -> None:
+        """One was read, so long, and the next may come."""
+        if port in self._bytes:  # it may be gone
+            self._bytes[port] += round(FRAMED * n_bytes)
 
-    def given_up(self, port: int, *, unread: bool = False) -> None:
-        """A call has come, and gone without a message; of one that nobody has begun to read any part may have come."""
+    def over(self, port: int) -> None:
+        """A call is, and nothing has come of it but what was read."""
+        if port in self._bytes:
+            self._bytes[port] -= self._largest
+
+    def given_up(self, port: int) -> None:
+        """A call has come, and gone without a message."""
         self._given_up[port] += 1
-        if unread and port in self._bytes:
-            self._bytes[port] += self._largest
 
     def of(self, port: int) -> int:
         """Bytes of one connection."""
@@ -92,16 +90,19 @@ class Messages:
         self._port = port
         self._arriving = arriving
         self.came: bool | None = None  # whether one has; None before the first is asked for
+        self.is_coming = False  # one that was asked for, or was when it was given up
         self.without_room: asyncio.Timeout | None = None  # ends the call, once no room is taken for what it reads
 
     async def read(self) -> Any:
         """As of the context."""
         self.came = self.came or False
-        with self._said.message(self._port) as told, self._reading() as told_too:
+        self.is_coming = True
+        with self._reading() as told:
             content = await self._context.read()
             n_bytes = 0 if content is grpc.aio.EOF else len(content)
             told(n_bytes)
-            told_too(n_bytes)
+        self.is_coming = False
+        self._said.message(self._port, n_bytes)
         if content is not grpc.aio.EOF:
             self.came = True
         elif not self.came:
@@ -123,14 +124,19 @@ def accounted(context: Context, said: Said, arriving: Arriving | None = None) ->
     try:
         yield messages
     except asyncio.CancelledError:
+        messages.is_coming |= messages.came is None  # nobody knows how much of it
         if not messages.came:
-            said.given_up(port, unread=messages.came is None)
+            said.given_up(port)
         raise
+    finally:
+        if not messages.is_coming:
+            said.over(port)
 
 
 class _Seen(NamedTuple):
     since: float
     burst: int
+    received: int  # at the look before
 
 
 class Floods:
@@ -150,12 +156,13 @@ class Floods:
         self._clock = clock
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._cut_off: dict[str, float] = {}  # until when an address may send little
+        self._doubtful = False  # whether anybody was at the latest look
         self._took = 0.0
 
     @property
     def pause(self) -> float:
         """Seconds to the next look."""
-        return max(PAUSE_AGAIN if self._cut_off else PAUSE, MOST_OF_THE_TIME * self._took)
+        return max(PAUSE_AGAIN if self._cut_off or self._doubtful else PAUSE, MOST_OF_THE_TIME * self._took)
 
     async def watch(self, port: int) -> None:
         """Looks, for ever, beside the event loop; where the system does not tell what was received, never."""
@@ -168,13 +175,17 @@ class Floods:
         """Cuts off who has sent too much that is nothing."""
         now = self._clock()
         self._cut_off = {host: until for host, until in self._cut_off.items() if until > now}
-        before, self._seen = self._seen, {}
+        before, self._seen, self._doubtful = self._seen, {}, False
         for connection, (host, caller) in connections(port):
             burst = BURST_AGAIN if host in self._cut_off else BURST
-            seen = self._seen[host, caller] = before.get((host, caller)) or _Seen(now, burst)
+            seen = before.get((host, caller)) or _Seen(now, burst, 0)
             age = now - seen.since
-            too_many = self._said.given_up_of(caller) > GIVEN_UP + GIVEN_UP_RATE * age
-            if too_many or received(connection) > seen.burst + RATE * age + self._said.of(caller):
+            said = seen.burst + RATE * age + self._said.of(caller)
+            n_bytes = received(connection)
+            self._seen[host, caller] = seen._replace(received=n_bytes)
+            self._doubtful |= n_bytes > said
+            # What has come since the look before may belong to calls that nobody has heard of yet.
+            if seen.received > said or self._said.given_up_of(caller) > GIVEN_UP + GIVEN_UP_RATE * age:
                 with suppress(OSError):  # it has gone meanwhile
                     reset(connection)
                 self._cut()

@@ -16,6 +16,7 @@ from lexiseg_service.wire import floods
 from lexiseg_service.wire.floods import (
     BURST,
     BURST_AGAIN,
+    FRAMED,
     GIVEN_UP,
     HEAD,
     MOMENT,
@@ -29,6 +30,7 @@ from lexiseg_service.wire.floods import (
 from tests.service.gateway.rpc.calling import calling, request
 
 LARGEST = 24 * 2**20
+FRAMED_LARGEST = round(FRAMED * LARGEST)
 PATIENCE = 30.0  # seconds that nothing here should need
 PIECE = bytes(2**16)
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -86,7 +88,7 @@ def line() -> Iterator[Line]:
 
 
 class Bench:
-    """Floods with a clock that is set by hand."""
+    """Floods with a clock that is set by hand; who is cut off is so at the second look."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -97,6 +99,10 @@ class Bench:
     def _cut(self) -> None:
         self.cuts += 1
 
+    def look(self, line: Line) -> None:
+        for _ in range(2):
+            self.floods.look(line.port)
+
 
 @pytest.fixture
 def bench() -> Bench:
@@ -106,7 +112,7 @@ def bench() -> Bench:
 class Call:
     """A call's context, whose messages are known."""
 
-    def __init__(self, port: int, *messages: bytes) -> None:
+    def __init__(self, port: int, *messages: bytes | Exception) -> None:
         self._port = port
         self._messages: list[Any] = [*messages, grpc.aio.EOF]
 
@@ -114,65 +120,85 @@ class Call:
         return f"ipv4:127.0.0.1:{self._port}"
 
     async def read(self) -> Any:
-        return self._messages.pop(0)
+        message = self._messages.pop(0)
+        if isinstance(message, Exception):
+            raise message
+        return message
 
 
 def test_who_sends_megabytes_beside_calls_is_cut_off_and_no_other(line: Line, bench: Bench) -> None:
     loud, quiet = line.connect(), line.connect()
-    bench.floods.look(line.port)
+    bench.look(line)
     loud.send(BURST + 1)
     quiet.send(BURST)
 
-    bench.floods.look(line.port)
+    bench.look(line)
 
     assert (loud.is_cut_off, quiet.is_cut_off, bench.cuts) == (True, False, 1)
 
 
 def test_some_bytes_in_each_second_are_nobodys_business(line: Line, bench: Bench) -> None:
     caller = line.connect()
-    bench.floods.look(line.port)
+    bench.look(line)
     bench.now += 10.0
     caller.send(BURST + 9 * RATE)
-    bench.floods.look(line.port)
+    bench.look(line)
     in_time = caller.is_cut_off
 
     caller.send(2 * RATE)
-    bench.floods.look(line.port)
+    bench.look(line)
 
     assert (in_time, caller.is_cut_off) == (False, True)
+
+
+def test_what_has_just_come_may_be_of_a_call_that_is_not_known_yet(line: Line, bench: Bench) -> None:
+    caller = line.connect()
+    caller.send(BURST + LARGEST)
+    bench.floods.look(line.port)
+    doubtful = bench.floods.pause
+    bench.said.call(caller.port)
+    bench.floods.look(line.port)
+
+    assert (caller.is_cut_off, bench.cuts) == (False, 0)
+    assert (doubtful, bench.floods.pause) == (PAUSE_AGAIN, PAUSE)
 
 
 def test_messages_that_were_read_and_heads_of_calls_are_accounted_for(line: Line, bench: Bench) -> None:
     caller = line.connect()
     caller.send(BURST + LARGEST + HEAD)
     bench.said.call(caller.port)
-    with bench.said.message(caller.port) as told:
-        told(LARGEST)
+    bench.said.message(caller.port, LARGEST)
+    bench.said.over(caller.port)
 
-    bench.floods.look(line.port)
+    bench.look(line)
 
     assert not caller.is_cut_off
 
 
-def test_what_is_being_read_may_be_as_long_as_any_message(line: Line, bench: Bench) -> None:
+async def test_what_comes_before_it_is_asked_for_may_be_as_long_as_any_message(line: Line, bench: Bench) -> None:
     caller = line.connect()
-    with bench.said.message(caller.port) as told:
-        caller.send(BURST + LARGEST)
-        bench.floods.look(line.port)
-        meanwhile = caller.is_cut_off
-        told(1000)
-    bench.floods.look(line.port)
+    call = Call(caller.port, b"12345")
+    with accounted(call, bench.said) as messages:  # type: ignore[arg-type]  # as much of one as is looked at
+        caller.send(BURST + LARGEST + HEAD)
+        bench.look(line)
+        waiting = caller.is_cut_off
+        await messages.read()
+        bench.look(line)
+        at_work = caller.is_cut_off
+        await messages.read()
+    bench.look(line)
 
-    assert (meanwhile, caller.is_cut_off) == (False, True)
+    assert (waiting, at_work, caller.is_cut_off) == (False, False, True)
 
 
-def test_of_a_message_that_was_given_up_anything_may_have_come(line: Line, bench: Bench) -> None:
+async def test_of_a_message_that_was_given_up_anything_may_have_come(line: Line, bench: Bench) -> None:
     caller = line.connect()
-    with suppress(TimeoutError), bench.said.message(caller.port):
+    call = Call(caller.port, TimeoutError())
+    with suppress(TimeoutError), accounted(call, bench.said) as messages:  # type: ignore[arg-type]
         caller.send(BURST + LARGEST)
-        raise TimeoutError
+        await messages.read()
 
-    bench.floods.look(line.port)
+    bench.look(line)
 
     assert not caller.is_cut_off
 
@@ -183,10 +209,10 @@ async def test_of_a_call_that_was_given_up_unread_anything_may_have_come(line: L
         caller.send(BURST + LARGEST)
         raise asyncio.CancelledError
 
-    bench.floods.look(line.port)
+    bench.look(line)
     once = caller.is_cut_off
     caller.send(LARGEST)
-    bench.floods.look(line.port)
+    bench.look(line)
 
     assert (once, caller.is_cut_off) == (False, True)
 
@@ -200,7 +226,7 @@ async def test_who_begins_calls_and_gives_them_up_at_once_is_cut_off(line: Line,
                 if number % 2:
                     raise asyncio.CancelledError
                 await messages.read()  # there is none
-        bench.floods.look(line.port)
+        bench.look(line)
         return caller.is_cut_off
 
     assert (await give_up(GIVEN_UP), await give_up(1)) == (False, True)
@@ -210,16 +236,16 @@ def test_who_comes_back_may_send_little_for_a_while(line: Line, bench: Bench) ->
     usual = bench.floods.pause
     first = line.connect()
     first.send(BURST + 1)
-    bench.floods.look(line.port)
+    bench.look(line)
     alert = bench.floods.pause
 
     again = line.connect()
     again.send(BURST_AGAIN + 1)
-    bench.floods.look(line.port)
+    bench.look(line)
     bench.now += 2 * MOMENT
     later = line.connect()
     later.send(BURST_AGAIN + 1)
-    bench.floods.look(line.port)
+    bench.look(line)
 
     assert (again.is_cut_off, later.is_cut_off) == (True, False)
     assert (usual, alert) == (PAUSE, PAUSE_AGAIN)
@@ -231,12 +257,11 @@ def test_what_is_gone_is_forgotten_and_what_came_after_a_look_is_not() -> None:
     said.keep(set())
     new = said.of(1)
     said.keep(set())
-    with said.message(2) as told:
-        said.keep(set())
-        said.keep(set())
-        told(5)
+    said.call(2)
+    said.message(1, 5)
+    said.over(1)
 
-    assert (new, said.of(1), said.of(2)) == (HEAD, 0, 0)
+    assert (new, said.of(1), said.of(2)) == (HEAD + FRAMED_LARGEST, 0, HEAD + FRAMED_LARGEST)
 
 
 async def test_messages_are_accounted_for_as_long_as_they_are() -> None:
