@@ -49,24 +49,25 @@ from lexiseg_service.watch.logs import on_each_line
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.admission import Admission
-from lexiseg_service.worker.at_once import AtOnce
-from lexiseg_service.worker.compute import ComputeStage
+from lexiseg_service.worker.compute.passes import to_warm_up
+from lexiseg_service.worker.compute.stage import ComputeStage
 from lexiseg_service.worker.costs.costs import Costs
 from lexiseg_service.worker.costs.forecast import Forecast
 from lexiseg_service.worker.costs.trial import Trial, try_out
 from lexiseg_service.worker.decode import Decoded, decode, shortest_of
 from lexiseg_service.worker.examples.rows import are_known, check_regions, rows_of_regions
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
-from lexiseg_service.worker.finish import finish
-from lexiseg_service.worker.first_askers import FirstAskers
-from lexiseg_service.worker.job import AnyJob, Render, T, Waiting
+from lexiseg_service.worker.finish.at_once import AtOnce
+from lexiseg_service.worker.finish.first_askers import FirstAskers
+from lexiseg_service.worker.finish.render import finish
+from lexiseg_service.worker.job import AnyJob, Render, T
 from lexiseg_service.worker.jpeg.choice import JpegChoice
 from lexiseg_service.worker.models.loaded import Loaded, give_up
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
-from lexiseg_service.worker.passes import to_warm_up
 from lexiseg_service.worker.reading import ReadingStage
 from lexiseg_service.worker.texts.caches import TextCaches
-from lexiseg_service.worker.threads import FairThreads
+from lexiseg_service.worker.threads.fair import FairThreads
+from lexiseg_service.worker.waiting_pictures import WaitingPictures
 
 BEHIND = 0.25  # of the deadline: work that has waited so long for a finish thread is worth telling
 
@@ -86,7 +87,7 @@ class Engine:
         self._tracing = tracing
         metrics.held("texts", lambda: self.text_caches.nbytes)
         metrics.held("features", lambda: self.feature_cache.nbytes)
-        self._pictures = Waiting(metrics)
+        self._pictures = WaitingPictures(metrics)
         self._open = True
         self._in_flight: set[AnyJob] = set()
         self._forecast = Forecast(self.costs)
@@ -145,10 +146,8 @@ class Engine:
         words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
         cache = self.text_caches.of(segmenter)
         cache.rows(segmenter.texts(words))
-        try_out(
-            Trial(segmenter, self._compute.run, words, lambda texts: cache.rows(texts).rows),
-            self.costs,
-        )
+        trial = Trial(segmenter, self._compute.run, words, lambda texts: cache.rows(texts).rows)
+        try_out(trial, self.costs)
 
     @overload
     def submit(self, request: WorkerRequest) -> Future[WorkerAnswer]: ...

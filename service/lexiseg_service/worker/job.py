@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -14,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.features import Features, Plan, TileFeatures
-from lexiseg_model.masks import overlay
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.costs.forecast import Expected
 from lexiseg_service.worker.costs.size import Size
@@ -28,7 +25,6 @@ from lexiseg_service.worker.texts.cache import TextCache
 from lexiseg_service.worker.texts.tiers import TextRows
 
 T = TypeVar("T")
-MOST_WAITING = 64 * 2**20  # bytes of pictures
 AT_WORK = frozenset({"decode", "image", "post"})  # the stages that the forecast's pace is of
 FEW = 64  # classes and prompts together, which are looked through in less time than a thread is woken
 
@@ -145,33 +141,3 @@ class Job(Generic[T]):
 
 Render = Callable[[Job[T], Segmenter, TextCache], T]
 AnyJob = Job[Any]  # for stages that do not look at the answer
-
-
-class Waiting:
-    """Decoded pictures that wait to be painted on: up to so many bytes, safe to use from any thread.
-
-    Hundreds of megabytes could lie in the queue otherwise. One for which there is no room is decoded once more when its
-    turn to be painted on has come.
-    """
-
-    def __init__(self, metrics: Metrics, most: int = MOST_WAITING) -> None:
-        self._most = most
-        self._guard = threading.Lock()
-        self._held: dict[AnyJob, int] = {}
-        self.nbytes = 0
-        metrics.held("pictures", lambda: self.nbytes)
-
-    def keep(self, job: AnyJob, rgb: NDArray[np.uint8]) -> None:
-        """Gives a job whose picture is to be painted on what is needed of it, if there is room."""
-        if not job.request.overlay:
-            return
-        rgb = overlay.fitted(rgb)
-        with self._guard:
-            if self.nbytes + rgb.nbytes <= self._most and not job.answer.done():
-                job.rgb, self._held[job] = rgb, rgb.nbytes
-                self.nbytes += rgb.nbytes
-
-    def leave(self, job: AnyJob) -> None:
-        """The job is over."""
-        with self._guard:
-            self.nbytes -= self._held.pop(job, 0)

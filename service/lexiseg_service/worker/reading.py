@@ -24,7 +24,7 @@ from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.costs.forecast import Forecast
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.texts.cache import CHUNK, Read, TextCache
-from lexiseg_service.worker.threads import FairThreads
+from lexiseg_service.worker.threads.fair import FairThreads
 
 # After so many chunks it is asked whether there is time for the rest. The first ones of a process take longer.
 JUDGED_AFTER = frozenset({4, 16, 64})

@@ -17,4 +17,4 @@ def _tests_stay_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _passes_are_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is: how many tiles a pass has must not depend on how long the last ones took."""
-    monkeypatch.setattr("lexiseg_service.worker.compute.QUICK_ON_CPU", math.inf)
+    monkeypatch.setattr("lexiseg_service.worker.compute.stage.QUICK_ON_CPU", math.inf)

@@ -7,7 +7,7 @@ import pytest
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.errors import DeadlineExceeded
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.worker.finish import finish
+from lexiseg_service.worker.finish.render import finish
 from lexiseg_service.worker.job import Job
 from tests.service.gateway.known_backend import answer
 

@@ -14,7 +14,7 @@ from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.worker.finish import render
+from lexiseg_service.worker.finish.render import render
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts.cache import TextCache
 

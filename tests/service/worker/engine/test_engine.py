@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lexiseg_service.errors import NotReady, UndecodableImage
-from lexiseg_service.worker.job import Waiting
+from lexiseg_service.worker.waiting_pictures import WaitingPictures
 from tests.service.worker.engine.bench import Bench
 from tests.service.worker.gated_colours import SOON, ask, halves, until
 
@@ -103,7 +103,7 @@ def test_pictures_that_wait_to_be_painted_on_have_a_bound_and_what_is_more_is_pa
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     of_one = 16 * 16 * 3  # bytes
-    monkeypatch.setattr(Waiting.__init__, "__defaults__", (2 * of_one,))
+    monkeypatch.setattr(WaitingPictures.__init__, "__defaults__", (2 * of_one,))
     bench = Bench()
 
     def held() -> float | None:

@@ -27,7 +27,7 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.costs.size import Size
 from lexiseg_service.worker.costs.speed import Speed
 from lexiseg_service.worker.engine import Engine
-from lexiseg_service.worker.finish import finish
+from lexiseg_service.worker.finish.render import finish
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts.cache import CHUNK
 from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves, until
@@ -306,8 +306,8 @@ def test_while_several_sources_wait_a_slow_pass_has_few_tiles(
     device: str, last: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for quick in ("QUICK", "QUICK_ON_CPU"):  # every pass is slow
-        monkeypatch.setattr(f"lexiseg_service.worker.compute.{quick}", 1e-9)
-    monkeypatch.setattr("lexiseg_service.worker.compute.COMPUTE_THREADS", 1)
+        monkeypatch.setattr(f"lexiseg_service.worker.compute.stage.{quick}", 1e-9)
+    monkeypatch.setattr("lexiseg_service.worker.compute.stage.COMPUTE_THREADS", 1)
     monkeypatch.setattr("lexiseg_service.worker.engine.choose_device", lambda name: torch.device(device))
     bench = Bench()
     bench.ask("busy", "red").result(SOON)

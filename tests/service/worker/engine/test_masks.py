@@ -21,8 +21,8 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker import finish
 from lexiseg_service.worker.engine import Engine
+from lexiseg_service.worker.finish import render
 from tests.model.stand_in import card
 from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves, until
 
@@ -289,7 +289,7 @@ def test_polygons_that_nobody_waits_for_any_more_are_not_traced(bench: Bench, mo
         traced.append(1)
         return rings_of(mask, simplify)
 
-    monkeypatch.setattr(finish, "rings_of", traced_for_one_who_goes)
+    monkeypatch.setattr(render, "rings_of", traced_for_one_who_goes)
     answers.append(bench.click(LEFT, RIGHT, mask="polygon"))
     asked.set()
     until(lambda: bool(traced))

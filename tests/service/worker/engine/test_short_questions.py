@@ -12,7 +12,7 @@ import pytest
 from lexiseg_service.image.id import HASHED_AT_ONCE
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.worker.job import FEW
-from lexiseg_service.worker.threads import FairThreads
+from lexiseg_service.worker.threads.fair import FairThreads
 from tests.service.worker.engine.bench import Bench
 from tests.service.worker.gated_colours import SOON, ask, halves, until
 

@@ -11,7 +11,7 @@ import threading
 
 import torch
 
-from lexiseg_service.worker.first_askers import FirstAskers
+from lexiseg_service.worker.finish.first_askers import FirstAskers
 from lexiseg_service.worker.job import AnyJob
 
 MOMENT = 0.01  # seconds that are expected of it at most

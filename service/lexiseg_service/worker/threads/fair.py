@@ -15,8 +15,8 @@ from functools import partial
 import structlog
 
 from lexiseg_service.niceness import NICEST
-from lexiseg_service.worker.shares import Shares
-from lexiseg_service.worker.stepping_aside import compute_aside
+from lexiseg_service.worker.threads.shares import Shares
+from lexiseg_service.worker.threads.stepping_aside import compute_aside
 
 logger = structlog.get_logger("lexiseg.engine")
 Work = Callable[[], None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_service.worker.line import Line, Portion
+from lexiseg_service.worker.compute.line import Line, Portion
 
 FAST = "a stream that never stops"
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_service.worker.shares import Shares, Turn
+from lexiseg_service.worker.threads.shares import Shares, Turn
 
 
 def shares_of(*work: tuple[str, str], large: str = "") -> Shares[str]:

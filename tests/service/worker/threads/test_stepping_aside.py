@@ -14,8 +14,8 @@ import pytest
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.aside import aside
 from lexiseg_service.niceness import NICER, NICEST, step_aside
-from lexiseg_service.worker.stepping_aside import compute_aside
-from lexiseg_service.worker.threads import FairThreads
+from lexiseg_service.worker.threads.fair import FairThreads
+from lexiseg_service.worker.threads.stepping_aside import compute_aside
 from tests.kernel import require_kernel
 from tests.service.worker.gated_colours import SOON
 

@@ -19,8 +19,8 @@ from lexiseg_model.types import Ring, Segmentation
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.watch.tracing import StageTime
+from lexiseg_service.worker.finish.remarks import absent_labels, warnings_about, warnings_of_words
 from lexiseg_service.worker.job import Job, T
-from lexiseg_service.worker.remarks import absent_labels, warnings_about, warnings_of_words
 from lexiseg_service.worker.texts.cache import TextCache, in_order
 
 

@@ -15,8 +15,8 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
+from lexiseg_service.worker.compute.line import Portion
 from lexiseg_service.worker.job import AnyJob
-from lexiseg_service.worker.line import Portion
 
 logger = structlog.get_logger("lexiseg.engine")
 LEARNING = 0.2  # weight of the latest pass in what a tile takes

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lexiseg_service.worker.threads import FairThreads
+from lexiseg_service.worker.threads.fair import FairThreads
 from tests.service.worker.gated_colours import SOON, until
 
 

@@ -26,11 +26,11 @@ import torch
 from lexiseg_model.kernel.aside import aside
 from lexiseg_service.errors import NotReady
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker.compute.line import Line
+from lexiseg_service.worker.compute.passes import Batch, Passes
 from lexiseg_service.worker.job import AnyJob
-from lexiseg_service.worker.line import Line
 from lexiseg_service.worker.models.pool import GOING_DOWN
-from lexiseg_service.worker.passes import Batch, Passes
-from lexiseg_service.worker.stepping_aside import compute_aside
+from lexiseg_service.worker.threads.stepping_aside import compute_aside
 
 COMPUTE_THREADS = torch.get_num_threads()  # cores of a CPU
 QUICK = 0.15  # seconds of an image pass, while several sources wait

@@ -10,7 +10,7 @@ import torch
 from lexiseg_model.features import Features
 from lexiseg_model.types import PanopticRule, Task
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.first_askers import FirstAskers
+from lexiseg_service.worker.finish.first_askers import FirstAskers
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.models.loaded import Loaded
 from lexiseg_service.worker.models.pool import ModelPool
