@@ -15,32 +15,28 @@ if os.getpid() == 1:
     # from here, it would be lost, and the container killed when its time is up.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
-if os.getpid() != 1 and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    # Nothing is begun while this is imported: Ctrl-C ends it at once, and without a trace of where it was.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+from lexiseg_service.commands.interrupts import heard_at_once
 
-from pathlib import Path
-from typing import Annotated, get_args
+with heard_at_once():  # nothing is begun while this is imported
+    from pathlib import Path
+    from typing import Annotated, get_args
 
-import typer
+    import typer
 
-from lexiseg_service.commands.bulk.app import bulk
-from lexiseg_service.commands.calibrate.app import calibrate
-from lexiseg_service.commands.compare.app import compare
-from lexiseg_service.commands.data.app import data
-from lexiseg_service.commands.evaluate.app import evaluate
-from lexiseg_service.commands.mcp import mcp
-from lexiseg_service.commands.models.app import models
-from lexiseg_service.commands.options import Chosen, takes_settings
-from lexiseg_service.commands.sample import sample
-from lexiseg_service.commands.segment.app import segment
-from lexiseg_service.commands.serving.app import gateway, serve, worker
-from lexiseg_service.commands.serving.rollout import rollout
-from lexiseg_service.commands.signature import Grouped
-from lexiseg_service.commands.video.app import video
-
-if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from lexiseg_service.commands.bulk.app import bulk
+    from lexiseg_service.commands.calibrate.app import calibrate
+    from lexiseg_service.commands.compare.app import compare
+    from lexiseg_service.commands.data.app import data
+    from lexiseg_service.commands.evaluate.app import evaluate
+    from lexiseg_service.commands.mcp import mcp
+    from lexiseg_service.commands.models.app import models
+    from lexiseg_service.commands.options import Chosen, takes_settings
+    from lexiseg_service.commands.sample import sample
+    from lexiseg_service.commands.segment.app import segment
+    from lexiseg_service.commands.serving.app import gateway, serve, worker
+    from lexiseg_service.commands.serving.rollout import rollout
+    from lexiseg_service.commands.signature import Grouped
+    from lexiseg_service.commands.video.app import video
 
 app = typer.Typer(
     name="lexiseg",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from lexiseg_service.commands.interrupts import heard_at_once
 from lexiseg_service.commands.options import Chosen, takes_settings
-from lexiseg_service.commands.serving.interrupts import heard_at_once
 from lexiseg_service.commands.serving.ports import refuse_taken
 
 

@@ -9,14 +9,14 @@ import sys
 import pytest
 
 from lexiseg_service import cli
+from lexiseg_service.commands.interrupts import heard_at_once
 from lexiseg_service.commands.serving import app
-from lexiseg_service.commands.serving.interrupts import heard_at_once
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no process ends of a signal there")
 # Where an exception of Python's own is printed, and lost.
 PROGRAM = """
 import signal
-from lexiseg_service.commands.serving.interrupts import heard_at_once
+from lexiseg_service.commands.interrupts import heard_at_once
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored for the tests
 
@@ -29,9 +29,24 @@ with heard_at_once():
     print("the start goes on")
 """
 
+IMPORTS = """
+import signal, sys
 
-def test_a_start_ends_wherever_it_is_interrupted() -> None:
-    run = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+import lexiseg_service.cli
+"""
+
+
+@pytest.mark.parametrize("program", [PROGRAM, IMPORTS], ids=["a server's start", "imports of the command line"])
+def test_a_start_ends_wherever_it_is_interrupted(program: str) -> None:
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
     assert (run.returncode, run.stdout, run.stderr) == (-signal.SIGINT, "", "")
 

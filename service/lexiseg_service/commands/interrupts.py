@@ -1,4 +1,4 @@
-"""Ctrl-C before a server listens for it: the process ends at once, as SIGTERM ends it then.
+"""Ctrl-C before a command has begun, or a server listens for it: the process ends at once, as SIGTERM ends it then.
 
 Python's own way is an exception, wherever the main thread is. While modules are imported and models loaded, that may be
 where nobody lets it through (a finalizer, a callback from C, an import that is tried): it is printed, and the start
