@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import count
-from typing import TypeVar
 
 import numpy as np
 import simplejpeg
@@ -22,31 +20,27 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model import tasks
 from lexiseg_model.errors import ModelError
 from lexiseg_model.features import Plan, TileFeatures
 from lexiseg_model.segmenter import RowsOf, Segmenter
-from lexiseg_model.types import ClassEntry, Point, Prompt, Refinement, Task, Vocabulary
+from lexiseg_model.types import ClassEntry, Prompt, Refinement, Task, Vocabulary
 from lexiseg_service.errors import NotReady
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.costs.costs import WHOLE, Costs
 from lexiseg_service.worker.costs.decoding import decode_cost
+from lexiseg_service.worker.costs.questions import CLICKS, LARGE, MANY, Questions
 from lexiseg_service.worker.costs.size import IMAGE, finish_cost
 from lexiseg_service.worker.costs.speed import OF_EACH_TEXT, ORDINARY, Speed
+from lexiseg_service.worker.costs.stopwatch import LONG, Stopwatch
 from lexiseg_service.worker.decode import decode, shortest_of
 
 logger = structlog.get_logger("lexiseg.engine")
-PICTURE = (480, 640)
-LARGE = (1500, 2000)  # that the same picture is said to have been
-MANY = 200  # words, of which none has been asked for
-CLICKS = tuple(Prompt((Point(40.0 * n + 20.0, 240.0),)) for n in range(16))
+PICTURE = (480, 640)  # height and width
 MANY_THINGS = 2.0  # times as long as of squares large pictures may take
 BOXES = (Prompt(box=(70.0, 230.0, 110.0, 270.0)), Prompt(box=(390.0, 230.0, 430.0, 270.0)))  # small ones
 QUICK_FIRST: tuple[Task, ...] = ("prompt", "instance", "panoptic", "everything")
 PATIENCE = 1.5  # seconds for all of it but what has begun
-LONG = 0.2  # seconds; what takes longer is not tried twice
 OnDevice = Callable[[Callable[[], object]], Future[None]]
-T = TypeVar("T")
 
 
 class Trial:
@@ -68,6 +62,7 @@ class Trial:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
+        self._stopwatch = Stopwatch(clock)
         self._segmenter = segmenter
         self._card = segmenter.card
         self.digest = segmenter.digest
@@ -80,85 +75,69 @@ class Trial:
         """What came of it; raises whatever the model raises."""
         pixels = _squares()
         photograph = simplejpeg.encode_jpeg(pixels, 85)
-        planned, plan = self._timed(lambda: self._plan(photograph, pixels))
+        planned, plan = self._stopwatch.timed(lambda: self._plan(photograph, pixels))
         encoded, tile_features = self._encode(plan)
         usual = decode_cost(PICTURE, photograph, shortest=shortest_of(self._card))
         speed = Speed(decode=1e3 * planned / usual, image=1e3 * encoded / IMAGE, tiles=len(plan.tiles))
-        plain = large = 0.0
+        questions = Questions(self._segmenter, plan, tile_features, self._vocabulary, self._rows_of, self._stopwatch)
         if "semantic" in self._card.tasks:
-            plain, large = (self._ask(each, tile_features) for each in (plan, plan.of_size(LARGE)))
-            speed = self._with_finish(speed, plan, tile_features, plain, large)
-        speed, clicks = self._with_others(speed, plan, tile_features, plain, large)
+            speed = self._with_finish(speed, questions)
+        speed, clicks = self._with_others(speed, questions)
         if clicks is None or self._is_over:
             return speed
-        return self._with_prompts(speed, plan, tile_features, plain, clicks)
+        return self._with_prompts(speed, questions, clicks)
+
+    def texts(self) -> tuple[int, float]:
+        """Of a chunk for the text tower: how many, and the seconds that they took."""
+        texts = [f"a warm-up {number}" for number in range(WHOLE)]
+        return WHOLE, self._stopwatch.timed(lambda: self._segmenter.encode_texts(texts))[0]
 
     @property
     def _is_over(self) -> bool:
         return self._clock() > self._until
 
-    def _with_finish(self, speed: Speed, plan: Plan, tile_features: TileFeatures, plain: float, large: float) -> Speed:
-        """Of few words and many. `plain`, `large`: seconds of an answer about few in a small and a large image."""
+    def _plan(self, photograph: bytes, pixels: NDArray[np.uint8]) -> Plan:
+        decode(photograph, _limits_of(photograph), shortest_of(self._card))
+        return self._segmenter.plan(pixels)
+
+    def _encode(self, plan: Plan) -> tuple[float, TileFeatures]:
+        """Seconds of the image pass, and what it made."""
+        passes: list[tuple[float, TileFeatures]] = []
+        self._on_device(lambda: passes.append(self._stopwatch.timed(lambda: self._whole_pass(plan)))).result()
+        return passes[0]
+
+    def _whole_pass(self, plan: Plan) -> TileFeatures:
+        features = self._segmenter.encode_tiles(plan.tiles)
+        if features[0].is_cuda:  # which has been told, and has not done it yet
+            torch.cuda.synchronize(features[0].device)
+        return features
+
+    def _with_finish(self, speed: Speed, questions: Questions) -> Speed:
+        """Of few words and many."""
         n_words = len(self._vocabulary.classes)
         usual = sum(finish_cost(_megapixels(size), n_words) for size in (PICTURE, LARGE))
-        speed = replace(speed, finish=1e3 * (plain + large) / usual)
+        speed = replace(speed, finish=1e3 * (questions.plain + questions.plain_of_large) / usual)
         if self._is_over:
             return speed
-        many = self._ask_for_many(plan, tile_features)
-        return replace(speed, word=1e3 * max(0.0, many - plain) / max(1, MANY - n_words))
+        beyond = max(0.0, questions.about_many_words() - questions.plain)
+        return replace(speed, word=1e3 * beyond / max(1, MANY - n_words))
 
-    def _with_others(
-        self, speed: Speed, plan: Plan, tile_features: TileFeatures, plain: float, large: float
-    ) -> tuple[Speed, float | None]:
+    def _with_others(self, speed: Speed, questions: Questions) -> tuple[Speed, float | None]:
         """Of each task and refinement beyond plain; and the milliseconds of `CLICKS`, where there was time for them."""
         extra, of_pixels = dict(ORDINARY.extra), dict(ORDINARY.pixels)
         for name, task, refine in self._others():
             if self._is_over:
                 break
             try:
-                extra[name] = 1e3 * max(0.0, self._ask(plan, tile_features, task, refine) - plain)
+                extra[name] = 1e3 * max(0.0, questions.ask(task, refine) - questions.plain)
                 if name in OF_EACH_TEXT and extra[name] < 1e3 * LONG:
-                    more = 1e3 * (self._ask(plan.of_size(LARGE), tile_features, task, refine) - large) - extra[name]
-                    of_pixels[name] = MANY_THINGS * max(0.0, more) / (_megapixels(LARGE) - _megapixels(PICTURE))
+                    beyond = questions.ask(task, refine, size=LARGE) - questions.plain_of_large
+                    more = max(0.0, 1e3 * beyond - extra[name])
+                    of_pixels[name] = MANY_THINGS * more / (_megapixels(LARGE) - _megapixels(PICTURE))
             except ModelError:  # a model may not do to this picture what it does to others
                 continue
         clicks = extra.pop("prompt", None)
         return replace(speed, extra=extra, pixels=of_pixels, words=len(self._vocabulary.classes)), clicks
-
-    def _with_prompts(
-        self, speed: Speed, plan: Plan, tile_features: TileFeatures, plain: float, clicks: float
-    ) -> Speed:
-        """Of prompts: what they share, each of them, and a closer look at a small box."""
-        one = 1e3 * max(0.0, self._ask(plan, tile_features, "prompt", prompts=CLICKS[:1]) - plain)
-        each = min(max(0.0, clicks - one) / (len(CLICKS) - 1), one)
-        speed = replace(speed, prompt=each, shared=one - each)
-        return speed if self._is_over else replace(speed, look=self._look(plan, tile_features, speed))
-
-    def _ask_for_many(self, plan: Plan, tile_features: TileFeatures) -> float:
-        """Seconds of an answer about many words, new ones each time, whose rows are known."""
-        lists = [tuple(ClassEntry(f"a word {number} of {MANY}, {turn}") for number in range(MANY)) for turn in range(2)]
-        texts = [text for words in lists for text in self._segmenter.texts(words)]
-        own = self._rows_of(self._segmenter.texts(self._vocabulary.classes))
-        # Rows like those of words, no two the same.
-        made = {text: np.roll(own[place % len(own)], 1 + place // len(own)) for place, text in enumerate(texts)}
-        turns = count()
-
-        def rows_of(asked: list[str]) -> NDArray[np.float16]:
-            known = [text for text in asked if text not in made]
-            rows = dict(zip(known, self._rows_of(known), strict=True)) if known else {}
-            return np.stack([made[text] if text in made else rows[text] for text in asked])
-
-        def answer() -> None:
-            words = Vocabulary(lists[next(turns)])
-            features = self._segmenter.assemble(plan, tile_features)
-            tasks.segment("semantic", self._segmenter, features, words, tasks.Options(keep_label_map=False), rows_of)
-
-        return self._timed(answer)[0]
-
-    def _look(self, plan: Plan, tile_features: TileFeatures, speed: Speed) -> float:
-        """Milliseconds of one more small box, beyond those of a prompt."""
-        one, two = (self._ask(plan, tile_features, "prompt", prompts=BOXES[:n]) for n in (1, 2))
-        return max(0.0, 1e3 * (two - one) - speed.prompt)
 
     def _others(self) -> list[tuple[str, Task, Refinement | None]]:
         """What else can be asked, each with a name, the quick first."""
@@ -168,54 +147,19 @@ class Trial:
         rest = [(task, task, None) for task in QUICK_FIRST if task in self._card.tasks]
         return refined + rest
 
-    def texts(self) -> tuple[int, float]:
-        """Of a chunk for the text tower: how many, and the seconds that they took."""
-        texts = [f"a warm-up {number}" for number in range(WHOLE)]
-        return WHOLE, self._timed(lambda: self._segmenter.encode_texts(texts))[0]
+    def _with_prompts(self, speed: Speed, questions: Questions, clicks: float) -> Speed:
+        """Of prompts: what they share, each of them, and a closer look at a small box.
 
-    def _plan(self, photograph: bytes, pixels: NDArray[np.uint8]) -> Plan:
-        decode(photograph, _limits_of(photograph), shortest_of(self._card))
-        return self._segmenter.plan(pixels)
-
-    def _encode(self, plan: Plan) -> tuple[float, TileFeatures]:
-        passes: list[tuple[float, TileFeatures]] = []
-        self._on_device(lambda: passes.append(self._timed(lambda: self._whole_pass(plan)))).result()
-        return passes[0]
-
-    def _whole_pass(self, plan: Plan) -> TileFeatures:
-        features = self._segmenter.encode_tiles(plan.tiles)
-        if features[0].is_cuda:  # which has been told, and has not done it yet
-            torch.cuda.synchronize(features[0].device)
-        return features
-
-    def _ask(
-        self,
-        plan: Plan,
-        tile_features: TileFeatures,
-        task: Task = "semantic",
-        refine: Refinement | None = None,
-        prompts: tuple[Prompt, ...] = CLICKS,
-    ) -> float:
-        """Seconds of an answer about an image that nobody has asked about before."""
-        options = tasks.Options(refine=refine, prompts=prompts if task == "prompt" else (), keep_label_map=False)
-        vocabulary = Vocabulary(()) if task in ("prompt", "everything") else self._vocabulary
-
-        def answer() -> None:
-            features = self._segmenter.assemble(plan, tile_features)
-            tasks.segment(task, self._segmenter, features, vocabulary, options, self._rows_of)
-
-        return self._timed(answer)[0]
-
-    def _timed(self, work: Callable[[], T]) -> tuple[float, T]:
-        """Seconds, of the better of two times, and what was made."""
-        began = self._clock()
-        made = work()
-        seconds = self._clock() - began
-        if seconds < LONG:
-            began = self._clock()
-            made = work()
-            seconds = min(seconds, self._clock() - began)
-        return seconds, made
+        Args:
+            clicks: milliseconds of `CLICKS`, beyond a plain answer.
+        """
+        one = 1e3 * max(0.0, questions.ask("prompt", prompts=CLICKS[:1]) - questions.plain)
+        each = min(max(0.0, clicks - one) / (len(CLICKS) - 1), one)
+        speed = replace(speed, prompt=each, shared=one - each)
+        if self._is_over:
+            return speed
+        box, boxes = (questions.ask("prompt", prompts=BOXES[:n]) for n in (1, 2))
+        return replace(speed, look=max(0.0, 1e3 * (boxes - box) - each))
 
 
 def try_out(trial: Trial, costs: Costs) -> None:
