@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,15 @@ def step_aside(by: int = NICER) -> None:
         show_name()
         with suppress(OSError):  # where it is forbidden, they stay as they are
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness(by))
+
+
+def others_step_aside(names: Collection[str], by: int = NICER) -> None:
+    """Threads that a library has begun by itself, and those that they will begin, by the names the system knows."""
+    with suppress(OSError):  # another system, or forbidden: they stay as they are
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                if (task / "comm").read_text().rstrip("\n") in names:
+                    os.setpriority(os.PRIO_PROCESS, int(task.name), niceness(by))
 
 
 def niceness(by: int) -> int:

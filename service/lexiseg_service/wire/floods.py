@@ -1,6 +1,6 @@
 """Connections of gRPC that send and send, and say nothing: settings, empty frames, heads without calls.
 
-gRPC reads whatever comes, in threads of its own that are as urgent as those that answer, and has bounds for none of it.
+gRPC reads whatever comes, in threads of its own, which step aside for those that answer; it has bounds for none of it.
 What a connection has sent is known to the system, and what was read of its calls to us. What it has sent beyond that is
 for heads and frames, which are small: who sends megabytes of them is cut off.
 """
