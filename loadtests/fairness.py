@@ -19,6 +19,7 @@ boxes     likewise with 256 small boxes
 dear      two keys with 6 clients each: all that one request about 20 megapixels can ask for, instances and confidence
           and an overlay, and polygons of what is clicked at
 json-...  two keys with eight connections each and the largest JSON bodies: loadtests/large_json.py
+grpc-...  eight connections without a key and frames without an end, each opened again at once: loadtests/frames.py
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from typing import Any
 
 from lexiseg_service.gateway.admission.keys import line_of, new_key
 from loadtests.bystander import bystander
+from loadtests.frames import KINDS as FRAMES
+from loadtests.frames import Flood, flood
 from loadtests.hostile import SHAPES, Pictures
 from loadtests.large_json import KINDS, LargeJson
 from loadtests.plain_client import GONE, Anew, Answered, Connection, got
@@ -57,6 +60,8 @@ SHAPED_CLIENTS = 12  # of each key, of what is dear by its shape
 DEAR_CLIENTS = 6
 N_SHAPES = 2  # requests of one shape at most, that a client asks in turns
 JSON = "json-"
+GRPC = "grpc-"
+FLOODS = 8  # connections
 CLIENTS_AT_FULL_LOAD = 16
 WAIT_FOR_THE_LAST = 60.0  # seconds
 OK, REFUSED, TOO_LATE = 200, 429, 504
@@ -71,6 +76,7 @@ class Load:
     clients: tuple[Iterable[bytes], ...]
     seconds: float
     per_second: float | None = None  # in turns, whatever became of those before; None: each waits for its answer
+    floods: tuple[Flood, ...] = ()  # beside them
 
 
 @dataclass
@@ -114,6 +120,13 @@ async def ask_in_turn(url: str, requests: Iterable[bytes], until: float, seen: S
             seen.note(answer)
             if answer.status in TO_COME_AGAIN:
                 await asyncio.sleep(max(0.0, min(answer.retry_after, LONGEST_PAUSE, until - time.perf_counter())))
+
+
+async def ask_nothing(target: Flood, until: float, seen: Seen) -> None:
+    """One client that sends frames; each connection that it lost is seen as one without an answer."""
+    began = time.perf_counter()
+    for _ in range(await flood(target, until)):
+        seen.note(Answered(GONE, until - began))
 
 
 async def ask_once(url: str, requests: Iterable[bytes], count: int) -> None:
@@ -161,7 +174,8 @@ def attack(load: Load, pipe: Pipe) -> None:
             await ask_at_a_rate(load.url, load.clients, load.per_second, load.seconds, seen)
             return
         until = time.perf_counter() + load.seconds
-        await asyncio.gather(*(ask_in_turn(load.url, client, until, seen) for client in load.clients))
+        asking = (ask_in_turn(load.url, client, until, seen) for client in load.clients)
+        await asyncio.gather(*asking, *(ask_nothing(target, until, seen) for target in load.floods))
 
     asyncio.run(go())
     pipe.send(seen)
@@ -218,9 +232,10 @@ def late_probes(probes: Seen, bystander: Seen) -> dict[str, bool]:
 class Scene:
     """One service, and who asks it."""
 
-    def __init__(self, url: str, keys: dict[str, str], seconds: float, times: float) -> None:
+    def __init__(self, url: str, grpc: str, keys: dict[str, str], seconds: float, times: float) -> None:
         self._times = times
         self._url = url
+        self._grpc = grpc
         self._keys = keys
         self._seconds = seconds
         self._pictures = Pictures()
@@ -279,6 +294,10 @@ class Scene:
                 bodies = LargeJson(photograph)
                 requests = [(bodies.request(name.removeprefix(JSON), self._keys[who]),) for who in both]
                 clients = requests * JSON_CLIENTS
+            case _ if name.startswith(GRPC):
+                host, _, port = self._grpc.rpartition(":")
+                target = Flood(host, int(port), name.removeprefix(GRPC))
+                return Load(self._url, (), self._seconds + 1.0, floods=(target,) * FLOODS)
             case "cold":
                 clients = self._mixed(COLD_CLIENTS, both)
             case _:
@@ -307,7 +326,8 @@ class Scene:
 
 WITHOUT_MODEST = ("overload", "cold", "probes")  # everybody is an attacker
 JSON_ATTACKS = tuple(f"{JSON}{kind}" for kind in KINDS)
-ATTACKS = ("texts", "large", "mixed", "crowd", "overload", "cold", "probes", *SHAPES, *JSON_ATTACKS)
+GRPC_ATTACKS = tuple(f"{GRPC}{kind}" for kind in FRAMES)
+ATTACKS = ("texts", "large", "mixed", "crowd", "overload", "cold", "probes", *SHAPES, *JSON_ATTACKS, *GRPC_ATTACKS)
 
 
 def main(words: list[str]) -> int:
@@ -323,9 +343,9 @@ def main(words: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "keys"
             file.write_text("\n".join(line_of(who, key) for who, key in keys.items()) + "\n", encoding="utf-8")
-            with service("--api-keys-file", str(file)) as (url, _):
+            with service("--api-keys-file", str(file)) as (url, grpc):
                 until_ready(url)
-                figures, wrong = Scene(url, keys, options.seconds, options.times).play(name)
+                figures, wrong = Scene(url, grpc, keys, options.seconds, options.times).play(name)
         print(json.dumps(figures), flush=True)
         faults += wrong
     for fault in faults:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 import structlog
 
+from lexiseg_service.niceness import NICEST, others_step_aside
 from lexiseg_service.wire.arriving import Arriving, received
 from lexiseg_service.wire.leaving import connections, port_of, reset
 
@@ -31,6 +32,7 @@ PAUSE, PAUSE_AGAIN = 0.25, 0.05  # seconds between two looks, and while somebody
 MOST_OF_THE_TIME = 20.0  # times as long as a look takes is its pause at least
 HEAD = 96 * 2**10  # bytes of a call beside what is read of it: its metadata, and what is sent before it is asked for
 GIVEN_UP, GIVEN_UP_RATE = 512, 128  # calls that are given up before their message is there, likewise
+THREADS = frozenset({"event_engine", "lifeguard"})  # gRPC's own, which read, and the one that begins more of them
 FRAMED = 1.01  # times as long as a message is what it comes in
 
 
@@ -166,6 +168,7 @@ class Floods:
 
     async def watch(self, port: int) -> None:
         """Looks, for ever, beside the event loop; where the system does not tell what was received, never."""
+        others_step_aside(THREADS, NICEST)
         while hasattr(socket, "TCP_INFO"):
             await asyncio.sleep(self.pause)
             await asyncio.to_thread(self.look, port)
@@ -192,4 +195,6 @@ class Floods:
                 if host not in self._cut_off:
                     logger.warning("connection cut off: it sent megabytes beside its calls")
                 self._cut_off[host] = now + MOMENT
+        if self._doubtful:
+            others_step_aside(THREADS, NICEST)  # again: a thread that has just begun has no name yet
         self._took = self._clock() - now

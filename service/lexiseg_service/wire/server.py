@@ -12,15 +12,11 @@ from dataclasses import dataclass, field
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from lexiseg_service.niceness import NICEST, others_step_aside
 from lexiseg_service.wire.channels import Options
 from lexiseg_service.wire.floods import Floods
 from lexiseg_service.wire.health import Health
 from lexiseg_service.wire.leaving import Calls, drain
 from lexiseg_service.wire.serving import listen
-
-# gRPC's own, which read whatever comes, and the one that begins more of them: who floods them takes their time alone.
-GRPC_THREADS = frozenset({"event_engine", "lifeguard"})
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,6 @@ class GrpcServer:
         )
         self._health.look()
         await server.start()
-        others_step_aside(GRPC_THREADS, NICEST)
         self._server = server
         self._watching = asyncio.create_task(self._watch())
         if self._service.floods is not None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
+from lexiseg_service.niceness import NICEST, niceness, show_name
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.wire import floods
 from lexiseg_service.wire.floods import (
@@ -23,6 +27,7 @@ from lexiseg_service.wire.floods import (
     PAUSE,
     PAUSE_AGAIN,
     RATE,
+    THREADS,
     Floods,
     Said,
     accounted,
@@ -249,6 +254,35 @@ def test_who_comes_back_may_send_little_for_a_while(line: Line, bench: Bench) ->
 
     assert (again.is_cut_off, later.is_cut_off) == (True, False)
     assert (usual, alert) == (PAUSE, PAUSE_AGAIN)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere threads do not differ in niceness")
+def test_threads_of_grpc_step_aside_while_somebody_is_doubtful(line: Line, bench: Bench) -> None:
+    told, over = threading.Event(), threading.Event()
+    niceness_of: dict[str, int] = {}
+
+    def begin(name: str) -> threading.Thread:
+        def run() -> None:
+            show_name()
+            told.set()
+            over.wait(PATIENCE)
+            niceness_of[name] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+        thread = threading.Thread(target=run, name=name)
+        thread.start()
+        told.wait(PATIENCE)
+        told.clear()
+        return thread
+
+    theirs = [begin(name) for name in sorted(THREADS)]
+    other = begin("other")
+    line.connect().send(BURST + 1)
+    bench.floods.look(line.port)
+    over.set()
+    for thread in (*theirs, other):
+        thread.join(PATIENCE)
+
+    assert niceness_of == {**dict.fromkeys(THREADS, min(19, niceness(NICEST))), "other": niceness(0)}
 
 
 def test_what_is_gone_is_forgotten_and_what_came_after_a_look_is_not() -> None:
