@@ -1,17 +1,15 @@
-"""Background words beside a class list: which of them step aside, because they mean what is asked for.
-
-What is found out about a text is kept: other lists are mostly made of the same words.
-"""
+"""Background words beside a class list: which of them step aside, because they mean what is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.caches.known_words import KnownWords
 from lexiseg_model.types import BackgroundRule, ClassEntry
 
 Rows = NDArray[np.float16] | NDArray[np.float32]  # of texts, as many for each, in their order
@@ -39,7 +37,8 @@ class Crowd:
         for place, word in enumerate(words):
             for synonym in rule.synonyms.get(word.name, ()):
                 self._synonyms[synonym] = self._synonyms.get(synonym, 0) | 1 << place
-        self._known: dict[tuple[str, bytes], int] = {}  # a text with its rows -> the words that step aside for it
+        # A text with its rows -> the words that step aside for it.
+        self._known: KnownWords[tuple[str, bytes], int] = KnownWords(MOST)
 
     @property
     def nbytes(self) -> int:
@@ -54,7 +53,7 @@ class Crowd:
         aside = 0 if rows is None else reduce(or_, self._of_texts(classes, rows, meaning))
         return [place for place in range(self._n) if not aside >> place & 1]
 
-    def _of_texts(self, classes: tuple[ClassEntry, ...], rows: Rows, meaning: Meaning) -> list[int]:
+    def _of_texts(self, classes: tuple[ClassEntry, ...], rows: Rows, meaning: Meaning) -> Sequence[int]:
         """For each text the words that step aside, a bit for each."""
         texts = [text for entry in classes for text in entry.texts]
         if len(texts) > LONGEST:
@@ -62,14 +61,7 @@ class Crowd:
         packed = rows.tobytes()
         size = len(packed) // len(texts)
         keys = [(text, packed[place * size : (place + 1) * size]) for place, text in enumerate(texts)]
-        known = self._known
-        try:
-            return [known[key] for key in keys]
-        except KeyError:
-            found = self._looked_at(texts, meaning(classes, rows))
-            room = known if len(known) + len(keys) <= MOST else {}
-            self._known = {**room, **dict(zip(keys, found, strict=True))}
-            return found
+        return self._known.of(keys, lambda: self._looked_at(texts, meaning(classes, rows)))
 
     def _looked_at(self, texts: list[str], meant: NDArray[np.float32]) -> list[int]:
         likeness = self._meant @ meant.T  # [W, D] x [D, T]

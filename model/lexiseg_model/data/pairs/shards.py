@@ -12,7 +12,6 @@ import os
 import tarfile
 import uuid
 import zipfile
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.caches.latest import Latest
 from lexiseg_model.data.pairs.source import Skipped, StoredPair
 from lexiseg_model.errors import DatasetError, SampleError
 
@@ -88,16 +88,15 @@ class ShardPairs:
             os.close(file)
 
     def _forget(self) -> None:
-        self._files: OrderedDict[int, int] = OrderedDict()  # part -> descriptor
-        self._tables: OrderedDict[int, ShardIndex] = OrderedDict()
+        self._files: Latest[int, int] = Latest(OPEN_FILES)  # part -> descriptor
+        self._tables: Latest[int, ShardIndex] = Latest(INDEXES)
 
     def _table(self, part: int) -> ShardIndex:
-        if part not in self._tables:
-            self._tables[part] = index_of(self.shards[part])
-            if len(self._tables) > INDEXES:
-                self._tables.popitem(last=False)
-        self._tables.move_to_end(part)
-        return self._tables[part]
+        table = self._tables.get(part)
+        if table is None:
+            table = index_of(self.shards[part])
+            self._tables.put(part, table)
+        return table
 
     def _text(self, part: int, name: str, place: list[int]) -> str:
         try:
@@ -108,13 +107,14 @@ class ShardPairs:
     def _bytes(self, part: int, name: str, place: list[int]) -> bytes:
         start, length = place
         try:
-            if part not in self._files:
-                self._files[part] = os.open(self.shards[part], os.O_RDONLY | os.O_CLOEXEC)
-                if len(self._files) > OPEN_FILES:
-                    os.close(self._files.popitem(last=False)[1])
-            self._files.move_to_end(part)
+            file = self._files.get(part)
+            if file is None:
+                file = os.open(self.shards[part], os.O_RDONLY | os.O_CLOEXEC)
+                gone = self._files.put(part, file)
+                if gone is not None:
+                    os.close(gone)
             # At an offset, so that forked workers that share the descriptor do not move each other's place.
-            content = os.pread(self._files[part], length, start)
+            content = os.pread(file, length, start)
         except OSError as error:
             raise SampleError(name, f"cannot be read: {error.strerror}") from None
         if len(content) != length:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lexiseg_model.bank import highest_per_class
+from lexiseg_model.caches.by_list import ByList
 from lexiseg_model.device import Execution
 from lexiseg_model.errors import OptionError, ShapeError, TaskError, WeightsError
 from lexiseg_model.export.cuda_graphs import graphs_of
@@ -39,7 +40,6 @@ from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import TEMPLATE, read_networks
 from lexiseg_model.methods.tiny.words.belief import Belief
-from lexiseg_model.methods.tiny.words.by_list import ByList
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.known_texts import KnownTexts, projecting
 from lexiseg_model.methods.tiny.words.synonyms import Synonyms

@@ -5,17 +5,17 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Protocol
 
+from lexiseg_model.caches.latest import Latest
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.settings import Settings
 
-V = TypeVar("V")
 MOST_CLIENTS = 65_536  # buckets held; the one not asked for longest is forgotten first
 DAY = 86_400  # seconds; days are those of UTC
 ONE = 1 - 1e-9  # token: many small additions lose the last digits of a float
@@ -100,9 +100,9 @@ class MemoryGate:
         self._rule_of = each(rule)
         self._clock = clock
         self._today = today
-        self._days: OrderedDict[str, tuple[int, int]] = OrderedDict()  # day, and requests on it
+        self._days: Latest[str, tuple[int, int]] = Latest(MOST_CLIENTS)  # day, and requests on it
         self._inside: Counter[str] = Counter()
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when there were so many
+        self._buckets: Latest[str, tuple[float, float]] = Latest(MOST_CLIENTS)  # tokens, and when there were so many
 
     async def enter(self, client: str) -> str:
         """Lets a client in.
@@ -128,13 +128,13 @@ class MemoryGate:
 
     def _count(self, client: str, rule: Rule) -> None:
         day, left = divmod(self._today(), DAY)
-        known, used = self._days.get(client, (day, 0))
+        known, used = self._days.get(client) or (day, 0)
         used = used if known == day else 0
         if rule.daily is not None and used >= rule.daily:
             raise rule.too_many_today(DAY - left)
         self._take(client, rule)
         if rule.daily is not None:
-            _remember(self._days, client, (int(day), used + 1))
+            self._days.put(client, (int(day), used + 1))
 
     async def leave(self, client: str, ticket: str) -> None:
         """Lets a client out."""
@@ -150,10 +150,10 @@ class MemoryGate:
         if rate is None:
             return
         now = self._clock()
-        tokens, since = self._buckets.get(client, (float(rule.burst), now))
+        tokens, since = self._buckets.get(client) or (float(rule.burst), now)
         tokens = min(rule.burst, tokens + (now - since) * rate)
         allowed = tokens >= ONE
-        _remember(self._buckets, client, (max(0.0, tokens - allowed), now))
+        self._buckets.put(client, (max(0.0, tokens - allowed), now))
         if not allowed:
             raise rule.too_often((1 - tokens) / rate)
 
@@ -161,13 +161,6 @@ class MemoryGate:
 def each(rule: Rule | RuleOf) -> RuleOf:
     """One rule for every client, where it is no rule of each."""
     return (lambda client: rule) if isinstance(rule, Rule) else rule
-
-
-def _remember(kept: OrderedDict[str, V], client: str, value: V) -> None:
-    kept[client] = value
-    kept.move_to_end(client)
-    if len(kept) > MOST_CLIENTS:
-        kept.popitem(last=False)
 
 
 @asynccontextmanager

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
 import structlog
 
+from lexiseg_model.caches.latest import Latest
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
@@ -60,7 +60,7 @@ class RemoteBackend:
         metrics.watch_workers(self.states)
         self._seconds = settings.deadline_seconds
         self._links: dict[str, WorkerLink] = {}
-        self._spilled: OrderedDict[str, str] = OrderedDict()  # image and model to address
+        self._spilled: Latest[str, str] = Latest(MOST_SPILLED)  # image and model to address
         self._looking: asyncio.Task[None] | None = None
 
     def health(self) -> Health:
@@ -185,10 +185,7 @@ class RemoteBackend:
         candidates = self._candidates(model, tried)
         link = choose(candidates, key)
         if link is not None and (tried or link is not ranked(candidates, key)[0]):
-            self._spilled[key] = link.address
-            self._spilled.move_to_end(key)
-            if len(self._spilled) > MOST_SPILLED:
-                self._spilled.popitem(last=False)
+            self._spilled.put(key, link.address)
         return link
 
     def _pick_for_stream(self, model: str, tried: Collection[WorkerLink]) -> WorkerLink:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 
+from lexiseg_model.caches.latest import Latest
 from lexiseg_model.features import Features
 
 KEPT = 4  # a megabyte and a half each, with what prompts about it share
@@ -16,20 +16,21 @@ class KeptLooks:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._kept: OrderedDict[Hashable, Features] = OrderedDict()
+        self._kept: Latest[Hashable, Features] = Latest(KEPT)
 
     def __iter__(self) -> Iterator[Features]:
         with self._guard:
-            return iter(tuple(self._kept.values()))
+            return iter(self._kept.values())
 
     def once(self, place: Hashable, look: Callable[[], Features]) -> Features:
         """The features of a part, by `look` unless it is among the last KEPT that were asked for."""
         with self._guard:
             kept = self._kept.get(place)
-        seen = look() if kept is None else kept
+        if kept is not None:
+            return kept
+        seen = look()
         with self._guard:
-            seen = self._kept.setdefault(place, seen)  # another thread may have looked meanwhile
-            self._kept.move_to_end(place)
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return seen
+            kept = self._kept.get(place)  # another thread may have looked meanwhile
+            if kept is None:
+                self._kept.put(place, seen)
+        return seen if kept is None else kept

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from lexiseg_model.caches.by_list import ByList
+from lexiseg_model.caches.known_words import KnownWords
 from lexiseg_model.methods.tiny.weights import TEMPLATE
-from lexiseg_model.methods.tiny.words.by_list import ByList
 from lexiseg_model.methods.tiny.words.doubt import Doubted, DoubtRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar, Nearest
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry
 
-MOST = 2048  # classes that are kept: other lists are mostly made of the same words
+MOST = 2048  # classes that are kept
 
 
 class Belief:
@@ -18,8 +21,8 @@ class Belief:
     def __init__(self, familiar: Familiar, rule: DoubtRule) -> None:
         self._familiar = familiar
         self._rule = rule
-        self._nearest_of: ByList[list[Nearest]] = ByList()
-        self._known: dict[tuple[str, ...], Nearest] = {}  # by a class's texts
+        self._nearest_of: ByList[Sequence[Nearest]] = ByList()
+        self._known: KnownWords[tuple[str, ...], Nearest] = KnownWords(MOST)  # by a class's texts
 
     def strangers(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         """Classes that are like no word of training."""
@@ -31,18 +34,12 @@ class Belief:
         """How far each class may be doubted."""
         return self._rule.of(self._nearest(classes, rows_of))
 
-    def _nearest(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Nearest]:
-        def find() -> list[Nearest]:
-            known = self._known
-            try:
-                return [known[entry.texts] for entry in classes]
-            except KeyError:
-                pass
+    def _nearest(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> Sequence[Nearest]:
+        def look_up() -> Sequence[Nearest]:
             texts_of = [entry.texts for entry in classes]
-            nearest = self._familiar.best([[TEMPLATE.format(text) for text in texts] for texts in texts_of], rows_of)
-            if len(classes) <= MOST:
-                room = known if len(known) + len(classes) <= MOST else {}
-                self._known = {**room, **dict(zip(texts_of, nearest, strict=True))}
-            return nearest
+            return self._known.of(texts_of, lambda: self._compared(texts_of, rows_of))
 
-        return self._nearest_of.once(classes, find)
+        return self._nearest_of.once(classes, look_up)
+
+    def _compared(self, texts_of: Sequence[tuple[str, ...]], rows_of: RowsOf) -> list[Nearest]:
+        return self._familiar.best([[TEMPLATE.format(text) for text in texts] for texts in texts_of], rows_of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexiseg_model.methods.tiny.words.by_list import MOST, ByList
+from lexiseg_model.caches.by_list import ByList
 from lexiseg_model.types import ClassEntry
 
 
@@ -31,10 +31,10 @@ def test_a_list_like_it_is_looked_at_for_itself() -> None:
 
 
 def test_the_oldest_lists_are_forgotten() -> None:
-    kept, make = ByList[int](), Making()
-    lists = [(ClassEntry(f"class {number}"),) for number in range(MOST + 1)]
+    kept, make = ByList[int](most=3), Making()
+    lists = [(ClassEntry(f"class {number}"),) for number in range(4)]
     for classes in lists:
         kept.once(classes, make)
 
     assert kept.once(lists[1], make) == 2
-    assert kept.once(lists[0], make) == MOST + 2
+    assert kept.once(lists[0], make) == 5

@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 from lexiseg_model.types import ClassEntry
 
 T = TypeVar("T")
-MOST = 16  # lists
 
 Classes = tuple[ClassEntry, ...]
 
@@ -18,9 +17,13 @@ class ByList(Generic[T]):
 
     By the list itself and not by what is in it: all parts of a question hold the same one, and so do the questions of
     whoever asks the same names again. To look at each class would take as long as most of what is made of them.
+
+    Args:
+        most: lists, the latest that something was made of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 16) -> None:
+        self._most = most
         self._kept: dict[int, tuple[Classes, T]] = {}  # a list that is held has its id to itself
 
     def once(self, classes: Classes, make: Callable[[], T]) -> T:
@@ -29,6 +32,6 @@ class ByList(Generic[T]):
         if kept is not None and kept[0] is classes:
             return kept[1]
         made = make()
-        others = list(self._kept.items())[1 - MOST :]
+        others = list(self._kept.items())[1 - self._most :]
         self._kept = {**dict(others), id(classes): (classes, made)}
         return made

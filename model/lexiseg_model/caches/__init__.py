@@ -1,0 +1,1 @@
+"""Small caches: what was made for who asked lately is not made again."""

@@ -1,0 +1,38 @@
+"""A bounded number of entries: the least recently used goes first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Latest(Generic[K, V]):
+    """Key -> value, which is never None. Not for several threads at once.
+
+    Args:
+        most: entries, at least one.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._entries: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        """What is kept under a key, which then counts as just used; None where nothing is."""
+        value = self._entries.get(key)
+        if value is not None:
+            self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: K, value: V) -> V | None:
+        """Keeps a value, which counts as just used; returns what had to go for it."""
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        return self._entries.popitem(last=False)[1] if len(self._entries) > self._most else None
+
+    def values(self) -> tuple[V, ...]:
+        """All that is kept, the latest last."""
+        return tuple(self._entries.values())
