@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+
+from tests.requirements.package_names import canonical
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED = """
@@ -23,12 +24,6 @@ OPTIONAL = {"attrs", "brotli", "cryptography", "greenlet", "grpcio-tools", "psut
 def listed() -> set[str]:
     lines = (ROOT / "requirements" / "gateway.txt").read_text().splitlines()
     return {canonical(line) for line in lines if line and not line.startswith("#")}
-
-
-def canonical(requirement: str) -> str:
-    name = re.match(r"[A-Za-z0-9._-]+", requirement)
-    assert name is not None
-    return re.sub(r"[-_.]+", "-", name.group()).lower()
 
 
 def closure(names: set[str]) -> set[str]:

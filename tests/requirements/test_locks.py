@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.requirements.package_names import canonical
+
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 LOCKS = sorted(path.stem for path in REQUIREMENTS.glob("*.lock"))
@@ -15,10 +17,6 @@ PINNED = re.compile(
     r"^([a-z0-9.-]+)==(\S+)(?: ; [^\\]*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+)", re.MULTILINE
 )
 OF_CUDA = ("cuda-", "nvidia-", "triton")
-
-
-def canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def locked(name: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from lexiseg_service.errors import MOST_FINDINGS, InvalidValue
 
 M = TypeVar("M", bound=BaseModel)
 CLASSES = "classes"
-LONGEST = 80  # characters of a misspelt name: the time that a likeness takes grows with them
+LONGEST_COMPARED = 80  # characters of a misspelt name: the time that a likeness takes grows with them
 BRANCHES = {"ClassInput", "BackgroundInput"}
 PLAIN = {"bool", "constrained-str", "str"}
 # pydantic's kinds of findings whose messages speak of Python.
@@ -101,5 +101,5 @@ def _expected(finding: Any, schema: type[BaseModel]) -> str:
 
 def _meant(place: tuple[Any, ...], schema: type[BaseModel]) -> str:
     """The field that a misspelt one of the question itself is likest to."""
-    near = get_close_matches(str(place[0])[:LONGEST], schema.model_fields, 1) if len(place) == 1 else []
+    near = get_close_matches(str(place[0])[:LONGEST_COMPARED], schema.model_fields, 1) if len(place) == 1 else []
     return f"; is `{near[0]}` meant?" if near else ""

@@ -14,6 +14,7 @@ from lexiseg_service.errors import (
     ReadOnly,
     UnknownVocabulary,
 )
+from lexiseg_service.question.findings import LONGEST_COMPARED
 from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies import builtin
 from lexiseg_service.vocabularies.named import NAME, Listed, NamedVocabulary, check_name, named, slot_of
@@ -76,9 +77,11 @@ class Vocabularies:
         """
         vocabulary = await self._built_in(name) or await self._of_users(name, key)
         if vocabulary is None:
-            near = get_close_matches(name[:80], builtin.NAMES, 1)
+            near = get_close_matches(name[:LONGEST_COMPARED], builtin.NAMES, 1)
             expected = f"is {near[0]!r} meant?" if near else f"built in are {', '.join(builtin.NAMES)};"
-            raise UnknownVocabulary(f"vocabulary: no {name[:80]!r} here; {expected} GET /vocabularies lists all")
+            raise UnknownVocabulary(
+                f"vocabulary: no {name[:LONGEST_COMPARED]!r} here; {expected} GET /vocabularies lists all"
+            )
         return vocabulary
 
     async def list_all(self, key: str = "") -> list[Listed]:
