@@ -73,11 +73,12 @@ def always(_: Clients) -> bool:
 
 class _Line:
     """One goes on, and others wait until it says that the next one may. They wait longer while others are behind them,
-    if that is `wanted`."""
+    if that is `wanted`; where nobody is, `alone` says so."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, *, alone: bool = False) -> None:
         self._clients = Clients()
         self._wanted = wanted
+        self._alone = alone
         self._busy = False
 
     async def turn(self, client: str) -> None:
@@ -96,7 +97,7 @@ class _Line:
 
     def over(self, rest: float) -> None:
         """The turn is; so many seconds to the next one while others wait."""
-        rests = self._clients and self._wanted(self._clients)
+        rests = (self._clients or self._alone) and self._wanted(self._clients)
         asyncio.get_running_loop().call_later(rest if rests else 0.0, self._next)
 
     def _next(self) -> None:
@@ -105,10 +106,10 @@ class _Line:
 
 class OneAtATime:
     """Of what is dear, clients in turns. While others wait, it rests for `REST` times as long as the last one took, if
-    that is `wanted`."""
+    that is `wanted`; where nobody does, `alone` says so."""
 
-    def __init__(self, wanted: Wanted = always) -> None:
-        self._line = _Line(wanted)
+    def __init__(self, wanted: Wanted = always, *, alone: bool = False) -> None:
+        self._line = _Line(wanted, alone=alone)
 
     @asynccontextmanager
     async def of(self, client: str) -> AsyncIterator[None]:
@@ -135,6 +136,23 @@ class OneByOne:
         self._line.over(PAUSE)
 
 
+class OneInAWhile:
+    """Steps on the event loop, clients in turns. From each to the next there are `PAUSE` seconds, or `REST` times as
+    long as the loop took for it, also for who is alone."""
+
+    def __init__(self) -> None:
+        self._line = _Line(always, alone=True)
+
+    async def of(self, client: str) -> None:
+        """Waits until the step may be taken."""
+        await self._line.turn(client)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._taken, loop, loop.time())
+
+    def _taken(self, loop: asyncio.AbstractEventLoop, began: float) -> None:
+        self._line.over(max(PAUSE, REST * (loop.time() - began)))
+
+
 class Lane:
     """A thread that parses one after the other. What takes it long without Python's lock is done beside it, by one
     that is as nice as those that make masks: who asks for little waits for these."""
@@ -159,6 +177,7 @@ class Turns:
     def __init__(self, elsewhere: Callable[[], int] = int) -> None:
         self._elsewhere = elsewhere
         self._passing: dict[str, int] = {}  # small requests by client
+        self.figures = OneAtATime(alone=True)  # of metrics, which take as long as forty probes
         self.pieces = OneByOne(self._passed_by_others)  # of large bodies
         # JSON to be parsed: long ones pass large ones, and those of few values pass those of thousands, which take
         # fifty times as long.

@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from lexiseg_model.kernel.aside import aside
-from lexiseg_service.gateway.turns import PAUSE, Clients, Lane, OneAtATime, OneByOne, Turns
+from lexiseg_service.gateway.turns import PAUSE, REST, Clients, Lane, OneAtATime, OneByOne, OneInAWhile, Turns
 from lexiseg_service.niceness import NICEST
 
 SOON = 10.0  # seconds
@@ -94,6 +94,21 @@ async def test_in_the_moment_of_its_turn_too() -> None:
             await asyncio.sleep(0)
         waiting.cancel()
         await let_through(turns)
+
+
+async def test_from_step_to_step_there_is_a_while_also_for_who_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    whiles = later_at_once(monkeypatch)
+    steps, loop = OneInAWhile(), asyncio.get_running_loop()
+    passed = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: passed)
+
+    async with asyncio.timeout(SOON):
+        await steps.of("a")
+        await steps.of("a")
+        passed += 1.0  # that the loop took for the second
+        await steps.of("a")
+
+    assert whiles == [PAUSE, REST * 1.0]
 
 
 async def test_pieces_pause_only_while_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:

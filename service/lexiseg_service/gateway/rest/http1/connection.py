@@ -20,14 +20,14 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from lexiseg_service.errors import MalformedRequest, NotReady, ServiceError, TooSlow
+from lexiseg_service.gateway.rest.http1.answered import Answered
 from lexiseg_service.gateway.rest.http1.connections import Connections
 from lexiseg_service.gateway.rest.http1.one_protocol import OneProtocol
 from lexiseg_service.gateway.rest.http1.system_buffer import bound_unsent, unconfirmed
 from lexiseg_service.gateway.rest.problem import response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from starlette.types import ASGIApp
     from uvicorn._types import ASGI3Application
 
 MOST_HEAD_BYTES = 64 * 2**10
@@ -36,12 +36,11 @@ MOST_BESIDE_EACH = 1  # so many to each byte of the body; chunks of one byte hav
 MOST_AWAITED = 48 * 2**10  # bytes of a body: so many fit before a client must wait, and are not too many at once
 LEAST_AWAITED = 2**10  # what is shorter comes at once
 MOST_AHEAD = 16  # requests that a client sends before the first of them is answered
+SMALL_BURST, SMALL_RATE = 32, 32.0  # requests that are hardly any work: so many at once, and in each second
 PACE_SECONDS = 5.0  # between two looks at how much has come or gone
 LAST_SECONDS = 1.0  # for the client to take a refusal, while what it still sends is thrown away
 LATEST_RETURN = 60  # seconds for which a connection is kept for a client that was told to come later
 GOING_DOWN = "the service is going down; send the request again"
-HEAD = b"HTTP/1.1 "  # of an answer's first line
-MOST_TOGETHER = 64 * 2**10  # bytes of a body; to copy more behind its head takes as long as to send it apart
 STILL_THERE = b"HTTP/1.1 100 Continue\r\n\r\n"  # any client of HTTP/1.1 passes over it (RFC 9110, 15.2)
 
 
@@ -49,45 +48,6 @@ class HeadTooLarge(ServiceError):
     """No request yet, so no route promises it."""
 
     status, type, title = 431, "too-large", "The head of the request is too large"
-
-
-class Answered:
-    """A connection as an answer has it: it ends by `end`, when the request has been read.
-
-    The head of an answer waits for its body, if that comes before anything else happens: to hand both to the system at
-    once takes half the time, and wakes the client once.
-    """
-
-    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
-        self.written = 0  # bytes, of all answers
-        self.end = end
-        self._transport = transport
-        self._call_soon = asyncio.get_running_loop().call_soon
-        self._head = b""
-        self.is_closing = transport.is_closing
-
-    def write(self, content: bytes | memoryview) -> None:
-        self.written += len(content)
-        if self._head:
-            together, self._head = self._head, b""
-            if len(content) > MOST_TOGETHER:
-                self._transport.write(together)
-            else:
-                content = together + content
-        elif content[: len(HEAD)] == HEAD:
-            self._head = bytes(content)
-            self._call_soon(self._send_head)
-            return
-        self._transport.write(content)
-
-    def close(self) -> None:
-        self._send_head()
-        self.end()
-
-    def _send_head(self) -> None:
-        head, self._head = self._head, b""
-        if head and not self.is_closing():
-            self._transport.write(head)
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -115,6 +75,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._seconds = 0.0  # of this head or body
         self._pace_seconds = 0.0
         self._came = 0  # bytes, since the pace was looked at
+        self._small_until = 0.0  # when the small things that it asked for are forgotten, by the event loop's clock
         self._answer_seconds = 0.0  # since the pace of what is taken was looked at
         self._taken = 0  # bytes of answers, when their pace was looked at
 
@@ -209,6 +170,9 @@ class TimedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
+        assert self._answering is not None
+        if self._for_answers.is_refusal or self._answering.scope["method"] != "POST":
+            self._small_until = max(self._small_until, self.loop.time()) + 1 / SMALL_RATE
         if not self._in_body:
             self._begin()
         # Who was told when to come again finds the connection still there.
@@ -357,6 +321,8 @@ class TimedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
+        if self._small_until > self.loop.time() + SMALL_BURST / SMALL_RATE:
+            app = cast("ASGI3Application", self._all.in_turn(self, cast("ASGIApp", app)))
         cycle.scope["state"]["answering"] = self.tasks  # all that this process answers now
         super()._start_asgi_task(cycle, app)
 

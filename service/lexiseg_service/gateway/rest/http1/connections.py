@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lexiseg_service.errors import QueueFull, RateLimited, ServiceError
 from lexiseg_service.gateway.admission.limits import client_of
 from lexiseg_service.gateway.rest import problem
+from lexiseg_service.gateway.turns import OneInAWhile
 from lexiseg_service.settings import Settings
 
 LOOK_SECONDS = 0.25
@@ -69,6 +70,7 @@ class Connections:
         self._most_of_one = settings.max_address_connections
         self._open: dict[Watched, Known] = {}  # oldest first
         self._of_each: Counter[str] = Counter()
+        self._hasty = OneInAWhile()
         self._looked = 0.0
         self._looking = False
 
@@ -120,6 +122,17 @@ class Connections:
             why = f"{len(self._open):,} connections are open, {self._most:,} is the limit"
             return self._refusing(app, QueueFull(why, RETRY_SECONDS))
         return None
+
+    def in_turn(self, connection: Watched, app: ASGIApp) -> ASGIApp:
+        """The application for one who has asked for more small things than anybody needs, one after the other."""
+        known = self._open.get(connection)
+        client = "" if known is None else known.client
+
+        async def wait(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._hasty.of(client)
+            await app(scope, receive, send)
+
+        return wait
 
     def _refusing(self, app: ASGIApp, error: ServiceError) -> ASGIApp:
         answer = problem.response(error, None)

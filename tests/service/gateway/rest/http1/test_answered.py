@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from lexiseg_service.gateway.rest.http1.connection import MOST_TOGETHER, Answered
+from lexiseg_service.gateway.rest.http1.answered import MOST_TOGETHER, Answered
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 

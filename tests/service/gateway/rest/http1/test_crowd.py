@@ -6,10 +6,14 @@ import asyncio
 
 import pytest
 
-from lexiseg_service.gateway.rest.http1.connection import MOST_AHEAD
+from lexiseg_service.gateway.rest.http1 import connection
+from lexiseg_service.gateway.rest.http1.connection import MOST_AHEAD, SMALL_BURST
+from lexiseg_service.gateway.turns import OneInAWhile
 from tests.service.gateway.rest.http1.messages import HALF, QUESTION, WHOLE
-from tests.service.gateway.rest.raw import ALIVE, MODELS, listening
+from tests.service.gateway.rest.raw import ALIVE, HEAD, MODELS, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
+
+REFUSED = HEAD + b"Content-Length: 2\r\n\r\n{}"
 
 
 async def test_a_few_requests_may_be_sent_ahead_and_no_more() -> None:
@@ -52,6 +56,46 @@ async def test_one_address_has_so_many_connections_and_probes_are_answered_never
 
         assert await third.problem() == (429, "rate-limited")
         assert await third.ended()
+
+
+@pytest.mark.parametrize("asked", [ALIVE, REFUSED])
+async def test_who_asks_for_one_small_thing_after_the_other_waits_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, asked: bytes
+) -> None:
+    may_go_on, waited = asyncio.Event(), asyncio.Event()
+
+    async def turn(*_: object) -> None:
+        waited.set()
+        await may_go_on.wait()
+
+    monkeypatch.setattr(OneInAWhile, "of", turn)
+    monkeypatch.setattr(connection, "SMALL_RATE", 1e-3)  # none is forgotten meanwhile
+    async with listening() as server:
+        hasty, other = await server.open(), await server.open()
+        for _ in range(SMALL_BURST + 1):
+            await hasty.send(asked)
+            await hasty.answer()
+        in_time = not waited.is_set()
+        await hasty.send(asked)
+        await waited.wait()
+        await other.send(ALIVE)
+
+        assert (await other.answer())[0] == 200
+        assert in_time
+        may_go_on.set()
+        await hasty.answer()
+
+
+async def test_questions_that_are_answered_are_no_small_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def turn(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(OneInAWhile, "of", turn)
+    async with listening() as server:
+        raw = await server.open()
+        for _ in range(3 * SMALL_BURST):
+            await raw.send(WHOLE)
+            assert (await raw.answer())[0] == 200
 
 
 async def test_an_idle_connection_makes_room_for_a_new_one() -> None:
