@@ -18,7 +18,7 @@ from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import pictures
 from tests.integration.server import Server, form
-from tests.integration.test_shutdown import IN_FLIGHT, SOON, accepted, serve
+from tests.integration.test_shutdown import CALLS, SOON, accepted, serve
 
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
 CLASSES = ("sky", "building", "tree")
@@ -93,7 +93,7 @@ def test_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) ->
     with (
         Server(tmp_path / "log.jsonl", LEXISEG_DRAIN_SECONDS=str(SOON)) as server,
         grpc.insecure_channel(server.grpc) as channel,
-        ThreadPoolExecutor(IN_FLIGHT) as clients,
+        ThreadPoolExecutor(CALLS) as clients,
     ):
         stub = SegmentationStub(channel)
         answers = accepted(server, lambda: clients.submit(stub.Segment, question(image), timeout=SOON))

@@ -237,7 +237,7 @@ def test_a_key_of_another_kind_is_overwritten(server: RedisServer, store: redis.
 def test_a_redis_that_takes_no_writes_still_gives_rows(server: RedisServer, store: redis.Redis) -> None:
     with working(server.url) as one, working(server.url) as other:
         one.ask(["sky"])
-        store.config_set("maxmemory", "1mb")
+        store.config_set("maxmemory", "1")
         store.config_set("maxmemory-policy", "noeviction")
 
         np.testing.assert_array_equal(other.ask(["sky", "sea"]), rows_of(["sky", "sea"]))

@@ -16,7 +16,7 @@ from tests.forks import run
 from tests.integration.server import Server, form
 
 T = TypeVar("T")
-IN_FLIGHT = 6
+CALLS, IN_FLIGHT = 6, 3  # sent at a time, and of those accepted and not answered yet: some always are on their way
 SOON = 60.0
 
 
@@ -26,11 +26,11 @@ def serve(*options: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def accepted(server: Server, ask: Callable[[], Future[T]]) -> list[Future[T]]:
-    """Asks until IN_FLIGHT calls are accepted and not answered, all at once; one more for each that was too quick."""
+    """Asks CALLS at a time until IN_FLIGHT of them are worked on at once; one more for each that was too quick."""
     answers: list[Future[T]] = []
     deadline = time.monotonic() + SOON
     while True:
-        answers += [ask() for _ in range(IN_FLIGHT - sum(not answer.done() for answer in answers))]
+        answers += [ask() for _ in range(CALLS - sum(not answer.done() for answer in answers))]
         if server.metric("lexiseg_inflight") >= IN_FLIGHT:
             return answers
         assert time.monotonic() < deadline
@@ -42,7 +42,7 @@ def test_requests_in_flight_are_answered_before_the_process_ends(tmp_path: Path)
     image = pictures.encoded(pictures.photograph("china").resize((4000, 3000)), compress_level=1)
     with (
         Server(tmp_path / "log.jsonl", LEXISEG_DRAIN_SECONDS=str(SOON)) as server,
-        ThreadPoolExecutor(IN_FLIGHT) as clients,
+        ThreadPoolExecutor(CALLS) as clients,
     ):
         parts = form(image, "sky", "tree")
         answers = accepted(

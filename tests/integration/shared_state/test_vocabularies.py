@@ -118,7 +118,7 @@ async def test_a_redis_that_takes_no_writes_is_named_until_it_takes_one(
 
     barrier = threading.Barrier(4)
     if refuses == "full":
-        inside.config_set("maxmemory", "1mb")
+        inside.config_set("maxmemory", "1")
     else:
         inside.replicaof("127.0.0.1", "1")
     with pytest.raises(NotReady):
@@ -144,7 +144,7 @@ async def test_a_redis_that_takes_a_vocabulary_again_is_not_named_any_more(
     gateway: Callable[..., Vocabularies], inside: redis.Redis
 ) -> None:
     vocabularies = gateway()
-    inside.config_set("maxmemory", "1mb")
+    inside.config_set("maxmemory", "1")
     with pytest.raises(NotReady):
         await vocabularies.put("room", ROOM, ANY)
     full = vocabularies.store.degraded()
