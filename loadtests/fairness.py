@@ -19,6 +19,8 @@ boxes     likewise with 256 small boxes
 dear      two keys with 6 clients each: all that one request about 20 megapixels can ask for, instances and confidence
           and an overlay, and polygons of what is clicked at
 json-...  two keys with eight connections each and the largest JSON bodies: loadtests/large_json.py
+small-... 16 connections without a key that ask for what is hardly any work, 16 times before they read: a probe, what
+          is refused, or the metrics
 grpc-...  eight connections without a key and frames without an end, each opened again at once: loadtests/frames.py
 """
 
@@ -36,6 +38,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
@@ -60,6 +63,8 @@ SHAPED_CLIENTS = 12  # of each key, of what is dear by its shape
 DEAR_CLIENTS = 6
 N_SHAPES = 2  # requests of one shape at most, that a client asks in turns
 JSON = "json-"
+SMALL = {"small-livez": "/livez", "small-refused": "/models", "small-metrics": "/metrics"}  # who asks for what
+SMALL_CLIENTS, AHEAD = 16, 16
 GRPC = "grpc-"
 FLOODS = 8  # connections
 CLIENTS_AT_FULL_LOAD = 16
@@ -77,6 +82,7 @@ class Load:
     seconds: float
     per_second: float | None = None  # in turns, whatever became of those before; None: each waits for its answer
     floods: tuple[Flood, ...] = ()  # beside them
+    ahead: int = 1  # requests that a client sends before it reads the first answer
 
 
 @dataclass
@@ -120,6 +126,15 @@ async def ask_in_turn(url: str, requests: Iterable[bytes], until: float, seen: S
             seen.note(answer)
             if answer.status in TO_COME_AGAIN:
                 await asyncio.sleep(max(0.0, min(answer.retry_after, LONGEST_PAUSE, until - time.perf_counter())))
+
+
+async def ask_ahead(count: int, url: str, requests: Iterable[bytes], until: float, seen: Seen) -> None:
+    """One client: so many requests, then their answers, then the next."""
+    coming = endless(requests)
+    async with Connection(url) as connection:
+        while (began := time.perf_counter()) < until:
+            for answer in await connection.ask_ahead(list(itertools.islice(coming, count))):
+                seen.note(Answered(answer.status, time.perf_counter() - began))
 
 
 async def ask_nothing(target: Flood, until: float, seen: Seen) -> None:
@@ -174,7 +189,8 @@ def attack(load: Load, pipe: Pipe) -> None:
             await ask_at_a_rate(load.url, load.clients, load.per_second, load.seconds, seen)
             return
         until = time.perf_counter() + load.seconds
-        asking = (ask_in_turn(load.url, client, until, seen) for client in load.clients)
+        ask = ask_in_turn if load.ahead == 1 else partial(ask_ahead, load.ahead)
+        asking = (ask(load.url, client, until, seen) for client in load.clients)
         await asyncio.gather(*asking, *(ask_nothing(target, until, seen) for target in load.floods))
 
     asyncio.run(go())
@@ -294,6 +310,8 @@ class Scene:
                 bodies = LargeJson(photograph)
                 requests = [(bodies.request(name.removeprefix(JSON), self._keys[who]),) for who in both]
                 clients = requests * JSON_CLIENTS
+            case _ if name in SMALL:
+                return Load(self._url, ((got(SMALL[name]),),) * SMALL_CLIENTS, self._seconds + 1.0, ahead=AHEAD)
             case _ if name.startswith(GRPC):
                 host, _, port = self._grpc.rpartition(":")
                 target = Flood(host, int(port), name.removeprefix(GRPC))
@@ -327,7 +345,19 @@ class Scene:
 WITHOUT_MODEST = ("overload", "cold", "probes")  # everybody is an attacker
 JSON_ATTACKS = tuple(f"{JSON}{kind}" for kind in KINDS)
 GRPC_ATTACKS = tuple(f"{GRPC}{kind}" for kind in FRAMES)
-ATTACKS = ("texts", "large", "mixed", "crowd", "overload", "cold", "probes", *SHAPES, *JSON_ATTACKS, *GRPC_ATTACKS)
+ATTACKS = (
+    "texts",
+    "large",
+    "mixed",
+    "crowd",
+    "overload",
+    "cold",
+    "probes",
+    *SHAPES,
+    *JSON_ATTACKS,
+    *SMALL,
+    *GRPC_ATTACKS,
+)
 
 
 def main(words: list[str]) -> int:

@@ -113,20 +113,35 @@ class Connection:
 
     async def ask_whole(self, request: bytes) -> Whole:
         """As `ask`, with what was read."""
+        (answer,) = await self.ask_ahead([request])
+        return answer
+
+    async def ask_ahead(self, requests: Sequence[bytes]) -> list[Whole]:
+        """Sends all of them before it reads the first answer; those that never came are GONE."""
+        answers: list[Whole] = []
         try:
             if self._streams is not None and self._streams[0].at_eof():
                 self.close()  # the service ends what is idle for seconds, as a client is that was told to come later
             if self._streams is None:
                 self._streams = await asyncio.open_connection(*self._address, limit=2**20)
             reader, writer = self._streams
-            writer.write(request)
+            writer.write(b"".join(requests))
             await writer.drain()
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-            headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
-            body = await reader.readexactly(int(headers.get("content-length", "0")))
+            for _ in requests:
+                answer, is_last = await _answer(reader)
+                answers.append(answer)
+                if is_last:
+                    self.close()
+                    break
         except (OSError, asyncio.IncompleteReadError):
             self.close()
-            return Whole(GONE)
-        if headers.get("connection") == "close":
-            self.close()
-        return Whole(int(head.split(" ", 2)[1]), body, float(headers.get("retry-after", 1)))
+        return answers + [Whole(GONE)] * (len(requests) - len(answers))
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[Whole, bool]:
+    """The next one, and whether it is the last of its connection."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+    headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if line)
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    answer = Whole(int(head.split(" ", 2)[1]), body, float(headers.get("retry-after", 1)))
+    return answer, headers.get("connection") == "close"
