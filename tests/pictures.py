@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,23 @@ def sixteen_bit(side: int = 64) -> Image.Image:
     """Gray, 16 bits: a ramp from black to white."""
     ramp = np.linspace(0, 65535, side).astype(np.uint16)
     return Image.fromarray(np.tile(ramp, (side, 1)))
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    """Of an AVIF."""
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def with_boxes(boxed: bytes, kind: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """An AVIF in whose `meta` the first box of a kind is what `change` makes of it. Offsets of its data stay as they
+    were: it is there to be looked at, not to be decoded."""
+    meta = boxed.index(b"meta") - 4
+    at = boxed.index(kind, meta) - 4
+    end = at + int.from_bytes(boxed[at : at + 4], "big")
+    changed = change(boxed[at:end])
+    grown = bytearray(boxed[:at] + changed + boxed[end:])
+    for holder in (b"meta", *((b"iprp",) if kind in (b"ipco", b"ipma") else ())):
+        start = boxed.index(holder) - 4
+        size = int.from_bytes(boxed[start : start + 4], "big") + len(changed) - (end - at)
+        grown[start : start + 4] = struct.pack(">I", size)
+    return bytes(grown)

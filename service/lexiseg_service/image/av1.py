@@ -1,85 +1,53 @@
 """How large the frames are that an AVIF's AV1 data holds: the file around them may say anything.
 
-The decoder behind Pillow takes frames of up to 268 megapixels and shrinks them to what the file says, so the file's
-word alone bounds nothing. Read are the places of its items (ISO/IEC 14496-12, `iloc`) and the sequence header with
-which each begins (AV1 specification, 5.5).
+The decoder behind Pillow takes frames of up to 268 megapixels and shrinks them to what the file says, and a grid may
+name the same frame hundreds of times and show a strip of each, so the file's word alone bounds nothing. Read are the
+places of its items (ISO/IEC 14496-12, `iloc`) and the sequence header with which each begins (AV1 specification, 5.5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import NamedTuple
+
+from lexiseg_service.image.boxes import FULL_BOX, Damaged, boxes, check_boxes, first_parts, whole_boxes
 
 SEQUENCE_HEADER = 1
-MOST_ITEMS = 512  # a grid of 40 megapixels has a hundred
 MOST_UNITS = 8  # of one item before its sequence header; there is at most a delimiter of time
-FULL_BOX = 4  # bytes of version and flags
 
 
-class Damaged(ValueError):
-    """The boxes or the AV1 data do not hold together."""
+class Frames(NamedTuple):
+    """Pixels of the largest frame of an AVIF's items and of all of them, 0 where none holds AV1."""
+
+    largest: int
+    together: int
 
 
-def largest_frame(content: bytes) -> int:
-    """Pixels of the largest frame of an AVIF's items, 0 where none holds AV1.
+def frames_of(content: bytes) -> Frames:
+    """Measures the frames of an AVIF, which is safe to be shown to a decoder then.
 
     Raises:
-        Damaged: something ends too early, or there are too many items.
+        Damaged: something ends too early, or there are too many boxes, items or parts.
     """
     try:
-        meta = next((body for kind, body in _boxes(content, 0, len(content)) if kind == b"meta"), None)
-        if meta is None:
-            return 0
-        inside = dict(_boxes(content, meta[0] + FULL_BOX, meta[1]))
-        if b"iloc" not in inside:
-            return 0
-        stored = inside.get(b"idat", (0, 0))[0]
-        return max((_frame(content, at, end) for at, end in _items(content, *inside[b"iloc"], stored)), default=0)
+        check_boxes(content)
+        frames = [
+            _frame(content, at, end)
+            for kind, (begin, stop) in whole_boxes(content)
+            if kind == b"meta"
+            for at, end in _items(content, begin + FULL_BOX, stop)
+        ]
     except IndexError:
         raise Damaged("a box ends too early") from None
+    return Frames(max(frames, default=0), sum(frames))
 
 
-def _boxes(content: bytes, at: int, end: int) -> Iterator[tuple[bytes, tuple[int, int]]]:
-    """Kind, and where the body begins and ends."""
-    while at + 8 <= end:
-        size, kind, body = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8], at + 8
-        if size == 1:
-            size, body = int.from_bytes(content[at + 8 : at + 16], "big"), at + 16
-        stop = end if size == 0 else at + size
-        if stop < body or stop > end:
-            raise Damaged(f"a box of {size} bytes where {end - at} are left")
-        yield kind, (body, stop)
-        at = stop
-
-
-def _items(content: bytes, at: int, end: int, stored: int) -> Iterator[tuple[int, int]]:
-    """Where the first part of each item begins and ends."""
-    version = content[at]
-    sizes = content[at + FULL_BOX], content[at + FULL_BOX + 1]
-    offset_size, length_size, base_size = sizes[0] >> 4, sizes[0] & 15, sizes[1] >> 4
-    index_size = sizes[1] & 15 if version else 0
-    at += FULL_BOX + 2
-
-    def take(n: int) -> int:
-        nonlocal at
-        if at + n > end:
-            raise Damaged("the places of items end too early")
-        at += n
-        return int.from_bytes(content[at - n : at], "big")
-
-    wide = 4 if version == 2 else 2
-    n_items = take(wide)
-    if n_items > MOST_ITEMS:
-        raise Damaged(f"{n_items} items")
-    for _ in range(n_items):
-        take(wide)
-        method = take(2) & 15 if version else 0
-        take(2)
-        base = take(base_size)
-        for part in range(take(2)):
-            take(index_size)
-            begin, length = base + take(offset_size) + (stored if method == 1 else 0), take(length_size)
-            if part == 0:
-                yield begin, begin + length if length else len(content)
+def _items(content: bytes, at: int, end: int) -> list[tuple[int, int]]:
+    """Where the first part of each item of a `meta` begins and ends."""
+    inside = list(boxes(content, at, end))
+    stored = next((begin for kind, (begin, _) in inside if kind == b"idat"), 0)
+    return [
+        part for kind, (begin, stop) in inside if kind == b"iloc" for part in first_parts(content, begin, stop, stored)
+    ]
 
 
 def _frame(content: bytes, at: int, end: int) -> int:

@@ -10,7 +10,8 @@ import pi_heif
 from PIL import Image, UnidentifiedImageError
 
 from lexiseg_service.errors import InvalidValue, TooLarge, UndecodableImage, UnsupportedImage
-from lexiseg_service.image.av1 import Damaged, largest_frame
+from lexiseg_service.image.av1 import Frames, frames_of
+from lexiseg_service.image.boxes import Damaged
 from lexiseg_service.image.jpeg_scans import has_more_scans
 from lexiseg_service.image.plain_jpeg import plain_size
 from lexiseg_service.settings import Limits
@@ -32,6 +33,8 @@ ORIENTATION = 0x0112  # EXIF tag
 AS_STORED = 1
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 MOST_SCANS = 100  # of an honest JPEG: a dozen; each is another pass over its pixels
+UNSEEN = 4  # times as many pixels as are seen may be in an AVIF: edges of a grid, transparency, a smaller picture
+UNSEEN_ANYWHERE = 4_000_000  # and so many more: of a small grid nearly all are edges
 MOST_READS = 10_000  # of an honest header: hundreds; one made of millions of empty chunks takes a parser minutes
 
 # HEIC, decoded by libde265; what else a file may hold beside its picture is left alone.
@@ -80,13 +83,17 @@ def read_header(image: bytes, limits: Limits) -> ImageHeader:
         raise TooLarge(f"image: {len(image):,} bytes came, at most {limits.max_image_bytes:,} are taken")
     kind = _sniff(image)
     plain = plain_size(image) if kind == "JPEG" else None
+    frames = _frames(image) if kind == "AVIF" else Frames(0, 0)  # before any decoder sees it
     header = _parse(image, kind) if plain is None else ImageHeader("JPEG", plain, AS_STORED)
-    frame = _frame(image) if kind == "AVIF" else 0
     height, width = header.size
     if height * width > limits.max_pixels:
         raise TooLarge(f"image: {width} x {height} pixels came, at most {limits.max_pixels:,} in all are taken")
-    if frame > limits.max_pixels:
-        raise TooLarge(f"image: AV1 data of {frame:,} pixels came, at most {limits.max_pixels:,} in all are taken")
+    if frames.largest > limits.max_pixels:
+        came = f"AV1 data of {frames.largest:,} pixels came"
+        raise TooLarge(f"image: {came}, at most {limits.max_pixels:,} in all are taken")
+    if frames.together > (most := UNSEEN * height * width + UNSEEN_ANYWHERE):
+        came = f"AV1 data of {frames.together:,} pixels in all came"
+        raise TooLarge(f"image: {came} for {width} x {height}, at most {most:,} are taken")
     if kind == "JPEG" and plain is None and has_more_scans(image, MOST_SCANS):
         raise UndecodableImage(f"image: a JPEG of more than {MOST_SCANS} scans came; save it anew")
     if min(height, width) < limits.min_side:
@@ -118,9 +125,9 @@ def _sniff_boxes(image: bytes) -> str:
     raise UnsupportedImage(f"image: a film or another kind of HEIF came; send {TAKEN}")
 
 
-def _frame(image: bytes) -> int:
+def _frames(image: bytes) -> Frames:
     try:
-        return largest_frame(image)
+        return frames_of(image)
     except Damaged as error:
         raise UndecodableImage(f"image: begins like AVIF, but its data is damaged ({error})") from None
 

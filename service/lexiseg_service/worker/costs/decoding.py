@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from lexiseg_service.image.av1 import frames_of
+from lexiseg_service.image.boxes import Damaged
 from lexiseg_service.image.jpeg_scans import components_in_one_scan
 
 COLOURS = 3  # components of a JPEG that the fast decoder takes at most; CMYK has four
@@ -15,6 +19,7 @@ PIXELS, DECODED_PIXELS, BYTES = 0.8, 6.5, 9.0
 WHOLE_KINDS = ((b"\x89PNG", 30.0, 22.0), (b"RIFF", 24.0, 75.0), (b"\xff\xd8", 20.0, 35.0))
 OTHER_KINDS = 20.0, 10.0
 AVIF = 22.0, 75.0
+BOXED = b"ftyp"  # bytes 4 to 8 of AVIF and HEIC
 KEPT = 6.0  # of each megapixel where all of them are wanted: they are copied, and shrunk by us
 
 
@@ -35,7 +40,8 @@ def decode_cost(
     if image is None or 0 < components_in_one_scan(image) <= COLOURS:
         scale = 1.0 if whole or shortest is None else _scale(min(size), shortest)
         return BEGIN + (PIXELS + DECODED_PIXELS * scale**2) * megapixels + BYTES * n_bytes / 1e6 + kept
-    of_pixels, of_bytes = _kind(image)
+    (of_pixels, of_bytes), unseen = _kind(image), _unseen(image)
+    megapixels = max(megapixels, unseen)
     return BEGIN + of_pixels * megapixels + of_bytes * n_bytes / 1e6 + kept
 
 
@@ -44,8 +50,15 @@ def _scale(shorter: int, shortest: int) -> float:
     return next((scale for scale in SCALES if scale * shorter >= shortest), 1.0)
 
 
+def _unseen(image: bytes) -> float:
+    """Megapixels of the frames of an AVIF, of which as many again are allowed for: those of its transparency."""
+    with suppress(Damaged):
+        return frames_of(image).together / 2e6 if image[4:8] == BOXED else 0.0
+    return 0.0
+
+
 def _kind(image: bytes) -> tuple[float, float]:
     for first, of_pixels, of_bytes in WHOLE_KINDS:
         if image.startswith(first):
             return of_pixels, of_bytes
-    return AVIF if image[4:8] == b"ftyp" else OTHER_KINDS
+    return AVIF if image[4:8] == BOXED else OTHER_KINDS
