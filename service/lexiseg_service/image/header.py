@@ -7,12 +7,13 @@ import warnings
 from dataclasses import dataclass
 
 import pi_heif
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from lexiseg_service.errors import InvalidValue, TooLarge, UndecodableImage, UnsupportedImage
 from lexiseg_service.image.av1 import Frames, frames_of
 from lexiseg_service.image.boxes import Damaged
 from lexiseg_service.image.jpeg_scans import has_more_scans
+from lexiseg_service.image.many_parts import EXIF, TooManyParts, check_directory, check_parts
 from lexiseg_service.image.plain_jpeg import plain_size
 from lexiseg_service.settings import Limits
 
@@ -41,10 +42,7 @@ MOST_READS = 10_000  # of an honest header: hundreds; one made of millions of em
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 # Our own limit is checked on the header, before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
-
-
-class TooManyParts(Exception):
-    """The file is a swarm of tiny parts."""
+PngImagePlugin.MAX_TEXT_MEMORY = 8 * 2**20  # bytes of texts that are unpacked
 
 
 class BoundedReader(io.BytesIO):
@@ -57,7 +55,7 @@ class BoundedReader(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._left -= 1
         if self._left < 0:
-            raise TooManyParts
+            raise TooManyParts("parts")
         return super().read(size)
 
 
@@ -84,6 +82,8 @@ def read_header(image: bytes, limits: Limits) -> ImageHeader:
     kind = _sniff(image)
     plain = plain_size(image) if kind == "JPEG" else None
     frames = _frames(image) if kind == "AVIF" else Frames(0, 0)  # before any decoder sees it
+    if plain is None:
+        _count(image, kind)
     header = _parse(image, kind) if plain is None else ImageHeader("JPEG", plain, AS_STORED)
     height, width = header.size
     if height * width > limits.max_pixels:
@@ -132,6 +132,13 @@ def _frames(image: bytes) -> Frames:
         raise UndecodableImage(f"image: begins like AVIF, but its data is damaged ({error})") from None
 
 
+def _count(image: bytes, kind: str) -> None:
+    try:
+        check_parts(image, kind)
+    except TooManyParts as error:
+        raise UndecodableImage(f"image: a {kind} of {error} came; save it anew") from None
+
+
 def _parse(image: bytes, kind: str) -> ImageHeader:
     try:
         with warnings.catch_warnings():
@@ -159,6 +166,7 @@ def _orientation(picture: Image.Image) -> int:
     if picture.format == "TIFF":  # Pillow turns these itself, and tells their size as turned
         return AS_STORED
     try:
+        check_directory(picture.info.get("exif", b"").removeprefix(EXIF))
         # The base class's: PNG's own decodes the picture first, to look for EXIF behind the pixels.
         value = Image.Image.getexif(picture).get(ORIENTATION, AS_STORED)
     except Exception:  # EXIF is a courtesy: an unreadable block means "as stored"

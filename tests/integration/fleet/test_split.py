@@ -260,7 +260,8 @@ def test_the_gateway_imports_neither_torch_nor_a_model() -> None:
     )
 
     assert set(json.loads(answer.stdout)) <= {
-        "lexiseg_model", "lexiseg_model.errors", "lexiseg_model.kernel", "lexiseg_model.kernel.aside",
+        "lexiseg_model", "lexiseg_model.caches", "lexiseg_model.caches.latest", "lexiseg_model.errors",
+        "lexiseg_model.kernel", "lexiseg_model.kernel.aside",
         "lexiseg_model.model_name", "lexiseg_model.types",
     }  # fmt: skip
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from lexiseg_service.image.av1 import frames_of
 from lexiseg_service.image.boxes import Damaged
 from lexiseg_service.image.jpeg_scans import components_in_one_scan
+from lexiseg_service.image.many_parts import is_of_run_lengths
 
 COLOURS = 3  # components of a JPEG that the fast decoder takes at most; CMYK has four
 SCALES = (0.125, 0.25, 0.5, 1.0)  # at which a JPEG is decoded soon; those between take as long as the next
@@ -19,6 +20,7 @@ PIXELS, DECODED_PIXELS, BYTES = 0.8, 6.5, 9.0
 WHOLE_KINDS = ((b"\x89PNG", 30.0, 22.0), (b"RIFF", 24.0, 75.0), (b"\xff\xd8", 20.0, 35.0))
 OTHER_KINDS = 20.0, 10.0
 AVIF = 22.0, 75.0
+RUN_LENGTHS = 300.0, 10.0  # of a BMP: decoded in Python
 BOXED = b"ftyp"  # bytes 4 to 8 of AVIF and HEIC
 KEPT = 6.0  # of each megapixel where all of them are wanted: they are copied, and shrunk by us
 
@@ -61,4 +63,6 @@ def _kind(image: bytes) -> tuple[float, float]:
     for first, of_pixels, of_bytes in WHOLE_KINDS:
         if image.startswith(first):
             return of_pixels, of_bytes
+    if is_of_run_lengths(image):
+        return RUN_LENGTHS
     return AVIF if image[4:8] == BOXED else OTHER_KINDS

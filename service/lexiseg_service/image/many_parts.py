@@ -1,0 +1,138 @@
+"""How many parts of an image file a decoder may be shown, beside its pixels.
+
+Pillow makes an object of each strip of a TIFF, each number of a tag, each table of a JPEG, and unpacks each colour
+profile of a PNG, before it is known how large the picture is: files of megabytes keep it for seconds. So they are
+counted first. Layouts are those of TIFF 6.0 (section 2), PNG (third edition, 5), JPEG (ITU-T T.81, B.1) and of
+`BITMAPINFOHEADER`.
+"""
+
+from __future__ import annotations
+
+PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})  # chunks of a PNG that are unpacked
+MOST_PACKED = 16  # an honest file has one profile, and some texts
+MOST_CHUNKS = 5000  # before the pixels
+MOST_TAGS = 1000
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}  # of a tag's types
+AS_BYTES = frozenset({1, 2, 7})  # types that are taken as they are
+PAIRS = frozenset({5, 10})  # a numerator and a denominator: dear
+PLACES = frozenset({273, 279, 324, 325})  # tags: where the strips and tiles are, and how long
+MOST_PAIRS = 1000
+MOST_PLACES = 20_000  # of strips or tiles, and of their lengths
+MOST_NUMBERS = 200_000  # the largest palette has 196,608
+TABLES = frozenset({0xC4, 0xDB, *range(0xC0, 0xD0)}) - {0xC8, 0xCC}  # quantisation, codes, heads of frames
+MOST_TABLE_BYTES = 32 * 2**10  # before the first scan; an honest file has one or two KiB
+ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
+SCAN, EXIF_OR_XMP, RESOURCES = 0xDA, 0xE1, 0xED
+EXIF = b"Exif\0\0"
+MOST_RESOURCES = 1000  # of Photoshop's
+RUN_LENGTHS = frozenset({1, 2})  # ways in which a BMP is packed; Pillow's decoder of these is Python
+MOST_RUN_LENGTH_PIXELS = 1_000_000
+
+
+class TooManyParts(Exception):
+    """The file is a swarm of tiny parts."""
+
+
+def check_parts(content: bytes, kind: str) -> None:
+    """Looks at an image file; those of other kinds have bounds elsewhere.
+
+    Args:
+        content: the file.
+        kind: of PNG, TIFF, JPEG and BMP.
+
+    Raises:
+        TooManyParts: a decoder would take long for it, and why.
+    """
+    match kind:
+        case "PNG":
+            _check_png(content)
+        case "TIFF":
+            check_directory(content)
+        case "JPEG":
+            _check_jpeg(content)
+        case "BMP":
+            if is_of_run_lengths(content) and _bmp_pixels(content) > MOST_RUN_LENGTH_PIXELS:
+                raise TooManyParts(f"run lengths of more than {MOST_RUN_LENGTH_PIXELS:,} pixels")
+
+
+def check_directory(content: bytes) -> None:
+    """Looks at the first directory of a TIFF, or of EXIF, which is one.
+
+    Raises:
+        TooManyParts: it holds too many tags or numbers.
+    """
+    order = "little" if content[:2] == b"II" else "big"
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(content[at : at + size], order)  # type: ignore[arg-type]  # one of two
+
+    at = number(4, 4)
+    n_tags = number(at, 2)
+    _bound(n_tags, MOST_TAGS, "tags")
+    pairs = places = numbers = 0
+    for entry in range(at + 2, at + 2 + 12 * n_tags, 12):
+        tag, kind, count = number(entry, 2), number(entry + 2, 2), number(entry + 4, 4)
+        if kind in AS_BYTES or kind not in SIZES or SIZES[kind] * count > len(content):
+            continue  # nobody unpacks it
+        if kind in PAIRS:
+            pairs += count
+        elif tag in PLACES:
+            places += count
+        else:
+            numbers += count
+    _bound(pairs, MOST_PAIRS, "fractions")
+    _bound(places, 2 * MOST_PLACES, "places and lengths of strips")
+    _bound(numbers, MOST_NUMBERS, "numbers in its tags")
+
+
+def is_of_run_lengths(content: bytes) -> bool:
+    """Whether a file is a BMP that is packed."""
+    return content[:2] == b"BM" and int.from_bytes(content[30:34], "little") in RUN_LENGTHS
+
+
+def _bmp_pixels(content: bytes) -> int:
+    width, height = (int.from_bytes(content[at : at + 4], "little", signed=True) for at in (18, 22))
+    return abs(width * height)
+
+
+def _check_png(content: bytes) -> None:
+    at, packed = 8, 0
+    for _ in range(MOST_CHUNKS):
+        name = content[at + 4 : at + 8]
+        if len(name) < 4 or name == b"IDAT":
+            return
+        packed += name in PACKED
+        _bound(packed, MOST_PACKED, "packed texts and colour profiles")
+        at += 12 + int.from_bytes(content[at : at + 4], "big")
+    raise TooManyParts(f"more than {MOST_CHUNKS:,} chunks before its pixels")
+
+
+def _check_jpeg(content: bytes) -> None:
+    at, tables, resources, exif = 2, 0, 0, b""
+    while at + 4 <= len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xFF:  # filling
+            at += 1
+            continue
+        if marker in ALONE:
+            at += 2
+            continue
+        length = int.from_bytes(content[at + 2 : at + 4], "big")
+        if marker == SCAN or length < 2:
+            break
+        body = content[at + 4 : at + 2 + length]
+        if marker in TABLES:
+            tables += length
+        elif marker == RESOURCES:
+            resources += body.count(b"8BIM")
+        elif marker == EXIF_OR_XMP and body.startswith(EXIF):
+            exif += body.removeprefix(EXIF)  # a long one comes in several
+        _bound(tables, MOST_TABLE_BYTES, "bytes of tables")
+        _bound(resources, MOST_RESOURCES, "resources")
+        at += 2 + length
+    check_directory(exif)
+
+
+def _bound(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise TooManyParts(f"more than {most:,} {what}")
