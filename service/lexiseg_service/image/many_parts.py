@@ -24,6 +24,8 @@ MOST_TABLE_BYTES = 32 * 2**10  # before the first scan; an honest file has one o
 ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
 SCAN, EXIF_OR_XMP, RESOURCES = 0xDA, 0xE1, 0xED
 EXIF = b"Exif\0\0"
+MOST_EXIF_BYTES = 2**20
+WIDE = (b"II+\0", b"MM\0+")  # first bytes of a directory of another layout, which EXIF has never
 MOST_RESOURCES = 1000  # of Photoshop's
 RUN_LENGTHS = frozenset({1, 2})  # ways in which a BMP is packed; Pillow's decoder of these is Python
 MOST_RUN_LENGTH_PIXELS = 1_000_000
@@ -61,6 +63,8 @@ def check_directory(content: bytes) -> None:
     Raises:
         TooManyParts: it holds too many tags or numbers.
     """
+    if content[:4] in WIDE:
+        raise TooManyParts("places of 64 bits")
     order = "little" if content[:2] == b"II" else "big"
 
     def number(at: int, size: int) -> int:
@@ -108,7 +112,8 @@ def _check_png(content: bytes) -> None:
 
 
 def _check_jpeg(content: bytes) -> None:
-    at, tables, resources, exif = 2, 0, 0, b""
+    at, tables, resources, n_exif = 2, 0, 0, 0
+    exif: list[bytes] = []  # a long one comes in several
     while at + 4 <= len(content) and content[at] == 0xFF:
         marker = content[at + 1]
         if marker == 0xFF:  # filling
@@ -126,11 +131,13 @@ def _check_jpeg(content: bytes) -> None:
         elif marker == RESOURCES:
             resources += body.count(b"8BIM")
         elif marker == EXIF_OR_XMP and body.startswith(EXIF):
-            exif += body.removeprefix(EXIF)  # a long one comes in several
+            exif.append(body.removeprefix(EXIF))
+            n_exif += len(exif[-1])
         _bound(tables, MOST_TABLE_BYTES, "bytes of tables")
         _bound(resources, MOST_RESOURCES, "resources")
+        _bound(n_exif, MOST_EXIF_BYTES, "bytes of EXIF")
         at += 2 + length
-    check_directory(exif)
+    check_directory(b"".join(exif))
 
 
 def _bound(count: int, most: int, what: str) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.image.header import read_header
 from lexiseg_service.image.many_parts import (
+    MOST_EXIF_BYTES,
     MOST_NUMBERS,
     MOST_PACKED,
     MOST_PAIRS,
@@ -82,6 +83,8 @@ TABLE = segment(0xC0, b"\x08\0\x40\0\x40\x03" + b"\x01\x11\x00" * 5000)
         pytest.param(jpeg(segment(0xED, b"8BIM" * (MOST_RESOURCES + 1))), "resources", id="resources"),
         pytest.param(with_exif(MANY_TAGS), "1,000 tags", id="tags of a JPEG"),
         pytest.param(with_exif(directory((RESOLUTION, FRACTION, 20_000))), "fractions", id="EXIF in pieces"),
+        pytest.param(with_exif(bytes(MOST_EXIF_BYTES + 1)), "bytes of EXIF", id="megabytes of EXIF"),
+        pytest.param(with_exif(b"II+\0" + bytes(100)), "64 bits", id="EXIF of another layout"),
         pytest.param(run_lengths(2000, 501), "run lengths of more", id="run lengths"),
     ],
 )
