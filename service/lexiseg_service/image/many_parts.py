@@ -2,15 +2,15 @@
 
 Pillow makes an object of each strip of a TIFF, each number of a tag, each table of a JPEG, and unpacks each colour
 profile of a PNG, before it is known how large the picture is: files of megabytes keep it for seconds. So they are
-counted first. Layouts are those of TIFF 6.0 (section 2), PNG (third edition, 5), JPEG (ITU-T T.81, B.1) and of
-`BITMAPINFOHEADER`.
+counted first. Layouts are those of TIFF 6.0 (section 2), PNG (third edition, 5), JPEG (ITU-T T.81, B.1), WebP
+(RFC 9649, 2.3) and of `BITMAPINFOHEADER`.
 """
 
 from __future__ import annotations
 
 PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})  # chunks of a PNG that are unpacked
 MOST_PACKED = 16  # an honest file has one profile, and some texts
-MOST_CHUNKS = 5000  # before the pixels
+MOST_CHUNKS = 5000  # before the pixels, and of a WebP
 MOST_TAGS = 1000
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}  # of a tag's types
 AS_BYTES = frozenset({1, 2, 7})  # types that are taken as they are
@@ -40,7 +40,7 @@ def check_parts(content: bytes, kind: str) -> None:
 
     Args:
         content: the file.
-        kind: of PNG, TIFF, JPEG and BMP.
+        kind: of PNG, TIFF, JPEG, WEBP and BMP.
 
     Raises:
         TooManyParts: a decoder would take long for it, and why.
@@ -52,6 +52,8 @@ def check_parts(content: bytes, kind: str) -> None:
             check_directory(content)
         case "JPEG":
             _check_jpeg(content)
+        case "WEBP":
+            _check_webp(content)
         case "BMP":
             if is_of_run_lengths(content) and _bmp_pixels(content) > MOST_RUN_LENGTH_PIXELS:
                 raise TooManyParts(f"run lengths of more than {MOST_RUN_LENGTH_PIXELS:,} pixels")
@@ -109,6 +111,16 @@ def _check_png(content: bytes) -> None:
         _bound(packed, MOST_PACKED, "packed texts and colour profiles")
         at += 12 + int.from_bytes(content[at : at + 4], "big")
     raise TooManyParts(f"more than {MOST_CHUNKS:,} chunks before its pixels")
+
+
+def _check_webp(content: bytes) -> None:
+    at = 12
+    for _ in range(MOST_CHUNKS):
+        if at + 8 > len(content):
+            return
+        length = int.from_bytes(content[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+    raise TooManyParts(f"more than {MOST_CHUNKS:,} chunks")
 
 
 def _check_jpeg(content: bytes) -> None:

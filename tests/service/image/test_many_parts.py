@@ -62,6 +62,7 @@ def run_lengths(width: int, height: int) -> bytes:
     return b"BM" + struct.pack("<LHHL", begin + len(rows), 0, 0, begin) + head + bytes(1024) + rows
 
 
+WEBP = pictures.encoded(pictures.small(), "WEBP")
 PACKED = pictures.png_chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(1000)))
 MANY_TAGS = directory(*((PRIVATE + number, SHORT, 1) for number in range(MOST_TAGS + 1)))
 TABLE = segment(0xC0, b"\x08\0\x40\0\x40\x03" + b"\x01\x11\x00" * 5000)
@@ -85,6 +86,7 @@ TABLE = segment(0xC0, b"\x08\0\x40\0\x40\x03" + b"\x01\x11\x00" * 5000)
         pytest.param(with_exif(directory((RESOLUTION, FRACTION, 20_000))), "fractions", id="EXIF in pieces"),
         pytest.param(with_exif(bytes(MOST_EXIF_BYTES + 1)), "bytes of EXIF", id="megabytes of EXIF"),
         pytest.param(with_exif(b"II+\0" + bytes(100)), "64 bits", id="EXIF of another layout"),
+        pytest.param(WEBP + 6000 * b"abcd\0\0\0\0", "chunks", id="chunks of a WebP"),
         pytest.param(run_lengths(2000, 501), "run lengths of more", id="run lengths"),
     ],
 )
