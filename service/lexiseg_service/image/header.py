@@ -82,8 +82,6 @@ def read_header(image: bytes, limits: Limits) -> ImageHeader:
     kind = _sniff(image)
     plain = plain_size(image) if kind == "JPEG" else None
     frames = _frames(image) if kind == "AVIF" else Frames(0, 0)  # before any decoder sees it
-    if plain is None:
-        _count(image, kind)
     header = _parse(image, kind) if plain is None else ImageHeader("JPEG", plain, AS_STORED)
     height, width = header.size
     if height * width > limits.max_pixels:
@@ -140,6 +138,7 @@ def _count(image: bytes, kind: str) -> None:
 
 
 def _parse(image: bytes, kind: str) -> ImageHeader:
+    _count(image, kind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse or to log

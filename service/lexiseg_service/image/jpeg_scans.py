@@ -45,7 +45,7 @@ def components_in_one_scan(image: bytes) -> int:
 def _components_in_one_scan(image: bytes) -> int:
     """All, if the first scan has all that there is; a decoder looks no further then."""
     components = 0
-    for marker, at in _segments(image):
+    for marker, at in segments(image):
         if marker in FRAMES:
             if marker not in SEQUENTIAL:
                 return 0
@@ -57,14 +57,14 @@ def _components_in_one_scan(image: bytes) -> int:
 
 def _count(image: bytes, most: int) -> int:
     scans = 0
-    for marker, _ in _segments(image):
+    for marker, _ in segments(image):
         scans += marker == START_OF_SCAN
         if scans > most:
             break
     return scans
 
 
-def _segments(image: bytes) -> Iterator[tuple[int, int]]:
+def segments(image: bytes) -> Iterator[tuple[int, int]]:
     """Markers with a segment, and where they stand, to the end of the image."""
     at = 2
     for _ in range(MOST_SEGMENTS):

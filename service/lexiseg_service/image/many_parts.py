@@ -8,6 +8,8 @@ counted first. Layouts are those of TIFF 6.0 (section 2), PNG (third edition, 5)
 
 from __future__ import annotations
 
+from lexiseg_service.image.jpeg_scans import FRAMES, START_OF_SCAN, TooManySegments, segments
+
 PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})  # chunks of a PNG that are unpacked
 MOST_PACKED = 16  # an honest file has one profile, and some texts
 MOST_CHUNKS = 5000  # before the pixels, and of a WebP
@@ -19,10 +21,9 @@ PLACES = frozenset({273, 279, 324, 325})  # tags: where the strips and tiles are
 MOST_PAIRS = 1000
 MOST_PLACES = 20_000  # of strips or tiles, and of their lengths
 MOST_NUMBERS = 200_000  # the largest palette has 196,608
-TABLES = frozenset({0xC4, 0xDB, *range(0xC0, 0xD0)}) - {0xC8, 0xCC}  # quantisation, codes, heads of frames
+TABLES = FRAMES | {0xC4, 0xDB}  # quantisation, codes, heads of frames
 MOST_TABLE_BYTES = 32 * 2**10  # before the first scan; an honest file has one or two KiB
-ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
-SCAN, EXIF_OR_XMP, RESOURCES = 0xDA, 0xE1, 0xED
+EXIF_OR_XMP, RESOURCES = 0xE1, 0xED
 EXIF = b"Exif\0\0"
 MOST_EXIF_BYTES = 2**20
 WIDE = (b"II+\0", b"MM\0+")  # first bytes of a directory of another layout, which EXIF has never
@@ -124,31 +125,26 @@ def _check_webp(content: bytes) -> None:
 
 
 def _check_jpeg(content: bytes) -> None:
-    at, tables, resources, n_exif = 2, 0, 0, 0
+    tables = resources = n_exif = 0
     exif: list[bytes] = []  # a long one comes in several
-    while at + 4 <= len(content) and content[at] == 0xFF:
-        marker = content[at + 1]
-        if marker == 0xFF:  # filling
-            at += 1
-            continue
-        if marker in ALONE:
-            at += 2
-            continue
-        length = int.from_bytes(content[at + 2 : at + 4], "big")
-        if marker == SCAN or length < 2:
-            break
-        body = content[at + 4 : at + 2 + length]
-        if marker in TABLES:
-            tables += length
-        elif marker == RESOURCES:
-            resources += body.count(b"8BIM")
-        elif marker == EXIF_OR_XMP and body.startswith(EXIF):
-            exif.append(body.removeprefix(EXIF))
-            n_exif += len(exif[-1])
-        _bound(tables, MOST_TABLE_BYTES, "bytes of tables")
-        _bound(resources, MOST_RESOURCES, "resources")
-        _bound(n_exif, MOST_EXIF_BYTES, "bytes of EXIF")
-        at += 2 + length
+    try:
+        for marker, at in segments(content):
+            if marker == START_OF_SCAN:
+                break
+            length = int.from_bytes(content[at + 2 : at + 4], "big")
+            body = content[at + 4 : at + 2 + length]
+            if marker in TABLES:
+                tables += length
+            elif marker == RESOURCES:
+                resources += body.count(b"8BIM")
+            elif marker == EXIF_OR_XMP and body.startswith(EXIF):
+                exif.append(body.removeprefix(EXIF))
+                n_exif += len(exif[-1])
+            _bound(tables, MOST_TABLE_BYTES, "bytes of tables")
+            _bound(resources, MOST_RESOURCES, "resources")
+            _bound(n_exif, MOST_EXIF_BYTES, "bytes of EXIF")
+    except TooManySegments as error:
+        raise TooManyParts("countless segments") from error
     check_directory(b"".join(exif))
 
 
