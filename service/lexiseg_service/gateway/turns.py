@@ -63,22 +63,20 @@ class Clients:
         return client in self._waiting or client == self.last
 
 
-Wanted = Callable[[Clients], bool]  # a rest from what these clients do
+Wanted = Callable[[Clients], bool]  # a rest from what these clients do, of whom those that wait may be none
 
 
 def always(_: Clients) -> bool:
-    """Whoever they are."""
+    """Whoever they are, and if nobody waits."""
     return True
 
 
 class _Line:
-    """One goes on, and others wait until it says that the next one may. They wait longer while others are behind them,
-    if that is `wanted`; where nobody is, `alone` says so."""
+    """One goes on, and others wait until it says that the next one may. They wait longer if that is `wanted`."""
 
-    def __init__(self, wanted: Wanted, *, alone: bool = False) -> None:
+    def __init__(self, wanted: Wanted) -> None:
         self._clients = Clients()
         self._wanted = wanted
-        self._alone = alone
         self._busy = False
 
     async def turn(self, client: str) -> None:
@@ -96,20 +94,19 @@ class _Line:
         self._busy = True
 
     def over(self, rest: float) -> None:
-        """The turn is; so many seconds to the next one while others wait."""
-        rests = (self._clients or self._alone) and self._wanted(self._clients)
-        asyncio.get_running_loop().call_later(rest if rests else 0.0, self._next)
+        """The turn is; so many seconds to the next one, if they are wanted."""
+        asyncio.get_running_loop().call_later(rest if self._wanted(self._clients) else 0.0, self._next)
 
     def _next(self) -> None:
         self._busy = self._clients.let_in()
 
 
 class OneAtATime:
-    """Of what is dear, clients in turns. While others wait, it rests for `REST` times as long as the last one took, if
-    that is `wanted`; where nobody does, `alone` says so."""
+    """Of what is dear, clients in turns. It rests for `REST` times as long as the last one took, if that is `wanted`:
+    usually while others wait."""
 
-    def __init__(self, wanted: Wanted = always, *, alone: bool = False) -> None:
-        self._line = _Line(wanted, alone=alone)
+    def __init__(self, wanted: Wanted = bool) -> None:
+        self._line = _Line(wanted)
 
     @asynccontextmanager
     async def of(self, client: str) -> AsyncIterator[None]:
@@ -124,10 +121,10 @@ class OneAtATime:
 
 
 class OneByOne:
-    """Steps on the event loop, clients in turns. While others wait, there are `PAUSE` seconds to the next, if that is
-    `wanted`."""
+    """Steps on the event loop, clients in turns. There are `PAUSE` seconds to the next, if that is `wanted`: usually
+    while others wait."""
 
-    def __init__(self, wanted: Wanted = always) -> None:
+    def __init__(self, wanted: Wanted = bool) -> None:
         self._line = _Line(wanted)
 
     async def of(self, client: str) -> None:
@@ -141,7 +138,7 @@ class OneInAWhile:
     long as the loop took for it, also for who is alone."""
 
     def __init__(self) -> None:
-        self._line = _Line(always, alone=True)
+        self._line = _Line(always)
 
     async def of(self, client: str) -> None:
         """Waits until the step may be taken."""
@@ -157,7 +154,7 @@ class Lane:
     """A thread that parses one after the other. What takes it long without Python's lock is done beside it, by one
     that is as nice as those that make masks: who asks for little waits for these."""
 
-    def __init__(self, wanted: Wanted = always) -> None:
+    def __init__(self, wanted: Wanted = bool) -> None:
         self._turns = OneAtATime(wanted)
         self._thread = ThreadPoolExecutor(1, "parse", lambda: go_aside(partial(step_aside, NICEST)))
 
@@ -177,7 +174,7 @@ class Turns:
     def __init__(self, elsewhere: Callable[[], int] = int) -> None:
         self._elsewhere = elsewhere
         self._passing: dict[str, int] = {}  # small requests by client
-        self.figures = OneAtATime(alone=True)  # of metrics, which take as long as forty probes
+        self.figures = OneAtATime(always)  # of metrics, which take as long as forty probes
         self.pieces = OneByOne(self._passed_by_others)  # of large bodies
         # JSON to be parsed: long ones pass large ones, and those of few values pass those of thousands, which take
         # fifty times as long.
@@ -195,4 +192,6 @@ class Turns:
                 del self._passing[client]
 
     def _passed_by_others(self, clients: Clients) -> bool:
+        if not clients:
+            return False
         return self._elsewhere() > 0 or any(client not in clients for client in self._passing)
