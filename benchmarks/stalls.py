@@ -74,7 +74,7 @@ class Answering:
 
 
 def run() -> None:
-    """Prints the table of docs/performance.md."""
+    """Prints the table of docs/performance/serving.md."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     rows = []
     for what, answer, parts in cases():

@@ -45,7 +45,9 @@ class Command:
 
 def documents() -> list[str]:
     """The project's Markdown files, relative to the root."""
-    inside = [path for folder in (".", "docs", "clients/python") for path in (ROOT / folder).glob("*.md")]
+    inside = [
+        path for folder in (".", "docs", "docs/performance", "clients/python") for path in (ROOT / folder).glob("*.md")
+    ]
     return sorted(path.relative_to(ROOT).as_posix() for path in inside)
 
 
