@@ -177,8 +177,8 @@ API int64_t lexiseg_layers_panel(int64_t wanted) {
 }
 
 /* Steps [n_steps] one after the other for images [n_images, image_bytes], and maps of numbers of two bytes that are given
- * with each (or none), by at most so many threads, with filters in panels of so many channels. The maps of an image take `maps` numbers; what is wanted of them goes where it says, as
- * numbers of two bytes (`half`) or of four. */
+ * with each (or none), by at most so many threads, with filters in panels of so many channels. The maps of an image take
+ * `maps` numbers; what is wanted of them goes where it says, as numbers of two bytes (`half`) or of four. */
 API int64_t lexiseg_layers(const Step *steps, int64_t n_steps, int64_t panel, int64_t threads, const float *weights,
                            const uint8_t *images, int64_t n_images, int64_t image_bytes, const uint16_t *given,
                            int64_t maps, const Wanted *wanted, int64_t n_wanted, int64_t half) {

@@ -1,11 +1,11 @@
 /* Pixel-adaptive mask refinement: `lexiseg_model.masks.pamr`.
  *
  * The maps of a group lie beside each other by fours of pixels (`pamr_layout.h`), and the weights of a block of pixels
- * by dilations, in the order in which they are needed. What takes the time is reading: a picture is gone through in panels, from top
- * to bottom, so that what a row of one needs of the rows around it stays in the cache. While maps and weights are small, the
- * second of two iterations follows the first as closely as it may, for then the weights are there, too; panels of the second
- * lie further to the left, or it would need what the first has not done. Maps that are large go past the caches, where they
- * would be read before they are written, and are asked for a row before they are needed. */
+ * by dilations, in the order in which they are needed. What takes the time is reading: a picture is gone through in
+ * panels, from top to bottom, so that what a row of one needs of the rows around it stays in the cache. While maps and
+ * weights are small, the second of two iterations follows the first as closely as it may, for then the weights are there,
+ * too; panels of the second lie further to the left, or it would need what the first has not done. Maps that are large go
+ * past the caches, where they would be read before they are written, and are asked for a row before they are needed. */
 #include "pamr_layout.h"
 #include "pamr_room.h"
 

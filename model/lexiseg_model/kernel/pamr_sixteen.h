@@ -36,7 +36,8 @@ INLINE void add_fours(FOURS_OF, const int away, const int middle, const float *n
         Vector left = {0}, centre = {0}, right = {0};
         if (of_left && (four + away) % FOURS == 0) READ_BLOCK(of_lefts, weights, (four + away) / FOURS);
         if (own && four % FOURS == 0) READ_BLOCK(of_centres, weights + BLOCK, four / FOURS);
-        if (of_right && (four - away) % FOURS == 0) READ_BLOCK(of_rights, weights + (1 + middle) * BLOCK, (four - away) / FOURS);
+        if (of_right && (four - away) % FOURS == 0)
+            READ_BLOCK(of_rights, weights + (1 + middle) * BLOCK, (four - away) / FOURS);
         if (of_left) SPREAD(left, of_lefts, four + away);
         if (own) SPREAD(centre, of_centres, four);
         if (of_right) SPREAD(right, of_rights, four - away);
@@ -57,7 +58,8 @@ INLINE void add_beside(FOURS_OF, const int by, const int middle, const float *ne
     EACH(v, vectors) {
         READ(before[v], near + (v - vectors) * WIDTH);
         READ(here[v], near + v * WIDTH);
-        if (by == 2) FURTHER(before[v], before[v], here[v], 2); /* which is on the right of one four, and on the left of the next */
+        /* Which is on the right of one four, and on the left of the next. */
+        if (by == 2) FURTHER(before[v], before[v], here[v], 2);
     }
     EACH(four, fours) {
         Vector left, centre = {0}, right;

@@ -52,7 +52,8 @@ ENTRY static void NAMED(masks_of)(const int masks, const Job *job, int64_t place
     NAMED(draw)(masks, job, corner, narrow, edges, logits, inside, room);
     NAMED(probabilities)(inside, masks * cells);
     for (int64_t c = 0; c < MID; c += 2 * LANES)
-        NAMED(under)(masks, 2, map->h, map->w, inside, cells, job->mid_maps + (map->row + 1) * MID + c, map->row, MID, known + c);
+        NAMED(under)(masks, 2, map->h, map->w, inside, cells, job->mid_maps + (map->row + 1) * MID + c, map->row, MID,
+                     known + c);
 }
 
 /* The quality of the masks of n prompts. */

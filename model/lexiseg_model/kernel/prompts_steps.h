@@ -52,7 +52,8 @@ INLINE const float *NAMED(attend)(const Job *job, const float *weights, float *m
             }
             for (int64_t c = 0; c < COARSE; c += 2)
                 EACH(v, PADDED / LANES) {
-                    FLOATS even = ((const FLOATS *)(where + c * PADDED))[v], odd = ((const FLOATS *)(where + (c + 1) * PADDED))[v];
+                    FLOATS even = ((const FLOATS *)(where + c * PADDED))[v];
+                    FLOATS odd = ((const FLOATS *)(where + (c + 1) * PADDED))[v];
                     EACH(i, BESIDE_EACH_OTHER) {
                         sum[i][v] += cell[i * COARSE + c] * even;
                         more[i][v] += cell[i * COARSE + c + 1] * odd;
