@@ -32,13 +32,13 @@ from lexiseg_service.wire.floods import (
     Said,
     accounted,
 )
+from loadtests.frames import PREFACE
 from tests.service.gateway.rpc.calling import calling, request
 
 LARGEST = 24 * 2**20
 FRAMED_LARGEST = round(FRAMED * LARGEST)
 PATIENCE = 30.0  # seconds that nothing here should need
 PIECE = bytes(2**16)
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # an empty frame of them
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not tell what was received")

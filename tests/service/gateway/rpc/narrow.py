@@ -7,9 +7,9 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from loadtests.frames import PREFACE
 from tests.service.gateway.rpc.calling import Gateway
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, SETTINGS = 0, 1, 4  # kinds of frames (RFC 9113, 6)
 INITIAL_WINDOW = 4  # a setting: bytes of a stream that its client has room for
 LAST_OF_STREAM, LAST_OF_HEADERS = 1, 4
