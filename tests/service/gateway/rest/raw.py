@@ -10,14 +10,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from lexiseg_service.commands.serving.hosting import Server, server_of
 from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.rest.http1 import connections
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.known_backend import KnownBackend
 
 SOON = 20.0  # seconds that nothing here should need
+LOOK_SECONDS = 0.05  # of a pause of the machine a server counts two looks: little beside any patience here
 HEAD = b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 ALIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 MODELS = b"GET /models HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -100,13 +104,15 @@ async def listening(backend: Backend | None = None, linger: float = 0.0, **setti
     app = create_app(chosen, backend or KnownBackend(), metrics)
     server = server_of(app, app.state.grpc, chosen, metrics, 0, "--http-port", lambda url, grpc: f"on {url}")
     server.linger = linger
-    async with asyncio.timeout(SOON):
-        running = asyncio.create_task(server.serve())
-        while not server.started or not app.state.grpc.port:
-            await asyncio.sleep(0.01)
-        here = Listening(server, metrics, server.servers[0].sockets[0].getsockname()[1], running)
-        try:
-            yield here
-        finally:
-            here.hang_up()
-            await here.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connections, "LOOK_SECONDS", LOOK_SECONDS)
+        async with asyncio.timeout(SOON):
+            running = asyncio.create_task(server.serve())
+            while not server.started or not app.state.grpc.port:
+                await asyncio.sleep(0.01)
+            here = Listening(server, metrics, server.servers[0].sockets[0].getsockname()[1], running)
+            try:
+                yield here
+            finally:
+                here.hang_up()
+                await here.stop()
