@@ -57,14 +57,23 @@ class Fleet:
         self.workers = [
             Worker(log, free_port(), models, **self._models) for log, models in zip(logs, MODELS, strict=True)
         ]
-        self.gateway = Gateway(folder / "gateway.jsonl", *(worker.address for worker in self.workers))
+        self._gateway_log = folder / "gateway.jsonl"
+        self._addresses = [worker.address for worker in self.workers]
+        self.gateway = Gateway(self._gateway_log, *self._addresses)
 
     def restore(self) -> None:
-        """What a test has ended is started again, on its port."""
+        """What a test has ended is started again: workers on their ports, the gateway on others."""
         for index, worker in enumerate(self.workers):
             if worker.process.poll() is not None:
                 self.start_again(index)
+        self.restore_gateway()
         self.gateway.wait_for_workers(2)
+
+    def restore_gateway(self) -> None:
+        """The gateway alone."""
+        if self.gateway.process.poll() is not None:
+            self.gateway.stop()
+            self.gateway = Gateway(self._gateway_log, *self._addresses)
 
     def start_again(self, index: int) -> None:
         old = self.workers[index]
@@ -286,6 +295,7 @@ def test_a_worker_that_returns_under_load_is_used(running: Fleet) -> None:
     if not ended:
         running.workers[0].send(signal.SIGKILL)
     index = ended[0] if ended else 0
+    running.restore_gateway()
     running.gateway.wait_for_workers(1)
 
     with load(running.gateway.url) as seen:
