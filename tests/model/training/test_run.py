@@ -52,6 +52,7 @@ def test_a_run_learns_in_half_precision(tmp_path: Path, precision: str) -> None:
     assert not torch.equal(run.network.first.weight, ToyRun(recipe_for(tmp_path)).network.first.weight)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than one core likes
 def test_batches_are_the_same_whatever_makes_them_and_wherever_a_run_began(tmp_path: Path) -> None:
     alone = trained(tmp_path / "alone")
     halves = [trained(tmp_path / "halves", steps=steps) for steps in (4, 10)]

@@ -36,6 +36,7 @@ def test_image_and_caption_belong_together(stream: PairStream) -> None:
     assert drawn[0].image.shape == (4, 6, 3)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than one core likes
 def test_a_resumed_loader_sees_what_an_uninterrupted_one_would_have(stream: PairStream) -> None:
     def batches(first: int, workers: int) -> list[list[str]]:
         loader: DataLoader[Drawn] = DataLoader(
