@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from skimage import data
 from sklearn.datasets import load_sample_images
@@ -14,6 +15,12 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM, load_text_tower
 
 Photographs = dict[str, NDArray[np.uint8]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Each test, with what is made for it first, draws the same numbers whatever was drawn before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
