@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pi_heif
@@ -31,9 +33,12 @@ MOVING = {b"avis", b"hevc", b"hevx"}  # as the first brand
 LONGEST_BRANDS = 256  # bytes
 TAKEN = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
 ORIENTATION = 0x0112  # EXIF tag
+IN_TEXT = "Raw profile type exif"  # a text of a PNG, in which some programs write EXIF
 AS_STORED = 1
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
-MOST_SCANS = 100  # of an honest JPEG: a dozen; each is another pass over its pixels
+# Of a JPEG: each is another pass over its pixels. An honest one has a dozen, a large one has so few at least, and none
+# has all its pixels painted over more often than together so many make.
+MOST_SCANS, FEW_SCANS, MOST_PAINTED = 100, 25, 1_000_000_000
 UNSEEN = 4  # times as many pixels as are seen may be in an AVIF: edges of a grid, transparency, a smaller picture
 UNSEEN_ANYWHERE = 4_000_000  # and so many more: of a small grid nearly all are edges
 MOST_READS = 10_000  # of an honest header: hundreds; one made of millions of empty chunks takes a parser minutes
@@ -92,11 +97,29 @@ def read_header(image: bytes, limits: Limits) -> ImageHeader:
     if frames.together > (most := UNSEEN * height * width + UNSEEN_ANYWHERE):
         came = f"AV1 data of {frames.together:,} pixels in all came"
         raise TooLarge(f"image: {came} for {width} x {height}, at most {most:,} are taken")
-    if kind == "JPEG" and plain is None and has_more_scans(image, MOST_SCANS):
-        raise UndecodableImage(f"image: a JPEG of more than {MOST_SCANS} scans came; save it anew")
+    if kind == "JPEG" and plain is None:
+        _check_scans(image, height * width)
     if min(height, width) < limits.min_side:
         raise InvalidValue.of("image", f"{width} x {height} pixels", f"sides of at least {limits.min_side} pixels")
     return header
+
+
+def most_scans(pixels: int) -> int:
+    """That a JPEG of so many pixels may have."""
+    return max(FEW_SCANS, min(MOST_SCANS, MOST_PAINTED // max(1, pixels)))
+
+
+def _check_scans(image: bytes, pixels: int) -> None:
+    most = most_scans(pixels)
+    if has_more_scans(image, most):
+        raise UndecodableImage(f"image: a JPEG of more than {most} scans came; save it anew")
+
+
+def is_heic(image: bytes) -> bool:
+    """Whether a file of boxes is to be read as HEIC; if not, it is AVIF, or none of ours."""
+    with suppress(UnsupportedImage):
+        return _sniff_boxes(image) == "HEIF"
+    return False
 
 
 def _sniff(image: bytes) -> str:
@@ -131,8 +154,19 @@ def _frames(image: bytes) -> Frames:
 
 
 def _count(image: bytes, kind: str) -> None:
-    try:
+    with refusing_swarms(kind):
         check_parts(image, kind)
+
+
+@contextmanager
+def refusing_swarms(kind: str) -> Iterator[None]:
+    """Says of a file that has too many parts what its sender can do.
+
+    Raises:
+        UndecodableImage: it has.
+    """
+    try:
+        yield
     except TooManyParts as error:
         raise UndecodableImage(f"image: a {kind} of {error} came; save it anew") from None
 
@@ -165,6 +199,8 @@ def _orientation(picture: Image.Image) -> int:
     if picture.format == "TIFF":  # Pillow turns these itself, and tells their size as turned
         return AS_STORED
     try:
+        if "exif" not in picture.info and IN_TEXT in picture.info:  # as Pillow reads it, but counted first
+            picture.info["exif"] = bytes.fromhex("".join(picture.info[IN_TEXT].split("\n")[3:]))
         check_directory(picture.info.get("exif", b"").removeprefix(EXIF))
         # The base class's: PNG's own decodes the picture first, to look for EXIF behind the pixels.
         value = Image.Image.getexif(picture).get(ORIENTATION, AS_STORED)

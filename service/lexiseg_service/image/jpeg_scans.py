@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
 
 START_OF_IMAGE = b"\xff\xd8"
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
@@ -16,6 +18,8 @@ FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})  # markers without a segment
 AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker behind a scan's own data
 MOST_SEGMENTS = 10_000
+MOST_COMPONENTS = 4
+BEGIN_OF_SCAN = b"\xff\xda"  # nowhere in a scan's own data
 
 
 class TooManySegments(Exception):
@@ -26,7 +30,7 @@ def has_more_scans(image: bytes, most: int) -> bool:
     """Whether a JPEG has more than `most` scans, or too many parts to be counted."""
     try:
         # Few files have so many of these two bytes, wherever they stand.
-        return not _components_in_one_scan(image) and image.count(b"\xff\xda") > most and _count(image, most) > most
+        return not _components_in_one_scan(image) and image.count(BEGIN_OF_SCAN) > most and _count(image, most) > most
     except TooManySegments:
         return True
 
@@ -40,6 +44,54 @@ def components_in_one_scan(image: bytes) -> int:
         return _components_in_one_scan(image) if image.startswith(START_OF_IMAGE) else 0
     except TooManySegments:
         return 0
+
+
+class Passes(NamedTuple):
+    """How often a decoder goes over as many samples as a JPEG has pixels: to read them, and to refine what it has read,
+    for which it looks at each coefficient again."""
+
+    reading: float
+    refining: float
+    components: int
+
+
+def passes_of(image: bytes, most: int) -> Passes:
+    """What the scans of a JPEG are to a decoder, of which `most` are looked at.
+
+    They are told by their first bytes, wherever these stand: a preview among the metadata counts, too, and no byte of
+    the scans' own data is looked at.
+    """
+    shares = _shares(image)
+    reading = refining = 0.0
+    at = 0
+    for _ in range(most):
+        at = image.find(BEGIN_OF_SCAN, at) + len(BEGIN_OF_SCAN)
+        if at < len(BEGIN_OF_SCAN) or at + 3 > len(image):
+            break
+        n_components = image[at + 2]
+        components = image[at + 3 : at + 3 + 2 * n_components : 2]
+        band = image[at + 3 + 2 * n_components :][:3] if n_components <= MOST_COMPONENTS else b""
+        share = sum(shares.get(component, 1.0) for component in components[:MOST_COMPONENTS])
+        if len(band) == 3 and band[0] and band[2] >> 4:  # of what is not the mean of a block, and not its first bits
+            refining += share
+        else:
+            reading += share
+    return Passes(reading, refining, len(shares))
+
+
+def _shares(image: bytes) -> dict[int, float]:
+    """By the number of each component: its samples to a pixel."""
+    with suppress(TooManySegments):
+        for marker, at in segments(image):
+            if marker in FRAMES:
+                n_bytes = 3 * min(MOST_COMPONENTS, image[at + 9] if at + 9 < len(image) else 0)
+                listed = image[at + 10 : at + 10 + n_bytes]
+                across, down = [sampled >> 4 for sampled in listed[1::3]], [sampled & 15 for sampled in listed[1::3]]
+                most = max(across, default=0) * max(down, default=0)
+                return {name: h * v / most for name, h, v in zip(listed[::3], across, down, strict=False) if most}
+            if marker == START_OF_SCAN:
+                break
+    return {}
 
 
 def _components_in_one_scan(image: bytes) -> int:

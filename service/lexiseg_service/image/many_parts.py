@@ -8,11 +8,15 @@ counted first. Layouts are those of TIFF 6.0 (section 2), PNG (third edition, 5)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from lexiseg_service.image.jpeg_scans import FRAMES, START_OF_SCAN, TooManySegments, segments
 
 PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})  # chunks of a PNG that are unpacked
 MOST_PACKED = 16  # an honest file has one profile, and some texts
-MOST_CHUNKS = 5000  # before the pixels, and of a WebP
+MOST_CHUNKS = 5000  # beside the pixels, and of a WebP
+MOST_PIECES = 50_000  # in which the pixels of a PNG come; 20 MB in pieces of 1 KiB are 20,000
+PIXELS = b"IDAT"
 MOST_TAGS = 1000
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}  # of a tag's types
 AS_BYTES = frozenset({1, 2, 7})  # types that are taken as they are
@@ -25,6 +29,7 @@ TABLES = FRAMES | {0xC4, 0xDB}  # quantisation, codes, heads of frames
 MOST_TABLE_BYTES = 32 * 2**10  # before the first scan; an honest file has one or two KiB
 EXIF_OR_XMP, RESOURCES = 0xE1, 0xED
 EXIF = b"Exif\0\0"
+PROFILE_OR_PICTURES, PICTURES = 0xE2, b"MPF\0"  # a list of more pictures behind the first one, as phones write it
 MOST_EXIF_BYTES = 2**20
 WIDE = (b"II+\0", b"MM\0+")  # first bytes of a directory of another layout, which EXIF has never
 MOST_RESOURCES = 1000  # of Photoshop's
@@ -103,15 +108,46 @@ def _bmp_pixels(content: bytes) -> int:
 
 
 def _check_png(content: bytes) -> None:
-    at, packed = 8, 0
-    for _ in range(MOST_CHUNKS):
-        name = content[at + 4 : at + 8]
-        if len(name) < 4 or name == b"IDAT":
+    counted = _PngParts()
+    for name in png_chunks(content):
+        if name == PIXELS:
             return
-        packed += name in PACKED
-        _bound(packed, MOST_PACKED, "packed texts and colour profiles")
+        counted.add(name)
+
+
+def check_whole_png(content: bytes) -> None:
+    """Looks at what stands behind the pixels, too: whoever decodes them reads on.
+
+    Raises:
+        TooManyParts: a decoder would take long for it, and why.
+    """
+    counted = _PngParts()
+    for name in png_chunks(content):
+        counted.add(name)
+
+
+def png_chunks(content: bytes) -> Iterator[bytes]:
+    """Names of the chunks of a PNG, to its end."""
+    at = 8
+    while len(name := content[at + 4 : at + 8]) == 4:
+        yield name
         at += 12 + int.from_bytes(content[at : at + 4], "big")
-    raise TooManyParts(f"more than {MOST_CHUNKS:,} chunks before its pixels")
+
+
+class _PngParts:
+    def __init__(self) -> None:
+        self._packed = self._pieces = self._others = 0
+
+    def add(self, name: bytes) -> None:
+        if name == PIXELS:
+            self._pieces += 1
+            _bound(self._pieces, MOST_PIECES, "pieces of its pixels")
+            return
+        self._others += 1
+        _bound(self._others, MOST_CHUNKS, "chunks beside its pixels")
+        if name in PACKED:
+            self._packed += 1
+            _bound(self._packed, MOST_PACKED, "packed texts and colour profiles")
 
 
 def _check_webp(content: bytes) -> None:
@@ -140,6 +176,8 @@ def _check_jpeg(content: bytes) -> None:
             elif marker == EXIF_OR_XMP and body.startswith(EXIF):
                 exif.append(body.removeprefix(EXIF))
                 n_exif += len(exif[-1])
+            elif marker == PROFILE_OR_PICTURES and body.startswith(PICTURES):
+                check_directory(body.removeprefix(PICTURES))
             _bound(tables, MOST_TABLE_BYTES, "bytes of tables")
             _bound(resources, MOST_RESOURCES, "resources")
             _bound(n_exif, MOST_EXIF_BYTES, "bytes of EXIF")

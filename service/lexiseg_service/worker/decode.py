@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,8 @@ from PIL import Image
 from lexiseg_model.kernel.aside import aside
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import UndecodableImage
-from lexiseg_service.image.header import SIDEWAYS, BoundedReader, ImageHeader, read_header
+from lexiseg_service.image.header import SIDEWAYS, BoundedReader, ImageHeader, read_header, refusing_swarms
+from lexiseg_service.image.many_parts import check_whole_png
 from lexiseg_service.settings import Limits
 
 Decoder = Literal["cpu", "nvjpeg"]
@@ -26,6 +28,7 @@ CPU: Decoder = "cpu"
 # A file, the sampling of its chroma, (height, width) as stored and the least of it that is wanted, to its pixels as
 # stored; None of what the CPU is to decode.
 OnDevice = Callable[[bytes, str, tuple[int, int], tuple[int, int]], NDArray[np.uint8] | None]
+BAND = 2**19  # pixels that are brought to RGB at a time
 MOST_READS = 100_000  # of a whole file: 20 MB in PNG chunks of 1 KiB take 60,000
 
 
@@ -88,6 +91,9 @@ def _decode_jpeg(
 
 
 def _decode_pillow(image: bytes, header: ImageHeader) -> NDArray[np.uint8]:
+    if header.format == "PNG":
+        with refusing_swarms(header.format):
+            check_whole_png(image)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -103,18 +109,56 @@ def _decode_pillow(image: bytes, header: ImageHeader) -> NDArray[np.uint8]:
 
 
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    """Any mode to [H, W, 3]; what is transparent becomes white."""
+    """Any mode to [H, W, 3]; what is transparent becomes white.
+
+    In bands: each way on from what the decoder made would be one more picture of 40 megapixels, and most go through
+    several.
+    """
+    picture.load()
+    width, height = picture.size
+    to_rgb = _way_to_rgb(picture)
+    rgb = np.empty((height, width, 3), np.uint8)
+    rows = max(1, BAND // max(1, width))
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        rgb[top:bottom] = to_rgb(picture.crop((0, top, width, bottom)))
+    return rgb
+
+
+def _way_to_rgb(picture: Image.Image) -> Callable[[Image.Image], NDArray[np.uint8]]:
+    """From a band of the picture, [h, W, 3] or [h, W, 1]."""
     if picture.mode.startswith("I;16") or picture.mode == "I":
-        deep = np.asarray(picture).astype(np.int64).clip(0, 65535)
-        return np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, 2)
+        return _of_deep
     if picture.mode == "F":
-        real = np.nan_to_num(np.asarray(picture))
-        gray = real * 255 if real.max(initial=0) <= 1 else real
-        return np.repeat(gray.clip(0, 255).astype(np.uint8)[..., None], 3, 2)
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.asarray(picture.convert("RGB"))
+        return partial(_of_real, scale=255.0 if _brightest(picture) <= 1 else 1.0)
+    return _over_white if picture.has_transparency_data else _of_colours
+
+
+def _of_deep(band: Image.Image) -> NDArray[np.uint8]:
+    deep = np.asarray(band).astype(np.int64).clip(0, 65535)
+    return (deep >> 8).astype(np.uint8)[..., None]
+
+
+def _brightest(picture: Image.Image) -> float:
+    """Of real numbers, among which there may be anything."""
+    width, height = picture.size
+    rows = max(1, BAND // max(1, width))
+    bands = (picture.crop((0, top, width, min(height, top + rows))) for top in range(0, height, rows))
+    return max(float(np.nan_to_num(np.asarray(band)).max(initial=0)) for band in bands)
+
+
+def _of_real(band: Image.Image, scale: float) -> NDArray[np.uint8]:
+    gray: NDArray[np.float32] = np.nan_to_num(np.asarray(band)) * scale
+    return gray.clip(0, 255).astype(np.uint8)[..., None]
+
+
+def _over_white(band: Image.Image) -> NDArray[np.uint8]:
+    layer = band.convert("RGBA")
+    return _of_colours(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer))
+
+
+def _of_colours(band: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(band.convert("RGB"))
 
 
 def _upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge, UndecodableImage, UnsupportedImage
-from lexiseg_service.image.header import read_header
+from lexiseg_service.image.header import FEW_SCANS, MOST_PAINTED, MOST_SCANS, most_scans, read_header
 from lexiseg_service.settings import Limits
 from tests import pictures
 
@@ -98,6 +98,17 @@ def test_a_jpeg_of_countless_scans_is_refused() -> None:
     assert read_header(with_scans(50), LIMITS).format == "JPEG"
     with pytest.raises(UndecodableImage, match="more than 100 scans"):
         read_header(with_scans(200), LIMITS)
+
+
+def test_a_large_jpeg_may_have_fewer_scans_and_enough() -> None:
+    pixels = Limits().max_pixels
+
+    assert most_scans(64 * 64) == MOST_SCANS
+    assert most_scans(pixels) * pixels <= MOST_PAINTED
+    assert most_scans(10 * pixels) == most_scans(pixels) == FEW_SCANS
+    with pytest.raises(UndecodableImage, match="more than 25 scans"):
+        read_header(pictures.painted_over(7300, 5475, FEW_SCANS + 1), LIMITS)
+    assert read_header(pictures.painted_over(7300, 5475, FEW_SCANS), LIMITS).size == (5475, 7300)
 
 
 def test_a_jpeg_of_countless_parts_between_its_scans_is_refused() -> None:

@@ -12,10 +12,12 @@ from PIL import Image
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.image.header import read_header
 from lexiseg_service.image.many_parts import (
+    MOST_CHUNKS,
     MOST_EXIF_BYTES,
     MOST_NUMBERS,
     MOST_PACKED,
     MOST_PAIRS,
+    MOST_PIECES,
     MOST_PLACES,
     MOST_RESOURCES,
     MOST_TABLE_BYTES,
@@ -23,6 +25,7 @@ from lexiseg_service.image.many_parts import (
 )
 from lexiseg_service.settings import Limits
 from lexiseg_service.worker.costs.decoding import decode_cost
+from lexiseg_service.worker.decode import decode
 from tests import pictures
 
 LIMITS = Limits()
@@ -62,6 +65,21 @@ def run_lengths(width: int, height: int) -> bytes:
     return b"BM" + struct.pack("<LHHL", begin + len(rows), 0, 0, begin) + head + bytes(1024) + rows
 
 
+def exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def in_a_text(exif: bytes) -> bytes:
+    """A PNG with EXIF as ImageMagick writes it."""
+    text = f"\nexif\n{len(exif):8}\n{exif.hex()}\n".encode()
+    chunk = pictures.png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text))
+    plain = pictures.encoded(pictures.small())
+    end_of_head = plain.index(b"IHDR") + 4 + 13 + 4
+    return plain[:end_of_head] + chunk + plain[end_of_head:]
+
+
 WEBP = pictures.encoded(pictures.small(), "WEBP")
 PACKED = pictures.png_chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(1000)))
 MANY_TAGS = directory(*((PRIVATE + number, SHORT, 1) for number in range(MOST_TAGS + 1)))
@@ -72,7 +90,7 @@ TABLE = segment(0xC0, b"\x08\0\x40\0\x40\x03" + b"\x01\x11\x00" * 5000)
     ("image", "said"),
     [
         pytest.param(pictures.png_of(SIDE, SIDE, (MOST_PACKED + 1) * PACKED), "packed texts", id="profiles"),
-        pytest.param(pictures.swarm(6000), "chunks before", id="chunks"),
+        pytest.param(pictures.swarm(6000), "chunks beside", id="chunks"),
         pytest.param(MANY_TAGS, "1,000 tags", id="tags"),
         pytest.param(directory((PLACES_OF_STRIPS, LONG, 2 * MOST_PLACES + 1)), "strips", id="strips"),
         pytest.param(directory((RESOLUTION, FRACTION, MOST_PAIRS + 1)), "fractions", id="fractions"),
@@ -87,6 +105,7 @@ TABLE = segment(0xC0, b"\x08\0\x40\0\x40\x03" + b"\x01\x11\x00" * 5000)
         pytest.param(with_exif(bytes(MOST_EXIF_BYTES + 1)), "bytes of EXIF", id="megabytes of EXIF"),
         pytest.param(with_exif(b"II+\0" + bytes(100)), "64 bits", id="EXIF of another layout"),
         pytest.param(WEBP + 6000 * b"abcd\0\0\0\0", "chunks", id="chunks of a WebP"),
+        pytest.param(jpeg(segment(0xE2, b"MPF\0" + MANY_TAGS)), "1,000 tags", id="tags of a list of pictures"),
         pytest.param(run_lengths(2000, 501), "run lengths of more", id="run lengths"),
     ],
 )
@@ -105,6 +124,37 @@ def test_exif_of_countless_tags_is_nobodys_business(kind: str, monkeypatch: pyte
     monkeypatch.setattr("PIL.Image.Exif.load", lambda *_: pytest.fail("it was read"))
 
     assert read_header(image, LIMITS).orientation == 1
+
+
+def test_exif_in_a_text_of_a_png_is_counted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned = in_a_text(Image.Exif.tobytes(exif_of(6)))
+    countless = in_a_text(MANY_TAGS)
+
+    assert read_header(turned, LIMITS).orientation == 6
+    monkeypatch.setattr("PIL.Image.Exif.load", lambda *_: pytest.fail("it was read"))
+    assert read_header(countless, LIMITS).orientation == 1
+
+
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        pytest.param((MOST_PACKED + 1) * PACKED, "packed texts", id="profiles"),
+        pytest.param((MOST_CHUNKS + 1) * pictures.png_chunk(b"tEXt", b"a\0b"), "chunks beside", id="texts"),
+        pytest.param((MOST_PIECES + 1) * pictures.png_chunk(b"IDAT", b""), "pieces of its pixels", id="pieces"),
+    ],
+)
+def test_what_stands_behind_the_pixels_of_a_png_is_counted_before_they_are_decoded(
+    behind: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = pictures.encoded(pictures.small())
+    end = plain.rindex(b"IEND") - 4
+    image = plain[:end] + behind + plain[end:]
+    assert read_header(image, LIMITS).format == "PNG"
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_end", lambda _: pytest.fail("it was read"))
+
+    with pytest.raises(UndecodableImage, match=f"{said}.*; save it anew"):
+        decode(image, LIMITS, None)
 
 
 def test_a_picture_with_a_profile_texts_exif_and_many_strips_is_taken() -> None:

@@ -4,11 +4,13 @@ the question in the query."""
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -20,7 +22,7 @@ from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.examples import content_of
 from lexiseg_service.question.findings import validate
-from lexiseg_service.question.json_text import parse_json, parse_object
+from lexiseg_service.question.json_text import MOST_NAMES, parse_json, parse_object
 from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.settings import Limits
 
@@ -30,6 +32,11 @@ MOST_FILES = 2
 OTHER_FIELDS = 64  # of a form, beside its classes
 IMAGE = "one file in the multipart field `image`, as curl sends it with -F image=@FILE"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
+LONGEST_KIND = 1024  # characters of a content-type, whose parser calls Python for each of its parts
+MOST_OPTIONS = 32  # likewise, of what stands before a part of a form
+AT_ONCE = 32 * 2**10  # bytes of a form that are parsed in one go
+IDENTITY = b"identity"
+CHARSETS = frozenset({"utf-8", "ascii"})  # some others take the square of a text's length to be read
 MOST_HERE = 4 * 2**10  # characters of a form's texts, or bytes of JSON; more are checked in a thread
 # The file as the body. Which of them it is, its first bytes say.
 RAW = frozenset(
@@ -47,9 +54,26 @@ WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
 class _Held(MultiPartParser):
-    """Of forms in memory: what is read is counted, and a disk that is full, or not to be written, is nobody's fault."""
+    """Of forms in memory: what is read is counted, and a disk that is full, or not to be written, is nobody's fault.
+
+    Where Starlette's own takes a text for another's alphabet, or its time for what nobody writes, this one gives up.
+    """
 
     spool_max_size = 0  # no bound
+
+    def on_headers_finished(self) -> None:
+        if (self._current_part.content_disposition or b"").count(b";") > MOST_OPTIONS:
+            raise MultiPartException(f"more than {MOST_OPTIONS} options of a part")
+        super().on_headers_finished()
+
+    def on_part_end(self) -> None:
+        if self._current_part.file is None:
+            try:
+                self._current_part.data.decode()
+            except UnicodeDecodeError:
+                name = self._current_part.field_name[:80]
+                raise MultiPartException(f"the text of {name!r} is not UTF-8") from None
+        super().on_part_end()
 
 
 async def read(request: Request, limits: Limits) -> Asked:
@@ -60,7 +84,7 @@ async def read(request: Request, limits: Limits) -> Asked:
         TooLarge: a text of it is.
         InvalidValue: a field is unknown, missing or out of range.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind(request)
     if kind in ("multipart/form-data", "application/json"):
         _refuse_fields_of(request.query_params)
     if kind == "multipart/form-data":
@@ -76,6 +100,18 @@ async def read(request: Request, limits: Limits) -> Asked:
     raise MalformedRequest(
         f"content-type {kind or 'missing'!r}; send multipart/form-data, application/json, or the file as image/jpeg"
     )
+
+
+def _kind(request: Request) -> str:
+    """Of the content, without its options. What is coded beside that is not what it seems to be, and unpacked it might
+    be of any size."""
+    coding = next((value for name, value in request.scope["headers"] if name == b"content-encoding"), IDENTITY)
+    if coding.lower() != IDENTITY:
+        raise MalformedRequest(f"content-encoding {coding[:80].decode('latin-1')!r}; send the content as it is")
+    whole_kind = request.headers.get("content-type", "")
+    if len(whole_kind) > LONGEST_KIND:
+        raise MalformedRequest(f"a content-type of {len(whole_kind):,} characters; expected at most {LONGEST_KIND:,}")
+    return whole_kind.partition(";")[0].strip().lower()
 
 
 async def _read_multipart(request: Request, limits: Limits) -> Asked:
@@ -110,7 +146,8 @@ async def _form(request: Request, limits: Limits) -> FormData:
         plain = plain_form(body, request.headers["content-type"], *most)
         if plain is not None:
             return plain
-        stream = _once(body)
+        stream = _in_pieces(body)
+    _check_charset(request.headers["content-type"])
     max_files, max_fields, max_part_size = most
     try:
         return await _Held(
@@ -138,8 +175,25 @@ def _most_fields(limits: Limits) -> int:
     return limits.max_classes + OTHER_FIELDS
 
 
-async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
-    yield body
+async def _in_pieces(body: bytes) -> AsyncGenerator[bytes, None]:
+    for at in range(0, len(body), AT_ONCE):
+        yield body[at : at + AT_ONCE]
+        await asyncio.sleep(0)  # others have their turn
+
+
+def _check_charset(content_type: str) -> None:
+    """Of a form's texts, as the parser reads it.
+
+    Raises:
+        MalformedRequest: it is another than UTF-8.
+    """
+    named = parse_options_header(content_type)[1].get(b"charset", b"utf-8").decode("latin-1")
+    try:
+        known = codecs.lookup(named).name in CHARSETS
+    except (LookupError, ValueError):  # none at all; or with half a character in it
+        known = False
+    if not known:
+        raise MalformedRequest(f"content-type with the charset {named[:80]!r}; send UTF-8")
 
 
 def _question(form: FormData, limits: Limits) -> Question:
@@ -162,10 +216,14 @@ def _refuse_fields_of(query: QueryParams) -> None:
 def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
     """One JSON field `request`, or flat fields; not both."""
     fields: dict[str, Any] = {}
-    for name in dict.fromkeys(form):
+    named: dict[str, list[Any]] = {}
+    for name, value in form.multi_items():
+        named.setdefault(name, []).append(value)
+    if len(named) > MOST_NAMES:  # of each that means nothing its sender would be told
+        raise TooLarge(f"there are fields of more than {MOST_NAMES} names")
+    for name, values in named.items():
         if name == "image":
             continue
-        values = form.getlist(name)
         if not all(isinstance(value, str) for value in values):
             raise InvalidValue.of(name, "a file", "text; only `image` is a file")
         if len(values) > 1 and name != REPEATED:
@@ -222,7 +280,7 @@ async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
         MalformedRequest: not a JSON object.
         InvalidValue: a field is unknown, missing or out of range.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind(request)
     if kind != "application/json":
         raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
     content = await whole(request)

@@ -16,7 +16,8 @@ from lexiseg_service.watch.logs import on_each_line
 # Probes carry no key, and a browser that opens a page cannot send one; none of these holds anything of a user's.
 OPEN = frozenset({"/livez", "/readyz", "/", docs_page.PAGE, *docs_page.ASSETS, *playground.FILES, "/openapi.json"})
 METRICS = "/metrics"
-ONCE = (b"authorization", b"x-api-key", b"content-type")  # headers of which some read the first and some the last
+# Headers of which some read the first and some the last.
+ONCE = (b"authorization", b"x-api-key", b"content-type", b"content-encoding")
 HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")  # RFC 3986, 3.2.2
 
 

@@ -292,3 +292,74 @@ async def test_json_of_countless_values_is_refused_unread(client: httpx.AsyncCli
     answer = await client.post("/segment", content=content, headers={"content-type": "application/json"})
 
     assert (answer.status_code, answer.json()["type"]) == (413, "too-large")
+
+
+def form_of(*parts: tuple[str, bytes]) -> bytes:
+    """With the image; each part is what its head says beside its kind, and its content."""
+    every = [('; name="image"; filename="a.png"', IMAGE), *parts]
+    heads = [f"--sep\r\nContent-Disposition: form-data{said}\r\n\r\n".encode() for said, _ in every]
+    return b"".join(head + content + b"\r\n" for head, (_, content) in zip(heads, every, strict=True)) + b"--sep--\r\n"
+
+
+async def post_as(client: httpx.AsyncClient, kind: str, content: bytes, coding: str | None = None) -> httpx.Response:
+    headers = [(b"content-type", kind.encode("latin-1")), *([(b"content-encoding", coding.encode())] if coding else [])]
+    return await client.post("/segment", content=content, headers=headers)
+
+
+@pytest.mark.parametrize("charset", ["punycode", "utf-16", "utf-7", "latin-1", "hex", "no such", "\xff"])
+async def test_texts_of_a_form_are_utf_8_whatever_it_says(
+    client: httpx.AsyncClient, backend: KnownBackend, charset: str
+) -> None:
+    form = form_of(('; name="classes"', b"sky"))
+
+    answer = await post_as(client, f"multipart/form-data; boundary=sep; charset={charset}", form)
+
+    assert (answer.status_code, backend.asked) == (400, [])
+    assert "send UTF-8" in answer.json()["detail"]
+    for said in ("utf-8", "UTF8", "us-ascii"):
+        answer = await post_as(client, f"multipart/form-data; boundary=sep; charset={said}", form)
+        assert answer.status_code == 200, answer.text
+
+
+async def test_a_text_of_a_form_that_is_no_utf_8_is_malformed(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    answer = await post_as(client, "multipart/form-data; boundary=sep", form_of(('; name="classes"', b"\xff\xfe")))
+
+    assert (answer.status_code, backend.asked) == (400, [])
+    assert "the text of 'classes' is not UTF-8" in answer.json()["detail"]
+
+
+async def test_a_head_of_a_part_with_countless_options_is_malformed(client: httpx.AsyncClient) -> None:
+    answer = await post_as(client, "multipart/form-data; boundary=sep", form_of((4000 * ";" + ' name="classes"', b"a")))
+
+    assert answer.status_code == 400
+    assert "more than 32 options" in answer.json()["detail"]
+
+
+async def test_a_content_type_without_an_end_is_malformed(client: httpx.AsyncClient) -> None:
+    for kind in ("multipart/form-data; boundary=sep", "application/json", "image/png"):
+        answer = await post_as(client, kind + 2000 * ";", form_of(('; name="classes"', b"sky")))
+
+        assert answer.status_code == 400
+        assert "2,0" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "x", "identity, gzip"])
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=sep", "application/json", "image/png"])
+async def test_content_that_is_coded_is_refused_as_it_is(client: httpx.AsyncClient, kind: str, coding: str) -> None:
+    answer = await post_as(client, kind, b"", coding)
+
+    assert answer.status_code == 400
+    assert f"content-encoding {coding!r}; send the content as it is" in answer.json()["detail"]
+
+
+async def test_fields_of_countless_names_are_not_looked_at(client: httpx.AsyncClient) -> None:
+    names = [f"n{number}" for number in range(257)]
+
+    in_form = await post_form(client, [(name, "") for name in names])
+    in_query = await client.post(
+        "/segment?" + "&".join(f"{name}=" for name in names), content=IMAGE, headers={"content-type": "image/png"}
+    )
+
+    for answer in (in_form, in_query):
+        assert answer.status_code == 413
+        assert "more than 256 names" in answer.json()["detail"]

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_service.image.jpeg_scans import passes_of
 from lexiseg_service.worker.costs.decoding import decode_cost
+from tests import pictures
 
 SIZE = (1200, 1600)
 
@@ -53,6 +55,49 @@ def test_what_no_decoder_makes_smaller_costs_all_of_it() -> None:
 
     for file in (*files, of_four_colours, b"\0\0\0\x1cftypavif"):
         assert decode_cost(SIZE, file, shortest=576) > 5 * plain
+
+
+def test_each_scan_of_a_jpeg_costs() -> None:
+    few, many = (pictures.painted_over(1600, 1200, n_scans) for n_scans in (3, 90))
+    once = encoded("JPEG", progressive=True)
+
+    assert decode_cost(SIZE, many) > 20 * decode_cost(SIZE, few)
+    assert decode_cost(SIZE, few) < 2 * decode_cost(SIZE, once) < decode_cost(SIZE, many) / 5
+    # A preview of its own size among the metadata is one pass more, and bytes that only look so are none.
+    assert decode_cost(SIZE, many[:2] + b"\xff\xfe\x00\x06\xff\xda\x00\x00" + many[2:]) < 1.1 * decode_cost(SIZE, many)
+
+
+def test_a_scan_of_a_colour_that_is_stored_smaller_costs_less() -> None:
+    dense, sparse = (encoded("JPEG", noise(), progressive=True, subsampling=how, quality=5) for how in (0, 2))
+
+    dense_passes, sparse_passes = passes_of(dense, 100), passes_of(sparse, 100)
+
+    assert sparse_passes.refining < dense_passes.refining
+    assert sparse_passes.reading < dense_passes.reading
+    assert passes_of(b"\xff\xd8\xff\xda", 100) == (0, 0, 0)
+
+
+def test_what_is_laid_over_white_or_stored_deeper_costs_more() -> None:
+    plain, deep = encoded("PNG"), pictures.png_of(*SIZE[::-1])
+    alpha, palette = encoded("PNG", mode="RGBA"), encoded("PNG", mode="P")
+    with_transparency = encoded("PNG", mode="P", transparency=0)
+    assert decode_cost(SIZE, deep) < decode_cost(SIZE, palette) < decode_cost(SIZE, plain) < decode_cost(SIZE, alpha)
+    assert decode_cost(SIZE, with_transparency) > 1.5 * decode_cost(SIZE, palette)
+
+    glass = np.zeros((*SIZE, 4), np.uint8)
+    opaque, see_through = encoded("WEBP"), encoded("WEBP", glass, mode="RGBA")
+    assert decode_cost(SIZE, opaque) < decode_cost(SIZE, see_through)
+
+
+def test_of_four_colours_each_is_brought_to_three() -> None:
+    rgb, cmyk = (encoded("JPEG", mode=mode, progressive=True) for mode in ("RGB", "CMYK"))
+
+    assert decode_cost(SIZE, cmyk) > decode_cost(SIZE, rgb) + 30 * 1.92
+
+
+def test_a_file_too_short_for_its_head_has_a_cost() -> None:
+    for begin in (b"\x89PNG", b"\xff\xd8", b"RIFF", b"RIFF    WEBPVP8X", b"II*\0", b"BM", b"\0\0\0\0ftypheic"):
+        assert decode_cost(SIZE, begin) > 0
 
 
 def test_of_a_file_whose_size_nobody_knows_there_are_its_bytes() -> None:
