@@ -24,6 +24,11 @@ class Axes:
     def size(self) -> tuple[int, int]:
         return len(self.y_low), len(self.x_low)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all four."""
+        return sum(part.nbytes for part in (self.y_low, self.y_weight, self.x_low, self.x_weight))
+
     @cached_property
     def passed(self) -> tuple[Passed, ...]:
         """As arguments: places, weights and number of pixels, down and across."""

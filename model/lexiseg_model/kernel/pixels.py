@@ -24,6 +24,11 @@ class Areas(NamedTuple):
     first: NDArray[np.int64]
     weights: NDArray[np.float32]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both."""
+        return self.first.nbytes + self.weights.nbytes
+
 
 def shrink(rgb: NDArray[np.uint8], down: Areas, across: Areas) -> NDArray[np.uint8]:
     """As `lexiseg_model.masks.shrink.shrink`: [H, W, 3] -> [3, h, w]."""
