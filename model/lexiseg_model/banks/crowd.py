@@ -42,8 +42,8 @@ class Crowd:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what is kept: what the words mean, and rows of texts."""
-        return self._meant.nbytes + sum(len(text) + len(rows) for text, rows in tuple(self._known))
+        """Bytes of what is kept: what the words mean, and texts with their rows."""
+        return self._meant.nbytes + self._known.nbytes
 
     def competing(self, classes: tuple[ClassEntry, ...], rows: Rows | None, meaning: Meaning) -> list[int]:
         """Places of the words that mean none of the classes, whose rows are None where they have no texts.

@@ -20,6 +20,9 @@ class Latest(Generic[K, V]):
         self._most = most
         self._entries: OrderedDict[K, V] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def get(self, key: K) -> V | None:
         """What is kept under a key, which then counts as just used; None where nothing is."""
         value = self._entries.get(key)

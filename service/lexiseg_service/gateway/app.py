@@ -72,6 +72,8 @@ def create_app(
     keys = Keys(settings)
     gate = gate or open_gate(settings, metrics, keys)
     door = Door.of(settings, keys, gate)
+    if gate is not None:
+        metrics.held("clients", lambda: gate.nbytes)
     metrics.held("requests", lambda: door.bytes.in_use)
     metrics.held("fetched", lambda: door.fetched.in_use)
     metrics.held("answers", lambda: door.answers.in_use)

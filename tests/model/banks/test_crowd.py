@@ -99,5 +99,5 @@ def test_texts_that_are_kept_are_counted_as_long_as_they_are(segmenter: Counting
     for number in range(MOST):
         ask(f"text {number}")
 
-    assert one - empty == len("lime") + segmenter.encode_texts(["lime"]).nbytes
+    assert one - empty > len("lime") + segmenter.encode_texts(["lime"]).nbytes
     assert crowd.nbytes < empty + MOST * (one - empty + len("text 123"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexiseg_model.caches.by_list import ByList
+from lexiseg_model.caches.by_list import LONGEST, ByList
 from lexiseg_model.types import ClassEntry
 
 
@@ -38,3 +38,21 @@ def test_the_oldest_lists_are_forgotten() -> None:
 
     assert kept.once(lists[1], make) == 2
     assert kept.once(lists[0], make) == 5
+
+
+def test_a_list_of_countless_texts_is_answered_and_not_kept() -> None:
+    kept, make = ByList[int](), Making()
+    synonyms = tuple(f"other name {number}" for number in range(LONGEST))
+    classes = (ClassEntry("dog", synonyms),)
+
+    assert [kept.once(classes, make) for _ in range(2)] == [1, 2]
+    assert kept.list_bytes == kept.made_bytes == 0
+
+
+def test_lists_and_what_was_made_of_them_are_weighed() -> None:
+    kept = ByList[list[str]]()
+    classes = (ClassEntry("dog", ("hound" * 100,)),)
+    kept.once(classes, lambda: ["a photo of a dog" * 100])
+
+    assert 500 < kept.list_bytes < 2000
+    assert 1600 < kept.made_bytes < 2000

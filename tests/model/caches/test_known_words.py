@@ -53,3 +53,17 @@ def test_a_list_that_is_longer_than_the_room_is_answered_and_not_kept() -> None:
 
     assert lengths.of("cat", "bird") == [3, 4]
     assert [*lengths.known] == ["dog"]
+
+
+def test_words_are_weighed_with_what_is_known_of_them() -> None:
+    lengths = Lengths(most=3)
+    empty = lengths.known.nbytes
+    lengths.of("dog" * 1000)
+    one = lengths.known.nbytes
+    lengths.of("cat" * 1000, "cow" * 1000)
+    three = lengths.known.nbytes
+    lengths.of("fox")
+
+    assert one - empty > 3000
+    assert three - empty > 9000
+    assert lengths.known.nbytes < one

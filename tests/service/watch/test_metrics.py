@@ -115,6 +115,8 @@ async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Me
     held = dict(re.findall(r'^lexiseg_cache_bytes\{cache="(\w+)"\} (\S+)$', scrape, re.MULTILINE))
     assert float(held["texts"]) == backend.engine.text_caches.nbytes > 0
     assert float(held["features"]) == backend.engine.feature_cache.nbytes > 0
+    assert float(held["words"]) > 0
+    assert {"asked", "tables", "pictures", "streams", "requests", "fetched", "answers", "vocabularies"} <= held.keys()
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,12 @@ class TinySegmenter(Exportable):
         self.buckets = buckets(card.input)
 
     @property
+    def kept_bytes(self) -> int:
+        of_lists = self._texts.list_bytes + self._texts.made_bytes
+        of_words = (self._belief, self._synonyms, self._known_texts)
+        return super().kept_bytes + of_lists + sum(kept.nbytes for kept in of_words if kept is not None)
+
+    @property
     def is_compiled(self) -> bool:
         return self._compiled is not None
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
 from lexiseg_model.banks.kept import KeptBanks
+from lexiseg_model.memory import table_bytes
 from lexiseg_model.segmenter import Segmenter
+from lexiseg_service.watch.metrics import Metrics
 
 
 class Loaded:
@@ -59,6 +61,7 @@ def give_up(model: Future[Loaded]) -> None:
         model.cancel()
 
 
-def kept_bytes(models: Iterable[Loaded | None]) -> int:
-    """Bytes of what models keep of words; None is one that is not loaded."""
-    return sum(model.segmenter.kept_bytes for model in models if model is not None)
+def show_kept(metrics: Metrics, models: Callable[[], Iterable[Loaded | None]]) -> None:
+    """What models keep of words, and all of them of sizes, in the metrics; None is one that is not loaded."""
+    metrics.held("words", lambda: sum(model.segmenter.kept_bytes for model in models() if model is not None))
+    metrics.held("tables", table_bytes)

@@ -28,7 +28,7 @@ from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.models.device_memory import give_back
-from lexiseg_service.worker.models.loaded import Loaded, kept_bytes, let_go
+from lexiseg_service.worker.models.loaded import Loaded, let_go, show_kept
 from lexiseg_service.worker.models.served import Served
 
 logger = structlog.get_logger("lexiseg.models")
@@ -88,7 +88,7 @@ class ModelPool:
         self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(ALL_THREADS))
         for slot in self._slots.values():
             self._show(slot)
-        metrics.held("words", lambda: kept_bytes(slot.loaded for slot in tuple(self._slots.values())))
+        show_kept(metrics, lambda: [slot.loaded for slot in tuple(self._slots.values())])
 
     @classmethod
     def of(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:

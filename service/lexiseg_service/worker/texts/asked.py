@@ -10,7 +10,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
-MOST = 65_536  # texts of all keys together, some 10 MB; what was not asked for longest is forgotten first
+MOST = 65_536  # texts of all keys together, some 8 MB; what was not asked for longest is forgotten first
+BYTES_OF_A_MARK = 125  # a number, and its place in the order
 
 
 class AskedBefore:
@@ -20,6 +21,11 @@ class AskedBefore:
         self._most = most
         self._asked: OrderedDict[int, None] = OrderedDict()
         self._guard = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all marks, nearly."""
+        return BYTES_OF_A_MARK * len(self._asked)
 
     def note(self, owner: str, tower: str, texts: Iterable[str]) -> int:
         """How many of the distinct texts the owner had not asked this tower for; from now on it has."""

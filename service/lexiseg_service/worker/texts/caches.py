@@ -34,11 +34,12 @@ class TextCaches:
         self._count = metrics.texts
         self._tiers: dict[str, Tiers] = {}  # by digest of the tower
         self._asked = AskedBefore()
+        metrics.held("asked", lambda: self._asked.nbytes)
         self._guard = threading.Lock()
 
     @property
     def nbytes(self) -> int:
-        """Bytes held in memory now."""
+        """Bytes of the rows that are held in memory now."""
         return self._memory.nbytes
 
     @property

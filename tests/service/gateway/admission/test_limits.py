@@ -122,6 +122,7 @@ async def test_memory_holds_a_bounded_number_of_clients(clock: Clock, monkeypatc
 
     await gate.enter("a")  # forgotten first
     await refused(gate, "c")
+    assert gate.nbytes == 2 * limits.BYTES_OF_A_CLIENT
 
 
 @pytest.mark.parametrize(

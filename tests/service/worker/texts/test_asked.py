@@ -29,3 +29,12 @@ def test_what_was_not_asked_for_longest_is_forgotten() -> None:
 
     assert asked.note("mine", "tower", ["sky"]) == 0
     assert asked.note("mine", "tower", ["sea"]) == 1
+
+
+def test_marks_are_counted_and_no_more_than_there_may_be() -> None:
+    asked = AskedBefore(most=100)
+    asked.note("mine", "tower", ["sky"])
+    one = asked.nbytes
+    asked.note("mine", "tower", [f"word {number}" for number in range(1000)])
+
+    assert asked.nbytes == 100 * one > 0

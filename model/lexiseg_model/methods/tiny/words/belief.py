@@ -24,6 +24,11 @@ class Belief:
         self._nearest_of: ByList[Sequence[Nearest]] = ByList()
         self._known: KnownWords[tuple[str, ...], Nearest] = KnownWords(MOST)  # by a class's texts
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is kept of classes and texts that were asked for; the words of training are the model's."""
+        return self._nearest_of.made_bytes + self._known.nbytes + self._familiar.kept_bytes
+
     def strangers(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         """Classes that are like no word of training."""
         bound = self._familiar.bound

@@ -8,6 +8,7 @@ nearest is farther than the bound is told to whoever asked.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from lexiseg_model.segmenter import RowsOf
 FILE = "familiar.safetensors"
 STEPS = 127  # of a component of a unit row, kept as int8: cosines are right to 0.01
 MOST_KEPT = 1 << 16  # texts whose nearest word is remembered
+BYTES_OF_A_TEXT = 120  # what is remembered of it, and its place, beside the text
 
 
 class Nearest(NamedTuple):
@@ -32,6 +34,13 @@ class Nearest(NamedTuple):
     likeness: float
 
 
+class _Known(NamedTuple):
+    """By text, and the bytes of all. Never changed, but replaced."""
+
+    nearest: dict[str, Nearest]
+    nbytes: int
+
+
 class Familiar:
     """Words [N] of training, their rows [N, D] and the cosine from which a text is familiar. Safe from any thread."""
 
@@ -39,22 +48,32 @@ class Familiar:
         self.bound = bound
         self.words = tuple(words)
         self.rows = _unit(rows)
-        self._known: dict[str, Nearest] = {}
+        self._known = _Known({}, 0)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of what is remembered of texts, nearly."""
+        return self._known.nbytes
 
     def nearest(self, texts: Sequence[str], rows_of: RowsOf) -> list[Nearest]:
         """Of each text; rows are asked for only of those that are not remembered."""
-        fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
+        known, n_bytes = self._known
+        fresh = [text for text in dict.fromkeys(texts) if text not in known]
         if not fresh:
-            return [self._known[text] for text in texts]
+            return [known[text] for text in texts]
         cosines = _unit(np.asarray(rows_of(fresh), np.float32)) @ self.rows.T  # [F, D] x [D, N]
         best = cosines.argmax(1)
         made = {
             text: Nearest(self.words[place], float(cosine))
             for text, place, cosine in zip(fresh, best, cosines.max(1), strict=True)
         }
-        known = self._known | made
-        self._known = known if len(known) <= MOST_KEPT else made
-        return [known[text] for text in texts]
+        together = known | made
+        of_made = sum(map(sys.getsizeof, made)) + BYTES_OF_A_TEXT * len(made)
+        if len(together) <= MOST_KEPT:
+            self._known = _Known(together, n_bytes + of_made)
+        else:
+            self._known = _Known(made, of_made)
+        return [together[text] for text in texts]
 
     def best(self, texts_of: Sequence[Sequence[str]], rows_of: RowsOf) -> list[Nearest]:
         """Of each class with its texts, for the one that is most like a word of training."""

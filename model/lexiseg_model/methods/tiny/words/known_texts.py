@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from lexiseg_model.caches.weight import Weighed
 from lexiseg_model.kernel.cell_scores import cell_scores
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 
@@ -24,10 +25,14 @@ Made = tuple[NDArray[np.float32], NDArray[np.float32]]  # vectors [T, D] and lev
 class _Kept(NamedTuple):
     """Where each text is, the rows that it came with, and what was made of them. Never changed, but replaced."""
 
-    places: dict[str, int]
+    places: Weighed[dict[str, int]]
     rows: NDArray[np.float16]
     vectors: NDArray[np.float32]
     levels: NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in self)
 
 
 class KnownTexts:
@@ -41,6 +46,12 @@ class KnownTexts:
         self._make = make
         self._kept: _Kept | None = None
         self._guard = threading.Lock()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is kept."""
+        kept = self._kept
+        return 0 if kept is None else kept.nbytes
 
     def of(self, texts: Sequence[str], rows: NDArray[np.float16]) -> Made:
         """What is made of each text's row. Rows are compared: a text that comes with another is made anew."""
@@ -58,7 +69,8 @@ class KnownTexts:
         if kept is None:
             return None
         try:
-            places = np.array([kept.places[text] for text in texts])
+            known = kept.places.value
+            places = np.array([known[text] for text in texts])
         except KeyError:
             return None
         if kept.rows.take(places, 0).tobytes() != rows.tobytes():
@@ -68,9 +80,9 @@ class KnownTexts:
     def _keep(self, texts: Sequence[str], rows: NDArray[np.float16]) -> None:
         with self._guard:
             kept = self._kept
-            if kept is not None and len(kept.places) + len(texts) > MOST:
+            if kept is not None and len(kept.places.value) + len(texts) > MOST:
                 kept = None
-            places = {} if kept is None else kept.places
+            places = {} if kept is None else kept.places.value
             new = [at for at, text in enumerate(texts) if kept is None or not _is_kept(kept, text, rows[at])]
             of_new, (vectors, levels) = rows[new], self._make(rows[new])
             first = 0 if kept is None else len(kept.rows)
@@ -78,11 +90,11 @@ class KnownTexts:
                 of_new = np.concatenate([kept.rows, of_new])
                 vectors, levels = np.concatenate([kept.vectors, vectors]), np.concatenate([kept.levels, levels])
             places = {**places, **{texts[at]: first + n for n, at in enumerate(new)}}
-            self._kept = _Kept(places, of_new, vectors, levels)
+            self._kept = _Kept(Weighed(places), of_new, vectors, levels)
 
 
 def _is_kept(kept: _Kept, text: str, row: NDArray[np.float16]) -> bool:
-    place = kept.places.get(text)
+    place = kept.places.value.get(text)
     return place is not None and kept.rows[place].tobytes() == row.tobytes()
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.caches.weight import Weighed
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.settings import SynonymRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
@@ -28,9 +29,13 @@ Leaning = tuple[str, tuple[int, ...], bytes]  # a text, the places of the words 
 class _Known(NamedTuple):
     """Where each leaning text is among vectors [N, 96] and levels [N]. Never changed, but replaced."""
 
-    places: dict[Leaning, int]
+    places: Weighed[dict[Leaning, int]]
     vectors: Tensor
     levels: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        return self.places.nbytes + self.vectors.nbytes + self.levels.nbytes
 
 
 class Synonyms:
@@ -52,6 +57,11 @@ class Synonyms:
                 there = rows.to(network.text_level.device)
                 self._vectors, self._levels = network.project_texts(there), network.levels_of(there)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is kept of texts that lean."""
+        return 0 if self._known is None else self._known.nbytes
+
     def lean(self, projected: Projected, owner: NDArray[np.int64], texts: Sequence[str], rows: TextRows) -> None:
         """Vectors and levels of `texts` in small letters: synonyms' are overwritten, leaning to what they stand for.
 
@@ -64,9 +74,9 @@ class Synonyms:
         places = [*meant]
         keys = [(texts[place], words, rows[place].tobytes()) for place, words in meant.items()]
         known = self._known
-        if known is None or not all(key in known.places for key in keys):
+        if known is None or not all(key in known.places.value for key in keys):
             known = self._known = self._learned(keys, projected, places)
-        wanted = [known.places[key] for key in keys]
+        wanted = [known.places.value[key] for key in keys]
         _overwrite(projected[0], places, known.vectors, wanted)
         _overwrite(projected[1], places, known.levels, wanted)
 
@@ -75,13 +85,14 @@ class Synonyms:
         """What is known, with the texts at these places, as their keys say."""
         vectors, levels = projected
         before = self._known
-        if before is None or len(before.places) + len(keys) > MOST:
-            before = _Known({}, vectors[:0], levels[:0])
-        fresh = {key: place for key, place in zip(keys, places, strict=True) if key not in before.places}
+        if before is None or len(before.places.value) + len(keys) > MOST:
+            before = _Known(Weighed({}), vectors[:0], levels[:0])
+        known = before.places.value
+        fresh = {key: place for key, place in zip(keys, places, strict=True) if key not in known}
         leaning = [self._leaning(words, vectors[place], levels[place]) for (_, words, _), place in fresh.items()]
-        first = len(before.places)
+        first = len(known)
         return _Known(
-            {**before.places, **{key: first + n for n, key in enumerate(fresh)}},
+            Weighed({**known, **{key: first + n for n, key in enumerate(fresh)}}),
             torch.cat([before.vectors, torch.stack([vector for vector, _ in leaning])]),
             torch.cat([before.levels, torch.stack([level for _, level in leaning])]),
         )

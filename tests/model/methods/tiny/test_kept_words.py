@@ -1,0 +1,68 @@
+"""What `tiny` keeps of words has a bound, and says what it weighs."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_model.catalog import load
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.words import familiar, known_texts
+from lexiseg_model.types import ClassEntry
+
+LIST = 512  # classes of one, none of which comes in another
+ROUND = 4 * known_texts.MOST // LIST  # lists after which everything that is kept was forgotten and filled again
+
+
+def rows_of(texts: list[str]) -> NDArray[np.float16]:
+    return np.random.default_rng(len(texts)).normal(size=(len(texts), 384)).astype(np.float16)
+
+
+def strangers(number: int) -> tuple[ClassEntry, ...]:
+    return tuple(ClassEntry(f"word {number} {place} that nobody asks for twice") for place in range(LIST))
+
+
+def ask(segmenter: TinySegmenter, classes: tuple[ClassEntry, ...]) -> None:
+    segmenter.text_bank(classes, rows_of(segmenter.texts(classes)))
+    segmenter.unfamiliar(classes, rows_of)
+
+
+@pytest.fixture
+def fresh_tiny() -> TinySegmenter:
+    segmenter = load("tiny", device="cpu")
+    assert isinstance(segmenter, TinySegmenter)
+    return segmenter
+
+
+@pytest.fixture
+def _few_familiar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(familiar, "MOST_KEPT", 2 * LIST)
+
+
+@pytest.mark.usefixtures("_few_familiar")
+def test_words_that_come_without_an_end_are_counted_and_do_not_grow_without_one(fresh_tiny: TinySegmenter) -> None:
+    before, weights = fresh_tiny.kept_bytes, []
+
+    for number in range(3 * ROUND):
+        ask(fresh_tiny, strangers(number))
+        weights.append(fresh_tiny.kept_bytes - before)
+
+    assert weights[0] > 2 * LIST * 384  # the rows of a list, and more
+    assert max(weights[2 * ROUND :]) <= 1.01 * max(weights[ROUND : 2 * ROUND])
+
+
+def test_what_is_counted_is_nearly_what_is_held(fresh_tiny: TinySegmenter) -> None:
+    ask(fresh_tiny, (ClassEntry("dog"),))  # what is made once, is
+    before = fresh_tiny.kept_bytes
+    tracemalloc.start()
+    try:
+        for number in range(3):
+            ask(fresh_tiny, strangers(number))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert fresh_tiny.kept_bytes - before == pytest.approx(held, rel=0.3)
