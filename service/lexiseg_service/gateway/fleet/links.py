@@ -185,10 +185,13 @@ class WorkerLink:
             yield
         except grpc.aio.AioRpcError as failure:
             meaning = self._meaning(failure)
-            # A deadline that passes while a worker does nothing was kept by it: the request is not to blame.
-            if isinstance(meaning, DeadlineExceeded) and self._voice.failed_since(began):
-                raise WorkerLost(f"{self.address}: stood still") from None
-            raise meaning from None
+            try:
+                # A deadline that passes while a worker does nothing was kept by it: the request is not to blame.
+                if isinstance(meaning, DeadlineExceeded) and self._voice.failed_since(began):
+                    raise WorkerLost(f"{self.address}: stood still") from None
+                raise meaning from None
+            finally:
+                del meaning  # or it would hold this frame, which holds it, and the request until a full collection
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if call in self._calls or (task is not None and task.cancelling()):

@@ -111,17 +111,20 @@ class RemoteBackend:
         key = _key(request.model, await _digest(request.image))
         tried: list[WorkerLink] = []
         failure: ServiceError | None = None
-        while len(tried) < ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
-            if failure is not None:
-                self._metrics.worker_retries.labels(reason_of_retry(failure)).inc()
-            tried.append(link)
-            try:
-                return await self._ask_one(link, request, ask)
-            except ELSEWHERE as error:
-                failure = self._reason(error, link, request)
-            except DeadlineExceeded as late:
-                raise failure or late from None
-        raise failure or self._nobody(request.model)
+        try:
+            while len(tried) < ATTEMPTS and (link := self._pick(request.model, key, tried)) is not None:
+                if failure is not None:
+                    self._metrics.worker_retries.labels(reason_of_retry(failure)).inc()
+                tried.append(link)
+                try:
+                    return await self._ask_one(link, request, ask)
+                except ELSEWHERE as error:
+                    failure = self._reason(error, link, request)
+                except DeadlineExceeded as late:
+                    raise failure or late from None
+            raise failure or self._nobody(request.model)
+        finally:
+            del failure  # or it would hold this frame, which holds it, and the image until a full collection
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         async with aclosing(self.relay_stream(steps)) as messages:
@@ -161,16 +164,17 @@ class RemoteBackend:
         failure: ServiceError | None = None
         kept_by = self._spilled.get(key)
         order = sorted(ranked(self._candidates(request.model), key), key=lambda link: link.address != kept_by)
-        for link in order[:MOST_ASKED_AGAIN]:
-            try:
-                return await self._ask_one(link, request, ask)
-            except DeadlineExceeded as late:
-                raise failure or late from None
-            except (ImageExpired, *ELSEWHERE) as error:
-                reason = self._reason(error, link, request)
-                if failure is None or _says_more(reason, failure):
-                    failure = reason
-        raise failure or self._nobody(request.model)
+        try:
+            for link in order[:MOST_ASKED_AGAIN]:
+                try:
+                    return await self._ask_one(link, request, ask)
+                except DeadlineExceeded as late:
+                    raise failure or late from None
+                except (ImageExpired, *ELSEWHERE) as error:
+                    failure = _more_telling(self._reason(error, link, request), failure)
+            raise failure or self._nobody(request.model)
+        finally:
+            del failure  # as above
 
     def _candidates(self, model: str, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
         """Workers that could answer; one that is found under two addresses counts once.
@@ -238,13 +242,13 @@ def reason_of_retry(failure: ServiceError) -> str:
     return "model" if isinstance(failure, UnknownModel) else "away"
 
 
-def _says_more(reason: ServiceError, than: ServiceError) -> bool:
+def _more_telling(reason: ServiceError, before: ServiceError | None) -> ServiceError:
     """Which of two workers' refusals tells more about an image that one of them may have kept.
 
     A full queue: the image may be answered about a moment later. Then "expired", which has the client send the image
     again: when a worker went away, what it kept is gone.
     """
-    return _telling(reason) > _telling(than)
+    return reason if before is None or _telling(reason) > _telling(before) else before
 
 
 def _telling(refusal: ServiceError) -> int:
