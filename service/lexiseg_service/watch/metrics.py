@@ -20,6 +20,9 @@ LOAD_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0)
 HOP_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 TILES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
+# Of HTTP; a client may name any of forty at any route, and each would be two dozen series for as long as we run.
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
 M = TypeVar("M", Counter, Histogram)
 WorkerState = Literal["ready", "loading", "leaving", "away", "missing"]
 
@@ -153,6 +156,7 @@ class Metrics:
 
     def request(self, route: str, method: str, status: int, seconds: float, trace_id: str | None = None) -> None:
         """An answered HTTP request; a trace that somebody keeps becomes the exemplar of its bucket."""
+        method = method if method in METHODS else "other"
         self._of(self.requests, route, method, status).inc()
         self._of(self._request_seconds, route, method).observe(seconds, _exemplar(trace_id))
 

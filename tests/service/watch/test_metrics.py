@@ -119,6 +119,16 @@ async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Me
     assert {"asked", "tables", "pictures", "streams", "requests", "fetched", "answers", "vocabularies"} <= held.keys()
 
 
+def test_methods_that_no_route_has_are_counted_together(metrics: Metrics) -> None:
+    for method in ("GET", "MKCOL", "PROPFIND", "UNLINK"):
+        metrics.request("/v1/models", method, 405, 0.001)
+
+    scrape = metrics.render().decode()
+
+    counted = re.findall(r'^lexiseg_requests_total\{code="405",method="(\w+)",\S+ (\S+)$', scrape, re.MULTILINE)
+    assert dict(counted) == {"GET": "1.0", "other": "3.0"}
+
+
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [
