@@ -50,15 +50,28 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
     Raises:
         ShapeError: maps or image are not three-dimensional.
     """
-    if maps.ndim != 3 or image.ndim != 3:
-        raise ShapeError(f"expected maps [K, h, w] and image [C, H, W], got {list(maps.shape)} and {list(image.shape)}")
+    _check(maps, image)
     resized = maps.shape[1:] != image.shape[1:]  # and nobody else's: refined where they lie
     if resized:
-        maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0].contiguous()
+        maps = _at_size(maps, image)
+    return _refined(maps, maps if resized else None, image, settings)
+
+
+def _check(maps: Tensor, image: Tensor) -> None:
+    if maps.ndim != 3 or image.ndim != 3:
+        raise ShapeError(f"expected maps [K, h, w] and image [C, H, W], got {list(maps.shape)} and {list(image.shape)}")
+
+
+def _at_size(maps: Tensor, image: Tensor) -> Tensor:
+    return F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0].contiguous()
+
+
+def _refined(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSettings) -> Tensor:
+    """Maps of the image's size, refined `into` others of that size, which may be the same; None: into new ones."""
     if library.ready() and maps.device.type == "cpu" and settings.iterations:
-        return _compiled(maps, maps if resized else None, image, settings)
+        return _compiled(maps, into, image, settings)
     weights = affinity(image, settings.dilations)
-    refined = maps if resized else torch.empty_like(maps, memory_format=torch.contiguous_format)
+    refined = torch.empty_like(maps, memory_format=torch.contiguous_format) if into is None else into
     for group, result in zip(_groups(maps), _groups(refined), strict=True):
         for _ in range(settings.iterations):
             group = _step(group, weights, settings.dilations)
@@ -76,8 +89,9 @@ def _compiled(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSe
     return torch.from_numpy(refined)
 
 
+@torch.inference_mode()  # without it nothing may be written where `refine` has
 def refine_masks(logits: Tensor, guide: Tensor) -> Tensor:
-    """PAMR on the probability of each mask by itself.
+    """PAMR on the probability of each mask by itself. Beside the logits, one set of maps of the guide's size is held.
 
     Args:
         logits: [N, h, w] of masks, whatever they may share; N may be 0.
@@ -85,10 +99,17 @@ def refine_masks(logits: Tensor, guide: Tensor) -> Tensor:
 
     Returns:
         Logits [N, H, W].
+
+    Raises:
+        ShapeError: logits or guide are not three-dimensional.
     """
+    _check(logits, guide)
     if not len(logits):
         return logits.new_zeros(0, *guide.shape[1:])
-    return torch.logit(refine(logits.sigmoid(), guide), EPSILON)
+    shares = logits.sigmoid().contiguous()
+    if shares.shape[1:] != guide.shape[1:]:
+        shares = _at_size(shares, guide)
+    return _refined(shares, shares, guide, PamrSettings()).logit_(EPSILON)
 
 
 def affinity(image: Tensor, dilations: tuple[int, ...]) -> Tensor:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.kernel import pamr as kernel
@@ -193,3 +195,29 @@ def test_a_mask_is_refined_alike_whatever_comes_with_it() -> None:
 
 def test_no_masks_are_refined_to_none() -> None:
     assert refine_masks(torch.zeros(0, 18, 25), photograph()).shape == (0, 72, 100)
+
+
+class _Places(TorchDispatchMode):  # type: ignore[no-untyped-call]  # as torch has it
+    """Where tensors of so many numbers lie that operations of torch give."""
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # likewise
+        self.numbers = numbers
+        self.seen: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = function(*args, **(kwargs or {}))
+        if isinstance(given, Tensor) and given.numel() == self.numbers:
+            self.seen.add(given.untyped_storage().data_ptr())
+        return given
+
+
+@pytest.mark.parametrize("size", [(18, 25), (72, 100)])
+def test_masks_are_refined_and_made_logits_where_they_lie(size: tuple[int, int]) -> None:
+    require_kernel()
+    logits, guide = torch.randn(5, *size), photograph()
+
+    with _Places(5 * guide[0].numel()) as places:
+        refined = refine_masks(logits, guide)
+
+    assert places.seen == {refined.untyped_storage().data_ptr()}
