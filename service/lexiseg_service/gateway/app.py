@@ -88,7 +88,7 @@ def create_app(
     video = VideoService(use_case, settings, metrics, door, turns.long)
     streams = OpenStreams(video, settings, door.calls)
     more_services: list[MoreService] = []
-    grpc = gateway_server(settings, use_case, video, metrics, door, turns.long, tracing, more_services)
+    grpc = gateway_server(settings, use_case, video, metrics, door, turns, tracing, more_services)
     open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
 
     @asynccontextmanager

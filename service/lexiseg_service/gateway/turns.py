@@ -27,6 +27,7 @@ from lexiseg_service.niceness import NICEST, step_aside
 T = TypeVar("T")
 PAUSE = 2e-3  # seconds; several bodies come at 128 MB in each second together, as pieces are on a fast network
 REST = 4.0  # times as long as the last one took
+SHORT = 2e-3  # seconds
 
 
 class Clients:
@@ -150,6 +151,24 @@ class OneInAWhile:
         self._line.over(max(PAUSE, REST * (loop.time() - began)))
 
 
+class OneARound:
+    """Steps on the event loop, clients in turns, one in each of its rounds. After one that took the loop more than
+    `SHORT` seconds it rests as long again, while others wait."""
+
+    def __init__(self) -> None:
+        self._line = _Line(bool)
+
+    async def of(self, client: str) -> None:
+        """Waits until the step may be taken."""
+        await self._line.turn(client)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._taken, loop, loop.time())
+
+    def _taken(self, loop: asyncio.AbstractEventLoop, began: float) -> None:
+        took = loop.time() - began
+        self._line.over(took if took > SHORT else 0.0)
+
+
 class Lane:
     """A thread that parses one after the other. What takes it long without Python's lock is done beside it, by one
     that is as nice as those that make masks: who asks for little waits for these."""
@@ -176,6 +195,7 @@ class Turns:
         self._passing: dict[str, int] = {}  # small requests by client
         self.figures = OneAtATime(always)  # of metrics, which take as long as forty probes
         self.pieces = OneByOne(self._passed_by_others)  # of large bodies
+        self.messages = OneARound()  # of gRPC, that are copied when they are there
         # JSON to be parsed: long ones pass large ones, and those of few values pass those of thousands, which take
         # fifty times as long.
         self.few, self.long, self.large = (Lane(self._passed_by_others) for _ in range(3))

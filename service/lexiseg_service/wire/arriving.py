@@ -22,6 +22,7 @@ from lexiseg_service.wire.leaving import connection_of, reset
 # Between two looks, while such messages may come: once `MUCH` of what may arrive does, and before.
 LOOK_SECONDS, CALM_SECONDS = 0.02, 0.1
 MUCH = 0.25
+LONG = 2**20  # bytes of a message that keeps the event loop for some milliseconds while it is copied
 FRAMED = 1.001  # times as long as a message is what it comes in at least: 9 bytes for each 16 KiB
 RETRY_SECONDS = 1
 # Of the kernel's tcp_info: the bytes that were received, since Linux 4.1.
@@ -108,6 +109,11 @@ class Arriving:
             self.look()
             self._look_later()
 
+    def may_be_long(self, peer: str) -> bool:
+        """Whether a message that a call reads may have more than `LONG` bytes, as far as its connection tells."""
+        line = self._lines.get(peer)
+        return line is None or not line.is_watched or line.unread() > LONG
+
     def look(self) -> None:
         """Ends streams if too much arrives."""
         over = self._waiting() - self._most
@@ -136,7 +142,6 @@ class _Line:
         self._known = 0  # bytes that came, but for those of messages that are being read
         self._with_room = 0  # messages that are being read
         self.without_room: set[asyncio.Timeout] = set()  # of each, likewise
-        self._ended: set[asyncio.Timeout] = set()  # of those, whose streams end
         self._is_reset = False
         self.n_streams = 0
 
@@ -174,21 +179,24 @@ class _Line:
                 self._with_room -= 1
             else:
                 self.without_room.discard(patience)
-                self._ended.discard(patience)
 
     def _tell(self, n_bytes: int) -> None:
         self._known += round(FRAMED * n_bytes)
 
+    def unread(self) -> int:
+        """Bytes that came since nothing was being read, but for those of messages."""
+        return self._received() - self._known
+
     def arriving(self, largest: int) -> int:
         """Bytes of messages without room."""
-        n_bytes = self._received() - self._known - largest * self._with_room
+        n_bytes = self.unread() - largest * self._with_room
         return min(max(0, n_bytes), largest * len(self.without_room))
 
     def end(self) -> None:
         """Ends the streams that read such messages."""
-        for patience in self.without_room - self._ended:
-            patience.reschedule(0)
-            self._ended.add(patience)
+        for patience in self.without_room:
+            if patience.when() is None:  # one that ends may read on until it hears of it
+                patience.reschedule(0)
 
     def reset(self) -> bool:
         """Ends the connection; False where it has gone already."""

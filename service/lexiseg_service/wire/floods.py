@@ -21,6 +21,7 @@ import structlog
 from lexiseg_service.niceness import NICEST, others_step_aside
 from lexiseg_service.wire.arriving import Arriving, received
 from lexiseg_service.wire.leaving import connections, port_of, reset
+from lexiseg_service.wire.received import Turn, whole
 
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -86,21 +87,23 @@ class Said:
 class Messages:
     """Of one call: its context, as far as they are read from it."""
 
-    def __init__(self, context: Context, said: Said, port: int, arriving: Arriving | None) -> None:
+    def __init__(self, context: Context, said: Said, arriving: Arriving | None) -> None:
         self._context = context
         self._said = said
-        self._port = port
+        self._peer = context.peer()  # once: who asks a call that is over ends the process
+        self._port = port_of(self._peer)
         self._arriving = arriving
         self.came: bool | None = None  # whether one has; None before the first is asked for
         self.is_coming = False  # one that was asked for, or was when it was given up
         self.without_room: asyncio.Timeout | None = None  # ends the call, once no room is taken for what it reads
+        self.turn: Turn | None = None  # of what may be long; None: at once
 
     async def read(self) -> Any:
         """As of the context."""
         self.came = self.came or False
         self.is_coming = True
         with self._reading() as told:
-            content = await self._context.read()
+            content = await whole(self._context, self._turn_if_long)
             n_bytes = 0 if content is grpc.aio.EOF else len(content)
             told(n_bytes)
         self.is_coming = False
@@ -111,10 +114,14 @@ class Messages:
             self._said.given_up(self._port)
         return content
 
+    async def _turn_if_long(self) -> None:
+        if self.turn is not None and (self._arriving is None or self._arriving.may_be_long(self._peer)):
+            await self.turn()
+
     def _reading(self) -> AbstractContextManager[Callable[[int], None]]:
         if self._arriving is None:
             return nullcontext(lambda _: None)
-        return self._arriving.reading(self._context.peer(), self.without_room)
+        return self._arriving.reading(self._peer, self.without_room)
 
 
 @contextmanager
@@ -122,7 +129,7 @@ def accounted(context: Context, said: Said, arriving: Arriving | None = None) ->
     """Around all that is done for a call."""
     port = port_of(context.peer())
     said.call(port)
-    messages = Messages(context, said, port, arriving)
+    messages = Messages(context, said, arriving)
     try:
         yield messages
     except asyncio.CancelledError:

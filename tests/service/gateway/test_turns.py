@@ -13,7 +13,18 @@ from functools import partial
 import pytest
 
 from lexiseg_model.kernel.aside import aside
-from lexiseg_service.gateway.turns import PAUSE, REST, Clients, Lane, OneAtATime, OneByOne, OneInAWhile, Turns
+from lexiseg_service.gateway.turns import (
+    PAUSE,
+    REST,
+    SHORT,
+    Clients,
+    Lane,
+    OneARound,
+    OneAtATime,
+    OneByOne,
+    OneInAWhile,
+    Turns,
+)
 from lexiseg_service.niceness import NICEST
 
 SOON = 10.0  # seconds
@@ -109,6 +120,25 @@ async def test_from_step_to_step_there_is_a_while_also_for_who_is_alone(monkeypa
         await steps.of("a")
 
     assert whiles == [PAUSE, REST * 1.0]
+
+
+async def test_one_step_a_round_and_after_a_long_one_a_rest_for_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests = later_at_once(monkeypatch)
+    steps, loop, seen = OneARound(), asyncio.get_running_loop(), list[str]()
+    passed = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: passed)
+
+    async def step(client: str, took: float) -> None:
+        nonlocal passed
+        await steps.of(client)
+        passed += took
+        seen.append(client)
+
+    async with asyncio.timeout(SOON):
+        await asyncio.gather(step("a", 1.0), step("a", 0.5 * SHORT), step("b", 2.0), step("a", 1.0))
+
+    assert seen == ["a", "a", "b", "a"]
+    assert rests == [1.0, 0.0, 2.0, 0.0]
 
 
 async def test_pieces_pause_only_while_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,3 +145,46 @@ async def test_all_streams_of_one_connection_are_watched_until_the_last_ends(lin
     bench.waiting = MOST
 
     assert await bench.ended(second) == [False]
+
+
+async def test_a_stream_that_ends_is_not_ended_again(line: Line) -> None:
+    bench, caller = Bench(), line.connect()
+    for _ in range(3):
+        await bench.stream(line.connect(), 0)
+    bench.waiting = MOST
+    peer, opened = f"ipv4:127.0.0.1:{caller.port}", asyncio.get_running_loop().create_future()
+
+    async def hold() -> None:
+        async with bench.arriving.stream(peer) as patience:
+            opened.set_result(patience)
+            await asyncio.Event().wait()
+
+    held = asyncio.create_task(hold())
+    patience = await opened
+    with bench.arriving.reading(peer, patience):  # in a task of its own, as that of a session is
+        caller.send(390_000)
+        bench.arriving.look()
+        await asyncio.sleep(0)
+        is_ending = patience.expired()
+        bench.arriving.look()
+
+    assert is_ending
+    with pytest.raises(QueueFull):
+        await held
+    await bench.ended()
+
+
+async def test_a_message_may_be_long_where_much_came_or_nobody_knows(line: Line) -> None:
+    bench, caller = Bench(), line.connect()
+    peer = f"ipv4:127.0.0.1:{caller.port}"
+    unknown = bench.arriving.may_be_long(peer)
+    async with bench.arriving.stream(peer) as patience:
+        with bench.arriving.reading(peer, patience) as told:
+            caller.send(arriving.LONG)
+            short = bench.arriving.may_be_long(peer)
+            caller.send(1)
+            long = bench.arriving.may_be_long(peer)
+            told(arriving.LONG)
+            read = bench.arriving.may_be_long(peer)
+
+    assert (unknown, short, long, read) == (True, False, True, False)

@@ -17,6 +17,7 @@ import pytest
 from lexiseg_service.niceness import NICEST, niceness, show_name
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.wire import floods
+from lexiseg_service.wire.arriving import Arriving
 from lexiseg_service.wire.floods import (
     BURST,
     BURST_AGAIN,
@@ -306,6 +307,40 @@ async def test_messages_are_accounted_for_as_long_as_they_are() -> None:
 
     assert read == [content, grpc.aio.EOF]
     assert said.of(4711) == HEAD + 5050
+
+
+async def test_a_call_that_is_over_is_asked_nothing_when_a_message_of_it_is_there() -> None:
+    class GivenUp(Call):
+        is_over = False
+
+        def peer(self) -> str:
+            assert not self.is_over  # gRPC would end the process
+            return super().peer()
+
+        async def read(self) -> Any:
+            await there
+            return await super().read()
+
+    there, turns = asyncio.get_running_loop().create_future(), 0
+
+    async def turn() -> None:
+        nonlocal turns
+        turns += 1
+
+    call = GivenUp(4711, b"12345")
+    with accounted(call, Said(LARGEST), Arriving(LARGEST, LARGEST, int)) as messages:  # type: ignore[arg-type]
+        messages.turn = turn
+        reading = asyncio.create_task(messages.read())
+        await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    call.is_over = True
+    there.set_result(None)
+    async with asyncio.timeout(PATIENCE):
+        while not turns:
+            await asyncio.sleep(0)
+
+    assert turns == 1
 
 
 async def test_a_flood_of_frames_is_cut_off_beside_calls_that_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import grpc
@@ -35,6 +36,7 @@ from lexiseg_service.gateway.rpc.asking import CALLER
 from lexiseg_service.gateway.rpc.fields import has_more_values
 from lexiseg_service.gateway.rpc.open_calls import OpenCalls
 from lexiseg_service.gateway.rpc.peers import address_of
+from lexiseg_service.gateway.turns import OneARound
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.question.json_text import most_values
 from lexiseg_service.settings import Settings
@@ -71,10 +73,20 @@ class CallFrame(grpc.aio.ServerInterceptor):
         door: Door,
         settings: Settings,
         metrics: Metrics,
+        turns: OneARound,
         tracing: Tracing | None = None,
         waiting: Callable[[], int] = int,
     ) -> None:
-        """All calls of a server. `waiting`: bytes of messages that were read and have no room yet."""
+        """All calls of a server.
+
+        Args:
+            door: who comes in, and how much of what.
+            settings: times and bounds.
+            metrics: count calls.
+            turns: of messages that are there.
+            tracing: None: no spans.
+            waiting: bytes of messages that were read and have no room yet.
+        """
         self.calls = Calls()
         self.said = Said(settings.limits.max_grpc_bytes)
         self._arriving = Arriving(
@@ -84,7 +96,8 @@ class CallFrame(grpc.aio.ServerInterceptor):
             metrics.ended.labels("flood").inc,
         )
         self._door = door
-        self._open = OpenCalls(settings)
+        self._turns = turns
+        self._open = OpenCalls(settings, turns)
         self._metrics = metrics
         self._patience = settings.stream_idle_seconds  # with a client that takes no answers
         self._to_wait = settings.deadline_seconds  # for room
@@ -114,6 +127,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
                 # How long it is, gRPC tells of no message that it has not read.
                 with accounted(context, self.said, self._arriving) as messages:
                     async with self._framed(details, context) as call, self._room(call.caller, self._largest) as room:
+                        messages.turn = partial(self._turns.of, call.caller.client)
                         answer = await answer_one(await self._only(read, messages, room), context)
                         call.answered = time.monotonic()  # how slowly it is taken is no time of ours
                         await self._hand_over_one(answer, context, call.caller)
@@ -133,6 +147,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
                     aclosing(self._all(read, messages, room, patience, _key_in(details))) as questions,
                     aclosing(answer_all(questions, context)) as answers,
                 ):
+                    messages.turn = partial(self._turns.of, call.caller.client)
                     async for answer in answers:
                         await self._hand_over(answer, context, answers)
 
@@ -186,7 +201,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
             MalformedRequest: these bytes are no message.
             TooLarge: it holds more values than a request can need.
         """
-        async with aclosing(received(messages)) as contents:
+        async with aclosing(received(messages.read)) as contents:
             async for content in contents:
                 room.keep(len(content))
                 self._door.keys.identify(key)

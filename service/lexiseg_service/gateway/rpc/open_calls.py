@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -16,10 +17,11 @@ from google.protobuf.message import DecodeError
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, TooLarge
 from lexiseg_service.gateway.admission.limits import client_of
 from lexiseg_service.gateway.rpc.peers import address_of
+from lexiseg_service.gateway.turns import OneARound
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares
 from lexiseg_service.wire.errors import end
-from lexiseg_service.wire.received import received
+from lexiseg_service.wire.received import received, whole
 
 MOST_BYTES = 4096  # of a message: names of services, files and symbols
 MOST_READ = 16  # messages that are read at a time, each of which may be as long as any until it is there
@@ -31,7 +33,8 @@ if TYPE_CHECKING:  # generic for the type checker alone
 class OpenCalls:
     """Bounds for health and reflection: calls, and messages that are being read."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, turns: OneARound) -> None:
+        self._turns = turns
         self._calls = Shares("calls without a key", settings.max_calls, settings.client_share)
         self._reading = Shares("messages that are being read", MOST_READ, settings.client_share)
         self._seconds = settings.head_seconds  # to wait for a turn, and to send a message
@@ -60,7 +63,8 @@ class OpenCalls:
             MalformedRequest: these bytes are no message.
         """
         read, n_read = cast("Callable[[bytes], Any]", handler.request_deserializer), 0
-        async with aclosing(received(context)) as contents:
+        in_turn = partial(whole, context, partial(self._turns.of, client))
+        async with aclosing(received(in_turn)) as contents:
             while True:
                 with await self._reading.wait(client, 1, self._seconds):
                     try:

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.rpc.frame import CallFrame
 from lexiseg_service.gateway.rpc.segmentation import Servicer, Video
-from lexiseg_service.gateway.turns import Lane
+from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2
@@ -40,16 +40,16 @@ def gateway_server(
     video: Video,
     metrics: Metrics,
     door: Door,
-    lane: Lane,
+    turns: Turns,
     tracing: Tracing | None = None,
     more: Sequence[MoreService] = (),
 ) -> GrpcServer:
     """`lexiseg.v1.Segmentation` on a port of its own; `more` is read when it starts.
 
-    Long questions are checked in the `lane`.
+    Messages are read, and long questions checked, in their `turns`.
     """
-    servicer = Servicer(use_case, settings.limits, metrics, video, lane)
-    frame = CallFrame(door, settings, metrics, tracing, lambda: video.waiting)
+    servicer = Servicer(use_case, settings.limits, metrics, video, turns.long)
+    frame = CallFrame(door, settings, metrics, turns.messages, tracing, lambda: video.waiting)
 
     def add(server: grpc.aio.Server) -> None:
         add_SegmentationServicer_to_server(servicer, server)

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -26,7 +27,7 @@ from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.errors import end
 from lexiseg_service.wire.examples import decode_exemplify, encode_exemplified
 from lexiseg_service.wire.leaving import Calls
-from lexiseg_service.wire.received import received
+from lexiseg_service.wire.received import received, whole
 from lexiseg_service.wire.request import decode_request
 from lexiseg_service.wire.stream import decode_step, encode_frame_answer
 
@@ -139,7 +140,7 @@ class Servicer(WorkerServicer):
 
 async def _steps(context: Context) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
     """Steps as the backend takes them."""
-    async with aclosing(received(context)) as messages:
+    async with aclosing(received(partial(whole, context))) as messages:
         async for message in messages:
             handed_on = [decode_step(message)]
             del message

@@ -181,10 +181,10 @@ class Session:
 
     def _worked(self, entry: _Entry, work: asyncio.Future[FrameAnswer]) -> None:
         self._at_work.discard(entry)
+        error = None if work.cancelled() else work.exception()  # of which asyncio complains if nobody looks at it
         if work.cancelled() or entry.outcome.done():  # nobody waits any more
             entry.outcome.cancel()
             return
-        error = work.exception()
         if error is None:
             entry.outcome.set_result(work.result())
         elif isinstance(error, NotReady) and error.detail == GOING_DOWN:

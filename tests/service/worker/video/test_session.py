@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,6 +20,7 @@ from lexiseg_service.errors import (
     UndecodableImage,
 )
 from lexiseg_service.worker.models.pool import GOING_DOWN
+from lexiseg_service.worker.video.session import Session
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
 
@@ -279,3 +284,39 @@ async def test_a_stream_too_many_is_refused() -> None:
         async with stream(worker, question(), frame(0)) as (sender, answers):
             sender.end()
             assert len(await all_of(answers)) == 1
+
+
+async def test_of_a_frame_that_fails_when_its_stream_is_left_nobody_complains() -> None:
+    class Lane:
+        def __init__(self) -> None:
+            self.work: Future[Any] | None = None
+
+        def check(self, asked: object) -> None:
+            """Anything may be asked."""
+
+        def submit(self, *_: object) -> Future[Any]:
+            self.work = Future()
+            return self.work
+
+    async def steps() -> AsyncIterator[Any]:
+        yield question()
+        yield frame(0)
+        await asyncio.Event().wait()
+
+    complaints, lane = list[dict[str, Any]](), Lane()
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    reading = asyncio.ensure_future(anext(Session(cast("Any", lane), 1.0, 60.0).answers(steps())))
+    await soon(lambda: lane.work is not None)
+    for _ in range(10):  # until the answer is waited for
+        await asyncio.sleep(0)
+    assert lane.work is not None
+    lane.work.set_exception(UndecodableImage("none"))
+    await asyncio.sleep(0)  # it is on its way from its thread
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    del reading
+    lane.work = None
+    await asyncio.sleep(0)
+    gc.collect()
+
+    assert complaints == []
