@@ -132,9 +132,7 @@ class ExampleDesk:
         try:
             made = await asyncio.gather(*asked)
         finally:  # the first refusal is the answer; nobody waits for the rest
-            for task in asked:
-                task.cancel()
-            await asyncio.gather(*asked, return_exceptions=True)
+            await _give_up(asked)
         return list(zip(made, by_image.values(), strict=True))
 
     async def _with_image(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
@@ -148,6 +146,14 @@ class ExampleDesk:
         if image is None:
             image = await self._fetch(source.url or "", request.source)
         return replace(request, image=image, image_id=None, size=read_header(image, self._limits).size)
+
+
+async def _give_up(asked: list[asyncio.Future[Exemplified]]) -> None:
+    """None is left in the list: their refusal holds whoever waited for them, and would be held with all pictures."""
+    for task in asked:
+        task.cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+    asked.clear()
 
 
 def _with(entry: str | ClassInput, place: int, new: dict[str, dict[str, Any]]) -> str | ClassInput:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
+
 import pytest
 
 from lexiseg_model.types import Vocabulary
-from lexiseg_service.errors import InvalidValue
+from lexiseg_service.errors import InvalidValue, QueueFull
 from lexiseg_service.gateway.by_example import MOST_REPEATED, ExampleDesk
 from lexiseg_service.question.messages import Exemplified, KeptPicture, WorkerRequest
 from lexiseg_service.question.schemas import ClassInput, ExampleInput
@@ -46,3 +50,25 @@ async def test_an_image_may_hold_several_examples() -> None:
 async def test_a_picture_is_not_kept_with_countless_examples() -> None:
     with pytest.raises(InvalidValue, match="5,000 bytes of pictures, each as often as it has examples"):
         await kept(MOST_REPEATED + 1)
+
+
+async def test_pictures_that_are_refused_are_gone_with_their_error() -> None:
+    class Full(OnePicture):
+        async def exemplify(self, request: WorkerRequest) -> Exemplified:
+            await asyncio.sleep(0)
+            raise QueueFull("full", 1)
+
+    desk = ExampleDesk(Full(), Limits(), unfetched)
+    request = WorkerRequest(PICTURE, Vocabulary(()), "tiny")
+    left = weakref.ref(request)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(QueueFull) as caught:
+            await desk.kept(shown(2), request)
+        del caught, request
+        async with asyncio.timeout(10):
+            while left() is not None:
+                await asyncio.sleep(0)
+    finally:
+        gc.enable()

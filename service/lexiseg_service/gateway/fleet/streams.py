@@ -67,7 +67,11 @@ class RemoteStream:
                 async for answer in answers:
                     yield answer
             if self._failure is not None:
-                raise self._failure
+                failure, self._failure = self._failure, None
+                try:
+                    raise failure
+                finally:
+                    del failure  # or it would hold this frame, which holds it, and frames of the video
         finally:
             taking.cancel()
             with suppress(asyncio.CancelledError):
