@@ -148,7 +148,7 @@ class ExampleDesk:
         return replace(request, image=image, image_id=None, size=read_header(image, self._limits).size)
 
 
-async def _give_up(asked: list[asyncio.Future[Exemplified]]) -> None:
+async def _give_up(asked: list[asyncio.Task[Exemplified]]) -> None:
     """None is left in the list: their refusal holds whoever waited for them, and would be held with all pictures."""
     for task in asked:
         task.cancel()
