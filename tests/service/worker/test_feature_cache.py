@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lexiseg_model.features import Features
+from lexiseg_service.worker import feature_cache
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _numbers_alone() -> Iterator[None]:
+    """Entries of a hundred bytes: what else they take is a test of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feature_cache, "BYTES_OF_AN_ENTRY", 0)
+        yield
 
 
 def key(name: str = "image", owner: str = "", max_side: int | None = None) -> FeatureKey:
@@ -148,3 +160,14 @@ def test_the_bytes_held_never_drift(steps: list[tuple[str, int]]) -> None:
 
     assert cache.nbytes == sum(entries[index].nbytes for index in range(4) if cache.find(key(str(index))))
     assert cache.nbytes <= 500
+
+
+def test_an_entry_counts_for_more_than_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_cache, "BYTES_OF_AN_ENTRY", 400)
+    cache = FeatureCache(1000)
+
+    for name in "abc":
+        cache.keep(key(name), entry(100))
+
+    assert cache.nbytes == 1000
+    assert [cache.find(key(name)) is not None for name in "abc"] == [False, True, True]
