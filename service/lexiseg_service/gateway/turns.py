@@ -199,6 +199,7 @@ class Turns:
         # JSON to be parsed: long ones pass large ones, and those of few values pass those of thousands, which take
         # fifty times as long.
         self.few, self.long, self.large = (Lane(self._passed_by_others) for _ in range(3))
+        self.headers = Lane(self._passed_by_others)  # of unusual image files
 
     @contextmanager
     def passing(self, client: str) -> Iterator[None]:

@@ -12,9 +12,10 @@ from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.by_example import ExampleDesk
+from lexiseg_service.gateway.headers import Headers
 from lexiseg_service.gateway.rollouts import Rollouts
+from lexiseg_service.gateway.turns import Lane
 from lexiseg_service.image.fetches_aside import Fetches
-from lexiseg_service.image.header import read_header
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.backend import Backend, Health
@@ -46,7 +47,8 @@ class Caller:
 
 
 class UseCase:
-    """What a gateway does for its callers. No fetcher: no images by URL; without room, these are not counted."""
+    """What a gateway does for its callers. No fetcher: no images by URL; without room, these are not counted. In the
+    lane unusual files have their headers read."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class UseCase:
         fetcher: Fetches | None = None,
         rollouts: Rollouts | None = None,
         room: Shares | None = None,
+        lane: Lane | None = None,
     ) -> None:
         self._backend = backend
         self._vocabularies = vocabularies
@@ -63,7 +66,8 @@ class UseCase:
         self._fetcher = fetcher
         self._rollouts = rollouts or Rollouts()
         self._room = room
-        self._desk = ExampleDesk(backend, settings.limits, self.fetched)
+        self._headers = Headers(settings.limits, lane)
+        self._desk = ExampleDesk(backend, settings.limits, self.fetched, self._headers)
 
     @property
     def backend(self) -> Backend:
@@ -89,7 +93,7 @@ class UseCase:
         image = asked.image if asked.image_url is None else await self.fetched(asked.image_url, caller.client)
         size = None
         if image is not None:
-            size = read_header(image, self._settings.limits).size
+            size = await self._headers.size(image, caller.client)
             if _many(asked.question):
                 await asyncio.to_thread(check_inside, request.prompts, size)
             else:

@@ -17,6 +17,7 @@ from lexiseg_service.image.boxes import Damaged
 from lexiseg_service.image.jpeg_scans import has_more_scans
 from lexiseg_service.image.many_parts import EXIF, TooManyParts, check_directory, check_parts
 from lexiseg_service.image.plain_jpeg import plain_size
+from lexiseg_service.image.plain_pictures import plain_png_size, plain_webp_size
 from lexiseg_service.settings import Limits
 
 # Types by their first bytes; the decoder is told which one it may try.
@@ -27,6 +28,8 @@ MAGIC = {
     "BMP": (b"BM",),
     "TIFF": (b"II*\x00", b"MM\x00*"),
 }
+# Where it is soon told, (height, width) of a file that is turned in no way.
+PLAIN = {"JPEG": plain_size, "PNG": plain_png_size, "WEBP": plain_webp_size}
 # Of the boxes that HEIC and AVIF share (ISO/IEC 14496-12) the first names what the file is, and what it may be read as.
 BRANDS = {"AVIF": {b"avif"}, "HEIF": {b"heic", b"heix", b"heim", b"heis"}}
 MOVING = {b"avis", b"hevc", b"hevx"}  # as the first brand
@@ -82,26 +85,49 @@ def read_header(image: bytes, limits: Limits) -> ImageHeader:
         TooLarge: too many bytes or pixels.
         InvalidValue: a side is too short.
     """
+    return read_at_once(image, limits) or _read_with_decoder(image, limits)
+
+
+def read_at_once(image: bytes, limits: Limits) -> ImageHeader | None:
+    """Likewise, of a file in which nothing is unusual, in some microseconds; None of all others, which may take tens of
+    milliseconds.
+
+    Raises:
+        ServiceError: as `read_header`.
+    """
     if len(image) > limits.max_image_bytes:
         raise TooLarge(f"image: {len(image):,} bytes came, at most {limits.max_image_bytes:,} are taken")
     kind = _sniff(image)
-    plain = plain_size(image) if kind == "JPEG" else None
+    size = PLAIN[kind](image) if kind in PLAIN else None
+    if size is None:
+        return None
+    _check_size(size, limits)
+    return ImageHeader(kind, size, AS_STORED)
+
+
+def _read_with_decoder(image: bytes, limits: Limits) -> ImageHeader:
+    kind = _sniff(image)
     frames = _frames(image) if kind == "AVIF" else Frames(0, 0)  # before any decoder sees it
-    header = _parse(image, kind) if plain is None else ImageHeader("JPEG", plain, AS_STORED)
+    header = _parse(image, kind)
     height, width = header.size
-    if height * width > limits.max_pixels:
-        raise TooLarge(f"image: {width} x {height} pixels came, at most {limits.max_pixels:,} in all are taken")
+    _check_size(header.size, limits)
     if frames.largest > limits.max_pixels:
         came = f"AV1 data of {frames.largest:,} pixels came"
         raise TooLarge(f"image: {came}, at most {limits.max_pixels:,} in all are taken")
     if frames.together > (most := UNSEEN * height * width + UNSEEN_ANYWHERE):
         came = f"AV1 data of {frames.together:,} pixels in all came"
         raise TooLarge(f"image: {came} for {width} x {height}, at most {most:,} are taken")
-    if kind == "JPEG" and plain is None:
+    if kind == "JPEG":
         _check_scans(image, height * width)
+    return header
+
+
+def _check_size(size: tuple[int, int], limits: Limits) -> None:
+    height, width = size
+    if height * width > limits.max_pixels:
+        raise TooLarge(f"image: {width} x {height} pixels came, at most {limits.max_pixels:,} in all are taken")
     if min(height, width) < limits.min_side:
         raise InvalidValue.of("image", f"{width} x {height} pixels", f"sides of at least {limits.min_side} pixels")
-    return header
 
 
 def most_scans(pixels: int) -> int:

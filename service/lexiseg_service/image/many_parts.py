@@ -115,15 +115,18 @@ def _check_png(content: bytes) -> None:
         counted.add(name)
 
 
-def check_whole_png(content: bytes) -> None:
-    """Looks at what stands behind the pixels, too: whoever decodes them reads on.
+def check_whole(content: bytes, kind: str) -> None:
+    """Looks at what stands behind the pixels, too: whoever decodes them reads on, or takes all of the file first.
 
     Raises:
         TooManyParts: a decoder would take long for it, and why.
     """
-    counted = _PngParts()
-    for name in png_chunks(content):
-        counted.add(name)
+    if kind == "WEBP":
+        _check_webp(content)
+    elif kind == "PNG":
+        counted = _PngParts()
+        for name in png_chunks(content):
+            counted.add(name)
 
 
 def png_chunks(content: bytes) -> Iterator[bytes]:

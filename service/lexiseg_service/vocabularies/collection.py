@@ -186,7 +186,9 @@ class Vocabularies:
     async def _of_users(self, name: str, key: str) -> NamedVocabulary | None:
         if not NAME.fullmatch(name):
             return None
-        for slot in dict.fromkeys((slot_of(name, key), name)):
+        own = slot_of(name, key)
+        # Own before shared, and own again: a list that changes sides is on the new one before it leaves the old.
+        for slot in (own, name, own) if own != name else (own,):
             if (vocabulary := await self._readings.whole(slot, await self.store.read(slot))) is not None:
                 return vocabulary
         return None

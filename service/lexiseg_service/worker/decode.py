@@ -20,7 +20,7 @@ from lexiseg_model.kernel.aside import aside
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.image.header import SIDEWAYS, BoundedReader, ImageHeader, read_header, refusing_swarms
-from lexiseg_service.image.many_parts import check_whole_png
+from lexiseg_service.image.many_parts import check_whole
 from lexiseg_service.settings import Limits
 
 Decoder = Literal["cpu", "nvjpeg"]
@@ -91,9 +91,8 @@ def _decode_jpeg(
 
 
 def _decode_pillow(image: bytes, header: ImageHeader) -> NDArray[np.uint8]:
-    if header.format == "PNG":
-        with refusing_swarms(header.format):
-            check_whole_png(image)
+    with refusing_swarms(header.format):
+        check_whole(image, header.format)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -9,6 +9,7 @@ import pytest
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import InvalidValue, QueueFull
 from lexiseg_service.gateway.by_example import MOST_REPEATED, ExampleDesk
+from lexiseg_service.gateway.headers import Headers
 from lexiseg_service.question.messages import Exemplified, KeptPicture, WorkerRequest
 from lexiseg_service.question.schemas import ClassInput, ExampleInput
 from lexiseg_service.settings import Limits
@@ -35,8 +36,11 @@ def shown(n_examples: int) -> VocabularyInput:
     return VocabularyInput(classes=[ClassInput.model_validate({"name": "cup", "examples": [example] * n_examples})])
 
 
+LIMITS = Limits(max_example_bytes=len(PICTURE))
+
+
 async def kept(n_examples: int) -> VocabularyInput:
-    desk = ExampleDesk(OnePicture(), Limits(max_example_bytes=len(PICTURE)), unfetched)
+    desk = ExampleDesk(OnePicture(), LIMITS, unfetched, Headers(LIMITS))
     return await desk.kept(shown(n_examples), WorkerRequest(None, Vocabulary(()), "tiny"))
 
 

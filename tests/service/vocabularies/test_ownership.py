@@ -45,6 +45,26 @@ async def test_two_keys_have_a_list_of_the_same_name_each() -> None:
     assert await first_class(vocabularies, "other") == "lamp"
 
 
+class Moving(MemoryStore):
+    """Another gateway moves a list of a key from its shared side to its own between two reads."""
+
+    async def read(self, name: str) -> bytes | None:
+        content = await super().read(name)
+        if name == "one~room" and content is None and "room" in self._kept:
+            self._kept["one~room"] = self._kept.pop("room")
+        return content
+
+
+async def test_a_list_that_changes_sides_is_always_there() -> None:
+    vocabularies = collection()
+    await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
+    moving = Vocabularies(Moving(await vocabularies.store.read_all()), Limits())
+
+    assert await first_class(moving, "one") == "sofa"
+    with pytest.raises(UnknownVocabulary):
+        await moving.find("room", "other")
+
+
 @pytest.mark.parametrize("asker", [OTHER, ADMIN, Asker()])
 async def test_of_a_keys_own_list_nobody_else_hears(asker: Asker) -> None:
     vocabularies = collection()
