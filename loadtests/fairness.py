@@ -18,6 +18,7 @@ prompts   the same with photographs and 256 prompts of 32 points each
 boxes     likewise with 256 small boxes
 dear      two keys with 6 clients each: all that one request about 20 megapixels can ask for, instances and confidence
           and an overlay, and polygons of what is clicked at
+files     12 clients each of two keys, whose small files take long to decode, or to tell their size
 json-...  two keys with eight connections each and the largest JSON bodies: loadtests/large_json.py
 small-... 16 connections without a key that ask for what is hardly any work, 16 times before they read: a probe, what
           is refused, or the metrics
@@ -61,7 +62,7 @@ COLD_CLIENTS = 128
 JSON_CLIENTS = 8  # of each key
 SHAPED_CLIENTS = 12  # of each key, of what is dear by its shape
 DEAR_CLIENTS = 6
-N_SHAPES = 2  # requests of one shape at most, that a client asks in turns
+N_SHAPES = 4  # requests of one shape at most, that a client asks in turns
 JSON = "json-"
 SMALL = {"small-livez": "/livez", "small-refused": "/models", "small-metrics": "/metrics"}  # who asks for what
 SMALL_CLIENTS, AHEAD = 16, 16

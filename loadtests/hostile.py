@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import random
+import struct
+import zlib
 from typing import Any
 
 from PIL import Image
@@ -16,7 +18,9 @@ LARGE = (5472, 3648)  # 20 megapixels
 THUMBNAIL = (160, 120)
 N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13  # as many as are taken; together less than 256 KiB
 N_PROMPTS, N_POINTS = 256, 32  # likewise
-SHAPES = ("classes", "prompts", "boxes", "dear")  # by what is asked, not by how much of it comes
+SHAPES = ("classes", "prompts", "boxes", "dear", "files")  # by what is asked or sent, not by how much of it comes
+LARGEST = (7300, 5475)  # 40 megapixels
+N_SCANS, N_TEXTS, N_STRIPS = 20, 2, 20_000  # of one file; a few more are refused
 
 
 class Pictures:
@@ -33,11 +37,12 @@ class Pictures:
         clicks, boxes = ({"prompts": self._prompts(SIZE, boxes=boxes)} for boxes in (False, True))
         clicks_in_large = {"prompts": self._prompts(LARGE, boxes=False), "mask": "polygon"}
         everything = {"vocabulary": "coco-object", "task": "instance", "confidence": True, "overlay": True}
-        self._shapes: dict[str, tuple[bytes, list[dict[str, Any]]]] = {
-            "classes": (self.thumbnail, [{"vocabulary": "lvis"}]),
-            "prompts": (self.photograph, [clicks]),
-            "boxes": (self.photograph, [boxes]),
-            "dear": (self.large, [everything, clicks_in_large]),
+        self._shapes: dict[str, list[tuple[bytes, dict[str, Any]]]] = {
+            "classes": [(self.thumbnail, {"vocabulary": "lvis"})],
+            "prompts": [(self.photograph, clicks)],
+            "boxes": [(self.photograph, boxes)],
+            "dear": [(self.large, everything), (self.large, clicks_in_large)],
+            "files": [(file, {"classes": self._names[:5]}) for file in _slow_files()],
         }
 
     def _prompts(self, size: tuple[int, int], *, boxes: bool) -> list[dict[str, Any]]:
@@ -73,9 +78,8 @@ class Pictures:
 
     def shaped(self, shape: str, key: str) -> list[tuple[bytes, bytes]]:
         """Requests that are dear by what they ask, each with what tells its picture from others: for `Anew`."""
-        picture, questions = self._shapes[shape]
         requests = []
-        for question in questions:
+        for picture, question in self._shapes[shape]:
             mark = self._chance.randbytes(MARK_BYTES)
             requests.append((posted(picture + mark, question, key), mark))
         return requests
@@ -93,3 +97,43 @@ def _resized(picture: Image.Image, size: tuple[int, int]) -> bytes:
     buffer = io.BytesIO()
     picture.resize(size, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
+
+
+def _slow_files() -> list[bytes]:
+    """Small ones that take long to decode, or to tell their size."""
+    seen_through = _written(Image.new("RGBA", LARGEST, (90, 120, 150, 128)), "WEBP", quality=0, method=0)
+    again_and_again = _written(Image.new("RGB", LARGEST, (90, 120, 150)), "JPEG", progressive=True)
+    last = again_and_again[again_and_again.rindex(b"\xff\xda") : -2]
+    again_and_again = again_and_again[:-2] + last * (N_SCANS - again_and_again.count(b"\xff\xda")) + b"\xff\xd9"
+    return [seen_through, again_and_again, _with_texts(), _of_strips()]
+
+
+def _written(picture: Image.Image, kind: str, **how: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **how)
+    return buffer.getvalue()
+
+
+def _with_texts() -> bytes:
+    """A PNG with texts that unpack to a megabyte each."""
+    plain = _written(Image.new("RGB", THUMBNAIL), "PNG")
+    end_of_head = plain.index(b"IHDR") + 4 + 13 + 4
+    text = zlib.compress(bytes(10**6))
+    chunks = b""
+    for number in range(N_TEXTS):
+        body = b"zTXt" + f"text {number}".encode() + b"\0\0" + text
+        chunks += struct.pack(">L", len(body) - 4) + body + struct.pack(">L", zlib.crc32(body))
+    return plain[:end_of_head] + chunks + plain[end_of_head:]
+
+
+def _of_strips() -> bytes:
+    """A TIFF of one row in each strip, all of which lie at one place."""
+    width = 16
+    tags = ((256, 1, width), (257, 1, N_STRIPS), (258, 1, 8), (259, 1, 1), (262, 1, 1), (277, 1, 1), (278, 1, 1))
+    places, lengths = struct.pack("<L", 8) * N_STRIPS, struct.pack("<L", width) * N_STRIPS
+    pixels = bytes(width)
+    at = 8 + len(pixels)
+    listed = [*tags, (273, N_STRIPS, at), (279, N_STRIPS, at + len(places))]
+    entries = b"".join(struct.pack("<HHLL", tag, 4, count, value) for tag, count, value in sorted(listed))
+    directory = struct.pack("<H", len(listed)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<L", at + 2 * len(places)) + pixels + places + lengths + directory

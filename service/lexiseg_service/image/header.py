@@ -50,7 +50,7 @@ MOST_READS = 10_000  # of an honest header: hundreds; one made of millions of em
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 # Our own limit is checked on the header, before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
-PngImagePlugin.MAX_TEXT_MEMORY = 8 * 2**20  # bytes of texts that are unpacked
+PngImagePlugin.MAX_TEXT_MEMORY = 2 * 2**20  # bytes of texts that are unpacked
 
 
 class BoundedReader(io.BytesIO):

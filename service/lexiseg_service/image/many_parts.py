@@ -12,11 +12,13 @@ from collections.abc import Iterator
 
 from lexiseg_service.image.jpeg_scans import FRAMES, START_OF_SCAN, TooManySegments, segments
 
-PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})  # chunks of a PNG that are unpacked
-MOST_PACKED = 16  # an honest file has one profile, and some texts
+PACKED = frozenset({b"zTXt", b"iTXt"})  # texts of a PNG that are unpacked
+MOST_PACKED = 16  # an honest file has some
+PROFILE = b"iCCP"  # likewise unpacked
+MOST_PROFILES = 2  # there may be one (11.3.2.3)
 MOST_CHUNKS = 5000  # beside the pixels, and of a WebP
 MOST_PIECES = 50_000  # in which the pixels of a PNG come; 20 MB in pieces of 1 KiB are 20,000
-PIXELS = b"IDAT"
+PIXELS, LAST = b"IDAT", b"IEND"
 MOST_TAGS = 1000
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}  # of a tag's types
 AS_BYTES = frozenset({1, 2, 7})  # types that are taken as they are
@@ -65,8 +67,11 @@ def check_parts(content: bytes, kind: str) -> None:
                 raise TooManyParts(f"run lengths of more than {MOST_RUN_LENGTH_PIXELS:,} pixels")
 
 
-def check_directory(content: bytes) -> None:
+def check_directory(content: bytes) -> int:
     """Looks at the first directory of a TIFF, or of EXIF, which is one.
+
+    Returns:
+        Of how many strips or tiles it says where they are, or how long.
 
     Raises:
         TooManyParts: it holds too many tags or numbers.
@@ -95,6 +100,7 @@ def check_directory(content: bytes) -> None:
     _bound(pairs, MOST_PAIRS, "fractions")
     _bound(places, 2 * MOST_PLACES, "places and lengths of strips")
     _bound(numbers, MOST_NUMBERS, "numbers in its tags")
+    return places
 
 
 def is_of_run_lengths(content: bytes) -> bool:
@@ -132,14 +138,15 @@ def check_whole(content: bytes, kind: str) -> None:
 def png_chunks(content: bytes) -> Iterator[bytes]:
     """Names of the chunks of a PNG, to its end."""
     at = 8
-    while len(name := content[at + 4 : at + 8]) == 4:
+    name = b""
+    while name != LAST and len(name := content[at + 4 : at + 8]) == 4:
         yield name
         at += 12 + int.from_bytes(content[at : at + 4], "big")
 
 
 class _PngParts:
     def __init__(self) -> None:
-        self._packed = self._pieces = self._others = 0
+        self._packed = self._profiles = self._pieces = self._others = 0
 
     def add(self, name: bytes) -> None:
         if name == PIXELS:
@@ -150,7 +157,9 @@ class _PngParts:
         _bound(self._others, MOST_CHUNKS, "chunks beside its pixels")
         if name in PACKED:
             self._packed += 1
-            _bound(self._packed, MOST_PACKED, "packed texts and colour profiles")
+            _bound(self._packed, MOST_PACKED, "packed texts")
+        self._profiles += name == PROFILE
+        _bound(self._profiles, MOST_PROFILES, "colour profiles")
 
 
 def _check_webp(content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Encoded bytes to RGB pixels: JPEG by libjpeg-turbo at a reduced DCT scale, everything else by Pillow.
+"""Encoded bytes to RGB pixels: JPEG by libjpeg-turbo at a reduced DCT scale, WebP by OpenCV, everything else by Pillow.
 
 Where the operator wants it, JPEG is decoded on a GPU (`jpeg`).
 """
@@ -6,11 +6,13 @@ Where the operator wants it, JPEG is decoded on a GPU (`jpeg`).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -61,6 +63,10 @@ def decode(image: bytes, limits: Limits, shortest: int | None, on_device: OnDevi
     """
     header = read_header(image, limits)
     rgb, by = _decode_jpeg(image, header, shortest, on_device) if header.format == "JPEG" else (None, CPU)
+    if header.format == "WEBP":
+        rgb = aside(_decode_webp, image)
+        if rgb is not None and _shown(rgb, header) != header.size:
+            rgb = None
     if rgb is None:
         rgb = _decode_pillow(image, header)
     return Decoded(np.ascontiguousarray(_upright(rgb, header.orientation)), header.size, by)
@@ -102,9 +108,38 @@ def _decode_pillow(image: bytes, header: ImageHeader) -> NDArray[np.uint8]:
         raise UndecodableImage(
             f"image: {header.format} data is damaged or cut short ({type(error).__name__})"
         ) from None
-    if (rgb.shape[1::-1] if header.orientation in SIDEWAYS else rgb.shape[:2]) != header.size:
+    if _shown(rgb, header) != header.size:
         raise UndecodableImage(f"image: {header.format} data of another size than its header says")
     return rgb
+
+
+def _shown(rgb: NDArray[np.uint8], header: ImageHeader) -> tuple[int, int]:
+    """(height, width) of pixels as stored, once they are upright."""
+    height, width, _ = rgb.shape
+    return (width, height) if header.orientation in SIDEWAYS else (height, width)
+
+
+def _decode_webp(image: bytes) -> NDArray[np.uint8] | None:
+    """None where OpenCV does not manage. Pillow, with the same library behind it, copies the pixels three times, once
+    with Python's lock."""
+    with suppress(cv2.error):
+        pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None or pixels.ndim != 3:
+            return None
+        if pixels.shape[2] == 3:
+            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels).astype(np.uint8, copy=False)
+        rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
+        for rows in _bands(*pixels.shape[:2]):
+            rgb[rows] = _over_white(Image.fromarray(cv2.cvtColor(pixels[rows], cv2.COLOR_BGRA2RGBA)))
+        return rgb
+    return None
+
+
+def _bands(height: int, width: int) -> Iterator[slice]:
+    """Rows that are brought to RGB at a time."""
+    rows = max(1, BAND // max(1, width))
+    for top in range(0, height, rows):
+        yield slice(top, min(height, top + rows))
 
 
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
@@ -117,10 +152,8 @@ def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
     width, height = picture.size
     to_rgb = _way_to_rgb(picture)
     rgb = np.empty((height, width, 3), np.uint8)
-    rows = max(1, BAND // max(1, width))
-    for top in range(0, height, rows):
-        bottom = min(height, top + rows)
-        rgb[top:bottom] = to_rgb(picture.crop((0, top, width, bottom)))
+    for rows in _bands(height, width):
+        rgb[rows] = to_rgb(picture.crop((0, rows.start, width, rows.stop)))
     return rgb
 
 
@@ -141,8 +174,7 @@ def _of_deep(band: Image.Image) -> NDArray[np.uint8]:
 def _brightest(picture: Image.Image) -> float:
     """Of real numbers, among which there may be anything."""
     width, height = picture.size
-    rows = max(1, BAND // max(1, width))
-    bands = (picture.crop((0, top, width, min(height, top + rows))) for top in range(0, height, rows))
+    bands = (picture.crop((0, rows.start, width, rows.stop)) for rows in _bands(height, width))
     return max(float(np.nan_to_num(np.asarray(band)).max(initial=0)) for band in bands)
 
 

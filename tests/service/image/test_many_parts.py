@@ -81,7 +81,7 @@ def in_a_text(exif: bytes) -> bytes:
 
 
 WEBP = pictures.encoded(pictures.small(), "WEBP")
-PACKED = pictures.png_chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(1000)))
+PACKED, PROFILE = (pictures.png_chunk(name, b"k\0\0" + zlib.compress(bytes(1000))) for name in (b"zTXt", b"iCCP"))
 MANY_TAGS = directory(*((PRIVATE + number, SHORT, 1) for number in range(MOST_TAGS + 1)))
 TABLE = segment(0xC0, b"\x08\0\x40\0\x40\x03" + b"\x01\x11\x00" * 5000)
 
@@ -89,7 +89,8 @@ TABLE = segment(0xC0, b"\x08\0\x40\0\x40\x03" + b"\x01\x11\x00" * 5000)
 @pytest.mark.parametrize(
     ("image", "said"),
     [
-        pytest.param(pictures.png_of(SIDE, SIDE, (MOST_PACKED + 1) * PACKED), "packed texts", id="profiles"),
+        pytest.param(pictures.png_of(SIDE, SIDE, (MOST_PACKED + 1) * PACKED), "packed texts", id="texts"),
+        pytest.param(pictures.png_of(SIDE, SIDE, 3 * PROFILE), "colour profiles", id="profiles"),
         pytest.param(pictures.swarm(6000), "chunks beside", id="chunks"),
         pytest.param(MANY_TAGS, "1,000 tags", id="tags"),
         pytest.param(directory((PLACES_OF_STRIPS, LONG, 2 * MOST_PLACES + 1)), "strips", id="strips"),
@@ -138,7 +139,8 @@ def test_exif_in_a_text_of_a_png_is_counted_too(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("behind", "said"),
     [
-        pytest.param((MOST_PACKED + 1) * PACKED, "packed texts", id="profiles"),
+        pytest.param((MOST_PACKED + 1) * PACKED, "packed texts", id="packed texts"),
+        pytest.param(3 * PROFILE, "colour profiles", id="profiles"),
         pytest.param((MOST_CHUNKS + 1) * pictures.png_chunk(b"tEXt", b"a\0b"), "chunks beside", id="texts"),
         pytest.param((MOST_PIECES + 1) * pictures.png_chunk(b"IDAT", b""), "pieces of its pixels", id="pieces"),
     ],
@@ -155,6 +157,12 @@ def test_what_stands_behind_the_pixels_of_a_png_is_counted_before_they_are_decod
 
     with pytest.raises(UndecodableImage, match=f"{said}.*; save it anew"):
         decode(image, LIMITS, None)
+
+
+def test_what_stands_behind_the_end_of_a_png_is_nobodys_business() -> None:
+    image = pictures.encoded(pictures.small()) + bytes(12 * (MOST_CHUNKS + 1))
+
+    assert decode(image, LIMITS, None).size == read_header(image, LIMITS).size
 
 
 def test_a_picture_with_a_profile_texts_exif_and_many_strips_is_taken() -> None:

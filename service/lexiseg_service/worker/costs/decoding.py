@@ -9,7 +9,13 @@ from lexiseg_service.image.av1 import frames_of
 from lexiseg_service.image.boxes import Damaged
 from lexiseg_service.image.header import is_heic, most_scans
 from lexiseg_service.image.jpeg_scans import components_in_one_scan, passes_of
-from lexiseg_service.image.many_parts import MOST_CHUNKS, is_of_run_lengths, png_chunks
+from lexiseg_service.image.many_parts import (
+    MOST_CHUNKS,
+    TooManyParts,
+    check_directory,
+    is_of_run_lengths,
+    png_chunks,
+)
 
 COLOURS = 3  # components of a JPEG that the fast decoder takes at most; CMYK has four
 SCALES = (0.125, 0.25, 0.5, 1.0)  # at which a JPEG is decoded soon; those between take as long as the next
@@ -26,6 +32,7 @@ SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel of a PNG, by its type of 
 SEEN_THROUGH = 45.0  # beyond, of what may be transparent: it is laid over white
 RIFF, LOSSY, LOSSLESS = b"RIFF", (40.0, 75.0), (50.0, 30.0)
 TIFF, STRIPS = (b"II", b"MM"), (50.0, 10.0)
+EACH_PLACE = 0.013  # likewise, of each number that says where a strip of a TIFF is, or how long
 OTHER_KINDS = 20.0, 10.0
 HEIC = 22.0, 75.0
 AVIF = 50.0, 75.0  # of a megapixel of its frames, those of its transparency among them
@@ -55,12 +62,19 @@ def decode_cost(
         scale = 1.0 if whole or shortest is None else _scale(min(size), shortest)
         return BEGIN + (PIXELS + DECODED_PIXELS * scale**2) * megapixels + BYTES * n_bytes / 1e6 + kept
     of_pixels, of_bytes = _kind(image, size)
-    return BEGIN + of_pixels * max(megapixels, _frames(image)) + of_bytes * n_bytes / 1e6 + kept
+    begin = BEGIN + EACH_PLACE * _places(image)
+    return begin + of_pixels * max(megapixels, _frames(image)) + of_bytes * n_bytes / 1e6 + kept
 
 
 def _scale(shorter: int, shortest: int) -> float:
     """The smallest at which a JPEG still has as many pixels as are wanted."""
     return next((scale for scale in SCALES if scale * shorter >= shortest), 1.0)
+
+
+def _places(image: bytes) -> int:
+    with suppress(TooManyParts):
+        return check_directory(image) if image.startswith(TIFF) else 0
+    return 0
 
 
 def _frames(image: bytes) -> float:

@@ -19,7 +19,7 @@ def noise() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
 
 
-def encoded(kind: str, pixels: NDArray[np.uint8] | None = None, mode: str = "RGB", **how: int | bool) -> bytes:
+def encoded(kind: str, pixels: NDArray[np.uint8] | None = None, mode: str = "RGB", **how: int | str) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.zeros((*SIZE, 3), np.uint8) if pixels is None else pixels).convert(mode).save(file, kind, **how)
     return file.getvalue()
@@ -87,6 +87,12 @@ def test_what_is_laid_over_white_or_stored_deeper_costs_more() -> None:
     glass = np.zeros((*SIZE, 4), np.uint8)
     opaque, see_through = encoded("WEBP"), encoded("WEBP", glass, mode="RGBA")
     assert decode_cost(SIZE, opaque) < decode_cost(SIZE, see_through)
+
+
+def test_each_strip_of_a_tiff_costs() -> None:
+    few, many = (encoded("TIFF", compression="tiff_lzw", strip_size=size) for size in (10**7, 1))
+
+    assert decode_cost(SIZE, many) - decode_cost(SIZE, few) > 0.02 * SIZE[0]
 
 
 def test_of_four_colours_each_is_brought_to_three() -> None:
