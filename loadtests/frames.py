@@ -73,19 +73,20 @@ async def _until_it_ends(target: Flood) -> None:
 
 
 def _pieces(kind: str) -> Iterator[bytes]:
-    yield PREFACE + _frame(SETTINGS)
+    yield PREFACE + frame(SETTINGS)
     if kind == "calls":
         for first in itertools.count(FIRST_STREAM, 2 * N_CALLS):
             streams = range(first, first + 2 * N_CALLS, 2)
-            yield b"".join(_begun(stream, END_STREAM) + _frame(RESET, stream=stream, body=CANCEL) for stream in streams)
+            yield b"".join(_begun(stream, END_STREAM) + frame(RESET, stream=stream, body=CANCEL) for stream in streams)
     if kind == "empty":
         yield _begun(FIRST_STREAM)
-    yield from itertools.repeat((_frame(DATA, stream=FIRST_STREAM) if kind == "empty" else _frame(SETTINGS)) * N_FRAMES)
+    yield from itertools.repeat((frame(DATA, stream=FIRST_STREAM) if kind == "empty" else frame(SETTINGS)) * N_FRAMES)
 
 
 def _begun(stream: int, flags: int = 0) -> bytes:
-    return _frame(HEADERS, END_HEADERS | flags, stream, HEADS)
+    return frame(HEADERS, END_HEADERS | flags, stream, HEADS)
 
 
-def _frame(kind: int, flags: int = 0, stream: int = 0, body: bytes = b"") -> bytes:
+def frame(kind: int, flags: int = 0, stream: int = 0, body: bytes = b"") -> bytes:
+    """As it goes over the wire."""
     return len(body).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + body

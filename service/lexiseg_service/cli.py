@@ -9,6 +9,9 @@ import sys
 # Read by OpenMP when torch loads: threads that wait by spinning starve each other as soon as two programs share the
 # cores (measured: an image pass twenty times slower), and gain nothing when they do not.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Read by gRPC when it is imported: it would write a line for each bad head of a stranger's, past our log, and stand
+# still where nobody reads them.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 if os.getpid() == 1:
     # The first process of a container has no default action for SIGTERM: until a server listens for it, half a second

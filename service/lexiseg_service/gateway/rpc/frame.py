@@ -31,12 +31,13 @@ from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.keys import key_of
 from lexiseg_service.gateway.admission.limits import admitted, client_of
 from lexiseg_service.gateway.rest.http1.long_answers import PIECE
+from lexiseg_service.gateway.rest.large_bodies import LARGE
 from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
 from lexiseg_service.gateway.rpc.asking import CALLER
 from lexiseg_service.gateway.rpc.fields import has_more_values
 from lexiseg_service.gateway.rpc.open_calls import OpenCalls
 from lexiseg_service.gateway.rpc.peers import address_of
-from lexiseg_service.gateway.turns import OneARound
+from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.gateway.use_case import Caller
 from lexiseg_service.question.json_text import most_values
 from lexiseg_service.settings import Settings
@@ -73,7 +74,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         door: Door,
         settings: Settings,
         metrics: Metrics,
-        turns: OneARound,
+        turns: Turns,
         tracing: Tracing | None = None,
         waiting: Callable[[], int] = int,
     ) -> None:
@@ -83,7 +84,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
             door: who comes in, and how much of what.
             settings: times and bounds.
             metrics: count calls.
-            turns: of messages that are there.
+            turns: of messages that are there, and of those of many values.
             tracing: None: no spans.
             waiting: bytes of messages that were read and have no room yet.
         """
@@ -97,7 +98,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         )
         self._door = door
         self._turns = turns
-        self._open = OpenCalls(settings, turns)
+        self._open = OpenCalls(settings, turns.messages)
         self._metrics = metrics
         self._patience = settings.stream_idle_seconds  # with a client that takes no answers
         self._to_wait = settings.deadline_seconds  # for room
@@ -127,8 +128,8 @@ class CallFrame(grpc.aio.ServerInterceptor):
                 # How long it is, gRPC tells of no message that it has not read.
                 with accounted(context, self.said, self._arriving) as messages:
                     async with self._framed(details, context) as call, self._room(call.caller, self._largest) as room:
-                        messages.turn = partial(self._turns.of, call.caller.client)
-                        answer = await answer_one(await self._only(read, messages, room), context)
+                        messages.turn = partial(self._turns.messages.of, call.caller.client)
+                        answer = await answer_one(await self._only(read, messages, room, call.caller.client), context)
                         call.answered = time.monotonic()  # how slowly it is taken is no time of ours
                         await self._hand_over_one(answer, context, call.caller)
 
@@ -144,10 +145,10 @@ class CallFrame(grpc.aio.ServerInterceptor):
                     self._framed(details, context) as call,
                     self._room(call.caller, self._largest) as room,
                     self._arriving.stream(context.peer()) as patience,
-                    aclosing(self._all(read, messages, room, patience, _key_in(details))) as questions,
+                    aclosing(self._all(read, messages, room, patience, call.caller, _key_in(details))) as questions,
                     aclosing(answer_all(questions, context)) as answers,
                 ):
-                    messages.turn = partial(self._turns.of, call.caller.client)
+                    messages.turn = partial(self._turns.messages.of, call.caller.client)
                     async for answer in answers:
                         await self._hand_over(answer, context, answers)
 
@@ -164,7 +165,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         with await self._door.bytes.wait(caller.client, n_bytes, min(self._to_wait, caller.seconds)) as hold:
             yield hold
 
-    async def _only(self, read: Callable[[bytes], M] | None, messages: Messages, room: Hold) -> M:
+    async def _only(self, read: Callable[[bytes], M] | None, messages: Messages, room: Hold, client: str) -> M:
         """The one message of a call; its bytes are nobody's any more when it is there.
 
         Raises:
@@ -179,7 +180,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         if content is grpc.aio.EOF:
             raise MalformedRequest("a call without a message")
         room.keep(len(content))
-        return await self._read(read, content)
+        return await self._read(read, content, client)
 
     async def _all(
         self,
@@ -187,6 +188,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         messages: Messages,
         room: Hold,
         patience: asyncio.Timeout,
+        caller: Caller,
         key: str | None,
     ) -> AsyncGenerator[M, None]:
         """The messages of a stream, none of which is kept here once it is handed on.
@@ -205,14 +207,14 @@ class CallFrame(grpc.aio.ServerInterceptor):
             async for content in contents:
                 room.keep(len(content))
                 self._door.keys.identify(key)
-                handed_on = [await self._read(read, content)]
+                handed_on = [await self._read(read, content, caller.client)]
                 del content
                 yield handed_on.pop()
                 room.release()
                 messages.without_room = patience
 
-    async def _read(self, read: Callable[[bytes], M] | None, content: bytes) -> M:
-        """A message.
+    async def _read(self, read: Callable[[bytes], M] | None, content: bytes, client: str) -> M:
+        """A message; one of many values in its turn, for to count them holds Python's lock.
 
         Raises:
             MalformedRequest: these bytes are none.
@@ -228,7 +230,8 @@ class CallFrame(grpc.aio.ServerInterceptor):
 
         kind = read.__self__.DESCRIPTOR  # type: ignore[attr-defined]  # a message's own `FromString`
         if has_more_values(content, kind, min(VALUES_HERE, most)):
-            return await asyncio.to_thread(parsed)
+            lane = self._turns.large if len(content) > LARGE else self._turns.long
+            return await lane.parsed(client, parsed)
         return _parsed(read, content)
 
     async def _hand_over_one(self, answer: Any, context: Context, caller: Caller) -> None:
@@ -300,7 +303,8 @@ class CallFrame(grpc.aio.ServerInterceptor):
                     framed.caller = Caller(key_id or "", client, identity, traceparent, seconds)
                     CALLER.set(framed.caller)
                     yield framed
-        except asyncio.CancelledError:  # the client went, or its deadline passed
+        # The client went, or its deadline passed; the latter is what gRPC raises who writes to one that has gone.
+        except (asyncio.CancelledError, grpc.aio.InternalError):
             code = grpc.StatusCode.CANCELLED
             raise
         except ServiceError as error:

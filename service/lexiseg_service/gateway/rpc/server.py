@@ -49,7 +49,7 @@ def gateway_server(
     Messages are read, and long questions checked, in their `turns`.
     """
     servicer = Servicer(use_case, settings.limits, metrics, video, turns.long)
-    frame = CallFrame(door, settings, metrics, turns.messages, tracing, lambda: video.waiting)
+    frame = CallFrame(door, settings, metrics, turns, tracing, lambda: video.waiting)
 
     def add(server: grpc.aio.Server) -> None:
         add_SegmentationServicer_to_server(servicer, server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -13,10 +14,16 @@ from google.rpc.status_pb2 import Status
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from lexiseg_service.gateway.admission.door import Door
+from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.rpc.frame import CallFrame
 from lexiseg_service.gateway.rpc.peers import address_of
+from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
+from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.errors import DETAILS, read_error
 from tests.service.gateway.known_backend import KnownBackend, answer
 from tests.service.gateway.rest.test_guard import SlowBackend
@@ -210,6 +217,48 @@ async def test_a_client_that_leaves_takes_its_work_along() -> None:
         await asyncio.wait_for(backend.cancelled.wait(), 10)
         await asking
         await _until(lambda: gateway.counted("lexiseg_request_failures_total", reason="canceled") == 1)
+
+
+class Left:
+    """The context of a call with a message, whose client goes when the answer is there."""
+
+    def __init__(self) -> None:
+        self._messages = [pb.ListModelsRequest().SerializeToString()]
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:4711"
+
+    async def read(self) -> bytes:
+        return self._messages.pop()
+
+    async def write(self, answer: object) -> None:
+        raise grpc.aio.InternalError("Failed")
+
+    def time_remaining(self) -> None: ...
+
+    def done(self) -> bool:
+        return True
+
+    def set_trailing_metadata(self, trailers: object) -> None: ...
+
+
+async def test_a_client_that_is_gone_when_its_answer_is_written_is_no_error_of_ours() -> None:
+    async def nothing(_: pb.ListModelsRequest, context: object) -> pb.ListModelsResponse:
+        return pb.ListModelsResponse()
+
+    async def known(_: object) -> Any:
+        read, written = pb.ListModelsRequest.FromString, pb.ListModelsResponse.SerializeToString
+        return grpc.unary_unary_rpc_method_handler(nothing, read, written)
+
+    settings, metrics = Settings(), Metrics()
+    frame = CallFrame(Door.of(settings, Keys(settings), None), settings, metrics, Turns())
+    handler: Any = await frame.intercept_service(known, SimpleNamespace(method="/a/B", invocation_metadata=()))
+    with capture_logs() as logs, pytest.raises(grpc.aio.InternalError):
+        await handler.stream_stream(None, Left())
+
+    assert [(line["event"], line["code"]) for line in logs] == [("call", "CANCELLED")]
+    counted = metrics.registry.get_sample_value("lexiseg_grpc_requests_total", {"method": "/a/B", "code": "CANCELLED"})
+    assert counted == 1
 
 
 async def test_a_call_is_one_line_of_the_log_without_class_names() -> None:

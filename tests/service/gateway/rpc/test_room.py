@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from typing import Any
 
 import grpc
@@ -11,6 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.rpc import frame
+from lexiseg_service.gateway.rpc.fields import has_more_values
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from tests.service.gateway.rest.test_guard import SlowBackend
@@ -90,6 +93,21 @@ async def test_no_more_calls_than_there_may_be_at_a_time() -> None:
         call.cancel()
 
     assert (error.code(), kind(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "rate-limited")
+
+
+async def test_values_of_messages_are_counted_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set[str]()
+
+    def counted(content: bytes, of: Any, most: int) -> bool:
+        threads.add(threading.current_thread().name)
+        return has_more_values(content, of, most)
+
+    monkeypatch.setattr(frame, "has_more_values", counted)
+    monkeypatch.setattr(frame, "VALUES_HERE", 1)
+    async with asyncio.timeout(SOON), calling() as gateway:
+        await asyncio.gather(*(gateway.stub.Segment(request("sky")) for _ in range(8)))
+
+    assert threads == {threading.current_thread().name, "parse_0"}
 
 
 async def test_a_message_of_countless_values_is_refused_before_it_is_parsed() -> None:
