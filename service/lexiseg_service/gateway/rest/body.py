@@ -8,6 +8,7 @@ import codecs
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel
 from python_multipart.multipart import parse_options_header
@@ -60,6 +61,10 @@ class _Held(MultiPartParser):
     """
 
     spool_max_size = 0  # no bound
+    is_whole = False  # its last boundary has come
+
+    def on_end(self) -> None:
+        self.is_whole = True
 
     def on_headers_finished(self) -> None:
         if (self._current_part.content_disposition or b"").count(b";") > MOST_OPTIONS:
@@ -95,6 +100,7 @@ async def read(request: Request, limits: Limits) -> Asked:
             return _read_json(content, limits)
         return await beside(request, content, partial(_read_json, content, limits))
     if kind in RAW:
+        _check_query(request.scope["query_string"])
         fields = _plain_fields(request.query_params, limits)
         return Asked(await request.body(), await asyncio.to_thread(validate, Question, fields))
     raise MalformedRequest(
@@ -149,14 +155,17 @@ async def _form(request: Request, limits: Limits) -> FormData:
         stream = _in_pieces(body)
     _check_charset(request.headers["content-type"])
     max_files, max_fields, max_part_size = most
+    held = _Held(request.headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size)
     try:
-        return await _Held(
-            request.headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size
-        ).parse()
+        form = await held.parse()
     except (ServiceError, ClientDisconnect):
         raise
     except Exception as error:
         raise _unread(error, limits) from None
+    if not held.is_whole:
+        await form.close()
+        raise MalformedRequest("the multipart body ends before its last boundary")
+    return form
 
 
 def _unread(error: Exception, limits: Limits) -> ServiceError:
@@ -198,6 +207,13 @@ def _check_charset(content_type: str) -> None:
 
 def _question(form: FormData, limits: Limits) -> Question:
     return validate(Question, _fields(form, limits))
+
+
+def _check_query(query: bytes) -> None:
+    try:
+        unquote_to_bytes(query).decode()
+    except UnicodeDecodeError:  # what stands for it is a word that nobody wrote
+        raise MalformedRequest("the query is not UTF-8") from None
 
 
 def _plain_fields(query: QueryParams, limits: Limits) -> dict[str, Any]:

@@ -328,6 +328,28 @@ async def test_a_text_of_a_form_that_is_no_utf_8_is_malformed(client: httpx.Asyn
     assert "the text of 'classes' is not UTF-8" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("cut", [8, 9, 20, 60])
+async def test_a_form_that_ends_too_early_is_malformed(
+    client: httpx.AsyncClient, backend: KnownBackend, cut: int
+) -> None:
+    whole = form_of(('; name="classes"', b"sky"), ('; name="classes"', b"sea"))
+
+    answer = await post_as(client, "multipart/form-data; boundary=sep", whole[:-cut])
+
+    assert (answer.status_code, backend.asked) == (400, [])
+    assert "ends before its last boundary" in answer.json()["detail"]
+
+
+async def test_a_query_that_is_no_utf_8_is_malformed(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    headers = {"content-type": "image/png"}
+
+    answer = await client.post("/segment?classes=%ff%fe", content=IMAGE, headers=headers)
+
+    assert (answer.status_code, backend.asked) == (400, [])
+    assert (await client.post("/segment?classes=caf%C3%A9", content=IMAGE, headers=headers)).status_code == 200
+    assert backend.asked[0].vocabulary.classes[0].name == "café"
+
+
 async def test_a_head_of_a_part_with_countless_options_is_malformed(client: httpx.AsyncClient) -> None:
     answer = await post_as(client, "multipart/form-data; boundary=sep", form_of((4000 * ";" + ' name="classes"', b"a")))
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 MOST_HEAD_BYTES = 64 * 2**10
+EACH_FIELD = 32  # of them, beside its name and value, as HTTP/2 counts (RFC 9113, 6.5.2): it takes Python as long
 MOST_BESIDE_BODY = 64 * 2**10  # bytes of sizes and extensions of chunks, and of trailers: so many, and
 MOST_BESIDE_EACH = 1  # so many to each byte of the body; chunks of one byte have five, and cost as much as large ones
 MOST_AWAITED = 48 * 2**10  # bytes of a body: so many fit before a client must wait, and are not too many at once
@@ -132,7 +133,9 @@ class TimedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         # What comes after a body is no part of its head: a server before us has not looked at it.
         if self._in_head:
-            self._header_bytes += len(name) + len(value)
+            self._header_bytes += EACH_FIELD + len(name) + len(value)
+            if self._header_bytes > MOST_HEAD_BYTES:
+                raise ValueError("the head is too large")  # ends the parsing, and with it the connection
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

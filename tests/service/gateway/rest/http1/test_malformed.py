@@ -36,6 +36,18 @@ async def test_a_head_that_is_too_large_is_a_problem_even_where_its_end_comes_wi
         assert await raw.problem() == (431, "too-large")
 
 
+async def test_a_head_of_countless_fields_is_too_large_before_all_of_them_are_heard_of() -> None:
+    async with listening() as server:
+        raw = await server.open()
+        await raw.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + 3000 * b"a:b\r\n" + b"\r\n")
+
+        assert await raw.problem() == (431, "too-large")
+        raw = await server.open()
+        await raw.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n" + 500 * b"a:b\r\n" + b"\r\n")
+
+        assert (await raw.answer())[0] == 200
+
+
 async def test_what_follows_a_body_is_no_part_of_its_head() -> None:
     async with listening(api_keys=line_of("known", "lexiseg_key")) as server:
         raw = await server.open()
