@@ -30,6 +30,7 @@ CPU: Decoder = "cpu"
 # A file, the sampling of its chroma, (height, width) as stored and the least of it that is wanted, to its pixels as
 # stored; None of what the CPU is to decode.
 OnDevice = Callable[[bytes, str, tuple[int, int], tuple[int, int]], NDArray[np.uint8] | None]
+OF_FAST_DECODER = ("RGB", "L")  # what Pillow calls pictures that the fast decoder of JPEG takes unless they are damaged
 BAND = 2**19  # pixels that are brought to RGB at a time
 MOST_READS = 100_000  # of a whole file: 20 MB in PNG chunks of 1 KiB take 60,000
 
@@ -65,10 +66,10 @@ def decode(image: bytes, limits: Limits, shortest: int | None, on_device: OnDevi
     rgb, by = _decode_jpeg(image, header, shortest, on_device) if header.format == "JPEG" else (None, CPU)
     if header.format == "WEBP":
         rgb = aside(_decode_webp, image)
-        if rgb is not None and _shown(rgb, header) != header.size:
+        if rgb is not None and rgb.shape[:2] != _as_stored(header):
             rgb = None
     if rgb is None:
-        rgb = _decode_pillow(image, header)
+        rgb = _decode_pillow(image, header, shortest)
     return Decoded(np.ascontiguousarray(_upright(rgb, header.orientation)), header.size, by)
 
 
@@ -76,9 +77,8 @@ def _decode_jpeg(
     image: bytes, header: ImageHeader, shortest: int | None, on_device: OnDevice | None
 ) -> tuple[NDArray[np.uint8] | None, Decoder]:
     """The pixels, and by whom; none where the fast decoder does not manage: the thorough one then decides."""
-    height, width = header.size if header.orientation not in SIDEWAYS else header.size[::-1]
-    factor = 1.0 if shortest is None else min(1.0, shortest / min(height, width))
-    least = (round(height * factor), round(width * factor))
+    height, width = _as_stored(header)
+    least = _least(header, shortest)
     try:
         *_, colours, sampling = simplejpeg.decode_jpeg_header(image)
         if colours not in ("YCbCr", "Gray", "RGB"):
@@ -96,27 +96,37 @@ def _decode_jpeg(
     return decoded, CPU
 
 
-def _decode_pillow(image: bytes, header: ImageHeader) -> NDArray[np.uint8]:
+def _as_stored(header: ImageHeader) -> tuple[int, int]:
+    return header.size if header.orientation not in SIDEWAYS else header.size[::-1]
+
+
+def _least(header: ImageHeader, shortest: int | None) -> tuple[int, int]:
+    """(height, width) as stored that are enough."""
+    height, width = _as_stored(header)
+    factor = 1.0 if shortest is None else min(1.0, shortest / min(height, width))
+    return round(height * factor), round(width * factor)
+
+
+def _decode_pillow(image: bytes, header: ImageHeader, shortest: int | None) -> NDArray[np.uint8]:
     with refusing_swarms(header.format):
         check_whole(image, header.format)
+    stored = _as_stored(header)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(BoundedReader(image, MOST_READS), formats=[header.format]) as picture:
+                if header.format == "JPEG" and picture.mode in OF_FAST_DECODER and picture.size == stored[::-1]:
+                    # Damaged, and yet to be seen: it shall take no longer than one that is whole.
+                    picture.draft(None, _least(header, shortest)[::-1])
+                    stored = picture.size[::-1]
                 rgb = aside(_to_rgb, picture)
     except Exception as error:  # the decoders raise almost anything on damaged data
         raise UndecodableImage(
             f"image: {header.format} data is damaged or cut short ({type(error).__name__})"
         ) from None
-    if _shown(rgb, header) != header.size:
+    if rgb.shape[:2] != stored:
         raise UndecodableImage(f"image: {header.format} data of another size than its header says")
     return rgb
-
-
-def _shown(rgb: NDArray[np.uint8], header: ImageHeader) -> tuple[int, int]:
-    """(height, width) of pixels as stored, once they are upright."""
-    height, width, _ = rgb.shape
-    return (width, height) if header.orientation in SIDEWAYS else (height, width)
 
 
 def _decode_webp(image: bytes) -> NDArray[np.uint8] | None:

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -60,6 +61,23 @@ def test_a_large_turned_jpeg_is_scaled_by_its_own_sides() -> None:
 
     assert found.size == (1280, 640)
     assert found.rgb.shape == (320, 160, 3)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_damaged_jpeg_that_can_be_seen_is_decoded_smaller_too(orientation: int) -> None:
+    whole = pictures.turned(pictures.photograph("china").resize((1280, 640)), orientation, "JPEG")
+    middle = len(whole) // 2
+    damaged = whole[:middle] + bytes(8) + whole[middle + 8 :]
+    with pytest.raises(ValueError, match="orrupt"):
+        simplejpeg.decode_jpeg(damaged)
+
+    found, sound = (decode(image, LIMITS, 160) for image in (damaged, whole))
+
+    assert found.size == sound.size
+    assert found.rgb.shape == sound.rgb.shape
+    alike = np.abs(found.rgb.astype(int) - sound.rgb.astype(int)).max(2) < 8
+    assert alike.mean() > 0.4  # up to where it is damaged
+    assert decode(damaged, LIMITS, None).rgb.shape[:2] == found.size
 
 
 def test_a_small_jpeg_is_not_scaled() -> None:
