@@ -93,9 +93,9 @@ class LocalWorker:
         return await self._in_time(self._engine.submit(request), request.deadline)
 
     async def _in_time(self, answer: Future[T], deadline: float) -> T:
-        if answer.done():
-            return answer.result()
         try:
+            if answer.done():
+                return answer.result()
             # The client hears of its deadline when it passes, whatever stage the work is in.
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await asyncio.wrap_future(answer)
@@ -103,6 +103,8 @@ class LocalWorker:
             raise DeadlineExceeded(
                 f"no answer within the deadline of {self._settings.deadline_seconds:g} seconds"
             ) from None
+        finally:
+            del answer  # what it was refused with holds this frame, and would be held by it: with the whole request
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
         if self._engine is None or not self._ready or self._closing:

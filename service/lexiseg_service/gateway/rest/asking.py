@@ -106,3 +106,5 @@ def _going_on(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any,
         except StopIteration as end:
             result: T = end.value
             return result
+        finally:
+            del go_on  # with an error that was thrown in, it would be held by what that error holds

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model import tasks
 from lexiseg_model.masks import overlay
+from lexiseg_model.masks.bilinear import bands
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.scoring import Steady
@@ -130,9 +131,7 @@ def render(
         picture = to_png(overlay.paint(job.rgb, segmentation.label_map, segmentation.segments))
     polygons = _polygons(segmentation, request.simplify, check) if request.mask == "polygon" else None
     label_map = _label_map(segmentation) if request.mask == "png" else None
-    confidence = (
-        None if segmentation.probability is None else to_png(np.rint(255 * segmentation.probability).astype(np.uint8))
-    )
+    confidence = None if segmentation.probability is None else to_png(as_bytes(segmentation.probability))
     absent = absent_labels(segmentation, request.vocabulary)
     words = warnings_of_words(request.vocabulary, request.task)
     warnings = (*words, *warnings_about(segmenter, request.vocabulary, rows.again))
@@ -171,6 +170,14 @@ def _polygons(segmentation: Segmentation, simplify: float, check: Callable[[], N
         check()
         outlines.append(rings_of(segment.mask, simplify))
     return tuple(outlines)
+
+
+def as_bytes(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """[H, W] in 0..1 -> 0..255, some rows at a time: all at once would take eight times what comes out."""
+    made = np.empty(probability.shape, np.uint8)
+    for band in bands((probability.shape[0], probability.shape[1])):
+        made[band] = np.rint(255 * probability[band])
+    return made
 
 
 def _label_map(segmentation: Segmentation) -> RenderedMap:

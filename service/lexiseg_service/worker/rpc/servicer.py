@@ -112,6 +112,8 @@ class Servicer(WorkerServicer):
 
     def _status(self) -> pb.WatchStatusResponse:
         health = self._backend.health()
+        cards = self._backend.cards()
+        self._texts = {id(card): (card, self._text(card)) for card in cards}  # and of no other
         return pb.WatchStatusResponse(
             instance=self._instance,
             alive=health.alive,
@@ -123,7 +125,7 @@ class Servicer(WorkerServicer):
                 pb.ServedModel(
                     card=self._text(card), digest=self._backend.digest(name) or "", awaited=name in health.awaited
                 )
-                for name, card in ((str(ModelName.of(card)), card) for card in self._backend.cards())
+                for name, card in ((str(ModelName.of(card)), card) for card in cards)
             ],
             in_flight=max(len(self.calls), round(_value(self._metrics.in_flight))),
             queue_limit=self._settings.queue_limit,
@@ -133,9 +135,7 @@ class Servicer(WorkerServicer):
     def _text(self, card: ModelCard) -> str:
         """A card as JSON, written once."""
         known = self._texts.get(id(card))
-        if known is None or known[0] is not card:
-            known = self._texts[id(card)] = (card, card.model_dump_json())
-        return known[1]
+        return known[1] if known is not None and known[0] is card else card.model_dump_json()
 
 
 async def _steps(context: Context) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
