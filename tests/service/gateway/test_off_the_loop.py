@@ -103,6 +103,21 @@ async def test_a_long_form_is_validated_beside_the_loop(
     assert threads.on_the_loop == [here, here]
 
 
+@pytest.mark.parametrize(("n_names", "here"), [(3, True), (2000, False)])
+async def test_a_long_query_is_taken_apart_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, n_names: int, here: bool
+) -> None:
+    of_forms = Threads(monkeypatch, body, "_refuse_fields_of")
+    of_files = Threads(monkeypatch, body, "_question_of_query")
+    query = "&".join(f"unknown{number}=" for number in range(n_names))
+    async with serving() as client:
+        await client.post(f"/v1/segment?{query}", files=form(*FEW))
+        await client.post(f"/v1/segment?{query}", content=PNG, headers={"content-type": "image/png"})
+
+    assert of_forms.on_the_loop == [here]
+    assert of_files.on_the_loop == [False]
+
+
 @pytest.mark.parametrize(("classes", "here"), [(FEW, True), (MANY, False)])
 async def test_long_json_is_validated_beside_the_loop(
     monkeypatch: pytest.MonkeyPatch, classes: list[str], here: bool

@@ -38,7 +38,7 @@ MOST_OPTIONS = 32  # likewise, of what stands before a part of a form
 AT_ONCE = 32 * 2**10  # bytes of a form that are parsed in one go
 IDENTITY = b"identity"
 CHARSETS = frozenset({"utf-8", "ascii"})  # some others take the square of a text's length to be read
-MOST_HERE = 4 * 2**10  # characters of a form's texts, or bytes of JSON; more are checked in a thread
+MOST_HERE = 4 * 2**10  # characters of a form's texts, or bytes of JSON or a query; more are checked in a thread
 # The file as the body. Which of them it is, its first bytes say.
 RAW = frozenset(
     {*(f"image/{name}" for name in ("jpeg", "png", "webp", "heic", "heif", "avif", "bmp", "tiff")), "image/jpg"}
@@ -91,7 +91,10 @@ async def read(request: Request, limits: Limits) -> Asked:
     """
     kind = _kind(request)
     if kind in ("multipart/form-data", "application/json"):
-        _refuse_fields_of(request.query_params)
+        if len(request.scope["query_string"]) <= MOST_HERE:
+            _refuse_fields_of(request)
+        else:
+            await asyncio.to_thread(_refuse_fields_of, request)
     if kind == "multipart/form-data":
         return await _read_multipart(request, limits)
     if kind == "application/json":
@@ -100,9 +103,8 @@ async def read(request: Request, limits: Limits) -> Asked:
             return _read_json(content, limits)
         return await beside(request, content, partial(_read_json, content, limits))
     if kind in RAW:
-        _check_query(request.scope["query_string"])
-        fields = _plain_fields(request.query_params, limits)
-        return Asked(await request.body(), await asyncio.to_thread(validate, Question, fields))
+        question = await asyncio.to_thread(_question_of_query, request, limits)
+        return Asked(await request.body(), question)
     raise MalformedRequest(
         f"content-type {kind or 'missing'!r}; send multipart/form-data, application/json, or the file as image/jpeg"
     )
@@ -209,23 +211,20 @@ def _question(form: FormData, limits: Limits) -> Question:
     return validate(Question, _fields(form, limits))
 
 
-def _check_query(query: bytes) -> None:
+def _question_of_query(request: Request, limits: Limits) -> Question:
     try:
-        unquote_to_bytes(query).decode()
+        unquote_to_bytes(request.scope["query_string"]).decode()
     except UnicodeDecodeError:  # what stands for it is a word that nobody wrote
         raise MalformedRequest("the query is not UTF-8") from None
-
-
-def _plain_fields(query: QueryParams, limits: Limits) -> dict[str, Any]:
-    """The question of a query."""
+    query = request.query_params
     if "image" in query:
         raise InvalidValue.of("image", query["image"], "the file in the body alone")
-    return _fields(query, limits)
+    return validate(Question, _fields(query, limits))
 
 
-def _refuse_fields_of(query: QueryParams) -> None:
+def _refuse_fields_of(request: Request) -> None:
     """What nobody would read must not seem to have been asked."""
-    if asked := [name for name in query if name in FIELDS]:
+    if asked := [name for name in request.query_params if name in FIELDS]:
         raise InvalidValue.of(asked[0], "in the query", "in the body, unless that is the file itself")
 
 
