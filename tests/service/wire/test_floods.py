@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import struct
 import sys
 import threading
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ from lexiseg_service.wire.floods import (
     Said,
     accounted,
 )
-from loadtests.frames import END_HEADERS, FIRST_STREAM, HEADERS, HEADS, PREFACE, frame
+from loadtests.frames import PREFACE
 from tests.service.gateway.rpc.calling import calling, request
 
 LARGEST = 24 * 2**20
@@ -42,8 +41,6 @@ FRAMED_LARGEST = round(FRAMED * LARGEST)
 PATIENCE = 30.0  # seconds that nothing here should need
 PIECE = bytes(2**16)
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # an empty frame of them
-SETTINGS_FRAME, PING, WINDOW_UPDATE = 4, 6, 8  # kinds of frames (RFC 9113, 6)
-INITIAL_WINDOW = 4  # a setting
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not tell what was received")
 
@@ -344,35 +341,6 @@ async def test_a_call_that_is_over_is_asked_nothing_when_a_message_of_it_is_ther
             await asyncio.sleep(0)
 
     assert turns == 1
-
-
-async def test_of_a_call_that_nobody_has_heard_of_comes_less_than_its_head_is_counted_for() -> None:
-    """So a second call of 20 MB on a new connection is not cut off, however late the event loop hears of it."""
-    window, n_pings = 2**16 - 1, 2  # of a stream, before anybody says otherwise (RFC 9113, 6.9.2)
-    content = struct.pack(">BI", 0, 20_000_000) + bytes(window - 5)
-    pieces = [content[at : at + 2**14] for at in range(0, window, 2**14)]
-    async with calling() as gateway:
-        # What waits here keeps the event loop: nobody hears of the call. gRPC's own threads read on.
-        with (
-            socket.create_connection(("127.0.0.1", gateway.server.port), PATIENCE) as client,
-            client.makefile("rb") as told,
-        ):
-            begun = frame(HEADERS, END_HEADERS, FIRST_STREAM, HEADS)
-            client.sendall(PREFACE + SETTINGS + begun + b"".join(frame(0, 0, FIRST_STREAM, piece) for piece in pieces))
-            for _ in range(n_pings):
-                client.sendall(frame(PING, body=bytes(8)))
-                is_pong = False
-                while not is_pong:
-                    length, kind, flags, stream = told.read(3), *told.read(2), told.read(4)
-                    body = told.read(int.from_bytes(length))
-                    is_pong = kind == PING and bool(flags)
-                    if kind == WINDOW_UPDATE and int.from_bytes(stream) == FIRST_STREAM:
-                        window += int.from_bytes(body)
-                    if kind == SETTINGS_FRAME and not flags:
-                        said = dict(struct.iter_unpack(">HI", body))
-                        window = max(window, said.get(INITIAL_WINDOW, 0))
-
-    assert window + len(begun) < HEAD
 
 
 async def test_a_flood_of_frames_is_cut_off_beside_calls_that_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
