@@ -59,7 +59,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     What waits for nothing is done before anybody could be listened to.
     """
     try:
-        awaited = work.send(None)
+        awaited = [work.send(None)]  # handed on below, and not kept here
     except StopIteration as end:
         result: T = end.value
         return result
@@ -81,7 +81,7 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     listening.add_done_callback(give_up)
     try:
         # In this task: one of its own would take as long to begin and end as much of the work.
-        return await _going_on(work, awaited)
+        return await _going_on(work, awaited.pop())
     except asyncio.CancelledError:
         if gone and not asking.uncancel():  # else somebody else wants this task to end
             raise ClientDisconnect from None
@@ -101,6 +101,7 @@ def _going_on(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any,
             go_on = partial(work.throw, error)
         else:
             go_on = partial(work.send, sent)
+        awaited = None  # a future: what it was refused with holds this frame, and would be held by it
         try:
             awaited = go_on()
         except StopIteration as end:
