@@ -29,9 +29,12 @@ LOADED = [
     "lexiseg_service.commands.serving.worker",
     "lexiseg_model.methods.s_seg.training.losses",
     "lexiseg_model.methods.tcl.training.losses",
+    "lexiseg_model.export.choose",
     "lexiseg_model.methods.tiny.segmenter",
     "onnxruntime",
     "tests.model.training.toy",
+    "anyio._backends._asyncio",
+    "uvloop",
     "tests.preloaded",
 ]
 

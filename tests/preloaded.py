@@ -1,8 +1,8 @@
 """The last import of those that fork servers and commands (`tests/forks.py`, `tests/documents/forking.py`): what else a
 fork need not do for itself.
 
-A server in a fork tries its model for no longer than it must; the rest of what it asks is taken to be ordinary, as on a
-slow machine. Servers that are started alone try it as everywhere.
+A server in a fork does not try its model: whatever it asks is taken to be ordinary, as on a slow machine. Rows of texts
+that every server begins with are there. Servers that are started alone try their models and encode as everywhere.
 """
 
 from __future__ import annotations
@@ -10,15 +10,29 @@ from __future__ import annotations
 import gc
 from contextlib import suppress
 
+from PIL import Image
+
 from lexiseg_model import catalog
 from lexiseg_model.errors import WeightsError
+from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_service.worker.costs import trial
+from lexiseg_service.worker import engine
+from tests.remembered import RememberedRows
 
-trial.PATIENCE = 0.0
+
+def remember_rows() -> None:
+    """Of the words of nobody, which a server encodes before it is ready; what else is asked for is kept, too."""
+    tower = load_text_tower()
+    rows = RememberedRows(tower)
+    rows.encode([TEMPLATE.format(word) for word in catalog.find("tiny").card.background.words])
+    vars(tower)["encode"] = rows.encode
+
+
+vars(engine)["try_out"] = lambda trial, costs: None
+Image.init()  # its plugins
 catalog.cards()  # remembered for as long as their files stay as they are
 with suppress(WeightsError):  # then a server says so
-    load_text_tower()
+    remember_rows()
 # A collection of garbage in a fork would look at all that is loaded, and copy the pages that it lies on.
 gc.collect()
 gc.freeze()

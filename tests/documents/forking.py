@@ -25,8 +25,11 @@ LOADED = (
     "lexiseg_service.commands.segment.here",
     "lexiseg_service.commands.segment.target",
     "lexiseg_service.commands.video.run",
+    "lexiseg_model.export.choose",
     "lexiseg_model.methods.tiny.segmenter",
     "onnxruntime",
+    "anyio._backends._asyncio",
+    "uvloop",
     "tests.preloaded",
 )
 SHIM = """\

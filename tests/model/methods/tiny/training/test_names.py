@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,15 @@ from lexiseg_model.data.indexed import IGNORE
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.training import naming_cells as naming_cells_module
-from lexiseg_model.methods.tiny.training import texts as texts_module
 from lexiseg_model.methods.tiny.training.drawn.source import source_of
 from lexiseg_model.methods.tiny.training.names import NamedWindows, NamesBatch, NamesTrainer, stack
 from lexiseg_model.methods.tiny.training.naming_cells import NamingCells, kept, naming_cells
 from lexiseg_model.methods.tiny.training.recipe import NamesRecipe
 from lexiseg_model.methods.tiny.training.texts import TextTable
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
-from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.training.packs import Pack
 from lexiseg_model.training.recipes.read import read_as
 from tests.model.methods.tiny.training.drawn.test_examples import names, table, toys
-from tests.model.methods.tiny.training.remembered import RememberedRows
 from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.model.methods.tiny.training.weak import write_names
 
@@ -114,14 +110,6 @@ def test_a_set_of_one_photograph_is_refused(recipe: NamesRecipe, tmp_path: Path)
 
     with pytest.raises(DatasetError, match="shapes has 1 photograph; 2 are needed, for one of 25 is held back"):
         NamesTrainer(alone)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def remembered_rows(tower: MiniLM) -> Iterator[None]:
-    rows = RememberedRows(tower)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(texts_module, "load_text_tower", lambda: rows)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from lexiseg_model.methods.tiny.training.texts import KeptRows
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.training.recipes.read import read_as
-from tests.model.methods.tiny.training.remembered import RememberedRows
 from tests.model.methods.tiny.training.shapes import write_shapes
 from tests.model.methods.tiny.training.weak import write_names
+from tests.remembered import RememberedRows
 
 COUNT = 12
 

@@ -18,15 +18,12 @@ from lexiseg_model import catalog
 from lexiseg_model.catalog import load
 from lexiseg_model.errors import DatasetError, OptionError, WeightsError
 from lexiseg_model.methods.tiny.network import TinyNetwork
-from lexiseg_model.methods.tiny.training import texts as texts_module
 from lexiseg_model.methods.tiny.training.drawn.examples import Batch
 from lexiseg_model.methods.tiny.training.publish import publish
 from lexiseg_model.methods.tiny.training.recipe import TinyRecipe
 from lexiseg_model.methods.tiny.training.trainer import TinyTrainer
 from lexiseg_model.methods.tiny.weights import FOLDER
-from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.training.recipes.read import read_as
-from tests.model.methods.tiny.training.remembered import RememberedRows
 from tests.model.methods.tiny.training.shapes import write_shapes
 
 STEPS = 14
@@ -83,14 +80,6 @@ def train(recipe: TinyRecipe) -> Recorded:
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_shapes(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def remembered_rows(tower: MiniLM) -> Iterator[None]:
-    rows = RememberedRows(tower)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(texts_module, "load_text_tower", lambda: rows)
-        yield
 
 
 @pytest.fixture(scope="module")

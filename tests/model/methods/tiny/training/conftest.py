@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM
+from tests.remembered import RememberedRows
+
+
+@pytest.fixture(scope="package", autouse=True)
+def rows_once(tower: MiniLM) -> Iterator[None]:
+    """Trainers want the same rows again and again: the tower is asked once for each string."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tower, "encode", RememberedRows(tower).encode)
+        yield
