@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import pytest
+import typer
 
-from lexiseg_service.cli import main
+from lexiseg_service import cli
+
+TYPED = cli.app
+
+
+@cache
+def app() -> Any:
+    """Commands and options as they are read from the functions: once for many command lines."""
+    return typer.main.get_command(TYPED)
 
 
 class Outcome(NamedTuple):
@@ -26,10 +36,12 @@ class CommandLine:
         self._capsys = capsys
 
     def __call__(self, *words: object) -> Outcome:
+        if cli.app is TYPED:  # else a test has put another in its place
+            self._monkeypatch.setattr(cli, "app", app())
         self._monkeypatch.setattr(sys, "argv", ["lexiseg", *map(str, words)])
         self._capsys.readouterr()
         try:
-            main()
+            cli.main()
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
         else:
