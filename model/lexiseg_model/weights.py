@@ -106,5 +106,5 @@ def state_digest(state: dict[str, Tensor]) -> str:
     total = hashlib.sha256()
     for name, value in sorted(state.items()):
         total.update(f"{name} {list(value.shape)}".encode())
-        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+        total.update(value.detach().cpu().contiguous().numpy().data)
     return total.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lexiseg_model.clip.text_pass import PROBE, encode_in_chunks, end_states, rows_digest
-from lexiseg_model.clip.towers import ClipTowers
+from lexiseg_model.clip.towers import ClipTowers, tokenizer
 
 
 class TextTower:
@@ -24,7 +23,7 @@ class TextTower:
     def __init__(self, towers: ClipTowers, device: torch.device | None = None) -> None:
         self._device = device or torch.device("cpu")
         self._model: Any = towers.model.to(self._device)  # open_clip is untyped
-        self._tokenize: Callable[..., Tensor] = open_clip.get_tokenizer(towers.architecture)
+        self._tokenize = tokenizer(towers.architecture)
         self._end_marked = isinstance(towers.model, open_clip.CLIP) and towers.model.text_pool_type == "argmax"
         self.digest = _digest(towers, self._tokenize([PROBE]))
         self.width: int = open_clip.get_model_config(towers.architecture)["embed_dim"]

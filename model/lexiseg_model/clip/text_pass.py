@@ -80,7 +80,7 @@ def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
     total = hashlib.sha256(repr(settings).encode())
     for name, value in sorted(state.items()):
         total.update(f"{name} {list(value.shape)}".encode())
-        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+        total.update(value.detach().cpu().contiguous().numpy().data)
     return total.hexdigest()[:16]
 
 

@@ -14,6 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import open_clip
 from open_clip.convert import convert_state_dict
@@ -28,6 +29,7 @@ from lexiseg_model.weights import Undrawn, told_of
 
 # Of the small pair that is trained here: a name like any other of open_clip's.
 open_clip.add_model_config(Path(__file__).parent / "data" / "architectures")
+_tokenizers: WeakValueDictionary[str, Any] = WeakValueDictionary()  # by architecture; open_clip is untyped
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,14 @@ def fresh_model(architecture: str, quick_gelu: bool) -> nn.Module:
 
 
 def tokenizer(architecture: str) -> Callable[[list[str]], Tensor]:
-    """Strings to token numbers [S, context] of an architecture; a string that is too long keeps its end mark."""
-    of_open_clip: Callable[[list[str]], Tensor] = open_clip.get_tokenizer(known_architecture(architecture))
+    """Strings to token numbers [S, context] of an architecture; a string that is too long keeps its end mark.
+
+    Models that are in memory together have one of each.
+    """
+    name = known_architecture(architecture)
+    of_open_clip: Callable[[list[str]], Tensor] | None = _tokenizers.get(name)
+    if of_open_clip is None:
+        of_open_clip = _tokenizers[name] = open_clip.get_tokenizer(name)
     return of_open_clip
 
 

@@ -13,7 +13,7 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from torch import nn
 
-from lexiseg_model.clip.towers import from_files, from_hub, from_state, known_architecture
+from lexiseg_model.clip.towers import from_files, from_hub, from_state, known_architecture, tokenizer
 from lexiseg_model.errors import OptionError, WeightsError
 from tests.model.clip import small
 
@@ -170,3 +170,10 @@ def test_a_hub_that_does_not_answer_is_given_up_at_once(cache: Path, monkeypatch
 def test_an_unknown_tag_is_refused_with_the_known_ones() -> None:
     with pytest.raises(OptionError, match="laion2b_s34b_b88k"):
         from_hub("ViT-B-16", "laion")
+
+
+def test_models_in_memory_share_a_tokenizer() -> None:
+    first, second = tokenizer("ViT-B-16"), tokenizer("ViT-B-16")
+
+    assert second is first
+    assert first(["a cat"]).argmax(1).item() == 3  # begin, a, cat, end
