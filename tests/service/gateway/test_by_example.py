@@ -62,7 +62,7 @@ async def test_pictures_that_are_refused_are_gone_with_their_error() -> None:
             await asyncio.sleep(0)
             raise QueueFull("full", 1)
 
-    desk = ExampleDesk(Full(), Limits(), unfetched)
+    desk = ExampleDesk(Full(), LIMITS, unfetched, Headers(LIMITS))
     request = WorkerRequest(PICTURE, Vocabulary(()), "tiny")
     left = weakref.ref(request)
     gc.collect()
