@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
 logger = structlog.get_logger("lexiseg.access")
 BURST, RATE = 4 * 2**20, 2**20  # bytes beside calls that a connection may send at once, and in each second
-BURST_AGAIN = 64 * 2**10  # likewise of an address that was cut off a moment ago
+BURST_AGAIN, RATE_AGAIN = 64 * 2**10, 64 * 2**10  # likewise of an address that was cut off a moment ago
 MOMENT = 30.0  # seconds
 PAUSE, PAUSE_AGAIN = 0.25, 0.05  # seconds between two looks, and while somebody is doubtful or was cut off
 MOST_OF_THE_TIME = 20.0  # times as long as a look takes is its pause at least
@@ -145,6 +145,7 @@ def accounted(context: Context, said: Said, arriving: Arriving | None = None) ->
 class _Seen(NamedTuple):
     since: float
     burst: int
+    rate: int
     received: int  # at the look before
 
 
@@ -183,14 +184,14 @@ class Floods:
 
     def look(self, port: int) -> None:
         """Cuts off who has sent too much that is nothing."""
-        now = self._clock()
+        now, began = self._clock(), time.thread_time()
         self._cut_off = {host: until for host, until in self._cut_off.items() if until > now}
         before, self._seen, self._doubtful = self._seen, {}, False
         for connection, (host, caller) in connections(port):
-            burst = BURST_AGAIN if host in self._cut_off else BURST
-            seen = before.get((host, caller)) or _Seen(now, burst, 0)
+            burst, rate = (BURST_AGAIN, RATE_AGAIN) if host in self._cut_off else (BURST, RATE)
+            seen = before.get((host, caller)) or _Seen(now, burst, rate, 0)
             age = now - seen.since
-            said = seen.burst + RATE * age + self._said.of(caller)
+            said = seen.burst + seen.rate * age + self._said.of(caller)
             n_bytes = received(connection)
             self._seen[host, caller] = seen._replace(received=n_bytes)
             self._doubtful |= n_bytes > said
@@ -204,4 +205,4 @@ class Floods:
                 self._cut_off[host] = now + MOMENT
         if self._doubtful:
             others_step_aside(THREADS, NICEST)  # again: a thread that has just begun has no name yet
-        self._took = self._clock() - now
+        self._took = time.thread_time() - began  # how long others kept it waiting is no reason to look less

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 import sys
@@ -28,6 +29,7 @@ from lexiseg_service.wire.floods import (
     PAUSE,
     PAUSE_AGAIN,
     RATE,
+    RATE_AGAIN,
     THREADS,
     Floods,
     Said,
@@ -143,6 +145,16 @@ def test_who_sends_megabytes_beside_calls_is_cut_off_and_no_other(line: Line, be
     assert (loud.is_cut_off, quiet.is_cut_off, bench.cuts) == (True, False, 1)
 
 
+def test_a_look_that_was_kept_waiting_is_followed_as_soon_as_any(line: Line) -> None:
+    times = itertools.count(0.0, 100.0)
+    slow = Floods(Said(LARGEST), int, lambda: next(times))
+    line.connect()
+
+    slow.look(line.port)
+
+    assert slow.pause < 1.0
+
+
 def test_some_bytes_in_each_second_are_nobodys_business(line: Line, bench: Bench) -> None:
     caller = line.connect()
     bench.look(line)
@@ -245,15 +257,22 @@ def test_who_comes_back_may_send_little_for_a_while(line: Line, bench: Bench) ->
     bench.look(line)
     alert = bench.floods.pause
 
-    again = line.connect()
+    again, steady = line.connect(), line.connect()
     again.send(BURST_AGAIN + 1)
+    steady.send(BURST_AGAIN)
+    bench.look(line)
+    bench.now += 2.0
+    steady.send(2 * RATE_AGAIN)
+    bench.look(line)
+    bearable = not steady.is_cut_off
+    steady.send(1)
     bench.look(line)
     bench.now += 2 * MOMENT
     later = line.connect()
     later.send(BURST_AGAIN + 1)
     bench.look(line)
 
-    assert (again.is_cut_off, later.is_cut_off) == (True, False)
+    assert (again.is_cut_off, bearable, steady.is_cut_off, later.is_cut_off) == (True, True, True, False)
     assert (usual, alert) == (PAUSE, PAUSE_AGAIN)
 
 
