@@ -5,8 +5,8 @@ The words stand in the address, `/adapters/hugging-face?classes=cat&classes=sofa
 
 from __future__ import annotations
 
-import asyncio
 import base64
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,10 +17,10 @@ from starlette.responses import Response
 
 from lexiseg_client.answers import rle
 from lexiseg_client.pictures import png
-from lexiseg_service.adapters.answering import as_json
+from lexiseg_model.types import Ring, Segment
+from lexiseg_service.adapters.answering import as_json, each
 from lexiseg_service.adapters.asking import ask
 from lexiseg_service.adapters.reading import image_beside, options_of, read_as
-from lexiseg_service.question.messages import WorkerAnswer
 
 router = APIRouter()
 
@@ -59,12 +59,9 @@ async def image_segmentation(request: Request) -> Response:
     else:
         image, url = await request.body(), None
     answer = await ask(request, fields, image, url)
-    return as_json(await asyncio.to_thread(_elements, answer))
+    return as_json(await each(request, answer, _element))
 
 
-def _elements(answer: WorkerAnswer) -> list[dict[str, Any]]:
-    elements: list[dict[str, Any]] = []
-    for segment in answer.segments:
-        mask = png.encode(rle.decode(segment.mask.counts, segment.mask.size).astype(np.uint8) * np.uint8(255))
-        elements.append({"label": segment.label, "score": segment.score, "mask": base64.b64encode(mask).decode()})
-    return elements
+def _element(segment: Segment, _: Sequence[Ring]) -> dict[str, Any]:
+    mask = png.encode(rle.decode(segment.mask.counts, segment.mask.size).view(np.uint8) * np.uint8(255))
+    return {"label": segment.label, "score": segment.score, "mask": base64.b64encode(mask).decode()}

@@ -33,5 +33,5 @@ class Headers:
         """
         header = read_at_once(image, self._limits)
         if header is None:
-            header = await self._lane.parsed(client, partial(read_header, image, self._limits))
+            header = await self._lane.done(client, partial(read_header, image, self._limits))
         return header.size

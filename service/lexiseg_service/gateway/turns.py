@@ -170,17 +170,17 @@ class OneARound:
 
 
 class Lane:
-    """A thread that parses one after the other. What takes it long without Python's lock is done beside it, by one
+    """A thread that does one thing after the other. What takes it long without Python's lock is done beside it, by one
     that is as nice as those that make masks: who asks for little waits for these."""
 
     def __init__(self, wanted: Wanted = bool) -> None:
         self._turns = OneAtATime(wanted)
-        self._thread = ThreadPoolExecutor(1, "parse", lambda: go_aside(partial(step_aside, NICEST)))
+        self._thread = ThreadPoolExecutor(1, "lane", lambda: go_aside(partial(step_aside, NICEST)))
 
-    async def parsed(self, client: str, parse: Callable[[], T]) -> T:
-        """What `parse` returns, when it is the client's turn."""
+    async def done(self, client: str, work: Callable[[], T]) -> T:
+        """What `work` returns, when it is the client's turn."""
         async with self._turns.of(client):
-            return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, parse)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, copy_context().run, work)
 
 
 class Turns:
@@ -200,6 +200,7 @@ class Turns:
         # fifty times as long.
         self.few, self.long, self.large = (Lane(self._passed_by_others) for _ in range(3))
         self.headers = Lane(self._passed_by_others)  # of unusual image files
+        self.masks = Lane(self._passed_by_others)  # large ones, that an adapter's answer has in another shape
 
     @contextmanager
     def passing(self, client: str) -> Iterator[None]:

@@ -176,7 +176,7 @@ async def test_large_ones_pause_for_small_ones_of_others_alone(
             await turns.pieces.of(client)
 
     async def parse(lane: Lane, client: str) -> None:
-        await lane.parsed(client, lambda: None)
+        await lane.done(client, lambda: None)
 
     def paused() -> bool:
         pausing = any(pauses)
@@ -200,6 +200,6 @@ async def test_what_takes_a_lane_long_is_done_by_a_nice_thread() -> None:
     def niceness() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    here, beside = await Lane().parsed("a", lambda: (niceness(), aside(niceness)))
+    here, beside = await Lane().done("a", lambda: (niceness(), aside(niceness)))
 
     assert (here, beside) == (niceness(), min(19, niceness() + NICEST))

@@ -28,7 +28,7 @@ def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     lines[:, 1 : 1 + step] = rows[:, :step]
     np.subtract(rows[:, step:], rows[:, :-step], out=lines[:, 1 + step :])
     header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, COLOUR_TYPES[channels], 0, 0, 0)
-    content = zlib.compress(lines.tobytes(), LEVEL)
+    content = zlib.compress(lines.data, LEVEL)
     return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", content) + _chunk(b"IEND", b"")
 
 

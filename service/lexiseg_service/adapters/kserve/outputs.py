@@ -18,7 +18,7 @@ def outputs_of(answer: WorkerAnswer, wanted: list[str]) -> list[OutputTensor]:
     """The outputs that are wanted, in that order; all where none is named. A mask is the JSON of COCO's run lengths.
 
     Raises:
-        InvalidValue: there is none of a name.
+        InvalidValue: there is none of a name, or one is wanted twice.
     """
     segments, n = answer.segments, len(answer.segments)
     there = {
@@ -34,4 +34,6 @@ def outputs_of(answer: WorkerAnswer, wanted: list[str]) -> list[OutputTensor]:
     for name in wanted:
         if name not in there:
             raise InvalidValue.of("outputs", name, f"of {', '.join(there)}")
+    if len(wanted) > len(set(wanted)):  # each would be as long again as all masks
+        raise InvalidValue.of("outputs", f"{len(wanted)} names", "each name once")
     return [OutputTensor(name, types[name], there[name][1], there[name][0]) for name in wanted or there]  # type: ignore[arg-type]

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
+
+from starlette.requests import Request
 
 from lexiseg_client.answers import rle
 from lexiseg_client.answers.formats.label_studio import brush_runs
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.answering import chosen, outline
+from lexiseg_service.adapters.answering import each, outline
 from lexiseg_service.adapters.label_studio.config import Control, Kind
 from lexiseg_service.question.messages import WorkerAnswer
 
 
-def prediction_of(answer: WorkerAnswer, control: Control, label: str | None = None) -> dict[str, Any]:
-    """One task's prediction; `label` is that of a click, whose segments have none."""
-    regions: list[dict[str, Any]] = [
-        {
-            "id": f"{answer.image_id[:8]}-{segment.id}-{index}",
-            "from_name": control.name,
-            "to_name": control.to_name,
-            "type": control.kind,
-            "original_width": answer.size[1],
-            "original_height": answer.size[0],
-            "image_rotation": 0,
-            "value": {**shape, control.kind: [name] if (name := segment.label or label) is not None else []},
-            "score": segment.score,
-            "readonly": False,
-        }
-        for segment, rings in chosen(answer)
-        for index, shape in enumerate(_shapes(segment, rings, answer.size, control.kind))
-    ]
+async def prediction_of(
+    request: Request, answer: WorkerAnswer, control: Control, label: str | None = None
+) -> dict[str, Any]:
+    """One task's prediction; `label` is that of a click, whose segments have none.
+
+    Raises:
+        ClientDisconnect: Label Studio hung up.
+    """
+
+    def regions_of(segment: Segment, rings: Sequence[Ring]) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": f"{answer.image_id[:8]}-{segment.id}-{index}",
+                "from_name": control.name,
+                "to_name": control.to_name,
+                "type": control.kind,
+                "original_width": answer.size[1],
+                "original_height": answer.size[0],
+                "image_rotation": 0,
+                "value": {**shape, control.kind: [name] if (name := segment.label or label) is not None else []},
+                "score": segment.score,
+                "readonly": False,
+            }
+            for index, shape in enumerate(_shapes(segment, rings, answer.size, control.kind))
+        ]
+
+    regions = list(chain.from_iterable(await each(request, answer, regions_of)))
     scores = [region["score"] for region in regions]
     return {
         "result": regions,

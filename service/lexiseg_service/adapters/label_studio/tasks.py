@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from pydantic import BaseModel
@@ -43,6 +42,6 @@ async def predicted(
     if context is not None and context.result:
         asked |= asked_by(context)
         answer = await ask(request, asked, image, url)
-        return await asyncio.to_thread(prediction_of, answer, control, label_of(context))
+        return await prediction_of(request, answer, control, label_of(context))
     answer = await ask(request, {**asked, "classes": control.classes}, image, url)
-    return await asyncio.to_thread(prediction_of, answer, control)
+    return await prediction_of(request, answer, control)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -13,10 +13,12 @@ from lexiseg_service.adapters.mcp.asked import LOOKS, Ask, File, Model, Picture,
 from lexiseg_service.adapters.mcp.desk import Desk
 from lexiseg_service.adapters.mcp.reports import cut, result, row, table
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.turns import Lane
 
 
 def add(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
     """Adds them; `caller_of` says who asks."""
+    cutting = Lane()  # pictures are decoded whole for it
 
     @server.tool(annotations=LOOKS)
     async def segment(
@@ -53,22 +55,21 @@ def add(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
     ) -> CallToolResult:
         """Cut one thing out of a picture: a PNG of its box, transparent around it."""
         with told():
-            picture = await desk.picture(image, caller_of(context))
+            picture = await desk.picture(image, caller := caller_of(context))
             if picture.content is None:
                 raise InvalidValue.of("image", image, "a path or a URL: of an id there are no pixels to cut")
             fields = {"model": model, **_what(word, point, box)}
-            answer = await desk.ask(picture, fields, caller_of(context), None if word is None else "panoptic")
+            answer = await desk.ask(picture, fields, caller, None if word is None else "panoptic")
             best = max((one for one in answer.segments if not one.mask_index), key=lambda one: one.score, default=None)
             if best is None:
                 raise InvalidValue.of("word", word, "something that is in the picture")
             content = {"image": f"id:{answer.image_id}", "segment": row(best, answer.size)}
-            return result(content, await asyncio.to_thread(cut, picture.content, best))
+            return result(content, await cutting.done(caller.client, partial(cut, picture.content, best)))
 
 
 def _what(word: str | None, point: list[float] | None, box: list[float] | None) -> dict[str, Any]:
     """The one of the three that was given, as fields of a question."""
-    ways = {"word": word, "point": point, "box": box}
-    given = [name for name, value in ways.items() if value is not None]
+    given = [name for name, value in (("word", word), ("point", point), ("box", box)) if value is not None]
     if len(given) != 1:
         raise InvalidValue.of("word", " and ".join(given) or "none", "exactly one of word, point and box")
     if word is not None:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from lexiseg_service.adapters.answering import chosen, outline, run_lengths
+from lexiseg_model.types import Ring, Segment
+from lexiseg_service.adapters.answering import outline, run_lengths
 from lexiseg_service.adapters.roboflow.prompts import Prompt
-from lexiseg_service.question.messages import WorkerAnswer
 
 Format = Literal["polygon", "rle"]
 
 
-def result_of(answer: WorkerAnswer, index: int, prompt: Prompt, kind: Format) -> dict[str, Any]:
-    """The segments of the prompt at a place."""
-    predictions = [
+def prediction_of(segment: Segment, rings: Sequence[Ring], kind: Format) -> tuple[int | None, dict[str, Any]]:
+    """The place of the prompt that a segment is of, and the segment."""
+    masks = run_lengths(segment) if kind == "rle" else [outline(ring) for ring in rings]
+    return segment.class_index, {"masks": masks, "confidence": segment.score, "format": kind}
+
+
+def results_of(
+    prompts: Sequence[Prompt], predictions: Sequence[tuple[int | None, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """The segments of each prompt."""
+    found: dict[int | None, list[dict[str, Any]]] = {}
+    for index, prediction in predictions:
+        found.setdefault(index, []).append(prediction)
+    return [
         {
-            "masks": run_lengths(segment) if kind == "rle" else [outline(ring) for ring in rings],
-            "confidence": segment.score,
-            "format": kind,
+            "prompt_index": index,
+            "echo": {
+                "prompt_index": index,
+                "type": prompt.type,
+                "text": prompt.text,
+                "num_boxes": len(prompt.boxes),
+            },
+            "predictions": found.get(index, []),
         }
-        for segment, rings in chosen(answer)
-        if segment.class_index == index
+        for index, prompt in enumerate(prompts)
     ]
-    echo = {"prompt_index": index, "type": prompt.type, "text": prompt.text, "num_boxes": len(prompt.boxes)}
-    return {"prompt_index": index, "echo": echo, "predictions": predictions}

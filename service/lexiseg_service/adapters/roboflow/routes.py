@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
@@ -9,11 +10,12 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_service.adapters.answering import SIMPLIFY, as_json
+from lexiseg_service.adapters.answering import SIMPLIFY, as_json, chosen, each
 from lexiseg_service.adapters.asking import ask_about
-from lexiseg_service.adapters.reading import options_of, read_as
+from lexiseg_service.adapters.reading import limits_of, options_of, read_as
 from lexiseg_service.adapters.roboflow.prompts import Prompt, Threshold, class_of
-from lexiseg_service.adapters.roboflow.results import Format, result_of
+from lexiseg_service.adapters.roboflow.results import Format, prediction_of, results_of
+from lexiseg_service.errors import InvalidValue
 
 router = APIRouter()
 
@@ -38,6 +40,9 @@ class Body(BaseModel):
 async def concept_segment(request: Request) -> Response:
     """Objects of every prompt, and stuff as a whole (`?task=` says otherwise); the prompts compete for pixels."""
     body = await read_as(Body, request)
+    n_prompts, most = len(body.prompts), limits_of(request).max_classes
+    if n_prompts > most:
+        raise InvalidValue.of("prompts", f"{n_prompts} prompts", f"at most {most}")
     classes = [class_of(prompt, index, body.output_prob_thresh) for index, prompt in enumerate(body.prompts)]
     fields = {
         "task": "panoptic",
@@ -47,5 +52,8 @@ async def concept_segment(request: Request) -> Response:
         "mask": body.format,
     }
     answer = await ask_about(request, fields, body.image.value, "image.value")
-    results = [result_of(answer, index, prompt, body.format) for index, prompt in enumerate(body.prompts)]
+    make = partial(prediction_of, kind=body.format)
+    # Run lengths are there already.
+    predictions = [make(*one) for one in chosen(answer)] if body.format == "rle" else await each(request, answer, make)
+    results = results_of(body.prompts, predictions)
     return as_json({"prompt_results": results, "time": answer.timings.total / 1e3})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter
@@ -9,7 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_service.adapters.answering import SIMPLIFY, as_json
+from lexiseg_service.adapters.answering import SIMPLIFY, as_json, each
 from lexiseg_service.adapters.asking import ask_about
 from lexiseg_service.adapters.reading import read_as
 from lexiseg_service.adapters.x_anylabeling.models import model_of
@@ -52,4 +53,5 @@ async def predict(request: Request) -> Response:
     body = await read_as(Predict, request)
     fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **asked_by(body.params)}
     answer = await ask_about(request, fields, body.image, "image")
-    return as_json({"success": True, "data": {"shapes": shapes_of(answer), "description": ""}})
+    shapes = list(chain.from_iterable(await each(request, answer, shapes_of)))
+    return as_json({"success": True, "data": {"shapes": shapes, "description": ""}})

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from lexiseg_model.types import Ring
-from lexiseg_service.adapters.answering import chosen, outline
-from lexiseg_service.question.messages import WorkerAnswer
+from lexiseg_model.types import Ring, Segment
+from lexiseg_service.adapters.answering import outline
 
 LEAST_PART = 0.02  # of a segment's largest part: less is a shape that somebody has to delete
 
 
-def shapes_of(answer: WorkerAnswer) -> list[dict[str, Any]]:
+def shapes_of(segment: Segment, rings: Sequence[Ring]) -> list[dict[str, Any]]:
     """One polygon a part; the parts of one segment are a group."""
+    parts = large_parts(rings)
     return [
         {
             "label": segment.label or "AUTOLABEL_OBJECT",
@@ -23,7 +23,6 @@ def shapes_of(answer: WorkerAnswer) -> list[dict[str, Any]]:
             "score": segment.score,
             "group_id": segment.id if len(parts) > 1 else None,
         }
-        for segment, parts in ((segment, large_parts(rings)) for segment, rings in chosen(answer))
         for corners in parts
     ]
 

@@ -49,4 +49,4 @@ async def beside(request: Request, content: bytes | bytearray, parse: Callable[[
         lane = turns.large
     else:
         lane = turns.few if sum(content.count(mark) for mark in MARKS) <= FEW else turns.long
-    return await lane.parsed(request.state.client, parse)
+    return await lane.done(request.state.client, parse)

@@ -231,7 +231,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
         kind = read.__self__.DESCRIPTOR  # type: ignore[attr-defined]  # a message's own `FromString`
         if has_more_values(content, kind, min(VALUES_HERE, most)):
             lane = self._turns.large if len(content) > LARGE else self._turns.long
-            return await lane.parsed(client, parsed)
+            return await lane.done(client, parsed)
         return _parsed(read, content)
 
     async def _hand_over_one(self, answer: Any, context: Context, caller: Caller) -> None:

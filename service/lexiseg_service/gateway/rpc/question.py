@@ -48,7 +48,7 @@ async def _checked(n_bytes: int, check: Callable[[], T], lane: Lane, client: str
         return check()
     if n_bytes <= LONG:
         return await asyncio.to_thread(check)
-    return await lane.parsed(client, check)
+    return await lane.done(client, check)
 
 
 def asked_of(message: pb.SegmentRequest, limits: Limits) -> Asked:

@@ -119,3 +119,12 @@ async def test_an_unknown_model_is_404(client: httpx.AsyncClient) -> None:
     answer = await client.get("/v2/models/nope/ready")
 
     assert (answer.status_code, "nope" in answer.json()["error"]) == (404, True)
+
+
+async def test_an_output_is_wanted_once(client: httpx.AsyncClient) -> None:
+    wanted = [{"name": "masks"}] * 2
+
+    answer = await client.post(f"{URL}/infer", json={"inputs": [IMAGE, WORDS], "outputs": wanted})
+
+    assert answer.status_code == 422
+    assert "each name once" in answer.json()["error"]

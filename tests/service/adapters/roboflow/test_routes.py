@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests import coco
-from tests.service.adapters.asking import IN_TEXT, SQUARE
+from tests.service.adapters.asking import IN_TEXT, SQUARE, adapted
 
 URL = "/adapters/roboflow/sam3/concept_segment"
 
@@ -85,3 +85,10 @@ async def test_boxes_that_say_nothing_are_refused(
 
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"].startswith(field)
+
+
+async def test_there_are_no_more_prompts_than_classes() -> None:
+    async with adapted("roboflow", limits={"max_classes": 2}) as client:
+        answer = await client.post(URL, json=body(*[word("red")] * 3))
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "prompts")

@@ -107,7 +107,7 @@ async def test_values_of_messages_are_counted_in_one_thread(monkeypatch: pytest.
     async with asyncio.timeout(SOON), calling() as gateway:
         await asyncio.gather(*(gateway.stub.Segment(request("sky")) for _ in range(8)))
 
-    assert threads == {threading.current_thread().name, "parse_0"}
+    assert threads == {threading.current_thread().name, "lane_0"}
 
 
 async def test_a_message_of_countless_values_is_refused_before_it_is_parsed() -> None:
