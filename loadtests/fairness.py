@@ -19,6 +19,7 @@ boxes     likewise with 256 small boxes
 dear      two keys with 6 clients each: all that one request about 20 megapixels can ask for, instances and confidence
           and an overlay, and polygons of what is clicked at
 files     12 clients each of two keys, whose small files take long to decode, or to tell their size
+adapters  the same with 20 megapixels, of each class of which an adapter answers with a PNG
 json-...  two keys with eight connections each and the largest JSON bodies: loadtests/large_json.py
 small-... 16 connections without a key that ask for what is hardly any work, 16 times before they read: a probe, what
           is refused, or the metrics
@@ -48,7 +49,7 @@ from lexiseg_service.gateway.admission.keys import line_of, new_key
 from loadtests.bystander import bystander
 from loadtests.frames import KINDS as FRAMES
 from loadtests.frames import Flood, flood
-from loadtests.hostile import SHAPES, Pictures
+from loadtests.hostile import ADAPTER, SHAPES, Pictures
 from loadtests.large_json import KINDS, LargeJson
 from loadtests.plain_client import GONE, Anew, Answered, Connection, got
 from loadtests.run import service, until_ready
@@ -374,7 +375,7 @@ def main(words: list[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "keys"
             file.write_text("\n".join(line_of(who, key) for who, key in keys.items()) + "\n", encoding="utf-8")
-            with service("--api-keys-file", str(file)) as (url, grpc):
+            with service("--api-keys-file", str(file), "--adapters", ADAPTER) as (url, grpc):
                 until_ready(url)
                 figures, wrong = Scene(url, grpc, keys, options.seconds, options.times).play(name)
         print(json.dumps(figures), flush=True)

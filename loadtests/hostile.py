@@ -11,15 +11,17 @@ from typing import Any
 from PIL import Image
 
 from lexiseg_service.vocabularies.builtin import built_in
-from loadtests.plain_client import posted
+from loadtests.plain_client import posted, posted_file
 from loadtests.scenes import MARK_BYTES, SIZE, generated
 
 LARGE = (5472, 3648)  # 20 megapixels
 THUMBNAIL = (160, 120)
 N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13  # as many as are taken; together less than 256 KiB
 N_PROMPTS, N_POINTS = 256, 32  # likewise
-SHAPES = ("classes", "prompts", "boxes", "dear", "files")  # by what is asked or sent, not by how much of it comes
+# By what is asked or sent, not by how much of it comes.
+SHAPES = ("classes", "prompts", "boxes", "dear", "files", "adapters")
 LARGEST = (7300, 5475)  # 40 megapixels
+ADAPTER = "hugging-face"  # answers with a PNG of the whole picture for each class
 N_SCANS, N_TEXTS, N_STRIPS = 20, 2, 20_000  # of one file; a few more are refused
 
 
@@ -43,6 +45,7 @@ class Pictures:
             "boxes": [(self.photograph, boxes)],
             "dear": [(self.large, everything), (self.large, clicks_in_large)],
             "files": [(file, {"classes": self._names[:5]}) for file in _slow_files()],
+            "adapters": [(self.large, {})],
         }
 
     def _prompts(self, size: tuple[int, int], *, boxes: bool) -> list[dict[str, Any]]:
@@ -81,7 +84,11 @@ class Pictures:
         requests = []
         for picture, question in self._shapes[shape]:
             mark = self._chance.randbytes(MARK_BYTES)
-            requests.append((posted(picture + mark, question, key), mark))
+            if shape == "adapters":
+                request = posted_file(f"/adapters/{ADAPTER}?vocabulary=ade20k", picture + mark, key)
+            else:
+                request = posted(picture + mark, question, key)
+            requests.append((request, mark))
         return requests
 
     def long_list(self, key: str) -> bytes:
