@@ -20,6 +20,7 @@ AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # the next marker behind 
 MOST_SEGMENTS = 10_000
 MOST_COMPONENTS = 4
 BEGIN_OF_SCAN = b"\xff\xda"  # nowhere in a scan's own data
+FAR = 4 * 2**20  # bytes from one scan to the next; to look through all that may stand behind the last takes 30 ms
 
 
 class TooManySegments(Exception):
@@ -58,19 +59,20 @@ class Passes(NamedTuple):
 def passes_of(image: bytes, most: int) -> Passes:
     """What the scans of a JPEG are to a decoder, of which `most` are looked at.
 
-    They are told by their first bytes, wherever these stand: a preview among the metadata counts, too, and no byte of
-    the scans' own data is looked at.
+    They are told by their first bytes, wherever these stand, but no further than `FAR` from those before: a preview
+    among the metadata counts, too, and of the scans' own data nothing is made out.
     """
     shares = _shares(image)
     reading = refining = 0.0
     at = 0
     for _ in range(most):
-        at = image.find(BEGIN_OF_SCAN, at) + len(BEGIN_OF_SCAN)
+        at = image.find(BEGIN_OF_SCAN, at, at + FAR) + len(BEGIN_OF_SCAN)
         if at < len(BEGIN_OF_SCAN) or at + 3 > len(image):
             break
         n_components = image[at + 2]
         components = image[at + 3 : at + 3 + 2 * n_components : 2]
-        band = image[at + 3 + 2 * n_components :][:3] if n_components <= MOST_COMPONENTS else b""
+        behind = at + 3 + 2 * n_components
+        band = image[behind : behind + 3] if n_components <= MOST_COMPONENTS else b""
         share = sum(shares.get(component, 1.0) for component in components[:MOST_COMPONENTS])
         if len(band) == 3 and band[0] and band[2] >> 4:  # of what is not the mean of a block, and not its first bits
             refining += share

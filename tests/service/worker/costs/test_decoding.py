@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_service.image.jpeg_scans import passes_of
+from lexiseg_service.image.jpeg_scans import FAR, passes_of
 from lexiseg_service.worker.costs.decoding import decode_cost
 from tests import pictures
 
@@ -75,6 +75,14 @@ def test_a_scan_of_a_colour_that_is_stored_smaller_costs_less() -> None:
     assert sparse_passes.refining < dense_passes.refining
     assert sparse_passes.reading < dense_passes.reading
     assert passes_of(b"\xff\xd8\xff\xda", 100) == (0, 0, 0)
+
+
+def test_nobody_looks_for_scans_far_behind_the_last() -> None:
+    file = encoded("JPEG", progressive=True)
+    looks_like_one = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+
+    assert passes_of(file + looks_like_one, 100).reading > passes_of(file, 100).reading
+    assert passes_of(file + bytes(FAR) + looks_like_one, 100) == passes_of(file, 100)
 
 
 def test_what_is_laid_over_white_or_stored_deeper_costs_more() -> None:
