@@ -134,29 +134,13 @@ class OneByOne:
         self._line.over(PAUSE)
 
 
-class OneInAWhile:
-    """Steps on the event loop, clients in turns. From each to the next there are `PAUSE` seconds, or `REST` times as
-    long as the loop took for it, also for who is alone."""
+class _Steps:
+    """Steps on the event loop, clients in turns, with a `rest` after each that follows from how long the loop took for
+    it, in seconds, if that is `wanted`."""
 
-    def __init__(self) -> None:
-        self._line = _Line(always)
-
-    async def of(self, client: str) -> None:
-        """Waits until the step may be taken."""
-        await self._line.turn(client)
-        loop = asyncio.get_running_loop()
-        loop.call_soon(self._taken, loop, loop.time())
-
-    def _taken(self, loop: asyncio.AbstractEventLoop, began: float) -> None:
-        self._line.over(max(PAUSE, REST * (loop.time() - began)))
-
-
-class OneARound:
-    """Steps on the event loop, clients in turns, one in each of its rounds. After one that took the loop more than
-    `SHORT` seconds it rests as long again, while others wait."""
-
-    def __init__(self) -> None:
-        self._line = _Line(bool)
+    def __init__(self, wanted: Wanted, rest: Callable[[float], float]) -> None:
+        self._line = _Line(wanted)
+        self._rest = rest
 
     async def of(self, client: str) -> None:
         """Waits until the step may be taken."""
@@ -165,8 +149,23 @@ class OneARound:
         loop.call_soon(self._taken, loop, loop.time())
 
     def _taken(self, loop: asyncio.AbstractEventLoop, began: float) -> None:
-        took = loop.time() - began
-        self._line.over(took if took > SHORT else 0.0)
+        self._line.over(self._rest(loop.time() - began))
+
+
+class OneInAWhile(_Steps):
+    """From each step to the next there are `PAUSE` seconds, or `REST` times as long as the loop took for it, also for
+    who is alone."""
+
+    def __init__(self) -> None:
+        super().__init__(always, lambda took: max(PAUSE, REST * took))
+
+
+class OneARound(_Steps):
+    """One step in each round of the event loop. After one that took the loop more than `SHORT` seconds it rests as long
+    again, while others wait."""
+
+    def __init__(self) -> None:
+        super().__init__(bool, lambda took: took if took > SHORT else 0.0)
 
 
 class Lane:
