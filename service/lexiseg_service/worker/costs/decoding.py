@@ -8,13 +8,16 @@ from itertools import islice, takewhile
 from lexiseg_service.image.av1 import frames_of
 from lexiseg_service.image.boxes import Damaged
 from lexiseg_service.image.header import is_heic, most_scans
-from lexiseg_service.image.jpeg_scans import components_in_one_scan, passes_of
+from lexiseg_service.image.jpeg_scans import START_OF_IMAGE, components_in_one_scan, passes_of
 from lexiseg_service.image.many_parts import (
     MOST_CHUNKS,
     TooManyParts,
     check_directory,
     is_of_run_lengths,
     png_chunks,
+)
+from lexiseg_service.image.many_parts import (
+    PIXELS as PIXEL_CHUNK,
 )
 
 COLOURS = 3  # components of a JPEG that the fast decoder takes at most; CMYK has four
@@ -25,7 +28,7 @@ BEGIN = 0.5  # milliseconds of any file
 PIXELS, DECODED_PIXELS, BYTES = 0.8, 6.5, 9.0
 # Of a megapixel and of a megabyte, of what is decoded whole, by its kind. The dearest of each is meant, as a PNG of a
 # photograph; what is simple takes half of it.
-JPEG, SCANS = b"\xff\xd8", (5.0, 35.0)  # of several scans, or of four colours
+SCANS = (5.0, 35.0)  # of several scans, or of four colours
 READ, REFINED, FOUR_COLOURS = 1.0, 4.4, 40.0  # of a megapixel that a scan reads or refines; beyond, of four colours
 PNG, ROWS, STORED = b"\x89PNG", (20.0, 22.0), 14.0  # likewise; of each byte of a pixel
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel of a PNG, by its type of colour
@@ -86,7 +89,7 @@ def _frames(image: bytes) -> float:
 
 def _kind(image: bytes, size: tuple[int, int]) -> tuple[float, float]:
     """Milliseconds of a megapixel, and of a megabyte."""
-    if image.startswith(JPEG):
+    if image.startswith(START_OF_IMAGE):
         passes = passes_of(image, most_scans(size[0] * size[1]))
         colours = FOUR_COLOURS if passes.components > COLOURS else 0.0
         return SCANS[0] + READ * passes.reading + REFINED * passes.refining + colours, SCANS[1]
@@ -108,7 +111,7 @@ def _png(image: bytes) -> tuple[float, float]:
         return ROWS
     depth, colour = image[HEAD - 2], image[HEAD - 1]
     stored = STORED * SAMPLES.get(colour, 4) * depth / 8
-    before_pixels = islice(takewhile(lambda name: name != b"IDAT", png_chunks(image)), MOST_CHUNKS)
+    before_pixels = islice(takewhile(lambda name: name != PIXEL_CHUNK, png_chunks(image)), MOST_CHUNKS)
     seen_through = SEEN_THROUGH if colour & HAS_ALPHA or b"tRNS" in before_pixels else 0.0
     return ROWS[0] + stored + seen_through, ROWS[1]
 
