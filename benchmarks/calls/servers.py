@@ -44,9 +44,18 @@ PEERS = {
 
 
 def checkouts() -> list[Path]:
-    """This one, behind the one that it is compared with."""
+    """This one, behind the one that it is compared with.
+
+    Raises:
+        SystemExit: AGAINST is not the folder of a checkout; an unknown folder on the path would have this one answer twice.
+    """
     against = os.environ.get("AGAINST")
-    return [*([Path(against)] if against else []), Path.cwd()]
+    if not against:
+        return [Path.cwd()]
+    other = Path(against).resolve()
+    if not (other / "service" / "lexiseg_service").is_dir():
+        raise SystemExit(f"AGAINST={against}: expected the folder of another checkout, as `git worktree add` makes it")
+    return [other, Path.cwd()]
 
 
 def of(checkout: Path, settings: Mapping[str, str] = {}) -> Server:
