@@ -47,7 +47,7 @@ def checkouts() -> list[Path]:
     """This one, behind the one that it is compared with.
 
     Raises:
-        SystemExit: AGAINST is not the folder of a checkout; an unknown folder on the path would have this one answer twice.
+        SystemExit: AGAINST is not the folder of a checkout, so that this one would answer twice.
     """
     against = os.environ.get("AGAINST")
     if not against:
