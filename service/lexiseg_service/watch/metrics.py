@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
@@ -45,6 +46,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         build = Gauge("lexiseg_build_info", "1; what runs is in the labels", ["version", "python"], registry=registry)
         build.labels(version("lexiseg"), platform.python_version()).set(1)
+        self._slow: list[Callable[[], float]] = []
         registry.register(_Workers(lambda: self._worker_states()))
         self._worker_states: Callable[[], Mapping[str, WorkerState]] = dict
         self.requests = Counter(
@@ -195,9 +197,11 @@ class Metrics:
         shown.set(0)
         return shown.set
 
-    def held(self, cache: str, nbytes: Callable[[], float]) -> None:
-        """A cache whose bytes are asked for at each scrape."""
+    def held(self, cache: str, nbytes: Callable[[], float], *, slow: bool = False) -> None:
+        """A cache whose bytes are asked for at each scrape; where that is `slow` the first time, in a thread before."""
         self._held.labels(cache).set_function(nbytes)
+        if slow:
+            self._slow.append(nbytes)
 
     def waiting(self, stage: str, count: Callable[[], float], longest: Callable[[], float]) -> None:
         """A stage whose queue, and the longest wait in it, are asked for at each scrape."""
@@ -235,10 +239,16 @@ class Metrics:
         """The text exposition format."""
         return generate_latest(self.registry)
 
-    def rendered(self, accept: str) -> tuple[bytes, str]:
+    async def rendered(self, accept: str) -> tuple[bytes, str]:
         """As an `Accept` header asks for, and its media type; only OpenMetrics has exemplars."""
+        if self._slow:  # tens of milliseconds for long lists, in which the event loop answers others
+            await asyncio.to_thread(self._weigh)
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type
+
+    def _weigh(self) -> None:
+        for nbytes in self._slow:
+            nbytes()
 
 
 class _Workers(Collector):

@@ -37,7 +37,7 @@ def create_ops_app(backend: Backend, server: GrpcServer, metrics: Metrics) -> St
         return _json(health.ready, {"status": status, "detail": health.detail, "degraded": health.degraded})
 
     async def exposition(request: Request) -> Response:
-        content, media_type = metrics.rendered(request.headers.get("accept", ""))
+        content, media_type = await metrics.rendered(request.headers.get("accept", ""))
         return Response(content, media_type=media_type)
 
     routes = [Route("/livez", live), Route("/readyz", ready), Route("/metrics", exposition)]

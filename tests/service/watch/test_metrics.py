@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,20 @@ async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Me
     assert float(held["features"]) == backend.engine.feature_cache.nbytes > 0
     assert float(held["words"]) > 0
     assert {"asked", "tables", "pictures", "streams", "requests", "fetched", "answers", "vocabularies"} <= held.keys()
+
+
+async def test_what_takes_long_to_weigh_is_weighed_beside_the_event_loop(metrics: Metrics) -> None:
+    by: list[threading.Thread] = []
+
+    def nbytes() -> float:
+        by.append(threading.current_thread())
+        return 17.0
+
+    metrics.held("words", nbytes, slow=True)
+    content, _ = await metrics.rendered("")
+
+    assert by[0] is not threading.current_thread()
+    assert b'lexiseg_cache_bytes{cache="words"} 17.0' in content
 
 
 def test_methods_that_no_route_has_are_counted_together(metrics: Metrics) -> None:

@@ -64,7 +64,7 @@ async def get_metrics(request: Request) -> Response:
     metrics: Metrics = request.app.state.metrics
     turns: Turns = request.app.state.turns
     async with turns.figures.of(client_of(None, request.client.host if request.client else None)):
-        content, media_type = metrics.rendered(request.headers.get("accept", ""))
+        content, media_type = await metrics.rendered(request.headers.get("accept", ""))
     return Response(content, media_type=media_type)
 
 

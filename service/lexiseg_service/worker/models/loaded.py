@@ -63,5 +63,9 @@ def give_up(model: Future[Loaded]) -> None:
 
 def show_kept(metrics: Metrics, models: Callable[[], Iterable[Loaded | None]]) -> None:
     """What models keep of words, and all of them of sizes, in the metrics; None is one that is not loaded."""
-    metrics.held("words", lambda: sum(model.segmenter.kept_bytes for model in models() if model is not None))
+
+    def of_words() -> int:
+        return sum(model.segmenter.kept_bytes for model in models() if model is not None)
+
+    metrics.held("words", of_words, slow=True)
     metrics.held("tables", table_bytes)
