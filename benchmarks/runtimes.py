@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import RANGES, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8, export
+from lexiseg_model.methods.tiny import segmenter as segmenter_of_tiny
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.vocabularies.builtin import built_in
 
@@ -54,12 +56,13 @@ def as_tile(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @contextmanager
 def contenders() -> Iterator[list[Contender]]:
-    """torch in float32, the pass as shipped here, ONNX in float32 and in int8."""
+    """torch in float32 and, where that is native, bfloat16, the kernel where it fits, ONNX in float32 and in int8."""
     shipped = catalog.load("tiny", device="cpu", precision="fast")
     exact = catalog.load("tiny", device="cpu", precision="exact")
+    with patch.object(segmenter_of_tiny, "suits", return_value=False):
+        by_torch = catalog.load("tiny", device="cpu", precision="fast")
     assert isinstance(exact, Exportable)
     assert isinstance(shipped, Exportable)
-    kernels = ["the kernel, float32"] if shipped.is_compiled else []
     with tempfile.TemporaryDirectory() as folder:
         ranges = catalog.find("tiny").folder / RANGES
         manifest = add_int8(Path(folder), export(exact, Path(folder)), (), ranges)
@@ -72,7 +75,8 @@ def contenders() -> Iterator[list[Contender]]:
 
         yield [
             Contender("torch, float32", exact),
-            *(Contender(name, shipped) for name in (["torch, bfloat16"] if BFLOAT16 else kernels)),
+            *([Contender("torch, bfloat16", by_torch)] if BFLOAT16 else []),
+            *([Contender("the kernel, float32", shipped)] if shipped.is_compiled else []),
             Contender("ONNX, float32", in_onnx("float32")),
             Contender("ONNX, int8", in_onnx("int8")),
         ]

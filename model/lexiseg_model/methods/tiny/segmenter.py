@@ -83,13 +83,14 @@ class TinySegmenter(Exportable):
         self._tower = load_text_tower(execution.text_tower)
         self.text_digest = self._tower.digest
         self._device = device
-        self._dtype = execution.dtype
+        compiled = suits(execution)
+        self._dtype = torch.float32 if compiled else execution.dtype
         self._network = fused(network).to(device)
         self._scores = PixelScores(self._network, settings, device)
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name in ("stem", "stages", "context", "lateral", "smooth", "pixel_head", "image_head", "evidence"):
             getattr(self._network, name).to(self._dtype)
-        self._compiled = CompiledPass(self._network) if suits(execution) else None
+        self._compiled = CompiledPass(self._network) if compiled else None
         self.passes_side_by_side = self._compiled is not None
         self._head = None if head is None else answering(in_type(fused(head).to(device), self._dtype))
         self._maps = None if self._head is None or self._compiled is None else CompiledMaps(self._head.shared)

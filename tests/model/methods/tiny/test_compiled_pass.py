@@ -16,6 +16,7 @@ from lexiseg_model.methods.tiny.compiled_pass import CompiledPass, suits
 from lexiseg_model.methods.tiny.fast import fused
 from lexiseg_model.methods.tiny.network import MEAN, STD, ImageFeatures, TinyNetwork, channel
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.types import Point, Prompt
 from tests.kernel import require_kernel
 
 CPU = torch.device("cpu")
@@ -76,8 +77,34 @@ def test_who_insists_on_exact_answers_or_computes_elsewhere_stays_with_torch(mon
     assert suits(Execution(CPU, "fast"))
     assert not suits(Execution(CPU, "exact"))
     assert not suits(Execution(torch.device("cuda"), "fast"))
-    monkeypatch.setattr(device, "inference_dtype", lambda device: torch.bfloat16)
+    with_bfloat16(monkeypatch, tiles=True)
     assert not suits(Execution(CPU, "fast"))
+
+
+def test_bfloat16_in_vectors_is_left_for_the_kernel_s_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = catalog.load("tiny", device="cpu", precision="fast")
+    with_bfloat16(monkeypatch, tiles=False)
+    segmenter = catalog.load("tiny", device="cpu", precision="fast")
+    assert isinstance(segmenter, TinySegmenter)
+    assert segmenter.is_compiled
+    assert segmenter.passes_side_by_side
+    picture = tile(96, 160).transpose(1, 2, 0)
+    click = [Prompt((Point(40, 30),))]
+
+    (ours, quality), (expected, as_good) = (
+        each.prompt(each.assemble(plan, each.encode_tiles(plan.tiles)), click)[0]
+        for each in (segmenter, without)
+        for plan in [each.plan(picture)]
+    )
+
+    assert torch.equal(ours, expected)
+    assert torch.equal(quality, as_good)
+
+
+def with_bfloat16(monkeypatch: pytest.MonkeyPatch, *, tiles: bool) -> None:
+    """A processor that multiplies it, in vectors or in tiles."""
+    monkeypatch.setattr(device, "inference_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
 
 
 def test_photographs_keep_their_features(photographs: dict[str, NDArray[np.uint8]]) -> None:
