@@ -39,6 +39,45 @@ def look():
 threading.Thread(target=look).start()
 serve.run(Settings(http_port=0, grpc_port=0, log_level="error"))
 """
+# Full collections while much comes and stays, as of requests that wait; then, and when nothing comes any more.
+SELDOM = """
+import gc, time
+from lexiseg_service.collector import seldom
+class Circle: pass
+full = lambda: gc.get_stats()[2]["collections"]
+def come():
+    there.extend([[] for _ in range(100_000)])
+    circle = Circle()
+    circle.itself = circle
+    return sum(isinstance(each, Circle) for each in gc.get_objects(2))
+def until(there_is):
+    deadline = time.monotonic() + 60
+    while not there_is() and time.monotonic() < deadline:
+        yield
+there = []
+before, usual = full(), gc.get_threshold()
+for _ in range(20):
+    come()
+print(full() > before)
+with seldom(0.5, 3600.0):
+    busy = full()
+    for _ in range(20):
+        come()
+    print(full() == busy)
+    for _ in until(lambda: full() > busy):
+        time.sleep(0.01)
+    once = full()
+    print(once > busy, not any(isinstance(each, Circle) for each in gc.get_objects()))
+    time.sleep(1.2)
+    print(full() == once)
+with seldom(0.05, 0.2):
+    busy = full()
+    for _ in until(lambda: full() > busy):
+        del there[:]
+        come()
+    print(full() > busy)
+print(gc.get_threshold() == usual)
+"""
 
 
 def said(program: str) -> list[str]:
@@ -55,3 +94,7 @@ def test_a_service_that_is_ready_has_set_aside_what_it_imported() -> None:
 
     assert looked_at < aside / 10
     assert aside > 100_000
+
+
+def test_while_much_comes_full_collections_wait_for_a_quiet_moment_and_not_for_ever() -> None:
+    assert said(SELDOM) == ["True"] * 2 + ["True True"] + ["True"] * 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lexiseg_service.adapters.loading import install
-from lexiseg_service.collector import set_aside
+from lexiseg_service.collector import seldom, set_aside
 from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
 from lexiseg_service.commands.serving.descriptors import within_descriptors
 from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
@@ -33,7 +33,7 @@ def run(settings: Settings) -> int:
     install(app, settings)
     server = server_of(app, app.state.grpc, settings, metrics, settings.http_port, "--http-port", greeting_of_gateway)
     set_aside()
-    with handing_back():
+    with seldom(), handing_back():
         server.run()
     if tracing is not None:
         tracing.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lexiseg_service.collector import set_aside
+from lexiseg_service.collector import seldom, set_aside
 from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
 from lexiseg_service.commands.serving.descriptors import within_descriptors
 from lexiseg_service.commands.serving.hosting import server_of
@@ -32,7 +32,7 @@ def run(settings: Settings) -> int:
     app = create_ops_app(worker, grpc, metrics)
     server = server_of(app, grpc, settings, metrics, settings.metrics_port, "--metrics-port", greeting)
     set_aside()
-    with handing_back():
+    with seldom(), handing_back():
         server.run()
     if tracing is not None:
         tracing.close()
