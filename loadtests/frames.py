@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RESET, SETTINGS = 0, 1, 3, 4  # types of frames (RFC 9113, section 6)
+DATA, HEADERS, RESET, SETTINGS, CONTINUATION = 0, 1, 3, 4, 9  # types of frames (RFC 9113, section 6)
 END_STREAM, END_HEADERS = 1, 4  # flags
 CANCEL = (8).to_bytes(4)  # an error code
 FIRST_STREAM = 1
@@ -26,11 +26,14 @@ CALL = {
 HEADS = b"".join(b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in CALL.items())
 N_FRAMES = 8000  # at once
 N_CALLS = 200  # likewise
-KINDS = ("settings", "empty", "calls")
+LONGEST = 2**14  # bytes of a frame
+N_LONGEST = 16  # of them at once
+KINDS = ("settings", "empty", "calls", "heads")
 
 
 class Flood(NamedTuple):
-    """What is sent where: `settings`, `empty` frames of one call, or `calls` that are begun and reset."""
+    """What is sent where: `settings`, `empty` frames of one call, `calls` that are begun and reset, or `heads` of calls
+    that never end, of long values."""
 
     host: str
     port: int
@@ -78,6 +81,9 @@ def _pieces(kind: str) -> Iterator[bytes]:
         for first in itertools.count(FIRST_STREAM, 2 * N_CALLS):
             streams = range(first, first + 2 * N_CALLS, 2)
             yield b"".join(_begun(stream, END_STREAM) + frame(RESET, stream=stream, body=CANCEL) for stream in streams)
+    if kind == "heads":
+        yield frame(HEADERS, stream=FIRST_STREAM, body=HEADS)
+        yield from itertools.repeat(frame(CONTINUATION, stream=FIRST_STREAM, body=_value()) * N_LONGEST)
     if kind == "empty":
         yield _begun(FIRST_STREAM)
     yield from itertools.repeat((frame(DATA, stream=FIRST_STREAM) if kind == "empty" else frame(SETTINGS)) * N_FRAMES)
@@ -85,6 +91,12 @@ def _pieces(kind: str) -> Iterator[bytes]:
 
 def _begun(stream: int, flags: int = 0) -> bytes:
     return frame(HEADERS, END_HEADERS | flags, stream, HEADS)
+
+
+def _value() -> bytes:
+    """A field that fills a frame."""
+    length = LONGEST - 6  # what is before the value: its name, and 127 and the rest in groups of seven bits
+    return b"\0\1x\x7f" + bytes([(length - 127) & 127 | 128, (length - 127) >> 7]) + b"v" * length
 
 
 def frame(kind: int, flags: int = 0, stream: int = 0, body: bytes = b"") -> bytes:

@@ -2,7 +2,8 @@
 
 gRPC reads whatever comes, in threads of its own, which step aside for those that answer; it has bounds for none of it.
 What a connection has sent is known to the system, and what was read of its calls to us. What it has sent beyond that is
-for heads and frames, which are small: who sends megabytes of them is cut off.
+for heads and frames, which are small: who sends megabytes of them is cut off, and let in again one time in some
+(`wire.knocking`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import structlog
 
 from lexiseg_service.niceness import NICEST, others_step_aside
 from lexiseg_service.wire.arriving import Arriving, received
-from lexiseg_service.wire.leaving import connections, port_of, reset
+from lexiseg_service.wire.knocking import LET_IN, let_in_some
+from lexiseg_service.wire.leaving import connections, listeners, port_of, reset
 from lexiseg_service.wire.received import Turn, whole
 
 if TYPE_CHECKING:  # generic for the type checker alone
@@ -156,14 +158,20 @@ class Floods:
         said: what is accounted for.
         cut: hears of each connection that was cut off.
         clock: seconds; only its differences matter.
+        let_in: the share of new connections that an address has for a while that was cut off; the system tries again.
     """
 
     def __init__(
-        self, said: Said, cut: Callable[[], object] = lambda: None, clock: Callable[[], float] = time.monotonic
+        self,
+        said: Said,
+        cut: Callable[[], object] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        let_in: float = LET_IN,
     ) -> None:
         self._said = said
         self._cut = cut
         self._clock = clock
+        self._let_in = let_in
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._cut_off: dict[str, float] = {}  # until when an address may send little
         self._doubtful = False  # whether anybody was at the latest look
@@ -185,6 +193,7 @@ class Floods:
     def look(self, port: int) -> None:
         """Cuts off who has sent too much that is nothing."""
         now, began = self._clock(), time.thread_time()
+        knew = self._cut_off.keys()
         self._cut_off = {host: until for host, until in self._cut_off.items() if until > now}
         before, self._seen, self._doubtful = self._seen, {}, False
         for connection, (host, caller) in connections(port):
@@ -203,6 +212,9 @@ class Floods:
                 if host not in self._cut_off:
                     logger.warning("connection cut off: it sent megabytes beside its calls")
                 self._cut_off[host] = now + MOMENT
+        if knew != self._cut_off.keys():
+            for listening in listeners(port):
+                let_in_some(listening, self._cut_off, self._let_in)
         if self._doubtful:
             others_step_aside(THREADS, NICEST)  # again: a thread that has just begun has no name yet
         self._took = time.thread_time() - began  # how long others kept it waiting is no reason to look less

@@ -157,6 +157,14 @@ def connections(port: int) -> Iterator[tuple[socket.socket, tuple[str, int]]]:
             yield each, (host, caller)
 
 
+def listeners(port: int) -> Iterator[socket.socket]:
+    """What listens on a port, each good until the next."""
+    for _, each in _sockets(port):
+        with suppress(OSError):
+            if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                yield each
+
+
 def reset(connection: socket.socket) -> None:
     """Ends a connection at once, with what lies there unread: who only shuts it reads on for as long as more comes."""
     # Python's own `connect` takes addresses of the socket's family alone.

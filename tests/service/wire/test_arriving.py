@@ -12,7 +12,7 @@ import pytest
 from lexiseg_service.errors import QueueFull
 from lexiseg_service.wire import arriving
 from lexiseg_service.wire.arriving import Arriving
-from tests.service.wire.test_floods import Caller, Line
+from tests.service.wire.lines import Caller, Line
 
 LARGEST = 400_000
 MOST = 1_000_000

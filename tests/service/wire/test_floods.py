@@ -37,56 +37,13 @@ from lexiseg_service.wire.floods import (
 )
 from loadtests.frames import PREFACE
 from tests.service.gateway.rpc.calling import calling, request
+from tests.service.wire.lines import PATIENCE, Line
 
 LARGEST = 24 * 2**20
 FRAMED_LARGEST = round(FRAMED * LARGEST)
-PATIENCE = 30.0  # seconds that nothing here should need
-PIECE = bytes(2**16)
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"  # an empty frame of them
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not tell what was received")
-
-
-class Line:
-    """A listener, and connections that it has accepted, whose bytes are read as they come."""
-
-    def __init__(self, opened: ExitStack) -> None:
-        self._opened = opened
-        self._listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
-        self.port: int = self._listener.getsockname()[1]
-
-    def connect(self) -> Caller:
-        client = self._opened.enter_context(socket.create_connection(("127.0.0.1", self.port), PATIENCE))
-        served = self._opened.enter_context(self._listener.accept()[0])
-        served.settimeout(PATIENCE)
-        return Caller(client, served)
-
-
-class Caller:
-    """Both ends of one connection."""
-
-    def __init__(self, client: socket.socket, served: socket.socket) -> None:
-        self._client, self._served = client, served
-        self.port: int = client.getsockname()[1]
-
-    def send(self, n_bytes: int) -> None:
-        while n_bytes > 0:
-            n_sent = self._client.send(PIECE[:n_bytes])
-            n_bytes -= n_sent
-            while n_sent:
-                n_sent -= len(self._served.recv(n_sent))
-
-    @property
-    def is_cut_off(self) -> bool:
-        self._client.setblocking(False)
-        try:
-            return self._client.recv(1) == b""
-        except BlockingIOError:
-            return False
-        except ConnectionError:
-            return True
-        finally:
-            self._client.settimeout(PATIENCE)
 
 
 @pytest.fixture
@@ -98,11 +55,11 @@ def line() -> Iterator[Line]:
 class Bench:
     """Floods with a clock that is set by hand; who is cut off is so at the second look."""
 
-    def __init__(self) -> None:
+    def __init__(self, let_in: float = 1.0) -> None:
         self.now = 0.0
         self.cuts = 0
         self.said = Said(LARGEST)
-        self.floods = Floods(self.said, self._cut, lambda: self.now)
+        self.floods = Floods(self.said, self._cut, lambda: self.now, let_in)
 
     def _cut(self) -> None:
         self.cuts += 1
@@ -274,6 +231,19 @@ def test_who_comes_back_may_send_little_for_a_while(line: Line, bench: Bench) ->
 
     assert (again.is_cut_off, bearable, steady.is_cut_off, later.is_cut_off) == (True, True, True, False)
     assert (usual, alert) == (PAUSE, PAUSE_AGAIN)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system has no such filters")
+def test_who_was_cut_off_is_let_in_again_one_time_in_some(line: Line) -> None:
+    bench = Bench(let_in=0.0)  # never
+    line.connect().send(BURST + 1)
+    bench.look(line)
+
+    with pytest.raises(TimeoutError):
+        socket.create_connection(("127.0.0.1", line.port), 0.3)
+    bench.now += 2 * MOMENT
+    bench.look(line)
+    line.connect()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere threads do not differ in niceness")
