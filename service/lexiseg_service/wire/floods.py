@@ -35,6 +35,7 @@ PAUSE, PAUSE_AGAIN = 0.25, 0.05  # seconds between two looks, and while somebody
 MOST_OF_THE_TIME = 20.0  # times as long as a look takes is its pause at least
 HEAD = 96 * 2**10  # bytes of a call beside what is read of it: its metadata, and what is sent before it is asked for
 GIVEN_UP, GIVEN_UP_RATE = 512, 128  # calls that are given up before their message is there, likewise
+LEFT, LEFT_RATE = 64, 8  # connections of an address that end without a message, likewise: gRPC ends some floods itself
 THREADS = frozenset({"event_engine", "lifeguard"})  # gRPC's own, which read, and the one that begins more of them
 FRAMED = 1.01  # times as long as a message is what it comes in
 
@@ -174,6 +175,8 @@ class Floods:
         self._let_in = let_in
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._cut_off: dict[str, float] = {}  # until when an address may send little
+        self._left: Counter[str] = Counter()  # connections of an address, but for those that it may end in any second
+        self._looked = clock()
         self._doubtful = False  # whether anybody was at the latest look
         self._took = 0.0
 
@@ -209,12 +212,27 @@ class Floods:
                 with suppress(OSError):  # it has gone meanwhile
                     reset(connection)
                 self._cut()
-                if host not in self._cut_off:
-                    logger.warning("connection cut off: it sent megabytes beside its calls")
-                self._cut_off[host] = now + MOMENT
+                self._slow_down(host, now, "connection cut off: it sent megabytes beside its calls")
+        self._count_left(before.keys() - self._seen.keys(), now)
         if knew != self._cut_off.keys():
             for listening in listeners(port):
                 let_in_some(listening, self._cut_off, self._let_in)
         if self._doubtful:
             others_step_aside(THREADS, NICEST)  # again: a thread that has just begun has no name yet
         self._took = time.thread_time() - began  # how long others kept it waiting is no reason to look less
+
+    def _count_left(self, gone: set[tuple[str, int]], now: float) -> None:
+        """Of connections that ended since the look before."""
+        forgiven = LEFT_RATE * (now - self._looked)
+        self._looked = now
+        self._left = Counter({host: count - forgiven for host, count in self._left.items() if count > forgiven})
+        for host, caller in gone:
+            if self._said.given_up_of(caller) or not self._said.of(caller):
+                self._left[host] += 1
+                if self._left[host] > LEFT:
+                    self._slow_down(host, now, "address slowed down: its connections come and go without a message")
+
+    def _slow_down(self, host: str, now: float, why: str) -> None:
+        if host not in self._cut_off:
+            logger.warning(why)
+        self._cut_off[host] = now + MOMENT

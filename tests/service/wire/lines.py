@@ -38,6 +38,11 @@ class Caller:
             while n_sent:
                 n_sent -= len(self._served.recv(n_sent))
 
+    def leave(self) -> None:
+        """Ends it on both sides."""
+        self._client.close()
+        self._served.close()
+
     @property
     def is_cut_off(self) -> bool:
         self._client.setblocking(False)

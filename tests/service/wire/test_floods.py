@@ -25,6 +25,8 @@ from lexiseg_service.wire.floods import (
     FRAMED,
     GIVEN_UP,
     HEAD,
+    LEFT,
+    LEFT_RATE,
     MOMENT,
     PAUSE,
     PAUSE_AGAIN,
@@ -231,6 +233,31 @@ def test_who_comes_back_may_send_little_for_a_while(line: Line, bench: Bench) ->
 
     assert (again.is_cut_off, bearable, steady.is_cut_off, later.is_cut_off) == (True, True, True, False)
     assert (usual, alert) == (PAUSE, PAUSE_AGAIN)
+
+
+@pytest.mark.parametrize("come_to_nothing", [True, False])
+def test_an_address_whose_connections_come_and_go_without_a_message_is_slowed_down(
+    line: Line, bench: Bench, come_to_nothing: bool
+) -> None:
+    def come_and_go(count: int) -> float:
+        callers = [line.connect() for _ in range(count)]
+        for caller in callers:
+            bench.said.call(caller.port)
+            if come_to_nothing:
+                bench.said.given_up(caller.port)
+        bench.floods.look(line.port)
+        for caller in callers:
+            caller.leave()
+        bench.floods.look(line.port)
+        return bench.floods.pause
+
+    many = come_and_go(LEFT)
+    bench.now += 3.0
+    as_many_as_are_forgiven = come_and_go(3 * LEFT_RATE)
+    one_too_many = come_and_go(1)
+
+    assert (many, as_many_as_are_forgiven) == (PAUSE, PAUSE)
+    assert one_too_many == (PAUSE_AGAIN if come_to_nothing else PAUSE)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the system has no such filters")
