@@ -20,7 +20,8 @@ def bytes_of_pictures(answer: WorkerAnswer) -> int:
 
 
 async def rendered(answer: WorkerAnswer, request_id: str) -> bytes:
-    """`render_answer`, in a thread where there are large pictures to write as base64, or large masks."""
+    """`render_answer`, in a thread where there are large pictures to write as base64, or large masks; polygons of such
+    an answer are gone then."""
     if bytes_of_pictures(answer) + answer.bytes_of_masks > MANY_BYTES:
         return await asyncio.to_thread(_render_in_pieces, answer, request_id)
     return render_answer(answer, request_id)
@@ -32,9 +33,17 @@ def render_answer(answer: WorkerAnswer, request_id: str) -> bytes:
 
 
 def _render_in_pieces(answer: WorkerAnswer, request_id: str) -> bytes:
-    """The same, one segment after the other: others have Python's lock in between, which the writer itself keeps."""
+    """The same, one segment after the other: others have Python's lock in between, which the writer itself keeps.
+
+    So does who lets go of millions of numbers at once: 35 ms of the event loop where the answer ends there.
+    """
     content = content_of_answer(answer, request_id)
-    content["segments"] = [orjson.Fragment(orjson.dumps(segment)) for segment in content["segments"]]
+    written = []
+    for position, segment in enumerate(content["segments"]):
+        written.append(orjson.Fragment(orjson.dumps(segment)))
+        if answer.polygons is not None:
+            answer.polygons[position].clear()
+    content["segments"] = written
     return orjson.dumps(content)
 
 
