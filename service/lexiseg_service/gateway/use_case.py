@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard, Prompt, Task, Vocabulary
-from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
+from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.headers import Headers
 from lexiseg_service.gateway.rollouts import Rollouts
@@ -100,6 +101,12 @@ class UseCase:
                 check_inside(request.prompts, size)
         whole = replace(request, image=image, image_id=asked.image_id, deadline=deadline, size=size)
         return await self.with_examples(asked.question, whole)
+
+    async def size_of_frame(self, image: bytes, client: str) -> tuple[int, int]:
+        """Height and width of a frame as shown; zeros of one that is refused, which its stream outlives."""
+        with suppress(ServiceError):
+            return await self._headers.size(image, client)
+        return 0, 0
 
     async def with_examples(self, question: Question, request: WorkerRequest) -> WorkerRequest:
         """A resolved request whose classes hold what the model makes of their examples.

@@ -44,6 +44,7 @@ class VideoFrame:
     timestamp_us: int = 0
     follow: tuple[Followed, ...] = ()
     unfollow: tuple[int, ...] = ()
+    size: tuple[int, int] | None = None  # height and width, where its header has been read; zeros: it will be refused
 
     def after(self, dropped: VideoFrame) -> VideoFrame:
         """This frame, with what a frame before it, which is dropped, should have begun and ended."""

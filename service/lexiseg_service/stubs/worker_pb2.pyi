@@ -263,6 +263,7 @@ class WorkerSegmentRequest(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     IMAGE_ID_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """The encoded file."""
     image_id: _builtins.str
@@ -275,6 +276,10 @@ class WorkerSegmentRequest(_message.Message):
     def origin(self) -> Global___Origin:
         """Who asks."""
 
+    @_builtins.property
+    def size(self) -> _segmentation_pb2.Size:
+        """Of the image as shown, where a gateway has read its header; zeros of one that will be refused."""
+
     def __init__(
         self,
         *,
@@ -282,10 +287,11 @@ class WorkerSegmentRequest(_message.Message):
         content: _builtins.bytes = ...,
         image_id: _builtins.str = ...,
         origin: Global___Origin | None = ...,
+        size: _segmentation_pb2.Size | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["content", "image_id"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
@@ -357,6 +363,7 @@ class ExemplifyRequest(_message.Message):
     ORIGIN_FIELD_NUMBER: _builtins.int
     REGIONS_FIELD_NUMBER: _builtins.int
     KEEP_PICTURE_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """The encoded file."""
     image_id: _builtins.str
@@ -375,6 +382,10 @@ class ExemplifyRequest(_message.Message):
     def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExampleRegion]:
         """What is to be looked at."""
 
+    @_builtins.property
+    def size(self) -> _segmentation_pb2.Size:
+        """Of the image as shown, where a gateway has read its header; zeros of one that will be refused."""
+
     def __init__(
         self,
         *,
@@ -384,10 +395,11 @@ class ExemplifyRequest(_message.Message):
         origin: Global___Origin | None = ...,
         regions: _abc.Iterable[Global___ExampleRegion] | None = ...,
         keep_picture: _builtins.bool = ...,
+        size: _segmentation_pb2.Size | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "keep_picture", b"keep_picture", "origin", b"origin", "question", b"question", "regions", b"regions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "image", b"image", "image_id", b"image_id", "keep_picture", b"keep_picture", "origin", b"origin", "question", b"question", "regions", b"regions", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["content", "image_id"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
@@ -495,6 +507,7 @@ class WorkerSegmentVideoRequest(_message.Message):
 
     CONFIG_FIELD_NUMBER: _builtins.int
     FRAME_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def config(self) -> Global___WorkerStreamConfig:
         """What is asked."""
@@ -503,15 +516,20 @@ class WorkerSegmentVideoRequest(_message.Message):
     def frame(self) -> _segmentation_pb2.Frame:
         """What it is asked about; its id is never empty."""
 
+    @_builtins.property
+    def size(self) -> _segmentation_pb2.Size:
+        """Of the frame as shown, where a gateway has read its header; zeros of one that will be refused."""
+
     def __init__(
         self,
         *,
         config: Global___WorkerStreamConfig | None = ...,
         frame: _segmentation_pb2.Frame | None = ...,
+        size: _segmentation_pb2.Size | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "frame", b"frame", "message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "frame", b"frame", "message", b"message", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "frame", b"frame", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "frame", b"frame", "message", b"message", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["config", "frame"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015

@@ -9,6 +9,7 @@ from lexiseg_model.types import AnswerWarning, Ring, Rle, Segment
 from lexiseg_service.question.messages import CacheUse, MaskFormat, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.enums import TASKS, word_of
+from lexiseg_service.wire.request import encode_size
 
 DECIMALS = 4  # of a score and a quality, as in the JSON of the REST routes
 MILLISECOND_DECIMALS = 2
@@ -25,7 +26,7 @@ def encode_answer(
         model=answer.model,
         model_digest=answer.model_digest,
         task=TASKS[answer.task],
-        size=_size(answer.size),
+        size=encode_size(answer.size),
         label_map=None if label_map is None else pb.LabelMap(png=label_map.png, bits=label_map.bits),
         overlay=answer.overlay,
         confidence=answer.confidence,
@@ -105,7 +106,7 @@ def _segment(segment: Segment, mask: MaskFormat, rings: list[Ring] | None, track
     )
     if mask == "rle":
         message.mask.coco_rle.counts = segment.mask.counts
-        message.mask.coco_rle.size.CopyFrom(_size(segment.mask.size))
+        message.mask.coco_rle.size.CopyFrom(encode_size(segment.mask.size))
     elif rings is not None:
         message.mask.polygon.rings.extend(
             pb.Ring(exterior=ring.exterior, holes=[pb.Hole(corners=hole) for hole in ring.holes]) for ring in rings
@@ -138,8 +139,3 @@ def _rings(message: pb.Segment) -> list[Ring]:
     return [
         Ring(list(ring.exterior), [list(hole.corners) for hole in ring.holes]) for ring in message.mask.polygon.rings
     ]
-
-
-def _size(size: tuple[int, int]) -> pb.Size:
-    height, width = size
-    return pb.Size(height=height, width=width)

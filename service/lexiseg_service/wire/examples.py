@@ -7,7 +7,15 @@ from lexiseg_service.question.examples import ExampleRegion
 from lexiseg_service.question.messages import Exemplified, KeptPicture, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs import worker_pb2 as internal
-from lexiseg_service.wire.request import decode_question, encode_origin, encode_prompt, encode_question, read_prompt
+from lexiseg_service.wire.request import (
+    decode_question,
+    decode_size,
+    encode_origin,
+    encode_prompt,
+    encode_question,
+    encode_size,
+    read_prompt,
+)
 
 
 def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
@@ -24,6 +32,8 @@ def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
         message.content = request.image
     else:
         message.image_id = request.image_id or ""
+    if request.size is not None:
+        message.size.CopyFrom(encode_size(request.size))
     return message
 
 
@@ -33,7 +43,14 @@ def decode_exemplify(message: internal.ExemplifyRequest, deadline: float) -> Wor
     image_id = message.image_id if message.HasField("image_id") else None
     regions = tuple(ExampleRegion(read_region(shown.region), shown.field) for shown in message.regions)
     return decode_question(
-        message.question, message.origin, image, image_id, deadline, regions, keep_picture=message.keep_picture
+        message.question,
+        message.origin,
+        image,
+        image_id,
+        deadline,
+        regions,
+        keep_picture=message.keep_picture,
+        size=decode_size(message),
     )
 
 

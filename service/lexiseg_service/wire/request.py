@@ -17,6 +17,8 @@ def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
         message.content = request.image
     else:
         message.image_id = request.image_id or ""
+    if request.size is not None:
+        message.size.CopyFrom(encode_size(request.size))
     return message
 
 
@@ -24,7 +26,21 @@ def decode_request(message: internal.WorkerSegmentRequest, deadline: float) -> W
     """The request; `deadline` as time.monotonic() of this process says."""
     image = message.content if message.HasField("content") else None
     image_id = message.image_id if message.HasField("image_id") else None
-    return decode_question(message.question, message.origin, image, image_id, deadline)
+    size = decode_size(message)
+    return decode_question(message.question, message.origin, image, image_id, deadline, size=size)
+
+
+def encode_size(size: tuple[int, int]) -> pb.Size:
+    """Of height and width."""
+    height, width = size
+    return pb.Size(height=height, width=width)
+
+
+def decode_size(
+    message: internal.WorkerSegmentRequest | internal.ExemplifyRequest | internal.WorkerSegmentVideoRequest,
+) -> tuple[int, int] | None:
+    """Height and width of a message's image; None where nobody has read its header."""
+    return (message.size.height, message.size.width) if message.HasField("size") else None
 
 
 def encode_question(request: WorkerRequest) -> internal.Question:
@@ -61,6 +77,7 @@ def decode_question(
     regions: tuple[ExampleRegion, ...] = (),
     *,
     keep_picture: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> WorkerRequest:
     """The request of a question, of who asks it and of an image, or of the regions of one."""
     return WorkerRequest(
@@ -79,6 +96,7 @@ def decode_question(
         max_side=message.max_side if message.HasField("max_side") else None,
         deadline=deadline,
         image_id=image_id,
+        size=size,
         remember=not message.once,
         simplify=message.simplify,
         owner=origin.owner,

@@ -8,7 +8,15 @@ from lexiseg_service.stubs import worker_pb2 as internal
 from lexiseg_service.wire.answer import decode_answer, decode_track_ids, encode_answer
 from lexiseg_service.wire.enums import DROP_POLICIES, word_of
 from lexiseg_service.wire.errors import error_of, problem_of
-from lexiseg_service.wire.request import decode_question, encode_origin, encode_prompt, encode_question, read_prompt
+from lexiseg_service.wire.request import (
+    decode_question,
+    decode_size,
+    encode_origin,
+    encode_prompt,
+    encode_question,
+    encode_size,
+    read_prompt,
+)
 
 
 def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVideoRequest:
@@ -21,7 +29,8 @@ def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVide
             follow=[pb.Follow(track_id=each.track_id, prompt=encode_prompt(each.prompt)) for each in step.follow],
             unfollow=step.unfollow,
         )
-        return internal.WorkerSegmentVideoRequest(frame=frame)
+        size = None if step.size is None else encode_size(step.size)
+        return internal.WorkerSegmentVideoRequest(frame=frame, size=size)
     config = internal.WorkerStreamConfig(
         question=encode_question(step.request),
         smoothing=step.smoothing,
@@ -44,6 +53,7 @@ def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion |
             timestamp_us=frame.timestamp_us,
             follow=tuple(Followed(each.track_id, read_prompt(each.prompt)) for each in frame.follow),
             unfollow=tuple(frame.unfollow),
+            size=decode_size(message),
         )
     config = message.config
     return StreamQuestion(

@@ -23,6 +23,7 @@ REQUEST = WorkerRequest(
     "tiny",
     regions=tuple(ExampleRegion(region, f"classes.0.examples.{number}") for number, region in enumerate(REGIONS)),
     keep_picture=True,
+    size=(480, 640),
     owner="camera",
     deadline=7.0,
 )

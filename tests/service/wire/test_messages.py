@@ -53,6 +53,7 @@ FULL = WorkerRequest(
     threshold=0.1,
     max_side=512,
     simplify=1.5,
+    size=(3648, 5472),
     owner="camera",
     source="stream-7",
     remember=False,
@@ -98,8 +99,8 @@ def test_the_full_request_says_something_in_every_field() -> None:
     unsaid = [
         entry.name
         for entry in fields(WorkerRequest)
-        # Flow, size, alone are told within one process; a worker finds them anew. Regions: tests of examples.
-        if entry.name not in ("image", "deadline", "flow", "size", "alone", "regions", "keep_picture")
+        # Flow and alone are told within one process; a worker finds them anew. Regions: tests of examples.
+        if entry.name not in ("image", "deadline", "flow", "alone", "regions", "keep_picture")
         and getattr(FULL, entry.name) in (entry.default, None)
     ]
 
@@ -156,13 +157,13 @@ def test_scores_are_rounded_as_in_the_json() -> None:
 
 # Made when they are asked for: other tests count the frames and answers that are left in memory.
 def test_a_question_of_a_stream_arrives_as_it_left() -> None:
-    question = StreamQuestion(replace(FULL, image_id=None), 0.5, True, "latest", 8, True)
+    question = StreamQuestion(replace(FULL, image_id=None, size=None), 0.5, True, "latest", 8, True)
 
     assert decode_step(encode_step(question)) == question
 
 
 def test_a_frame_of_a_stream_arrives_as_it_left() -> None:
-    frame = VideoFrame(b"image", "frame-1", 123456789012345)
+    frame = VideoFrame(b"image", "frame-1", 123456789012345, size=(0, 0))
 
     assert decode_step(encode_step(frame)) == frame
 

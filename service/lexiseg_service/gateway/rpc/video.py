@@ -157,7 +157,8 @@ class VideoService:
                     unanswered.append(await self._unless_leaving(room.wait(caller.client, n_bytes, patience)))
                 finally:
                     self.waiting -= n_bytes
-                yield frame
+                # Here and not in the worker, whose event loop would read what is unusual, however long that takes.
+                yield replace(frame, size=await self._use_case.size_of_frame(frame.image, caller.client))
                 del frame  # else it would be kept for as long as the client is silent
                 n_frames += 1
 

@@ -5,6 +5,10 @@ turn it is gives the oldest job of the flow whose turn it is, which decides the 
 that is left goes round the sources, and within each round its flows, for jobs of the same key. The next turn is the
 next source's, however many jobs the first has. So a job waits for at most as many batches as there are sources, for
 each batch that its own source needs before it: no source starves another, and no key starves another.
+
+Who comes anew goes before those who have had their turn in this round: a client that asks for little waits for the
+batch under way, and not for one of each of those who always have more. Of new ones a few do in each round, or those who
+never were here before would be all that is ever served.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from itertools import chain, zip_longest
+from itertools import chain, count, zip_longest
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 
@@ -38,6 +42,7 @@ class Waiting(Protocol):
 
 
 W = TypeVar("W", bound=Waiting)
+NEW_IN_A_ROUND = 8  # sources that may go before those who have had their turn
 
 
 class Portion(NamedTuple, Generic[W]):
@@ -62,7 +67,10 @@ class Line(Generic[W]):
     """Jobs that wait for the device. Not for several threads at once."""
 
     def __init__(self) -> None:
-        self._sources: OrderedDict[str, OrderedDict[str, deque[_Place[W]]]] = OrderedDict()  # whose turn it is first
+        self._sources: dict[str, OrderedDict[str, deque[_Place[W]]]] = {}  # of each its flows, whose turn it is first
+        self._turns: dict[str, tuple[float, int]] = {}  # the round of a source's next turn, and when that was settled
+        self._settled = count()
+        self._round = self._newest = 0.0  # that is under way, and of whoever came anew last
 
     def __len__(self) -> int:
         """Jobs with tiles left."""
@@ -77,14 +85,19 @@ class Line(Generic[W]):
     def next(self) -> W | None:
         """The job that begins the next batch; None when nobody waits."""
         self._keep(lambda place: not place.job.abandoned)
-        for flows in self._sources.values():
-            for waiting in flows.values():
-                return waiting[0].job
-        return None
+        if not self._sources:
+            return None
+        flows = self._sources[min(self._sources, key=self._turns.__getitem__)]
+        return next(iter(flows.values()))[0].job
 
     def put(self, job: W) -> None:
-        """The last of its flow; a source or a flow that had none takes its first turn after all others."""
-        self._sources.setdefault(job.source, OrderedDict()).setdefault(job.flow, deque()).append(_Place(job))
+        """The last of its flow; a flow that had none takes its first turn after the others of its source."""
+        if job.source not in self._sources:
+            self._sources[job.source] = OrderedDict()
+            if job.source not in self._turns:  # else it has had its turn in this round, and comes back for the next
+                self._newest = min(max(self._round, self._newest + 1 / NEW_IN_A_ROUND), self._round + 1)
+                self._turns[job.source] = self._newest, next(self._settled)
+        self._sources[job.source].setdefault(job.flow, deque()).append(_Place(job))
 
     def take(self, most: int) -> list[Portion[W]]:
         """The next batch: at least one tile and at most `most`, all of one key; empty when nobody waits.
@@ -94,12 +107,13 @@ class Line(Generic[W]):
         first = self.next
         if first is None:
             return []
-        source, flows = next(iter(self._sources.items()))
-        flow, key = next(iter(flows)), first.key
+        source, key = first.source, first.key
         batch: list[Portion[W]] = []
-        rounds = deque(_in_turn(others, key) for others in self._sources.values())  # the pick's own source begins
-        self._sources.move_to_end(source)
-        flows.move_to_end(flow)
+        in_turn = sorted(self._sources, key=self._turns.__getitem__)  # the pick's own source begins
+        rounds = deque(_in_turn(self._sources[each], key) for each in in_turn)
+        self._round = self._turns[source][0]
+        self._turns[source] = self._round + 1, next(self._settled)
+        self._sources[source].move_to_end(first.flow)
         while rounds and most:
             places = rounds.popleft()
             place = next(places, None)
@@ -124,6 +138,9 @@ class Line(Generic[W]):
                     del flows[flow]
             if not flows:
                 del self._sources[source]
+        for source in self._turns.keys() - self._sources.keys():
+            if self._turns[source][0] <= self._round:  # whoever it is would begin there anyway
+                del self._turns[source]
 
 
 def _in_turn(flows: OrderedDict[str, deque[_Place[W]]], key: Hashable) -> Iterator[_Place[W]]:

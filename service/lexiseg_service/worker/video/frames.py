@@ -79,6 +79,7 @@ class FrameLane:
             question.request,
             image=frame.image,
             image_id=None,
+            size=frame.size,
             prompts=tuple(each.prompt for each in frame.follow),  # for the check whether they lie inside
             flow=self._flow,
             remember=False,

@@ -21,13 +21,13 @@ import structlog
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, NotReady, QueueFull, ServiceError, unexpected
 from lexiseg_service.question.stream_messages import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.worker.models.pool import GOING_DOWN
+from lexiseg_service.worker.video.asking_again import AskingAgain
 from lexiseg_service.worker.video.frames import FrameLane
 
 logger = structlog.get_logger("lexiseg.video")
 # With `latest`: one in the image pass and one behind it keep the device busy; more would only wait, and grow old.
 LATEST_AT_WORK = 2
 MOST_UNANSWERED = 64  # frames of a stream with `latest`, most of them dropped: then nothing more is read
-RETRY_SECONDS = 0.02  # until a full engine is asked again
 
 
 @dataclass(eq=False)
@@ -40,6 +40,11 @@ class _Entry:
     since: float = field(default_factory=time.monotonic)
     work: asyncio.Future[FrameAnswer] | None = None
 
+    @property
+    def source(self) -> str:
+        """Whose streams wait in one line."""
+        return self.question.request.source
+
 
 @dataclass(frozen=True)
 class _End:
@@ -50,17 +55,24 @@ class Session:
     """Runs one stream on the event loop that it is made on."""
 
     def __init__(
-        self, lane: FrameLane, patience: float, silence: float, on_frame: Callable[[str], None] = lambda _: None
+        self,
+        lane: FrameLane,
+        again: AskingAgain,
+        patience: float,
+        silence: float,
+        on_frame: Callable[[str], None] = lambda _: None,
     ) -> None:
         """One stream.
 
         Args:
             lane: its way through the engine.
+            again: where it waits for an engine that is full.
             patience: seconds that a frame may wait for a full engine.
             silence: seconds without a step, then whoever sent them is taken for lost.
             on_frame: hears ok, error or dropped of each frame.
         """
         self._lane = lane
+        self._again = again
         self._patience = patience
         self._silence = silence
         self._on_frame = on_frame
@@ -71,7 +83,6 @@ class Session:
         self._unanswered = 0
         self._answered = asyncio.Event()
         self._question: StreamQuestion | None = None
-        self._retry: asyncio.TimerHandle | None = None
         self._reading: asyncio.Task[None] | None = None
         self._why_left: str | None = None
 
@@ -153,7 +164,14 @@ class Session:
         self._pump()
 
     def _pump(self) -> None:
-        """Gives the engine what waits, as much as may be at work."""
+        """Gives the engine what waits, as much as may be at work, unless others of this client ask before."""
+        if self._waiting and self._again.is_waiting(self._waiting[0].source):
+            self._again.join(self._waiting[0].source, self, self._ask)
+        else:
+            self._ask()
+
+    def _ask(self) -> bool:
+        """Whether the engine had room for all that it was asked."""
         while self._waiting and len(self._at_work) < _width(self._waiting[0].question):
             entry = self._waiting[0]
             try:
@@ -163,21 +181,17 @@ class Session:
                     self._waiting.popleft()
                     entry.outcome.set_result(self._failed(entry, full))
                     continue
-                if self._retry is None:
-                    self._retry = self._loop.call_later(RETRY_SECONDS, self._again)
-                return
+                self._again.join(entry.source, self, self._ask)
+                return False
             except Exception as error:  # nothing more can be answered here
                 self._waiting.popleft()
                 entry.outcome.set_exception(error)
-                return
+                return True
             self._waiting.popleft()
             self._at_work.add(entry)
             entry.work = asyncio.wrap_future(work, loop=self._loop)
             entry.work.add_done_callback(partial(self._worked, entry))
-
-    def _again(self) -> None:
-        self._retry = None
-        self._pump()
+        return True
 
     def _worked(self, entry: _Entry, work: asyncio.Future[FrameAnswer]) -> None:
         self._at_work.discard(entry)
@@ -202,8 +216,8 @@ class Session:
         return FrameAnswer(entry.frame.id, entry.frame.timestamp_us, error=error)
 
     def _abandon(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
+        if self._waiting:
+            self._again.leave(self._waiting[0].source, self)
         for entry in self._waiting:
             entry.outcome.cancel()
         self._waiting.clear()

@@ -14,6 +14,7 @@ from lexiseg_service.shares import Shares
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.pool import GOING_DOWN
+from lexiseg_service.worker.video.asking_again import AskingAgain
 from lexiseg_service.worker.video.frames import FrameLane
 from lexiseg_service.worker.video.session import Session
 
@@ -28,6 +29,7 @@ class Streams:
         # A gateway ends a silent stream; this is for a gateway that vanished without a word.
         self._silence = 2 * settings.stream_idle_seconds
         self._places = Shares("video streams", settings.max_streams, settings.client_share)
+        self._again = AskingAgain()
         self._waiting: set[asyncio.Timeout] = set()  # for what they are to do
         self._open: dict[Session, FrameLane] = {}
         self._leaving = False
@@ -56,6 +58,7 @@ class Streams:
         lane = FrameLane(self._engine, f"stream:{uuid.uuid4().hex}", self._settings.deadline_seconds)
         session = Session(
             lane,
+            self._again,
             self._settings.deadline_seconds,
             self._silence,
             lambda kind: self._metrics.frames.labels(kind).inc(),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.errors import read_error
 from tests.service.gateway.rpc.streaming import (
@@ -48,6 +51,23 @@ async def test_a_broken_frame_yields_an_error_entry_and_the_stream_goes_on() -> 
     assert [answer.error.type for answer in answers] == ["", "unsupported-image", "undecodable-image", ""]
     assert [answer.frame_id for answer in answers] == ["0", "words", "cut", "3"]
     assert [answer.HasField("answer") for answer in answers] == [True, False, False, True]
+
+
+async def test_how_large_a_frame_is_the_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of some files it takes long to find out, and the worker would on its event loop, each time it asks for room."""
+    async with over_colours() as (gateway, backend):
+        sizes = []
+        submit = backend.engine.submit
+
+        def noting(request: WorkerRequest, *how: Any) -> Any:
+            sizes.append(request.size)
+            return submit(request, *how)
+
+        monkeypatch.setattr(backend.engine, "submit", noting)
+        answers = await rest(await opened(gateway, config(), frame(), frame(b"words")))
+
+    size = answers[0].answer.size
+    assert sizes == [(size.height, size.width), (0, 0)]
 
 
 @pytest.mark.parametrize(

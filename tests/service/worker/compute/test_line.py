@@ -136,6 +136,35 @@ def test_a_source_that_comes_back_takes_its_turn_after_those_who_wait() -> None:
     assert [names(line.take(1)) for _ in range(3)] == [["y0"], ["x1"], ["y1"]]
 
 
+def test_who_comes_anew_goes_before_those_who_have_had_their_turn() -> None:
+    line = line_of(*(Place(source, name=f"{source}{n}") for source in "xyz" for n in range(3)))
+    line.take(1)
+    line.take(1)
+    line.put(Place("modest", name="modest"))
+
+    assert [names(line.take(1)) for _ in range(4)] == [["z0"], ["modest"], ["x1"], ["y1"]]
+
+
+def test_who_comes_back_soon_has_no_second_turn_before_others_have_theirs() -> None:
+    line = line_of(*(Place(source, name=f"{source}{n}") for source in "xy" for n in range(3)))
+    order = []
+    for _ in range(6):
+        line.put(Place("modest", name="modest"))
+        order += names(line.take(1))
+
+    assert order == ["x0", "y0", "modest", "x1", "y1", "modest"]
+
+
+def test_however_many_come_anew_the_others_have_their_turns() -> None:
+    line = line_of(*(Place("x", name=f"x{n}") for n in range(3)))
+    order = []
+    for number in range(40):
+        line.put(Place(f"new {number}", name="new"))
+        order += names(line.take(1))
+
+    assert [order.index(f"x{n}") for n in range(3)] == [0, 8, 17]
+
+
 sources = st.sampled_from(["", "key-1", "key-2", "stream-1"])
 keys = st.sampled_from(["tiny 288", "tiny 640", "tcl 448"])
 crowds = st.lists(st.builds(Place, sources, keys), max_size=30)

@@ -20,6 +20,7 @@ from lexiseg_service.errors import (
     UndecodableImage,
 )
 from lexiseg_service.worker.models.pool import GOING_DOWN
+from lexiseg_service.worker.video.asking_again import AskingAgain
 from lexiseg_service.worker.video.session import Session
 from tests.service.worker.gated_colours import ask, halves
 from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, soon, stream, take, working
@@ -305,7 +306,7 @@ async def test_of_a_frame_that_fails_when_its_stream_is_left_nobody_complains() 
 
     complaints, lane = list[dict[str, Any]](), Lane()
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
-    reading = asyncio.ensure_future(anext(Session(cast("Any", lane), 1.0, 60.0).answers(steps())))
+    reading = asyncio.ensure_future(anext(Session(cast("Any", lane), AskingAgain(), 1.0, 60.0).answers(steps())))
     await soon(lambda: lane.work is not None)
     for _ in range(10):  # until the answer is waited for
         await asyncio.sleep(0)
