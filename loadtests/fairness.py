@@ -24,6 +24,7 @@ json-...  two keys with eight connections each and the largest JSON bodies: load
 small-... 16 connections without a key that ask for what is hardly any work, 16 times before they read: a probe, what
           is refused, or the metrics
 grpc-...  eight connections without a key and frames without an end, each opened again at once: loadtests/frames.py
+streams-...  two keys with as many video streams as they get and as many frames: loadtests/attacks/streams.py
 """
 
 from __future__ import annotations
@@ -32,33 +33,25 @@ import argparse
 import asyncio
 import itertools
 import json
-import multiprocessing
 import sys
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from multiprocessing.connection import Connection as Pipe
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lexiseg_service.gateway.admission.keys import line_of, new_key
-from loadtests.bystander import bystander
+from loadtests.attacks.clients import OK, TOO_LATE, Load, Seen, ask_once, late_probes, measured
+from loadtests.attacks.streams import KINDS as STREAMS
+from loadtests.attacks.streams import HostileStream
 from loadtests.frames import KINDS as FRAMES
-from loadtests.frames import Flood, flood
+from loadtests.frames import Flood
 from loadtests.hostile import ADAPTER, SHAPES, Pictures
 from loadtests.large_json import KINDS, LargeJson
-from loadtests.plain_client import GONE, Anew, Answered, Connection, got
+from loadtests.plain_client import Anew, got
 from loadtests.run import service, until_ready
 
 KEYS = ("modest", "hostile-1", "hostile-2")
 SLOWER = 10.0  # times the median alone: what a modest client's slowest in a hundred may take beside others
-PROBE_SECONDS = 0.1  # in which every probe is to be answered, beyond what an idle process beside takes
-PAUSE = 0.05  # between probes
-LONGEST_PAUSE = 30.0
 COLD_CLIENTS = 128
 JSON_CLIENTS = 8  # of each key
 SHAPED_CLIENTS = 12  # of each key, of what is dear by its shape
@@ -68,183 +61,10 @@ JSON = "json-"
 SMALL = {"small-livez": "/livez", "small-refused": "/models", "small-metrics": "/metrics"}  # who asks for what
 SMALL_CLIENTS, AHEAD = 16, 16
 GRPC = "grpc-"
+STREAM = "streams-"
+STREAMS_OF_EACH = 21  # of the places for streams, as many as one client gets beside another
 FLOODS = 8  # connections
 CLIENTS_AT_FULL_LOAD = 16
-WAIT_FOR_THE_LAST = 60.0  # seconds
-OK, REFUSED, TOO_LATE = 200, 429, 504
-TO_COME_AGAIN = (GONE, REFUSED, 503)
-
-
-@dataclass(frozen=True)
-class Load:
-    """What the attacking process sends: of each client the requests that it asks one after another, or a rate."""
-
-    url: str
-    clients: tuple[Iterable[bytes], ...]
-    seconds: float
-    per_second: float | None = None  # in turns, whatever became of those before; None: each waits for its answer
-    floods: tuple[Flood, ...] = ()  # beside them
-    ahead: int = 1  # requests that a client sends before it reads the first answer
-
-
-@dataclass
-class Seen:
-    """Answers of one kind of client."""
-
-    answers: list[Answered] = field(default_factory=list)
-
-    def note(self, answer: Answered) -> None:
-        """One more."""
-        self.answers.append(answer)
-
-    def count(self, status: int) -> int:
-        """How many had it."""
-        return sum(answer.status == status for answer in self.answers)
-
-    def milliseconds(self, share: float) -> float | None:
-        """A quantile of the times of what was answered with 200; None where nothing was."""
-        times = sorted(answer.seconds for answer in self.answers if answer.status == OK)
-        return round(1e3 * times[min(len(times) - 1, int(share * len(times)))], 1) if times else None
-
-    def figures(self) -> dict[str, Any]:
-        """For the report; times in milliseconds."""
-        statuses = Counter(str(answer.status) if answer.status != GONE else "gone" for answer in self.answers)
-        return {"answers": dict(statuses), "p50": self.milliseconds(0.5), "p99": self.milliseconds(0.99)}
-
-
-def endless(requests: Iterable[bytes]) -> Iterator[bytes]:
-    """All of them, then all of them again."""
-    while True:
-        yield from requests
-
-
-async def ask_in_turn(url: str, requests: Iterable[bytes], until: float, seen: Seen) -> None:
-    """One client: the next request when the last is answered, and when one that came too soon may come again."""
-    async with Connection(url) as connection:
-        for request in endless(requests):
-            if time.perf_counter() >= until:
-                return
-            answer = await connection.ask(request)
-            seen.note(answer)
-            if answer.status in TO_COME_AGAIN:
-                await asyncio.sleep(max(0.0, min(answer.retry_after, LONGEST_PAUSE, until - time.perf_counter())))
-
-
-async def ask_ahead(count: int, url: str, requests: Iterable[bytes], until: float, seen: Seen) -> None:
-    """One client: so many requests, then their answers, then the next."""
-    coming = endless(requests)
-    async with Connection(url) as connection:
-        while (began := time.perf_counter()) < until:
-            for answer in await connection.ask_ahead(list(itertools.islice(coming, count))):
-                seen.note(Answered(answer.status, time.perf_counter() - began))
-
-
-async def ask_nothing(target: Flood, until: float, seen: Seen) -> None:
-    """One client that sends frames; each connection that it lost is seen as one without an answer."""
-    began = time.perf_counter()
-    for _ in range(await flood(target, until)):
-        seen.note(Answered(GONE, until - began))
-
-
-async def ask_once(url: str, requests: Iterable[bytes], count: int) -> None:
-    """The first of them, whatever comes of it."""
-    async with Connection(url) as connection:
-        for request in itertools.islice(requests, count):
-            await connection.ask(request)
-
-
-async def ask_at_a_rate(url: str, clients: Sequence[Iterable[bytes]], rate: float, seconds: float, seen: Seen) -> None:
-    """Requests at their times, of the clients in turns, however many are unanswered."""
-    requests = [endless(client) for client in clients]
-    began = time.perf_counter()
-    idle: list[Connection] = []
-
-    async def one(request: bytes) -> None:
-        connection = idle.pop() if idle else Connection(url)
-        seen.note(await connection.ask(request))
-        idle.append(connection)
-
-    async with asyncio.TaskGroup() as group:
-        for number in range(int(rate * seconds)):
-            await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
-            group.create_task(one(next(requests[number % len(requests)])))
-    for connection in idle:
-        connection.close()
-
-
-async def probe(url: str, until: float, seen: Seen) -> None:
-    """Asks whether the service lives, again and again."""
-    paths = itertools.cycle([got("/livez"), got("/readyz")])
-    async with Connection(url) as connection:
-        while time.perf_counter() < until:
-            seen.note(await connection.ask(next(paths)))
-            await asyncio.sleep(PAUSE)
-
-
-def attack(load: Load, pipe: Pipe) -> None:
-    """The attacking process: says when it has begun, and at the end what it saw."""
-    seen = Seen()
-
-    async def go() -> None:
-        pipe.send(None)
-        if load.per_second is not None:
-            await ask_at_a_rate(load.url, load.clients, load.per_second, load.seconds, seen)
-            return
-        until = time.perf_counter() + load.seconds
-        ask = ask_in_turn if load.ahead == 1 else partial(ask_ahead, load.ahead)
-        asking = (ask(load.url, client, until, seen) for client in load.clients)
-        await asyncio.gather(*asking, *(ask_nothing(target, until, seen) for target in load.floods))
-
-    asyncio.run(go())
-    pipe.send(seen)
-
-
-@contextmanager
-def attacked(load: Load | None) -> Iterator[list[Seen]]:
-    """Runs an attack beside the block; afterwards the list holds what its clients saw."""
-    result: list[Seen] = []
-    if load is None:
-        yield result
-        return
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=attack, args=(load, theirs), daemon=True)
-    process.start()
-    ours.recv()
-    yield result
-    if ours.poll(load.seconds + WAIT_FOR_THE_LAST):
-        result.append(ours.recv())
-    process.join(1)
-    process.kill()
-
-
-def measured(url: str, clients: Sequence[Iterable[bytes]], seconds: float, load: Load | None) -> dict[str, Seen]:
-    """What modest clients, probes and attackers saw, and probes of a process that does nothing else."""
-    modest, probes, idle = Seen(), Seen(), Seen()
-
-    async def go() -> None:
-        if load is not None:
-            await asyncio.sleep(1.0)  # the attack is under way
-        until = time.perf_counter() + seconds
-        asking = (ask_in_turn(url, requests, until, modest) for requests in clients)
-        await asyncio.gather(*asking, probe(url, until, probes), probe(aside, until, idle))
-
-    with bystander() as aside, attacked(load) as attackers:
-        asyncio.run(go())
-    return {
-        "modest": modest,
-        "probes": probes,
-        "bystander": idle,
-        "attackers": attackers[0] if attackers else Seen(),
-    }
-
-
-def late_probes(probes: Seen, bystander: Seen) -> dict[str, bool]:
-    """Whether probes were answered late, beyond what the machine let any process wait."""
-    late, machine = probes.milliseconds(0.99), bystander.milliseconds(0.99) or 0.0
-    if late is None:
-        return {"no probe was answered": True}
-    return {f"probes took {late} ms, {machine} ms of an idle process": late > 1e3 * PROBE_SECONDS + machine}
 
 
 class Scene:
@@ -318,6 +138,10 @@ class Scene:
                 host, _, port = self._grpc.rpartition(":")
                 target = Flood(host, int(port), name.removeprefix(GRPC))
                 return Load(self._url, (), self._seconds + 1.0, floods=(target,) * FLOODS)
+            case _ if name.startswith(STREAM):
+                kind, frames = name.removeprefix(STREAM), (self._pictures.photograph, large)
+                streams = [HostileStream(self._grpc, self._keys[who], kind, *frames) for who in both]
+                return Load(self._url, (), self._seconds + 1.0, streams=tuple(streams * STREAMS_OF_EACH))
             case "cold":
                 clients = self._mixed(COLD_CLIENTS, both)
             case _:
@@ -347,6 +171,7 @@ class Scene:
 WITHOUT_MODEST = ("overload", "cold", "probes")  # everybody is an attacker
 JSON_ATTACKS = tuple(f"{JSON}{kind}" for kind in KINDS)
 GRPC_ATTACKS = tuple(f"{GRPC}{kind}" for kind in FRAMES)
+STREAM_ATTACKS = tuple(f"{STREAM}{kind}" for kind in STREAMS)
 ATTACKS = (
     "texts",
     "large",
@@ -359,6 +184,7 @@ ATTACKS = (
     *JSON_ATTACKS,
     *SMALL,
     *GRPC_ATTACKS,
+    *STREAM_ATTACKS,
 )
 
 

@@ -20,7 +20,7 @@ import time
 import urllib.request
 
 from lexiseg_service.commands.serving.allocator import BETWEEN_SECONDS
-from loadtests.fairness import OK, Seen
+from loadtests.attacks.clients import OK, Seen
 from loadtests.hostile import Pictures
 from loadtests.plain_client import Connection
 from loadtests.run import service, until_ready

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 
+from loadtests.attacks.clients import Seen, late_probes
 from loadtests.bystander import bystander
-from loadtests.fairness import Seen, late_probes
 from loadtests.plain_client import Answered, Connection, got
 
 

@@ -1,0 +1,1 @@
+"""Who attacks a service, and who asks for little meanwhile."""
