@@ -126,7 +126,8 @@ API int64_t lexiseg_own_colours(const float *masks, int64_t n, int64_t h, int64_
         count_colours(masks, w, (Cells[]){around, inside}, colour, (float)certain, (int32_t)parts, all, held, counts);
         shares_of(counts, bins, (float)floor, room, ratio);
         shares_of(counts + all, bins, (float)floor, room, of_left);
-        for (int64_t i = 0; i < all; i++) ratio[i] = by * between(logf(ratio[i] / of_left[i]), top);
+        for (int64_t i = 0; i < all; i++) /* of colours that a cell around the object has, and no other is read */
+            if (counts[i] | counts[all + i]) ratio[i] = by * between(logf(ratio[i] / of_left[i]), top);
         for (int64_t y = 0; y < h; y++) {
             int near = y >= around.top && y < around.bottom;
             int64_t left = near ? around.left : w, right = near ? around.right : w, row = y * w;

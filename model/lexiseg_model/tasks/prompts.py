@@ -110,7 +110,8 @@ def _mask_logits(
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits [N, h, w] of the masks of all prompts, refined where that is asked; quality [M] for each prompt."""
     options.check()
-    masks = torch.cat([of_prompt.masks for of_prompt in by_prompt]).float()
+    parts = [of_prompt.masks for of_prompt in by_prompt]
+    masks = (parts[0] if len(parts) == 1 else torch.cat(parts)).float()
     if (options.refine or segmenter.card.refine) == "pamr":
         masks = refine_masks(masks, segmenter.guide(features))
     return masks, [of_prompt.quality for of_prompt in by_prompt]

@@ -144,14 +144,16 @@ def _boxes(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.
 def as_tensors(prompts: Sequence[Prompt], scale: tuple[float, float], device: torch.device) -> Prompts:
     """Prompts of one image, as many places for points as the longest of them has."""
     longest = max(1, *(len(prompt.points) for prompt in prompts))
-    said = np.zeros((len(prompts), longest, 3), np.float32)
-    for of_prompt, prompt in zip(said, prompts, strict=True):
-        for row, point in zip(of_prompt, prompt.points, strict=False):
-            row[:] = point.x, point.y, 1.0 if point.positive else -1.0
-    points = torch.from_numpy(said[..., :2] * np.array(scale, np.float32))
-    signs = torch.from_numpy(said[..., 2].copy())
-    has_box = torch.tensor([float(prompt.box is not None) for prompt in prompts])
-    return Prompts(*(part[None].to(device) for part in (points, signs, _boxes(prompts, scale, device), has_box)))
+    points = np.zeros((1, len(prompts), longest, 2), np.float32)
+    signs = np.zeros((1, len(prompts), longest), np.float32)
+    for place, prompt in enumerate(prompts):
+        for row, point in enumerate(prompt.points):
+            points[0, place, row] = point.x, point.y
+            signs[0, place, row] = 1.0 if point.positive else -1.0
+    points *= np.array(scale, np.float32)
+    has_box = np.array([[prompt.box is not None for prompt in prompts]], np.float32)
+    there = [torch.from_numpy(part).to(device) for part in (points, signs, has_box)]
+    return Prompts(there[0], there[1], _boxes(prompts, scale, device)[None], there[2])
 
 
 def _in_order(found: MaskAnswers, order: Order) -> list[PromptMasks]:

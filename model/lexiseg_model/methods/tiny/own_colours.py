@@ -63,6 +63,8 @@ def by_own_colours(masks: Tensor, boxes: Tensor, has_box: Tensor, palette: Palet
     Returns:
         Logits [N, h, w] between -`rule.bound` and `rule.bound`.
     """
+    if len(masks) <= AT_ONCE:
+        return _of_some(masks, boxes, has_box, palette, rule)
     parts = zip(*(torch.split(part, AT_ONCE) for part in (masks, boxes, has_box)), strict=True)
     return torch.cat([_of_some(some, of_some, given, palette, rule) for some, of_some, given in parts])
 

@@ -8,10 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.kernel import library
 from lexiseg_model.methods.tiny.click_order import Contrast, best_first, contrast, evidence
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import ClickOrder
 from lexiseg_model.types import Point, Prompt
+from tests.kernel import require_kernel
 
 SIZE = (24, 32)  # cells of a mask
 NOTHING = ClickOrder(stability=0, area=0, edges=0)
@@ -81,6 +83,19 @@ def test_every_prompt_has_an_order_of_its_own(halves: Contrast) -> None:
     masks = torch.stack([left(8), left(16)])[None].expand(2, 2, *SIZE)
 
     assert best_first(masks, torch.tensor([[0.1, 0.9], [0.9, 0.1]]), halves, NOTHING).tolist() == [[1, 0], [0, 1]]
+
+
+def test_the_kernel_and_torch_put_masks_in_the_same_order(halves: Contrast, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_kernel()
+    random = torch.Generator().manual_seed(0)
+    masks = 4 * torch.randn(8, 4, *SIZE, generator=random) + torch.randn(8, 4, 1, 1, generator=random)
+    quality = torch.rand(8, 4, generator=random)
+    compiled = best_first(masks, quality, halves, ClickOrder()), evidence(masks, halves)
+
+    monkeypatch.setattr(library, "ready", lambda: False)
+
+    assert torch.equal(compiled[0], best_first(masks, quality, halves, ClickOrder()))
+    torch.testing.assert_close(compiled[1], evidence(masks, halves))
 
 
 def test_the_model_answers_a_click_in_the_order_of_its_card(
