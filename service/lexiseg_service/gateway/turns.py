@@ -28,6 +28,8 @@ T = TypeVar("T")
 PAUSE = 2e-3  # seconds; several bodies come at 128 MB in each second together, as pieces are on a fast network
 REST = 4.0  # times as long as the last one took
 SHORT = 2e-3  # seconds
+BRIEF = 4 * 2**10  # bytes of a class list that is checked in a millisecond
+LONG_LIST = 64 * 2**10  # bytes; what is checked of those takes ten milliseconds and more
 
 
 class Clients:
@@ -200,6 +202,14 @@ class Turns:
         self.few, self.long, self.large = (Lane(self._passed_by_others) for _ in range(3))
         self.headers = Lane(self._passed_by_others)  # of unusual image files
         self.masks = Lane(self._passed_by_others)  # large ones, that an adapter's answer has in another shape
+        self._lists, self._long_lists = Lane(self._passed_by_others), Lane(self._passed_by_others)
+
+    async def of_a_list(self, client: str, n_bytes: int, work: Callable[[], T]) -> T:
+        """What `work` makes of a class list of so many bytes, in a thread: Python takes up to 20 milliseconds to check
+        one. Of longer ones one is worked on at a time, which short ones pass."""
+        if n_bytes <= BRIEF:
+            return await asyncio.to_thread(work)
+        return await (self._lists if n_bytes <= LONG_LIST else self._long_lists).done(client, work)
 
     @contextmanager
     def passing(self, client: str) -> Iterator[None]:

@@ -115,7 +115,7 @@ class UseCase:
             ServiceError: of any kind; the message is for the client.
         """
         if question.vocabulary is not None:
-            examples = (await self._vocabularies.find(question.vocabulary, request.owner)).examples
+            examples = (await self._vocabularies.find(question.vocabulary, request.owner, request.source)).examples
         elif has_examples(question.classes):
             examples = await asyncio.to_thread(examples_of, question.classes, self._settings.limits)
         else:
@@ -179,7 +179,7 @@ class UseCase:
             raise InvalidValue.of(
                 "simplify", question.simplify, f"0 with mask={question.mask}; only polygons have sides"
             )
-        named_list = await named_vocabulary(question, self._vocabularies, caller.owner)
+        named_list = await named_vocabulary(question, self._vocabularies, caller.owner, caller.client)
         if _many(question):
             prompts, vocabulary = await asyncio.to_thread(
                 self._checked, question, task, named_list, in_video=asked is None
@@ -293,8 +293,10 @@ def _many(question: Question) -> bool:
     return texts + sum(1 + len(prompt.points) for prompt in question.prompts or ()) > MOST_HERE
 
 
-async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: str = "") -> Vocabulary | None:
-    """The vocabulary that a question of a key names, if it names one.
+async def named_vocabulary(
+    question: Question, vocabularies: Vocabularies, key: str = "", client: str = ""
+) -> Vocabulary | None:
+    """The vocabulary that a question of a key names, if it names one. It is read in the turn of a client.
 
     Raises:
         InvalidValue: it brings classes of its own, too.
@@ -304,7 +306,7 @@ async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: 
         return None
     if question.classes is not None:
         raise InvalidValue.of("vocabulary", question.vocabulary, "either `classes` or `vocabulary`, not both")
-    return (await vocabularies.find(question.vocabulary, key)).vocabulary
+    return (await vocabularies.find(question.vocabulary, key, client)).vocabulary
 
 
 def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from difflib import get_close_matches
 from functools import partial
 from typing import NamedTuple
@@ -19,11 +20,12 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies import builtin
 from lexiseg_service.vocabularies.named import NAME, Listed, NamedVocabulary, check_name, named, slot_of
 from lexiseg_service.vocabularies.preconditions import Preconditions
-from lexiseg_service.vocabularies.readings import Readings
+from lexiseg_service.vocabularies.readings import Beside, Readings, Weighed, in_a_thread, weighed
 from lexiseg_service.vocabularies.schemas import VocabularyInput
 from lexiseg_service.vocabularies.stores.store import Store
 
 ATTEMPTS = 5  # of a write that another one overtakes
+BYTES_OF_A_TEXT, BYTES_OF_AN_EXAMPLE = 20, 64 * 2**10  # of a class list as JSON, nearly
 
 
 class Asker(NamedTuple):
@@ -31,6 +33,12 @@ class Asker(NamedTuple):
 
     key: str = ""
     admin: bool = False
+    client: str = ""  # who takes turns with others, where a class list is checked; the key, if nobody is named
+
+    @property
+    def turn(self) -> str:
+        """Whose turn it has to be."""
+        return self.client or self.key
 
     def may_change(self, vocabulary: NamedVocabulary | Listed) -> bool:
         """Whether a user's vocabulary is the asker's to replace and delete."""
@@ -50,17 +58,25 @@ class Most(NamedTuple):
 USUAL = Most()
 
 
+class _Written(NamedTuple):
+    """A vocabulary that has been checked, and what a store keeps of it."""
+
+    whole: Weighed
+    kept: bytes
+
+
 class Vocabularies:
     """Finds, lists, writes and deletes vocabularies by their names.
 
     With API keys, a key's own goes before a shared one of the same name; of others' own it never hears.
     """
 
-    def __init__(self, store: Store, limits: Limits, most: Most = USUAL) -> None:
+    def __init__(self, store: Store, limits: Limits, most: Most = USUAL, beside: Beside = in_a_thread) -> None:
         self.store = store
+        self._beside = beside
         self._limits = limits
         self._most = most
-        self._readings = Readings(limits)
+        self._readings = Readings(limits, beside=beside)
         self._loaded: set[str] = set()
         self._adding = asyncio.Lock()  # else all who come at a time would find room for one more
 
@@ -69,13 +85,13 @@ class Vocabularies:
         """What users' vocabularies take in memory."""
         return self.store.nbytes + self._readings.nbytes
 
-    async def find(self, name: str, key: str = "") -> NamedVocabulary:
-        """The vocabulary that a key means by that name.
+    async def find(self, name: str, key: str = "", client: str = "") -> NamedVocabulary:
+        """The vocabulary that a key means by that name; what has to be read of it is, in the turn of a client.
 
         Raises:
             UnknownVocabulary: there is none.
         """
-        vocabulary = await self._built_in(name) or await self._of_users(name, key)
+        vocabulary = await self._built_in(name) or await self._of_users(name, key, client or key)
         if vocabulary is None:
             near = get_close_matches(name[:LONGEST_COMPARED], builtin.NAMES, 1)
             expected = f"is {near[0]!r} meant?" if near else f"built in are {', '.join(builtin.NAMES)};"
@@ -84,15 +100,16 @@ class Vocabularies:
             )
         return vocabulary
 
-    async def list_all(self, key: str = "") -> list[Listed]:
+    async def list_all(self, key: str = "", client: str = "") -> list[Listed]:
         """The built-in ones in the manual's order, then by name those of users that a key may name."""
+        turn = client or key
         built_in = await asyncio.to_thread(lambda: [builtin.built_in(name) for name in builtin.NAMES])
         documents = await self.store.read_all()
         self._readings.keep_only(documents)
         visible: dict[str, Listed] = {}
         for slot, content in sorted(documents.items(), key=lambda each: "~" in each[0]):  # a key's own go before
             owner, _, name = slot.rpartition("~")
-            if owner in ("", key) and (listed := await self._readings.listed(slot, content)) is not None:
+            if owner in ("", key) and (listed := await self._readings.listed(slot, content, turn)) is not None:
                 visible[name] = listed
         own = [visible[name] for name in sorted(visible)]
         return [*(vocabulary.listed for vocabulary in built_in if vocabulary is not None), *own]
@@ -112,10 +129,11 @@ class Vocabularies:
         self._refuse_built_in(check_name(name))
         if class_list.shared is False and not asker.key:
             raise InvalidValue.of("shared", "false", "true or null: without API keys everybody shares everything")
+        n_bytes, made = _bytes_of(class_list), dict[tuple[str, bool], _Written]()
         for _ in range(ATTEMPTS):
             theirs, private = slot_of(name, ""), slot_of(name, asker.key)
             kept = {slot: await self.store.read(slot) for slot in {theirs, private}}
-            known = {slot: await self._readings.listed(slot, content) for slot, content in kept.items()}
+            known = {slot: await self._readings.listed(slot, content, asker.turn) for slot, content in kept.items()}
             common = known[theirs]
             mine = common if common is not None and asker.may_change(common) else None
             own = known[private] or mine
@@ -126,14 +144,17 @@ class Vocabularies:
             if shared and common is not None and mine is None:
                 raise NotAllowed(f"another key shares a vocabulary {name!r}; take another name, or keep yours unshared")
             owner = mine.owner if shared and mine else asker.key
-            make = partial(named, name, class_list, self._limits, owner=owner, shared=shared)
-            written = await asyncio.to_thread(make)
+            if (owner, shared) not in made:
+                make = partial(named, name, class_list, self._limits, owner=owner, shared=shared)
+                made[owner, shared] = await self._beside(asker.turn, n_bytes, partial(_written, make))
+            written = made[owner, shared]
             target, left = (theirs, private) if shared else (private, theirs)
-            if await self._replace(target, kept[target], written.kept, asker.key, is_new=own is None):
+            if await self._replace(target, kept[target], written.kept, asker, is_new=own is None):
+                self._readings.keep(target, written.kept, written.whole)
                 # A list that changes sides has left the other one; one that others share stays where it is.
                 if left != target and (left == private or mine is not None) and kept[left] is not None:
                     await self.store.replace(left, kept[left], None)
-                return written, own is None
+                return written.whole.vocabulary, own is None
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
     async def delete(self, name: str, preconditions: Preconditions, asker: Asker = ANYBODY) -> None:
@@ -148,7 +169,7 @@ class Vocabularies:
         """
         self._refuse_built_in(name)
         for _ in range(ATTEMPTS):
-            current = await self.find(name, asker.key)
+            current = await self.find(name, asker.key, asker.client)
             if not asker.may_change(current):
                 raise NotAllowed(f"vocabulary {name!r} is another key's, which shares it")
             preconditions.check(current.etag)
@@ -158,7 +179,7 @@ class Vocabularies:
                 return
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
-    async def _replace(self, slot: str, old: bytes | None, new: bytes, key: str, *, is_new: bool) -> bool:
+    async def _replace(self, slot: str, old: bytes | None, new: bytes, asker: Asker, *, is_new: bool) -> bool:
         """As `Store.replace`, where there is room for what is new.
 
         Raises:
@@ -168,28 +189,28 @@ class Vocabularies:
         if old is not None or not is_new:
             return await self.store.replace(slot, old, new)
         async with self._adding:
-            await self._refuse_more(key)
+            await self._refuse_more(asker)
             return await self.store.replace(slot, old, new)
 
-    async def _refuse_more(self, key: str) -> None:
+    async def _refuse_more(self, asker: Asker) -> None:
         documents = await self.store.read_all()
         if len(documents) >= self._most.of_all:
             expected = f"at most {self._most.of_all} vocabularies of users; delete one first"
             raise InvalidValue.of("name", "one more", expected)
-        if not key:
+        if not asker.key:
             return
-        known = [await self._readings.listed(slot, content) for slot, content in documents.items()]
-        if sum(each is not None and each.owner == key for each in known) >= self._most.of_a_key:
+        known = [await self._readings.listed(slot, content, asker.turn) for slot, content in documents.items()]
+        if sum(each is not None and each.owner == asker.key for each in known) >= self._most.of_a_key:
             expected = f"at most {self._most.of_a_key} vocabularies of one key; delete one first"
             raise InvalidValue.of("name", "one more", expected)
 
-    async def _of_users(self, name: str, key: str) -> NamedVocabulary | None:
+    async def _of_users(self, name: str, key: str, turn: str) -> NamedVocabulary | None:
         if not NAME.fullmatch(name):
             return None
         own = slot_of(name, key)
         # Own before shared, and own again: a list that changes sides is on the new one before it leaves the old.
         for slot in (own, name, own) if own != name else (own,):
-            if (vocabulary := await self._readings.whole(slot, await self.store.read(slot))) is not None:
+            if (vocabulary := await self._readings.whole(slot, await self.store.read(slot), turn)) is not None:
                 return vocabulary
         return None
 
@@ -203,3 +224,19 @@ class Vocabularies:
             await asyncio.to_thread(builtin.built_in, name)
             self._loaded.add(name)
         return builtin.built_in(name)
+
+
+def _written(make: Callable[[], NamedVocabulary]) -> _Written:
+    vocabulary = make()
+    return _Written(weighed(vocabulary), vocabulary.kept)
+
+
+def _bytes_of(class_list: VocabularyInput) -> int:
+    """Of a class list as JSON, nearly."""
+    texts = examples = 0
+    for entry in class_list.classes:
+        texts += 1
+        if not isinstance(entry, str):
+            texts += len(entry.synonyms)
+            examples += len(entry.examples) + len(entry.negatives)
+    return BYTES_OF_A_TEXT * texts + BYTES_OF_AN_EXAMPLE * examples

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import OrderedDict
-from collections.abc import Container
-from typing import NamedTuple
+from collections.abc import Callable, Container
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -24,6 +25,26 @@ from lexiseg_service.vocabularies.schemas import KeptVocabulary
 logger = structlog.get_logger("lexiseg.vocabularies")
 MOST_BYTES = 64 * 2**20  # of vocabularies; the one that was asked for last stays however large it is
 BYTES_OF_A_CLASS = 600  # its entry, and that as JSON values, without its texts and pictures
+T = TypeVar("T")
+
+
+class Beside(Protocol):
+    """Where class lists are checked: beside the event loop."""
+
+    async def __call__(self, client: str, n_bytes: int, work: Callable[[], T]) -> T:
+        """What `work` returns, when it is the client's turn.
+
+        Args:
+            client: for whom.
+            n_bytes: of the class list, as JSON.
+            work: to be done.
+        """
+        ...
+
+
+async def in_a_thread(client: str, n_bytes: int, work: Callable[[], T]) -> T:
+    """At once, where nobody else asks."""
+    return await asyncio.to_thread(work)
 
 
 class _Known(NamedTuple):
@@ -33,14 +54,26 @@ class _Known(NamedTuple):
     listed: Listed | None
 
 
+class Weighed(NamedTuple):
+    """A vocabulary, and what it takes in memory, nearly."""
+
+    vocabulary: NamedVocabulary
+    n_bytes: int
+
+    @property
+    def listed(self) -> Listed:
+        return self.vocabulary.listed
+
+
 class Readings:
     """By slot of a store, on one event loop."""
 
-    def __init__(self, limits: Limits, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, limits: Limits, most_bytes: int = MOST_BYTES, beside: Beside = in_a_thread) -> None:
         self._limits = limits
+        self._beside = beside
         self._most_bytes = most_bytes
         self._known: dict[str, _Known] = {}
-        self._whole: OrderedDict[str, tuple[NamedVocabulary, int]] = OrderedDict()  # with their bytes, latest last
+        self._whole: OrderedDict[str, Weighed] = OrderedDict()  # the latest last
         self._nbytes = 0
 
     @property
@@ -48,24 +81,32 @@ class Readings:
         """Of the vocabularies that stay; their documents are the store's."""
         return self._nbytes
 
-    async def listed(self, slot: str, content: bytes | None) -> Listed | None:
-        """What a list says of a document; None where there is none, or none that can be read."""
+    async def listed(self, slot: str, content: bytes | None, client: str = "") -> Listed | None:
+        """What a list says of a document; None where there is none, or none that can be read. It is read in the turn of
+        the client who asks."""
         if content is None:
             self._forget(slot)
             return None
         known = self._known.get(slot)
         if known is None or known.content != content:
-            await self._read(slot, content)
-        return self._known[slot].listed
+            vocabulary = await self._read(slot, content, client)
+            return None if vocabulary is None else vocabulary.listed
+        return known.listed
 
-    async def whole(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
+    async def whole(self, slot: str, content: bytes | None, client: str = "") -> NamedVocabulary | None:
         """The vocabulary that a document is; None where there is none, or none that can be read."""
-        if await self.listed(slot, content) is None or content is None:
+        if content is None:
+            self._forget(slot)
+            return None
+        known = self._known.get(slot)
+        if known is None or known.content != content:
+            return await self._read(slot, content, client)
+        if known.listed is None:
             return None
         if slot not in self._whole:
-            return await self._read(slot, content)
+            return await self._read(slot, content, client)
         self._whole.move_to_end(slot)
-        return self._whole[slot][0]
+        return self._whole[slot].vocabulary
 
     def content(self, slot: str) -> bytes:
         """The document that was read there last."""
@@ -76,27 +117,37 @@ class Readings:
         for slot in [slot for slot in self._known if slot not in slots]:
             self._forget(slot)
 
-    async def _read(self, slot: str, content: bytes) -> NamedVocabulary | None:
-        """What others may have written is not trusted."""
-        vocabulary = await asyncio.to_thread(self._parsed, slot, content)
+    def keep(self, slot: str, content: bytes, whole: Weighed | None) -> None:
+        """What a document says, which has just been read, or written here; None where it cannot be read."""
         self._forget(slot)
-        self._known[slot] = _Known(content, None if vocabulary is None else vocabulary.listed)
-        if vocabulary is not None:
-            n_bytes = bytes_of(vocabulary)
-            self._whole[slot] = vocabulary, n_bytes
-            self._nbytes += n_bytes
+        self._known[slot] = _Known(content, None if whole is None else whole.vocabulary.listed)
+        if whole is not None:
+            self._whole[slot] = whole
+            self._nbytes += whole.n_bytes
             while self._nbytes > self._most_bytes and len(self._whole) > 1:
                 self._drop(next(iter(self._whole)))
-        return vocabulary
 
-    def _parsed(self, slot: str, content: bytes) -> NamedVocabulary | None:
+    async def _read(self, slot: str, content: bytes, client: str) -> NamedVocabulary | None:
+        """What others may have written is not trusted."""
+        whole = await self._beside(client, len(content), partial(self._at_hand_or_parsed, slot, content))
+        self.keep(slot, content, whole)
+        return None if whole is None else whole.vocabulary
+
+    def _at_hand_or_parsed(self, slot: str, content: bytes) -> Weighed | None:
+        """In a thread. Of many who ask for the same, the first has had it read before the others have their turn."""
+        known, whole = self._known.get(slot), self._whole.get(slot)
+        if known is not None and whole is not None and known.content == content and known.listed == whole.listed:
+            return whole
+        return self._parsed(slot, content)
+
+    def _parsed(self, slot: str, content: bytes) -> Weighed | None:
         try:
             parsed = parse_json(content, self._limits)
             if not isinstance(parsed, dict):
                 raise MalformedRequest("not a JSON object")
             kept = validate(KeptVocabulary, parsed)
             owner, _, name = slot.rpartition("~")
-            return named(name, kept, self._limits, owner=owner or kept.owner, shared=not owner)
+            return weighed(named(name, kept, self._limits, owner=owner or kept.owner, shared=not owner))
         except ServiceError as error:
             # Only the kind: the detail may quote class names, which no log line holds.
             logger.warning("vocabulary skipped: it cannot be read", vocabulary=slot, error=error.type)
@@ -108,7 +159,12 @@ class Readings:
 
     def _drop(self, slot: str) -> None:
         if slot in self._whole:
-            self._nbytes -= self._whole.pop(slot)[1]
+            self._nbytes -= self._whole.pop(slot).n_bytes
+
+
+def weighed(vocabulary: NamedVocabulary) -> Weighed:
+    """A vocabulary, and what it takes in memory."""
+    return Weighed(vocabulary, bytes_of(vocabulary))
 
 
 def bytes_of(vocabulary: NamedVocabulary) -> int:

@@ -6,10 +6,11 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 
 from lexiseg_service.gateway import app, use_case
@@ -17,7 +18,7 @@ from lexiseg_service.gateway.rest import body, large_bodies, rendering
 from lexiseg_service.gateway.rpc import question
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
-from lexiseg_service.vocabularies import readings
+from lexiseg_service.vocabularies import collection, readings
 from lexiseg_service.wire import relay
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend, answer
@@ -294,6 +295,50 @@ async def test_of_messages_of_thousands_of_points_one_is_checked_at_a_time(monke
 
     assert len(answers) == 3
     assert checked.most == 1
+
+
+@pytest.mark.parametrize("asked", ["PUT", "GET"])
+async def test_of_long_vocabularies_one_is_checked_at_a_time_and_short_ones_pass(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, asked: str
+) -> None:
+    module: Any = collection if asked == "PUT" else readings
+    long = {"classes": [{"name": f"class {index}", "synonyms": [f"word {index}"]} for index in range(2000)]}
+    async with serving(state_dir=tmp_path) as client:  # another gateway's
+        for n in range(3):
+            await client.put(f"/vocabularies/long-{n}", json=long)
+        await client.put("/vocabularies/short", json={"classes": FEW})
+    may_go_on, begun, inside, most = threading.Event(), asyncio.Event(), list[str](), list[int]()
+    loop, real = asyncio.get_running_loop(), module.named
+
+    def watched(name: str, class_list: Any, *given: Any, **more: Any) -> Any:
+        if name != "short":
+            inside.append(name)
+            most.append(len(inside))
+            loop.call_soon_threadsafe(begun.set)
+            may_go_on.wait()
+            inside.remove(name)
+        return real(name, class_list, *given, **more)
+
+    async with serving(state_dir=tmp_path) as client:
+        if asked == "PUT":  # what is there is known
+            for name in ("long-0", "long-1", "long-2", "short"):
+                await client.get(f"/vocabularies/{name}")
+        monkeypatch.setattr(module, "named", watched)
+
+        def ask(name: str, content: Any) -> Awaitable[httpx.Response]:
+            return client.request(asked, f"/vocabularies/{name}", **({"json": content} if asked == "PUT" else {}))
+
+        asking = [asyncio.ensure_future(ask(f"long-{n}", long)) for n in range(3)]
+        try:
+            await begun.wait()
+            async with asyncio.timeout(SOON):
+                short = await ask("short", {"classes": FEW})
+        finally:
+            may_go_on.set()
+        answers = await asyncio.gather(*asking)
+
+    assert [answer.status_code for answer in (short, *answers)] == [200] * 4
+    assert most == [1, 1, 1]
 
 
 async def test_small_bodies_pass_large_ones_of_which_one_is_parsed_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import PreconditionFailed, UnknownVocabulary
 from lexiseg_service.settings import Limits
+from lexiseg_service.vocabularies import collection, readings
 from lexiseg_service.vocabularies.collection import Vocabularies
+from lexiseg_service.vocabularies.named import NamedVocabulary, named
 from lexiseg_service.vocabularies.preconditions import Preconditions
+from lexiseg_service.vocabularies.readings import bytes_of
 from lexiseg_service.vocabularies.schemas import VocabularyInput
 from lexiseg_service.vocabularies.stores.store import MemoryStore
 
@@ -109,11 +114,36 @@ async def test_a_writer_that_never_comes_through_is_told_so() -> None:
 async def test_it_is_told_what_vocabularies_take_until_they_are_deleted() -> None:
     vocabularies = Vocabularies(MemoryStore(), Limits())
     written, _ = await vocabularies.put("room", SKY, ANY)
-    document = vocabularies.nbytes
+    document, both = vocabularies.store.nbytes, vocabularies.nbytes
     await vocabularies.find("room")
     asked = vocabularies.nbytes
     await vocabularies.delete("room", ANY)
 
     assert document == len(written.kept)
-    assert asked > document
+    assert both - document == bytes_of(written)
+    assert asked == both
     assert vocabularies.nbytes == 0
+
+
+async def test_what_was_written_here_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    vocabularies = Vocabularies(MemoryStore(), Limits())
+    monkeypatch.setattr(readings, "parse_json", None)  # would be called
+
+    written, _ = await vocabularies.put("room", SKY, ANY)
+    again, created = await vocabularies.put("room", SKY, ANY)
+
+    assert await vocabularies.find("room") is again
+    assert (again, created) == (written, False)
+
+
+async def test_what_another_one_overtakes_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = list[str]()
+
+    def watched(name: str, *given: Any, **more: Any) -> NamedVocabulary:
+        checked.append(name)
+        return named(name, *given, **more)
+
+    monkeypatch.setattr(collection, "named", watched)
+    await Vocabularies(OvertakenStore(2), Limits()).put("room", SKY, ANY)
+
+    assert checked == ["room"]

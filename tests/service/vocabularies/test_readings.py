@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Callable
+from typing import TypeVar
 
 import orjson
 import pytest
@@ -10,6 +13,7 @@ from lexiseg_service.vocabularies.readings import Readings, bytes_of
 
 ROOM, GARDEN = (orjson.dumps({"classes": [f"{word} {n}" for n in range(50)]}) for word in ("lamp", "tree"))
 PICTURE = bytes(10_000)
+T = TypeVar("T")
 
 
 async def whole_bytes() -> int:
@@ -67,3 +71,20 @@ async def test_pictures_count_as_they_are_kept() -> None:
     assert vocabulary is not None
     assert len({id(example.image.content) for example in vocabulary.examples}) == 1
     assert len(PICTURE) * 5 <= bytes_of(vocabulary) <= len(PICTURE) * 5 + 2000
+
+
+async def test_of_many_who_ask_for_the_same_at_a_time_the_first_has_it_read() -> None:
+    one_at_a_time = asyncio.Lock()
+
+    async def beside(client: str, n_bytes: int, work: Callable[[], T]) -> T:
+        turns.append(client)
+        async with one_at_a_time:
+            return await asyncio.to_thread(work)
+
+    turns, readings = list[str](), Readings(Limits(), beside=beside)
+    rooms = await asyncio.gather(*(readings.whole("room", ROOM, client) for client in "aab"))
+
+    assert turns == ["a", "a", "b"]
+    assert rooms[0] is not None
+    assert len({id(room) for room in rooms}) == 1
+    assert await readings.whole("room", GARDEN, "b") != rooms[0]

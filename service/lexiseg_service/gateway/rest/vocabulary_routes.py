@@ -53,7 +53,7 @@ _BODY: dict[str, Any] = {
 async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
     asker = _asker(request)
-    vocabularies = await _vocabularies(request).list_all(asker.key)
+    vocabularies = await _vocabularies(request).list_all(asker.key, asker.client)
     return _json({"vocabularies": [_summary(vocabulary, asker) for vocabulary in vocabularies]})
 
 
@@ -69,7 +69,7 @@ async def list_vocabularies(request: Request) -> Response:
 async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatch = None) -> Response:
     """Its classes in the order of `class_index`, with synonyms and thresholds."""
     asker = _asker(request)
-    vocabulary = await _vocabularies(request).find(name, asker.key)
+    vocabulary = await _vocabularies(request).find(name, asker.key, asker.client)
     if Preconditions(if_none_match=if_none_match).unchanged(vocabulary.etag):
         return Response(status_code=304, headers={"ETag": vocabulary.etag})
     return _whole(vocabulary, asker)
@@ -118,7 +118,8 @@ def _vocabularies(request: Request) -> Vocabularies:
 
 
 def _asker(request: Request) -> Asker:
-    return Asker(getattr(request.state, "key_id", None) or "", getattr(request.state, "admin", False))
+    state = request.state
+    return Asker(getattr(state, "key_id", None) or "", getattr(state, "admin", False), state.client)
 
 
 def _summary(vocabulary: Listed, asker: Asker) -> dict[str, Any]:
