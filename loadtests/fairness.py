@@ -20,6 +20,7 @@ dear      two keys with 6 clients each: all that one request about 20 megapixels
           and an overlay, and polygons of what is clicked at
 files     12 clients each of two keys, whose small files take long to decode, or to tell their size
 adapters  the same with 20 megapixels, of each class of which an adapter answers with a PNG
+vocabularies, examples  and -...: 12 clients each of two keys, and new class lists: loadtests/attacks/class_lists.py
 json-...  two keys with eight connections each and the largest JSON bodies: loadtests/large_json.py
 small-... 16 connections without a key that ask for what is hardly any work, 16 times before they read: a probe, what
           is refused, or the metrics
@@ -40,6 +41,8 @@ from pathlib import Path
 from typing import Any
 
 from lexiseg_service.gateway.admission.keys import line_of, new_key
+from loadtests.attacks.class_lists import KINDS as LISTS
+from loadtests.attacks.class_lists import NewLists
 from loadtests.attacks.clients import OK, TOO_LATE, Load, Seen, ask_once, late_probes, measured
 from loadtests.attacks.streams import KINDS as STREAMS
 from loadtests.attacks.streams import HostileStream
@@ -128,6 +131,9 @@ class Scene:
                 clients = [self._shaped(who, name) for _ in range(DEAR_CLIENTS) for who in both]
             case _ if name in SHAPES:
                 clients = [self._shaped(who, name) for _ in range(SHAPED_CLIENTS) for who in both]
+            case _ if name in LISTS:
+                pictures = photograph, large, self._pictures.thumbnail
+                clients = [NewLists(name, self._keys[who], pictures) for who in both] * SHAPED_CLIENTS
             case _ if name.startswith(JSON):
                 bodies = LargeJson(photograph)
                 requests = [(bodies.request(name.removeprefix(JSON), self._keys[who]),) for who in both]
@@ -181,6 +187,7 @@ ATTACKS = (
     "cold",
     "probes",
     *SHAPES,
+    *LISTS,
     *JSON_ATTACKS,
     *SMALL,
     *GRPC_ATTACKS,

@@ -55,6 +55,11 @@ def posted_json(body: bytes, key: str | None = None) -> bytes:
     return _head("POST", "/segment", key, len(body), "application/json") + body
 
 
+def put_json(path: str, body: bytes, key: str | None = None) -> bytes:
+    """`PUT path` of JSON."""
+    return _head("PUT", path, key, len(body), "application/json") + body
+
+
 def posted_file(path: str, image: bytes, key: str | None = None) -> bytes:
     """`POST path` of a JPEG as the whole body."""
     return _head("POST", path, key, len(image), "image/jpeg") + image
