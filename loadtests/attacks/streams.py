@@ -23,11 +23,11 @@ if TYPE_CHECKING:  # known to the type checker alone
     from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationAsyncStub
 
 # instances  all that can be asked of a photograph, painted, tracked and refined
-# followed   64 objects in 20 megapixels, begun anew every few frames
+# followed   16 objects in 20 megapixels, begun anew every few frames
 # questions  2,048 new words with 8 synonyms each before every frame
 KINDS = ("instances", "followed", "questions")
 MOST_IN_FLIGHT = 16
-OBJECTS, FRAMES_OF_OBJECTS = 64, 50
+OBJECTS, FRAMES_OF_OBJECTS = 16, 50  # as many as a stream follows
 N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13
 PAUSE = 0.3  # seconds until a stream that was ended is opened again
 # Streams that are to be many need a connection each: a service gives those of one fewer places.

@@ -115,7 +115,7 @@ class Follower:
         """
         n = len((self._objects.keys() - set(ends)) | {start.number for start in starts})
         if n > MOST_OBJECTS:
-            raise OptionError(f"{n} objects would be followed; a stream follows at most {MOST_OBJECTS}")
+            raise OptionError(f"at most {MOST_OBJECTS} objects followed in a stream; with these there would be {n}")
 
     def step(
         self, segmenter: Segmenter, features: Features, starts: Sequence[Start] = (), ends: Sequence[int] = ()

@@ -65,7 +65,7 @@ class StreamState:
         try:
             self._follower.check(starts, frame.unfollow)
         except OptionError as error:
-            raise InvalidValue.of("frame.follow", len(starts), str(error)) from None
+            raise InvalidValue.of("frame.follow", f"{len(starts)} objects", str(error)) from None
         sights: list[Sight] = []
 
         def follow(segmenter: Segmenter, features: Features) -> list[PromptMasks | None]:
