@@ -19,7 +19,7 @@ from tests import once
 from tests.integration.server import Server
 
 TESTS = Path(__file__).resolve().parent
-set_aside = 0  # objects that no collection of garbage looks at
+newest: list[object] = []  # made when all was last set aside from garbage collection, and looked at ever since
 # A slow machine is no failure: what is right is asserted, how fast it is belongs to the benchmarks.
 settings.register_profile("lexiseg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lexiseg")
@@ -63,15 +63,20 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        gc.enable()
         _set_aside()
+        gc.enable()
 
 
 def _set_aside() -> None:
-    """Everything that there is, from garbage collection; remembers how much."""
-    global set_aside
+    """Everything that there is, from garbage collection."""
+    global newest
     gc.freeze()
-    set_aside = gc.get_freeze_count()
+    newest = []
+
+
+def _others_set_aside() -> bool:
+    """Whether anybody has since then. To count what is aside takes longer: it looks at each of a million objects."""
+    return all(thing is not newest for thing in gc.get_objects())
 
 
 @pytest.hookimpl(trylast=True)
@@ -105,7 +110,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     for forget in full:
         forget()
     if not goes_on:
-        if gc.get_freeze_count() > set_aside:  # a worker that gives up a model sets aside a test's own things, too
+        if _others_set_aside():  # a worker that gives up a model sets aside a test's own things, too
             gc.unfreeze()
         gc.collect()
         _set_aside()
@@ -117,8 +122,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 def _memories(place: Path) -> Iterator[Callable[[], None]]:
     below = str(place)
-    for module in list(sys.modules.values()):
-        if (getattr(module, "__file__", None) or "").startswith(below):
+    for name, module in list(sys.modules.items()):
+        if name.startswith("tests.") and (getattr(module, "__file__", None) or "").startswith(below):
             for value in list(vars(module).values()):
                 if hasattr(value, "cache_info") and value.__module__ == module.__name__ and value.cache_info().currsize:
                     yield value.cache_clear
