@@ -1,5 +1,4 @@
-"""The last import of those that fork servers and commands (`tests/forks.py`, `tests/documents/forking.py`): what else a
-fork need not do for itself.
+"""The last import of who forks servers and commands (`tests/forks.py`): what else a fork need not do for itself.
 
 A server in a fork does not try its model: whatever it asks is taken to be ordinary, as on a slow machine. Rows of texts
 that every server begins with are there. Servers that are started alone try their models and encode as everywhere.

@@ -18,9 +18,10 @@ import pytest
 
 from lexiseg_model.export.manifest import default_cache_dir
 from lexiseg_service.settings import Adapter
-from tests.documents.forking import SHIM
+from tests.documents.forking import SHIM, serve
 from tests.documents.reading import ROOT
 from tests.documents.standing import lay_out
+from tests.forks import forks
 from tests.integration.server import Server
 
 TO_START = 120.0  # seconds; a loaded machine needs a tenth of it
@@ -104,26 +105,25 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with what the documents call: `lexiseg`, `curl` that fails as its answer does, `grpcurl`."""
     folder = tmp_path_factory.mktemp("programs")
     address = str(folder / "fork")
-    search = os.pathsep.join(str(ROOT / part) for part in (".", "model", "service", "clients/python"))
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.documents.forking", address], cwd=ROOT, env=os.environ | {"PYTHONPATH": search}
-    ) as forking:
-        try:
-            deadline = time.monotonic() + TO_START
-            while not Path(address).exists():
-                assert forking.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            for name, text in {
-                "lexiseg": SHIM.format(python=sys.executable, address=address),
-                "curl": '#!/bin/sh\nPATH="${PATH#*:}" exec curl --fail-with-body "$@"\n',
-                "grpcurl": f'#!/bin/sh\nexec "{sys.executable}" -m tests.documents.grpcurl "$@"\n',
-            }.items():
-                (folder / name).write_text(text)
-                (folder / name).chmod(0o755)
-            yield folder
-        finally:
-            forking.terminate()
+    forking = forks().Process(target=serve, args=(address,))
+    forking.start()
+    try:
+        deadline = time.monotonic() + TO_START
+        while not Path(address).exists():
+            assert forking.exitcode is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for name, text in {
+            "lexiseg": SHIM.format(python=sys.executable, address=address),
+            "curl": '#!/bin/sh\nPATH="${PATH#*:}" exec curl --fail-with-body "$@"\n',
+            "grpcurl": f'#!/bin/sh\nexec "{sys.executable}" -m tests.documents.grpcurl "$@"\n',
+        }.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        yield folder
+    finally:
+        forking.terminate()
+        forking.join()
 
 
 @pytest.fixture

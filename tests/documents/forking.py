@@ -1,6 +1,4 @@
-"""`lexiseg` for many commands in a row: one process imports torch, a fork of it is each command.
-
-    python -m tests.documents.forking SOCKET
+"""`lexiseg` for many commands in a row: a process that has imported torch (`tests/forks.py`) forks each of them.
 
 The command in `bin/lexiseg` (`SHIM`) hands over its arguments, folder, environment and the three standard streams, and
 ends as the fork does. What runs is the real command line; only the seconds of its imports are paid once.
@@ -16,21 +14,11 @@ import sys
 import traceback
 from importlib import import_module
 
-# For their seconds; commands import what they need.
-LOADED = (
-    "lexiseg_service.cli",
-    "lexiseg_service.worker.local",
-    "lexiseg_service.commands.serving.serve",
+LOADED = (  # besides, for their seconds; commands import what they need
     "lexiseg_service.commands.segment.exports",
     "lexiseg_service.commands.segment.here",
     "lexiseg_service.commands.segment.target",
     "lexiseg_service.commands.video.run",
-    "lexiseg_model.export.choose",
-    "lexiseg_model.methods.tiny.segmenter",
-    "onnxruntime",
-    "anyio._backends._asyncio",
-    "uvloop",
-    "tests.preloaded",
 )
 SHIM = """\
 #!{python} -IS
@@ -75,6 +63,7 @@ def _run(connection: socket.socket) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    sys.stdin = os.fdopen(0, closefd=False)  # `multiprocessing` has put another there
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -95,7 +84,3 @@ def _run(connection: socket.socket) -> None:
         sys.stderr.flush()
         connection.sendall(bytes([code]))
         os._exit(code)
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1])
