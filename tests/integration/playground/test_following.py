@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,11 +219,10 @@ def test_a_stream_that_was_silent_is_opened_anew_where_its_objects_were(page: Pa
     expect(objects(page)).to_have_text(["object 1Stop"])
 
 
-@pytest.fixture(scope="module")
-def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One place for a stream, for those who have a key."""
-    log = tmp_path_factory.mktemp("narrow") / "log.jsonl"
-    with Server(log, LEXISEG_API_KEYS=line_of("page", "right"), LEXISEG_MAX_STREAMS="1") as running:
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Server]:
+    """One place for a stream, for those who have a key; what another test followed would hold it for a minute."""
+    with Server(tmp_path / "log.jsonl", LEXISEG_API_KEYS=line_of("page", "right"), LEXISEG_MAX_STREAMS="1") as running:
         yield running
 
 
