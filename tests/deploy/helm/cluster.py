@@ -25,6 +25,7 @@ KINDS = {
     "networking.k8s.io/v1": {"Ingress": "ingresses", "NetworkPolicy": "networkpolicies"},
     "policy/v1": {"PodDisruptionBudget": "poddisruptionbudgets"},
 }
+LOOK_SECONDS = 0.02  # until it is seen that it is to end
 VERBS = ["create", "delete", "get", "list", "patch", "update"]
 
 
@@ -58,6 +59,7 @@ def cluster(kubernetes: str) -> Iterator[Cluster]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # an answer is sent in one piece: the second of two would wait for the first to be acknowledged
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
@@ -89,7 +91,7 @@ def cluster(kubernetes: str) -> Iterator[Cluster]:
             """Says nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(LOOK_SECONDS,), daemon=True)
     thread.start()
     try:
         yield Cluster(f"http://127.0.0.1:{server.server_port}", made)

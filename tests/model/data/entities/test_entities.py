@@ -52,7 +52,7 @@ class Model(BaseHTTPRequestHandler):
 def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     monkeypatch.setattr(Model, "seen", [], raising=False)
     server = HTTPServer(("127.0.0.1", 0), Model)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield Endpoint(f"http://127.0.0.1:{server.server_port}/v1", "describer", "secret", 20)
     server.shutdown()

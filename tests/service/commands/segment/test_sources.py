@@ -94,7 +94,7 @@ def test_a_url_is_fetched_within_the_limit() -> None:
         def log_message(self, *words: object) -> None: ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             base = f"http://127.0.0.1:{server.server_port}"

@@ -20,6 +20,7 @@ from lexiseg_service.gateway.fleet.remote import RemoteBackend
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.wire.server import GrpcServer
 from lexiseg_service.worker.rpc.server import worker_server
 from tests import coco, pictures
 from tests.model.stand_in import QUALITIES, SURE, ColourSegmenter, picture
@@ -54,15 +55,21 @@ async def apart() -> AsyncIterator[tuple[Gateway, list[EngineBackend]]]:
     engines = [EngineBackend(ColourSegmenter(tasks=TASKS)) for _ in range(3)]
     servers = [worker_server(engine, Settings(worker_port=0, drain_seconds=5), Metrics()) for engine in engines]
     async with asyncio.timeout(SOON), AsyncExitStack() as stack:
-        for engine, server in zip(engines, servers, strict=True):
+        for engine in engines:
             stack.callback(engine.engine.close, SOON)
+        stack.push_async_callback(close_all, servers)
+        for server in servers:
             await server.start()
-            stack.push_async_callback(server.close)
         backend = RemoteBackend(Settings(workers=tuple(f"127.0.0.1:{server.port}" for server in servers)), Metrics())
         gateway = await stack.enter_async_context(calling(backend=backend))
         while not backend.health().detail.startswith("3 of"):
             await asyncio.sleep(0.01)
         yield gateway, engines
+
+
+async def close_all(servers: list[GrpcServer]) -> None:
+    """At once: each waits for what may be on its way to it."""
+    await asyncio.gather(*(server.close() for server in servers))
 
 
 @pytest.fixture(params=[in_one_process, apart], ids=["in one process", "apart"])
