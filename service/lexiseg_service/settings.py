@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 BYTES_OF_A_POINT = 96  # in JSON, with all the digits that a number may have
 REDIS_URL = re.compile(
@@ -46,7 +46,22 @@ LISTENING, MODELS, WORK, ADMISSION = "Listening", "Models", "Work", "Who may ask
 CACHES, VOCABULARIES, REDIS, WATCHING, ADAPTERS = "Caches", "Vocabularies", "Redis", "Watching", "Adapters"
 
 
-class Limits(BaseSettings):
+class FromEnvironment(BaseSettings):
+    """From what is passed and from variables: no file is looked for, which would take as long again."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings
+
+
+class Limits(FromEnvironment):
     """What one request may ask for; beyond it the answer is 413 or 422 and names the limit."""
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
@@ -81,7 +96,7 @@ class Limits(BaseSettings):
         return 4 * self.max_text_bytes + BYTES_OF_A_POINT * self.max_prompts * (self.max_prompt_points + 1)
 
 
-class Settings(BaseSettings):
+class Settings(FromEnvironment):
     """How one process runs."""
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
