@@ -56,7 +56,7 @@ SECONDS = {  # about, of the longest, where three processes share two cores; no 
     "tests/clients/rpc": 12,
     "tests/integration/test_redis.py": 11,
 }
-OTHERS = 5  # seconds
+OTHERS = 3  # seconds
 BY_FILE = ("tests/documents", "tests/integration", "tests/integration/fleet", "tests/integration/rest")
 WAITING = (
     "tests/clients/rest",
