@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from lexiseg_service.gateway import app, use_case
-from lexiseg_service.gateway.rest import body, large_bodies, rendering
+from lexiseg_service.gateway.rest import body, large_bodies, rendering, vocabulary_routes
 from lexiseg_service.gateway.rpc import question
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import Exemplified, KeptPicture, WorkerAnswer, WorkerRequest
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.vocabularies import collection, readings
 from lexiseg_service.wire import relay
@@ -205,6 +205,27 @@ async def test_a_vocabulary_that_another_gateway_wrote_is_read_beside_the_loop(
 
     assert [answer.json()["n_classes"] for answer in answers] == [len(MANY)] * 2
     assert threads.on_the_loop == [False]  # once: its bytes are known then
+
+
+@pytest.mark.parametrize(("n_bytes", "on_the_loop"), [(1000, []), (2**20, [False, False])])
+async def test_vocabularies_with_large_pictures_are_written_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, n_bytes: int, on_the_loop: list[bool]
+) -> None:
+    class Keeping(KnownBackend):
+        async def exemplify(self, request: WorkerRequest) -> Exemplified:
+            known = await super().exemplify(request)
+            return replace(known, picture=KeptPicture(bytes(n_bytes), tuple(each.region for each in request.regions)))
+
+    threads = Threads(monkeypatch, vocabulary_routes, "_in_pieces")
+    cup = {"name": "cup", "examples": [{"box": [1, 1, 9, 9], "image": {"id": "0" * 32}}]}
+    async with serving(backend=Keeping()) as client:
+        put = await client.put("/vocabularies/cups", json={"classes": ["table", cup]})
+        got = await client.get("/vocabularies/cups")
+
+    (example,) = got.json()["classes"][1]["examples"]
+    assert base64.b64decode(example["image"]["base64"]) == bytes(n_bytes)
+    assert put.json() == got.json()
+    assert threads.on_the_loop == on_the_loop
 
 
 async def test_a_photograph_with_some_words_passes_bodies_of_thousands_of_values(

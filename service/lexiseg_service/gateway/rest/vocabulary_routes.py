@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -25,6 +26,8 @@ from lexiseg_service.gateway.rest.asking import caller_of
 from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
+from lexiseg_service.gateway.turns import Turns
+from lexiseg_service.question.messages import MANY_BYTES
 from lexiseg_service.vocabularies.collection import Asker, Vocabularies
 from lexiseg_service.vocabularies.named import Listed, NamedVocabulary
 from lexiseg_service.vocabularies.preconditions import Preconditions
@@ -72,7 +75,7 @@ async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatc
     vocabulary = await _vocabularies(request).find(name, asker.key, asker.client)
     if Preconditions(if_none_match=if_none_match).unchanged(vocabulary.etag):
         return Response(status_code=304, headers={"ETag": vocabulary.etag})
-    return _whole(vocabulary, asker)
+    return await _whole(request, vocabulary, asker)
 
 
 @router.put(
@@ -96,8 +99,8 @@ async def put_vocabulary(
     asker, preconditions = _asker(request), Preconditions(if_match, if_none_match)
     vocabulary, created = await _vocabularies(request).put(name, class_list, preconditions, asker)
     if not created:
-        return _whole(vocabulary, asker)
-    return _whole(vocabulary, asker, 201, {"Location": request.url.path})
+        return await _whole(request, vocabulary, asker)
+    return await _whole(request, vocabulary, asker, 201, {"Location": request.url.path})
 
 
 @router.delete(
@@ -134,11 +137,26 @@ def _summary(vocabulary: Listed, asker: Asker) -> dict[str, Any]:
     }
 
 
-def _whole(
-    vocabulary: NamedVocabulary, asker: Asker, status: int = 200, headers: dict[str, str] | None = None
+async def _whole(
+    request: Request,
+    vocabulary: NamedVocabulary,
+    asker: Asker,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
 ) -> Response:
     content = {**_summary(vocabulary.listed, asker), "classes": vocabulary.document["classes"]}
-    return _json(content, status, {"ETag": vocabulary.etag, **(headers or {})})
+    tagged = {"ETag": vocabulary.etag, **(headers or {})}
+    size = sum(len(example.image.content or b"") for example in vocabulary.examples)
+    if size <= MANY_BYTES:
+        return _json(content, status, tagged)
+    turns: Turns = request.app.state.turns
+    written = await turns.of_a_list(asker.client, size, partial(_in_pieces, content))
+    return Response(written, status, tagged, "application/json")
+
+
+def _in_pieces(content: dict[str, Any]) -> bytes:
+    """One class after the other: others have Python's lock in between, which the writer itself keeps."""
+    return orjson.dumps({**content, "classes": [orjson.Fragment(orjson.dumps(each)) for each in content["classes"]]})
 
 
 def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -27,6 +27,10 @@ CONFIDENCE, PAINTED = 28.0, 220.0
 # Of each prompt, and of it in each megapixel: it may mean several masks, of the size of the image.
 PROMPTED = {"polygon": (2.0, 0.4)}
 PROMPTED_RUNS = 0.0, 0.1  # likewise, in any other format
+# Pixels of the longer side of the picture that a vocabulary keeps of an example, and of the shorter side, where the
+# longer has so many; milliseconds of each megapixel of it, which is shrunk and written.
+KEPT_LONGEST, KEPT_SHORTEST = 1024, 512
+KEPT_PICTURE = 5.0
 LAID_OUT = 0.3  # of a prompt and a megapixel, where its masks are laid over each other for a picture
 
 
@@ -44,10 +48,15 @@ class Size(NamedTuple):
     points: int = 0  # of prompts, beyond the first of each
     words: float = 0.0  # that are competing, a synonym for less than a class
     pictures: float = 0.0  # that are written: what no model has a part in
+    regions: int = 0  # of examples
 
     @property
     def large(self) -> bool:
-        """Whether small requests should not wait for its finish."""
+        """Whether small requests should not wait for its finish. Examples come many at a time, and each of them takes
+        several times as long as an answer about words.
+        """
+        if self.regions:
+            return True
         plain = self.finish + self.pictures + ORDINARY.word * self.words
         return plain + ORDINARY.prompt * self.prompts + ORDINARY.look * self.looks + self.extra >= LARGE
 
@@ -116,6 +125,10 @@ def size_of(
     else:
         file = request.image if kept is None else kept
         decode = decode_cost(image_size, file, shortest=shortest, whole=request.overlay)
+    pictures = _pictures(request, image_size)
+    if request.keep_picture:  # it is decoded once more, for itself
+        file = request.image if kept is None else kept
+        pictures += _kept_picture(image_size, file, max(KEPT_SHORTEST, shortest or 0))
     prompts = request.prompts
     return Size(
         decode=decode,
@@ -128,7 +141,8 @@ def size_of(
         looks=_looks(prompts, image_size) if prompts else 0,
         points=sum([len(prompt.points) - 1 for prompt in prompts if len(prompt.points) > 1]),
         words=words,
-        pictures=_pictures(request, image_size),
+        pictures=pictures,
+        regions=len(request.regions),
     )
 
 
@@ -141,6 +155,12 @@ def _pictures(request: WorkerRequest, image_size: tuple[int, int]) -> float:
     written = MAPS.get(request.mask, 0.0) + (CONFIDENCE if request.confidence else 0.0)
     painted = PAINTED * _painted(image_size) if request.overlay else 0.0
     return each + megapixels * written + painted
+
+
+def _kept_picture(image_size: tuple[int, int], file: bytes | None, shortest: int) -> float:
+    """Of the picture that a vocabulary keeps of an example: milliseconds of an ordinary core."""
+    megapixels = min(image_size[0] * image_size[1], KEPT_LONGEST * KEPT_SHORTEST) / 1e6
+    return decode_cost(image_size, file, shortest=shortest) + KEPT_PICTURE * megapixels
 
 
 def _painted(image_size: tuple[int, int]) -> float:

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.kernel.aside import aside
 from lexiseg_model.masks.rle import decode as decode_mask
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import Segmenter
@@ -16,10 +18,9 @@ from lexiseg_model.types import Point, Prompt, Region
 from lexiseg_service.question.examples import ExampleRegion
 from lexiseg_service.question.messages import KeptPicture
 from lexiseg_service.settings import Limits
+from lexiseg_service.worker.costs.size import KEPT_LONGEST, KEPT_SHORTEST
 from lexiseg_service.worker.decode import decode
 
-LONGEST = 1024  # pixels of the longer side
-SHORTEST = 512  # of the shorter side, where the longer has so many
 QUALITY = 90  # of JPEG
 
 
@@ -30,17 +31,22 @@ def kept_picture(image: bytes, regions: tuple[ExampleRegion, ...], segmenter: Se
         ServiceError: the image cannot be decoded.
         ShapeError: a mask cannot be read.
     """
-    shortest = max(SHORTEST, segmenter.card.input.short_side)
+    shortest = max(KEPT_SHORTEST, segmenter.card.input.short_side)
     decoded = decode(image, limits, shortest)
     height, width = decoded.rgb.shape[:2]
-    factor = min(1.0, max(shortest / min(height, width), 1e-9), LONGEST / max(height, width))
+    factor = min(1.0, max(shortest / min(height, width), 1e-9), KEPT_LONGEST / max(height, width))
     small = (max(limits.min_side, round(height * factor)), max(limits.min_side, round(width * factor)))
-    rgb = decoded.rgb
-    if small != (height, width):
-        rgb = np.asarray(cv2.resize(rgb, (small[1], small[0]), interpolation=cv2.INTER_AREA), np.uint8)
+    moved = tuple(_moved(shown.region, decoded.size, small) for shown in regions)
+    return KeptPicture(aside(_written, decoded.rgb, small), moved)
+
+
+def _written(rgb: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
+    """[H, W, 3] as a JPEG of `size` (height, width)."""
+    if size != rgb.shape[:2]:
+        rgb = np.asarray(cv2.resize(rgb, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.uint8)
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "JPEG", quality=QUALITY)
-    return KeptPicture(file.getvalue(), tuple(_moved(shown.region, decoded.size, small) for shown in regions))
+    return file.getvalue()
 
 
 def _moved(region: Region, size: tuple[int, int], small: tuple[int, int]) -> Region:

@@ -20,6 +20,9 @@ from lexiseg_service.worker.costs.speed import Speed
 
 PHOTOGRAPH = (480, 640)
 MEGAPIXEL = (1000, 1000)
+TWENTY_MEGAPIXELS = (3648, 5472)
+CLICK = Prompt((Point(1.0, 1.0),))
+SHOWN = ExampleRegion(Region(CLICK), "classes.0.examples.0")
 
 
 def request(n_classes: int, n_synonyms: int = 0) -> WorkerRequest:
@@ -88,11 +91,28 @@ def test_a_refinement_of_each_class_costs_more_the_more_there_are() -> None:
 
 
 def test_examples_of_a_new_image_cost_what_prompts_share_too() -> None:
-    shown = ExampleRegion(Region(Prompt((Point(1.0, 1.0),))), "classes.0.examples.0")
     slow = Speed(shared=48.0, prompt=16.0)
+    shown, clicked = replace(request(0), regions=(SHOWN,)), replace(request(0), prompts=(CLICK,))
 
-    assert size_of(replace(request(0), regions=(shown,)), PHOTOGRAPH, 0, slow).large
-    assert not size_of(replace(request(0), prompts=(Prompt((Point(1.0, 1.0),)),)), PHOTOGRAPH, 0, slow).large
+    assert size_of(shown, PHOTOGRAPH, 0, slow).extra == 64.0
+    assert size_of(clicked, PHOTOGRAPH, 0, slow).extra == 0.0
+
+
+def test_examples_leave_a_thread_to_who_asks_for_little() -> None:
+    quick = Speed(shared=1.0, prompt=1.0)
+
+    assert size_of(replace(request(0), regions=(SHOWN,)), PHOTOGRAPH, 0, quick).large
+    assert not size_of(replace(request(0), prompts=(CLICK,)), PHOTOGRAPH, 0, quick).large
+
+
+def test_a_picture_that_is_kept_of_an_example_costs_more_the_larger_its_file_is() -> None:
+    shown = replace(request(0), regions=(SHOWN,))
+    kept = replace(shown, keep_picture=True)
+    small, large = (
+        size_of(kept, size, 0).pictures - size_of(shown, size, 0).pictures for size in (PHOTOGRAPH, TWENTY_MEGAPIXELS)
+    )
+
+    assert 0 < small < large
 
 
 def test_texts_cost_what_others_took_and_known_ones_nothing() -> None:
