@@ -23,10 +23,10 @@ from uvicorn.lifespan.on import LifespanOn
 from lexiseg_service.commands.serving import backlog
 from lexiseg_service.commands.serving.descriptors import take_all_descriptors
 from lexiseg_service.commands.serving.early import import_early
-from lexiseg_service.commands.serving.short_turns import take_short_turns
 from lexiseg_service.gateway.rest.http1.connection import TimedProtocol
 from lexiseg_service.gateway.rest.http1.connections import Connections
 from lexiseg_service.settings import Settings
+from lexiseg_service.short_turns import shorten_turns_of_the_lock, take_short_turns
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.serving import CannotListen, bracketed, taken
 
@@ -90,6 +90,7 @@ class Server(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         take_short_turns()
+        shorten_turns_of_the_lock()
         take_all_descriptors()
         import_early()
         super().run(sockets)

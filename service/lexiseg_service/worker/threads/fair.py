@@ -1,7 +1,8 @@
 """Threads of one stage: sources share their time, and small work never waits for large work to end.
 
 One thread more than was asked for takes small work alone. However long the large pieces are that keep the others, a
-small one finds a thread; and when there is no small work, as many threads as were asked for do the large.
+small one finds a thread; and when there is no small work, as many threads as were asked for do the large. All have
+short turns on a core: who needs a moment of one beside others that have work for seconds gets it soon.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import structlog
 
 from lexiseg_service.niceness import NICEST
+from lexiseg_service.short_turns import ALSO_FOR_THOSE_IT_BEGINS, take_short_turns
 from lexiseg_service.worker.threads.shares import Shares
 from lexiseg_service.worker.threads.stepping_aside import compute_aside
 
@@ -46,7 +47,11 @@ class FairThreads:
         self._large_running = 0
         self._open = True
 
-        self._threads = ThreadPoolExecutor(size + 1, name, partial(compute_aside, NICEST, prepare))
+        def begin() -> None:
+            take_short_turns(ALSO_FOR_THOSE_IT_BEGINS)
+            compute_aside(NICEST, prepare)
+
+        self._threads = ThreadPoolExecutor(size + 1, name, begin)
 
     @property
     def waiting(self) -> int:

@@ -6,13 +6,16 @@ import ctypes
 import os
 import platform
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 import uvicorn
 
+from lexiseg_model.kernel.aside import aside
 from lexiseg_service.commands.serving.hosting import Server
-from lexiseg_service.commands.serving.short_turns import NUMBERS, ORDINARY, TURN, Attributes, take_short_turns
+from lexiseg_service.short_turns import LOCK_TURN, NUMBERS, ORDINARY, TURN, Attributes, take_short_turns
+from lexiseg_service.worker.threads.fair import FairThreads
+from tests.service.worker.gated_colours import SOON
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux") or platform.machine() not in NUMBERS, reason="there are no such turns"
@@ -69,6 +72,29 @@ def test_a_server_runs_with_short_turns(monkeypatch: pytest.MonkeyPatch) -> None
         thread.submit(Server.__new__(Server).run).result()
 
     assert seen == [TURN]
+
+
+def test_a_server_shortens_the_turns_of_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_: seen.append(sys.getswitchinterval()))
+    before = sys.getswitchinterval()
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(Server.__new__(Server).run).result()
+    finally:
+        sys.setswitchinterval(before)
+
+    assert seen == [pytest.approx(LOCK_TURN)]
+
+
+def test_a_stage_has_short_turns_and_so_has_what_computes_beside_it() -> None:
+    require_turns()
+    threads, heard = FairThreads("test", 1), Future[tuple[int, int]]()
+
+    threads.submit("x", lambda: heard.set_result((attributes().turn, aside(attributes).turn)))
+
+    assert heard.result(SOON) == (TURN, TURN)
+    threads.close()
 
 
 def test_other_systems_have_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,12 @@
-"""The event loop's thread asks for short turns on a core: it gets them soon.
+"""Threads that work for moments ask for short turns on a core, and get them soon; turns of Python's lock are short.
 
-It works for moments and then waits for the next message. By itself Linux lets whoever has a core finish a turn of some
-milliseconds first, however little the next one needs. Who asks for short turns comes in between, as long as it takes no
-more than its share; so everybody may ask. Linux listens since 6.12; before, and elsewhere, nothing changes.
+The event loop's thread works for moments and then waits for the next message; so do those that finish small requests.
+By itself Linux lets whoever has a core finish a turn of some milliseconds first, however little the next one needs. Who
+asks for short turns comes in between, as long as it takes no more than its share; so everybody may ask. Linux listens
+since 6.12; before, and elsewhere, nothing changes.
+
+Python lets whoever has its lock go on for 5 ms while another wants it. A small request wants it some five times, and
+while megabytes of JSON are parsed in a thread it waits so long each time.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ import sys
 
 TURN = 100_000  # nanoseconds, as short as may be asked for
 NUMBERS = {"x86_64": 314, "aarch64": 274}  # of the call, for which older C libraries have no function
-FOR_THIS_THREAD_ALONE = 1  # SCHED_FLAG_RESET_ON_FORK: threads that it begins have turns as usual
+FOR_THIS_THREAD_ALONE, ALSO_FOR_THOSE_IT_BEGINS = 1, 0  # with SCHED_FLAG_RESET_ON_FORK these have turns as usual
+LOCK_TURN = 5e-4  # seconds
 ORDINARY = 0  # SCHED_OTHER
 
 
@@ -33,7 +38,12 @@ class Attributes(ctypes.Structure):
     )
 
 
-def take_short_turns() -> bool:
+def shorten_turns_of_the_lock() -> None:
+    """For all threads of the process."""
+    sys.setswitchinterval(LOCK_TURN)
+
+
+def take_short_turns(whose: int = FOR_THIS_THREAD_ALONE) -> bool:
     """Asks for them, for the calling thread.
 
     Returns:
@@ -43,5 +53,5 @@ def take_short_turns() -> bool:
     if not sys.platform.startswith("linux") or number is None or os.sched_getscheduler(0) != ORDINARY:
         return False
     niceness = os.getpriority(os.PRIO_PROCESS, 0)  # as it is
-    wanted = Attributes(ctypes.sizeof(Attributes), ORDINARY, FOR_THIS_THREAD_ALONE, niceness, 0, TURN)
+    wanted = Attributes(ctypes.sizeof(Attributes), ORDINARY, whose, niceness, 0, TURN)
     return bool(ctypes.CDLL(None).syscall(number, 0, ctypes.byref(wanted), 0) == 0)
