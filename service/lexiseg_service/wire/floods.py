@@ -51,6 +51,7 @@ class Said:
         self._largest = round(FRAMED * largest)
         self._bytes: Counter[int] = Counter()
         self._given_up: Counter[int] = Counter()
+        self._of_use: set[int] = set()  # a message was read of them
         self._unseen: set[int] = set()  # at the last look
 
     def call(self, port: int) -> None:
@@ -61,6 +62,7 @@ class Said:
         """One was read, so long, and the next may come."""
         if port in self._bytes:  # it may be gone
             self._bytes[port] += round(FRAMED * n_bytes)
+            self._of_use |= {port} if n_bytes else set()
 
     def over(self, port: int) -> None:
         """A call is, and nothing has come of it but what was read."""
@@ -79,11 +81,16 @@ class Said:
         """Calls of one connection."""
         return self._given_up[port]
 
+    def is_of_use(self, port: int) -> bool:
+        """Whether a message was read of a connection."""
+        return port in self._of_use
+
     def keep(self, ports: set[int]) -> None:
         """Forgets connections that were gone at two looks: one that is not seen at the first may have come after it."""
         unseen = self._bytes.keys() - ports
         for port in unseen & self._unseen:
             del self._bytes[port], self._given_up[port]
+            self._of_use.discard(port)
         self._unseen = unseen
 
 
@@ -227,7 +234,7 @@ class Floods:
         self._looked = now
         self._left = Counter({host: count - forgiven for host, count in self._left.items() if count > forgiven})
         for host, caller in gone:
-            if self._said.given_up_of(caller) or not self._said.of(caller):
+            if not self._said.is_of_use(caller):
                 self._left[host] += 1
                 if self._left[host] > LEFT:
                     self._slow_down(host, now, "address slowed down: its connections come and go without a message")

@@ -243,8 +243,9 @@ def test_an_address_whose_connections_come_and_go_without_a_message_is_slowed_do
         callers = [line.connect() for _ in range(count)]
         for caller in callers:
             bench.said.call(caller.port)
-            if come_to_nothing:
-                bench.said.given_up(caller.port)
+            if not come_to_nothing:
+                bench.said.message(caller.port, 5)
+            bench.said.over(caller.port)
         bench.floods.look(line.port)
         for caller in callers:
             caller.leave()
