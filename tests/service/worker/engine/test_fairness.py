@@ -298,8 +298,8 @@ def test_who_has_waited_too_long_to_be_answered_is_told_to_come_again_and_not_th
 @pytest.mark.parametrize(
     ("device", "last"),
     [
-        pytest.param("cuda", [2], id="what is left of one source shares a pass where that gains"),
-        pytest.param("cpu", [1, 1], id="and has none of its own length on a CPU, where it gains nothing"),
+        pytest.param("cuda", [3], id="what is left of one source shares a pass where that gains"),
+        pytest.param("cpu", [1, 1, 1], id="and has none of its own length on a CPU, where it gains nothing"),
     ],
 )
 def test_while_several_sources_wait_a_slow_pass_has_few_tiles(
@@ -324,8 +324,8 @@ def test_while_several_sources_wait_a_slow_pass_has_few_tiles(
         answer.result(SOON)
     bench.engine.close(SOON)
 
-    # One of each source, then what is left of the one.
-    assert bench.segmenter.batches == [1, 1, 1, 1, *last]
+    # Of two sources who comes anew, alone; then what is left of the one.
+    assert bench.segmenter.batches == [1, 1, 1, *last]
 
 
 def test_a_source_finds_a_place_when_another_has_filled_the_queue() -> None:
