@@ -11,7 +11,7 @@ PARTS = (
     "winners",
 )
 HEADERS = (
-    *("cell_scores_steps", "exponential", "kernel", "layers", "pamr_layout", "pamr_room", "pamr_rows"),
+    *("cell_scores_steps", "exponential", "kernel", "layers", "pamr_blocks", "pamr_layout", "pamr_room", "pamr_rows"),
     *("pamr_sixteen", "power", "products", "prompts_answer", "prompts_masks", "prompts_steps", "square_steps"),
     *("team", "vectors", "winners_steps", "winograd"),
 )

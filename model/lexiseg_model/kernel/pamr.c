@@ -14,18 +14,21 @@
 /* Pixels of a panel: of some maps; of few, which take little room; where maps go past the caches, and weights come from
  * memory. */
 enum { PANEL = 192, WIDE = 512, NARROW = 128 };
+enum { OF_BLOCK = EIGHT * BLOCK }; /* weights of a block at a dilation */
 enum { FEW = 8 };   /* maps, beside which weights are nearly all that is read */
 enum { AHEAD = 2 }; /* blocks from weights that are read to those that are asked for */
-enum { STEPS = 2, TOGETHER = 24 }; /* iterations, and maps, that use weights while they are near */
-enum { SIZES = 4, BETWEEN = 17 * LINE }; /* of groups; numbers from a plane to the next */
+/* Iterations that use weights while they are near, of few maps where weights come from memory, and maps. */
+enum { STEPS = 2, MANY_STEPS = 5, TOGETHER = 24 };
+enum { SIZES = 10, BETWEEN = 17 * LINE }; /* of groups; numbers from a plane to the next */
 static const size_t NEAR_BY = 24 << 20; /* bytes that the third cache may keep from one iteration to the next */
 static const float EPSILON = 1e-8f, SHARPNESS = 0.1f;
 
 #pragma GCC optimize("fp-contract=fast")
 
-/* How many numbers the weights of a block of pixels are before those of the next, and of a dilation before the next's. */
+/* How many numbers the weights of a block of pixels are before those of the next, of a dilation before the next's, and of
+ * a row. */
 typedef struct {
-    int64_t block, dilation;
+    int64_t block, dilation, row;
 } Strides;
 
 /* What a row of a panel asks for: the next row's weights, and of the next row of maps what is to the right; and whether
@@ -40,10 +43,10 @@ typedef void Weigh(const float *, int64_t, int64_t, int64_t, const int64_t *, in
 typedef struct {
     Weigh *weigh;
     struct {
-        int64_t channels;
+        int64_t channels, together; /* maps, and pixels of each that lie beside each other */
         Mix *mix;
-    } of[SIZES]; /* the largest first, one at last */
-    int past;    /* whether what they make may go past the caches */
+    } of[SIZES]; /* the largest first, one at last, and none behind it */
+    int past;  /* whether what they make may go past the caches */
 } Rows;
 
 #define LANES 4
@@ -61,6 +64,7 @@ typedef struct {
 #define NAMED(name) name##_of_sixteen
 #define ENTRY SIXTEEN_WIDE
 #include "pamr_rows.h"
+#include "pamr_blocks.h"
 #include "pamr_sixteen.h"
 #endif
 
@@ -68,33 +72,49 @@ static Rows rows(void) {
 #if MANY_PROCESSORS
     if (lanes() == 16 && __builtin_cpu_supports("avx512bw"))
         return (Rows){weigh_of_sixteen,
-                      {{16, mix_16_shared}, {8, mix_8_shared}, {4, mix_4_shared}, {1, mix_1_of_sixteen}}, 1};
+                      {{16, FOUR, mix_16_wide},
+                       {8, BLOCK, mix_8_wide},
+                       {7, BLOCK, mix_7_wide},
+                       {6, BLOCK, mix_6_wide},
+                       {5, BLOCK, mix_5_wide},
+                       {4, BLOCK, mix_4_wide},
+                       {3, BLOCK, mix_3_wide},
+                       {2, BLOCK, mix_2_wide},
+                       {1, BLOCK, mix_1_wide}},
+                      1};
     if (lanes() >= 8)
         return (Rows){weigh_of_eight,
-                      {{16, mix_16_of_eight}, {8, mix_8_of_eight}, {4, mix_4_of_eight}, {1, mix_1_of_eight}}, 0};
+                      {{16, FOUR, mix_16_of_eight},
+                       {8, FOUR, mix_8_of_eight},
+                       {4, FOUR, mix_4_of_eight},
+                       {1, FOUR, mix_1_of_eight}},
+                      0};
 #endif
-    return (Rows){weigh_anywhere, {{4, mix_4_anywhere}, {1, mix_1_anywhere}}, 0};
+    return (Rows){weigh_anywhere, {{4, FOUR, mix_4_anywhere}, {1, FOUR, mix_1_anywhere}}, 0};
 }
 
 /* Maps that lie beside each other, and beside zeros where they are fewer than `channels`: rows of `row` numbers, two
  * planes to take turns. */
 typedef struct {
     int64_t maps, channels, row;
+    Shape s; /* the picture's, as these maps lie */
     Mix *mix;
     float *plane[2], *line; /* room for a row of the last iteration */
     float *refined;
     int64_t *shift; /* [h, n] */
 } Group;
 
-/* The next groups of k maps, to be refined together: of the largest size of which three quarters are used. */
+/* The next groups of k maps, to be refined together: of the largest size of which three quarters are used,
+ * or of the one that fits. */
 static int64_t next_groups(const Rows *rows, Shape s, int64_t k, Group *groups) {
     int64_t n = 0, channels = 0;
     for (int size = 0; k; n++) {
-        while (rows->of[size].channels * 3 > k * 4) size++;
+        while (rows->of[size].channels * 3 > k * 4 || rows->of[size + 1].channels >= k) size++;
         channels += rows->of[size].channels;
         if (channels > TOGETHER) break;
         int64_t c = rows->of[size].channels, maps = smaller(c, k);
-        groups[n] = (Group){.maps = maps, .channels = c, .row = row_of(s, c), .mix = rows->of[size].mix};
+        s.together = rows->of[size].together;
+        groups[n] = (Group){.maps = maps, .channels = c, .row = row_of(s, c), .s = s, .mix = rows->of[size].mix};
         k -= maps;
     }
     return n;
@@ -128,7 +148,7 @@ static void lay_out(Group *groups, int64_t n, const Picture *p, const float *map
         g->line = g->plane[1] + p->s.h * g->row;
         g->refined = refined;
         lead(p->s, p->around, g->row, g->channels, g->shift);
-        spread(maps, p->s, g->maps, g->channels, g->row, p->past, g->plane[0]);
+        spread(maps, g->s, g->maps, g->channels, g->row, p->past, g->plane[0]);
         maps += g->maps * p->s.h * p->s.w, refined += g->maps * p->s.h * p->s.w;
     }
 }
@@ -140,7 +160,7 @@ static void mix(const Picture *p, const Group *g, const float *weights, int64_t 
     const int64_t n = p->around.n, reach = p->around.reach, c = g->channels, whole = p->s.whole;
     const float *from = g->plane[round % 2] + y * g->row + p->s.margin * c;
     const int stays = !p->past || round + 1 == p->iterations;
-    Ahead ahead = {.weights = weights + whole / BLOCK * p->strides.block};
+    Ahead ahead = {.weights = weights + p->strides.row};
     if (p->past && y + reach + 1 < p->s.h) {
         const float *next = from + (reach + 1) * g->row;
         for (int64_t left = x - reach; left < x + reach; left++) __builtin_prefetch(next + left * c, 0, 2);
@@ -160,7 +180,7 @@ static void step(const Picture *p, const Group *groups, int64_t n_groups, int64_
                  int64_t round) {
     const Shape s = p->s;
     const int64_t n = p->around.n;
-    float *weights = p->weights + (y * s.whole + x) / BLOCK * p->strides.block;
+    float *weights = p->weights + y * p->strides.row + x / BLOCK * p->strides.block;
     if (p->weigh && !round) {
         const float *pixels = p->image + y * p->row + s.margin + x;
         p->weigh(pixels, (end - x) / BLOCK, p->c, p->plane, p->shift + y * n, n, p->samples, weights, p->strides);
@@ -169,11 +189,11 @@ static void step(const Picture *p, const Group *groups, int64_t n_groups, int64_
         float *to = round + 1 == p->iterations ? g->line : g->plane[(round + 1) % 2] + y * g->row;
         mix(p, g, weights, y, x, end, round, to + s.margin * g->channels);
         if (to == g->line) {
-            gather(to + (s.margin + x) * g->channels, s, g->maps, g->channels, y, x, end, g->refined);
+            gather(to + (s.margin + x) * g->channels, g->s, g->maps, g->channels, y, x, end, g->refined);
             continue;
         }
-        if (!x) fill_left(s, g->channels, to);
-        if (end == s.whole) fill_right(s, g->channels, to);
+        if (!x) fill_left(g->s, g->channels, to);
+        if (end == s.whole) fill_right(g->s, g->channels, to);
     }
 }
 
@@ -200,11 +220,11 @@ API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h
     for (int64_t i = 0; i < n; i++)
         if (dilations[i] > around.reach) around.reach = dilations[i];
     int64_t margin = up(around.reach, BLOCK), whole = up(w, BLOCK);
-    Shape s = {h, w, margin, whole, whole + 2 * margin};
+    Rows of = rows();
+    Shape s = {h, w, margin, whole, whole + 2 * margin, BLOCK}; /* of one map, the pixels as they come */
     /* A deviation is taken of the neighbours and, once for each dilation, the pixel itself. */
     Picture p = {.s = s, .around = around, .iterations = iterations, .c = c, .row = row_of(s, 1), .plane = h * row_of(s, 1),
                  .samples = (float)(around.n + n)};
-    Rows of = rows();
     Group groups[TOGETHER];
     size_t most = 0;
     for (int64_t done = 0; done < k;) {
@@ -213,12 +233,12 @@ API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h
         for (const Group *g = groups; g < groups + count; g++) bytes += bytes_of(g, &p), done += g->maps;
         if (bytes > most) most = bytes;
     }
-    /* A core brings more at once from memory if it is read in several places: the weights of each dilation lie by
-     * themselves where there is little else to read, and those of a block together where rows of maps are as many places. */
-    int64_t of_dilation = h * whole * EIGHT + BETWEEN;
-    p.strides = k <= FEW ? (Strides){EIGHT * BLOCK, of_dilation} : (Strides){around.n * BLOCK, EIGHT * BLOCK};
+    /* A core brings more at once from memory if it is read in several places: of few maps the weights of each dilation lie
+     * by themselves in a row, and where rows of maps are as many places, those of a block together. */
+    const int64_t of_row = whole * EIGHT + BETWEEN;
+    p.strides = k <= FEW ? (Strides){OF_BLOCK, of_row, n * of_row} : (Strides){n * OF_BLOCK, OF_BLOCK, n * whole * EIGHT};
     size_t shifts = (size_t)(h * around.n) * sizeof(int64_t), pixels = (size_t)(c * p.plane) * sizeof(float);
-    size_t of_weights = (size_t)(n * of_dilation) * sizeof(float);
+    size_t of_weights = (size_t)(h * p.strides.row) * sizeof(float);
     Room *room = room_of(3 * LINE * sizeof(float) + shifts + pixels + of_weights + most);
     if (!room) return OUT_OF_MEMORY;
     int64_t *shift = (int64_t *)room->at;
@@ -231,7 +251,8 @@ API int64_t lexiseg_pamr(const float *maps, float *refined, int64_t k, int64_t h
         count = next_groups(&of, s, k, groups);
         p.past = of.past && groups->channels == 16 && of_weights + bytes_of(groups, &p) > NEAR_BY;
         lay_out(groups, count, &p, maps, refined, (char *)p.weights + of_weights);
-        for (int64_t round = 0, steps = p.past ? 1 : STEPS; round < iterations; round += steps)
+        int64_t steps = p.past ? 1 : groups->channels <= FEW && of_weights > NEAR_BY ? MANY_STEPS : STEPS;
+        for (int64_t round = 0; round < iterations; round += steps)
             advance(&p, groups, count, round, smaller(steps, iterations - round));
         for (const Group *g = groups; g < groups + count; g++)
             maps += g->maps * h * w, refined += g->maps * h * w, k -= g->maps;

@@ -2,6 +2,22 @@
 #include "vectors.h"
 #include "exponential.h"
 
+/* One instruction, where a processor is named for it. */
+#undef MOST
+#if MANY_PROCESSORS && LANES == 16
+#define MOST(a, b) ((FLOATS)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#elif MANY_PROCESSORS && LANES == 8
+#define MOST(a, b) ((FLOATS)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#else
+#define MOST(a, b) LARGER(a, b)
+#endif
+
+#undef PARAMETERS
+#define PARAMETERS                                                                                                    \
+    (const float *from, int64_t blocks, const float *weights, Strides strides, const int64_t *shift, int64_t n,        \
+     const Ahead *ahead, float *to)
+
+#if LANES < 16 /* by sixteen: pamr_blocks.h and pamr_sixteen.h */
 /* Weighted sums of `n` neighbours at so many blocks of a single map: few enough to stay in registers, and enough not to
  * wait for each other. Weights are not asked for: a group before this one has just read them, or they are all that is
  * read. */
@@ -18,9 +34,6 @@ INLINE void NAMED(sum_1)(const int blocks, const float *from, const float *weigh
     }
     EACH(b, blocks) EACH(v, BLOCK / LANES)((FLOATS *)to)[b * (BLOCK / LANES) + v] = sum[b][v];
 }
-#define PARAMETERS                                                                                                    \
-    (const float *from, int64_t blocks, const float *weights, Strides strides, const int64_t *shift, int64_t n,        \
-     const Ahead *ahead, float *to)
 #define ALONG(BLOCKS)                                                                                                 \
     for (; blocks >= (BLOCKS); blocks -= BLOCKS) {                                                                    \
         NAMED(sum_1)(BLOCKS, from, weights, strides, shift, n, to);                                                   \
@@ -37,7 +50,6 @@ ENTRY static void NAMED(mix_1) PARAMETERS {
     ALONG(1)
 }
 
-#if LANES < 16 /* by sixteen: pamr_sixteen.h */
 /* Four weights, once for each map of a vector; and what lies `by` pixels further on than a vector, of it and the next. */
 #if LANES == 8
 #define REPEATED(weight) ((FLOATS)_mm256_broadcast_ps((const __m128 *)(weight)))
@@ -94,9 +106,9 @@ ENTRY INLINE void NAMED(sums)(const int fours, const int channels, const int fir
 #define MIX(CHANNELS, FOURS)                                                                                          \
     ENTRY static void NAMED(mix_##CHANNELS) PARAMETERS {                                                              \
         (void)ahead;                                                                                                  \
-        for (; blocks; blocks--, weights += strides.block, from += BLOCK * CHANNELS, to += BLOCK * CHANNELS)              \
+        for (; blocks; blocks--, weights += strides.block, from += BLOCK * CHANNELS, to += BLOCK * CHANNELS)               \
             for (int four = 0; four < BLOCK; four += FOURS * FOUR)                                                    \
-                NAMED(sums)(FOURS, CHANNELS, !four, from + four * CHANNELS, weights + four, strides, shift, n,                 \
+                NAMED(sums)(FOURS, CHANNELS, !four, from + four * CHANNELS, weights + four, strides, shift, n,        \
                             to + four * CHANNELS);                                                                    \
     }
 #if LANES == 8
@@ -115,35 +127,42 @@ MIX(4, 2)
 #endif
 
 #define MAGNITUDE(x) ((FLOATS)((WHOLES)(x) & 0x7fffffff))
-/* Where a vector's weights of a neighbour lie. */
-#define WEIGHT_OF(v, i)                                                                                               \
-    (weights + (i) / EIGHT * strides.dilation + (v) * LANES / BLOCK * strides.block + (i) % EIGHT * BLOCK + (v) * LANES % BLOCK)
+/* Where a vector's weights of a dilation's neighbour lie. */
+#define WEIGHT_OF(v, i) (weights + (v) * LANES / BLOCK * strides.block + (i) * BLOCK + (v) * LANES % BLOCK)
+/* How a vector of pixels differs from a neighbour, or the neighbour from it: the sign is of no account. */
+#define DIFFERENCE(channel, i, v) (own[channel][v] - ((const FLOATS *)(image + (channel) * plane + (i)))[v])
+enum { NAMED(SIDE_BY_SIDE) = 2 }; /* neighbours, whose exponentials do not wait for each other */
 
 /* Weights at so many vectors of pixels of an image of `c` channels, `plane` numbers apart. Differences are taken twice, which
  * takes less than to keep them, of all channels side by side, so that none waits for another. Lines of the weights are
  * asked for meanwhile. */
-INLINE void NAMED(weigh_some)(const int vectors, const int64_t c, const float *image, int64_t plane, const int64_t *shift,
-                              int64_t n, float samples, float *weights, Strides strides) {
-    FLOATS own[c][vectors], total[c][vectors], squares[c][vectors], scale[c][vectors], logit[n][vectors], most[2], sum[2];
+ENTRY INLINE void NAMED(weigh_some)(const int vectors, const int64_t c, const float *image, int64_t plane,
+                                    const int64_t *shift, int64_t n, float samples, float *const to, Strides strides) {
+    FLOATS own[c][vectors], total[c][vectors], squares[c][vectors], scale[c][vectors], most[2], sum[2];
+    float room[n * vectors * LANES + LINE];
+    FLOATS(*logit)[vectors] = (FLOATS(*)[vectors])aligned(room);
+    float *weights = to;
     for (int64_t channel = 0; channel < c; channel++)
         EACH(v, vectors) {
             own[channel][v] = ((const FLOATS *)(image + channel * plane))[v];
             total[channel][v] = squares[channel][v] = (FLOATS){0};
         }
-    for (int64_t i = 0; i < n; i++) { /* around the pixel itself: rounding does little to small squares */
-        for (int64_t channel = 0; channel < c; channel++)
-            EACH(v, vectors) {
-                FLOATS difference = ((const FLOATS *)(image + channel * plane + shift[i]))[v] - own[channel][v];
-                total[channel][v] += difference;
-                squares[channel][v] += difference * difference;
-            }
-        EACH(v, vectors) __builtin_prefetch(WEIGHT_OF(v, i), 1);
-    }
+    /* Around the pixel itself: rounding does little to small squares. */
+    for (int64_t first = 0; first < n; first += EIGHT, weights += strides.dilation)
+        EACH(i, EIGHT) {
+            for (int64_t channel = 0; channel < c; channel++)
+                EACH(v, vectors) {
+                    FLOATS difference = DIFFERENCE(channel, shift[first + i], v);
+                    total[channel][v] += difference;
+                    squares[channel][v] += difference * difference;
+                }
+            EACH(v, vectors) __builtin_prefetch(WEIGHT_OF(v, i), 1);
+        }
     for (int64_t channel = 0; channel < c; channel++)
         EACH(v, vectors) {
             float deviation[LANES];
             FLOATS variance = (squares[channel][v] - total[channel][v] * total[channel][v] / samples) / (samples - 1);
-            *(FLOATS *)deviation = LARGER(variance, (FLOATS){0});
+            *(FLOATS *)deviation = MOST(variance, (FLOATS){0});
             for (int x = 0; x < LANES; x++) deviation[x] = sqrtf(deviation[x]);
             scale[channel][v] = -1.0f / ((float)c * (EPSILON + SHARPNESS * *(FLOATS *)deviation));
         }
@@ -151,25 +170,28 @@ INLINE void NAMED(weigh_some)(const int vectors, const int64_t c, const float *i
         most[v] = (FLOATS){0} - INFINITY;
         sum[v] = (FLOATS){0};
     }
-    for (int64_t i = 0; i < n; i++)
-        EACH(v, vectors) {
+    for (int64_t first = 0; first < n; first += EIGHT)
+        EACH(i, EIGHT) EACH(v, vectors) {
             FLOATS apart = {0};
-            for (int64_t channel = 0; channel < c; channel++) {
-                FLOATS difference = ((const FLOATS *)(image + channel * plane + shift[i]))[v] - own[channel][v];
-                apart += MAGNITUDE(difference) * scale[channel][v];
-            }
-            logit[i][v] = apart;
-            most[v] = LARGER(apart, most[v]);
+            for (int64_t channel = 0; channel < c; channel++)
+                apart += MAGNITUDE(DIFFERENCE(channel, shift[first + i], v)) * scale[channel][v];
+            logit[first + i][v] = apart;
+            most[v] = MOST(apart, most[v]);
         }
-    for (int64_t i = 0; i < n; i++)
-        EACH(v, vectors) {
-            logit[i][v] -= most[v];
-            NAMED(exponential)(&logit[i][v]);
-            sum[v] += logit[i][v];
+    for (int64_t i = 0; i < n; i += NAMED(SIDE_BY_SIDE)) {
+        FLOATS power[2 * NAMED(SIDE_BY_SIDE)];
+        EACH(j, NAMED(SIDE_BY_SIDE)) EACH(v, vectors)
+            power[j * vectors + v] = MOST(logit[i + j][v] - most[v], (FLOATS){0} - 87.0f);
+        NAMED(powers)(NAMED(SIDE_BY_SIDE) * vectors, power);
+        EACH(j, NAMED(SIDE_BY_SIDE)) EACH(v, vectors) {
+            sum[v] += power[j * vectors + v];
+            logit[i + j][v] = power[j * vectors + v];
         }
+    }
     EACH(v, vectors) sum[v] = 1.0f / sum[v];
-    for (int64_t i = 0; i < n; i++)
-        EACH(v, vectors) *(FLOATS *)WEIGHT_OF(v, i) = logit[i][v] * sum[v];
+    weights = to;
+    for (int64_t first = 0; first < n; first += EIGHT, weights += strides.dilation)
+        EACH(i, EIGHT) EACH(v, vectors) *(FLOATS *)WEIGHT_OF(v, i) = logit[first + i][v] * sum[v];
 }
 
 /* Weights of so many blocks of a row; those of three channels in registers. */
@@ -186,10 +208,10 @@ ENTRY static void NAMED(weigh)(const float *image, int64_t blocks, int64_t c, in
     if (x < end) NAMED(weigh_some)(1, c, image + x, plane, shift, n, samples, weights + x / BLOCK * strides.block, strides);
 }
 
-#undef PARAMETERS
 #undef ALONG
 #undef MAGNITUDE
 #undef WEIGHT_OF
+#undef DIFFERENCE
 #undef LANES
 #undef NAMED
 #undef ENTRY

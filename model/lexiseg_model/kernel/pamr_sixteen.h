@@ -1,50 +1,42 @@
-/* The weighted sums of PAMR's neighbours for sixteen, eight and four maps by AVX-512.
+/* The weighted sums of PAMR's neighbours for sixteen maps by AVX-512.
  *
  * A core multiplies two vectors of sixteen numbers a cycle, but some read no more than one, and all bring numbers to other
  * places of a vector in one place alone. So four pixels of four maps are a vector, times four weights as they are read, and
  * a neighbour is read once for the up to three fours of a block that it is beside. That each is read where it stands here,
  * once, is said in assembly: compilers read neighbours anew for each product, or run out of registers. */
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
-typedef Floats_of_sixteen Vector;
 
-enum { FOURS = BLOCK / FOUR, WIDTH = 16, SUMS = 16, MOST_VECTORS = 4 }; /* of a block; of a vector; at once; of a four */
+enum { FOURS = BLOCK / FOUR, VECTORS = 4, SUMS = FOURS * VECTORS }; /* of a block; of a four; of a block, too */
 
-/* So many fours next to each other, `vectors` each, and what the weights of one block are before those of the next. */
-#define FOURS_OF const int vectors, const int fours, int64_t apart
-#define AMONG(four) ((four) >= 0 && (four) < fours)
-#define READ(vector, at) __asm__ volatile("vmovups %1, %0" : "=v"(vector) : "m"(*(const Vector *)(at)))
+#define AMONG(four) ((four) >= 0 && (four) < FOURS)
 #define READ_WEIGHTS(weight, at, four)                                                                                \
-    __asm__ volatile("vbroadcastf32x4 %1, %0"                                                                         \
-                     : "=v"(weight)                                                                                   \
-                     : "m"(*(const Four *)((at) + ((four) & 7) / FOURS * apart + ((four) & 3) * FOUR)))
-/* A block's weights, and four of them. */
-#define READ_BLOCK(block, at, index) READ(block, (at) + (index) * apart)
+    __asm__ volatile("vbroadcastf32x4 %1, %0" : "=v"(weight) : "m"(*(const Four *)((at) + (four) * FOUR)))
+/* Four of a block's weights. */
 #define SPREAD(weight, block, four)                                                                                   \
     __asm__ volatile("vshuff32x4 %2, %1, %1, %0" : "=v"(weight) : "v"(block), "i"(((four) & 3) * 0x55))
 #define ADD(four, neighbour, weight)                                                                                  \
-    __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(sum[(((four) & 7) * vectors + v) % SUMS]) : "v"(neighbour), "v"(weight))
+    __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(sum[((four) & 3) * VECTORS + v]) : "v"(neighbour), "v"(weight))
 /* What lies `by` pixels further on than a vector, of it and the next. */
 #define FURTHER(further, vector, next, by)                                                                            \
     __asm__ volatile("vpalignr %3, %1, %2, %0" : "=v"(further) : "v"(vector), "v"(next), "i"(4 * ((by) & 3)))
 
 /* Adds the neighbours in a row, so many fours to the left and the right of a block, and in the middle, if that is said. */
-INLINE void add_fours(FOURS_OF, const int away, const int middle, const float *near, const float *weights, Vector *sum) {
-    Vector of_lefts = {0}, of_centres = {0}, of_rights = {0};
-    EACH(i, fours + 2 * away) {
+INLINE void add_fours(const int away, const int middle, const float *near, const float *weights, Vector *sum) {
+    Vector of_lefts, of_centres = {0}, of_rights;
+    READ(of_lefts, weights);
+    if (middle) READ(of_centres, weights + BLOCK);
+    READ(of_rights, weights + (1 + middle) * BLOCK);
+    EACH(i, FOURS + 2 * away) {
         const int four = i - away, of_left = AMONG(four + away), of_right = AMONG(four - away);
         const int own = middle && AMONG(four);
         Vector left = {0}, centre = {0}, right = {0};
-        if (of_left && (four + away) % FOURS == 0) READ_BLOCK(of_lefts, weights, (four + away) / FOURS);
-        if (own && four % FOURS == 0) READ_BLOCK(of_centres, weights + BLOCK, four / FOURS);
-        if (of_right && (four - away) % FOURS == 0)
-            READ_BLOCK(of_rights, weights + (1 + middle) * BLOCK, (four - away) / FOURS);
         if (of_left) SPREAD(left, of_lefts, four + away);
         if (own) SPREAD(centre, of_centres, four);
         if (of_right) SPREAD(right, of_rights, four - away);
         if (of_left || own || of_right)
-            EACH(v, vectors) {
+            EACH(v, VECTORS) {
                 Vector neighbour;
-                READ(neighbour, near + (four * vectors + v) * WIDTH);
+                READ(neighbour, near + (four * VECTORS + v) * WIDTH);
                 if (of_left) ADD(four + away, neighbour, left);
                 if (own) ADD(four, neighbour, centre);
                 if (of_right) ADD(four - away, neighbour, right);
@@ -53,22 +45,22 @@ INLINE void add_fours(FOURS_OF, const int away, const int middle, const float *n
 }
 
 /* The same `by` pixels to the left and the right, fewer than four. */
-INLINE void add_beside(FOURS_OF, const int by, const int middle, const float *near, const float *weights, Vector *sum) {
-    Vector before[MOST_VECTORS], here[MOST_VECTORS];
-    EACH(v, vectors) {
-        READ(before[v], near + (v - vectors) * WIDTH);
+INLINE void add_beside(const int by, const int middle, const float *near, const float *weights, Vector *sum) {
+    Vector before[VECTORS], here[VECTORS];
+    EACH(v, VECTORS) {
+        READ(before[v], near + (v - VECTORS) * WIDTH);
         READ(here[v], near + v * WIDTH);
         /* Which is on the right of one four, and on the left of the next. */
         if (by == 2) FURTHER(before[v], before[v], here[v], 2);
     }
-    EACH(four, fours) {
+    EACH(four, FOURS) {
         Vector left, centre = {0}, right;
         READ_WEIGHTS(left, weights, four);
         if (middle) READ_WEIGHTS(centre, weights + BLOCK, four);
         READ_WEIGHTS(right, weights + (1 + middle) * BLOCK, four);
-        EACH(v, vectors) {
+        EACH(v, VECTORS) {
             Vector next, beside = before[v];
-            READ(next, near + ((four + 1) * vectors + v) * WIDTH);
+            READ(next, near + ((four + 1) * VECTORS + v) * WIDTH);
             if (by != 2) FURTHER(beside, before[v], here[v], FOUR - by);
             ADD(four, beside, left);
             if (middle) ADD(four, here[v], centre);
@@ -80,17 +72,17 @@ INLINE void add_beside(FOURS_OF, const int by, const int middle, const float *ne
 }
 
 /* Adds what no two fours of a block share, or seldom: `by` pixels further on than some fours. */
-INLINE void add_once(FOURS_OF, const int by, const float *near, const float *weights, Vector *sum) {
-    Vector of_block = {0};
-    EACH(four, fours) {
+INLINE void add_once(const int by, const float *near, const float *weights, Vector *sum) {
+    Vector of_block;
+    READ(of_block, weights);
+    EACH(four, FOURS) {
         Vector weight;
-        if (four % FOURS == 0) READ_BLOCK(of_block, weights, four / FOURS);
         SPREAD(weight, of_block, four);
-        EACH(v, vectors) {
+        EACH(v, VECTORS) {
             Vector neighbour, next;
-            READ(neighbour, near + (four * vectors + v) * WIDTH);
+            READ(neighbour, near + (four * VECTORS + v) * WIDTH);
             if (by) {
-                READ(next, near + ((four + 1) * vectors + v) * WIDTH);
+                READ(next, near + ((four + 1) * VECTORS + v) * WIDTH);
                 FURTHER(neighbour, neighbour, next, by);
             }
             ADD(four, neighbour, weight);
@@ -99,41 +91,36 @@ INLINE void add_once(FOURS_OF, const int by, const float *near, const float *wei
 }
 
 /* The neighbours in a row at any dilation. */
-INLINE void add_far(FOURS_OF, int64_t dilation, const int middle, const float *near, const float *weights, Vector *sum) {
+INLINE void add_far(int64_t dilation, const int middle, const float *near, const float *weights, Vector *sum) {
     for (int64_t away = -dilation; away <= dilation; away += middle ? dilation : 2 * dilation, weights += BLOCK) {
-        const float *from = near + (away & ~(int64_t)3) * vectors * (WIDTH / FOUR);
+        const float *from = near + (away & ~(int64_t)3) * VECTORS * (WIDTH / FOUR);
         switch (away & 3) {
-        case 0: add_once(vectors, fours, apart, 0, from, weights, sum); break;
-        case 1: add_once(vectors, fours, apart, 1, from, weights, sum); break;
-        case 2: add_once(vectors, fours, apart, 2, from, weights, sum); break;
-        default: add_once(vectors, fours, apart, 3, from, weights, sum);
+        case 0: add_once(0, from, weights, sum); break;
+        case 1: add_once(1, from, weights, sum); break;
+        case 2: add_once(2, from, weights, sum); break;
+        default: add_once(3, from, weights, sum);
         }
     }
 }
 
 /* The neighbours in three rows, or, of the last, two: `name` of how far away they are. */
 #define ROWS_BY(name, away)                                                                                           \
-    name(vectors, fours, apart, away, 1, above, weights, sum);                                                        \
-    name(vectors, fours, apart, away, 0, from, weights + 3 * BLOCK, sum);                                             \
-    name(vectors, fours, apart, away, 1, below, weights + 5 * BLOCK, sum);                                            \
+    name(away, 1, above, weights, sum);                                                                               \
+    name(away, 0, from, weights + 3 * BLOCK, sum);                                                                    \
+    name(away, 1, below, weights + 5 * BLOCK, sum);                                                                   \
     break
 
-/* So many blocks of a row of maps, of which four pixels are so many vectors. */
-SIXTEEN_WIDE INLINE void sum_shared(const int vectors, const int blocks, const float *from, const float *weights,
-                                    Strides strides, const int64_t *shift, int64_t n, const float *later,
-                                    const float *maps, int past, float *to) {
-    const int channels = vectors * (WIDTH / FOUR), fours = blocks * FOURS;
-    const int64_t apart = strides.block;
+/* A block of a row of maps. */
+SIXTEEN_WIDE INLINE void sum_shared(const float *from, const float *weights, Strides strides, const int64_t *shift,
+                                    int64_t n, const float *later, const float *maps, int past, float *to) {
     Vector sum[SUMS];
-    EACH(v, fours * vectors) sum[v] = (Vector){0};
+    EACH(v, SUMS) sum[v] = (Vector){0};
     for (int64_t i = 0; i < n; i += EIGHT, weights += strides.dilation, later += strides.dilation) {
-        const int64_t dilation = (shift[i + 2] - shift[i + 1]) / channels;
+        const int64_t dilation = (shift[i + 2] - shift[i + 1]) / 16;
         const float *above = from + shift[i + 1], *below = from + shift[i + 6];
-        for (int line = 0; line < EIGHT; line++)
-            for (int block = 0; block < blocks; block++)
-                __builtin_prefetch(later + block * apart + line * LINE, 0, 2);
+        for (int line = 0; line < EIGHT; line++) __builtin_prefetch(later + line * LINE, 0, 2);
         if (maps && i < FOURS * EIGHT)
-            for (int line = 0; line < vectors * blocks; line++, maps += LINE) __builtin_prefetch(maps, 0, 2);
+            for (int line = 0; line < VECTORS; line++, maps += LINE) __builtin_prefetch(maps, 0, 2);
         switch (dilation) {
         case 1: ROWS_BY(add_beside, 1);
         case 2: ROWS_BY(add_beside, 2);
@@ -144,28 +131,16 @@ SIXTEEN_WIDE INLINE void sum_shared(const int vectors, const int blocks, const f
         }
     }
     if (past)
-        EACH(v, fours * vectors) _mm512_stream_ps(to + v * WIDTH, (__m512)sum[v]);
+        EACH(v, SUMS) _mm512_stream_ps(to + v * WIDTH, (__m512)sum[v]);
     else
-        EACH(v, fours * vectors) ((Vector *)to)[v] = sum[v];
+        EACH(v, SUMS) ((Vector *)to)[v] = sum[v];
 }
 
-/* Blocks of a row, so many at once. */
-#define SHARED(CHANNELS, BLOCKS)                                                                                      \
-    SIXTEEN_WIDE static void mix_##CHANNELS##_shared(const float *from, int64_t blocks, const float *weights,         \
-                                                     Strides strides, const int64_t *shift, int64_t n,               \
-                                                     const Ahead *ahead, float *to) {                                 \
-        const float *maps = ahead->maps;                                                                              \
-        SUM_SHARED(CHANNELS, BLOCKS)                                                                                  \
-        if (BLOCKS > 1) SUM_SHARED(CHANNELS, 1)                                                                       \
+/* Blocks of a row. */
+SIXTEEN_WIDE static void mix_16_wide PARAMETERS {
+    const float *maps = ahead->maps;
+    for (; blocks; blocks--, weights += strides.block, from += BLOCK * 16, to += BLOCK * 16) {
+        sum_shared(from, weights, strides, shift, n, LATER(1), maps, ahead->past, to);
+        if (maps) maps += BLOCK * 16;
     }
-#define SUM_SHARED(CHANNELS, BLOCKS)                                                                                  \
-    for (; blocks >= BLOCKS; blocks -= BLOCKS) {                                                                      \
-        const int64_t behind = AHEAD - blocks - ahead->left; /* in the next row */                                    \
-        const float *later = behind < 0 ? weights + AHEAD * strides.block : ahead->weights + behind * strides.block;  \
-        sum_shared(CHANNELS * FOUR / WIDTH, BLOCKS, from, weights, strides, shift, n, later, maps, ahead->past, to);  \
-        weights += BLOCKS * strides.block, from += BLOCKS * BLOCK * CHANNELS, to += BLOCKS * BLOCK * CHANNELS;        \
-        if (maps) maps += BLOCKS * BLOCK * CHANNELS;                                                                  \
-    }
-SHARED(16, 1)
-SHARED(8, 2)
-SHARED(4, 2)
+}
