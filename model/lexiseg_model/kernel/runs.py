@@ -49,9 +49,20 @@ def rles_of(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[i
     start, absent = 0, None
     for area, x, y, width, height, end in summaries.tolist():  # each begins where the one before it ends
         if area:
-            rles.append(Rle(size, characters[start:end], area, (x, y, width, height)))
+            rles.append(_rle(size, characters[start:end], area, (x, y, width, height)))
         else:  # one for all: of a long list hardly a class is there
-            absent = absent or Rle(size, characters[start:end], 0, (0, 0, 0, 0))
+            absent = absent or _rle(size, characters[start:end], 0, (0, 0, 0, 0))
             rles.append(absent)
         start = end
     return rles
+
+
+def _rle(size: tuple[int, int], counts: str, area: int, bbox: tuple[int, int, int, int]) -> Rle:
+    """As `Rle(...)`, in two fifths of the time: what is frozen sets each of its fields by a call."""
+    rle: Rle = object.__new__(Rle)
+    fields = rle.__dict__
+    fields["size"] = size
+    fields["counts"] = counts
+    fields["area"] = area
+    fields["bbox"] = bbox
+    return rle
