@@ -19,7 +19,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LOOK_SECONDS = 1.0
-MOST_SECONDS = 20.0  # between two full collections of a process that is never quiet
+# Between two full collections of a process that is never quiet. Beside the clients above each took 170 and 220 ms, and
+# found nothing.
+MOST_SECONDS = 300.0
 NEVER = 2**31 - 1
 
 
