@@ -16,6 +16,7 @@ import grpc
 
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
+from loadtests.hostile import N_CLASSES, N_SYNONYMS, TEXT_LENGTH
 from loadtests.plain_client import GONE, Answered
 from loadtests.scenes import MARK_BYTES, SIZE
 
@@ -28,9 +29,8 @@ if TYPE_CHECKING:  # known to the type checker alone
 KINDS = ("instances", "followed", "questions")
 MOST_IN_FLIGHT = 16
 OBJECTS, FRAMES_OF_OBJECTS = 16, 50  # as many as a stream follows
-N_CLASSES, N_SYNONYMS, TEXT_LENGTH = 2048, 8, 13
 PAUSE = 0.3  # seconds until a stream that was ended is opened again
-# Streams that are to be many need a connection each: a service gives those of one fewer places.
+# A connection each, as many clients have.
 OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1))
 HTTP = {
     grpc.StatusCode.OK: 200,

@@ -10,10 +10,10 @@ from lexiseg_service.stubs import worker_pb2 as internal
 from lexiseg_service.wire.request import (
     decode_question,
     decode_size,
+    encode_image,
     encode_origin,
     encode_prompt,
     encode_question,
-    encode_size,
     read_prompt,
 )
 
@@ -28,12 +28,7 @@ def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
         ],
         keep_picture=request.keep_picture,
     )
-    if request.image is not None:
-        message.content = request.image
-    else:
-        message.image_id = request.image_id or ""
-    if request.size is not None:
-        message.size.CopyFrom(encode_size(request.size))
+    encode_image(message, request)
     return message
 
 

@@ -13,12 +13,7 @@ from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of
 def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
     """The message; exactly one of image and image id travels."""
     message = internal.WorkerSegmentRequest(question=encode_question(request), origin=encode_origin(request))
-    if request.image is not None:
-        message.content = request.image
-    else:
-        message.image_id = request.image_id or ""
-    if request.size is not None:
-        message.size.CopyFrom(encode_size(request.size))
+    encode_image(message, request)
     return message
 
 
@@ -28,6 +23,16 @@ def decode_request(message: internal.WorkerSegmentRequest, deadline: float) -> W
     image_id = message.image_id if message.HasField("image_id") else None
     size = decode_size(message)
     return decode_question(message.question, message.origin, image, image_id, deadline, size=size)
+
+
+def encode_image(message: internal.WorkerSegmentRequest | internal.ExemplifyRequest, request: WorkerRequest) -> None:
+    """Into a message, the image of a request or its id, and how large it is where that is known."""
+    if request.image is not None:
+        message.content = request.image
+    else:
+        message.image_id = request.image_id or ""
+    if request.size is not None:
+        message.size.CopyFrom(encode_size(request.size))
 
 
 def encode_size(size: tuple[int, int]) -> pb.Size:
