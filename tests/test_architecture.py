@@ -27,8 +27,6 @@ SHARED_WORDS = {
 }
 MODEL, SERVICE, CLIENT = "model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client"
 CLIENTS_LIBRARIES = {"google", "grpc", "httpx", "lexiseg_client", "numpy", "typing_extensions"}
-LONGEST_MODULE = 400  # lines
-LONGEST_ADAPTER = 80  # of a module of an adapter: a thin view
 MOST_MODULES = 20  # of one folder, __init__ and conftest apart
 GENERATED = re.compile(r"_pb2(_grpc)?\.pyi?$")
 ROOMS = 2  # names below a package that make a room, as in lexiseg_service.gateway
@@ -222,24 +220,6 @@ def test_the_shared_words_load_without_torch() -> None:
     answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert answer.returncode == 0, answer.stderr or "torch came along"
-
-
-def test_no_module_is_longer_than_a_reader_can_hold() -> None:
-    lengths = {
-        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
-        for package in (MODEL, SERVICE, CLIENT, "benchmarks", "loadtests", "tests")
-        for path in modules(package)
-    }
-
-    assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
-
-
-def test_an_adapter_is_a_thin_view() -> None:
-    adapters = modules(f"{SERVICE}/adapters")
-    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text("utf-8").splitlines()) for path in adapters}
-
-    assert lengths
-    assert {name: length for name, length in lengths.items() if length > LONGEST_ADAPTER} == {}
 
 
 def test_no_file_names_a_folder_of_one_machine() -> None:
