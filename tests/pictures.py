@@ -98,38 +98,6 @@ def bomb(side: int = 50_000) -> bytes:
     return png_of(side, side, png_chunk(b"IDAT", content))
 
 
-def swarm(chunks: int = 400_000) -> bytes:
-    """A PNG of a great many empty chunks."""
-    idle = png_chunk(b"abCd", b"") * chunks
-    return png_of(64, 64, idle, png_chunk(b"IDAT", zlib.compress(bytes(64 * 9))))
-
-
-def painted_over(width: int, height: int, n_scans: int) -> bytes:
-    """A progressive JPEG of one grey: a scan of means, one of nothing else, and then scans that refine it.
-
-    Each says in some bytes that so many blocks to come have nothing new (ITU-T T.81, G.1.2.2).
-    """
-    blocks = -(-width // 8) * -(-height // 8)
-
-    def segment(marker: int, body: bytes) -> bytes:
-        return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body
-
-    def table(kind: int, symbol: int) -> bytes:  # of one code, a single 0
-        return segment(0xC4, bytes([kind, 1, *[0] * 15, symbol]))
-
-    def scan(first: int, last: int, bits: int, content: bytes) -> bytes:
-        return segment(0xDA, bytes([1, 1, 0, first, last, bits])) + content
-
-    nothing_new = "0" + 14 * "1"  # for 2**15 - 1 blocks: the code, and how many beyond 2**14
-    run = -(-blocks // (2**15 - 1)) * nothing_new
-    run += -len(run) % 8 * "1"
-    empty = int(run, 2).to_bytes(len(run) // 8, "big").replace(b"\xff", b"\xff\0")
-    head = segment(0xDB, bytes([0, *[1] * 64])) + segment(0xC2, struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0")
-    scans = [scan(0, 0, 0x00, bytes(-(-blocks // 8)))]
-    scans += [scan(1, 63, 0x01 if number == 0 else 0x10, empty) for number in range(n_scans - 1)]
-    return b"\xff\xd8" + head + table(0x00, 0) + table(0x10, 0xE0) + b"".join(scans) + b"\xff\xd9"
-
-
 def truncated_jpeg() -> bytes:
     whole = encoded(photograph("china"), "JPEG")
     return whole[: len(whole) // 2]

@@ -16,7 +16,6 @@ import torch
 from benchmarks.clock import print_table
 from benchmarks.device.answers import answers
 from benchmarks.device.extent import Extent, extent_for
-from benchmarks.device.jpeg import jpeg
 from benchmarks.device.machine import described
 from benchmarks.device.passes import MakeVit, tiny_passes, vit_passes
 from benchmarks.device.served import served
@@ -46,7 +45,6 @@ def measure(device: torch.device, extent: Extent, make: MakeVit = vit, side: int
     vit_passes(device, extent, make, side)
     served(device, extent)
     answers(device, extent)
-    jpeg(device, extent)
 
 
 def _refuse(why: str) -> NoReturn:

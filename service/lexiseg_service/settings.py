@@ -210,9 +210,6 @@ class Settings(FromEnvironment):
     intake_threads: Annotated[int, Read(ENGINES, WORK)] = Field(
         2, ge=1, description="threads that decode images; one more for small ones"
     )
-    jpeg_decoder: Annotated[Literal["cpu", "auto"], Read(ENGINES, WORK)] = Field(
-        "cpu", description="who decodes JPEG: cpu, or auto: nvJPEG on a CUDA device where it agrees with the CPU"
-    )
     finish_threads: Annotated[int, Read(ENGINES, WORK)] = Field(
         2, ge=1, description="threads that make masks, of each model; one more for small ones"
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import UrlFetchOff
 from lexiseg_service.gateway.by_example import ExampleDesk
-from lexiseg_service.gateway.headers import Headers
 from lexiseg_service.gateway.state import open_vocabularies
 from lexiseg_service.gateway.use_case import named_vocabulary
 from lexiseg_service.question.classes import resolve
@@ -52,9 +51,7 @@ def shown_here(
         if not examples:
             return vocabulary
         request = WorkerRequest(None, vocabulary, model, max_side=question.max_side)
-        return await ExampleDesk(_HereBackend(engine), settings.limits, no_urls, Headers(settings.limits)).shown(
-            examples, request
-        )
+        return await ExampleDesk(_HereBackend(engine), settings.limits, no_urls).shown(examples, request)
 
     return asyncio.run(looked_at())
 

@@ -84,7 +84,7 @@ def create_app(
         fetcher = UrlFetcher(settings.limits.max_image_bytes, part=settings.client_share)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
     fetches = None if fetcher is None else FetchesAside(fetcher)
-    use_case = UseCase(backend, vocabularies, settings, fetches, rollouts, door.fetched, turns.headers)
+    use_case = UseCase(backend, vocabularies, settings, fetches, rollouts, door.fetched)
     video = VideoService(use_case, settings, metrics, door, turns.long)
     streams = OpenStreams(video, settings, door.calls)
     more_services: list[MoreService] = []

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from lexiseg_model.types import Region, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady
-from lexiseg_service.gateway.headers import Headers
+from lexiseg_service.image.header import read_header
 from lexiseg_service.question.examples import ClassExample, ImageSource, examples_of
 from lexiseg_service.question.messages import Exemplified, WorkerRequest
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, MaskInput, PointInput
@@ -42,14 +42,12 @@ class ExampleDesk:
         backend: where the work goes.
         limits: that every image must keep.
         fetch: gets an image by its URL, under the guards of any, for a client.
-        headers: tells how large an image is.
     """
 
-    def __init__(self, backend: Exemplifying, limits: Limits, fetch: Fetch, headers: Headers) -> None:
+    def __init__(self, backend: Exemplifying, limits: Limits, fetch: Fetch) -> None:
         self._backend = backend
         self._limits = limits
         self._fetch = fetch
-        self._headers = headers
 
     async def shown(self, examples: Sequence[ClassExample], request: WorkerRequest) -> Vocabulary:
         """The vocabulary of a request with what its model makes of the examples of its classes.
@@ -147,7 +145,7 @@ class ExampleDesk:
         image = source.content
         if image is None:
             image = await self._fetch(source.url or "", request.source)
-        size = await self._headers.size(image, request.source)
+        size = (await asyncio.to_thread(read_header, image, self._limits)).size
         return replace(request, image=image, image_id=None, size=size)
 
 

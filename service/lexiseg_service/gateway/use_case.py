@@ -13,10 +13,9 @@ from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ModelCard, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.by_example import ExampleDesk
-from lexiseg_service.gateway.headers import Headers
 from lexiseg_service.gateway.rollouts import Rollouts
-from lexiseg_service.gateway.turns import Lane
 from lexiseg_service.image.fetches_aside import Fetches
+from lexiseg_service.image.header import read_header
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.backend import Backend, Health
@@ -48,8 +47,7 @@ class Caller:
 
 
 class UseCase:
-    """What a gateway does for its callers. No fetcher: no images by URL; without room, these are not counted. In the
-    lane unusual files have their headers read."""
+    """What a gateway does for its callers. No fetcher: no images by URL; without room, these are not counted."""
 
     def __init__(
         self,
@@ -59,7 +57,6 @@ class UseCase:
         fetcher: Fetches | None = None,
         rollouts: Rollouts | None = None,
         room: Shares | None = None,
-        lane: Lane | None = None,
     ) -> None:
         self._backend = backend
         self._vocabularies = vocabularies
@@ -67,8 +64,7 @@ class UseCase:
         self._fetcher = fetcher
         self._rollouts = rollouts or Rollouts()
         self._room = room
-        self._headers = Headers(settings.limits, lane)
-        self._desk = ExampleDesk(backend, settings.limits, self.fetched, self._headers)
+        self._desk = ExampleDesk(backend, settings.limits, self.fetched)
 
     @property
     def backend(self) -> Backend:
@@ -94,7 +90,7 @@ class UseCase:
         image = asked.image if asked.image_url is None else await self.fetched(asked.image_url, caller.client)
         size = None
         if image is not None:
-            size = await self._headers.size(image, caller.client)
+            size = (await asyncio.to_thread(read_header, image, self._settings.limits)).size
             if _many(asked.question):
                 await asyncio.to_thread(check_inside, request.prompts, size)
             else:
@@ -102,10 +98,10 @@ class UseCase:
         whole = replace(request, image=image, image_id=asked.image_id, deadline=deadline, size=size)
         return await self.with_examples(asked.question, whole)
 
-    async def size_of_frame(self, image: bytes, client: str) -> tuple[int, int]:
-        """Height and width of a frame as shown; zeros of one that is refused, which its stream outlives."""
+    async def size_of_frame(self, image: bytes) -> tuple[int, int]:
+        """Height and width of a frame as shown; zeros for one that is refused: its stream goes on."""
         with suppress(ServiceError):
-            return await self._headers.size(image, client)
+            return (await asyncio.to_thread(read_header, image, self._settings.limits)).size
         return 0, 0
 
     async def with_examples(self, question: Question, request: WorkerRequest) -> WorkerRequest:

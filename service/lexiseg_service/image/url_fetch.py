@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -19,7 +18,6 @@ import httpcore
 import httpx
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, TooLarge
-from lexiseg_service.image.bounded_heads import BoundedHeads
 from lexiseg_service.image.public_address import Address, is_public
 from lexiseg_service.image.resolver import Resolve, SystemResolver
 from lexiseg_service.shares import Shares
@@ -31,9 +29,6 @@ MOST_REDIRECTS = 3
 MOST_ADDRESSES = 4  # tried, of one host
 MOST_AT_ONCE = 16  # fetches: each may hold an image in memory, and costs its client nothing
 SECONDS_OF_A_FAILURE = 1.0  # for which a fetch without an image keeps its place: to ask again at once costs us more
-# A piece of one byte costs as much as one of a packet's. Content may come in so many, in one more for each so many
-# bytes, and in so many more each second.
-PIECES, PIECE_BYTES, PIECES_A_SECOND = 64, 1024, 250
 LONGEST_LOOK_UP = 60.0  # seconds that the system looks for a name whose servers are silent, whoever still waits for it
 REDIRECTS = (301, 302, 303, 307, 308)
 # One sentence for a name that is unknown, an address that is refused and one that is silent: the difference would map
@@ -176,12 +171,8 @@ class UrlFetcher:
             # The name is what the certificate must be for, although the connection goes to the address.
             extensions={"sni_hostname": _name(url), "timeout": {"connect": SECONDS_TO_CONNECT}},
         )
-        heads = BoundedHeads()
-        async with httpcore.AsyncHTTPConnection(
-            pinned.url.origin, ssl_context=self._trust, network_backend=heads
-        ) as connection:
+        async with httpcore.AsyncHTTPConnection(pinned.url.origin, ssl_context=self._trust) as connection:
             response = await connection.handle_async_request(pinned)
-            heads.n_bytes = None
             try:
                 headers = httpx.Headers(response.headers)
                 if response.status in REDIRECTS and "location" in headers:
@@ -198,24 +189,15 @@ class UrlFetcher:
         announced = headers.get("content-length", "")
         if announced.isdigit() and int(announced) > self._max_bytes:
             raise self._too_large(int(announced))
-        content, pieces, began = bytearray(), 0, time.monotonic()
+        content = bytearray()
         async for part in response.aiter_stream():
             content += part
-            pieces += 1
             if len(content) > self._max_bytes:
                 raise self._too_large(len(content))
-            if (early := too_early(pieces, len(content), time.monotonic() - began)) > 0:
-                await asyncio.sleep(early)
         return bytes(content)
 
     def _too_large(self, size: int) -> TooLarge:
         return TooLarge(f"{FIELD}: {size:,} bytes or more, at most {self._max_bytes:,} are taken")
-
-
-def too_early(pieces: int, size: int, seconds: float) -> float:
-    """By how many seconds content of so many bytes has come too early in its pieces, after so many seconds."""
-    more = pieces - PIECES - size / PIECE_BYTES
-    return more / PIECES_A_SECOND - seconds if more > 0 else 0.0
 
 
 def _name(url: httpx.URL) -> str:

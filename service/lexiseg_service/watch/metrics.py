@@ -33,7 +33,7 @@ KNOWN_VALUES = {
     "failures": ("rejected", "canceled", "timeout", "decode", "backend", "other"),
     "worker_retries": ("away", "full", "model"),
     "frames": ("ok", "error", "dropped"),
-    "decodes": ("cpu", "nvjpeg"),
+    "decodes": ("cpu",),
     "ended": ("head", "body", "answer", "crowd", "idle", "drain"),
 }
 
@@ -111,9 +111,7 @@ class Metrics:
         )
         self._with_labels: dict[tuple[str | int, ...], Any] = {}  # to ask for labels takes longer than to count
         self.batch_size = Histogram("lexiseg_batch_size", "Tiles per image pass", buckets=TILES, registry=registry)
-        self.decodes = Counter(
-            "lexiseg_images_decoded", "Images decoded, by whom: cpu or nvjpeg", ["decoder"], registry=registry
-        )
+        self.decodes = Counter("lexiseg_images_decoded", "Images decoded", ["decoder"], registry=registry)
         self.queue_depth = Gauge("lexiseg_queue_depth", "Planned requests waiting for the device", registry=registry)
         self._waiting = Gauge(
             "lexiseg_stage_waiting", "Work that waits for a thread of its stage", ["stage"], registry=registry

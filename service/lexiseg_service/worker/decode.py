@@ -1,16 +1,13 @@
-"""Encoded bytes to RGB pixels: JPEG by libjpeg-turbo at a reduced DCT scale, WebP by OpenCV, everything else by Pillow.
-
-Where the operator wants it, JPEG is decoded on a GPU (`jpeg`).
-"""
+"""Encoded bytes to RGB pixels: JPEG by libjpeg-turbo at a reduced DCT scale, WebP by OpenCV, the rest by Pillow."""
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,82 +15,62 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.kernel.aside import aside
 from lexiseg_model.types import ModelCard
 from lexiseg_service.errors import UndecodableImage
-from lexiseg_service.image.header import SIDEWAYS, BoundedReader, ImageHeader, read_header, refusing_swarms
-from lexiseg_service.image.many_parts import check_whole
+from lexiseg_service.image.header import SIDEWAYS, ImageHeader, orientation_of, read_header
 from lexiseg_service.settings import Limits
 
-Decoder = Literal["cpu", "nvjpeg"]
-CPU: Decoder = "cpu"
-# A file, the sampling of its chroma, (height, width) as stored and the least of it that is wanted, to its pixels as
-# stored; None of what the CPU is to decode.
-OnDevice = Callable[[bytes, str, tuple[int, int], tuple[int, int]], NDArray[np.uint8] | None]
-OF_FAST_DECODER = ("RGB", "L")  # what Pillow calls pictures that the fast decoder of JPEG takes unless they are damaged
-BAND = 2**19  # pixels that are brought to RGB at a time
-MOST_READS = 100_000  # of a whole file: 20 MB in PNG chunks of 1 KiB take 60,000
+FAST_JPEG_MODES = ("RGB", "L")  # Pillow's modes of pictures that libjpeg-turbo decodes unless they are damaged
+BAND = 2**19  # pixels converted to RGB at a time
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """`rgb` [h, w, 3] upright; may be smaller than `size`, the (height, width) of the image as sent. `by` whom."""
+    """`rgb` [h, w, 3] upright; may be smaller than `size`, the (height, width) of the image as sent."""
 
     rgb: NDArray[np.uint8]
     size: tuple[int, int]
-    by: Decoder = "cpu"
 
 
 def shortest_of(card: ModelCard) -> int:
-    """Pixels of the shorter side that are all that a model's network is shown."""
+    """Pixels of the shorter side beyond which a model's network sees no more detail."""
     return 2 * card.input.short_side
 
 
-def decode(image: bytes, limits: Limits, shortest: int | None, on_device: OnDevice | None = None) -> Decoded:
-    """Decodes a still image.
+def decode(image: bytes, limits: Limits, shortest: int | None) -> Decoded:
+    """Decode a still image.
 
     Args:
         image: the file.
         limits: checked on the header, before decoding.
-        shortest: the shorter side need not have more pixels than this, and JPEG decoding does less work; None keeps
-            them all.
-        on_device: decodes those JPEGs that it takes.
+        shortest: the shorter side need not have more pixels than this, so that JPEG decoding does less work; None
+            keeps all pixels.
 
     Raises:
         ServiceError: as `read_header`; UndecodableImage when the pixels are damaged.
     """
     header = read_header(image, limits)
-    rgb, by = _decode_jpeg(image, header, shortest, on_device) if header.format == "JPEG" else (None, CPU)
-    if header.format == "WEBP":
-        rgb = aside(_decode_webp, image)
-        if rgb is not None and rgb.shape[:2] != _as_stored(header):
-            rgb = None
-    if rgb is None:
-        rgb = _decode_pillow(image, header, shortest)
-    return Decoded(np.ascontiguousarray(_upright(rgb, header.orientation)), header.size, by)
+    rgb = None
+    if header.format == "JPEG":
+        rgb = _decode_jpeg(image, header, shortest)
+    elif header.format == "WEBP":
+        rgb = _decode_webp(image, header)
+    rgb = _decode_pillow(image, header, shortest) if rgb is None else _upright(rgb, header.orientation)
+    return Decoded(np.ascontiguousarray(rgb), header.size)
 
 
-def _decode_jpeg(
-    image: bytes, header: ImageHeader, shortest: int | None, on_device: OnDevice | None
-) -> tuple[NDArray[np.uint8] | None, Decoder]:
-    """The pixels, and by whom; none where the fast decoder does not manage: the thorough one then decides."""
-    height, width = _as_stored(header)
-    least = _least(header, shortest)
+def _decode_jpeg(image: bytes, header: ImageHeader, shortest: int | None) -> NDArray[np.uint8] | None:
+    """None where libjpeg-turbo refuses the file: Pillow then decides whether it can be seen."""
+    height, width = _least(header, shortest)
     try:
-        *_, colours, sampling = simplejpeg.decode_jpeg_header(image)
+        colours = simplejpeg.decode_jpeg_header(image)[2]
         if colours not in ("YCbCr", "Gray", "RGB"):
-            return None, CPU
-        if on_device is not None and colours == "YCbCr":
-            there = on_device(image, sampling, (height, width), least)
-            if there is not None:
-                return there, "nvjpeg"
-        # min_height and min_width choose the smallest DCT scale that still has as many pixels.
-        decoded: NDArray[np.uint8] = aside(
-            simplejpeg.decode_jpeg, image, "RGB", min_height=least[0], min_width=least[1]
-        )
+            return None
+        # The smallest DCT scale that still has as many pixels.
+        decoded: NDArray[np.uint8] = simplejpeg.decode_jpeg(image, "RGB", min_height=height, min_width=width)
     except ValueError:
-        return None, CPU
-    return decoded, CPU
+        return None
+    return decoded
 
 
 def _as_stored(header: ImageHeader) -> tuple[int, int]:
@@ -108,33 +85,29 @@ def _least(header: ImageHeader, shortest: int | None) -> tuple[int, int]:
 
 
 def _decode_pillow(image: bytes, header: ImageHeader, shortest: int | None) -> NDArray[np.uint8]:
-    with refusing_swarms(header.format):
-        check_whole(image, header.format)
-    stored = _as_stored(header)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(BoundedReader(image, MOST_READS), formats=[header.format]) as picture:
-                if header.format == "JPEG" and picture.mode in OF_FAST_DECODER and picture.size == stored[::-1]:
-                    # Damaged, and yet to be seen: it shall take no longer than one that is whole.
-                    picture.draft(None, _least(header, shortest)[::-1])
-                    stored = picture.size[::-1]
-                rgb = aside(_to_rgb, picture)
+            with Image.open(io.BytesIO(image), formats=[header.format]) as picture:
+                if header.format == "JPEG" and picture.mode in FAST_JPEG_MODES:
+                    picture.draft(None, _least(header, shortest)[::-1])  # damaged: no slower than a whole one
+                width, height = picture.size
+                rgb = _to_rgb(picture)
+                orientation = orientation_of(picture)
     except Exception as error:  # the decoders raise almost anything on damaged data
         raise UndecodableImage(
             f"image: {header.format} data is damaged or cut short ({type(error).__name__})"
         ) from None
-    if rgb.shape[:2] != stored:
+    if rgb.shape[:2] != (height, width):
         raise UndecodableImage(f"image: {header.format} data of another size than its header says")
-    return rgb
+    return _upright(rgb, orientation)
 
 
-def _decode_webp(image: bytes) -> NDArray[np.uint8] | None:
-    """None where OpenCV does not manage. Pillow, with the same library behind it, copies the pixels three times, once
-    with Python's lock."""
+def _decode_webp(image: bytes, header: ImageHeader) -> NDArray[np.uint8] | None:
+    """None where OpenCV fails. Pillow would copy the pixels three times, once while it holds the GIL."""
     with suppress(cv2.error):
         pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_UNCHANGED)
-        if pixels is None or pixels.ndim != 3:
+        if pixels is None or pixels.ndim != 3 or pixels.shape[:2] != _as_stored(header):
             return None
         if pixels.shape[2] == 3:
             return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels).astype(np.uint8, copy=False)
@@ -146,29 +119,25 @@ def _decode_webp(image: bytes) -> NDArray[np.uint8] | None:
 
 
 def _bands(height: int, width: int) -> Iterator[slice]:
-    """Rows that are brought to RGB at a time."""
+    """Rows converted at a time."""
     rows = max(1, BAND // max(1, width))
     for top in range(0, height, rows):
         yield slice(top, min(height, top + rows))
 
 
 def _to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    """Any mode to [H, W, 3]; what is transparent becomes white.
-
-    In bands: each way on from what the decoder made would be one more picture of 40 megapixels, and most go through
-    several.
-    """
+    """Any mode to [H, W, 3]; what is transparent becomes white. In bands, which bounds the memory of intermediates."""
     picture.load()
     width, height = picture.size
-    to_rgb = _way_to_rgb(picture)
+    to_rgb = _converter(picture)
     rgb = np.empty((height, width, 3), np.uint8)
     for rows in _bands(height, width):
         rgb[rows] = to_rgb(picture.crop((0, rows.start, width, rows.stop)))
     return rgb
 
 
-def _way_to_rgb(picture: Image.Image) -> Callable[[Image.Image], NDArray[np.uint8]]:
-    """From a band of the picture, [h, W, 3] or [h, W, 1]."""
+def _converter(picture: Image.Image) -> Callable[[Image.Image], NDArray[np.uint8]]:
+    """A function from a band of the picture to [h, W, 3] or [h, W, 1]."""
     if picture.mode.startswith("I;16") or picture.mode == "I":
         return _of_deep
     if picture.mode == "F":
@@ -182,7 +151,7 @@ def _of_deep(band: Image.Image) -> NDArray[np.uint8]:
 
 
 def _brightest(picture: Image.Image) -> float:
-    """Of real numbers, among which there may be anything."""
+    """Largest value of a picture of real numbers; NaN counts as 0."""
     width, height = picture.size
     bands = (picture.crop((0, rows.start, width, rows.stop)) for rows in _bands(height, width))
     return max(float(np.nan_to_num(np.asarray(band)).max(initial=0)) for band in bands)
@@ -203,7 +172,7 @@ def _of_colours(band: Image.Image) -> NDArray[np.uint8]:
 
 
 def _upright(rgb: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undoes an EXIF orientation (1 to 8; EXIF 2.3, tag 0x0112)."""
+    """Apply an EXIF orientation (1 to 8; EXIF 2.3, tag 0x0112)."""
     if orientation in SIDEWAYS:
         rgb = rgb.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -61,7 +61,6 @@ from lexiseg_service.worker.finish.at_once import AtOnce
 from lexiseg_service.worker.finish.first_askers import FirstAskers
 from lexiseg_service.worker.finish.render import finish
 from lexiseg_service.worker.job import AnyJob, Render, T
-from lexiseg_service.worker.jpeg.choice import JpegChoice
 from lexiseg_service.worker.models.loaded import Loaded, give_up
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
 from lexiseg_service.worker.reading import ReadingStage
@@ -99,7 +98,6 @@ class Engine:
         self._at_once = AtOnce(self._first_askers)
         self._finish: dict[str, FairThreads] = {}  # by model: one's long class lists hold up no other's
         gains = choose_device(settings.device).type != "cpu"
-        self._jpeg = JpegChoice(settings)
         self._compute = ComputeStage(settings.max_batch, metrics, self._encoded, self.costs.encoded, gains)
         self._reading = ReadingStage(self._forecast, self._guarded, self._to_finish, self.costs.least)
         self._show("decode", lambda: (self._intake,))
@@ -138,7 +136,6 @@ class Engine:
 
     def prepare(self, segmenter: Segmenter) -> None:
         """`warm_up` of a model in memory, whether it is served yet or not."""
-        self._jpeg.on_device()
         for height, width in to_warm_up(segmenter):
             tile = np.zeros((1, 3, height, width), np.uint8)
             # On a compute thread, in between batches: it alone uses the device then.
@@ -329,8 +326,8 @@ class Engine:
     def _decode(self, job: AnyJob) -> Decoded:
         # An overlay is painted on every pixel; the network sees no more than this of the shorter side.
         shortest = None if job.request.overlay else shortest_of(job.loaded.segmenter.card)
-        decoded = decode(job.image, self._settings.limits, shortest, self._jpeg.on_device())
-        self._metrics.decodes.labels(decoded.by).inc()
+        decoded = decode(job.image, self._settings.limits, shortest)
+        self._metrics.decodes.labels("cpu").inc()
         return decoded
 
     def _encoded(self, job: AnyJob) -> None:

@@ -9,7 +9,6 @@ import pytest
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import InvalidValue, QueueFull
 from lexiseg_service.gateway.by_example import MOST_REPEATED, ExampleDesk
-from lexiseg_service.gateway.headers import Headers
 from lexiseg_service.question.messages import Exemplified, KeptPicture, WorkerRequest
 from lexiseg_service.question.schemas import ClassInput, ExampleInput
 from lexiseg_service.settings import Limits
@@ -40,7 +39,7 @@ LIMITS = Limits(max_example_bytes=len(PICTURE))
 
 
 async def kept(n_examples: int) -> VocabularyInput:
-    desk = ExampleDesk(OnePicture(), LIMITS, unfetched, Headers(LIMITS))
+    desk = ExampleDesk(OnePicture(), LIMITS, unfetched)
     return await desk.kept(shown(n_examples), WorkerRequest(None, Vocabulary(()), "tiny"))
 
 
@@ -62,7 +61,7 @@ async def test_pictures_that_are_refused_are_gone_with_their_error() -> None:
             await asyncio.sleep(0)
             raise QueueFull("full", 1)
 
-    desk = ExampleDesk(Full(), LIMITS, unfetched, Headers(LIMITS))
+    desk = ExampleDesk(Full(), LIMITS, unfetched)
     request = WorkerRequest(PICTURE, Vocabulary(()), "tiny")
     left = weakref.ref(request)
     gc.collect()

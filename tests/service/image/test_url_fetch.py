@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
-from lexiseg_service.image import bounded_heads, url_fetch
-from lexiseg_service.image.url_fetch import UNREACHABLE, UrlFetcher, too_early
+from lexiseg_service.image import url_fetch
+from lexiseg_service.image.url_fetch import UNREACHABLE, UrlFetcher
 from tests.service.image.image_server import (
     ImageServer,
     Names,
-    chunked,
     content,
     endless,
     hinted,
@@ -303,22 +302,6 @@ async def test_a_fetch_without_an_image_keeps_its_place_for_a_while(
         await fetcher.fetch(server.url("/a.png"), "one")
 
 
-def test_what_comes_in_large_pieces_or_few_is_never_too_early() -> None:
-    assert too_early(url_fetch.PIECES, 1, 0.0) == 0.0
-    assert too_early(20_000, 20_000 * url_fetch.PIECE_BYTES, 0.0) == 0.0
-    assert too_early(url_fetch.PIECES + 25, 0, 0.0) == 25 / url_fetch.PIECES_A_SECOND
-    assert too_early(url_fetch.PIECES + 25, 0, 1.0) < 0
-
-
-async def test_small_pieces_are_read_no_faster_than_their_pace(server: ImageServer) -> None:
-    server.routes["/crumbs"] = chunked(b"x", 10_000)
-    server.routes["/few"] = chunked(b"x", url_fetch.PIECES)
-    names = Names(pictures=HERE)
-
-    assert await server.fetcher(names, seconds=60.0).fetch(server.url("/few")) == b"x" * url_fetch.PIECES
-    assert "within 2 seconds" in await refused(server.fetcher(names, seconds=2.0), server.url("/crumbs"))
-
-
 async def test_a_hint_before_the_head_is_passed_by(server: ImageServer) -> None:
     server.routes["/hinted"] = hinted(2, b"pixels")
 
@@ -329,15 +312,6 @@ async def test_a_long_head_is_read_whole(server: ImageServer) -> None:
     server.routes["/long"] = content(b"pixels", Content_Security_Policy="a" * 10_000)
 
     assert await server.fetcher(Names(pictures=HERE)).fetch(server.url("/long")) == b"pixels"
-
-
-async def test_hints_without_an_end_are_soon_read_no_more(server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_heads, "PAUSE", 0.0)
-    server.routes["/hints"] = hinted(10**9, b"")
-
-    told = await refused(server.fetcher(Names(pictures=HERE), seconds=600.0), server.url("/hints"))
-
-    assert "broke off" in told
 
 
 async def test_one_client_has_its_part_of_the_fetches_and_leaves_some_to_another(server: ImageServer) -> None:

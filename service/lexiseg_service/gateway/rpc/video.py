@@ -158,7 +158,7 @@ class VideoService:
                 finally:
                     self.waiting -= n_bytes
                 # Here and not in the worker, whose event loop would read what is unusual, however long that takes.
-                yield replace(frame, size=await self._use_case.size_of_frame(frame.image, caller.client))
+                yield replace(frame, size=await self._use_case.size_of_frame(frame.image))
                 del frame  # else it would be kept for as long as the client is silent
                 n_frames += 1
 

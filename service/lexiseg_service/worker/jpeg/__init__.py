@@ -1,1 +1,0 @@
-"""JPEG decoded on the device that computes."""
