@@ -86,12 +86,13 @@ class PromptMasks(NamedTuple):
 
 
 class Unfamiliar(NamedTuple):
-    """A class whose texts are all far from what a model was trained to name; `nearest` is the word least far."""
+    """A class that a model was not trained to name; `nearest` is the word of training that is most like it."""
 
     class_index: int
     nearest: str
     likeness: float  # cosine of the two
     bound: float  # from which a word is familiar
+    is_foreign: bool = False  # not a word of the language that the text tower reads
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,19 @@ def test_many_warnings_of_a_kind_are_one_line(page: Page) -> None:
     choose(page)
     add(page, "qwrtz, zxcvb, yxcvm, ghjkl")
 
-    expect_result(page, "and 3 more like this.")
+    expect(page.locator("#warnings li")).to_have_count(1)
+    expect(page.locator("#warnings")).to_contain_text("and 3 more like this.")
+
+
+def test_a_word_of_another_language_is_warned_of_until_it_goes(page: Page) -> None:
+    choose(page)
+    add(page, "sky", "Hund")
+
+    warning = page.get_by_role("list", name="Warnings").get_by_role("listitem")
+    expect(warning).to_contain_text("'Hund' does not look like an English word")
+    expect(warning).to_be_in_viewport()
+    page.locator("#chips button").last.click()
+    expect(warning).to_have_count(0)
 
 
 def test_a_server_that_is_gone_is_told_and_asked_again(page: Page, context: BrowserContext) -> None:

@@ -40,6 +40,7 @@ function show() {
   map = null;
   turn += 1;
   list();
+  $("warnings").replaceChildren(...firstOfEach(answer?.warnings ?? []).map((text) => element("li", { textContent: text })));
   $("timings").textContent = answer ? `${answer.model}: ${answer.timings_ms.total.toFixed(0)} ms` : "";
   if (!answer) return;
   const [height, width] = answer.size;
@@ -50,25 +51,22 @@ function show() {
 
 function summary() {
   if (state.answer.asked.follow) return said();
-  const { absent, segments, warnings } = state.answer;
+  const { absent, segments } = state.answer;
   const labels = [...new Set(segments.map((one) => one.label).filter(Boolean))];
   const some = segments.length;
   const prompted = Boolean(state.answer.asked.prompts);
   const found = labels.length && !prompted ? `Found ${someOf(labels)}.` : "";
   const cut = some && !found ? `Cut out ${some} ${some === 1 ? "object" : "objects"}${labels.length ? `, by your words ${someOf(labels)}` : ""}.` : "";
   const missing = absent?.length ? `Not found: ${someOf(absent)}.` : "";
-  const warned = firstOfEach(warnings ?? []);
-  return [found, cut, missing || (some ? "" : "Nothing found."), warned].filter(Boolean).join(" ");
+  return [found, cut, missing || (some ? "" : "Nothing found.")].filter(Boolean).join(" ");
 }
 
 /** One warning of each type in full: of sixty unknown words each has its own. */
 function firstOfEach(warnings) {
-  return [...new Set(warnings.map(({ type }) => type))]
-    .map((type) => {
-      const [{ detail }, ...more] = warnings.filter((one) => one.type === type);
-      return `${detail.replace(/\.$/, "")}${more.length ? `; and ${more.length} more like this` : ""}.`;
-    })
-    .join(" ");
+  return [...new Set(warnings.map(({ type }) => type))].map((type) => {
+    const [{ detail }, ...more] = warnings.filter((one) => one.type === type);
+    return `${detail.replace(/\.$/, "")}${more.length ? `; and ${more.length} more like this` : ""}.`;
+  });
 }
 
 function someOf(names) {

@@ -79,11 +79,19 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
 
 
 def _about_one(stranger: Unfamiliar, name: str, model: str) -> AnswerWarning:
+    field = f"classes.{stranger.class_index}"
+    if stranger.is_foreign:
+        return AnswerWarning(
+            UNFAMILIAR,
+            f"{name!r} does not look like an English word, and {model} reads English; what it marks is a guess (the "
+            f"nearest word of training is {stranger.nearest!r})",
+            field,
+        )
     return AnswerWarning(
         UNFAMILIAR,
         f"{name!r} is far from every word that {model} was trained on; what it marks is a guess (the nearest is "
         f"{stranger.nearest!r} with a likeness of {stranger.likeness:.2f}, familiar words have {stranger.bound:.2f})",
-        f"classes.{stranger.class_index}",
+        field,
     )
 
 

@@ -77,6 +77,17 @@ def test_each_strange_word_of_a_request_is_told() -> None:
     assert "nearest is 'red' with a likeness of 0.25, familiar words have 0.60" in found[0].detail
 
 
+def test_a_foreign_word_is_told_as_such() -> None:
+    class Reader(ColourSegmenter):
+        def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+            return [Unfamiliar(0, "red", 0.8, 0.6, is_foreign=True)]
+
+    (found,) = warnings_about(Reader(tasks=("semantic",)), vocabulary("rot"), COLOURIST.encode_texts)
+
+    assert found.type == UNFAMILIAR
+    assert found.detail.startswith("'rot' does not look like an English word, and colours reads English;")
+
+
 def test_familiar_words_and_models_that_do_not_know_say_nothing() -> None:
     rows_of = COLOURIST.encode_texts
 

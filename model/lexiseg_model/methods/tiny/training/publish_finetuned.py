@@ -98,4 +98,4 @@ def _write_words(folder: Path, start: Path, classes: tuple[str, ...]) -> None:
     asked = dict.fromkeys(word for name in _named(classes) for word in (name, *synonyms.get(name, [])))
     fresh = [word for word in asked if word not in before.words]
     rows = [before.rows, *([tower.encode([TEMPLATE.format(word) for word in fresh])] if fresh else [])]
-    write_familiar(folder, [*before.words, *fresh], np.concatenate(rows), before.bound, tower.digest)
+    write_familiar(folder, [*before.words, *fresh], np.concatenate(rows), before.bound, tower.digest, before.foreign)

@@ -30,14 +30,17 @@ class Belief:
         return self._nearest_of.made_bytes + self._known.nbytes + self._familiar.kept_bytes
 
     def strangers(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
-        """Classes that are like no word of training."""
+        """Classes that are like no word of training, or not English."""
         bound = self._familiar.bound
-        nearest = enumerate(self._nearest(classes, rows_of))
-        return [Unfamiliar(index, *found, bound) for index, found in nearest if found.likeness < bound]
+        return [
+            Unfamiliar(index, nearest.word, nearest.likeness, bound, nearest.is_foreign)
+            for index, nearest in enumerate(self._nearest(classes, rows_of))
+            if nearest.likeness < bound or nearest.is_foreign
+        ]
 
     def doubted(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> Doubted:
         """How far each class may be doubted."""
-        return self._rule.of(self._nearest(classes, rows_of))
+        return self._rule.of([nearest[:2] for nearest in self._nearest(classes, rows_of)])
 
     def _nearest(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> Sequence[Nearest]:
         def look_up() -> Sequence[Nearest]:

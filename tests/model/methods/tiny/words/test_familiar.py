@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from lexiseg_model.segmenter import RowsOf
 from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 
+BUILT_IN = Path(__file__).parents[5] / "service/lexiseg_service/vocabularies/data"
 ROWS = {"red": (1.0, 0.0), "green": (0.0, 2.0), "amber": (1.0, 1.0), "violin": (-1.0, -1.0)}
 
 
@@ -125,6 +127,42 @@ def test_the_bundled_model_knows_what_it_was_taught(tiny: TinySegmenter) -> None
 
 def test_a_familiar_synonym_is_enough(tiny: TinySegmenter) -> None:
     assert tiny.unfamiliar((ClassEntry("quark", ("dog",)),), KnownRows(tiny)) == []
+
+
+FOREIGN = {
+    "German": "Hund Katze Haus Baum Straße Pferd Vogel Fenster Himmel Wolke Berg Wiese Stuhl Tisch Flugzeug Schiff",
+    "Spanish": "perro gato árbol calle coche caballo pájaro ventana cielo nube silla barco manzana vaca oveja persona",
+    "French": "chien chat arbre voiture cheval oiseau fenêtre ciel nuage montagne chaise bateau fleur mouton vélo",
+    "Chinese": "狗 猫 房子 树 街道 汽车 马 鸟 窗户 天空 云 山 椅子 桌子 飞机 人",
+    "Japanese": "いぬ ねこ 家 木 道 車 ウマ とり 窓 空 くも 山 いす つくえ ふね 人間",
+    "Russian": "собака кошка дом дерево улица машина лошадь птица окно небо облако гора стул стол корабль",  # noqa: RUF001
+    "nonsense": "asdfgh qwertz blorf zxcvbn wug snarkle gribbit xqzt mimsy toves brillig zorp klmnop hjkl vorpal quux",
+}
+
+
+@pytest.mark.parametrize("language", FOREIGN)
+def test_words_of_other_languages_and_nonsense_are_unfamiliar(tiny: TinySegmenter, language: str) -> None:
+    words = FOREIGN[language].split()
+
+    found = tiny.unfamiliar(tuple(ClassEntry(word) for word in words), KnownRows(tiny))
+
+    missed = {*words} - {words[stranger.class_index] for stranger in found}
+    assert len(missed) <= 1, missed  # none of those of 2026-11-23, and room for another fit
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "coco-panoptic", "coco-stuff", "ade20k", "ade847", "lvis", "pc459"])
+def test_english_class_names_are_rarely_taken_for_foreign(tiny: TinySegmenter, name: str) -> None:
+    listed = json.loads((BUILT_IN / f"{name}.json").read_text())["classes"]
+    classes = tuple(ClassEntry(entry if isinstance(entry, str) else entry["name"]) for entry in listed)
+
+    found = tiny.unfamiliar(classes, KnownRows(tiny))
+
+    assert sum(stranger.is_foreign and stranger.likeness >= stranger.bound for stranger in found) <= 0.02 * len(classes)
+
+
+@pytest.mark.parametrize("word", ["café table", "dog’s nose", "cat – black", "naïve person"])  # noqa: RUF001
+def test_accents_and_signs_of_english_texts_are_readable(tiny: TinySegmenter, word: str) -> None:
+    assert tiny.unfamiliar((ClassEntry(word),), KnownRows(tiny)) == []
 
 
 def test_a_model_directory_without_the_file_says_nothing(tmp_path: Path) -> None:
