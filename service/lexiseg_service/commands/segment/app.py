@@ -73,9 +73,9 @@ def segment(
     server: Server = None,
     window: Annotated[
         int | None,
-        typer.Option(min=64, help="Cut pictures of any size, as GeoTIFF, into windows of so many pixels a side"),
+        typer.Option(min=64, help="Pictures of any size, as GeoTIFF, from windows of at least so many pixels a side"),
     ] = None,
-    overlap: Annotated[int | None, typer.Option(min=0, help="Of windows [default: an eighth]")] = None,
+    overlap: Annotated[int | None, typer.Option(min=0, help="Of windows, in pixels [default: a quarter]")] = None,
     bands: Annotated[
         str | None,
         typer.Option(metavar="R,G,B", help="With --window: bands, from 1 [default: red, green, blue, or the first]"),
@@ -157,7 +157,7 @@ def segment(
         (*(examples or ()), *(f"not {text}" for text in negatives or ())),
     )
     if window is not None:
-        if server is not None or shown or kind != "coco" or str(out) == "-" or skip_existing:
+        if server is not None or shown or examples or negatives or kind != "coco" or str(out) == "-" or skip_existing:
             said = "takes words, does the work here, and writes files of its own into a folder"
             raise typer.BadParameter(said, param_hint="'--window'")
         refuse_key(chosen)

@@ -9,6 +9,8 @@ import typer
 from lexiseg_service.commands.segment.question import Question
 from lexiseg_service.settings import Settings
 
+OVERLAP = 0.25  # of a window's side
+
 
 def run_in_windows(
     images: list[Path],
@@ -19,7 +21,7 @@ def run_in_windows(
     overlap: int | None,
     bands: str | None,
     stretch: str | None,
-    least: int | None,
+    min_area: int | None,
 ) -> int:
     """Pictures of any size; returns 1 if any failed.
 
@@ -38,12 +40,23 @@ def run_in_windows(
     from lexiseg_service.commands.segment.scene.run import Cut, run
 
     if window**2 > settings.limits.max_pixels:
-        most = int(settings.limits.max_pixels**0.5)
+        longest = int(settings.limits.max_pixels**0.5)
         raise typer.BadParameter(
-            f"expected at most {most} pixels, by --max-pixels; got {window}", param_hint="'--window'"
+            f"expected at most {longest} pixels, by --max-pixels; got {window}", param_hint="'--window'"
+        )
+    if overlap is not None and not 0 < overlap <= window // 2:
+        raise typer.BadParameter(
+            f"windows of {window} pixels cannot overlap by {overlap}; expected 1 to {window // 2}",
+            param_hint="'--overlap'",
         )
     reading = Reading(_bands(bands), _range(stretch))
-    return run(images, question, out, settings, Cut(window, overlap, reading, least or 1))
+    return run(
+        images,
+        question,
+        out,
+        settings,
+        Cut(window, OVERLAP if overlap is None else overlap / window, reading, min_area or 1),
+    )
 
 
 def _bands(text: str | None) -> tuple[int, ...] | None:

@@ -1,65 +1,113 @@
 """`lexiseg segment --window`: one large picture after the other, in memory that does not grow with it.
 
-windows -> engine (a few at a time) -> pieces -> a file -> what belongs together -> GeoJSON, GeoPackage, map of classes
+parts of the file -> windows scored in threads -> blocks of labels -> map of classes, regions -> outlines
 """
 
 from __future__ import annotations
 
-import io
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+import os
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import rasterio.windows
 import typer
 from numpy.typing import NDArray
-from PIL import Image
+from torch import Tensor
 
 from lexiseg_model.errors import DatasetError, OptionError
+from lexiseg_model.features import InferenceOptions
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.tasks.blending import Blend, Window, score_window
+from lexiseg_model.text_rows import KnownRows
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.commands.bar import bar_of
 from lexiseg_service.commands.classes import resolved
 from lexiseg_service.commands.loading import load
 from lexiseg_service.commands.segment.question import Question
-from lexiseg_service.commands.segment.scene.finding import pieces_of
-from lexiseg_service.commands.segment.scene.grid import BLOCK, Cell, Grid
-from lexiseg_service.commands.segment.scene.joining import Roots, Seams
-from lexiseg_service.commands.segment.scene.keeping import Kept
 from lexiseg_service.commands.segment.scene.reading import Reading, Scene, open_scene
-from lexiseg_service.commands.segment.scene.writing import ClassMap, Outlines
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.commands.segment.scene.regions import Regions
+from lexiseg_service.commands.segment.scene.writing import open_class_map, write_outlines
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.engine import Engine
 
-AHEAD = 6  # windows in flight: enough to overlap reading, computing and joining
 SUFFIXES = (".geojson", ".gpkg", ".tif")
-Ask = Callable[[bytes], Future[WorkerAnswer]]
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How pictures are cut and read; an overlap of None is an eighth of the window, `least` is in pixels."""
+    """How pictures are cut and read: pixels of a window's side, share of it that overlaps, least pixels of a region."""
 
     window: int
-    overlap: int | None
+    overlap: float
     reading: Reading
-    least: int = 1
+    min_area: int = 1
 
-    def grid(self, size: tuple[int, int]) -> Grid:
-        """For a picture of a size.
 
-        Raises:
-            OptionError: the windows overlap by so much that no core is left.
-        """
-        overlap = self.window // 8 if self.overlap is None else self.overlap
-        if self.window - overlap < BLOCK:
-            raise OptionError(
-                f"windows of {self.window} pixels cannot overlap by {overlap}; at most {self.window - 16}"
-            )
-        return Grid(size, self.window, overlap)
+class SceneSegmenter:
+    """A model and what it is asked about every picture."""
+
+    def __init__(self, segmenter: Segmenter, vocabulary: Vocabulary, question: Question) -> None:
+        self.segmenter = segmenter
+        self.vocabulary = vocabulary
+        self._options = InferenceOptions(question.max_side)
+        self._rows_of = KnownRows(segmenter)
+        # Stuff has no instances.
+        kept = [question.task != "instance" or entry.thing is not False for entry in vocabulary.classes]
+        self._values = np.array([place * keep for place, keep in enumerate(kept, 1)] + [0], np.uint16)
+        self._thresholds = [
+            question.threshold if entry.threshold is None else entry.threshold for entry in vocabulary.classes
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the classes."""
+        return [entry.name for entry in self.vocabulary.classes]
+
+    def score(self, rgb: NDArray[np.uint8]) -> Tensor:
+        """Probabilities in a window [H, W, 3]."""
+        plan = self.segmenter.plan(rgb, self._options)
+        features = self.segmenter.assemble(plan, self.segmenter.encode_tiles(plan.tiles))
+        return score_window(self.segmenter, features, self.vocabulary, self._rows_of)
+
+    def segment(self, scene: Scene, cut: Cut, stem: Path) -> int:
+        """Writes STEM.tif, STEM.gpkg and STEM.geojson, and returns how many regions there are."""
+        # A window that holds less detail than the model takes would show it blurred pixels.
+        window = max(cut.window, scene.pixels_of_detail() * self.segmenter.card.input.short_side)
+        n_threads = len(os.sched_getaffinity(0)) if self.segmenter.passes_side_by_side else 1
+        regions = Regions(stem.with_name(f"{stem.name}.pieces"))
+        with ThreadPoolExecutor(n_threads) as pool:
+
+            def score(window: Window) -> Future[Tensor] | None:
+                rgb, there = scene.read(*window)
+                return pool.submit(self.score, rgb) if there.any() else None
+
+            blend = Blend(scene.size, window, round(window * cut.overlap), score)
+            try:
+                self._write_map(stem, scene, blend, regions)
+                found = (
+                    region
+                    for region in regions.merged(cut.min_area)
+                    if region.score >= self._thresholds[region.value - 1]
+                )
+                return write_outlines(stem, scene, found, self.names)
+            finally:
+                regions.close()
+
+    def _write_map(self, stem: Path, scene: Scene, blend: Blend, regions: Regions) -> None:
+        path = stem.with_name(f"{stem.name}.tif")
+        with open_class_map(path, scene, blend.side, self.names) as written, bar_of(stem.name) as bar:
+            bar.expect(blend.shape[0] * blend.shape[1])
+            for box, logits in blend.blocks():
+                if logits is not None:
+                    won = blend.outcome(box, logits, len(self.names))
+                    values = self._values[np.minimum(won.labels, len(self.names))] * scene.read(box)[1]
+                    assert won.probability is not None
+                    regions.add(box, values, won.probability)
+                    place = rasterio.windows.Window(box.left, box.top, *box.size[::-1])
+                    written.write(values.astype(written.dtypes[0]), 1, window=place)
+                bar.step()
 
 
 def run(images: list[Path], question: Question, out: Path, settings: Settings, cut: Cut) -> int:
@@ -67,96 +115,31 @@ def run(images: list[Path], question: Question, out: Path, settings: Settings, c
 
     Raises:
         ServiceError: the classes or a value are not as expected.
-        ModelError: the model cannot be loaded, or windows and overlap do not go together.
+        ModelError: the model cannot be loaded.
     """
-    cut.grid((1, 1))
     vocabulary = resolved(question.validated(), settings)
-    segmenter = load(settings, question.task)
-    engine = Engine(segmenter, settings, Metrics())
-
-    def ask(content: bytes) -> Future[WorkerAnswer]:
-        return engine.submit(
-            WorkerRequest(
-                content,
-                vocabulary,
-                segmenter.card.name,
-                task=question.task,
-                threshold=question.threshold,
-                max_side=question.max_side,
-                remember=False,
-            )
-        )
-
+    segmenter = SceneSegmenter(load(settings, question.task), vocabulary, question)
     failures = 0
-    try:
-        for path in images:
-            try:
-                with open_scene(str(path), cut.reading, cut.window) as scene:
-                    typer.echo(_segment(path.stem, scene, ask, vocabulary, question.task != "semantic", out, cut))
-            except (DatasetError, OptionError) as error:
-                failures += 1
-                typer.echo(f"lexiseg: {error}", err=True)
-    finally:
-        engine.close(0)
+    for path in images:
+        try:
+            with open_scene(str(path), cut.reading, cut.window) as scene:
+                typer.echo(_segment(path.stem, scene, segmenter, out, cut))
+        except (DatasetError, OptionError) as error:
+            failures += 1
+            typer.echo(f"lexiseg: {error}", err=True)
     return 1 if failures else 0
 
 
-def _segment(stem: str, scene: Scene, ask: Ask, vocabulary: Vocabulary, apart: bool, out: Path, cut: Cut) -> str:
-    grid = cut.grid(scene.size)
+def _segment(stem: str, scene: Scene, segmenter: SceneSegmenter, out: Path, cut: Cut) -> str:
     out.mkdir(parents=True, exist_ok=True)
     stem = _free(out, stem)
-    roots = Roots()
-    seams = Seams(roots)
-    kept = Kept(out / f".{stem}.pieces")
-    classes = ClassMap(out / f"{stem}.tif", scene, grid, vocabulary.classes)
-    whole = False
-    try:
-        with bar_of(stem) as bar:
-            bar.expect(grid.shape[0] * grid.shape[1])
-            for cell, there, answer in _answers(scene, grid, ask):
-                if answer is not None:
-                    answered = pieces_of(cell, answer.segments, there, roots, apart=apart)
-                    seams.add(answered.pieces)
-                    kept.add(answered.found)
-                    classes.write(cell.core.top, cell.core.left, answered.classes)
-                else:
-                    seams.skip(cell)
-                bar.step()
-        with Outlines(out, stem, scene, vocabulary.classes) as outlines:
-            for found in kept.objects(roots.joined(), cut.least):
-                outlines.add(found)
-        whole = True
-    finally:
-        classes.close(whole=whole)
-        kept.close()
+    with tempfile.TemporaryDirectory(dir=out, prefix=f".{stem}.") as unfinished:
+        count = segmenter.segment(scene, cut, Path(unfinished) / stem)
+        for suffix in SUFFIXES:
+            os.replace(Path(unfinished) / f"{stem}{suffix}", out / f"{stem}{suffix}")
     places = ", ".join(str(out / f"{stem}{suffix}") for suffix in SUFFIXES)
     height, width = scene.size
-    return f"{width:,} x {height:,} pixels, {outlines.count:,} segments: {places}"
-
-
-def _answers(scene: Scene, grid: Grid, ask: Ask) -> Iterator[tuple[Cell, NDArray[np.bool_], WorkerAnswer | None]]:
-    """Every window with its answer, in order; None where no pixel is there."""
-    pending: deque[tuple[Cell, NDArray[np.bool_], Future[WorkerAnswer] | None]] = deque()
-    for cell in grid.cells():
-        if len(pending) == AHEAD:
-            yield _settled(*pending.popleft())
-        rgb, there = scene.read(cell.window)
-        pending.append((cell, there, ask(_bitmap(rgb)) if there.any() else None))
-    while pending:
-        yield _settled(*pending.popleft())
-
-
-def _settled(
-    cell: Cell, there: NDArray[np.bool_], answer: Future[WorkerAnswer] | None
-) -> tuple[Cell, NDArray[np.bool_], WorkerAnswer | None]:
-    return cell, there, None if answer is None else answer.result()
-
-
-def _bitmap(rgb: NDArray[np.uint8]) -> bytes:
-    """As the engine takes pictures; of all forms this costs the least, both ways."""
-    content = io.BytesIO()
-    Image.fromarray(rgb).save(content, "BMP")
-    return content.getvalue()
+    return f"{width:,} x {height:,} pixels, {count:,} segments: {places}"
 
 
 def _free(out: Path, stem: str) -> str:

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import rasterio
 from numpy.typing import NDArray
+from PIL import Image
 from rasterio.enums import ColorInterp
 
 from lexiseg_model.errors import DatasetError, OptionError
-from lexiseg_service.commands.segment.scene.grid import Box
+from lexiseg_model.tasks.blending import Box
 from lexiseg_service.commands.segment.scene.reading import Reading, open_scene
+from tests import pictures
 from tests.service.commands.segment.scene import scenes
 
 ALL = Box(0, 0, 96, 128)
@@ -97,3 +99,14 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         read(imaginary)
     with pytest.raises(DatasetError, match="nothing"):
         read(tmp_path / "nothing.tif")
+
+
+@pytest.mark.parametrize(("times", "detail"), [(1, 1), (2, 2), (4, 4)])
+def test_an_enlarged_photograph_has_no_detail_as_small_as_its_pixels(tmp_path: Path, times: int, detail: int) -> None:
+    photograph = pictures.photograph("china")
+    photograph.resize((times * photograph.width, times * photograph.height), Image.Resampling.BICUBIC).save(
+        tmp_path / "a.jpg", quality=90
+    )
+
+    with open_scene(str(tmp_path / "a.jpg"), Reading(), 512) as scene:
+        assert scene.pixels_of_detail() == detail

@@ -1,0 +1,212 @@
+"""One answer for a picture of any size, from windows whose probabilities are blended.
+
+A window judges what its border cuts by a part of it. So windows overlap, and each counts less towards its border. What
+is larger than a window is judged from further away: windows of twice the side are shrunk to the same number of pixels
+and blended in, and so is the picture as a whole where it is at most four windows long. The picture is answered in
+blocks, row by row; what is kept are the probabilities of the windows that this row and the next need.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Features
+from lexiseg_model.scoring import score_vocabulary
+from lexiseg_model.segmenter import RowsOf, Segmenter
+from lexiseg_model.tasks.outcome import Outcome, outcome
+from lexiseg_model.types import Vocabulary
+
+CELLS = 96  # of a window's side at which probabilities are blended; score maps of the methods have fewer
+TILE = 16  # the sides of a block are multiples of it, as those of a GeoTIFF's tiles must be
+MARGIN = 2  # cells around a block, so that interpolation does not see its border
+LEVELS = 3  # a window's side, twice and four times that; the last only where it is the whole picture
+WHOLE = 4.0  # what a level counts that sees the whole picture at once; others count 1
+FAINT = 1e-6  # stands for a probability of 0
+
+
+class Box(NamedTuple):
+    """Pixels [top, bottom) x [left, right)."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.bottom - self.top, self.right - self.left
+
+
+class Window(NamedTuple):
+    """A part of a picture, to be looked at with `shrink` pixels of it, down and across, as one."""
+
+    box: Box
+    shrink: int
+
+
+class _Level(NamedTuple):
+    """Windows of one size: pixels that become one, spans (start, end) down and across, and how much they count."""
+
+    shrink: int
+    down: list[tuple[int, int]]
+    across: list[tuple[int, int]]
+    weight: float
+
+
+Score = Callable[[Window], "Future[Tensor] | None"]  # probabilities [K, h, w]; None where there is no picture
+
+
+class Blend:
+    """A picture of a size (height, width), cut into windows that overlap by so many pixels.
+
+    Raises:
+        OptionError: the overlap is more than half of a window, or nothing.
+    """
+
+    def __init__(self, size: tuple[int, int], window: int, overlap: int, score: Score) -> None:
+        if not 0 < overlap <= window // 2:
+            raise OptionError(
+                f"windows of {window} pixels cannot overlap by {overlap}; expected 1 to {window // 2} pixels"
+            )
+        self.size = size
+        self.step = max(1, window // CELLS)  # pixels of a cell
+        self.side = TILE * self.step * max(1, window // (TILE * self.step))  # of a block
+        self._score = score
+        self._levels = list(_levels(size, window, overlap))
+        self._scored: dict[Window, Future[Tensor] | None] = {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of blocks."""
+        return -(-self.size[0] // self.side), -(-self.size[1] // self.side)
+
+    def blocks(self) -> Iterator[tuple[Box, Tensor | None]]:
+        """Every block with logits [K, n, m] of cells, `MARGIN` around it included; None where there is no picture."""
+        ahead: deque[Box] = deque()
+        for box in self._boxes():
+            for _, windows in self._around(box):
+                for window in windows:  # of the next block as well: it is scored while this one is finished
+                    if window not in self._scored:
+                        self._scored[window] = self._score(window)
+            ahead.append(box)
+            if len(ahead) > 1:
+                yield ahead[0], self._blended(ahead.popleft())
+        while ahead:
+            yield ahead[0], self._blended(ahead.popleft())
+
+    def outcome(self, box: Box, logits: Tensor, n_classes: int) -> Outcome:
+        """What wins in a block, pixel by pixel: labels and probability [h, w]; without votes or runs of its own.
+
+        Specks stay: what is one in a block need not be one in the picture.
+        """
+        rows, columns = logits.shape[1:]
+        won = outcome(logits, (rows * self.step, columns * self.step), n_classes, keep_probability=True, encode=False)
+        assert won.probability is not None
+        first = MARGIN * self.step
+        inside = tuple(slice(first, first + side) for side in box.size)
+        return Outcome(won.labels[inside], won.votes, won.probability[inside], None)
+
+    def _boxes(self) -> Iterator[Box]:
+        height, width = self.size
+        for top in range(0, height, self.side):
+            for left in range(0, width, self.side):
+                yield Box(top, left, min(top + self.side, height), min(left + self.side, width))
+
+    def _around(self, box: Box) -> Iterator[tuple[_Level, list[Window]]]:
+        """Of each level the windows that meet a block and its margin."""
+        reach = MARGIN * self.step
+        for level in self._levels:
+            rows = [span for span in level.down if span[0] < box.bottom + reach and span[1] > box.top - reach]
+            columns = [span for span in level.across if span[0] < box.right + reach and span[1] > box.left - reach]
+            yield (
+                level,
+                [
+                    Window(Box(top, left, bottom, right), level.shrink)
+                    for top, bottom in rows
+                    for left, right in columns
+                ],
+            )
+
+    def _blended(self, box: Box) -> Tensor | None:
+        if box.left == 0:  # windows above this row are not asked for again
+            above = box.top - MARGIN * self.step
+            self._scored = {window: done for window, done in self._scored.items() if window.box.bottom > above}
+        down = self._centres(box.top, box.bottom, self.size[0])
+        across = self._centres(box.left, box.right, self.size[1])
+        total: Tensor | None = None
+        for level, windows in self._around(box):
+            blended = self._level(windows, down, across)
+            if blended is not None:
+                total = blended * level.weight if total is None else total + blended * level.weight
+        return None if total is None else (total / total.sum(0).clamp_min(FAINT)).clamp_min(FAINT).log()
+
+    def _level(self, windows: list[Window], down: Tensor, across: Tensor) -> Tensor | None:
+        """[K, n, m]: the mean of windows of one level, each weighed by how far its borders are."""
+        total: Tensor | None = None
+        weight = torch.zeros(len(down), len(across))
+        for window in windows:
+            scored = self._scored[window]
+            if scored is None:
+                continue
+            box = window.box
+            scores, inside = scored.result(), (_ramp(down, box.top, box.bottom), _ramp(across, box.left, box.right))
+            share = inside[0][:, None] * inside[1]
+            places = torch.stack(
+                torch.meshgrid(_place(across, box.left, box.right), _place(down, box.top, box.bottom), indexing="xy"),
+                -1,
+            )
+            seen = F.grid_sample(scores[None].float(), places[None], padding_mode="border", align_corners=False)[0]
+            total = seen * share if total is None else total.add_(seen * share)
+            weight += share
+        return None if total is None else total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
+
+    def _centres(self, start: int, end: int, length: int) -> Tensor:
+        """Pixel coordinates of the middles of a block's cells along one side, margins included, within the picture."""
+        count = -(-(end - start) // self.step) + 2 * MARGIN
+        middles = start + (torch.arange(count, dtype=torch.float32) - MARGIN + 0.5) * self.step
+        return middles.clamp(0.5, length - 0.5)
+
+
+def score_window(segmenter: Segmenter, features: Features, vocabulary: Vocabulary, rows_of: RowsOf) -> Tensor:
+    """Probabilities [K, h, w] of classes in the features of a window; with a background a last row more, for nobody."""
+    with torch.inference_mode():
+        logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine, specks=True)
+        return logits.softmax(0).cpu().half()
+
+
+def _levels(size: tuple[int, int], window: int, overlap: int) -> Iterator[_Level]:
+    for number in range(LEVELS):
+        side = window << number
+        is_whole = side >= max(size)
+        if is_whole or number < LEVELS - 1:
+            down, across = (_spans(length, side, overlap << number) for length in size)
+            yield _Level(1 << number, down, across, WHOLE if is_whole else 1.0)
+        if is_whole:
+            return
+
+
+def _spans(length: int, side: int, overlap: int) -> list[tuple[int, int]]:
+    """Where windows start and end along one side of a picture; the last ends with it."""
+    if side >= length:
+        return [(0, length)]
+    starts = [*range(0, length - side, side - overlap), length - side]
+    return [(start, start + side) for start in starts]
+
+
+def _ramp(centres: Tensor, start: int, end: int) -> Tensor:
+    """The weight of a window along one side: 0 outside, rising from its border to its middle."""
+    return torch.minimum(centres - start, end - centres).clamp_min(0) / (end - start)
+
+
+def _place(centres: Tensor, start: int, end: int) -> Tensor:
+    """-1 at the start of a window, 1 at its end."""
+    return 2 * (centres - start) / (end - start) - 1

@@ -1,0 +1,111 @@
+"""Windows are blended: of known probabilities, without a model."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.tasks.blending import MARGIN, Blend, Box, Window
+
+
+def done(probabilities: Tensor) -> Future[Tensor]:
+    future: Future[Tensor] = Future()
+    future.set_result(probabilities)
+    return future
+
+
+def of_left_share(share: float, cells: int = 48) -> Tensor:
+    """Two classes, the first with that probability everywhere."""
+    return torch.tensor([share, 1 - share])[:, None, None].expand(2, cells, cells)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(96, 300), st.floats(0.05, 0.5))
+def test_blocks_cover_the_picture_once_and_every_window_is_scored_once(
+    height: int, width: int, window: int, overlap: float
+) -> None:
+    scored: list[Window] = []
+
+    def score(asked: Window) -> Future[Tensor]:
+        scored.append(asked)
+        return done(of_left_share(0.5, 4))
+
+    blend = Blend((height, width), window, max(1, int(window * overlap)), score)
+    seen = np.zeros((height, width), np.uint8)
+    for box, logits in blend.blocks():
+        seen[box.top : box.bottom, box.left : box.right] += 1
+        assert logits is not None
+        assert torch.isfinite(logits).all()
+        assert blend.outcome(box, logits, 2).labels.shape == box.size
+
+    assert (seen == 1).all()
+    assert len(scored) == len(set(scored))
+
+
+def test_a_map_that_all_windows_agree_on_comes_back() -> None:
+    size = (500, 700)
+    y, x = torch.meshgrid(torch.arange(500.0), torch.arange(700.0), indexing="ij")
+    inside = ((y - 250).hypot(x - 350) < 180).float()
+    truth = torch.stack([inside, 1 - inside])
+
+    def score(window: Window) -> Future[Tensor]:
+        box = window.box
+        return done(truth[:, box.top : box.bottom, box.left : box.right])
+
+    blend = Blend(size, 192, 48, score)
+    labels = np.zeros(size, np.uint8)
+    for box, logits in blend.blocks():
+        assert logits is not None
+        labels[box.top : box.bottom, box.left : box.right] = blend.outcome(box, logits, 2).labels
+
+    assert (labels == truth.argmax(0).numpy()).mean() > 0.995
+
+
+def test_between_windows_that_disagree_probability_changes_gradually() -> None:
+    def score(window: Window) -> Future[Tensor] | None:
+        if window.shrink > 1:
+            return None
+        return done(of_left_share(0.9 if window.box.left == 0 else 0.1))
+
+    blend = Blend((192, 288), 192, 96, score)
+    rows = [logits[0, MARGIN, MARGIN:-MARGIN].exp() for _, logits in blend.blocks() if logits is not None]
+
+    across = torch.cat(rows)[: 288 // blend.step]
+    assert across[0] == pytest.approx(0.9, abs=0.01)
+    assert across[-1] == pytest.approx(0.1, abs=0.01)
+    assert across.diff().abs().max() < 0.05
+
+
+def test_where_there_is_no_picture_there_is_no_answer() -> None:
+    blend = Blend((400, 400), 100, 20, lambda window: None)
+
+    assert [logits for _, logits in blend.blocks()] == [None] * (blend.shape[0] * blend.shape[1])
+
+
+def test_a_small_picture_is_seen_as_a_whole_a_large_one_is_not() -> None:
+    seen: dict[int, set[Box]] = {}
+    for side in (390, 800):
+        seen[side] = set()
+
+        def score(window: Window, boxes: set[Box] = seen[side]) -> Future[Tensor]:
+            boxes.add(window.box)
+            return done(of_left_share(0.5))
+
+        for _ in Blend((side, side), 100, 25, score).blocks():
+            pass
+
+    assert Box(0, 0, 390, 390) in seen[390]
+    assert max(box.size for box in seen[800]) == (200, 200)
+
+
+@pytest.mark.parametrize("overlap", [0, 51])
+def test_windows_that_cannot_be_blended_are_refused(overlap: int) -> None:
+    with pytest.raises(OptionError, match=f"cannot overlap by {overlap}; expected 1 to 50"):
+        Blend((400, 400), 100, overlap, lambda window: None)
