@@ -2,11 +2,11 @@
 
     python -m loadtests.chaos --seconds 300
 
-Starts a Redis, two workers and a gateway with API keys. Honest clients ask over REST and gRPC, small and large, and
-know what they should hear; beside them hostile ones overload, send halves, keep silent streams and show bad keys, while
-a worker is killed and another stopped, and Redis stopped and killed, in turns. Ends with 1 if any answer was neither
-right nor an error with a type, if a process died by itself or wrote a traceback, or if memory or descriptors do not
-come back.
+Starts a Redis, two workers and a gateway with API keys. Honest clients ask over REST and gRPC, small and large; their
+first answers have to be the stored ones, and all later ones equal the first. Beside them hostile ones overload, send
+halves, keep silent streams and show bad keys, while a worker is killed and another stopped, and Redis stopped and
+killed, in turns. Ends with 1 if any answer was neither right nor an error with a type, if a process died by itself or
+wrote a traceback, or if memory or descriptors do not come back.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from loadtests.chaos.honest import Honest
 from loadtests.chaos.hostile import Hostile
 from loadtests.chaos.house import House, Level
 from loadtests.chaos.judge import Judge
+from loadtests.chaos.reference import differences, read_reference, write_reference
 
 KEYS = ("honest", "hostile-1", "hostile-2")
 STOPPED = 6.0  # seconds
@@ -71,11 +72,24 @@ async def go_wrong(house: House, until: float, judge: Judge) -> None:
         await asyncio.sleep(BETWEEN)
 
 
+async def check(honest: Honest) -> None:
+    """Compares the answers of a service that nobody disturbs with the stored ones.
+
+    Raises:
+        RuntimeError: it answers wrongly from the start.
+    """
+    right = read_reference()
+    answers = await honest.learn()
+    wrong = [line for name, answer in answers.items() for line in differences(name, answer, right[name])]
+    if wrong:
+        raise RuntimeError("\n".join(["wrong before anything has gone wrong:", *wrong]))
+
+
 async def play(house: House, keys: dict[str, str], seconds: float, judge: Judge) -> dict[str, dict[str, Level]]:
     """The levels before and after."""
     honest = Honest(house.url, house.grpc, keys["honest"], judge)
     hostile = Hostile(house.url, house.grpc, [keys[name] for name in KEYS[1:]], judge, seed=0)
-    await honest.learn()
+    await check(honest)
     loop = asyncio.get_running_loop()
     # Once without faults: what a process takes the first time it is pressed, it keeps.
     began = loop.time()
@@ -138,6 +152,9 @@ def main(words: list[str]) -> int:
     """Gives the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument(
+        "--write-reference", action="store_true", help="store the answers of this service as the right ones"
+    )
     options = parser.parse_args(words)
     judge = Judge()
     keys = {who: new_key() for who in KEYS}
@@ -146,6 +163,9 @@ def main(words: list[str]) -> int:
         file = folder / "keys"
         file.write_text("\n".join(line_of(who, key) for who, key in keys.items()) + "\n", encoding="utf-8")
         with House(folder, file) as house:
+            if options.write_reference:
+                write_reference(asyncio.run(Honest(house.url, house.grpc, keys["honest"], judge).learn()))
+                return 0
             seen = asyncio.run(play(house, keys, options.seconds, judge))
             for process, status in house.close().items():
                 if status != 0:

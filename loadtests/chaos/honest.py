@@ -1,4 +1,4 @@
-"""Clients that ask what they may, with answers that were taken before anything went wrong."""
+"""Clients that ask what they may, and compare with answers that were taken before anything went wrong."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import grpc
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.chaos.judge import Judge, lasting
+from loadtests.chaos.reference import Shown, shown
 from loadtests.hostile import Pictures
 from loadtests.plain_client import Connection, posted
 from loadtests.scenes import frames
@@ -52,12 +53,13 @@ class Honest:
         self._segment: bytes = b""
         self._video: list[bytes] = []
 
-    async def learn(self) -> None:
-        """Takes the answers to all questions, each twice: what is kept changes none.
+    async def learn(self) -> dict[str, Shown]:
+        """Takes the answers to all questions, each twice over REST, as what is kept must change none; by name.
 
         Raises:
-            RuntimeError: a service that nobody disturbs answers wrongly.
+            RuntimeError: a service that nobody disturbs refuses a question, or answers it in two ways.
         """
+        taken: dict[str, Shown] = {}
         async with Connection(self._url) as connection:
             for name, request in self._requests.items():
                 answers = [await connection.ask_whole(request) for _ in range(2)]
@@ -69,11 +71,16 @@ class Honest:
                 if first != second:
                     raise RuntimeError(f"{name}: two answers to one question differ")
                 self._known.append(Known(name, request, first))
+                taken[name] = shown(first)
         async with grpc.aio.insecure_channel(self._target) as channel:
             stub: SegmentationAsyncStub = SegmentationStub(channel)
             answer = await stub.Segment(self._message(), metadata=self._metadata, timeout=LONGEST)
             self._segment = _lasting(answer)
-            self._video = [_lasting(answer.answer) async for answer in self._stream(stub)]
+            taken["gRPC"] = shown(answer)
+            async for frame in self._stream(stub):
+                taken[f"frame {len(self._video)}"] = shown(frame.answer)
+                self._video.append(_lasting(frame.answer))
+        return taken
 
     async def ask(self, until: float) -> None:
         """Every question in turn, over REST, until a time of the loop's clock."""

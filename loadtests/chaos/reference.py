@@ -1,0 +1,96 @@
+"""The stored right answers, and how far an answer is from them: CPUs round differently, a fault does more.
+
+`python -m loadtests.chaos --write-reference` writes them anew, for weights or questions that have changed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+
+from lexiseg_model.masks.polygons import fill
+from lexiseg_model.masks.rle import decode, encode_mask
+from lexiseg_model.types import Ring, Rle
+
+FILE = Path(__file__).with_name("reference.json.gz")
+MIN_AGREEMENT = 0.999  # of pixels
+MAX_SCORE_DIFFERENCE = 0.01
+MIN_SHARE = 0.001  # of the picture: the score of fewer pixels says little
+
+
+class Shown(NamedTuple):
+    """What an answer says: of each label its score and its mask [H, W]."""
+
+    scores: dict[str, float]
+    masks: dict[str, NDArray[np.bool_]]
+
+
+def shown(answer: Mapping[str, Any] | Message) -> Shown:
+    """Of an answer over REST or gRPC, with masks of either format."""
+    content = MessageToDict(answer, preserving_proto_field_name=True) if isinstance(answer, Message) else answer
+    size = content["size"]
+    shape = (int(size["height"]), int(size["width"])) if isinstance(size, Mapping) else (int(size[0]), int(size[1]))
+    segments = {segment["label"]: segment for segment in content.get("segments", [])}
+    scores = {label: float(segment.get("score", 0.0)) for label, segment in segments.items()}
+    return Shown(scores, {label: _mask(segment["mask"], shape) for label, segment in segments.items()})
+
+
+def differences(name: str, seen: Shown, right: Shown) -> list[str]:
+    """What is beyond rounding, a line each; none of an answer that is right."""
+    wrong = []
+    for label, mask in {**seen.masks, **right.masks}.items():
+        nobody = np.zeros_like(mask)
+        stored = right.masks.get(label, nobody)
+        apart = np.count_nonzero(seen.masks.get(label, nobody) != stored)
+        if apart > (1 - MIN_AGREEMENT) * mask.size:
+            wrong.append(f"{name}: {label} differs from the stored answer in {apart:,} of {mask.size:,} pixels")
+        if label in seen.scores and np.count_nonzero(stored) >= MIN_SHARE * mask.size:
+            score, right_score = seen.scores[label], right.scores[label]
+            if abs(score - right_score) > MAX_SCORE_DIFFERENCE:
+                wrong.append(f"{name}: {label} scores {score:.3f}, the stored score is {right_score:.3f}")
+    return wrong
+
+
+def read_reference() -> dict[str, Shown]:
+    """By the name of the question."""
+    stored = json.loads(gzip.decompress(FILE.read_bytes()))
+    return {
+        name: Shown(
+            {label: segment["score"] for label, segment in segments.items()},
+            {label: _decoded(segment["size"], segment["counts"]) for label, segment in segments.items()},
+        )
+        for name, segments in stored.items()
+    }
+
+
+def write_reference(answers: Mapping[str, Shown]) -> None:
+    """Replaces the stored answers."""
+    stored = {
+        name: {
+            label: {"score": round(answer.scores[label], 4), "size": mask.shape, "counts": encode_mask(mask).counts}
+            for label, mask in answer.masks.items()
+        }
+        for name, answer in answers.items()
+    }
+    FILE.write_bytes(gzip.compress(json.dumps(stored, sort_keys=True).encode(), mtime=0))
+
+
+def _mask(mask: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Of REST, {"format": "coco_rle", "counts": ...}, and gRPC, {"coco_rle": {"counts": ...}}; likewise of polygons."""
+    content = mask if "format" in mask else next(iter(mask.values()))
+    if "counts" in content:
+        return _decoded(size, content["counts"])
+    rings = [Ring(ring["exterior"], ring.get("holes", [])) for ring in content["rings"]]
+    return fill(rings, size)
+
+
+def _decoded(size: Any, counts: str) -> NDArray[np.bool_]:
+    return decode(Rle((size[0], size[1]), counts, 0, (0, 0, 0, 0)))
