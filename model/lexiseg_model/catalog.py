@@ -21,6 +21,7 @@ from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, Precision, Runtime
 
+MAX_CARD_DEPTH = 20
 LARGEST_CARD = 1 << 20  # bytes
 
 
@@ -32,12 +33,19 @@ class ModelFolder(NamedTuple):
 
 
 class _CardLoader(yaml.SafeLoader):
-    """Safe, and without references: a few lines of them stand for more than any memory holds."""
+    """Safe YAML without references, which multiply without a bound, and of bounded depth: its cost is quadratic."""
+
+    depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("a card has no references (*name)")
-        return super().compose_node(parent, index)
+        if self.depth >= MAX_CARD_DEPTH:
+            raise yaml.YAMLError(f"its values are nested more than {MAX_CARD_DEPTH} deep")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 Loader = Callable[[Path, ModelCard, Execution], Segmenter]

@@ -48,7 +48,7 @@ class Manifest(BaseModel):
     def _stay_inside(cls, files: dict[str, StoredFile]) -> dict[str, StoredFile]:
         for name in files:
             path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
+            if not path.name or path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
                 raise ValueError(f"{name!r} is no place inside a model directory")
         return files
 

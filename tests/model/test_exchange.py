@@ -159,7 +159,7 @@ def test_a_file_that_was_sent_half_is_sent_again(mine: Path, tmp_path: Path) -> 
     assert sent == ["onnx/graph.onnx"]
 
 
-@pytest.mark.parametrize("place", ["../outside", "/etc/outside", "a/../../outside", "a//b", "a\\b"])
+@pytest.mark.parametrize("place", ["../outside", "/etc/outside", "a/../../outside", "a//b", "a\\b", ".", "..", ""])
 def test_a_manifest_that_leads_elsewhere_is_refused(mine: Path, tmp_path: Path, place: str) -> None:
     store = tmp_path / "store"
     push(mine, "mine", str(store))

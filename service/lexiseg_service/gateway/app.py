@@ -108,6 +108,7 @@ def create_app(
     app = with_routes(lifespan)
     app.state.settings = settings
     app.state.use_case = use_case
+    app.state.gate = gate
     app.state.streams = streams
     app.state.grpc = grpc
     app.state.more_services = more_services

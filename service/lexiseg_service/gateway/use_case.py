@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -255,16 +256,26 @@ class UseCase:
             raise UrlFetchOff(
                 "image.url: this service fetches no images (LEXISEG_URL_FETCH is off); send the file itself"
             )
+        fetcher = self._fetcher
+        return await self.in_room(client, lambda: fetcher.fetch(url, client))
+
+    async def in_room(self, client: str, fetch: Callable[[], Awaitable[bytes]]) -> bytes:
+        """What `fetch` gives; its bytes are counted until the current task is over.
+
+        Raises:
+            QueueFull: other clients hold the room for it.
+            RateLimited: the client itself does.
+        """
         if self._room is None:
-            return await self._fetcher.fetch(url, client)
-        # How long it is, nobody tells before it is there.
+            return await fetch()
+        # Its size is unknown before it has come.
         hold = await self._room.wait(client, self._settings.limits.max_image_bytes, self._settings.deadline_seconds)
-        asking = asyncio.current_task()
-        assert asking is not None
-        asking.add_done_callback(lambda _: hold.release())
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: hold.release())
         size = 0
         try:
-            content = await self._fetcher.fetch(url, client)
+            content = await fetch()
             size = len(content)
             return content
         finally:

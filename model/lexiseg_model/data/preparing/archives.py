@@ -12,20 +12,52 @@ from pathlib import Path
 
 from lexiseg_model.errors import DatasetError
 
+MAX_RATIO = 100  # bytes unpacked for one packed; label maps compress 20 to 50 times, a bomb 1,000 times
+SPARE_BYTES = 2**30  # beyond that, so that a small archive of empty masks is taken
+MAX_MEMBERS = 5_000_000
+
+
+class _Budget:
+    """What an archive may still unpack to, the archives inside it included."""
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        self._bytes = SPARE_BYTES + MAX_RATIO * archive.stat().st_size
+        self._members = MAX_MEMBERS
+
+    def take(self, n_bytes: int) -> None:
+        """Count one member.
+
+        Raises:
+            DatasetError: it is one too many, or too large.
+        """
+        self._bytes -= n_bytes
+        self._members -= 1
+        if self._bytes < 0:
+            raise DatasetError(f"{self._archive} unpacks to more than {MAX_RATIO} times its size and 1 GiB")
+        if self._members < 0:
+            raise DatasetError(f"{self._archive} has more than {MAX_MEMBERS:,} members")
+
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpacks a tar or a zip, and the zips inside it beside themselves.
+    """Unpack a tar or a zip, and the zips inside it beside themselves.
 
     Raises:
-        DatasetError: it is neither, is damaged, or leads out of the folder.
+        DatasetError: it is neither, is damaged, leads out of the folder, or unpacks to far more than its size.
     """
     target.mkdir(parents=True, exist_ok=True)
     try:
+        budget = _Budget(archive)
         if zipfile.is_zipfile(archive):
-            _unzip(archive, target)
+            _unzip(archive, target, budget)
         else:
+
+            def counted(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+                budget.take(member.size)
+                return tarfile.data_filter(member, path)
+
             with tarfile.open(archive) as content:
-                content.extractall(target, filter="data")
+                content.extractall(target, filter=counted)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise DatasetError(f"{archive} cannot be unpacked: {error}") from None
 
@@ -87,9 +119,10 @@ class Archive:
         return " or ".join(self.names) + held
 
 
-def _unzip(archive: Path, target: Path) -> None:
+def _unzip(archive: Path, target: Path, budget: _Budget) -> None:
     with zipfile.ZipFile(archive) as content:
         for entry in content.infolist():
+            budget.take(entry.file_size)
             path = (target / entry.filename).resolve()
             if not path.is_relative_to(target.resolve()):
                 raise DatasetError(f"{archive}: {entry.filename!r} leads out of the folder")
@@ -99,5 +132,5 @@ def _unzip(archive: Path, target: Path) -> None:
             with content.open(entry) as source, path.open("wb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
             if path.suffix == ".zip":  # COCO's panoptic PNG files
-                _unzip(path, path.parent)
+                _unzip(path, path.parent, budget)
                 path.unlink()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import urljoin, urlsplit
+import asyncio
+from functools import partial
 
 import httpx
 from starlette.requests import Request
 
 from lexiseg_service.adapters.reading import image_beside
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, TooLarge
+from lexiseg_service.gateway.rest.asking import use_case_of
 from lexiseg_service.settings import Settings
 
 SECONDS = 10.0
@@ -24,38 +26,55 @@ async def image_of(request: Request, value: str, field: str) -> tuple[bytes | No
     """
     settings: Settings = request.app.state.settings
     home = settings.label_studio_url
-    if home is not None and _is_of(value, home):
-        return await _upload(urljoin(f"{home.rstrip('/')}/", value), settings), None
+    upload = None if home is None else upload_url(value, home)
+    if upload is not None:
+        client: str = request.state.client
+        return await use_case_of(request).in_room(client, partial(_upload, upload, settings)), None
     if value.startswith("/"):
         raise InvalidValue.of(field, value, "a URL or a data URI; LEXISEG_LABEL_STUDIO_URL says whose uploads to fetch")
     return await image_beside(value, field)
 
 
-def _is_of(value: str, home: str) -> bool:
-    """Whether an address leads to the Label Studio of the settings and nowhere else."""
-    if value.startswith("/"):
-        return not value.startswith(("//", "/\\"))
-    there, here = urlsplit(value), urlsplit(home)
-    return (there.scheme, there.netloc) == (here.scheme, here.netloc)
+def upload_url(value: str, home: str) -> httpx.URL | None:
+    """The URL of an upload, joined first and compared afterwards; None where it does not lead to `home`.
+
+    The URL that is compared is the one that is requested, so that no second parser can read it differently.
+    """
+    if not value.startswith(("/", "http://", "https://")):
+        return None
+    try:
+        base = httpx.URL(f"{home.rstrip('/')}/")
+        url = base.join(value)
+    except (httpx.InvalidURL, ValueError):
+        return None
+    same = (url.scheme, url.raw_host, url.port) == (base.scheme, base.raw_host, base.port)
+    return url if same and not url.userinfo else None
 
 
-async def _upload(url: str, settings: Settings) -> bytes:
-    """Nothing but this one host is asked, whose owner named it; a redirect is not followed."""
+async def _upload(url: httpx.URL, settings: Settings) -> bytes:
+    """Fetch with the token, as it is stored. Redirects are not followed: they might lead elsewhere."""
     key = settings.label_studio_api_key
-    headers = {} if key is None else {"Authorization": f"Token {key.get_secret_value()}"}
-    most = settings.limits.max_image_bytes
+    headers = {"Accept-Encoding": "identity"}
+    if key is not None:
+        headers["Authorization"] = f"Token {key.get_secret_value()}"
+    max_bytes = settings.limits.max_image_bytes
     try:
         async with (
+            asyncio.timeout(SECONDS),
             httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client,
             client.stream("GET", url, headers=headers) as response,
         ):
             if response.status_code != 200:
                 raise ImageNotFetched(f"Label Studio answered {response.status_code} to the request for an upload")
+            if response.headers.get("content-encoding", "identity").lower() != "identity":
+                raise ImageNotFetched("Label Studio sent an upload with a Content-Encoding; expected the file itself")
             content = bytearray()
-            async for part in response.aiter_bytes():
+            async for part in response.aiter_raw():
                 content += part
-                if len(content) > most:
-                    raise TooLarge(f"an upload has more than {most:,} bytes")
+                if len(content) > max_bytes:
+                    raise TooLarge(f"an upload has more than {max_bytes:,} bytes")
             return bytes(content)
+    except TimeoutError:
+        raise ImageNotFetched(f"Label Studio did not send an upload within {SECONDS:g} seconds") from None
     except httpx.HTTPError:
         raise ImageNotFetched("Label Studio could not be asked for an upload") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -15,7 +17,10 @@ from lexiseg_service.adapters.label_studio.config import control_of
 from lexiseg_service.adapters.label_studio.regions import version_of
 from lexiseg_service.adapters.label_studio.tasks import Task, predicted
 from lexiseg_service.adapters.reading import read_as, text_beside
+from lexiseg_service.errors import DeadlineExceeded, QueueFull, RateLimited
+from lexiseg_service.gateway.admission.limits import Gate
 from lexiseg_service.gateway.rest.asking import use_case_of
+from lexiseg_service.settings import Settings
 
 router = APIRouter()
 
@@ -61,12 +66,50 @@ async def webhook() -> dict[str, Any]:
 
 @router.post("/predict")
 async def predict(request: Request) -> Response:
-    """A prediction for each task: its labels' masks, or the mask of what was clicked."""
+    """A prediction for each task: its labels' masks, or the mask of what was clicked.
+
+    Each task counts as a request, and all share one deadline. When a later task fails, what is done is returned, with
+    `error` in place of the regions of the others.
+    """
     body = await read_as(Predict, request)
     control = await text_beside(body.label_config, control_of)
     context = None if body.params is None else body.params.context
-    results = [await predicted(request, control, task, context, index) for index, task in enumerate(body.tasks)]
+    settings: Settings = request.app.state.settings
+    deadline = asyncio.get_running_loop().time() + settings.deadline_seconds
+    results: list[dict[str, Any]] = []
+    for index, task in enumerate(body.tasks):
+        try:
+            results.append(await _in_time(request, predicted(request, control, task, context, index), index, deadline))
+        except (RateLimited, QueueFull, DeadlineExceeded) as error:
+            if not results:
+                raise
+            left = len(body.tasks) - index
+            failed = {"result": [], "error": {"type": error.type, "detail": error.detail}}
+            results += [failed] * left
+            break
     return as_json({"results": results, "model_version": _version(request)})
+
+
+async def _in_time(
+    request: Request, predicting: Coroutine[Any, Any, dict[str, Any]], index: int, deadline: float
+) -> dict[str, Any]:
+    """Count every task but the first, which the request itself counts for, and await its prediction.
+
+    Raises:
+        RateLimited: the client's rate or quota is used up.
+        DeadlineExceeded: the batch took too long.
+    """
+    gate: Gate | None = request.app.state.gate
+    try:
+        async with asyncio.timeout_at(deadline):
+            if index and gate is not None:
+                await gate.count(request.state.client)
+            return await predicting
+    except TimeoutError:
+        seconds = request.app.state.settings.deadline_seconds
+        raise DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks") from None
+    finally:
+        predicting.close()
 
 
 def _version(request: Request) -> str:

@@ -62,7 +62,8 @@ class RequestFrame:
                     state["retry_after"] = dict(message["headers"]).get(b"retry-after", b"")
                 elif status == SLASH_LESS:
                     message["headers"] = [(n, path_alone(v) if n == b"location" else v) for n, v in message["headers"]]
-                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
+                ours = ((b"x-request-id", identity.encode()), (b"x-content-type-options", b"nosniff"))
+                message["headers"] = [*message["headers"], *ours]
             await send(message)
 
         try:

@@ -23,7 +23,6 @@ SAFE = {
     # The camera is the visitor's own choice; everything else that a page may ask for stays shut.
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=(), payment=(), usb=()",
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",  # ours, so they may change with each version
 }
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lexiseg_model.data.checking.masks import check_masks
 from lexiseg_model.data.indexed import read_dataset
+from lexiseg_model.data.preparing import archives
 from lexiseg_model.data.preparing.official import official_set, own_splits
 from lexiseg_model.data.preparing.prepare import Prepared, prepare
 from lexiseg_model.data.preparing.words import CAMVID, VOC
@@ -166,6 +167,26 @@ def test_an_archive_that_leads_elsewhere_is_refused(tmp_path: Path, suffix: str)
         run("voc2012", tmp_path / "downloads", tmp_path / "sets" / "deep")
 
     assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "SPARE_BYTES", 1000)
+    archive = tmp_path / f"bomb{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as content:
+            content.writestr("zeros", bytes(10_000_000))
+    else:
+        (tmp_path / "zeros").write_bytes(bytes(10_000_000))
+        with tarfile.open(archive, "w:gz") as tape:
+            tape.add(tmp_path / "zeros", "zeros")
+
+    with pytest.raises(DatasetError, match="unpacks to more than 100 times its size"):
+        archives.unpack(archive, tmp_path / "there")
+
+    assert not (tmp_path / "there" / "zeros").exists()
 
 
 def test_a_damaged_archive_is_named(downloads: Path, tmp_path: Path) -> None:

@@ -28,14 +28,57 @@ async def test_an_upload_of_no_known_label_studio_says_what_to_set(client: httpx
     assert "LEXISEG_LABEL_STUDIO_URL" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("image", ["http://127.0.0.1:1/a.png", "//127.0.0.1:1/a.png", "/\\127.0.0.1:1/a.png"])
-async def test_no_other_host_is_asked_with_the_token(image: str) -> None:
-    with label_studio() as (home, asked_for):
+@pytest.mark.parametrize(
+    "image",
+    [
+        "http://HOST/a.png",
+        "//HOST/a.png",
+        "///HOST/a.png",
+        "/\\HOST/a.png",
+        "\\\\HOST/a.png",
+        "/\t/HOST/a.png",
+        "/\n/HOST/a.png",
+        "/\r/HOST/a.png",
+        "/\x00/HOST/a.png",
+        "\t//HOST/a.png",
+        " //HOST/a.png",
+        "http:\t//HOST/a.png",
+        "http:/\t/HOST/a.png",
+        "http:\\\\HOST/a.png",
+        "HTTP://HOST/a.png",
+        "http://HOME@HOST/a.png",
+        "http://HOME:token@HOST/a.png",
+        "http://HOST#@HOME/a.png",
+        "http://[::ffff:127.0.0.1]:PORT/a.png",
+        "http://127.1:PORT/a.png",
+        "http://%31%32%37.0.0.1:PORT/a.png",
+    ],
+)
+async def test_no_other_host_is_asked_for_an_upload(image: str) -> None:
+    with label_studio() as (home, _), label_studio() as (other, asked_for):
+        at, here = other.removeprefix("http://"), home.removeprefix("http://")
+        image = image.replace("HOST", at).replace("HOME", here).replace("PORT", at.rpartition(":")[2])
         async with adapted(label_studio_url=home, label_studio_api_key="its-token") as client:
-            answer = await client.post(f"{URL}/predict", json=asked(image=image))
+            await client.post(f"{URL}/predict", json=asked(image=image))
 
-    assert answer.status_code in (403, 422)
     assert asked_for == []
+
+
+async def test_a_redirect_of_an_upload_is_not_followed() -> None:
+    with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png") as (home, _):
+        async with adapted(label_studio_url=home, label_studio_api_key="its-token") as client:
+            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
+
+    assert (answer.status_code, asked_for) == (422, [])
+
+
+async def test_an_upload_that_is_packed_is_refused_unread() -> None:
+    with label_studio(encoding="gzip") as (home, _):
+        async with adapted(label_studio_url=home) as client:
+            answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
+
+    assert answer.status_code == 422
+    assert "Content-Encoding" in answer.json()["detail"]
 
 
 async def test_an_upload_over_the_limit_is_refused() -> None:
@@ -47,14 +90,20 @@ async def test_an_upload_over_the_limit_is_refused() -> None:
 
 
 @contextmanager
-def label_studio() -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
-    """A server that has one upload: its address, and what was asked for with which token."""
+def label_studio(
+    redirect: str | None = None, encoding: str | None = None
+) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    """A server that has one upload, or redirects: its address, and what was asked for with which token."""
     asked_for: list[tuple[str, str | None]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked_for.append((self.path, self.headers.get("Authorization")))
-            self.send_response(200)
+            self.send_response(302 if redirect else 200)
+            if redirect:
+                self.send_header("Location", redirect)
+            if encoding:
+                self.send_header("Content-Encoding", encoding)
             self.end_headers()
             self.wfile.write(PICTURE)
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.service.adapters.asking import HEIGHT, SQUARE, WIDTH
+from tests.service.adapters.asking import HEIGHT, SQUARE, WIDTH, adapted
 from tests.service.adapters.label_studio.predicting import CONFIG, URL, asked, regions
 
 
@@ -106,3 +107,29 @@ def ones(packed: list[int]) -> int:
         values += length
     assert values == total
     return inside // 4
+
+
+async def test_each_task_of_a_batch_counts_and_what_is_done_is_returned() -> None:
+    batch = asked()
+    batch["tasks"] = batch["tasks"] * 4
+    async with adapted(rate_limit=0.001, rate_burst=2) as client:
+        answer = await client.post(f"{URL}/predict", json=batch)
+
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [bool(one["result"]) for one in results] == [True, True, False, False]
+    assert [one["error"]["type"] for one in results[2:]] == ["rate-limited"] * 2
+
+
+async def test_a_batch_has_one_deadline_and_what_is_done_is_returned() -> None:
+    batch = asked()
+    batch["tasks"] = [*batch["tasks"], {"data": {"photo": "/data/upload/1/a.png"}}, *batch["tasks"]]
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
+        home = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        async with adapted(deadline_seconds=2, label_studio_url=home) as client:
+            answer = await client.post(f"{URL}/predict", json=batch)
+
+    assert answer.status_code == 200
+    first, *others = answer.json()["results"]
+    assert first["result"]
+    assert [one["error"]["type"] for one in others] == ["deadline-exceeded"] * 2

@@ -80,5 +80,7 @@ def kept(
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         made = naming_cells(network, pack, indices, short_side)
-        write_whole(path, lambda fresh: torch.save((made.indices, made.cells, made.labels), fresh))
-    return NamingCells(*torch.load(path, weights_only=False))
+        tensors = [[torch.from_numpy(each) for each in arrays] for arrays in (made.cells, made.labels)]
+        write_whole(path, lambda fresh: torch.save((made.indices, *tensors), fresh))
+    same, cells, labels = torch.load(path, weights_only=True)
+    return NamingCells(same, [each.numpy() for each in cells], [each.numpy() for each in labels])
