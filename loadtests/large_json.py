@@ -7,15 +7,13 @@ import json
 
 import numpy as np
 
-from lexiseg_service.question.json_text import most_escapes, most_values
+from lexiseg_service.question.json_text import max_values
 from lexiseg_service.settings import Limits
 from loadtests.plain_client import posted_json
 
 CLASSES = ["sky", "building", "tree"]
 N_BYTES = 26_000_000  # of a body
-BESIDE = 2048  # of which so many are no filling
 SEED = 0
-ESCAPED = r"\u002B"
 
 
 class LargeJson:
@@ -40,17 +38,12 @@ class LargeJson:
         match kind:
             case "base64":
                 return self._about(self._base64)
-            case "escapes":
-                return self._about(self._escaped())
             case "values":
-                return self._about(short, prompts=[0] * (most_values(self._limits) - 100))
+                return self._about(short, prompts=[0] * (max_values(self._limits) - 100))
             case "long":  # as many in as few bytes: 400 of these fit where one of the others does
-                return self._about("", prompts=[[0]] * ((most_values(self._limits) - 100) // 2))
+                return self._about("", prompts=[[0]] * ((max_values(self._limits) - 100) // 2))
             case "findings":
-                return self._about(short, classes=[[] for _ in range((most_values(self._limits) - 100) // 2)])
-            case "texts":  # many, each just long enough to be cut out
-                texts = [self._base64[at : at + 5000] for at in range(0, N_BYTES - 100_000, 5000)]
-                return self._about("", classes=texts)
+                return self._about(short, classes=[[] for _ in range((max_values(self._limits) - 100) // 2)])
             case "names":
                 return self._about("", **{self._base64: 1})
             case "blanks":
@@ -64,15 +57,7 @@ class LargeJson:
         # No blanks: what is no JSON costs least to refuse.
         question = {"classes": CLASSES, **question}
         text = json.dumps({"image": {"base64": encoded}, **question}, separators=(",", ":"))
-        return text.replace("\\\\", "\\").encode()
-
-    def _escaped(self) -> str:
-        """As many escapes as are read, evenly: of what base64 could say without."""
-        most = most_escapes(self._limits, N_BYTES * 9 // 10)
-        each = (N_BYTES - BESIDE) // most - len(ESCAPED)
-        pieces = (self._base64[at : at + each] for at in range(0, most * each, each))
-        n_fill = -most * (each + 1) % 4  # to whole bytes
-        return ESCAPED.join(pieces) + ESCAPED + "A" * n_fill
+        return text.encode()
 
 
-KINDS = ("base64", "escapes", "values", "long", "findings", "texts", "names", "blanks", "digits", "surrogates")
+KINDS = ("base64", "values", "long", "findings", "names", "blanks", "digits", "surrogates")

@@ -117,7 +117,6 @@ SERVICE = Dashboard(
                 "waiting {{instance}}": f"lexiseg_queue_depth{JOB}",
             },
         ),
-        Panel("Connections that were ended", {"{{reason}}": rate("lexiseg_connections_ended_total", "reason")}, "cps"),
         Panel("CPU", {"{{instance}}": f"rate(process_cpu_seconds_total{JOB[:-1]}}}[$__rate_interval])"}, "cores"),
         Panel("Memory", {"{{instance}}": f"process_resident_memory_bytes{JOB}"}, "bytes"),
         Panel("Versions", {"{{version}}, Python {{python}}": f"count by (version, python) (lexiseg_build_info{JOB})"}),

@@ -144,26 +144,14 @@ class Settings(FromEnvironment):
     grpc_connection_idle_seconds: Annotated[float, Read(GATEWAYS, LISTENING)] = Field(
         300.0, gt=0, description="without a call, then a gRPC client's connection is closed"
     )
-    max_grpc_connections: Annotated[int, Read(GATEWAYS, LISTENING)] = Field(
-        1000, ge=1, description="connections of gRPC at a time; more are closed at once"
-    )
-    head_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
-        10.0, gt=0, description="for the head of a request, and for taking something of an answer"
-    )
     body_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
-        60.0, gt=0, description="for the whole body of a request, or one gRPC message either way"
-    )
-    body_pace: Annotated[int, Read(SERVERS, LISTENING)] = Field(
-        16 * 2**10, ge=0, description="bytes a second that a body comes at, and an answer is taken at, at least"
+        60.0, gt=0, description="for the whole body of a request, or one gRPC message either way; more is 408"
     )
     keep_alive_seconds: Annotated[int, Read(SERVERS, LISTENING)] = Field(
         20, ge=1, description="between two requests of a connection; longer than clients keep theirs"
     )
     max_connections: Annotated[int, Read(SERVERS, LISTENING)] = Field(
         1000, ge=1, description="connections of HTTP at a time; more are told so"
-    )
-    max_address_connections: Annotated[int, Read(SERVERS, LISTENING)] = Field(
-        500, ge=1, description="of them, from one address"
     )
     drain_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
         25.0, ge=0, description="for requests in flight when the process is told to stop"

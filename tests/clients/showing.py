@@ -103,7 +103,7 @@ def serving() -> Iterator[Served]:
     settings = Settings(model="colours", grpc_port=0, http_port=0, drain_seconds=5)
     metrics = Metrics()
     app = create_app(settings, backend, metrics)
-    server = server_of(app, app.state.grpc, settings, metrics, 0, "--http-port", lambda url, grpc: "listens")
+    server = server_of(app, app.state.grpc, settings, 0, "--http-port", lambda url, grpc: "listens")
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

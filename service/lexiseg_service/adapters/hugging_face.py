@@ -59,7 +59,7 @@ async def image_segmentation(request: Request) -> Response:
     else:
         image, url = await request.body(), None
     answer = await ask(request, fields, image, url)
-    return as_json(await each(request, answer, _element))
+    return as_json(await each(answer, _element))
 
 
 def _element(segment: Segment, _: Sequence[Ring]) -> dict[str, Any]:

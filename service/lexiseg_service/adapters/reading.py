@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from lexiseg_service.gateway.rest.large_bodies import LONG, beside, whole
+from lexiseg_service.gateway.parsing import MAX_BYTES_ON_EVENT_LOOP
+from lexiseg_service.gateway.rest.body import parsing_of
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.examples import content_of
 from lexiseg_service.question.findings import validate
@@ -39,8 +41,9 @@ async def read_as(schema: type[M], request: Request) -> M:
         TooLarge: it holds more values than a request can need.
         InvalidValue: a field is missing or out of range.
     """
-    content = await whole(request)
-    return validate(schema, await beside(request, content, lambda: parse_object(content, limits_of(request))))
+    content = await request.body()
+    parse = partial(parse_object, content, limits_of(request))
+    return validate(schema, await parsing_of(request).run(len(content), parse))
 
 
 def image_in(text: str, field: str) -> tuple[bytes | None, str | None]:
@@ -61,7 +64,7 @@ async def image_beside(text: str, field: str) -> tuple[bytes | None, str | None]
 
 async def text_beside(text: str, parse: Callable[[str], T]) -> T:
     """What `parse` makes of a text; of a long one beside the event loop."""
-    return parse(text) if len(text) <= LONG else await asyncio.to_thread(parse, text)
+    return parse(text) if len(text) <= MAX_BYTES_ON_EVENT_LOOP else await asyncio.to_thread(parse, text)
 
 
 def options_of(query: QueryParams) -> dict[str, Any]:

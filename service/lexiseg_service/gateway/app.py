@@ -15,18 +15,17 @@ from starlette.types import Lifespan
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.limits import Gate
+from lexiseg_service.gateway.parsing import Parsing
 from lexiseg_service.gateway.rest import problem
-from lexiseg_service.gateway.rest.compression import Compression
 from lexiseg_service.gateway.rest.docs_page import Description
 from lexiseg_service.gateway.rest.docs_page import router as docs_router
 from lexiseg_service.gateway.rest.guard import Guard, open_paths
-from lexiseg_service.gateway.rest.http1.long_answers import LongAnswers
 from lexiseg_service.gateway.rest.middleware import BodyLimit, RequestFrame
 from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
 from lexiseg_service.gateway.rest.playground import router as playground_router
 from lexiseg_service.gateway.rest.probe_routes import router as probe_router
-from lexiseg_service.gateway.rest.routes import Shortcut, router
+from lexiseg_service.gateway.rest.routes import router
 from lexiseg_service.gateway.rest.stream_routes import router as stream_router
 from lexiseg_service.gateway.rest.vocabulary_routes import router as vocabulary_router
 from lexiseg_service.gateway.rollouts import Rollouts
@@ -34,7 +33,6 @@ from lexiseg_service.gateway.rpc.server import MoreService, gateway_server
 from lexiseg_service.gateway.rpc.video import VideoService
 from lexiseg_service.gateway.state import open_gate, open_vocabularies
 from lexiseg_service.gateway.streams import OpenStreams
-from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.image.fetches_aside import FetchesAside
 from lexiseg_service.image.url_fetch import UrlFetcher
@@ -76,19 +74,18 @@ def create_app(
         metrics.held("clients", lambda: gate.nbytes)
     metrics.held("requests", lambda: door.bytes.in_use)
     metrics.held("fetched", lambda: door.fetched.in_use)
-    metrics.held("answers", lambda: door.answers.in_use)
-    turns = Turns(elsewhere=lambda: door.calls.in_use)
-    vocabularies = open_vocabularies(settings, metrics, turns.of_a_list)
+    parsing = Parsing()
+    vocabularies = open_vocabularies(settings, metrics, parsing.run)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
     if fetcher is None and settings.url_fetch:
         fetcher = UrlFetcher(settings.limits.max_image_bytes, part=settings.client_share)
     rollouts = Rollouts(settings.rollouts_file, lambda model: metrics.passed_over.labels(model).inc())
     fetches = None if fetcher is None else FetchesAside(fetcher)
     use_case = UseCase(backend, vocabularies, settings, fetches, rollouts, door.fetched)
-    video = VideoService(use_case, settings, metrics, door, turns.long)
+    video = VideoService(use_case, settings, metrics, door, parsing)
     streams = OpenStreams(video, settings, door.calls)
     more_services: list[MoreService] = []
-    grpc = gateway_server(settings, use_case, video, metrics, door, turns, tracing, more_services)
+    grpc = gateway_server(settings, use_case, video, metrics, door, parsing, tracing, more_services)
     open_to_all = open_paths(metrics_need_key=settings.metrics_need_key)
 
     @asynccontextmanager
@@ -104,6 +101,7 @@ def create_app(
             await fetches.close()
         if gate is not None:
             await gate.close()
+        parsing.close()
 
     app = with_routes(lifespan)
     app.state.settings = settings
@@ -115,13 +113,16 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     app.state.fetches = fetches
-    app.state.turns = turns
-    app.add_middleware(Shortcut)
-    app.add_middleware(Compression)
-    app.add_middleware(LongAnswers, room=door.answers)
+    app.state.parsing = parsing
     # Base64 takes four bytes for three; beside the image there are texts, prompts and the form's own lines.
     largest = settings.limits.max_image_bytes * 4 // 3 + settings.limits.max_question_bytes
-    app.add_middleware(BodyLimit, max_bytes=largest, room=door.bytes, seconds=settings.deadline_seconds, turns=turns)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=largest,
+        room=door.bytes,
+        to_wait=settings.deadline_seconds,
+        to_come=settings.body_seconds,
+    )
     app.add_middleware(Guard, keys=keys, gate=gate, open_to_all=open_to_all)
     app.add_middleware(RequestFrame, metrics=metrics, tracing=tracing)
     if settings.cors_origins:  # outermost: a browser shows its page no answer without these headers, not even an error

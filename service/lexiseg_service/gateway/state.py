@@ -9,21 +9,21 @@ from lexiseg_service.gateway.admission.redis_limits import RedisGate
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Settings
 from lexiseg_service.vocabularies.collection import Most, Vocabularies
-from lexiseg_service.vocabularies.readings import Beside, in_a_thread
+from lexiseg_service.vocabularies.readings import Run, in_a_thread
 from lexiseg_service.vocabularies.stores.directory import DirectoryStore
 from lexiseg_service.vocabularies.stores.redis import RedisStore
 from lexiseg_service.vocabularies.stores.store import MemoryStore, Store
 from lexiseg_service.watch.metrics import Metrics
 
 
-def open_vocabularies(settings: Settings, metrics: Metrics, beside: Beside = in_a_thread) -> Vocabularies:
-    """The vocabularies of an installation, whose class lists are checked `beside` the event loop.
+def open_vocabularies(settings: Settings, metrics: Metrics, run: Run = in_a_thread) -> Vocabularies:
+    """The vocabularies of an installation; `run` checks class lists.
 
     Raises:
         OSError: the state directory cannot be used.
     """
     most = Most(settings.max_vocabularies, settings.max_key_vocabularies)
-    return Vocabularies(_store(settings, metrics), settings.limits, most, beside)
+    return Vocabularies(_store(settings, metrics), settings.limits, most, run)
 
 
 def open_gate(settings: Settings, metrics: Metrics, keys: Keys) -> Gate | None:

@@ -20,7 +20,7 @@ from lexiseg_service.image.header import read_header
 from lexiseg_service.image.id import image_id_of
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.backend import Backend, Health
-from lexiseg_service.question.classes import are_words, resolve
+from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.examples import examples_of, has_examples
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompt_bounds import check_inside
@@ -30,8 +30,6 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares
 from lexiseg_service.vocabularies.collection import Vocabularies
 from lexiseg_service.vocabularies.schemas import VocabularyInput
-
-MOST_HERE = 128  # texts and points that are checked on the event loop; more would keep it from other requests
 
 
 @dataclass(frozen=True)
@@ -92,10 +90,7 @@ class UseCase:
         size = None
         if image is not None:
             size = (await asyncio.to_thread(read_header, image, self._settings.limits)).size
-            if _many(asked.question):
-                await asyncio.to_thread(check_inside, request.prompts, size)
-            else:
-                check_inside(request.prompts, size)
+            check_inside(request.prompts, size)
         whole = replace(request, image=image, image_id=asked.image_id, deadline=deadline, size=size)
         return await self.with_examples(asked.question, whole)
 
@@ -112,7 +107,7 @@ class UseCase:
             ServiceError: of any kind; the message is for the client.
         """
         if question.vocabulary is not None:
-            examples = (await self._vocabularies.find(question.vocabulary, request.owner, request.source)).examples
+            examples = (await self._vocabularies.find(question.vocabulary, request.owner)).examples
         elif has_examples(question.classes):
             examples = await asyncio.to_thread(examples_of, question.classes, self._settings.limits)
         else:
@@ -176,13 +171,8 @@ class UseCase:
             raise InvalidValue.of(
                 "simplify", question.simplify, f"0 with mask={question.mask}; only polygons have sides"
             )
-        named_list = await named_vocabulary(question, self._vocabularies, caller.owner, caller.client)
-        if _many(question):
-            prompts, vocabulary = await asyncio.to_thread(
-                self._checked, question, task, named_list, in_video=asked is None
-            )
-        else:
-            prompts, vocabulary = self._checked(question, task, named_list, in_video=asked is None)
+        named_list = await named_vocabulary(question, self._vocabularies, caller.owner)
+        prompts, vocabulary = self._checked(question, task, named_list, in_video=asked is None)
         return WorkerRequest(
             image=None,
             owner=caller.owner,
@@ -289,21 +279,8 @@ async def _image_of(asked: Asked) -> str:
     return await asyncio.to_thread(image_id_of, asked.image)
 
 
-def _many(question: Question) -> bool:
-    """Whether the checks of a question's texts and points take milliseconds."""
-    if has_examples(question.classes):
-        return True
-    classes = question.classes or ()
-    texts = len(classes)
-    if not are_words(classes):
-        texts += sum(0 if isinstance(entry, str) else len(entry.synonyms) for entry in classes)
-    return texts + sum(1 + len(prompt.points) for prompt in question.prompts or ()) > MOST_HERE
-
-
-async def named_vocabulary(
-    question: Question, vocabularies: Vocabularies, key: str = "", client: str = ""
-) -> Vocabulary | None:
-    """The vocabulary that a question of a key names, if it names one. It is read in the turn of a client.
+async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: str = "") -> Vocabulary | None:
+    """The vocabulary that a question of a key names, if it names one.
 
     Raises:
         InvalidValue: it brings classes of its own, too.
@@ -313,7 +290,7 @@ async def named_vocabulary(
         return None
     if question.classes is not None:
         raise InvalidValue.of("vocabulary", question.vocabulary, "either `classes` or `vocabulary`, not both")
-    return (await vocabularies.find(question.vocabulary, key, client)).vocabulary
+    return (await vocabularies.find(question.vocabulary, key)).vocabulary
 
 
 def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:

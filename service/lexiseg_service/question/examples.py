@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import pybase64
+
 from lexiseg_model.types import Prompt, Region, Rle
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.question.base64_text import DATA_URI, Encoded, decoded
 from lexiseg_service.question.classes import are_words
 from lexiseg_service.question.prompts import resolve_prompt
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput
 from lexiseg_service.settings import Limits
 
 SOURCES = 'one of {"base64": ...}, {"url": ...} and {"id": ...}'
+DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
+LINE_BREAKS = {ord("\n"): None, ord("\r"): None}
 
 
 @dataclass(frozen=True)
@@ -68,23 +72,21 @@ def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
     return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries)
 
 
-def content_of(encoded: str | Encoded, field: str, expected: str = "base64 (RFC 4648)") -> bytes:
-    """The bytes of base64, with or without a data URI around it.
+def content_of(encoded: str, field: str, expected: str = "base64 (RFC 4648)") -> bytes:
+    """Decode base64, with or without a data URI around it or line breaks in it.
 
     Raises:
-        InvalidValue: it is none.
+        InvalidValue: not base64.
     """
-    if isinstance(encoded, Encoded):
-        return encoded.content
     start = DATA_URI.match(encoded)
     text = encoded[start.end() :] if start else encoded
-    for line_break in "\n\r":
-        if line_break in text:  # found in a fiftieth of the time that it takes to replace none
-            text = text.replace(line_break, "")
+    if "\n" in text or "\r" in text:
+        text = text.translate(LINE_BREAKS)
     try:
-        return decoded(text)
+        content: bytes = pybase64.b64decode(text, validate=True)
     except ValueError:
         raise InvalidValue.of(field, f"{len(encoded)} characters", expected) from None
+    return content
 
 
 def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[ClassExample]:

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from lexiseg_model.types import ModelCard
-from lexiseg_service.question.base64_text import Base64
 
 
 def _no_truth(value: object) -> object:
@@ -37,7 +36,7 @@ class BackgroundInput(Strict):
 class ImageInput(Strict):
     """An image inside JSON: exactly one of the three."""
 
-    base64: Base64 | None = Field(None, description="the encoded file")
+    base64: str | None = Field(None, description="the encoded file")
     url: Annotated[str, Field(min_length=1, max_length=2048)] | None = Field(
         None, description="https, public hosts only; 403 unless the service has it switched on"
     )

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from lexiseg_service.question.base64_text import Base64
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, PromptInput, SegmentAnswer, Strict, Text
 
 TrackId = Annotated[int, Field(ge=1, lt=2**53, strict=True)]  # as exact as JSON's numbers are to a browser
@@ -50,7 +49,7 @@ class FollowInput(Strict):
 class FrameImageInput(Strict):
     """The picture of a frame."""
 
-    base64: Base64 = Field(description="the encoded file")
+    base64: str = Field(description="the encoded file")
 
 
 class FrameInput(Strict):

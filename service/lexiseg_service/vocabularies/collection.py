@@ -20,7 +20,7 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies import builtin
 from lexiseg_service.vocabularies.named import NAME, Listed, NamedVocabulary, check_name, named, slot_of
 from lexiseg_service.vocabularies.preconditions import Preconditions
-from lexiseg_service.vocabularies.readings import Beside, Readings, Weighed, in_a_thread, weighed
+from lexiseg_service.vocabularies.readings import Readings, Run, Weighed, in_a_thread, weighed
 from lexiseg_service.vocabularies.schemas import VocabularyInput
 from lexiseg_service.vocabularies.stores.store import Store
 
@@ -33,12 +33,6 @@ class Asker(NamedTuple):
 
     key: str = ""
     admin: bool = False
-    client: str = ""  # who takes turns with others, where a class list is checked; the key, if nobody is named
-
-    @property
-    def turn(self) -> str:
-        """Whose turn it has to be."""
-        return self.client or self.key
 
     def may_change(self, vocabulary: NamedVocabulary | Listed) -> bool:
         """Whether a user's vocabulary is the asker's to replace and delete."""
@@ -71,12 +65,12 @@ class Vocabularies:
     With API keys, a key's own goes before a shared one of the same name; of others' own it never hears.
     """
 
-    def __init__(self, store: Store, limits: Limits, most: Most = USUAL, beside: Beside = in_a_thread) -> None:
+    def __init__(self, store: Store, limits: Limits, most: Most = USUAL, run: Run = in_a_thread) -> None:
         self.store = store
-        self._beside = beside
+        self._run = run
         self._limits = limits
         self._most = most
-        self._readings = Readings(limits, beside=beside)
+        self._readings = Readings(limits, run=run)
         self._loaded: set[str] = set()
         self._adding = asyncio.Lock()  # else all who come at a time would find room for one more
 
@@ -85,13 +79,13 @@ class Vocabularies:
         """What users' vocabularies take in memory."""
         return self.store.nbytes + self._readings.nbytes
 
-    async def find(self, name: str, key: str = "", client: str = "") -> NamedVocabulary:
-        """The vocabulary that a key means by that name; what has to be read of it is, in the turn of a client.
+    async def find(self, name: str, key: str = "") -> NamedVocabulary:
+        """The vocabulary that a key means by that name.
 
         Raises:
             UnknownVocabulary: there is none.
         """
-        vocabulary = await self._built_in(name) or await self._of_users(name, key, client or key)
+        vocabulary = await self._built_in(name) or await self._of_users(name, key)
         if vocabulary is None:
             near = get_close_matches(name[:LONGEST_COMPARED], builtin.NAMES, 1)
             expected = f"is {near[0]!r} meant?" if near else f"built in are {', '.join(builtin.NAMES)};"
@@ -100,16 +94,15 @@ class Vocabularies:
             )
         return vocabulary
 
-    async def list_all(self, key: str = "", client: str = "") -> list[Listed]:
+    async def list_all(self, key: str = "") -> list[Listed]:
         """The built-in ones in the manual's order, then by name those of users that a key may name."""
-        turn = client or key
         built_in = await asyncio.to_thread(lambda: [builtin.built_in(name) for name in builtin.NAMES])
         documents = await self.store.read_all()
         self._readings.keep_only(documents)
         visible: dict[str, Listed] = {}
         for slot, content in sorted(documents.items(), key=lambda each: "~" in each[0]):  # a key's own go before
             owner, _, name = slot.rpartition("~")
-            if owner in ("", key) and (listed := await self._readings.listed(slot, content, turn)) is not None:
+            if owner in ("", key) and (listed := await self._readings.listed(slot, content)) is not None:
                 visible[name] = listed
         own = [visible[name] for name in sorted(visible)]
         return [*(vocabulary.listed for vocabulary in built_in if vocabulary is not None), *own]
@@ -133,7 +126,7 @@ class Vocabularies:
         for _ in range(ATTEMPTS):
             theirs, private = slot_of(name, ""), slot_of(name, asker.key)
             kept = {slot: await self.store.read(slot) for slot in {theirs, private}}
-            known = {slot: await self._readings.listed(slot, content, asker.turn) for slot, content in kept.items()}
+            known = {slot: await self._readings.listed(slot, content) for slot, content in kept.items()}
             common = known[theirs]
             mine = common if common is not None and asker.may_change(common) else None
             own = known[private] or mine
@@ -146,7 +139,7 @@ class Vocabularies:
             owner = mine.owner if shared and mine else asker.key
             if (owner, shared) not in made:
                 make = partial(named, name, class_list, self._limits, owner=owner, shared=shared)
-                made[owner, shared] = await self._beside(asker.turn, n_bytes, partial(_written, make))
+                made[owner, shared] = await self._run(n_bytes, partial(_written, make))
             written = made[owner, shared]
             target, left = (theirs, private) if shared else (private, theirs)
             if await self._replace(target, kept[target], written.kept, asker, is_new=own is None):
@@ -169,7 +162,7 @@ class Vocabularies:
         """
         self._refuse_built_in(name)
         for _ in range(ATTEMPTS):
-            current = await self.find(name, asker.key, asker.client)
+            current = await self.find(name, asker.key)
             if not asker.may_change(current):
                 raise NotAllowed(f"vocabulary {name!r} is another key's, which shares it")
             preconditions.check(current.etag)
@@ -199,18 +192,18 @@ class Vocabularies:
             raise InvalidValue.of("name", "one more", expected)
         if not asker.key:
             return
-        known = [await self._readings.listed(slot, content, asker.turn) for slot, content in documents.items()]
+        known = [await self._readings.listed(slot, content) for slot, content in documents.items()]
         if sum(each is not None and each.owner == asker.key for each in known) >= self._most.of_a_key:
             expected = f"at most {self._most.of_a_key} vocabularies of one key; delete one first"
             raise InvalidValue.of("name", "one more", expected)
 
-    async def _of_users(self, name: str, key: str, turn: str) -> NamedVocabulary | None:
+    async def _of_users(self, name: str, key: str) -> NamedVocabulary | None:
         if not NAME.fullmatch(name):
             return None
         own = slot_of(name, key)
         # Own before shared, and own again: a list that changes sides is on the new one before it leaves the old.
         for slot in (own, name, own) if own != name else (own,):
-            if (vocabulary := await self._readings.whole(slot, await self.store.read(slot), turn)) is not None:
+            if (vocabulary := await self._readings.whole(slot, await self.store.read(slot))) is not None:
                 return vocabulary
         return None
 

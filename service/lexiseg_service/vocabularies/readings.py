@@ -28,22 +28,14 @@ BYTES_OF_A_CLASS = 600  # its entry, and that as JSON values, without its texts 
 T = TypeVar("T")
 
 
-class Beside(Protocol):
-    """Where class lists are checked: beside the event loop."""
+class Run(Protocol):
+    """Calls work that reads or writes so many bytes, in a thread where that takes long."""
 
-    async def __call__(self, client: str, n_bytes: int, work: Callable[[], T]) -> T:
-        """What `work` returns, when it is the client's turn.
-
-        Args:
-            client: for whom.
-            n_bytes: of the class list, as JSON.
-            work: to be done.
-        """
-        ...
+    async def __call__(self, n_bytes: int, work: Callable[[], T]) -> T: ...
 
 
-async def in_a_thread(client: str, n_bytes: int, work: Callable[[], T]) -> T:
-    """At once, where nobody else asks."""
+async def in_a_thread(n_bytes: int, work: Callable[[], T]) -> T:
+    """Always in a thread."""
     return await asyncio.to_thread(work)
 
 
@@ -68,9 +60,9 @@ class Weighed(NamedTuple):
 class Readings:
     """By slot of a store, on one event loop."""
 
-    def __init__(self, limits: Limits, most_bytes: int = MOST_BYTES, beside: Beside = in_a_thread) -> None:
+    def __init__(self, limits: Limits, most_bytes: int = MOST_BYTES, run: Run = in_a_thread) -> None:
         self._limits = limits
-        self._beside = beside
+        self._run = run
         self._most_bytes = most_bytes
         self._known: dict[str, _Known] = {}
         self._whole: OrderedDict[str, Weighed] = OrderedDict()  # the latest last
@@ -81,30 +73,29 @@ class Readings:
         """Of the vocabularies that stay; their documents are the store's."""
         return self._nbytes
 
-    async def listed(self, slot: str, content: bytes | None, client: str = "") -> Listed | None:
-        """What a list says of a document; None where there is none, or none that can be read. It is read in the turn of
-        the client who asks."""
+    async def listed(self, slot: str, content: bytes | None) -> Listed | None:
+        """What a list says of a document; None where there is none, or none that can be read."""
         if content is None:
             self._forget(slot)
             return None
         known = self._known.get(slot)
         if known is None or known.content != content:
-            vocabulary = await self._read(slot, content, client)
+            vocabulary = await self._read(slot, content)
             return None if vocabulary is None else vocabulary.listed
         return known.listed
 
-    async def whole(self, slot: str, content: bytes | None, client: str = "") -> NamedVocabulary | None:
+    async def whole(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
         """The vocabulary that a document is; None where there is none, or none that can be read."""
         if content is None:
             self._forget(slot)
             return None
         known = self._known.get(slot)
         if known is None or known.content != content:
-            return await self._read(slot, content, client)
+            return await self._read(slot, content)
         if known.listed is None:
             return None
         if slot not in self._whole:
-            return await self._read(slot, content, client)
+            return await self._read(slot, content)
         self._whole.move_to_end(slot)
         return self._whole[slot].vocabulary
 
@@ -127,9 +118,9 @@ class Readings:
             while self._nbytes > self._most_bytes and len(self._whole) > 1:
                 self._drop(next(iter(self._whole)))
 
-    async def _read(self, slot: str, content: bytes, client: str) -> NamedVocabulary | None:
+    async def _read(self, slot: str, content: bytes) -> NamedVocabulary | None:
         """What others may have written is not trusted."""
-        whole = await self._beside(client, len(content), partial(self._at_hand_or_parsed, slot, content))
+        whole = await self._run(len(content), partial(self._at_hand_or_parsed, slot, content))
         self.keep(slot, content, whole)
         return None if whole is None else whole.vocabulary
 

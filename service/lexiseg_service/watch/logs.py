@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 
 import structlog
@@ -14,6 +15,8 @@ from lexiseg_service.watch.patient_stream import patient
 GRPC = "grpc._cython.cygrpc"
 LEFT = "ExecuteBatchError"
 EXPORTERS = ("onnx_ir", "onnxscript")
+# What a client may choose as the id of its request: harmless in a log line and in a header.
+ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def configure(settings: Settings) -> None:

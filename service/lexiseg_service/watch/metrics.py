@@ -34,7 +34,6 @@ KNOWN_VALUES = {
     "worker_retries": ("away", "full", "model"),
     "frames": ("ok", "error", "dropped"),
     "decodes": ("cpu",),
-    "ended": ("head", "body", "answer", "crowd", "idle", "drain"),
 }
 
 
@@ -61,12 +60,6 @@ class Metrics:
         )
         self.questions = Counter(
             "lexiseg_questions", "Requests for masks, by rest or grpc, and frames of streams", ["by"], registry=registry
-        )
-        self.ended = Counter(
-            "lexiseg_connections_ended",
-            "Connections that were ended: head, body, answer, crowd, idle, drain or flood",
-            ["reason"],
-            registry=registry,
         )
         self.calls = Counter("lexiseg_grpc_requests", "Answered gRPC calls", ["method", "code"], registry=registry)
         self._call_seconds = Histogram(

@@ -31,9 +31,6 @@ def public_options(settings: Settings) -> Options:
         # Clients come back to another gateway now and then: a new one gets its share.
         ("grpc.max_connection_age_ms", round(1e3 * settings.grpc_connection_age_seconds)),
         ("grpc.max_connection_age_grace_ms", round(1e3 * settings.grpc_connection_grace_seconds)),
-        # Whoever connects and says nothing, or half of what HTTP/2 begins with, keeps nobody else out for long.
-        ("grpc.max_allowed_incoming_connections", settings.max_grpc_connections),
-        ("grpc.server_handshake_timeout_ms", round(1e3 * settings.head_seconds)),
         ("grpc.max_connection_idle_ms", round(1e3 * settings.grpc_connection_idle_seconds)),
     ]
 

@@ -30,6 +30,12 @@ class Health(health_pb2_grpc.HealthServicer):
         self._now = now
         self._seen: dict[str, bool] = {}
         self._changed = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """End every watch, after it has told what is so now."""
+        self._closed = True
+        self._changed.set()
 
     def look(self) -> None:
         """Tells those who watch what has changed; waits for none of them."""
@@ -59,4 +65,6 @@ class Health(health_pb2_grpc.HealthServicer):
                 await context.write(health_pb2.HealthCheckResponse(status=status))
                 said = status
                 continue  # it may have changed meanwhile
+            if self._closed:
+                return
             await changed.wait()

@@ -13,9 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from lexiseg_service.wire.channels import Options
-from lexiseg_service.wire.floods import Floods
 from lexiseg_service.wire.health import Health
-from lexiseg_service.wire.leaving import Calls, drain
 from lexiseg_service.wire.serving import listen
 
 
@@ -25,12 +23,10 @@ class Service:
 
     add: Callable[[grpc.aio.Server], None]  # its servicers
     health: Callable[[], Mapping[str, bool]]  # of each name that may be asked for; "" is the whole server
-    calls: Calls
     leave: Callable[[], None]  # lets what lasts come to an end: the server goes down
     options: Options
     interceptors: Sequence[grpc.aio.ServerInterceptor] = field(default=())
     credentials: grpc.ServerCredentials | None = None  # None takes any connection
-    floods: Floods | None = None  # cuts off who sends nothing but frames; None lets them
 
 
 @dataclass(frozen=True)
@@ -61,14 +57,8 @@ class GrpcServer:
         self._health = Health(self._now)
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._guarding: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self.port = 0
-
-    @property
-    def running(self) -> int:
-        """Calls that are not answered, or not to the last byte."""
-        return len(self._service.calls)
 
     async def start(self) -> None:
         """Listens.
@@ -86,8 +76,6 @@ class GrpcServer:
         await server.start()
         self._server = server
         self._watching = asyncio.create_task(self._watch())
-        if self._service.floods is not None:
-            self._guarding = asyncio.create_task(self._service.floods.watch(self.port))
 
     def leave(self) -> None:
         """Says that it goes down, takes no new calls, and waits in the background for those that run."""
@@ -102,12 +90,12 @@ class GrpcServer:
             await self._closing
 
     async def _close(self, server: grpc.aio.Server) -> None:
-        for task in (self._watching, self._guarding):
-            if task is not None:
-                task.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         self._health.look()
+        self._health.close()
         await asyncio.sleep(self._pace.linger)
-        await drain(server, self.port, self._service.calls, self._pace.drain)
+        await server.stop(self._pace.drain)
 
     def _now(self) -> Mapping[str, bool]:
         now = self._service.health()

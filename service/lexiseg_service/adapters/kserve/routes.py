@@ -19,7 +19,7 @@ from lexiseg_service.adapters.kserve.parameters import fields_of
 from lexiseg_service.adapters.reading import limits_of
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.rest.asking import use_case_of
-from lexiseg_service.gateway.rest.large_bodies import beside
+from lexiseg_service.gateway.rest.body import parsing_of
 
 router = APIRouter(prefix="/v2")
 
@@ -71,7 +71,7 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     async with told():
         content, limits = await request.body(), limits_of(request)
         reading = partial(read, content, request.headers.get(HEADER), limits)
-        asked, (image, url, classes) = await beside(request, content, reading)
+        asked, (image, url, classes) = await parsing_of(request).run(len(content), reading)
         fields = {**fields_of(asked.parameters, classes, limits), "model": named(name, version)}
         answer = await ask(request, fields, image, url)
         outputs = outputs_of(answer, [output.name for output in asked.outputs])

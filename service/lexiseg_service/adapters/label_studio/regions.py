@@ -42,7 +42,7 @@ async def prediction_of(
             for index, shape in enumerate(_shapes(segment, rings, answer.size, control.kind))
         ]
 
-    regions = list(chain.from_iterable(await each(request, answer, regions_of)))
+    regions = list(chain.from_iterable(await each(answer, regions_of)))
     scores = [region["score"] for region in regions]
     return {
         "result": regions,

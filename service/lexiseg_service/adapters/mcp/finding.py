@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -13,12 +13,10 @@ from lexiseg_service.adapters.mcp.asked import LOOKS, Ask, File, Model, Picture,
 from lexiseg_service.adapters.mcp.desk import Desk
 from lexiseg_service.adapters.mcp.reports import cut, result, row, table
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.turns import Lane
 
 
 def add(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
     """Adds them; `caller_of` says who asks."""
-    cutting = Lane()  # pictures are decoded whole for it
 
     @server.tool(annotations=LOOKS)
     async def segment(
@@ -64,7 +62,7 @@ def add(server: MCPServer[Any], desk: Desk, caller_of: Ask) -> None:
             if best is None:
                 raise InvalidValue.of("word", word, "something that is in the picture")
             content = {"image": f"id:{answer.image_id}", "segment": row(best, answer.size)}
-            return result(content, await cutting.done(caller.client, partial(cut, picture.content, best)))
+            return result(content, await asyncio.to_thread(cut, picture.content, best))
 
 
 def _what(word: str | None, point: list[float] | None, box: list[float] | None) -> dict[str, Any]:

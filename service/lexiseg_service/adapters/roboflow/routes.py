@@ -54,6 +54,6 @@ async def concept_segment(request: Request) -> Response:
     answer = await ask_about(request, fields, body.image.value, "image.value")
     make = partial(prediction_of, kind=body.format)
     # Run lengths are there already.
-    predictions = [make(*one) for one in chosen(answer)] if body.format == "rle" else await each(request, answer, make)
+    predictions = [make(*one) for one in chosen(answer)] if body.format == "rle" else await each(answer, make)
     results = results_of(body.prompts, predictions)
     return as_json({"prompt_results": results, "time": answer.timings.total / 1e3})

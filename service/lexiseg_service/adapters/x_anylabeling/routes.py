@@ -53,5 +53,5 @@ async def predict(request: Request) -> Response:
     body = await read_as(Predict, request)
     fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **asked_by(body.params)}
     answer = await ask_about(request, fields, body.image, "image")
-    shapes = list(chain.from_iterable(await each(request, answer, shapes_of)))
+    shapes = list(chain.from_iterable(await each(answer, shapes_of)))
     return as_json({"success": True, "data": {"shapes": shapes, "description": ""}})

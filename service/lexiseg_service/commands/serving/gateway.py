@@ -5,7 +5,6 @@ from __future__ import annotations
 from lexiseg_service.adapters.loading import install
 from lexiseg_service.collector import seldom, set_aside
 from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
-from lexiseg_service.commands.serving.descriptors import within_descriptors
 from lexiseg_service.commands.serving.hosting import greeting_of_gateway, server_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
@@ -26,12 +25,11 @@ def run(settings: Settings) -> int:
         raise InvalidValue.of("--workers / LEXISEG_WORKERS", "", "HOST:PORT or dns:///HOST:PORT, between commas")
     bound_arenas()
     logs.configure(settings)
-    settings = within_descriptors(settings)
     metrics = Metrics()
     tracing = open_tracing(settings)
     app = create_app(settings, RemoteBackend(settings, metrics), metrics, tracing=tracing)
     install(app, settings)
-    server = server_of(app, app.state.grpc, settings, metrics, settings.http_port, "--http-port", greeting_of_gateway)
+    server = server_of(app, app.state.grpc, settings, settings.http_port, "--http-port", greeting_of_gateway)
     set_aside()
     with seldom(), handing_back():
         server.run()

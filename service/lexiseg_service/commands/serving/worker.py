@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lexiseg_service.collector import seldom, set_aside
 from lexiseg_service.commands.serving.allocator import bound_arenas, handing_back
-from lexiseg_service.commands.serving.descriptors import within_descriptors
 from lexiseg_service.commands.serving.hosting import server_of
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
@@ -24,13 +23,12 @@ def run(settings: Settings) -> int:
     """
     bound_arenas()
     logs.configure(settings)
-    settings = within_descriptors(settings)
     metrics = Metrics()
     tracing = open_tracing(settings)
     worker = LocalWorker(settings, metrics, lambda: server.give_up(), tracing, set_aside)
     grpc = worker_server(worker, settings, metrics)
     app = create_ops_app(worker, grpc, metrics)
-    server = server_of(app, grpc, settings, metrics, settings.metrics_port, "--metrics-port", greeting)
+    server = server_of(app, grpc, settings, settings.metrics_port, "--metrics-port", greeting)
     set_aside()
     with seldom(), handing_back():
         server.run()

@@ -18,7 +18,6 @@ class Door:
     gate: Gate | None
     bytes: Shares  # of bodies and messages, from before they are read until they are answered
     fetched: Shares  # bytes of images by URL, likewise
-    answers: Shares  # bytes of long ones, until their clients have taken them
     calls: Shares  # of gRPC
 
     @classmethod
@@ -30,6 +29,5 @@ class Door:
             gate,
             Shares("bytes of requests", settings.max_bytes_in_flight, part),
             Shares("bytes of images by URL", settings.max_bytes_in_flight // 2, part),
-            Shares("bytes of answers that are not taken", settings.max_bytes_in_flight // 2, part),
             Shares("calls", settings.max_calls, part),
         )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Generator
-from functools import partial
-from types import coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -42,9 +40,7 @@ async def answer_of(request: Request, reading: Awaitable[Asked]) -> WorkerAnswer
 def caller_of(request: Request) -> Caller:
     """Who asks, as the guard found out."""
     state: dict[str, Any] = request.scope["state"]
-    answering = state.get("answering")  # who has not been listened to yet, too
-    alone = answering is not None and len(answering) == 1
-    return Caller(state["key_id"] or "", state["client"], state["request_id"], state["traceparent"], alone=alone)
+    return Caller(state["key_id"] or "", state["client"], state["request_id"], state["traceparent"])
 
 
 def use_case_of(request: Request) -> UseCase:
@@ -54,58 +50,23 @@ def use_case_of(request: Request) -> UseCase:
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; cancels the work when the client hangs up first.
+    """The work's result; the work is cancelled when the client hangs up first.
 
-    What waits for nothing is done before anybody could be listened to.
+    Raises:
+        ClientDisconnect: it did.
     """
+    working = asyncio.ensure_future(work)
+    listening = asyncio.ensure_future(_hung_up(request))
     try:
-        awaited = [work.send(None)]  # handed on below, and not kept here
-    except StopIteration as end:
-        result: T = end.value
-        return result
-
-    async def hung_up() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    asking = asyncio.current_task()
-    assert asking is not None
-    listening = asyncio.ensure_future(hung_up())
-    gone = False
-
-    def give_up(_: object) -> None:
-        nonlocal gone
-        gone = True
-        asking.cancel()
-
-    listening.add_done_callback(give_up)
-    try:
-        # In this task: one of its own would take as long to begin and end as much of the work.
-        return await _going_on(work, awaited.pop())
-    except asyncio.CancelledError:
-        if gone and not asking.uncancel():  # else somebody else wants this task to end
-            raise ClientDisconnect from None
-        raise
+        await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
     finally:
-        listening.remove_done_callback(give_up)
         listening.cancel()
+        working.cancel()
 
 
-@coroutine
-def _going_on(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
-    """What is left of work that has come to its first wait."""
-    while True:
-        try:
-            sent = yield awaited
-        except BaseException as error:
-            go_on = partial(work.throw, error)
-        else:
-            go_on = partial(work.send, sent)
-        awaited = None  # a future: what it was refused with holds this frame, and would be held by it
-        try:
-            awaited = go_on()
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        finally:
-            del go_on  # with an error that was thrown in, it would be held by what that error holds
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

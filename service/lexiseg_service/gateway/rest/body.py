@@ -1,45 +1,33 @@
-"""The forms of POST /segment to one (image, question): multipart/form-data, application/json, or the file itself with
+"""Bodies of POST /segment, as an image and a question: multipart/form-data, application/json, or the file itself with
 the question in the query."""
 
 from __future__ import annotations
 
-import asyncio
-import codecs
-from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel
-from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, ServiceError, TooLarge
-from lexiseg_service.gateway.rest.large_bodies import beside, whole
-from lexiseg_service.gateway.rest.plain_form import LARGEST, plain_form
+from lexiseg_service.gateway.parsing import Parsing
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.examples import content_of
 from lexiseg_service.question.findings import validate
-from lexiseg_service.question.json_text import MOST_NAMES, parse_json, parse_object
+from lexiseg_service.question.json_text import parse_json, parse_object
 from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
-MOST_FILES = 2
-OTHER_FIELDS = 64  # of a form, beside its classes
+MAX_FILES = 2
+MAX_OTHER_FIELDS = 64  # of a form, beside its classes
 IMAGE = "one file in the multipart field `image`, as curl sends it with -F image=@FILE"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
-LONGEST_KIND = 1024  # characters of a content-type, whose parser calls Python for each of its parts
-MOST_OPTIONS = 32  # likewise, of what stands before a part of a form
-AT_ONCE = 32 * 2**10  # bytes of a form that are parsed in one go
-IDENTITY = b"identity"
-CHARSETS = frozenset({"utf-8", "ascii"})  # some others take the square of a text's length to be read
-MOST_HERE = 4 * 2**10  # characters of a form's texts, or bytes of JSON or a query; more are checked in a thread
-# The file as the body. Which of them it is, its first bytes say.
+# The file as the body. Its first bytes tell which of them it is.
 RAW = frozenset(
     {*(f"image/{name}" for name in ("jpeg", "png", "webp", "heic", "heif", "avif", "bmp", "tiff")), "image/jpg"}
     | {"application/octet-stream"}
@@ -54,72 +42,74 @@ FIELDS = frozenset({"request", *Question.model_fields})
 WORDS_OF_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
-class _Held(MultiPartParser):
-    """Of forms in memory: what is read is counted, and a disk that is full, or not to be written, is nobody's fault.
+class _FormParser(MultiPartParser):
+    """Starlette's parser, in memory (the body is bounded); refuses a form cut short and texts that are not UTF-8."""
 
-    Where Starlette's own takes a text for another's alphabet, or its time for what nobody writes, this one gives up.
-    """
-
-    spool_max_size = 0  # no bound
-    is_whole = False  # its last boundary has come
+    spool_max_size = 0  # never on disk
+    is_whole = False
 
     def on_end(self) -> None:
         self.is_whole = True
 
-    def on_headers_finished(self) -> None:
-        if (self._current_part.content_disposition or b"").count(b";") > MOST_OPTIONS:
-            raise MultiPartException(f"more than {MOST_OPTIONS} options of a part")
-        super().on_headers_finished()
-
     def on_part_end(self) -> None:
-        if self._current_part.file is None:
+        part = self._current_part
+        if part.file is None:
             try:
-                self._current_part.data.decode()
-            except UnicodeDecodeError:
-                name = self._current_part.field_name[:80]
-                raise MultiPartException(f"the text of {name!r} is not UTF-8") from None
+                part.data.decode()
+            except UnicodeDecodeError:  # Starlette would read it as Latin-1: other words
+                raise MultiPartException(f"the text of {part.field_name[:80]!r} is not UTF-8") from None
         super().on_part_end()
 
 
 async def read(request: Request, limits: Limits) -> Asked:
-    """Reads and validates a body.
+    """Read and validate a body.
 
     Raises:
-        MalformedRequest: neither of the two forms, or a damaged one.
-        TooLarge: a text of it is.
+        MalformedRequest: none of the three forms, or a damaged one.
+        TooLarge: one of its texts is too long.
         InvalidValue: a field is unknown, missing or out of range.
     """
     kind = _kind(request)
     if kind in ("multipart/form-data", "application/json"):
-        if len(request.scope["query_string"]) <= MOST_HERE:
-            _refuse_fields_of(request)
-        else:
-            await asyncio.to_thread(_refuse_fields_of, request)
+        _refuse_fields_of_query(request)
     if kind == "multipart/form-data":
         return await _read_multipart(request, limits)
     if kind == "application/json":
-        content = await whole(request)
-        if len(content) <= MOST_HERE:
-            return _read_json(content, limits)
-        return await beside(request, content, partial(_read_json, content, limits))
+        content = await request.body()
+        return await parsing_of(request).run(len(content), partial(_read_json, content, limits))
     if kind in RAW:
-        question = await asyncio.to_thread(_question_of_query, request, limits)
-        return Asked(await request.body(), question)
+        return Asked(await request.body(), _question_of_query(request, limits))
     raise MalformedRequest(
         f"content-type {kind or 'missing'!r}; send multipart/form-data, application/json, or the file as image/jpeg"
     )
 
 
+async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
+    """A JSON body as an object of a schema.
+
+    Raises:
+        MalformedRequest: not a JSON object.
+        InvalidValue: a field is unknown, missing or out of range.
+    """
+    kind = _kind(request)
+    if kind != "application/json":
+        raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
+    content = await request.body()
+    return await parsing_of(request).run(len(content), lambda: validate(schema, parse_object(content, limits)))
+
+
+def parsing_of(request: Request) -> Parsing:
+    """The gateway's pool for large bodies."""
+    parsing: Parsing = request.app.state.parsing
+    return parsing
+
+
 def _kind(request: Request) -> str:
-    """Of the content, without its options. What is coded beside that is not what it seems to be, and unpacked it might
-    be of any size."""
-    coding = next((value for name, value in request.scope["headers"] if name == b"content-encoding"), IDENTITY)
-    if coding.lower() != IDENTITY:
-        raise MalformedRequest(f"content-encoding {coding[:80].decode('latin-1')!r}; send the content as it is")
-    whole_kind = request.headers.get("content-type", "")
-    if len(whole_kind) > LONGEST_KIND:
-        raise MalformedRequest(f"a content-type of {len(whole_kind):,} characters; expected at most {LONGEST_KIND:,}")
-    return whole_kind.partition(";")[0].strip().lower()
+    """The content type without its options; a coded body is refused, for unpacked it might have any size."""
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise MalformedRequest(f"content-encoding {coding[:80]!r}; send the content as it is")
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _read_multipart(request: Request, limits: Limits) -> Asked:
@@ -128,11 +118,9 @@ async def _read_multipart(request: Request, limits: Limits) -> Asked:
         files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
         if len(files) != 1:
             raise InvalidValue.of("image", _instead_of_a_file(form, len(files)), IMAGE)
-        image = await files[0].read()
-        texts = [value for _, value in form.multi_items() if isinstance(value, str)]
-        if sum(map(len, texts)) <= MOST_HERE:
-            return Asked(image, _question(form, limits))
-        return Asked(image, await beside(request, "".join(texts).encode(), partial(_question, form, limits)))
+        n_bytes = sum(len(value) for _, value in form.multi_items() if isinstance(value, str))
+        question = await parsing_of(request).run(n_bytes, lambda: validate(Question, _fields(form, limits)))
+        return Asked(await files[0].read(), question)
     finally:
         await form.close()
 
@@ -147,83 +135,50 @@ def _instead_of_a_file(form: FormData, files: int) -> str:
 
 
 async def _form(request: Request, limits: Limits) -> FormData:
-    stream, most = request.stream(), (MOST_FILES, _most_fields(limits), limits.max_question_bytes)
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) <= LARGEST:
-        body = b"".join([chunk async for chunk in stream])
-        plain = plain_form(body, request.headers["content-type"], *most)
-        if plain is not None:
-            return plain
-        stream = _in_pieces(body)
-    _check_charset(request.headers["content-type"])
-    max_files, max_fields, max_part_size = most
-    held = _Held(request.headers, stream, max_files=max_files, max_fields=max_fields, max_part_size=max_part_size)
+    parser = _FormParser(
+        request.headers,
+        request.stream(),
+        max_files=MAX_FILES,
+        max_fields=_max_fields(limits),
+        max_part_size=limits.max_question_bytes,
+    )
     try:
-        form = await held.parse()
+        form = await parser.parse()
     except (ServiceError, ClientDisconnect):
         raise
-    except Exception as error:
+    except Exception as error:  # a damaged form makes the parser raise more than it says
         raise _unread(error, limits) from None
-    if not held.is_whole:
+    if not parser.is_whole:
         await form.close()
         raise MalformedRequest("the multipart body ends before its last boundary")
     return form
 
 
 def _unread(error: Exception, limits: Limits) -> ServiceError:
-    """What is wrong with a form that the parser gave up: beyond a limit it says what JSON would, else it is damaged."""
+    """The error for a form that the parser refused: the field that is over a limit, or a damaged form."""
     detail = error.message if isinstance(error, MultiPartException) else type(error).__name__
     if detail.startswith("Too many fields"):
-        return InvalidValue.of(REPEATED, f"more than {_most_fields(limits)} fields", f"at most {limits.max_classes}")
+        return InvalidValue.of(REPEATED, f"more than {_max_fields(limits)} fields", f"at most {limits.max_classes}")
     if detail.startswith("Too many files"):
-        return InvalidValue.of("image", f"more than {MOST_FILES} files", IMAGE)
+        return InvalidValue.of("image", f"more than {MAX_FILES} files", IMAGE)
     if detail.startswith("Part exceeded maximum size"):
         return TooLarge(f"a text of the form has more than {limits.max_question_bytes:,} bytes")
     return MalformedRequest(f"the multipart body cannot be read: {detail}")
 
 
-def _most_fields(limits: Limits) -> int:
-    return limits.max_classes + OTHER_FIELDS
-
-
-async def _in_pieces(body: bytes) -> AsyncGenerator[bytes, None]:
-    for at in range(0, len(body), AT_ONCE):
-        yield body[at : at + AT_ONCE]
-        await asyncio.sleep(0)  # others have their turn
-
-
-def _check_charset(content_type: str) -> None:
-    """Of a form's texts, as the parser reads it.
-
-    Raises:
-        MalformedRequest: it is another than UTF-8.
-    """
-    named = parse_options_header(content_type)[1].get(b"charset", b"utf-8").decode("latin-1")
-    try:
-        known = codecs.lookup(named).name in CHARSETS
-    except (LookupError, ValueError):  # none at all; or with half a character in it
-        known = False
-    if not known:
-        raise MalformedRequest(f"content-type with the charset {named[:80]!r}; send UTF-8")
-
-
-def _question(form: FormData, limits: Limits) -> Question:
-    return validate(Question, _fields(form, limits))
+def _max_fields(limits: Limits) -> int:
+    return limits.max_classes + MAX_OTHER_FIELDS
 
 
 def _question_of_query(request: Request, limits: Limits) -> Question:
-    try:
-        unquote_to_bytes(request.scope["query_string"]).decode()
-    except UnicodeDecodeError:  # what stands for it is a word that nobody wrote
-        raise MalformedRequest("the query is not UTF-8") from None
     query = request.query_params
     if "image" in query:
         raise InvalidValue.of("image", query["image"], "the file in the body alone")
     return validate(Question, _fields(query, limits))
 
 
-def _refuse_fields_of(request: Request) -> None:
-    """What nobody would read must not seem to have been asked."""
+def _refuse_fields_of_query(request: Request) -> None:
+    """Fields in the query are read only beside a body that is the file itself; elsewhere they would be ignored."""
     if asked := [name for name in request.query_params if name in FIELDS]:
         raise InvalidValue.of(asked[0], "in the query", "in the body, unless that is the file itself")
 
@@ -234,8 +189,6 @@ def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
     named: dict[str, list[Any]] = {}
     for name, value in form.multi_items():
         named.setdefault(name, []).append(value)
-    if len(named) > MOST_NAMES:  # of each that means nothing its sender would be told
-        raise TooLarge(f"there are fields of more than {MOST_NAMES} names")
     for name, values in named.items():
         if name == "image":
             continue
@@ -286,17 +239,3 @@ def _read_json(body: bytes | bytearray, limits: Limits) -> Asked:
     if parsed.image.base64 is None:
         return Asked(None, question, parsed.image.id, parsed.image.url)
     return Asked(content_of(parsed.image.base64, "image.base64"), question)
-
-
-async def read_json(request: Request, schema: type[M], limits: Limits) -> M:
-    """A JSON body as a schema's object.
-
-    Raises:
-        MalformedRequest: not a JSON object.
-        InvalidValue: a field is unknown, missing or out of range.
-    """
-    kind = _kind(request)
-    if kind != "application/json":
-        raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
-    content = await whole(request)
-    return await beside(request, content, lambda: validate(schema, parse_object(content, limits)))

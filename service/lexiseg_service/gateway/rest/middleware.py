@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import re
 import time
-from contextlib import nullcontext
+from contextlib import suppress
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lexiseg_service.errors import QueueFull, RateLimited, ServiceError, TooLarge
+from lexiseg_service.errors import QueueFull, RateLimited, ServiceError, TooLarge, TooSlow
 from lexiseg_service.gateway.rest import problem
-from lexiseg_service.gateway.rest.large_bodies import LARGE
 from lexiseg_service.gateway.rest.paths import path_alone, route_of
-from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.shares import Hold, Shares
-from lexiseg_service.watch.logs import on_each_line
+from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID, on_each_line
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import UNTRACED, Tracing
 
 logger = structlog.get_logger("lexiseg.access")
-ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 NO_ANSWER = 499  # the client went before an answer began
 TO_COME_AGAIN = frozenset({429, 503})  # answers that say when
 SLASH_LESS = 307  # how the router leads from a path with a slash at its end to the one without, or the other way
@@ -44,7 +41,7 @@ class RequestFrame:
             return
         began = time.monotonic()
         sent_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        identity = sent_id if ACCEPTABLE_ID.fullmatch(sent_id) else os.urandom(16).hex()
+        identity = sent_id if ACCEPTABLE_REQUEST_ID.fullmatch(sent_id) else os.urandom(16).hex()
         span = None
         if self._tracing is not None and scope["path"] not in UNTRACED:
             span = self._tracing.begin(scope["method"], Headers(scope=scope))
@@ -76,8 +73,6 @@ class RequestFrame:
                 raise
             await problem.surprise(error, identity, state.get("key_id"))(scope, receive, send_with_id)
         finally:
-            if status == NO_ANSWER:
-                status = state.get("ended", NO_ANSWER)  # the connection told the client itself
             route = route_of(scope)
             seconds = (answered or time.monotonic()) - began
             self._metrics.request(route, scope["method"], status, seconds, None if span is None else span.kept_id)
@@ -95,18 +90,19 @@ class RequestFrame:
 
 
 class BodyLimit:
-    """Refuses a body over the limit with 413: by its Content-Length before reading, else as soon as it grows over.
+    """Bounds of a request's body: its size, the time it takes to come, and the bytes of all requests in flight.
 
-    A body is read when there is room for it, which it takes until it is answered: 429 where others have it for
-    `seconds`. A large one is read piece by piece, in `turns` with others, and pauses for small ones that pass.
+    413 by the Content-Length before reading, else as soon as the body grows over the limit; 408 when it does not come
+    in time; 429 when other requests hold the room for bytes in flight until the deadline.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, room: Shares, seconds: float, turns: Turns) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, room: Shares, to_wait: float, to_come: float) -> None:
+        """`to_wait`: seconds for room; `to_come`: seconds for the whole body."""
         self._app = app
         self._max_bytes = max_bytes
         self._room = room
-        self._seconds = seconds
-        self._turns = turns
+        self._to_wait = to_wait
+        self._to_come = to_come
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -117,47 +113,45 @@ class BodyLimit:
         length = int(announced) if announced.isdigit() else 0
         if length > self._max_bytes:
             if headers.get(b"expect", b"").lower() != b"100-continue":
-                await self._drain(receive)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._to_come):
+                        await self._drain(receive)
             await self._refuse(scope, receive, send, self._error(length))
             return
         # Without its length, a body may be as long as any.
         expected = self._max_bytes if b"transfer-encoding" in headers else length
         client = scope.get("state", {}).get("client", "")
         try:
-            room = await self._room.wait(client, expected, self._seconds)
+            room = await self._room.wait(client, expected, self._to_wait)
         except (QueueFull, RateLimited) as error:
             await self._refuse(scope, receive, send, error)
             return
-        is_large = expected > LARGE
-        reading = self._in_turns(receive, client) if is_large else receive
-        with room, nullcontext() if is_large else self._turns.passing(client):
-            await self._app(scope, self._limited(reading, room), send)
-
-    def _in_turns(self, receive: Receive, client: str) -> Receive:
-        whole = False
-
-        async def in_turns() -> Message:
-            nonlocal whole
-            if not whole:
-                await self._turns.pieces.of(client)
-            message = await receive()
-            whole = not message.get("more_body", False)
-            return message
-
-        return in_turns
+        with room:
+            await self._app(scope, self._limited(receive, room), send)
 
     def _limited(self, receive: Receive, room: Hold) -> Receive:
         received = 0
+        is_whole = False
+        until = asyncio.get_running_loop().time() + self._to_come
 
         async def limited() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_whole
+            if is_whole:  # nothing is left to read but the client's leaving
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise TooSlow(f"the body did not come within {self._to_come:g} seconds") from None
             received += len(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
             if received > self._max_bytes:
-                if message.get("more_body", False):  # after the end there is nothing to read but the client's leaving
-                    await self._drain(receive, received)
+                if not is_whole:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout_at(until):
+                            await self._drain(receive, received)
                 raise self._error(received)
-            if not message.get("more_body", False):
+            if is_whole:
                 room.keep(received)
             return message
 

@@ -9,11 +9,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from lexiseg_service.gateway.admission.limits import client_of
 from lexiseg_service.gateway.rest import examples
 from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.paths import answer_head
-from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.schemas import Liveness, Readiness
 from lexiseg_service.watch.metrics import Metrics
@@ -62,9 +60,7 @@ async def get_readiness(request: Request) -> Response:
 async def get_metrics(request: Request) -> Response:
     """The text exposition format; with exemplars where OpenMetrics is accepted."""
     metrics: Metrics = request.app.state.metrics
-    turns: Turns = request.app.state.turns
-    async with turns.figures.of(client_of(None, request.client.host if request.client else None)):
-        content, media_type = await metrics.rendered(request.headers.get("accept", ""))
+    content, media_type = await metrics.rendered(request.headers.get("accept", ""))
     return Response(content, media_type=media_type)
 
 

@@ -8,17 +8,15 @@ import orjson
 from fastapi import APIRouter, Path
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lexiseg_service.errors import ServiceError, UnknownModel
-from lexiseg_service.gateway.rest import body, examples, problem
+from lexiseg_service.errors import UnknownModel
+from lexiseg_service.gateway.rest import body, examples
 from lexiseg_service.gateway.rest.asking import answer_of, use_case_of
-from lexiseg_service.gateway.rest.compression import leave_as_it_is
 from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT_BODY, problems, query
-from lexiseg_service.gateway.rest.paths import STABLE, answer_head
+from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.picture import as_one_picture, picture_of, wants_picture
-from lexiseg_service.gateway.rest.rendering import bytes_of_pictures, rendered
+from lexiseg_service.gateway.rest.rendering import rendered
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.schemas import ModelList, ModelOutput, SegmentAnswer
 from lexiseg_service.settings import Settings
@@ -55,38 +53,7 @@ async def segment(request: Request) -> Response:
         return Response(status_code=499)
     if as_picture:
         return picture_of(answer)
-    content = await rendered(answer, request.state.request_id)
-    if 2 * bytes_of_pictures(answer) > len(content):
-        leave_as_it_is(request)
-    return Response(content, media_type="application/json")
-
-
-class Shortcut:
-    """Leads questions to `segment` past the router, which takes as long to find the one route that is asked all the
-    time as the route itself takes for a small image. All else goes on to the application. Plain ASGI.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._route = next(route for route in router.routes if getattr(route, "endpoint", None) is segment)
-        self._paths = frozenset({"/segment", f"{STABLE}/segment"})
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (
-            scope["type"] != "http"
-            or scope["method"] != "POST"
-            or scope["path"] not in self._paths
-            or scope.get("root_path")  # where a proxy puts the service under a path of its own, the router knows
-        ):
-            await self._app(scope, receive, send)
-            return
-        scope["route"] = self._route  # for whoever counts and logs
-        request = Request(scope, receive, send)
-        try:
-            answer = await segment(request)
-        except ServiceError as error:
-            answer = problem.response(error, problem.request_id(request))
-        await answer(scope, receive, send)
+    return Response(await rendered(answer, request.state.request_id), media_type="application/json")
 
 
 async def _read(request: Request, settings: Settings, as_picture: bool) -> Asked:

@@ -26,8 +26,6 @@ from lexiseg_service.gateway.rest.asking import caller_of
 from lexiseg_service.gateway.rest.examples import shown
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.paths import answer_head
-from lexiseg_service.gateway.turns import Turns
-from lexiseg_service.question.messages import MANY_BYTES
 from lexiseg_service.vocabularies.collection import Asker, Vocabularies
 from lexiseg_service.vocabularies.named import Listed, NamedVocabulary
 from lexiseg_service.vocabularies.preconditions import Preconditions
@@ -56,7 +54,7 @@ _BODY: dict[str, Any] = {
 async def list_vocabularies(request: Request) -> Response:
     """`POST /segment` takes any of these names as `vocabulary`."""
     asker = _asker(request)
-    vocabularies = await _vocabularies(request).list_all(asker.key, asker.client)
+    vocabularies = await _vocabularies(request).list_all(asker.key)
     return _json({"vocabularies": [_summary(vocabulary, asker) for vocabulary in vocabularies]})
 
 
@@ -72,7 +70,7 @@ async def list_vocabularies(request: Request) -> Response:
 async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatch = None) -> Response:
     """Its classes in the order of `class_index`, with synonyms and thresholds."""
     asker = _asker(request)
-    vocabulary = await _vocabularies(request).find(name, asker.key, asker.client)
+    vocabulary = await _vocabularies(request).find(name, asker.key)
     if Preconditions(if_none_match=if_none_match).unchanged(vocabulary.etag):
         return Response(status_code=304, headers={"ETag": vocabulary.etag})
     return await _whole(request, vocabulary, asker)
@@ -122,7 +120,7 @@ def _vocabularies(request: Request) -> Vocabularies:
 
 def _asker(request: Request) -> Asker:
     state = request.state
-    return Asker(getattr(state, "key_id", None) or "", getattr(state, "admin", False), state.client)
+    return Asker(getattr(state, "key_id", None) or "", getattr(state, "admin", False))
 
 
 def _summary(vocabulary: Listed, asker: Asker) -> dict[str, Any]:
@@ -147,16 +145,8 @@ async def _whole(
     content = {**_summary(vocabulary.listed, asker), "classes": vocabulary.document["classes"]}
     tagged = {"ETag": vocabulary.etag, **(headers or {})}
     size = sum(len(example.image.content or b"") for example in vocabulary.examples)
-    if size <= MANY_BYTES:
-        return _json(content, status, tagged)
-    turns: Turns = request.app.state.turns
-    written = await turns.of_a_list(asker.client, size, partial(_in_pieces, content))
+    written = await body.parsing_of(request).run(size, partial(orjson.dumps, content))
     return Response(written, status, tagged, "application/json")
-
-
-def _in_pieces(content: dict[str, Any]) -> bytes:
-    """One class after the other: others have Python's lock in between, which the writer itself keeps."""
-    return orjson.dumps({**content, "classes": [orjson.Fragment(orjson.dumps(each)) for each in content["classes"]]})
 
 
 def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -1,110 +1,67 @@
-"""What surrounds every call of the public gRPC interface, as guard, frame and problems surround a REST request.
+"""The interceptor around every call of the public gRPC interface.
 
-    id, log, count, span -> key -> limits of one client -> room for the message -> message read -> servicer
-    -> room for the answer -> answer taken
+    request id, log, count, span -> key -> limits of the client -> room for the message -> servicer -> answer
 
-Every method is served as one that reads a stream, which is the same on the wire: gRPC would read the message of any
-other before we see so much as a key. What is not read, flow control keeps with its sender.
-
-A ServiceError becomes a rich status.
-Health and reflection pass by: probes carry no key, and have a frame of their own (`open_calls`).
+Every method is served as one that reads a stream, which is the same on the wire: gRPC reads the message of a unary
+method before its handler runs, and so before a key or a limit could refuse it. Flow control keeps with the sender what
+is not read. A ServiceError becomes a rich status. Health and reflection pass by: probes carry no key.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, nullcontext
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, TooLarge, unexpected
+from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, ServiceError, unexpected
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.keys import key_of
 from lexiseg_service.gateway.admission.limits import admitted, client_of
-from lexiseg_service.gateway.rest.http1.long_answers import PIECE
-from lexiseg_service.gateway.rest.large_bodies import LARGE
-from lexiseg_service.gateway.rest.middleware import ACCEPTABLE_ID
 from lexiseg_service.gateway.rpc.asking import CALLER
-from lexiseg_service.gateway.rpc.fields import has_more_values
-from lexiseg_service.gateway.rpc.open_calls import OpenCalls
-from lexiseg_service.gateway.rpc.peers import address_of
-from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.gateway.use_case import Caller
-from lexiseg_service.question.json_text import most_values
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Hold
+from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
-from lexiseg_service.wire.arriving import Arriving
 from lexiseg_service.wire.errors import code_of, end
-from lexiseg_service.wire.floods import Messages, Said, accounted
-from lexiseg_service.wire.leaving import Calls, hang_up
-from lexiseg_service.wire.received import received
 
 logger = structlog.get_logger("lexiseg.access")
-M = TypeVar("M", bound=Message)
-VALUES_HERE = 2048  # of a message, that are read on the event loop; more would keep it from other calls
-OPEN = ("/grpc.health.", "/grpc.reflection.")  # to those without a key
+OPEN = ("/grpc.health.", "/grpc.reflection.")  # answered without a key
+PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
 if TYPE_CHECKING:  # generic for the type checker alone
     Context = grpc.aio.ServicerContext[Any, Any]
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 
-class _Framed:
-    """A call that was let in."""
+class _Call:
+    """An accepted call."""
 
     caller: Caller
-    answered = 0.0  # when the one answer of a call was there; 0: not yet
+    answered = 0.0  # when the one answer of a unary call was ready; 0: not yet
 
 
 class CallFrame(grpc.aio.ServerInterceptor):
-    """Lets known keys in, reads their messages, tells errors; logs, counts and traces each call."""
+    """Checks keys and limits, reports errors as statuses; logs, counts and traces each call."""
 
-    def __init__(
-        self,
-        door: Door,
-        settings: Settings,
-        metrics: Metrics,
-        turns: Turns,
-        tracing: Tracing | None = None,
-        waiting: Callable[[], int] = int,
-    ) -> None:
-        """All calls of a server.
-
-        Args:
-            door: who comes in, and how much of what.
-            settings: times and bounds.
-            metrics: count calls.
-            turns: of messages that are there, and of those of many values.
-            tracing: None: no spans.
-            waiting: bytes of messages that were read and have no room yet.
-        """
-        self.calls = Calls()
-        self.said = Said(settings.limits.max_grpc_bytes)
-        self._arriving = Arriving(
-            settings.max_bytes_in_flight // 4,
-            settings.limits.max_grpc_bytes,
-            waiting,
-            metrics.ended.labels("flood").inc,
-        )
+    def __init__(self, door: Door, settings: Settings, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._door = door
-        self._turns = turns
-        self._open = OpenCalls(settings, turns.messages)
         self._metrics = metrics
-        self._patience = settings.stream_idle_seconds  # with a client that takes no answers
+        self._max_bytes = settings.limits.max_grpc_bytes
         self._to_wait = settings.deadline_seconds  # for room
-        self._to_send = settings.body_seconds  # a message, or to take one
-        self._limits = settings.limits
-        self._largest = settings.limits.max_grpc_bytes
+        self._to_come = settings.body_seconds  # for the message of a unary call, and for its answer to be taken
+        self._to_take = settings.stream_idle_seconds  # for an answer of a stream to be taken
         self._tracing = tracing
 
     async def intercept_service(
@@ -114,173 +71,89 @@ class CallFrame(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         """The method's handler, framed."""
         handler = await continuation(details)
-        if handler is None:
-            return None
-        if details.method.startswith(OPEN):
-            return self._open.framed(handler)
-        read = handler.request_deserializer
-
-        if handler.unary_unary is not None:
-            answer_one = cast("Callable[..., Awaitable[Any]]", handler.unary_unary)
-
-            # Writes, and does not return: what grpc sends by itself, nobody knows whether it was taken.
-            async def unary(_: AsyncIterator[bytes], context: Context) -> None:
-                # How long it is, gRPC tells of no message that it has not read.
-                with accounted(context, self.said, self._arriving) as messages:
-                    async with self._framed(details, context) as call, self._room(call.caller, self._largest) as room:
-                        messages.turn = partial(self._turns.messages.of, call.caller.client)
-                        answer = await answer_one(await self._only(read, messages, room, call.caller.client), context)
-                        call.answered = time.monotonic()  # how slowly it is taken is no time of ours
-                        await self._hand_over_one(answer, context, call.caller)
-
-            return grpc.stream_stream_rpc_method_handler(unary, None, handler.response_serializer)
-
+        if handler is None or details.method.startswith(OPEN):
+            return handler
         # grpcio types its handlers for threads alone.
-        answer_all = cast("Callable[..., AsyncGenerator[Any, None]]", handler.stream_stream)
+        own = cast("Any", handler)
+        answer = self._unary(own.unary_unary, details) if own.unary_unary else self._stream(own.stream_stream, details)
+        return grpc.stream_stream_rpc_method_handler(answer, own.request_deserializer, own.response_serializer)
 
-        # Writes, and does not yield: a client that leaves would let a suspended generator lie until somebody finds it.
-        async def stream(_: AsyncIterator[bytes], context: Context) -> None:
-            with accounted(context, self.said, self._arriving) as messages:
-                async with (
-                    self._framed(details, context) as call,
-                    self._room(call.caller, self._largest) as room,
-                    self._arriving.stream(context.peer()) as patience,
-                    aclosing(self._all(read, messages, room, patience, call.caller, _key_in(details))) as questions,
-                    aclosing(answer_all(questions, context)) as answers,
-                ):
-                    messages.turn = partial(self._turns.messages.of, call.caller.client)
-                    async for answer in answers:
-                        await self._hand_over(answer, context, answers)
+    def _unary(self, method: Callable[..., Awaitable[Any]], details: grpc.HandlerCallDetails) -> Callable[..., Any]:
+        async def answer(messages: AsyncIterator[Any], context: Context) -> None:
+            async with self._framed(details, context) as call, self._room(call.caller) as room:
+                message = await self._first(messages)
+                room.keep(message.ByteSize())
+                answered = await method(message, context)
+                call.answered = time.monotonic()
+                await self._write(answered, context, self._to_come)
 
-        return grpc.stream_stream_rpc_method_handler(stream, None, handler.response_serializer)
+        return answer
+
+    def _stream(
+        self, method: Callable[..., AsyncGenerator[Any, None]], details: grpc.HandlerCallDetails
+    ) -> Callable[..., Any]:
+        # Writes, and does not yield: gRPC leaves the generator of a call that was cancelled suspended.
+        async def answer(messages: AsyncIterator[Any], context: Context) -> None:
+            async with (
+                self._framed(details, context),
+                aclosing(self._checked(messages, _key_in(details))) as checked,
+                aclosing(method(checked, context)) as answers,
+            ):
+                async for each in answers:
+                    await self._write(each, context, self._to_take)
+
+        return answer
 
     @asynccontextmanager
-    async def _room(self, caller: Caller, n_bytes: int) -> AsyncIterator[Hold]:
-        """Room for a message until its call is over.
+    async def _room(self, caller: Caller) -> AsyncIterator[Hold]:
+        """Room for the largest message, before it is read.
 
         Raises:
             QueueFull: others held it for too long.
             RateLimited: the client itself did.
         """
-        with await self._door.bytes.wait(caller.client, n_bytes, min(self._to_wait, caller.seconds)) as hold:
+        with await self._door.bytes.wait(caller.client, self._max_bytes, min(self._to_wait, caller.seconds)) as hold:
             yield hold
 
-    async def _only(self, read: Callable[[bytes], M] | None, messages: Messages, room: Hold, client: str) -> M:
-        """The one message of a call; its bytes are nobody's any more when it is there.
-
-        Raises:
-            MalformedRequest: there is none, or these bytes are none.
-            DeadlineExceeded: it did not come in time.
-        """
+    async def _first(self, messages: AsyncIterator[Any]) -> Any:
         try:
-            async with asyncio.timeout(self._to_send):
-                content = await messages.read()
+            async with asyncio.timeout(self._to_come):
+                return await anext(messages)
+        except StopAsyncIteration:
+            raise MalformedRequest("a call without a message") from None
         except TimeoutError:
-            raise DeadlineExceeded(f"the message did not come within {self._to_send:g} seconds") from None
-        if content is grpc.aio.EOF:
-            raise MalformedRequest("a call without a message")
-        room.keep(len(content))
-        return await self._read(read, content, client)
+            raise DeadlineExceeded(f"the message did not come within {self._to_come:g} seconds") from None
+        except DecodeError:
+            raise MalformedRequest("bytes that are no message of this method") from None
 
-    async def _all(
-        self,
-        read: Callable[[bytes], M] | None,
-        messages: Messages,
-        room: Hold,
-        patience: asyncio.Timeout,
-        caller: Caller,
-        key: str | None,
-    ) -> AsyncGenerator[M, None]:
-        """The messages of a stream, none of which is kept here once it is handed on.
-
-        The first takes `room`, as the one of a call does: nobody knows how long it is, nor whether there will be a
-        place for the stream. The others take none before they are there: `patience` with the stream is over when too
-        much comes.
+    async def _checked(self, messages: AsyncIterator[Any], key: str | None) -> AsyncGenerator[Any, None]:
+        """The messages of a stream, for as long as its key is valid.
 
         Raises:
-            Unauthorized: the key of the stream is known no more.
-            NotAllowed: it may no longer ask.
-            MalformedRequest: these bytes are no message.
-            TooLarge: it holds more values than a request can need.
+            Unauthorized: the key was withdrawn.
+            NotAllowed: it may no longer segment.
+            MalformedRequest: bytes that are no message.
         """
-        async with aclosing(received(messages.read)) as contents:
-            async for content in contents:
-                room.keep(len(content))
+        try:
+            async for message in messages:
                 self._door.keys.identify(key)
-                handed_on = [await self._read(read, content, caller.client)]
-                del content
-                yield handed_on.pop()
-                room.release()
-                messages.without_room = patience
+                yield message
+        except DecodeError:
+            raise MalformedRequest("bytes that are no message of this method") from None
 
-    async def _read(self, read: Callable[[bytes], M] | None, content: bytes, client: str) -> M:
-        """A message; one of many values in its turn, for to count them holds Python's lock.
-
-        Raises:
-            MalformedRequest: these bytes are none.
-            TooLarge: it holds more values than a request can need.
-        """
-        assert read is not None
-        most = most_values(self._limits)
-
-        def parsed() -> M:
-            if has_more_values(content, kind, most):
-                raise TooLarge(f"the message holds more than {most:,} values")
-            return _parsed(read, content)
-
-        kind = read.__self__.DESCRIPTOR  # type: ignore[attr-defined]  # a message's own `FromString`
-        if has_more_values(content, kind, min(VALUES_HERE, most)):
-            lane = self._turns.large if len(content) > LARGE else self._turns.long
-            return await lane.done(client, parsed)
-        return _parsed(read, content)
-
-    async def _hand_over_one(self, answer: Any, context: Context, caller: Caller) -> None:
-        """Writes the answer of a call; a client that does not take it in time loses its connection.
-
-        Raises:
-            RateLimited: the client has let too many lie.
-            QueueFull: all clients together have.
-        """
-        n_bytes = answer.ByteSize()
-        with self._door.answers.take(caller.client, n_bytes) if n_bytes > PIECE else nullcontext():
-            await self._taken(asyncio.ensure_future(context.write(answer)), context)
-
-    async def _taken(self, writing: asyncio.Future[None], context: Context) -> None:
-        """Waits until an answer is taken, which nothing but the end of its connection could take back."""
+    async def _write(self, answer: Any, context: Context, seconds: float) -> None:
         try:
-            await asyncio.wait({writing}, timeout=self._to_send)
-            if not writing.done():
-                self._metrics.ended.labels("answer").inc()
-                hang_up(context.peer())
-            await writing
-        finally:
-            writing.cancel()  # when the client goes in the middle
-
-    async def _hand_over(self, answer: Any, context: Context, answers: AsyncGenerator[Any, None]) -> None:
-        """Writes an answer; a client that does not take it in time loses what its stream holds.
-
-        The call itself ends when the client reads on, or goes, or loses its connection some time later.
-
-        Raises:
-            DeadlineExceeded: the answer was not taken in time.
-        """
-        writing = asyncio.ensure_future(context.write(answer))
-        try:
-            await asyncio.wait({writing}, timeout=self._patience)
-            if writing.done():
-                return await writing
-            await answers.aclose()
-            await self._taken(writing, context)
-        finally:
-            writing.cancel()  # when the client goes in the middle
-        raise DeadlineExceeded(f"no answer was taken for {self._patience:g} seconds; the stream is ended")
+            async with asyncio.timeout(seconds):
+                await context.write(answer)
+        except TimeoutError:
+            raise DeadlineExceeded(f"no answer was taken for {seconds:g} seconds; the call is ended") from None
 
     @asynccontextmanager
-    async def _framed(self, details: grpc.HandlerCallDetails, context: Context) -> AsyncIterator[_Framed]:
-        began, framed = time.monotonic(), _Framed()
+    async def _framed(self, details: grpc.HandlerCallDetails, context: Context) -> AsyncIterator[_Call]:
+        began, call = time.monotonic(), _Call()
         metadata = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
         wished = metadata.get("x-request-id", "")
-        identity = wished if ACCEPTABLE_ID.fullmatch(wished) else uuid.uuid4().hex
+        identity = wished if ACCEPTABLE_REQUEST_ID.fullmatch(wished) else uuid.uuid4().hex
         context.set_trailing_metadata((("x-request-id", identity),))
         span = None if self._tracing is None else self._tracing.begin_call(details.method, metadata)
         on_each_line = {"request_id": identity, **({} if span is None else {"trace_id": span.trace_id})}
@@ -288,8 +161,8 @@ class CallFrame(grpc.aio.ServerInterceptor):
         code = grpc.StatusCode.OK
         self._metrics.active_calls.inc()
         try:
-            with bound_contextvars(**on_each_line), self.calls.taken(context):
-                _refuse_doubt(details)
+            with bound_contextvars(**on_each_line):
+                _refuse_several_keys(details)
                 key_id = self._door.keys.identify(_key_in(details))
                 client = client_of(key_id, address_of(context.peer()))
                 async with AsyncExitStack() as stack:
@@ -297,13 +170,13 @@ class CallFrame(grpc.aio.ServerInterceptor):
                     stack.enter_context(self._door.calls.take(client))
                     if self._door.gate is not None:
                         await stack.enter_async_context(admitted(self._door.gate, client))
-                    left = context.time_remaining()
                     traceparent = None if span is None else span.traceparent
+                    left = context.time_remaining()
                     seconds = float("inf") if left is None else left
-                    framed.caller = Caller(key_id or "", client, identity, traceparent, seconds)
-                    CALLER.set(framed.caller)
-                    yield framed
-        # The client went, or its deadline passed; the latter is what gRPC raises who writes to one that has gone.
+                    call.caller = Caller(key_id or "", client, identity, traceparent, seconds)
+                    CALLER.set(call.caller)
+                    yield call
+        # The client hung up, or its deadline passed: gRPC raises the latter when a closed call is written to.
         except (asyncio.CancelledError, grpc.aio.InternalError):
             code = grpc.StatusCode.CANCELLED
             raise
@@ -316,7 +189,7 @@ class CallFrame(grpc.aio.ServerInterceptor):
             await end(context, unexpected(), identity, (("x-request-id", identity),))
         finally:
             self._metrics.active_calls.dec()
-            seconds = (framed.answered or time.monotonic()) - began
+            seconds = (call.answered or time.monotonic()) - began
             self._metrics.call(details.method, code.name, seconds, None if span is None else span.kept_id)
             logger.info(
                 "call",
@@ -330,13 +203,19 @@ class CallFrame(grpc.aio.ServerInterceptor):
                 span.end_call(code.name, identity, key_id)
 
 
+def address_of(peer: str) -> str | None:
+    """The address in a peer as gRPC writes it: `ipv4:127.0.0.1:4711`, `ipv6:%5B::1%5D:4711`; None of a Unix socket."""
+    address = PEER.fullmatch(unquote(peer))
+    return None if address is None else address["six"] or address["four"]
+
+
 def _key_in(details: grpc.HandlerCallDetails) -> str | None:
     metadata = {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
     return key_of(metadata.get("authorization"), metadata.get("x-api-key"))
 
 
-def _refuse_doubt(details: grpc.HandlerCallDetails) -> None:
-    """As REST does: where two servers in a row might take another key each.
+def _refuse_several_keys(details: grpc.HandlerCallDetails) -> None:
+    """Two servers in a row might each take another one of several keys.
 
     Raises:
         MalformedRequest: there are several.
@@ -345,10 +224,3 @@ def _refuse_doubt(details: grpc.HandlerCallDetails) -> None:
     for name in ("authorization", "x-api-key"):
         if names[name] > 1:
             raise MalformedRequest(f"{names[name]} entries `{name}` in the metadata; expected one at most")
-
-
-def _parsed(read: Callable[[bytes], M], content: bytes) -> M:
-    try:
-        return read(content)
-    except DecodeError:
-        raise MalformedRequest(f"{len(content):,} bytes that are no message of this method") from None

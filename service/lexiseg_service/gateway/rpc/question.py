@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.turns import Lane
+from lexiseg_service.gateway.parsing import Parsing
 from lexiseg_service.question.asked import Asked
 from lexiseg_service.question.findings import validate
 from lexiseg_service.question.prompts import refuse_crowd, resolve_prompt
@@ -19,36 +18,24 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.wire.enums import MASKS, REFINEMENTS, TASKS, word_of
 
-T = TypeVar("T")
-MOST_HERE = 4 * 2**10  # bytes of a message beside its image; more is checked in a thread
-LONG = 32 * 2**10  # likewise; of more, one is checked at a time: some of that holds Python's lock
 
-
-async def read(message: pb.SegmentRequest, limits: Limits, lane: Lane, client: str) -> Asked:
-    """`asked_of`, beside the event loop where there is much to check, and in its turn where that takes long.
+async def read(message: pb.SegmentRequest, limits: Limits, parsing: Parsing) -> Asked:
+    """`asked_of`, in a thread where the question is long.
 
     Raises:
         InvalidValue: a field is missing or out of range.
     """
     n_bytes = message.ByteSize() - message.image.ByteSize()
-    return await _checked(n_bytes, partial(asked_of, message, limits), lane, client)
+    return await parsing.run(n_bytes, partial(asked_of, message, limits))
 
 
-async def read_config(message: pb.StreamConfig, limits: Limits, lane: Lane, client: str) -> Question:
-    """The question of a stream, likewise.
+async def read_config(message: pb.StreamConfig, limits: Limits, parsing: Parsing) -> Question:
+    """The question of a stream, in a thread where it is long.
 
     Raises:
         InvalidValue: a field is out of range.
     """
-    return await _checked(message.ByteSize(), partial(_stream_question, message, limits), lane, client)
-
-
-async def _checked(n_bytes: int, check: Callable[[], T], lane: Lane, client: str) -> T:
-    if n_bytes <= MOST_HERE:
-        return check()
-    if n_bytes <= LONG:
-        return await asyncio.to_thread(check)
-    return await lane.done(client, check)
+    return await parsing.run(message.ByteSize(), partial(_stream_question, message, limits))
 
 
 def asked_of(message: pb.SegmentRequest, limits: Limits) -> Asked:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import grpc
 from google.protobuf.json_format import ParseDict
 
+from lexiseg_service.gateway.parsing import Parsing
 from lexiseg_service.gateway.rpc.asking import CALLER, counted, refuse_burden
 from lexiseg_service.gateway.rpc.question import read
-from lexiseg_service.gateway.turns import Lane
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.settings import Limits
 from lexiseg_service.stubs import segmentation_pb2 as pb
@@ -27,8 +27,6 @@ if TYPE_CHECKING:  # generic for the type checker alone
 
 class Video(Protocol):
     """Answers streams."""
-
-    waiting: int  # bytes of frames that have no room yet
 
     def stream(
         self, messages: AsyncIterator[pb.SegmentVideoRequest], caller: Caller, accepted: Callable[[], Awaitable[object]]
@@ -48,17 +46,17 @@ class Video(Protocol):
 class Servicer(SegmentationServicer):
     """`lexiseg.v1.Segmentation`."""
 
-    def __init__(self, use_case: UseCase, limits: Limits, metrics: Metrics, video: Video, lane: Lane) -> None:
+    def __init__(self, use_case: UseCase, limits: Limits, metrics: Metrics, video: Video, parsing: Parsing) -> None:
         self._use_case = use_case
         self._limits = limits
         self._metrics = metrics
         self._video = video
-        self._lane = lane
+        self._parsing = parsing
 
     async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:
         """Masks for one image."""
         async with counted(context, self._metrics) as caller:
-            asked = await read(request, self._limits, self._lane, caller.client)
+            asked = await read(request, self._limits, self._parsing)
             del request  # with its own copy of the image
             checked = await self._use_case.request_of(asked, caller)
             answer = await answered(self._use_case.backend, checked, caller.request_id)

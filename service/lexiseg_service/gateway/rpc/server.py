@@ -10,9 +10,9 @@ from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from lexiseg_service.gateway.admission.door import Door
+from lexiseg_service.gateway.parsing import Parsing
 from lexiseg_service.gateway.rpc.frame import CallFrame
 from lexiseg_service.gateway.rpc.segmentation import Servicer, Video
-from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2
@@ -20,7 +20,6 @@ from lexiseg_service.stubs.segmentation_pb2_grpc import add_SegmentationServicer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
 from lexiseg_service.wire.channels import public_options
-from lexiseg_service.wire.floods import Floods
 from lexiseg_service.wire.server import GrpcServer, Pace, Place, Service
 
 SERVICE = segmentation_pb2.DESCRIPTOR.services_by_name["Segmentation"].full_name
@@ -40,16 +39,13 @@ def gateway_server(
     video: Video,
     metrics: Metrics,
     door: Door,
-    turns: Turns,
+    parsing: Parsing,
     tracing: Tracing | None = None,
     more: Sequence[MoreService] = (),
 ) -> GrpcServer:
-    """`lexiseg.v1.Segmentation` on a port of its own; `more` is read when it starts.
-
-    Messages are read, and long questions checked, in their `turns`.
-    """
-    servicer = Servicer(use_case, settings.limits, metrics, video, turns.long)
-    frame = CallFrame(door, settings, metrics, turns, tracing, lambda: video.waiting)
+    """`lexiseg.v1.Segmentation` on a port of its own; `more` is read when it starts."""
+    servicer = Servicer(use_case, settings.limits, metrics, video, parsing)
+    frame = CallFrame(door, settings, metrics, tracing)
 
     def add(server: grpc.aio.Server) -> None:
         add_SegmentationServicer_to_server(servicer, server)
@@ -65,8 +61,7 @@ def gateway_server(
         services = dict.fromkeys((SERVICE, *(other.name for other in more)), now.ready)
         return {**models, "": now.ready, **services}
 
-    floods = Floods(frame.said, metrics.ended.labels("flood").inc)
     options = public_options(settings)
-    service = Service(add, health_of_each, frame.calls, video.leave, options, (frame,), floods=floods)
+    service = Service(add, health_of_each, video.leave, options, (frame,))
     place = Place(settings.host, settings.grpc_port, "--grpc-port")
     return GrpcServer(service, place, Pace(HEALTH_SECONDS, settings.drain_seconds))

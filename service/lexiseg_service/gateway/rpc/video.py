@@ -14,8 +14,8 @@ from typing import TypeVar
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.failures import reason_of
+from lexiseg_service.gateway.parsing import Parsing
 from lexiseg_service.gateway.rpc.question import read_config, read_follow
-from lexiseg_service.gateway.turns import Lane
 from lexiseg_service.gateway.use_case import Caller, UseCase
 from lexiseg_service.question.stream_messages import DropPolicy, Followed, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Limits, Settings
@@ -37,14 +37,13 @@ GOING_DOWN = "the service is going down; open the stream again"
 class VideoService:
     """Checks a stream's messages and relays them to the backend."""
 
-    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, door: Door, lane: Lane) -> None:
+    def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, door: Door, parsing: Parsing) -> None:
         self._use_case = use_case
-        self._lane = lane  # for long configs
+        self._parsing = parsing
         self._room = door.bytes  # for frames until they are answered
         self._gate = door.gate
         self._settings = settings
         self._metrics = metrics
-        self.waiting = 0  # bytes of frames that have no room yet
         self._leaving = False
         self._patience: set[asyncio.Timeout] = set()  # of the streams that wait
 
@@ -151,13 +150,8 @@ class VideoService:
                 self._metrics.question("stream")
                 frame = _frame(message.frame, n_frames, question, settings.limits)
                 del message  # with its own copy of the image
-                n_bytes, patience = len(frame.image), settings.deadline_seconds
-                self.waiting += n_bytes
-                try:
-                    unanswered.append(await self._unless_leaving(room.wait(caller.client, n_bytes, patience)))
-                finally:
-                    self.waiting -= n_bytes
-                # Here and not in the worker, whose event loop would read what is unusual, however long that takes.
+                waiting = room.wait(caller.client, len(frame.image), settings.deadline_seconds)
+                unanswered.append(await self._unless_leaving(waiting))
                 yield replace(frame, size=await self._use_case.size_of_frame(frame.image))
                 del frame  # else it would be kept for as long as the client is silent
                 n_frames += 1
@@ -190,7 +184,7 @@ class VideoService:
             raise
 
     async def _question(self, config: pb.StreamConfig, caller: Caller) -> StreamQuestion:
-        question = await read_config(config, self._settings.limits, self._lane, caller.client)
+        question = await read_config(config, self._settings.limits, self._parsing)
         request = await self._use_case.resolved(question, caller)
         deadline = time.monotonic() + self._settings.deadline_seconds
         looked_at = await self._use_case.with_examples(question, replace(request, deadline=deadline))

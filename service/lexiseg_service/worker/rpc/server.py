@@ -28,7 +28,6 @@ def worker_server(backend: Backend, settings: Settings, metrics: Metrics) -> Grp
     service = Service(
         add=partial(add_WorkerServicer_to_server, servicer),
         health=lambda: {"": backend.health().ready},
-        calls=servicer.calls,
         leave=servicer.leave,
         options=worker_options(),
         interceptors=trust.interceptors,

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -26,8 +25,6 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.answer import encode_answer
 from lexiseg_service.wire.errors import end
 from lexiseg_service.wire.examples import decode_exemplify, encode_exemplified
-from lexiseg_service.wire.leaving import Calls
-from lexiseg_service.wire.received import received, whole
 from lexiseg_service.wire.request import decode_request
 from lexiseg_service.wire.stream import decode_step, encode_frame_answer
 
@@ -42,7 +39,7 @@ class Servicer(WorkerServicer):
     """`lexiseg.v1.Worker` over a backend."""
 
     def __init__(self, backend: Backend, settings: Settings, metrics: Metrics) -> None:
-        self.calls = Calls()
+        self._n_calls = 0
         self._backend = backend
         self._settings = settings
         self._metrics = metrics
@@ -70,12 +67,12 @@ class Servicer(WorkerServicer):
             return encode_exemplified(await self._backend.exemplify(asked))
 
     async def SegmentVideo(  # type: ignore[override]  # typed for generators alone
-        self, _: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context
+        self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context
     ) -> None:
         """The frames of a video. Writes, and does not yield: what a lost gateway leaves is closed at once."""
         async with (
             self._answering(context, ""),
-            aclosing(_steps(context)) as steps,
+            aclosing(_steps(messages)) as steps,
             aclosing(self._backend.stream(steps)) as answers,
         ):
             async for answer in answers:
@@ -101,14 +98,16 @@ class Servicer(WorkerServicer):
     @asynccontextmanager
     async def _answering(self, context: Context, request_id: str) -> AsyncGenerator[None, None]:
         """Counts a call; what it raises becomes a rich status."""
+        self._n_calls += 1
         try:
-            with self.calls.taken(context):
-                yield
+            yield
         except ServiceError as error:
             await end(context, error, request_id)
         except Exception as error:
             logger.error("unexpected error", request_id=request_id, error=type(error).__name__, exc_info=error)
             await end(context, unexpected(), request_id)
+        finally:
+            self._n_calls -= 1
 
     def _status(self) -> pb.WatchStatusResponse:
         health = self._backend.health()
@@ -127,7 +126,7 @@ class Servicer(WorkerServicer):
                 )
                 for name, card in ((str(ModelName.of(card)), card) for card in cards)
             ],
-            in_flight=max(len(self.calls), round(_value(self._metrics.in_flight))),
+            in_flight=max(self._n_calls, round(_value(self._metrics.in_flight))),
             queue_limit=self._settings.queue_limit,
             queue_depth=round(_value(self._metrics.queue_depth)),
         )
@@ -138,13 +137,11 @@ class Servicer(WorkerServicer):
         return known[1] if known is not None and known[0] is card else card.model_dump_json()
 
 
-async def _steps(context: Context) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
-    """Steps as the backend takes them."""
-    async with aclosing(received(partial(whole, context))) as messages:
-        async for message in messages:
-            handed_on = [decode_step(message)]
-            del message
-            yield handed_on.pop()
+async def _steps(
+    messages: AsyncIterator[pb.WorkerSegmentVideoRequest],
+) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
+    async for message in messages:
+        yield decode_step(message)
 
 
 def _value(gauge: Gauge) -> float:

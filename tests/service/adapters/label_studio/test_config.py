@@ -9,7 +9,7 @@ from lexiseg_service.adapters.label_studio.config import control_of
 from lexiseg_service.adapters.label_studio.tags import MOST_CHARACTERS, MOST_TAGS
 from lexiseg_service.adapters.reading import text_beside
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.rest.large_bodies import LONG
+from lexiseg_service.gateway.parsing import MAX_BYTES_ON_EVENT_LOOP as LONG
 
 
 def with_labels(labels: str) -> str:

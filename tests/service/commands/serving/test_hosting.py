@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.gateway.rest.http1.messages import WHOLE
-from tests.service.gateway.rest.raw import ALIVE, listening
+from tests.service.gateway.rest.raw import ALIVE, WHOLE, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")

@@ -7,10 +7,9 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge
-from lexiseg_service.gateway.rest.large_bodies import LARGE
 from lexiseg_service.gateway.rest.middleware import BodyLimit
-from lexiseg_service.gateway.turns import Turns
 from lexiseg_service.shares import Shares
+from tests.service.gateway.rest.raw import HALF, WHOLE, listening
 
 SOON = 60.0  # seconds; a hundredth is usual
 LIMIT = 100  # bytes
@@ -34,7 +33,7 @@ async def take(*sizes: int) -> int:
 
     async with asyncio.timeout(SOON):
         try:
-            await BodyLimit(reader, LIMIT, Shares("bytes", LIMIT, 1), SOON, Turns())(
+            await BodyLimit(reader, LIMIT, Shares("bytes", LIMIT, 1), SOON, SOON)(
                 {"type": "http", "headers": []}, receive, send
             )
         except TooLarge:
@@ -60,20 +59,11 @@ async def test_a_body_of_the_limit_is_taken() -> None:
         await take(60, 40)
 
 
-@pytest.mark.parametrize(("n_bytes", "pauses"), [(10, 1), (LARGE + 1, 0)])
-async def test_large_bodies_pause_while_a_small_one_is_answered(n_bytes: int, pauses: int) -> None:
-    turns, seen = Turns(), list[int]()
+async def test_a_body_that_does_not_come_in_time_is_refused_and_others_are_served() -> None:
+    async with listening(body_seconds=0.2) as server:
+        slow, other = await server.open(), await server.open()
+        await slow.send(HALF)
 
-    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append(len(turns._passing))
-
-    async def receive() -> Message:
-        return {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None: ...
-
-    limited = BodyLimit(answers, 2 * LARGE, Shares("bytes", 2 * LARGE, 1), SOON, turns)
-    await limited({"type": "http", "headers": [(b"content-length", str(n_bytes).encode())]}, receive, send)
-
-    assert seen == [pauses]
-    assert not turns._passing
+        assert await slow.problem() == (408, "too-slow")
+        await other.send(WHOLE)
+        assert (await other.answer())[0] == 200

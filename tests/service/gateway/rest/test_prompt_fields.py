@@ -139,12 +139,9 @@ async def test_coordinates_are_those_of_the_picture_as_shown(client: httpx.Async
         pytest.param([{"points": [{"x": "1", "y": 1}]}], "prompts.0.points.0.x", id="text as a coordinate"),
         pytest.param([{"points": [{"x": True, "y": 1}]}], "prompts.0.points.0.x", id="truth as a coordinate"),
         pytest.param([{"points": [{"x": None, "y": 1}]}], "prompts.0.points.0.x", id="null as a coordinate"),
-        pytest.param([{"points": [{"x": 10**400, "y": 1}]}], "prompts.0.points.0.x", id="400 digits"),
-        pytest.param([{"points": [{"x": 1, "y": float("-inf")}]}], "prompts.0.points.0.y", id="infinity"),
         pytest.param([{"points": [{"x": 1, "y": 1, "positive": "no"}]}], "prompts.0.points.0.positive", id="no"),
         pytest.param([{"box": [0, 0, 9, 9]}, {"box": [0, 0, 9]}], "prompts.1.box", id="three sides"),
         pytest.param([{"box": [0, 0, 9, 9, 9]}], "prompts.0.box", id="five sides"),
-        pytest.param([{"box": [0, 0, 9, float("nan")]}], "prompts.0.box.3", id="nan in a box"),
         pytest.param([{"box": {"x0": 0, "y0": 0, "x1": 9, "y1": 9}}], "prompts.0.box", id="a box as an object"),
     ],
 )  # fmt: skip

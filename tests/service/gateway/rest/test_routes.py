@@ -60,18 +60,6 @@ async def test_a_model_that_still_loads_is_listed_as_such(client: httpx.AsyncCli
     assert [(model["name"], model["loaded"], model["digest"]) for model in models] == [("colours", False, None)]
 
 
-@pytest.mark.parametrize("path", ["/segment", "/v1/segment"])
-async def test_questions_do_not_go_through_the_router(backend: KnownBackend, metrics: Metrics, path: str) -> None:
-    app = create_app(Settings(model="colours"), backend, metrics)
-    app.router.routes.clear()
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-        answer = await client.post(path, files=form("sky"))
-
-    counted = {"route": path, "method": "POST", "code": "200"}
-    assert answer.status_code == 200
-    assert metrics.registry.get_sample_value("lexiseg_requests_total", counted) == 1
-
-
 async def test_a_service_under_a_path_of_its_own_answers_questions(backend: KnownBackend, metrics: Metrics) -> None:
     app = create_app(Settings(model="colours"), backend, metrics)
     transport = httpx.ASGITransport(app, root_path="/here")

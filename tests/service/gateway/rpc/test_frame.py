@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +18,7 @@ from structlog.testing import capture_logs
 from lexiseg_service.gateway.admission.door import Door
 from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.keys import line_of
-from lexiseg_service.gateway.rpc.frame import CallFrame
-from lexiseg_service.gateway.rpc.peers import address_of
-from lexiseg_service.gateway.turns import Turns
+from lexiseg_service.gateway.rpc.frame import CallFrame, address_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
@@ -219,17 +218,18 @@ async def test_a_client_that_leaves_takes_its_work_along() -> None:
         await _until(lambda: gateway.counted("lexiseg_request_failures_total", reason="canceled") == 1)
 
 
+async def one_message() -> AsyncIterator[pb.ListModelsRequest]:
+    yield pb.ListModelsRequest()
+
+
 class Left:
     """The context of a call with a message, whose client goes when the answer is there."""
 
     def __init__(self) -> None:
-        self._messages = [pb.ListModelsRequest().SerializeToString()]
+        self.messages = one_message()
 
     def peer(self) -> str:
         return "ipv4:127.0.0.1:4711"
-
-    async def read(self) -> bytes:
-        return self._messages.pop()
 
     async def write(self, answer: object) -> None:
         raise grpc.aio.InternalError("Failed")
@@ -251,10 +251,11 @@ async def test_a_client_that_is_gone_when_its_answer_is_written_is_no_error_of_o
         return grpc.unary_unary_rpc_method_handler(nothing, read, written)
 
     settings, metrics = Settings(), Metrics()
-    frame = CallFrame(Door.of(settings, Keys(settings), None), settings, metrics, Turns())
+    frame = CallFrame(Door.of(settings, Keys(settings), None), settings, metrics)
     handler: Any = await frame.intercept_service(known, SimpleNamespace(method="/a/B", invocation_metadata=()))
+    left = Left()
     with capture_logs() as logs, pytest.raises(grpc.aio.InternalError):
-        await handler.stream_stream(None, Left())
+        await handler.stream_stream(left.messages, left)
 
     assert [(line["event"], line["code"]) for line in logs] == [("call", "CANCELLED")]
     counted = metrics.registry.get_sample_value("lexiseg_grpc_requests_total", {"method": "/a/B", "code": "CANCELLED"})
@@ -269,6 +270,14 @@ async def test_a_call_is_one_line_of_the_log_without_class_names() -> None:
     (line,) = [line for line in logs if line["event"] == "call"]
     assert (line["method"], line["code"], line["key_id"]) == (SEGMENT, "OK", "camera")
     assert "pagoda" not in str(logs)
+
+
+async def test_a_call_without_a_key_is_refused_before_its_message_is_read() -> None:
+    async with calling(api_keys=KEYS) as gateway:
+        call: Any = gateway.channel.stream_stream(SEGMENT)()
+        error = await failure(call.read())  # nothing was sent
+
+    assert kind(error) == "unauthorized"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from lexiseg_model.features import TileFeatures
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.question.stream_messages import VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import worker_pb2 as pb
 from lexiseg_service.stubs.worker_pb2_grpc import WorkerStub
@@ -31,7 +30,6 @@ from lexiseg_service.wire.answer import decode_answer
 from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.request import encode_request
 from lexiseg_service.wire.server import GrpcServer
-from lexiseg_service.wire.stream import encode_step
 from lexiseg_service.worker.rpc.server import worker_server
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
@@ -168,25 +166,6 @@ def given() -> int:
     ask.restype = _Given
     now = ask()
     return int(now.uordblks + now.hblkhd)
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="this C library does not tell what is in use")
-async def test_of_a_stream_that_fails_no_message_is_kept() -> None:
-    frame = encode_step(VideoFrame(bytes(LARGE), "0"))
-    async with held_engine() as (_, backend, _), asking(backend) as worker:
-
-        async def refused() -> None:
-            call = worker.stub.SegmentVideo()
-            await call.write(frame)
-            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
-            await until(lambda: worker.server.running == 0)
-
-        await refused()  # whatever is made once
-        before = given()
-        for _ in range(10):
-            await refused()
-
-        await until(lambda: given() < before + LARGE)  # gRPC lets go of the last in a thread of its own
 
 
 async def test_an_error_that_nobody_foresaw_is_told_without_its_words() -> None:
