@@ -9,11 +9,9 @@ import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-import uvicorn
 
 from lexiseg_model.kernel.aside import aside
-from lexiseg_service.commands.serving.hosting import Server
-from lexiseg_service.short_turns import LOCK_TURN, NUMBERS, ORDINARY, TURN, Attributes, take_short_turns
+from lexiseg_service.short_turns import NUMBERS, ORDINARY, TURN, Attributes, take_short_turns
 from lexiseg_service.worker.threads.fair import FairThreads
 from tests.service.worker.gated_colours import SOON
 
@@ -61,30 +59,6 @@ def test_linux_listens() -> None:
     _, _, after, _ = asked()
 
     assert after.turn == TURN
-
-
-def test_a_server_runs_with_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_turns()
-    seen: list[int] = []
-    monkeypatch.setattr(uvicorn.Server, "run", lambda *_: seen.append(attributes().turn))
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(Server.__new__(Server).run).result()
-
-    assert seen == [TURN]
-
-
-def test_a_server_shortens_the_turns_of_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[float] = []
-    monkeypatch.setattr(uvicorn.Server, "run", lambda *_: seen.append(sys.getswitchinterval()))
-    before = sys.getswitchinterval()
-    try:
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(Server.__new__(Server).run).result()
-    finally:
-        sys.setswitchinterval(before)
-
-    assert seen == [pytest.approx(LOCK_TURN)]
 
 
 def test_a_stage_has_short_turns_and_so_has_what_computes_beside_it() -> None:

@@ -114,11 +114,9 @@ QUESTIONS: dict[str, tuple[dict[str, Any], int, str]] = {
     "the same class twice": ({"classes": ["sky", "Sky "]}, 422, "invalid-value"),
     "a control character": ({"classes": ["s\x00ky"]}, 422, "invalid-value"),
     "a line break": ({"classes": ["sky\nsea"]}, 422, "invalid-value"),
-    "half a surrogate pair": ({"classes": ["\ud800"]}, 422, "invalid-value"),
     "129 characters": ({"classes": ["a" * 129]}, 422, "invalid-value"),
     "2,049 classes": ({"classes": [f"word {index}" for index in range(2049)]}, 422, "invalid-value"),
     "nine synonyms": ({"classes": [{"name": "a", "synonyms": list("bcdefghij")}]}, 422, "invalid-value"),
-    "a threshold of NaN": ({"classes": ["sky"], "threshold": float("nan")}, 422, "invalid-value"),
     "a threshold of 1.5": ({"classes": ["sky"], "threshold": 1.5}, 422, "invalid-value"),
     "a threshold without background": (
         {"classes": ["sky"], "threshold": 0.5, "background": False},
@@ -144,8 +142,6 @@ QUESTIONS: dict[str, tuple[dict[str, Any], int, str]] = {
     "negative points alone": ({"prompts": [{"points": [{"x": 1, "y": 1, "positive": False}]}]}, 422, "invalid-value"),
     "a box turned round": ({"prompts": [{"box": [9, 0, 1, 9]}]}, 422, "invalid-value"),
     "a click beside the picture": ({"prompts": [{"points": [{"x": 65, "y": 1}]}]}, 422, "invalid-value"),
-    "a click nowhere": ({"prompts": [{"points": [{"x": float("nan"), "y": 1}]}]}, 422, "invalid-value"),
-    "an endless box": ({"prompts": [{"box": [0, 0, float("inf"), 9]}]}, 422, "invalid-value"),
     "257 prompts": ({"prompts": [{"box": [0, 0, 9, 9]}] * 257}, 422, "invalid-value"),
     "33 points": ({"prompts": [{"points": [{"x": 1, "y": 1}] * 33}]}, 422, "invalid-value"),
     "a max_side of zero": ({"classes": ["sky"], "max_side": 0}, 422, "invalid-value"),
@@ -175,8 +171,8 @@ def test_a_wrong_value_is_refused_in_the_request_field(client: httpx.Client, nam
     check_problem(answer, status, kind)
 
 
-# A form has no words for a class with synonyms, nor for what is not text.
-FLAT = [name for name in QUESTIONS if not any(mark in repr(QUESTIONS[name]) for mark in ("[{", "ud800"))]
+# A form has no words for a class with synonyms.
+FLAT = [name for name in QUESTIONS if "[{" not in repr(QUESTIONS[name])]
 
 
 @pytest.mark.parametrize("name", FLAT)
@@ -196,12 +192,11 @@ def test_a_wrong_value_is_refused_in_flat_fields(client: httpx.Client, name: str
         ("no classes", "classes"),
         ("a control character", "classes.0"),
         ("nine synonyms", "classes.0.synonyms"),
-        ("a threshold of NaN", "threshold"),
         ("a class threshold without background", "classes.0.threshold"),
         ("an unknown field", "colour"),
         ("an unknown task", "task"),
         ("prompts for another task", "task"),
-        ("a click nowhere", "prompts.0.points.0.x"),
+        ("a click beside the picture", "prompts.0.points.0.x"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(client: httpx.Client, name: str, field: str) -> None:
@@ -239,6 +234,8 @@ def test_a_chunked_body_of_30_megabytes_is_refused(client: httpx.Client) -> None
         pytest.param("application/json", b"\x00\xff\xfe", id="bytes as JSON"),
         pytest.param("application/json", b'"sky"', id="a string as JSON"),
         pytest.param("application/json", b"[" * 20_000, id="JSON of 20,000 levels"),
+        pytest.param("application/json", b'{"classes": ["\\ud800"]}', id="half a surrogate pair"),
+        pytest.param("application/json", b'{"classes": ["sky"], "threshold": NaN}', id="NaN, which JSON has not"),
         pytest.param("multipart/form-data", b"--x--", id="a form without a boundary"),
         pytest.param("multipart/form-data; boundary=x", b"garbage", id="a form of garbage"),
         pytest.param("image/gif", GOOD, id="the bare image as a type that is not taken"),

@@ -237,17 +237,6 @@ def test_head_has_the_length_of_a_body_that_does_not_come(client: httpx.Client, 
     assert client.get("/livez").status_code == 200  # the connection is not out of step
 
 
-def test_a_long_answer_is_shorter_on_the_way(client: httpx.Client) -> None:
-    form_of_polygons = form(photograph("china"), "sky", "building", "tree", mask="polygon")
-
-    packed = client.post("/v1/segment", files=form_of_polygons, headers={"Accept-Encoding": "gzip"})
-    plain = client.post("/v1/segment", files=form_of_polygons, headers={"Accept-Encoding": "identity"})
-
-    assert packed.headers["content-encoding"] == "gzip"
-    assert packed.num_bytes_downloaded < 0.5 * plain.num_bytes_downloaded
-    assert answered(packed)["segments"] == answered(plain)["segments"]
-
-
 def test_the_first_line_names_the_address(server: Server) -> None:
     assert server.greeting.startswith("lexiseg ")
     assert "open it in a browser" in server.greeting

@@ -117,7 +117,7 @@ async def test_each_cache_says_what_it_holds(backend: EngineBackend, metrics: Me
     assert float(held["texts"]) == backend.engine.text_caches.nbytes > 0
     assert float(held["features"]) == backend.engine.feature_cache.nbytes > 0
     assert float(held["words"]) > 0
-    assert {"asked", "tables", "pictures", "streams", "requests", "fetched", "answers", "vocabularies"} <= held.keys()
+    assert {"asked", "tables", "pictures", "streams", "requests", "fetched", "vocabularies"} <= held.keys()
 
 
 async def test_what_takes_long_to_weigh_is_weighed_beside_the_event_loop(metrics: Metrics) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lexiseg_service.adapters.label_studio import tags
 from lexiseg_service.adapters.label_studio.config import control_of
 from lexiseg_service.adapters.label_studio.tags import MOST_CHARACTERS, MOST_TAGS
-from lexiseg_service.adapters.reading import text_beside
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.parsing import MAX_BYTES_ON_EVENT_LOOP as LONG
 
 
 def with_labels(labels: str) -> str:
@@ -36,16 +33,3 @@ def test_what_is_no_configuration_is_refused(text: str, said: str) -> None:
     with pytest.raises(InvalidValue, match=said) as refused:
         control_of(text)
     assert len(refused.value.detail) < 300
-
-
-async def test_a_long_one_is_read_as_a_short_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [f"Größe \U0001f333 {place} " + "x" * 60 for place in range(1000)]
-    text = with_labels("".join(f'<Label value="{name}" predicted_values="a,b"/>' for name in names))
-    assert LONG < len(text) < MOST_CHARACTERS
-
-    control = await text_beside(text, control_of)
-
-    monkeypatch.setattr(tags, "AT_ONCE", MOST_CHARACTERS)
-    assert control == control_of(text)
-    assert [entry["name"] for entry in control.classes] == names
-    assert control.classes[0]["synonyms"] == ["a", "b"]
