@@ -119,7 +119,8 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
     def _loss(self, batch: EntityBatch) -> Tensor:
         self.skips.add(batch.skipped)
         share = adapter_share(self.step, self.expected_steps, self.recipe.matching)
-        known = self._align(batch, share)
+        with self.autocast():
+            known = self._align(batch, share)
         self._matched.append(sum(len(found.region) for found in known.pairs))
         self._regions.append(sum(map(len, known.regions)))
         return alignment_loss(*known)
