@@ -11,9 +11,9 @@ PROCESSES ?= 3
 ARGS ?=
 # What the tests start and pip cannot bring: curl for the documents' commands, chromium for the playground (its shell where no
 # camera is shown), gcc for the kernel (else they test numpy's way alone), prometheus with promtool for alerts, docker-compose
-# for the configuration.
+# for the configuration, haproxy for the edge.
 # torch and opencv-python-headless need nothing beyond Debian's base system.
-APT_PACKAGES ?= redis-server curl gcc libc6-dev chromium chromium-headless-shell docker-compose prometheus
+APT_PACKAGES ?= redis-server haproxy curl gcc libc6-dev chromium chromium-headless-shell docker-compose prometheus
 
 # torch and OpenCV each bring a team of OpenMP threads. Left to spin, the idle team takes the cores from the busy
 # one: 20 times slower on two cores.
