@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from collections.abc import Callable, Sequence
 
 from benchmarks import (
+    corrections,
     counts,
     finish,
     masks,
@@ -36,6 +37,7 @@ from benchmarks.jobs import bulk, bulk_memory
 PARTS: dict[str, Callable[[], None]] = {
     "bulk": bulk.run,
     "bulk-memory": bulk_memory.run,
+    "corrections": corrections.run,
     "counts": counts.run,
     "finish": finish.run,
     "following": following.run,

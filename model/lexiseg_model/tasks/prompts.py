@@ -14,8 +14,10 @@ from lexiseg_model.features import Features
 from lexiseg_model.masks.cut import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import encode_spans, measure_spans
-from lexiseg_model.segmenter import PromptMasks, RowsOf, Segmenter
+from lexiseg_model.segmenter import RowsOf, Segmenter
+from lexiseg_model.tasks import negative_points
 from lexiseg_model.tasks.cut_outs import CutOut, laid_out, segments_of
+from lexiseg_model.tasks.negative_points import Answer
 from lexiseg_model.tasks.options import Options, check_vocabulary
 from lexiseg_model.types import Prompt, Rle, Segmentation, Vocabulary
 
@@ -33,6 +35,8 @@ def prompted(
     its best class, and its score is that class's probability among classes and nobody; where nobody wins the label is
     null and the score the quality. So it is for a mask without pixels, which is answered, too: its area is 0, its box
     zeros.
+
+    A negative point removes the part of the mask around it and never adds anything (`negative_points`).
 
     Where objects are followed through a video, `prompt_index` is the place of an object among them; lost ones are left
     out.
@@ -57,8 +61,8 @@ def prompted(
 def _masks(segmenter: Segmenter, features: Features, options: Options, named: bool) -> Iterator[CutOut]:
     """Every mask of every prompt as run lengths, some prompts at a time."""
     encode = encode_spans if options.keep_counts or laid_out(options) else measure_spans
-    for prompts, by_prompt in _answers(segmenter, features, options):
-        logits, qualities = _mask_logits(segmenter, features, by_prompt, options)
+    for prompts, answers in _answers(segmenter, features, options):
+        logits, qualities = _mask_logits(segmenter, features, answers, options)
         rles: list[Rle] = []
         for mask in logits.cpu().numpy():
             options.check()
@@ -81,19 +85,19 @@ def _masks(segmenter: Segmenter, features: Features, options: Options, named: bo
 
 def _answers(
     segmenter: Segmenter, features: Features, options: Options
-) -> Iterator[tuple[Sequence[int], list[PromptMasks]]]:
+) -> Iterator[tuple[Sequence[int], list[Answer]]]:
     """Some prompts, or objects, by their places, and their masks."""
     if options.follow is not None:
         seen = {place: masks for place, masks in enumerate(options.follow(segmenter, features)) if masks is not None}
         if seen:
-            yield list(seen), list(seen.values())
+            yield list(seen), [Answer(Prompt(), masks) for masks in seen.values()]
         return
     for places in _turns(options.prompts):
         options.check()
         some = [options.prompts[place] for place in places]
         if places.start >= CLOSE:
             some = [replace(prompt, glance=True) for prompt in some]
-        yield places, segmenter.prompt(features, some)
+        yield places, negative_points.ask(segmenter, features, some)
 
 
 def _turns(prompts: Sequence[Prompt]) -> Iterator[range]:
@@ -106,12 +110,16 @@ def _turns(prompts: Sequence[Prompt]) -> Iterator[range]:
 
 
 def _mask_logits(
-    segmenter: Segmenter, features: Features, by_prompt: Sequence[PromptMasks], options: Options
+    segmenter: Segmenter, features: Features, answers: Sequence[Answer], options: Options
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits [N, h, w] of the masks of all prompts, refined where that is asked; quality [M] for each prompt."""
     options.check()
-    parts = [of_prompt.masks for of_prompt in by_prompt]
+    parts = [answer.masks.masks for answer in answers]
     masks = (parts[0] if len(parts) == 1 else torch.cat(parts)).float()
     if (options.refine or segmenter.card.refine) == "pamr":
         masks = refine_masks(masks, segmenter.guide(features))
-    return masks, [of_prompt.quality for of_prompt in by_prompt]
+    if any(answer.without is not None for answer in answers):
+        of_each = masks.split_with_sizes([len(part) for part in parts])
+        pairs = zip(of_each, answers, strict=True)
+        masks = torch.cat([negative_points.without_negatives(some, answer, features.size) for some, answer in pairs])
+    return masks, [answer.masks.quality for answer in answers]

@@ -24,6 +24,7 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.tasks.negative_points import prompt_masks
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.appearance import Appearance, Window
 
@@ -143,7 +144,7 @@ class Follower:
         places = segmenter.places(features).float()
         sights = self._followed(segmenter, features, places)
         if starts:
-            answers = segmenter.prompt(features, [start.prompt for start in starts])
+            answers = prompt_masks(segmenter, features, [start.prompt for start in starts])
             for place, (start, answer) in enumerate(zip(starts, answers, strict=True)):
                 sights.append(self._begun(start, place, answer, places, features.size))
         return sights

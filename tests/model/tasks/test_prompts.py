@@ -26,7 +26,7 @@ from tests.model.tasks.asking import ALL, Gone, Patience, ask, described, featur
 FLAGS = ["rrbbrr", "rrbbrr", "gg...."]
 CLICK = Prompt((Point(0.5, 0.5),))  # on the left red
 BOX = Prompt(box=(2, 0, 5, 3))  # 4 blue, 2 red, 3 black
-APART = Prompt((Point(0, 0), Point(2, 0), Point(2, 1, positive=False)))  # one answer: the left red
+APART = Prompt((Point(0, 0), Point(2, 1, positive=False)))  # one answer: the left red
 ALONE = math.exp(SCALE) / (math.exp(SCALE) + math.exp(NOBODY))  # the share of one class that fits, against nobody
 
 
@@ -101,10 +101,6 @@ def test_a_small_mask_is_brought_to_the_size_of_the_image() -> None:
 
     assert answer.segments[0].mask.size == (8, 16)
     np.testing.assert_array_equal(decode(answer.segments[0].mask), np.arange(16) < [[8]] * 8)
-
-
-def test_negative_points_take_away() -> None:
-    assert described(click(APART)) == [(None, 4)]
 
 
 def test_a_point_adds_to_a_box() -> None:

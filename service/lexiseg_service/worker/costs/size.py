@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from lexiseg_model.masks.overlay import MAX_PIXELS, MAX_WIDTH
+from lexiseg_model.tasks.negative_points import n_asked
 from lexiseg_model.tasks.prompts import CLOSE
 from lexiseg_model.types import Prompt
 from lexiseg_service.question.messages import WorkerRequest
@@ -41,7 +42,7 @@ class Size(NamedTuple):
     image: float = 0.0
     finish: float = 0.0  # of the pixels
     texts: float = 0.0  # that will have to be encoded
-    prompts: int = 0
+    prompts: int = 0  # that the head is asked
     extra: float = 0.0  # milliseconds here, of its task and refinement
     speed: Speed = ORDINARY
     looks: int = 0  # prompts that may be looked at closer
@@ -135,7 +136,7 @@ def size_of(
         image=IMAGE,
         finish=finish_cost(megapixels, len(classes)),
         texts=missing,
-        prompts=len(prompts),
+        prompts=sum(map(n_asked, prompts)),
         extra=extra,
         speed=speed,
         looks=_looks(prompts, image_size) if prompts else 0,

@@ -224,9 +224,13 @@ def test_looks_have_a_bound_and_are_expected_where_nobody_knows_the_image() -> N
 
 def test_points_synonyms_and_pictures_are_counted() -> None:
     click = Prompt((Point(5, 5),))
-    corrected = Prompt((Point(5, 5), *(Point(6, 6, positive=False),) * 31))
-    one, many = (size_of(replace(request(0), prompts=(prompt,) * 256), PHOTOGRAPH, 0) for prompt in (click, corrected))
+    pointed = Prompt((Point(5, 5),) * 32)
+    corrected = Prompt((Point(5, 5), Point(6, 6, positive=False)))
+    one, many, two = (
+        size_of(replace(request(0), prompts=(prompt,) * 256), PHOTOGRAPH, 0) for prompt in (click, pointed, corrected)
+    )
     assert 1.5 * one.finish_seconds < many.finish_seconds < 2.5 * one.finish_seconds
+    assert two.prompts == 2 * one.prompts  # each negative point is asked for by itself
 
     large = (3648, 5472)
     plain = size_of(request(150), large, 0).finish_seconds
