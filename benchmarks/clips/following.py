@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from lexiseg_model.video.following import Follower, Start
 
 CLIPS = Path("../shared/data/clips")
 NAMES = ("cows", "car-roundabout", "dance-twirl", "libby")
+END = 5  # last frames, whose masks are compared with their objects' size
+SPECK = 20  # pixels: a smaller part does not count
 FOUND = 0.2  # intersection over union of a mask that is on its object
 
 Mask = NDArray[np.bool_]
@@ -54,24 +57,28 @@ def run() -> None:
         assert box is not None, f"{name} begins without its object"
         answering = {way: begin(box) for way, begin in ways.items()}
         overlaps: dict[str, list[float]] = {way: [] for way in ways}
-        lost, seconds = 0, 0.0
+        lost, parted, ends, seconds = 0, 0, list[float](), 0.0
         for features, truth in zip(_seen(segmenter, name), truths, strict=True):
             segmenter.prompt(features, [Prompt(box=box)])  # what all prompts about a frame share
             for way, answer in answering.items():
                 began = time.process_time()
                 masks = answer(features, truth)
                 if way == "followed":
-                    lost += masks is None
                     seconds += time.process_time() - began
+                    mask = None if masks is None else _pixels(masks, truth)
+                    lost += mask is None
+                    parted += mask is not None and _is_parted(mask)
+                    ends.append(0.0 if mask is None else mask.sum() / max(1, truth.sum()))
                 overlaps[way].append(_iou(masks, truth))
         rows.append([name, *(f"{100 * float(np.mean(of_way)):.1f}" for of_way in overlaps.values())])
         found = [value >= FOUND for value in overlaps["followed"]]
-        told.append([name, f"{sum(found)} of {len(found)}", str(lost), f"{1e3 * seconds / len(truths):.0f}"])
+        size, cost = f"{np.mean(ends[-END:]):.2f}", f"{1e3 * seconds / len(truths):.0f}"
+        told.append([name, f"{sum(found)} of {len(found)}", str(lost), str(parted), size, cost])
     rows.append(["mean", *(f"{np.mean([float(row[place]) for row in rows]):.1f}" for place in range(1, 1 + len(ways)))])
     print_table("An object from the first frame's box: J, %", ["clip", *ways], rows)
-    print_table(
-        "Followed", ["clip", f"frames with J of at least {FOUND}", "said to be lost", "ms of CPU a frame"], told
-    )
+    found_in = f"frames with J of at least {FOUND}"
+    head = ["clip", found_in, "said to be lost", "in parts", f"size in the last {END}", "ms of CPU a frame"]
+    print_table("Followed", head, told)
 
 
 def _copied(segmenter: Segmenter, box: Box) -> Callable[[Features, Mask], PromptMasks]:
@@ -104,8 +111,19 @@ def _boxed(segmenter: Segmenter, features: Features, box: Box) -> PromptMasks:
 def _iou(masks: PromptMasks | None, truth: Mask) -> float:
     if masks is None:
         return float(not truth.any())
-    mask = decode(encode_spans(cut(masks.masks[0].float().numpy(), truth.shape), truth.shape)).astype(bool)
+    mask = _pixels(masks, truth)
     return float((mask & truth).sum() / max(1, (mask | truth).sum()))
+
+
+def _pixels(masks: PromptMasks, truth: Mask) -> Mask:
+    size = (truth.shape[0], truth.shape[1])
+    return decode(encode_spans(cut(masks.masks[0].float().numpy(), size), size)).astype(bool)
+
+
+def _is_parted(mask: Mask) -> bool:
+    """Whether a mask has two parts that are no specks."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    return int((stats[1:, cv2.CC_STAT_AREA] >= SPECK).sum()) > 1
 
 
 def _box(mask: Mask) -> Box | None:

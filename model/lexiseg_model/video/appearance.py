@@ -22,6 +22,7 @@ SHARPNESS = 20.0  # from a difference of cosines to a logit
 MOST = 6.0  # of a logit
 SURELY = 0.7  # probability from which a place is the object's,
 SURELY_NOT = 0.2  # and up to which it is not
+INSIDE = 0.5  # probability from which a place counts as inside a mask
 
 Window = NDArray[np.bool_]  # [h, w]
 
@@ -60,6 +61,19 @@ class Appearance:
             cells, torch.cat([look.around for look in looks])
         )
         return ((first + every) * (SHARPNESS / 2)).clamp(-MOST, MOST).view(places.shape[1:])
+
+    def completeness(self, places: Tensor, mask: Tensor) -> float:
+        """How much of what the object showed a mask [h, w] of probabilities holds: a cosine, 0 for an empty mask.
+
+        For each remembered frame, the mean over the object's vectors of the highest cosine with a place in the mask.
+        The first frame counts as much as the later one of which most is held: objects change as they come nearer.
+        """
+        inside = places.float()[:, mask >= INSIDE]
+        looks = [look.inside.float() for look in (self._first, *self._later) if len(look.inside)]
+        if not inside.numel() or not looks:
+            return 0.0
+        held = [float((vectors @ inside).amax(1).mean()) for vectors in looks]
+        return (held[0] + max(held)) / 2
 
     def learn(self, places: Tensor, mask: Tensor, near: Window, likeness: Tensor) -> None:
         """Takes in a later frame, where its mask and what is known agree: what drifts must not teach itself."""

@@ -1,11 +1,11 @@
 """Objects that a prompt has shown once, followed from frame to frame.
 
     frame -> how like the object each place is -> a few boxes where it may be -> the prompt head's masks for them
-          -> the mask that agrees best with likeness -> box and memory for the next frame
+          -> the mask that agrees best with likeness, its largest part -> box and memory for the next frame
 
-An object whose masks are unlike it for some frames is lost. It is looked for in the whole picture then, and found again
-where a mask is like it once more. What is but a little like it may be something else, or the object in another light:
-its place is kept, it teaches nothing, and after some frames the object is said to be lost, too.
+A mask fits when it is like the object and holds all that the object showed in its first frame. An object whose masks do
+not fit for some frames in a row is lost. It is looked for in the whole picture then, and found again where a mask fits
+better than it must while the object is followed. Only masks that fit teach what the object looks like.
 """
 
 from __future__ import annotations
@@ -28,23 +28,17 @@ from lexiseg_model.tasks.negative_points import prompt_masks
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.appearance import Appearance, Window
 
-MOST_OBJECTS = 16  # of one stream: each costs three or four prompts a frame
+MAX_OBJECTS = 16  # of one stream: each costs three or four prompts a frame
 REACH = 0.3  # of a box's side: how far beyond it the object is looked for in the next frame
-MOST_CHANGE = 0.15  # of a box's side, by which an edge may leave where it is expected
+MAX_CHANGE = 0.15  # of a box's side, by which an edge may leave where it is expected
 FOLLOWS = 0.5  # share of what a mask's box says, beside what was expected
 STRAY = 0.02  # share of the likeness at each edge of a box that may be chance
-SMALLEST_PART = 0.1  # of the largest connected part of a mask; smaller ones do not count for its box
+SMALLEST_PART = 0.2  # of the most likeness that one connected part of the picture holds; less is chance
 SMALLEST_SIDE = 8.0  # pixels of a box
 QUALITY = 0.3  # weight of the head's own estimate beside the agreement with likeness
 EXPECTED = 0.25  # what the expected box is ahead of others: places that look alike shall not pull it away
 TRUST = 0.5  # weight of likeness in the logits of a mask
-LIKE = 0.4  # share of a mask that is like the object, below which it is somewhere else,
-LIKE_AGAIN = 0.6  # and from which an object that was lost is found,
-SURE = 1.5  # mean likeness of a mask, a logit: below it is something else that is a little like the object,
-SURE_AGAIN = 2.0  # and from it an object that was lost for that is found;
-OWN = 0.4  # of the mean likeness in its first frame, at most: what is motley or blurred is never much like itself
-AGREES = 0.4  # where mask and likeness also overlap by so much (intersection over union)
-PATIENCE = 3  # frames in a row until an object is lost
+PATIENCE = 3  # frames in a row without a mask that fits, until an object is lost
 
 Box = NDArray[np.float64]  # [4] x0, y0, x1, y1 in pixels of the frame
 
@@ -65,29 +59,57 @@ class Sight(NamedTuple):
     start: int | None = None
 
 
+class _Bounds(NamedTuple):
+    """What a mask must reach to fit: mean likeness, a logit, how complete it is, a cosine, and agreement, an IoU."""
+
+    likeness: float
+    completeness: float
+    agreement: float
+
+
+FOLLOWED = _Bounds(1.0, 0.87, 0.0)
+FOUND_AGAIN = _Bounds(1.5, 0.88, 0.4)
+LIKE_ITSELF = 3.75  # mean likeness in its first frame, below which an object may be less like itself later, too
+
+
 @dataclass
 class _Object:
     number: int
     box: Box
     appearance: Appearance
-    strict: float  # 0..1, of SURE and SURE_AGAIN
+    strict: float  # 0..1, of the bounds of likeness: a motley or blurred object is never much like itself
     speed: Box = field(default_factory=lambda: np.zeros(4))  # of each edge, pixels a frame
-    missed: int = 0  # frames in a row
-    doubted: int = 0  # frames in a row whose mask is but a little like it
+    misses: int = 0  # frames in a row without a mask that fits
 
     @property
     def lost(self) -> bool:
-        return self.missed >= PATIENCE
-
-    @property
-    def is_another(self) -> bool:
-        """Whether what is followed is taken for something else: it is looked after, and not shown."""
-        return self.doubted >= PATIENCE
+        return self.misses >= PATIENCE
 
 
 class _Candidate(NamedTuple):
     box: Box
     window: Window  # where the object may be, if it is there
+
+
+class _Match(NamedTuple):
+    """The best mask for an object in a frame, and how well it fits."""
+
+    asked: Box
+    box: Box | None  # around the mask; None where it is empty
+    mask: Tensor  # [h, w] logits
+    probability: Tensor  # [h, w] of each place
+    quality: Tensor  # [1]
+    likeness: float
+    completeness: float
+    agreement: float
+
+    def fits(self, bounds: _Bounds, strict: float) -> bool:
+        return (
+            self.box is not None
+            and self.likeness >= strict * bounds.likeness
+            and self.completeness >= bounds.completeness
+            and self.agreement >= bounds.agreement
+        )
 
 
 class Follower:
@@ -115,8 +137,8 @@ class Follower:
             OptionError: there would be too many objects.
         """
         n = len((self._objects.keys() - set(ends)) | {start.number for start in starts})
-        if n > MOST_OBJECTS:
-            raise OptionError(f"at most {MOST_OBJECTS} objects followed in a stream; with these there would be {n}")
+        if n > MAX_OBJECTS:
+            raise OptionError(f"at most {MAX_OBJECTS} objects followed in a stream; with these there would be {n}")
 
     def step(
         self, segmenter: Segmenter, features: Features, starts: Sequence[Start] = (), ends: Sequence[int] = ()
@@ -156,7 +178,7 @@ class Follower:
         probability = _at(logits.sigmoid(), places)
         appearance = Appearance(places, probability, near)
         own = _mean(appearance.likeness(places), probability)
-        strict = min(1.0, max(0.0, OWN * own / SURE))
+        strict = min(1.0, max(0.0, own / LIKE_ITSELF))
         self._objects[start.number] = _Object(start.number, box, appearance, strict)
         return Sight(start.number, PromptMasks(logits[None], answer.quality[:1]), place)
 
@@ -170,7 +192,8 @@ class Follower:
         sights = []
         for each, like, of_object in zip(objects, likeness, candidates, strict=True):
             tried = [(candidate, next(answers)) for candidate in of_object]
-            sights.append(_seen(each, places, like, tried, features.size))
+            match = _best(each, places, like, tried, features.size)
+            sights.append(_updated(each, match, places, like, features.size))
         return sights
 
 
@@ -185,7 +208,7 @@ def _candidates(each: _Object, likeness: Tensor, size: tuple[int, int]) -> list[
         if (likest := _extent(np.where(window, grid, 0), size)) is not None:
             boxes.append(_Candidate(_inside(likest, size), window))
             boxes.append(_Candidate(_inside((likest + expected) / 2, size), window))
-    if each.missed or each.doubted:
+    if each.misses:
         anywhere = _inside(_peak(grid, each.box, size), size)
         window = _window(anywhere, grid.shape, size, REACH)
         likest = _extent(np.where(window, grid, 0), size)
@@ -193,58 +216,77 @@ def _candidates(each: _Object, likeness: Tensor, size: tuple[int, int]) -> list[
     return boxes
 
 
-def _seen(
+def _best(
     each: _Object,
     places: Tensor,
     likeness: Tensor,
     tried: Sequence[tuple[_Candidate, PromptMasks]],
     size: tuple[int, int],
-) -> Sight:
-    """The best of the masks, and what the object becomes by it."""
-    masks = [answer.masks[0].float() for _, answer in tried]
-    probabilities = [_at(mask.sigmoid(), places) for mask in masks]
-    like = likeness.sigmoid()
-    agreements = []
-    for (candidate, _), probability in zip(tried, probabilities, strict=True):
-        expected = like * torch.from_numpy(candidate.window).to(like)
-        overlap = torch.minimum(probability, expected).sum() / torch.maximum(probability, expected).sum().clamp_min(
-            1e-6
-        )
-        agreements.append(float(overlap))
-    qualities = [float(answer.quality[0]) for _, answer in tried]
-    values = [agreement + QUALITY * quality for agreement, quality in zip(agreements, qualities, strict=True)]
-    values[0] += EXPECTED  # the first candidate
+) -> _Match:
+    """The mask that agrees best with likeness where its candidate may be; the first candidate is ahead."""
+    agreements = [_agreement(answer.masks[0], likeness, candidate.window) for candidate, answer in tried]
+    values = [
+        agreement + QUALITY * float(answer.quality[0]) for agreement, (_, answer) in zip(agreements, tried, strict=True)
+    ]
+    values[0] += EXPECTED
     best = int(np.argmax(values))
-    quality = tried[best][1].quality[:1].float()
-    mask = masks[best].clamp(-8, 8) + TRUST * _at(likeness, masks[best])
+    candidate, answer = tried[best]
+    logits = answer.masks[0].float().clamp(-8, 8)
+    mask = _one_part(logits + TRUST * _at(likeness, logits))
     probability = _at(mask.sigmoid(), places)
-    share = _mean((likeness > 0).float(), probability)
-    box = _box(mask, size)
-    is_seen = box is not None and share >= LIKE
-    if each.lost:
-        is_seen = is_seen and share >= LIKE_AGAIN and agreements[best] >= AGREES
-    if not is_seen or box is None:
-        each.missed = min(each.missed + 1, PATIENCE)
+    return _Match(
+        candidate.box,
+        _box(mask, size),
+        mask,
+        probability,
+        answer.quality[:1].float(),
+        _mean(likeness, probability),
+        each.appearance.completeness(places, probability),
+        agreements[best],
+    )
+
+
+def _updated(each: _Object, match: _Match, places: Tensor, likeness: Tensor, size: tuple[int, int]) -> Sight:
+    """What an object becomes by the best mask, and what is shown of it."""
+    if not match.fits(FOUND_AGAIN if each.lost else FOLLOWED, each.strict) or match.box is None:
+        each.misses = min(each.misses + 1, PATIENCE)
         each.speed = np.zeros(4)
-        return Sight(each.number, None if each.lost or box is None else PromptMasks(mask[None], quality * share))
-    least = each.strict * (SURE_AGAIN if each.is_another else SURE)
-    each.doubted = 0 if _mean(likeness, probability) >= least else min(each.doubted + 1, PATIENCE)
-    _move(each, box, tried[best][0].box, size)
-    if not each.doubted:
-        near = _window(each.box, likeness.shape, size, 2 * REACH)
-        each.appearance.learn(places, probability, near, likeness)
-    return Sight(each.number, None if each.is_another else PromptMasks(mask[None], quality))
+        hidden = each.lost or match.box is None
+        return Sight(each.number, None if hidden else PromptMasks(match.mask[None], match.quality / 2))
+    _move(each, match.box, match.asked, size)
+    near = _window(each.box, likeness.shape, size, 2 * REACH)
+    each.appearance.learn(places, match.probability, near, likeness)
+    return Sight(each.number, PromptMasks(match.mask[None], match.quality))
 
 
 def _move(each: _Object, seen: Box, asked: Box, size: tuple[int, int]) -> None:
-    """The box of the next frame: what the mask says, but no edge may jump; after a loss there is nothing to expect."""
-    if each.missed:
-        each.box, each.speed, each.missed = _inside((seen + asked) / 2, size), np.zeros(4), 0
+    """The box of the next frame: what the mask says, but no edge may jump; after a miss there is nothing to expect."""
+    if each.misses:
+        each.box, each.speed, each.misses = _inside((seen + asked) / 2, size), np.zeros(4), 0
         return
     expected = each.box + each.speed / 2
-    limit = MOST_CHANGE * np.tile(expected[2:] - expected[:2], 2)
+    limit = MAX_CHANGE * np.tile(expected[2:] - expected[:2], 2)
     moved = _inside(expected + np.clip(FOLLOWS * (seen - expected), -limit, limit), size)
     each.speed, each.box = (each.speed + moved - each.box) / 2, moved
+
+
+def _agreement(mask: Tensor, likeness: Tensor, window: Window) -> float:
+    """Overlap (intersection over union) of a mask's probability with likeness in a window."""
+    probability = _at(mask.float().sigmoid(), likeness)
+    expected = likeness.sigmoid() * torch.from_numpy(window).to(likeness)
+    common, either = torch.minimum(probability, expected).sum(), torch.maximum(probability, expected).sum()
+    return float(common / either.clamp_min(1e-6))
+
+
+def _one_part(mask: Tensor) -> Tensor:
+    """Logits [h, w] of a mask's largest connected part; the other parts change their sign."""
+    inside = (mask > 0).cpu().numpy().astype(np.uint8)
+    n, parts, stats, _ = cv2.connectedComponentsWithStats(inside)
+    if n <= 2:
+        return mask
+    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    others = torch.from_numpy((parts > 0) & (parts != largest)).to(mask.device)
+    return torch.where(others, -mask, mask)
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:
@@ -287,7 +329,7 @@ def _extent(likeness: NDArray[np.float32], size: tuple[int, int]) -> Box | None:
     if n < 2:
         return None
     weights = np.bincount(labels.ravel(), like.ravel(), n)
-    like = like * (weights >= 2 * SMALLEST_PART * weights.max())[labels]
+    like = like * (weights >= SMALLEST_PART * weights.max())[labels]
     height, width = like.shape
     edges = []
     for profile, side in ((like.sum(0), size[1] / width), (like.sum(1), size[0] / height)):
@@ -313,17 +355,12 @@ def _peak(likeness: NDArray[np.float32], box: Box, size: tuple[int, int]) -> Box
 
 
 def _box(mask: Tensor, size: tuple[int, int]) -> Box | None:
-    """The box around a mask's larger parts; None for an empty mask."""
-    inside = (mask > 0).cpu().numpy().astype(np.uint8)
-    n, _, stats, _ = cv2.connectedComponentsWithStats(inside)
-    if n < 2:
+    """The box around a mask; None for an empty one."""
+    x, y, width, height = cv2.boundingRect((mask > 0).cpu().numpy().astype(np.uint8))
+    if not width:
         return None
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    parts = stats[1:][areas >= SMALLEST_PART * areas.max()]
-    low = parts[:, :2].min(0)
-    high = (parts[:, :2] + parts[:, 2:4]).max(0)
-    scale = np.tile([size[1] / inside.shape[1], size[0] / inside.shape[0]], 2)
-    edges: Box = np.concatenate([low, high]) * scale
+    scale = np.tile([size[1] / mask.shape[1], size[0] / mask.shape[0]], 2)
+    edges: Box = np.array([x, y, x + width, y + height]) * scale
     return edges
 
 
@@ -331,7 +368,7 @@ def _first_box(prompt: Prompt, mask: Tensor, size: tuple[int, int]) -> Box:
     """The prompt's own, or that of its mask, or one around the points of a prompt that shows nothing."""
     if prompt.box is not None:
         return np.array(prompt.box, np.float64)
-    if (box := _box(mask, size)) is not None:
+    if (box := _box(_one_part(mask), size)) is not None:
         return box
     x, y = ([getattr(point, axis) for point in prompt.points] for axis in "xy")
     half = SMALLEST_SIDE / 2

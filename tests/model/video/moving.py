@@ -33,7 +33,11 @@ def scene(**squares: Corner) -> NDArray[np.uint8]:
 
 
 def features(segmenter: ColourSegmenter, **squares: Corner) -> Features:
-    plan = segmenter.plan(scene(**squares))
+    return features_of(segmenter, scene(**squares))
+
+
+def features_of(segmenter: ColourSegmenter, rgb: NDArray[np.uint8]) -> Features:
+    plan = segmenter.plan(rgb)
     return segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
 
 

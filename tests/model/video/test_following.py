@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,9 +9,9 @@ from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
 from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES
-from lexiseg_model.video.following import MOST_OBJECTS, PATIENCE, Follower, Sight, Start
+from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE, Follower, Sight, Start
 from tests.model.stand_in import ColourSegmenter
-from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, iou, scene, square
+from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, features_of, iou, scene, square
 
 GOOD = 0.5  # intersection over union of a mask that is on its object; colours answer a box with nothing beside it
 
@@ -99,15 +100,40 @@ def test_something_else_in_its_place_is_not_the_object(model: ColourSegmenter) -
     assert sight.mask is None
 
 
+def test_an_object_of_which_a_part_is_left_is_lost(model: ColourSegmenter) -> None:
+    corner, follower = (20, 10), Follower()
+    whole = scene(red=corner)
+    whole[16:22, 20:32] = (0, 255, 0)
+    left = scene()
+    left[16:22, 20:32] = (0, 255, 0)
+    click = Start(1, Prompt((Point(26, 12), Point(26, 18))))
+    follower.step(model, features_of(model, whole), [click])
+
+    for _ in range(PATIENCE):
+        (sight,) = follower.step(model, features_of(model, left))
+
+    assert sight.mask is None
+
+
+def test_one_part_of_a_mask_is_answered(model: ColourSegmenter) -> None:
+    corner, follower = (20, 10), Follower()
+    follower.step(model, features(model, red=corner), [shown(1, corner)])
+    split = scene(red=corner)
+    split[:, 23:25] = scene()[:, 23:25]  # something thin stands in front of it
+
+    (sight,) = follower.step(model, features_of(model, split))
+
+    n_parts, _ = cv2.connectedComponents(mask_of(sight).astype(np.uint8))
+    assert n_parts == 2  # the surroundings are counted, too
+
+
 def test_an_object_that_is_hardly_unlike_the_scene_is_followed(model: ColourSegmenter) -> None:
     follower, path = Follower(), [(4 + 2 * step, 10) for step in range(4 * PATIENCE)]
 
     for corner in path:
         rgb = scene()
         rgb[square(corner)] = (64, 0, 191)  # a quarter of the way from blue to red
-        plan = model.plan(rgb)
-        frame = model.assemble(plan, model.encode_tiles(plan.tiles))
-        (sight,) = follower.step(model, frame, [] if len(follower) else [shown(1, corner)])
+        (sight,) = follower.step(model, features_of(model, rgb), [] if len(follower) else [shown(1, corner)])
 
     assert iou(mask_of(sight), square(path[-1])) > GOOD - 0.1
 
@@ -164,13 +190,13 @@ def test_memory_does_not_grow_with_the_frames(model: ColourSegmenter) -> None:
 def test_too_many_objects_are_refused_and_the_others_stay(model: ColourSegmenter) -> None:
     follower = Follower()
     frame = features(model, red=(4, 4))
-    follower.step(model, frame, [shown(number, (4, 4)) for number in range(1, MOST_OBJECTS + 1)])
+    follower.step(model, frame, [shown(number, (4, 4)) for number in range(1, MAX_OBJECTS + 1)])
 
-    with pytest.raises(OptionError, match=f"at most {MOST_OBJECTS}"):
+    with pytest.raises(OptionError, match=f"at most {MAX_OBJECTS}"):
         follower.step(model, frame, [shown(99, (4, 4))])
     sights = follower.step(model, frame, [shown(99, (4, 4))], ends=[1])
 
-    assert [sight.number for sight in sights] == [*range(2, MOST_OBJECTS + 1), 99]
+    assert [sight.number for sight in sights] == [*range(2, MAX_OBJECTS + 1), 99]
 
 
 def test_nothing_is_asked_of_a_model_while_nothing_is_followed() -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
-from lexiseg_model.video.following import MOST_OBJECTS, PATIENCE
+from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE
 from lexiseg_service.errors import QueueFull, UnknownStream
 from lexiseg_service.gateway.admission.keys import line_of
 from lexiseg_service.gateway.app import create_app
@@ -288,7 +288,7 @@ async def test_what_is_gone_is_lost_and_what_is_unfollowed_is_not_told_of(client
 async def test_a_frame_that_is_refused_leaves_the_stream_open(client: httpx.AsyncClient) -> None:
     stream = await opened(client)
     broken = await ask(client, stream, {"image": {"base64": base64.b64encode(b"no picture").decode()}})
-    crowd = await ask(client, stream, frame(*(shown(n + 1, HERE) for n in range(MOST_OBJECTS + 1)), red=HERE))
+    crowd = await ask(client, stream, frame(*(shown(n + 1, HERE) for n in range(MAX_OBJECTS + 1)), red=HERE))
 
     answer = await ask(client, stream, frame(shown(1, HERE), red=HERE))
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
-from lexiseg_model.video.following import MOST_OBJECTS, PATIENCE
+from lexiseg_model.video.following import MAX_OBJECTS, PATIENCE
 from lexiseg_service.settings import Settings
 from lexiseg_service.stubs import segmentation_pb2 as pb
 from lexiseg_service.watch.metrics import Metrics
@@ -153,13 +153,13 @@ async def test_a_prompt_beside_the_picture_fails_its_frame_and_nothing_else() ->
 
 
 async def test_too_many_objects_fail_the_frame_that_brings_them() -> None:
-    crowd = [shown(number, HERE) for number in range(1, MOST_OBJECTS + 1)]
+    crowd = [shown(number, HERE) for number in range(1, MAX_OBJECTS + 1)]
     async with following() as gateway:
         frames = [frame(*crowd, red=HERE), frame(shown(99, HERE), red=HERE), frame(red=HERE)]
         answers = await rest(await opened(gateway, config(), *frames))
 
     assert (answers[1].error.type, answers[1].error.errors[0].field) == ("invalid-value", "frame.follow")
-    assert numbers(answers[2]) == list(range(1, MOST_OBJECTS + 1))
+    assert numbers(answers[2]) == list(range(1, MAX_OBJECTS + 1))
 
 
 async def test_masks_that_no_png_can_show_fail_their_frame_and_the_objects_are_followed_on() -> None:
