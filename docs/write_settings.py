@@ -1,4 +1,4 @@
-"""Writes docs/settings.md, which settings docker-compose.yml hands on, and which the chart takes, from our settings.
+"""Write docs/settings.md, and which settings the chart takes, from our settings.
 
 `python docs/write_settings.py`, or `make settings`.
 """
@@ -18,13 +18,7 @@ from pydantic.fields import FieldInfo
 from lexiseg_service.settings import Limits, Read, Settings
 
 PAGE = Path(__file__).with_name("settings.md")
-COMPOSE = PAGE.parents[1] / "docker-compose.yml"
 SCHEMA = PAGE.parents[1] / "deploy/helm/lexiseg/values.schema.json"
-# What is compose's own business: where a container listens, whom it asks, on what it computes, where its volumes are.
-SET_BY_COMPOSE = frozenset(
-    {"host", "http_port", "grpc_port", "worker_port", "metrics_port", "workers", "redis_url", "device"}
-    | {"models_dir", "cache_dir"}
-)
 # What has a value of the chart's own; secrets are references there.
 SET_BY_CHART = {
     "gateway": frozenset(
@@ -60,21 +54,6 @@ def page() -> str:
     limits = list(Limits.model_fields.items())
     tables.append(_table(_group(limits[0][1]), limits))
     return "\n".join(tables)
-
-
-def compose(written: str) -> str:
-    """docker-compose.yml with the settings of gateways and workers between their marks, as it should be.
-
-    Raises:
-        ValueError: the marks are not there.
-    """
-    for command in ("gateway", "worker"):
-        head, rest = written.split(f"# <{command}>\n")
-        _, tail = rest.split(f"# </{command}>\n")
-        names = [name for name in _read_by(command) if name not in SET_BY_COMPOSE]
-        lines = [f"x-{command}-settings: &{command}-settings", *(f"  LEXISEG_{name.upper()}:" for name in names)]
-        written = head + "\n".join([f"# <{command}>", *lines, f"# </{command}>", ""]) + tail
-    return written
 
 
 def chart(written: str) -> str:
@@ -204,5 +183,4 @@ def _number(value: Any) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
-    COMPOSE.write_text(compose(COMPOSE.read_text(encoding="utf-8")), encoding="utf-8")
     SCHEMA.write_text(chart(SCHEMA.read_text(encoding="utf-8")), encoding="utf-8")

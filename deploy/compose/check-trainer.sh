@@ -1,5 +1,5 @@
 #!/bin/sh
-# Trains a smoke recipe in the container of the profile `train`: killed by SIGKILL it goes on from its checkpoint, stopped by
+# Trains a smoke recipe in the container of train.yml: killed by SIGKILL it goes on from its checkpoint, stopped by
 # SIGTERM it ends with status 0, and what comes out is loaded and asked for a mask by the image of the workers. Ends with
 # status 0 only if all of that holds; takes everything down again.
 #
@@ -13,9 +13,8 @@ cd "$(dirname "$0")/../.."
 . deploy/compose/checking.sh
 PROJECT=lexiseg-check-trainer
 RECIPE=${RECIPE:-tiny-smoke}
-FILES="-f docker-compose.yml"
-[ "${HOST_NETWORK:-}" != 1 ] || FILES="$FILES -f deploy/compose/host-network.yml"
-export COMPOSE_PROFILES=train DOCKER_BUILDKIT=1
+FILES="-f docker-compose.yml -f deploy/compose/train.yml"
+export DOCKER_BUILDKIT=1
 : "${LEXISEG_DATA:?the folder of the data sets}"
 finish() {
     status=$?

@@ -1,25 +1,28 @@
-# What the checks beside this file begin with. Sourced in the folder of docker-compose.yml; DOCKER and COMPOSE name the two
-# commands. A check sets PROJECT and FILES, or calls `address`, then `compose`.
+# Shared by the checks beside this file, and sourced in the folder of docker-compose.yml. A check sets PROJECT and FILES, or
+# calls `address`, then `compose`. DOCKER and COMPOSE name the two commands.
 DOCKER=${DOCKER:-docker}
 if [ -z "${COMPOSE:-}" ]; then
     if $DOCKER compose version >/dev/null 2>&1; then COMPOSE="$DOCKER compose"; else COMPOSE=docker-compose; fi
 fi
-# Of the check alone: what .env says is left alone.
-export REDIS_PASSWORD=of-the-check GRAFANA_PASSWORD=of-the-check
-export LEXISEG_WORKER_TOKEN=token-of-the-check
-compose() { $COMPOSE $FILES -p $PROJECT "$@"; }
+FLAT=$(mktemp)  # docker-compose.yml without published ports, which the host's network does not take
+compose() { $COMPOSE --project-directory "$PWD" $FILES -p $PROJECT "$@"; }
 say() { printf '\n== %s\n' "$*"; }
 fail() { echo "FAILED: $*" >&2; exit 1; }
-take_down() { compose down --volumes --timeout 30 >/dev/null 2>&1 || true; }
-# Where a service answers: URL and REDIS_PORT, and the FILES that put it there.
+take_down() { compose down --volumes --timeout 30 >/dev/null 2>&1 || true; rm -f "$FLAT"; }
+# Containers of the two workers, one a line.
+workers() {
+    if [ "${HOST_NETWORK:-}" = 1 ]; then compose ps -q worker; compose ps -q worker-2; else compose ps -q worker; fi
+}
+# Where the edge answers: URL and REDIS_PORT, and the FILES that put it there.
 address() {
     URL=http://127.0.0.1:${LEXISEG_HTTP_PORT:-8000}
     REDIS_PORT=6379
-    FILES="-f docker-compose.yml -f docker-compose.override.yml"
+    FILES="-f docker-compose.yml"
     [ "${HOST_NETWORK:-}" = 1 ] || return 0
-    FILES="-f docker-compose.yml -f deploy/compose/host-network.yml"
+    sed '/^    ports:/d' docker-compose.yml >"$FLAT"
+    FILES="-f $FLAT -f deploy/compose/host-network.yml"
     : "${HOST_PORTS:=18}"
     export HOST_PORTS
-    URL=http://127.0.0.1:${HOST_PORTS}000
+    URL=http://127.0.0.1:${HOST_PORTS}080
     REDIS_PORT=${HOST_PORTS}379
 }

@@ -33,7 +33,7 @@ ELSEWHERE = (
     Elsewhere(r"\. \.venv/bin/activate", INSTALLS),
     Elsewhere(r"(\S*/)?pip install ", INSTALLS),
     Elsewhere(
-        r"([A-Z_]+=\S* )*((deploy/compose/env\.sh && )?docker |(sudo )?deploy/compose/check(-trust)?\.sh)", DOCKER
+        r"([A-Z_]+=\S* )*(docker |(sudo )?deploy/compose/check(-trust)?\.sh|cp deploy/compose/env\.example)", DOCKER
     ),
     Elsewhere(r"(helm|kubectl) ", CLUSTER),
     Elsewhere(r"lexiseg models pull s3:", "needs a store; tests/service/commands has one of its own"),

@@ -28,15 +28,6 @@ def test_the_page_is_that_of_the_settings(writer: ModuleType) -> None:
     assert kept == writer.page(), "python docs/write_settings.py writes it anew"
 
 
-def test_compose_hands_on_what_gateways_and_workers_read(writer: ModuleType) -> None:
-    kept = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-
-    assert kept == writer.compose(kept), "python docs/write_settings.py writes it anew"
-    assert kept.count("  LEXISEG_API_KEYS:\n") == 1  # of gateways
-    assert kept.count("  LEXISEG_MAX_BATCH:\n") == 1  # of workers
-    assert kept.count("  LEXISEG_WORKER_TOKEN:\n") == 2
-
-
 def test_the_chart_takes_what_gateways_and_workers_read_and_no_secret(writer: ModuleType) -> None:
     kept = (ROOT / "deploy/helm/lexiseg/values.schema.json").read_text(encoding="utf-8")
 

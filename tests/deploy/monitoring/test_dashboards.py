@@ -56,7 +56,7 @@ def test_what_a_page_names_leads_to_the_source_that_grafana_is_given() -> None:
 
 def test_grafana_finds_the_pages_where_compose_mounts_them() -> None:
     (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "lexiseg.yml").read_text())["providers"]
-    grafana = yaml.safe_load((MONITORING.parents[1] / "docker-compose.yml").read_text())["services"]["grafana"]
+    grafana = yaml.safe_load((MONITORING.parent / "compose/monitoring.yml").read_text())["services"]["grafana"]
     mounts = {inside: outside for outside, inside, *_ in (volume.split(":") for volume in grafana["volumes"])}
 
     assert mounts["/etc/grafana/provisioning"] == "./deploy/monitoring/grafana/provisioning"
