@@ -1,4 +1,4 @@
-# Images of lexiseg, one per target: gateway (no torch), worker, trainer, load. Build with BuildKit: DOCKER_BUILDKIT=1.
+# Images of lexiseg, one per target: gateway (no torch), worker, bulk (the worker and Ray), trainer, load. Build with BuildKit: DOCKER_BUILDKIT=1.
 #
 #   docker build --target gateway -t lexiseg-gateway .
 #   docker build --target worker -t lexiseg-worker .                             # for CPUs
@@ -122,6 +122,24 @@ LABEL org.opencontainers.image.title="lexiseg worker" \
       org.opencontainers.image.licenses="Apache-2.0 AND LicenseRef-Research-and-Evaluation" \
       org.opencontainers.image.version=$VERSION \
       org.opencontainers.image.revision=$REVISION
+
+
+FROM worker-build AS bulk-build
+ARG PIP_ARGS=""
+COPY requirements/bulk.lock requirements/
+# hadolint ignore=DL3042,SC2086
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install $PIP_ARGS --no-deps --require-hashes -r requirements/bulk.lock
+
+
+# `lexiseg bulk`, and `ray start` on each node of a cluster (docs/bulk.md). Ray wants a writable root and shared memory.
+FROM worker AS bulk
+COPY --from=bulk-build /opt/lexiseg /opt/lexiseg
+ENV RAY_USAGE_STATS_ENABLED=0
+HEALTHCHECK NONE
+CMD ["bulk", "--help"]
+LABEL org.opencontainers.image.title="lexiseg bulk" \
+      org.opencontainers.image.description="Segments stored images into parquet, on a Ray cluster"
 
 
 FROM base AS trainer

@@ -17,8 +17,9 @@ compile() {
 compile build requirements/build.txt
 compile gateway requirements/gateway.txt
 compile load requirements/load.txt
+compile bulk requirements/bulk.txt
 for runtime in cpu gpu; do
-    compile "worker-$runtime" pyproject.toml --extra "$runtime" --no-emit-package torch --no-emit-package torchvision
+    compile "worker-$runtime" pyproject.toml --extra "$runtime" --extra otel --extra s3 --no-emit-package torch --no-emit-package torchvision
 done
 # What the torch of that index is built for brings these along; the torch of CPUs wants none of them.
 awk '/^[a-z]/ { cuda = /^(cuda|nvidia|triton)/ } !cuda' requirements/worker-cpu.lock >requirements/worker-cpu.lock.new

@@ -258,6 +258,7 @@ def test_what_is_trained_lies_where_the_workers_look_for_models_and_is_written_b
     assert "LEXISEG_MODELS_DIR=/models" in stages["worker"]
     assert "/train/runs" in str(services["trainer"]["volumes"])
     assert "WORKDIR /train\n" in stages["trainer"]  # recipes write to runs/
+    assert "FROM worker AS bulk\n" in DOCKERFILE
     for stage in ("gateway", "worker", "trainer", "load"):
         assert "\nUSER 10001:10001\n" in stages[stage]
         for label in ("title", "description", "licenses", "version", "revision"):

@@ -33,7 +33,8 @@ ELSEWHERE = (
     Elsewhere(r"\. \.venv/bin/activate", INSTALLS),
     Elsewhere(r"(\S*/)?pip install ", INSTALLS),
     Elsewhere(
-        r"([A-Z_]+=\S* )*(docker |(sudo )?deploy/compose/check(-trust)?\.sh|cp deploy/compose/env\.example)", DOCKER
+        r"(sudo )?([A-Z_]+=\S* )*(docker |deploy/compose/check(-trust)?\.sh|cp deploy/compose/env\.example)",
+        DOCKER,
     ),
     Elsewhere(r"(helm|kubectl) ", CLUSTER),
     Elsewhere(r"lexiseg models pull s3:", "needs a store; tests/service/commands has one of its own"),

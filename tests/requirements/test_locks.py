@@ -47,9 +47,14 @@ def test_each_list_holds_what_its_image_needs_and_torch_is_in_none() -> None:
         canonical(line) for line in (REQUIREMENTS / "gateway.txt").read_text().splitlines() if line and line[0] != "#"
     }
 
-    assert set(lists) == {"build", "gateway", "load", "worker-cpu", "worker-gpu"}
+    assert set(lists) == {"build", "bulk", "gateway", "load", "worker-cpu", "worker-gpu"}
     assert wanted <= set(lists["gateway"]) <= set(lists["load"])
     assert "locust" in lists["load"]
+    assert {"pyarrow", "ray"} <= set(lists["bulk"])
+    for traced in ("gateway", "worker-cpu", "worker-gpu"):  # with LEXISEG_OTEL_ENDPOINT
+        assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= set(lists[traced])
+    assert "s3fs" in lists["worker-cpu"]
+    assert "s3fs" in lists["worker-gpu"]
     assert "onnxruntime" in lists["worker-cpu"]
     assert "onnxruntime-gpu" in lists["worker-gpu"]
     assert "onnxruntime" not in lists["worker-gpu"]

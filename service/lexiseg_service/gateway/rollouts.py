@@ -95,12 +95,13 @@ def write_rollouts(path: Path, rollouts: dict[str, Rollout]) -> None:
 class Rollouts:
     """The rollouts that go on now; none without a file.
 
-    A file that is gone or wrong changes nothing, and the log says so once. `passed_over` hears NAME@VERSION with each
-    request of a share that gets another version, for its own would have to be waited for.
+    A file that is missing at the start is logged and read once it is there. One that goes or becomes wrong later
+    changes nothing and is logged once. `passed_over` is called with NAME@VERSION for each request of a share that gets
+    another version, for its own would have to be waited for.
 
     Raises:
         InvalidValue: at the start, a line is none.
-        OSError: at the start, the file cannot be read.
+        OSError: at the start, the file is there and cannot be read.
     """
 
     def __init__(self, path: Path | None = None, passed_over: Callable[[str], None] = lambda model: None) -> None:
@@ -108,7 +109,11 @@ class Rollouts:
         self._passed_over = passed_over
         self._held_back: set[str] = set()  # as the log says
         self._seen = _state(path)
-        self._now = {} if path is None else read_rollouts(path.read_text("utf-8"))
+        self._now: dict[str, Rollout] = {}
+        if path is not None and self._seen is not None:
+            self._now = read_rollouts(path.read_text("utf-8"))
+        elif path is not None:
+            logger.warning("no rollouts: the file is missing", path=str(path))
         self._looked = time.monotonic()
 
     def of(self, name: str) -> Rollout | None:

@@ -209,3 +209,16 @@ async def test_a_video_stays_with_one_version_of_its_caller(tmp_path: Path) -> N
     versions = {(await asks.resolved(question, Caller(client="camera"))).model for _ in range(5)}
 
     assert len(versions) == 1
+
+
+def test_a_missing_file_is_logged_and_read_once_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollouts, "LOOK_SECONDS", 0.0)
+    file = tmp_path / "rollouts"
+    with capture_logs() as lines:
+        now = Rollouts(file)
+    assert now.of("colours") is None
+    assert [(line["log_level"], line["path"]) for line in lines] == [("warning", str(file))]
+
+    file.write_text("colours@2 5 key\n")
+
+    assert now.of("colours") == Rollout(NEW, 5)
