@@ -1,4 +1,4 @@
-"""What a vocabulary of 1,000 classes costs from each tier of the text cache, against a redis-server of its own."""
+"""What a vocabulary of 1,000 classes costs from each level of the text cache, against a redis-server of its own."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from pydantic import SecretStr
 from benchmarks.clock import print_table
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts.cache import TextCache, Tiers
-from lexiseg_service.worker.texts.redis_rows import open_tier
-from lexiseg_service.worker.texts.tiers import MemoryRows
+from lexiseg_service.worker.texts.cache import TextCaches
 
 CLASSES = [f"a photo of a thing number {index}." for index in range(1000)]
 WIDTH = 384
+KEY = "signs the rows of the benchmark"
 ROUNDS = 15
 START_SECONDS = 10.0
 
@@ -74,24 +73,22 @@ def run() -> None:
 
 
 def _measure(address: SecretStr) -> list[list[str]]:
-    settings, metrics = Settings(), Metrics()
-    tower = uuid.uuid4().hex  # nobody else's rows
+    settings, metrics = Settings(redis_url=address, text_rows_key=SecretStr(KEY)), Metrics()
     times_of: dict[str, list[tuple[float, float]]] = {
         "the tower (its own time left out)": [],
         "Redis": [],
         "memory": [],
     }
-    for turn in range(ROUNDS):
-        tiers, caches = [], []
-        for _ in range(2):
-            tiers.append(open_tier(address, settings, metrics))
-            name = f"{tower}-{turn}"
-            caches.append(TextCache(encode, Tiers(name, MemoryRows(2**26), tiers[-1].of(name), metrics.texts)))
-            caches[-1].rows(["warm-up"])  # connected
+    for _ in range(ROUNDS):
+        space = uuid.uuid4().hex  # rows that nobody has made before
+        workers = [TextCaches(settings, metrics) for _ in range(2)]
+        caches = [worker.beside(space, encode) for worker in workers]
+        for cache in caches:
+            cache.rows(["warm-up"])  # connected
         for name, cache in zip(times_of, (caches[0], caches[1], caches[1]), strict=True):
             times_of[name].append(milliseconds(partial(cache.rows, CLASSES)))
-        for tier in tiers:
-            tier.close()
+        for worker in workers:
+            worker.close()
     rows = []
     for name, times in times_of.items():
         clock, cpu = zip(*times, strict=True)

@@ -1,9 +1,7 @@
-"""A circuit breaker: who fails often enough is left alone for a while, then tried once.
+"""A circuit breaker: a service that fails several times in a row is left alone for a while, then tried once.
 
-    closed --N failures in a row--> open --cool-down--> half-open --success--> closed
-                                      ^---------------------'--failure--> open
-
-Pure: it calls nothing, it is told what happened; the clock is handed in.
+closed --N failures in a row--> open --cool-down--> half-open --success--> closed
+                                  ^---------------------'--failure--> open
 """
 
 from __future__ import annotations
@@ -12,6 +10,9 @@ import threading
 import time
 from collections.abc import Callable
 from enum import IntEnum
+
+FAILURES = 3
+COOL_DOWN_SECONDS = 5.0
 
 
 class State(IntEnum):
@@ -23,61 +24,49 @@ class State(IntEnum):
 
 
 class Breaker:
-    """Safe to use from any thread. `changed` hears each new state, under the lock: it must not come back here."""
+    """Told what happened, it says whether to call; thread-safe."""
 
     def __init__(
         self,
-        failures: int,
-        cool_down: float,
+        failures: int = FAILURES,
+        cool_down: float = COOL_DOWN_SECONDS,
         clock: Callable[[], float] = time.monotonic,
-        changed: Callable[[State], None] = lambda state: None,
     ) -> None:
         self._limit = failures
         self._cool_down = cool_down
         self._clock = clock
-        self._changed = changed
-        self._state = State.CLOSED
         self._failures = 0
-        self._next_probe = 0.0
+        self._next_trial = 0.0
         self._guard = threading.Lock()
+        self.state = State.CLOSED
 
     @property
-    def state(self) -> State:
-        return self._state
-
-    @property
-    def probe_is_due(self) -> bool:
-        """Not closed, and the next call may go through to find out."""
-        with self._guard:
-            return self._state is not State.CLOSED and self._clock() >= self._next_probe
+    def trial_is_due(self) -> bool:
+        """Not closed, and the next call may go through."""
+        return self.state is not State.CLOSED and self._clock() >= self._next_trial
 
     def allow(self) -> bool:
-        """May a call go through? After the cool-down one may, and one more each cool-down until one is heard of."""
+        """May a call go through? While not closed, one may after each cool-down."""
         with self._guard:
-            if self._state is State.CLOSED:
+            if self.state is State.CLOSED:
                 return True
-            if self._clock() < self._next_probe:
+            if self._clock() < self._next_trial:
                 return False
-            self._next_probe = self._clock() + self._cool_down
-            self._become(State.HALF_OPEN)
+            self._next_trial = self._clock() + self._cool_down
+            self.state = State.HALF_OPEN
             return True
 
     def success(self) -> None:
         """A call went well. One that began before the breaker opened does not close it."""
         with self._guard:
-            if self._state is not State.OPEN:
+            if self.state is not State.OPEN:
                 self._failures = 0
-                self._become(State.CLOSED)
+                self.state = State.CLOSED
 
     def failure(self) -> None:
         """A call failed."""
         with self._guard:
             self._failures += 1
-            if self._state is State.HALF_OPEN or (self._state is State.CLOSED and self._failures >= self._limit):
-                self._next_probe = self._clock() + self._cool_down
-                self._become(State.OPEN)
-
-    def _become(self, state: State) -> None:
-        if state is not self._state:
-            self._state = state
-            self._changed(state)
+            if self.state is State.HALF_OPEN or (self.state is State.CLOSED and self._failures >= self._limit):
+                self._next_trial = self._clock() + self._cool_down
+                self.state = State.OPEN

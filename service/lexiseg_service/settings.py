@@ -288,14 +288,11 @@ class Settings(FromEnvironment):
     redis_timeout_seconds: Annotated[float, Read((*SERVERS, *FILES), REDIS)] = Field(
         0.2, gt=0, le=0.2, description="for a connect, an answer; a whole call: 1.25 of it"
     )
-    redis_breaker_failures: Annotated[int, Read((*SERVERS, *FILES), REDIS)] = Field(
-        3, ge=1, description="failures in a row, until Redis is left alone"
-    )
-    redis_breaker_seconds: Annotated[float, Read((*SERVERS, *FILES), REDIS)] = Field(
-        15.0, gt=0, description="how long it is, before it is tried again"
-    )
     text_cache_ttl_seconds: Annotated[int, Read(ENGINES, REDIS)] = Field(
         30 * 86400, ge=1, description="how long Redis keeps a text's row"
+    )
+    text_rows_key: Annotated[SecretStr | None, Read(ENGINES, REDIS)] = Field(
+        None, min_length=16, description="secret that signs texts' rows in Redis, the same for all workers"
     )
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Read(SERVERS, WATCHING)] = Field(

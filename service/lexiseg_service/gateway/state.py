@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from lexiseg_service.breaker import Breaker
 from lexiseg_service.gateway.admission.key_file import Keys
 from lexiseg_service.gateway.admission.limits import Gate, MemoryGate, Rule
 from lexiseg_service.gateway.admission.redis_limits import RedisGate
-from lexiseg_service.redis_link import RedisLink
+from lexiseg_service.redis_link import RedisLink, open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.vocabularies.collection import Most, Vocabularies
 from lexiseg_service.vocabularies.readings import Run, in_a_thread
@@ -51,9 +50,5 @@ def _store(settings: Settings, metrics: Metrics) -> Store:
 
 
 def _link(settings: Settings, purpose: str, metrics: Metrics) -> RedisLink | None:
-    """A link for one purpose: what is slow for one is not given up for the others."""
-    if settings.redis_url is None:
-        return None
-    changed = metrics.breaker(purpose)
-    breaker = Breaker(settings.redis_breaker_failures, settings.redis_breaker_seconds, changed=changed)
-    return RedisLink(settings.redis_url.get_secret_value(), breaker, settings.redis_timeout_seconds)
+    """A link for one purpose: a slow call of one does not count against the others."""
+    return None if settings.redis_url is None else open_link(settings, purpose, metrics)

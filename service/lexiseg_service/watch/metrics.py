@@ -182,11 +182,9 @@ class Metrics:
         if n:
             self._of(self._texts, tier, result).inc(n)
 
-    def breaker(self, link: str) -> Callable[[float], None]:
-        """Shows a closed breaker; the answer tells of each new state."""
-        shown = self._breakers.labels(link)
-        shown.set(0)
-        return shown.set
+    def breaker(self, link: str, state: Callable[[], float]) -> None:
+        """A link to Redis, the state of whose breaker is asked for at each scrape."""
+        self._breakers.labels(link).set_function(state)
 
     def held(self, cache: str, nbytes: Callable[[], float], *, slow: bool = False) -> None:
         """A cache whose bytes are asked for at each scrape; where that is `slow` the first time, in a thread before."""

@@ -24,7 +24,7 @@ from lexiseg_service.worker.decode import shortest_of
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered
 from lexiseg_service.worker.job import AnyJob
 from lexiseg_service.worker.places import Places
-from lexiseg_service.worker.texts.caches import TextCaches
+from lexiseg_service.worker.texts.cache import TextCaches
 
 SAMPLE = 64  # classes of a long list that are looked at
 

@@ -64,7 +64,7 @@ from lexiseg_service.worker.job import AnyJob, Render, T
 from lexiseg_service.worker.models.loaded import Loaded, give_up
 from lexiseg_service.worker.models.pool import GOING_DOWN, ModelPool
 from lexiseg_service.worker.reading import ReadingStage
-from lexiseg_service.worker.texts.caches import TextCaches
+from lexiseg_service.worker.texts.cache import TextCaches
 from lexiseg_service.worker.threads.fair import FairThreads
 from lexiseg_service.worker.waiting_pictures import WaitingPictures
 

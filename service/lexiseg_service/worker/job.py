@@ -22,7 +22,7 @@ from lexiseg_service.worker.costs.size import Size
 from lexiseg_service.worker.models.loaded import Loaded
 from lexiseg_service.worker.refusals import refusal_of
 from lexiseg_service.worker.texts.cache import TextCache
-from lexiseg_service.worker.texts.tiers import TextRows
+from lexiseg_service.worker.texts.memory import TextRows
 
 T = TypeVar("T")
 AT_WORK = frozenset({"decode", "image", "post"})  # the stages that the forecast's pace is of

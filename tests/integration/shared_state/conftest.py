@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,8 +33,8 @@ def link(server: RedisServer) -> Iterator[Callable[..., RedisLink]]:
     """Makes links, each as of another gateway."""
     made: list[RedisLink] = []
 
-    def make(timeout: float = PATIENT, clock: Callable[[], float] = time.monotonic) -> RedisLink:
-        made.append(RedisLink(server.url, Breaker(3, 15.0, lambda: 0.0), timeout, clock=clock))
+    def make(timeout: float = PATIENT) -> RedisLink:
+        made.append(RedisLink(server.url, timeout, Breaker(clock=lambda: 0.0)))
         return made[-1]
 
     yield make

@@ -167,8 +167,8 @@ async def test_a_failure_counts_under_its_reason(
 
 
 def test_each_link_to_redis_has_a_breaker_of_its_own(metrics: Metrics) -> None:
-    metrics.breaker("limits")
-    metrics.breaker("vocabularies")(2)
+    metrics.breaker("limits", lambda: 0)
+    metrics.breaker("vocabularies", lambda: 2)
 
     scrape = metrics.render().decode()
 

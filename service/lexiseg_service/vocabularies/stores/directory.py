@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from lexiseg_service.errors import NotReady
-from lexiseg_service.refused_writes import RefusedWrites
 from lexiseg_service.vocabularies.named import SLOT
-from lexiseg_service.vocabularies.stores.store import NO_WRITES
 
 logger = structlog.get_logger("lexiseg.vocabularies")
-TRIAL = ".trial.draft"  # no vocabulary's file
 
 
 class DirectoryStore:
     """Reads from memory, writes through to the disk; a file is replaced in one step or not at all.
 
-    `clock`: seconds; only its differences matter.
-
     Raises:
         OSError: the folder cannot be made or listed.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writing = asyncio.Lock()
-        self._writes = RefusedWrites(clock)
-        self._refused = b""  # what the disk has not taken
-        self._trying: asyncio.Task[None] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._kept = dict(_documents(folder))
 
@@ -68,27 +58,16 @@ class DirectoryStore:
         try:
             await asyncio.to_thread(_write, self._folder, name, new)
         except OSError as error:
-            self._refused = new or b""
-            self._writes.refused()
             logger.error("vocabulary not written", vocabulary=name, error=error.strerror)
             raise NotReady(f"vocabulary {name!r} cannot be kept: {error.strerror}; nothing was changed") from None
-        self._writes.taken()
         if new is None:
             self._kept.pop(name, None)
         else:
             self._kept[name] = new
 
     def degraded(self) -> str | None:
-        """Named while the disk takes no writes; tries one of the same size when that is due."""
-        if self._writes.trial_is_due():
-            self._trying = asyncio.create_task(self._try_to_write(self._refused))
-        return NO_WRITES if self._writes else None
-
-    async def _try_to_write(self, content: bytes) -> None:
-        async with self._writing:
-            with suppress(OSError):
-                await asyncio.to_thread(_try_to_write, self._folder, content)
-                self._writes.taken()
+        """Never."""
+        return None
 
     async def start(self) -> None:
         """Nothing to do: the files are read by then."""
@@ -136,16 +115,3 @@ def _write_out(file: Path, content: bytes) -> None:
         open_file.write(content)
         open_file.flush()
         os.fsync(open_file.fileno())
-
-
-def _try_to_write(folder: Path, content: bytes) -> None:
-    """Writes a file that is nobody's, and takes it away again.
-
-    Raises:
-        OSError: the disk takes no writes.
-    """
-    trial = folder / TRIAL
-    try:
-        _write_out(trial, content)
-    finally:
-        trial.unlink(missing_ok=True)

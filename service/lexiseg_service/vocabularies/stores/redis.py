@@ -17,7 +17,6 @@ import structlog
 from lexiseg_service.errors import NotReady
 from lexiseg_service.redis_link import RedisAway, RedisLink
 from lexiseg_service.vocabularies.named import SLOT
-from lexiseg_service.vocabularies.stores.store import NO_WRITES
 
 logger = structlog.get_logger("lexiseg.vocabularies")
 T = TypeVar("T")
@@ -103,19 +102,14 @@ class RedisStore:
             replaced = await self._ask(lambda client: bool(cast("Any", client.eval(REPLACE, 2, *arguments))))
         except RedisAway:
             raise NotReady(f"vocabulary {name!r}: the store cannot be reached; look whether it was changed") from None
-        if replaced:
-            self._link.wrote()
         if replaced and self._snapshot is not None:
             self._snapshot.pop(name, None)
             self._snapshot |= {} if new is None else {name: new}
         return replaced
 
     def degraded(self) -> str | None:
-        """Named while Redis is given up, or takes no writes; looks whether that is over when it is due."""
-        self._link.heal()
-        if self._link.away:
-            return "vocabularies"
-        return NO_WRITES if self._link.refuses_writes else None
+        """Named while Redis is left alone."""
+        return "vocabularies" if self._link.away else None
 
     async def start(self) -> None:
         """Takes the snapshot, and again every while; a Redis that is away does not hold up the start."""

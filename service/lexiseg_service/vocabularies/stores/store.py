@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-NO_WRITES = "vocabularies: no writes"  # what /readyz says of a store whose latest write was refused
-
 
 class Store(Protocol):
     """Writes are compare-and-swap, so that of two writers at once only one wins."""

@@ -1,4 +1,4 @@
-"""Rows of examples through the tiers of the text cache: made once, kept in memory and, where there is one, in Redis.
+"""Rows of examples in the text cache: made once, kept in memory and, where there is one, in Redis.
 
 A row's name holds the API key that its image was sent with: another key's same image is a miss. It also holds the
 image's own digest and the model's, so a row never goes stale, and outlives the image's features.
@@ -23,8 +23,7 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.examples.picture import kept_picture
 from lexiseg_service.worker.job import Job
-from lexiseg_service.worker.texts.cache import TextCache
-from lexiseg_service.worker.texts.caches import TextCaches
+from lexiseg_service.worker.texts.cache import TextCache, TextCaches
 
 RULE = 2  # by which methods make rows; another is another name, so that rows of an earlier one are not mixed in
 Rendered = Callable[[Job[Exemplified], Segmenter, TextCache], Exemplified]
@@ -72,10 +71,9 @@ def _cache(caches: TextCaches, job: Job[Exemplified], segmenter: Segmenter) -> T
     by_name = dict(zip(_names(job), regions, strict=True))
 
     def encode(names: list[str]) -> NDArray[np.float16]:
-        """Whoever asks for another name wants to know how long a row is."""
         if job.features is None:  # they were known a moment ago
             raise NotReady("the rows of the examples were just let go; ask again")
-        rows = segmenter.example_rows(job.features, [by_name.get(name, regions[0]) for name in names])
+        rows = segmenter.example_rows(job.features, [by_name[name] for name in names])
         return rows.astype(np.float16)
 
     return caches.beside(f"examples:{RULE}:{segmenter.digest}", encode)

@@ -1,1 +1,1 @@
-"""Rows of the text tower: in memory, in Redis, on their way."""
+"""Rows of the text tower: in memory, in Redis behind it, else from the tower."""

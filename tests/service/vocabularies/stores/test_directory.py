@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import NotReady
-from lexiseg_service.refused_writes import TRIAL_SECONDS
 from lexiseg_service.vocabularies.stores.directory import DirectoryStore
 
 
@@ -66,52 +64,3 @@ async def test_a_disk_that_is_full_keeps_the_old_and_says_so(tmp_path: Path, mon
         await store.replace("room", b"1", b"2")
 
     assert await store.read("room") == (tmp_path / "room.json").read_bytes() == b"1"
-
-
-async def test_a_disk_that_is_full_is_named_until_a_write_goes_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = DirectoryStore(tmp_path, clock=lambda: 0.0)
-    well = store.degraded()
-    with monkeypatch.context() as patched, capture_logs():
-        fill_up(patched)
-        with pytest.raises(NotReady):
-            await store.replace("room", None, b"1")
-    full = store.degraded()
-
-    await store.replace("room", None, b"1")
-
-    assert (well, full, store.degraded()) == (None, "vocabularies: no writes", None)
-
-
-async def test_who_watches_a_full_disk_hears_when_there_is_room_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [0.0]
-    written: list[int] = []
-    store = DirectoryStore(tmp_path, clock=lambda: now[0])
-
-    def still_full(descriptor: int) -> None:
-        written.append(os.fstat(descriptor).st_size)
-        raise OSError(28, "No space left on device")
-
-    async def watched() -> str | None:
-        """What is said once all is done that a look begins."""
-        store.degraded()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            await task
-        return store.degraded()
-
-    with monkeypatch.context() as patched, capture_logs():
-        patched.setattr(os, "fsync", still_full)
-        with pytest.raises(NotReady):
-            await store.replace("room", None, b"12345")
-        for _ in range(3):
-            assert await watched() == "vocabularies: no writes"  # and nothing is tried so soon
-        now[0] += TRIAL_SECONDS
-        assert await watched() == "vocabularies: no writes"
-    now[0] += TRIAL_SECONDS
-
-    assert await watched() is None
-    assert written == [5, 5]  # the vocabulary, and as much once more
-    assert list(tmp_path.iterdir()) == []

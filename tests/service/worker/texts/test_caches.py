@@ -7,7 +7,7 @@ import weakref
 
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts.caches import TextCaches
+from lexiseg_service.worker.texts.cache import TextCaches
 from tests.model.stand_in import ColourSegmenter
 
 
