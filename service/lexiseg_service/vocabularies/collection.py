@@ -20,7 +20,7 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.vocabularies import builtin
 from lexiseg_service.vocabularies.named import NAME, Listed, NamedVocabulary, check_name, named, slot_of
 from lexiseg_service.vocabularies.preconditions import Preconditions
-from lexiseg_service.vocabularies.readings import Readings, Run, Weighed, in_a_thread, weighed
+from lexiseg_service.vocabularies.readings import Readings, Run, in_a_thread
 from lexiseg_service.vocabularies.schemas import VocabularyInput
 from lexiseg_service.vocabularies.stores.store import Store
 
@@ -50,13 +50,6 @@ class Most(NamedTuple):
 
 
 USUAL = Most()
-
-
-class _Written(NamedTuple):
-    """A vocabulary that has been checked, and what a store keeps of it."""
-
-    whole: Weighed
-    kept: bytes
 
 
 class Vocabularies:
@@ -122,7 +115,7 @@ class Vocabularies:
         self._refuse_built_in(check_name(name))
         if class_list.shared is False and not asker.key:
             raise InvalidValue.of("shared", "false", "true or null: without API keys everybody shares everything")
-        n_bytes, made = _bytes_of(class_list), dict[tuple[str, bool], _Written]()
+        n_bytes, made = _bytes_of(class_list), dict[tuple[str, bool], tuple[NamedVocabulary, bytes]]()
         for _ in range(ATTEMPTS):
             theirs, private = slot_of(name, ""), slot_of(name, asker.key)
             kept = {slot: await self.store.read(slot) for slot in {theirs, private}}
@@ -140,14 +133,14 @@ class Vocabularies:
             if (owner, shared) not in made:
                 make = partial(named, name, class_list, self._limits, owner=owner, shared=shared)
                 made[owner, shared] = await self._run(n_bytes, partial(_written, make))
-            written = made[owner, shared]
+            written, document = made[owner, shared]
             target, left = (theirs, private) if shared else (private, theirs)
-            if await self._replace(target, kept[target], written.kept, asker, is_new=own is None):
-                self._readings.keep(target, written.kept, written.whole)
+            if await self._replace(target, kept[target], document, asker, is_new=own is None):
+                self._readings.keep(target, document, written)
                 # A list that changes sides has left the other one; one that others share stays where it is.
                 if left != target and (left == private or mine is not None) and kept[left] is not None:
                     await self.store.replace(left, kept[left], None)
-                return written.whole.vocabulary, own is None
+                return written, own is None
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
     async def delete(self, name: str, preconditions: Preconditions, asker: Asker = ANYBODY) -> None:
@@ -219,9 +212,10 @@ class Vocabularies:
         return builtin.built_in(name)
 
 
-def _written(make: Callable[[], NamedVocabulary]) -> _Written:
+def _written(make: Callable[[], NamedVocabulary]) -> tuple[NamedVocabulary, bytes]:
+    """A checked vocabulary, and what a store keeps of it."""
     vocabulary = make()
-    return _Written(weighed(vocabulary), vocabulary.kept)
+    return vocabulary, vocabulary.kept
 
 
 def _bytes_of(class_list: VocabularyInput) -> int:

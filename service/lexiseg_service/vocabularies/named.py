@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -21,6 +23,7 @@ from lexiseg_service.vocabularies.schemas import VocabularyInput
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # of a store: OWNER~NAME, or NAME if shared
 LONGEST_SOURCE = 1000  # characters
+BYTES_PER_CLASS = 600  # its entry, and that as JSON values, without its texts and pictures
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,15 @@ class NamedVocabulary:
     shared: bool = True
     examples: tuple[ClassExample, ...] = ()
     classes: tuple[dict[str, Any], ...] = ()  # as JSON values
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Approximate bytes in memory: texts, pictures as bytes, and with each example as base64."""
+        entries = self.vocabulary.classes
+        texts = sum(sys.getsizeof(text) for entry in entries for text in (entry.name, *entry.synonyms))
+        contents = [example.image.content or b"" for example in self.examples]
+        pictures = sum(len(content) for content in {id(content): content for content in contents}.values())
+        return BYTES_PER_CLASS * len(entries) + texts + pictures + sum(4 * len(content) // 3 for content in contents)
 
     @property
     def listed(self) -> Listed:

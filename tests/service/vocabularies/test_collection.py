@@ -11,7 +11,6 @@ from lexiseg_service.vocabularies import collection, readings
 from lexiseg_service.vocabularies.collection import Vocabularies
 from lexiseg_service.vocabularies.named import NamedVocabulary, named
 from lexiseg_service.vocabularies.preconditions import Preconditions
-from lexiseg_service.vocabularies.readings import bytes_of
 from lexiseg_service.vocabularies.schemas import VocabularyInput
 from lexiseg_service.vocabularies.stores.store import MemoryStore
 
@@ -120,7 +119,7 @@ async def test_it_is_told_what_vocabularies_take_until_they_are_deleted() -> Non
     await vocabularies.delete("room", ANY)
 
     assert document == len(written.kept)
-    assert both - document == bytes_of(written)
+    assert both - document == written.nbytes
     assert asked == both
     assert vocabularies.nbytes == 0
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from lexiseg_service.settings import Limits
-from lexiseg_service.vocabularies.readings import Readings, bytes_of
+from lexiseg_service.vocabularies.readings import Readings
 
 ROOM, GARDEN = (orjson.dumps({"classes": [f"{word} {n}" for n in range(50)]}) for word in ("lamp", "tree"))
 PICTURE = bytes(10_000)
@@ -69,7 +69,7 @@ async def test_pictures_count_as_they_are_kept() -> None:
 
     assert vocabulary is not None
     assert len({id(example.image.content) for example in vocabulary.examples}) == 1
-    assert len(PICTURE) * 5 <= bytes_of(vocabulary) <= len(PICTURE) * 5 + 2000
+    assert len(PICTURE) * 5 <= vocabulary.nbytes <= len(PICTURE) * 5 + 2000
 
 
 async def test_concurrent_readers_of_one_document_get_the_same_vocabulary() -> None:

@@ -1,6 +1,6 @@
 """Users' vocabularies in Redis, shared by all gateways, kept without a time to live (run Redis with `volatile-lru`).
 
-Each gateway keeps a snapshot of all of them: reads go on while Redis is away, writes are refused.
+Each gateway keeps a snapshot of all of them: reads go on while Redis is away, writes fail with 503.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ T = TypeVar("T")
 PREFIX = "lexiseg:vocabulary:"
 INDEX = "lexiseg:vocabularies"  # a set of the names: the key space is too large to search
 REFRESH_SECONDS = 30.0
-AT_ONCE = 16  # documents in one answer, which has to come within the link's timeout,
-BYTES_AT_ONCE = 2 * 2**20  # and their bytes, unless one has more
+MAX_DOCUMENTS = 4  # in one answer: of up to 3 MB each, within the timeout of one call
 
 # MGET and not GET: a foreign value that is no string counts as absent instead of failing.
+# What is new already is no conflict: a call is repeated when its connection was lost before the answer.
 # KEYS: document, index. ARGV: old ("" is absent), new ("" deletes), name.
 REPLACE = """
-if (redis.call('MGET', KEYS[1])[1] or '') ~= ARGV[1] then return 0 end
+local current = redis.call('MGET', KEYS[1])[1] or ''
+if current ~= ARGV[1] and current ~= ARGV[2] then return 0 end
 if ARGV[2] == '' then
   redis.call('DEL', KEYS[1])
   redis.call('SREM', KEYS[2], ARGV[3])
@@ -42,7 +43,7 @@ return 1
 
 
 class RedisStore:
-    """Reads through to Redis, and from the snapshot while it is away."""
+    """Reads from Redis, and from the snapshot while it is away."""
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -58,12 +59,12 @@ class RedisStore:
         """A document, or None.
 
         Raises:
-            NotReady: Redis has not been heard of since the start, so nobody knows.
+            NotReady: Redis has not answered since the start.
         """
         if not SLOT.fullmatch(name):
             return None
         try:
-            (content,) = await self._ask(lambda client: _documents(client, (name,)))
+            (content,) = await self._ask(lambda client: _documents(client, [name]))
         except RedisAway:
             if self._snapshot is None:
                 raise NotReady(f"vocabulary {name!r}: the store cannot be reached yet; try again") from None
@@ -83,7 +84,8 @@ class RedisStore:
             names = sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
             documents: dict[str, bytes] = {}
             before = self._snapshot or {}
-            for some in _batches(names, await self._ask(partial(_lengths, names=names))):
+            for start in range(0, len(names), MAX_DOCUMENTS):
+                some = names[start : start + MAX_DOCUMENTS]
                 contents = await self._ask(partial(_documents, names=some))
                 for name, content in zip(some, contents, strict=True):
                     if content is not None:
@@ -131,27 +133,5 @@ class RedisStore:
         return await asyncio.to_thread(self._link.ask, call)
 
 
-def _documents(client: redis.Redis, names: tuple[str, ...]) -> list[bytes | None]:
+def _documents(client: redis.Redis, names: list[str]) -> list[bytes | None]:
     return cast("list[bytes | None]", client.mget([PREFIX + name for name in names]))
-
-
-def _lengths(client: redis.Redis, names: list[str]) -> list[int]:
-    """Bytes of each document; 0 of what is none."""
-    with client.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.strlen(PREFIX + name)
-        lengths = pipe.execute(raise_on_error=False)
-    return [length if isinstance(length, int) else 0 for length in lengths]
-
-
-def _batches(names: list[str], lengths: list[int]) -> list[tuple[str, ...]]:
-    batches: list[tuple[str, ...]] = []
-    batch: list[str] = []
-    n_bytes = 0
-    for name, length in zip(names, lengths, strict=True):
-        if batch and (len(batch) == AT_ONCE or n_bytes + length > BYTES_AT_ONCE):
-            batches.append(tuple(batch))
-            batch, n_bytes = [], 0
-        batch.append(name)
-        n_bytes += length
-    return [*batches, tuple(batch)] if batch else batches
